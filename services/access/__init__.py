@@ -1,0 +1,1 @@
+"""Access nodes hold the connections of clients and know no business."""

@@ -1,0 +1,1 @@
+"""What two or more services need: domain nouns, ports, the wire, telemetry."""

@@ -1,0 +1,1 @@
+"""Logic nodes decide: who may speak, who receives, where it goes."""

@@ -1,0 +1,1 @@
+"""Storage nodes remember: numbers, messages, inboxes, members, sessions."""
