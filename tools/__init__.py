@@ -1,0 +1,1 @@
+"""What people run: the `tidings` command and the local stack."""
