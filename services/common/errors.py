@@ -1,0 +1,206 @@
+"""The one tree of errors: whose fault, whether to try again, and what it is called on each wire.
+
+Guarantees: every error that crosses a process or reaches a client is one of these; `message` is a sentence for a
+person that says what to do, without internals. `to_fault` and `from_fault` are inverse to each other.
+
+Does not know: gRPC (rpc.py translates by `grpc_status`), HTTP, how a connection closes (wire/close.py).
+
+    class             code              whose      again?   gRPC status
+    BadFrame          BAD_FRAME         caller     no       INVALID_ARGUMENT
+      Unparsable      BAD_FRAME         caller     no       INVALID_ARGUMENT     ends the connection
+    BadRequest        BAD_REQUEST       caller     no       INVALID_ARGUMENT
+    Unauthenticated   UNAUTHENTICATED   caller     no       UNAUTHENTICATED
+    Forbidden         FORBIDDEN         caller     no       PERMISSION_DENIED
+    NotFound          NOT_FOUND         caller     no       NOT_FOUND
+    TooLarge          TOO_LARGE         caller     no       OUT_OF_RANGE
+    RateLimited       RATE_LIMITED      caller     later    RESOURCE_EXHAUSTED
+    Overloaded        OVERLOADED        server     later    RESOURCE_EXHAUSTED
+    Unavailable       UNAVAILABLE       server     later    UNAVAILABLE
+    Internal          INTERNAL          server     no       INTERNAL
+    SettingsError     SETTINGS          operator   no       FAILED_PRECONDITION  stops the start of a process
+"""
+
+# ruff: noqa: N818  # the names are the codes of the wire, without "Error"
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import ClassVar
+
+from protos.tidings.internal.v1 import common_pb2
+
+
+class Blame(Enum):
+    """Who can mend it."""
+
+    CALLER = "caller"
+    SERVER = "server"
+    OPERATOR = "operator"
+
+
+class TidingsError(Exception):
+    """Raise one of the subclasses, not this.
+
+    `retry_after_ms` 0 means: do not repeat it as it is.
+    """
+
+    code: ClassVar[str] = "INTERNAL"
+    blame: ClassVar[Blame] = Blame.SERVER
+    grpc_status: ClassVar[str] = "INTERNAL"
+    default_retry_ms: ClassVar[int] = 0
+
+    def __init__(self, message: str, retry_after_ms: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after_ms = self.default_retry_ms if retry_after_ms is None else retry_after_ms
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same thing may be tried again, after `retry_after_ms`."""
+        return self.retry_after_ms > 0
+
+    @property
+    def label(self) -> str:
+        """The value of the `code` label in metrics."""
+        return self.code.lower()
+
+
+class BadFrame(TidingsError):
+    """Read, but not right: `field` names what is wrong; `request_id` is 0 if it could not be read."""
+
+    code = "BAD_FRAME"
+    blame = Blame.CALLER
+    grpc_status = "INVALID_ARGUMENT"
+
+    def __init__(
+        self, message: str, retry_after_ms: int | None = None, *, field: str = "", request_id: int = 0
+    ) -> None:
+        super().__init__(message, retry_after_ms)
+        self.field = field
+        self.request_id = request_id
+
+
+class Unparsable(BadFrame):
+    """Bytes that are no frame at all: the connection ends with goodbye 4503."""
+
+
+class BadRequest(TidingsError):
+    """The frame is right, what it asks for is not."""
+
+    code = "BAD_REQUEST"
+    blame = Blame.CALLER
+    grpc_status = "INVALID_ARGUMENT"
+
+
+class Unauthenticated(TidingsError):
+    """Nobody knows who this is."""
+
+    code = "UNAUTHENTICATED"
+    blame = Blame.CALLER
+    grpc_status = "UNAUTHENTICATED"
+
+
+class Forbidden(TidingsError):
+    """The caller is known and may not."""
+
+    code = "FORBIDDEN"
+    blame = Blame.CALLER
+    grpc_status = "PERMISSION_DENIED"
+
+
+class NotFound(TidingsError):
+    """What was named is not there."""
+
+    code = "NOT_FOUND"
+    blame = Blame.CALLER
+    grpc_status = "NOT_FOUND"
+
+
+class TooLarge(TidingsError):
+    """More bytes than the limit allows."""
+
+    code = "TOO_LARGE"
+    blame = Blame.CALLER
+    grpc_status = "OUT_OF_RANGE"
+
+
+class RateLimited(TidingsError):
+    """This caller sends more than its share."""
+
+    code = "RATE_LIMITED"
+    blame = Blame.CALLER
+    grpc_status = "RESOURCE_EXHAUSTED"
+    default_retry_ms = 1000
+
+
+class Overloaded(TidingsError):
+    """A queue of this server is full; nothing was done."""
+
+    code = "OVERLOADED"
+    grpc_status = "RESOURCE_EXHAUSTED"
+    default_retry_ms = 500
+
+
+class Unavailable(TidingsError):
+    """Something that this needs is away; whether it was done may be unknown, so repeat it with the same key."""
+
+    code = "UNAVAILABLE"
+    grpc_status = "UNAVAILABLE"
+    default_retry_ms = 1000
+
+
+class Internal(TidingsError):
+    """A defect of Tidings; the log of the node has the details."""
+
+    code = "INTERNAL"
+    grpc_status = "INTERNAL"
+
+
+class SettingsError(TidingsError):
+    """A setting that stops the start: names it, what it was set to, what is allowed, and the nearest known name."""
+
+    code = "SETTINGS"
+    blame = Blame.OPERATOR
+    grpc_status = "FAILED_PRECONDITION"
+
+    def __init__(self, name: str, value: object, allowed: str, nearest: str | None = None) -> None:
+        shown = "" if value is None else f" = {value!r}"
+        hint = f"; did you mean {nearest}?" if nearest else ""
+        super().__init__(f"{name}{shown}: {allowed}{hint}")
+        self.name = name
+        self.value = value
+        self.allowed = allowed
+        self.nearest = nearest
+
+
+_BY_CODE: dict[str, type[TidingsError]] = {
+    kind.code: kind
+    for kind in (
+        BadFrame,
+        BadRequest,
+        Unauthenticated,
+        Forbidden,
+        NotFound,
+        TooLarge,
+        RateLimited,
+        Overloaded,
+        Unavailable,
+        Internal,
+    )
+}
+CODES = frozenset(_BY_CODE)
+
+
+def error_of(code: str, message: str, retry_after_ms: int) -> TidingsError:
+    """The error with this wire code; a code of a newer version becomes Internal and keeps its message."""
+    return _BY_CODE.get(code, Internal)(message, retry_after_ms)
+
+
+def to_fault(error: TidingsError) -> common_pb2.Fault:
+    """For an item of a batch that was refused."""
+    return common_pb2.Fault(code=error.code, message=error.message, retry_after_ms=error.retry_after_ms)
+
+
+def from_fault(fault: common_pb2.Fault) -> TidingsError:
+    """The error that the other side had."""
+    return error_of(fault.code, fault.message, fault.retry_after_ms)
