@@ -151,6 +151,7 @@ class StoreOutcome(_message.Message):
     CONTENT_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     FAULT_FIELD_NUMBER: _builtins.int
+    READ_OVER_FIELD_NUMBER: _builtins.int
     status: Global___StoreOutcome.Status.ValueType
     seq: _builtins.int
     time_ms: _builtins.int
@@ -158,6 +159,8 @@ class StoreOutcome(_message.Message):
     """of a duplicate only: what was stored first"""
     kind: _builtins.int
     """of a duplicate only"""
+    read_over: _builtins.bool
+    """the sender's read position, which a stored message moves to its own seq, passed unread messages of others"""
     @_builtins.property
     def numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """inbox numbers, aligned with the recipients"""
@@ -174,10 +177,11 @@ class StoreOutcome(_message.Message):
         content: _builtins.bytes = ...,
         kind: _builtins.int = ...,
         fault: _common_pb2.Fault | None = ...,
+        read_over: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "fault", b"fault", "kind", b"kind", "numbers", b"numbers", "seq", b"seq", "status", b"status", "time_ms", b"time_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "fault", b"fault", "kind", b"kind", "numbers", b"numbers", "read_over", b"read_over", "seq", b"seq", "status", b"status", "time_ms", b"time_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -305,9 +309,12 @@ class LoadItem(_message.Message):
     CONVERSATION_FIELD_NUMBER: _builtins.int
     USERS_FIELD_NUMBER: _builtins.int
     SUCCESSOR_FIELD_NUMBER: _builtins.int
+    KNOWN_VERSION_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     successor: _builtins.bool
     """of a large group: also who follows an owner that leaves"""
+    known_version: _builtins.int
+    """the asker holds the members of this version: if it is the present one they may be left out; 0: none"""
     @_builtins.property
     def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """of a large group: look up just these members (and the oldest admin or member if successor)"""
@@ -318,10 +325,11 @@ class LoadItem(_message.Message):
         conversation: _builtins.str = ...,
         users: _abc.Iterable[_builtins.str] | None = ...,
         successor: _builtins.bool = ...,
+        known_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "successor", b"successor", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "known_version", b"known_version", "successor", b"successor", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -355,8 +363,11 @@ class LoadOutcome(_message.Message):
     RECORD_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
     SUCCESSOR_FIELD_NUMBER: _builtins.int
+    UNCHANGED_FIELD_NUMBER: _builtins.int
     successor: _builtins.str
     """of a large group, if asked: oldest admin, else oldest member, not the owner"""
+    unchanged: _builtins.bool
+    """the version is the known one and the members are left out"""
     @_builtins.property
     def fault(self) -> _common_pb2.Fault: ...
     @_builtins.property
@@ -374,10 +385,11 @@ class LoadOutcome(_message.Message):
         record: Global___ConversationRecord | None = ...,
         members: _abc.Iterable[Global___MemberRecord] | None = ...,
         successor: _builtins.str = ...,
+        unchanged: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "members", b"members", "record", b"record", "successor", b"successor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "members", b"members", "record", b"record", "successor", b"successor", "unchanged", b"unchanged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -460,7 +472,7 @@ class ChangeItem(_message.Message):
 
     @_builtins.property
     def set(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberRecord]:
-        """joined or changed role; joined_seq 0: storage fills in the notice's seq (or head + 1 without notice)"""
+        """joined or changed role; joined_seq 0: storage fills in the notice's seq (or head + 1 without notice); who is new has read up to the notice (or the head)"""
 
     @_builtins.property
     def removed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
@@ -676,7 +688,9 @@ Global___MembersOutcomes: _TypeAlias = MembersOutcomes  # noqa: Y015
 
 @_typing.final
 class MarkItem(_message.Message):
-    """---- cursors: never go back, never beyond the head"""
+    """---- cursors: never go back, never beyond the head. Who is no member of a group gets the fault FORBIDDEN, a group
+    that does not exist NOT_FOUND: no asking before.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -738,11 +752,17 @@ class MarkOutcome(_message.Message):
     READ_SEQ_FIELD_NUMBER: _builtins.int
     DELIVERED_SEQ_FIELD_NUMBER: _builtins.int
     MOVED_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    LARGE_FROM_FIELD_NUMBER: _builtins.int
     read_seq: _builtins.int
     """now"""
     delivered_seq: _builtins.int
     moved: _builtins.bool
     """something changed: others may be told"""
+    version: _builtins.int
+    """of the group: who was a member now; 0: not known"""
+    large_from: _builtins.int
+    """of the group; 0: it is not large"""
     @_builtins.property
     def fault(self) -> _common_pb2.Fault: ...
     def __init__(
@@ -752,10 +772,12 @@ class MarkOutcome(_message.Message):
         read_seq: _builtins.int = ...,
         delivered_seq: _builtins.int = ...,
         moved: _builtins.bool = ...,
+        version: _builtins.int = ...,
+        large_from: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered_seq", b"delivered_seq", "fault", b"fault", "moved", b"moved", "read_seq", b"read_seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered_seq", b"delivered_seq", "fault", b"fault", "large_from", b"large_from", "moved", b"moved", "read_seq", b"read_seq", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
