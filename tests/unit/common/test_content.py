@@ -1,0 +1,68 @@
+"""What a client may put into a message or a signal."""
+
+from __future__ import annotations
+
+import pytest
+
+from protos.tidings.v1 import client_pb2
+from services.common.content import check_client_id, check_content, check_signal
+from services.common.errors import BadRequest, TooLarge
+
+Content = client_pb2.Content
+
+
+@pytest.mark.parametrize("content", [Content(), Content(text=""), Content(data=b""), Content(mime="text/plain")])
+def test_content_without_text_or_data_is_refused(content: client_pb2.Content) -> None:
+    with pytest.raises(BadRequest, match="empty"):
+        check_content(content, 100)
+
+
+@pytest.mark.parametrize("content", [Content(text="é" * 50), Content(data=bytes(100))])
+def test_content_of_exactly_the_limit_is_accepted_and_one_byte_more_is_not(content: client_pb2.Content) -> None:
+    check_content(content, 100)
+    with pytest.raises(TooLarge, match="100 bytes, 99"):
+        check_content(content, 99)
+
+
+def test_sixteen_headers_of_four_kib_together_are_accepted() -> None:
+    headers = {f"header-{number:02}": "x" * (256 - 9) for number in range(16)}
+    check_content(Content(text="a", headers=headers), 100)
+
+
+def test_a_seventeenth_header_is_too_large() -> None:
+    with pytest.raises(TooLarge, match="17 headers"):
+        check_content(Content(text="a", headers={str(number): "" for number in range(17)}), 100)
+
+
+def test_headers_of_more_than_four_kib_together_are_too_large() -> None:
+    with pytest.raises(TooLarge, match="4097 bytes"):
+        check_content(Content(text="a", headers={"a": "x" * 4096}), 100)
+
+
+def test_a_mime_of_more_than_255_bytes_is_too_large() -> None:
+    check_content(Content(data=b"a", mime="x" * 255), 100)
+    with pytest.raises(TooLarge, match="mime"):
+        check_content(Content(data=b"a", mime="x" * 256), 100)
+
+
+@pytest.mark.parametrize("client_id", ["a", "x" * 64, "é" * 32])
+def test_a_client_id_has_up_to_64_bytes(client_id: str) -> None:
+    check_client_id(client_id)
+
+
+@pytest.mark.parametrize("client_id", ["", "x" * 65, "é" * 33])
+def test_a_client_id_that_is_empty_or_longer_is_refused(client_id: str) -> None:
+    with pytest.raises(BadRequest, match="1 to 64"):
+        check_client_id(client_id)
+
+
+def test_signal_data_has_up_to_one_kib() -> None:
+    check_signal("typing", bytes(1024))
+    with pytest.raises(TooLarge, match="1025"):
+        check_signal("typing", bytes(1025))
+
+
+def test_a_signals_name_is_short() -> None:
+    check_signal("x" * 64, b"")
+    with pytest.raises(BadRequest, match="name"):
+        check_signal("x" * 65, b"")
