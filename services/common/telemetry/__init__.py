@@ -1,0 +1,1 @@
+"""What a node tells about itself: metrics, logs, traces, health and the ops address."""

@@ -1,0 +1,174 @@
+"""Every metric of Tidings: names, meaning, labels. Nowhere else is one made.
+
+Dashboards and alerts are tested against this page. Labels have few values: never a user, a conversation, a
+connection, an address. Times are in seconds, sizes in bytes, as Prometheus has it. The metrics are the process's:
+where a simulation runs several nodes in one process, they are sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
+
+# Finer where a promise is (a message takes milliseconds), coarser where something is broken.
+LATENCY_S = (
+    0.0005,
+    0.001,
+    0.002,
+    0.003,
+    0.005,
+    0.0075,
+    0.01,
+    0.015,
+    0.02,
+    0.03,
+    0.05,
+    0.075,
+    0.1,
+    0.2,
+    0.5,
+    1,
+    2,
+    5,
+    10,
+)
+PAUSE_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+PAGE = (0, 1, 5, 10, 25, 50, 100, 200, 500)
+
+# ---- access: connections and sessions
+CONNECTIONS = Gauge("tidings_connections", "Open connections", ["transport", "kind"])  # ws|tcp; web|mobile|desktop|bot
+CONNECTIONS_OPENED = Counter("tidings_connections_opened", "Connections accepted", ["transport"])
+CONNECTIONS_REFUSED = Counter("tidings_connections_refused", "Connections refused before a session", ["reason"])
+HANDSHAKES = Gauge("tidings_handshakes", "Connections that have not said hello yet")
+HANDSHAKE_SECONDS = Histogram("tidings_handshake_seconds", "From hello to welcome", buckets=LATENCY_S)
+SESSIONS = Gauge("tidings_sessions", "Sessions of this node")
+USERS = Gauge("tidings_users_connected", "Different users with a session on this node")
+GOODBYES = Counter("tidings_goodbyes", "Goodbyes by close code", ["code"])
+HEARTBEAT_PROBES = Counter("tidings_heartbeat_probes", "Silent connections that were probed")
+HEARTBEATS_LOST = Counter("tidings_heartbeats_lost", "Connections closed because nothing answered the probes")
+BANS = Counter("tidings_bans", "Short bans given to abusive users and devices", ["reason"])
+BANNED = Gauge("tidings_banned", "Bans in force")
+LIMITED = Counter("tidings_limited", "Requests refused by a rate limit", ["limit"])
+SLOW_CONSUMERS = Gauge("tidings_slow_consumers", "Connections whose live delivery is paused because they do not read")
+SLOW_CONSUMER_PAUSES = Counter("tidings_slow_consumer_pauses", "Times that a connection's live delivery was paused")
+LAGGING = Counter("tidings_lagging", "Nudges to sync sent to clients", ["reason"])  # paused|unacknowledged|ring
+OUTBOX_BYTES = Gauge("tidings_outbox_bytes", "Bytes that wait to be written to clients")
+
+# ---- access: frames
+FRAMES_IN = Counter("tidings_frames_received", "Frames from clients", ["transport", "body"])
+FRAMES_OUT = Counter("tidings_frames_sent", "Frames to clients", ["transport", "body"])
+BYTES_IN = Counter("tidings_received_bytes", "Bytes from clients", ["transport"])
+BYTES_OUT = Counter("tidings_sent_bytes", "Bytes to clients", ["transport"])
+ERRORS = Counter("tidings_client_errors", "Error frames to clients by code", ["code"])
+REQUEST_SECONDS = Histogram(
+    "tidings_request_seconds", "A client's request from its frame to its reply", ["body"], buckets=LATENCY_S
+)
+
+# ---- messages, end to end
+SENDS = Counter("tidings_sends", "Sends by how they ended", ["outcome"])  # stored|duplicate|an error code
+ACK_SECONDS = Histogram("tidings_ack_seconds", "From a send's frame to its `sent`", buckets=LATENCY_S)
+DELIVERED = Counter("tidings_delivered", "Messages pushed to connections")
+DELIVERY_SECONDS = Histogram(
+    "tidings_delivery_seconds", "From a send's frame to its push to a recipient", buckets=LATENCY_S
+)
+FANOUT = Histogram("tidings_fanout", "Inbox entries of a message", buckets=(0, 1, 2, 5, 10, 20, 50, 100, 200))
+SYNC_PAGES = Counter("tidings_pages", "Pages sent to clients", ["request"])  # sync|history
+SYNC_ENTRIES = Histogram("tidings_page_entries", "Entries of a page", ["request"], buckets=PAGE)
+SIGNALS = Counter("tidings_signals", "Signals by how they ended", ["outcome"])
+RECEIPTS = Counter("tidings_receipts", "Receipts pushed (after coalescing)")
+HOOK_SECONDS = Histogram("tidings_hook_seconds", "Calls of the hook before a send", ["outcome"], buckets=LATENCY_S)
+
+# ---- lanes (every service)
+LANE_DEPTH = Gauge("tidings_lane_depth", "Items that wait in the lanes of a set", ["lane"])
+LANE_CAPACITY = Gauge("tidings_lane_capacity", "Items that fit into the lanes of a set", ["lane"])
+LANE_BATCH = Histogram("tidings_lane_batch", "Items of a batch", ["lane"], buckets=BATCH)
+LANE_WAIT_SECONDS = Histogram(
+    "tidings_lane_wait_seconds", "Time of a batch's oldest item in its lane", ["lane"], buckets=LATENCY_S
+)
+LANE_HANDLE_SECONDS = Histogram(
+    "tidings_lane_handle_seconds", "Time that a batch is worked on", ["lane"], buckets=LATENCY_S
+)
+LANE_REFUSED = Counter("tidings_lane_refused", "Items refused because the lane was full", ["lane"])
+
+# ---- calls between nodes
+RPC_CLIENT_SECONDS = Histogram(
+    "tidings_rpc_client_seconds", "Calls to other nodes", ["method", "code"], buckets=LATENCY_S
+)
+RPC_SERVER_SECONDS = Histogram(
+    "tidings_rpc_server_seconds", "Calls from other nodes", ["method", "code"], buckets=LATENCY_S
+)
+RPC_RETRIES = Counter("tidings_rpc_retries", "Calls that went on to the next node", ["method"])
+RPC_CHANNELS = Gauge("tidings_rpc_channels", "Open channels to other nodes")
+
+# ---- Kafka
+BUS_PUBLISHED = Counter("tidings_bus_published", "Records acknowledged by Kafka", ["topic"])
+BUS_PUBLISHED_BYTES = Counter("tidings_bus_published_bytes", "Bytes of records acknowledged by Kafka", ["topic"])
+BUS_PUBLISH_SECONDS = Histogram(
+    "tidings_bus_publish_seconds", "Time until Kafka acknowledges", ["topic"], buckets=LATENCY_S
+)
+BUS_PUBLISH_FAILED = Counter("tidings_bus_publish_failed", "Records that Kafka did not acknowledge in time", ["topic"])
+BUS_CONSUMED = Counter("tidings_bus_consumed", "Records read", ["topic"])
+BUS_LAG = Gauge("tidings_bus_lag", "Records of the own partitions that are not read yet", ["topic"])
+BUS_LATE = Counter("tidings_bus_late", "Sends acknowledged although Kafka had not answered in time")
+
+# ---- MongoDB
+REPOSITORY_SECONDS = Histogram(
+    "tidings_repository_seconds", "Commands to MongoDB", ["command", "collection", "outcome"], buckets=LATENCY_S
+)
+REPOSITORY_DOCUMENTS = Counter("tidings_repository_documents", "Documents written", ["collection"])
+STORED = Counter("tidings_stored", "Messages stored", ["kind"])  # normal|system
+DUPLICATES = Counter("tidings_duplicates", "Sends that had been stored before")
+FENCED = Counter(
+    "tidings_fenced", "Batches that lost against another writer of the conversation and were numbered again"
+)
+INBOX_ENTRIES = Counter("tidings_inbox_entries", "Inbox entries written")
+CONVERSATIONS_CACHED = Gauge("tidings_conversations_cached", "Conversations in memory")
+USERS_CACHED = Gauge("tidings_users_cached", "Users' inbox heads in memory")
+RETENTION_REMOVED = Counter("tidings_retention_removed", "Documents removed by retention", ["collection"])
+
+# ---- registry, ring, mailboxes
+REGISTRY_CONNECTED = Gauge("tidings_registry_connected", "1 while etcd answers; 0: membership is frozen")
+REGISTRY_LEASES_LOST = Counter("tidings_registry_leases_lost", "Leases that ran out while the node was running")
+NODES = Gauge("tidings_nodes", "Nodes that this one knows", ["kind", "state"])
+RING_CHANGES = Counter("tidings_ring_changes", "Changes of a ring", ["kind"])
+RING_SLOTS_MOVED = Counter("tidings_ring_slots_moved", "Slots that changed their owner", ["kind"])
+RING_SLOTS_OWNED = Gauge("tidings_ring_slots_owned", "Slots that this node owns", ["kind"])
+MOVES = Counter("tidings_moves", "Sessions asked to move to the owner of their slot")
+REROUTED = Counter(
+    "tidings_mailbox_rerouted", "Pushes that reached a node that was no longer the owner and went on", ["outcome"]
+)
+VISITORS = Gauge("tidings_visitors", "Users that are connected elsewhere and forwarded to by this node")
+VISITS = Gauge("tidings_visits", "Users connected here whose owner is another node")
+HEAD_CHECKS = Counter("tidings_head_checks", "Users whose heads were read after a change of the ring")
+
+# ---- the process
+EVENT_LOOP_LAG = Histogram(
+    "tidings_event_loop_lag_seconds", "How much later than asked the event loop wakes", buckets=PAUSE_S
+)
+EVENT_LOOP_LAG_LAST = Gauge("tidings_event_loop_lag_last_seconds", "The last such lag")
+GC_PAUSE = Histogram("tidings_gc_pause_seconds", "Pauses of the garbage collector", ["generation"], buckets=PAUSE_S)
+DEGRADED = Gauge("tidings_degraded", "1 while a named check says that something is away", ["check"])
+BUILD = Gauge("tidings_build_info", "Always 1; the version is in the labels", ["version", "service"])
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A metric as its readers see it: a counter's name ends in `_total`."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    meaning: str
+
+
+def described() -> Iterator[Described]:
+    """Every metric of this page, for the documentation and the tests of dashboards."""
+    for value in list(globals().values()):
+        if isinstance(value, MetricWrapperBase):
+            family = next(iter(value.describe()))
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            yield Described(name, family.type, tuple(value._labelnames), family.documentation)  # noqa: SLF001
