@@ -1,0 +1,57 @@
+"""A scope: the owner of the background tasks of one long-lived thing.
+
+    async with TaskScope() as scope:
+        scope.spawn(self._watch(), name="registry watch")
+
+Guarantees:
+- no task outlives the scope: leaving cancels what still runs and waits for it (`drain=True`: leaving without an error
+  waits for the tasks to end by themselves; an error or a cancellation cuts that short);
+- a task that crashes ends the scope: its owner is cancelled and leaving raises the crash, as in asyncio.TaskGroup;
+- unlike in a TaskGroup, an exception of the body itself stays what it is and is not wrapped in a group.
+
+Does not know: what the tasks do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, Self
+
+
+class TaskScope:
+    """Born with `async with`; use it once."""
+
+    def __init__(self, *, drain: bool = False) -> None:
+        self._group = asyncio.TaskGroup()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._drain = drain
+
+    @property
+    def running(self) -> int:
+        """How many of its tasks have not ended."""
+        return len(self._tasks)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
+        """A task that ends with the scope at the latest."""
+        task = self._group.create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None or not self._drain:
+            for task in self._tasks:
+                task.cancel()
+        if kind is not None and issubclass(kind, asyncio.CancelledError):
+            # The group has to see it: it may be its own, because a task crashed.
+            await self._group.__aexit__(kind, error, traceback)
+        else:
+            await self._group.__aexit__(None, None, None)

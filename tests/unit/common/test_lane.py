@@ -1,0 +1,312 @@
+"""Lanes: batches, order, refusal, draining, cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from services.common.errors import Internal, NotFound, Overloaded, TidingsError, Unavailable
+from services.common.lane import Lanes
+
+
+class Desk:
+    """A handler that notes its batches and can be held."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.open = asyncio.Event()
+        self.open.set()
+        self.begun = asyncio.Event()
+        self.fail: BaseException | None = None
+
+    async def handle(self, batch: list[str]) -> Sequence[str | TidingsError]:
+        self.batches.append(batch)
+        self.begun.set()
+        await self.open.wait()
+        if self.fail is not None:
+            raise self.fail
+        return [item.upper() for item in batch]
+
+
+class Notes:
+    """Outcomes in the order in which they came."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[str | TidingsError] = []
+
+    def __call__(self, outcome: str | TidingsError) -> None:
+        self.outcomes.append(outcome)
+
+
+def lanes_of(desk: Desk, *, lanes: int = 1, capacity: int = 8, batch_max: int = 100) -> Lanes[str, str]:
+    return Lanes("test", desk.handle, lanes=lanes, capacity=capacity, batch_max=batch_max)
+
+
+async def test_a_submitted_item_comes_back_with_its_outcome() -> None:
+    desk = Desk()
+    async with lanes_of(desk) as lanes:
+        assert await lanes.submit(0, "a") == "A"
+
+
+async def test_what_waits_while_a_batch_is_in_flight_becomes_the_next_batch() -> None:
+    desk, notes = Desk(), Notes()
+    desk.open.clear()
+    async with lanes_of(desk) as lanes:
+        lanes.offer(0, "a", notes)
+        await desk.begun.wait()
+        for item in "bcd":
+            lanes.offer(0, item, notes)
+        assert lanes.depth == 3
+        desk.open.set()
+    assert desk.batches == [["a"], ["b", "c", "d"]]
+    assert notes.outcomes == ["A", "B", "C", "D"]
+
+
+async def test_what_is_offered_in_one_go_is_one_batch() -> None:
+    desk, notes = Desk(), Notes()
+    async with lanes_of(desk) as lanes:
+        for item in "abc":
+            lanes.offer(0, item, notes)
+    assert desk.batches == [["a", "b", "c"]]
+
+
+async def test_a_batch_has_at_most_batch_max_items() -> None:
+    desk, notes = Desk(), Notes()
+    async with lanes_of(desk, batch_max=3) as lanes:
+        for item in "abcdefgh":
+            lanes.offer(0, item, notes)
+    assert desk.batches == [["a", "b", "c"], ["d", "e", "f"], ["g", "h"]]
+    assert notes.outcomes == list("ABCDEFGH")
+
+
+async def test_a_full_lane_refuses_at_once_and_says_when_to_try_again() -> None:
+    desk, notes = Desk(), Notes()
+    desk.open.clear()
+    async with lanes_of(desk, lanes=2, capacity=2) as lanes:
+        lanes.offer(0, "a", notes)
+        await desk.begun.wait()
+        lanes.offer(0, "b", notes)
+        lanes.offer(0, "c", notes)
+        with pytest.raises(Overloaded) as refused:
+            lanes.offer(2, "d", notes)
+        assert refused.value.retry_after_ms > 0
+        assert lanes.capacity == 4
+        lanes.offer(1, "e", notes)
+        desk.open.set()
+    assert sorted(str(outcome) for outcome in notes.outcomes) == ["A", "B", "C", "E"]
+
+
+async def test_the_retry_time_follows_the_pace_of_the_lane() -> None:
+    clock, gate = [0.0], asyncio.Semaphore(1)
+
+    async def handle(batch: list[str]) -> Sequence[str]:
+        await gate.acquire()
+        clock[0] += 0.2
+        return batch
+
+    async with Lanes("test", handle, lanes=1, capacity=10, batch_max=1, now=lambda: clock[0]) as lanes:
+        await lanes.submit(0, "a")
+        for _ in range(10):
+            lanes.offer(0, "b", Notes())
+        with pytest.raises(Overloaded) as refused:
+            lanes.offer(0, "c", Notes())
+        assert refused.value.retry_after_ms == 2000
+        for _ in range(10):
+            gate.release()
+
+
+async def test_a_lane_that_is_held_does_not_hold_another() -> None:
+    held, desk = asyncio.Event(), Desk()
+
+    async def handle(batch: list[str]) -> Sequence[str | TidingsError]:
+        if batch == ["held"]:
+            await held.wait()
+        return await desk.handle(batch)
+
+    async with Lanes("test", handle, lanes=2, capacity=8, batch_max=100) as lanes:
+        lanes.offer(0, "held", Notes())
+        assert await lanes.submit(1, "b") == "B"
+        held.set()
+
+
+async def test_leaving_handles_what_was_accepted_and_refuses_what_is_new() -> None:
+    desk, notes = Desk(), Notes()
+    lanes = lanes_of(desk, batch_max=1)
+    with pytest.raises(Unavailable):
+        lanes.offer(0, "early", notes)
+    async with lanes:
+        for item in "abc":
+            lanes.offer(0, item, notes)
+    assert notes.outcomes == ["A", "B", "C"]
+    with pytest.raises(Unavailable):
+        lanes.offer(0, "late", notes)
+
+
+async def test_cancellation_gives_every_accepted_item_an_error() -> None:
+    desk, notes = Desk(), Notes()
+    desk.open.clear()
+    lanes = lanes_of(desk, lanes=2, batch_max=1)
+
+    async def serve() -> None:
+        async with lanes:
+            for key in range(6):
+                lanes.offer(key, f"i{key}", notes)
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(serve())
+    await desk.begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(notes.outcomes) == 6
+    assert all(isinstance(outcome, Unavailable) for outcome in notes.outcomes)
+    assert lanes.depth == 0
+
+
+async def test_cancellation_before_a_worker_has_begun_gives_an_error_too() -> None:
+    desk, notes = Desk(), Notes()
+
+    async def serve() -> None:
+        async with lanes_of(desk) as lanes:
+            lanes.offer(0, "a", notes)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await serve()
+    assert desk.batches == []
+    assert [type(outcome) for outcome in notes.outcomes] == [Unavailable]
+
+
+async def test_cancellation_while_draining_gives_the_rest_its_error() -> None:
+    desk, notes = Desk(), Notes()
+    desk.open.clear()
+
+    async def serve() -> None:
+        async with lanes_of(desk, batch_max=1) as lanes:
+            lanes.offer(0, "a", notes)
+            lanes.offer(0, "b", notes)
+
+    task = asyncio.create_task(serve())
+    await desk.begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [type(outcome) for outcome in notes.outcomes] == [Unavailable, Unavailable]
+
+
+async def test_an_error_of_the_handler_reaches_each_item_and_the_lane_goes_on() -> None:
+    desk, notes = Desk(), Notes()
+    desk.fail = NotFound("nothing here: look elsewhere")
+    async with lanes_of(desk) as lanes:
+        lanes.offer(0, "a", notes)
+        with pytest.raises(NotFound, match="look elsewhere"):
+            await lanes.submit(0, "b")
+        desk.fail = None
+        assert await lanes.submit(0, "c") == "C"
+    assert [type(outcome) for outcome in notes.outcomes] == [NotFound]
+
+
+async def test_a_defect_of_the_handler_becomes_internal_without_its_details() -> None:
+    desk = Desk()
+    desk.fail = RuntimeError("secret detail")
+    async with lanes_of(desk) as lanes:
+        with pytest.raises(Internal) as refused:
+            await lanes.submit(0, "a")
+        assert "secret" not in refused.value.message
+        desk.fail = None
+        assert await lanes.submit(0, "b") == "B"
+
+
+async def test_something_cancelled_within_the_handler_does_not_end_the_lane() -> None:
+    desk = Desk()
+    desk.fail = asyncio.CancelledError()
+    async with lanes_of(desk) as lanes:
+        with pytest.raises(Unavailable):
+            await lanes.submit(0, "a")
+        desk.fail = None
+        assert await lanes.submit(0, "b") == "B"
+
+
+async def test_an_item_may_be_refused_by_itself() -> None:
+    async def handle(batch: list[str]) -> Sequence[str | TidingsError]:
+        return [NotFound("no") if item == "b" else item for item in batch]
+
+    notes = Notes()
+    async with Lanes("test", handle, lanes=1, capacity=8, batch_max=8) as lanes:
+        for item in "abc":
+            lanes.offer(0, item, notes)
+    assert notes.outcomes[0] == "a"
+    assert isinstance(notes.outcomes[1], NotFound)
+    assert notes.outcomes[2] == "c"
+
+
+async def test_outcomes_that_do_not_match_the_batch_are_a_defect() -> None:
+    async def handle(batch: list[str]) -> Sequence[str | TidingsError]:
+        return batch[:-1]
+
+    async with Lanes("test", handle, lanes=1, capacity=8, batch_max=8) as lanes:
+        with pytest.raises(Internal):
+            await lanes.submit(0, "a")
+
+
+async def test_a_callback_that_fails_does_not_keep_its_neighbours_from_theirs() -> None:
+    def broken(outcome: str | TidingsError) -> None:
+        raise RuntimeError
+
+    desk, notes = Desk(), Notes()
+    async with lanes_of(desk) as lanes:
+        lanes.offer(0, "a", notes)
+        lanes.offer(0, "b", broken)
+        lanes.offer(0, "c", notes)
+    assert notes.outcomes == ["A", "C"]
+
+
+async def test_an_item_is_handled_although_its_submitter_was_cancelled() -> None:
+    desk = Desk()
+    desk.open.clear()
+    async with lanes_of(desk) as lanes:
+        task = asyncio.create_task(lanes.submit(0, "a"))
+        await desk.begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        desk.open.set()
+    assert desk.batches == [["a"]]
+
+
+async def test_a_callback_may_offer_again() -> None:
+    desk, notes = Desk(), Notes()
+    async with lanes_of(desk) as lanes:
+        lanes.offer(0, "a", lambda _: lanes.offer(0, "b", notes))
+        assert await lanes.submit(0, "c") == "C"
+        assert await lanes.submit(0, "d") == "D"
+    assert notes.outcomes == ["B"]
+
+
+@pytest.mark.parametrize(("lanes", "capacity", "batch_max"), [(0, 1, 1), (1, 0, 1), (1, 1, 0)])
+def test_sizes_below_one_are_refused(lanes: int, capacity: int, batch_max: int) -> None:
+    async def handle(batch: list[str]) -> Sequence[str]:
+        return batch
+
+    with pytest.raises(ValueError, match="must be 1 or more"):
+        Lanes("test", handle, lanes=lanes, capacity=capacity, batch_max=batch_max)
+
+
+async def test_an_item_costs_little() -> None:
+    async def handle(batch: list[int]) -> Sequence[int]:
+        return batch
+
+    def done(outcome: int | TidingsError) -> None:
+        return
+
+    costs = []
+    for _ in range(5):
+        before = time.process_time()
+        async with Lanes("test", handle, lanes=4, capacity=20_000, batch_max=256) as lanes:
+            for key in range(20_000):
+                lanes.offer(key, key, done)
+        costs.append((time.process_time() - before) / 20_000)
+    assert min(costs) < 3e-6
