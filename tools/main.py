@@ -1,10 +1,67 @@
-"""The `tidings` command: registers every command, translates a user's mistake into one clear sentence."""
+"""The `tidings` command: imports only the command that is used, and ends with one clear sentence.
+
+Exit codes: 0 done, 1 failed, 2 called in a wrong way.
+"""
 
 from __future__ import annotations
 
-import typer
+import importlib
+import importlib.util
+import os
+import sys
+from typing import Any
 
-app = typer.Typer(no_args_is_help=True)
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from tools.failure import Failure
+from tools.output import notes
+
+# name -> (module, its function or Typer, what `tidings --help` says)
+COMMANDS = {
+    "up": ("tools.commands.stack", "up", "Start the backends and the nodes, and keep them running."),
+    "down": ("tools.commands.stack", "down", "Stop all, in order."),
+    "status": ("tools.commands.stack", "status", "What runs, where, and in what state."),
+    "scale": ("tools.commands.stack", "scale", "Add nodes, or drain and remove some."),
+    "restart": ("tools.commands.stack", "restart", "Restart nodes one after the other."),
+    "backends": ("tools.commands.stack", "backends", "The backends alone, for tests and tools of your own."),
+}
+HIDDEN = frozenset({"backends"})
+
+
+class Commands(TyperGroup):
+    """Lists the commands without importing them; the one that is called is imported.
+
+    `Any` where the base class names types of click: which copy of click they are of is typer's own business.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        del ctx
+        return [name for name, (module, _, _) in COMMANDS.items() if importlib.util.find_spec(module) is not None]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        return TyperCommand(cmd_name, help=COMMANDS[cmd_name][2], hidden=cmd_name in HIDDEN)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, found, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name and found else found, rest
+
+
+def load(name: str) -> Any:
+    module, attribute, _ = COMMANDS[name]
+    target = getattr(importlib.import_module(module), attribute)
+    if isinstance(target, typer.Typer):
+        return get_command(target)
+    single = typer.Typer(add_completion=False)
+    single.command(name)(target)
+    return get_command(single)
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback()
@@ -13,4 +70,15 @@ def tidings() -> None:
 
 
 def main() -> None:
-    app()
+    try:
+        app()
+    except Failure as failure:
+        notes.print(f"[red]error:[/red] {_escaped(failure.message)} {_escaped(failure.advice)}".rstrip())
+        sys.exit(failure.code)
+    except BrokenPipeError:  # who read our output has gone: there is nobody left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", "\\[")

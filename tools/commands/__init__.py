@@ -1,0 +1,1 @@
+"""The commands, a module for each family; a module is imported only when one of its commands is used."""

@@ -1,0 +1,68 @@
+"""etcd of the local stack: one member, its data and its ports; ready when it says that it is healthy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.stack.ports import Ports, address
+from tools.stack.probing import http_get
+from tools.stack.program import NotReadyError, plain_environment
+
+
+@dataclass(frozen=True, slots=True)
+class Etcd:
+    program: tuple[str, ...]
+    ports: Ports
+    data: Path
+    inherited: Mapping[str, str]
+    name: str = "etcd"
+    kind: str = "backend"
+    stop_timeout_s: float = 10.0
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        return {"address": address(self.ports.etcd)}
+
+    def prepare(self) -> None:
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def command(self) -> Sequence[str]:
+        client, peer = f"http://{address(self.ports.etcd)}", f"http://{address(self.ports.etcd_peer)}"
+        return [
+            *self.program,
+            "--name=local",
+            f"--data-dir={self.data}",
+            f"--listen-client-urls={client}",
+            f"--advertise-client-urls={client}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=local={peer}",
+            "--heartbeat-interval=50",  # one member: it elects itself, the sooner the better
+            "--election-timeout=500",
+            "--auto-compaction-mode=periodic",
+            "--auto-compaction-retention=10m",
+            "--snapshot-count=10000",
+            "--logger=zap",
+            "--log-level=info",
+        ]
+
+    def environment(self) -> Mapping[str, str]:
+        return {name: value for name, value in plain_environment(self.inherited).items() if name[:5] != "ETCD_"}
+
+    async def probe(self) -> None:
+        await probe_etcd(address(self.ports.etcd))
+
+    def advice(self, last_lines: Sequence[str]) -> str:
+        text = "\n".join(last_lines)
+        if "no space left" in text:
+            return "The disk is full: make room."
+        return f"If its data is damaged, remove {self.data} (etcd holds only who is alive, no messages)."
+
+
+async def probe_etcd(endpoint: str) -> None:
+    url = endpoint if "//" in endpoint else f"http://{endpoint}"
+    status, text = await http_get(f"{url}/health")
+    if status != 200 or '"true"' not in text:
+        raise NotReadyError(f"etcd at {endpoint} is not healthy: {text[:200]}")

@@ -1,0 +1,132 @@
+"""Kafka of the local stack: broker and controller in one process (KRaft), small; ready when it tells its brokers."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.failure import Failure
+from tools.stack.ports import Ports, address
+from tools.stack.probing import check_listens
+from tools.stack.program import NotReadyError, plain_environment
+
+CLUSTER_ID = "dGlkaW5ncy1sb2NhbC0xIQ"  # 16 bytes in base64; the same in every local stack
+FORMAT_TIMEOUT_S = 60.0
+
+# What a laptop wants: few threads, small preallocated files, old records gone soon. Records are durable in MongoDB.
+PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{controller}
+listeners=PLAINTEXT://{broker},CONTROLLER://{controller}
+advertised.listeners=PLAINTEXT://{broker}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+controller.listener.names=CONTROLLER
+log.dirs={data}
+auto.create.topics.enable=false
+delete.topic.enable=true
+offsets.topic.num.partitions=1
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+message.max.bytes=8388608
+log.segment.bytes=67108864
+log.index.size.max.bytes=1048576
+log.retention.hours=24
+log.retention.bytes=268435456
+log.cleaner.dedupe.buffer.size=4194304
+num.network.threads=2
+num.io.threads=4
+background.threads=2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Kafka:
+    program: tuple[str, ...]
+    storage_program: tuple[str, ...]
+    ports: Ports
+    data: Path
+    inherited: Mapping[str, str]
+    name: str = "kafka"
+    kind: str = "backend"
+    stop_timeout_s: float = 20.0
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        return {"address": address(self.ports.kafka)}
+
+    @property
+    def properties_file(self) -> Path:
+        return self.data / "server.properties"
+
+    def prepare(self) -> None:
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        logs = self.data / "records"
+        self.properties_file.write_text(
+            PROPERTIES.format(
+                broker=address(self.ports.kafka), controller=address(self.ports.kafka_controller), data=logs
+            )
+        )
+        if not (logs / "meta.properties").exists():
+            self._format()
+
+    def _format(self) -> None:
+        try:
+            outcome = subprocess.run(
+                [*self.storage_program, "format", "-t", CLUSTER_ID, "-c", str(self.properties_file)],
+                env=dict(self.environment()),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=FORMAT_TIMEOUT_S,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise Failure(f"Kafka's storage could not be prepared: {error}.", "Run `tidings doctor`.") from error
+        if outcome.returncode:
+            lines = (outcome.stdout + outcome.stderr).strip().splitlines()[-5:]
+            raise Failure("Kafka's storage could not be prepared: " + " / ".join(lines), "Run `tidings doctor`.")
+
+    def command(self) -> Sequence[str]:
+        return [*self.program, str(self.properties_file)]
+
+    def environment(self) -> Mapping[str, str]:
+        return plain_environment(self.inherited)
+
+    async def probe(self) -> None:
+        await probe_kafka(address(self.ports.kafka))
+
+    def advice(self, last_lines: Sequence[str]) -> str:
+        text = "\n".join(last_lines)
+        if "OutOfMemoryError" in text or "Cannot allocate memory" in text:
+            return "There is not enough memory: Kafka needs about 400 MB."
+        if "No space left" in text:
+            return "The disk is full: make room."
+        return f"If its data is damaged, remove {self.data} (the messages themselves are in MongoDB)."
+
+
+async def probe_kafka(bootstrap: str) -> None:
+    """The first server that answers must tell the cluster's brokers."""
+    await check_listens(bootstrap)  # a cheap first look: the client's own try is dear
+    from aiokafka.client import AIOKafkaClient
+    from aiokafka.errors import KafkaError
+
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # its tries are our probes: no news
+    client = AIOKafkaClient(bootstrap_servers=bootstrap, request_timeout_ms=3000)
+    try:
+        await client.bootstrap()
+        if not client.cluster.brokers():
+            raise NotReadyError(f"Kafka at {bootstrap} has no broker yet")
+    except KafkaError as error:
+        raise NotReadyError(f"Kafka at {bootstrap} does not answer ({error})") from error
+    finally:
+        await client.close()

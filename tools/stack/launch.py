@@ -1,0 +1,134 @@
+"""Starts a supervisor: in this process until Ctrl-C, or detached, where it says through a pipe how its start went."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tools.failure import Failure
+from tools.stack.folder import Folder
+from tools.stack.plan import Plan
+from tools.stack.supervisor import Supervisor
+
+Show = Callable[[dict[str, Any]], None]  # is given the snapshot again and again while it may change
+SHOW_EVERY_S = 0.1
+STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def run_here(plan: Plan, folder: Folder, environment: Mapping[str, str], show: Show, on_ready: Show) -> None:
+    """Until a signal asks for the end. Raises Failure when the stack cannot start."""
+    asyncio.run(_run_here(Supervisor(plan, folder, environment), show, on_ready))
+
+
+async def _run_here(supervisor: Supervisor, show: Show, on_ready: Show) -> None:
+    loop = asyncio.get_running_loop()
+    for number in STOPPING_SIGNALS:
+        loop.add_signal_handler(number, supervisor.stop)
+    showing = loop.call_soon(lambda: None)
+
+    def show_again() -> None:
+        nonlocal showing
+        show(supervisor.snapshot())
+        showing = loop.call_later(SHOW_EVERY_S, show_again)
+
+    def ready() -> None:
+        show(supervisor.snapshot())
+        on_ready(supervisor.snapshot())
+
+    show_again()
+    try:
+        await supervisor.run(ready)
+        show(supervisor.snapshot())
+    finally:
+        showing.cancel()
+
+
+def run_detached(plan: Plan, folder: Folder, show: Show) -> dict[str, Any]:
+    """Returns the snapshot when all is ready; the supervisor lives on. Raises Failure when the stack cannot start."""
+    folder.take()
+    reading, writing = os.pipe()
+    with folder.open_log("supervisor") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tools.stack.launch", json.dumps(plan.to_json()), str(folder.path), str(writing)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(writing,),
+            start_new_session=True,
+        )
+    os.close(writing)
+    try:
+        said = _follow(reading, folder, process.pid, show)
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    if not said:
+        lines = "\n    ".join(folder.last_lines("supervisor"))
+        raise Failure(f"The local stack's supervisor ended: \n    {lines}", f"Its log is {folder.log('supervisor')}.")
+    outcome = json.loads(said)
+    if "error" in outcome:
+        process.wait()
+        raise Failure(outcome["error"], outcome["advice"])
+    snapshot: dict[str, Any] = outcome
+    show(snapshot)
+    return snapshot
+
+
+def _follow(reading: int, folder: Folder, pid: int, show: Show) -> bytes:
+    """Shows how the start goes, and returns what the supervisor says at its end (nothing: it died)."""
+    os.set_blocking(reading, False)
+    said = b""
+    with os.fdopen(reading, "rb", buffering=0) as pipe:
+        while True:
+            piece = pipe.read(65536)
+            if piece == b"":
+                return said
+            said += piece or b""
+            state = folder.load_state()
+            if state and state["supervisor"]["pid"] == pid:
+                show(state)
+            time.sleep(SHOW_EVERY_S)
+
+
+def wait_until_free(folder: Folder, timeout_s: float, meanwhile: Callable[[], None] = lambda: None) -> bool:
+    """Whether the supervisor of this folder has ended in time."""
+    until = time.monotonic() + timeout_s
+    while folder.is_locked():
+        if time.monotonic() > until:
+            return False
+        meanwhile()
+        time.sleep(SHOW_EVERY_S)
+    return True
+
+
+def main() -> int:
+    """The detached supervisor: its plan, its folder, and the pipe to say how the start went."""
+    plan, path, writing = sys.argv[1:]
+    folder = Folder(Path(path))
+    with os.fdopen(int(writing), "w") as pipe:
+
+        def say(outcome: dict[str, Any]) -> None:
+            if not pipe.closed:
+                pipe.write(json.dumps(outcome))
+                pipe.close()
+
+        try:
+            run_here(Plan.from_json(json.loads(plan)), folder, os.environ, lambda _: None, say)
+        except Failure as failure:
+            say({"error": failure.message, "advice": failure.advice})
+            sys.stderr.write(f"{failure}\n")
+            return failure.code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""A node of the cluster as a process: its command, its settings, and the question whether it is ready."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tools.stack.ports import NodeKind, NodePorts, address
+from tools.stack.probing import http_get
+from tools.stack.program import NotReadyError
+
+MAILBOX_PARTITIONS = 64  # the most access nodes of a local stack
+
+# Settings of the command and of the stack itself; a node would refuse names that it does not know.
+NOT_FOR_NODES = frozenset(
+    {
+        "TIDINGS_DATA",
+        "TIDINGS_ETCD",
+        "TIDINGS_OPERATOR_TOKEN",
+        "TIDINGS_PORT_BASE",
+        "TIDINGS_PROGRAMS",
+        "TIDINGS_CACHE",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What all nodes of a stack share."""
+
+    cluster: str
+    etcd: str
+    kafka: str
+    mongodb: str
+    secret_file: str
+    operator_token_file: str
+    placement: str | None
+    inherited: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    node_kind: NodeKind
+    index: int
+    ports: NodePorts
+    wiring: Wiring
+    program: tuple[str, ...] = ()
+    stop_timeout_s: float = 60.0
+
+    @property
+    def name(self) -> str:
+        return f"{self.node_kind}-{self.index}"
+
+    @property
+    def kind(self) -> str:
+        return str(self.node_kind)
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        ops = f"http://{address(self.ports.ops)}"
+        if self.ports.ws is None or self.ports.tcp is None:
+            return {"rpc": address(self.ports.rpc), "ops": ops}
+        return {"ws": f"ws://{address(self.ports.ws)}/v1/ws", "tcp": address(self.ports.tcp), "ops": ops}
+
+    def prepare(self) -> None:
+        """Nothing: a node keeps nothing on disk."""
+
+    def command(self) -> Sequence[str]:
+        return [*(self.program or (sys.executable, "-m")), f"services.{self.node_kind}"]
+
+    def environment(self) -> Mapping[str, str]:
+        """The user's own settings win, except for the addresses and names, which the stack gives out."""
+        wiring = self.wiring
+        defaults = {
+            "TIDINGS_MAILBOX_PARTITIONS": str(MAILBOX_PARTITIONS),
+            "TIDINGS_PLACEMENT": "ring",
+            "TIDINGS_TOKEN_SECRET_FILE": wiring.secret_file,
+            "TIDINGS_OPERATOR_TOKEN_FILE": wiring.operator_token_file,
+            "PYTHONUNBUFFERED": "1",
+        }
+        given = {
+            "TIDINGS_CLUSTER": wiring.cluster,
+            "TIDINGS_NODE": self.name,
+            "TIDINGS_ETCD_ENDPOINTS": wiring.etcd,
+            "TIDINGS_KAFKA_BOOTSTRAP": wiring.kafka,
+            "TIDINGS_MONGODB_URI": wiring.mongodb,
+            "TIDINGS_RPC_LISTEN": address(self.ports.rpc),
+            "TIDINGS_OPS_LISTEN": address(self.ports.ops),
+        }
+        if wiring.placement is not None:
+            given["TIDINGS_PLACEMENT"] = wiring.placement
+        if self.ports.ws is not None and self.ports.tcp is not None:
+            given["TIDINGS_WS_LISTEN"] = address(self.ports.ws)
+            given["TIDINGS_TCP_LISTEN"] = address(self.ports.tcp)
+        inherited = {name: value for name, value in wiring.inherited.items() if name not in NOT_FOR_NODES}
+        return {**defaults, **inherited, **given}
+
+    async def probe(self) -> None:
+        status, text = await http_get(f"http://{address(self.ports.ops)}/readyz")
+        if status != 200:
+            raise NotReadyError(text.strip()[:300], draining="drain" in text.lower())
+
+    def advice(self, last_lines: Sequence[str]) -> str:
+        if any("No module named" in line for line in last_lines):
+            return "The installation is not complete: run `make setup`."
+        return "Its log says why; `tidings config check` looks at the settings."

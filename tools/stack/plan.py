@@ -1,0 +1,141 @@
+"""What one `up` shall run: numbers, ports, placement, and where each backend comes from.
+
+A backend whose address is set in the environment is the user's own and is not started. The plan is a value; it travels
+as JSON to a detached supervisor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tools.failure import WrongUse
+from tools.stack import programs
+from tools.stack.etcd import Etcd, probe_etcd
+from tools.stack.folder import Folder
+from tools.stack.kafka import Kafka, probe_kafka
+from tools.stack.mongodb import MongoDB, probe_mongodb
+from tools.stack.nodes import Node, Wiring
+from tools.stack.policy import check_number
+from tools.stack.ports import BASE_MAX, BASE_MIN, NodeKind, Ports, address
+from tools.stack.program import Program
+
+PLACEMENTS = ("ring", "any")
+GIVEN_BY = {"etcd": "TIDINGS_ETCD_ENDPOINTS", "kafka": "TIDINGS_KAFKA_BOOTSTRAP", "mongodb": "TIDINGS_MONGODB_URI"}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    port_base: int
+    access: int
+    logic: int
+    storage: int
+    placement: str | None = None
+    restart: bool = True
+    node_program: tuple[str, ...] = field(default=())  # of the tests: what stands for `python -m`
+
+    def check(self) -> Plan:
+        """Raises WrongUse."""
+        if not BASE_MIN <= self.port_base <= BASE_MAX:
+            raise WrongUse(
+                f"--port-base {self.port_base} leaves no room for 1000 ports.", f"Give {BASE_MIN} to {BASE_MAX}."
+            )
+        if self.placement is not None and self.placement not in PLACEMENTS:
+            raise WrongUse(f"--placement {self.placement!r} is not known.", "Say ring or any.")
+        return self
+
+    def check_numbers(self) -> Plan:
+        """At least one of each kind, and no more than there is room for. Raises WrongUse."""
+        for kind, number in self.numbers.items():
+            check_number(kind, number)
+        return self
+
+    @property
+    def numbers(self) -> Mapping[NodeKind, int]:
+        return {NodeKind.ACCESS: self.access, NodeKind.LOGIC: self.logic, NodeKind.STORAGE: self.storage}
+
+    @property
+    def ports(self) -> Ports:
+        return Ports(self.port_base)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Plan:
+        return cls(**{**value, "node_program": tuple(value.get("node_program", ()))})
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """A backend that the user runs: asked once whether it is there, never started or stopped."""
+
+    name: str
+    address: str
+
+    async def probe(self) -> None:
+        match self.name:
+            case "etcd":
+                await probe_etcd(self.address.split(",", maxsplit=1)[0])
+            case "kafka":
+                await probe_kafka(self.address)
+            case _:
+                await probe_mongodb(self.address)
+
+
+@dataclass(frozen=True, slots=True)
+class Backends:
+    started: tuple[Program, ...]
+    external: tuple[External, ...]
+    addresses: Mapping[str, str]  # name -> what the nodes are told
+
+
+def backends_of(plan: Plan, folder: Folder, environment: Mapping[str, str]) -> Backends:
+    """Raises Failure when a program is missing."""
+    external = tuple(External(name, environment[key]) for name, key in GIVEN_BY.items() if environment.get(key))
+    own = [name for name in GIVEN_BY if name not in {backend.name for backend in external}]
+    found = programs.find(own, environment)
+    ports = plan.ports
+    every: dict[str, Program] = {
+        "etcd": Etcd(found.etcd, ports, folder.data_of("etcd"), environment),
+        "kafka": Kafka(found.kafka, found.kafka_storage, ports, folder.data_of("kafka"), environment),
+        "mongodb": (mongodb := MongoDB(found.mongod, ports, folder.data_of("mongodb"), environment)),
+    }
+    addresses = {"etcd": address(ports.etcd), "kafka": address(ports.kafka), "mongodb": mongodb.uri}
+    return Backends(
+        started=tuple(every[name] for name in own),
+        external=external,
+        addresses=addresses | {backend.name: backend.address for backend in external},
+    )
+
+
+def wiring_of(plan: Plan, folder: Folder, backends: Backends, environment: Mapping[str, str]) -> Wiring:
+    return Wiring(
+        cluster=environment.get("TIDINGS_CLUSTER", "local"),
+        etcd=backends.addresses["etcd"],
+        kafka=backends.addresses["kafka"],
+        mongodb=backends.addresses["mongodb"],
+        secret_file=environment.get("TIDINGS_TOKEN_SECRET_FILE", str(folder.secret_file)),
+        operator_token_file=environment.get("TIDINGS_OPERATOR_TOKEN_FILE", str(folder.operator_token_file)),
+        placement=plan.placement,
+        inherited=environment,
+    )
+
+
+def node(plan: Plan, wiring: Wiring, kind: NodeKind, index: int) -> Node:
+    return Node(kind, index, plan.ports.node(kind, index), wiring, plan.node_program)
+
+
+def ports_needed(plan: Plan, backends: Backends) -> Iterator[int]:
+    ports = plan.ports
+    needed = {
+        "etcd": (ports.etcd, ports.etcd_peer),
+        "kafka": (ports.kafka, ports.kafka_controller),
+        "mongodb": (ports.mongodb,),
+    }
+    for kind, number in plan.numbers.items():
+        for index in range(number):
+            yield from ports.node(kind, index).all()
+    for program in backends.started:
+        yield from needed[program.name]
