@@ -20,8 +20,6 @@ Does not know: gRPC (rpc.py translates by `grpc_status`), HTTP, how a connection
     SettingsError     SETTINGS          operator   no       FAILED_PRECONDITION  stops the start of a process
 """
 
-# ruff: noqa: N818  # the names are the codes of the wire, without "Error"
-
 from __future__ import annotations
 
 from enum import Enum

@@ -1,0 +1,79 @@
+"""What many connections are sent at once: encoded once per codec, shared by all of them.
+
+Guarantees: `EncodedBody.json` is made at most once. `message_bytes` means what protobuf would have written for the
+same fields, with the content embedded as it is.
+
+Does not know: who gets it, frames (the codecs put bodies into frames).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from types import MappingProxyType
+from typing import Final
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from protos.tidings.v1 import client_pb2
+from services.common.wire.json_write import json_bytes
+from services.common.wire.varint import length_delimited_tag, varint
+
+# The field of ServerFrame that holds this type of body; every body has a type of its own.
+SERVER_BODIES: Final[Mapping[type[Message], FieldDescriptor]] = MappingProxyType(
+    {
+        type(getattr(client_pb2.ServerFrame(), field.name)): field
+        for field in client_pb2.ServerFrame.DESCRIPTOR.oneofs_by_name["body"].fields
+    }
+)
+
+
+class EncodedBody:
+    """The protobuf bytes of a Message, Receipt, Signal, …; its JSON is made when the first connection needs it."""
+
+    def __init__(self, kind: type[Message], proto: bytes) -> None:
+        self.kind: Final = kind
+        self.proto: Final = proto
+
+    @classmethod
+    def of(cls, message: Message) -> EncodedBody:
+        """From the value itself."""
+        return cls(type(message), message.SerializeToString())
+
+    @cached_property
+    def json(self) -> bytes:
+        """The JSON object; raises protobuf's DecodeError if the bytes are not a `kind`."""
+        return json_bytes(self.kind.FromString(self.proto))
+
+    @property
+    def size(self) -> int:
+        """Bytes in protobuf, which is what an outbox counts before it knows the codec."""
+        return len(self.proto)
+
+
+_CONTENT_TAG = length_delimited_tag(client_pb2.Message, "content")
+
+
+def message_bytes(
+    *,
+    conversation: str,
+    seq: int,
+    message_id: str,
+    sender: str,
+    time_ms: int,
+    content: bytes,
+    kind: int,
+    client_id: str,
+) -> bytes:
+    """An encoded tidings.v1.Message; `content` is an encoded Content, which is not looked into."""
+    head = client_pb2.Message(
+        message_id=message_id,
+        conversation=conversation,
+        seq=seq,
+        sender=sender,
+        time_ms=time_ms,
+        kind=kind,  # type: ignore[arg-type]  # the number comes from a stored Message.Kind
+        client_id=client_id,
+    ).SerializeToString()
+    return b"".join((head, _CONTENT_TAG, varint(len(content)), content))
