@@ -51,7 +51,7 @@ def real_backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealBack
         yield _at(folder, control.ask(folder, {"command": "status"}, timeout_s=5))
         return
     folder = Folder.at(tmp_path_factory.mktemp("backends"))
-    snapshot = launch.run_detached(Plan(free_port_base(), 0, 0, 0), folder, lambda _: None)
+    snapshot = launch.run_detached(Plan(free_port_base(), 0, 0, 0), folder, clean_environment(), lambda _: None)
     try:
         yield _at(folder, snapshot)
     finally:
@@ -64,6 +64,12 @@ def stop_stack(folder: Folder) -> None:
         control.ask(folder, {"command": "down"}, timeout_s=5)
     if not launch.wait_until_free(folder, STOP_S):
         raise Failure(f"the stack in {folder.path} does not stop")
+
+
+def clean_environment() -> dict[str, str]:
+    """This environment without the settings of whoever runs the tests, but for where the programs are."""
+    kept = {"TIDINGS_CACHE", "TIDINGS_PROGRAMS"}
+    return {name: value for name, value in os.environ.items() if name[:8] != "TIDINGS_" or name in kept}
 
 
 def free_port_base(access: int = 4, logic: int = 4, storage: int = 4) -> int:

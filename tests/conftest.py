@@ -11,6 +11,10 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.backends import real_backends
+
+__all__ = ["real_backends"]
+
 # A loaded machine is slow: only what an example finds counts, never how long it took.
 _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("dev", max_examples=25, **_COMMON)

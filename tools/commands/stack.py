@@ -75,7 +75,7 @@ def _start(plan: Any, folder: Folder, *, detach: bool, json: bool) -> None:
 
     with Steps() as steps:
         if detach:
-            snapshot = launch.run_detached(plan, folder, steps.show)
+            snapshot = launch.run_detached(plan, folder, os.environ, steps.show)
         else:
             launch.run_here(plan, folder, os.environ, steps.show, announce)
             return

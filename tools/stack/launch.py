@@ -20,6 +20,7 @@ from tools.stack.supervisor import Supervisor
 
 Show = Callable[[dict[str, Any]], None]  # is given the snapshot again and again while it may change
 SHOW_EVERY_S = 0.1
+FAILED_STOP_S = 120.0
 STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -51,52 +52,53 @@ async def _run_here(supervisor: Supervisor, show: Show, on_ready: Show) -> None:
         showing.cancel()
 
 
-def run_detached(plan: Plan, folder: Folder, show: Show) -> dict[str, Any]:
+def run_detached(plan: Plan, folder: Folder, environment: Mapping[str, str], show: Show) -> dict[str, Any]:
     """Returns the snapshot when all is ready; the supervisor lives on. Raises Failure when the stack cannot start."""
     folder.take()
     reading, writing = os.pipe()
     with folder.open_log("supervisor") as log:
-        process = subprocess.Popen(
+        subprocess.run(
             [sys.executable, "-m", "tools.stack.launch", json.dumps(plan.to_json()), str(folder.path), str(writing)],
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             pass_fds=(writing,),
             start_new_session=True,
+            check=False,
         )
     os.close(writing)
-    try:
-        said = _follow(reading, folder, process.pid, show)
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
-    if not said:
+    outcome = _follow(reading, folder, show)
+    if outcome is None:
         lines = "\n    ".join(folder.last_lines("supervisor"))
-        raise Failure(f"The local stack's supervisor ended: \n    {lines}", f"Its log is {folder.log('supervisor')}.")
-    outcome = json.loads(said)
+        raise Failure(f"The local stack's supervisor ended:\n    {lines}\n", f"Its log is {folder.log('supervisor')}.")
     if "error" in outcome:
-        process.wait()
+        wait_until_free(folder, FAILED_STOP_S)
         raise Failure(outcome["error"], outcome["advice"])
-    snapshot: dict[str, Any] = outcome
-    show(snapshot)
-    return snapshot
+    show(outcome)
+    return outcome
 
 
-def _follow(reading: int, folder: Folder, pid: int, show: Show) -> bytes:
-    """Shows how the start goes, and returns what the supervisor says at its end (nothing: it died)."""
+def _follow(reading: int, folder: Folder, show: Show) -> dict[str, Any] | None:
+    """Shows how the start goes, and returns what the supervisor says at its end (None: it died)."""
     os.set_blocking(reading, False)
-    said = b""
+    said, pid = b"", 0
     with os.fdopen(reading, "rb", buffering=0) as pipe:
-        while True:
-            piece = pipe.read(65536)
-            if piece == b"":
-                return said
-            said += piece or b""
-            state = folder.load_state()
-            if state and state["supervisor"]["pid"] == pid:
-                show(state)
-            time.sleep(SHOW_EVERY_S)
+        try:
+            while (piece := pipe.read(65536)) != b"":
+                said += piece or b""
+                pid = pid or (int(said.partition(b"\n")[0]) if b"\n" in said else 0)
+                state = folder.load_state()
+                if pid and state and state["supervisor"]["pid"] == pid:
+                    show(state)
+                time.sleep(SHOW_EVERY_S)
+        except BaseException:  # Ctrl-C: what was begun is ended
+            if pid:
+                os.kill(pid, signal.SIGTERM)
+            wait_until_free(folder, FAILED_STOP_S)
+            raise
+    outcome: dict[str, Any] | None = json.loads(rest) if (rest := said.partition(b"\n")[2]) else None
+    return outcome
 
 
 def wait_until_free(folder: Folder, timeout_s: float, meanwhile: Callable[[], None] = lambda: None) -> bool:
@@ -111,10 +113,14 @@ def wait_until_free(folder: Folder, timeout_s: float, meanwhile: Callable[[], No
 
 
 def main() -> int:
-    """The detached supervisor: its plan, its folder, and the pipe to say how the start went."""
+    """The detached supervisor: its plan, its folder, and the pipe on which it says its pid and how its start went."""
     plan, path, writing = sys.argv[1:]
+    if os.fork():  # the caller waits for this process; the child that goes on is nobody's to wait for
+        return 0
     folder = Folder(Path(path))
     with os.fdopen(int(writing), "w") as pipe:
+        pipe.write(f"{os.getpid()}\n")
+        pipe.flush()
 
         def say(outcome: dict[str, Any]) -> None:
             if not pipe.closed:
