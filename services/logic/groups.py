@@ -1,0 +1,334 @@
+"""The rules of groups: what a request of a user changes, if anything.
+
+`need_of` says what must be loaded before, `decide` says what follows, given that.
+
+    act        who may                                what is refused
+    create     anyone                                 more than 500 users: BAD_REQUEST
+    join       anyone, if open                        not open: FORBIDDEN; full: BAD_REQUEST
+    leave      a member                               (no member: settled)
+    add        OWNER, ADMIN                           full: BAD_REQUEST
+    remove     OWNER anyone; ADMIN a MEMBER           oneself: BAD_REQUEST (leave)
+    set_role   OWNER                                  of no member: NOT_FOUND; the owner's own: BAD_REQUEST
+    rename     OWNER, ADMIN
+
+An owner who leaves is followed by the oldest admin, else the oldest member; handing over makes the old owner an
+admin. Whoever joins a group that everybody has left owns it. A group becomes large with the change that takes it above
+the threshold, and stays large: its notice `large` is the last message with inbox numbers.
+
+Guarantees: pure; a repeat of what is so already is `Settled`, never an error; every error is one of the protocol's.
+Does not know: how a change is made atomic (storage), or that somebody else may have made another one meanwhile: then
+storage says that the version is stale, and it is decided again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from protos.tidings.v1 import client_pb2
+from services.common.errors import BadRequest, Forbidden, NotFound
+from services.common.ids import ConversationKind, check_conversation, check_user
+from services.logic.model import Act, Change, Decision, Group, Member, Notice, Policy, Role, Settled
+from services.logic.permissions import check_exists, check_member
+
+Request = client_pb2.GroupRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a decision rests on: the group, and of a large one these users, and who follows its owner."""
+
+    conversation: str
+    users: tuple[str, ...]
+    successor: bool = False
+
+
+def need_of(request: Request, actor: str, policy: Policy) -> Need | None:
+    """None for a create, which needs nothing. BadRequest for what no state can make right."""
+    match request.WhichOneof("act"):
+        case "create":
+            _check_users(request.create.members, policy)
+            _check_name(request.create.name, policy)
+            return None
+        case "join":
+            return Need(_group_id(request.join.conversation), (actor,))
+        case "leave":
+            return Need(_group_id(request.leave.conversation), (actor,), successor=True)
+        case "add":
+            users = _check_some_users(request.add.users, policy)
+            return Need(_group_id(request.add.conversation), _once((actor, *users)))
+        case "remove":
+            users = _check_some_users(request.remove.users, policy)
+            return Need(_group_id(request.remove.conversation), _once((actor, *users)))
+        case "set_role":
+            _check_role(request.set_role)
+            return Need(_group_id(request.set_role.conversation), _once((actor, request.set_role.user)))
+        case "rename":
+            _check_name(request.rename.name, policy)
+            return Need(_group_id(request.rename.conversation), (actor,))
+        case "info":
+            return Need(_group_id(request.info.conversation), (actor,))
+        case "members":
+            return Need(_group_id(request.members.conversation), (actor,))
+        case _:
+            raise BadRequest("the group request has no act: set one of create, join, leave, add, remove, ...")
+
+
+def decide(request: Request, actor: str, group: Group | None, policy: Policy, *, new: str = "") -> Decision:
+    """What the request changes. `group` is what `need_of` asked for, None if there is none; `new` names a create's."""
+    match request.WhichOneof("act"):
+        case "create":
+            return _create(request.create, actor, policy, new)
+        case "join":
+            return _join(check_exists(group, request.join.conversation), actor, policy)
+        case "leave":
+            return _leave(check_exists(group, request.leave.conversation), actor)
+        case "add":
+            group = _check_admin(group, request.add.conversation, actor)
+            return _add(group, actor, request.add.users, policy)
+        case "remove":
+            return _remove(*check_member(group, request.remove.conversation, actor), request.remove.users)
+        case "set_role":
+            group, member = check_member(group, request.set_role.conversation, actor)
+            return _set_role(group, member, request.set_role.user, Role(request.set_role.role))
+        case "rename":
+            group = _check_admin(group, request.rename.conversation, actor)
+            return _rename(group, actor, request.rename.name)
+        case act:
+            raise BadRequest(f"{act} changes nothing")
+
+
+def info_of(group: Group | None, conversation: str, user: str) -> client_pb2.GroupInfo:
+    """What a user may see of a group: all of it as a member, and of an open one also as nobody in particular."""
+    group = check_exists(group, conversation)
+    role = group.role_of(user)
+    if role is None and not group.open:
+        raise Forbidden(f"you are not a member of {conversation}")
+    return client_pb2.GroupInfo(
+        conversation=conversation,
+        name=group.name,
+        member_count=group.member_count,
+        role=client_pb2.Member.Role.ValueType(role or 0),
+        head=group.head,
+        open=group.open,
+        channel=group.channel,
+        share_history=group.share_history,
+        large_from=group.large_from,
+    )
+
+
+def _create(request: Request.Create, actor: str, policy: Policy, conversation: str) -> Change:
+    users = _once((actor, *request.members))
+    large = len(users) > policy.large_above
+    joined_seq = 1 if request.share_history else 0
+    act = Act("create", actor, users, name=request.name)
+    return Change(
+        conversation=conversation,
+        actor=actor,
+        version=0,
+        name=request.name,
+        open=request.open,
+        channel=request.channel,
+        share_history=request.share_history,
+        members=tuple(Member(user, Role.OWNER if user == actor else Role.MEMBER, joined_seq) for user in users),
+        acts=(act,),
+        notices=(Notice(act, () if large else users),),
+        becomes_large=large,
+        indexed=users if large else (),
+    )
+
+
+def _join(group: Group, actor: str, policy: Policy) -> Decision:
+    if actor in group.members:
+        return Settled(group.conversation, indexed=(actor,) if group.is_large else ())
+    if not group.open:
+        raise Forbidden(f"{group.conversation} is not open: ask an admin to add you")
+    role = Role.MEMBER if group.member_count else Role.OWNER
+    return _enter(group, Act("join", actor, (actor,)), role, policy)
+
+
+def _add(group: Group, actor: str, users: Sequence[str], policy: Policy) -> Decision:
+    missing = tuple(user for user in _once(users) if user not in group.members)
+    if not missing:
+        return Settled(group.conversation, indexed=_once(users) if group.is_large else ())
+    return _enter(group, Act("add", actor, missing), Role.MEMBER, policy)
+
+
+def _enter(group: Group, act: Act, role: Role, policy: Policy) -> Change:
+    """The users of the act become members: quietly in a large group, with a notice to all in another."""
+    count = group.member_count + len(act.users)
+    if count > policy.members_max:
+        raise BadRequest(f"{group.conversation} would have {count} members, {policy.members_max} is the most")
+    joined_seq = 1 if group.share_history else 0
+    entered = tuple(Member(user, role, joined_seq) for user in act.users)
+    if group.is_large:
+        return _change(group, act.by, members=entered, acts=(act,), keep_version=True, indexed=act.users)
+    everyone = (*group.members, *act.users)
+    acts = (act, Act("large", act.by)) if count > policy.large_above else (act,)
+    return _change(
+        group,
+        act.by,
+        members=entered,
+        acts=acts,
+        notices=tuple(Notice(each, everyone) for each in acts),
+        becomes_large=len(acts) > 1,
+        indexed=everyone if len(acts) > 1 else (),
+    )
+
+
+def _leave(group: Group, actor: str) -> Decision:
+    member = group.members.get(actor)
+    if member is None:
+        return Settled(group.conversation, dropped=(actor,) if group.is_large else ())
+    gone = Act("leave", actor, (actor,))
+    heir = _successor(group, actor) if member.role is Role.OWNER else None
+    acts = (gone,) if heir is None else (gone, Act("role", actor, (heir.user,), role=Role.OWNER.name))
+    if group.is_large:
+        notices = tuple(Notice(act) for act in acts if act is not gone)
+    else:
+        # Who leaves learns of it on the other devices, but no more of what comes after.
+        rest = tuple(user for user in group.members if user != actor)
+        notices = tuple(Notice(act, (*rest, actor) if act is gone else rest) for act in acts)
+    return _change(
+        group,
+        actor,
+        members=() if heir is None else (_with_role(heir, Role.OWNER),),
+        removed=(actor,),
+        acts=acts,
+        notices=notices,
+        dropped=(actor,) if group.is_large else (),
+    )
+
+
+def _successor(group: Group, owner: str) -> Member | None:
+    """The oldest admin, else the oldest member; storage knows that of a large group."""
+    if group.is_large:
+        return group.members[group.successor] if group.successor else None
+    others = [member for member in group.members.values() if member.user != owner]
+    admins = [member for member in others if member.role is Role.ADMIN]
+    return min(admins or others, key=lambda member: (member.joined_ms, member.user), default=None)
+
+
+def _remove(group: Group, me: Member, users: Sequence[str]) -> Decision:
+    if me.role is Role.MEMBER:
+        raise Forbidden(f"only the owner and admins of {group.conversation} remove members (to go yourself: leave)")
+    if me.user in users:
+        raise BadRequest("nobody removes oneself: use leave")
+    there = tuple(user for user in _once(users) if user in group.members)
+    protected = [user for user in there if me.role is Role.ADMIN and group.members[user].role is not Role.MEMBER]
+    if protected:
+        raise Forbidden(f"an admin removes members only, and {protected[0]} is an admin or the owner")
+    if not there:
+        return Settled(group.conversation, dropped=_once(users) if group.is_large else ())
+    act = Act("remove", me.user, there)
+    # Those who are removed still get the notice that says so: they are among the members before.
+    notices = () if group.is_large else (Notice(act, tuple(group.members)),)
+    return _change(group, me.user, removed=there, acts=(act,), notices=notices, dropped=there if group.is_large else ())
+
+
+def _set_role(group: Group, me: Member, user: str, role: Role) -> Decision:
+    if me.role is not Role.OWNER:
+        raise Forbidden(f"only the owner of {group.conversation} gives roles")
+    target = group.members.get(user)
+    if target is None:
+        raise NotFound(f"{user} is not a member of {group.conversation}: add them first")
+    if target.role is role:
+        return Settled(group.conversation)
+    if user == me.user:
+        raise BadRequest("the owner stays the owner: hand over by making another member OWNER")
+    changed = (
+        (_with_role(target, role), _with_role(me, Role.ADMIN)) if role is Role.OWNER else (_with_role(target, role),)
+    )
+    return _announced(group, Act("role", me.user, (user,), role=role.name), members=changed)
+
+
+def _rename(group: Group, actor: str, name: str) -> Decision:
+    if group.name == name:
+        return Settled(group.conversation)
+    return _announced(group, Act("rename", actor, name=name), name=name)
+
+
+def _announced(group: Group, act: Act, *, members: tuple[Member, ...] = (), name: str | None = None) -> Change:
+    """A change with one notice that everybody gets, large or not."""
+    recipients = () if group.is_large else tuple(group.members)
+    return _change(group, act.by, members=members, acts=(act,), notices=(Notice(act, recipients),), name=name)
+
+
+def _change(
+    group: Group,
+    actor: str,
+    *,
+    acts: tuple[Act, ...],
+    name: str | None = None,
+    members: tuple[Member, ...] = (),
+    removed: tuple[str, ...] = (),
+    notices: tuple[Notice, ...] = (),
+    becomes_large: bool = False,
+    keep_version: bool = False,
+    indexed: tuple[str, ...] = (),
+    dropped: tuple[str, ...] = (),
+) -> Change:
+    return Change(
+        conversation=group.conversation,
+        actor=actor,
+        version=group.version,
+        name=group.name if name is None else name,
+        open=group.open,
+        channel=group.channel,
+        share_history=group.share_history,
+        members=members,
+        removed=removed,
+        acts=acts,
+        notices=notices,
+        becomes_large=becomes_large,
+        keep_version=keep_version,
+        indexed=indexed,
+        dropped=dropped,
+    )
+
+
+def _with_role(member: Member, role: Role) -> Member:
+    return Member(member.user, role, member.joined_seq, member.joined_ms)
+
+
+def _check_admin(group: Group | None, conversation: str, actor: str) -> Group:
+    group, member = check_member(group, conversation, actor)
+    if member.role is Role.MEMBER:
+        raise Forbidden(f"only the owner and admins of {conversation} may do that")
+    return group
+
+
+def _group_id(conversation: str) -> str:
+    if check_conversation(conversation) is not ConversationKind.GROUP:
+        raise BadRequest(f"{conversation} is not a group: those are g:<id>")
+    return conversation
+
+
+def _check_some_users(users: Sequence[str], policy: Policy) -> Sequence[str]:
+    if not users:
+        raise BadRequest("name at least one user")
+    return _check_users(users, policy)
+
+
+def _check_users(users: Sequence[str], policy: Policy) -> Sequence[str]:
+    if len(users) > policy.users_max:
+        raise BadRequest(f"{len(users)} users at once, {policy.users_max} are allowed: use several requests")
+    for user in users:
+        check_user(user)
+    return users
+
+
+def _check_name(name: str, policy: Policy) -> None:
+    if len(name.encode()) > policy.name_bytes_max:
+        raise BadRequest(f"a group's name may have {policy.name_bytes_max} bytes")
+
+
+def _check_role(request: Request.SetRole) -> None:
+    check_user(request.user)
+    if not Role.MEMBER <= request.role <= Role.OWNER:
+        raise BadRequest("role must be MEMBER, ADMIN or OWNER")
+
+
+def _once(users: Iterable[str]) -> tuple[str, ...]:
+    """Each one once, in the order given."""
+    return tuple(dict.fromkeys(users))

@@ -1,0 +1,127 @@
+"""The nouns of logic: a group as it was when it was loaded, its members, what may change in it.
+
+Guarantees: values only; nothing here is altered once it is made.
+
+Does not know: where they come from (conversations.py), what may be done with them (permissions.py, groups.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Role(IntEnum):
+    """The numbers are those of `tidings.v1.Member.Role`."""
+
+    MEMBER = 1
+    ADMIN = 2
+    OWNER = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """`joined_seq` is the first seq that this member may read; age is the order of (joined_ms, user)."""
+
+    user: str
+    role: Role
+    joined_seq: int = 1
+    joined_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group in one version.
+
+    `members` are all of a group that is not large; of a large group those that were asked for and are members.
+    `successor` of a large group: who follows an owner that leaves, if that was asked for; then among `members` too.
+    """
+
+    conversation: str
+    version: int
+    members: Mapping[str, Member]
+    member_count: int
+    name: str = ""
+    open: bool = False
+    channel: bool = False
+    share_history: bool = False
+    large_from: int = 0
+    head: int = 0
+    successor: str = ""
+
+    @property
+    def is_large(self) -> bool:
+        return self.large_from > 0
+
+    def role_of(self, user: str) -> Role | None:
+        """None: no member."""
+        member = self.members.get(user)
+        return member.role if member else None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The limits of groups, from the settings."""
+
+    large_above: int = 200
+    members_max: int = 100_000
+    users_max: int = 500
+    name_bytes_max: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What happened to a group: the content of a notice, and of the event for other systems."""
+
+    act: str
+    by: str
+    users: tuple[str, ...] = ()
+    role: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A SYSTEM message about an act; each recipient gets an inbox entry, none: read by cursor."""
+
+    act: Act
+    recipients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One atomic change of a group, decided but not made.
+
+    `version` is that of the group which the decision rests on, 0 for a new one. In `members` a `joined_seq` of 0 is
+    the seq of the first notice. `acts` are all that happen, `notices` those of them that become messages.
+    `indexed` and `dropped` are the users whose nodes must know that they are, or are not, in this large group.
+    """
+
+    conversation: str
+    actor: str
+    version: int
+    name: str = ""
+    open: bool = False
+    channel: bool = False
+    share_history: bool = False
+    members: tuple[Member, ...] = ()
+    removed: tuple[str, ...] = ()
+    acts: tuple[Act, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    becomes_large: bool = False
+    keep_version: bool = False
+    indexed: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """It is so already: a repeat. What may have been lost of the first time is told again to the users' nodes."""
+
+    conversation: str
+    indexed: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+
+Decision = Change | Settled

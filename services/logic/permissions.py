@@ -1,0 +1,75 @@
+"""Who may speak and read where.
+
+Guarantees: pure; each function returns if it is allowed and raises the protocol's error if it is not: NotFound for a
+group that does not exist, Forbidden for one that the user is not in, a channel, somebody else's direct chat, `b:all`.
+
+Does not know: changes of groups (groups.py), the shape of content (common/content.py). Ids were checked before.
+"""
+
+from __future__ import annotations
+
+from services.common.errors import Forbidden, NotFound
+from services.common.ids import ConversationKind, kind_of, peers
+from services.logic.model import Group, Member, Role
+
+
+def check_send(conversation: str, sender: str, group: Group | None) -> None:
+    """Whether a message of this user may be stored there; `group` is only looked at for groups."""
+    match kind_of(conversation):
+        case ConversationKind.DIRECT:
+            _check_peer(conversation, sender)
+        case ConversationKind.BROADCAST:
+            raise Forbidden("only the operator writes to b:all")
+        case ConversationKind.GROUP:
+            _check_speaker(group, conversation, sender)
+
+
+def check_signal(conversation: str, sender: str, group: Group | None) -> None:
+    """As for a message, but nobody signals into a large group."""
+    match kind_of(conversation):
+        case ConversationKind.DIRECT:
+            _check_peer(conversation, sender)
+        case ConversationKind.BROADCAST:
+            raise Forbidden("there are no signals in b:all")
+        case ConversationKind.GROUP:
+            if _check_speaker(group, conversation, sender).is_large:
+                raise Forbidden(f"{conversation} is a large group: there are no signals in it")
+
+
+def check_read(conversation: str, reader: str, group: Group | None) -> int:
+    """The first seq that this user may read there; 0: no bound."""
+    match kind_of(conversation):
+        case ConversationKind.DIRECT:
+            _check_peer(conversation, reader)
+            return 0
+        case ConversationKind.BROADCAST:
+            return 0
+        case ConversationKind.GROUP:
+            return check_member(group, conversation, reader)[1].joined_seq
+
+
+def check_member(group: Group | None, conversation: str, user: str) -> tuple[Group, Member]:
+    """The group and the user's place in it."""
+    group = check_exists(group, conversation)
+    member = group.members.get(user)
+    if member is None:
+        raise Forbidden(f"you are not a member of {conversation}")
+    return group, member
+
+
+def check_exists(group: Group | None, conversation: str) -> Group:
+    if group is None:
+        raise NotFound(f"there is no group {conversation}")
+    return group
+
+
+def _check_speaker(group: Group | None, conversation: str, user: str) -> Group:
+    group, member = check_member(group, conversation, user)
+    if group.channel and member.role is Role.MEMBER:
+        raise Forbidden(f"{conversation} is a channel: only its owner and admins may send")
+    return group
+
+
+def _check_peer(conversation: str, user: str) -> None:
+    if user not in peers(conversation):
+        raise Forbidden(f"{conversation} is a direct chat of others")

@@ -1,0 +1,154 @@
+"""The router: recipients → slots → owners → one parcel for each owner and batch.
+
+A mailbox parcel holds each message once, with those of its recipients whose slots that access node owns. What all nodes
+must hear (large groups, `b:all`, presence) goes into a parcel for each broadcast partition that is touched. A batch
+whose parcel for one owner grows beyond the limit of a Kafka record takes several, in order.
+
+Guarantees: pure; the pushes of one conversation keep their order on their way to each node; a recipient whose slot
+nobody owns is left out and counted (its device syncs when it connects).
+
+Does not know: which devices are connected where (the owner does), Kafka.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from protos.tidings.internal.v1 import delivery_pb2
+from services.common.ids import hash64
+
+Push = delivery_pb2.Push
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One thing to push. `users` with their `numbers` (or none: 0) for mailboxes; no users: broadcast.
+
+    A broadcast goes to the members of `conversation`, or is for the nodes themselves.
+    """
+
+    kind: Push.Kind.ValueType
+    body: bytes
+    users: Sequence[str] = ()
+    numbers: Sequence[int] = ()
+    conversation: str = ""
+    except_session: str = ""
+    seq: int = 0
+    trace: str = ""
+    accepted_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """Where the parcels of an access node go."""
+
+    node: str
+    boot_id: str
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """One Kafka record. `mailbox` is the partition of `tidings.deliver`, or `broadcast` that of the other topic."""
+
+    partition: int
+    broadcast: bool
+    value: bytes
+    pushes: int
+
+
+@dataclass(slots=True)
+class Routed:
+    parcels: list[Posted] = field(default_factory=list)
+    unowned: int = 0
+
+
+def route(
+    outgoing: Iterable[Outgoing],
+    owner_of: Callable[[str], str | None],
+    mailboxes: Mapping[str, Mailbox],
+    *,
+    broadcast_partitions: int,
+    parcel_bytes_max: int,
+) -> Routed:
+    """`owner_of` is the access ring's; an owner without a mailbox counts as none."""
+    routed = Routed()
+    open_parcels: dict[Mailbox | int, _Parcel] = {}
+    for item in outgoing:
+        if item.users:
+            shares = _shares(item, owner_of, mailboxes, routed)
+        else:
+            partition = hash64(item.conversation) % broadcast_partitions if item.conversation else 0
+            shares = [(partition, _push(item, (), ()))]
+        for address, push in shares:
+            parcel = open_parcels.get(address)
+            if parcel is None:
+                parcel = open_parcels[address] = _Parcel(address)
+            elif parcel.size + len(item.body) > parcel_bytes_max:
+                routed.parcels.append(parcel.closed())
+                parcel = open_parcels[address] = _Parcel(address)
+            parcel.add(push, item)
+    routed.parcels.extend(parcel.closed() for parcel in open_parcels.values())
+    return routed
+
+
+def _shares(
+    item: Outgoing, owner_of: Callable[[str], str | None], mailboxes: Mapping[str, Mailbox], routed: Routed
+) -> list[tuple[Mailbox | int, Push]]:
+    """The push once for each owner, with its recipients."""
+    by_owner: dict[str | None, tuple[list[str], list[int]]] = {}
+    numbers = item.numbers or (0,) * len(item.users)
+    for user, number in zip(item.users, numbers, strict=True):
+        owner = owner_of(user)
+        share = by_owner.get(owner)
+        if share is None:
+            share = by_owner[owner] = ([], [])
+        share[0].append(user)
+        share[1].append(number)
+    found: list[tuple[Mailbox | int, Push]] = []
+    for owner, (users, theirs) in by_owner.items():
+        mailbox = mailboxes.get(owner) if owner is not None else None
+        if mailbox is None:
+            routed.unowned += len(users)
+        else:
+            found.append((mailbox, _push(item, users, theirs if item.numbers else ())))
+    return found
+
+
+def _push(item: Outgoing, users: Sequence[str], numbers: Sequence[int]) -> Push:
+    return Push(
+        kind=item.kind,
+        body=item.body,
+        users=users,
+        numbers=numbers,
+        except_session=item.except_session,
+        conversation=item.conversation,
+        trace=item.trace,
+        accepted_ms=item.accepted_ms,
+        seq=item.seq,
+    )
+
+
+class _Parcel:
+    """A parcel that is being filled; its size is an estimate from below that leaves out a few bytes a push."""
+
+    __slots__ = ("_address", "_parcel", "size")
+
+    def __init__(self, address: Mailbox | int) -> None:
+        self._address = address
+        self._parcel = delivery_pb2.Parcel()
+        if isinstance(address, Mailbox):
+            self._parcel.node = address.node
+            self._parcel.boot_id = address.boot_id
+        self.size = 0
+
+    def add(self, push: Push, item: Outgoing) -> None:
+        self._parcel.pushes.append(push)
+        self.size += len(item.body) + 64 + 24 * len(push.users)
+
+    def closed(self) -> Posted:
+        address = self._address
+        broadcast = not isinstance(address, Mailbox)
+        partition = address.partition if isinstance(address, Mailbox) else address
+        return Posted(partition, broadcast, self._parcel.SerializeToString(), len(self._parcel.pushes))

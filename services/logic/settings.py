@@ -1,0 +1,182 @@
+"""The settings of a logic node.
+
+Guarantees: limits that clients are told elsewhere have the same name and default there. Does not know: who reads them.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from services.common.settings import NodeSettings
+
+
+class LogicSettings(NodeSettings):
+    """What is decided, how long is waited, how much is held."""
+
+    service: ClassVar[str] = "logic"
+
+    large_group_threshold: int = Field(
+        200,
+        ge=2,
+        le=5000,
+        description="Members above which a group is read by cursor. Higher: each message of a big group costs as many "
+        "inbox entries; lower: more groups for which clients hold a cursor of their own. A group that "
+        "became large stays large.",
+    )
+    group_members_max: int = Field(
+        100_000, ge=2, le=1_000_000, description="Most members of a group. Every access node indexes its local ones."
+    )
+    devices_per_user_max: int = Field(
+        100,
+        ge=1,
+        le=10_000,
+        description="Devices of one user connected at once. Each message of the user's chats goes to all of them.",
+    )
+    content_bytes_max: int = Field(
+        32_768,
+        ge=256,
+        le=524_288,
+        description="Most bytes of a message's text or data. Every byte is stored, goes through Kafka and to every "
+        "recipient.",
+    )
+    page_bytes_max: int = Field(
+        131_072,
+        ge=4096,
+        le=1_048_576,
+        description="About how many bytes a page of messages or conversations holds. Larger: fewer requests; slow "
+        "clients wait longer.",
+    )
+    publish_wait_ms: int = Field(
+        500,
+        ge=10,
+        le=30_000,
+        description="How long an acknowledgement waits for Kafka. After that it goes out, and messages come by the next"
+        " heartbeat (degraded); later ones do not wait again until Kafka is back.",
+    )
+    publish_lanes: int = Field(
+        2,
+        ge=1,
+        le=16,
+        description="Publications to Kafka under way at once. More: less waiting behind one another; fewer: larger "
+        "records.",
+    )
+    publish_waiting_max: int = Field(
+        10_000,
+        ge=100,
+        le=1_000_000,
+        description="Batches that may wait for their publication; beyond it they count as not published (clients sync).",
+    )
+    publish_backlog_bytes_max: int = Field(
+        67_108_864,
+        ge=0,
+        le=4_294_967_296,
+        description="Memory for what must still reach Kafka when it is back: events for other systems, presence, "
+        "membership of large groups. Full: the oldest are dropped and counted. 0: nothing is kept.",
+    )
+    parcel_bytes_max: int = Field(
+        524_288,
+        ge=65_536,
+        le=943_718,
+        description="Most bytes of one Kafka record before a batch is spread over several; the broker takes 1 MiB by "
+        "default.",
+    )
+    events_enabled: bool = Field(
+        True,
+        description="Whether every message, receipt and change of membership goes on the stream of events for other "
+        "systems. It costs a Kafka record for each (20 to 130 µs of this node's CPU); acknowledgements wait"
+        " for it together with the mailboxes.",
+    )
+    events_partitions: int = Field(
+        16,
+        ge=1,
+        le=1024,
+        description="Partitions of the stream of events when it is created: how many consumers of one group can share "
+        "it.",
+    )
+    receipt_interval_ms: int = Field(
+        1000,
+        ge=0,
+        le=60_000,
+        description="Least time between two receipts of one reader in one conversation. Shorter: livelier ticks, more "
+        "traffic in groups.",
+    )
+    receipts_pending_max: int = Field(
+        100_000,
+        ge=100,
+        le=10_000_000,
+        description="Readers and conversations whose receipts are held for their interval. Beyond it some go out early.",
+    )
+    sends_in_flight_max: int = Field(
+        20_000,
+        ge=1,
+        le=1_000_000,
+        description="Messages under way in this node; more are refused at once (OVERLOADED). Each holds its content in "
+        "memory.",
+    )
+    requests_in_flight_max: int = Field(
+        20_000,
+        ge=1,
+        le=1_000_000,
+        description="Other requests, sessions and signals under way; more are refused at once (OVERLOADED).",
+    )
+    storage_batch_max: int = Field(
+        500,
+        ge=1,
+        le=5000,
+        description="Most items of one call to a storage node. Larger: fewer calls; smaller: a slow item delays fewer "
+        "others.",
+    )
+    cached_members_max: int = Field(
+        400_000,
+        ge=1000,
+        le=100_000_000,
+        description="Members of groups that are kept in memory, all groups together (about 250 bytes each).",
+    )
+    operator_token_file: str = Field(
+        "",
+        description="File with the token that operators' calls must carry (its text without the trailing newline, at "
+        "least 16 bytes); empty: such calls are refused.",
+    )
+    hook_url: str = Field(
+        "",
+        pattern=r"^(https?://.+)?$",
+        description="HTTP endpoint that is asked before every message and may refuse or change it (docs/hooks.md); "
+        "empty: nobody is asked. Every acknowledgement waits for it.",
+    )
+    hook_token_file: str = Field(
+        "", description="File with the token that calls of the hook carry (`Authorization: Bearer`); empty: none."
+    )
+    hook_timeout_ms: int = Field(
+        500, ge=1, le=30_000, description="How long the hook may take for one call; then it counts as away."
+    )
+    hook_when_away: Literal["allow", "refuse"] = Field(
+        "refuse",
+        description="What becomes of messages that the hook did not answer for: `allow` stores them unseen, `refuse` "
+        "answers UNAVAILABLE.",
+    )
+    hook_batch_max: int = Field(
+        1,
+        ge=1,
+        le=500,
+        description="Messages in one call of the hook. Above 1 the endpoint gets what is under way together, and fewer "
+        "calls.",
+    )
+    hook_calls_max: int = Field(
+        16, ge=1, le=1000, description="Calls of the hook under way at once; further ones wait for their turn."
+    )
+
+    @model_validator(mode="after")
+    def _hook_fits_the_call(self) -> Self:
+        if self.hook_url and self.hook_timeout_ms >= self.rpc_timeout_s * 1000:
+            raise ValueError(
+                "hook_timeout_ms must be below rpc_timeout_s: the access node would give up before the hook"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _publication_fits_the_call(self) -> Self:
+        if self.publish_wait_ms >= self.rpc_timeout_s * 1000:
+            raise ValueError("publish_wait_ms must be below rpc_timeout_s: the access node would give up before Kafka")
+        return self
