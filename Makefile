@@ -1,17 +1,102 @@
-# `make help` lists what there is. Everything happens in this folder: .venv, .tidings and caches are ignored by git.
+# `make help` lists what there is. Everything stays in this folder (.venv, .tidings, caches: ignored by git), but for
+# Kafka's jars, which are kept in the user's cache.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-PYTHON := .venv/bin/python
-PROTOS := $(shell find protos -name '*.proto')
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+NOT_REAL := not integration and not e2e and not chaos
+
+# For `make run ARGS="--access 3"`, `make test-unit TESTS=tests/unit/common`, `make simulate SEEDS=1000`.
+ARGS ?=
+TESTS ?=
+SEEDS ?= 50
 
 .PHONY: help
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## +' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: setup
+setup:  ## bring what is missing: .venv, locked packages, generated code, the backends' programs
+	@PYTHON="$(PYTHON)" sh tools/setup.sh
+
+.PHONY: run
+run: setup  ## set up, start the whole cluster, and stop it with Ctrl-C
+	@$(BIN)/tidings up $(ARGS)
+
+.PHONY: check
+check: lint types protos-check docs-check test-unit  ## all that needs no backend
+
+.PHONY: lint
+lint: setup  ## format and rules
+	@$(BIN)/ruff format --check --quiet . || { echo "Run: $(BIN)/ruff format ." >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+
+.PHONY: types
+types: setup  ## mypy --strict
+	@$(BIN)/mypy
+
+.PHONY: test
+test: setup  ## all tests but chaos, on real backends that the tests start themselves
+	@$(PYTEST) -m "not chaos" $(TESTS)
+
+.PHONY: test-unit
+test-unit: setup  ## tests without backends and without processes
+	@$(PYTEST) -m "$(NOT_REAL)" $(TESTS)
+
+.PHONY: test-integration
+test-integration: setup  ## tests on the real backends
+	@$(PYTEST) -m "integration" $(TESTS)
+
+.PHONY: test-e2e
+test-e2e: setup  ## the whole cluster as processes
+	@$(PYTEST) -m "e2e" $(TESTS)
+
+.PHONY: simulate
+simulate: setup  ## the cluster on twins in virtual time, SEEDS=50 of them
+	@SEEDS=$(SEEDS) $(PYTEST) tests/simulation $(TESTS)
 
 .PHONY: protos
-protos:  ## make the generated code beside the protos anew
-	@$(PYTHON) -m tools.protos write
+protos: setup  ## make the generated code beside the protos anew
+	@$(BIN)/python -m tools.protos write
 
 .PHONY: protos-check
-protos-check:  ## the generated code is what the protos say
-	@$(PYTHON) -m tools.protos check
+protos-check: setup  ## the generated code is what the protos say
+	@$(BIN)/python -m tools.protos check
+
+.PHONY: docs
+docs: setup  ## write docs/configuration.md from the settings
+	@$(BIN)/python -m tools.configuration write
+
+.PHONY: docs-check
+docs-check: setup  ## docs/configuration.md is what the settings say
+	@$(BIN)/python -m tools.configuration check
+
+.PHONY: lock
+lock: setup  ## lock the newest allowed packages for every supported Python, with hashes
+	@for lock in "requirements.lock" "requirements-dev.lock --group dev"; do \
+		$(BIN)/uv pip compile --quiet --upgrade pyproject.toml -o $$lock --universal --python-version 3.11 \
+			--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" || exit 1; \
+	done
+
+.PHONY: chaos
+chaos: setup  ## kill and cut off parts of a cluster under load
+	@$(PYTEST) -m chaos $(TESTS); status=$$?; \
+	if [ $$status -eq 5 ]; then echo "There is no chaos test beyond those of \`make test-e2e\` yet." >&2; fi; exit $$status
+
+.PHONY: bench
+bench: setup  ## load on a cluster of its own
+	@$(BIN)/tidings bench $(ARGS)
+
+.PHONY: image
+image:  ## (not there yet) the container image
+	@echo "There is no Dockerfile yet: run the cluster with \`make run\`." >&2; exit 1
+
+.PHONY: deploy
+deploy:  ## (not there yet) the manifests for Kubernetes
+	@echo "There are no manifests for Kubernetes yet: run the cluster with \`make run\`." >&2; exit 1
+
+.PHONY: clean
+clean:  ## stop the cluster of this folder; remove its data, .venv and caches
+	@if [ -x $(BIN)/tidings ]; then $(BIN)/tidings down --purge; fi
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,5 @@
-"""Generated code: `write` makes it beside each .proto, `check` says which files are not what the protos say.
+"""Generated code: `write` makes it beside each .proto, `complete` only if some is missing, `check` says which
+files are not what the protos say.
 
 Each file's code is made by grpc_tools.protoc with mypy-protobuf from the root of the project, so that
 `protos.tidings.v1.client_pb2` is its module. The drift check makes it in a folder of its own and compares bytes.
@@ -20,6 +21,10 @@ def main() -> int:
         case ["write"]:
             write()
             return 0
+        case ["complete"]:
+            if any(not proto.with_name(f"{proto.stem}_pb2.py").exists() for proto in (ROOT / "protos").rglob("*.proto")):
+                write()
+            return 0
         case ["check"]:
             stale = drift()
             for name in stale:
@@ -28,7 +33,7 @@ def main() -> int:
                 sys.stderr.write("Run `make protos` and commit what it changes.\n")
             return 1 if stale else 0
         case _:
-            sys.stderr.write("usage: python -m tools.protos write|check\n")
+            sys.stderr.write("usage: python -m tools.protos write|complete|check\n")
             return 2
 
 
