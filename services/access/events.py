@@ -1,0 +1,194 @@
+"""What can happen to a connection (events) and what may follow (effects): values between session.py and its shell.
+
+Does not know: when which of them is right; that is session.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.access.heartbeat import FOREVER
+from services.common.wire.close import CloseReason
+
+# ---- events
+
+
+@dataclass(frozen=True, slots=True)
+class FrameCame:
+    """A frame that could be read; `body` is its field's name, `size` its bytes."""
+
+    body: str
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRefused:
+    """A frame came that is not right; `fatal`: it is no frame at all."""
+
+    message: str
+    fatal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FrameTooLarge:
+    """A frame was announced that is larger than the limit."""
+
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HelloAccepted:
+    """The token is right and the user may be served here. `expires_at`: of the token, on this machine's clock."""
+
+    kind: int
+    expires_at: float = FOREVER
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The session is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The server has a reason to end it at once: a refusal, an eviction, a defect."""
+
+    reason: CloseReason
+    message: str = ""
+    retry_after_ms: int = 0
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedToLeave:
+    """The server wants it to go elsewhere, after what is unanswered."""
+
+    reason: CloseReason
+    message: str = ""
+    retry_after_ms: int = 0
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """The time asked for by `due` has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerGone:
+    """The transport is closed."""
+
+
+Event = FrameCame | FrameRefused | FrameTooLarge | HelloAccepted | Opened | Ended | AskedToLeave | Ticked | PeerGone
+
+# ---- effects
+
+
+@dataclass(frozen=True, slots=True)
+class CheckHello:
+    """Check the token, the ban, the placement; then HelloAccepted or Ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSession:
+    """Register it here and with logic; then Opened or Ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """Send the welcome, then what was pushed meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandOn:
+    """Do what the frame at hand asks; `answer` when it is answered (if RULES says that it is)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Keep the frame at hand until `take_held` says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandleHeld:
+    """Handle what is held, as long as `take_held` says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Answer the frame at hand with an error."""
+
+    code: str
+    message: str
+    retry_after_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StopReading:
+    """Read no further from the transport."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeReading:
+    """Read on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Is anybody there? A WebSocket ping; on TCP a `pong` push."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nudge:
+    """Send `lagging` with paused = false."""
+
+
+@dataclass(frozen=True, slots=True)
+class SayGoodbye:
+    """Send the goodbye and close; `reason` None: close with 1000 and without one."""
+
+    reason: CloseReason | None
+    message: str = ""
+    retry_after_ms: int = 0
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unregister:
+    """Take it out of this node's indexes."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSession:
+    """Tell logic that the session is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """Its user and device stay away for a while; the goodbye that follows says how long."""
+
+
+@dataclass(frozen=True, slots=True)
+class CutOff:
+    """End the transport now."""
+
+
+Effect = (
+    CheckHello
+    | StoreSession
+    | Welcome
+    | HandOn
+    | Hold
+    | HandleHeld
+    | Refuse
+    | StopReading
+    | ResumeReading
+    | Probe
+    | Nudge
+    | SayGoodbye
+    | Unregister
+    | CloseSession
+    | Ban
+    | CutOff
+)
+Effects = tuple[Effect, ...]
