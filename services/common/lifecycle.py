@@ -71,6 +71,7 @@ class Lifecycle:
         task = self._group.create_task(_told(work, name), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # if it was cancelled before its first step
         return task
 
     async def stopping(self) -> None:

@@ -51,21 +51,24 @@ class OpsServer:
         self._health = health
         self._debug = debug
         self._server: asyncio.Server | None = None
-        self._callers: set[asyncio.Task[Any]] = set()
+        self._group: asyncio.TaskGroup | None = None
+        self._callers: set[asyncio.Task[None]] = set()
         self._profiling = False
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, self._host, self._port, limit=HEAD_BYTES_MAX)
+        self._group = await asyncio.TaskGroup().__aenter__()
+        self._server = await asyncio.start_server(self._accept, self._host, self._port, limit=HEAD_BYTES_MAX)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._server is not None
+        assert self._group is not None
         self._server.close()
         for caller in self._callers:
             caller.cancel()
-        await asyncio.gather(*self._callers, return_exceptions=True)
+        await self._group.__aexit__(None, None, None)
         await self._server.wait_closed()
 
     @property
@@ -75,22 +78,24 @@ class OpsServer:
         host, port = self._server.sockets[0].getsockname()[:2]
         return f"{host}:{port}"
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        caller = asyncio.current_task()
-        assert caller is not None
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert self._group is not None
+        if len(self._callers) >= CALLERS_MAX:
+            writer.transport.abort()
+            return
+        caller = self._group.create_task(self._serve(reader, writer), name="ops-caller")
         self._callers.add(caller)
+        caller.add_done_callback(self._callers.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            if len(self._callers) > CALLERS_MAX:
-                answer = _plain(HTTPStatus.SERVICE_UNAVAILABLE, "too many callers at once; try again")
-            else:
-                answer = await self._answer_to(reader)
+            answer = await self._answer_to(reader)
             writer.write(_head(answer) + answer.body)
             async with asyncio.timeout(REQUEST_S):
                 await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError):
             pass  # the caller is gone or too slow: there is nobody to tell
         finally:
-            self._callers.discard(caller)
             writer.close()
 
     async def _answer_to(self, reader: asyncio.StreamReader) -> Answer:
