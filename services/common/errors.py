@@ -17,7 +17,8 @@ Does not know: gRPC (rpc.py translates by `grpc_status`), HTTP, how a connection
     Overloaded        OVERLOADED        server     later    RESOURCE_EXHAUSTED
     Unavailable       UNAVAILABLE       server     later    UNAVAILABLE
     Internal          INTERNAL          server     no       INTERNAL
-    SettingsError     SETTINGS          operator   no       FAILED_PRECONDITION  stops the start of a process
+
+What stops the start of a process is no part of it: that is `SettingsError` in settings.py.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ class Blame(Enum):
 
     CALLER = "caller"
     SERVER = "server"
-    OPERATOR = "operator"
 
 
 class TidingsError(Exception):
@@ -152,23 +152,6 @@ class Internal(TidingsError):
 
     code = "INTERNAL"
     grpc_status = "INTERNAL"
-
-
-class SettingsError(TidingsError):
-    """A setting that stops the start: names it, what it was set to, what is allowed, and the nearest known name."""
-
-    code = "SETTINGS"
-    blame = Blame.OPERATOR
-    grpc_status = "FAILED_PRECONDITION"
-
-    def __init__(self, name: str, value: object, allowed: str, nearest: str | None = None) -> None:
-        shown = "" if value is None else f" = {value!r}"
-        hint = f"; did you mean {nearest}?" if nearest else ""
-        super().__init__(f"{name}{shown}: {allowed}{hint}")
-        self.name = name
-        self.value = value
-        self.allowed = allowed
-        self.nearest = nearest
 
 
 _BY_CODE: dict[str, type[TidingsError]] = {

@@ -1,0 +1,202 @@
+"""Where the keys for tokens come from: files, or a JWKS at a URL that is fetched again when a new key id shows up.
+
+Guarantees: entering `Authenticator` means that there are keys (KeyRefused or Unavailable says why not); a token with
+an unknown key id causes at most one fetch in `COOLDOWN_S`, whoever sends how many; a fetch that fails leaves the keys
+as they were; a fetched document is bounded in bytes and time. Files are read in a thread.
+
+Does not know: what a good token is (tokens.py), what a good key is (token_keys.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import httpx
+
+from services.common.clock import Clock
+from services.common.errors import Unavailable
+from services.common.token_keys import KeyRefused, jwks_keys, public_key, secret_key
+from services.common.tokens import ALGORITHMS, Claims, Key, TokenVerifier, UnknownKey
+
+COOLDOWN_S: Final = 10.0
+REFRESH_S: Final = 300.0
+FETCH_TIMEOUT_S: Final = 3.0
+DOCUMENT_BYTES_MAX: Final = 256 * 1024
+
+Fetch = Callable[[], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class KeySources:
+    """Where to look; at least one must be given."""
+
+    secret_file: Path | None = None
+    public_key_file: Path | None = None
+    jwks_file: Path | None = None
+    jwks_url: str = ""
+
+    def __post_init__(self) -> None:
+        if not (self.secret_file or self.public_key_file or self.jwks_file or self.jwks_url):
+            raise KeyRefused("no key for tokens is set: give a secret file, a public key file, a JWKS file or its URL")
+
+
+class JwksCache:
+    """The keys of one JWKS document as last fetched."""
+
+    def __init__(self, fetch: Fetch, clock: Clock, *, algorithms: Collection[str]) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._algorithms = frozenset(algorithms) - {"HS256"}
+        self._tried_at: float | None = None
+        self._lock = asyncio.Lock()
+        self.keys: Sequence[Key] = ()
+        self.problem = ""  # of the last fetch; empty: it went well
+
+    async def refresh(self) -> bool:
+        """Fetches again, unless that was tried a moment ago; whether there are newly fetched keys since the call.
+
+        Concurrent callers share one fetch.
+        """
+        before = self.keys
+        async with self._lock:
+            now = self._clock.now_s()
+            if self.keys is before and (self._tried_at is None or now - self._tried_at >= COOLDOWN_S):
+                self._tried_at = now
+                await self._load()
+        return self.keys is not before
+
+    async def _load(self) -> None:
+        try:
+            self.keys = jwks_keys(await self._fetch(), self._algorithms)
+            self.problem = ""
+        except (KeyRefused, Unavailable) as error:
+            self.problem = str(error)
+
+
+class Authenticator:
+    """The shell around `TokenVerifier`: an async context manager; `run` keeps a JWKS fresh and wants a task."""
+
+    def __init__(
+        self,
+        audience: str,
+        sources: KeySources,
+        clock: Clock,
+        *,
+        algorithms: Collection[str] = ALGORITHMS,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._sources = sources
+        self._clock = clock
+        self._algorithms = algorithms
+        self._transport = transport
+        self._fixed: tuple[Key, ...] = ()
+        self._caches: list[JwksCache] = []
+        self._verifier = TokenVerifier(audience, self._keys, algorithms=algorithms)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            self._fixed = tuple(await self._read_fixed())
+            fetches = await self._fetches(stack)
+            self._caches = [JwksCache(fetch, self._clock, algorithms=self._algorithms) for fetch in fetches]
+            for cache in self._caches:
+                await cache.refresh()
+                if cache.problem:
+                    raise Unavailable(f"the keys for tokens could not be loaded: {cache.problem}")
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    @property
+    def problem(self) -> str:
+        """Why the keys may be old, for health; empty: they are not."""
+        return "; ".join(cache.problem for cache in self._caches if cache.problem)
+
+    async def authenticate(self, token: str) -> Claims:
+        """The claims of a good token; TokenRefused otherwise. Waits only if the keys may have changed."""
+        try:
+            return self._verifier.verify(token, self._clock.wall_ms() / 1000)
+        except UnknownKey:
+            if not await self._refresh():
+                raise
+        return self._verifier.verify(token, self._clock.wall_ms() / 1000)
+
+    async def run(self) -> None:
+        """Fetches the keys every few minutes, so that a withdrawn one is forgotten; for ever."""
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            await self._refresh()
+
+    def _keys(self) -> Sequence[Key]:
+        return [*self._fixed, *(key for cache in self._caches for key in cache.keys)]
+
+    async def _refresh(self) -> bool:
+        changed = [await cache.refresh() for cache in self._caches]
+        return any(changed)
+
+    async def _read_fixed(self) -> list[Key]:
+        keys = []
+        for path, parse in ((self._sources.secret_file, secret_key), (self._sources.public_key_file, public_key)):
+            if path is None:
+                continue
+            try:
+                key = parse(await _read(path))
+            except (KeyRefused, Unavailable) as error:
+                raise KeyRefused(f"{path}: {error}") from None
+            if key.algorithm not in self._algorithms:
+                raise KeyRefused(f"{path}: this is a key for {key.algorithm}, which is not on the allow-list")
+            keys.append(key)
+        return keys
+
+    async def _fetches(self, stack: AsyncExitStack) -> list[Fetch]:
+        fetches: list[Fetch] = []
+        path, url = self._sources.jwks_file, self._sources.jwks_url
+        if path is not None:
+            fetches.append(lambda: _read(path))
+        if url:
+            # One client for all fetches: making one reads the certificates, which holds up the loop.
+            client = await stack.enter_async_context(
+                httpx.AsyncClient(transport=self._transport, timeout=FETCH_TIMEOUT_S)
+            )
+            fetches.append(lambda: _get(url, client))
+        return fetches
+
+
+async def _read(path: Path) -> bytes:
+    try:
+        return await asyncio.to_thread(_read_bounded, path)
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _read_bounded(path: Path) -> bytes:
+    with path.open("rb") as file:
+        text = file.read(DOCUMENT_BYTES_MAX + 1)
+    if len(text) > DOCUMENT_BYTES_MAX:
+        raise KeyRefused(f"it has more than {DOCUMENT_BYTES_MAX} bytes: that is no key")
+    return text
+
+
+async def _get(url: str, client: httpx.AsyncClient) -> bytes:
+    try:
+        async with asyncio.timeout(FETCH_TIMEOUT_S), client.stream("GET", url) as response:
+            if response.status_code != httpx.codes.OK:
+                raise Unavailable(f"{url} answered {response.status_code}")
+            text = bytearray()
+            async for part in response.aiter_bytes():
+                text += part
+                if len(text) > DOCUMENT_BYTES_MAX:
+                    raise KeyRefused(f"{url} has more than {DOCUMENT_BYTES_MAX} bytes: that is no key set")
+            return bytes(text)
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+        raise Unavailable(f"{url} cannot be fetched: {type(error).__name__} {error}".rstrip()) from None
