@@ -1,0 +1,130 @@
+"""Settings of a storage node, besides those that every node has."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from services.common.settings import NodeSettings
+
+
+class StorageSettings(NodeSettings):
+    """What a storage node remembers for how long, and how much of it is in its memory."""
+
+    service: ClassVar[str] = "storage"
+
+    message_retention_days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="Messages older than this are removed, in small steps; 0 keeps them for ever. What is removed is gone for "
+        "everybody: pages say `truncated`.",
+    )
+    inbox_retention_days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="Inbox entries older than this are removed; 0 keeps them. A device that was away for longer reads its "
+        "conversations instead of its inbox. Entries cost about 100 bytes per message and recipient.",
+    )
+    retention_interval_s: float = Field(
+        3600.0,
+        gt=0,
+        le=86_400,
+        description="Time between two sweeps of retention. Shorter: smaller steps, more reading for nothing.",
+    )
+    retention_step: int = Field(
+        500,
+        ge=1,
+        le=10_000,
+        description="Documents that retention removes at once. More is faster and holds up other writes for longer.",
+    )
+    store_lanes: int = Field(
+        4,
+        ge=1,
+        le=256,
+        description="Batches of messages that are written at the same time. More: a slow conversation holds up fewer others, and "
+        "batches are smaller, so a message costs more.",
+    )
+    inbox_lanes: int = Field(
+        2,
+        ge=1,
+        le=256,
+        description="Batches of inbox entries that are written at the same time; as with `store_lanes`.",
+    )
+    session_lanes: int = Field(
+        2, ge=1, le=64, description="Batches of sessions that are opened and closed at the same time."
+    )
+    read_lanes: int = Field(
+        4, ge=1, le=64, description="Batches of pages (sync, history, conversations) that are read at the same time."
+    )
+    lane_capacity: int = Field(
+        4000,
+        ge=1,
+        le=1_000_000,
+        description="Items that may wait in one lane; one more is answered OVERLOADED. More: longer waits instead of refusals.",
+    )
+    batch_max: int = Field(
+        256, ge=1, le=2000, description="Items of one batch. Larger batches cost less per message and take longer."
+    )
+    conversations_max: int = Field(
+        50_000,
+        ge=100,
+        le=5_000_000,
+        description="Conversations kept in memory (about 1 KB each, more for groups). One that is not is read again first.",
+    )
+    inboxes_max: int = Field(
+        50_000,
+        ge=100,
+        le=5_000_000,
+        description="Users whose inbox head and newest entries are kept in memory (2 to 10 KB each).",
+    )
+    inbox_tail: int = Field(
+        64,
+        ge=8,
+        le=4096,
+        description="Newest entries of an inbox kept in memory: acknowledgements of these, and repeated appends, need no reading.",
+    )
+    recent_sends_max: int = Field(
+        50_000,
+        ge=0,
+        le=10_000_000,
+        description="Client ids kept in memory, so that a send repeated soon is found without a failed write (0.4 KB each).",
+    )
+    flush_interval_s: float = Field(
+        3.0,
+        gt=0,
+        le=60,
+        description="How often heads and cursors that moved are written. Longer: fewer writes, and more to settle after a crash.",
+    )
+    store_budget_s: float = Field(
+        1.8,
+        gt=0,
+        le=60,
+        description="How long a batch may try to be stored; then its sends are answered UNAVAILABLE. Keep it below `rpc_timeout_s`.",
+    )
+    mongodb_timeout_s: float = Field(
+        1.5,
+        gt=0,
+        le=60,
+        description="Deadline of one command to MongoDB, with the choice of a server. An election takes longer and is answered "
+        "UNAVAILABLE meanwhile.",
+    )
+    mongodb_connections_max: int = Field(
+        32, ge=4, le=1000, description="Connections of this node to each server of MongoDB: as many commands at once."
+    )
+    session_sweep_interval_s: float = Field(
+        30.0,
+        gt=0,
+        le=3600,
+        description="How often sessions of nodes that died are removed. They never count as online, whatever this is.",
+    )
+
+    @model_validator(mode="after")
+    def _answers_in_time(self) -> Self:
+        if self.mongodb_timeout_s > self.store_budget_s:
+            raise ValueError("mongodb_timeout_s must not be above store_budget_s: not even one try would fit")
+        if self.store_budget_s >= self.rpc_timeout_s:
+            raise ValueError("store_budget_s must be below rpc_timeout_s: the answer would come too late")
+        return self
