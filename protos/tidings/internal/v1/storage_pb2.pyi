@@ -28,16 +28,20 @@ class KeyBatch(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     KEYS_FIELD_NUMBER: _builtins.int
+    WARM_ONLY_FIELD_NUMBER: _builtins.int
+    warm_only: _builtins.bool
+    """ConversationHeads: only what is in memory; 0 for the others"""
     @_builtins.property
     def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
         keys: _abc.Iterable[_builtins.str] | None = ...,
+        warm_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "warm_only", b"warm_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -225,6 +229,7 @@ class ConversationRecord(_message.Message):
     MEMBER_COUNT_FIELD_NUMBER: _builtins.int
     FIRST_SEQ_FIELD_NUMBER: _builtins.int
     EXISTS_FIELD_NUMBER: _builtins.int
+    LAST_MS_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     kind: _builtins.int
     """tidings.v1.Conversation.Kind"""
@@ -241,6 +246,8 @@ class ConversationRecord(_message.Message):
     first_seq: _builtins.int
     """the oldest kept by retention; 0 or 1: all"""
     exists: _builtins.bool
+    last_ms: _builtins.int
+    """time of the last message"""
     def __init__(
         self,
         *,
@@ -256,10 +263,11 @@ class ConversationRecord(_message.Message):
         member_count: _builtins.int = ...,
         first_seq: _builtins.int = ...,
         exists: _builtins.bool = ...,
+        last_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "conversation", b"conversation", "exists", b"exists", "first_seq", b"first_seq", "head", b"head", "kind", b"kind", "large_from", b"large_from", "member_count", b"member_count", "name", b"name", "open", b"open", "share_history", b"share_history", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "conversation", b"conversation", "exists", b"exists", "first_seq", b"first_seq", "head", b"head", "kind", b"kind", "large_from", b"large_from", "last_ms", b"last_ms", "member_count", b"member_count", "name", b"name", "open", b"open", "share_history", b"share_history", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -310,11 +318,14 @@ class LoadItem(_message.Message):
     USERS_FIELD_NUMBER: _builtins.int
     SUCCESSOR_FIELD_NUMBER: _builtins.int
     KNOWN_VERSION_FIELD_NUMBER: _builtins.int
+    NARROW_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     successor: _builtins.bool
     """of a large group: also who follows an owner that leaves"""
     known_version: _builtins.int
     """the asker holds the members of this version: if it is the present one they may be left out; 0: none"""
+    narrow: _builtins.bool
+    """only the members asked for, whatever the size of the group"""
     @_builtins.property
     def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """of a large group: look up just these members (and the oldest admin or member if successor)"""
@@ -326,10 +337,11 @@ class LoadItem(_message.Message):
         users: _abc.Iterable[_builtins.str] | None = ...,
         successor: _builtins.bool = ...,
         known_version: _builtins.int = ...,
+        narrow: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "known_version", b"known_version", "successor", b"successor", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "known_version", b"known_version", "narrow", b"narrow", "successor", b"successor", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -924,10 +936,13 @@ class AppendItem(_message.Message):
     CONVERSATION_FIELD_NUMBER: _builtins.int
     SEQ_FIELD_NUMBER: _builtins.int
     TIME_MS_FIELD_NUMBER: _builtins.int
+    AGAIN_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     conversation: _builtins.str
     seq: _builtins.int
     time_ms: _builtins.int
+    again: _builtins.bool
+    """may have been appended before, perhaps by another node: look further back"""
     def __init__(
         self,
         *,
@@ -935,10 +950,11 @@ class AppendItem(_message.Message):
         conversation: _builtins.str = ...,
         seq: _builtins.int = ...,
         time_ms: _builtins.int = ...,
+        again: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "seq", b"seq", "time_ms", b"time_ms", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "conversation", b"conversation", "seq", b"seq", "time_ms", b"time_ms", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1190,18 +1206,24 @@ class HeadOutcomes(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     HEADS_FIELD_NUMBER: _builtins.int
+    TIMES_MS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def heads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """aligned with the keys; 0: nothing there"""
+
+    @_builtins.property
+    def times_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """ConversationHeads: of the last message"""
 
     def __init__(
         self,
         *,
         heads: _abc.Iterable[_builtins.int] | None = ...,
+        times_ms: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heads", b"heads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heads", b"heads", "times_ms", b"times_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
