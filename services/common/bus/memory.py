@@ -1,0 +1,213 @@
+"""The bus's twin in memory, for simulation and fast tests. It fails on command and knows no time.
+
+    broker = MemoryBroker()
+    bus = MemoryBus(broker)                     one for each node
+    broker.away() / broker.back()               publishing fails at once, reading waits
+    broker.swallow(n)                           the next n publishes are stored, but their outcome is Unavailable
+    broker.drop("tidings.deliver", 3)           the records of a partition are lost, offsets go on
+    bus.cut() / bus.heal()                      just this node does not reach the bus
+
+Guarantees: those of the contract.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from services.common.bus.contract import ConsumedRecord, OnGap, Record, Topic
+from services.common.errors import TooLarge, Unavailable
+from services.common.ids import hash64
+
+BATCH_MAX = 500
+VALUE_BYTES_MAX = 16 * 1024 * 1024
+
+
+class _Partition:
+    """Records from `start` on; their offsets have no holes."""
+
+    def __init__(self) -> None:
+        self.start = 0
+        self.records: list[ConsumedRecord] = []
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.records)
+
+
+class MemoryBroker:
+    """What Kafka holds."""
+
+    def __init__(self) -> None:
+        self.is_away = False
+        self._topics: dict[str, list[_Partition]] = {}
+        self._swallow = 0
+        self._changed = asyncio.Event()
+
+    def away(self) -> None:
+        """From now on nobody is answered."""
+        self.is_away = True
+
+    def back(self) -> None:
+        """Everyone is answered again."""
+        self.is_away = False
+        self.wake()
+
+    def swallow(self, count: int) -> None:
+        """The next publishes are done, but whoever asked is told that they are not."""
+        self._swallow = count
+
+    def drop(self, topic: str, partition: int) -> None:
+        """What this partition holds is lost."""
+        lost = self._topics[topic][partition]
+        lost.start, lost.records = lost.end, []
+
+    def wake(self) -> None:
+        """Whoever waits looks again."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def changed(self) -> None:
+        await self._changed.wait()
+
+    def topic(self, name: str) -> list[_Partition]:
+        return self._topics.get(name, [])
+
+    def ensure(self, topic: Topic) -> None:
+        there = self._topics.setdefault(topic.name, [])
+        there.extend(_Partition() for _ in range(topic.partitions - len(there)))
+
+    def append(self, records: Sequence[Record]) -> bool:
+        """Stores them; False if whoever asked shall not know."""
+        for record in records:
+            partitions = self._topics[record.topic]
+            number = record.partition
+            if number is None:
+                number = hash64((record.key or b"").hex()) % len(partitions)
+            target = partitions[number]
+            stored = ConsumedRecord(record.topic, number, target.end, record.value, record.key, record.headers)
+            target.records.append(stored)
+        self.wake()
+        self._swallow, known = max(0, self._swallow - 1), self._swallow == 0
+        return known
+
+
+class MemorySubscription:
+    """One reader's positions."""
+
+    def __init__(
+        self, bus: MemoryBus, topic: str, partitions: Sequence[int], from_end: bool, on_gap: OnGap | None
+    ) -> None:
+        self.positions: dict[int, int] = {}
+        self._bus = bus
+        self._topic = topic
+        self._partitions = tuple(partitions)
+        self._from_end = from_end
+        self._on_gap = on_gap
+
+    @property
+    def lag(self) -> int:
+        there = self._bus.broker.topic(self._topic)
+        return sum(there[number].end - position for number, position in self.positions.items())
+
+    def __aiter__(self) -> AsyncIterator[list[ConsumedRecord]]:
+        return self
+
+    async def __anext__(self) -> list[ConsumedRecord]:
+        while True:
+            batch = self._poll() if self._bus.connected else []
+            if batch:
+                return batch
+            await self._bus.broker.changed()
+
+    async def __aenter__(self) -> Self:
+        self._resolve()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return
+
+    def _resolve(self) -> None:
+        there = self._bus.broker.topic(self._topic)
+        if self._bus.connected and len(there) > max(self._partitions, default=0):
+            for number in self._partitions:
+                end_or_start = there[number].end if self._from_end else there[number].start
+                self.positions.setdefault(number, end_or_start)
+
+    def _poll(self) -> list[ConsumedRecord]:
+        self._resolve()
+        batch: list[ConsumedRecord] = []
+        for number, position in self.positions.items():
+            partition = self._bus.broker.topic(self._topic)[number]
+            if position < partition.start:
+                position = partition.start
+                if self._on_gap is not None:
+                    self._on_gap(self._topic, number)
+            first = position - partition.start
+            found = partition.records[first : first + BATCH_MAX - len(batch)]
+            self.positions[number] = position + len(found)
+            batch += found
+        return batch
+
+
+class MemoryBus:
+    """One node's view of the broker."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self.broker = broker
+        self._cut = False
+
+    @property
+    def connected(self) -> bool:
+        return not self.broker.is_away and not self._cut
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        self._check()
+        for record in records:
+            there = len(self.broker.topic(record.topic))
+            if len(record.value) > VALUE_BYTES_MAX:
+                raise TooLarge(f"a record of {len(record.value)} bytes is more than the bus takes")
+            if there <= (record.partition or 0):
+                raise Unavailable(f"the topic {record.topic} has {there} partitions: ensure it first")
+        if not self.broker.append(records):
+            raise Unavailable("the bus (Kafka) did not answer in time: whether it has the records is not known")
+
+    def consume(
+        self, topic: str, partitions: Sequence[int], *, from_end: bool = True, on_gap: OnGap | None = None
+    ) -> MemorySubscription:
+        return MemorySubscription(self, topic, partitions, from_end, on_gap)
+
+    async def ensure_topics(self, topics: Sequence[Topic]) -> None:
+        self._check()
+        for topic in topics:
+            self.broker.ensure(topic)
+        self.broker.wake()
+
+    async def partitions(self, topic: str) -> int:
+        self._check()
+        return len(self.broker.topic(topic))
+
+    def cut(self) -> None:
+        """This node reaches the bus no more."""
+        self._cut = True
+
+    def heal(self) -> None:
+        """It does again."""
+        self._cut = False
+        self.broker.wake()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return
+
+    def _check(self) -> None:
+        if not self.connected:
+            raise Unavailable("the bus (Kafka) does not answer: try again")
