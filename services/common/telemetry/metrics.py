@@ -80,6 +80,11 @@ SYNC_PAGES = Counter("tidings_pages", "Pages sent to clients", ["request"])  # s
 SYNC_ENTRIES = Histogram("tidings_page_entries", "Entries of a page", ["request"], buckets=PAGE)
 SIGNALS = Counter("tidings_signals", "Signals by how they ended", ["outcome"])
 RECEIPTS = Counter("tidings_receipts", "Receipts pushed (after coalescing)")
+STALE_DECISIONS = Counter(
+    "tidings_stale_decisions", "Sends and changes of groups decided again because the group had changed", ["request"]
+)  # send|group
+EVICTIONS = Counter("tidings_evictions", "Sessions that were told to end", ["reason"])  # replaced|kicked
+GROUPS_CACHED = Gauge("tidings_groups_cached", "Groups in the memory of a logic node")
 HOOK_SECONDS = Histogram("tidings_hook_seconds", "Calls of the hook before a send", ["outcome"], buckets=LATENCY_S)
 
 # ---- lanes (every service)
@@ -114,6 +119,11 @@ BUS_PUBLISH_FAILED = Counter("tidings_bus_publish_failed", "Records that Kafka d
 BUS_CONSUMED = Counter("tidings_bus_consumed", "Records read", ["topic"])
 BUS_LAG = Gauge("tidings_bus_lag", "Records of the own partitions that are not read yet", ["topic"])
 BUS_LATE = Counter("tidings_bus_late", "Sends acknowledged although Kafka had not answered in time")
+PUBLISH_BACKLOG_BYTES = Gauge("tidings_publish_backlog_bytes", "Bytes that wait until Kafka is back")
+PUBLISH_DROPPED = Counter(
+    "tidings_publish_dropped", "Records given up while Kafka was away", ["kind"]
+)  # push|lasting (events, presence, membership)
+PUSHES_UNOWNED = Counter("tidings_pushes_unowned", "Recipients left out because no access node owns their slot")
 
 # ---- MongoDB
 REPOSITORY_SECONDS = Histogram(
