@@ -144,6 +144,11 @@ class Nudge:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Send `lagging` with paused = true."""
+
+
+@dataclass(frozen=True, slots=True)
 class SayGoodbye:
     """Send the goodbye and close; `reason` None: close with 1000 and without one."""
 
@@ -185,6 +190,7 @@ Effect = (
     | ResumeReading
     | Probe
     | Nudge
+    | Pause
     | SayGoodbye
     | Unregister
     | CloseSession

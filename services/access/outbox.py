@@ -100,13 +100,16 @@ class Outbox:
             return False
         return self._resume()
 
-    def take_missed(self) -> int:
-        """The highest number that was dropped and that no page has covered, to be told once; 0: none."""
-        dropped, self._dropped = self._dropped, 0
-        if dropped <= self.shown:
-            return 0
-        self.shown = dropped
-        return dropped
+    @property
+    def missed(self) -> bool:
+        """Something was dropped that no page has covered: nudge the client."""
+        return self._dropped > self.shown
+
+    def nudge_head(self) -> int:
+        """The number that a nudge shows."""
+        self.shown = max(self.shown, self._dropped)
+        self._dropped = 0
+        return self.shown
 
     def due(self, ack_timeout_s: float) -> float:
         """When an acknowledgement is overdue."""

@@ -12,6 +12,7 @@ Theory of operation. A connection passes through four phases and never goes back
 - OPEN: the table `RULES` says what a frame is. A request counts as unanswered until `answer`. At `unanswered_max` of
   them (or `pages_max` requests for pages, whose answers are large) nothing more is read; what the transport had read
   already is held. One who was asked to leave finishes what is unanswered first.
+  One who does not read what is written to it is not served either: its requests are held like the others.
 - CLOSING: a goodbye was said (or the peer is gone). Nothing is handled; the shell shuts down, and cuts the connection
   off at the deadline if the peer does not.
 
@@ -52,6 +53,7 @@ from services.access.events import (
     Hold,
     Nudge,
     Opened,
+    Pause,
     PeerGone,
     Probe,
     Refuse,
@@ -87,6 +89,7 @@ class SessionPolicy:
     unanswered_max: int = 256
     pages_max: int = 8
     held_max: int = 256
+    held_bytes_max: int = 256 * 1024
     ack_timeout_s: float = 10.0
     leave_grace_s: float = 5.0
     linger_s: float = 1.0
@@ -99,6 +102,8 @@ HOLD: Effects = (Hold(),)
 HOLD_AND_STOP: Effects = (Hold(), StopReading())
 HANDLE_HELD: Effects = (HandleHeld(),)
 RESUME: Effects = (ResumeReading(),)
+PAUSE: Effects = (Pause(),)
+NUDGE: Effects = (Nudge(),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +135,10 @@ COUNTED_REFUSALS = frozenset({"BAD_FRAME", "BAD_REQUEST", "FORBIDDEN"})
 class Session:
     """One connection. The shell calls it in the event loop, and carries out what it says before the next call."""
 
-    __slots__ = ("_close_at", "_expires_at", "_held", "_leaving", "_pages", "_since", "_stopped", "_unanswered",
-                 "limits", "outbox", "phase", "policy", "pulse")  # fmt: skip
+    __slots__ = (
+        "_close_at", "_expires_at", "_held", "_held_bytes", "_leaving", "_pages", "_since", "_stopped", "_unanswered",
+        "limits", "outbox", "phase", "policy", "pulse",
+    )  # fmt: skip
 
     def __init__(self, policy: SessionPolicy, now: float) -> None:
         self.policy = policy
@@ -145,6 +152,7 @@ class Session:
         self._unanswered = 0
         self._pages = 0
         self._held = 0
+        self._held_bytes = 0
         self._stopped = False
         self._leaving: AskedToLeave | None = None
 
@@ -210,23 +218,24 @@ class Session:
         if self.phase is Phase.OPEN and self._count(size, now) is Verdict.ABUSE:
             return self._abuse(now, TOO_MUCH)
         self._held += 1
-        if self._held >= self.policy.held_max and not self._stopped:
+        self._held_bytes += size
+        many = self._held >= self.policy.held_max or self._held_bytes >= self.policy.held_bytes_max
+        if many and not self._stopped:
             self._stopped = True
             return HOLD_AND_STOP
         return HOLD
 
-    def take_held(self, body: str, now: float) -> Effects:
-        """The next held frame may be handled (see `may_handle_held`); its traffic was counted when it came."""
+    def take_held(self, size: int) -> bool:
+        """Whether the next held frame, of this many bytes, may be handled; if so it is held no more."""
+        if not self._held or self._full or self.phase is not Phase.OPEN:
+            return False
         self._held -= 1
+        self._held_bytes -= size
+        return True
+
+    def receive_held(self, body: str, now: float) -> Effects:
+        """A frame that was held could be read; its traffic was counted when it came."""
         return self._begin(body, now, Verdict.FINE)
-
-    @property
-    def may_handle_held(self) -> bool:
-        return self._held > 0 and self.phase is Phase.OPEN and not self._full
-
-    def drop_held(self) -> None:
-        """The next held frame turned out to be unreadable: FrameRefused follows."""
-        self._held -= 1
 
     def answer(self, body: str, now: float) -> Effects:
         """The request has its reply (or its outcome, if it has none)."""
@@ -245,10 +254,23 @@ class Session:
         """After what was held is handled: reads on when half of the places are free again."""
         if not self._stopped or self._held or self._leaving or self.phase is not Phase.OPEN:
             return NOTHING
-        if self._pages >= self.policy.pages_max or 2 * self._unanswered > self.policy.unanswered_max:
+        if self._full or 2 * self._unanswered > self.policy.unanswered_max:
             return NOTHING
         self._stopped = False
         return RESUME
+
+    def block(self) -> Effects:
+        """More than the limit waits to be written to this connection: requests wait too, until it reads."""
+        return PAUSE if self.outbox.block() else NOTHING
+
+    def unblock(self) -> Effects:
+        """It has read."""
+        live = NUDGE if self.outbox.unblock() and self.outbox.missed else NOTHING
+        return live + (HANDLE_HELD if self._held else self.resume_reading())
+
+    def page_written(self, head: int, *, more: bool) -> Effects:
+        """A page of a `sync` has gone out."""
+        return NUDGE if self.outbox.page_written(head, more=more) and self.outbox.missed else NOTHING
 
     def count_refusal(self, code: str, now: float) -> Effects:
         """A request was answered with this error."""
@@ -296,6 +318,7 @@ class Session:
         return (
             self._unanswered >= self.policy.unanswered_max
             or self._pages >= self.policy.pages_max
+            or self.outbox.blocked
             or self._leaving is not None
         )
 

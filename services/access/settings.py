@@ -1,0 +1,302 @@
+"""The settings of an access node: where it listens, who may come in, how much a client may do, how it leaves.
+
+Guarantees: limits that clients are told have the same name and default as in the other services. Does not know: who
+reads them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from services.access.heartbeat import HeartbeatPolicy
+from services.access.limits import LimitPolicy
+from services.access.session import SessionPolicy
+from services.common.settings import Address, CommaSeparated, NodeSettings, OptionalAddress
+from services.common.tokens import ALGORITHMS
+
+
+class AccessSettings(NodeSettings):
+    """Connections, sessions, limits."""
+
+    service: ClassVar[str] = "access"
+
+    ws_listen: Address = Field("127.0.0.1:8000", description="Where WebSocket clients connect, and /v1/route answers.")
+    tcp_listen: Address = Field("127.0.0.1:8100", description="Where TCP clients connect.")
+    ws_public: str = Field(
+        "",
+        pattern=r"^$|^wss?://\S+$",
+        description="URL that clients are sent to for this node, for example wss://a1.chat.example.com/v1/ws; empty: "
+        "made from `ws_listen`. Under placement `ring` clients must reach each node by its own.",
+    )
+    tcp_public: OptionalAddress = Field(
+        "", description="host:port that TCP clients are sent to for this node; empty: `tcp_listen`."
+    )
+    tls_certificate_file: Path | None = Field(
+        None,
+        description="Certificate chain (PEM) for both transports; unset: no TLS, for use behind a proxy.",
+    )
+    tls_key_file: Path | None = Field(None, description="Private key (PEM) of the certificate.")
+    placement: Literal["ring", "any"] = Field(
+        "ring",
+        description="`ring`: a client is sent to the node that owns its user, so a message has one hop less; `any`: "
+        "every node serves everyone, for clients behind one load balancer.",
+    )
+
+    token_secret_file: Path | None = Field(
+        None,
+        description="File with the secret that HS256 tokens are signed with (32 bytes or more). Whoever reads it can "
+        "sign tokens.",
+    )
+    token_public_key_file: Path | None = Field(
+        None, description="Public key (PEM) of the tokens' issuer: Ed25519, RSA or EC P-256."
+    )
+    token_jwks_file: Path | None = Field(None, description="JWKS document with the issuer's public keys.")
+    token_jwks_url: str = Field(
+        "",
+        pattern=r"^$|^https?://\S+$",
+        description="Where the issuer publishes its JWKS. It is fetched again every few minutes and for an unknown key "
+        "id; while it is away the last keys count.",
+    )
+    token_algorithms: CommaSeparated = Field(
+        list(ALGORITHMS),
+        min_length=1,
+        description="Signatures that are accepted, comma separated. Fewer: less to be attacked.",
+    )
+    refused_clients: CommaSeparated = Field(
+        [],
+        description="Patterns of `hello.client` that are refused with 4507, comma separated, for example "
+        "`acme-ios/1.*`: to retire versions that do harm.",
+    )
+
+    frame_bytes_max: int = Field(
+        131_072,
+        ge=1024,
+        le=16_777_216,
+        description="Largest frame of a client. It must hold a message's content; larger frames are refused before "
+        "they are read.",
+    )
+    content_bytes_max: int = Field(
+        32_768,
+        ge=256,
+        le=524_288,
+        description="Most bytes of a message's text or data. Every byte is stored, goes through Kafka and to every "
+        "recipient.",
+    )
+    sends_per_s: float = Field(
+        1000.0,
+        ge=0,
+        le=1_000_000,
+        description="Sends a second of one connection, with a burst of twice that; above: RATE_LIMITED. 0: no limit.",
+    )
+    frames_per_s: float = Field(
+        5000.0,
+        ge=0,
+        le=10_000_000,
+        description="Frames a second of one connection, over 10 s; above: RATE_LIMITED; at twice that: 4006 and a ban. "
+        "0: no limit.",
+    )
+    bytes_per_s: float = Field(
+        16_777_216.0,
+        ge=0,
+        le=1e12,
+        description="Bytes a second of one connection, over 10 s; as `frames_per_s`. 0: no limit.",
+    )
+    refused_per_minute: int = Field(
+        60,
+        ge=0,
+        le=1_000_000,
+        description="BAD_FRAME, BAD_REQUEST and FORBIDDEN answers a minute of one connection; above: 4006 and a ban. "
+        "0: no limit.",
+    )
+    hellos_per_minute: int = Field(
+        120,
+        ge=0,
+        le=1_000_000,
+        description="Sessions that one device of one user may begin a minute on this node; above: 4006 and a ban. "
+        "0: no limit.",
+    )
+    ban_s: float = Field(
+        30.0, ge=0, le=86_400, description="How long a user's device that was closed with 4006 stays away."
+    )
+    unanswered_max: int = Field(
+        256,
+        ge=1,
+        le=65_536,
+        description="Requests of one connection under way at once; then nothing more is read from it.",
+    )
+    pages_max: int = Field(
+        8,
+        ge=1,
+        le=256,
+        description="Requests for pages (sync, history, lists) of one connection under way at once: each answer may "
+        "have 128 KiB.",
+    )
+    slow_consumer_bytes: int = Field(
+        262_144,
+        ge=4096,
+        le=67_108_864,
+        description="Bytes that may wait to be written to one connection; above, live delivery to it pauses until it "
+        "has synced. Times the slow connections, this is the memory that they cost.",
+    )
+    socket_send_buffer_bytes: int = Field(
+        65_536,
+        ge=0,
+        le=16_777_216,
+        description="The kernel's send buffer of one connection; 0: as the system has it. Smaller: a slow client is "
+        "found sooner and costs less; larger: faster pages over far links.",
+    )
+
+    connections_per_s: float = Field(
+        2000.0,
+        ge=0,
+        le=1_000_000,
+        description="New connections a second; more are answered 503 (TCP: goodbye 4003) with a retry time. Protects "
+        "live traffic in a reconnect storm. 0: no limit.",
+    )
+    handshakes_max: int = Field(
+        5000,
+        ge=1,
+        le=1_000_000,
+        description="Connections without a session at once, so that slow handshakes cost bounded memory.",
+    )
+    connections_max: int = Field(
+        200_000,
+        ge=1,
+        le=10_000_000,
+        description="Connections of this node at once; set it to what its memory and file descriptors allow.",
+    )
+    handshake_s: float = Field(5.0, gt=0, le=60, description="Time for `hello` after the connection; then 4004.")
+
+    heartbeat_s: int = Field(
+        15,
+        ge=1,
+        le=3600,
+        description="Heartbeat of web, desktop and bot clients. Shorter: a dead connection and a lost push are found "
+        "sooner; more idle traffic.",
+    )
+    mobile_heartbeat_s: int = Field(
+        30, ge=1, le=3600, description="Heartbeat of mobile clients. Shorter costs their battery."
+    )
+    idle_heartbeat_s: int = Field(
+        120, ge=1, le=7200, description="Heartbeat of clients whose user is away, and of unused mobile clients."
+    )
+    idle_after_s: float = Field(300.0, gt=0, le=86_400, description="When a mobile client counts as unused.")
+    probe_gap_s: float = Field(
+        5.0, gt=0, le=60, description="Time between the three probes of a silent connection, and after the last."
+    )
+    ack_timeout_s: float = Field(
+        10.0, gt=0, le=600, description="A push that was not acknowledged for this long brings one `lagging`."
+    )
+    ack_flush_ms: int = Field(
+        50,
+        ge=0,
+        le=5000,
+        description="How long acknowledgements gather before they go on. Longer: fewer calls; receipts come later.",
+    )
+    backoff_base_ms: int = Field(500, ge=1, le=600_000, description="First back-off of clients; told in the welcome.")
+    backoff_max_ms: int = Field(20_000, ge=1, le=3_600_000, description="Longest back-off of clients.")
+    backoff_factor: float = Field(2.0, ge=1, le=10, description="Growth of the clients' back-off.")
+    watched_max: int = Field(500, ge=0, le=100_000, description="Users whose presence one connection may watch.")
+
+    send_lanes: int = Field(
+        4,
+        ge=1,
+        le=256,
+        description="Batches of sends under way at once. More: less waiting behind one another; fewer: larger batches, "
+        "less CPU.",
+    )
+    request_lanes: int = Field(4, ge=1, le=256, description="Batches of other requests under way at once.")
+    lane_capacity: int = Field(
+        5000,
+        ge=1,
+        le=1_000_000,
+        description="Requests that wait in one lane; one more is answered OVERLOADED. Longer: fewer refusals, later "
+        "answers, more memory.",
+    )
+    batch_max: int = Field(
+        256,
+        ge=1,
+        le=10_000,
+        description="Most requests in one call to logic. Larger: cheaper under load; each waits for the "
+        "slowest of its batch.",
+    )
+
+    moves_per_s: float = Field(
+        20.0,
+        gt=0,
+        le=10_000,
+        description="Sessions a second that are asked to move after the ring changed (placement `ring`). More: the new "
+        "owner serves its users sooner; fewer: a gentler change.",
+    )
+    drain_pace_per_s: int = Field(
+        200,
+        ge=1,
+        le=100_000,
+        description="Goodbyes a second while the node drains; raised if the deadline would not be met.",
+    )
+    head_check_delay_s: float = Field(
+        1.0,
+        ge=0,
+        le=60,
+        description="After a change of the ring: how long stray messages may still arrive before the inbox heads are "
+        "compared.",
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.frame_bytes_max < 2 * self.content_bytes_max:
+            raise ValueError("frame_bytes_max must be at least twice content_bytes_max: JSON writes data in base64")
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_certificate_file and tls_key_file belong together: set both or none")
+        unknown = sorted(set(self.token_algorithms) - set(ALGORITHMS))
+        if unknown:
+            raise ValueError(f"token_algorithms has {', '.join(unknown)}: use some of {', '.join(ALGORITHMS)}")
+        if not (self.token_secret_file or self.token_public_key_file or self.token_jwks_file or self.token_jwks_url):
+            raise ValueError(
+                "set one of token_secret_file, token_public_key_file, token_jwks_file, token_jwks_url: "
+                "without a key nobody could log in"
+            )
+        if self.idle_heartbeat_s < max(self.heartbeat_s, self.mobile_heartbeat_s):
+            raise ValueError("idle_heartbeat_s must not be below heartbeat_s and mobile_heartbeat_s")
+        return self
+
+    @property
+    def ws_address(self) -> str:
+        """The URL for clients."""
+        scheme = "wss" if self.tls_certificate_file else "ws"
+        return self.ws_public or f"{scheme}://{self.ws_listen}/v1/ws"
+
+    @property
+    def tcp_address(self) -> str:
+        """host:port for clients."""
+        return self.tcp_public or self.tcp_listen
+
+    def session_policy(self) -> SessionPolicy:
+        """What a session needs of this."""
+        return SessionPolicy(
+            heartbeat=HeartbeatPolicy(
+                interval_s=self.heartbeat_s,
+                mobile_interval_s=self.mobile_heartbeat_s,
+                idle_interval_s=self.idle_heartbeat_s,
+                idle_after_s=self.idle_after_s,
+                probe_gap_s=self.probe_gap_s,
+            ),
+            limits=LimitPolicy(
+                sends_per_s=self.sends_per_s,
+                sends_burst=2 * self.sends_per_s,
+                frames_per_s=self.frames_per_s,
+                bytes_per_s=self.bytes_per_s,
+                refused_per_window=self.refused_per_minute,
+                reconnects_per_window=self.hellos_per_minute,
+                ban_s=self.ban_s,
+            ),
+            handshake_s=self.handshake_s,
+            unanswered_max=self.unanswered_max,
+            pages_max=self.pages_max,
+            held_max=self.unanswered_max,
+            held_bytes_max=2 * self.frame_bytes_max,
+            ack_timeout_s=self.ack_timeout_s,
+        )
