@@ -1,0 +1,102 @@
+"""What the simulated clients did and saw: the only thing that the checker knows.
+
+Plain values, in the order in which they happened; a history can be written out and compared, so that two runs of one
+seed can be shown to be the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message as a client sees it."""
+
+    conversation: str
+    seq: int
+    message_id: str
+    sender: str
+    client_id: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A send left on a connection; the first time or again."""
+
+    connection: str
+    user: str
+    conversation: str
+    client_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """Its `sent` came back on that connection."""
+
+    connection: str
+    user: str
+    conversation: str
+    client_id: str
+    seq: int
+    message_id: str
+    time_ms: int
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message came to a device: live, by sync, or by a page of history. Number 0: by a group's cursor."""
+
+    user: str
+    device: str
+    number: int
+    message: Stored
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a reader found when all was over: a whole conversation, from its first message to its last."""
+
+    user: str
+    conversation: str
+    messages: tuple[Stored, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """What a device found when all was over: its user's whole inbox, by number."""
+
+    user: str
+    device: str
+    head: int
+    entries: tuple[tuple[int, Stored], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A user who is in the conversation, with the devices that must have got its messages from `from_seq` on."""
+
+    conversation: str
+    user: str
+    devices: tuple[str, ...]
+    from_seq: int = 1
+
+
+Event = Posted | Acknowledged | Received | Read | Inbox | Member
+
+
+@dataclass(slots=True)
+class History:
+    """Everything that happened to the clients of one run."""
+
+    events: list[Event] = field(default_factory=list)
+
+    def add(self, event: Event) -> None:
+        self.events.append(event)
+
+    def digest(self) -> str:
+        """The same for two runs in which the same happened."""
+        return hashlib.sha256("\n".join(map(repr, self.events)).encode()).hexdigest()[:16]
