@@ -1,5 +1,4 @@
 """A client of all three ways, written only from the protocol page and client.proto: none of the own codecs.
-own codecs.
 
     async with connect(stack.access[0], "json") as wire:
         welcome = await wire.hello(stack.token("ann"))

@@ -2,10 +2,9 @@
 
 - G1  what was acknowledged is in the conversation, with the id, number and text that were acknowledged
 - G2  an acknowledgement carries an id, a number, and a time
-- G3  one (sender, conversation, client id) is one message: every acknowledgement says the same, the conversation has
-it once - G4  numbers are dense, all readers see the same message at a number, a connection's sends are stored in the
-order sent - G5  every device of every member got every message; the inbox is dense, the same on all devices, each
-message in it once
+- G3  one (sender, conversation, client id) is one message: every acknowledgement says the same, it is stored once
+- G4  numbers are dense, all readers see the same message at a number, a connection's sends are stored as sent
+- G5  every device of every member got every message; the inbox is dense, the same on all devices, without doubles
 
 Does not know: how the cluster works, what was done to it, or that there is one.
 """

@@ -1,10 +1,8 @@
 """A deterministic event loop with a virtual clock: asyncio as it is, but nothing is waited for.
 
-Nothing comes from outside.
-outside.
-
-When nothing can run, the clock jumps to the next timer; when there is no timer either, the program can never go on,
-and that is a `Deadlock`. So hours pass in seconds, and the same program does the same in every run.
+Nothing comes from outside. When nothing can run, the clock jumps to the next timer; when there is no timer either,
+the program can never go on, and that is a `Deadlock`. So hours pass in seconds, and the same program does the same in
+every run.
 
 Guarantees: callbacks run in the order in which asyncio's own loop runs them; time passes only when everybody waits.
 Does not know: sockets, signals, child processes (using one is an error), threads: what goes to an executor runs at
