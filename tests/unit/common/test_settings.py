@@ -164,9 +164,13 @@ def test_a_constructor_takes_its_arguments_and_nothing_from_outside(monkeypatch:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_every_setting_of_every_service_has_a_description_and_a_default_that_is_allowed(service: str) -> None:
+def test_every_setting_of_every_service_has_a_description_and_a_default_that_is_allowed(
+    service: str, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("s" * 32)
     cls = settings_class(service)
     for row in describe_class(cls):
         assert len(row.meaning) > 15, row.name
         assert row.meaning.endswith((".", ")")), row.name
-    assert cls(node="a").node == "a"
+    assert load(cls, {"TIDINGS_NODE": "a", "TIDINGS_TOKEN_SECRET_FILE": str(secret)}).node == "a"
