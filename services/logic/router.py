@@ -19,6 +19,8 @@ from protos.tidings.internal.v1 import delivery_pb2
 from services.common.ids import hash64
 
 Push = delivery_pb2.Push
+# What nobody finds out by a heartbeat or a sync.
+LASTING = frozenset({Push.MEMBERSHIP, Push.SESSIONS, Push.GROUP_INFO})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +52,16 @@ class Mailbox:
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """One Kafka record. `mailbox` is the partition of `tidings.deliver`, or `broadcast` that of the other topic."""
+    """One Kafka record: on `tidings.deliver`, or on `tidings.broadcast`.
+
+    `lasting`: it holds what no heartbeat repairs. `trace`: of the first of its pushes that is traced.
+    """
 
     partition: int
     broadcast: bool
     value: bytes
-    pushes: int
+    lasting: bool
+    trace: str
 
 
 @dataclass(slots=True)
@@ -133,7 +139,7 @@ def _push(item: Outgoing, users: Sequence[str], numbers: Sequence[int]) -> Push:
 class _Parcel:
     """A parcel that is being filled; its size is an estimate from below that leaves out a few bytes a push."""
 
-    __slots__ = ("_address", "_parcel", "size")
+    __slots__ = ("_address", "_lasting", "_parcel", "_trace", "size")
 
     def __init__(self, address: Mailbox | int) -> None:
         self._address = address
@@ -141,14 +147,18 @@ class _Parcel:
         if isinstance(address, Mailbox):
             self._parcel.node = address.node
             self._parcel.boot_id = address.boot_id
+        self._lasting = False
+        self._trace = ""
         self.size = 0
 
     def add(self, push: Push, item: Outgoing) -> None:
         self._parcel.pushes.append(push)
+        self._lasting = self._lasting or item.kind in LASTING
+        self._trace = self._trace or item.trace
         self.size += len(item.body) + 64 + 24 * len(push.users)
 
     def closed(self) -> Posted:
         address = self._address
         broadcast = not isinstance(address, Mailbox)
         partition = address.partition if isinstance(address, Mailbox) else address
-        return Posted(partition, broadcast, self._parcel.SerializeToString(), len(self._parcel.pushes))
+        return Posted(partition, broadcast, self._parcel.SerializeToString(), self._lasting, self._trace)

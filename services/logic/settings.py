@@ -21,9 +21,9 @@ class LogicSettings(NodeSettings):
         200,
         ge=2,
         le=5000,
-        description="Members above which a group is read by cursor. Higher: each message of a big group costs as many "
-        "inbox entries; lower: more groups for which clients hold a cursor of their own. A group that "
-        "became large stays large.",
+        description="Members above which a group is read by cursor. Higher: each message of a big group costs as "
+        "many inbox entries; lower: more groups for which clients hold a cursor of their own. A group "
+        "that became large stays large.",
     )
     group_members_max: int = Field(
         100_000, ge=2, le=1_000_000, description="Most members of a group. Every access node indexes its local ones."
@@ -52,8 +52,8 @@ class LogicSettings(NodeSettings):
         500,
         ge=10,
         le=30_000,
-        description="How long an acknowledgement waits for Kafka. After that it goes out, and messages come by the next"
-        " heartbeat (degraded); later ones do not wait again until Kafka is back.",
+        description="How long an acknowledgement waits for Kafka. After that it goes out, and messages come by the "
+        "next heartbeat (degraded); later ones do not wait again until Kafka is back.",
     )
     publish_lanes: int = Field(
         2,
@@ -66,7 +66,8 @@ class LogicSettings(NodeSettings):
         10_000,
         ge=100,
         le=1_000_000,
-        description="Batches that may wait for their publication; beyond it they count as not published (clients sync).",
+        description="Batches that may wait for their publication; beyond it they count as not published (clients "
+        "sync).",
     )
     publish_backlog_bytes_max: int = Field(
         67_108_864,
@@ -79,41 +80,42 @@ class LogicSettings(NodeSettings):
         524_288,
         ge=65_536,
         le=943_718,
-        description="Most bytes of one Kafka record before a batch is spread over several; the broker takes 1 MiB by "
-        "default.",
+        description="Most bytes of one Kafka record before a batch is spread over several; the broker takes 1 MiB by"
+        " default.",
     )
     events_enabled: bool = Field(
         True,
         description="Whether every message, receipt and change of membership goes on the stream of events for other "
-        "systems. It costs a Kafka record for each (20 to 130 µs of this node's CPU); acknowledgements wait"
-        " for it together with the mailboxes.",
+        "systems. It costs a Kafka record for each (20 to 130 µs of this node's CPU); acknowledgements "
+        "wait for it together with the mailboxes.",
     )
     events_partitions: int = Field(
         16,
         ge=1,
         le=1024,
-        description="Partitions of the stream of events when it is created: how many consumers of one group can share "
-        "it.",
+        description="Partitions of the stream of events when it is created: how many consumers of one group can "
+        "share it.",
     )
     receipt_interval_ms: int = Field(
         1000,
         ge=0,
         le=60_000,
-        description="Least time between two receipts of one reader in one conversation. Shorter: livelier ticks, more "
-        "traffic in groups.",
+        description="Least time between two receipts of one reader in one conversation. Shorter: livelier ticks, "
+        "more traffic in groups.",
     )
     receipts_pending_max: int = Field(
         100_000,
         ge=100,
         le=10_000_000,
-        description="Readers and conversations whose receipts are held for their interval. Beyond it some go out early.",
+        description="Readers and conversations whose receipts are held for their interval. Beyond it some go out "
+        "early.",
     )
     sends_in_flight_max: int = Field(
         20_000,
         ge=1,
         le=1_000_000,
-        description="Messages under way in this node; more are refused at once (OVERLOADED). Each holds its content in "
-        "memory.",
+        description="Messages under way in this node; more are refused at once (OVERLOADED). Each holds its content "
+        "in memory.",
     )
     requests_in_flight_max: int = Field(
         20_000,
@@ -125,8 +127,8 @@ class LogicSettings(NodeSettings):
         500,
         ge=1,
         le=5000,
-        description="Most items of one call to a storage node. Larger: fewer calls; smaller: a slow item delays fewer "
-        "others.",
+        description="Most items of one call to a storage node. Larger: fewer calls; smaller: a slow item delays "
+        "fewer others.",
     )
     cached_members_max: int = Field(
         400_000,
@@ -136,8 +138,8 @@ class LogicSettings(NodeSettings):
     )
     operator_token_file: str = Field(
         "",
-        description="File with the token that operators' calls must carry (its text without the trailing newline, at "
-        "least 16 bytes); empty: such calls are refused.",
+        description="File with the token that operators' calls must carry (its text without the trailing newline, at"
+        " least 16 bytes); empty: such calls are refused.",
     )
     hook_url: str = Field(
         "",
@@ -153,15 +155,15 @@ class LogicSettings(NodeSettings):
     )
     hook_when_away: Literal["allow", "refuse"] = Field(
         "refuse",
-        description="What becomes of messages that the hook did not answer for: `allow` stores them unseen, `refuse` "
-        "answers UNAVAILABLE.",
+        description="What becomes of messages that the hook did not answer for: `allow` stores them unseen, `refuse`"
+        " answers UNAVAILABLE.",
     )
     hook_batch_max: int = Field(
         1,
         ge=1,
         le=500,
-        description="Messages in one call of the hook. Above 1 the endpoint gets what is under way together, and fewer "
-        "calls.",
+        description="Messages in one call of the hook. Above 1 the endpoint gets what is under way together, and "
+        "fewer calls.",
     )
     hook_calls_max: int = Field(
         16, ge=1, le=1000, description="Calls of the hook under way at once; further ones wait for their turn."

@@ -1,0 +1,118 @@
+"""Groups as decisions need them: from memory when that is safe, else from storage, many in one call.
+
+Guarantees: what `load` gives is what storage said during the call. What `known` gives may be old, but always has the
+users that were asked for as members, or was loaded now: so nobody is refused, and no recipient is taken, on memory
+alone without storage having a word. A decision to store goes with the version that it rests on, and storage says if
+that is stale; a refusal is decided again on what `load` gives.
+
+Does not know: what is decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.common.errors import TidingsError
+from services.logic.cache import GroupCache
+from services.logic.groups import Need
+from services.logic.model import Group, Member, Role
+from services.logic.storage_client import StorageClient
+
+# By conversation: the group, None if there is none, or why it is not known.
+Found = Mapping[str, Group | TidingsError | None]
+
+
+class Conversations:
+    """`members_max` bounds what is kept."""
+
+    def __init__(self, storage: StorageClient, members_max: int) -> None:
+        self._storage = storage
+        self._cache = GroupCache(members_max)
+
+    @property
+    def cached(self) -> int:
+        return len(self._cache)
+
+    async def known(self, users_of: Mapping[str, Iterable[str]]) -> tuple[Found, frozenset[str]]:
+        """Groups in which these users are members, from memory where that says so; and which were loaded just now."""
+        found: dict[str, Group | TidingsError | None] = {}
+        missing: dict[str, Need] = {}
+        for conversation, users in users_of.items():
+            group = self._cache.get(conversation)
+            if group is not None and all(user in group.members for user in users):
+                found[conversation] = group
+            else:
+                missing[conversation] = Need(conversation, tuple(users))
+        if missing:
+            found.update(await self.load(missing.values()))
+        return found, frozenset(missing)
+
+    async def of_version(self, versions: Mapping[str, int]) -> Found:
+        """Groups in these versions, or loaded now (0: no version is known)."""
+        found: dict[str, Group | TidingsError | None] = {}
+        missing: list[Need] = []
+        for conversation, version in versions.items():
+            group = self._cache.get(conversation)
+            if group is not None and version and group.version == version:
+                found[conversation] = group
+            else:
+                missing.append(Need(conversation, ()))
+        if missing:
+            found.update(await self.load(missing))
+        return found
+
+    async def load(self, needs: Iterable[Need]) -> Found:
+        """Each conversation at most once in `needs`."""
+        asked = [(need, self._cache.get(need.conversation)) for need in needs]
+        outcomes = await self._storage.load([_load_item(need, held) for need, held in asked])
+        return {
+            need.conversation: outcome if isinstance(outcome, TidingsError) else self._take(need, held, outcome)
+            for (need, held), outcome in zip(asked, outcomes, strict=True)
+        }
+
+    async def load_one(self, need: Need) -> Group | None:
+        """As `load`; raises the error."""
+        [group] = (await self.load([need])).values()
+        if isinstance(group, TidingsError):
+            raise group
+        return group
+
+    def forget(self, conversation: str) -> None:
+        """It was changed, or is known to be stale."""
+        self._cache.forget(conversation)
+
+    def _take(self, need: Need, held: Group | None, outcome: pb.LoadOutcome) -> Group | None:
+        record = outcome.record
+        if not record.exists:
+            self._cache.forget(need.conversation)
+            return None
+        if outcome.unchanged and held is not None:
+            return replace(held, head=record.head, member_count=record.member_count)
+        group = Group(
+            conversation=need.conversation,
+            version=record.version,
+            members={member.user: _member(member) for member in outcome.members},
+            member_count=record.member_count,
+            name=record.name,
+            open=record.open,
+            channel=record.channel,
+            share_history=record.share_history,
+            large_from=record.large_from,
+            head=record.head,
+            successor=outcome.successor,
+        )
+        self._cache.put(replace(group, successor=""))
+        return group
+
+
+def _load_item(need: Need, held: Group | None) -> pb.LoadItem:
+    version = held.version if held is not None and not held.is_large else 0
+    return pb.LoadItem(
+        conversation=need.conversation, users=need.users, successor=need.successor, known_version=version
+    )
+
+
+def _member(record: pb.MemberRecord) -> Member:
+    return Member(record.user, Role(record.role), record.joined_seq, record.joined_ms)

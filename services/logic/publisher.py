@@ -1,0 +1,323 @@
+"""The publisher: what a batch has to tell goes to Kafka, as a record for each access node it concerns.
+
+Publications gather in a few lanes: one that finds its lane quiet goes at once, those that come while Kafka is being
+written to go together in the next records.
+
+Guarantees:
+- `publish` returns when all of it is acknowledged by Kafka; or, when Kafka does not answer within `wait_s`, all the
+  same. From then on nobody waits until Kafka is back: the node is degraded (health, metric), and what comes is put into
+  a backlog of bounded size, which is published first when Kafka answers again;
+- so events, presence and the membership of large groups reach Kafka at least once, unless this node dies while Kafka is
+  away or the backlog overflows (counted). Pushes of messages and receipts are kept for some seconds only, since devices
+  find by their next heartbeat that they lack something;
+- the pushes of one publication keep their order on their way to a node.
+
+Does not know: what is told (sending, group_acts, receipting, …), which devices are where (the access nodes).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from services.common.bus.contract import Record
+from services.common.clock import Clock
+from services.common.errors import Overloaded, TidingsError, TooLarge, Unavailable
+from services.common.lane import Lanes
+from services.common.registry.contract import NOBODY, Membership
+from services.common.ring import Ring
+from services.common.scope import TaskScope
+from services.common.telemetry import logs, metrics, tracing
+from services.common.telemetry.health import Health
+from services.logic.backlog import Backlog, Waiting
+from services.logic.events import StreamEvent
+from services.logic.router import Mailbox, Outgoing, Posted, route
+
+CHECK = "kafka"
+BATCH_MAX = 512
+PUSH_AGE_MAX_S = 10.0
+PROBE_INTERVAL_S = 0.5
+RECOVERY_RECORDS = 1000
+RECOVERY_BYTES = 4 * 1024 * 1024
+
+log = logs.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What one batch has to tell. `messages`: how many sends are acknowledged by it."""
+
+    outgoing: Sequence[Outgoing] = ()
+    events: Sequence[StreamEvent] = ()
+    messages: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The names of the topics, and how many partitions the broadcast has."""
+
+    prefix: str
+    broadcast_partitions: int
+
+    @property
+    def deliver(self) -> str:
+        return f"{self.prefix}.deliver"
+
+    @property
+    def broadcast(self) -> str:
+        return f"{self.prefix}.broadcast"
+
+    @property
+    def events(self) -> str:
+        return f"{self.prefix}.events"
+
+
+class Publishing(Protocol):
+    """The half of the bus that logic needs."""
+
+    async def publish(self, records: Sequence[Record]) -> None: ...
+
+
+class View(Protocol):
+    """What is needed of the cluster (services.common.cluster.Cluster)."""
+
+    @property
+    def membership(self) -> Membership: ...
+
+    def ring(self, kind: Any) -> Ring: ...
+
+
+class Publisher:
+    """An async context manager; leaving it publishes what waits, within `wait_s`."""
+
+    def __init__(
+        self,
+        bus: Publishing,
+        cluster: View,
+        topics: Topics,
+        health: Health,
+        clock: Clock,
+        *,
+        wait_s: float,
+        lanes: int,
+        waiting_max: int,
+        backlog_bytes_max: int,
+        parcel_bytes_max: int,
+        probe_interval_s: float = PROBE_INTERVAL_S,
+    ) -> None:
+        self._bus = bus
+        self._directory = _Directory(cluster)
+        self._topics = topics
+        self._health = health
+        self._clock = clock
+        self._wait_s = wait_s
+        self._parcel_bytes_max = parcel_bytes_max
+        self._probe_interval_s = probe_interval_s
+        self._backlog = Backlog(backlog_bytes_max, PUSH_AGE_MAX_S)
+        self._away = asyncio.Event()
+        self._lanes: Lanes[Publication, None] = Lanes(
+            "publish", self._handle, lanes=lanes, capacity=waiting_max, batch_max=BATCH_MAX
+        )
+        self._scope = TaskScope()
+        self._turn = 0
+
+    @property
+    def degraded(self) -> bool:
+        """Whether Kafka did not answer last time."""
+        return self._away.is_set()
+
+    @property
+    def backlog_bytes(self) -> int:
+        return self._backlog.size
+
+    async def publish(self, publication: Publication) -> None:
+        """Returns when it is published, or when that is not waited for any longer. Never raises for Kafka's sake."""
+        try:
+            await self._lanes.submit(self._next_lane(), publication)
+        except TidingsError as error:
+            # The lane is full or the node is leaving: the messages are stored, their readers will find them.
+            self._give_up(publication, error)
+
+    def offer(self, publication: Publication) -> None:
+        """The same without waiting."""
+        try:
+            self._lanes.offer(self._next_lane(), publication, _nothing)
+        except Overloaded as error:
+            self._give_up(publication, error)
+
+    async def __aenter__(self) -> Self:
+        self._health.set(CHECK, ok=True)
+        await self._scope.__aenter__()
+        self._scope.spawn(self._recover(), name="publisher recovery")
+        await self._lanes.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self._lanes.__aexit__(kind, error, traceback)
+            await self._last_try()
+        finally:
+            await self._scope.__aexit__(kind, error, traceback)
+
+    def _next_lane(self) -> int:
+        self._turn += 1
+        return self._turn
+
+    async def _handle(self, batch: list[Publication]) -> Sequence[None]:
+        waiting = self._waiting(batch)
+        if self._away.is_set():
+            self._keep(waiting)
+            metrics.BUS_LATE.inc(sum(publication.messages for publication in batch))
+        elif not await self._write(waiting, self._wait_s):
+            metrics.BUS_LATE.inc(sum(publication.messages for publication in batch))
+        return [None] * len(batch)
+
+    async def _write(self, waiting: list[Waiting], timeout_s: float) -> bool:
+        """Whether Kafka has it all; if not, it is kept and the node is degraded."""
+        if not waiting:
+            return True
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._send(waiting)
+        except (TimeoutError, Unavailable) as error:
+            self._went_away(str(error) or f"no answer within {timeout_s:g} s")
+            self._keep(waiting)
+            return False
+        return True
+
+    async def _send(self, waiting: list[Waiting]) -> None:
+        """All of them; one that is too large for Kafka is left out, and does not keep the others back."""
+        try:
+            await self._bus.publish([each.record for each in waiting])
+        except TooLarge as error:
+            if len(waiting) > 1:
+                middle = len(waiting) // 2
+                await self._send(waiting[:middle])
+                await self._send(waiting[middle:])
+                return
+            self._count_dropped(waiting)
+            log.warning("record too large for kafka", reason=error.message, topic=waiting[0].record.topic)
+
+    def _waiting(self, batch: list[Publication]) -> list[Waiting]:
+        """The records of a batch: parcels first, they are what people wait for."""
+        now_s = self._clock.now_s()
+        routed = route(
+            (item for publication in batch for item in publication.outgoing),
+            self._directory.owner_of(),
+            self._directory.mailboxes(),
+            broadcast_partitions=self._topics.broadcast_partitions,
+            parcel_bytes_max=self._parcel_bytes_max,
+        )
+        if routed.unowned:
+            metrics.PUSHES_UNOWNED.inc(routed.unowned)
+        waiting = [Waiting(self._record(parcel), parcel.lasting, now_s) for parcel in routed.parcels]
+        events = self._topics.events
+        for publication in batch:
+            waiting += [
+                Waiting(Record(events, event.value, key=event.conversation.encode()), True, now_s)
+                for event in publication.events
+            ]
+        return waiting
+
+    def _record(self, parcel: Posted) -> Record:
+        topic = self._topics.broadcast if parcel.broadcast else self._topics.deliver
+        headers = ((tracing.HEADER, parcel.trace.encode()),) if parcel.trace else ()
+        return Record(topic, parcel.value, partition=parcel.partition, headers=headers)
+
+    # ---- while Kafka is away
+
+    async def _recover(self) -> None:
+        while True:
+            await self._away.wait()
+            await asyncio.sleep(self._probe_interval_s)
+            while await self._try_again():
+                if not len(self._backlog):
+                    self._came_back()
+                    break
+
+    async def _try_again(self) -> bool:
+        """Publishes some of the backlog, or a parcel with nothing in it; whether that went well."""
+        now_s = self._clock.now_s()
+        waiting, dropped = self._backlog.take(RECOVERY_RECORDS, RECOVERY_BYTES, now_s)
+        self._count_dropped(dropped)
+        try:
+            async with asyncio.timeout(max(self._wait_s, 5.0)):
+                await self._send(waiting or [Waiting(self._probe(), False, now_s)])
+        except (TimeoutError, Unavailable):
+            self._count_dropped(self._backlog.give_back(waiting, self._clock.now_s()))
+            return False
+        finally:
+            metrics.PUBLISH_BACKLOG_BYTES.set(self._backlog.size)
+        return True
+
+    async def _last_try(self) -> None:
+        """What is in the backlog when the node leaves gets one more chance."""
+        try:
+            async with asyncio.timeout(self._wait_s):
+                while len(self._backlog) and await self._try_again():
+                    pass
+        except TimeoutError:
+            pass
+        if len(self._backlog):
+            log.warning("events lost because kafka is away", records=len(self._backlog))
+
+    def _probe(self) -> Record:
+        return Record(self._topics.broadcast, b"", partition=0)
+
+    def _keep(self, waiting: list[Waiting]) -> None:
+        self._count_dropped(self._backlog.add(waiting, self._clock.now_s()))
+        metrics.PUBLISH_BACKLOG_BYTES.set(self._backlog.size)
+
+    def _went_away(self, reason: str) -> None:
+        if not self._away.is_set():
+            self._away.set()
+            self._health.set(CHECK, ok=False, reason=f"messages come by the next heartbeat: {reason}", degraded=True)
+            log.warning("kafka is away", reason=reason)
+
+    def _came_back(self) -> None:
+        self._away.clear()
+        self._health.set(CHECK, ok=True)
+        log.info("kafka is back")
+
+    def _give_up(self, publication: Publication, error: TidingsError) -> None:
+        """There is not even a place to wait: kept for later without a turn."""
+        metrics.BUS_LATE.inc(publication.messages)
+        log.warning("publication did not wait", reason=error.code)
+        self._keep(self._waiting([publication]))
+        self._went_away(error.message)
+
+    def _count_dropped(self, dropped: list[Waiting]) -> None:
+        for waiting in dropped:
+            metrics.PUBLISH_DROPPED.labels("lasting" if waiting.lasting else "push").inc()
+
+
+class _Directory:
+    """Who owns which slot and where its mailbox is; made anew when the membership changes, not for each batch."""
+
+    def __init__(self, cluster: View) -> None:
+        self._cluster = cluster
+        self._seen = NOBODY
+        self._mailboxes: dict[str, Mailbox] = {}
+
+    def owner_of(self) -> Callable[[str], str | None]:
+        return self._cluster.ring("access").owner_of
+
+    def mailboxes(self) -> dict[str, Mailbox]:
+        membership = self._cluster.membership
+        if membership is not self._seen:
+            self._seen = membership
+            self._mailboxes = {
+                node.name: Mailbox(node.name, node.boot_id, node.mailbox)
+                for node in membership.nodes
+                if node.kind == "access" and node.mailbox is not None
+            }
+        return self._mailboxes
+
+
+def _nothing(_: TidingsError | None) -> None:
+    """Nobody waits for the outcome."""

@@ -1,0 +1,214 @@
+"""The storage nodes as logic sees them: batches in, outcomes aligned with them out.
+
+Each method spreads its items over the owners by the storage ring, one call for each owner (or several in a row, if
+there are more items than one call takes), the owners at the same time.
+
+Guarantees: as many outcomes as items, in their order; an item whose owner could not be reached, or that was refused,
+has its error in its place, so one bad owner does not spoil the others. The items of one key keep their order.
+
+Does not know: what the items mean; retries (the caller goes on to the next node, since every call may be repeated).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Protocol, TypeVar
+
+from google.protobuf.message import Message
+
+from protos.tidings.internal.v1 import common_pb2
+from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.common.errors import Internal, TidingsError, from_fault
+from services.common.ids import slot_of
+
+SERVICE = "/tidings.internal.v1.Storage/"
+
+I = TypeVar("I")  # noqa: E741 - an item
+M = TypeVar("M", bound=Message)
+
+
+class Caller(Protocol):
+    """Calls the owner of a slot, and the nodes that follow it while the budget lasts (services.common.rpc.Router)."""
+
+    async def call(
+        self, slot: int, method: str, request: Message, response_type: type[M], *, timeout_s: float, budget_s: float
+    ) -> M: ...
+
+
+class StorageClient:
+    """`owner_of_slot` is the storage ring's, at the time of the call."""
+
+    def __init__(
+        self,
+        caller: Caller,
+        owner_of_slot: Callable[[int], str | None],
+        *,
+        timeout_s: float,
+        budget_s: float,
+        batch_max: int,
+    ) -> None:
+        self._caller = caller
+        self._owner_of_slot = owner_of_slot
+        self._timeout_s = timeout_s
+        self._budget_s = budget_s
+        self._batch_max = batch_max
+
+    # ---- by conversation
+
+    async def store(self, items: Sequence[pb.StoreItem]) -> list[pb.StoreOutcome | TidingsError]:
+        """An outcome that FAILED comes as its error."""
+        outcomes = await self._spread(
+            "Store", items, [item.conversation for item in items], pb.StoreBatch, pb.StoreOutcomes
+        )
+        return [_stored(outcome) for outcome in outcomes]
+
+    async def change(self, item: pb.ChangeItem) -> pb.ChangeOutcome:
+        """DONE or STALE; raises what FAILED."""
+        [outcome] = await self._spread("Change", [item], [item.conversation], pb.ChangeBatch, pb.ChangeOutcomes)
+        if isinstance(outcome, TidingsError):
+            raise outcome
+        changed: pb.ChangeOutcome = outcome
+        if changed.status == pb.ChangeOutcome.FAILED:
+            raise from_fault(changed.fault)
+        return changed
+
+    async def load(self, items: Sequence[pb.LoadItem]) -> list[pb.LoadOutcome | TidingsError]:
+        keys = [item.conversation for item in items]
+        return _checked(await self._spread("Load", items, keys, pb.LoadBatch, pb.LoadOutcomes))
+
+    async def mark(self, items: Sequence[pb.MarkItem]) -> list[pb.MarkOutcome | TidingsError]:
+        keys = [item.conversation for item in items]
+        return _checked(await self._spread("Mark", items, keys, pb.MarkBatch, pb.MarkOutcomes))
+
+    async def history(self, items: Sequence[pb.HistoryItem]) -> list[pb.PageOutcome | TidingsError]:
+        keys = [item.conversation for item in items]
+        return _checked(await self._spread("History", items, keys, pb.HistoryBatch, pb.PageOutcomes))
+
+    async def members(self, items: Sequence[pb.MembersItem]) -> list[pb.MembersOutcome | TidingsError]:
+        keys = [item.conversation for item in items]
+        return _checked(await self._spread("Members", items, keys, pb.MembersBatch, pb.MembersOutcomes))
+
+    async def conversation_heads(self, conversations: Sequence[str]) -> list[int | TidingsError]:
+        return await self._keyed("ConversationHeads", conversations, pb.HeadOutcomes, "heads")
+
+    # ---- by user
+
+    async def open(
+        self, items: Sequence[pb.SessionItem], live_boots: Collection[str]
+    ) -> list[pb.SessionOpenOutcome | TidingsError]:
+        return _checked(
+            await self._spread(
+                "Open",
+                items,
+                [item.record.user for item in items],
+                lambda items: pb.SessionBatch(items=items, live_boots=live_boots),
+                pb.SessionOpenOutcomes,
+            )
+        )
+
+    async def close(self, items: Sequence[pb.SessionCloseItem]) -> list[TidingsError | None]:
+        keys = [item.user for item in items]
+        return await self._spread("Close", items, keys, pb.SessionCloseBatch, common_pb2.Empty, outcomes=None)
+
+    async def sessions(self, users: Sequence[str]) -> list[pb.SessionsOutcome | TidingsError]:
+        return await self._keyed("Sessions", users, pb.SessionsOutcomes, "outcomes")
+
+    async def acknowledge(self, items: Sequence[pb.AcknowledgeItem]) -> list[pb.AcknowledgeOutcome | TidingsError]:
+        keys = [item.user for item in items]
+        return _checked(await self._spread("Acknowledge", items, keys, pb.AcknowledgeBatch, pb.AcknowledgeOutcomes))
+
+    async def inbox_heads(self, users: Sequence[str]) -> list[int | TidingsError]:
+        return await self._keyed("InboxHeads", users, pb.HeadOutcomes, "heads")
+
+    async def inbox(self, items: Sequence[pb.InboxItem]) -> list[pb.PageOutcome | TidingsError]:
+        keys = [item.user for item in items]
+        return _checked(await self._spread("Inbox", items, keys, pb.InboxBatch, pb.PageOutcomes))
+
+    async def conversations(
+        self, items: Sequence[pb.ConversationsItem]
+    ) -> list[pb.ConversationsOutcome | TidingsError]:
+        keys = [item.user for item in items]
+        return _checked(
+            await self._spread("Conversations", items, keys, pb.ConversationsBatch, pb.ConversationsOutcomes)
+        )
+
+    async def users(self, users: Sequence[str]) -> list[pb.UserRecord | TidingsError]:
+        return await self._keyed("Users", users, pb.UsersOutcomes, "users")
+
+    # ---- how
+
+    async def _keyed(self, method: str, keys: Sequence[str], response: type[Message], field: str) -> list[Any]:
+        return await self._spread(method, keys, keys, lambda keys: pb.KeyBatch(keys=keys), response, outcomes=field)
+
+    async def _spread(
+        self,
+        method: str,
+        items: Sequence[I],
+        keys: Sequence[str],
+        request: Callable[..., Message],
+        response: type[Message],
+        *,
+        outcomes: str | None = "outcomes",
+    ) -> list[Any]:
+        """One call for each owner. `request` makes the batch of items, `outcomes` names the field of the answer's list.
+
+        Typed by its callers: every method above pairs its items with the outcomes of its answer.
+        """
+        by_owner: dict[str | None, list[int]] = {}
+        slots = [slot_of(key) for key in keys]
+        for index, slot in enumerate(slots):
+            by_owner.setdefault(self._owner_of_slot(slot), []).append(index)
+        found: list[Any] = [None] * len(items)
+
+        async def ask(indexes: list[int]) -> None:
+            for start in range(0, len(indexes), self._batch_max):
+                part = indexes[start : start + self._batch_max]
+                batch = _batch(request, [items[index] for index in part])
+                for index, outcome in zip(
+                    part, await self._call(method, slots[part[0]], batch, response, outcomes, len(part)), strict=True
+                ):
+                    found[index] = outcome
+
+        if len(by_owner) == 1:
+            await ask(next(iter(by_owner.values())))
+        elif by_owner:
+            async with asyncio.TaskGroup() as group:
+                for indexes in by_owner.values():
+                    group.create_task(ask(indexes), name=f"storage {method}")
+        return found
+
+    async def _call(
+        self, method: str, slot: int, batch: Message, response: type[Message], outcomes: str | None, count: int
+    ) -> Sequence[Any]:
+        try:
+            answer = await self._caller.call(
+                slot, SERVICE + method, batch, response, timeout_s=self._timeout_s, budget_s=self._budget_s
+            )
+        except TidingsError as error:
+            return [error] * count
+        if outcomes is None:
+            return [None] * count
+        listed: Sequence[Any] = getattr(answer, outcomes)
+        if len(listed) != count:
+            return [Internal(f"storage gave {len(listed)} outcomes for {count} items of {method}")] * count
+        return listed
+
+
+def _batch(request: Callable[..., Message], items: list[Any]) -> Message:
+    """`request` is a batch's class (its field is `items`), or a function of the items."""
+    return request(items=items) if isinstance(request, type) else request(items)
+
+
+def _checked(outcomes: list[Any]) -> list[Any]:
+    """An outcome that carries a fault is that error."""
+    return [
+        from_fault(outcome.fault) if not isinstance(outcome, TidingsError) and outcome.HasField("fault") else outcome
+        for outcome in outcomes
+    ]
+
+
+def _stored(outcome: pb.StoreOutcome | TidingsError) -> pb.StoreOutcome | TidingsError:
+    if not isinstance(outcome, TidingsError) and outcome.status == pb.StoreOutcome.FAILED:
+        return from_fault(outcome.fault)
+    return outcome
