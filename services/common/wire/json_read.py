@@ -5,8 +5,9 @@ where taking it would hide a client's mistake:
 
 - a field given in both spellings (`replyTo` and `reply_to`) is doubled, and refused;
 - base64 with characters that are not base64 is refused (the library skips them);
-- an empty array or string where an object is needed is refused (the library takes it as an empty object);
-- `true` as an enum, or as a float, and a fraction as an enum, are refused (the library takes them as numbers).
+- an array or a string where an object is needed is refused (the library takes an empty one as an empty object);
+- `true` as an enum, or as a float, and a fraction as an enum, are refused (the library takes them as numbers);
+- `NaN` and `Infinity` without quotes, which are not JSON, are refused even in a field that is passed over.
 
 A refusal names the field by its path as the client wrote it.
 
