@@ -62,10 +62,6 @@ def backends_up(
 
 def _start(plan: Any, folder: Folder, *, detach: bool, json: bool) -> None:
     from tools.stack import launch
-    from tools.stack.supervisor import already_running
-
-    if folder.is_ours and folder.is_locked():
-        raise already_running(folder)
 
     def announce(snapshot: dict[str, Any]) -> None:
         if json:

@@ -111,6 +111,7 @@ class Keeper:
         ended = Ended(
             code=code,
             backend=self.program.kind == "backend",
+            draining=self.state is State.DRAINING,
             stop_asked=not self._wanted.is_set(),
             restart_allowed=self._restart,
             failures=self._failures,

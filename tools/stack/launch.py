@@ -16,7 +16,7 @@ from typing import Any
 from tools.failure import Failure
 from tools.stack.folder import Folder
 from tools.stack.plan import Plan
-from tools.stack.supervisor import Supervisor
+from tools.stack.supervisor import Supervisor, already_running
 
 Show = Callable[[dict[str, Any]], None]  # is given the snapshot again and again while it may change
 SHOW_EVERY_S = 0.1
@@ -55,6 +55,8 @@ async def _run_here(supervisor: Supervisor, show: Show, on_ready: Show) -> None:
 def run_detached(plan: Plan, folder: Folder, environment: Mapping[str, str], show: Show) -> dict[str, Any]:
     """Returns the snapshot when all is ready; the supervisor lives on. Raises Failure when the stack cannot start."""
     folder.take()
+    if folder.is_locked():
+        raise already_running(folder)
     reading, writing = os.pipe()
     with folder.open_log("supervisor") as log:
         subprocess.run(
@@ -73,7 +75,6 @@ def run_detached(plan: Plan, folder: Folder, environment: Mapping[str, str], sho
         lines = "\n    ".join(folder.last_lines("supervisor"))
         raise Failure(f"The local stack's supervisor ended:\n    {lines}\n", f"Its log is {folder.log('supervisor')}.")
     if "error" in outcome:
-        wait_until_free(folder, FAILED_STOP_S)
         raise Failure(outcome["error"], outcome["advice"])
     show(outcome)
     return outcome

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tools.stack.ports import NodeKind, NodePorts, address
 from tools.stack.probing import http_get
@@ -23,6 +25,21 @@ NOT_FOR_NODES = frozenset(
         "TIDINGS_CACHE",
     }
 )
+
+
+DRAIN_DEADLINE_S = 30.0
+
+
+def drain_deadline_s(environment: Mapping[str, str]) -> float:
+    """The nodes' own deadline, as far as it can be known: the environment's, the file's, the default."""
+    try:
+        if given := environment.get("TIDINGS_DRAIN_DEADLINE_S"):
+            return float(given)
+        if file := environment.get("TIDINGS_CONFIG"):
+            return float(tomllib.loads(Path(file).read_text()).get("drain_deadline_s", DRAIN_DEADLINE_S))
+    except (OSError, ValueError):  # the nodes tell what is wrong with it
+        pass
+    return DRAIN_DEADLINE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +63,11 @@ class Node:
     ports: NodePorts
     wiring: Wiring
     program: tuple[str, ...] = ()
-    stop_timeout_s: float = 60.0
+
+    @property
+    def stop_timeout_s(self) -> float:
+        """A node ends itself at its drain deadline; only one that cannot is ended by force."""
+        return drain_deadline_s(self.wiring.inherited) + 5
 
     @property
     def name(self) -> str:

@@ -7,7 +7,8 @@ files, which may be stale: no process of another folder or another program can b
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import psutil
 
 MARK = "TIDINGS_X_STACK"
 STOP_S = 15.0
+POLL_S = 0.05
 
 
 def find(folder: Path) -> list[psutil.Process]:
@@ -27,10 +29,27 @@ def end(processes: list[psutil.Process]) -> None:
     """Ask them to stop, and after a while make them."""
     for process in processes:
         _signal(process, force=False)
-    _, alive = psutil.wait_procs(processes, timeout=STOP_S)
+    alive = wait(processes, STOP_S)
     for process in alive:
         _signal(process, force=True)
-    psutil.wait_procs(alive, timeout=STOP_S)
+    wait(alive, STOP_S)
+
+
+def wait(processes: Sequence[psutil.Process], timeout_s: float) -> list[psutil.Process]:
+    """Those that have not ended in time. One that has ended, and that nobody has asked about yet, has ended."""
+    until = time.monotonic() + timeout_s
+    while alive := [process for process in processes if _lives(process)]:
+        if time.monotonic() > until:
+            break
+        time.sleep(POLL_S)
+    return alive
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def snapshot_without_supervisor(folder: Path, state: dict[str, Any] | None) -> dict[str, Any]:
@@ -59,7 +78,7 @@ def _signal(process: psutil.Process, *, force: bool) -> None:
 def _of_this_user() -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
         try:
-            if process.uids().real == os.getuid() and process.status() != psutil.STATUS_ZOMBIE:
+            if process.uids().real == os.getuid() and _lives(process):
                 yield process
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue

@@ -29,10 +29,15 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a process ended. `failures`: how often in a row it ended without having been ready, this time included."""
+    """How a process ended.
+
+    `draining`: it had said that it was leaving. `failures`: how often in a row it ended without having been ready,
+    this time included.
+    """
 
     code: int
     backend: bool
+    draining: bool
     stop_asked: bool
     restart_allowed: bool
     failures: int
@@ -56,7 +61,7 @@ class GivenUp:
 def after_end(ended: Ended) -> Again | Stay | GivenUp:
     if ended.stop_asked:
         return Stay()
-    left = ended.code in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+    left = ended.draining or ended.code in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
     if left and not ended.backend:
         return Stay()
     if not ended.restart_allowed and not ended.backend:
