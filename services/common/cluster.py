@@ -73,12 +73,16 @@ class Cluster:
 
         return unsubscribe
 
+    async def changed(self) -> None:
+        """Returns after the next change."""
+        await self._changed.wait()
+
     async def wait_for(self, kind: NodeKind, timeout: float) -> None:
         """Returns when a node of this kind is ready; raises Unavailable after `timeout` seconds."""
         try:
             async with asyncio.timeout(timeout):
                 while not self._rings[kind].members:
-                    await self._changed.wait()
+                    await self.changed()
         except TimeoutError:
             raise Unavailable(f"no {kind} node is ready: start one, or look at why it is not") from None
 

@@ -1,0 +1,48 @@
+"""What calling another node means: the port, what is served, and the two errors that only a call can have.
+
+Does not know: gRPC's classes (peers, server) and the twin (memory).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from google.protobuf.message import Message
+
+from services.common.errors import Unavailable
+from services.common.registry.contract import NodeRecord
+
+Reply = TypeVar("Reply", bound=Message)
+
+MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+
+# A generated `add_XServicer_to_server`, and the servicer: async methods that take (request, context), return the reply
+# or raise a TidingsError. gRPC cancels a method whose caller gave up: what must be done goes through a lane.
+Service = tuple[Callable[[Any, Any], None], object]
+
+
+class Unreachable(Unavailable):
+    """No answer because there is no connection: most likely nothing was done."""
+
+
+class TimedOut(Unavailable):
+    """No answer within the deadline: whether it was done is unknown."""
+
+
+class PeersPort(Protocol):
+    """Calls of one node to others."""
+
+    async def call(
+        self, method: str, request: Message, reply_type: type[Reply], *, node: NodeRecord, timeout_s: float
+    ) -> Reply:
+        """One call of e.g. "/tidings.internal.v1.Logic/Send" to this node.
+
+        Raises the TidingsError that the other side raised, Unreachable or TimedOut. Never repeats by itself.
+        """
+        ...
+
+
+def label_of(method: str) -> str:
+    """The value of the `method` label: "Logic/Send"."""
+    return method.rpartition(".")[2]

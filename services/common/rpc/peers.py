@@ -1,0 +1,138 @@
+"""Calls to other nodes over gRPC.
+
+Guarantees: one channel for an address, however many calls; every call has a deadline; a node that comes back is called
+again within a second of it; channels that nobody has used for a while are closed when another one is opened, so that
+their number follows the nodes that are there; errors are those of the tree.
+
+Does not know: rings, retries (router.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+from google.protobuf.message import Message
+
+from services.common.errors import TidingsError
+from services.common.registry.contract import NodeRecord
+from services.common.rpc.contract import MESSAGE_BYTES_MAX, Reply, TimedOut, Unreachable, label_of
+from services.common.rpc.tls import Tls
+from services.common.rpc.translate import error_from
+from services.common.scope import TaskScope
+from services.common.telemetry import metrics, tracing
+
+CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    # A peer that vanished without a word is noticed after about 10 s, also by a channel without calls.
+    ("grpc.keepalive_time_ms", 8_000),
+    ("grpc.keepalive_timeout_ms", 2_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    # The least is also the time that a connection may take, so it is not as short as the first pause.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    # Repeating is the router's business.
+    ("grpc.enable_retries", 0),
+    # Nodes talk to each other, not through a proxy that the environment names for the outer world.
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.service_config_disable_resolution", 1),
+    # Two users of one address in one process (tests, tools) keep apart.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+class _Channel:
+    """A channel with what is known of its use."""
+
+    __slots__ = ("calls", "channel", "methods", "used_s")
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.channel = channel
+        self.methods: dict[str, Any] = {}
+        self.calls = 0
+        self.used_s = 0.0
+
+
+class Peers:
+    """Calls by gRPC. Use it as an async context manager; leaving it closes all channels."""
+
+    def __init__(self, *, tls: Tls | None = None, idle_s: float = 120.0) -> None:
+        """`idle_s`: after so long without a call a channel may be closed."""
+        self._credentials = tls.channel_credentials() if tls else None
+        named = (("grpc.ssl_target_name_override", tls.server_name),) if tls and tls.server_name else ()
+        self._options = (*CHANNEL_OPTIONS, *named)
+        self._idle_s = idle_s
+        self._channels: dict[str, _Channel] = {}
+        self._scope = TaskScope(drain=True)
+
+    async def call(
+        self, method: str, request: Message, reply_type: type[Reply], *, node: NodeRecord, timeout_s: float
+    ) -> Reply:
+        channel = self._channels.get(node.rpc) or self._open(node.rpc)
+        call = channel.methods.get(method)
+        if call is None:
+            call = channel.methods[method] = channel.channel.unary_unary(
+                method,
+                request_serializer=type(request).SerializeToString,
+                response_deserializer=reply_type.FromString,
+            )
+        traceparent = tracing.current()
+        metadata = ((tracing.HEADER, traceparent),) if traceparent else None
+        began = channel.used_s = time.monotonic()
+        channel.calls += 1
+        code = "ok"
+        try:
+            reply: Reply = await call(request, timeout=timeout_s, metadata=metadata)
+            return reply
+        except grpc.aio.AioRpcError as failure:
+            error = error_from(failure, method, node.rpc)
+            code = _code(error)
+            raise error from None
+        except asyncio.CancelledError:
+            code = "cancelled"
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise Unreachable(f"the channel to {node.rpc} was closed: try again") from None
+        finally:
+            channel.calls -= 1
+            metrics.RPC_CLIENT_SECONDS.labels(label_of(method), code).observe(time.monotonic() - began)
+
+    async def __aenter__(self) -> Self:
+        await self._scope.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for address in list(self._channels):
+            self._close(address)
+        # Without the error: closing is worth waiting for in any case.
+        await self._scope.__aexit__(None, None, None)
+
+    def _open(self, address: str) -> _Channel:
+        limit_s = time.monotonic() - self._idle_s
+        for other, channel in list(self._channels.items()):
+            if channel.calls == 0 and channel.used_s < limit_s:
+                self._close(other)
+        if self._credentials is not None:
+            opened = grpc.aio.secure_channel(address, self._credentials, options=self._options)
+        else:
+            opened = grpc.aio.insecure_channel(address, options=self._options)
+        metrics.RPC_CHANNELS.inc()
+        return self._channels.setdefault(address, _Channel(opened))
+
+    def _close(self, address: str) -> None:
+        metrics.RPC_CHANNELS.dec()
+        self._scope.spawn(self._channels.pop(address).channel.close(None), name=f"close channel to {address}")
+
+
+def _code(error: TidingsError) -> str:
+    return "deadline" if isinstance(error, TimedOut) else error.label

@@ -1,0 +1,121 @@
+"""Calls to whoever owns a slot, and to whoever would follow when that one does not answer.
+
+All calls between the services may be repeated (the protos say so), so the router goes on with the next node in the
+ring's order when one cannot be reached or does not answer in time, until the budget is spent.
+
+Guarantees:
+- a node that just failed is tried last for a while: a dead owner costs the first caller a wait, not everyone until its
+  lease has run out. The while doubles with each failure in a row and ends with the first answer;
+- an error that a service raised is the caller's, with one exception: for Unavailable (the node is stopping, or its
+  database is away) one more node is asked;
+- when no node is left, the call waits for the ring to change or a moment to pass, within the budget;
+- at the end it raises Unavailable; whether the call was done is then unknown.
+
+Does not know: what is called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from google.protobuf.message import Message
+
+from services.common.cluster import Cluster
+from services.common.errors import Unavailable
+from services.common.registry.contract import NodeKind, NodeRecord
+from services.common.rpc.contract import PeersPort, Reply, TimedOut, Unreachable, label_of
+from services.common.telemetry import metrics
+
+DEMOTION_S = 1.0
+DEMOTION_MAX_S = 8.0
+PAUSE_S = 0.05
+PAUSE_MAX_S = 0.5
+# Less time than this is not worth a try.
+TRY_MIN_S = 0.01
+
+
+class Router:
+    """Calls the nodes of one kind by slot."""
+
+    def __init__(
+        self, peers: PeersPort, cluster: Cluster, kind: NodeKind, *, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._peers = peers
+        self._cluster = cluster
+        self._kind: NodeKind = kind
+        self._now = now
+        # Boot id to (failures in a row, until when it is tried last).
+        self._failures: dict[str, tuple[int, float]] = {}
+
+    def owner(self, slot: int) -> NodeRecord | None:
+        """The node that owns the slot now: to group a batch by. None if no node of the kind is ready."""
+        name = self._cluster.ring(self._kind).owner(slot)
+        return self._cluster.node(name) if name is not None else None
+
+    def order(self, slot: int) -> list[NodeRecord]:
+        """The nodes in the order in which a call would try them now."""
+        found = (self._cluster.node(name) for name in self._cluster.ring(self._kind).preference(slot))
+        nodes = [node for node in found if node is not None]
+        if self._failures:
+            now = self._now()
+            nodes.sort(key=lambda node: self._failures.get(node.boot_id, (0, 0.0))[1] > now)
+        return nodes
+
+    async def call(
+        self,
+        slot: int,
+        method: str,
+        request: Message,
+        reply_type: type[Reply],
+        *,
+        timeout_s: float,
+        budget_s: float,
+    ) -> Reply:
+        """One call to the slot's owner or, if need be, the next; `timeout_s` for each try, `budget_s` for all."""
+        deadline = self._now() + budget_s
+        tried: set[str] = set()
+        refused: Unavailable | None = None
+        last = f"no {self._kind} node is ready: try again"
+        pause_s = PAUSE_S
+        while (left_s := deadline - self._now()) > TRY_MIN_S:
+            node = self._next(slot, tried)
+            if node is None:
+                await self._moment(min(pause_s, left_s))
+                pause_s = min(2 * pause_s, PAUSE_MAX_S)
+                tried.clear()
+                continue
+            try:
+                reply = await self._peers.call(method, request, reply_type, node=node, timeout_s=min(timeout_s, left_s))
+            except (Unreachable, TimedOut) as error:
+                self._demote(node)
+                last = error.message
+            except Unavailable as error:
+                if refused is not None:
+                    raise
+                refused, last = error, error.message
+            else:
+                self._failures.pop(node.boot_id, None)
+                return reply
+            tried.add(node.boot_id)
+            metrics.RPC_RETRIES.labels(label_of(method)).inc()
+        raise refused or Unavailable(last)
+
+    def _next(self, slot: int, tried: set[str]) -> NodeRecord | None:
+        if not tried and not self._failures:
+            return self.owner(slot)
+        return next((node for node in self.order(slot) if node.boot_id not in tried), None)
+
+    def _demote(self, node: NodeRecord) -> None:
+        failures = self._failures.get(node.boot_id, (0, 0.0))[0]
+        until = self._now() + min(DEMOTION_S * 2**failures, DEMOTION_MAX_S)
+        self._failures = {boot: kept for boot, kept in self._failures.items() if self._cluster.alive(boot)}
+        self._failures[node.boot_id] = (min(failures + 1, 8), until)
+
+    async def _moment(self, pause_s: float) -> None:
+        try:
+            async with asyncio.timeout(pause_s):
+                await self._cluster.changed()
+        except TimeoutError:
+            return
