@@ -171,9 +171,9 @@ class LogicSettings(NodeSettings):
 
     @model_validator(mode="after")
     def _hook_fits_the_call(self) -> Self:
-        if self.hook_url and self.hook_timeout_ms >= self.rpc_timeout_s * 1000:
+        if self.hook_url and 2 * self.hook_timeout_ms >= self.rpc_timeout_s * 1000:
             raise ValueError(
-                "hook_timeout_ms must be below rpc_timeout_s: the access node would give up before the hook"
+                "hook_timeout_ms must be below half of rpc_timeout_s: a call may wait as long for its turn"
             )
         return self
 

@@ -1,0 +1,144 @@
+"""Receipts go out: who has read or got what is told to the others, at most one a second per reader and conversation.
+
+`note` is called for every cursor that moved and returns at once; one task takes what is due, finds who is to be told,
+and publishes it as one batch. While it is publishing, what comes gathers.
+
+Guarantees: those of receipts.py; to the other members and the reader's other devices in direct chats and groups that
+are not large, only to the reader's other devices elsewhere. Leaving the context sends what waits. A receipt that is
+lost (this node died) is found in the conversation list: storage has the cursors.
+
+Does not know: how cursors move (storage says that they did).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from protos.tidings.internal.v1 import delivery_pb2
+from protos.tidings.v1 import client_pb2
+from services.common.clock import Clock
+from services.common.errors import TidingsError
+from services.common.ids import ConversationKind, kind_of, peers
+from services.common.scope import TaskScope
+from services.common.telemetry import metrics
+from services.logic.conversations import Conversations, Found
+from services.logic.events import EventEncoder, StreamEvent
+from services.logic.publisher import Publication, Publisher
+from services.logic.receipts import Coalescer, Cursor
+from services.logic.router import Outgoing
+
+# So that a busy node wakes for many receipts at once, not for each.
+GRAIN_S = 0.01
+
+
+class Receipts:
+    """An async context manager; enter it within the publisher's."""
+
+    def __init__(
+        self,
+        conversations: Conversations,
+        publisher: Publisher,
+        events: EventEncoder,
+        clock: Clock,
+        *,
+        interval_s: float,
+        pending_max: int,
+    ) -> None:
+        self._conversations = conversations
+        self._publisher = publisher
+        self._events = events
+        self._clock = clock
+        self._coalescer = Coalescer(interval_s, pending_max)
+        self._noted = asyncio.Event()
+        self._scope = TaskScope()
+
+    @property
+    def pending(self) -> int:
+        return len(self._coalescer)
+
+    def note(self, cursor: Cursor) -> None:
+        """This cursor moved."""
+        self._coalescer.note(cursor)
+        self._noted.set()
+
+    async def __aenter__(self) -> Self:
+        await self._scope.__aenter__()
+        self._scope.spawn(self._run(), name="receipts")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._scope.__aexit__(kind, error, traceback)
+        if kind is None:
+            await self._tell(self._coalescer.flush())
+
+    async def _run(self) -> None:
+        while True:
+            await self._wait()
+            self._noted.clear()
+            await self._tell(self._coalescer.due(self._clock.now_s()))
+
+    async def _wait(self) -> None:
+        """Returns when something may be due."""
+        now_s = self._clock.now_s()
+        due_s = self._coalescer.next_due_s(now_s)
+        if due_s is None:
+            await self._noted.wait()
+        elif due_s > now_s:
+            try:
+                async with asyncio.timeout(max(due_s - now_s, GRAIN_S)):
+                    await self._noted.wait()
+            except TimeoutError:
+                pass
+
+    async def _tell(self, cursors: Sequence[Cursor]) -> None:
+        if not cursors:
+            return
+        groups = await self._conversations.of_version(
+            {
+                cursor.conversation: cursor.version
+                for cursor in cursors
+                if not cursor.large and kind_of(cursor.conversation) is ConversationKind.GROUP
+            }
+        )
+        now_ms = self._clock.wall_ms()
+        outgoing: list[Outgoing] = []
+        events: list[StreamEvent] = []
+        for cursor in cursors:
+            receipt = client_pb2.Receipt(
+                conversation=cursor.conversation,
+                user=cursor.user,
+                delivered_seq=cursor.delivered_seq,
+                read_seq=cursor.read_seq,
+            )
+            outgoing.append(
+                Outgoing(
+                    kind=delivery_pb2.Push.RECEIPT,
+                    body=receipt.SerializeToString(),
+                    users=_told(cursor, groups),
+                    conversation=cursor.conversation,
+                    except_session=cursor.session,
+                )
+            )
+            events += self._events.receipt(receipt, now_ms)
+        metrics.RECEIPTS.inc(len(outgoing))
+        await self._publisher.publish(Publication(outgoing, events))
+
+
+def _told(cursor: Cursor, groups: Found) -> Sequence[str]:
+    """Whose devices get the receipt."""
+    match kind_of(cursor.conversation):
+        case ConversationKind.DIRECT:
+            a, b = peers(cursor.conversation)
+            return (a,) if a == b else (a, b)
+        case ConversationKind.GROUP:
+            group = groups.get(cursor.conversation)
+            if group is None or isinstance(group, TidingsError) or group.is_large:
+                return (cursor.user,)
+            return tuple(group.members)
+        case ConversationKind.BROADCAST:
+            return (cursor.user,)
