@@ -116,12 +116,10 @@ def _numbers_are_dense_and_the_same_for_all(seen: _Seen) -> Iterator[Violation]:
 
 def _connections_keep_their_order(seen: _Seen) -> Iterator[Violation]:
     """Among what a connection was told is stored just now, in the order in which it sent it."""
-    told = {
-        (ack.connection, ack.conversation, ack.client_id): ack.seq for ack in seen.acknowledged if not ack.duplicate
-    }
+    told = {(ack.connection, ack.frame): ack.seq for ack in seen.acknowledged if not ack.duplicate}
     last: dict[tuple[str, str], tuple[int, str]] = {}
     for post in seen.posted:
-        seq = told.pop((post.connection, post.conversation, post.client_id), None)
+        seq = told.get((post.connection, post.frame))
         if seq is None:
             continue
         lane = post.connection, post.conversation

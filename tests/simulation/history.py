@@ -24,9 +24,10 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """A send left on a connection; the first time or again."""
+    """A send left on a connection as this frame; the first time or again."""
 
     connection: str
+    frame: int
     user: str
     conversation: str
     client_id: str
@@ -34,9 +35,10 @@ class Posted:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """Its `sent` came back on that connection."""
+    """The `sent` of that frame came back."""
 
     connection: str
+    frame: int
     user: str
     conversation: str
     client_id: str

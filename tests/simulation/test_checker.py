@@ -18,13 +18,13 @@ def message(seq: int) -> Stored:
 
 
 def acknowledged(seq: int) -> Acknowledged:
-    return Acknowledged("ann/1", "ann", CHAT, f"c{seq}", seq, f"id-{seq}", 1, duplicate=False)
+    return Acknowledged("ann/1", seq, "ann", CHAT, f"c{seq}", seq, f"id-{seq}", 1, duplicate=False)
 
 
 MESSAGES = tuple(message(seq) for seq in (1, 2, 3))
 ENTRIES = tuple((seq, message(seq)) for seq in (1, 2, 3))
 GOOD: list[Event] = [
-    *(Posted("ann/1", "ann", CHAT, f"c{seq}") for seq in (1, 2, 3)),
+    *(Posted("ann/1", seq, "ann", CHAT, f"c{seq}") for seq in (1, 2, 3)),
     *(acknowledged(seq) for seq in (1, 2, 3)),
     *(Received("bob", device, seq, message(seq)) for device in ("phone", "web") for seq in (1, 2, 3)),
     Read("ann", CHAT, MESSAGES),
@@ -85,7 +85,7 @@ HARMS: dict[str, tuple[str, Harm]] = {
     ),
     "a connection's sends are stored out of order": (
         "G4",
-        lambda events: events.insert(0, events.pop(events.index(Posted("ann/1", "ann", CHAT, "c3")))),
+        lambda events: events.insert(0, events.pop(events.index(Posted("ann/1", 3, "ann", CHAT, "c3")))),
     ),
     "a device never got a message": ("G5", drop(Received("bob", "web", 2, message(2)))),
     "an inbox has a hole": (

@@ -1,0 +1,116 @@
+"""The whole cluster as processes, started and asked through the `tidings` command only, as an operator would.
+
+Guarantees: `tidings` raises with the command's own words when it fails. Does not know: how the command does it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+
+from protos.tidings.v1.client_pb2 import Welcome
+from tests.backends import clean_environment
+from tests.e2e.wire_client import Address, Way, Wire, connect
+
+COMMAND_S = 240.0
+
+
+@dataclass(slots=True)
+class Cluster:
+    """One local stack in its data folder."""
+
+    data: Path
+    port_base: int
+
+    def tidings(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Runs the command on this cluster."""
+        program = Path(sys.executable).with_name("tidings")
+        done = subprocess.run(
+            [program, *arguments, "--data", self.data],
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_S,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"tidings {' '.join(arguments)} → {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def asked(self, *arguments: str) -> Any:
+        """What the command prints with --json."""
+        return json.loads(self.tidings(*arguments, "--json").stdout)
+
+    def up(self, **numbers: int) -> None:
+        counts = [part for kind, number in numbers.items() for part in (f"--{kind}", str(number))]
+        self.tidings("up", *counts, "--port-base", str(self.port_base), "--detach")
+
+    def status(self) -> dict[str, Any]:
+        status: dict[str, Any] = json.loads(self.tidings("status", "--json", check=False).stdout)
+        return status
+
+    def access(self) -> dict[str, Address]:
+        """Access nodes that are ready, by name."""
+        return {
+            node["name"]: Address(node["ws"], node["tcp"])
+            for node in self.status()["access"]
+            if node["state"] == "ready"
+        }
+
+    def pid(self, name: str) -> int:
+        """Of a node or a backend."""
+        status = self.status()
+        every = [*status["access"], *status["logic"], *status["storage"], *status["backends"]]
+        return int(next(entry["pid"] for entry in every if entry["name"] == name))
+
+    def token(self, user: str, **claims: Any) -> str:
+        """Signed here, with the secret that status tells of; a claim that is None is left out."""
+        auth = self.status_once["auth"]
+        secret = Path(auth["secret_file"]).read_text(encoding="utf-8").rstrip("\n")
+        payload = {"sub": user, "aud": auth["audience"], "exp": int(time.time()) + 3600, **claims}
+        return jwt.encode({name: value for name, value in payload.items() if value is not None}, secret, "HS256")
+
+    @property
+    def status_once(self) -> dict[str, Any]:
+        """The status as it was first seen: the secret and the audience do not change."""
+        if self._status is None:
+            self._status = self.status()
+        return self._status
+
+    _status: dict[str, Any] | None = None
+
+    async def home(self, user: str) -> str:
+        """The name of the node where this user belongs, as any node says."""
+        first = next(iter(self.access().values()))
+        async with httpx.AsyncClient(trust_env=False) as http:
+            answer = await http.get(route_url(first), params={"user": user})
+        answer.raise_for_status()
+        return str(answer.json()["node"])
+
+    @asynccontextmanager
+    async def session(
+        self, user: str, way: Way = "json", *, device: str = "phone", visiting: bool = False, **hello: Any
+    ) -> AsyncIterator[tuple[Wire, Welcome]]:
+        """A session on the user's own node, or (visiting) on another one."""
+        nodes = self.access()
+        home = await self.home(user)
+        name = next(node for node in nodes if node != home) if visiting else home
+        avoid = [node for node in nodes if node != name]
+        async with connect(nodes[name], way) as wire:
+            welcome = await wire.hello(self.token(user), device, avoid=avoid, **hello)
+            assert welcome.node == name
+            yield wire, welcome
+
+
+def route_url(address: Address) -> str:
+    return address.ws.replace("ws://", "http://").replace("/v1/ws", "/v1/route")
