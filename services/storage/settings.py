@@ -18,15 +18,16 @@ class StorageSettings(NodeSettings):
         0,
         ge=0,
         le=36_500,
-        description="Messages older than this are removed, in small steps; 0 keeps them for ever. What is removed is gone for "
-        "everybody: pages say `truncated`.",
+        description="Messages older than this are removed, in small steps; 0 keeps them for ever. What is removed "
+        "is gone for everybody: pages say `truncated`.",
     )
     inbox_retention_days: int = Field(
         0,
         ge=0,
         le=36_500,
-        description="Inbox entries older than this are removed; 0 keeps them. A device that was away for longer reads its "
-        "conversations instead of its inbox. Entries cost about 100 bytes per message and recipient.",
+        description="Inbox entries older than this are removed; 0 keeps them. A device that was away for longer "
+        "reads its conversations instead of its inbox. Entries cost about 100 bytes per message and "
+        "recipient.",
     )
     retention_interval_s: float = Field(
         3600.0,
@@ -44,8 +45,8 @@ class StorageSettings(NodeSettings):
         4,
         ge=1,
         le=256,
-        description="Batches of messages that are written at the same time. More: a slow conversation holds up fewer others, and "
-        "batches are smaller, so a message costs more.",
+        description="Batches of messages that are written at the same time. More: a slow conversation holds up "
+        "fewer others, and batches are smaller, so a message costs more.",
     )
     inbox_lanes: int = Field(
         2,
@@ -63,7 +64,8 @@ class StorageSettings(NodeSettings):
         4000,
         ge=1,
         le=1_000_000,
-        description="Items that may wait in one lane; one more is answered OVERLOADED. More: longer waits instead of refusals.",
+        description="Items that may wait in one lane; one more is answered OVERLOADED. More: longer waits instead "
+        "of refusals.",
     )
     batch_max: int = Field(
         256, ge=1, le=2000, description="Items of one batch. Larger batches cost less per message and take longer."
@@ -72,7 +74,8 @@ class StorageSettings(NodeSettings):
         50_000,
         ge=100,
         le=5_000_000,
-        description="Conversations kept in memory (about 1 KB each, more for groups). One that is not is read again first.",
+        description="Conversations kept in memory (about 1 KB each, more for groups). One that is not is read again "
+        "first.",
     )
     inboxes_max: int = Field(
         50_000,
@@ -84,32 +87,36 @@ class StorageSettings(NodeSettings):
         64,
         ge=8,
         le=4096,
-        description="Newest entries of an inbox kept in memory: acknowledgements of these, and repeated appends, need no reading.",
+        description="Newest entries of an inbox kept in memory: acknowledgements of these, and repeated appends, "
+        "need no reading.",
     )
     recent_sends_max: int = Field(
         50_000,
         ge=0,
         le=10_000_000,
-        description="Client ids kept in memory, so that a send repeated soon is found without a failed write (0.4 KB each).",
+        description="Client ids kept in memory, so that a send repeated soon is found without a failed write (0.4 "
+        "KB each).",
     )
     flush_interval_s: float = Field(
         3.0,
         gt=0,
         le=60,
-        description="How often heads and cursors that moved are written. Longer: fewer writes, and more to settle after a crash.",
+        description="How often heads and cursors that moved are written. Longer: fewer writes, and more to settle "
+        "after a crash.",
     )
     store_budget_s: float = Field(
         1.8,
         gt=0,
         le=60,
-        description="How long a batch may try to be stored; then its sends are answered UNAVAILABLE. Keep it below `rpc_timeout_s`.",
+        description="How long a batch may try to be stored; then its sends are answered UNAVAILABLE. Keep it below "
+        "`rpc_timeout_s`.",
     )
     mongodb_timeout_s: float = Field(
         1.5,
         gt=0,
         le=60,
-        description="Deadline of one command to MongoDB, with the choice of a server. An election takes longer and is answered "
-        "UNAVAILABLE meanwhile.",
+        description="Deadline of one command to MongoDB, with the choice of a server. An election takes longer and "
+        "is answered UNAVAILABLE meanwhile.",
     )
     mongodb_connections_max: int = Field(
         32, ge=4, le=1000, description="Connections of this node to each server of MongoDB: as many commands at once."

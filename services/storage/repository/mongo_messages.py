@@ -1,0 +1,139 @@
+"""Messages and inboxes in MongoDB: clustered by (conversation, seq) and by (user, number).
+
+    messages   _id  c conversation  s sender  k client id  t time  b content  y kind, if not NORMAL  g change, if any
+    inbox      _id  u user  c conversation  q seq  t time
+
+Guarantees: those of the ports. One command for a whole batch, whatever is in it.
+Does not know: who gets an entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from pymongo.errors import BulkWriteError
+
+from services.common.telemetry import metrics
+from services.storage.repository.contract import Conflict, Inserted
+from services.storage.repository.keys import number_of, numbered
+from services.storage.repository.mongo import Connection, Document
+from services.storage.repository.records import NORMAL, ClientKey, InboxEntry, Span, StoredMessage
+from services.storage.repository.schema import INBOX, MESSAGES
+
+
+class MongoMessages:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def insert(self, messages: Sequence[StoredMessage]) -> Inserted:
+        return await _insert(self._connection, MESSAGES, [_document(message) for message in messages])
+
+    async def pages(self, spans: Sequence[Span], *, content: bool = True) -> list[list[StoredMessage]]:
+        pages = await self._connection.ranges("pages", MESSAGES, _bounds(spans), () if content else ("b",))
+        return [[_message(document) for document in page] for page in pages]
+
+    async def get(self, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], StoredMessage]:
+        found = await self._connection.lookup("get", MESSAGES, [numbered(*key) for key in dict.fromkeys(keys)])
+        return {(message.conversation, message.seq): message for message in map(_message, found)}
+
+    async def find(self, keys: Collection[ClientKey]) -> dict[ClientKey, StoredMessage]:
+        if not keys:
+            return {}
+        query = {"$or": [{"c": key.conversation, "s": key.sender, "k": key.client_id} for key in keys]}
+        found = [_message(document) for document in await self._connection.find("find", MESSAGES, query)]
+        return {ClientKey(message.conversation, message.sender, message.client_id): message for message in found}
+
+    async def remove(self, conversation: str, below: int) -> int:
+        return await _remove(self._connection, MESSAGES, "c", conversation, below)
+
+
+class MongoInboxes:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def insert(self, entries: Sequence[InboxEntry]) -> Inserted:
+        documents: list[Document] = [
+            {"_id": numbered(user, number), "u": user, "c": conversation, "q": seq, "t": time_ms}
+            for user, number, conversation, seq, time_ms in entries
+        ]
+        return await _insert(self._connection, INBOX, documents)
+
+    async def pages(self, spans: Sequence[Span]) -> list[list[InboxEntry]]:
+        pages = await self._connection.ranges("pages", INBOX, _bounds(spans))
+        return [[_entry(document) for document in page] for page in pages]
+
+    async def search(self, span: Span, messages: Collection[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        if not messages:
+            return {}
+        seqs: dict[str, list[int]] = {}
+        for conversation, seq in messages:
+            seqs.setdefault(conversation, []).append(seq)
+        low, high = numbered(span.key, span.after), numbered(span.key, span.before)
+        query = {
+            "_id": {"$gt": low, "$lt": high},
+            "$or": [{"c": conversation, "q": {"$in": wanted}} for conversation, wanted in seqs.items()],
+        }
+        found = await self._connection.find("search", INBOX, query)
+        return {(document["c"], document["q"]): number_of(document["_id"]) for document in found}
+
+    async def remove(self, user: str, below: int) -> int:
+        return await _remove(self._connection, INBOX, "u", user, below)
+
+
+async def _insert(connection: Connection, collection: str, documents: list[Document]) -> Inserted:
+    try:
+        await connection.run(
+            "insert", collection, lambda: connection.collection(collection).insert_many(documents, ordered=True)
+        )
+    except BulkWriteError as error:
+        first = error.details["writeErrors"][0]
+        conflict = Conflict.NUMBER if "_id" in first["keyPattern"] else Conflict.CLIENT
+        return Inserted(error.details["nInserted"], conflict)
+    metrics.REPOSITORY_DOCUMENTS.labels(collection).inc(len(documents))
+    return Inserted(len(documents))
+
+
+async def _remove(connection: Connection, collection: str, field: str, key: str, below: int) -> int:
+    query = {field: key, "_id": {"$gte": numbered(key, 0), "$lt": numbered(key, below)}}
+    result = await connection.run("remove", collection, lambda: connection.collection(collection).delete_many(query))
+    return int(result.deleted_count)
+
+
+def _bounds(spans: Sequence[Span]) -> list[tuple[bytes, bytes, int, bool]]:
+    return [
+        (numbered(span.key, span.after), numbered(span.key, span.before), span.limit, span.descending) for span in spans
+    ]
+
+
+def _document(message: StoredMessage) -> Document:
+    conversation, seq, sender, client_id, time_ms, content, kind, change = message
+    document: Document = {
+        "_id": numbered(conversation, seq),
+        "c": conversation,
+        "s": sender,
+        "k": client_id,
+        "t": time_ms,
+        "b": content,
+    }
+    if kind != NORMAL:
+        document["y"] = kind
+    if change:
+        document["g"] = change
+    return document
+
+
+def _message(document: Document) -> StoredMessage:
+    return StoredMessage(
+        document["c"],
+        number_of(document["_id"]),
+        document["s"],
+        document["k"],
+        document["t"],
+        document.get("b", b""),
+        document.get("y", NORMAL),
+        document.get("g", b""),
+    )
+
+
+def _entry(document: Document) -> InboxEntry:
+    return InboxEntry(document["u"], number_of(document["_id"]), document["c"], document["q"], document["t"])

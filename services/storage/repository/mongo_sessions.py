@@ -1,0 +1,185 @@
+"""Sessions, users and devices in MongoDB.
+
+    sessions  _id "user device"  u user  s session  k kind  n node  b boot  t since  v client  p replaced [s, n, b]
+    users     _id user  f first seen  l last seen  w welcomed  r first inbox number kept
+    devices   _id "user device"  u user  n inbox number held
+    meta      _id "epoch"  v
+
+Guarantees: those of the ports.
+Does not know: who is alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from pymongo import DeleteOne, InsertOne, ReplaceOne, ReturnDocument, UpdateOne
+from pymongo.errors import BulkWriteError
+
+from services.storage.repository.keys import paired, second_of
+from services.storage.repository.mongo import Connection, Document
+from services.storage.repository.records import (
+    Acknowledged,
+    SessionDocument,
+    SessionKey,
+    SessionPut,
+    UserDocument,
+)
+from services.storage.repository.schema import DEVICES, META, SESSIONS, USERS
+
+
+class MongoSessions:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def of(self, users: Collection[str]) -> dict[str, list[SessionDocument]]:
+        if not users:
+            return {}
+        found: dict[str, list[SessionDocument]] = {}
+        for document in await self._connection.find("of", SESSIONS, {"u": {"$in": list(users)}}):
+            found.setdefault(document["u"], []).append(_session(document))
+        return found
+
+    async def put(self, puts: Sequence[SessionPut]) -> list[bool]:
+        if not puts:
+            return []
+        operations: list[InsertOne[Document] | ReplaceOne[Document]] = [
+            ReplaceOne(
+                {"_id": paired(each.document.user, each.document.device), "u": each.document.user, "s": each.expected},
+                _document(each.document),
+            )
+            if each.expected
+            else InsertOne(_document(each.document))
+            for each in puts
+        ]
+        collection = self._connection.collection(SESSIONS)
+        try:
+            result = await self._connection.run(
+                "put", SESSIONS, lambda: collection.bulk_write(operations, ordered=False)
+            )
+        except BulkWriteError:
+            return await self._which(puts)
+        if result.matched_count + result.inserted_count == len(puts):
+            return [True] * len(puts)
+        return await self._which(puts)
+
+    async def _which(self, puts: Sequence[SessionPut]) -> list[bool]:
+        """Some met another writer: those that are there now are in."""
+        keys = [paired(each.document.user, each.document.device) for each in puts]
+        found = await self._connection.find("of", SESSIONS, {"_id": {"$in": keys}}, {"s": 1})
+        there = {document["_id"]: document["s"] for document in found}
+        return [there.get(key) == each.document.session for key, each in zip(keys, puts, strict=True)]
+
+    async def remove(self, keys: Collection[SessionKey]) -> None:
+        if not keys:
+            return
+        operations = [
+            DeleteOne({"_id": paired(user, device), "u": user, "s": session}) for user, device, session in keys
+        ]
+        collection = self._connection.collection(SESSIONS)
+        await self._connection.run("remove", SESSIONS, lambda: collection.bulk_write(operations, ordered=False))
+
+    async def stale(self, alive: Collection[str], before_ms: int, limit: int) -> list[SessionDocument]:
+        query = {"b": {"$nin": list(alive)}, "t": {"$lt": before_ms}}
+        return [_session(document) for document in await self._connection.find("stale", SESSIONS, query, limit=limit)]
+
+
+class MongoUsers:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def find(self, users: Collection[str]) -> dict[str, UserDocument]:
+        if not users:
+            return {}
+        found = await self._connection.find("find", USERS, {"_id": {"$in": list(users)}})
+        return {document["_id"]: _user(document) for document in found}
+
+    async def devices(self, users: Collection[str]) -> dict[str, dict[str, int]]:
+        if not users:
+            return {}
+        held: dict[str, dict[str, int]] = {}
+        for document in await self._connection.find("devices", DEVICES, {"u": {"$in": list(users)}}):
+            held.setdefault(document["u"], {})[second_of(document["_id"])] = document["n"]
+        return held
+
+    async def create(self, users: Collection[str], now_ms: int, *, welcomed: bool = False) -> None:
+        changes: Document = {"$setOnInsert": {"f": now_ms}}
+        if welcomed:
+            changes["$set"] = {"w": True}
+        await self._connection.update(
+            "create", USERS, [UpdateOne({"_id": user}, changes, upsert=True) for user in users]
+        )
+
+    async def seen(self, times: Mapping[str, int]) -> None:
+        updates = [UpdateOne({"_id": user}, {"$max": {"l": time_ms}}) for user, time_ms in times.items()]
+        await self._connection.update("seen", USERS, updates)
+
+    async def acknowledge(self, held: Sequence[Acknowledged]) -> None:
+        updates = [
+            UpdateOne({"_id": paired(user, device), "u": user}, {"$max": {"n": number}}, upsert=True)
+            for user, device, number in held
+        ]
+        await self._connection.update("acknowledge", DEVICES, updates)
+
+    async def keep_from(self, user: str, first_number: int) -> None:
+        await self._connection.update("keep_from", USERS, [UpdateOne({"_id": user}, {"$max": {"r": first_number}})])
+
+    async def after(self, user: str, limit: int) -> list[UserDocument]:
+        found = await self._connection.find("after", USERS, {"_id": {"$gt": user}}, sort=[("_id", 1)], limit=limit)
+        return [_user(document) for document in found]
+
+    async def epoch(self, candidate: str) -> str:
+        collection = self._connection.collection(META)
+
+        async def call() -> str:
+            kept = await collection.find_one_and_update(
+                {"_id": "epoch"},
+                {"$setOnInsert": {"v": candidate}},
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+            )
+            assert kept is not None
+            return str(kept["v"])
+
+        return await self._connection.run("epoch", META, call)
+
+
+def _document(session: SessionDocument) -> Document:
+    document: Document = {
+        "_id": paired(session.user, session.device),
+        "u": session.user,
+        "s": session.session,
+        "k": session.kind,
+        "n": session.node,
+        "b": session.boot_id,
+        "t": session.since_ms,
+        "v": session.client,
+    }
+    if session.replaced is not None:
+        document["p"] = list(session.replaced)
+    return document
+
+
+def _session(document: Document) -> SessionDocument:
+    replaced = document.get("p")
+    return SessionDocument(
+        user=document["u"],
+        device=second_of(document["_id"]),
+        session=document["s"],
+        kind=document["k"],
+        node=document["n"],
+        boot_id=document["b"],
+        since_ms=document["t"],
+        client=document["v"],
+        replaced=None if replaced is None else (replaced[0], replaced[1], replaced[2]),
+    )
+
+
+def _user(document: Document) -> UserDocument:
+    return UserDocument(
+        user=document["_id"],
+        first_seen_ms=document["f"],
+        last_seen_ms=document.get("l", 0),
+        welcomed=document.get("w", False),
+        first_number=document.get("r", 0),
+    )

@@ -1,0 +1,120 @@
+"""Collections, indexes and shard keys, as code.
+
+`prepare` is idempotent and may run on several nodes at once, on a replica set and on a sharded cluster. Every unique
+index begins with its collection's shard key.
+
+messages and inbox are clustered by `_id`: one B-tree less to write for each message (measured: 16 instead of 20 µs of
+mongod). The price: `$in` and `$or` on the `_id` of a clustered collection scan everything between the lowest and the
+highest value (measured on 6.0), so the adapters ask for each range on its own.
+
+Does not know: what is in the documents (the adapters do).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from motor.motor_asyncio import AsyncIOMotorDatabase
+from pymongo import ASCENDING, IndexModel
+from pymongo.errors import CollectionInvalid, OperationFailure
+
+from services.common.errors import Internal
+
+Document = dict[str, Any]
+
+MESSAGES, INBOX, CONVERSATIONS, MEMBERS = "messages", "inbox", "conversations", "members"
+SESSIONS, USERS, DEVICES, META = "sessions", "users", "devices", "meta"
+
+GONE_KEPT_S = 24 * 3600
+_NAMESPACE_EXISTS, _ALREADY_SHARDED, _INDEX_CONFLICTS = 48, 20, (85, 86)
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    shard_key: str
+    clustered: bool = False
+    indexes: tuple[IndexModel, ...] = field(default=())
+
+
+SCHEMA: Mapping[str, Collection] = {
+    MESSAGES: Collection(
+        "c",
+        clustered=True,
+        indexes=(IndexModel([("c", ASCENDING), ("s", ASCENDING), ("k", ASCENDING)], name="client", unique=True),),
+    ),
+    INBOX: Collection("u", clustered=True),
+    CONVERSATIONS: Collection("_id"),
+    MEMBERS: Collection(
+        "c",
+        indexes=(
+            # Only who is a member has `u`.
+            IndexModel(
+                [("u", ASCENDING), ("l", ASCENDING)], name="user", partialFilterExpression={"u": {"$exists": True}}
+            ),
+            # A member who is gone is remembered for a day, so that no delayed write brings them back.
+            IndexModel(
+                [("x", ASCENDING)],
+                name="gone",
+                expireAfterSeconds=GONE_KEPT_S,
+                partialFilterExpression={"x": {"$exists": True}},
+            ),
+        ),
+    ),
+    SESSIONS: Collection(
+        "u", indexes=(IndexModel([("u", ASCENDING)], name="user"), IndexModel([("b", ASCENDING)], name="boot"))
+    ),
+    USERS: Collection("_id"),
+    DEVICES: Collection("u", indexes=(IndexModel([("u", ASCENDING)], name="user"),)),
+    META: Collection("_id"),
+}
+
+
+async def prepare(database: AsyncIOMotorDatabase[Document]) -> None:
+    """Creates what is missing. Raises Internal, with what to do, if something else is in its place."""
+    sharded = (await database.client.admin.command("hello")).get("msg") == "isdbgrid"
+    if sharded:
+        await database.client.admin.command("enableSharding", database.name)
+    for name, collection in SCHEMA.items():
+        await _create(database, name, collection)
+        if sharded:
+            await _shard(database, name, collection)
+
+
+async def _create(database: AsyncIOMotorDatabase[Document], name: str, collection: Collection) -> None:
+    options: Document = {"clusteredIndex": {"key": {"_id": 1}, "unique": True}} if collection.clustered else {}
+    try:
+        await database.create_collection(name, **options)
+    except CollectionInvalid:
+        await _check(database, name, collection)
+    except OperationFailure as error:
+        if error.code != _NAMESPACE_EXISTS:
+            raise
+        await _check(database, name, collection)
+    if not collection.indexes:
+        return
+    try:
+        await database[name].create_indexes(list(collection.indexes))
+    except OperationFailure as error:
+        if error.code in _INDEX_CONFLICTS:
+            raise Internal(_in_the_way(database.name, name, "an index of another shape")) from error
+        raise
+
+
+async def _check(database: AsyncIOMotorDatabase[Document], name: str, collection: Collection) -> None:
+    options = await database[name].options()
+    if collection.clustered and "clusteredIndex" not in options:
+        raise Internal(_in_the_way(database.name, name, "a collection that is not clustered"))
+
+
+async def _shard(database: AsyncIOMotorDatabase[Document], name: str, collection: Collection) -> None:
+    try:
+        await database.client.admin.command("shardCollection", f"{database.name}.{name}", key={collection.shard_key: 1})
+    except OperationFailure as error:
+        if error.code != _ALREADY_SHARDED:
+            raise
+
+
+def _in_the_way(database: str, name: str, what: str) -> str:
+    return f"MongoDB has {what} at {database}.{name}: give TIDINGS_MONGODB_DATABASE another name, or move it away"
