@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 import typer
+from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
@@ -25,6 +26,20 @@ COMMANDS = {
     "status": ("tools.commands.stack", "status", "What runs, where, and in what state."),
     "scale": ("tools.commands.stack", "scale", "Add nodes, or drain and remove some."),
     "restart": ("tools.commands.stack", "restart", "Restart nodes one after the other."),
+    "token": ("tools.commands.cluster", "token", "A signed token for a user."),
+    "chat": ("tools.chat", "chat", "Chat in the terminal."),
+    "send": ("tools.messages", "send", "Send one message."),
+    "listen": ("tools.messages", "listen", "Print what arrives."),
+    "nodes": ("tools.commands.cluster", "nodes", "Who is alive."),
+    "ring": ("tools.commands.cluster", "ring", "Who owns which users, and how evenly."),
+    "slot": ("tools.commands.cluster", "slot", "Where a user belongs."),
+    "sessions": ("tools.commands.operator", "sessions", "Where a user is connected."),
+    "kick": ("tools.commands.operator", "kick", "End a user's sessions."),
+    "broadcast": ("tools.commands.operator", "broadcast", "Send a notice to everyone."),
+    "drain": ("tools.commands.operator", "drain", "Have a node's clients move over; then it ends and stays away."),
+    "doctor": ("tools.commands.doctor", "doctor", "Look for what is wrong, and say what to do."),
+    "config": ("tools.commands.config", "config", "Every setting: its value, where that came from, what it means."),
+    "bench": ("tools.bench", "bench", "Load a cluster and measure it."),
     "backends": ("tools.commands.stack", "backends", "The backends alone, for tests and tools of your own."),
 }
 HIDDEN = frozenset({"backends"})
@@ -73,12 +88,8 @@ def main() -> None:
     try:
         app()
     except Failure as failure:
-        notes.print(f"[red]error:[/red] {_escaped(failure.message)} {_escaped(failure.advice)}".rstrip())
+        notes.print(f"[red]error:[/red] {escape(failure.message)} {escape(failure.advice)}".rstrip())
         sys.exit(failure.code)
     except BrokenPipeError:  # who read our output has gone: there is nobody left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", "\\[")

@@ -19,3 +19,24 @@ PortBase = Annotated[
         "--port-base", envvar="TIDINGS_PORT_BASE", metavar="N", help="All ports lie in [N, N + 1000), on loopback only."
     ),
 ]
+Etcd = Annotated[
+    str | None,
+    typer.Option("--etcd", envvar="TIDINGS_ETCD", metavar="ADDRESS", help="A cluster by its etcd, instead of --data."),
+]
+ClusterName = Annotated[
+    str | None,
+    typer.Option("--cluster", envvar="TIDINGS_CLUSTER", metavar="NAME", help="Its name. [default: local]"),
+]
+SecretFile = Annotated[
+    Path | None,
+    typer.Option("--secret-file", metavar="FILE", help="The secret that signs tokens. [default: the local stack's]"),
+]
+OperatorToken = Annotated[
+    str | None,
+    typer.Option(
+        "--operator-token",
+        envvar="TIDINGS_OPERATOR_TOKEN",
+        metavar="TOKEN",
+        help="What operators show to the nodes. [default: the local stack's]",
+    ),
+]

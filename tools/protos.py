@@ -22,7 +22,9 @@ def main() -> int:
             write()
             return 0
         case ["complete"]:
-            if any(not proto.with_name(f"{proto.stem}_pb2.py").exists() for proto in (ROOT / "protos").rglob("*.proto")):
+            if any(
+                not proto.with_name(f"{proto.stem}_pb2.py").exists() for proto in (ROOT / "protos").rglob("*.proto")
+            ):
                 write()
             return 0
         case ["check"]:

@@ -12,6 +12,7 @@ from tools.options import DATA_DEFAULT, Data, Json, PortBase
 from tools.output import notes, put_json, results
 from tools.stack import control, orphans
 from tools.stack.folder import Folder
+from tools.stack.plan import Plan
 from tools.stack.policy import parse_scale
 from tools.stack.ports import BASE_DEFAULT
 from tools.stack.steps import Steps, show_addresses, show_status
@@ -41,10 +42,20 @@ def up(
     json: Json = False,
 ) -> None:
     """Start the backends and the nodes, and keep them running."""
-    from tools.stack.plan import Plan
-
     plan = Plan(port_base, access, logic, storage, placement, restart=not no_restart)
-    _start(plan.check_numbers().check(), Folder.at(data), detach=detach, json=json)
+    folder = Folder.at(data)
+    plan.check_numbers().check()
+    _check_settings(folder)
+    _start(plan, folder, detach=detach, json=json)
+
+
+def _check_settings(folder: Folder) -> None:
+    """Before anything is started: what a node would refuse. Raises Failure."""
+    from services.common.settings import SERVICES
+    from tools.commands.config import View, problems
+
+    if wrong := list(problems(list(SERVICES), View(os.environ, folder))):
+        raise Failure("The settings are wrong: " + "; ".join(str(problem) for problem in wrong) + ".")
 
 
 @backends.command("up")
@@ -55,12 +66,10 @@ def backends_up(
     json: Json = False,
 ) -> None:
     """Start etcd, Kafka and MongoDB without any node."""
-    from tools.stack.plan import Plan
-
     _start(Plan(port_base, 0, 0, 0).check(), Folder.at(data), detach=detach, json=json)
 
 
-def _start(plan: Any, folder: Folder, *, detach: bool, json: bool) -> None:
+def _start(plan: Plan, folder: Folder, *, detach: bool, json: bool) -> None:
     from tools.stack import launch
 
     def announce(snapshot: dict[str, Any]) -> None:

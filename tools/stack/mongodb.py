@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from pymongo import AsyncMongoClient
-from pymongo.errors import OperationFailure, PyMongoError
+from typing import TYPE_CHECKING, Any
 
 from tools.stack.ports import Ports, address
 from tools.stack.probing import check_listens
 from tools.stack.program import NotReadyError, plain_environment
+
+if TYPE_CHECKING:  # imported where it is used: most commands of `tidings` do not need it, and it takes a while
+    from pymongo import AsyncMongoClient
 
 REPLICA_SET = "tidings"
 NOT_YET_INITIALIZED = 94
@@ -34,10 +34,6 @@ class MongoDB:
     @property
     def addresses(self) -> Mapping[str, str]:
         return {"address": address(self.ports.mongodb)}
-
-    @property
-    def uri(self) -> str:
-        return f"mongodb://{address(self.ports.mongodb)}/?replicaSet={REPLICA_SET}"
 
     def prepare(self) -> None:
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -61,6 +57,9 @@ class MongoDB:
         return plain_environment(self.inherited)
 
     async def probe(self) -> None:
+        from pymongo import AsyncMongoClient
+        from pymongo.errors import PyMongoError
+
         here = address(self.ports.mongodb)
         await check_listens(here)
         try:
@@ -86,10 +85,16 @@ class MongoDB:
         return "Its log says why; `tidings doctor` looks at the usual causes."
 
 
+def uri_of(ports: Ports) -> str:
+    return f"mongodb://{address(ports.mongodb)}/?replicaSet={REPLICA_SET}"
+
+
 _QUICK: dict[str, Any] = {"serverSelectionTimeoutMS": 1000, "connectTimeoutMS": 1000, "socketTimeoutMS": 5000}
 
 
 async def _initiate_or_move(client: AsyncMongoClient[dict[str, Any]], here: str) -> None:
+    from pymongo.errors import OperationFailure
+
     member = {"_id": 0, "host": here}
     try:
         current = (await client.admin.command("replSetGetConfig"))["config"]
@@ -106,6 +111,9 @@ async def _initiate_or_move(client: AsyncMongoClient[dict[str, Any]], here: str)
 
 async def probe_mongodb(uri: str) -> None:
     """A server that the user runs: it must have a primary, and be a replica set or a sharded cluster."""
+    from pymongo import AsyncMongoClient
+    from pymongo.errors import PyMongoError
+
     try:
         async with AsyncMongoClient[dict[str, Any]](uri, **{**_QUICK, "serverSelectionTimeoutMS": 3000}) as client:
             hello = await client.admin.command("hello")

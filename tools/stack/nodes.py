@@ -11,21 +11,9 @@ from pathlib import Path
 from tools.stack.ports import NodeKind, NodePorts, address
 from tools.stack.probing import http_get
 from tools.stack.program import NotReadyError
+from tools.stack.variables import for_nodes
 
 MAILBOX_PARTITIONS = 64  # the most access nodes of a local stack
-
-# Settings of the command and of the stack itself; a node would refuse names that it does not know.
-NOT_FOR_NODES = frozenset(
-    {
-        "TIDINGS_DATA",
-        "TIDINGS_ETCD",
-        "TIDINGS_OPERATOR_TOKEN",
-        "TIDINGS_PORT_BASE",
-        "TIDINGS_PROGRAMS",
-        "TIDINGS_CACHE",
-    }
-)
-
 
 DRAIN_DEADLINE_S = 30.0
 
@@ -114,8 +102,7 @@ class Node:
         if self.ports.ws is not None and self.ports.tcp is not None:
             given["TIDINGS_WS_LISTEN"] = address(self.ports.ws)
             given["TIDINGS_TCP_LISTEN"] = address(self.ports.tcp)
-        inherited = {name: value for name, value in wiring.inherited.items() if name not in NOT_FOR_NODES}
-        return {**defaults, **inherited, **given}
+        return {**defaults, **for_nodes(wiring.inherited), **given}
 
     async def probe(self) -> None:
         status, text = await http_get(f"http://{address(self.ports.ops)}/readyz")

@@ -15,7 +15,7 @@ from tools.stack import programs
 from tools.stack.etcd import Etcd, probe_etcd
 from tools.stack.folder import Folder
 from tools.stack.kafka import Kafka, probe_kafka
-from tools.stack.mongodb import MongoDB, probe_mongodb
+from tools.stack.mongodb import MongoDB, probe_mongodb, uri_of
 from tools.stack.nodes import Node, Wiring
 from tools.stack.policy import check_number
 from tools.stack.ports import BASE_MAX, BASE_MIN, NodeKind, Ports, address
@@ -100,22 +100,23 @@ def backends_of(plan: Plan, folder: Folder, environment: Mapping[str, str]) -> B
     every: dict[str, Program] = {
         "etcd": Etcd(found.etcd, ports, folder.data_of("etcd"), environment),
         "kafka": Kafka(found.kafka, found.kafka_storage, ports, folder.data_of("kafka"), environment),
-        "mongodb": (mongodb := MongoDB(found.mongod, ports, folder.data_of("mongodb"), environment)),
+        "mongodb": MongoDB(found.mongod, ports, folder.data_of("mongodb"), environment),
     }
-    addresses = {"etcd": address(ports.etcd), "kafka": address(ports.kafka), "mongodb": mongodb.uri}
-    return Backends(
-        started=tuple(every[name] for name in own),
-        external=external,
-        addresses=addresses | {backend.name: backend.address for backend in external},
-    )
+    return Backends(tuple(every[name] for name in own), external, addresses_of(ports, environment))
 
 
-def wiring_of(plan: Plan, folder: Folder, backends: Backends, environment: Mapping[str, str]) -> Wiring:
+def addresses_of(ports: Ports, environment: Mapping[str, str]) -> Mapping[str, str]:
+    """What nodes are told: the user's own backends where they are given, else those of the stack."""
+    own = {"etcd": address(ports.etcd), "kafka": address(ports.kafka), "mongodb": uri_of(ports)}
+    return own | {name: environment[key] for name, key in GIVEN_BY.items() if environment.get(key)}
+
+
+def wiring_of(plan: Plan, folder: Folder, addresses: Mapping[str, str], environment: Mapping[str, str]) -> Wiring:
     return Wiring(
         cluster=environment.get("TIDINGS_CLUSTER", "local"),
-        etcd=backends.addresses["etcd"],
-        kafka=backends.addresses["kafka"],
-        mongodb=backends.addresses["mongodb"],
+        etcd=addresses["etcd"],
+        kafka=addresses["kafka"],
+        mongodb=addresses["mongodb"],
         secret_file=environment.get("TIDINGS_TOKEN_SECRET_FILE", str(folder.secret_file)),
         operator_token_file=environment.get("TIDINGS_OPERATOR_TOKEN_FILE", str(folder.operator_token_file)),
         placement=plan.placement,

@@ -35,7 +35,7 @@ class Supervisor:
         self._folder = folder
         self._environment = environment
         self._backends: Backends = backends_of(plan, folder, environment)
-        self._wiring = wiring_of(plan, folder, self._backends, environment)
+        self._wiring = wiring_of(plan, folder, self._backends.addresses, environment)
         self._keepers: dict[str, Keeper] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._external: dict[str, State] = {backend.name: State.STARTING for backend in self._backends.external}
