@@ -213,7 +213,7 @@ def message_pushes(
         trace=item.trace,
         accepted_ms=accepted_ms,
     )
-    return push, encoder.message(item.conversation, outcome.time_ms, body, users, item.trace)
+    return push, encoder.message(item.conversation, outcome.time_ms, body, users if numbers else (), item.trace)
 
 
 def _numbered(users: Sequence[str], numbers: Sequence[int]) -> tuple[Sequence[str], Sequence[int]]:

@@ -23,6 +23,9 @@ from services.common.errors import Internal, TidingsError, from_fault
 from services.common.ids import slot_of
 
 SERVICE = "/tidings.internal.v1.Storage/"
+# So many pages at once, and so many bytes in them together, stay below what a call may carry.
+PAGES_MAX = 128
+PAGES_BYTES_MAX = 8 * 1024 * 1024
 
 I = TypeVar("I")  # noqa: E741 - an item
 M = TypeVar("M", bound=Message)
@@ -32,7 +35,7 @@ class Caller(Protocol):
     """Calls the owner of a slot, and the nodes that follow it while the budget lasts (services.common.rpc.Router)."""
 
     async def call(
-        self, slot: int, method: str, request: Message, response_type: type[M], *, timeout_s: float, budget_s: float
+        self, slot: int, method: str, request: Message, reply_type: type[M], *, timeout_s: float, budget_s: float
     ) -> M: ...
 
 
@@ -83,7 +86,7 @@ class StorageClient:
 
     async def history(self, items: Sequence[pb.HistoryItem]) -> list[pb.PageOutcome | TidingsError]:
         keys = [item.conversation for item in items]
-        return _checked(await self._spread("History", items, keys, pb.HistoryBatch, pb.PageOutcomes))
+        return _checked(await self._pages("History", items, keys, pb.HistoryBatch, pb.PageOutcomes))
 
     async def members(self, items: Sequence[pb.MembersItem]) -> list[pb.MembersOutcome | TidingsError]:
         keys = [item.conversation for item in items]
@@ -123,14 +126,14 @@ class StorageClient:
 
     async def inbox(self, items: Sequence[pb.InboxItem]) -> list[pb.PageOutcome | TidingsError]:
         keys = [item.user for item in items]
-        return _checked(await self._spread("Inbox", items, keys, pb.InboxBatch, pb.PageOutcomes))
+        return _checked(await self._pages("Inbox", items, keys, pb.InboxBatch, pb.PageOutcomes))
 
     async def conversations(
         self, items: Sequence[pb.ConversationsItem]
     ) -> list[pb.ConversationsOutcome | TidingsError]:
         keys = [item.user for item in items]
         return _checked(
-            await self._spread("Conversations", items, keys, pb.ConversationsBatch, pb.ConversationsOutcomes)
+            await self._pages("Conversations", items, keys, pb.ConversationsBatch, pb.ConversationsOutcomes)
         )
 
     async def users(self, users: Sequence[str]) -> list[pb.UserRecord | TidingsError]:
@@ -141,6 +144,20 @@ class StorageClient:
     async def _keyed(self, method: str, keys: Sequence[str], response: type[Message], field: str) -> list[Any]:
         return await self._spread(method, keys, keys, lambda keys: pb.KeyBatch(keys=keys), response, outcomes=field)
 
+    async def _pages(
+        self,
+        method: str,
+        items: Sequence[Any],
+        keys: Sequence[str],
+        request: Callable[..., Message],
+        response: type[Message],
+    ) -> list[Any]:
+        """Many pages at once are smaller ones."""
+        share = PAGES_BYTES_MAX // max(1, min(len(items), PAGES_MAX))
+        for item in items:
+            item.bytes_max = min(item.bytes_max, share)
+        return await self._spread(method, items, keys, request, response, batch_max=PAGES_MAX)
+
     async def _spread(
         self,
         method: str,
@@ -150,6 +167,7 @@ class StorageClient:
         response: type[Message],
         *,
         outcomes: str | None = "outcomes",
+        batch_max: int = 0,
     ) -> list[Any]:
         """One call for each owner. `request` makes the batch of items, `outcomes` names the field of the answer's list.
 
@@ -160,10 +178,11 @@ class StorageClient:
         for index, slot in enumerate(slots):
             by_owner.setdefault(self._owner_of_slot(slot), []).append(index)
         found: list[Any] = [None] * len(items)
+        step = min(batch_max or self._batch_max, self._batch_max)
 
         async def ask(indexes: list[int]) -> None:
-            for start in range(0, len(indexes), self._batch_max):
-                part = indexes[start : start + self._batch_max]
+            for start in range(0, len(indexes), step):
+                part = indexes[start : start + step]
                 batch = _batch(request, [items[index] for index in part])
                 for index, outcome in zip(
                     part, await self._call(method, slots[part[0]], batch, response, outcomes, len(part)), strict=True

@@ -1,0 +1,34 @@
+"""One request of a client among those of a batch, and what it is answered with.
+
+Guarantees: values only. Does not know: who answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protos.tidings.v1 import client_pb2
+from services.common.errors import TidingsError
+
+# A frame without its id, or the error that becomes one.
+Reply = client_pb2.ServerFrame | TidingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """`op` names this request for good: it is the same when the request is repeated on another node."""
+
+    user: str
+    session: str
+    frame: client_pb2.ClientFrame
+    op: str = ""
+    trace: str = ""
+
+
+def cut(limit: int, default: int, most: int) -> int:
+    """A page's limit as it is used: 0 is the default, one over the maximum is cut to it."""
+    return min(limit, most) if limit else default
+
+
+def ok() -> client_pb2.ServerFrame:
+    return client_pb2.ServerFrame(ok=client_pb2.Ok())

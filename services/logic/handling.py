@@ -1,0 +1,120 @@
+"""Requests of clients, sorted by kind: each kind of a batch is handled as one, the kinds at the same time.
+
+Guarantees: a reply for each item, in their order; an error of one is its own. The replies of a batch together fit into
+one call: those beyond are refused as OVERLOADED, to be asked again.
+
+Does not know: what the requests mean. `send`, `signal` and `ack` have calls of their own; `hello`, `ping` and `bye` are
+the access nodes' business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from google.protobuf.message import DecodeError
+
+from protos.tidings.internal.v1 import logic_pb2
+from protos.tidings.v1 import client_pb2
+from services.common.errors import BadFrame, BadRequest, Internal, Overloaded, TidingsError
+from services.common.telemetry import logs
+from services.logic.asking import Ask, Reply
+from services.logic.group_acts import GroupActs
+from services.logic.marking import Marking
+from services.logic.reading import Reading
+
+# One call carries 16 MiB.
+REPLIES_BYTES_MAX = 12 * 1024 * 1024
+
+Handler = Callable[[Sequence[Ask]], Awaitable[Sequence[Reply]]]
+
+log = logs.get_logger(__name__)
+
+
+class Handling:
+    """Batches of requests of any kind."""
+
+    def __init__(self, reading: Reading, marking: Marking, group_acts: GroupActs) -> None:
+        self._handlers: Mapping[str, Handler] = {
+            "read": marking.read,
+            "sync": reading.sync,
+            "history": reading.history,
+            "conversations": reading.conversations,
+            "presence": reading.presence,
+            "group": group_acts.act,
+            "group info": reading.info,
+            "group members": reading.members,
+        }
+
+    async def handle(self, items: Sequence[logic_pb2.HandleItem]) -> list[logic_pb2.HandleOutcome]:
+        replies: list[Reply] = [Internal("this request was not handled")] * len(items)
+        by_kind: dict[str, list[tuple[int, Ask]]] = {}
+        for index, item in enumerate(items):
+            try:
+                ask = _parsed(item)
+                by_kind.setdefault(self._kind(ask.frame), []).append((index, ask))
+            except TidingsError as error:
+                replies[index] = error
+
+        async def handle(kind: str, asked: Sequence[tuple[int, Ask]]) -> None:
+            answered = await _guarded(self._handlers[kind], [ask for _, ask in asked])
+            for (index, _), reply in zip(asked, answered, strict=True):
+                replies[index] = reply
+
+        if len(by_kind) == 1:
+            [(kind, asked)] = by_kind.items()
+            await handle(kind, asked)
+        else:
+            async with asyncio.TaskGroup() as group:
+                for kind, asked in by_kind.items():
+                    group.create_task(handle(kind, asked), name=f"handle {kind}")
+        return _bounded(replies)
+
+    def _kind(self, frame: client_pb2.ClientFrame) -> str:
+        body = frame.WhichOneof("body")
+        if body is None:
+            raise BadFrame("the frame has no body")
+        kind = body
+        if body == "group" and frame.group.WhichOneof("act") in {"info", "members"}:
+            kind = f"group {frame.group.WhichOneof('act')}"
+        if kind not in self._handlers:
+            raise BadRequest(f"{body} is not answered here")
+        return kind
+
+
+async def _guarded(handler: Handler, asks: Sequence[Ask]) -> Sequence[Reply]:
+    """A defect in the handling of one kind is not the trouble of the others."""
+    try:
+        return await handler(asks)
+    except TidingsError as error:
+        return [error] * len(asks)
+    except Exception:  # noqa: BLE001 - the edge where a defect becomes an answer
+        log.exception("request failed", kind=asks[0].frame.WhichOneof("body"), requests=len(asks))
+        return [Internal("something went wrong here; the log of the node has the details")] * len(asks)
+
+
+def _parsed(item: logic_pb2.HandleItem) -> Ask:
+    try:
+        frame = client_pb2.ClientFrame.FromString(item.frame)
+    except DecodeError:
+        raise BadFrame("the frame cannot be read") from None
+    return Ask(item.user, item.session, frame, item.op, item.trace)
+
+
+def _bounded(replies: Sequence[Reply]) -> list[logic_pb2.HandleOutcome]:
+    outcomes: list[logic_pb2.HandleOutcome] = []
+    size = 0
+    for reply in replies:
+        encoded = _encoded(reply)
+        if size + len(encoded) > REPLIES_BYTES_MAX:
+            encoded = _encoded(Overloaded("too much is asked for at once: ask again"))
+        size += len(encoded)
+        outcomes.append(logic_pb2.HandleOutcome(frame=encoded))
+    return outcomes
+
+
+def _encoded(reply: Reply) -> bytes:
+    if isinstance(reply, TidingsError):
+        error = client_pb2.Error(code=reply.code, message=reply.message, retry_after_ms=reply.retry_after_ms)
+        return client_pb2.ServerFrame(error=error).SerializeToString()
+    return reply.SerializeToString()

@@ -1,0 +1,111 @@
+"""Cursors: what devices hold and what users have read moves on, and the others hear of it.
+
+    ack   ──▶ storage: which conversations got further? ──▶ mark delivered ──▶ receipts
+    read  ──▶ mark read ───────────────────────────────────────────────────▶ receipts
+
+Guarantees: cursors never go back and never beyond the head (storage sees to it), what is read is delivered; a `read`
+that was answered `ok` is durable, an ack is within seconds. Only what moved becomes a receipt.
+
+Does not know: who is told, and how often (receipting.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from protos.tidings.internal.v1 import logic_pb2
+from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.common.errors import Forbidden, TidingsError
+from services.common.ids import ConversationKind, check_conversation, peers
+from services.common.telemetry import logs
+from services.logic.asking import Ask, Reply, ok
+from services.logic.receipting import Receipts
+from services.logic.receipts import Cursor
+from services.logic.storage_client import StorageClient
+
+log = logs.get_logger(__name__)
+
+
+class Marking:
+    """Batches of acks and reads."""
+
+    def __init__(self, storage: StorageClient, receipts: Receipts) -> None:
+        self._storage = storage
+        self._receipts = receipts
+
+    async def acknowledge(self, items: Sequence[logic_pb2.AckItem]) -> None:
+        """Devices hold everything up to a number. Raises if storage could not take any of it: it is sent again."""
+        outcomes = await self._storage.acknowledge(
+            [pb.AcknowledgeItem(user=item.user, device=item.device, number=item.number) for item in items]
+        )
+        marks: list[pb.MarkItem] = []
+        sessions: list[str] = []
+        for item, outcome in zip(items, outcomes, strict=True):
+            if isinstance(outcome, TidingsError):
+                continue
+            for delivered in outcome.delivered:
+                marks.append(
+                    pb.MarkItem(conversation=delivered.conversation, user=item.user, delivered_seq=delivered.seq)
+                )
+                sessions.append(item.session)
+        await self._mark(marks, sessions)
+        _raise_if_all_failed(outcomes)
+
+    async def read(self, asks: Sequence[Ask]) -> list[Reply]:
+        """`read` requests."""
+        replies: list[Reply] = [ok()] * len(asks)
+        allowed: list[int] = []
+        for index, ask in enumerate(asks):
+            try:
+                _check_reader(ask.frame.read.conversation, ask.user)
+                allowed.append(index)
+            except TidingsError as error:
+                replies[index] = error
+        marks = [
+            pb.MarkItem(
+                conversation=asks[index].frame.read.conversation,
+                user=asks[index].user,
+                read_seq=asks[index].frame.read.seq,
+                durable=True,
+            )
+            for index in allowed
+        ]
+        outcomes = await self._mark(marks, [asks[index].session for index in allowed])
+        for index, outcome in zip(allowed, outcomes, strict=True):
+            if isinstance(outcome, TidingsError):
+                replies[index] = outcome
+        return replies
+
+    async def _mark(self, marks: Sequence[pb.MarkItem], sessions: Sequence[str]) -> list[pb.MarkOutcome | TidingsError]:
+        """Marks, and notes a receipt for what moved; `sessions`: the connection that each comes from."""
+        if not marks:
+            return []
+        outcomes = await self._storage.mark(marks)
+        for mark, session, outcome in zip(marks, sessions, outcomes, strict=True):
+            if isinstance(outcome, TidingsError):
+                log.debug("mark refused", code=outcome.code)
+            elif outcome.moved:
+                self._receipts.note(
+                    Cursor(
+                        user=mark.user,
+                        conversation=mark.conversation,
+                        delivered_seq=outcome.delivered_seq,
+                        read_seq=outcome.read_seq,
+                        session=session,
+                        version=outcome.version,
+                        large=outcome.large_from > 0,
+                    )
+                )
+        return outcomes
+
+
+def _check_reader(conversation: str, user: str) -> None:
+    """Direct chats are for the two of them; of groups storage knows the members when it marks."""
+    if check_conversation(conversation) is ConversationKind.DIRECT and user not in peers(conversation):
+        raise Forbidden(f"{conversation} is a direct chat of others")
+
+
+def _raise_if_all_failed(outcomes: Sequence[object]) -> None:
+    errors = [outcome for outcome in outcomes if isinstance(outcome, TidingsError)]
+    if errors and len(errors) == len(outcomes):
+        raise errors[0]
