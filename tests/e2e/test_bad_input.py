@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -66,10 +65,8 @@ async def parting(cluster: Cluster, way: Way, **hello: Any) -> Closed:
 
 def wrong_tokens(cluster: Cluster, user: str) -> dict[str, tuple[str, int]]:
     good = cluster.token(user)
-    head, payload, signature = good.split(".")
-    forged = (
-        base64.urlsafe_b64encode(json.dumps({"sub": "root", "aud": "local", "exp": 9e9}).encode()).decode().rstrip("=")
-    )
+    head, _, signature = good.split(".")
+    forged = base64.urlsafe_b64encode(b'{"sub":"root","aud":"local","exp":9000000000}').decode().rstrip("=")
     now = int(time.time())
     return {
         "empty": ("", 4500),
@@ -77,7 +74,7 @@ def wrong_tokens(cluster: Cluster, user: str) -> dict[str, tuple[str, int]]:
         "cut off": (good[:-5], 4500),
         "another's payload": (f"{head}.{forged}.{signature}", 4500),
         "another secret": (jwt.encode({"sub": user, "aud": "local", "exp": now + 60}, "x" * 32, "HS256"), 4500),
-        "no signature": (jwt.encode({"sub": user, "aud": "local", "exp": now + 60}, None, "none"), 4500),
+        "no signature": (jwt.encode({"sub": user, "aud": "local", "exp": now + 60}, "", "none"), 4500),
         "another audience": (cluster.token(user, aud="elsewhere"), 4500),
         "no audience": (cluster.token(user, aud=None), 4500),
         "no user": (cluster.token(user, sub=None), 4500),
@@ -188,7 +185,7 @@ BROKEN_JSON = {
     "an unknown body": '{"id":"7","pong":{}}',
     "two bodies": '{"id":"7","ping":{},"bye":{}}',
     "a field twice": '{"id":"7","ping":{},"ping":{}}',
-    "a field in both spellings": '{"id":"7","send":{"clientId":"1","client_id":"1","user":"bob","content":{"text":"x"}}}',
+    "a field in both spellings": '{"id":"7","send":{"clientId":"1","client_id":"1","user":"b","content":{"text":"x"}}}',
     "a wrong type": '{"id":"7","ping":{"idle":"yes"}}',
     "a number that is too large": '{"id":"7","ack":{"number":"18446744073709551616"}}',
     "a number that is negative": '{"id":"7","ack":{"number":-1}}',
@@ -220,8 +217,7 @@ async def test_a_broken_json_frame_is_refused_by_its_id_or_ends_the_connection(
 @pytest.mark.parametrize("way", ["proto", "tcp"])
 async def test_bytes_that_are_no_protobuf_end_the_connection(cluster: Cluster, name: Name, way: Way) -> None:
     async with cluster.session(name("ann"), way) as (wire, _):
-        garbage = b"\xff\xff\xff\xff\xff"
-        await wire.pipe.send_raw(garbage if way == "proto" else len(garbage).to_bytes(4, "big") + garbage)
+        await wire.post_bytes(b"\xff\xff\xff\xff\xff")
         closed = await wire.end()
         assert closed.goodbye is not None
         assert closed.goodbye.code == 4503
@@ -232,17 +228,13 @@ async def test_a_protobuf_frame_without_a_body_is_a_bad_frame_and_unknown_fields
     cluster: Cluster, name: Name, way: Way
 ) -> None:
     async with cluster.session(name("ann"), way) as (wire, _):
-        for data, code in (
-            (ClientFrame(id=9).SerializeToString(), "BAD_FRAME"),
-            (b"\x08\x0a\x5a\x00\xfa\x3f\x01x", ""),
-        ):
-            await wire.pipe.send_raw(data if way == "proto" else len(data).to_bytes(4, "big") + data)
-            if code:
-                with pytest.raises(Refused) as refused:
-                    await wire.reply(9)
-                assert refused.value.code == code
-            else:
-                assert (await wire.reply(10)).WhichOneof("body") == "pong"
+        await wire.post_bytes(ClientFrame(id=900).SerializeToString())
+        with pytest.raises(Refused) as refused:
+            await wire.reply(900)
+        assert refused.value.code == "BAD_FRAME"
+        ping_of_a_newer_version = ClientFrame(id=901, ping=Ping()).SerializeToString() + b"\xfa\x3f\x01x"
+        await wire.post_bytes(ping_of_a_newer_version)
+        assert (await wire.reply(901)).WhichOneof("body") == "pong"
 
 
 async def test_a_binary_message_on_the_json_subprotocol_ends_the_connection(cluster: Cluster, name: Name) -> None:
@@ -444,14 +436,15 @@ async def test_ten_thousand_pipelined_sends_are_answered_or_refused_one_by_one(c
             while not pouring.done():
                 assert (await bystander.request(ping=Ping())).pong.time_ms
                 await asyncio.sleep(0.05)
-        seqs, limited = [], 0
+        seqs: list[int] = []
+        limited: list[Refused] = []
         for frame in pouring.result():
             try:
                 seqs.append((await ann.reply(frame, timeout_s=60)).sent.seq)
             except Refused as refused:
-                assert refused.code in {"RATE_LIMITED", "OVERLOADED"}
-                assert refused.retry_after_ms > 0
-                limited += 1
+                limited.append(refused)
         assert seqs == list(range(1, len(seqs) + 1))
         assert len(seqs) >= 1000
-        assert len(seqs) + limited == 10_000
+        assert len(seqs) + len(limited) == 10_000
+        assert {refused.code for refused in limited} <= {"RATE_LIMITED", "OVERLOADED"}
+        assert all(refused.retry_after_ms > 0 for refused in limited)

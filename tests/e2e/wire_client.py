@@ -175,6 +175,10 @@ class Wire:
         await self.pipe.send(frame)
         return frame.id
 
+    async def post_bytes(self, data: bytes) -> None:
+        """Sends what is (or should be) one protobuf frame, framed as this way has it."""
+        await self.pipe.send_raw(len(data).to_bytes(4, "big") + data if self.way == "tcp" else data)
+
     async def reply(self, frame_id: int, timeout_s: float = WAIT_S) -> ServerFrame:
         """The reply to the frame that was sent with this id."""
         await self._wait_for(lambda: frame_id in self._replies, f"a reply to {frame_id}", timeout_s)
