@@ -74,7 +74,7 @@ class Handling:
         body = frame.WhichOneof("body")
         if body is None:
             raise BadFrame("the frame has no body")
-        kind = body
+        kind: str = body
         if body == "group" and frame.group.WhichOneof("act") in {"info", "members"}:
             kind = f"group {frame.group.WhichOneof('act')}"
         if kind not in self._handlers:
@@ -88,7 +88,7 @@ async def _guarded(handler: Handler, asks: Sequence[Ask]) -> Sequence[Reply]:
         return await handler(asks)
     except TidingsError as error:
         return [error] * len(asks)
-    except Exception:  # noqa: BLE001 - the edge where a defect becomes an answer
+    except Exception:  # the edge where a defect becomes an answer
         log.exception("request failed", kind=asks[0].frame.WhichOneof("body"), requests=len(asks))
         return [Internal("something went wrong here; the log of the node has the details")] * len(asks)
 

@@ -1,9 +1,9 @@
 """Sessions begin and end; the newest of a device wins, wherever the older one is.
 
 Guarantees: a session that was opened is durable and its welcome is right: the cursor is dropped if it is of other data,
-and the heads are those of everything that a cursor of the client is behind of. The session that it replaced was told to
-end if its node is alive; no login waits for a node that is not, or is refused because of it. Everybody who watches hears
-of both through the broadcast.
+and the heads are those of everything that a cursor of the client is behind of. The session that it replaced is told to
+end if its node is alive; no login waits for that, or is refused because a node is dead. Everybody who watches hears of
+both through the broadcast.
 
 Does not know: who watches whom, what an access node does with an eviction.
 """
@@ -12,23 +12,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 from protos.tidings.internal.v1 import access_pb2, delivery_pb2, logic_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import Clock
-from services.common.errors import TidingsError, to_fault
-from services.common.ids import BROADCAST
+from services.common.errors import Overloaded, TidingsError, to_fault
+from services.common.ids import BROADCAST, hash64
+from services.common.lane import Lanes
 from services.common.registry.contract import NodeRecord
 from services.common.rpc.contract import PeersPort
 from services.common.telemetry import logs, metrics
-from services.common.wire import close
+from services.common.wire.close import REPLACED, CloseReason
 from services.logic.publisher import Publication, Publisher
 from services.logic.router import Outgoing
 from services.logic.storage_client import StorageClient
 
 EVICT = "/tidings.internal.v1.Access/Evict"
 EVICT_TRIES = 2
+EVICT_LANES = 4
+EVICT_WAITING_MAX = 10_000
+EVICT_BATCH = 500
 
 log = logs.get_logger(__name__)
 
@@ -45,7 +50,7 @@ class LiveNodes(Protocol):
 
 
 class Sessions:
-    """Batches of sessions that begin or end, and the operator's kicks."""
+    """Batches of sessions that begin or end, and the operator's kicks. An async context manager."""
 
     def __init__(
         self,
@@ -65,6 +70,19 @@ class Sessions:
         self._clock = clock
         self._devices_max = devices_max
         self._evict_timeout_s = evict_timeout_s
+        # A node that does not answer delays only its own lane.
+        self._evictions: Lanes[pb.SessionRecord, None] = Lanes(
+            "evict", self._evict_replaced, lanes=EVICT_LANES, capacity=EVICT_WAITING_MAX, batch_max=EVICT_BATCH
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._evictions.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._evictions.__aexit__(kind, error, traceback)
 
     async def open(self, items: Sequence[logic_pb2.OpenItem]) -> list[logic_pb2.OpenOutcome]:
         now_ms = self._clock.wall_ms()
@@ -83,10 +101,9 @@ class Sessions:
             )
             for item, _ in opened
         )
-        await self.evict(
-            [outcome.replaced for item, outcome in opened if outcome.replaced.session not in {"", item.session}],
-            close.REPLACED,
-        )
+        for item, outcome in opened:
+            if outcome.replaced.session not in {"", item.session}:
+                self._replace(outcome.replaced)
         return [
             logic_pb2.OpenOutcome(fault=to_fault(outcome))
             if isinstance(outcome, TidingsError)
@@ -110,7 +127,7 @@ class Sessions:
             if outcome is not None:
                 raise outcome
 
-    async def evict(self, sessions: Iterable[pb.SessionRecord], why: close.CloseReason, message: str = "") -> int:
+    async def evict(self, sessions: Iterable[pb.SessionRecord], why: CloseReason, message: str = "") -> int:
         """Ends these sessions on the nodes that are alive; how many were there."""
         by_node: dict[str, list[pb.SessionRecord]] = {}
         for session in sessions:
@@ -128,9 +145,7 @@ class Sessions:
         metrics.EVICTIONS.labels(why.label).inc(evicted)
         return evicted
 
-    async def _evict_on(
-        self, name: str, sessions: Sequence[pb.SessionRecord], why: close.CloseReason, message: str
-    ) -> int:
+    async def _evict_on(self, name: str, sessions: Sequence[pb.SessionRecord], why: CloseReason, message: str) -> int:
         batch = access_pb2.EvictBatch(
             evictions=[
                 access_pb2.Eviction(
@@ -152,12 +167,26 @@ class Sessions:
                 log.warning("eviction failed", node=name, sessions=len(sessions), code=error.code)
         return 0
 
+    def _replace(self, session: pb.SessionRecord) -> None:
+        try:
+            self._evictions.offer(hash64(session.node), session, _nothing)
+        except Overloaded:
+            log.warning("eviction left out", node=session.node)
+
+    async def _evict_replaced(self, sessions: Sequence[pb.SessionRecord]) -> Sequence[None]:
+        await self.evict(sessions, REPLACED)
+        return [None] * len(sessions)
+
     def _announce(self, changes: Iterable[delivery_pb2.SessionChange]) -> None:
         """Nobody waits for it: it is in the backlog if Kafka is away."""
         body = delivery_pb2.SessionChanges(changes=changes)
         if body.changes:
             outgoing = Outgoing(kind=delivery_pb2.Push.SESSIONS, body=body.SerializeToString())
             self._publisher.offer(Publication([outgoing]))
+
+
+def _nothing(_: TidingsError | None) -> None:
+    """Nobody waits for the outcome."""
 
 
 def _record(item: logic_pb2.OpenItem, now_ms: int) -> pb.SessionRecord:
