@@ -167,7 +167,7 @@ class StoreOutcome(_message.Message):
     """the sender's read position, which a stored message moves to its own seq, passed unread messages of others"""
     @_builtins.property
     def numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """inbox numbers, aligned with the recipients"""
+        """inbox numbers, aligned with the recipients; of a duplicate 0 where it is long ago"""
 
     @_builtins.property
     def fault(self) -> _common_pb2.Fault: ...
@@ -937,12 +937,15 @@ class AppendItem(_message.Message):
     SEQ_FIELD_NUMBER: _builtins.int
     TIME_MS_FIELD_NUMBER: _builtins.int
     AGAIN_FIELD_NUMBER: _builtins.int
+    ONLY_LOOK_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     conversation: _builtins.str
     seq: _builtins.int
     time_ms: _builtins.int
     again: _builtins.bool
     """may have been appended before, perhaps by another node: look further back"""
+    only_look: _builtins.bool
+    """append nothing: the number if it is known (with again: look further back), else 0"""
     def __init__(
         self,
         *,
@@ -951,10 +954,11 @@ class AppendItem(_message.Message):
         seq: _builtins.int = ...,
         time_ms: _builtins.int = ...,
         again: _builtins.bool = ...,
+        only_look: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "conversation", b"conversation", "seq", b"seq", "time_ms", b"time_ms", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "conversation", b"conversation", "only_look", b"only_look", "seq", b"seq", "time_ms", b"time_ms", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -988,7 +992,7 @@ class AppendOutcomes(_message.Message):
     FAULT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """aligned; the number that was given before, if it was; 0: fault"""
+        """aligned; the number that was given before, if it was; 0: fault, or not found"""
 
     @_builtins.property
     def fault(self) -> _common_pb2.Fault:
