@@ -239,7 +239,7 @@ class Wire:
 async def connect(address: Address, way: Way) -> AsyncIterator[Wire]:
     """A connection that has not said hello yet."""
     async with asyncio.timeout(WAIT_S):
-        pipe = await _open(address, way)
+        pipe = await open_pipe(address, way)
     wire = Wire(pipe, way)
     async with asyncio.TaskGroup() as group:
         listener = group.create_task(wire.listen())
@@ -250,7 +250,8 @@ async def connect(address: Address, way: Way) -> AsyncIterator[Wire]:
             await pipe.close()
 
 
-async def _open(address: Address, way: Way) -> Pipe:
+async def open_pipe(address: Address, way: Way) -> Pipe:
+    """A bare connection."""
     if way == "tcp":
         host, _, port = address.tcp.rpartition(":")
         return TcpPipe(*await asyncio.open_connection(host, int(port)))

@@ -1,0 +1,191 @@
+"""Nodes die while people talk: 200 messages a second flow, and nothing is lost, doubled or reordered.
+
+Devices that never give up write histories; the simulation's checker, which knows nothing else, judges them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from protos.tidings.v1.client_pb2 import GroupRequest
+from tests.e2e.cluster import Cluster
+from tests.e2e.wire_client import WAYS, Address, Way, connect, open_pipe
+from tests.simulation.checker import check
+from tests.simulation.device import Device, Dial, Hint, Pipe
+from tests.simulation.history import History, Member
+
+pytestmark = pytest.mark.e2e
+Name = Callable[[str], str]
+RATE_PER_S = 200
+FLOW_S = 10.0
+SETTLE_S = 60.0
+
+
+@dataclass(slots=True)
+class Crowd:
+    """People in direct chats and one group, on all three ways, who talk at a steady rate."""
+
+    cluster: Cluster
+    history: History
+    devices: list[Device]
+    conversations: list[tuple[str, list[str]]]
+    rng: random.Random
+    posted: int = 0
+
+    async def talk(self, seconds: float, rate_per_s: int = RATE_PER_S) -> None:
+        """Everyone's sends together come at this rate, whatever becomes of them."""
+        loop = asyncio.get_running_loop()
+        begun, posted = loop.time(), 0
+        while (passed := loop.time() - begun) < seconds:
+            while posted < passed * rate_per_s:
+                posted += 1
+                self._post_one()
+            await asyncio.sleep(0.005)
+
+    def _post_one(self) -> None:
+        conversation, people = self.rng.choice(self.conversations)
+        speaker = self.rng.choice(people)
+        device = self.rng.choice([device for device in self.devices if device.user == speaker])
+        self.posted += 1
+        device.post(conversation, f"message {self.posted}")
+
+    async def settle_and_check(self) -> None:
+        async with asyncio.timeout(SETTLE_S), asyncio.TaskGroup() as group:
+            for device in self.devices:
+                group.create_task(device.settle())
+        async with asyncio.timeout(SETTLE_S):
+            for conversation, people in self.conversations:
+                for reader in people[:2]:
+                    await next(device for device in self.devices if device.user == reader).read(conversation)
+                for person in people:
+                    devices = tuple(device.name for device in self.devices if device.user == person)
+                    self.history.add(Member(conversation, person, devices))
+            for device in self.devices:
+                await device.read_inbox()
+        assert check(self.history)[:20] == []
+        assert sum(device.acknowledged for device in self.devices) >= self.posted
+
+
+@asynccontextmanager
+async def crowd(cluster: Cluster, name: Name, people: int = 12) -> AsyncIterator[Crowd]:
+    rng = random.Random(7)
+    users = [name(f"p{number}") for number in range(people)]
+    history = History()
+    devices = [
+        device_of(cluster, user, device, WAYS[(number + offset) % 3], history, rng)
+        for number, user in enumerate(users)
+        for offset, device in enumerate(("phone", "web") if number % 3 == 0 else ("phone",))
+    ]
+    async with cluster.session(users[0], device="founder") as (wire, _):
+        create = GroupRequest.Create(name="all of us", members=users[1:])
+        group = (await wire.request(group=GroupRequest(create=create))).group_info.conversation
+    chats: list[tuple[str, list[str]]] = []
+    for first, second in zip(users, users[1:] + users[:1], strict=True):
+        low, high = sorted((first, second), key=str.encode)
+        chats.append((f"d:{low}|{high}", [low, high]))
+    async with asyncio.TaskGroup() as running:
+        tasks = [running.create_task(device.run(), name=f"{device.user}/{device.name}") for device in devices]
+        yield Crowd(cluster, history, devices, [*chats, *[(group, users)] * 2], rng)
+        for task in tasks:
+            task.cancel()
+
+
+def device_of(cluster: Cluster, user: str, name: str, way: Way, history: History, rng: random.Random) -> Device:
+    return Device(
+        user=user,
+        name=name,
+        token=lambda: cluster.token(user),
+        dial=dialling(cluster.access(), way, random.Random(rng.random())),
+        history=history,
+        rng=random.Random(rng.random()),
+    )
+
+
+def dialling(nodes: dict[str, Address], way: Way, rng: random.Random) -> Dial:
+    """Goes where the goodbye said, else to any of the nodes that were there at the start."""
+
+    async def dial(hint: Hint) -> Pipe:
+        chosen = rng.choice(list(nodes.values()))
+        if hint.address:
+            chosen = Address(ws=hint.address, tcp=hint.address)
+        async with asyncio.timeout(3):
+            return await open_pipe(chosen, way)
+
+    return dial
+
+
+async def ready(cluster: Cluster, count: int) -> None:
+    """Waits until so many nodes are ready."""
+
+    def ready_now() -> int:
+        status = cluster.status()
+        return sum(node["state"] == "ready" for kind in ("access", "logic", "storage") for node in status[kind])
+
+    async with asyncio.timeout(60):
+        while await asyncio.to_thread(ready_now) < count:  # noqa: ASYNC110 - other processes come up
+            await asyncio.sleep(0.5)
+
+
+async def test_messages_flow_while_one_node_of_each_kind_is_killed(cluster_to_break: Cluster, name: Name) -> None:
+    async with crowd(cluster_to_break, name) as people, asyncio.TaskGroup() as group:
+        await people.talk(2)
+        talking = group.create_task(people.talk(3 * FLOW_S))
+        for victim in ("access-0", "logic-0", "storage-0"):
+            os.kill(await asyncio.to_thread(cluster_to_break.pid, victim), signal.SIGKILL)
+            await asyncio.sleep(FLOW_S)
+        await talking
+        await people.settle_and_check()
+    await ready(cluster_to_break, 6)
+
+
+async def test_messages_flow_while_the_cluster_grows_and_shrinks(cluster_to_break: Cluster, name: Name) -> None:
+    await ready(cluster_to_break, 6)
+    async with crowd(cluster_to_break, name) as people, asyncio.TaskGroup() as group:
+        await people.talk(2)
+        growing = group.create_task(asyncio.to_thread(cluster_to_break.tidings, "scale", "access=3"))
+        while not growing.done():
+            await people.talk(1)
+        assert set(cluster_to_break.access()) == {"access-0", "access-1", "access-2"}
+        await people.talk(3)
+        shrinking = group.create_task(asyncio.to_thread(cluster_to_break.tidings, "scale", "access=2", "logic=1"))
+        while not shrinking.done():
+            await people.talk(1)
+        await people.settle_and_check()
+    status = cluster_to_break.status()
+    assert [node["name"] for node in status["access"]] == ["access-0", "access-1"]
+    assert [node["name"] for node in status["logic"]] == ["logic-0"]
+
+
+async def test_after_everything_was_killed_up_on_the_same_data_has_all_that_was_acknowledged(
+    cluster_to_break: Cluster, name: Name
+) -> None:
+    await ready(cluster_to_break, 5)
+    async with crowd(cluster_to_break, name) as people:
+        async with asyncio.TaskGroup() as group:
+            talking = group.create_task(people.talk(4))
+            await asyncio.sleep(3)
+            await asyncio.to_thread(kill_everything, cluster_to_break)
+            await talking
+        await asyncio.to_thread(
+            cluster_to_break.tidings, "up", "--detach", "--port-base", str(cluster_to_break.port_base)
+        )
+        await people.talk(2)
+        await people.settle_and_check()
+    async with connect(next(iter(cluster_to_break.access().values())), "json"):
+        pass
+
+
+def kill_everything(cluster: Cluster) -> None:
+    """The supervisor first: it would start again what dies."""
+    status = cluster.status()
+    nodes = [*status["access"], *status["logic"], *status["storage"], *status["backends"]]
+    for pid in [status["supervisor"]["pid"], *(node["pid"] for node in nodes)]:
+        os.kill(pid, signal.SIGKILL)
