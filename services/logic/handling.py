@@ -70,6 +70,14 @@ class Handling:
                     group.create_task(handle(kind, asked), name=f"handle {kind}")
         return _bounded(replies)
 
+    async def answer(self, ask: Ask) -> bytes:
+        """The encoded reply to one request that did not come in a batch."""
+        try:
+            [reply] = await _guarded(self._handlers[self._kind(ask.frame)], [ask])
+        except TidingsError as error:
+            reply = error
+        return encoded(reply)
+
     def _kind(self, frame: client_pb2.ClientFrame) -> str:
         body = frame.WhichOneof("body")
         if body is None:
@@ -105,15 +113,16 @@ def _bounded(replies: Sequence[Reply]) -> list[logic_pb2.HandleOutcome]:
     outcomes: list[logic_pb2.HandleOutcome] = []
     size = 0
     for reply in replies:
-        encoded = _encoded(reply)
-        if size + len(encoded) > REPLIES_BYTES_MAX:
-            encoded = _encoded(Overloaded("too much is asked for at once: ask again"))
-        size += len(encoded)
-        outcomes.append(logic_pb2.HandleOutcome(frame=encoded))
+        frame = encoded(reply)
+        if size + len(frame) > REPLIES_BYTES_MAX:
+            frame = encoded(Overloaded("too much is asked for at once: ask again"))
+        size += len(frame)
+        outcomes.append(logic_pb2.HandleOutcome(frame=frame))
     return outcomes
 
 
-def _encoded(reply: Reply) -> bytes:
+def encoded(reply: Reply) -> bytes:
+    """As the outcome carries it: a frame without its id."""
     if isinstance(reply, TidingsError):
         error = client_pb2.Error(code=reply.code, message=reply.message, retry_after_ms=reply.retry_after_ms)
         return client_pb2.ServerFrame(error=error).SerializeToString()

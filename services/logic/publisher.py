@@ -25,7 +25,7 @@ from typing import Any, Protocol, Self
 
 from services.common.bus.contract import Record
 from services.common.clock import Clock
-from services.common.errors import Overloaded, TidingsError, TooLarge, Unavailable
+from services.common.errors import TidingsError, TooLarge, Unavailable
 from services.common.lane import Lanes
 from services.common.registry.contract import NOBODY, Membership
 from services.common.ring import Ring
@@ -145,7 +145,7 @@ class Publisher:
         """The same without waiting."""
         try:
             self._lanes.offer(self._next_lane(), publication, _nothing)
-        except Overloaded as error:
+        except TidingsError as error:
             self._give_up(publication, error)
 
     async def __aenter__(self) -> Self:

@@ -18,7 +18,7 @@ from typing import Protocol, Self
 from protos.tidings.internal.v1 import access_pb2, delivery_pb2, logic_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import Clock
-from services.common.errors import Overloaded, TidingsError, to_fault
+from services.common.errors import TidingsError, to_fault
 from services.common.ids import BROADCAST, hash64
 from services.common.lane import Lanes
 from services.common.registry.contract import NodeRecord
@@ -170,7 +170,7 @@ class Sessions:
     def _replace(self, session: pb.SessionRecord) -> None:
         try:
             self._evictions.offer(hash64(session.node), session, _nothing)
-        except Overloaded:
+        except TidingsError:
             log.warning("eviction left out", node=session.node)
 
     async def _evict_replaced(self, sessions: Sequence[pb.SessionRecord]) -> Sequence[None]:

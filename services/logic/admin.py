@@ -1,0 +1,161 @@
+"""The operator's calls: sessions, kicks, notices to everyone, drains, users, groups.
+
+Guarantees: nothing is done without the operator's token (compared in constant time); a repeated call is harmless.
+Group requests are done with all rules, as the group's owner.
+
+Does not know: the `tidings` command, which makes these calls.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from typing import Protocol
+
+from google.protobuf.message import DecodeError
+
+from protos.tidings.internal.v1 import admin_pb2, common_pb2, node_pb2
+from protos.tidings.internal.v1 import storage_pb2 as pb
+from protos.tidings.v1 import client_pb2
+from services.common.content import check_client_id, check_content
+from services.common.errors import BadRequest, NotFound, TidingsError, Unauthenticated
+from services.common.ids import BROADCAST, check_user, message_id, new_id
+from services.common.registry.contract import Membership, NodeRecord
+from services.common.rpc.contract import PeersPort
+from services.common.telemetry import logs
+from services.common.wire.close import KICKED
+from services.logic.asking import Ask
+from services.logic.group_acts import GroupActs
+from services.logic.handling import Handling
+from services.logic.presence import live_sessions
+from services.logic.sending import Sending
+from services.logic.sessions import Sessions
+from services.logic.storage_client import StorageClient
+
+DRAIN = "/tidings.internal.v1.Node/Drain"
+SCHEME = "Bearer "
+
+log = logs.get_logger(__name__)
+
+
+class Nodes(Protocol):
+    """What is needed of the cluster (services.common.cluster.Cluster)."""
+
+    @property
+    def membership(self) -> Membership: ...
+
+    def node(self, name: str) -> NodeRecord | None: ...
+
+    def alive(self, boot_id: str) -> bool: ...
+
+
+class Admin:
+    """`token` empty: every call is refused."""
+
+    def __init__(
+        self,
+        token: str,
+        storage: StorageClient,
+        sending: Sending,
+        sessions: Sessions,
+        handling: Handling,
+        group_acts: GroupActs,
+        cluster: Nodes,
+        peers: PeersPort,
+        *,
+        content_bytes_max: int,
+        timeout_s: float,
+    ) -> None:
+        self._token = token.encode()
+        self._storage = storage
+        self._sending = sending
+        self._sessions = sessions
+        self._handling = handling
+        self._group_acts = group_acts
+        self._cluster = cluster
+        self._peers = peers
+        self._content_bytes_max = content_bytes_max
+        self._timeout_s = timeout_s
+
+    def check_token(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
+        """Raises Unauthenticated unless the call carries the operator's token."""
+        if not self._token:
+            raise Unauthenticated("operators' calls are off: set operator_token_file for the logic nodes")
+        for name, value in metadata:
+            text = value if isinstance(value, bytes) else value.encode()
+            if name == "authorization" and hmac.compare_digest(text, SCHEME.encode() + self._token):
+                return
+        raise Unauthenticated("this call needs the operator's token (--operator-token)")
+
+    async def sessions(self, user: str) -> admin_pb2.AdminSessions:
+        return admin_pb2.AdminSessions(sessions=await self._live_sessions(user))
+
+    async def kick(self, request: admin_pb2.KickRequest) -> admin_pb2.KickAnswer:
+        sessions = [
+            session
+            for session in await self._live_sessions(request.user)
+            if not request.device or session.device == request.device
+        ]
+        kicked = await self._sessions.evict(sessions, KICKED, request.reason)
+        log.info("sessions kicked", user=request.user, sessions=kicked)
+        return admin_pb2.KickAnswer(kicked=kicked)
+
+    async def broadcast(self, request: admin_pb2.BroadcastRequest) -> admin_pb2.BroadcastAnswer:
+        client_id = request.client_id or new_id()
+        check_client_id(client_id)
+        try:
+            content = client_pb2.Content.FromString(request.content)
+        except DecodeError:
+            raise BadRequest("content must be an encoded tidings.v1.Content") from None
+        check_content(content, self._content_bytes_max)
+        stored = await self._sending.announce(request.content, client_id)
+        log.info("notice sent to everyone", seq=stored.seq)
+        return admin_pb2.BroadcastAnswer(
+            message_id=message_id(BROADCAST, stored.seq),
+            seq=stored.seq,
+            time_ms=stored.time_ms,
+            duplicate=stored.status == pb.StoreOutcome.DUPLICATE,
+        )
+
+    async def drain(self, request: admin_pb2.AdminDrain) -> common_pb2.Empty:
+        node = self._cluster.node(request.node)
+        if node is None:
+            there = ", ".join(sorted(node.name for node in self._cluster.membership.nodes))
+            raise NotFound(f"there is no node {request.node}: there are {there}")
+        log.info("node asked to drain", target=request.node, pace_per_s=request.pace_per_s)
+        return await self._peers.call(
+            DRAIN,
+            node_pb2.DrainRequest(pace_per_s=request.pace_per_s),
+            common_pb2.Empty,
+            node=node,
+            timeout_s=self._timeout_s,
+        )
+
+    async def user(self, user: str) -> pb.UserRecord:
+        check_user(user)
+        [record] = await self._storage.users([user])
+        if isinstance(record, TidingsError):
+            raise record
+        return record
+
+    async def group(self, request: admin_pb2.AdminGroup) -> admin_pb2.AdminGroupAnswer:
+        """The answer is a frame, also when it is an error."""
+        try:
+            asked = client_pb2.GroupRequest.FromString(request.request)
+        except DecodeError:
+            raise BadRequest("request must be an encoded tidings.v1.GroupRequest") from None
+        act = asked.WhichOneof("act")
+        if act in {None, "create"}:
+            actor = check_user(request.user)
+        else:
+            actor = await self._group_acts.owner_of(getattr(asked, act).conversation)
+        frame = client_pb2.ClientFrame(group=asked)
+        reply = await self._handling.answer(Ask(user=actor, session="", frame=frame, op=request.op))
+        return admin_pb2.AdminGroupAnswer(frame=reply)
+
+    async def _live_sessions(self, user: str) -> list[pb.SessionRecord]:
+        check_user(user)
+        [outcome] = await self._storage.sessions([user])
+        if isinstance(outcome, TidingsError):
+            raise outcome
+        return live_sessions(outcome.sessions, self._cluster.alive)

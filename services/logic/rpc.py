@@ -1,0 +1,177 @@
+"""What a logic node serves: Logic for the access nodes, Admin for the operator, Node for both.
+
+The edge: batches are admitted or refused whole, errors of items become faults.
+
+Guarantees: outcomes aligned with the items; a batch that is refused as a whole has the same fault in each of them, or
+is an error where outcomes have none.
+
+Does not know: gRPC's classes beyond the generated servicers (common/rpc serves them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from protos.tidings.internal.v1 import (
+    admin_pb2,
+    admin_pb2_grpc,
+    common_pb2,
+    logic_pb2,
+    logic_pb2_grpc,
+    node_pb2,
+    node_pb2_grpc,
+    storage_pb2,
+)
+from services.common.errors import TidingsError, to_fault
+from services.common.rpc import Service
+from services.logic.admin import Admin
+from services.logic.admission import Admission
+from services.logic.handling import Handling, encoded
+from services.logic.marking import Marking
+from services.logic.sending import Sending
+from services.logic.sessions import Sessions
+from services.logic.signals import Signals
+from services.logic.storage_client import StorageClient
+
+Context = Any
+
+
+class LogicServicer(logic_pb2_grpc.LogicServicer):
+    """Calls of access nodes."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        sending: Sending,
+        signals: Signals,
+        marking: Marking,
+        handling: Handling,
+        storage: StorageClient,
+        *,
+        sends: Admission,
+        requests: Admission,
+    ) -> None:
+        self._sessions = sessions
+        self._sending = sending
+        self._signals = signals
+        self._marking = marking
+        self._handling = handling
+        self._storage = storage
+        self._sends = sends
+        self._requests = requests
+
+    async def Open(self, request: logic_pb2.OpenBatch, _: Context) -> logic_pb2.OpenOutcomes:  # noqa: N802
+        try:
+            with self._requests.admit(len(request.items)):
+                return logic_pb2.OpenOutcomes(outcomes=await self._sessions.open(request.items))
+        except TidingsError as error:
+            refused = logic_pb2.OpenOutcome(fault=to_fault(error))
+            return logic_pb2.OpenOutcomes(outcomes=[refused] * len(request.items))
+
+    async def Close(self, request: logic_pb2.CloseBatch, _: Context) -> common_pb2.Empty:  # noqa: N802
+        with self._requests.admit(len(request.items)):
+            await self._sessions.close(request.items)
+        return common_pb2.Empty()
+
+    async def Send(self, request: logic_pb2.SendBatch, _: Context) -> logic_pb2.SendOutcomes:  # noqa: N802
+        try:
+            with self._sends.admit(len(request.items)):
+                return logic_pb2.SendOutcomes(outcomes=await self._sending.send(request.items))
+        except TidingsError as error:
+            refused = logic_pb2.SendOutcome(fault=to_fault(error))
+            return logic_pb2.SendOutcomes(outcomes=[refused] * len(request.items))
+
+    async def Signal(self, request: logic_pb2.SignalBatch, _: Context) -> logic_pb2.SignalOutcomes:  # noqa: N802
+        outcomes: Sequence[TidingsError | None]
+        try:
+            with self._requests.admit(len(request.items)):
+                outcomes = await self._signals.signal(request.items)
+        except TidingsError as error:
+            outcomes = [error] * len(request.items)
+        return logic_pb2.SignalOutcomes(
+            outcomes=[logic_pb2.SignalOutcome(fault=to_fault(error) if error else None) for error in outcomes]
+        )
+
+    async def Acknowledge(self, request: logic_pb2.AckBatch, _: Context) -> common_pb2.Empty:  # noqa: N802
+        with self._requests.admit(len(request.items)):
+            await self._marking.acknowledge(request.items)
+        return common_pb2.Empty()
+
+    async def Handle(self, request: logic_pb2.HandleBatch, _: Context) -> logic_pb2.HandleOutcomes:  # noqa: N802
+        try:
+            with self._requests.admit(len(request.items)):
+                return logic_pb2.HandleOutcomes(outcomes=await self._handling.handle(request.items))
+        except TidingsError as error:
+            refused = logic_pb2.HandleOutcome(frame=encoded(error))
+            return logic_pb2.HandleOutcomes(outcomes=[refused] * len(request.items))
+
+    async def Heads(self, request: logic_pb2.HeadsQuery, _: Context) -> logic_pb2.HeadsAnswer:  # noqa: N802
+        with self._requests.admit(len(request.users) + len(request.conversations)):
+            users = _known(await self._storage.inbox_heads(request.users))
+            conversations = _known(await self._storage.conversation_heads(request.conversations))
+        return logic_pb2.HeadsAnswer(users=users, conversations=conversations)
+
+
+class AdminServicer(admin_pb2_grpc.AdminServicer):
+    """Calls of the operator."""
+
+    def __init__(self, admin: Admin) -> None:
+        self._admin = admin
+
+    async def Sessions(self, request: admin_pb2.AdminUser, context: Context) -> admin_pb2.AdminSessions:  # noqa: N802
+        self._check(context)
+        return await self._admin.sessions(request.user)
+
+    async def Kick(self, request: admin_pb2.KickRequest, context: Context) -> admin_pb2.KickAnswer:  # noqa: N802
+        self._check(context)
+        return await self._admin.kick(request)
+
+    async def Broadcast(  # noqa: N802
+        self, request: admin_pb2.BroadcastRequest, context: Context
+    ) -> admin_pb2.BroadcastAnswer:
+        self._check(context)
+        return await self._admin.broadcast(request)
+
+    async def Drain(self, request: admin_pb2.AdminDrain, context: Context) -> common_pb2.Empty:  # noqa: N802
+        self._check(context)
+        return await self._admin.drain(request)
+
+    async def User(self, request: admin_pb2.AdminUser, context: Context) -> storage_pb2.UserRecord:  # noqa: N802
+        self._check(context)
+        return await self._admin.user(request.user)
+
+    async def Group(self, request: admin_pb2.AdminGroup, context: Context) -> admin_pb2.AdminGroupAnswer:  # noqa: N802
+        self._check(context)
+        return await self._admin.group(request)
+
+    def _check(self, context: Context) -> None:
+        self._admin.check_token(context.invocation_metadata() or ())
+
+
+class NodeServicer(node_pb2_grpc.NodeServicer):
+    """`stop` begins the drain of this process."""
+
+    def __init__(self, stop: Callable[[int], None]) -> None:
+        self._stop = stop
+
+    async def Drain(self, request: node_pb2.DrainRequest, _: Context) -> common_pb2.Empty:  # noqa: N802
+        self._stop(request.pace_per_s)
+        return common_pb2.Empty()
+
+
+def services(logic: LogicServicer, admin: AdminServicer, node: NodeServicer) -> list[Service]:
+    """As common/rpc serves them."""
+    return [
+        (logic_pb2_grpc.add_LogicServicer_to_server, logic),
+        (admin_pb2_grpc.add_AdminServicer_to_server, admin),
+        (node_pb2_grpc.add_NodeServicer_to_server, node),
+    ]
+
+
+def _known(heads: Sequence[int | TidingsError]) -> list[int]:
+    """A head that is not known is asked for again with the next heartbeat: 0 says nothing new."""
+    errors = [head for head in heads if isinstance(head, TidingsError)]
+    if errors and len(errors) == len(heads):
+        raise errors[0]
+    return [0 if isinstance(head, TidingsError) else head for head in heads]
