@@ -1,0 +1,99 @@
+"""The wires of the simulated cluster: between nodes, from nodes to the backends, from clients to access nodes.
+
+Everything takes time; some of it is lost, late or doubled, as `Weather` says. A node that is dead is heard by nobody,
+whatever its code still tries to do while it is being cancelled.
+
+Guarantees: what is drawn comes from the one generator given, so the same seed has the same weather. Clients'
+connections keep their order, as TCP does.
+Does not know: what is carried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.common.bus.contract import Record
+from services.common.bus.memory import MemoryBroker, MemoryBus
+from services.common.errors import TidingsError, Unavailable
+from services.common.rpc.contract import Unreachable
+from services.common.rpc.memory import MemoryNetwork, Passage
+from services.common.scope import TaskScope
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """Shares are of calls; times in seconds."""
+
+    delay_s: tuple[float, float] = (0.0002, 0.003)
+    late: float = 0.0
+    late_s: tuple[float, float] = (0.05, 1.5)
+    lost: float = 0.0
+    doubled: float = 0.0
+    refused: float = 0.0  # by a backend, before it did anything
+    unknown: float = 0.0  # a backend did it, and its answer was lost
+
+    def draw_delay(self, rng: random.Random) -> float:
+        if self.late and rng.random() < self.late:
+            return rng.uniform(*self.late_s)
+        return rng.uniform(*self.delay_s)
+
+
+CALM = Weather()
+
+
+class Wires(MemoryNetwork):
+    """Calls between nodes, through the weather; `scope` owns the doubled calls."""
+
+    def __init__(self, rng: random.Random, scope: TaskScope) -> None:
+        super().__init__()
+        self.weather = CALM
+        self.fault = self._pass_weather
+        self.dead: set[str] = set()  # incarnations that say nothing any more
+        self._rng = rng
+        self._scope = scope
+
+    async def carry(self, passage: Passage, request: bytes, timeout_s: float, traceparent: str) -> bytes:
+        if self.weather.doubled and self._rng.random() < self.weather.doubled:
+            self._scope.spawn(self._again(passage, request, timeout_s), name=f"doubled {passage.method}")
+        return await super().carry(passage, request, timeout_s, traceparent)
+
+    async def _again(self, passage: Passage, request: bytes, timeout_s: float) -> None:
+        await asyncio.sleep(self._rng.uniform(*self.weather.late_s))
+        try:
+            async with asyncio.timeout(timeout_s):
+                await super().carry(passage, request, timeout_s, "")
+        except (TidingsError, TimeoutError):
+            return
+
+    async def _pass_weather(self, passage: Passage) -> None:
+        self._check(passage)
+        await asyncio.sleep(self.weather.draw_delay(self._rng))
+        if self.weather.lost and self._rng.random() < self.weather.lost:
+            await asyncio.Event().wait()  # until the caller's deadline
+        self._check(passage)
+
+    def _check(self, passage: Passage) -> None:
+        if passage.source in self.dead or passage.address in self.dead:
+            raise Unreachable(f"the way from {passage.source} to {passage.address} is cut: try again")
+
+
+class SimulatedBus(MemoryBus):
+    """One node's bus: publishing takes time, may be refused, and may be done without an answer."""
+
+    def __init__(self, broker: MemoryBroker, wires: Wires, rng: random.Random) -> None:
+        super().__init__(broker)
+        self._wires = wires
+        self._rng = rng
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        weather = self._wires.weather
+        await asyncio.sleep(weather.draw_delay(self._rng))
+        if weather.refused and self._rng.random() < weather.refused:
+            raise Unavailable("the bus (Kafka) does not answer: try again")
+        await super().publish(records)
+        if weather.unknown and self._rng.random() < weather.unknown:
+            raise Unavailable("the bus (Kafka) did not answer in time: whether it has the records is not known")
+        await asyncio.sleep(weather.draw_delay(self._rng))
