@@ -7,6 +7,7 @@ say, never what was hoped. Knows nothing of the other processes.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import time
@@ -23,6 +24,8 @@ PROBE_STARTING_S = 0.05
 PROBE_NODE_S = 1.0
 PROBE_BACKEND_S = 10.0  # their questions cost more, and a dead one is seen at once anyway
 START_TIMEOUT_S = 120.0
+
+log = logging.getLogger(__name__)
 
 
 class Keeper:
@@ -192,6 +195,8 @@ class Keeper:
             _signal(self._process.pid, signal.SIGKILL)
 
     async def _set(self, state: State) -> None:
+        if state is not self.state:
+            log.info("%s: %s %s", self.program.name, state, self.detail)
         self.state = state
         self._on_change()
         async with self._changed:

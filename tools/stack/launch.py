@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from typing import Any
 from tools.failure import Failure
 from tools.stack.folder import Folder
 from tools.stack.plan import Plan
-from tools.stack.supervisor import Supervisor, already_running
+from tools.stack.supervisor import Supervisor, check_not_running
 
 Show = Callable[[dict[str, Any]], None]  # is given the snapshot again and again while it may change
 SHOW_EVERY_S = 0.1
@@ -55,8 +56,7 @@ async def _run_here(supervisor: Supervisor, show: Show, on_ready: Show) -> None:
 def run_detached(plan: Plan, folder: Folder, environment: Mapping[str, str], show: Show) -> dict[str, Any]:
     """Returns the snapshot when all is ready; the supervisor lives on. Raises Failure when the stack cannot start."""
     folder.take()
-    if folder.is_locked():
-        raise already_running(folder)
+    check_not_running(folder)
     reading, writing = os.pipe()
     with folder.open_log("supervisor") as log:
         subprocess.run(
@@ -119,6 +119,7 @@ def main() -> int:
     if os.fork():  # the caller waits for this process; the child that goes on is nobody's to wait for
         return 0
     folder = Folder(Path(path))
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
     with os.fdopen(int(writing), "w") as pipe:
         pipe.write(f"{os.getpid()}\n")
         pipe.flush()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TextIO
 
@@ -25,6 +26,8 @@ from tools.stack.program import NotReadyError, Program
 STOP_ORDER = (NodeKind.ACCESS, NodeKind.LOGIC, NodeKind.STORAGE)
 EXTERNAL_TRIES = 10
 EXTERNAL_PAUSE_S = 0.5
+LOCK_S = 5.0
+LOCK_POLL_S = 0.05
 
 
 class Supervisor:
@@ -108,9 +111,10 @@ class Supervisor:
     def _take(self) -> TextIO:
         """The folder is this supervisor's until the lock is closed, and nothing of an earlier run is left."""
         self._folder.take()
+        check_not_running(self._folder)
         lock = self._folder.lock()
-        if lock is None:
-            raise already_running(self._folder)
+        if lock is None:  # another one was faster by a moment
+            raise Failure(f"A cluster already starts on {self._folder.path}.", "Wait for it: `tidings status`.")
         try:
             orphans.end(orphans.find(self._folder.path))
             occupied.check_free(ports_needed(self._plan, self._backends))
@@ -256,12 +260,21 @@ class Supervisor:
         self._folder.save_state(self.snapshot())
 
 
-def already_running(folder: Folder) -> Failure:
-    pid = (folder.load_state() or {}).get("supervisor", {}).get("pid")
-    return Failure(
-        f"A cluster already runs on {folder.path} (pid {pid}).",
-        "Look at it with `tidings status`, stop it with `tidings down`, or give another folder with --data.",
-    )
+def check_not_running(folder: Folder) -> None:
+    """Raises Failure if a supervisor lives on this folder; one that was just killed is given the time to go."""
+    until = time.monotonic() + LOCK_S
+    while folder.is_locked():
+        try:
+            control.ask(folder, {"command": "status"}, timeout_s=LOCK_S)
+        except control.NoSupervisor:
+            if time.monotonic() < until:
+                time.sleep(LOCK_POLL_S)
+                continue
+        pid = (folder.load_state() or {}).get("supervisor", {}).get("pid")
+        raise Failure(
+            f"A cluster already runs on {folder.path} (pid {pid}).",
+            "Look at it with `tidings status`, stop it with `tidings down`, or give another folder with --data.",
+        )
 
 
 async def _all(*actions: Coroutine[Any, Any, None]) -> None:

@@ -1,18 +1,110 @@
-"""The backends of the local stack are real: they answer, and what they hold survives what a test can do to them."""
+"""The backends of the local stack are real: they answer, come back, and keep what they were given."""
 
 from __future__ import annotations
 
-import pytest
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-from tests.backends import RealBackends
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from pymongo import MongoClient, WriteConcern
+
+from tests.backends import RealBackends, clean_environment, free_port_base, stop_stack
+from tools.commands.stack import current
+from tools.failure import Failure
+from tools.stack import launch, orphans
 from tools.stack.etcd import probe_etcd
+from tools.stack.folder import Folder
 from tools.stack.kafka import probe_kafka
 from tools.stack.mongodb import probe_mongodb
+from tools.stack.plan import Plan
 
 pytestmark = pytest.mark.integration
+
+TOPIC = "kept"
 
 
 async def test_each_backend_answers_at_the_address_that_is_given_out(real_backends: RealBackends) -> None:
     await probe_etcd(real_backends.etcd)
     await probe_kafka(real_backends.kafka)
     await probe_mongodb(real_backends.mongodb)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Folder]:
+    made = Folder.at(tmp_path / "data")
+    yield made
+    stop_stack(made)
+    orphans.end(orphans.find(made.path))
+
+
+def up(folder: Folder) -> dict[str, Any]:
+    return launch.run_detached(Plan(free_port_base(), 0, 0, 0), folder, clean_environment(), lambda _: None)
+
+
+async def test_what_was_acknowledged_is_there_after_kill_9_of_everything_and_on_other_ports(folder: Folder) -> None:
+    first = up(folder)
+    await keep(first["endpoints"])
+    for pid in (first["supervisor"]["pid"], *(backend["pid"] for backend in first["backends"])):
+        os.kill(pid, signal.SIGKILL)
+    second = up(folder)
+    assert second["endpoints"] != first["endpoints"]
+    assert await kept(second["endpoints"]) == ("in mongodb", b"in kafka")
+
+
+async def test_each_backend_that_is_killed_comes_back_with_its_data(folder: Folder) -> None:
+    started = up(folder)
+    await keep(started["endpoints"])
+    pids = {backend["name"]: backend["pid"] for backend in started["backends"]}
+    for pid in pids.values():
+        os.kill(pid, signal.SIGKILL)
+    until = time.monotonic() + 60
+    while any(
+        backend["state"] != "ready" or backend["pid"] == pids[backend["name"]]
+        for backend in current(folder)["backends"]
+    ):
+        assert time.monotonic() < until, current(folder)
+        await asyncio.sleep(0.1)
+    assert await kept(started["endpoints"]) == ("in mongodb", b"in kafka")
+
+
+def test_a_backend_that_cannot_start_is_told_with_its_log_and_the_others_are_stopped(folder: Folder) -> None:
+    folder.take()
+    folder.data_of("mongodb").mkdir()
+    (folder.data_of("mongodb") / "storage.bson").write_bytes(b"not what mongod expects")
+    with pytest.raises(Failure, match=r"mongodb ended with .*logs/mongodb\.log") as failed:
+        up(folder)
+    assert failed.value.message.count("\n") > 3
+    assert not orphans.find(folder.path)
+    assert current(folder) == {"running": False}
+
+
+async def keep(endpoints: dict[str, str]) -> None:
+    """One document and one record, both acknowledged."""
+    with MongoClient[dict[str, Any]](endpoints["mongodb"]) as client:
+        durable = client.tests.get_collection("kept", write_concern=WriteConcern("majority", j=True))
+        durable.insert_one({"_id": 1, "text": "in mongodb"})
+    admin = AIOKafkaAdminClient(bootstrap_servers=endpoints["kafka"])
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(TOPIC, 1, 1)])
+    finally:
+        await admin.close()
+    async with AIOKafkaProducer(bootstrap_servers=endpoints["kafka"], acks="all") as producer:
+        await producer.send_and_wait(TOPIC, b"in kafka")
+
+
+async def kept(endpoints: dict[str, str]) -> tuple[str, bytes]:
+    with MongoClient[dict[str, Any]](endpoints["mongodb"]) as client:
+        document = client.tests.kept.find_one({"_id": 1})
+    assert document is not None
+    async with AIOKafkaConsumer(bootstrap_servers=endpoints["kafka"], auto_offset_reset="earliest") as consumer:
+        consumer.assign([TopicPartition(TOPIC, 0)])
+        record = await consumer.getone()
+    return document["text"], record.value
