@@ -13,7 +13,7 @@ import structlog
 
 from protos.tidings.internal.v1 import admin_pb2_grpc
 from services.common.cluster import Cluster
-from services.common.errors import TidingsError
+from services.common.errors import Forbidden, TidingsError, Unauthenticated
 from services.common.rpc import Unreachable
 from services.common.rpc.peers import CHANNEL_OPTIONS
 from services.common.rpc.translate import error_from
@@ -32,8 +32,14 @@ def run(action: Coroutine[Any, Any, Answer]) -> Answer:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
         return asyncio.run(action)
+    except (Unauthenticated, Forbidden) as error:
+        raise Failure(_sentence(error), "Give the right operator's token with --operator-token.") from error
     except TidingsError as error:
-        raise Failure(f"{error.message[:1].upper()}{error.message[1:]}.".replace("..", ".")) from error
+        raise Failure(_sentence(error)) from error
+
+
+def _sentence(error: TidingsError) -> str:
+    return f"{error.message[:1].upper()}{error.message[1:].rstrip('.')}."
 
 
 @asynccontextmanager
