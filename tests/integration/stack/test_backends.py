@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ from tools.stack.etcd import probe_etcd
 from tools.stack.folder import Folder
 from tools.stack.kafka import probe_kafka
 from tools.stack.mongodb import probe_mongodb
+from tools.stack.occupied import is_free
 from tools.stack.plan import Plan
 
 pytestmark = pytest.mark.integration
@@ -108,3 +111,45 @@ async def kept(endpoints: dict[str, str]) -> tuple[str, bytes]:
         consumer.assign([TopicPartition(TOPIC, 0)])
         record = await consumer.getone()
     return document["text"], record.value
+
+
+async def test_ctrl_c_in_the_foreground_stops_all_and_leaves_no_process(folder: Folder) -> None:
+    process = await asyncio.create_subprocess_exec(
+        Path(sys.executable).with_name("tidings"),
+        *("backends", "up", "--foreground", "--json"),
+        *("--data", folder.path, "--port-base", str(free_port_base())),
+        env=clean_environment(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    status = json.loads(await process.stdout.readline())
+    assert status["supervisor"]["pid"] == process.pid
+    assert [backend["state"] for backend in status["backends"]] == ["ready"] * 3
+    process.send_signal(signal.SIGINT)
+    out, err = await process.communicate()
+    assert (process.returncode, out) == (0, b""), err
+    assert not orphans.find(folder.path)
+    assert all(is_free(int(backend["address"].rpartition(":")[2])) for backend in status["backends"])
+
+
+async def test_ctrl_c_while_it_starts_stops_what_was_started(folder: Folder) -> None:
+    process = await asyncio.create_subprocess_exec(
+        Path(sys.executable).with_name("tidings"),
+        *("backends", "up", "--foreground", "--data", folder.path, "--port-base", str(free_port_base())),
+        env=clean_environment(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    await asyncio.to_thread(wait_for_a_process, folder)
+    process.send_signal(signal.SIGINT)
+    out, err = await process.communicate()
+    assert (process.returncode, out) == (0, b""), err
+    assert not orphans.find(folder.path)
+
+
+def wait_for_a_process(folder: Folder) -> None:
+    until = time.monotonic() + 30
+    while not orphans.find(folder.path):
+        assert time.monotonic() < until
+        time.sleep(0.02)
