@@ -1,0 +1,438 @@
+"""The registry on etcd.
+
+    /tidings/<cluster>/nodes/<kind>/<name>      a node's record, under its lease
+    /tidings/<cluster>/dead/<boot id>           buried: this boot id does not come back
+    /tidings/<cluster>/<claimed key>            a claim, under its holder's lease
+    /tidings/<cluster>/<key of put_once>        a setting, for good
+
+Theory of operation. A lease that ran out does not mean a dead node: etcd may have been stopped and gone on, or have
+lost its data. So leaving is decided by a transaction. Whoever sees a record vanish buries its boot id, if the record
+is still missing: at once if etcd answered all the time, after one lease time if it did not (roster.py says when). A
+node that finds its lease gone puts its record back under a new lease, if its boot id is not buried and its name not
+taken. etcd lets only one of the two happen, and the other side learns which: nodes that were thought dead become
+`lost`, and an etcd that was away for however long makes nobody leave.
+
+Keep-alives are sent from the node's own event loop: one that is blocked for longer than its lease is not alive.
+
+Guarantees: those of the contract; no threads; leaving takes about a second at most, also when etcd is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, aclosing
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from services.common.errors import Unavailable
+from services.common.registry.contract import Membership, NodeRecord
+from services.common.registry.etcd_client import Compacted, Entry, EtcdClient, Event, LeaseGone
+from services.common.registry.feed import MembershipFeed
+from services.common.registry.roster import Roster
+from services.common.scope import TaskScope
+from services.common.telemetry import metrics
+
+_log = structlog.get_logger(__name__)
+
+RENEWALS = 3
+PAUSE_MIN_S = 0.1
+PAUSE_MAX_S = 1.0
+REVOKE_S = 1.0
+# A node that is cut off for longer than its burial is remembered must not come back under its boot id.
+BURIAL_S = 3600
+
+
+class EtcdRegistry:
+    """One node's (or tool's) view of the registry. A tool just enters it and watches; nodes also register."""
+
+    def __init__(self, endpoints: Sequence[str], cluster: str, *, lease_ttl_s: int = 5) -> None:
+        self.lost = asyncio.Event()
+        self.lost_because = ""
+        self._client = EtcdClient(endpoints)
+        self._prefix = f"/tidings/{cluster}/"
+        self._ttl_s = lease_ttl_s
+        self._roster = Roster(lease_ttl_s)
+        self._feed = MembershipFeed()
+        self._stack = AsyncExitStack()
+        self._connected = False
+        self._answered_s = time.monotonic()
+        # What this node has under its lease; `_own` orders what changes that.
+        self._own = asyncio.Lock()
+        self._record: NodeRecord | None = None
+        self._lease = 0
+        self._put_revision = 0
+        self._kept_s = 0.0
+        self._dirty = False
+        self._claims: dict[str, str] = {}
+        self._look_now = asyncio.Event()
+        self._missing_now = asyncio.Event()
+        self._relist = True
+
+    @property
+    def connected(self) -> bool:
+        return self._connected
+
+    @property
+    def lease(self) -> int:
+        """etcd's id of this node's lease; 0: it has none."""
+        return self._lease
+
+    async def register(self, record: NodeRecord) -> None:
+        async with self._own:
+            old, self._lease = self._lease, 0
+            self._record, self._claims, self._dirty = None, {}, False
+            pause_s = PAUSE_MIN_S
+            while True:
+                try:
+                    await self._take_name(record)
+                    break
+                except (Unavailable, LeaseGone):
+                    self._answer(False)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, PAUSE_MAX_S)
+            self._record = record
+            self.lost_because = ""
+            self.lost.clear()
+            if old:
+                await self._revoke(old)
+
+    async def update(self, record: NodeRecord) -> None:
+        async with self._own:
+            mine = self._record
+            if mine is None or (mine.name, mine.kind, mine.boot_id) != (record.name, record.kind, record.boot_id):
+                raise ValueError("update is for the registered node: same name, kind and boot id")
+            self._record, self._dirty = record, True
+            if not self.lost.is_set():
+                await self._write_or_recover()
+
+    async def deregister(self) -> None:
+        async with self._own:
+            lease, self._lease = self._lease, 0
+            self._record, self._claims, self._dirty = None, {}, False
+            self.lost.clear()
+            if lease:
+                await self._revoke(lease)
+
+    async def claim(self, key: str, value: str) -> bool:
+        async with self._own:
+            if self._record is None or self.lost.is_set():
+                raise Unavailable("this node is not registered, so it cannot claim anything: register first")
+            try:
+                held = await self._take(key, value)
+            except LeaseGone:
+                await self._recover()
+                held = await self._take(key, value)
+            if held:
+                self._claims[key] = value
+            return held
+
+    async def put_once(self, key: str, value: str) -> str:
+        path = self._prefix + key
+        await self._client.put_if([(path, 0)], path, value, 0)
+        entry = await self._client.read(path)
+        self._answer(True)
+        if entry is None:
+            raise Unavailable(f"{path} was removed while it was written: try again")
+        return entry.value
+
+    def watch(self) -> AsyncIterator[Membership]:
+        return self._feed.watch()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._client)
+            stack.push_async_callback(self.deregister)
+            # Ends first, so that nothing else uses the lease while it is given up.
+            scope = await stack.enter_async_context(TaskScope())
+            scope.spawn(self._follow(), name="registry watch")
+            scope.spawn(self._keep(), name="registry lease")
+            scope.spawn(self._bury(), name="registry burials")
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, traceback)
+
+    # ---- the watch
+
+    async def _follow(self) -> None:
+        pause_s = PAUSE_MIN_S
+        while True:
+            try:
+                if self._relist:
+                    await self._list()
+                async with aclosing(self._client.watch(self._nodes, self._roster.revision + 1)) as changes:
+                    async for events, revision in changes:
+                        pause_s = PAUSE_MIN_S
+                        self._answer(True)
+                        self._see(events, revision)
+            except Compacted:
+                self._relist = True
+                continue
+            except Unavailable:
+                self._look_now.set()
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, PAUSE_MAX_S)
+
+    async def _list(self) -> None:
+        entries, revision = await self._client.find(self._nodes)
+        self._relist = False
+        self._answer(True)
+        records = [record for entry in entries if (record := self._read(entry)) is not None]
+        self._roster.listed(records, revision, time.monotonic())
+        for entry in entries:
+            self._notice_takeover(entry)
+        self._publish()
+
+    def _see(self, events: list[Event], revision: int) -> None:
+        for event in events:
+            if event.deleted:
+                kind, _, name = event.entry.key.removeprefix(self._nodes).partition("/")
+                self._roster.removed(kind, name, time.monotonic())
+                if event.entry.key == self._own_key():
+                    self._look_now.set()
+            elif (record := self._read(event.entry)) is not None:
+                self._roster.put(record)
+                self._notice_takeover(event.entry)
+        self._roster.revision = revision
+        self._publish()
+
+    def _read(self, entry: Entry) -> NodeRecord | None:
+        try:
+            return NodeRecord.from_json(entry.value)
+        except ValueError:
+            _log.warning("unreadable node record ignored", key=entry.key)
+            return None
+
+    def _notice_takeover(self, entry: Entry) -> None:
+        mine = self._record
+        if mine is None or entry.key != self._own_key() or entry.revision <= self._put_revision:
+            return
+        record = self._read(entry)
+        if record is not None and record.boot_id != mine.boot_id:
+            self._lose("another process took the name")
+
+    def _publish(self) -> None:
+        self._feed.publish(self._roster.membership())
+        if self._roster.next_due_s() is not None:
+            self._missing_now.set()
+
+    # ---- the lease
+
+    async def _keep(self) -> None:
+        """Renews the lease, or without one asks etcd whether it is there, three times in a lease time."""
+        period_s = self._ttl_s / RENEWALS
+        pause_s = period_s
+        while True:
+            self._look_now.clear()
+            try:
+                async with asyncio.timeout(pause_s):
+                    await self._look_now.wait()
+            except TimeoutError:
+                pass
+            try:
+                await self._look()
+                pause_s = period_s
+            except Unavailable as error:
+                self._answer(False, error.message)
+                pause_s = min(PAUSE_MAX_S, period_s)
+
+    async def _look(self) -> None:
+        async with self._own:
+            if not self._lease or self._record is None or self.lost.is_set():
+                await self._client.ping()
+                self._answer(True)
+                return
+            try:
+                await self._client.keep_alive(self._lease)
+                self._kept_s = time.monotonic()
+                self._answer(True)
+                if self._dirty:
+                    await self._write_or_recover()
+            except LeaseGone:
+                self._answer(True)
+                await self._recover()
+
+    async def _recover(self) -> None:
+        """The lease is gone: everything goes under a new one, unless others have taken over."""
+        assert self._record is not None
+        if time.monotonic() - self._kept_s > BURIAL_S / 2:
+            self._lose("the lease ran out too long ago to know whether the others buried this boot id")
+            return
+        try:
+            if not await self._return(self._record):
+                self._lose("the lease ran out and the others buried this boot id, or took its name")
+                return
+            for key, value in self._claims.items():
+                if not await self._take(key, value):
+                    self._lose(f"the lease ran out and {key} was claimed by another")
+                    return
+        except LeaseGone:
+            raise Unavailable("etcd lost a lease that it had just granted") from None
+        _log.info("registered again under the same boot id", node=self._record.name, boot_id=self._record.boot_id)
+
+    def _lose(self, reason: str) -> None:
+        if self.lost.is_set():
+            return
+        metrics.REGISTRY_LEASES_LOST.inc()
+        _log.warning("lease lost", reason=reason, node=self._record.name if self._record else "")
+        self.lost_because = reason
+        self.lost.set()
+
+    # ---- what is written; all of it may be done twice
+
+    async def _take_name(self, record: NodeRecord) -> None:
+        """A new lease and the record under it, whoever had the name."""
+        grave = self._grave(record)
+        lease = await self._client.grant(self._ttl_s)
+        outcome = await self._client.put_if([(grave, 0)], self._key(record), record.to_json(), lease)
+        if not outcome.done:
+            raise ValueError(f"the boot id {record.boot_id} is buried: register with a new one")
+        self._lease, self._put_revision, self._kept_s = lease, outcome.revision, time.monotonic()
+        self._answer(True)
+
+    async def _return(self, record: NodeRecord) -> bool:
+        """A new lease and the record under it; False if this boot id is buried or its name taken."""
+        key = self._key(record)
+        there = await self._client.read(key)
+        if there is not None and not self._is_mine(there):
+            return False
+        lease = await self._client.grant(self._ttl_s)
+        conditions = [(self._grave(record), 0), (key, there.revision if there else 0)]
+        outcome = await self._client.put_if(conditions, key, record.to_json(), lease)
+        if not outcome.done:
+            # If etcd did it but could not say so, the record is there, under this lease.
+            there = await self._client.read(key)
+            if there is None or there.lease != lease:
+                await self._revoke(lease)
+                return False
+        self._lease, self._put_revision, self._kept_s = lease, outcome.revision, time.monotonic()
+        self._dirty = False
+        return True
+
+    async def _write_or_recover(self) -> None:
+        try:
+            await self._write()
+        except LeaseGone:
+            await self._recover()
+
+    async def _write(self) -> None:
+        """The record as it shall be, under the lease that it has; LeaseGone if the name is not ours any more."""
+        assert self._record is not None
+        key = self._key(self._record)
+        for _ in range(2):
+            there = await self._client.read(key)
+            if there is None or there.lease != self._lease:
+                raise LeaseGone
+            text = self._record.to_json()
+            if there.value == text:
+                break
+            if (await self._client.put_if([(key, there.revision)], key, text, self._lease)).done:
+                break
+        self._dirty = False
+        self._answer(True)
+
+    async def _take(self, key: str, value: str) -> bool:
+        """The claim under our lease; False if it is another's. LeaseGone if we have none."""
+        path = self._prefix + key
+        if (await self._client.put_if([(path, 0)], path, value, self._lease)).done:
+            self._answer(True)
+            return True
+        there = await self._client.read(path)
+        if there is None or there.value != value:
+            return False
+        # Ours, of this lease or (after etcd was away) of the one before.
+        if there.lease == self._lease:
+            return True
+        return (await self._client.put_if([(path, there.revision)], path, value, self._lease)).done
+
+    async def _revoke(self, lease: int) -> None:
+        try:
+            await self._client.revoke(lease, REVOKE_S)
+        except Unavailable:
+            _log.info("the lease was left to run out", ttl_s=self._ttl_s)
+
+    # ---- burials
+
+    async def _bury(self) -> None:
+        while True:
+            await self._missing_now.wait()
+            self._missing_now.clear()
+            due_s = self._roster.next_due_s()
+            if due_s is None:
+                continue
+            try:
+                async with asyncio.timeout(max(0.0, due_s - time.monotonic())):
+                    await self._missing_now.wait()
+            except TimeoutError:
+                pass
+            try:
+                for record in self._roster.due(time.monotonic()):
+                    if await self._is_buried(record):
+                        self._roster.buried(record)
+            except Unavailable:
+                await asyncio.sleep(PAUSE_MAX_S)
+            if self._roster.due(time.monotonic()):
+                # Somebody is back, but the watch has not shown it yet.
+                await asyncio.sleep(PAUSE_MIN_S)
+            self._publish()
+
+    async def _is_buried(self, record: NodeRecord) -> bool:
+        """Whether the missing node is out for good now: buried by us or another, or its name taken."""
+        key, grave = self._key(record), self._grave(record)
+        there = await self._client.read(key)
+        if there is not None:
+            # Back, or replaced: the watch will show it.
+            return False
+        if self._record is None or await self._client.read(grave) is not None:
+            return True
+        lease = await self._client.grant(BURIAL_S)
+        try:
+            done = (await self._client.put_if([(key, 0), (grave, 0)], grave, record.name, lease)).done
+        except LeaseGone:
+            return False
+        there = None if done else await self._client.read(grave)
+        if not done and (there is None or there.lease != lease):
+            await self._revoke(lease)
+        return done or there is not None
+
+    # ---- small things
+
+    @property
+    def _nodes(self) -> str:
+        return f"{self._prefix}nodes/"
+
+    def _key(self, record: NodeRecord) -> str:
+        return f"{self._nodes}{record.kind}/{record.name}"
+
+    def _own_key(self) -> str:
+        return self._key(self._record) if self._record is not None else ""
+
+    def _grave(self, record: NodeRecord) -> str:
+        return f"{self._prefix}dead/{record.boot_id}"
+
+    def _is_mine(self, entry: Entry) -> bool:
+        record = self._read(entry)
+        return record is not None and self._record is not None and record.boot_id == self._record.boot_id
+
+    def _answer(self, answered: bool, why: str = "") -> None:
+        """Notes whether etcd answers; the change is told once."""
+        now_s = time.monotonic()
+        if answered:
+            if now_s - self._answered_s > self._ttl_s / 2:
+                self._relist = True
+            self._answered_s = now_s
+            self._roster.answered(now_s)
+        if answered != self._connected:
+            self._connected = answered
+            metrics.REGISTRY_CONNECTED.set(int(answered))
+            if answered:
+                _log.info("etcd answers")
+            else:
+                _log.warning("etcd is away; membership stays as it was", reason=why)

@@ -1,0 +1,339 @@
+"""What only a real etcd can show: outages of every kind, compaction, several endpoints, nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+
+from services.common.errors import Unavailable
+from services.common.registry.contract import Membership, NodeRecord
+from services.common.registry.etcd import EtcdRegistry
+from services.common.registry.etcd_client import Compacted, EtcdClient
+
+from .harness import LONG_S, TTL_S, EtcdHarness, EtcdProcess, Link, seen, until
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def harness(etcd: EtcdProcess) -> EtcdHarness:
+    return EtcdHarness(etcd)
+
+
+def node(name: str, boot: str = "1") -> NodeRecord:
+    return NodeRecord(name, "access", f"{name}.{boot}", f"{name}:1", state="ready")
+
+
+def boots(membership: Membership) -> list[str]:
+    return [found.boot_id for found in membership.nodes]
+
+
+@asynccontextmanager
+async def registered(harness: EtcdHarness, *names: str) -> AsyncIterator[list[EtcdRegistry]]:
+    """Nodes of these names, each with the mailbox of its place, and all seen by all."""
+    async with AsyncExitStack() as stack:
+        registries = []
+        for n, name in enumerate(names):
+            registry = await stack.enter_async_context(harness.at(harness.etcd.address))
+            await registry.register(node(name))
+            assert await registry.claim(f"mailboxes/{n}", name)
+            registries.append(registry)
+        for registry in registries:
+            await seen(registry, lambda m: len(m.nodes) == len(names))
+        yield registries
+
+
+class Departures:
+    """Whether anybody was ever seen to leave."""
+
+    def __init__(self, registry: EtcdRegistry, names: set[str]) -> None:
+        self._registry, self._names = registry, names
+        self.left: set[str] = set()
+
+    async def __aenter__(self) -> Departures:
+        self._task = asyncio.create_task(self._watch())
+        await asyncio.sleep(0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _watch(self) -> None:
+        async for membership in self._registry.watch():
+            self.left |= self._names - set(boots(membership))
+
+
+async def assert_all_is_well(registries: list[EtcdRegistry], names: list[str]) -> None:
+    """All answer again, under the boot ids and claims that they had."""
+    expected = [f"{name}.1" for name in sorted(names)]
+    await until(lambda: all(registry.connected for registry in registries))
+    client = registries[0]._client
+    for n, registry in enumerate(registries):
+        # Their leases are held: a renewal finds them.
+        async with asyncio.timeout(LONG_S):
+            while True:
+                entry = await client.read(registry._prefix + f"mailboxes/{n}")
+                if entry is not None and entry.lease == registry.lease:
+                    break
+                await asyncio.sleep(0.01)
+        assert await registry.claim(f"mailboxes/{n}", names[n])
+        assert boots(await seen(registry, lambda _: True)) == expected
+        assert not registry.lost.is_set(), registry.lost_because
+
+
+async def test_etcd_that_stands_still_for_longer_than_the_leases_makes_nobody_leave(harness: EtcdHarness) -> None:
+    names = ["a", "b", "c"]
+    async with (
+        registered(harness, *names) as registries,
+        Departures(registries[0], {"a.1", "b.1", "c.1"}) as seen_going,
+    ):
+        harness.etcd.pause()
+        await asyncio.sleep(2.5 * TTL_S)
+        assert not any(registry.connected for registry in registries)
+        harness.etcd.go_on()
+        await assert_all_is_well(registries, names)
+        # Beyond the time in which the missing would be buried.
+        await asyncio.sleep(TTL_S + 1.5)
+        await assert_all_is_well(registries, names)
+        assert seen_going.left == set()
+
+
+async def test_etcd_that_was_away_for_longer_than_the_leases_makes_nobody_leave(harness: EtcdHarness) -> None:
+    names = ["a", "b"]
+    async with registered(harness, *names) as registries, Departures(registries[1], {"a.1", "b.1"}) as seen_going:
+        async with harness.outage():
+            await asyncio.sleep(2 * TTL_S)
+        await assert_all_is_well(registries, names)
+        await asyncio.sleep(TTL_S + 1.5)
+        await assert_all_is_well(registries, names)
+        assert seen_going.left == set()
+
+
+async def test_etcd_that_lost_its_data_makes_nobody_leave(harness: EtcdHarness) -> None:
+    names = ["a", "b"]
+    async with registered(harness, *names) as registries, Departures(registries[1], {"a.1", "b.1"}) as seen_going:
+        async with harness.outage():
+            harness.etcd.wipe()
+        await assert_all_is_well(registries, names)
+        await asyncio.sleep(TTL_S + 1.5)
+        await assert_all_is_well(registries, names)
+        assert seen_going.left == set()
+
+
+async def test_a_node_that_died_while_etcd_was_away_leaves_one_lease_time_after_its_return(
+    harness: EtcdHarness,
+) -> None:
+    async with registered(harness, "a", "b") as (a, b):
+        async with harness.outage():
+            await _crash(b)
+            await asyncio.sleep(1.5 * TTL_S)
+            assert boots(await seen(a, lambda _: True)) == ["a.1", "b.1"]
+        began = time.monotonic()
+        await seen(a, lambda m: boots(m) == ["a.1"])
+        assert time.monotonic() - began < 2 * TTL_S + 4
+        assert not a.lost.is_set()
+
+
+async def test_a_node_that_crashed_is_gone_when_its_lease_has_run_out(harness: EtcdHarness) -> None:
+    async with registered(harness, "a", "b") as (a, b):
+        await _crash(b)
+        began = time.monotonic()
+        await seen(a, lambda m: boots(m) == ["a.1"])
+        assert time.monotonic() - began < TTL_S + 2
+
+
+async def test_a_node_whose_event_loop_was_blocked_finds_out_that_it_is_lost(harness: EtcdHarness) -> None:
+    with Elsewhere(harness, "b") as elsewhere:
+        async with registered(harness, "a") as (a,):
+            await seen(a, lambda m: boots(m) == ["a.1", "b.1"])
+            elsewhere.block.set()
+            await seen(a, lambda m: boots(m) == ["a.1"])
+            elsewhere.unblock.set()
+            await until(elsewhere.lost.is_set)
+            await seen(a, lambda m: boots(m) == ["a.1", "b.2"])
+
+
+class Elsewhere:
+    """A node with an event loop of its own, in a thread, that can be blocked. It rejoins when it is lost."""
+
+    def __init__(self, harness: EtcdHarness, name: str) -> None:
+        self._harness, self._name = harness, name
+        self.block, self.unblock, self.lost, self.end = (threading.Event() for _ in range(4))
+        self._up = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._live()))
+
+    def __enter__(self) -> Elsewhere:
+        self._thread.start()
+        assert self._up.wait(LONG_S)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.unblock.set()
+        self.end.set()
+        self._thread.join(LONG_S)
+
+    async def _live(self) -> None:
+        async with self._harness.at(self._harness.etcd.address) as registry:
+            await registry.register(node(self._name))
+            self._up.set()
+            while True:
+                if self.block.is_set() and not self.unblock.is_set():
+                    self.unblock.wait(LONG_S)
+                if registry.lost.is_set():
+                    await registry.register(node(self._name, "2"))
+                    self.lost.set()
+                if self.end.is_set():
+                    return
+                await asyncio.sleep(0.01)
+
+
+async def test_a_node_that_was_cut_off_is_lost_and_one_that_was_cut_off_briefly_is_not(harness: EtcdHarness) -> None:
+    async with Link(harness.etcd.address) as link, harness.at(link.address) as b, registered(harness, "a") as (a,):
+        await b.register(node("b"))
+        await seen(a, lambda m: boots(m) == ["a.1", "b.1"])
+        link.cut()
+        await asyncio.sleep(TTL_S / 4)
+        link.mend()
+        await until(lambda: b.connected)
+        assert boots(await seen(a, lambda _: True)) == ["a.1", "b.1"]
+
+        link.cut()
+        await seen(a, lambda m: boots(m) == ["a.1"])
+        assert boots(await seen(b, lambda _: True)) == ["a.1", "b.1"], "its own view stands still"
+        assert not b.lost.is_set(), "it cannot know yet"
+        link.mend()
+        async with asyncio.timeout(LONG_S):
+            await b.lost.wait()
+        assert not a.lost.is_set()
+        await b.register(node("b", "2"))
+        for registry in (a, b):
+            await seen(registry, lambda m: boots(m) == ["a.1", "b.2"])
+
+
+async def test_with_several_endpoints_the_next_one_is_used_when_one_is_away(harness: EtcdHarness) -> None:
+    async with Link(harness.etcd.address) as one, Link(harness.etcd.address) as two, registered(harness, "a") as (a,):
+        nothing = "127.0.0.1:1"
+        async with harness.at(nothing, one.address, two.address) as b:
+            await b.register(node("b"))
+            for used, left in ((one, two), (two, one), (one, two)):
+                used.cut()
+                # Longer than the lease: it is renewed by another way.
+                began = time.monotonic()
+                while time.monotonic() - began < 1.5 * TTL_S:
+                    assert boots(await seen(a, lambda _: True)) == ["a.1", "b.1"]
+                    await asyncio.sleep(0.05)
+                await a.update(node("a"))
+                used.mend()
+                assert left.address != used.address
+            assert not b.lost.is_set()
+
+
+async def test_a_watch_that_wants_compacted_history_lists_again(harness: EtcdHarness) -> None:
+    async with registered(harness, "a", "b") as (a, b), Link(harness.etcd.address) as link:
+        async with harness.at(link.address) as watcher:
+            await seen(watcher, lambda m: boots(m) == ["a.1", "b.1"])
+            old = watcher._roster.revision
+            link.cut()
+            await b.deregister()
+            for mailbox in range(3):
+                await a.update(NodeRecord("a", "access", "a.1", "a:1", state="ready", mailbox=mailbox))
+            await _compact(harness)
+            async with EtcdClient([harness.etcd.address]) as client:
+                with pytest.raises(Compacted):
+                    await anext(client.watch(f"/tidings/{harness.cluster}/nodes/", old))
+            link.mend()
+            await seen(watcher, lambda m: boots(m) == ["a.1"] and m.nodes[0].mailbox == 2)
+
+
+async def test_a_watch_goes_on_from_its_revision_when_the_stream_breaks(harness: EtcdHarness) -> None:
+    async with registered(harness, "a") as (a,), harness.at(harness.etcd.address) as watcher:
+        watch = watcher.watch()
+        await anext(watch)
+        for mailbox in range(5):
+            watcher._client._fail_over()
+            await a.update(NodeRecord("a", "access", "a.1", "a:1", state="ready", mailbox=mailbox))
+            async with asyncio.timeout(LONG_S):
+                assert (await anext(watch)).nodes[0].mailbox == mailbox
+
+
+async def test_a_record_that_nobody_understands_is_passed_over(harness: EtcdHarness) -> None:
+    async with EtcdClient([harness.etcd.address]) as client, registered(harness, "a") as (a,):
+        for n, text in enumerate(
+            ("no json", "[]", '{"name": "x"}', '{"name":"x","kind":"odd","boot_id":"x","rpc":"x"}')
+        ):
+            key = f"/tidings/{harness.cluster}/nodes/access/odd-{n}"
+            await client.put_if([(key, 0)], key, text, 0)
+        await a.update(NodeRecord("a", "access", "a.1", "a:1", state="draining"))
+        await seen(a, lambda m: m.nodes[0].state == "draining" and boots(m) == ["a.1"])
+
+
+async def test_a_boot_id_that_was_buried_cannot_register(harness: EtcdHarness) -> None:
+    async with registered(harness, "a", "b") as (a, b):
+        await harness.expire(b)
+        await until(b.lost.is_set)
+        with pytest.raises(ValueError, match="register with a new one"):
+            await b.register(node("b"))
+        assert boots(await seen(a, lambda m: len(m.nodes) == 1)) == ["a.1"]
+
+
+async def test_leaving_is_quick_when_etcd_is_away(harness: EtcdHarness) -> None:
+    async with registered(harness, "a") as (a,), harness.outage():
+        began = time.monotonic()
+        await a.__aexit__(None, None, None)
+        assert time.monotonic() - began < 2.5
+        async with harness.at(harness.etcd.address):
+            pass
+
+
+async def test_nothing_is_left_behind(harness: EtcdHarness) -> None:
+    async with registered(harness, "warm"):
+        pass
+    threads, tasks = set(threading.enumerate()), asyncio.all_tasks()
+    for _ in range(3):
+        async with registered(harness, "a", "b"):
+            pass
+    assert asyncio.all_tasks() == tasks
+    assert set(threading.enumerate()) == threads
+
+
+async def test_without_an_answer_every_call_says_where_it_looked() -> None:
+    async with EtcdClient(["127.0.0.1:1", "127.0.0.1:2"]) as client:
+        with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1, 127\.0\.0\.1:2"):
+            await client.ping()
+
+
+def test_no_endpoint_at_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one endpoint"):
+        EtcdRegistry([], "test")
+
+
+async def _crash(registry: EtcdRegistry) -> None:
+    """The process is gone: nothing is said, nothing is renewed."""
+    registry._lease = 0
+    await registry.__aexit__(None, None, None)
+    registry._stack = AsyncExitStack()
+
+
+async def _compact(harness: EtcdHarness) -> None:
+    from etcd3 import etcdrpc
+
+    async with EtcdClient([harness.etcd.address]) as client:
+        revision = await client.ping()
+        await client._endpoints[0].kv.Compact(
+            etcdrpc.CompactionRequest(revision=revision, physical=True), timeout=LONG_S
+        )
+
+
+@pytest.fixture(autouse=True)
+def etcd_runs_again(etcd: EtcdProcess) -> Iterator[None]:
+    """Whatever a failed test has left."""
+    yield
+    if etcd._process is None:
+        etcd.start()
+    etcd.go_on()
