@@ -146,7 +146,7 @@ class GroupActs:
                 trace=ask.trace,
             )
             push, told = message_pushes(message, stored, self._events)
-            outgoing.append(push)
+            outgoing += push
             events += told
         events += self._events.acts(change.conversation, self._clock.wall_ms(), change.acts)
         await self._publisher.publish(Publication(outgoing, events))

@@ -33,7 +33,8 @@ class _Slot:
     """One reader and conversation, from a receipt until the interval after it is over."""
 
     due_s: float
-    waiting: Cursor | None
+    told: Cursor
+    waiting: Cursor | None = None
 
 
 class Coalescer:
@@ -56,9 +57,9 @@ class Coalescer:
         slot = self._slots.get(key)
         if slot is None:
             self._ready[key] = _merged(self._ready.get(key), cursor)
-        else:
+        elif _is_further(cursor, slot.told):
             self._waiting += slot.waiting is None
-            slot.waiting = _merged(slot.waiting, cursor)
+            slot.waiting = _merged(slot.waiting or slot.told, cursor)
 
     def due(self, now_s: float) -> list[Cursor]:
         """What goes out now; it is this caller's from here on."""
@@ -68,8 +69,8 @@ class Coalescer:
                 self._waiting -= 1
                 self._ready[key] = waiting
         taken = list(self._ready.values())
-        for key in self._ready:
-            self._slots[key] = _Slot(now_s + self._interval_s, None)
+        for key, cursor in self._ready.items():
+            self._slots[key] = _Slot(now_s + self._interval_s, cursor)
         self._ready.clear()
         return taken
 
@@ -98,6 +99,10 @@ class Coalescer:
                 break
             over.append(key)
         return over
+
+
+def _is_further(cursor: Cursor, told: Cursor) -> bool:
+    return cursor.delivered_seq > told.delivered_seq or cursor.read_seq > told.read_seq
 
 
 def _merged(before: Cursor | None, now: Cursor) -> Cursor:

@@ -97,7 +97,7 @@ class Sending:
         if outcome.status not in {StoreOutcome.STORED, StoreOutcome.DUPLICATE}:
             raise Unavailable("the notice was not stored: try again with the same client id")
         outgoing, events = message_pushes(item, outcome, self._events)
-        await self._publisher.publish(Publication([outgoing], events, messages=1))
+        await self._publisher.publish(Publication(outgoing, events, messages=1))
         return outcome
 
     # ---- permission
@@ -173,11 +173,11 @@ class Sending:
             push, told = message_pushes(
                 _store_item(draft), draft.stored, self._events, session=item.session, accepted_ms=item.accepted_ms
             )
-            outgoing.append(push)
+            outgoing += push
             events += told
             if draft.stored.read_over:
                 self._receipts.note(_read_up_to(draft, draft.stored.seq))
-        if outgoing:
+        if outgoing or events:
             await self._publisher.publish(Publication(outgoing, events, messages=len(outgoing)))
 
 
@@ -188,8 +188,11 @@ def message_pushes(
     *,
     session: str = "",
     accepted_ms: int = 0,
-) -> tuple[Outgoing, tuple[StreamEvent, ...]]:
-    """The push and the event of a message that was stored, now or before. `session`: the connection that has it."""
+) -> tuple[list[Outgoing], tuple[StreamEvent, ...]]:
+    """The push and the event of a message that was stored, now or before. `session`: the connection that has it.
+
+    There is no push of a repeat whose inbox entries are so old that storage does not look for their numbers.
+    """
     duplicate = outcome.status == StoreOutcome.DUPLICATE
     body = message_bytes(
         conversation=item.conversation,
@@ -202,6 +205,11 @@ def message_pushes(
         client_id=item.client_id,
     )
     users, numbers = _numbered(item.recipients, outcome.numbers)
+    told = encoder.message(
+        item.conversation, outcome.time_ms, body, item.recipients if outcome.numbers else (), item.trace
+    )
+    if item.recipients and not users:
+        return [], told
     push = Outgoing(
         kind=delivery_pb2.Push.MESSAGE,
         body=body,
@@ -213,11 +221,11 @@ def message_pushes(
         trace=item.trace,
         accepted_ms=accepted_ms,
     )
-    return push, encoder.message(item.conversation, outcome.time_ms, body, users if numbers else (), item.trace)
+    return [push], told
 
 
 def _numbered(users: Sequence[str], numbers: Sequence[int]) -> tuple[Sequence[str], Sequence[int]]:
-    """Without those who got no inbox entry: who came after a message that is repeated."""
+    """Without those whose entry has no number: who came after a message that is repeated, or all if it is long ago."""
     if all(numbers):
         return users, numbers
     pairs = [(user, number) for user, number in zip(users, numbers, strict=True) if number]
