@@ -1,0 +1,447 @@
+"""The client: one device of one user, for as long as the `async with` lasts, over any number of connections.
+
+    async with Client("ws://127.0.0.1:8000", token=token) as client:
+        await client.send("bob", "hi")
+        async for message in client.messages():
+            print(message.sender, message.text)
+
+Guarantees:
+- `send` returns when the message is durable, and never stores it twice, whatever happens in between.
+- `messages` gives each message once, those of one conversation in order, also over reconnections, and with a `state`
+  file over restarts. (A process that is killed may see again what it took in its last half second.)
+- An application that reads slowly loses nothing: at most `inbox_max` messages wait here, the rest waits on the server.
+- Every call raises a TidingsError that says what to do, or answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from protos.tidings.v1 import client_pb2 as pb
+from services.common.ids import direct, new_id
+from services.common.wire.codec import JSON, PROTO
+from tidings import frames
+from tidings.core.session import Options, Session
+from tidings.core.signals import Cancel, Idle, Submit, Tell, Watch
+from tidings.engine import Engine, TokenSource
+from tidings.errors import Busy, ClientClosed, NotConnected
+from tidings.model import (
+    Conversation,
+    DeviceKind,
+    Event,
+    Group,
+    HistoryPage,
+    InboxPage,
+    Member,
+    Message,
+    MessageState,
+    Presence,
+    Role,
+    Sent,
+)
+from tidings.state import FileState, MemoryState, StateStore
+from tidings.transport import connector
+
+PAGE = 200
+MEMBERS_PER_REQUEST = 500
+PRESENCE_PER_REQUEST = 100
+
+
+class Outgoing:
+    """A message on its way, made by `Client.post`."""
+
+    def __init__(self, client_id: str, conversation: str, ticket: int, outcome: asyncio.Future[pb.ServerFrame]) -> None:
+        self.client_id = client_id
+        self.conversation = conversation
+        self.ticket = ticket
+        self._outcome = outcome
+
+    @property
+    def state(self) -> MessageState:
+        """Sending, sent or failed; what the others did with it comes as `Progress` in `events`."""
+        if not self._outcome.done():
+            return MessageState.SENDING
+        return MessageState.FAILED if self._outcome.cancelled() or self._outcome.exception() else MessageState.SENT
+
+    async def sent(self) -> Sent:
+        """When the server has it. Raises what came of it instead."""
+        return Sent.from_proto((await asyncio.shield(self._outcome)).sent)
+
+
+class Client:
+    """See the module. All limits and times have defaults that suit a bot; `docs/client.md` explains each."""
+
+    def __init__(
+        self,
+        url: str | Sequence[str],
+        *,
+        token: TokenSource,
+        device: str | None = None,
+        kind: DeviceKind = DeviceKind.BOT,
+        state: StateStore | str | Path | None = None,
+        codec: str = "proto",
+        tls: ssl.SSLContext | None = None,
+        connect_timeout_s: float | None = 30.0,
+        open_timeout_s: float = 5.0,
+        send_timeout_s: float | None = 60.0,
+        request_timeout_s: float | None = 30.0,
+        inbox_max: int = 1000,
+        outbox_max: int = 1000,
+        pipeline: int = 1,
+        from_start: bool = False,
+        name: str = "tidings-python/0.1",
+    ) -> None:
+        """`url`: one or several of ws://, wss://, tcp://, tcps://. `token`: a JWT, or a function that gives one.
+
+        `state`: a file (or a store) that keeps the place of this device over restarts. `from_start`: a new device
+        reads the user's whole inbox instead of what comes from now on. `pipeline`: sends to one conversation that may
+        be unanswered at once; above 1 they are faster, but one that has to be tried again may come after a later one.
+        """
+        if codec not in ("proto", "json"):
+            raise ValueError(f"codec {codec!r}: it is proto or json")
+        seeds = [url] if isinstance(url, str) else list(url)
+        self._connect = connector(seeds, codec=PROTO if codec == "proto" else JSON, tls=tls, timeout_s=open_timeout_s)
+        self._seeds = seeds
+        self._token = token
+        self._device = device
+        self._kind = kind
+        self._store = _store(state)
+        self._connect_timeout_s = connect_timeout_s
+        self._send_timeout_s = send_timeout_s
+        self._request_timeout_s = request_timeout_s
+        self._inbox_max = inbox_max
+        self._outbox_max = outbox_max
+        self._pipeline = pipeline
+        self._from_start = from_start
+        self._name = name
+        self._places = asyncio.Semaphore(outbox_max)
+        self._last_ticket = 0
+        self._session: Session | None = None
+        self._engine: Engine | None = None
+        self._welcomed_at = 0.0
+
+    async def __aenter__(self) -> Self:
+        """Returns when a session lives. Raises NotConnected in time, or SessionEnded when the server refuses us."""
+        saved = await asyncio.to_thread(self._store.load)
+        self._device = self._device or (saved.device if saved else new_id())
+        options = Options(
+            self._seeds,
+            self._device,
+            self._kind,
+            self._name,
+            fresh_tokens=not isinstance(self._token, str),
+            capacity=self._inbox_max,
+            outbox_capacity=2 * self._outbox_max,
+            pipeline=self._pipeline,
+            from_start=self._from_start,
+        )
+        self._session = Session(options, saved, random.random)
+        engine = Engine(self._session, self._connect, self._token, self._store)
+        self._engine = await engine.__aenter__()
+        try:
+            await self._first_session(self._session, engine)
+        except BaseException as error:
+            await engine.__aexit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._engine is not None
+        await self._engine.__aexit__(kind, error, trace)
+
+    # Who and where
+
+    @property
+    def user(self) -> str:
+        """Whose token it is."""
+        return self._opened()[0].user
+
+    @property
+    def device(self) -> str:
+        return self._device or ""
+
+    @property
+    def online(self) -> bool:
+        """Whether there is a session right now."""
+        return self._session is not None and self._session.live
+
+    @property
+    def welcome(self) -> pb.Welcome:
+        """The last welcome of a server: node, limits, inbox head."""
+        session, _ = self._opened()
+        assert session.welcome is not None
+        return session.welcome
+
+    def direct(self, user: str) -> str:
+        """The id of the direct chat with `user`."""
+        return direct(self.user, user)
+
+    def conversation(self, to: str) -> str:
+        """The conversation that a user id or a conversation id means."""
+        return frames.conversation_of(to, self.user)
+
+    def set_idle(self, idle: bool) -> None:
+        """The person is away (or back): a mobile device then beats more slowly."""
+        self._opened()[1].step(Idle(idle))
+
+    # Messages
+
+    async def send(
+        self,
+        to: str,
+        text: str = "",
+        *,
+        data: bytes | None = None,
+        mime: str = "",
+        headers: Mapping[str, str] | None = None,
+        reply_to: int = 0,
+        client_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Sent:
+        """Returns when it is durable. Tries again by itself, over connections, for `timeout_s` (or `send_timeout_s`).
+
+        Raises NoAnswer when it gave up: the message may have been stored. Sending it again with the same `client_id`
+        cannot store it twice.
+        """
+        body = frames.content(text, data, mime, headers, reply_to)
+        conversation = self.conversation(to)
+        async with self._places:
+            outgoing = self._post(conversation, body, client_id or new_id(), timeout_s)
+            try:
+                return await outgoing.sent()
+            except asyncio.CancelledError:
+                self._opened()[1].step(Cancel(outgoing.ticket))
+                raise
+
+    def post(
+        self,
+        to: str,
+        text: str = "",
+        *,
+        data: bytes | None = None,
+        mime: str = "",
+        headers: Mapping[str, str] | None = None,
+        reply_to: int = 0,
+        client_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Outgoing:
+        """Like `send`, but does not wait. Raises Busy when `outbox_max` are on their way already."""
+        body = frames.content(text, data, mime, headers, reply_to)
+        conversation = self.conversation(to)
+        if self._opened()[0].pending >= self._outbox_max:
+            raise Busy(f"{self._outbox_max} messages are on their way already: await some before the next")
+        return self._post(conversation, body, client_id or new_id(), timeout_s)
+
+    async def messages(self) -> AsyncIterator[Message]:
+        """Each message once, in order, as they come; ends when the client is closed.
+
+        Several readers share them: each message goes to one. Raises SessionEnded when the server ends the session.
+        """
+        async for event in self._stream(notices=False):
+            assert isinstance(event, Message)
+            yield event
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Messages and everything else: receipts, states of own messages, presence, signals, groups, the connection.
+
+        At most 1000 of what is not a message wait here, then the oldest are let go.
+        """
+        async for event in self._stream(notices=True):
+            yield event
+
+    async def read(self, conversation: str, seq: int) -> None:
+        """The user has read up to here."""
+        await self._ask(frames.read(self.conversation(conversation), seq))
+
+    async def history(
+        self, conversation: str, *, before: int | None = None, after: int | None = None, limit: int = 50
+    ) -> HistoryPage:
+        """A page, oldest first: before or after a seq (which excludes itself), or the newest."""
+        frame = frames.history(self.conversation(conversation), before, after, limit)
+        return HistoryPage.from_proto((await self._ask(frame)).page)
+
+    async def inbox(self, after: int, *, limit: int = 100) -> InboxPage:
+        """A page of the user's inbox, whatever this device has shown already."""
+        return InboxPage.from_proto((await self._ask(frames.sync(after, limit))).page)
+
+    async def conversations(self, limit: int = 1000) -> list[Conversation]:
+        """The user's conversations, newest first."""
+        found: list[Conversation] = []
+        after = ""
+        while len(found) < limit:
+            page = (await self._ask(frames.conversations(after, min(PAGE, limit - len(found))))).conversation_page
+            found += [Conversation.from_proto(conversation) for conversation in page.conversations]
+            after = page.next
+            if not page.more:
+                break
+        return found
+
+    # Signals and presence
+
+    async def typing(self, to: str) -> None:
+        """Tell the others that the user is typing."""
+        await self.signal(to, "typing")
+
+    async def signal(self, to: str, name: str, data: bytes = b"") -> None:
+        """Something that is not kept. It is let go while there is no session, or when the network is slow."""
+        conversation = self.conversation(to)
+        _, engine = self._opened()
+        if not engine.congested:
+            engine.step(Tell(frames.signal(conversation, name, data)))
+        await asyncio.sleep(0)
+
+    async def presence(self, users: Iterable[str], *, watch: bool = False) -> list[Presence]:
+        """Who is online. `watch`: changes come in `events`, also over reconnections (at most 500 users)."""
+        names = list(users)
+        found: list[Presence] = []
+        for start in range(0, len(names), PRESENCE_PER_REQUEST):
+            part = names[start : start + PRESENCE_PER_REQUEST]
+            answer = (await self._ask(frames.presence(part, watch=watch))).presence_list
+            found += [Presence(user.user, user.online, user.last_seen_ms) for user in answer.users]
+            if watch:
+                self._opened()[1].step(Watch(tuple(part), on=True))
+        return found
+
+    async def unwatch(self, users: Iterable[str]) -> None:
+        """No more changes of these."""
+        names = list(users)
+        self._opened()[1].step(Watch(tuple(names), on=False))
+        await self.presence(names, watch=False)
+
+    # Groups
+
+    async def create_group(
+        self,
+        name: str,
+        members: Iterable[str] = (),
+        *,
+        open: bool = False,  # noqa: A002  # the protocol's word
+        channel: bool = False,
+        share_history: bool = False,
+    ) -> Group:
+        """Any number of members: those beyond the protocol's limit of a request are added behind it.
+
+        Not tried again when its answer is lost (NoAnswer), since that could make two groups.
+        """
+        names = list(members)
+        first, rest = names[:MEMBERS_PER_REQUEST], names[MEMBERS_PER_REQUEST:]
+        frame = frames.create(name, first, is_open=open, channel=channel, share_history=share_history)
+        group = Group.from_proto((await self._ask(frame, repeatable=False)).group_info)
+        if not rest:
+            return group
+        await self.add(group.id, rest)
+        return await self.group(group.id)
+
+    async def join(self, group: str) -> Group:
+        return Group.from_proto((await self._ask(frames.join(group))).group_info)
+
+    async def leave(self, group: str) -> None:
+        await self._ask(frames.leave(group))
+
+    async def add(self, group: str, users: Iterable[str]) -> None:
+        names = list(users)
+        for start in range(0, len(names), MEMBERS_PER_REQUEST):
+            await self._ask(frames.add(group, names[start : start + MEMBERS_PER_REQUEST]))
+
+    async def remove(self, group: str, users: Iterable[str]) -> None:
+        names = list(users)
+        for start in range(0, len(names), MEMBERS_PER_REQUEST):
+            await self._ask(frames.remove(group, names[start : start + MEMBERS_PER_REQUEST]))
+
+    async def set_role(self, group: str, user: str, role: Role) -> None:
+        await self._ask(frames.set_role(group, user, role))
+
+    async def rename(self, group: str, name: str) -> Group:
+        return Group.from_proto((await self._ask(frames.rename(group, name))).group_info)
+
+    async def group(self, group: str) -> Group:
+        """What is known of it."""
+        return Group.from_proto((await self._ask(frames.info(group))).group_info)
+
+    async def members(self, group: str, limit: int = 1000) -> list[Member]:
+        found: list[Member] = []
+        after = ""
+        while len(found) < limit:
+            page = (await self._ask(frames.members(group, after, min(PAGE, limit - len(found))))).member_page
+            found += [Member(member.user, Role(member.role)) for member in page.members]
+            after = page.next
+            if not page.more:
+                break
+        return found
+
+    # Inside
+
+    def _opened(self) -> tuple[Session, Engine]:
+        if self._session is None or self._engine is None:
+            raise ClientClosed("the client is not open: use it inside `async with Client(…) as client`")
+        return self._session, self._engine
+
+    async def _first_session(self, session: Session, engine: Engine) -> None:
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                while not session.live:
+                    if session.over is not None:
+                        raise session.over
+                    await engine.changed()
+        except TimeoutError as error:
+            reason = engine.last_detail or "no server answered"
+            raise NotConnected(f"not connected within {self._connect_timeout_s:g} s: {reason}") from error
+
+    def _post(self, conversation: str, body: pb.Content, client_id: str, timeout_s: float | None) -> Outgoing:
+        frame = frames.send(client_id, conversation, body)
+        timeout_s = self._send_timeout_s if timeout_s is None else timeout_s
+        ticket, outcome = self._submit(frame, lane=conversation, timeout_s=timeout_s)
+        outcome.add_done_callback(_seen)
+        return Outgoing(client_id, conversation, ticket, outcome)
+
+    def _submit(
+        self, frame: pb.ClientFrame, *, lane: str = "", repeatable: bool = True, timeout_s: float | None
+    ) -> tuple[int, asyncio.Future[pb.ServerFrame]]:
+        _, engine = self._opened()
+        self._last_ticket += 1
+        ticket = self._last_ticket
+        outcome = engine.expect(ticket)
+        engine.step(Submit(ticket, frame, lane, repeatable, timeout_s))
+        return ticket, outcome
+
+    async def _ask(self, frame: pb.ClientFrame, *, repeatable: bool = True) -> pb.ServerFrame:
+        ticket, outcome = self._submit(frame, repeatable=repeatable, timeout_s=self._request_timeout_s)
+        try:
+            return await outcome
+        except asyncio.CancelledError:
+            self._opened()[1].step(Cancel(ticket))
+            raise
+
+    async def _stream(self, *, notices: bool) -> AsyncIterator[Event]:
+        session, engine = self._opened()
+        while True:
+            event: Event | None = engine.take_notice() if notices else None
+            event = event or engine.take()
+            if event is not None:
+                yield event
+            elif session.over is None:
+                await engine.changed()
+            elif isinstance(session.over, ClientClosed):
+                return
+            else:
+                raise session.over
+
+
+def _seen(outcome: asyncio.Future[pb.ServerFrame]) -> None:
+    """Nobody need look at what came of a posted message."""
+    if not outcome.cancelled():
+        outcome.exception()
+
+
+def _store(state: StateStore | str | Path | None) -> StateStore:
+    if state is None:
+        return MemoryState()
+    return FileState(state) if isinstance(state, str | Path) else state

@@ -1,0 +1,332 @@
+"""What this device holds of its user's messages: the inbox, what is read by cursor, and what is missing. Pure.
+
+Guarantees: `take` gives each message once and each conversation in order, whatever the server's pushes lose, repeat or
+mix up, and over any number of connections. What is missing is asked for: a gap a short moment after it is seen, what
+lies behind a welcome at once. A cursor never passes a message that was not taken.
+
+Bounds: at most `capacity` messages wait for the application (and a page on top). Pushes beyond that are let go, not
+acknowledged, and read again from the server when there is room: an application that does not read loses nothing.
+
+Does not know: connections and request ids (session.py); it says what it wants, and is given what came of it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from protos.tidings.v1 import client_pb2 as pb
+from services.common.ids import BROADCAST
+from tidings.core.inbox import Inbox, Item
+from tidings.core.order import Order
+from tidings.core.wants import Want, WantHistory, WantInfo, WantList, WantSync
+from tidings.model import Message
+from tidings.state import SavedState
+
+GAP_S = 0.2
+PATIENCE_MAX_S = 15.0
+FILLS_MAX = 4
+
+
+class Feed:
+    def __init__(
+        self, saved: SavedState | None, own: Callable[[pb.Message], bool], *, capacity: int, from_start: bool = False
+    ) -> None:
+        self._own = own
+        self._capacity = capacity
+        self._from_start = from_start
+        self._inbox = Inbox(saved.cursor if saved else 0, capacity)
+        self._order = Order(saved.groups, saved.seqs) if saved else Order({}, {})
+        self._ready: deque[tuple[int, Item]] = deque()
+        self._life = 0  # of the data: what waits from before a reset counts for nothing any more
+        self.user = saved.user if saved else ""
+        self.epoch = saved.epoch if saved else ""
+        self._gap_at: float | None = None
+        self._gap_target = 0
+        self._patience_s = GAP_S
+        self._must_sync = False
+        self._starved = False
+        self._due: dict[str, float] = {}
+        self._flying: set[Want] = set()
+        self._listable = {BROADCAST}  # new here, and only the list of conversations tells from where on to read
+
+    # What the session asks
+
+    @property
+    def cursor(self) -> int:
+        return self._inbox.cursor
+
+    def group_cursors(self) -> dict[str, int]:
+        return self._order.groups()
+
+    def saved(self, device: str) -> SavedState:
+        return SavedState(self.user, device, self.epoch, self._inbox.cursor, self._order.groups(), self._order.seqs())
+
+    @property
+    def waiting(self) -> int:
+        """Messages for the application."""
+        return len(self._ready)
+
+    def take(self, now: float) -> Message | None:
+        """The next message; None: there is none now."""
+        if not self._ready:
+            return None
+        life, item = self._ready.popleft()
+        if life == self._life:
+            self._inbox.taken(item.number)
+            self._order.took(item.conversation, item.seq)
+        self._recover(now)
+        assert item.message is not None
+        return Message.from_proto(item.message)
+
+    def next_wake(self) -> float | None:
+        """When `wants` has something, if nothing else happens."""
+        if len(self._ready) >= self._capacity:
+            return None
+        times = [due for name, due in self._due.items() if self._can_ask(name)]
+        if self._room and not self._syncing:
+            if self._must_sync:
+                return 0.0
+            if self._gap_at is not None:
+                times.append(self._gap_at)
+        return min(times, default=None)
+
+    def wants(self, now: float) -> Iterator[Want]:
+        """What is to be asked of the server now; each is answered by `synced`, `filled`, `listed` or `refused`."""
+        if len(self._ready) >= self._capacity:
+            return
+        if self._room and not self._syncing and (self._must_sync or self._gap_is_due(now)):
+            self._must_sync = False
+            yield self._fly(WantSync(self._inbox.tip))
+        for name in [name for name, due in self._due.items() if due <= now]:
+            if self._can_ask(name):
+                yield self._fly(self._want_of(name))
+
+    # What came from the server
+
+    def welcome(self, welcome: pb.Welcome, now: float) -> bool | None:
+        """A session began. None: it goes on from before; True: this device is new; False: the data are others."""
+        self._flying.clear()
+        known = self.epoch != ""
+        same = known and welcome.epoch == self.epoch and not welcome.reset and welcome.user == self.user
+        self.user, self.epoch = welcome.user, welcome.epoch
+        if not same:
+            self._restart(welcome)
+        self._inbox.note_head(welcome.inbox_head)
+        self._must_sync = self._inbox.behind
+        self._note_groups(welcome.group_heads, now)
+        if BROADCAST not in welcome.group_heads:
+            self._order.note_head(BROADCAST, 0)
+            self._show(self._order.begin(BROADCAST, 0))
+        return None if same else not known
+
+    def lost(self) -> None:
+        """The connection is gone, and what was asked with it."""
+        self._flying.clear()
+
+    def deliver(self, entries: Iterable[pb.Entry], now: float) -> None:
+        for entry in entries:
+            self._come(_item(entry))
+        self._watch_gaps(now)
+
+    def own_sent(self, sent: pb.Sent, now: float) -> None:
+        """A send of this client was stored: its place counts as held."""
+        item = Item(sent.conversation, sent.seq, None, sent.number)
+        if sent.number:
+            for placed in self._inbox.push(item):
+                self._show(self._order.offer(placed, self.user))
+        else:
+            self._show(self._order.offer(item, self.user))
+        self._watch_gaps(now)
+
+    def heads(self, pong: pb.Pong, now: float) -> None:
+        self._inbox.note_head(pong.inbox_head)
+        self._note_groups(pong.group_heads, now + GAP_S)
+        self._watch_gaps(now)
+
+    def lagging(self, lagging: pb.Lagging) -> None:
+        """The server misses acknowledgements, or stopped pushing until this device has synced."""
+        self._inbox.note_head(lagging.inbox_head)
+        self._must_sync = True
+
+    def synced(self, want: WantSync, page: pb.Page, now: float) -> None:
+        self._flying.discard(want)
+        tip = self._inbox.tip
+        for placed in self._inbox.page(want.after, page, [_item(entry) for entry in page.entries]):
+            self._show(self._order.offer(placed, self.user))
+        moved = self._inbox.tip > tip
+        self._patience_s = GAP_S if moved else min(self._patience_s * 2, PATIENCE_MAX_S)
+        self._must_sync = self._must_sync or (page.more and moved)
+        if self._must_sync and not self._room:
+            self._starved = True
+        self._gap_at = None
+        self._watch_gaps(now)
+
+    def filled(self, want: WantHistory, page: pb.Page, now: float) -> None:
+        self._flying.discard(want)
+        name = want.conversation
+        items = [Item(name, entry.message.seq, entry.message) for entry in page.entries]
+        self._show(self._order.fill(name, items, page.head, page.more))
+        self._due.pop(name, None)
+        if page.more and name in self._order.unfinished():
+            self._due[name] = now
+        self._recover(now)
+        self._watch_gaps(now)
+
+    def informed(self, want: WantInfo, info: pb.GroupInfo, now: float) -> None:
+        """A group that is new here. Its history begins with our joining, unless it shows what was before as well."""
+        self._flying.discard(want)
+        if info.share_history:
+            self._listable.add(want.conversation)
+        else:
+            self._begin(want.conversation, 0, now)
+        self._recover(now)
+
+    def listed(self, want: WantList, page: pb.ConversationPage, now: float) -> WantList | None:
+        """What to ask next, if what was looked for is not in this page.
+
+        A conversation is read behind the user's read position, which begins where the user became a member.
+        """
+        self._flying.discard(want)
+        unknown = {name for name in self._listable if self._order.track(name).last is None}
+        for found in page.conversations:
+            if found.conversation in unknown:
+                unknown.discard(found.conversation)
+                self._begin_before_held(found.conversation, found.read_seq, now)
+        if unknown and (page.more or not want.last_pass):
+            again = WantList(page.next, want.last_pass) if page.more else WantList("", last_pass=True)
+            self._flying.add(again)
+            return again
+        for name in unknown:
+            self._begin_before_held(name, self._order.track(name).head, now)
+        self._recover(now)
+        return None
+
+    def refused(self, want: Want, now: float) -> None:
+        """The server will not answer this, however often it is asked."""
+        self._flying.discard(want)
+        match want:
+            case WantSync():
+                self._patience_s = min(self._patience_s * 2, PATIENCE_MAX_S)
+                self._gap_at = None
+            case WantHistory(conversation) | WantInfo(conversation):
+                self._give_up(conversation)
+            case WantList():
+                for name in list(self._listable):
+                    self._give_up(name)
+        self._recover(now)
+        self._watch_gaps(now)
+
+    # Inside
+
+    @property
+    def _room(self) -> bool:
+        """Whether another push may be kept."""
+        return len(self._ready) + self._order.held < self._capacity
+
+    @property
+    def _syncing(self) -> bool:
+        return any(isinstance(want, WantSync) for want in self._flying)
+
+    def _want_of(self, conversation: str) -> WantHistory | WantInfo | WantList:
+        last = self._order.track(conversation).last
+        if last is not None:
+            return WantHistory(conversation, last)
+        return WantList("") if conversation in self._listable else WantInfo(conversation)
+
+    def _can_ask(self, conversation: str) -> bool:
+        """Whether what this conversation waits for was not asked already, and may be now."""
+        if isinstance(self._want_of(conversation), WantList):
+            return not any(isinstance(want, WantList) for want in self._flying)
+        asked = [want.conversation for want in self._flying if isinstance(want, WantHistory | WantInfo)]
+        return len(asked) < FILLS_MAX and conversation not in asked
+
+    def _give_up(self, conversation: str) -> None:
+        self._show(self._order.give_up(conversation))
+        self._due.pop(conversation, None)
+        self._listable.discard(conversation)
+
+    def _recover(self, now: float) -> None:
+        """Read what was let go, once the application has caught up with half of what waited."""
+        if self._starved and len(self._ready) + self._order.held <= self._capacity // 2:
+            self._starved = False
+            self._must_sync = True
+            self._due.update(dict.fromkeys(self._order.unfinished(), now))
+
+    def _fly(self, want: Want) -> Want:
+        self._flying.add(want)
+        return want
+
+    def _come(self, item: Item) -> None:
+        if not self._room:
+            self._starved = True
+            if item.number:
+                self._inbox.note_head(item.number)
+            else:
+                self._order.note_head(item.conversation, item.seq)
+        elif item.number:
+            for placed in self._inbox.push(item):
+                self._show(self._order.offer(placed, self.user))
+        else:
+            self._show(self._order.offer(item, self.user))
+
+    def _show(self, items: Iterable[Item]) -> None:
+        for item in items:
+            if item.message is None or self._own(item.message):
+                self._inbox.taken(item.number)
+            else:
+                self._order.queued(item.conversation, item.seq)
+                self._ready.append((self._life, item))
+
+    def _begin(self, conversation: str, last: int, now: float) -> None:
+        self._listable.discard(conversation)
+        self._show(self._order.begin(conversation, last))
+        if conversation in self._order.unfinished():
+            self._due[conversation] = now
+
+    def _begin_before_held(self, conversation: str, last: int, now: float) -> None:
+        """What has come already is shown, even if the user has read it elsewhere."""
+        held = self._order.track(conversation).held
+        self._begin(conversation, min([last, *(seq - 1 for seq in held)]), now)
+
+    def _restart(self, welcome: pb.Welcome) -> None:
+        self._life += 1
+        cursor = 0 if self._from_start else welcome.inbox_head
+        self._inbox = Inbox(cursor, self._capacity)
+        self._order = Order(dict(welcome.group_heads), {})
+        self._due.clear()
+        self._gap_at = None
+        self._starved = False
+
+    def _note_groups(self, heads: Mapping[str, int], due: float) -> None:
+        for name, head in heads.items():
+            self._order.note_head(name, head)
+            if name in self._order.unfinished():
+                self._due[name] = min(due, self._due.get(name, due))
+
+    def _gap_is_due(self, now: float) -> bool:
+        """A gap that has been there for a moment. One that closed meanwhile and opened anew gets its own moment."""
+        if self._gap_at is None or now < self._gap_at:
+            return False
+        if self._inbox.tip >= self._gap_target:
+            self._gap_at = None
+            self._watch_gaps(now)
+            return False
+        return True
+
+    def _watch_gaps(self, now: float) -> None:
+        if not self._inbox.behind:
+            self._gap_at = None
+            self._patience_s = GAP_S
+        elif self._gap_at is None:
+            self._gap_at = now + self._patience_s
+            self._gap_target = self._inbox.head
+        unfinished = self._order.unfinished()
+        for name in [name for name in self._due if name not in unfinished]:
+            del self._due[name]
+        for name in unfinished:
+            self._due.setdefault(name, now + GAP_S)
+
+
+def _item(entry: pb.Entry) -> Item:
+    return Item(entry.message.conversation, entry.message.seq, entry.message, entry.number)

@@ -1,0 +1,324 @@
+"""What the application asked and the server has not answered: order, repetition, giving up. Pure.
+
+Guarantees: the requests of one lane (the sends to one conversation) go out in the order they were submitted, at most
+`pipeline` of them unanswered, so with 1 (the default) no retry can put a later message before an earlier one. A send
+keeps its client id through every try and connection, until the server's outcome, its refusal, or the time that the
+application set. What may not be repeated is answered with NoAnswer if the connection is lost under it.
+
+Bounds: `capacity` tickets at all, `FLIGHT_MAX` unanswered on the wire, the server's sends per second.
+
+Does not know: connections; it is told when there is one.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+
+from protos.tidings.v1 import client_pb2 as pb
+from services.common.errors import TidingsError, TooLarge, error_of
+from tidings.core.route import Backoff
+from tidings.core.signals import Done, Failed, Submit
+from tidings.errors import Busy, NoAnswer, NotConnected
+
+FLIGHT_MAX = 128
+ANSWER_S = 10.0  # without an answer for so long, a request is sent again
+OWN_MAX = 2048
+FRAME_ID_BYTES = 11
+
+
+@dataclass(slots=True)
+class _Lane:
+    """`scheduled`: it stands in `_runnable` or `_blocked`, once."""
+
+    name: str
+    queue: deque[_Request] = field(default_factory=deque)
+    flying: int = 0
+    not_before: float = 0.0
+    scheduled: bool = False
+
+
+@dataclass(slots=True)
+class _Request:
+    """`gone`: nobody waits for it any more; it may still be on the wire and hold its lane."""
+
+    order: int
+    submit: Submit
+    lane: _Lane
+    frame_id: int = 0
+    attempts: int = 0
+    answer_by: float = 0.0
+    gone: bool = False
+
+
+class Outbox:
+    def __init__(self, random: Callable[[], float], *, capacity: int, pipeline: int) -> None:
+        self._random = random
+        self._capacity = capacity
+        self._pipeline = pipeline
+        self._requests: dict[int, _Request] = {}
+        self._lanes: dict[str, _Lane] = {}
+        self._runnable: deque[_Lane] = deque()
+        self._blocked: list[tuple[float, int, _Lane]] = []
+        self._deadlines: list[tuple[float, int]] = []
+        self._flying: OrderedDict[int, _Request] = OrderedDict()
+        self._by_client_id: dict[str, _Request] = {}
+        self._own: OrderedDict[str, None] = OrderedDict()
+        self._last_order = 0
+        self._now = 0.0
+        self._tokens = 0.0
+        self._tokens_at = 0.0
+        self.backoff = Backoff()
+        self.limits = pb.Limits()
+
+    @property
+    def waiting(self) -> int:
+        """Requests of the application without an outcome."""
+        return sum(ticket > 0 for ticket in self._requests)
+
+    @property
+    def flying(self) -> bool:
+        """Whether the server owes an answer."""
+        return bool(self._flying)
+
+    def submit(self, submit: Submit, now: float) -> Failed | None:
+        """Take a request on, or say why not. The library's own (tickets below 0) are few, and end with the session."""
+        if submit.ticket > 0 and len(self._requests) >= self._capacity:
+            return Failed(submit.ticket, Busy(f"{self._capacity} requests wait already: await some before the next"))
+        self._now = now
+        name = submit.lane or f"#{submit.ticket}"
+        lane = self._lanes.setdefault(name, _Lane(name))
+        request = _Request(self._count(), submit, lane)
+        self._requests[submit.ticket] = request
+        if submit.timeout_s is not None:
+            heappush(self._deadlines, (now + submit.timeout_s, submit.ticket))
+        client_id = submit.frame.send.client_id
+        if client_id:
+            self._by_client_id[client_id] = request
+            self._own[client_id] = None
+            while len(self._own) > OWN_MAX:
+                self._own.popitem(last=False)
+        lane.queue.append(request)
+        self._schedule(lane)
+        return None
+
+    def cancel(self, ticket: int) -> bool:
+        """Nobody waits for it. True: it is not sent (again). False: it is on the wire, and keeps its place."""
+        request = self._requests.get(ticket)
+        if request is None or request.frame_id:
+            return False
+        self._forget(request)
+        return True
+
+    def flush(self, now: float) -> Iterator[pb.ClientFrame | Failed]:
+        """What goes out now. Only while the session is live."""
+        self._now = now
+        self._refill()
+        while self._blocked and self._blocked[0][0] <= now:
+            lane = heappop(self._blocked)[2]
+            lane.scheduled = False
+            self._schedule(lane)
+        while self._runnable and len(self._flying) < FLIGHT_MAX:
+            lane = self._runnable.popleft()
+            lane.scheduled = False
+            if lane.queue and lane.not_before <= now and lane.flying < self._pipeline:
+                yield from self._launch(lane)
+            self._schedule(lane)
+
+    def answered(self, frame: pb.ServerFrame, now: float) -> Done | Failed | None:
+        """The reply to one of these requests. None: it will be tried again, or nobody asked."""
+        self._now = now
+        request = self._flying.pop(frame.id, None)
+        if request is None:
+            return None
+        self._land(request)
+        if request.gone:
+            return None
+        if frame.WhichOneof("body") != "error":
+            return self._finish(request, frame)
+        error = error_of(frame.error.code, frame.error.message, frame.error.retry_after_ms)
+        if not error.retryable or not (request.submit.repeatable or error.code in ("OVERLOADED", "RATE_LIMITED")):
+            return self._fail(request, error)
+        self._again(request, error.retry_after_ms / 1000 + self._delay_s(request))
+        return None
+
+    def settle(self, message: pb.Message) -> tuple[bool, Done | None]:
+        """Whether this message of our user was sent by this client; and the outcome, if it was not known yet."""
+        if message.client_id not in self._own:
+            return False, None
+        request = self._by_client_id.get(message.client_id)
+        if request is None:
+            return True, None
+        if request.frame_id:
+            # Its answer may still come, and finds nobody.
+            self._flying.pop(request.frame_id, None)
+            self._land(request)
+        sent = pb.Sent(
+            client_id=message.client_id,
+            message_id=message.message_id,
+            conversation=message.conversation,
+            seq=message.seq,
+            time_ms=message.time_ms,
+            duplicate=True,
+        )
+        return True, self._finish(request, pb.ServerFrame(sent=sent))
+
+    def lost(self, now: float) -> list[Failed]:
+        """The connection is gone: what it had not answered goes back to its place, or fails if it may not."""
+        self._now = now
+        flying = list(self._flying.values())
+        self._flying.clear()
+        for request in [request for ticket, request in self._requests.items() if ticket < 0]:
+            self._forget(request)
+        return [failed for request in flying for failed in self._unanswered(request, 0.0)]
+
+    def expire(self, now: float) -> list[Failed]:
+        """What the application waits for no longer, and what the server has not answered for too long."""
+        self._now = now
+        failed: list[Failed] = []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            request = self._requests.get(heappop(self._deadlines)[1])
+            if request is not None:
+                failed.append(self._fail(request, _too_late(request)))
+        while self._flying:
+            request = next(iter(self._flying.values()))
+            if request.answer_by > now:
+                break
+            self._flying.popitem(last=False)
+            failed += self._unanswered(request, self._delay_s(request))
+        return failed
+
+    def close(self, error: TidingsError) -> list[Failed]:
+        """The session is over."""
+        return [self._fail(request, error) for request in list(self._requests.values())]
+
+    def next_wake(self, *, live: bool) -> float | None:
+        times = [self._deadlines[0][0]] if self._deadlines else []
+        if live:
+            if self._blocked:
+                times.append(self._blocked[0][0])
+            if self._flying:
+                times.append(next(iter(self._flying.values())).answer_by)
+        return min(times, default=None)
+
+    # Inside
+
+    def _count(self) -> int:
+        self._last_order += 1
+        return self._last_order
+
+    def _schedule(self, lane: _Lane) -> None:
+        """Put a lane that has something to send where `flush` finds it; forget one that has nothing at all."""
+        while lane.queue and lane.queue[0].gone:
+            lane.queue.popleft()
+        if lane.scheduled or lane.flying >= self._pipeline:
+            return
+        if not lane.queue:
+            if not lane.flying:
+                self._lanes.pop(lane.name, None)
+            return
+        lane.scheduled = True
+        if lane.not_before > self._now:
+            heappush(self._blocked, (lane.not_before, lane.queue[0].order, lane))
+        else:
+            self._runnable.append(lane)
+
+    def _launch(self, lane: _Lane) -> Iterator[pb.ClientFrame | Failed]:
+        request = lane.queue.popleft()
+        if request.gone:
+            return
+        problem = self._too_large(request.submit.frame)
+        if problem is not None:
+            yield self._fail(request, problem)
+            return
+        if not self._spend(request.submit.frame):
+            lane.queue.appendleft(request)
+            lane.not_before = self._now + 1.0 / self.limits.sends_per_s
+            return
+        request.frame_id = self._count()
+        request.answer_by = self._now + ANSWER_S
+        request.attempts += 1
+        lane.flying += 1
+        self._flying[request.frame_id] = request
+        frame = pb.ClientFrame()
+        frame.CopyFrom(request.submit.frame)
+        frame.id = request.frame_id
+        yield frame
+
+    def _land(self, request: _Request) -> None:
+        """It is not on the wire any more."""
+        request.frame_id = 0
+        request.lane.flying -= 1
+        self._schedule(request.lane)
+
+    def _unanswered(self, request: _Request, delay_s: float) -> list[Failed]:
+        """It is not known what became of it."""
+        self._land(request)
+        if request.gone:
+            return []
+        if not request.submit.repeatable:
+            return [self._fail(request, NoAnswer("no answer came to what was sent: it may have been done"))]
+        self._again(request, delay_s)
+        return []
+
+    def _again(self, request: _Request, delay_s: float) -> None:
+        """Back into its lane, before everything that was submitted later."""
+        lane = request.lane
+        place = next((i for i, other in enumerate(lane.queue) if other.order > request.order), len(lane.queue))
+        lane.queue.insert(place, request)
+        lane.not_before = max(lane.not_before, self._now + delay_s)
+        self._lanes[lane.name] = lane
+        self._schedule(lane)
+
+    def _delay_s(self, request: _Request) -> float:
+        return self.backoff.delay_s(request.attempts - 1, self._random)
+
+    def _finish(self, request: _Request, frame: pb.ServerFrame) -> Done:
+        self._forget(request)
+        return Done(request.submit.ticket, frame)
+
+    def _fail(self, request: _Request, error: TidingsError) -> Failed:
+        # Should it have been stored all the same, the application sees it as any other message.
+        self._own.pop(request.submit.frame.send.client_id, None)
+        self._forget(request)
+        return Failed(request.submit.ticket, error)
+
+    def _forget(self, request: _Request) -> None:
+        request.gone = True
+        self._requests.pop(request.submit.ticket, None)
+        client_id = request.submit.frame.send.client_id
+        if client_id:
+            self._by_client_id.pop(client_id, None)
+        self._schedule(request.lane)
+
+    def _too_large(self, frame: pb.ClientFrame) -> TooLarge | None:
+        """What the server would close the connection for is refused here."""
+        size = frame.ByteSize() + FRAME_ID_BYTES
+        if 0 < self.limits.frame_bytes_max < size:
+            return TooLarge(f"a frame of {size} bytes: the server takes {self.limits.frame_bytes_max}")
+        content = frame.send.content.ByteSize() if frame.HasField("send") else 0
+        if 0 < self.limits.content_bytes_max < content:
+            return TooLarge(f"a content of {content} bytes: the server takes {self.limits.content_bytes_max}")
+        return None
+
+    def _refill(self) -> None:
+        rate = float(self.limits.sends_per_s)
+        self._tokens = min(rate, self._tokens + (self._now - self._tokens_at) * rate)
+        self._tokens_at = self._now
+
+    def _spend(self, frame: pb.ClientFrame) -> bool:
+        """Keep below the server's sends per second, so that it need not refuse."""
+        if not self.limits.sends_per_s or not frame.HasField("send"):
+            return True
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+
+def _too_late(request: _Request) -> TidingsError:
+    if request.attempts:
+        return NoAnswer("no answer came in time: it may have been done")
+    return NotConnected("it could not be sent in time: nothing was done")

@@ -1,0 +1,61 @@
+"""The states of the messages that this client sent: sending, sent, delivered, read, failed. Pure.
+
+Guarantees: a message's states only go on. Delivered and read mean: by at least one other member. Only the latest
+`TRACKED_MAX` messages are followed; older ones stay in the state they have.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from protos.tidings.v1 import client_pb2 as pb
+from tidings.model import MessageState, Progress
+
+TRACKED_MAX = 2000
+PER_CONVERSATION_MAX = 500
+
+
+@dataclass(slots=True)
+class _Conversation:
+    """What the others hold and have read, and our messages (seq, client id) that wait for it, in order of seq."""
+
+    delivered_seq: int = 0
+    read_seq: int = 0
+    undelivered: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=PER_CONVERSATION_MAX))
+    unread: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=PER_CONVERSATION_MAX))
+
+
+class ProgressBook:
+    def __init__(self) -> None:
+        self._conversations: OrderedDict[str, _Conversation] = OrderedDict()
+
+    def sent(self, sent: pb.Sent) -> Iterator[Progress]:
+        yield Progress(sent.client_id, sent.conversation, sent.seq, MessageState.SENT)
+        found = self._conversations.setdefault(sent.conversation, _Conversation())
+        self._conversations.move_to_end(sent.conversation)
+        if len(self._conversations) > TRACKED_MAX:
+            self._conversations.popitem(last=False)
+        found.undelivered.append((sent.seq, sent.client_id))
+        found.unread.append((sent.seq, sent.client_id))
+        yield from _advance(sent.conversation, found)  # the receipt may have come before
+
+    def receipt(self, receipt: pb.Receipt) -> Iterator[Progress]:
+        """Of another user."""
+        found = self._conversations.get(receipt.conversation)
+        if found is None:
+            return
+        found.delivered_seq = max(found.delivered_seq, receipt.delivered_seq)
+        found.read_seq = max(found.read_seq, receipt.read_seq)
+        yield from _advance(receipt.conversation, found)
+
+
+def _advance(conversation: str, found: _Conversation) -> Iterator[Progress]:
+    for waiting, upto, state in (
+        (found.undelivered, max(found.delivered_seq, found.read_seq), MessageState.DELIVERED),
+        (found.unread, found.read_seq, MessageState.READ),
+    ):
+        while waiting and waiting[0][0] <= upto:
+            seq, client_id = waiting.popleft()
+            yield Progress(client_id, conversation, seq, state)

@@ -1,0 +1,402 @@
+"""The session of one device with the cluster, over any number of connections. Pure: `handle(event, now)` -> effects.
+
+Guarantees: those of feed.py (each message once, in order), outbox.py (each send to its outcome), dialer.py (how it
+connects again) and pulse.py (heartbeats, acknowledgements) together; this module only joins them.
+
+Does not know: sockets, tasks, clocks. The shell (engine.py) performs the effects in order, and calls `handle` with
+a Tick when `next_wake` has come and after `take`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import assert_never, cast
+
+from protos.tidings.v1 import client_pb2 as pb
+from services.common.errors import TidingsError
+from tidings.core.dialer import Bye, Dialer, Greeting, Over
+from tidings.core.feed import Feed
+from tidings.core.outbox import Outbox
+from tidings.core.progress import ProgressBook
+from tidings.core.pulse import Pulse
+from tidings.core.signals import (
+    Available,
+    Cancel,
+    Done,
+    Effect,
+    Failed,
+    Idle,
+    Input,
+    Leave,
+    Lost,
+    Notify,
+    Opened,
+    OpenFailed,
+    Received,
+    Save,
+    Start,
+    Submit,
+    Tell,
+    Tick,
+    TokenFailed,
+    TokenReady,
+    Transmit,
+    Watch,
+)
+from tidings.core.wants import Want, WantHistory, WantInfo, WantList, WantSync, question
+from tidings.core.watches import Watches
+from tidings.model import DeviceKind, Group, Message, MessageState, Presence, Progress, Receipt, Restarted, Signal
+from tidings.state import SavedState
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`fresh_tokens`: the application can give another token when one is refused.
+
+    `capacity`: messages that may wait for the application; `outbox_capacity`: requests that may wait for the server;
+    `pipeline`: unanswered sends to one conversation; `from_start`: a new device reads the whole inbox.
+    """
+
+    seeds: Sequence[str]
+    device: str
+    kind: DeviceKind = DeviceKind.BOT
+    client: str = ""
+    fresh_tokens: bool = False
+    capacity: int = 1000
+    outbox_capacity: int = 1000
+    pipeline: int = 1
+    from_start: bool = False
+
+
+class Session:
+    def __init__(self, options: Options, saved: SavedState | None, random: Callable[[], float]) -> None:
+        if saved is not None and saved.device != options.device:
+            saved = None  # the cursor of another device says nothing about this one
+        self._options = options
+        self._dialer = Dialer(options.seeds, random, fresh_tokens=options.fresh_tokens)
+        self._outbox = Outbox(random, capacity=options.outbox_capacity, pipeline=options.pipeline)
+        self._feed = Feed(saved, self._settle_own, capacity=options.capacity, from_start=options.from_start)
+        self._progress = ProgressBook()
+        self._watches = Watches()
+        self._pulse: Pulse | None = None  # while the session lives
+        self._idle = False
+        self._wants: dict[int, Want] = {}
+        self._sends: dict[int, Progress] = {}  # of the application, as long as they have no outcome
+        self._last_own_ticket = 0
+        self._effects: list[Effect] = []
+        self.welcome: pb.Welcome | None = None
+
+    @property
+    def live(self) -> bool:
+        return self._pulse is not None
+
+    @property
+    def user(self) -> str:
+        """Known from the first welcome on (or from the saved state)."""
+        return self._feed.user
+
+    @property
+    def pending(self) -> int:
+        """How many requests of the application have no outcome yet."""
+        return self._outbox.waiting
+
+    @property
+    def over(self) -> TidingsError | None:
+        """Why the session is over, once it is."""
+        return self._dialer.phase.error if isinstance(self._dialer.phase, Over) else None
+
+    def take(self, now: float) -> Message | None:
+        """The next message for the application. A Tick must follow, so that it is acknowledged in time."""
+        return self._feed.take(now)
+
+    def saved(self) -> SavedState | None:
+        """Where this device stands now; None: nowhere yet."""
+        return self._feed.saved(self._options.device) if self._feed.epoch else None
+
+    def next_wake(self) -> float | None:
+        """When a Tick is due; None: only when something happens."""
+        times = [self._dialer.next_wake(), self._outbox.next_wake(live=self.live)]
+        if self._pulse is not None:
+            times += [self._pulse.next_wake(self._feed.cursor), self._feed.next_wake()]
+        return min((time for time in times if time is not None), default=None)
+
+    def handle(self, event: Input, now: float) -> list[Effect]:
+        """What happened, and what is to be done."""
+        self._effects = []
+        waiting = self._feed.waiting
+        over = self.over
+        if over is None:
+            if isinstance(event, Opened | OpenFailed | Received | Lost):
+                if event.link == self._dialer.link:
+                    self._hear(event, now)
+            else:
+                self._obey(event, now)
+            self._proceed(now)
+        elif isinstance(event, Submit):
+            self._effects.append(Failed(event.ticket, over))
+        if self._feed.waiting > waiting:
+            self._effects.append(Available())
+        return self._effects
+
+    def _hear(self, event: Opened | OpenFailed | Received | Lost, now: float) -> None:
+        """Of the present connection."""
+        match event:
+            case Opened():
+                self._greet(now)
+            case OpenFailed(_, reason, retry_after_s):
+                self._dialer.open_failed(reason, now, retry_after_s)
+            case Received(_, frame):
+                self._receive(frame, now)
+            case Lost(_, code, reason):
+                self._ended(Bye(code, reason), now)
+            case _:
+                assert_never(event)
+
+    def _obey(
+        self, event: Start | TokenReady | TokenFailed | Tick | Submit | Cancel | Tell | Watch | Idle | Leave, now: float
+    ) -> None:
+        """Of the application and its shell."""
+        match event:
+            case Start():
+                self._dialer.start()
+            case TokenReady(token):
+                self._dialer.token_ready(token)
+            case TokenFailed(reason, final):
+                self._dialer.token_failed(reason, now, final=final)
+            case Tick():
+                self._dialer.tick(now)
+            case Submit():
+                self._submit(event, now)
+            case Cancel(ticket):
+                if self._outbox.cancel(ticket):
+                    self._sends.pop(ticket, None)
+            case Tell(frame):
+                self._transmit(frame, now)
+            case Watch(users, on):
+                self._watches.change(users, on=on)
+            case Idle(idle):
+                self._set_idle(idle, now)
+            case Leave():
+                self._leave(now)
+            case _:
+                assert_never(event)
+
+    # What comes
+
+    def _greet(self, now: float) -> None:
+        hello = pb.Hello(
+            token=self._dialer.token,
+            device=self._options.device,
+            kind=cast("pb.Hello.Kind.ValueType", int(self._options.kind)),
+            cursor=self._feed.cursor,
+            epoch=self._feed.epoch,
+            client=self._options.client,
+            group_cursors=self._feed.group_cursors(),
+            avoid=self._dialer.avoid(now),
+        )
+        self._dialer.greeted(now)
+        self._effects.append(Transmit(pb.ClientFrame(hello=hello)))
+
+    def _receive(self, frame: pb.ServerFrame, now: float) -> None:
+        if frame.HasField("goodbye"):
+            said = frame.goodbye
+            self._ended(Bye(said.code, said.message, said.retry_after_ms / 1000, said.address), now)
+        elif isinstance(self._dialer.phase, Greeting):
+            if frame.HasField("welcome"):
+                self._welcome(frame.welcome, now)
+            elif frame.HasField("error"):
+                self._ended(Bye(0, frame.error.message, frame.error.retry_after_ms / 1000), now)
+        elif self._pulse is not None:
+            if frame.id:
+                outcome = self._outbox.answered(frame, now)
+                if outcome is not None:
+                    self._outcome(outcome, now)
+            self._take_in(frame, now)
+            self._pulse.heard(now, owed=self._outbox.flying)
+
+    def _welcome(self, welcome: pb.Welcome, now: float) -> None:
+        self.welcome = welcome
+        self._outbox.backoff = self._dialer.welcomed(welcome, now)
+        self._outbox.limits = welcome.limits
+        first = self._feed.welcome(welcome, now)
+        heartbeat_s = float(welcome.heartbeat_s or 15)
+        self._pulse = Pulse(
+            now, heartbeat_s, float(welcome.idle_heartbeat_s or heartbeat_s), self._feed.cursor, self._idle
+        )
+        self._pulse.transmitted(now)
+        if first is not None:
+            self._effects.append(Notify(Restarted(welcome.epoch, first)))
+        for frame in self._watches.requests():
+            self._submit_own(frame, now)
+        self._effects.append(Save())
+
+    def _take_in(self, frame: pb.ServerFrame, now: float) -> None:
+        """What a frame tells, whether it answers something or not."""
+        match frame.WhichOneof("body"):
+            case "deliver":
+                self._feed.deliver(frame.deliver.entries, now)
+            case "sent":
+                self._feed.own_sent(frame.sent, now)
+            case "pong":
+                self._feed.heads(frame.pong, now)
+            case "lagging":
+                self._feed.lagging(frame.lagging)
+            case "receipt":
+                self._receipt(frame.receipt)
+            case "signal":
+                said = frame.signal
+                self._effects.append(Notify(Signal(said.conversation, getattr(said, "from"), said.name, said.data)))
+            case "presence_list" if not frame.id:
+                self._presences(frame.presence_list)
+            case "group_info" if not frame.id:
+                self._effects.append(Notify(Group.from_proto(frame.group_info)))
+            case _:
+                pass
+
+    def _receipt(self, receipt: pb.Receipt) -> None:
+        self._effects.append(
+            Notify(Receipt(receipt.conversation, receipt.user, receipt.delivered_seq, receipt.read_seq))
+        )
+        if receipt.user != self._feed.user:
+            self._effects += [Notify(progress) for progress in self._progress.receipt(receipt)]
+
+    def _presences(self, listed: pb.PresenceList) -> None:
+        for user in listed.users:
+            self._effects.append(Notify(Presence(user.user, user.online, user.last_seen_ms)))
+
+    # What became of what was asked
+
+    def _outcome(self, outcome: Done | Failed, now: float) -> None:
+        """Of a request: the application's (a ticket above 0), or one of our own."""
+        if outcome.ticket > 0:
+            self._tell(outcome)
+            return
+        want = self._wants.pop(outcome.ticket, None)
+        match outcome:
+            case Done(_, frame) if want is not None:
+                self._wanted(want, frame, now)
+            case Done(_, frame):
+                self._presences(frame.presence_list)
+            case Failed() if want is not None:
+                self._feed.refused(want, now)
+            case _:
+                pass
+
+    def _tell(self, outcome: Done | Failed) -> None:
+        """The application: its result, and if it was a message, the state of it."""
+        self._effects.append(outcome)
+        sending = self._sends.pop(outcome.ticket, None)
+        if sending is None:
+            return
+        match outcome:
+            case Done(_, frame):
+                self._effects += [Notify(progress) for progress in self._progress.sent(frame.sent)]
+            case Failed(_, error):
+                failed = replace(sending, state=MessageState.FAILED, reason=str(error))
+                self._effects.append(Notify(failed))
+
+    def _wanted(self, want: Want, frame: pb.ServerFrame, now: float) -> None:
+        match want:
+            case WantSync():
+                self._feed.synced(want, frame.page, now)
+            case WantHistory():
+                self._feed.filled(want, frame.page, now)
+            case WantInfo():
+                self._feed.informed(want, frame.group_info, now)
+            case WantList():
+                again = self._feed.listed(want, frame.conversation_page, now)
+                if again is not None:
+                    self._ask(again, now)
+
+    def _settle_own(self, message: pb.Message) -> bool:
+        """Whether a message that came was sent by this client (its answer was lost, if it still waits for one)."""
+        if message.sender != self._feed.user:
+            return False
+        own, done = self._outbox.settle(message)
+        if done is not None:
+            self._tell(done)
+        return own
+
+    def _ended(self, bye: Bye, now: float) -> None:
+        """The connection is over."""
+        if self._pulse is not None:
+            self._pulse = None
+            self._feed.lost()
+            self._wants.clear()
+            for failed in self._outbox.lost(now):
+                self._outcome(failed, now)
+        self._dialer.ended(bye, now)
+
+    # What goes out
+
+    def _proceed(self, now: float) -> None:
+        """Everything that is due, whatever happened."""
+        for failed in self._outbox.expire(now):
+            self._outcome(failed, now)
+        if self._pulse is not None and self._pulse.dead(now):
+            self._ended(Bye(0, "the server does not answer"), now)
+        if self._pulse is not None:
+            self._proceed_live(self._pulse, now)
+        self._effects += self._dialer.flush()
+        if self.over is not None:
+            for failed in self._outbox.close(self.over):
+                self._outcome(failed, now)
+
+    def _proceed_live(self, pulse: Pulse, now: float) -> None:
+        for want in list(self._feed.wants(now)):
+            self._ask(want, now)
+        for out in self._outbox.flush(now):
+            if isinstance(out, Failed):
+                self._outcome(out, now)
+            else:
+                self._transmit(out, now)
+                pulse.owe(now)
+        if pulse.ack_due(self._feed.cursor, now):
+            self._transmit(pb.ClientFrame(ack=pb.Ack(number=pulse.acked)), now)
+            self._effects.append(Save())
+        if pulse.ping_due(now):
+            self._ping(pulse, now)
+
+    def _ping(self, pulse: Pulse, now: float) -> None:
+        self._transmit(pb.ClientFrame(ping=pb.Ping(idle=self._idle)), now)
+        pulse.pinged(now)
+
+    def _transmit(self, frame: pb.ClientFrame, now: float) -> None:
+        """Only in a live session."""
+        if self._pulse is not None:
+            self._effects.append(Transmit(frame))
+            self._pulse.transmitted(now)
+
+    def _ask(self, want: Want, now: float) -> None:
+        self._submit_own(question(want), now, want)
+
+    def _submit(self, submit: Submit, now: float) -> None:
+        sent = submit.frame.send
+        if sent.client_id:
+            sending = Progress(sent.client_id, submit.lane, 0, MessageState.SENDING)
+            self._sends[submit.ticket] = sending
+            self._effects.append(Notify(sending))
+        failed = self._outbox.submit(submit, now)
+        if failed is not None:
+            self._tell(failed)
+
+    def _submit_own(self, frame: pb.ClientFrame, now: float, want: Want | None = None) -> None:
+        self._last_own_ticket -= 1
+        if want is not None:
+            self._wants[self._last_own_ticket] = want
+        self._outbox.submit(Submit(self._last_own_ticket, frame), now)
+
+    def _set_idle(self, idle: bool, now: float) -> None:
+        changed, self._idle = idle != self._idle, idle
+        if changed and self._pulse is not None:
+            self._pulse.idle = idle
+            self._ping(self._pulse, now)
+
+    def _leave(self, now: float) -> None:
+        if self._pulse is not None and self._feed.cursor > self._pulse.acked:
+            self._transmit(pb.ClientFrame(ack=pb.Ack(number=self._feed.cursor)), now)
+        self._transmit(pb.ClientFrame(bye=pb.Bye()), now)
+        self._pulse = None
+        self._effects.append(Save())
+        self._dialer.leave()

@@ -1,0 +1,223 @@
+"""One client core, the model server, and a network between them that loses, repeats, delays and cuts. Virtual time.
+
+Everything that happens is drawn from one seed. `calm` ends the faults, so that what must heal can be waited for.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import assert_never
+
+from protos.tidings.v1 import client_pb2 as pb
+from services.common.errors import TidingsError
+from services.common.ids import direct
+from tests.unit.client.model_server import ModelServer, Session
+from tidings import Message
+from tidings.core import session as core
+from tidings.core.signals import (
+    AskToken,
+    Available,
+    Done,
+    Drop,
+    Failed,
+    Input,
+    Lost,
+    Notify,
+    Open,
+    Opened,
+    OpenFailed,
+    Received,
+    Save,
+    Start,
+    Stopped,
+    Submit,
+    Tick,
+    TokenReady,
+    Transmit,
+)
+from tidings.model import Notice
+from tidings.state import SavedState
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Chances, per frame of the server (welcome excepted, and of losing a pong) or per connection attempt."""
+
+    lose: float = 0.0
+    repeat: float = 0.0
+    delay: float = 0.0
+    refuse: float = 0.0
+
+
+class World:
+    """The user `me` on one device, with everybody else as calls to the server."""
+
+    def __init__(self, seed: int, faults: Faults, *, capacity: int = 50, from_start: bool = False) -> None:
+        self.random = Random(seed)
+        self.faults = faults
+        self.now = 0.0
+        self.server = ModelServer()
+        self.shown: list[Message] = []
+        self.notices: list[Notice] = []
+        self.outcomes: dict[int, pb.ServerFrame | TidingsError] = {}
+        self.acks: list[tuple[float, int]] = []
+        self.connections = 0
+        self.restarts = 0
+        self.reading = True
+        self.ended: TidingsError | None = None
+        self._capacity = capacity
+        self._from_start = from_start
+        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = 0
+        self._ticket = 0
+        self._session: Session | None = None
+        self._link = -1
+        self.client = self._new_client(None)
+
+    # What a test does
+
+    def start(self) -> None:
+        self._tell(Start())
+        self.run(1.0)
+
+    def run(self, seconds: float) -> None:
+        """Let this much time pass."""
+        end = self.now + seconds
+        while True:
+            wake = self.client.next_wake()
+            due = min(self._agenda[0][0] if self._agenda else end + 1, end + 1 if wake is None else wake)
+            if due > end:
+                break
+            self.now = max(self.now, due)
+            if self._agenda and self._agenda[0][0] <= self.now:
+                heapq.heappop(self._agenda)[2]()
+            else:
+                self._tell(Tick())
+            self._read()
+        self.now = end
+
+    def calm(self) -> None:
+        self.faults = Faults()
+
+    def send(self, conversation: str, text: str) -> int:
+        """The client sends; its ticket."""
+        self._ticket += 1
+        frame = pb.ClientFrame(
+            send=pb.Send(client_id=f"c{self._ticket}", conversation=conversation, content=pb.Content(text=text))
+        )
+        self._tell(Submit(self._ticket, frame, conversation))
+        return self._ticket
+
+    def cut(self) -> None:
+        """The connection breaks."""
+        if self._session is not None:
+            self.server.end(self._session)
+            self._session = None
+            self._tell(Lost(self._link, 0, "cut"))
+
+    def restart(self) -> None:
+        """The process ends and starts again with what was saved of its place."""
+        self.restarts += 1
+        saved = self.client.saved()
+        if self._session is not None:
+            self.server.end(self._session)
+            self._session = None
+        self._link = -1
+        self._agenda.clear()
+        self.client = self._new_client(saved)
+        self._tell(Start())
+
+    def push(self, frame: pb.ServerFrame) -> None:
+        """The server says something by itself."""
+        self._arrive(self._link, frame, 0.0)
+
+    @property
+    def session(self) -> Session | None:
+        return self._session
+
+    def me_to(self, user: str) -> str:
+        return direct("me", user)
+
+    # The shell
+
+    def _new_client(self, saved: SavedState | None) -> core.Session:
+        options = core.Options(["ws://a"], "phone", capacity=self._capacity, from_start=self._from_start)
+        return core.Session(options, saved, self.random.random)
+
+    def _tell(self, event: Input) -> None:
+        for effect in self.client.handle(event, self.now):
+            match effect:
+                case AskToken():
+                    self._later(0.0, lambda: self._tell(TokenReady("token")))
+                case Open(link, _):
+                    self._later(0.005, lambda link=link: self._open(link))  # type: ignore[misc]
+                case Transmit(frame):
+                    link = self._link
+                    self._later(0.002, lambda frame=frame, link=link: self._serve(link, frame))  # type: ignore[misc]
+                case Done(ticket, frame):
+                    assert ticket not in self.outcomes
+                    self.outcomes[ticket] = frame
+                case Failed(ticket, error):
+                    assert ticket not in self.outcomes
+                    self.outcomes[ticket] = error
+                case Notify(notice):
+                    self.notices.append(notice)
+                case Drop():
+                    if self._session is not None:
+                        self.server.end(self._session)
+                        self._session = None
+                case Stopped(error):
+                    self.ended = error
+                case Available() | Save():
+                    pass
+                case _:
+                    assert_never(effect)
+
+    def _open(self, link: int) -> None:
+        if self.random.random() < self.faults.refuse:
+            self._tell(OpenFailed(link, "refused"))
+            return
+        self._link = link
+        self.connections += 1
+        self._tell(Opened(link))
+
+    def _serve(self, link: int, frame: pb.ClientFrame) -> None:
+        if link != self._link:
+            return
+        if frame.HasField("hello"):
+            self._session, welcome = self.server.hello(frame.hello, lambda push: self._send_back(link, push), "me")
+            self._arrive(link, welcome, 0.002)
+            return
+        if self._session is None:
+            return
+        if frame.HasField("ack"):
+            self.acks.append((self.now, frame.ack.number))
+        reply = self.server.answer(self._session, frame)
+        if reply is not None:
+            self._send_back(link, reply)
+
+    def _send_back(self, link: int, frame: pb.ServerFrame) -> None:
+        copy = pb.ServerFrame()
+        copy.CopyFrom(frame)
+        # A pong tells what moved since the one before, so it is lost only with its connection.
+        if not frame.HasField("pong") and self.random.random() < self.faults.lose:
+            return
+        delay = self.random.random() * 0.5 if self.random.random() < self.faults.delay else 0.002
+        self._arrive(link, copy, delay)
+        if self.random.random() < self.faults.repeat:
+            self._arrive(link, copy, delay + self.random.random() * 0.1)
+
+    def _arrive(self, link: int, frame: pb.ServerFrame, delay: float) -> None:
+        self._later(delay, lambda: self._tell(Received(link, frame)))
+
+    def _read(self) -> None:
+        while self.reading and (message := self.client.take(self.now)) is not None:
+            self.shown.append(message)
+            self._tell(Tick())
+
+    def _later(self, delay: float, act: Callable[[], None]) -> None:
+        self._count += 1
+        heapq.heappush(self._agenda, (self.now + delay, self._count, act))
