@@ -52,7 +52,8 @@ class EtcdRegistry:
     def __init__(self, endpoints: Sequence[str], cluster: str, *, lease_ttl_s: int = 5) -> None:
         self.lost = asyncio.Event()
         self.lost_because = ""
-        self._client = EtcdClient(endpoints)
+        # Short enough that an endpoint which hangs does not cost the lease.
+        self._client = EtcdClient(endpoints, try_s=min(1.5, lease_ttl_s / 4))
         self._prefix = f"/tidings/{cluster}/"
         self._ttl_s = lease_ttl_s
         self._roster = Roster(lease_ttl_s)

@@ -25,7 +25,6 @@ from services.common.errors import Unavailable
 
 T = TypeVar("T")
 
-TRY_S = 1.5
 CALL_S = 3.0
 OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.keepalive_time_ms", 10_000),
@@ -99,10 +98,12 @@ class _Endpoint:
 class EtcdClient:
     """Use it as an async context manager. Calls raise Unavailable when etcd does not answer."""
 
-    def __init__(self, endpoints: Sequence[str]) -> None:
+    def __init__(self, endpoints: Sequence[str], *, try_s: float = 1.5) -> None:
+        """`try_s`: for one try at one endpoint, before the next one is asked."""
         if not endpoints:
             raise ValueError("etcd needs at least one endpoint, host:port")
         self._addresses = tuple(endpoints)
+        self._try_s = try_s
         self._endpoints: list[_Endpoint] = []
         self._current = 0
         self._stream: Any = None
@@ -187,7 +188,7 @@ class EtcdClient:
         stream = self._stream = self._endpoints[self._current].watch.Watch(metadata=METADATA)
         create = etcdrpc.WatchCreateRequest(key=prefix.encode(), range_end=_end_of(prefix), start_revision=since)
         try:
-            async with asyncio.timeout(TRY_S):
+            async with asyncio.timeout(self._try_s):
                 await stream.write(etcdrpc.WatchRequest(create_request=create))
                 first = await stream.read()
             while first is not _EOF:
@@ -239,7 +240,7 @@ class EtcdClient:
                 break
             endpoint = self._endpoints[self._current]
             try:
-                return await attempt(endpoint, min(TRY_S, left_s))
+                return await attempt(endpoint, min(self._try_s, left_s))
             except grpc.aio.AioRpcError as failure:
                 if failure.code() is grpc.StatusCode.NOT_FOUND:
                     raise LeaseGone from None

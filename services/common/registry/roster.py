@@ -39,15 +39,14 @@ class Roster:
     def answered(self, now_s: float) -> None:
         """etcd answered something."""
         if self._answered_s is not None and now_s - self._answered_s >= self._ttl_s * SILENCE:
-            self._grace_until_s = now_s + self._ttl_s + SLACK_S
-            # Who was missing already gets the same time: its way back was closed.
-            self._missing = {
-                key: (record, max(due_s, self._grace_until_s)) for key, (record, due_s) in self._missing.items()
-            }
+            self._give_grace(now_s)
         self._answered_s = now_s
 
     def listed(self, records: Iterable[NodeRecord], revision: int, now_s: float) -> None:
         """All records that there are at this revision."""
+        if revision < self.revision:
+            # etcd has lost its data, and with it every lease.
+            self._give_grace(now_s)
         there = {_key(record): record for record in records}
         for key in self._there.keys() - there.keys():
             self._miss(key, now_s)
@@ -82,6 +81,13 @@ class Roster:
         """Who counts as alive."""
         missing = [record for record, _ in self._missing.values()]
         return Membership.of(self.revision, [*self._there.values(), *missing])
+
+    def _give_grace(self, now_s: float) -> None:
+        self._grace_until_s = now_s + self._ttl_s + SLACK_S
+        # Who was missing already gets the same time: its way back was closed.
+        self._missing = {
+            key: (record, max(due_s, self._grace_until_s)) for key, (record, due_s) in self._missing.items()
+        }
 
     def _miss(self, key: _Key, now_s: float) -> None:
         record = self._there.pop(key, None)

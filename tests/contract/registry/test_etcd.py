@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Self
 
 import pytest
 
@@ -55,7 +58,7 @@ class Departures:
         self._registry, self._names = registry, names
         self.left: set[str] = set()
 
-    async def __aenter__(self) -> Departures:
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._watch())
         await asyncio.sleep(0)
         return self
@@ -148,49 +151,35 @@ async def test_a_node_that_crashed_is_gone_when_its_lease_has_run_out(harness: E
         assert time.monotonic() - began < TTL_S + 2
 
 
-async def test_a_node_whose_event_loop_was_blocked_finds_out_that_it_is_lost(harness: EtcdHarness) -> None:
-    with Elsewhere(harness, "b") as elsewhere:
-        async with registered(harness, "a") as (a,):
+# A node in a process of its own, so that it can stand still. It rejoins when it is lost.
+ELSEWHERE = """
+import asyncio, sys
+from services.common.registry.contract import NodeRecord
+from services.common.registry.etcd import EtcdRegistry
+
+async def live(address, cluster, ttl_s):
+    async with EtcdRegistry([address], cluster, lease_ttl_s=int(ttl_s)) as registry:
+        for boot in range(1, 100):
+            await registry.register(NodeRecord("b", "access", f"b.{boot}", "b:1", state="ready"))
+            await registry.lost.wait()
+
+asyncio.run(live(*sys.argv[1:]))
+"""
+
+
+async def test_a_node_that_stood_still_for_longer_than_its_lease_leaves_and_rejoins(harness: EtcdHarness) -> None:
+    arguments = [sys.executable, "-c", ELSEWHERE, harness.etcd.address, harness.cluster, str(TTL_S)]
+    async with registered(harness, "a") as (a,):
+        process = await asyncio.create_subprocess_exec(*arguments)
+        try:
             await seen(a, lambda m: boots(m) == ["a.1", "b.1"])
-            elsewhere.block.set()
+            process.send_signal(signal.SIGSTOP)
             await seen(a, lambda m: boots(m) == ["a.1"])
-            elsewhere.unblock.set()
-            await until(elsewhere.lost.is_set)
+            process.send_signal(signal.SIGCONT)
             await seen(a, lambda m: boots(m) == ["a.1", "b.2"])
-
-
-class Elsewhere:
-    """A node with an event loop of its own, in a thread, that can be blocked. It rejoins when it is lost."""
-
-    def __init__(self, harness: EtcdHarness, name: str) -> None:
-        self._harness, self._name = harness, name
-        self.block, self.unblock, self.lost, self.end = (threading.Event() for _ in range(4))
-        self._up = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._live()))
-
-    def __enter__(self) -> Elsewhere:
-        self._thread.start()
-        assert self._up.wait(LONG_S)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.unblock.set()
-        self.end.set()
-        self._thread.join(LONG_S)
-
-    async def _live(self) -> None:
-        async with self._harness.at(self._harness.etcd.address) as registry:
-            await registry.register(node(self._name))
-            self._up.set()
-            while True:
-                if self.block.is_set() and not self.unblock.is_set():
-                    self.unblock.wait(LONG_S)
-                if registry.lost.is_set():
-                    await registry.register(node(self._name, "2"))
-                    self.lost.set()
-                if self.end.is_set():
-                    return
-                await asyncio.sleep(0.01)
+        finally:
+            process.kill()
+            await process.wait()
 
 
 async def test_a_node_that_was_cut_off_is_lost_and_one_that_was_cut_off_briefly_is_not(harness: EtcdHarness) -> None:
@@ -235,20 +224,23 @@ async def test_with_several_endpoints_the_next_one_is_used_when_one_is_away(harn
 
 
 async def test_a_watch_that_wants_compacted_history_lists_again(harness: EtcdHarness) -> None:
-    async with registered(harness, "a", "b") as (a, b), Link(harness.etcd.address) as link:
-        async with harness.at(link.address) as watcher:
-            await seen(watcher, lambda m: boots(m) == ["a.1", "b.1"])
-            old = watcher._roster.revision
-            link.cut()
-            await b.deregister()
-            for mailbox in range(3):
-                await a.update(NodeRecord("a", "access", "a.1", "a:1", state="ready", mailbox=mailbox))
-            await _compact(harness)
-            async with EtcdClient([harness.etcd.address]) as client:
-                with pytest.raises(Compacted):
-                    await anext(client.watch(f"/tidings/{harness.cluster}/nodes/", old))
-            link.mend()
-            await seen(watcher, lambda m: boots(m) == ["a.1"] and m.nodes[0].mailbox == 2)
+    async with AsyncExitStack() as stack:
+        a, b = await stack.enter_async_context(registered(harness, "a", "b"))
+        link = await stack.enter_async_context(Link(harness.etcd.address))
+        watcher = await stack.enter_async_context(harness.at(link.address))
+        await seen(watcher, lambda m: boots(m) == ["a.1", "b.1"])
+        old = watcher._roster.revision
+        link.cut()
+        await b.deregister()
+        for mailbox in range(3):
+            await a.update(NodeRecord("a", "access", "a.1", "a:1", state="ready", mailbox=mailbox))
+        await _compact(harness)
+        async with EtcdClient([harness.etcd.address]) as client:
+            with pytest.raises(Compacted):
+                async for _ in client.watch(f"/tidings/{harness.cluster}/nodes/", old):
+                    pass
+        link.mend()
+        await seen(watcher, lambda m: boots(m) == ["a.1"] and m.nodes[0].mailbox == 2)
 
 
 async def test_a_watch_goes_on_from_its_revision_when_the_stream_breaks(harness: EtcdHarness) -> None:
