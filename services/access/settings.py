@@ -17,6 +17,9 @@ from services.access.session import SessionPolicy
 from services.common.settings import Address, CommaSeparated, NodeSettings, OptionalAddress
 from services.common.tokens import ALGORITHMS
 
+CALL_BYTES_MAX = 14 * 1024 * 1024
+CONTENT_EXTRA_BYTES = 8192  # headers, ids
+
 
 class AccessSettings(NodeSettings):
     """Connections, sessions, limits."""
@@ -74,7 +77,7 @@ class AccessSettings(NodeSettings):
     frame_bytes_max: int = Field(
         131_072,
         ge=1024,
-        le=16_777_216,
+        le=1_048_576,
         description="Largest frame of a client. It must hold a message's content; larger frames are refused before "
         "they are read.",
     )
@@ -249,6 +252,10 @@ class AccessSettings(NodeSettings):
     def _fits_together(self) -> Self:
         if self.frame_bytes_max < 2 * self.content_bytes_max:
             raise ValueError("frame_bytes_max must be at least twice content_bytes_max: JSON writes data in base64")
+        if self.batch_max * (self.content_bytes_max + CONTENT_EXTRA_BYTES) > CALL_BYTES_MAX:
+            raise ValueError(
+                "batch_max messages of content_bytes_max must fit into one call of 14 MiB: lower one of them"
+            )
         if (self.tls_certificate_file is None) != (self.tls_key_file is None):
             raise ValueError("tls_certificate_file and tls_key_file belong together: set both or none")
         unknown = sorted(set(self.token_algorithms) - set(ALGORITHMS))
@@ -273,6 +280,11 @@ class AccessSettings(NodeSettings):
     def tcp_address(self) -> str:
         """host:port for clients."""
         return self.tcp_public or self.tcp_listen
+
+    @property
+    def request_batch_max(self) -> int:
+        """Requests in one call: of the largest frames, and with pages of 128 KiB as answers, they fit into it."""
+        return max(1, CALL_BYTES_MAX // max(self.frame_bytes_max, 2 * 131_072))
 
     def session_policy(self) -> SessionPolicy:
         """What a session needs of this."""

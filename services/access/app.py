@@ -1,0 +1,307 @@
+"""The wiring of an access node; reading it shows the service.
+
+    client ─▶ transport ─▶ connection (session) ─▶ requests ─▶ lanes ─▶ logic
+    Kafka  ─▶ mailbox ─▶ parcels ─▶ delivery ─▶ connections
+                              └──▶ forward ─▶ other access nodes' mailboxes
+
+`access_node` stands on ports, so that a simulation gives it twins; `app` gives it etcd, Kafka and gRPC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from protos.tidings.internal.v1 import access_pb2_grpc, node_pb2_grpc
+from protos.tidings.v1 import client_pb2
+from services.access.acks import Acks
+from services.access.connection import Connection
+from services.access.delivery import Delivery
+from services.access.drain import Farewell
+from services.access.forward import Forwarding
+from services.access.heads import Heads
+from services.access.hub import Hub
+from services.access.limits import Admission, Conduct
+from services.access.logic import Logic
+from services.access.mailbox import Mailbox
+from services.access.node import Node
+from services.access.opening import Authenticate, Opening, Terms
+from services.access.parcels import Sorter
+from services.access.placement import Placement
+from services.access.rebalance import Rebalance
+from services.access.registration import Addresses, Registration
+from services.access.requests import Requests
+from services.access.rpc import AccessServicer, NodeServicer
+from services.access.settings import AccessSettings
+from services.access.state import debug_state
+from services.access.tenure import LeavingRules, Tenure, ensure_topics
+from services.access.transport.listening import Listener, StreamLimits, listen, tls_context
+from services.access.transport.tcp import TcpServer
+from services.access.transport.websocket import WebSocketServer
+from services.access.visiting import Visiting
+from services.access.visitors import Guests, Host
+from services.access.watching import Watching
+from services.common.bus.contract import Bus, Topic
+from services.common.clock import Clock, SystemClock
+from services.common.cluster import Cluster
+from services.common.lifecycle import Lifecycle
+from services.common.registry.contract import Registry
+from services.common.rpc import Peers, PeersPort, Router, RpcServer, Service, serve
+from services.common.telemetry.health import Health
+from services.common.telemetry.ops import OpsServer
+from services.common.token_source import Authenticator, KeySources
+
+Serve = Callable[[str, Sequence[Service]], AbstractAsyncContextManager[RpcServer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What an access node stands on; entered by whoever made them."""
+
+    registry: Registry
+    bus: Bus
+    peers: PeersPort
+    serve: Serve
+    authenticator: Authenticate
+    clock: Clock
+    health: Health
+
+
+@asynccontextmanager
+async def app(settings: AccessSettings, life: Lifecycle) -> AsyncIterator[None]:
+    """A node as a process."""
+    # Not needed, and not to be had, where a simulation wires nodes to twins.
+    from services.common.bus.kafka import KafkaBus
+    from services.common.registry.etcd import EtcdRegistry
+
+    async with AsyncExitStack() as stack:
+        clock = SystemClock()
+        health = Health()
+        parts: list[Callable[[], dict[str, Any]]] = []
+        ops = OpsServer(settings.ops_listen, health, lambda: parts[0]() if parts else {"state": "starting"})
+        await stack.enter_async_context(ops)
+        authenticator = await stack.enter_async_context(
+            Authenticator(settings.cluster, _keys(settings), clock, algorithms=settings.token_algorithms)
+        )
+        life.spawn(authenticator.run(), name="token keys")
+        registry = EtcdRegistry(settings.etcd_endpoints, settings.cluster, lease_ttl_s=settings.lease_ttl_s)
+        ports = Ports(
+            registry=await stack.enter_async_context(registry),
+            bus=await stack.enter_async_context(KafkaBus(settings.kafka_bootstrap, client_id=settings.node)),
+            peers=await stack.enter_async_context(Peers()),
+            serve=serve,
+            authenticator=authenticator,
+            clock=clock,
+            health=health,
+        )
+        parts.append(await stack.enter_async_context(access_node(settings, life, ports)))
+        yield
+
+
+@asynccontextmanager
+async def access_node(
+    settings: AccessSettings, life: Lifecycle, ports: Ports
+) -> AsyncIterator[Callable[[], dict[str, Any]]]:
+    """A node on its ports: ready when entered, drained when left. Gives what /debug/state shows."""
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        tls = tls_context(settings.tls_certificate_file, settings.tls_key_file)
+        ws_socket = listen(settings.ws_listen, send_buffer_bytes=settings.socket_send_buffer_bytes)
+        stack.callback(ws_socket.close)
+        tcp_socket = listen(settings.tcp_listen, send_buffer_bytes=settings.socket_send_buffer_bytes)
+        stack.callback(tcp_socket.close)
+
+        clock, registry, bus = ports.clock, ports.registry, ports.bus
+        cluster = await enter(Cluster(registry))
+        registration = Registration(
+            registry,
+            node=settings.node,
+            addresses=Addresses(settings.rpc_address, settings.ops_listen, settings.ws_address, settings.tcp_address),
+            weight=settings.weight,
+            partitions=settings.mailbox_partitions,
+            since_ms=clock.wall_ms(),
+        )
+        logic = Logic(
+            Router(ports.peers, cluster, "logic"), timeout_s=settings.rpc_timeout_s, budget_s=settings.rpc_budget_s
+        )
+
+        hub: Hub[Connection] = Hub()
+        guests = Guests()
+        policy = settings.session_policy()
+        conduct = Conduct(policy.limits)
+        admission = Admission(per_s=settings.connections_per_s, handshakes_max=settings.handshakes_max)
+        placement = Placement(
+            settings.placement,
+            me=lambda: registration.me,
+            ring=lambda: cluster.ring("access"),
+            node=cluster.node,
+        )
+
+        def wanted(user: str) -> Host | None:
+            return placement.elsewhere(user) if user in hub else None
+
+        visiting = await enter(
+            Visiting(
+                ports.peers,
+                me=lambda: registration.me,
+                wanted=wanted,
+                node=cluster.node,
+                capacity=settings.lane_capacity,
+                timeout_s=settings.rpc_timeout_s,
+            )
+        )
+        watching = await enter(Watching(logic, clock, watched_max=settings.watched_max))
+        acks = await enter(Acks(logic, clock, flush_s=settings.ack_flush_ms / 1000))
+        heads = await enter(Heads(logic, hub, clock, capacity=settings.lane_capacity))
+        node = await enter(
+            Node(
+                policy,
+                clock,
+                hub,
+                admission,
+                conduct,
+                logic,
+                me=lambda: registration.me,
+                connections_max=settings.connections_max,
+            )
+        )
+        requests = await enter(
+            Requests(
+                logic,
+                heads,
+                acks,
+                watching,
+                clock,
+                content_bytes_max=settings.content_bytes_max,
+                send_lanes=settings.send_lanes,
+                request_lanes=settings.request_lanes,
+                capacity=settings.lane_capacity,
+                send_batch_max=settings.batch_max,
+                request_batch_max=settings.request_batch_max,
+            )
+        )
+        opening = await enter(
+            Opening(
+                ports.authenticator,
+                logic,
+                visiting,
+                hub,
+                conduct,
+                clock,
+                _terms(settings),
+                me=lambda: registration.me,
+                moved=lambda connection, user, avoid: placement.address_for(user, connection.transport.name, avoid),
+                capacity=settings.handshakes_max,
+                batch_max=settings.batch_max,
+            )
+        )
+        node.attach(opening=opening, requests=requests, watching=watching, visiting=visiting)
+
+        mailbox_topic, broadcast_topic = _topics(settings)
+        await ensure_topics(bus, [mailbox_topic, broadcast_topic])
+        forwarding = await enter(Forwarding(bus, topic=mailbox_topic.name, node=cluster.node))
+        delivery = Delivery(hub, clock, watching.sessions_changed)
+        farewell = Farewell(placement)
+        rebalance: Rebalance | None = None
+        mailbox = await enter(
+            Mailbox(
+                bus,
+                delivery,
+                forwarding,
+                mailbox_topic=mailbox_topic.name,
+                broadcast_topic=broadcast_topic.name,
+                broadcast_partitions=settings.broadcast_partitions,
+                sorter=lambda: Sorter(registration.me, placement.owner_of, guests),
+                on_gap=lambda: rebalance.check_all() if rebalance is not None else None,
+            )
+        )
+        tenure = Tenure(
+            registry,
+            registration,
+            mailbox,
+            node,
+            visiting,
+            farewell,
+            ports.health,
+            clock,
+            LeavingRules(settings.drain_pace_per_s, settings.drain_deadline_s),
+        )
+        rebalance = await enter(
+            Rebalance(
+                cluster,
+                hub,
+                placement,
+                visiting,
+                guests,
+                heads,
+                watching,
+                moves_per_s=settings.moves_per_s,
+                head_check_delay_s=settings.head_check_delay_s,
+                staying=lambda: tenure.staying,
+            )
+        )
+        servicers: list[Service] = [
+            (access_pb2_grpc.add_AccessServicer_to_server, AccessServicer(hub, guests)),
+            (node_pb2_grpc.add_NodeServicer_to_server, NodeServicer(life.request_stop)),
+        ]
+        await enter(ports.serve(settings.rpc_listen, servicers))
+        await tenure.come()
+        limits = StreamLimits(settings.frame_bytes_max, settings.slow_consumer_bytes, settings.handshake_s)
+        door = FrontDoor(node, placement)
+        listeners: list[Listener] = [
+            await enter(WebSocketServer(node, door, node.traffic[0], limits, ws_socket, tls)),
+            await enter(TcpServer(node, door, node.traffic[1], limits, tcp_socket, tls)),
+        ]
+        life.spawn(tenure.stay(rebalance), name="tenure")
+        life.spawn(visiting.run(), name="visits")
+        life.spawn(tenure.watch_health(bus, lambda: bool(cluster.ring("logic").members)), name="health")
+        await tenure.open_doors()
+        try:
+            yield lambda: debug_state(
+                node, registration, cluster, visiting, guests, mailbox, rebalance, requests, watching
+            )
+        finally:
+            await tenure.leave(listeners, asked_per_s=float(life.pace_per_s))
+
+
+class FrontDoor:
+    """The Door of the transports."""
+
+    def __init__(self, node: Node, placement: Placement) -> None:
+        self.ask = node.ask
+        self.route = placement.route
+
+
+def _keys(settings: AccessSettings) -> KeySources:
+    return KeySources(
+        secret_file=settings.token_secret_file,
+        public_key_file=settings.token_public_key_file,
+        jwks_file=settings.token_jwks_file,
+        jwks_url=settings.token_jwks_url,
+    )
+
+
+def _topics(settings: AccessSettings) -> tuple[Topic, Topic]:
+    prefix, replication = settings.kafka_topic_prefix, settings.kafka_replication
+    return (
+        Topic(f"{prefix}.deliver", settings.mailbox_partitions, replication),
+        Topic(f"{prefix}.broadcast", settings.broadcast_partitions, replication),
+    )
+
+
+def _terms(settings: AccessSettings) -> Terms:
+    return Terms(
+        heartbeat_s=settings.session_policy().heartbeat.interval_of,
+        idle_heartbeat_s=settings.idle_heartbeat_s,
+        limits=client_pb2.Limits(
+            frame_bytes_max=settings.frame_bytes_max,
+            content_bytes_max=settings.content_bytes_max,
+            sends_per_s=round(settings.sends_per_s),
+        ),
+        backoff=client_pb2.Backoff(
+            base_ms=settings.backoff_base_ms, max_ms=settings.backoff_max_ms, factor=settings.backoff_factor
+        ),
+        refused_clients=settings.refused_clients,
+    )

@@ -1,0 +1,499 @@
+"""One connection, whatever its transport and codec: the shell around the session's state machine.
+
+It decodes what the transport brings, asks the session what follows and carries that out: hands requests to its node,
+writes replies and pushes, holds frames that have to wait. Both transports (WebSocket, TCP) drive this one class through
+`receive`, `refuse_frame`, `hear`, `block`, `unblock` and `lost`, and are driven by it through `Transport`.
+
+Guarantees: everything happens in the event loop, in callbacks: no task and no timer for a connection. Frames are
+handled in the order in which they came. Nothing is written after the goodbye. A defect in the handling of one
+connection ends that one with 4005.
+
+Does not know: sockets, HTTP, what requests mean, who owns which user.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol, assert_never
+
+from protos.tidings.v1 import client_pb2
+from services.access.events import (
+    AskedToLeave,
+    Ban,
+    CheckHello,
+    CloseSession,
+    CutOff,
+    Effects,
+    Ended,
+    Event,
+    FrameRefused,
+    FrameTooLarge,
+    HandleHeld,
+    HandOn,
+    Hold,
+    Nudge,
+    Opened,
+    Pause,
+    PeerGone,
+    Probe,
+    Refuse,
+    ResumeReading,
+    SayGoodbye,
+    StopReading,
+    StoreSession,
+    Ticked,
+    Unregister,
+    Welcome,
+)
+from services.access.placement import TransportName
+from services.access.session import HAND_ON, Phase, Session, SessionPolicy
+from services.access.traffic import Traffic
+from services.common.errors import BadFrame, TidingsError, Unparsable, error_of
+from services.common.telemetry import logs, metrics
+from services.common.wire import close
+from services.common.wire.body import EncodedBody
+from services.common.wire.codec import Codec, Data
+
+EARLY_MAX = 64
+
+log = logs.get_logger(__name__)
+
+
+class Transport(Protocol):
+    """What a connection needs of its transport."""
+
+    @property
+    def name(self) -> TransportName: ...
+
+    @property
+    def traffic(self) -> Traffic: ...
+
+    def wrap(self, frame: bytes) -> bytes:
+        """An encoded frame as it goes over this kind of transport: the same for all connections with this codec."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Wrapped frames."""
+        ...
+
+    def probe(self) -> bool:
+        """Asks the peer for a sign of life; False: this transport has nothing for it."""
+        ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def close(self, code: int, reason: str) -> None:
+        """Ends it after what was written; what still comes in is dropped."""
+        ...
+
+    def abort(self) -> None:
+        """Ends it now."""
+        ...
+
+
+class NodePort(Protocol):
+    """What a connection asks of its node."""
+
+    @property
+    def policy(self) -> SessionPolicy: ...
+
+    def now(self) -> float: ...
+
+    def begin(self, connection: Connection) -> None:
+        """It is there, without a session."""
+        ...
+
+    def wake(self, connection: Connection, due: float) -> None:
+        """Call `tick` at this time."""
+        ...
+
+    def check_hello(self, connection: Connection, hello: client_pb2.Hello) -> None: ...
+
+    def store_session(self, connection: Connection) -> None: ...
+
+    def take(self, connection: Connection, frame: client_pb2.ClientFrame, body: str) -> None:
+        """A request; its answer comes later, or at once."""
+        ...
+
+    def opened(self, connection: Connection) -> None:
+        """It has been welcomed."""
+        ...
+
+    def unregister(self, connection: Connection) -> None: ...
+
+    def close_session(self, connection: Connection) -> None: ...
+
+    def ban(self, connection: Connection) -> int:
+        """For how many milliseconds."""
+        ...
+
+    def count_goodbye(self, connection: Connection, code: int) -> None: ...
+
+    def lost(self, connection: Connection) -> None:
+        """Its transport is gone."""
+        ...
+
+
+class Early:
+    """What comes for a connection while its session is being stored."""
+
+    __slots__ = ("dropped", "left_groups", "pushes")
+
+    def __init__(self) -> None:
+        self.pushes: list[tuple[int, EncodedBody]] = []
+        self.dropped = 0
+        self.left_groups: set[str] = set()
+
+
+class Connection:
+    """From its first byte to its last."""
+
+    __slots__ = (
+        "_draining", "_held", "_welcome", "avoid", "closed_with", "codec", "counted", "device", "early", "group_heads",
+        "hello", "kind", "node", "opened_at", "requests", "session", "session_id", "transport", "user", "wheel_tick",
+    )  # fmt: skip
+
+    def __init__(self, node: NodePort, transport: Transport, codec: Codec) -> None:
+        now = node.now()
+        self.node = node
+        self.transport = transport
+        self.codec = codec
+        self.session = Session(node.policy, now)
+        self.user = ""
+        self.device = ""
+        self.session_id = ""
+        self.kind = 0
+        self.avoid: frozenset[str] = NOWHERE
+        self.hello: client_pb2.Hello | None = None  # until the session is stored
+        self.group_heads: dict[str, int] | None = None  # last told, of large groups
+        self.early: Early | None = None
+        self.opened_at = now
+        self.requests = 0
+        self.closed_with = 0  # the code of its goodbye
+        self.counted = False  # as an open connection, by its node
+        self.wheel_tick = 0
+        self._held: deque[Data] | None = None
+        self._draining = False
+        self._welcome: client_pb2.ServerFrame | None = None
+        node.begin(self)
+        node.wake(self, self.session.due())
+
+    # ---- from the transport
+
+    def receive(self, data: Data) -> None:
+        """One frame as the peer sent it."""
+        self.transport.traffic.bytes_in += len(data)
+        session = self.session
+        if session.phase is Phase.CLOSING:
+            return
+        try:
+            if session.holding:
+                self._apply(session.hold_frame(len(data), self.node.now()), data=data)
+            else:
+                self._read(data, held=False)
+        except Exception:  # the edge: a defect ends this connection, not its node
+            log.exception("connection failed", user=self.user, session=self.session_id)
+            self.handle(Ended(close.INTERNAL))
+
+    def refuse_frame(self, message: str) -> None:
+        """What came cannot be a frame."""
+        self.handle(FrameRefused(message, fatal=True))
+
+    def refuse_size(self, message: str) -> None:
+        """A frame over the limit was announced."""
+        self.handle(FrameTooLarge(message))
+
+    def hear(self) -> None:
+        """A sign of life that is no frame."""
+        self.session.hear(self.node.now())
+
+    def block(self) -> None:
+        """More than the limit waits to be written."""
+        self._apply(self.session.block())
+
+    def unblock(self) -> None:
+        """The peer has read."""
+        self._apply(self.session.unblock())
+
+    def lost(self) -> None:
+        """The transport is closed."""
+        self.handle(PeerGone())
+        self._held = None
+        self.node.lost(self)
+
+    # ---- from the node
+
+    def handle(self, event: Event) -> None:
+        """Something happened to it."""
+        self._apply(self.session.handle(event, self.node.now()))
+
+    def tick(self, now: float) -> None:
+        """The wheel came round."""
+        try:
+            self._apply(self.session.handle(Ticked(), now))
+        except Exception:  # the edge: as in `receive`
+            log.exception("connection failed", user=self.user, session=self.session_id)
+            self.transport.abort()
+        self.node.wake(self, self.session.due())
+
+    def open(self, welcome: client_pb2.ServerFrame) -> None:
+        """Its session is stored."""
+        self._welcome = welcome
+        self.handle(Opened())
+        self._welcome = None
+        self.hello = None
+
+    def leave(self, event: AskedToLeave) -> None:
+        """Go elsewhere, after what is unanswered."""
+        self.handle(event)
+        self.node.wake(self, self.session.due())
+
+    def reply(self, request_id: int, body: str, frame: bytes) -> None:
+        """The answer to a request: a ServerFrame's protobuf bytes without id."""
+        self.send(self.codec.reply(request_id, frame))
+        self.answered(body)
+
+    def refuse(self, request_id: int, body: str, error: TidingsError) -> None:
+        """The request is not done."""
+        self.send_error(request_id, error)
+        self.answered(body)
+
+    def answered(self, body: str) -> None:
+        """The request is done with."""
+        effects = self.session.answer(body, self.node.now())
+        if effects:
+            self._apply(effects)
+
+    def send_error(self, request_id: int, error: TidingsError) -> None:
+        """An error frame; it counts against the client if the client is to blame."""
+        metrics.ERRORS.labels(error.label).inc()
+        self._send_frame(
+            client_pb2.ServerFrame(
+                id=request_id,
+                error=client_pb2.Error(code=error.code, message=error.message, retry_after_ms=error.retry_after_ms),
+            )
+        )
+        self.count_refusal(error.code)
+
+    def count_refusal(self, code: str) -> None:
+        """It was answered with this error."""
+        self._apply(self.session.count_refusal(code, self.node.now()))
+
+    def page_written(self, head: int, *, more: bool) -> None:
+        """A page of a `sync` has gone out."""
+        self._apply(self.session.page_written(head, more=more))
+
+    def send(self, frame: bytes) -> None:
+        """An encoded frame."""
+        if self.session.phase is not Phase.CLOSING:
+            transport = self.transport
+            data = transport.wrap(frame)
+            transport.traffic.bytes_out += len(data)
+            transport.write(data)
+
+    def push(self, data: bytes, number: int, now: float) -> bool:
+        """A wrapped push with its highest inbox number (0: none); False: it does not get pushes now."""
+        session = self.session
+        if session.phase is not Phase.OPEN or not session.outbox.push(number, now):
+            return False
+        self.transport.traffic.bytes_out += len(data)
+        self.transport.write(data)
+        if number:
+            self.node.wake(self, session.outbox.due(session.policy.ack_timeout_s))
+        return True
+
+    def keep_early(self, number: int, body: EncodedBody) -> None:
+        """A push while the session is being stored: it goes out after the welcome, if that does not cover it."""
+        early = self.early
+        if early is None:
+            early = self.early = Early()
+        if len(early.pushes) < EARLY_MAX:
+            early.pushes.append((number, body))
+        else:
+            early.dropped = max(early.dropped, number)
+
+    def note_left(self, group: str) -> None:
+        """The user left this large group: an index that was read before that must not bring it back."""
+        if self.session.phase is Phase.OPENING:
+            if self.early is None:
+                self.early = Early()
+            self.early.left_groups.add(group)
+
+    def nudge(self, head: int, reason: str) -> None:
+        """`lagging`: the client may lack something up to this number."""
+        outbox = self.session.outbox
+        if self.session.phase is not Phase.OPEN or outbox.paused:
+            return
+        outbox.show(head)
+        metrics.LAGGING.labels(reason).inc()
+        self._send_lagging(outbox.nudge_head(), paused=False)
+
+    # ---- inside
+
+    def _read(self, data: Data, *, held: bool) -> None:
+        now = self.node.now()
+        try:
+            frame = self.codec.decode_client(data)
+        except BadFrame as error:
+            refused = FrameRefused(error.message, fatal=isinstance(error, Unparsable))
+            self._apply(self.session.handle(refused, now), request_id=error.request_id)
+            return
+        body = frame.WhichOneof("body")
+        assert body is not None
+        self.transport.traffic.frames_in[body] += 1
+        session = self.session
+        effects = session.receive_held(body, now) if held else session.receive_frame(body, len(data), now)
+        if effects is HAND_ON:
+            self.node.take(self, frame, body)
+        else:
+            self._apply(effects, frame=frame, body=body, request_id=frame.id)
+
+    def _apply(  # noqa: C901 - one case for each effect
+        self,
+        effects: Effects,
+        *,
+        data: Data = b"",
+        frame: client_pb2.ClientFrame | None = None,
+        body: str = "",
+        request_id: int = 0,
+    ) -> None:
+        ban_ms = 0
+        for effect in effects:
+            match effect:
+                case HandOn():
+                    assert frame is not None
+                    self.node.take(self, frame, body)
+                case Hold():
+                    if self._held is None:
+                        self._held = deque()
+                    self._held.append(data)
+                case HandleHeld():
+                    self._handle_held()
+                case Refuse(code, message, retry_after_ms):
+                    self._send_refusal(request_id, code, message, retry_after_ms)
+                case StopReading():
+                    self.transport.pause_reading()
+                case ResumeReading():
+                    self.transport.resume_reading()
+                case CheckHello():
+                    assert frame is not None
+                    self.hello = frame.hello
+                    self.node.check_hello(self, frame.hello)
+                case StoreSession():
+                    self.node.store_session(self)
+                case Welcome():
+                    self._send_welcome()
+                case Probe():
+                    self._probe()
+                case Nudge():
+                    metrics.LAGGING.labels("unacknowledged").inc()
+                    self._send_lagging(self.session.outbox.nudge_head(), paused=False)
+                case Pause():
+                    metrics.SLOW_CONSUMER_PAUSES.inc()
+                    metrics.LAGGING.labels("paused").inc()
+                    self._send_lagging(self.session.outbox.shown, paused=True)
+                case Ban():
+                    ban_ms = self.node.ban(self)
+                case SayGoodbye():
+                    self._say_goodbye(effect, ban_ms)
+                case Unregister():
+                    self.node.unregister(self)
+                case CloseSession():
+                    self.node.close_session(self)
+                case CutOff():
+                    self.transport.abort()
+                case _:
+                    assert_never(effect)
+
+    def _handle_held(self) -> None:
+        # Answers that come at once call this again from within: the outer call goes on with the rest.
+        if self._draining:
+            return
+        self._draining = True
+        try:
+            held = self._held
+            while held and self.session.take_held(len(held[0])):
+                self._read(held.popleft(), held=True)
+            if not held:
+                self._held = None
+        finally:
+            self._draining = False
+        self._apply(self.session.resume_reading())
+
+    def _send_refusal(self, request_id: int, code: str, message: str, retry_after_ms: int) -> None:
+        if code == "RATE_LIMITED":
+            metrics.LIMITED.labels("rate").inc()
+        error = error_of(code, message, retry_after_ms)
+        metrics.ERRORS.labels(error.label).inc()
+        self._send_frame(
+            client_pb2.ServerFrame(
+                id=request_id, error=client_pb2.Error(code=code, message=message, retry_after_ms=retry_after_ms)
+            )
+        )
+
+    def _send_welcome(self) -> None:
+        assert self._welcome is not None
+        welcome = self._welcome.welcome
+        self.session.outbox.show(welcome.inbox_head)
+        self._send_frame(self._welcome)
+        self.opened_at = self.node.now()
+        self.node.wake(self, self.session.due())
+        self.node.opened(self)
+        early, self.early = self.early, None
+        if early is not None:
+            self._send_early(early, welcome.inbox_head)
+
+    def _send_early(self, early: Early, head: int) -> None:
+        entries = [(number, body) for number, body in early.pushes if body.kind is client_pb2.Message]
+        fresh = sorted(((number, body) for number, body in entries if number > head or not number), key=_by_number)
+        if fresh:
+            data = self.transport.wrap(self.codec.deliver(fresh))
+            self.push(data, fresh[-1][0], self.node.now())
+        for _, body in early.pushes:
+            if body.kind is not client_pb2.Message:
+                self.push(self.transport.wrap(self.codec.push(body)), 0, self.node.now())
+        if early.dropped > head:
+            self.nudge(early.dropped, "ring")
+
+    def _send_frame(self, frame: client_pb2.ServerFrame) -> None:
+        if self.session.phase is not Phase.CLOSING:
+            self.transport.traffic.frames_out[frame.WhichOneof("body") or ""] += 1
+            self.send(self.codec.encode_server(frame))
+
+    def _send_lagging(self, head: int, *, paused: bool) -> None:
+        self._send_frame(client_pb2.ServerFrame(lagging=client_pb2.Lagging(inbox_head=head, paused=paused)))
+
+    def _probe(self) -> None:
+        metrics.HEARTBEAT_PROBES.inc()
+        if not self.transport.probe():
+            head = self.session.outbox.shown
+            self._send_frame(client_pb2.ServerFrame(pong=client_pb2.Pong(inbox_head=head)))
+
+    def _say_goodbye(self, effect: SayGoodbye, ban_ms: int) -> None:
+        if effect.reason is None:
+            self.transport.close(close.NORMAL, "")
+        else:
+            reason = effect.reason
+            if reason is close.HEARTBEAT_TIMEOUT:
+                metrics.HEARTBEATS_LOST.inc()
+            self.node.count_goodbye(self, reason.code)
+            frame = reason.goodbye(
+                effect.message, retry_after_ms=effect.retry_after_ms or ban_ms, address=effect.address
+            )
+            # The session is in its last phase already: this is the one frame that still goes out.
+            data = self.transport.wrap(self.codec.encode_server(frame))
+            self.transport.traffic.bytes_out += len(data)
+            self.transport.traffic.frames_out["goodbye"] += 1
+            self.transport.write(data)
+            self.transport.close(reason.code, reason.name)
+        self._held = None
+        self.node.wake(self, self.session.due())
+
+
+NOWHERE: frozenset[str] = frozenset()
+
+
+def _by_number(entry: tuple[int, EncodedBody]) -> int:
+    return entry[0]

@@ -1,0 +1,202 @@
+"""From pushes to connections: what one connection gets in a batch goes out in one frame, entries in inbox order.
+
+A message is encoded once per codec however many get it (`EncodedBody`). Where it has no inbox number (large groups,
+notices to all) the whole frame is the same for every connection of a codec and transport, and is built once.
+
+Guarantees: a connection whose session is still being stored keeps its pushes until the welcome; one that is paused gets
+none, and what it misses is noted. A frame holds about `FRAME_BYTES` of messages at most. The event loop gets its turn
+after every `TURN` connections.
+
+Does not know: Kafka, parcels, who owns whom.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from google.protobuf.message import DecodeError, Message
+
+from protos.tidings.internal.v1 import delivery_pb2
+from protos.tidings.v1 import client_pb2
+from services.access.connection import Connection
+from services.access.hub import Hub
+from services.access.session import Phase
+from services.common.clock import Clock
+from services.common.ids import BROADCAST
+from services.common.telemetry import logs, metrics
+from services.common.wire.body import EncodedBody
+
+FRAME_BYTES: Final = 128 * 1024
+TURN: Final = 1000
+
+Push = delivery_pb2.Push
+Entry = tuple[int, EncodedBody]
+_BODIES: Final[dict[int, type[Message]]] = {
+    Push.MESSAGE: client_pb2.Message,
+    Push.RECEIPT: client_pb2.Receipt,
+    Push.SIGNAL: client_pb2.Signal,
+    Push.GROUP_INFO: client_pb2.GroupInfo,
+}
+
+log = logs.get_logger(__name__)
+
+
+class Delivery:
+    """Serves all connections of a hub. `on_sessions` gets the changes of sessions that came by."""
+
+    def __init__(
+        self,
+        hub: Hub[Connection],
+        clock: Clock,
+        on_sessions: Callable[[delivery_pb2.SessionChanges], None],
+    ) -> None:
+        self._hub = hub
+        self._clock = clock
+        self._on_sessions = on_sessions
+
+    async def deliver(self, pushes: Iterable[delivery_pb2.Push]) -> None:
+        """All of them, in their order."""
+        batch = _Batch()
+        for push in pushes:
+            try:
+                self._take(push, batch)
+            except DecodeError:
+                log.error("push dropped: its body cannot be read", kind=push.kind)  # noqa: TRY400 - whoever sent it
+        await self._write(batch)
+
+    def _take(self, push: delivery_pb2.Push, batch: _Batch) -> None:
+        if push.kind == Push.SESSIONS:
+            self._on_sessions(delivery_pb2.SessionChanges.FromString(push.body))
+        elif push.kind == Push.MEMBERSHIP:
+            self._move(delivery_pb2.LargeMembership.FromString(push.body), push.users)
+        elif push.kind in _BODIES:
+            body = EncodedBody(_BODIES[push.kind], push.body)
+            if push.kind == Push.MESSAGE and push.accepted_ms:
+                metrics.DELIVERY_SECONDS.observe(max(0.0, (self._clock.wall_ms() - push.accepted_ms) / 1000))
+            self._address(push, body, batch)
+
+    def _address(self, push: delivery_pb2.Push, body: EncodedBody, batch: _Batch) -> None:
+        hub, skipped = self._hub, push.except_session
+        if push.users:
+            numbers = push.numbers
+            for place, user in enumerate(push.users):
+                connections = hub.of(user)
+                if connections:
+                    number = numbers[place] if numbers else 0
+                    for connection in connections:
+                        if connection.session_id != skipped:
+                            batch.add(connection, number, body)
+        elif push.conversation:
+            for connection in self._readers(push.conversation):
+                if connection.session_id != skipped:
+                    batch.add(connection, 0, body)
+
+    def _readers(self, conversation: str) -> Iterator[Connection]:
+        if conversation == BROADCAST:
+            return self._hub.connections()
+        return (each for user in self._hub.readers(conversation) for each in self._hub.of(user))
+
+    def _move(self, membership: delivery_pb2.LargeMembership, users: Iterable[str]) -> None:
+        for user in users:
+            if membership.member:
+                self._hub.join(membership.conversation, user)
+            else:
+                self._hub.leave(membership.conversation, user)
+                for connection in self._hub.of(user):
+                    connection.note_left(membership.conversation)
+
+    async def _write(self, batch: _Batch) -> None:
+        now = self._clock.now_s()
+        written = 0
+        shared: dict[tuple[object, ...], bytes] = {}
+        for turn, (connection, entries) in enumerate(batch.entries.items(), 1):
+            written += _push_entries(connection, entries, shared, now)
+            if turn % TURN == 0:
+                await asyncio.sleep(0)
+        for connection, body in batch.others:
+            key = (connection.codec, connection.transport.traffic, id(body))
+            data = shared.get(key)
+            if data is None:
+                data = shared[key] = connection.transport.wrap(connection.codec.push(body))
+            if connection.push(data, 0, now):
+                connection.transport.traffic.frames_out[_name_of(body)] += 1
+        if written:
+            metrics.DELIVERED.inc(written)
+
+
+class _Batch:
+    """What each connection gets."""
+
+    __slots__ = ("entries", "others")
+
+    def __init__(self) -> None:
+        self.entries: dict[Connection, list[Entry]] = {}
+        self.others: list[tuple[Connection, EncodedBody]] = []
+
+    def add(self, connection: Connection, number: int, body: EncodedBody) -> None:
+        phase = connection.session.phase
+        if phase is Phase.OPENING:
+            connection.keep_early(number, body)
+        elif phase is not Phase.OPEN:
+            return
+        elif body.kind is client_pb2.Message:
+            entries = self.entries.get(connection)
+            if entries is None:
+                self.entries[connection] = [(number, body)]
+            else:
+                entries.append((number, body))
+        else:
+            self.others.append((connection, body))
+
+
+def _push_entries(
+    connection: Connection, entries: list[Entry], shared: dict[tuple[object, ...], bytes], now: float
+) -> int:
+    """How many were written."""
+    written = 0
+    if len(entries) > 1:
+        entries.sort(key=_number_of)
+    for part in _parts(entries):
+        number = part[-1][0]
+        if connection.session.outbox.paused:
+            connection.session.outbox.push(number, now)
+            continue
+        if connection.push(_wrapped(connection, part, shared), number, now):
+            written += len(part)
+            connection.transport.traffic.frames_out["deliver"] += 1
+    return written
+
+
+def _wrapped(connection: Connection, entries: list[Entry], shared: dict[tuple[object, ...], bytes]) -> bytes:
+    if entries[-1][0]:
+        return connection.transport.wrap(connection.codec.deliver(entries))
+    # Sorted by number: if the last has none, none has. The bodies live as long as the batch, so their ids are theirs.
+    key = (connection.codec, connection.transport.traffic, *[id(body) for _, body in entries])
+    data = shared.get(key)
+    if data is None:
+        data = shared[key] = connection.transport.wrap(connection.codec.deliver(entries))
+    return data
+
+
+def _parts(entries: list[Entry]) -> Iterable[list[Entry]]:
+    if len(entries) == 1:
+        return (entries,)
+    parts: list[list[Entry]] = [[]]
+    size = 0
+    for entry in entries:
+        size += entry[1].size
+        if size > FRAME_BYTES and parts[-1]:
+            parts.append([])
+            size = entry[1].size
+        parts[-1].append(entry)
+    return parts
+
+
+def _number_of(entry: Entry) -> int:
+    return entry[0]
+
+
+def _name_of(body: EncodedBody) -> str:
+    return {client_pb2.Receipt: "receipt", client_pb2.Signal: "signal"}.get(body.kind, "group_info")

@@ -1,0 +1,114 @@
+"""Pongs: the heads of a user's inbox and large groups, read from logic in batches.
+
+Guarantees: every ping is answered: while logic is away with what is known last. `inbox_head` is never behind anything
+that this connection was shown. `group_heads` are those that have moved since the connection was told last.
+
+Does not know: how heads come about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from protos.tidings.v1 import client_pb2
+from services.access.connection import Connection
+from services.access.hub import Hub
+from services.access.logic import Logic
+from services.common.clock import Clock
+from services.common.errors import TidingsError
+from services.common.ids import BROADCAST, hash64
+from services.common.lane import Lanes
+
+LANES: Final = 2
+BATCH_MAX: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What logic said of one connection's user."""
+
+    inbox_head: int
+    group_heads: dict[str, int]
+
+
+class Heads:
+    """Answers pings while it is entered."""
+
+    def __init__(self, logic: Logic, hub: Hub[Connection], clock: Clock, *, capacity: int) -> None:
+        self._logic = logic
+        self._hub = hub
+        self._clock = clock
+        self._lanes: Lanes[Connection, Known] = Lanes(
+            "heads", self._read, lanes=LANES, capacity=capacity, batch_max=BATCH_MAX
+        )
+        # Most connections are told the same (b:all): one dictionary serves them all.
+        self._common: dict[str, int] = {}
+
+    async def __aenter__(self) -> Self:
+        await self._lanes.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._lanes.__aexit__(kind, error, traceback)
+
+    @property
+    def depth(self) -> int:
+        return self._lanes.depth
+
+    def ask(self, connection: Connection, request_id: int) -> None:
+        """A ping came."""
+
+        def done(known: Known | TidingsError) -> None:
+            self._answer(connection, request_id, known)
+
+        try:
+            self._lanes.offer(hash64(connection.user), connection, done)
+        except TidingsError as error:
+            done(error)
+
+    async def read(self, users: Sequence[str]) -> list[int]:
+        """The inbox heads of these users. Raises TidingsError."""
+        heads: list[int] = []
+        for first in range(0, len(users), BATCH_MAX):
+            heads += (await self._logic.heads(users[first : first + BATCH_MAX], [])).users
+        return heads
+
+    async def _read(self, connections: list[Connection]) -> list[Known | TidingsError]:
+        users = list(dict.fromkeys(connection.user for connection in connections))
+        groups = {user: (BROADCAST, *self._hub.groups_of(user)) for user in users}
+        conversations = list(dict.fromkeys(group for found in groups.values() for group in found))
+        answer = await self._logic.heads(users, conversations)
+        inboxes = dict(zip(users, answer.users, strict=True))
+        heads = dict(zip(conversations, answer.conversations, strict=True))
+        return [
+            Known(inboxes[each.user], {group: heads[group] for group in groups[each.user] if heads[group]})
+            for each in connections
+        ]
+
+    def _answer(self, connection: Connection, request_id: int, known: Known | TidingsError) -> None:
+        outbox = connection.session.outbox
+        pong = client_pb2.Pong(inbox_head=outbox.shown, time_ms=self._clock.wall_ms())
+        if isinstance(known, Known):
+            outbox.show(known.inbox_head)
+            pong.inbox_head = outbox.shown
+            told = connection.group_heads or {}
+            for group, head in known.group_heads.items():
+                if told.get(group) != head:
+                    pong.group_heads[group] = head
+            self._remember(connection, known.group_heads)
+        connection.transport.traffic.frames_out["pong"] += 1
+        connection.send(connection.codec.encode_server(client_pb2.ServerFrame(id=request_id, pong=pong)))
+        connection.answered("ping")
+
+    def _remember(self, connection: Connection, heads: dict[str, int]) -> None:
+        if not heads:
+            connection.group_heads = None
+        elif heads == self._common:
+            connection.group_heads = self._common
+        else:
+            connection.group_heads = self._common = heads

@@ -1,0 +1,159 @@
+"""What this node asks of logic nodes: batches in, aligned outcomes out.
+
+A batch is split by the logic node that owns each item's key, and the parts go out at once. The router repeats a part on
+the next node if its owner does not answer, within a budget: all these calls may be repeated.
+
+Guarantees: outcomes are aligned with the items, and a part that fails gives each of its items the error. Items of one
+key stay in one part, in their order.
+
+Does not know: connections, frames.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol, TypeVar
+
+from google.protobuf.message import Message
+
+from protos.tidings.internal.v1 import common_pb2, logic_pb2
+from services.common.errors import Internal, TidingsError
+from services.common.ids import slot_of
+from services.common.registry.contract import NodeRecord
+from services.common.rpc.contract import Reply
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+SERVICE: Final = "/tidings.internal.v1.Logic/"
+
+
+class RouterPort(Protocol):
+    """What is needed of services.common.rpc.Router."""
+
+    def owner(self, slot: int) -> NodeRecord | None: ...
+
+    async def call(
+        self, slot: int, method: str, request: Message, reply_type: type[Reply], *, timeout_s: float, budget_s: float
+    ) -> Reply: ...
+
+
+class Logic:
+    """The logic nodes."""
+
+    def __init__(self, router: RouterPort, *, timeout_s: float, budget_s: float) -> None:
+        self._router = router
+        self._timeout_s = timeout_s
+        self._budget_s = budget_s
+
+    async def open(self, items: Sequence[logic_pb2.OpenItem]) -> Sequence[logic_pb2.OpenOutcome | TidingsError]:
+        """Sessions begin. Key: the user."""
+
+        async def call(slot: int, part: list[logic_pb2.OpenItem]) -> Sequence[logic_pb2.OpenOutcome]:
+            return (await self._call(slot, "Open", logic_pb2.OpenBatch(items=part), logic_pb2.OpenOutcomes)).outcomes
+
+        return await self._spread(items, [item.user for item in items], call)
+
+    async def close(self, items: Sequence[logic_pb2.CloseItem]) -> Sequence[TidingsError | None]:
+        """Sessions ended. Key: the user."""
+
+        async def call(slot: int, part: list[logic_pb2.CloseItem]) -> Sequence[None]:
+            await self._call(slot, "Close", logic_pb2.CloseBatch(items=part), common_pb2.Empty)
+            return [None] * len(part)
+
+        return await self._spread(items, [item.user for item in items], call)
+
+    async def send(self, items: Sequence[logic_pb2.SendItem]) -> Sequence[logic_pb2.SendOutcome | TidingsError]:
+        """Messages. Key: the conversation."""
+
+        async def call(slot: int, part: list[logic_pb2.SendItem]) -> Sequence[logic_pb2.SendOutcome]:
+            return (await self._call(slot, "Send", logic_pb2.SendBatch(items=part), logic_pb2.SendOutcomes)).outcomes
+
+        return await self._spread(items, [item.conversation for item in items], call)
+
+    async def signal(self, items: Sequence[logic_pb2.SignalItem]) -> Sequence[logic_pb2.SignalOutcome | TidingsError]:
+        """Signals. Key: the conversation."""
+
+        async def call(slot: int, part: list[logic_pb2.SignalItem]) -> Sequence[logic_pb2.SignalOutcome]:
+            batch = logic_pb2.SignalBatch(items=part)
+            return (await self._call(slot, "Signal", batch, logic_pb2.SignalOutcomes)).outcomes
+
+        return await self._spread(items, [item.conversation for item in items], call)
+
+    async def acknowledge(self, items: Sequence[logic_pb2.AckItem]) -> Sequence[TidingsError | None]:
+        """What devices hold. Key: the user."""
+
+        async def call(slot: int, part: list[logic_pb2.AckItem]) -> Sequence[None]:
+            await self._call(slot, "Acknowledge", logic_pb2.AckBatch(items=part), common_pb2.Empty)
+            return [None] * len(part)
+
+        return await self._spread(items, [item.user for item in items], call)
+
+    async def handle(self, items: Sequence[logic_pb2.HandleItem]) -> Sequence[logic_pb2.HandleOutcome | TidingsError]:
+        """All other requests. Key: the user."""
+
+        async def call(slot: int, part: list[logic_pb2.HandleItem]) -> Sequence[logic_pb2.HandleOutcome]:
+            batch = logic_pb2.HandleBatch(items=part)
+            return (await self._call(slot, "Handle", batch, logic_pb2.HandleOutcomes)).outcomes
+
+        return await self._spread(items, [item.user for item in items], call)
+
+    async def heads(self, users: Sequence[str], conversations: Sequence[str]) -> logic_pb2.HeadsAnswer:
+        """Inbox heads, and heads of conversations, aligned. Any logic node can tell. Raises TidingsError."""
+        slot = slot_of((users or conversations)[0])
+        query = logic_pb2.HeadsQuery(users=users, conversations=conversations)
+        answer = await self._call(slot, "Heads", query, logic_pb2.HeadsAnswer)
+        if len(answer.users) != len(users) or len(answer.conversations) != len(conversations):
+            raise Internal("a logic node answered for other heads than were asked for: are the versions the same?")
+        return answer
+
+    async def _call(self, slot: int, method: str, request: Message, reply_type: type[Reply]) -> Reply:
+        return await self._router.call(
+            slot, SERVICE + method, request, reply_type, timeout_s=self._timeout_s, budget_s=self._budget_s
+        )
+
+    async def _spread(
+        self,
+        items: Sequence[Item],
+        keys: Sequence[str],
+        call: Callable[[int, list[Item]], Awaitable[Sequence[Outcome]]],
+    ) -> Sequence[Outcome | TidingsError]:
+        if not items:
+            return []
+        parts = self._parts(keys)
+        if len(parts) == 1:
+            slot, _ = parts[0]
+            return await _attempt(call, slot, list(items))
+        outcomes: list[Outcome | TidingsError] = [Internal("no outcome")] * len(items)
+        results = await asyncio.gather(
+            *(_attempt(call, slot, [items[place] for place in places]) for slot, places in parts)
+        )
+        for (_, places), result in zip(parts, results, strict=True):
+            for place, outcome in zip(places, result, strict=True):
+                outcomes[place] = outcome
+        return outcomes
+
+    def _parts(self, keys: Sequence[str]) -> list[tuple[int, list[int]]]:
+        """(a slot of the owner, the places of its items)."""
+        slots: dict[str, int] = {}
+        places: dict[str, list[int]] = {}
+        for place, key in enumerate(keys):
+            slot = slot_of(key)
+            owner = self._router.owner(slot)
+            name = owner.name if owner is not None else ""
+            slots.setdefault(name, slot)
+            places.setdefault(name, []).append(place)
+        return [(slots[name], found) for name, found in places.items()]
+
+
+async def _attempt(
+    call: Callable[[int, list[Item]], Awaitable[Sequence[Outcome]]], slot: int, items: list[Item]
+) -> Sequence[Outcome | TidingsError]:
+    try:
+        outcomes = await call(slot, items)
+    except TidingsError as error:
+        return [error] * len(items)
+    if len(outcomes) != len(items):
+        return [Internal("a logic node answered for another number of items: are the versions the same?")] * len(items)
+    return outcomes

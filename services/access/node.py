@@ -1,0 +1,273 @@
+"""One access node's connections: what each asks of its node, and what the node does with all of them.
+
+Guarantees: every session that was stored is closed with logic, also when logic is away for a while (the calls are
+repeated until it answers or the process ends). The wheel wakes connections; nothing here waits for one.
+
+Does not know: transports, what requests mean, the ring.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Final, Self
+
+from protos.tidings.internal.v1 import logic_pb2
+from protos.tidings.v1 import client_pb2
+from services.access.connection import Connection
+from services.access.heartbeat import TimingWheel
+from services.access.hub import Hub
+from services.access.limits import Admission, Conduct, Device
+from services.access.logic import Logic
+from services.access.opening import Opening
+from services.access.requests import Requests
+from services.access.session import SessionPolicy
+from services.access.traffic import Traffic
+from services.access.visiting import Visiting
+from services.access.visitors import Host
+from services.access.watching import Watching
+from services.common.clock import Clock
+from services.common.errors import TidingsError
+from services.common.ids import hash64
+from services.common.lane import Lanes
+from services.common.scope import TaskScope
+from services.common.telemetry import logs, metrics
+
+CLOSE_LANES: Final = 2
+CLOSE_BATCH: Final = 1000
+CLOSE_CAPACITY: Final = 200_000
+CLOSE_RETRY_S: Final = 1.0
+FLUSH_TICKS: Final = 4
+SWEEP_TICKS: Final = 40
+KINDS: Final[dict[int, str]] = {
+    client_pb2.Hello.WEB: "web",
+    client_pb2.Hello.MOBILE: "mobile",
+    client_pb2.Hello.DESKTOP: "desktop",
+    client_pb2.Hello.BOT: "bot",
+}
+
+log = logs.get_logger(__name__)
+
+
+class Node:
+    """The NodePort of its connections. `attach` gives it the parts that need it themselves."""
+
+    def __init__(
+        self,
+        policy: SessionPolicy,
+        clock: Clock,
+        hub: Hub[Connection],
+        admission: Admission,
+        conduct: Conduct,
+        logic: Logic,
+        *,
+        me: Callable[[], Host],
+        connections_max: int,
+    ) -> None:
+        self.policy = policy
+        self.hub = hub
+        self.connections: set[Connection] = set()
+        self.traffic = (Traffic("ws"), Traffic("tcp"))
+        self.wheel: TimingWheel[Connection] = TimingWheel(clock.now_s())
+        self.accepting = False
+        self._clock = clock
+        self._admission = admission
+        self._conduct = conduct
+        self._logic = logic
+        self._me = me
+        self._connections_max = connections_max
+        self._opening: Opening | None = None
+        self._requests: Requests | None = None
+        self._watching: Watching | None = None
+        self._visiting: Visiting | None = None
+        self._ended = False
+        self._sessions = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._closes: Lanes[logic_pb2.CloseItem, None] = Lanes(
+            "close", self._close, lanes=CLOSE_LANES, capacity=CLOSE_CAPACITY, batch_max=CLOSE_BATCH
+        )
+        self._scope = TaskScope()
+        self._stack = AsyncExitStack()
+
+    def attach(self, *, opening: Opening, requests: Requests, watching: Watching, visiting: Visiting) -> None:
+        """Before the first connection."""
+        self._opening, self._requests, self._watching, self._visiting = opening, requests, watching, visiting
+
+    async def __aenter__(self) -> Self:
+        await self._stack.__aenter__()
+        await self._stack.enter_async_context(self._scope)
+        await self._stack.enter_async_context(self._closes)
+        self._scope.spawn(self._turn(), name="wheel")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._ended = True
+        for connection in tuple(self.connections):
+            connection.transport.abort()
+        await self._stack.__aexit__(kind, error, traceback)
+
+    # ---- the door
+
+    def ask(self) -> float:
+        """Whether one more connection may come in: 0, or the seconds to wait."""
+        if not self.accepting or len(self.connections) >= self._connections_max:
+            return 1.0
+        return self._admission.ask(self.now())
+
+    # ---- what connections ask
+
+    def now(self) -> float:
+        return self._clock.now_s()
+
+    def begin(self, connection: Connection) -> None:
+        self.connections.add(connection)
+        self._empty.clear()
+        self._admission.handshakes += 1
+
+    def wake(self, connection: Connection, due: float) -> None:
+        self.wheel.schedule(connection, due)
+
+    def check_hello(self, connection: Connection, hello: client_pb2.Hello) -> None:
+        assert self._opening is not None
+        self._opening.check(connection, hello)
+
+    def store_session(self, connection: Connection) -> None:
+        assert self._opening is not None
+        self._opening.store(connection)
+
+    def take(self, connection: Connection, frame: client_pb2.ClientFrame, body: str) -> None:
+        assert self._requests is not None
+        self._requests.take(connection, frame, body)
+
+    def opened(self, connection: Connection) -> None:
+        self._admission.handshakes -= 1
+        connection.counted = True
+        self._sessions += 1
+        metrics.CONNECTIONS.labels(connection.transport.name, _kind(connection)).inc()
+        log.info(
+            "connection opened",
+            user=connection.user,
+            device=connection.device,
+            session=connection.session_id,
+            transport=connection.transport.name,
+            kind=_kind(connection),
+        )
+
+    def unregister(self, connection: Connection) -> None:
+        assert self._watching is not None
+        assert self._visiting is not None
+        if not connection.user:
+            return  # its hello was still being checked
+        self._watching.watches.forget(connection)
+        if self.hub.remove(connection.user, connection):
+            self._visiting.left(connection.user)
+
+    def close_session(self, connection: Connection) -> None:
+        item = logic_pb2.CloseItem(
+            user=connection.user,
+            device=connection.device,
+            session=connection.session_id,
+            boot_id=self._me().boot_id,
+        )
+        try:
+            self._closes.offer(hash64(connection.user), item, _done)
+        except TidingsError as error:
+            log.warning("a session could not be closed", session=connection.session_id, error=str(error))
+
+    def ban(self, connection: Connection) -> int:
+        metrics.BANS.labels("abuse").inc()
+        return round(1000 * self._conduct.ban(Device(connection.user, connection.device), self.now()))
+
+    def count_goodbye(self, connection: Connection, code: int) -> None:
+        metrics.GOODBYES.labels(str(code)).inc()
+        connection.closed_with = code
+
+    def lost(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        if not self.connections:
+            self._empty.set()
+        self.wheel.discard(connection)
+        if connection.counted:
+            metrics.CONNECTIONS.labels(connection.transport.name, _kind(connection)).dec()
+            self._sessions -= 1
+            log.info(
+                "connection closed",
+                user=connection.user,
+                session=connection.session_id,
+                code=connection.closed_with,
+                open_s=round(self.now() - connection.opened_at, 1),
+            )
+        else:
+            self._admission.handshakes -= 1
+
+    async def wait_empty(self, timeout_s: float) -> bool:
+        """Returns when the last connection is gone; False if the time was over before."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._empty.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    @property
+    def sessions(self) -> int:
+        """That were welcomed and whose transport is not gone."""
+        return self._sessions
+
+    @property
+    def closes(self) -> Lanes[logic_pb2.CloseItem, None]:
+        """For /debug/state."""
+        return self._closes
+
+    # ---- inside
+
+    async def _turn(self) -> None:
+        ticks = 0
+        while True:
+            await asyncio.sleep(self.wheel.tick_s)
+            now = self.now()
+            for connection in self.wheel.advance(now):
+                connection.tick(now)
+            ticks += 1
+            if ticks % FLUSH_TICKS == 0:
+                self._flush()
+            if ticks % SWEEP_TICKS == 0:
+                self._sweep()
+
+    def _flush(self) -> None:
+        for traffic in self.traffic:
+            traffic.flush()
+        metrics.HANDSHAKES.set(self._admission.handshakes)
+        metrics.USERS.set(len(self.hub))
+        metrics.SESSIONS.set(self._sessions)
+
+    def _sweep(self) -> None:
+        metrics.BANNED.set(self._conduct.sweep(self.now()))
+        metrics.SLOW_CONSUMERS.set(sum(each.session.outbox.paused for each in self.connections))
+
+    async def _close(self, items: list[logic_pb2.CloseItem]) -> Sequence[TidingsError | None]:
+        """Until logic has taken them: a session that is not closed would look online until this node ends."""
+        waiting = items
+        while True:
+            outcomes = await self._logic.close(waiting)
+            waiting = [
+                item
+                for item, outcome in zip(waiting, outcomes, strict=True)
+                if isinstance(outcome, TidingsError) and outcome.retryable
+            ]
+            if not waiting or self._ended:
+                return [None] * len(items)
+            await asyncio.sleep(CLOSE_RETRY_S)
+
+
+def _done(_: TidingsError | None) -> None:
+    """Nobody waits for it."""
+
+
+def _kind(connection: Connection) -> str:
+    return KINDS.get(connection.kind, "web")

@@ -1,0 +1,274 @@
+"""From hello to welcome: token, ban, version, placement; then the owner of a visitor, then logic.
+
+Two sets of lanes. In the first, hellos are checked; in the second, by user, sessions are stored: first the owners of
+visitors confirm that they forward (so nothing falls between the inbox head that the welcome shows and the first push),
+then logic stores the sessions in one batch.
+
+Guarantees: every hello ends in a welcome or a goodbye that says why, also when logic is away. A connection is in the
+node's index before logic is asked, so a push or an eviction that is quicker than the answer finds it. The older
+connection of the same device on this node ends when the newer one is stored. A session whose storing failed is closed,
+because it may have been stored all the same.
+
+Does not know: sockets, what logic does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
+
+from protos.tidings.internal.v1 import logic_pb2
+from protos.tidings.v1 import client_pb2
+from services.access.connection import NOWHERE, Connection
+from services.access.events import Ended, HelloAccepted
+from services.access.hub import Hub
+from services.access.limits import Conduct, Device
+from services.access.logic import Logic
+from services.access.session import Phase
+from services.access.visiting import Visiting
+from services.access.visitors import Host
+from services.common.clock import Clock
+from services.common.errors import Forbidden, TidingsError, from_fault
+from services.common.ids import hash64, new_id
+from services.common.lane import Lanes
+from services.common.telemetry import logs, metrics
+from services.common.tokens import Claims, TokenRefused
+from services.common.wire import close
+
+DEVICE_CHARACTERS_MAX = 64
+CLIENT_CHARACTERS_MAX = 256
+AVOID_MAX = 64
+LANES = 4
+CHECK_BATCH = 64
+
+log = logs.get_logger(__name__)
+
+
+class Authenticate(Protocol):
+    """services.common.token_source.Authenticator."""
+
+    def authenticate(self, token: str) -> Awaitable[Claims]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What every welcome says, and who is not let in."""
+
+    heartbeat_s: Callable[[int], float]
+    idle_heartbeat_s: float
+    limits: client_pb2.Limits
+    backoff: client_pb2.Backoff
+    refused_clients: Sequence[str] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A hello that is right."""
+
+    user: str
+    expires_at: float
+
+
+Moved = Callable[[Connection, str, frozenset[str]], str]
+Outcome = TypeVar("Outcome")
+
+
+class Opening:
+    """`moved(connection, user, avoid)`: the address that the client shall go to instead; empty: served here."""
+
+    def __init__(
+        self,
+        authenticator: Authenticate,
+        logic: Logic,
+        visiting: Visiting,
+        hub: Hub[Connection],
+        conduct: Conduct,
+        clock: Clock,
+        terms: Terms,
+        *,
+        me: Callable[[], Host],
+        moved: Moved,
+        capacity: int,
+        batch_max: int,
+    ) -> None:
+        self._authenticator = authenticator
+        self._logic = logic
+        self._visiting = visiting
+        self._hub = hub
+        self._conduct = conduct
+        self._clock = clock
+        self._terms = terms
+        self._me = me
+        self._moved = moved
+        self._hellos: Lanes[Connection, Accepted | Ended] = Lanes(
+            "hello", self._check, lanes=LANES, capacity=capacity, batch_max=CHECK_BATCH
+        )
+        self._stores: Lanes[Connection, logic_pb2.OpenOutcome] = Lanes(
+            "open", self._store, lanes=LANES, capacity=capacity, batch_max=batch_max
+        )
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.__aenter__()
+        await self._stack.enter_async_context(self._stores)
+        await self._stack.enter_async_context(self._hellos)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, traceback)
+
+    def check(self, connection: Connection, hello: client_pb2.Hello) -> None:
+        """CheckHello."""
+        if not 1 <= len(hello.device) <= DEVICE_CHARACTERS_MAX:
+            message = f"`device` must have 1 to {DEVICE_CHARACTERS_MAX} characters, kept by the device"
+            connection.handle(Ended(close.BAD_FRAME, message))
+        elif len(hello.client) > CLIENT_CHARACTERS_MAX or len(hello.avoid) > AVOID_MAX:
+            message = f"`client` may have {CLIENT_CHARACTERS_MAX} characters, `avoid` {AVOID_MAX} names"
+            connection.handle(Ended(close.BAD_FRAME, message))
+        else:
+            self._offer(self._hellos, hash64(hello.device), connection, lambda said: self._checked(connection, said))
+
+    def store(self, connection: Connection) -> None:
+        """StoreSession."""
+        self._hub.add(connection.user, connection)
+        self._offer(self._stores, hash64(connection.user), connection, lambda said: self._stored(connection, said))
+
+    def _offer(
+        self,
+        lanes: Lanes[Connection, Outcome],
+        key: int,
+        connection: Connection,
+        done: Callable[[Outcome | TidingsError], None],
+    ) -> None:
+        try:
+            lanes.offer(key, connection, done)
+        except TidingsError as error:
+            connection.handle(_ended(error))
+
+    # ---- the hello
+
+    async def _check(self, connections: list[Connection]) -> list[Accepted | Ended | TidingsError]:
+        return [await self._check_one(connection) for connection in connections]
+
+    async def _check_one(self, connection: Connection) -> Accepted | Ended | TidingsError:
+        hello = connection.hello
+        if hello is None or connection.session.phase is not Phase.OPENING:
+            return Ended(close.INTERNAL)
+        try:
+            claims = await self._authenticator.authenticate(hello.token)
+        except TokenRefused as error:
+            return Ended(close.reason_of(error.close_code), error.reason)
+        except TidingsError as error:
+            return error
+        if any(fnmatchcase(hello.client, pattern) for pattern in self._terms.refused_clients):
+            return Ended(close.CLIENT_REFUSED)
+        who, now = Device(claims.user, hello.device), self._clock.now_s()
+        banned_s = self._conduct.banned_for(who, now)
+        if not banned_s and self._conduct.count_hello(who, now):
+            metrics.BANS.labels("reconnects").inc()
+            banned_s = self._conduct.ban(who, now)
+        if banned_s:
+            return Ended(close.ABUSE, "this device connected too often or misbehaved", _ms(banned_s))
+        avoid = frozenset(hello.avoid) if hello.avoid else NOWHERE
+        address = self._moved(connection, claims.user, avoid)
+        if address:
+            return Ended(close.MOVED, address=address)
+        return Accepted(claims.user, now + claims.ends_at - self._clock.wall_ms() / 1000)
+
+    def _checked(self, connection: Connection, said: Accepted | Ended | TidingsError) -> None:
+        hello = connection.hello
+        if hello is None or connection.session.phase is not Phase.OPENING:
+            return
+        match said:
+            case Accepted(user, expires_at):
+                connection.user = user
+                connection.device = hello.device
+                connection.kind = hello.kind or client_pb2.Hello.WEB
+                connection.session_id = new_id()
+                if hello.avoid:
+                    connection.avoid = frozenset(hello.avoid)
+                connection.handle(HelloAccepted(connection.kind, expires_at))
+            case Ended():
+                metrics.CONNECTIONS_REFUSED.labels(said.reason.label).inc()
+                connection.handle(said)
+            case TidingsError():
+                connection.handle(_ended(said))
+
+    # ---- the session
+
+    async def _store(self, connections: list[Connection]) -> Sequence[logic_pb2.OpenOutcome | TidingsError]:
+        # A call that fails is made again in the background, and then the user's head is compared.
+        await self._visiting.settle([connection.user for connection in connections])
+        me = self._me()
+        return await self._logic.open([_open_item(connection, me) for connection in connections])
+
+    def _stored(self, connection: Connection, said: logic_pb2.OpenOutcome | TidingsError) -> None:
+        if isinstance(said, TidingsError):
+            connection.node.close_session(connection)
+            connection.handle(_ended(said))
+        elif said.HasField("fault"):
+            connection.handle(_ended(from_fault(said.fault)))
+        else:
+            self._admit(connection, said)
+
+    def _admit(self, connection: Connection, said: logic_pb2.OpenOutcome) -> None:
+        if connection.session.phase is Phase.OPENING:
+            left = connection.early.left_groups if connection.early is not None else NOWHERE
+            for group in said.large_groups:
+                if group not in left:
+                    self._hub.join(group, connection.user)
+            connection.group_heads = dict(said.group_heads) or None
+            for other in self._hub.of(connection.user):
+                if other is not connection and other.device == connection.device:
+                    other.handle(Ended(close.REPLACED))
+        metrics.HANDSHAKE_SECONDS.observe(max(0.0, self._clock.now_s() - connection.opened_at))
+        connection.open(client_pb2.ServerFrame(welcome=self._welcome(connection, said)))
+
+    def _welcome(self, connection: Connection, said: logic_pb2.OpenOutcome) -> client_pb2.Welcome:
+        return client_pb2.Welcome(
+            session=connection.session_id,
+            user=connection.user,
+            node=self._me().node,
+            heartbeat_s=round(self._terms.heartbeat_s(connection.kind)),
+            idle_heartbeat_s=round(self._terms.idle_heartbeat_s),
+            inbox_head=said.inbox_head,
+            epoch=said.epoch,
+            reset=said.reset,
+            time_ms=self._clock.wall_ms(),
+            limits=self._terms.limits,
+            backoff=self._terms.backoff,
+            group_heads=said.group_heads,
+        )
+
+
+def _open_item(connection: Connection, me: Host) -> logic_pb2.OpenItem:
+    hello = connection.hello
+    assert hello is not None
+    return logic_pb2.OpenItem(
+        user=connection.user,
+        device=connection.device,
+        kind=connection.kind,
+        session=connection.session_id,
+        node=me.node,
+        boot_id=me.boot_id,
+        cursor=hello.cursor,
+        epoch=hello.epoch,
+        group_cursors=hello.group_cursors,
+        client=hello.client,
+    )
+
+
+def _ended(error: TidingsError) -> Ended:
+    """A refusal by logic, or because something is away."""
+    reason = close.CLIENT_REFUSED if isinstance(error, Forbidden) else close.reason_before_welcome(error)
+    return Ended(reason, error.message, error.retry_after_ms)
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))

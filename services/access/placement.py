@@ -1,0 +1,85 @@
+"""Who owns a user now, and where a client should be: from the ring, by the placement setting. Pure.
+
+Does not know: connections, how rings change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from services.access.visitors import Host
+from services.common.errors import Unavailable
+from services.common.ids import check_user, slot_of
+from services.common.registry.contract import NodeRecord
+from services.common.ring import Ring
+
+TransportName = Literal["ws", "tcp"]
+
+
+class Placement:
+    """`ring` gives the present ring of access nodes, `node` the record of one that is alive."""
+
+    def __init__(
+        self,
+        rule: Literal["ring", "any"],
+        *,
+        me: Callable[[], Host],
+        ring: Callable[[], Ring],
+        node: Callable[[str], NodeRecord | None],
+    ) -> None:
+        self._rule = rule
+        self._me = me
+        self._ring = ring
+        self._node = node
+
+    @property
+    def name(self) -> str:
+        """This node's."""
+        return self._me().node
+
+    @property
+    def follows_ring(self) -> bool:
+        return self._rule == "ring"
+
+    def owner_of(self, user: str) -> Host | None:
+        """The boot that owns this user's slot; None while nobody does."""
+        record = self._owner(user)
+        return Host(record.name, record.boot_id) if record is not None else None
+
+    def elsewhere(self, user: str) -> Host | None:
+        """The owner, if it is another node."""
+        owner = self.owner_of(user)
+        return None if owner is None or owner.node == self._me().node else owner
+
+    def address_for(self, user: str, transport: TransportName, avoid: frozenset[str]) -> str:
+        """Where a client should go instead of this node; empty: it is served here."""
+        if not self.follows_ring:
+            return ""
+        record = self._owner(user)
+        if record is None or record.name == self._me().node or record.name in avoid:
+            return ""
+        return self._address(record, transport)
+
+    def next_address(self, user: str, transport: TransportName) -> str:
+        """Where a client goes when this node leaves; empty: anywhere."""
+        for name in self._ring().preference(slot_of(user)):
+            record = self._node(name)
+            if record is not None and name != self._me().node:
+                return self._address(record, transport) if self.follows_ring else ""
+        return ""
+
+    def route(self, user: str) -> dict[str, Any]:
+        """The answer of /v1/route. Raises BadRequest, Unavailable."""
+        slot = slot_of(check_user(user))
+        record = self._owner(user)
+        if record is None:
+            raise Unavailable("no access node is ready: ask again in a moment")
+        return {"user": user, "slot": slot, "node": record.name, "ws": record.ws, "tcp": record.tcp}
+
+    def _owner(self, user: str) -> NodeRecord | None:
+        name = self._ring().owner_of(user)
+        return self._node(name) if name is not None else None
+
+    def _address(self, record: NodeRecord, transport: TransportName) -> str:
+        return record.tcp if transport == "tcp" else record.ws

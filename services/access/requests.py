@@ -1,0 +1,286 @@
+"""What clients ask: checked here as far as a frame alone can be, then handed to logic in lanes, and answered.
+
+    send        lanes by conversation, so what one connection sends to one conversation stays in its order
+    signal      lanes by conversation
+    the rest    lanes by user (Logic.Handle)
+    ping, ack   heads.py, acks.py; presence also passes watching.py
+
+Guarantees: each request is answered exactly once, with an error if it could not be handed on: nothing waits in a place
+without a bound. A content is encoded once, here, and is opaque bytes from here on.
+
+Does not know: who may do what; how the answers come about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Final, Self
+
+from google.protobuf.message import DecodeError
+
+from protos.tidings.internal.v1 import logic_pb2
+from protos.tidings.v1 import client_pb2
+from services.access.acks import Acks
+from services.access.connection import Connection
+from services.access.heads import Heads
+from services.access.logic import Logic
+from services.access.session import COUNTED_REFUSALS
+from services.access.settings import CONTENT_EXTRA_BYTES
+from services.access.watching import Watching
+from services.common import content, ids
+from services.common.clock import Clock
+from services.common.errors import BadRequest, Internal, TidingsError, TooLarge, from_fault
+from services.common.lane import Lanes
+from services.common.telemetry import metrics, tracing
+from services.common.wire.codec import PROTO
+
+# First bytes of a ServerFrame's protobuf whose body is an error (the id is not set yet), or a page.
+_ERROR_TAG: Final = PROTO.encode_server(client_pb2.ServerFrame(error=client_pb2.Error()))[:-1]
+_PAGED: Final = frozenset({"sync", "history"})
+
+
+class Requests:
+    """Serves all connections of a node while it is entered."""
+
+    def __init__(
+        self,
+        logic: Logic,
+        heads: Heads,
+        acks: Acks,
+        watching: Watching,
+        clock: Clock,
+        *,
+        content_bytes_max: int,
+        send_lanes: int,
+        request_lanes: int,
+        capacity: int,
+        send_batch_max: int,
+        request_batch_max: int,
+    ) -> None:
+        self._logic = logic
+        self._heads = heads
+        self._acks = acks
+        self._watching = watching
+        self._clock = clock
+        self._content_bytes_max = content_bytes_max
+        self._sends: Lanes[Sending, logic_pb2.SendOutcome] = Lanes(
+            "send", self._send, lanes=send_lanes, capacity=capacity, batch_max=send_batch_max
+        )
+        self._signals: Lanes[logic_pb2.SignalItem, logic_pb2.SignalOutcome] = Lanes(
+            "signal", logic.signal, lanes=send_lanes, capacity=capacity, batch_max=send_batch_max
+        )
+        self._others: Lanes[logic_pb2.HandleItem, logic_pb2.HandleOutcome] = Lanes(
+            "request", logic.handle, lanes=request_lanes, capacity=capacity, batch_max=request_batch_max
+        )
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.__aenter__()
+        for lanes in (self._sends, self._signals, self._others):
+            await self._stack.enter_async_context(lanes)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, traceback)
+
+    @property
+    def lanes(self) -> Sequence[Lanes[Any, Any]]:
+        """For /debug/state."""
+        return (self._sends, self._signals, self._others)
+
+    def take(self, connection: Connection, frame: client_pb2.ClientFrame, body: str) -> None:
+        """HandOn."""
+        if body == "ack":
+            self._acks.take(connection, frame.ack.number)
+            return
+        try:
+            if body == "send":
+                self._take_send(connection, frame)
+            elif body == "ping":
+                connection.session.set_away(frame.ping.idle)
+                self._heads.ask(connection, frame.id)
+            elif body == "signal":
+                self._take_signal(connection, frame)
+            else:
+                if body == "presence":
+                    self._watching.watch(connection, frame.presence)
+                self._take_other(connection, frame, body)
+        except TidingsError as error:
+            if body == "send":
+                metrics.SENDS.labels(error.label).inc()
+            connection.refuse(frame.id, body, error)
+
+    # ---- sends
+
+    def _take_send(self, connection: Connection, frame: client_pb2.ClientFrame) -> None:
+        send = frame.send
+        content.check_client_id(send.client_id)
+        conversation = _addressee(connection, send)
+        content.check_content(send.content, self._content_bytes_max)
+        encoded = send.content.SerializeToString()
+        if len(encoded) > self._content_bytes_max + CONTENT_EXTRA_BYTES:
+            # Fields that this version does not know are passed over, so they are not stored either.
+            send.content.DiscardUnknownFields()
+            encoded = send.content.SerializeToString()
+            if len(encoded) > self._content_bytes_max + CONTENT_EXTRA_BYTES:
+                raise TooLarge(f"the content has {len(encoded)} bytes: send it in parts or as a link")
+        item = logic_pb2.SendItem(
+            sender=connection.user,
+            session=connection.session_id,
+            conversation=conversation,
+            client_id=send.client_id,
+            content=encoded,
+            reply_to=send.content.reply_to,
+            accepted_ms=self._clock.wall_ms(),
+        )
+        if tracing.enabled():
+            with tracing.root_span("send"):
+                item.trace = tracing.current()
+        sending = Sending(connection, frame.id, item, self._clock)
+        self._sends.offer(ids.hash64(conversation), sending, sending.done)
+
+    async def _send(self, batch: list[Sending]) -> Sequence[logic_pb2.SendOutcome | TidingsError]:
+        with tracing.span("send batch", tracing.first(sending.item.trace for sending in batch)):
+            return await self._logic.send([sending.item for sending in batch])
+
+    # ---- signals
+
+    def _take_signal(self, connection: Connection, frame: client_pb2.ClientFrame) -> None:
+        signal = frame.signal
+        content.check_signal(signal.name, signal.data)
+        conversation = _addressee(connection, signal)
+        item = logic_pb2.SignalItem(
+            sender=connection.user,
+            session=connection.session_id,
+            conversation=conversation,
+            name=signal.name,
+            data=signal.data,
+        )
+
+        def done(outcome: logic_pb2.SignalOutcome | TidingsError) -> None:
+            if isinstance(outcome, TidingsError):
+                error = outcome
+            elif outcome.HasField("fault"):
+                error = from_fault(outcome.fault)
+            else:
+                metrics.SIGNALS.labels("sent").inc()
+                connection.answered("signal")
+                return
+            metrics.SIGNALS.labels(error.label).inc()
+            connection.refuse(frame.id, "signal", error)
+
+        self._signals.offer(ids.hash64(conversation), item, done)
+
+    # ---- everything else
+
+    def _take_other(self, connection: Connection, frame: client_pb2.ClientFrame, body: str) -> None:
+        request_id = frame.id
+        frame.ClearField("id")
+        connection.requests += 1
+        item = logic_pb2.HandleItem(
+            user=connection.user,
+            device=connection.device,
+            session=connection.session_id,
+            frame=frame.SerializeToString(),
+            op=f"{connection.session_id}.{connection.requests}",
+        )
+        frame.id = request_id
+        began = self._clock.now_s()
+
+        def done(outcome: logic_pb2.HandleOutcome | TidingsError) -> None:
+            metrics.REQUEST_SECONDS.labels(body).observe(max(0.0, self._clock.now_s() - began))
+            if isinstance(outcome, TidingsError):
+                connection.refuse(request_id, body, outcome)
+            else:
+                self._answer(connection, request_id, body, outcome.frame)
+
+        self._others.offer(ids.hash64(connection.user), item, done)
+
+    def _answer(self, connection: Connection, request_id: int, body: str, frame: bytes) -> None:
+        if frame.startswith(_ERROR_TAG):
+            refusal = _parsed(frame).error
+            metrics.ERRORS.labels(refusal.code.lower()).inc()
+            connection.reply(request_id, body, frame)
+            if refusal.code in COUNTED_REFUSALS:
+                connection.count_refusal(refusal.code)
+            return
+        if body == "presence":
+            self._watching.learn(_parsed(frame).presence_list, told=connection)
+        elif body in _PAGED:
+            metrics.SYNC_PAGES.labels(body).inc()
+        if body == "sync" and connection.session.outbox.paused:
+            page = _parsed(frame).page
+            connection.reply(request_id, body, frame)
+            connection.page_written(page.head, more=page.more)
+            return
+        connection.reply(request_id, body, frame)
+
+
+class Sending:
+    """One send under way."""
+
+    __slots__ = ("_clock", "_connection", "_request_id", "item")
+
+    def __init__(self, connection: Connection, request_id: int, item: logic_pb2.SendItem, clock: Clock) -> None:
+        self._connection = connection
+        self._request_id = request_id
+        self._clock = clock
+        self.item = item
+
+    def done(self, outcome: logic_pb2.SendOutcome | TidingsError) -> None:
+        """It was stored, or not."""
+        if isinstance(outcome, TidingsError):
+            self._refuse(outcome)
+            return
+        if outcome.HasField("fault"):
+            self._refuse(from_fault(outcome.fault))
+            return
+        item, connection = self.item, self._connection
+        (_DUPLICATE if outcome.duplicate else _STORED).inc()
+        metrics.ACK_SECONDS.observe(max(0.0, (self._clock.wall_ms() - item.accepted_ms) / 1000))
+        connection.session.outbox.show(outcome.number)
+        connection.transport.traffic.frames_out["sent"] += 1
+        connection.send(
+            connection.codec.sent(
+                self._request_id,
+                client_id=item.client_id,
+                message_id=ids.message_id(item.conversation, outcome.seq),
+                conversation=item.conversation,
+                seq=outcome.seq,
+                time_ms=outcome.time_ms,
+                duplicate=outcome.duplicate,
+                number=outcome.number,
+            )
+        )
+        connection.answered("send")
+
+    def _refuse(self, error: TidingsError) -> None:
+        metrics.SENDS.labels(error.label).inc()
+        self._connection.refuse(self._request_id, "send", error)
+
+
+_STORED: Final = metrics.SENDS.labels("stored")
+_DUPLICATE: Final = metrics.SENDS.labels("duplicate")
+
+
+def _addressee(connection: Connection, request: client_pb2.Send | client_pb2.Signal) -> str:
+    """The conversation that a send or signal goes to."""
+    match request.WhichOneof("to"):
+        case "user":
+            return ids.direct(connection.user, ids.check_user(request.user))
+        case "conversation":
+            ids.check_conversation(request.conversation)
+            return request.conversation
+        case _:
+            raise BadRequest("it does not say to whom: give `user` or `conversation`")
+
+
+def _parsed(frame: bytes) -> client_pb2.ServerFrame:
+    try:
+        return client_pb2.ServerFrame.FromString(frame)
+    except DecodeError:
+        raise Internal("logic answered with something that is no frame") from None

@@ -1,0 +1,54 @@
+"""What other nodes ask of this one: visits (access nodes), evictions (logic nodes), drain (logic nodes, operators).
+
+Guarantees: all of them may be repeated. Does not know: gRPC, beyond the shape of a servicer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from protos.tidings.internal.v1 import access_pb2, access_pb2_grpc, common_pb2, node_pb2, node_pb2_grpc
+from services.access.connection import Connection
+from services.access.events import Ended
+from services.access.hub import Hub
+from services.access.session import Phase
+from services.access.visitors import Guests, Host
+from services.common.wire import close
+
+
+class AccessServicer(access_pb2_grpc.AccessServicer):
+    """tidings.internal.v1.Access"""
+
+    def __init__(self, hub: Hub[Connection], guests: Guests) -> None:
+        self._hub = hub
+        self._guests = guests
+
+    async def Visit(self, request: access_pb2.VisitBatch, context: Any) -> access_pb2.VisitOutcome:  # noqa: ARG002, N802
+        """From the answer on, what these users get is forwarded."""
+        host = Host(request.node, request.boot_id)
+        self._guests.arrive(host, request.arrived)
+        self._guests.leave(host, request.left)
+        return access_pb2.VisitOutcome()
+
+    async def Evict(self, request: access_pb2.EvictBatch, context: Any) -> access_pb2.EvictOutcome:  # noqa: ARG002, N802
+        """Ends these sessions, also those whose welcome is still on its way."""
+        evicted = 0
+        for eviction in request.evictions:
+            for connection in self._hub.of(eviction.user):
+                if connection.session_id == eviction.session and connection.session.phase is not Phase.CLOSING:
+                    connection.handle(Ended(close.reason_of(eviction.code), eviction.message))
+                    evicted += 1
+        return access_pb2.EvictOutcome(evicted=evicted)
+
+
+class NodeServicer(node_pb2_grpc.NodeServicer):
+    """tidings.internal.v1.Node. `leave` asks the process to drain, with goodbyes a second (0: the setting)."""
+
+    def __init__(self, leave: Callable[[int], None]) -> None:
+        self._leave = leave
+
+    async def Drain(self, request: node_pb2.DrainRequest, context: Any) -> common_pb2.Empty:  # noqa: ARG002, N802
+        """Returns at once; the registry shows how it goes on."""
+        self._leave(request.pace_per_s)
+        return common_pb2.Empty()

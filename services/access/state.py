@@ -1,0 +1,59 @@
+"""What /debug/state shows of an access node: sessions, slots, lanes, lags, visits, as plain values.
+
+Does not know: HTTP.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from services.access.mailbox import Mailbox
+from services.access.node import Node
+from services.access.rebalance import Rebalance
+from services.access.registration import Registration
+from services.access.requests import Requests
+from services.access.visiting import Visiting
+from services.access.visitors import Guests
+from services.access.watching import Watching
+from services.common.cluster import Cluster
+
+
+def debug_state(
+    node: Node,
+    registration: Registration,
+    cluster: Cluster,
+    visiting: Visiting,
+    guests: Guests,
+    mailbox: Mailbox,
+    rebalance: Rebalance,
+    requests: Requests,
+    watching: Watching,
+) -> dict[str, Any]:
+    """All that one looks for first."""
+    record = registration.record
+    phases = Counter(connection.session.phase.name.lower() for connection in node.connections)
+    return {
+        "node": record.name,
+        "boot_id": record.boot_id,
+        "state": record.state,
+        "connections": len(node.connections),
+        "phases": dict(phases),
+        "sessions": node.sessions,
+        "users": len(node.hub),
+        "large_groups": node.hub.group_count,
+        "slots": cluster.ring("access").owners.count(record.name),
+        "ring": sorted(cluster.ring("access").members),
+        "membership_revision": cluster.membership.revision,
+        "visits": {"confirmed": len(visiting.visits), "failed": visiting.unsettled, "waiting": visiting.depth},
+        "guests": len(guests),
+        "moves_waiting": rebalance.waiting,
+        "watched_users": len(watching.watches),
+        "mailbox": mailbox.state,
+        "lanes": {
+            lanes.name: {"depth": lanes.depth, "capacity": lanes.capacity} for lanes in (*requests.lanes, node.closes)
+        },
+        "wheel": len(node.wheel),
+        "slow_consumers": sum(connection.session.outbox.paused for connection in node.connections),
+        "held_frames": sum(connection.session.held for connection in node.connections),
+    }

@@ -1,0 +1,153 @@
+"""This node's time in the cluster: coming in, coming back after its lease was lost, leaving.
+
+Guarantees: a node is `ready` only while it reads its mailbox. After a lost lease it comes back by itself under a new
+boot id; the sessions of the old boot are ended at a pace (drain.py says why), and served until then. What cannot be
+done because etcd or Kafka is away is tried again until it can.
+
+Does not know: how leases work, what clients do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from services.access.drain import Farewell, pace_for
+from services.access.mailbox import Mailbox
+from services.access.node import Node
+from services.access.rebalance import Rebalance
+from services.access.registration import Registration
+from services.access.session import Phase
+from services.access.transport.listening import Listener
+from services.access.visiting import Visiting
+from services.common.bus.contract import Bus, Topic
+from services.common.clock import Clock
+from services.common.errors import Unavailable
+from services.common.registry.contract import Registry
+from services.common.telemetry import logs, metrics
+from services.common.telemetry.health import Health
+
+RETRY_S: Final = 1.0
+CHECK_S: Final = 1.0
+
+log = logs.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LeavingRules:
+    """Of the drain."""
+
+    pace_per_s: float
+    deadline_s: float
+
+
+class Tenure:
+    """`come`, then `stay` in the background, then `leave`."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        registration: Registration,
+        mailbox: Mailbox,
+        node: Node,
+        visiting: Visiting,
+        farewell: Farewell,
+        health: Health,
+        clock: Clock,
+        rules: LeavingRules,
+    ) -> None:
+        self._registry = registry
+        self._registration = registration
+        self._mailbox = mailbox
+        self._node = node
+        self._visiting = visiting
+        self._farewell = farewell
+        self._health = health
+        self._clock = clock
+        self._rules = rules
+        self._leaving = False
+
+    @property
+    def staying(self) -> bool:
+        """It is in the ring, as far as this depends on itself."""
+        return not self._leaving and self._registration.record.state == "ready"
+
+    async def come(self) -> None:
+        """Registered, with a mailbox that is read. Raises CannotStart."""
+        await _persist(self._registration.begin, "this node cannot be registered yet")
+        await self._mailbox.attach(self._registration.mailbox)
+
+    async def open_doors(self) -> None:
+        """Takes connections, then joins the ring."""
+        self._node.accepting = True
+        await self._registration.set_state("ready")
+        self._health.started()
+
+    async def stay(self, rebalance: Rebalance) -> None:
+        """Comes back whenever the lease was lost; for ever."""
+        while True:
+            await self._registry.lost.wait()
+            if self._leaving:
+                return
+            metrics.REGISTRY_LEASES_LOST.inc()
+            log.warning("lease lost, coming back as a new boot", reason=self._registry.lost_because)
+            await self._come_back(rebalance)
+
+    async def leave(self, listeners: Iterable[Listener], *, asked_per_s: float) -> None:
+        """Returns when the clients are gone, or the deadline is near."""
+        self._leaving = True
+        self._node.accepting = False
+        self._health.set("drain", ok=False, reason="the node is draining")
+        await self._registration.set_state("draining")
+        for listener in listeners:
+            listener.stop()
+        connections = list(self._node.connections)
+        pace = pace_for(
+            len(connections),
+            asked_per_s=asked_per_s,
+            setting_per_s=self._rules.pace_per_s,
+            deadline_s=self._rules.deadline_s,
+        )
+        log.info("saying goodbye", connections=len(connections), pace_per_s=round(pace, 1))
+        await self._farewell.say(connections, pace)
+        if not await self._node.wait_empty(self._rules.deadline_s / 4):
+            log.warning("connections are left at the end of the drain", connections=len(self._node.connections))
+
+    async def _come_back(self, rebalance: Rebalance) -> None:
+        old = [each for each in self._node.connections if each.session.phase is Phase.OPEN]
+        since_ms = self._clock.wall_ms()
+        await _persist(lambda: self._registration.rejoin(since_ms=since_ms), "this node cannot come back yet")
+        self._visiting.visits.clear()
+        await self._mailbox.attach(self._registration.mailbox)
+        if not self._leaving:
+            await self._registration.set_state("ready")
+        rebalance.check_all()
+        pace = pace_for(
+            len(old), asked_per_s=0, setting_per_s=self._rules.pace_per_s, deadline_s=self._rules.deadline_s
+        )
+        await self._farewell.say(old, pace)
+
+    async def watch_health(self, bus: Bus, has_logic: Callable[[], bool]) -> None:
+        """What is away shows in /readyz as degraded; for ever."""
+        while True:
+            self._health.set("etcd", self._registry.connected, "etcd does not answer: membership stays", degraded=True)
+            self._health.set("kafka", bus.connected, "Kafka is away: messages come by heartbeat", degraded=True)
+            self._health.set("logic", has_logic(), "no logic node is ready: requests are refused", degraded=True)
+            metrics.REGISTRY_CONNECTED.set(self._registry.connected)
+            await asyncio.sleep(CHECK_S)
+
+
+async def ensure_topics(bus: Bus, topics: list[Topic]) -> None:
+    """As soon as Kafka answers."""
+    await _persist(lambda: bus.ensure_topics(topics), "the topics cannot be made yet")
+
+
+async def _persist(work: Callable[[], Awaitable[None]], sentence: str) -> None:
+    while True:
+        try:
+            return await work()
+        except Unavailable as error:
+            log.warning(sentence, error=error.message)
+            await asyncio.sleep(RETRY_S)

@@ -1,0 +1,37 @@
+"""Counts of frames and bytes by transport: plain numbers on the hot path, carried into the metrics once a second.
+
+A counter of the Prometheus library costs 0.7 µs (it has a lock), four of them per frame more than the frame's parsing;
+an addition in a slot costs 0.03 µs.
+
+Does not know: connections.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from services.common.telemetry import metrics
+
+
+class Traffic:
+    """Of all connections of one transport."""
+
+    __slots__ = ("bytes_in", "bytes_out", "frames_in", "frames_out", "transport")
+
+    def __init__(self, transport: str) -> None:
+        self.transport = transport
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.frames_in: defaultdict[str, int] = defaultdict(int)
+        self.frames_out: defaultdict[str, int] = defaultdict(int)
+
+    def flush(self) -> None:
+        """Into the metrics, and from zero again."""
+        metrics.BYTES_IN.labels(self.transport).inc(self.bytes_in)
+        metrics.BYTES_OUT.labels(self.transport).inc(self.bytes_out)
+        self.bytes_in = self.bytes_out = 0
+        for family, counts in ((metrics.FRAMES_IN, self.frames_in), (metrics.FRAMES_OUT, self.frames_out)):
+            for body, count in counts.items():
+                if count:
+                    family.labels(self.transport, body).inc(count)
+                    counts[body] = 0

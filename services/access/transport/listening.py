@@ -1,0 +1,93 @@
+"""What both transports share: sockets, certificates, the limits of a stream, and whom to ask before letting one in.
+
+Does not know: protocols.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from services.common.settings import split_address
+
+BACKLOG = 4096
+
+
+class Door(Protocol):
+    """What the transports ask before they let a connection in."""
+
+    def ask(self) -> float:
+        """0: come in; else the seconds after which to try again."""
+        ...
+
+    def route(self, user: str) -> dict[str, Any]:
+        """Where the user should connect. Raises BadRequest, Unavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """Bytes and seconds."""
+
+    frame_bytes_max: int
+    outbox_bytes_max: int
+    handshake_s: float
+
+
+class Listener:
+    """A listening socket and the server on it: it serves while it is entered, and takes nobody new after `stop`."""
+
+    def __init__(self, listening: socket.socket, tls: ssl.SSLContext | None) -> None:
+        self._socket = listening
+        self._tls = tls
+        self._server: asyncio.Server | None = None
+
+    def protocol(self) -> asyncio.BaseProtocol:
+        """A new connection's."""
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self.protocol, sock=self._socket, ssl=self._tls, backlog=BACKLOG)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """The connections that are there stay."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+
+
+def listen(address: str, *, send_buffer_bytes: int) -> socket.socket:
+    """A bound socket; raises OSError if the address cannot be had. Connections inherit its send buffer (0: default)."""
+    host, port = split_address(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if send_buffer_bytes:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise OSError(error.errno, f"cannot listen on {address}: {error.strerror}") from None
+    bound.setblocking(False)
+    return bound
+
+
+def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """TLS 1.2 or later with this certificate; None without one. Raises OSError, ssl.SSLError if it cannot be used."""
+    if certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate, key)
+    return context

@@ -1,0 +1,297 @@
+"""WebSocket: one frame a message, binary for protobuf, text for JSON; and the HTTP answers before the upgrade.
+
+picows parses and unmasks; this module reassembles fragmented messages, frames what goes out, and closes with the code
+of the goodbye. Frames of a server are not masked, so a header is two to ten bytes and the frame of a push is the same
+for every connection with one codec: it is built once and written through the stream's own buffer, which gathers all
+that one turn of the event loop writes into one system call.
+
+What picows does not tell its listener, that a message over the limit was announced, it tells its logger before it
+closes: so each connection is its own logger (`error`), and says goodbye 4504 before picows gets to 1009. The header is
+all that was read of such a message.
+
+Guarantees: a message over the limit is refused before its payload is kept, also in fragments; control frames count as
+life and are answered; errors of the WebSocket protocol close with 1002, text that is not UTF-8 with 1007, without a
+goodbye. Browsers that send `Connection: keep-alive, Upgrade` are let in.
+
+Does not know: what is in a frame, sessions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, WSUpgradeResponse
+from picows import WSUpgradeResponseWithListener as Upgrade
+from picows.common import WSProtocolError
+from picows.picows import WSAutoPingStrategy, WSProtocol  # type: ignore[attr-defined]  # not in its stubs
+
+from services.access.connection import Connection, NodePort
+from services.access.placement import TransportName
+from services.access.traffic import Traffic
+from services.access.transport.listening import Door, Listener, StreamLimits
+from services.common.errors import BadRequest, TidingsError, Unavailable
+from services.common.telemetry import metrics
+from services.common.wire.codec import Codec, negotiate, offers
+
+PATH: Final = "/v1/ws"
+ROUTE_PATH: Final = "/v1/route"
+REASON_BYTES_MAX: Final = 120
+TEXT, BINARY, CONTINUATION = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION
+_OVER_LIMIT: Final = 1009
+_CONTROL_HEADERS: Final[Any] = None
+
+
+class WebSocketServer(Listener):
+    """Listens while it is entered."""
+
+    def __init__(
+        self,
+        node: NodePort,
+        door: Door,
+        traffic: Traffic,
+        limits: StreamLimits,
+        listening: socket.socket,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        super().__init__(listening, tls)
+        self.node = node
+        self.door = door
+        self.traffic = traffic
+        self.limits = limits
+
+    def protocol(self) -> asyncio.BaseProtocol:
+        listener = WebSocket(self)
+        # In the order of picows: host and path, client side, listener, logger, disconnect on exception, handshake
+        # time-out, auto-ping and its times, auto-pong, frame size, headers, read buffer (kept as small as it goes:
+        # 8.6 KB an idle connection instead of 27.8 KB).
+        made: asyncio.BaseProtocol = WSProtocol(
+            None, None, False, listener.accept, listener, True, self.limits.handshake_s,
+            False, 10, 10, WSAutoPingStrategy.PING_WHEN_IDLE, False, self.limits.frame_bytes_max, None, 256,
+        )  # fmt: skip
+        return made
+
+    def upgrade(self, request: WSUpgradeRequest, listener: WebSocket) -> Upgrade:
+        """The answer to a request, before anything of WebSocket is checked."""
+        url = urlsplit(request.path.decode("latin-1"))
+        if url.path == ROUTE_PATH:
+            return self._route(parse_qs(url.query))
+        if url.path != PATH:
+            return _plain(HTTPStatus.NOT_FOUND, f"nothing here; there are {PATH} and {ROUTE_PATH}?user=")
+        offered = offers(", ".join(request.headers.getall("Sec-WebSocket-Protocol", [])))
+        try:
+            codec = negotiate(offered)
+        except BadRequest as error:
+            return _plain(HTTPStatus.BAD_REQUEST, error.message)
+        if "websocket" not in request.headers.get("Upgrade", "").lower():
+            return _plain(HTTPStatus.UPGRADE_REQUIRED, "this is a WebSocket: upgrade to it", {"Upgrade": "websocket"})
+        wait_s = self.door.ask()
+        if wait_s:
+            metrics.CONNECTIONS_REFUSED.labels("rate").inc()
+            headers = {"Retry-After": str(max(1, round(wait_s)))}
+            return _plain(HTTPStatus.SERVICE_UNAVAILABLE, "too many new connections: try again", headers)
+        connection = request.headers.get("Connection", "")
+        if "upgrade" in (token.strip() for token in connection.lower().split(",")):
+            request.headers["Connection"] = "upgrade"  # picows knows no list here
+        listener.codec = codec
+        chosen = {"Sec-WebSocket-Protocol": codec.subprotocol} if offered else None
+        return Upgrade(WSUpgradeResponse.create_101_response(chosen), listener)
+
+    def _route(self, query: dict[str, list[str]]) -> Upgrade:
+        users = query.get("user", [])
+        if len(users) != 1:
+            return _plain(HTTPStatus.BAD_REQUEST, f"ask for one user: {ROUTE_PATH}?user=U")
+        try:
+            route = self.door.route(users[0])
+        except Unavailable as error:
+            return _plain(HTTPStatus.SERVICE_UNAVAILABLE, error.message, {"Retry-After": "1"})
+        except TidingsError as error:
+            return _plain(HTTPStatus.BAD_REQUEST, error.message)
+        headers = {"Content-Type": "application/json", "Cache-Control": "no-store", "Access-Control-Allow-Origin": "*"}
+        return Upgrade(WSUpgradeResponse.create_ok_response(msgspec.json.encode(route), headers), None)
+
+
+class WebSocket(WSListener):
+    """One WebSocket: picows' listener, its logger, and the transport of a connection."""
+
+    __slots__ = ("_binary", "_connection", "_fragments", "_server", "_size", "_stream", "_ws", "codec")
+
+    def __init__(self, server: WebSocketServer) -> None:
+        self._server = server
+        self._connection: Connection | None = None
+        self._ws: WSTransport | None = None
+        self._stream: asyncio.Transport | None = None
+        self._fragments: list[bytes] | None = None
+        self._binary = False  # of the message whose fragments are kept
+        self._size = 0
+        self.codec: Codec | None = None
+
+    def accept(self, request: WSUpgradeRequest) -> Upgrade:
+        return self._server.upgrade(request, self)
+
+    # ---- what picows calls
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        assert self.codec is not None
+        self._ws = transport
+        self._stream = stream = transport.underlying_transport
+        # 1.5 KB a connection that nobody reads again.
+        transport.request.headers = transport.response.headers = _CONTROL_HEADERS
+        stream.set_write_buffer_limits(high=self._server.limits.outbox_bytes_max)
+        metrics.CONNECTIONS_OPENED.labels("ws").inc()
+        self._connection = Connection(self._server.node, self, self.codec)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        kind = frame.msg_type
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+            raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "reserved bits are set, but no extension was agreed on")
+        if kind in (TEXT, BINARY):
+            if self._fragments is not None:
+                raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "a new message began within a fragmented one")
+            if frame.fin:
+                self._receive(connection, frame.get_payload_as_bytes(), kind == BINARY)
+            else:
+                self._fragments, self._size, self._binary = [], 0, kind == BINARY
+                self._gather(connection, frame)
+        elif kind == CONTINUATION:
+            if self._fragments is None:
+                raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "a continuation came without its beginning")
+            self._gather(connection, frame)
+        else:
+            connection.hear()
+            self._control(transport, frame)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - picows' signature
+        connection, self._connection = self._connection, None
+        self._fragments = None
+        if connection is not None:
+            connection.lost()
+
+    def pause_writing(self) -> None:
+        if self._connection is not None:
+            self._connection.block()
+
+    def resume_writing(self) -> None:
+        if self._connection is not None:
+            self._connection.unblock()
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: ARG002, N802 - logging's name
+        return False
+
+    def error(self, message: str, *args: object) -> None:  # noqa: ARG002
+        """picows is about to close because of this: (code, sentence)."""
+        problem = args[0] if args else None
+        if self._connection is not None and isinstance(problem, tuple) and problem[0] == _OVER_LIMIT:
+            limit = self._server.limits.frame_bytes_max
+            self._connection.refuse_size(f"a frame may have {limit} bytes: send less at once")
+
+    def debug(self, *_: object) -> None: ...
+
+    info = warning = log = exception = debug
+
+    # ---- what the connection calls
+
+    @property
+    def name(self) -> TransportName:
+        return "ws"
+
+    @property
+    def traffic(self) -> Traffic:
+        return self._server.traffic
+
+    def wrap(self, frame: bytes) -> bytes:
+        assert self.codec is not None
+        return _framed(frame, 0x82 if self.codec.binary else 0x81)
+
+    def write(self, data: bytes) -> None:
+        assert self._stream is not None
+        self._stream.write(data)
+
+    def probe(self) -> bool:
+        self.write(b"\x89\x00")
+        return True
+
+    def pause_reading(self) -> None:
+        if self._stream is not None and not self._stream.is_closing():
+            self._stream.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._stream is not None and not self._stream.is_closing():
+            self._stream.resume_reading()
+
+    def close(self, code: int, reason: str) -> None:
+        assert self._ws is not None
+        self._ws.send_close(code, reason[:REASON_BYTES_MAX])  # type: ignore[arg-type]  # any number
+
+    def abort(self) -> None:
+        assert self._ws is not None
+        self._ws.disconnect(graceful=False)
+
+    # ---- inside
+
+    def _receive(self, connection: Connection, data: bytes, binary: bool) -> None:
+        assert self.codec is not None
+        if not binary and not data.isascii():
+            _check_text(data)
+        if binary != self.codec.binary:
+            wanted = "binary" if self.codec.binary else "text"
+            connection.refuse_frame(f"this connection speaks {self.codec.subprotocol}: send {wanted} messages")
+            return
+        connection.receive(data)
+
+    def _gather(self, connection: Connection, frame: WSFrame) -> None:
+        assert self._fragments is not None
+        self._size += frame.payload_size
+        if self._size > self._server.limits.frame_bytes_max or len(self._fragments) >= FRAGMENTS_MAX:
+            self._fragments = []
+            limit = self._server.limits.frame_bytes_max
+            connection.refuse_size(f"a frame may have {limit} bytes in {FRAGMENTS_MAX} fragments: send less at once")
+            return
+        self._fragments.append(frame.get_payload_as_bytes())
+        if frame.fin:
+            fragments, self._fragments = self._fragments, None
+            self._receive(connection, b"".join(fragments), self._binary)
+
+    def _control(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type == WSMsgType.PING:
+            payload = frame.get_payload_as_bytes()
+            self.write(_framed(payload, 0x8A))
+        elif frame.msg_type == WSMsgType.CLOSE:
+            if not transport.is_close_frame_sent:
+                code = frame.get_close_code()
+                transport.send_close(WSCloseCode.OK if code == WSCloseCode.NO_INFO else code)
+            transport.disconnect()
+
+
+FRAGMENTS_MAX: Final = 1024
+_SHORT = {first: [bytes((first, size)) for size in range(126)] for first in (0x81, 0x82, 0x8A)}
+
+
+def _framed(payload: bytes, first: int) -> bytes:
+    """A server's frame: not masked, whole."""
+    size = len(payload)
+    if size < 126:
+        return _SHORT[first][size] + payload
+    if size < 0x10000:
+        return bytes((first, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((first, 127)) + size.to_bytes(8, "big") + payload
+
+
+def _check_text(data: bytes) -> None:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        raise WSProtocolError(WSCloseCode.INVALID_TEXT, "a text message is not UTF-8") from None
+
+
+def _plain(status: HTTPStatus, sentence: str, headers: dict[str, str] | None = None) -> Upgrade:
+    response = WSUpgradeResponse.create_error_response(status, f"{sentence}\n".encode(), headers)
+    return Upgrade(response, None)
