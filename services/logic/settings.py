@@ -5,11 +5,28 @@ Guarantees: limits that clients are told elsewhere have the same name and defaul
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from services.common.settings import NodeSettings
+
+
+TOKEN_BYTES_MIN = 16
+
+
+def read_secret(file: str) -> str:
+    """The text of a secret's file without its trailing newline; no file: "". Raises ValueError if it cannot be read."""
+    if not file:
+        return ""
+    try:
+        secret = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"the file {file} cannot be read: {error}") from None
+    if not secret:
+        raise ValueError(f"the file {file} is empty")
+    return secret
 
 
 class LogicSettings(NodeSettings):
@@ -96,6 +113,12 @@ class LogicSettings(NodeSettings):
         description="Partitions of the stream of events when it is created: how many consumers of one group can "
         "share it.",
     )
+    events_retention_h: int = Field(
+        168,
+        ge=1,
+        le=87_600,
+        description="How long events are kept when their topic is created: so long a consumer may be away.",
+    )
     receipt_interval_ms: int = Field(
         1000,
         ge=0,
@@ -122,6 +145,20 @@ class LogicSettings(NodeSettings):
         ge=1,
         le=1_000_000,
         description="Other requests, sessions and signals under way; more are refused at once (OVERLOADED).",
+    )
+    storage_timeout_s: float = Field(
+        1.0,
+        gt=0,
+        le=60,
+        description="Deadline of one call to a storage node. Shorter: a dead one is left sooner; too short: a busy one "
+        "is asked twice.",
+    )
+    storage_budget_s: float = Field(
+        1.8,
+        gt=0,
+        le=120,
+        description="Time for all tries of one call to storage nodes. It must fit into the time that the access node "
+        "waits for this one (rpc_timeout_s).",
     )
     storage_batch_max: int = Field(
         500,
@@ -175,6 +212,19 @@ class LogicSettings(NodeSettings):
             raise ValueError(
                 "hook_timeout_ms must be below half of rpc_timeout_s: a call may wait as long for its turn"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _secrets_are_there(self) -> Self:
+        if 0 < len(read_secret(self.operator_token_file).encode()) < TOKEN_BYTES_MIN:
+            raise ValueError(f"the token in operator_token_file must have {TOKEN_BYTES_MIN} bytes or more")
+        read_secret(self.hook_token_file)
+        return self
+
+    @model_validator(mode="after")
+    def _storage_fits_the_call(self) -> Self:
+        if not self.storage_timeout_s <= self.storage_budget_s < self.rpc_timeout_s:
+            raise ValueError("storage_timeout_s must not be above storage_budget_s, nor that reach rpc_timeout_s")
         return self
 
     @model_validator(mode="after")

@@ -1,0 +1,279 @@
+"""A logic node: what it is made of, in the order in which it comes up. Leaving drains it in the reverse order.
+
+    ops · registry · cluster · calls · bus · publisher · sessions · receipts · hooks · server · enrolment
+
+A logic node keeps no state that matters: what it caches it asks for again, what waits for Kafka is told before it ends,
+and everything that it was doing may be repeated on another one.
+
+Guarantees: it is in the ring only while it serves. It starts and serves while Kafka is away (degraded).
+Does not know: adapters beyond `real_ports`; a simulation gives its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from services.common.bus.contract import Bus, Topic
+from services.common.bus.kafka import KafkaBus
+from services.common.clock import Clock, SystemClock
+from services.common.cluster import Cluster
+from services.common.errors import Unavailable
+from services.common.ids import new_id
+from services.common.lifecycle import Lifecycle
+from services.common.registry.contract import NodeRecord, Registry
+from services.common.registry.enrolment import Enrolment
+from services.common.registry.etcd import EtcdRegistry
+from services.common.rpc import Peers, PeersPort, Router, RpcServer, Service, serve
+from services.common.telemetry import logs
+from services.common.telemetry.health import Health
+from services.common.telemetry.ops import OpsServer
+from services.logic.admin import Admin
+from services.logic.admission import Admission
+from services.logic.conversations import Conversations
+from services.logic.events import EventEncoder
+from services.logic.group_acts import GroupActs
+from services.logic.handling import Handling
+from services.logic.hooks import Hooks
+from services.logic.marking import Marking
+from services.logic.model import Policy
+from services.logic.publisher import Publisher, Topics
+from services.logic.reading import Reading
+from services.logic.receipting import Receipts
+from services.logic.rpc import AdminServicer, LogicServicer, NodeServicer, services
+from services.logic.sending import Sending
+from services.logic.sessions import Sessions
+from services.logic.settings import LogicSettings, read_secret
+from services.logic.signals import Signals
+from services.logic.storage_client import StorageClient
+
+TOPICS_WAIT_S = 10.0
+TOPICS_RETRY_S = 1.0
+HOUR_MS = 3_600_000
+
+log = logs.get_logger(__name__)
+
+
+class Serve(Protocol):
+    """services.common.rpc.serve, or its twin."""
+
+    def __call__(self, listen: str, services: Sequence[Service]) -> AbstractAsyncContextManager[RpcServer]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What a node is connected by; the registry, the bus and the peers are entered by `node`."""
+
+    registry: Registry
+    bus: Bus
+    peers: PeersPort
+    serve: Serve
+    clock: Clock
+    has_ops: bool = True
+
+
+@asynccontextmanager
+async def app(settings: LogicSettings, life: Lifecycle) -> AsyncIterator[None]:
+    """On the real backends."""
+    async with Peers() as peers:
+        ports = Ports(
+            registry=EtcdRegistry(settings.etcd_endpoints, settings.cluster, lease_ttl_s=settings.lease_ttl_s),
+            bus=KafkaBus(settings.kafka_bootstrap),
+            peers=peers,
+            serve=serve,
+            clock=SystemClock(),
+        )
+        async with node(settings, life, ports):
+            yield
+
+
+@asynccontextmanager
+async def node(settings: LogicSettings, life: Lifecycle, ports: Ports) -> AsyncIterator[None]:
+    """On whatever ports."""
+    health = Health()
+    state: dict[str, Callable[[], Any]] = {}
+    async with AsyncExitStack() as stack:
+        if ports.has_ops:
+            ops = OpsServer(settings.ops_listen, health, lambda: {name: value() for name, value in state.items()})
+            await stack.enter_async_context(ops)
+        registry = await stack.enter_async_context(ports.registry)
+        cluster = await stack.enter_async_context(Cluster(registry))
+        bus = await stack.enter_async_context(ports.bus)
+        await _prepare_topics(settings, bus, life)
+
+        storage_router = Router(ports.peers, cluster, "storage")
+        storage = StorageClient(
+            storage_router,
+            lambda slot: cluster.ring("storage").owner(slot),
+            timeout_s=settings.storage_timeout_s,
+            budget_s=settings.storage_budget_s,
+            batch_max=settings.storage_batch_max,
+        )
+        conversations = Conversations(storage, settings.cached_members_max)
+        events = EventEncoder(settings.cluster, enabled=settings.events_enabled)
+        publisher = await stack.enter_async_context(
+            Publisher(
+                bus,
+                cluster,
+                topics_of(settings),
+                health,
+                ports.clock,
+                wait_s=settings.publish_wait_ms / 1000,
+                lanes=settings.publish_lanes,
+                waiting_max=settings.publish_waiting_max,
+                backlog_bytes_max=settings.publish_backlog_bytes_max,
+                parcel_bytes_max=settings.parcel_bytes_max,
+            )
+        )
+        sessions = await stack.enter_async_context(
+            Sessions(
+                storage,
+                publisher,
+                cluster,
+                ports.peers,
+                ports.clock,
+                devices_max=settings.devices_per_user_max,
+                evict_timeout_s=settings.rpc_timeout_s / 2,
+            )
+        )
+        receipts = await stack.enter_async_context(
+            Receipts(
+                conversations,
+                publisher,
+                events,
+                ports.clock,
+                interval_s=settings.receipt_interval_ms / 1000,
+                pending_max=settings.receipts_pending_max,
+            )
+        )
+        hooks = await stack.enter_async_context(_hooks(settings, health)) if settings.hook_url else None
+
+        policy = Policy(large_above=settings.large_group_threshold, members_max=settings.group_members_max)
+        sending = Sending(storage, conversations, publisher, events, receipts, hooks)
+        marking = Marking(storage, receipts)
+        group_acts = GroupActs(storage, conversations, publisher, events, ports.clock, policy)
+        reading = Reading(
+            storage,
+            conversations,
+            ports.clock,
+            policy,
+            alive=cluster.alive,
+            page_bytes_max=settings.page_bytes_max,
+        )
+        handling = Handling(reading, marking, group_acts)
+        sends, requests = Admission(settings.sends_in_flight_max), Admission(settings.requests_in_flight_max)
+        logic = LogicServicer(
+            sessions,
+            sending,
+            Signals(conversations, publisher),
+            marking,
+            handling,
+            storage,
+            sends=sends,
+            requests=requests,
+        )
+        admin = Admin(
+            read_secret(settings.operator_token_file),
+            storage,
+            sending,
+            sessions,
+            handling,
+            group_acts,
+            cluster,
+            ports.peers,
+            content_bytes_max=settings.content_bytes_max,
+            timeout_s=settings.rpc_timeout_s,
+        )
+        server = await stack.enter_async_context(
+            ports.serve(settings.rpc_listen, services(logic, AdminServicer(admin), NodeServicer(life.request_stop)))
+        )
+        enrolment = await stack.enter_async_context(
+            Enrolment(registry, _record(settings, server, ports.clock), timeout_s=settings.drain_deadline_s)
+        )
+        state.update(
+            {
+                "node": lambda: _shown(enrolment.record),
+                "under_way": lambda: {"sends": sends.under_way, "requests": requests.under_way},
+                "kafka": lambda: {"degraded": publisher.degraded, "backlog_bytes": publisher.backlog_bytes},
+                "registry": lambda: {"connected": registry.connected},
+                "groups_cached": lambda: conversations.cached,
+                "receipts_pending": lambda: receipts.pending,
+                "nodes": lambda: [_shown(record) for record in cluster.membership.nodes],
+                "tasks": lambda: life.tasks,
+            }
+        )
+        health.started()
+        try:
+            yield
+        finally:
+            health.set("drain", ok=False, reason="the node is leaving")
+
+
+def topics_of(settings: LogicSettings) -> Topics:
+    return Topics(settings.kafka_topic_prefix, settings.broadcast_partitions)
+
+
+async def _prepare_topics(settings: LogicSettings, bus: Bus, life: Lifecycle) -> None:
+    """Waits a while for them, since a cluster may start as a whole. After that Kafka may come when it comes."""
+    done = asyncio.Event()
+    names = topics_of(settings)
+    topics = [
+        Topic(names.deliver, settings.mailbox_partitions, settings.kafka_replication),
+        Topic(names.broadcast, settings.broadcast_partitions, settings.kafka_replication),
+        Topic(
+            names.events,
+            settings.events_partitions,
+            settings.kafka_replication,
+            retention_ms=settings.events_retention_h * HOUR_MS,
+        ),
+    ]
+
+    async def prepare() -> None:
+        while True:
+            try:
+                await bus.ensure_topics(topics)
+                break
+            except Unavailable as error:
+                log.warning("topics not there yet", reason=error.message)
+                await asyncio.sleep(TOPICS_RETRY_S)
+        done.set()
+
+    life.spawn(prepare(), name="topics")
+    try:
+        async with asyncio.timeout(TOPICS_WAIT_S):
+            await done.wait()
+    except TimeoutError:
+        log.warning("kafka is away: the node starts without it")
+
+
+def _hooks(settings: LogicSettings, health: Health) -> Hooks:
+    return Hooks(
+        settings.hook_url,
+        settings.cluster,
+        health,
+        token=read_secret(settings.hook_token_file),
+        timeout_s=settings.hook_timeout_ms / 1000,
+        when_away=settings.hook_when_away,
+        batch_max=settings.hook_batch_max,
+        calls_max=settings.hook_calls_max,
+        content_bytes_max=settings.content_bytes_max,
+    )
+
+
+def _record(settings: LogicSettings, server: RpcServer, clock: Clock) -> NodeRecord:
+    return NodeRecord(
+        name=settings.node,
+        kind="logic",
+        boot_id=new_id(),
+        rpc=settings.rpc_advertise or server.address,
+        weight=settings.weight,
+        ops=settings.ops_listen,
+        since_ms=clock.wall_ms(),
+    )
+
+
+def _shown(record: NodeRecord) -> Mapping[str, object]:
+    return {"name": record.name, "kind": record.kind, "boot_id": record.boot_id, "state": record.state}
