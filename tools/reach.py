@@ -1,0 +1,100 @@
+"""How a person's command gets into the cluster: the access nodes' addresses, and tokens for one user.
+
+By --url alone (with the secret of --secret-file, or of the data folder), by the data folder of a local stack, or by
+etcd. The addresses are only where to begin: the servers send each client where its user belongs.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.common.errors import TidingsError
+from tidings import DeviceKind, NotConnected, Replaced, SessionEnded, TokenRefused
+from tidings.client import Client
+from tools.cluster_view import run, view
+from tools.failure import Failure, WrongUse
+from tools.target import Target, check_user, find
+
+URL_SCHEMES = ("ws://", "wss://", "tcp://", "tcps://")
+CONNECT_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """`token` signs a new one at each call, so a command may run longer than a token lives."""
+
+    urls: list[str]
+    user: str
+    token: Callable[[], str]
+
+    def client(self, device: str, *, kind: DeviceKind = DeviceKind.BOT, state: Path | None = None) -> Client:
+        return Client(
+            self.urls,
+            token=self.token,
+            device=device,
+            kind=kind,
+            state=state,
+            connect_timeout_s=CONNECT_S,
+            name="tidings-cli/0.1",
+        )
+
+
+def reach(
+    user: str, *, data: Path, etcd: str | None, cluster: str | None, secret_file: Path | None, url: str | None
+) -> Reach:
+    """Raises Failure."""
+    check_user(user)
+    if url:
+        if not url.startswith(URL_SCHEMES):
+            raise WrongUse(f"{url!r} is no address of an access node.", f"It begins with {' or '.join(URL_SCHEMES)}.")
+        target = _signer(data, etcd, cluster, secret_file)
+        urls = [url]
+    else:
+        target = find(data, etcd, cluster, secret_file)
+        urls = _addresses(target)
+    target.token(user)  # a secret that is not there is told now, not after connecting
+    return Reach(urls, user, lambda: target.token(user))
+
+
+def _signer(data: Path, etcd: str | None, cluster: str | None, secret_file: Path | None) -> Target:
+    if secret_file is not None:
+        return Target(cluster or "local", etcd or "", secret_file, None, None)
+    return find(data, etcd, cluster, secret_file, running=False)
+
+
+def _addresses(target: Target) -> list[str]:
+    if target.snapshot is not None:
+        found = [node["ws"] for node in target.snapshot["access"] if node["state"] == "ready"]
+    else:
+        found = run(_registered(target))
+    if not found:
+        raise Failure("No access node is ready.", "Look at `tidings status`.")
+    random.shuffle(found)
+    return found
+
+
+async def _registered(target: Target) -> list[str]:
+    async with view(target) as cluster:
+        return [node.ws for node in cluster.membership.nodes if node.kind == "access" and node.state == "ready"]
+
+
+def told(error: TidingsError) -> Failure:
+    """What a person is told of an error of the client library."""
+    match error:
+        case NotConnected():
+            return Failure(_sentence(error), "Is the cluster running? Look at `tidings status`.")
+        case TokenRefused():
+            return Failure(_sentence(error), "The token is signed with --secret-file for --cluster: are they right?")
+        case Replaced():
+            return Failure("The same device logged in elsewhere.")
+        case SessionEnded():
+            return Failure(_sentence(error))
+        case _:
+            return Failure(_sentence(error), f"({error.code})")
+
+
+def _sentence(error: TidingsError) -> str:
+    return f"{error.message[:1].upper()}{error.message[1:].rstrip('.')}."
