@@ -1,0 +1,127 @@
+"""What the clients of one run did and were shown: the only thing that the verdict knows, kept as a file of JSON lines.
+
+Times are seconds of the machine's monotonic clock, which all processes of a run share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+
+class Stored(msgspec.Struct, frozen=True, array_like=True):
+    """A message as a client sees it. `system`: the cluster wrote it (a change of a group)."""
+
+    conversation: str
+    seq: int
+    message_id: str
+    sender: str
+    client_id: str
+    body: str
+    system: bool = False
+
+
+class Posted(msgspec.Struct, frozen=True, tag="posted"):
+    """The application gave a message to the client; `order` counts them per device."""
+
+    at: float
+    user: str
+    device: str
+    order: int
+    conversation: str
+    client_id: str
+
+
+class Acknowledged(msgspec.Struct, frozen=True, tag="acknowledged"):
+    """The client said that the message is stored, and where."""
+
+    at: float
+    user: str
+    device: str
+    order: int
+    conversation: str
+    client_id: str
+    seq: int
+    message_id: str
+    time_ms: int
+    duplicate: bool
+
+
+class GaveUp(msgspec.Struct, frozen=True, tag="gave_up"):
+    """The client does not know what became of it: it may have been stored."""
+
+    at: float
+    user: str
+    device: str
+    client_id: str
+    reason: str
+
+
+class Shown(msgspec.Struct, frozen=True, tag="shown"):
+    """The client showed a message to the application."""
+
+    at: float
+    user: str
+    device: str
+    message: Stored
+
+
+class Back(msgspec.Struct, frozen=True, tag="back"):
+    """The application opened the client (the first time, or after it had been away on purpose)."""
+
+    at: float
+    user: str
+    device: str
+
+
+class Ended(msgspec.Struct, frozen=True, tag="ended"):
+    """The server ended a session for good, which nobody had asked for."""
+
+    at: float
+    user: str
+    device: str
+    reason: str
+
+
+class Member(msgspec.Struct, frozen=True, tag="member"):
+    """A user who is in the conversation from its first message on, with all its devices."""
+
+    conversation: str
+    user: str
+    devices: tuple[str, ...]
+
+
+class Read(msgspec.Struct, frozen=True, tag="read"):
+    """What a member found when all was over: the whole conversation."""
+
+    user: str
+    conversation: str
+    messages: tuple[Stored, ...]
+
+
+class Inbox(msgspec.Struct, frozen=True, tag="inbox"):
+    """What a device found when all was over: its user's whole inbox."""
+
+    user: str
+    device: str
+    head: int
+    entries: tuple[tuple[int, Stored], ...]
+
+
+Event = Posted | Acknowledged | GaveUp | Shown | Back | Ended | Member | Read | Inbox
+
+
+def write(path: Path, events: Iterable[Event]) -> None:
+    encoder = msgspec.json.Encoder()
+    with path.open("wb") as file:
+        for event in events:
+            file.write(encoder.encode(event) + b"\n")
+
+
+def read(path: Path) -> Iterator[Event]:
+    decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+    with path.open("rb") as file:
+        for line in file:
+            yield decoder.decode(line)

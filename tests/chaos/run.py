@@ -1,0 +1,188 @@
+"""Conducts the cases: a stack for each shape, for each case its own load, the fault, health, silence, the verdict.
+
+Guarantees: whatever a case does, its stack is ended; a case that fails says how to run it again and where its logs are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from tests.backends import free_port_base
+from tests.chaos.cases import Case, Scene, Skipped
+from tests.chaos.load import Load, Stuck, load_on
+from tests.chaos.population import populate
+from tests.chaos.stack import CommandFailed, Stack, stack_of
+from tests.chaos.verdict import Verdict, judge
+from tools.failure import Failure
+
+SAY_EVERY_S = 1.0
+SHOWN_FINDINGS = 12
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`rate`: messages a second. `before_s` and `after_s`: load without a fault around each."""
+
+    seed: int = 1
+    rate: float = 200.0
+    users: int = 24
+    crews: int = 1
+    before_s: float = 3.0
+    after_s: float = 4.0
+    folder: Path = Path("build/chaos")
+    port_base: int | None = None
+
+
+@dataclass(slots=True)
+class Result:
+    """Of one case. `problem`: why it could not be judged; `skipped`: why this machine cannot do it."""
+
+    case: str
+    does: str
+    seed: int
+    verdict: Verdict = field(default_factory=Verdict)
+    healthy_s: float = 0.0
+    took_s: float = 0.0
+    problem: str = ""
+    skipped: str = ""
+    logs: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        return not self.problem and self.verdict.clean
+
+    def to_json(self) -> dict[str, Any]:
+        verdict = self.verdict
+        return {
+            "case": self.case,
+            "does": self.does,
+            "seed": self.seed,
+            "passed": self.passed,
+            "skipped": self.skipped,
+            "problem": self.problem,
+            "posted": verdict.posted,
+            "acknowledged": verdict.acknowledged,
+            "given_up": verdict.given_up,
+            "shown": verdict.shown,
+            **verdict.counts,
+            "sender_pause_s": round(verdict.sender_pause_s, 2),
+            "receiver_pause_s": round(verdict.receiver_pause_s, 2),
+            "healthy_s": round(self.healthy_s, 2),
+            "took_s": round(self.took_s, 1),
+            "findings": [finding.evidence for finding in verdict.findings[:100]],
+            "logs": self.logs,
+            **self.details,
+        }
+
+
+async def run_cases(cases: Sequence[Case], options: Options, say: Say) -> list[Result]:
+    """One after the other; those that need the same stack share it, and a stack that is broken is replaced."""
+    results: list[Result] = []
+    ordered = sorted(cases, key=lambda case: case.shape.name)
+    for name, group in groupby(ordered, key=lambda case: case.shape.name):
+        left = list(group)
+        while left:
+            left = await _on_one_stack(left, options, results, say, f"{name}-{len(results)}")
+    return results
+
+
+async def _on_one_stack(cases: list[Case], options: Options, results: list[Result], say: Say, name: str) -> list[Case]:
+    """Runs cases until one leaves the stack unhealthy; what is left to be run."""
+    data = (options.folder / name).absolute()
+    shutil.rmtree(data, ignore_errors=True)
+    say(f"starting the cluster {cases[0].shape.name}: logs in {data}/logs")
+    async with stack_of(cases[0].shape, data, options.port_base or free_port_base(5)) as stack:
+        for number, case in enumerate(cases):
+            result = await run_case(case, stack, options, say)
+            results.append(result)
+            if result.problem:
+                return cases[number + 1 :]
+    return []
+
+
+async def run_case(case: Case, stack: Stack, options: Options, say: Say) -> Result:
+    result = Result(case.name, case.does, options.seed, logs=str(stack.data / "logs"))
+    began = time.monotonic()
+    say(f"{case.name}: {case.does}")
+    try:
+        await _conduct(case, stack, options, result, say)
+    except* Skipped as reasons:
+        result.skipped = str(_first(reasons))
+    except* (Failure, CommandFailed, Stuck, TimeoutError) as errors:
+        result.problem = f"{type(_first(errors)).__name__}: {_first(errors)}"
+    result.took_s = time.monotonic() - began
+    _tell(result, options, say)
+    return result
+
+
+async def _conduct(case: Case, stack: Stack, options: Options, result: Result, say: Say) -> None:
+    # Users of its own: what an earlier case left behind cannot touch it.
+    run = f"{case.name}.{options.seed}.{int(time.time())}"
+    people = populate(run, options.seed, options.users)
+    folder = options.folder / "histories" / case.name
+    async with load_on(stack, people, seed=options.seed, folder=folder, crews=options.crews) as load:
+        scene = Scene(stack, load, random.Random(options.seed), lambda text: say(f"  {text}"))
+        async with asyncio.TaskGroup() as group:
+            progress = group.create_task(_show_progress(load, say), name="progress")
+            await load.begin(options.rate)
+            await asyncio.sleep(options.before_s)
+            scene.mended()
+            await case.act(scene)
+            await stack.until_healthy()
+            result.healthy_s = time.monotonic() - scene.mended_at
+            await asyncio.sleep(options.after_s)
+            events = await load.end()
+            progress.cancel()
+        result.verdict = await asyncio.to_thread(judge, events)
+
+
+async def _show_progress(load: Load, say: Say) -> None:
+    while True:
+        await asyncio.sleep(SAY_EVERY_S)
+        told = load.progress
+        if told:
+            say(
+                f"  {told['acknowledged']} acknowledged of {told['posted']}, {told['open']} open, "
+                f"{told['shown']} shown, {told['online']} of {told['devices']} devices online"
+            )
+
+
+def _tell(result: Result, options: Options, say: Say) -> None:
+    if result.skipped:
+        say(f"{result.case}: skipped, {result.skipped}")
+        return
+    verdict = result.verdict
+    if result.passed:
+        say(
+            f"{result.case}: passed; {verdict.acknowledged} acknowledged, senders waited up to "
+            f"{verdict.sender_pause_s:.1f} s, receivers {verdict.receiver_pause_s:.1f} s; "
+            f"healthy after {result.healthy_s:.1f} s"
+        )
+        return
+    say(f"{result.case}: FAILED {result.problem}")
+    for finding in verdict.findings[:SHOWN_FINDINGS]:
+        say(f"  {finding.kind}: {finding.evidence}")
+    if len(verdict.findings) > SHOWN_FINDINGS:
+        say(f"  and {len(verdict.findings) - SHOWN_FINDINGS} more")
+    say(f"  run it again: make chaos CASES={result.case} SEED={options.seed}")
+    say(f"  logs: {result.logs}; histories: {options.folder / 'histories' / result.case}")
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> BaseException:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def failed(results: Iterable[Result]) -> list[Result]:
+    return [result for result in results if not result.skipped and not result.passed]

@@ -1,0 +1,85 @@
+"""The results of a run as a JSON document, a table for people, and the same table in Markdown."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from tests.chaos.run import Options, Result
+from tests.chaos.verdict import COUNTS
+
+COLUMNS = (
+    "case",
+    "acknowledged",
+    "lost",
+    "shown twice",
+    "out of order",
+    "never shown",
+    "disagreeing",
+    "misnumbered",
+    "ended",
+    "sender s",
+    "receiver s",
+    "healthy s",
+)
+
+
+def machine() -> str:
+    """What the figures were taken on."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    cores = len(os.sched_getaffinity(0))
+    return (
+        f"{cores} cores, {memory:.0f} GiB, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+    )
+
+
+def document(results: Sequence[Result], options: Options) -> dict[str, Any]:
+    return {
+        "machine": machine(),
+        "seed": options.seed,
+        "rate": options.rate,
+        "passed": all(result.passed or result.skipped for result in results),
+        "cases": [result.to_json() for result in results],
+    }
+
+
+def write(path: Path, results: Sequence[Result], options: Options) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document(results, options), indent=1, default=str) + "\n")
+
+
+def row(result: Result) -> list[str]:
+    verdict = result.verdict
+    if result.skipped:
+        return [result.case, f"skipped: {result.skipped}", *[""] * (len(COLUMNS) - 2)]
+    if result.problem:
+        return [result.case, f"failed: {result.problem[:60]}", *[""] * (len(COLUMNS) - 2)]
+    times = (verdict.sender_pause_s, verdict.receiver_pause_s, result.healthy_s)
+    counts = verdict.counts
+    return [
+        result.case,
+        f"{verdict.acknowledged:,}",
+        *(str(counts[kind]) for kind in COUNTS),
+        *(f"{seconds:.1f}" for seconds in times),
+    ]
+
+
+def for_people(results: Sequence[Result]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for number, title in enumerate(COLUMNS):
+        table.add_column(title, justify="left" if number == 0 else "right")
+    for result in results:
+        table.add_row(*row(result), style=None if result.passed or result.skipped else "bold red")
+    return table
+
+
+def markdown(results: Sequence[Result]) -> str:
+    lines = [" | ".join(COLUMNS), " | ".join(["---", *["---:"] * (len(COLUMNS) - 1)])]
+    lines += [" | ".join(row(result)) for result in results]
+    return "".join(f"| {line} |\n" for line in lines)
