@@ -10,6 +10,8 @@ NOT_REAL := not integration and not e2e and not chaos
 ARGS ?=
 TESTS ?=
 SEEDS ?= 50
+CASES ?= quick
+SEED ?= 1
 
 .PHONY: help
 help:  ## this list
@@ -53,7 +55,7 @@ test-e2e: setup  ## the whole cluster as processes
 
 .PHONY: simulate
 simulate: setup  ## the cluster on twins in virtual time, SEEDS=50 of them
-	@SEEDS=$(SEEDS) $(PYTEST) tests/simulation $(TESTS)
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --processes 2 $(ARGS)
 
 .PHONY: protos
 protos: setup  ## make the generated code beside the protos anew
@@ -79,9 +81,8 @@ lock: setup  ## lock the newest allowed packages for every supported Python, wit
 	done
 
 .PHONY: chaos
-chaos: setup  ## kill and cut off parts of a cluster under load
-	@$(PYTEST) -m chaos $(TESTS); status=$$?; \
-	if [ $$status -eq 5 ]; then echo "There is no chaos test beyond those of \`make test-e2e\` yet." >&2; fi; exit $$status
+chaos: setup  ## kill and cut off parts of a cluster under load, CASES=quick of them
+	@$(BIN)/python -m tests.chaos --cases $(CASES) --seed $(SEED) $(ARGS)
 
 .PHONY: bench
 bench: setup  ## load on a cluster of its own
