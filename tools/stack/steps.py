@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from rich.table import Table
 
+from tools.options import DATA_DEFAULT
 from tools.output import notes, results
 from tools.stack.policy import State
 
@@ -89,7 +91,7 @@ def _tell(process: dict[str, Any], before: tuple[str, int | None] | None) -> Non
                 f"  [green]✓[/green] {name:<10} ready  [dim]{address}{f'  {time_s:.1f} s' if time_s else ''}[/dim]"
             )
         case State.DRAINING:
-            notes.print(f"  [dim]… {name} drains[/dim]")
+            notes.print(f"  [dim]… {name} {'stops' if 'address' in process else 'drains'}[/dim]")
         case State.DOWN if before is not None:
             notes.print(f"  [dim]✓ {name} stopped[/dim]")
         case State.STARTING if before is not None and process["detail"].startswith("ended"):
@@ -103,12 +105,15 @@ def processes(snapshot: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def show_addresses(snapshot: dict[str, Any], *, detached: bool) -> None:
     """Ends a successful `up`: where everything is, and what to type now."""
+    elsewhere = Path(snapshot["data"]) != Path.cwd() / DATA_DEFAULT
+    data = f" --data {snapshot['data']}" if elsewhere else ""
+    results.print("[bold green]ready[/bold green]")
     show_status(snapshot)
     if snapshot["access"]:
         results.print("\nTalk, each in a terminal of its own:")
-        results.print("  [bold].venv/bin/tidings chat --user ann --to bob[/bold]")
-        results.print("  [bold].venv/bin/tidings chat --user bob --to ann[/bold]")
-    results.print("\nStop all with `tidings down`." if detached else "\nCtrl-C stops all.")
+        for user, peer in (("ann", "bob"), ("bob", "ann")):
+            results.print(f"  [bold].venv/bin/tidings chat --user {user} --to {peer}{data}[/bold]")
+    results.print(f"\nStop all with `tidings down{data}`." if detached else "\nCtrl-C stops all.")
 
 
 def show_status(snapshot: dict[str, Any]) -> None:

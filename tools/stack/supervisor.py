@@ -187,10 +187,11 @@ class Supervisor:
                 raise WrongUse("The local stack does not know this command.", "Is it of another version? Run it anew.")
 
     async def _in_order(self, action: Coroutine[Any, Any, list[str]]) -> list[str]:
-        if self._phase != "running":
-            action.close()
-            raise Failure(f"The cluster is {self._phase}.", "Wait until `tidings status` shows it ready.")
+        """One after the other, and only while the cluster runs."""
         async with self._order:
+            if self._phase != "running":
+                action.close()
+                raise Failure(f"The cluster is {self._phase}.", "Wait until `tidings status` shows it ready.")
             return await action
 
     async def _scale(self, arguments: Sequence[str]) -> list[str]:
