@@ -10,6 +10,7 @@ Does not know: what the frames mean (core/), nor what the application's calls ar
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -82,6 +83,7 @@ class Engine:
         self._outcomes: dict[int, asyncio.Future[pb.ServerFrame]] = {}
         self._background: list[asyncio.Task[None]] = []
         self._open = False
+        self._ended = asyncio.Event()
         self.last_detail = ""  # why the last connection ended, for the error of one that never comes about
 
     async def __aenter__(self) -> Self:
@@ -89,8 +91,8 @@ class Engine:
         self._background = [
             tasks.create_task(self._dial(), name="tidings-dial"),
             tasks.create_task(self._run_timer(), name="tidings-timer"),
-            tasks.create_task(self._keep(), name="tidings-keep"),
         ]
+        tasks.create_task(self._keep(), name="tidings-keep")  # ends by itself, with a last save
         self._open = True
         self.step(Start())
         return self
@@ -106,12 +108,13 @@ class Engine:
         except TimeoutError:
             pass  # the server does not close: we do
         finally:
+            self._ended.set()
+            self._save_wake.set()
             for task in self._background:
                 task.cancel()
             # The group is told of a cancellation, but not of the application's own error, which it would wrap.
             cancelled = error if isinstance(error, asyncio.CancelledError) else None
             await self._stack.__aexit__(type(cancelled) if cancelled else None, cancelled, None)
-            await self._save()
 
     @property
     def now(self) -> float:
@@ -276,13 +279,13 @@ class Engine:
                 self.step(Tick())
 
     async def _keep(self) -> None:
-        while True:
+        """Saves when the place has changed, not more often than it must."""
+        while not (self._ended.is_set() and not self._save_wake.is_set()):
             await self._save_wake.wait()
             self._save_wake.clear()
-            await self._save()
-            await asyncio.sleep(SAVE_S)
-
-    async def _save(self) -> None:
-        state = self._session.saved()
-        if state is not None:
-            await asyncio.to_thread(self._store.save, state)
+            state = self._session.saved()
+            if state is not None:
+                await asyncio.to_thread(self._store.save, state)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SAVE_S):
+                    await self._ended.wait()

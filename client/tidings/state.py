@@ -8,9 +8,8 @@ Does not know: what the numbers mean (core/feed.py).
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +69,7 @@ class FileState:
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
+        self._one_at_a_time = threading.Lock()
 
     def load(self) -> SavedState | None:
         try:
@@ -83,15 +83,11 @@ class FileState:
             ) from error
 
     def save(self, state: SavedState) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
-        try:
+        fresh = self._path.with_name(f"{self._path.name}.new")
+        with self._one_at_a_time:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             fresh.write_text(json.dumps(_to_json(state), separators=(",", ":")))
             fresh.replace(self._path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                fresh.unlink(missing_ok=True)
-            raise
 
 
 def _to_json(state: SavedState) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from protos.tidings.v1 import client_pb2 as pb
-from services.common.errors import TidingsError, TooLarge, error_of
+from services.common.errors import Internal, TidingsError, TooLarge, error_of
 from tidings.core.route import Backoff
 from tidings.core.signals import Done, Failed, Submit
 from tidings.errors import Busy, NoAnswer, NotConnected
@@ -27,6 +27,15 @@ FLIGHT_MAX = 128
 ANSWER_S = 10.0  # without an answer for so long, a request is sent again
 OWN_MAX = 2048
 FRAME_ID_BYTES = 11
+ANSWERS = {
+    "send": ("sent",),
+    "read": ("ok",),
+    "sync": ("page",),
+    "history": ("page",),
+    "conversations": ("conversation_page",),
+    "group": ("group_info", "member_page", "ok"),
+    "presence": ("presence_list",),
+}
 
 
 @dataclass(slots=True)
@@ -137,7 +146,9 @@ class Outbox:
         if request.gone:
             return None
         if frame.WhichOneof("body") != "error":
-            return self._finish(request, frame)
+            if frame.WhichOneof("body") in ANSWERS[request.submit.frame.WhichOneof("body") or ""]:
+                return self._finish(request, frame)
+            return self._fail(request, Internal("the server gave an answer that this version does not know: update"))
         error = error_of(frame.error.code, frame.error.message, frame.error.retry_after_ms)
         if not error.retryable or not (request.submit.repeatable or error.code in ("OVERLOADED", "RATE_LIMITED")):
             return self._fail(request, error)

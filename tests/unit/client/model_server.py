@@ -153,8 +153,9 @@ class ModelServer:
             if handler is None:
                 return None
             reply = handler(session, getattr(frame, body or ""))
-        if reply is not None:
-            reply.id = frame.id
+        if reply is None or reply.WhichOneof("body") is None:
+            return None  # an empty reply of `refuse` is silence
+        reply.id = frame.id
         return reply
 
     def _on_ping(self, session: Session, _ping: pb.Ping) -> pb.ServerFrame:
