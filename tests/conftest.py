@@ -26,5 +26,5 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 @pytest.fixture(autouse=True)
 def no_settings_of_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test gives every setting that it depends on."""
-    for name in [name for name in os.environ if name.startswith("TIDINGS_")]:
+    for name in [name for name in os.environ if name.startswith("TIDINGS_") and not name.startswith("TIDINGS_X_")]:
         monkeypatch.delenv(name)

@@ -118,6 +118,7 @@ BUS_PUBLISH_SECONDS = Histogram(
 BUS_PUBLISH_FAILED = Counter("tidings_bus_publish_failed", "Records that Kafka did not acknowledge in time", ["topic"])
 BUS_CONSUMED = Counter("tidings_bus_consumed", "Records read", ["topic"])
 BUS_LAG = Gauge("tidings_bus_lag", "Records of the own partitions that are not read yet", ["topic"])
+BUS_GAPS = Counter("tidings_bus_gaps", "Times that records were lost on the bus before they were read", ["topic"])
 BUS_LATE = Counter("tidings_bus_late", "Sends acknowledged although Kafka had not answered in time")
 PUBLISH_BACKLOG_BYTES = Gauge("tidings_publish_backlog_bytes", "Bytes that wait until Kafka is back")
 PUBLISH_DROPPED = Counter(

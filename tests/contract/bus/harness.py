@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.structs import TopicPartition
+
 from services.common.bus.contract import Bus
+from services.common.bus.kafka import KafkaBus
 from services.common.bus.memory import MemoryBroker, MemoryBus
+from services.common.ids import new_id
+from tests.backends import RealBackends
+
+LONG_S = 60.0
 
 
 class Harness(Protocol):
@@ -52,3 +63,40 @@ class MemoryHarness:
 
     async def lose(self, topic: str, partition: int) -> None:
         self.broker.drop(topic, partition)
+
+
+class KafkaHarness:
+    """The adapter on a real Kafka that others may use too."""
+
+    def __init__(self, backends: RealBackends) -> None:
+        self.backends = backends
+
+    def new(self) -> KafkaBus:
+        return KafkaBus([self.backends.kafka], "test", publish_timeout_s=1.0)
+
+    def topic(self) -> str:
+        return f"test-{new_id()}"
+
+    @asynccontextmanager
+    async def outage(self) -> AsyncIterator[None]:
+        """It stands still; then it is killed, and whoever watches over it starts it again."""
+        pid = self.backends.process_of("kafka")["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            async with asyncio.timeout(LONG_S):
+                while True:
+                    now = self.backends.process_of("kafka")
+                    if now["pid"] not in (None, pid) and now["state"] == "ready":
+                        break
+                    await asyncio.sleep(0.1)
+
+    async def lose(self, topic: str, partition: int) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.backends.kafka)
+        await admin.start()
+        try:
+            await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(before_offset=-1)})
+        finally:
+            await admin.close()

@@ -230,6 +230,8 @@ async def test_records_that_were_lost_before_they_were_read_are_passed_over_and_
         await publish_until_done(bus, [Record(topic, b"lost", 0), Record(topic, b"lost", 0)])
         await harness.lose(topic, 0)
         await publish_until_done(bus, [Record(topic, b"1", 0)])
-        found = values(await read(reader, 1))
-        assert found[-1] == b"1"
+        found: list[bytes] = []
+        while b"1" not in found:
+            found += values(await read(reader, 1))
+        # Kafka's reader reads ahead, so it may have had them before they were lost.
         assert gaps == [(topic, 0)] or b"lost" in found

@@ -1,0 +1,218 @@
+"""Reading given partitions of a topic, from positions of our own.
+
+Guarantees: positions are fixed by entering (or when Kafka is there), are kept across every reconnect, and move past a
+record only when it was handed out; a position that Kafka no longer has is moved to the oldest record there is, or, if
+Kafka has lost records that were there, to the end, and `on_gap` says so.
+
+Does not know: groups, commits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Self
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+
+from services.common.bus.contract import ConsumedRecord, OnGap
+from services.common.telemetry import metrics
+
+_log = structlog.get_logger(__name__)
+
+BATCH_MAX = 500
+POLL_MS = 500
+FETCH_BYTES_MAX = 8 * 1024 * 1024
+REQUEST_MS = 5_000
+ENTER_S = 3.0
+START_S = 10.0
+CLOSE_S = 3.0
+PAUSE_MIN_S = 0.1
+PAUSE_MAX_S = 1.0
+
+
+class KafkaSubscription:
+    """See the contract. It has no task of its own: who iterates drives it."""
+
+    def __init__(
+        self,
+        bootstrap: list[str],
+        client_id: str,
+        topic: str,
+        partitions: Sequence[int],
+        *,
+        from_end: bool,
+        on_gap: OnGap | None,
+    ) -> None:
+        self.positions: dict[int, int] = {}
+        self._bootstrap = bootstrap
+        self._client_id = client_id
+        self._topic = topic
+        self._partitions = [TopicPartition(topic, number) for number in partitions]
+        self._from_end = from_end
+        self._on_gap = on_gap
+        self._consumer: AIOKafkaConsumer | None = None
+        self._pause_s = PAUSE_MIN_S
+        self._fetched_s = 0.0
+
+    @property
+    def connected(self) -> bool:
+        """Whether Kafka answered a fetch lately; it answers twice a second when it has nothing."""
+        return time.monotonic() - self._fetched_s < 3 * REQUEST_MS / 1000
+
+    @property
+    def lag(self) -> int:
+        consumer = self._consumer
+        if consumer is None:
+            return 0
+        behind = 0
+        for partition in self._partitions:
+            if partition in consumer.assignment() and (end := consumer.highwater(partition)) is not None:
+                behind += max(0, end - self.positions.get(partition.partition, end))
+        return behind
+
+    def __aiter__(self) -> AsyncIterator[list[ConsumedRecord]]:
+        return self
+
+    async def __anext__(self) -> list[ConsumedRecord]:
+        while True:
+            try:
+                consumer = self._consumer or await self._connect()
+                found = await consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH_MAX)
+                self._pause_s = PAUSE_MIN_S
+                self._look(consumer)
+                if found:
+                    return self._take(found)
+            except OffsetOutOfRangeError as error:
+                await self._bridge(error)
+            except (KafkaError, OSError, TimeoutError) as error:
+                await self._lose(error)
+
+    async def __aenter__(self) -> Self:
+        try:
+            async with asyncio.timeout(ENTER_S):
+                await self._connect()
+        except (KafkaError, OSError, TimeoutError) as error:
+            _log.warning("kafka is away; reading begins when it is back", topic=self._topic, reason=repr(error)[:300])
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._close()
+        metrics.BUS_LAG.labels(self._topic).set(0)
+
+    async def _connect(self) -> AIOKafkaConsumer:
+        """A consumer at our positions."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap,
+            client_id=self._client_id,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            fetch_min_bytes=1,
+            fetch_max_wait_ms=POLL_MS,
+            max_partition_fetch_bytes=FETCH_BYTES_MAX,
+            request_timeout_ms=REQUEST_MS,
+            retry_backoff_ms=100,
+            metadata_max_age_ms=60_000,
+            connections_max_idle_ms=300_000,
+        )
+        try:
+            async with asyncio.timeout(START_S):
+                await consumer.start()
+                await self._resolve(consumer)
+        except BaseException:
+            await _stop(consumer)
+            raise
+        consumer.assign(self._partitions)
+        for partition in self._partitions:
+            consumer.seek(partition, self.positions[partition.partition])
+        self._consumer = consumer
+        self._fetched_s = time.monotonic()
+        return consumer
+
+    async def _resolve(self, consumer: AIOKafkaConsumer) -> None:
+        unknown = [partition for partition in self._partitions if partition.partition not in self.positions]
+        if unknown:
+            ask = consumer.end_offsets if self._from_end else consumer.beginning_offsets
+            for partition, offset in (await ask(unknown)).items():
+                self.positions[partition.partition] = offset
+
+    def _take(self, found: dict[TopicPartition, list[ConsumerRecord[bytes, bytes]]]) -> list[ConsumedRecord]:
+        batch = [
+            ConsumedRecord(
+                each.topic,
+                each.partition,
+                each.offset,
+                each.value or b"",
+                each.key,
+                tuple(each.headers),
+                each.timestamp,
+            )
+            for records in found.values()
+            for each in records
+        ]
+        for partition, records in found.items():
+            self.positions[partition.partition] = records[-1].offset + 1
+        metrics.BUS_CONSUMED.labels(self._topic).inc(len(batch))
+        metrics.BUS_LAG.labels(self._topic).set(self.lag)
+        return batch
+
+    def _look(self, consumer: AIOKafkaConsumer) -> None:
+        """Notes when Kafka last answered a fetch."""
+        polled_ms = max((consumer.last_poll_timestamp(each) or 0 for each in self._partitions), default=0)
+        if polled_ms > 0:
+            self._fetched_s = max(self._fetched_s, time.monotonic() - max(0.0, time.time() - polled_ms / 1000))
+
+    async def _bridge(self, error: OffsetOutOfRangeError) -> None:
+        """Goes on where Kafka still has, or again has, something."""
+        consumer = self._consumer
+        assert consumer is not None
+        lost: list[TopicPartition] = list(error.args[0]) if error.args and isinstance(error.args[0], dict) else []
+        try:
+            starts = await consumer.beginning_offsets(lost)
+            ends = await consumer.end_offsets(lost)
+        except (KafkaError, OSError, TimeoutError) as failure:
+            await self._lose(failure)
+            return
+        for partition in lost:
+            position = self.positions[partition.partition]
+            there = starts[partition] if position < starts[partition] else ends[partition]
+            _log.warning(
+                "records were lost before they were read",
+                topic=self._topic,
+                partition=partition.partition,
+                position=position,
+                goes_on_at=there,
+            )
+            self.positions[partition.partition] = there
+            consumer.seek(partition, there)
+            metrics.BUS_GAPS.labels(self._topic).inc()
+            if self._on_gap is not None:
+                self._on_gap(self._topic, partition.partition)
+
+    async def _lose(self, error: BaseException) -> None:
+        """The consumer is of no more use; another one is made after a pause."""
+        if self._consumer is not None:
+            _log.warning("reading from kafka broke off", topic=self._topic, reason=repr(error)[:300])
+        await self._close()
+        await asyncio.sleep(self._pause_s)
+        self._pause_s = min(2 * self._pause_s, PAUSE_MAX_S)
+
+    async def _close(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await _stop(consumer)
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_S):
+            await consumer.stop()
+    except (KafkaError, OSError, TimeoutError) as error:
+        _log.warning("kafka consumer did not close", reason=repr(error))

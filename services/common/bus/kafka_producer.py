@@ -1,0 +1,215 @@
+"""Publishing to Kafka: one idempotent producer, acknowledged by all in-sync replicas, no lingering.
+
+While a request is under way to a broker the records for it gather, so batches grow with the load by themselves.
+
+Guarantees:
+- records of one partition are written in the order of `publish`; none is doubled by the producer's own retries;
+- at most `WAITING_BYTES_MAX` wait for Kafka; more are refused at once with Unavailable;
+- a producer that failed a record is not used again: its sequence numbers have a hole, so the broker would refuse all
+  that follows. A new one is made as soon as Kafka answers, for as long as it takes.
+
+Does not know: topics' meaning. A record whose caller gave up may still arrive, up to `EXPIRY_MS` later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
+
+from services.common.bus.contract import Record
+from services.common.errors import TooLarge, Unavailable
+from services.common.telemetry import metrics, tracing
+
+_log = structlog.get_logger(__name__)
+
+RECORD_BYTES_MAX = 8 * 1024 * 1024
+WAITING_BYTES_MAX = 64 * 1024 * 1024
+BATCH_BYTES_MAX = 1024 * 1024
+EXPIRY_MS = 10_000
+START_S = 10.0
+FLUSH_S = 2.0
+CLOSE_S = 3.0
+PAUSE_MIN_S = 0.1
+PAUSE_MAX_S = 1.0
+
+
+class KafkaProducer:
+    """`run` it in a task; `publish` from any."""
+
+    def __init__(self, bootstrap: list[str], client_id: str, publish_timeout_s: float) -> None:
+        self.connected = False
+        self._bootstrap = bootstrap
+        self._client_id = client_id
+        self._timeout_s = publish_timeout_s
+        self._producer: AIOKafkaProducer | None = None
+        self._changed = asyncio.Event()
+        self._broken = asyncio.Event()
+        self._away = False
+        self._waiting: dict[asyncio.Future[Any], int] = {}
+        self._waiting_bytes = 0
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        if not records:
+            return
+        began = time.monotonic()
+        futures: list[asyncio.Future[Any]] = []
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                producer = await self._started()
+                for record in records:
+                    # One by one, so that what was handed over before a failure is known.
+                    futures.append(await self._hand_over(producer, record))  # noqa: PERF401
+                await asyncio.wait(futures)
+        except TimeoutError:
+            self._note(False, "records are not acknowledged in time")
+        except MessageSizeTooLargeError as error:
+            raise _too_large() from error
+        except KafkaError as error:
+            self._note(False, repr(error))
+            _count_failed(records)
+            raise Unavailable(f"the bus (Kafka) does not take records ({type(error).__name__}): try again") from error
+        self._judge(records, futures)
+        took_s = time.monotonic() - began
+        for topic, count in Counter(record.topic for record in records).items():
+            metrics.BUS_PUBLISHED.labels(topic).inc(count)
+            metrics.BUS_PUBLISH_SECONDS.labels(topic).observe(took_s)
+        for record in records:
+            metrics.BUS_PUBLISHED_BYTES.labels(record.topic).inc(len(record.value))
+
+    async def flush(self) -> None:
+        """Waits a moment for what is under way."""
+        if self._waiting:
+            await asyncio.wait(list(self._waiting), timeout=FLUSH_S)
+
+    async def run(self) -> None:
+        """Makes a producer, and a new one whenever that is broken."""
+        pause_s = PAUSE_MIN_S
+        while True:
+            producer = self._make()
+            try:
+                async with asyncio.timeout(START_S):
+                    await producer.start()
+                self._use(producer)
+                pause_s = PAUSE_MIN_S
+                await self._broken.wait()
+            except (KafkaError, OSError, TimeoutError) as error:
+                self._note(False, repr(error))
+                self._use(None)
+            finally:
+                self._producer = None
+                await _close(producer)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, PAUSE_MAX_S)
+
+    def _make(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            client_id=self._client_id,
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=0,
+            max_batch_size=BATCH_BYTES_MAX,
+            max_request_size=RECORD_BYTES_MAX,
+            request_timeout_ms=EXPIRY_MS,
+            retry_backoff_ms=100,
+            metadata_max_age_ms=60_000,
+            connections_max_idle_ms=300_000,
+        )
+
+    def _use(self, producer: AIOKafkaProducer | None) -> None:
+        """The producer for all that comes; None: Kafka is away, so nobody waits for it."""
+        self._producer = producer
+        self._away = producer is None
+        if producer is not None:
+            self._broken.clear()
+            self._note(True)
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def _started(self) -> AIOKafkaProducer:
+        while self._producer is None or self._broken.is_set():
+            if self._away:
+                raise Unavailable("the bus (Kafka) does not answer: try again")
+            await self._changed.wait()
+        return self._producer
+
+    async def _hand_over(self, producer: AIOKafkaProducer, record: Record) -> asyncio.Future[Any]:
+        size = len(record.value) + len(record.key or b"")
+        if self._waiting_bytes + size > WAITING_BYTES_MAX:
+            raise Unavailable("too much waits for the bus (Kafka): try again")
+        if record.partition is not None:
+            await _check_partition(producer, record.topic, record.partition)
+        headers = [*record.headers, *tracing.inject()]
+        future: asyncio.Future[Any] = await producer.send(
+            record.topic, record.value, key=record.key, partition=record.partition, headers=headers
+        )
+        self._waiting[future] = size
+        self._waiting_bytes += size
+        future.add_done_callback(self._settle)
+        return future
+
+    def _settle(self, future: asyncio.Future[Any]) -> None:
+        """A record was acknowledged or given up, whether or not somebody still waits for it."""
+        self._waiting_bytes -= self._waiting.pop(future)
+        error = None if future.cancelled() else future.exception()
+        if error is None:
+            self._note(True)
+        else:
+            self._note(False, repr(error))
+            self._away = True
+            self._broken.set()
+
+    def _judge(self, records: Sequence[Record], futures: list[asyncio.Future[Any]]) -> None:
+        """Raises unless every record is acknowledged."""
+        errors = [future.exception() for future in futures if future.done() and not future.cancelled()]
+        if len(errors) == len(records) and not any(errors):
+            return
+        _count_failed(records)
+        if any(isinstance(error, MessageSizeTooLargeError) for error in errors):
+            raise _too_large()
+        raise Unavailable("the bus (Kafka) did not answer in time: whether it has the records is not known")
+
+    def _note(self, answered: bool, why: str = "") -> None:
+        """The change is told once."""
+        if answered != self.connected:
+            self.connected = answered
+            if answered:
+                _log.info("kafka answers")
+            else:
+                _log.warning("kafka does not take records", reason=why[:300])
+
+
+async def _check_partition(producer: AIOKafkaProducer, topic: str, partition: int) -> None:
+    known = producer.client.cluster.partitions_for_topic(topic) or await producer.partitions_for(topic)
+    if partition in known:
+        return
+    await producer.client.force_metadata_update()
+    if partition not in (producer.client.cluster.partitions_for_topic(topic) or ()):
+        raise Unavailable(f"the topic {topic} has no partition {partition}: ensure it first")
+
+
+async def _close(producer: AIOKafkaProducer) -> None:
+    """Ends it now: what it still holds fails. aiokafka's own stop would wait for an away Kafka to take it all."""
+    producer._message_accumulator.fail_all(KafkaConnectionError("the producer was closed"))  # noqa: SLF001
+    try:
+        async with asyncio.timeout(CLOSE_S):
+            await producer.client.close()
+            await producer.stop()
+    except (KafkaError, OSError, TimeoutError) as error:
+        _log.warning("kafka producer did not close", reason=repr(error))
+
+
+def _count_failed(records: Sequence[Record]) -> None:
+    for topic, count in Counter(record.topic for record in records).items():
+        metrics.BUS_PUBLISH_FAILED.labels(topic).inc(count)
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(f"a record is larger than the {RECORD_BYTES_MAX} bytes that the bus takes: send less at once")
