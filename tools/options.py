@@ -19,6 +19,24 @@ PortBase = Annotated[
         "--port-base", envvar="TIDINGS_PORT_BASE", metavar="N", help="All ports lie in [N, N + 1000), on loopback only."
     ),
 ]
+Members = Annotated[
+    int,
+    typer.Option(
+        "--mongodb-members",
+        metavar="N",
+        show_default="as the folder has, or 1",
+        help="MongoDB as a replica set of N; 3 survive the loss of one. Kept with the data.",
+    ),
+]
+Brokers = Annotated[
+    int,
+    typer.Option(
+        "--kafka-brokers",
+        metavar="N",
+        show_default="as the folder has, or 1",
+        help="Kafka as N brokers; 3 survive the loss of one. Kept with the data.",
+    ),
+]
 Etcd = Annotated[
     str | None,
     typer.Option("--etcd", envvar="TIDINGS_ETCD", metavar="ADDRESS", help="A cluster by its etcd, instead of --data."),

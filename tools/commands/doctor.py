@@ -186,7 +186,7 @@ def _running(snapshot: dict[str, Any]) -> Iterator[Check]:
     if snapshot["supervisor"]["pid"] is None:
         yield Check("supervisor", ok=False, advice="It was killed: say `tidings up`, which also ends what it left.")
     for backend in snapshot["backends"]:
-        yield _probed(External(backend["name"], snapshot["endpoints"][backend["name"]]))
+        yield _probed(External(backend["name"], snapshot["endpoints"].get(backend["name"], backend["address"])))
     for kind in NodeKind:
         for node in snapshot[kind]:
             yield _node(node)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from tools.failure import Failure
-from tools.options import DATA_DEFAULT, Data, Json, PortBase
+from tools.options import DATA_DEFAULT, Brokers, Data, Json, Members, PortBase
 from tools.output import notes, put_json, results
 from tools.stack import control, orphans
 from tools.stack.folder import Folder
@@ -38,11 +38,13 @@ def up(
     ] = None,
     detach: Detach = False,
     no_restart: Annotated[bool, typer.Option("--no-restart", help="Leave a node that dies as it is.")] = False,
+    mongodb_members: Members = 0,
+    kafka_brokers: Brokers = 0,
     data: Data = DATA_DEFAULT,
     json: Json = False,
 ) -> None:
     """Start the backends and the nodes, and keep them running."""
-    plan = Plan(port_base, access, logic, storage, placement, restart=not no_restart)
+    plan = Plan(port_base, access, logic, storage, placement, not no_restart, mongodb_members, kafka_brokers)
     folder = Folder.at(data)
     plan.check_numbers().check()
     _check_settings(folder)
@@ -62,11 +64,14 @@ def _check_settings(folder: Folder) -> None:
 def backends_up(
     port_base: PortBase = BASE_DEFAULT,
     detach: Annotated[bool, typer.Option("--detach/--foreground", help="Return when all are ready.")] = True,
+    mongodb_members: Members = 0,
+    kafka_brokers: Brokers = 0,
     data: Data = DATA_DEFAULT,
     json: Json = False,
 ) -> None:
     """Start etcd, Kafka and MongoDB without any node."""
-    _start(Plan(port_base, 0, 0, 0).check(), Folder.at(data), detach=detach, json=json)
+    plan = Plan(port_base, 0, 0, 0, None, True, mongodb_members, kafka_brokers)
+    _start(plan.check(), Folder.at(data), detach=detach, json=json)
 
 
 def _start(plan: Plan, folder: Folder, *, detach: bool, json: bool) -> None:

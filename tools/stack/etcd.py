@@ -25,6 +25,10 @@ class Etcd:
     def addresses(self) -> Mapping[str, str]:
         return {"address": address(self.ports.etcd)}
 
+    @property
+    def listens(self) -> tuple[int, ...]:
+        return self.ports.etcd, self.ports.etcd_peer
+
     def prepare(self) -> None:
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
 

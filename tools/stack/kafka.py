@@ -1,4 +1,7 @@
-"""Kafka of the local stack: broker and controller in one process (KRaft), small; ready when it tells its brokers."""
+"""Kafka of the local stack: broker and controller in one process (KRaft), small; ready when it is one of the brokers.
+
+Usually one; several make one cluster, whose topics then survive the loss of a broker.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from tools.stack.ports import Ports, address
 from tools.stack.probing import check_listens
 from tools.stack.program import NotReadyError, plain_environment
 
+REPLICAS_MAX = 3
 CLUSTER_ID = "dGlkaW5ncy1sb2NhbC0xIQ"  # 16 bytes in base64; the same in every local stack
 FORMAT_TIMEOUT_S = 60.0
 
@@ -20,23 +24,25 @@ FORMAT_TIMEOUT_S = 60.0
 # A broker that was killed is let in again only when its session has run out: 9 s by default, measured as 12 s in all.
 PROPERTIES = """\
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@{controller}
+node.id={node}
+controller.quorum.voters={voters}
 listeners=PLAINTEXT://{broker},CONTROLLER://{controller}
-advertised.listeners=PLAINTEXT://{broker}
+advertised.listeners=PLAINTEXT://{advertised}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 controller.listener.names=CONTROLLER
 log.dirs={data}
 auto.create.topics.enable=false
 delete.topic.enable=true
 offsets.topic.num.partitions=1
-offsets.topic.replication.factor=1
+offsets.topic.replication.factor={replicas}
 transaction.state.log.num.partitions=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor={replicas}
+transaction.state.log.min.isr={insync}
 share.coordinator.state.topic.num.partitions=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.replication.factor={replicas}
+share.coordinator.state.topic.min.isr={insync}
+default.replication.factor={replicas}
+min.insync.replicas={insync}
 group.initial.rebalance.delay.ms=0
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
@@ -54,18 +60,32 @@ background.threads=2
 
 @dataclass(frozen=True, slots=True)
 class Kafka:
+    """`member` of `members`. `advertised`: where its clients are sent to, if not to itself (the tests put a proxy
+    there)."""
+
     program: tuple[str, ...]
     storage_program: tuple[str, ...]
     ports: Ports
     data: Path
     inherited: Mapping[str, str]
     name: str = "kafka"
+    member: int = 0
+    members: int = 1
+    advertised: str = ""
     kind: str = "backend"
     stop_timeout_s: float = 20.0
 
     @property
+    def here(self) -> str:
+        return address(self.ports.kafka_of(self.member))
+
+    @property
     def addresses(self) -> Mapping[str, str]:
-        return {"address": address(self.ports.kafka)}
+        return {"address": self.here}
+
+    @property
+    def listens(self) -> tuple[int, ...]:
+        return self.ports.kafka_of(self.member), self.ports.kafka_controller_of(self.member)
 
     @property
     def properties_file(self) -> Path:
@@ -74,9 +94,17 @@ class Kafka:
     def prepare(self) -> None:
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         logs = self.data / "records"
+        controllers = [address(self.ports.kafka_controller_of(member)) for member in range(self.members)]
         self.properties_file.write_text(
             PROPERTIES.format(
-                broker=address(self.ports.kafka), controller=address(self.ports.kafka_controller), data=logs
+                node=self.member + 1,
+                voters=",".join(f"{node}@{controller}" for node, controller in enumerate(controllers, start=1)),
+                broker=self.here,
+                controller=controllers[self.member],
+                advertised=self.advertised or self.here,
+                replicas=replicas(self.members),
+                insync=max(1, replicas(self.members) - 1),
+                data=logs,
             )
         )
         if not (logs / "meta.properties").exists():
@@ -106,7 +134,8 @@ class Kafka:
         return plain_environment(self.inherited)
 
     async def probe(self) -> None:
-        await probe_kafka(address(self.ports.kafka))
+        if self.member + 1 not in await probe_kafka(self.here):
+            raise NotReadyError(f"Kafka at {self.here} is not one of its brokers yet")
 
     def advice(self, last_lines: Sequence[str]) -> str:
         text = "\n".join(last_lines)
@@ -117,8 +146,13 @@ class Kafka:
         return f"If its data is damaged, remove {self.data} (the messages themselves are in MongoDB)."
 
 
-async def probe_kafka(bootstrap: str) -> None:
-    """The first server that answers must tell the cluster's brokers."""
+def replicas(members: int) -> int:
+    """Of each topic on so many brokers."""
+    return min(members, REPLICAS_MAX)
+
+
+async def probe_kafka(bootstrap: str) -> set[int]:
+    """The first server that answers must tell the cluster's brokers: their ids."""
     await check_listens(bootstrap)  # a cheap first look: the client's own try is dear
     from aiokafka.client import AIOKafkaClient
     from aiokafka.errors import KafkaError
@@ -127,8 +161,10 @@ async def probe_kafka(bootstrap: str) -> None:
     client = AIOKafkaClient(bootstrap_servers=bootstrap, request_timeout_ms=3000)
     try:
         await client.bootstrap()
-        if not client.cluster.brokers():
+        brokers = {int(broker.nodeId) for broker in client.cluster.brokers()}
+        if not brokers:
             raise NotReadyError(f"Kafka at {bootstrap} has no broker yet")
+        return brokers
     except KafkaError as error:
         raise NotReadyError(f"Kafka at {bootstrap} does not answer ({error})") from error
     finally:

@@ -1,6 +1,7 @@
-"""MongoDB of the local stack: a replica set of one, so that write concern majority and journal mean what they mean.
+"""MongoDB of the local stack: a replica set, so that write concern majority and journal mean what they mean.
 
-Ready when it is the primary. Its own address is part of its data: after a change of ports the set is told the new one.
+Usually of one member, which is ready when it is the primary; of several each is ready when the set has a primary.
+Addresses are part of its data: after a change of ports the set is told the new ones.
 """
 
 from __future__ import annotations
@@ -23,17 +24,29 @@ NOT_YET_INITIALIZED = 94
 
 @dataclass(frozen=True, slots=True)
 class MongoDB:
+    """`member` of `members`."""
+
     program: tuple[str, ...]
     ports: Ports
     data: Path
     inherited: Mapping[str, str]
     name: str = "mongodb"
+    member: int = 0
+    members: int = 1
     kind: str = "backend"
     stop_timeout_s: float = 30.0
 
     @property
+    def here(self) -> str:
+        return address(self.ports.mongodb_of(self.member))
+
+    @property
     def addresses(self) -> Mapping[str, str]:
-        return {"address": address(self.ports.mongodb)}
+        return {"address": self.here}
+
+    @property
+    def listens(self) -> tuple[int, ...]:
+        return (self.ports.mongodb_of(self.member),)
 
     def prepare(self) -> None:
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -43,14 +56,14 @@ class MongoDB:
             *self.program,
             f"--replSet={REPLICA_SET}",
             "--bind_ip=127.0.0.1",
-            f"--port={self.ports.mongodb}",
+            f"--port={self.ports.mongodb_of(self.member)}",
             f"--dbpath={self.data}",
             "--nounixsocket",
-            "--wiredTigerCacheSizeGB=0.5",
+            f"--wiredTigerCacheSizeGB={0.5 if self.members == 1 else 0.25}",
             "--oplogSize=256",
             "--setParameter=diagnosticDataCollectionEnabled=false",
-            # A primary waits 15 s for others to take over before it stops; there are none.
-            "--setParameter=shutdownTimeoutMillisForSignaledShutdown=100",
+            # A primary waits for others to take over before it stops; a single one has nobody to wait for.
+            f"--setParameter=shutdownTimeoutMillisForSignaledShutdown={100 if self.members == 1 else 10_000}",
         ]
 
     def environment(self) -> Mapping[str, str]:
@@ -60,16 +73,16 @@ class MongoDB:
         from pymongo import AsyncMongoClient
         from pymongo.errors import PyMongoError
 
-        here = address(self.ports.mongodb)
-        await check_listens(here)
+        await check_listens(self.here)
         try:
-            async with AsyncMongoClient[dict[str, Any]](here, directConnection=True, **_QUICK) as client:
+            async with AsyncMongoClient[dict[str, Any]](self.here, directConnection=True, **_QUICK) as client:
                 hello = await client.admin.command("hello")
                 if not hello.get("setName"):
-                    await _initiate_or_move(client, here)
+                    if self.member == 0:
+                        await _initiate_or_move(client, hosts(self.ports, self.members))
                     raise NotReadyError("mongod is making its replica set")
-                if not hello.get("isWritablePrimary"):
-                    raise NotReadyError("mongod is electing itself")
+                if not hello.get("isWritablePrimary") and not (hello.get("secondary") and hello.get("primary")):
+                    raise NotReadyError("the replica set is electing its primary")
         except PyMongoError as error:
             raise NotReadyError(f"mongod does not answer ({type(error).__name__})") from error
 
@@ -85,26 +98,31 @@ class MongoDB:
         return "Its log says why; `tidings doctor` looks at the usual causes."
 
 
-def uri_of(ports: Ports) -> str:
-    return f"mongodb://{address(ports.mongodb)}/?replicaSet={REPLICA_SET}"
+def hosts(ports: Ports, members: int) -> list[str]:
+    return [address(ports.mongodb_of(member)) for member in range(members)]
+
+
+def uri_of(ports: Ports, members: int = 1) -> str:
+    return f"mongodb://{','.join(hosts(ports, members))}/?replicaSet={REPLICA_SET}"
 
 
 _QUICK: dict[str, Any] = {"serverSelectionTimeoutMS": 1000, "connectTimeoutMS": 1000, "socketTimeoutMS": 5000}
 
 
-async def _initiate_or_move(client: AsyncMongoClient[dict[str, Any]], here: str) -> None:
+async def _initiate_or_move(client: AsyncMongoClient[dict[str, Any]], addresses: Sequence[str]) -> None:
+    """A new set, or one whose ports are others than before: its members keep their order."""
     from pymongo.errors import OperationFailure
 
-    member = {"_id": 0, "host": here}
+    members = [{"_id": number, "host": host} for number, host in enumerate(addresses)]
     try:
         current = (await client.admin.command("replSetGetConfig"))["config"]
     except OperationFailure as error:
         if error.code != NOT_YET_INITIALIZED:
             raise
-        settings = {"electionTimeoutMillis": 1000}
-        await client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": [member], "settings": settings})
+        settings = {"electionTimeoutMillis": 1000 if len(members) == 1 else 3000, "heartbeatIntervalMillis": 500}
+        await client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members, "settings": settings})
         return
-    current["members"] = [{**current["members"][0], "host": here}]
+    current["members"] = [{**old, "host": new["host"]} for old, new in zip(current["members"], members, strict=True)]
     current["version"] += 1
     await client.admin.command("replSetReconfig", current, force=True)
 

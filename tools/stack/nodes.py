@@ -42,6 +42,7 @@ class Wiring:
     operator_token_file: str
     placement: str | None
     inherited: Mapping[str, str]
+    kafka_replication: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class Node:
         wiring = self.wiring
         defaults = {
             "TIDINGS_MAILBOX_PARTITIONS": str(MAILBOX_PARTITIONS),
+            "TIDINGS_KAFKA_REPLICATION": str(wiring.kafka_replication),
             "TIDINGS_PLACEMENT": "ring",
             "TIDINGS_TOKEN_SECRET_FILE": wiring.secret_file,
             "TIDINGS_OPERATOR_TOKEN_FILE": wiring.operator_token_file,

@@ -1,12 +1,14 @@
 """What one `up` shall run: numbers, ports, placement, and where each backend comes from.
 
+How many members Kafka and MongoDB have is a part of their data: a folder keeps the numbers that it was made with.
+
 A backend whose address is set in the environment is the user's own and is not started. The plan is a value; it travels
 as JSON to a detached supervisor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,12 +16,11 @@ from tools.failure import WrongUse
 from tools.stack import programs
 from tools.stack.etcd import Etcd, probe_etcd
 from tools.stack.folder import Folder
-from tools.stack.kafka import Kafka, probe_kafka
+from tools.stack.kafka import Kafka, probe_kafka, replicas
 from tools.stack.mongodb import MongoDB, probe_mongodb, uri_of
 from tools.stack.nodes import Node, Wiring
 from tools.stack.policy import check_number
-from tools.stack.ports import BASE_MAX, BASE_MIN, NodeKind, Ports, address
-from tools.stack.program import Program
+from tools.stack.ports import BASE_MAX, BASE_MIN, MEMBERS_MAX, NodeKind, Ports, address
 
 PLACEMENTS = ("ring", "any")
 GIVEN_BY = {"etcd": "TIDINGS_ETCD_ENDPOINTS", "kafka": "TIDINGS_KAFKA_BOOTSTRAP", "mongodb": "TIDINGS_MONGODB_URI"}
@@ -33,7 +34,10 @@ class Plan:
     storage: int
     placement: str | None = None
     restart: bool = True
+    mongodb_members: int = 0  # 0: as many as the folder was made with; a new one has 1
+    kafka_brokers: int = 0
     node_program: tuple[str, ...] = field(default=())  # of the tests: what stands for `python -m`
+    kafka_advertised: str = ""  # of the tests: where clients of the one broker are sent to
 
     def check(self) -> Plan:
         """Raises WrongUse."""
@@ -43,6 +47,9 @@ class Plan:
             )
         if self.placement is not None and self.placement not in PLACEMENTS:
             raise WrongUse(f"--placement {self.placement!r} is not known.", "Say ring or any.")
+        for option, number in (("--mongodb-members", self.mongodb_members), ("--kafka-brokers", self.kafka_brokers)):
+            if not 0 <= number <= MEMBERS_MAX:
+                raise WrongUse(f"{option} {number} is not possible.", f"Give 1 to {MEMBERS_MAX}; 3 survive a loss.")
         return self
 
     def check_numbers(self) -> Plan:
@@ -75,7 +82,7 @@ class External:
     address: str
 
     async def probe(self) -> None:
-        match self.name:
+        match self.name.partition("-")[0]:
             case "etcd":
                 await probe_etcd(self.address.split(",", maxsplit=1)[0])
             case "kafka":
@@ -84,30 +91,61 @@ class External:
                 await probe_mongodb(self.address)
 
 
+Backend = Etcd | Kafka | MongoDB
+
+
 @dataclass(frozen=True, slots=True)
 class Backends:
-    started: tuple[Program, ...]
+    started: tuple[Backend, ...]
     external: tuple[External, ...]
     addresses: Mapping[str, str]  # name -> what the nodes are told
 
 
 def backends_of(plan: Plan, folder: Folder, environment: Mapping[str, str]) -> Backends:
-    """Raises Failure when a program is missing."""
+    """Raises Failure when a program is missing, WrongUse when the folder was made with other members."""
     external = tuple(External(name, environment[key]) for name, key in GIVEN_BY.items() if environment.get(key))
     own = [name for name in GIVEN_BY if name not in {backend.name for backend in external}]
     found = programs.find(own, environment)
     ports = plan.ports
-    every: dict[str, Program] = {
-        "etcd": Etcd(found.etcd, ports, folder.data_of("etcd"), environment),
-        "kafka": Kafka(found.kafka, found.kafka_storage, ports, folder.data_of("kafka"), environment),
-        "mongodb": MongoDB(found.mongod, ports, folder.data_of("mongodb"), environment),
+    members = {
+        "kafka": _members("kafka", "--kafka-brokers", plan.kafka_brokers, folder) if "kafka" in own else 1,
+        "mongodb": _members("mongodb", "--mongodb-members", plan.mongodb_members, folder) if "mongodb" in own else 1,
     }
-    return Backends(tuple(every[name] for name in own), external, addresses_of(ports, environment))
+    every: dict[str, Sequence[Backend]] = {
+        "etcd": [Etcd(found.etcd, ports, folder.data_of("etcd"), environment)],
+        "kafka": [
+            Kafka(
+                found.kafka,
+                found.kafka_storage,
+                ports,
+                folder.data_of(name),
+                environment,
+                name,
+                member,
+                members["kafka"],
+                plan.kafka_advertised,
+            )
+            for member, name in enumerate(_names("kafka", members["kafka"]))
+        ],
+        "mongodb": [
+            MongoDB(found.mongod, ports, folder.data_of(name), environment, name, member, members["mongodb"])
+            for member, name in enumerate(_names("mongodb", members["mongodb"]))
+        ],
+    }
+    started = tuple(program for name in own for program in every[name])
+    addresses = addresses_of(ports, environment, brokers=members["kafka"], members=members["mongodb"])
+    return Backends(started, external, addresses)
 
 
-def addresses_of(ports: Ports, environment: Mapping[str, str]) -> Mapping[str, str]:
+def addresses_of(
+    ports: Ports, environment: Mapping[str, str], *, brokers: int = 1, members: int = 1
+) -> Mapping[str, str]:
     """What nodes are told: the user's own backends where they are given, else those of the stack."""
-    own = {"etcd": address(ports.etcd), "kafka": address(ports.kafka), "mongodb": uri_of(ports)}
+    own = {
+        "etcd": address(ports.etcd),
+        "kafka": ",".join(address(ports.kafka_of(member)) for member in range(brokers)),
+        "mongodb": uri_of(ports, members),
+    }
     return own | {name: environment[key] for name, key in GIVEN_BY.items() if environment.get(key)}
 
 
@@ -121,6 +159,7 @@ def wiring_of(plan: Plan, folder: Folder, addresses: Mapping[str, str], environm
         operator_token_file=environment.get("TIDINGS_OPERATOR_TOKEN_FILE", str(folder.operator_token_file)),
         placement=plan.placement,
         inherited=environment,
+        kafka_replication=1 if environment.get(GIVEN_BY["kafka"]) else replicas(addresses["kafka"].count(",") + 1),
     )
 
 
@@ -130,13 +169,24 @@ def node(plan: Plan, wiring: Wiring, kind: NodeKind, index: int) -> Node:
 
 def ports_needed(plan: Plan, backends: Backends) -> Iterator[int]:
     ports = plan.ports
-    needed = {
-        "etcd": (ports.etcd, ports.etcd_peer),
-        "kafka": (ports.kafka, ports.kafka_controller),
-        "mongodb": (ports.mongodb,),
-    }
     for kind, number in plan.numbers.items():
         for index in range(number):
             yield from ports.node(kind, index).all()
     for program in backends.started:
-        yield from needed[program.name]
+        yield from program.listens
+
+
+def _names(backend: str, members: int) -> list[str]:
+    """The first has the plain name, so that most stacks know no numbers."""
+    return [backend, *(f"{backend}-{member}" for member in range(1, members))]
+
+
+def _members(backend: str, option: str, wanted: int, folder: Folder) -> int:
+    """As many as are wanted, if the folder's data are of so many. Raises WrongUse."""
+    made = [name for name in _names(backend, MEMBERS_MAX) if folder.data_of(name).exists()]
+    if made and wanted not in (0, len(made)):
+        raise WrongUse(
+            f"{option} {wanted}: the {backend} of {folder.path} was made with {len(made)}.",
+            "Leave the option out, or give a new folder with --data.",
+        )
+    return len(made) or wanted or 1

@@ -10,6 +10,7 @@ RANGE = 1000
 BASE_DEFAULT = 8000
 BASE_MIN, BASE_MAX = 1024, 65536 - RANGE
 NODES_MAX = 100  # of one kind: the width of a port block
+MEMBERS_MAX = 5  # of one backend
 
 
 class NodeKind(StrEnum):
@@ -57,15 +58,30 @@ class Ports:
 
     @property
     def kafka(self) -> int:
-        return self.base + 910
+        return self.kafka_of(0)
 
     @property
     def kafka_controller(self) -> int:
-        return self.base + 911
+        return self.kafka_controller_of(0)
 
     @property
     def mongodb(self) -> int:
-        return self.base + 920
+        return self.mongodb_of(0)
+
+    def kafka_of(self, member: int) -> int:
+        return self.base + 910 + 2 * _member(member)
+
+    def kafka_controller_of(self, member: int) -> int:
+        return self.base + 911 + 2 * _member(member)
+
+    def mongodb_of(self, member: int) -> int:
+        return self.base + 920 + _member(member)
+
+
+def _member(number: int) -> int:
+    if not 0 <= number < MEMBERS_MAX:
+        raise ValueError(f"there are ports for {MEMBERS_MAX} members of a backend, not for number {number}")
+    return number
 
 
 def address(port: int) -> str:

@@ -84,7 +84,9 @@ class Supervisor:
             "port_base": self._plan.port_base,
             "supervisor": {"pid": os.getpid()},
             **kinds,
-            "backends": [(own | given)[name] for name in GIVEN_BY if name in own | given],
+            "backends": [
+                shown for name in GIVEN_BY for shown in [*own.values(), *given.values()] if _is_of(shown, name)
+            ],
             "endpoints": dict(self._backends.addresses),
             "auth": {
                 "algorithm": "HS256",
@@ -276,6 +278,11 @@ def check_not_running(folder: Folder) -> None:
             f"A cluster already runs on {folder.path} (pid {pid}).",
             "Look at it with `tidings status`, stop it with `tidings down`, or give another folder with --data.",
         )
+
+
+def _is_of(shown: Mapping[str, Any], backend: str) -> bool:
+    """Whether this process is a member of that backend."""
+    return str(shown["name"]).partition("-")[0] == backend
 
 
 async def _all(*actions: Coroutine[Any, Any, None]) -> None:

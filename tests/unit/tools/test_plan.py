@@ -126,3 +126,47 @@ def test_a_node_may_take_as_long_as_its_own_deadline(tmp_path: Path) -> None:
 
 def test_the_range_of_ports_is_the_plans() -> None:
     assert Plan(9000, 1, 1, 1).ports == Ports(9000)
+
+
+@pytest.fixture
+def programs_of_the_path(tmp_path: Path) -> dict[str, str]:
+    """Stand for the real ones: only their places count."""
+    for name in ("etcd", "mongod", "kafka-server-start.sh", "kafka-storage.sh"):
+        (tmp_path / name).touch(mode=0o755)
+    return {"TIDINGS_PROGRAMS": "path", "PATH": str(tmp_path)}
+
+
+def test_kafka_and_mongodb_can_have_several_members(programs_of_the_path: dict[str, str]) -> None:
+    backends = backends_of(Plan(9000, 1, 1, 1, mongodb_members=3, kafka_brokers=2), FOLDER, programs_of_the_path)
+    names = [program.name for program in backends.started]
+    assert names == ["etcd", "kafka", "kafka-1", "mongodb", "mongodb-1", "mongodb-2"]
+    assert backends.addresses["kafka"] == "127.0.0.1:9910,127.0.0.1:9912"
+    mongodb = "mongodb://127.0.0.1:9920,127.0.0.1:9921,127.0.0.1:9922/?replicaSet=tidings"
+    assert backends.addresses["mongodb"] == mongodb
+    ports = [port for program in backends.started for port in program.listens]
+    assert len(set(ports)) == len(ports) == 9
+
+
+def test_topics_have_as_many_replicas_as_brokers_up_to_three() -> None:
+    def replication(brokers: int, environment: dict[str, str]) -> str:
+        addresses = addresses_of(Ports(9000), environment, brokers=brokers)
+        wiring = wiring_of(Plan(9000, 1, 1, 1), FOLDER, addresses, environment)
+        return node(Plan(9000, 1, 1, 1), wiring, NodeKind.LOGIC, 0).environment()["TIDINGS_KAFKA_REPLICATION"]
+
+    assert [replication(brokers, {}) for brokers in (1, 3, 5)] == ["1", "3", "3"]
+    assert replication(1, {"TIDINGS_KAFKA_BOOTSTRAP": "one:1,two:1,three:1"}) == "1"
+
+
+def test_a_folder_keeps_the_members_it_was_made_with(tmp_path: Path, programs_of_the_path: dict[str, str]) -> None:
+    folder = Folder.at(tmp_path / "data")
+    for name in ("mongodb", "mongodb-1", "mongodb-2"):
+        folder.data_of(name).mkdir(parents=True)
+    again = backends_of(Plan(9000, 1, 1, 1), folder, programs_of_the_path)
+    assert [program.name for program in again.started if program.name.startswith("mongodb")][-1] == "mongodb-2"
+    with pytest.raises(WrongUse, match="made with 3"):
+        backends_of(Plan(9000, 1, 1, 1, mongodb_members=1), folder, programs_of_the_path)
+
+
+def test_more_members_than_there_are_ports_for_are_refused() -> None:
+    with pytest.raises(WrongUse, match="--kafka-brokers"):
+        Plan(9000, 1, 1, 1, kafka_brokers=6).check()
