@@ -57,7 +57,9 @@ class Placement:
         if not self.follows_ring:
             return ""
         record = self._owner(user)
-        if record is None or record.name == self._me().node or record.name in avoid:
+        if record is None or record.name == self._me().node:
+            return ""
+        if not avoid.isdisjoint((record.name, record.ws, record.tcp)):  # a goodbye tells a client only an address
             return ""
         return self._address(record, transport)
 

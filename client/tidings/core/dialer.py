@@ -132,7 +132,7 @@ class Dialer:
     def welcomed(self, welcome: pb.Welcome, now: float) -> Backoff:
         """The session lives. The back-off that the server wants comes out."""
         self._refused_before = False
-        self._route.welcomed()
+        self._route.welcomed(welcome.node)
         self._route.backoff = _backoff(welcome.backoff)
         self.phase = Online(now)
         self._tell(LinkState.ONLINE, node=welcome.node)

@@ -47,7 +47,8 @@ class Route:
         self._random = random
         self._current = self._seeds[0]
         self._tried: set[str] = set()
-        self._avoid: dict[str, tuple[str, float]] = {}
+        self._avoid: dict[str, float] = {}
+        self._nodes: dict[str, str] = {}
         self._attempt = 0
         self._moves = 0
         self.backoff = Backoff()
@@ -57,8 +58,9 @@ class Route:
 
     def avoid(self, now: float) -> list[str]:
         """Names and addresses as the servers gave them, of nodes that could not be reached lately."""
-        self._avoid = {url: known for url, known in self._avoid.items() if known[1] > now}
-        return [name for name, _ in self._avoid.values()]
+        self._avoid = {url: until for url, until in self._avoid.items() if until > now}
+        names = (name for url in self._avoid for name in (address_of(url), self._nodes.get(url)) if name)
+        return list(dict.fromkeys(names))
 
     def failed(self, now: float, retry_after_s: float = 0.0) -> Next:
         """The present address could not be reached, or refused: the next one, at once if it was not tried yet."""
@@ -101,8 +103,12 @@ class Route:
             return Next(url, retry_after_s + self._wait_s())
         return Next(url, retry_after_s)
 
-    def welcomed(self) -> None:
-        """The present address is good."""
+    def welcomed(self, node: str) -> None:
+        """The present address is good, and this node's."""
+        self._nodes.pop(self._current, None)
+        self._nodes[self._current] = node
+        while len(self._nodes) > AVOID_MAX:
+            del self._nodes[next(iter(self._nodes))]
         self._moves = 0
         self._tried.clear()
         self._avoid.pop(self._current, None)
@@ -126,7 +132,7 @@ class Route:
 
     def _avoid_address(self, url: str, now: float) -> None:
         self._avoid.pop(url, None)
-        self._avoid[url] = (address_of(url), now + AVOID_S)
+        self._avoid[url] = now + AVOID_S
         while len(self._avoid) > AVOID_MAX:
             del self._avoid[next(iter(self._avoid))]
 
