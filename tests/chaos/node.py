@@ -1,0 +1,17 @@
+"""`python -m tests.chaos.node services.access`: a node of a stack whose links can be broken. It becomes the node."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from tests.chaos.wiring import settings_of
+
+
+def main() -> None:
+    environment = {**os.environ, **settings_of(os.environ)}
+    os.execve(sys.executable, [sys.executable, "-m", sys.argv[1]], environment)
+
+
+if __name__ == "__main__":
+    main()
