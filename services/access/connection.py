@@ -152,7 +152,7 @@ class Connection:
 
     __slots__ = (
         "_draining", "_held", "_welcome", "avoid", "closed_with", "codec", "counted", "device", "early", "group_heads",
-        "hello", "kind", "node", "opened_at", "requests", "session", "session_id", "transport", "user", "wheel_tick",
+        "hello", "hello_id", "kind", "node", "opened_at", "requests", "session", "session_id", "transport", "user", "wheel_tick",
     )  # fmt: skip
 
     def __init__(self, node: NodePort, transport: Transport, codec: Codec) -> None:
@@ -167,6 +167,7 @@ class Connection:
         self.kind = 0
         self.avoid: frozenset[str] = NOWHERE
         self.hello: client_pb2.Hello | None = None  # until the session is stored
+        self.hello_id = 0
         self.group_heads: dict[str, int] | None = None  # last told, of large groups
         self.early: Early | None = None
         self.opened_at = now
@@ -379,7 +380,7 @@ class Connection:
                     self.transport.resume_reading()
                 case CheckHello():
                     assert frame is not None
-                    self.hello = frame.hello
+                    self.hello, self.hello_id = frame.hello, frame.id
                     self.node.check_hello(self, frame.hello)
                 case StoreSession():
                     self.node.store_session(self)

@@ -228,7 +228,7 @@ class Opening:
                 if other is not connection and other.device == connection.device:
                     other.handle(Ended(close.REPLACED))
         metrics.HANDSHAKE_SECONDS.observe(max(0.0, self._clock.now_s() - connection.opened_at))
-        connection.open(client_pb2.ServerFrame(welcome=self._welcome(connection, said)))
+        connection.open(client_pb2.ServerFrame(id=connection.hello_id, welcome=self._welcome(connection, said)))
 
     def _welcome(self, connection: Connection, said: logic_pb2.OpenOutcome) -> client_pb2.Welcome:
         return client_pb2.Welcome(

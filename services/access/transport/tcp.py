@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from typing import cast
 
 from services.access.connection import Connection, NodePort
 from services.access.placement import TransportName
@@ -59,14 +60,14 @@ class TcpStream(asyncio.Protocol):
     # ---- what the event loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._stream = transport
+        # uvloop's transports have the methods, but not the class.
+        self._stream = stream = cast("asyncio.Transport", transport)
         wait_s = self._server.door.ask()
         if wait_s:
             metrics.CONNECTIONS_REFUSED.labels("rate").inc()
             self._turn_away(wait_s)
             return
-        transport.set_write_buffer_limits(high=self._server.limits.outbox_bytes_max)
+        stream.set_write_buffer_limits(high=self._server.limits.outbox_bytes_max)
         metrics.CONNECTIONS_OPENED.labels("tcp").inc()
         self._splitter = FrameSplitter(self._server.limits.frame_bytes_max)
         self._connection = Connection(self._server.node, self, PROTO)

@@ -1,0 +1,179 @@
+"""A cluster of access nodes in this process, on real sockets of the loopback, with twins of everything behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from protos.tidings.internal.v1 import logic_pb2_grpc
+from services.access.app import Ports, access_node
+from services.access.settings import AccessSettings
+from services.common.bus.memory import MemoryBroker, MemoryBus
+from services.common.clock import SystemClock
+from services.common.cluster import Cluster
+from services.common.lifecycle import Lifecycle
+from services.common.registry.contract import NodeRecord
+from services.common.registry.memory import MemoryRegistry, MemoryStore
+from services.common.rpc.memory import MemoryNetwork, MemoryPeers
+from services.common.telemetry.health import Health
+from services.common.token_source import Authenticator, KeySources
+from services.common.tokens import sign
+from services.common.bus.contract import Topic
+from tests.e2e.wire_client import Address, Way, Wire, connect
+from tests.integration.access.fake_logic import FakeLogic
+
+SECRET = b"a secret for tests that is long enough!"
+# One block of ports for each process that runs these tests.
+_ports = itertools.count(25_000 + (os.getpid() * 40) % 960)
+
+
+def free_port() -> int:
+    """The next port of this process's block that is free."""
+    while True:
+        port = 25_000 + (next(_ports) - 25_000) % 1000
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+@dataclass
+class RunningNode:
+    """One access node; `stop` drains it."""
+
+    name: str
+    address: Address
+    life: Lifecycle
+    registry: MemoryRegistry
+    debug: Any
+    health: Health
+    done: asyncio.Task[None]
+    settings: AccessSettings
+
+    async def stop(self) -> None:
+        self.life.request_stop()
+        await asyncio.wait_for(asyncio.shield(self.done), 20)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        shown: dict[str, Any] = self.debug()
+        return shown
+
+
+@dataclass
+class AccessCluster:
+    """Twins of etcd, Kafka, the network and logic; access nodes as they are."""
+
+    folder: Path
+    store: MemoryStore
+    broker: MemoryBroker
+    network: MemoryNetwork
+    logic: FakeLogic
+    cluster: Cluster
+    group: asyncio.TaskGroup
+    nodes: dict[str, RunningNode] = field(default_factory=dict)
+
+    def token(self, user: str, ttl_s: float = 3600, **claims: Any) -> str:
+        import time
+
+        return sign(SECRET, user, "local", ttl_s, now=time.time())
+
+    async def start(self, name: str, **settings: Any) -> RunningNode:
+        """An access node that is ready."""
+        given: dict[str, Any] = {
+            "node": name,
+            "ws_listen": f"127.0.0.1:{free_port()}",
+            "tcp_listen": f"127.0.0.1:{free_port()}",
+            "rpc_listen": f"127.0.0.1:{free_port()}",
+            "token_secret_file": self.folder / "secret",
+            "mailbox_partitions": 8,
+            "head_check_delay_s": 0.1,
+            "drain_deadline_s": 8.0,
+            **settings,
+        }
+        configured = AccessSettings(**given)
+        ready: asyncio.Future[RunningNode] = asyncio.get_running_loop().create_future()
+        task = self.group.create_task(self._live(configured, ready), name=name)
+        await asyncio.wait([task, ready], return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            await task
+        node = ready.result()
+        node.done = task
+        self.nodes[name] = node
+        return node
+
+    async def _live(self, settings: AccessSettings, ready: asyncio.Future[RunningNode]) -> None:
+        life = Lifecycle()
+        async with asyncio.TaskGroup() as group, AsyncExitStack() as stack:
+            life.begin(group)
+            clock = SystemClock()
+            registry = await stack.enter_async_context(MemoryRegistry(self.store))
+            bus = await stack.enter_async_context(MemoryBus(self.broker))
+            authenticator = await stack.enter_async_context(
+                Authenticator("local", KeySources(secret_file=settings.token_secret_file), clock)
+            )
+            health = Health()
+            ports = Ports(
+                registry=registry,
+                bus=bus,
+                peers=MemoryPeers(self.network, settings.node),
+                serve=self.network.serve,
+                authenticator=authenticator,
+                clock=clock,
+                health=health,
+            )
+            async with access_node(settings, life, ports) as debug:
+                address = Address(ws=settings.ws_address, tcp=settings.tcp_address)
+                task = asyncio.current_task()
+                assert task is not None
+                ready.set_result(RunningNode(settings.node, address, life, registry, debug, health, task, settings))
+                await life.stopping()
+            life.end()
+
+    @asynccontextmanager
+    async def session(
+        self, user: str, way: Way = "json", *, node: str = "access-0", device: str = "phone", **hello: Any
+    ) -> AsyncIterator[Wire]:
+        """A client with a session on this node."""
+        async with connect(self.nodes[node].address, way) as wire:
+            await wire.hello(self.token(user), device, **hello)
+            yield wire
+
+    def owned_by(self, node: str, prefix: str = "user") -> str:
+        """A user whose slot this node owns."""
+        ring = self.cluster.ring("access")
+        return next(f"{prefix}{n}" for n in range(10_000) if ring.owner_of(f"{prefix}{n}") == node)
+
+
+@asynccontextmanager
+async def access_cluster(folder: Path) -> AsyncIterator[AccessCluster]:
+    """Without a node yet."""
+    (folder / "secret").write_bytes(SECRET)
+    store, broker, network = MemoryStore(), MemoryBroker(), MemoryNetwork()
+    async with AsyncExitStack() as stack:
+        registry = await stack.enter_async_context(MemoryRegistry(store))
+        cluster = await stack.enter_async_context(Cluster(registry))
+        bus = await stack.enter_async_context(MemoryBus(broker))
+        await bus.ensure_topics([Topic("tidings.deliver", 8), Topic("tidings.broadcast", 4)])
+        logic = FakeLogic(bus, cluster)
+        await stack.enter_async_context(network.serve("logic-0", [(logic_pb2_grpc.add_LogicServicer_to_server, logic)]))
+        await registry.register(
+            NodeRecord(name="logic-0", kind="logic", boot_id="logic-0-boot", rpc="logic-0", state="ready")
+        )
+        async with asyncio.TaskGroup() as group:
+            made = AccessCluster(folder, store, broker, network, logic, cluster, group)
+            try:
+                yield made
+            finally:
+                for node in made.nodes.values():
+                    node.life.request_stop(pace_per_s=10_000)
