@@ -81,7 +81,7 @@ async def app(settings: LogicSettings, life: Lifecycle) -> AsyncIterator[None]:
     async with Peers() as peers:
         ports = Ports(
             registry=EtcdRegistry(settings.etcd_endpoints, settings.cluster, lease_ttl_s=settings.lease_ttl_s),
-            bus=KafkaBus(settings.kafka_bootstrap),
+            bus=KafkaBus(settings.kafka_bootstrap, settings.node),
             peers=peers,
             serve=serve,
             clock=SystemClock(),

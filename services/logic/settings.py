@@ -12,7 +12,6 @@ from pydantic import Field, model_validator
 
 from services.common.settings import NodeSettings
 
-
 TOKEN_BYTES_MIN = 16
 
 

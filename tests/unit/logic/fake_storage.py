@@ -1,0 +1,332 @@
+"""Storage as logic's shells see it, small enough to be read at once, obedient enough to misbehave.
+
+Guarantees: dense numbers, idempotent by client id, stale versions show, in the shapes of the real one. `calls` has
+every call with how many items it had; `fail` and `stale` make the next ones go wrong.
+
+Does not know: time, cursors in detail, durability. Whatever depends on those is tested with the real storage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from protos.tidings.internal.v1 import common_pb2
+from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.common.errors import TidingsError
+from services.common.ids import ConversationKind, kind_of
+from services.common.wire.body import message_bytes
+
+M = TypeVar("M", bound=Message)
+
+
+@dataclass
+class Conversation:
+    record: pb.ConversationRecord
+    members: dict[str, pb.MemberRecord] = field(default_factory=dict)
+    messages: list[pb.StoreItem] = field(default_factory=list)
+
+    def join(self, user: str) -> None:
+        """Somebody else has changed the group."""
+        self.members[user] = pb.MemberRecord(user=user, role=1, joined_seq=1, joined_ms=99)
+        self.record.version += 1
+
+    def find(self, item: pb.StoreItem) -> int:
+        """The seq of the message with this sender and client id; 0: there is none."""
+        for seq, there in enumerate(self.messages, 1):
+            if (there.sender, there.client_id) == (item.sender, item.client_id):
+                return seq
+        return 0
+
+
+class FakeStorage:
+    """The `Caller` of a StorageClient: every slot has the same owner."""
+
+    def __init__(self) -> None:
+        self.conversations: dict[str, Conversation] = {}
+        self.inboxes: dict[str, list[tuple[str, int]]] = {}
+        self.sessions: dict[tuple[str, str], pb.SessionRecord] = {}
+        self.last_seen: dict[str, int] = {}
+        self.delivered: dict[str, list[tuple[str, int]]] = {}
+        self.calls: list[tuple[str, int]] = []
+        self.fail: dict[str, list[TidingsError]] = {}
+        self.stale = 0
+        self.read_over = False
+        self.epoch = "epoch"
+
+    def group(
+        self, conversation: str, *users: str, large_from: int = 0, version: int = 1, **fields: Any
+    ) -> Conversation:
+        """Puts a group there; the first user owns it."""
+        record = pb.ConversationRecord(
+            conversation=conversation,
+            kind=ConversationKind.GROUP,
+            exists=True,
+            version=version,
+            member_count=len(users),
+            large_from=large_from,
+            **fields,
+        )
+        members = {
+            user: pb.MemberRecord(user=user, role=1 if index else 3, joined_seq=1, joined_ms=1 + index)
+            for index, user in enumerate(users)
+        }
+        self.conversations[conversation] = Conversation(record, members)
+        return self.conversations[conversation]
+
+    def count(self, method: str) -> int:
+        """How many calls there were."""
+        return sum(name == method for name, _ in self.calls)
+
+    async def call(
+        self, slot: int, method: str, request: Message, reply_type: type[M], *, timeout_s: float, budget_s: float
+    ) -> M:
+        name = method.rpartition("/")[2]
+        asked: Any = request
+        self.calls.append((name, len(asked.keys if name in KEYED else asked.items)))
+        if self.fail.get(name):
+            raise self.fail[name].pop(0)
+        answer = getattr(self, f"_{name.lower()}")(asked)
+        assert isinstance(answer, reply_type)
+        return answer
+
+    # ---- by conversation
+
+    def _store(self, batch: pb.StoreBatch) -> pb.StoreOutcomes:
+        return pb.StoreOutcomes(outcomes=[self._store_one(item) for item in batch.items])
+
+    def _store_one(self, item: pb.StoreItem) -> pb.StoreOutcome:
+        there = self._there(item.conversation)
+        seq = there.find(item)
+        if seq:
+            first = there.messages[seq - 1]
+            return self._stored(item, seq, pb.StoreOutcome.DUPLICATE, content=first.content, kind=first.kind)
+        if self.stale or item.version != there.record.version:
+            self.stale = max(0, self.stale - 1)
+            return pb.StoreOutcome(status=pb.StoreOutcome.STALE)
+        if item.reply_to > len(there.messages):
+            return pb.StoreOutcome(status=pb.StoreOutcome.NO_SUCH_REPLY)
+        return self._append(there, item)
+
+    def _append(self, there: Conversation, item: pb.StoreItem) -> pb.StoreOutcome:
+        there.messages.append(item)
+        there.record.head = len(there.messages)
+        for user in item.recipients:
+            self.inboxes.setdefault(user, []).append((item.conversation, there.record.head))
+        return self._stored(item, there.record.head, pb.StoreOutcome.STORED, read_over=self.read_over)
+
+    def _stored(self, item: pb.StoreItem, seq: int, status: Any, **fields: Any) -> pb.StoreOutcome:
+        numbers = [self._number(user, item.conversation, seq) for user in item.recipients]
+        return pb.StoreOutcome(status=status, seq=seq, time_ms=1000 + seq, numbers=numbers, **fields)
+
+    def _number(self, user: str, conversation: str, seq: int) -> int:
+        entries = self.inboxes.get(user, [])
+        return entries.index((conversation, seq)) + 1 if (conversation, seq) in entries else 0
+
+    def _change(self, batch: pb.ChangeBatch) -> pb.ChangeOutcomes:
+        return pb.ChangeOutcomes(outcomes=[self._change_one(item) for item in batch.items])
+
+    def _change_one(self, item: pb.ChangeItem) -> pb.ChangeOutcome:
+        there = self.conversations.get(item.conversation) or self.group(item.conversation, version=0)
+        notices = [
+            pb.StoreItem(
+                conversation=item.conversation,
+                sender=item.actor,
+                client_id=item.op if index == 0 else f"{item.op}.{index}",
+                content=notice.content,
+                kind=2,
+                recipients=notice.recipients,
+            )
+            for index, notice in enumerate(item.notices)
+        ]
+        if notices and there.find(notices[0]):
+            outcomes = [self._store_one(notice) for notice in notices]
+            return pb.ChangeOutcome(status=pb.ChangeOutcome.DONE, record=there.record, notices=outcomes)
+        if self.stale or item.version != there.record.version:
+            self.stale = max(0, self.stale - 1)
+            return pb.ChangeOutcome(status=pb.ChangeOutcome.STALE)
+        outcomes = [self._append(there, notice) for notice in notices]
+        record = there.record
+        for name in ("name", "open", "channel", "share_history"):
+            setattr(record, name, getattr(item.settings, name))
+        for member in item.set:
+            there.members[member.user] = member
+        for user in item.removed:
+            del there.members[user]
+        record.member_count = len(there.members)
+        record.version += 0 if item.keep_version else 1
+        if item.becomes_large:
+            record.large_from = 1 if not item.version else record.head + 1
+        return pb.ChangeOutcome(status=pb.ChangeOutcome.DONE, record=record, notices=outcomes)
+
+    def _load(self, batch: pb.LoadBatch) -> pb.LoadOutcomes:
+        return pb.LoadOutcomes(outcomes=[self._load_one(item) for item in batch.items])
+
+    def _load_one(self, item: pb.LoadItem) -> pb.LoadOutcome:
+        there = self.conversations.get(item.conversation)
+        if there is None:
+            return pb.LoadOutcome()
+        if item.known_version == there.record.version:
+            return pb.LoadOutcome(record=there.record, unchanged=True)
+        wanted = set(item.users) if there.record.large_from else set(there.members)
+        heirs = [user for user, member in there.members.items() if member.role != 3] if item.successor else []
+        found = [member for user, member in there.members.items() if user in wanted or user in heirs[:1]]
+        return pb.LoadOutcome(record=there.record, members=found, successor=heirs[0] if heirs else "")
+
+    def _mark(self, batch: pb.MarkBatch) -> pb.MarkOutcomes:
+        return pb.MarkOutcomes(outcomes=[self._mark_one(item) for item in batch.items])
+
+    def _mark_one(self, item: pb.MarkItem) -> pb.MarkOutcome:
+        there = self._there(item.conversation)
+        me = there.members.setdefault(item.user, pb.MemberRecord(user=item.user))
+        read = min(max(me.read_seq, item.read_seq), there.record.head)
+        delivered = min(max(me.delivered_seq, item.delivered_seq, read), there.record.head)
+        moved = (read, delivered) != (me.read_seq, me.delivered_seq)
+        me.read_seq, me.delivered_seq = read, delivered
+        return pb.MarkOutcome(
+            read_seq=read,
+            delivered_seq=delivered,
+            moved=moved,
+            version=there.record.version,
+            large_from=there.record.large_from,
+        )
+
+    def _history(self, batch: pb.HistoryBatch) -> pb.PageOutcomes:
+        outcomes = []
+        for item in batch.items:
+            there = self._there(item.conversation)
+            seqs = [seq for seq in range(1, len(there.messages) + 1) if seq >= item.first_seq]
+            if item.HasField("after"):
+                seqs = [seq for seq in seqs if seq > item.after][: item.limit]
+            else:
+                before = item.before if item.HasField("before") else len(there.messages) + 1
+                seqs = [seq for seq in seqs if seq < before][-item.limit :]
+            entries = [pb.PageEntry(message=self._message(item.conversation, seq)) for seq in seqs]
+            outcomes.append(pb.PageOutcome(entries=entries, head=len(there.messages), next=seqs[-1] if seqs else 0))
+        return pb.PageOutcomes(outcomes=outcomes)
+
+    def _members(self, batch: pb.MembersBatch) -> pb.MembersOutcomes:
+        outcomes = []
+        for item in batch.items:
+            members = self._there(item.conversation).members
+            users = sorted(user for user in members if user > item.after)
+            found = [members[user] for user in users[: item.limit]]
+            outcomes.append(pb.MembersOutcome(members=found, more=len(users) > item.limit))
+        return pb.MembersOutcomes(outcomes=outcomes)
+
+    def _conversationheads(self, batch: pb.KeyBatch) -> pb.HeadOutcomes:
+        return pb.HeadOutcomes(heads=[len(self._there(key).messages) for key in batch.keys])
+
+    # ---- by user
+
+    def _open(self, batch: pb.SessionBatch) -> pb.SessionOpenOutcomes:
+        outcomes = []
+        for item in batch.items:
+            key = (item.record.user, item.record.device)
+            replaced = self.sessions.get(key)
+            self.sessions[key] = item.record
+            large = [
+                there.record
+                for there in self.conversations.values()
+                if (there.record.large_from and item.record.user in there.members)
+                or kind_of(there.record.conversation) is ConversationKind.BROADCAST
+            ]
+            head = len(self.inboxes.get(item.record.user, []))
+            outcomes.append(pb.SessionOpenOutcome(replaced=replaced, inbox_head=head, epoch=self.epoch, large=large))
+        return pb.SessionOpenOutcomes(outcomes=outcomes)
+
+    def _close(self, batch: pb.SessionCloseBatch) -> common_pb2.Empty:
+        for item in batch.items:
+            if self.sessions.get((item.user, item.device), pb.SessionRecord()).session == item.session:
+                del self.sessions[item.user, item.device]
+        return common_pb2.Empty()
+
+    def _sessions(self, batch: pb.KeyBatch) -> pb.SessionsOutcomes:
+        return pb.SessionsOutcomes(
+            outcomes=[
+                pb.SessionsOutcome(
+                    sessions=[session for (user, _), session in self.sessions.items() if user == key],
+                    last_seen_ms=self.last_seen.get(key, 0),
+                )
+                for key in batch.keys
+            ]
+        )
+
+    def _acknowledge(self, batch: pb.AcknowledgeBatch) -> pb.AcknowledgeOutcomes:
+        delivered = pb.AcknowledgeOutcome.Delivered
+        return pb.AcknowledgeOutcomes(
+            outcomes=[
+                pb.AcknowledgeOutcome(
+                    delivered=[
+                        delivered(conversation=conversation, seq=seq)
+                        for conversation, seq in self.delivered.get(item.user, [])
+                    ]
+                )
+                for item in batch.items
+            ]
+        )
+
+    def _inboxheads(self, batch: pb.KeyBatch) -> pb.HeadOutcomes:
+        return pb.HeadOutcomes(heads=[len(self.inboxes.get(key, [])) for key in batch.keys])
+
+    def _inbox(self, batch: pb.InboxBatch) -> pb.PageOutcomes:
+        outcomes = []
+        for item in batch.items:
+            entries = self.inboxes.get(item.user, [])
+            page = list(enumerate(entries, 1))[item.after : item.after + item.limit]
+            outcomes.append(
+                pb.PageOutcome(
+                    entries=[
+                        pb.PageEntry(number=number, message=self._message(conversation, seq))
+                        for number, (conversation, seq) in page
+                    ],
+                    head=len(entries),
+                    more=item.after + item.limit < len(entries),
+                    next=page[-1][0] if page else 0,
+                )
+            )
+        return pb.PageOutcomes(outcomes=outcomes)
+
+    def _conversations(self, batch: pb.ConversationsBatch) -> pb.ConversationsOutcomes:
+        outcomes = []
+        for item in batch.items:
+            entries = [
+                pb.ConversationEntry(
+                    record=there.record,
+                    me=there.members[item.user],
+                    last=self._message(name, len(there.messages)) if there.messages else b"",
+                )
+                for name, there in self.conversations.items()
+                if item.user in there.members
+            ]
+            outcomes.append(pb.ConversationsOutcome(entries=entries[: item.limit], more=len(entries) > item.limit))
+        return pb.ConversationsOutcomes(outcomes=outcomes)
+
+    def _users(self, batch: pb.KeyBatch) -> pb.UsersOutcomes:
+        return pb.UsersOutcomes(users=[pb.UserRecord(user=key, exists=key in self.inboxes) for key in batch.keys])
+
+    # ----
+
+    def _there(self, conversation: str) -> Conversation:
+        if conversation not in self.conversations:
+            record = pb.ConversationRecord(conversation=conversation, kind=kind_of(conversation), exists=True)
+            self.conversations[conversation] = Conversation(record)
+        return self.conversations[conversation]
+
+    def _message(self, conversation: str, seq: int) -> bytes:
+        item = self.conversations[conversation].messages[seq - 1]
+        return message_bytes(
+            conversation=conversation,
+            seq=seq,
+            message_id=f"m{seq}",
+            sender=item.sender,
+            time_ms=1000 + seq,
+            content=item.content,
+            kind=item.kind,
+            client_id=item.client_id,
+        )
+
+
+KEYED = frozenset({"ConversationHeads", "Sessions", "InboxHeads", "Users"})

@@ -1,0 +1,240 @@
+"""A logic node's shells on a fake storage and a bus in memory, with what they published decoded.
+
+Does not know: gRPC, processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf.message import Message
+
+from protos.tidings.internal.v1 import access_pb2, common_pb2, delivery_pb2, logic_pb2
+from protos.tidings.v1 import client_pb2, events_pb2
+from services.common.bus.contract import Topic
+from services.common.bus.memory import MemoryBroker, MemoryBus
+from services.common.clock import ManualClock
+from services.common.errors import TidingsError
+from services.common.registry.contract import Membership, NodeRecord
+from services.common.ring import Ring
+from services.common.telemetry.health import Health
+from services.logic.admin import Admin
+from services.logic.conversations import Conversations
+from services.logic.events import EventEncoder
+from services.logic.group_acts import GroupActs
+from services.logic.handling import Handling
+from services.logic.hooks import Hooks
+from services.logic.marking import Marking
+from services.logic.model import Policy
+from services.logic.publisher import Publisher, Topics
+from services.logic.reading import Reading
+from services.logic.receipting import Receipts
+from services.logic.sending import Sending
+from services.logic.sessions import Sessions
+from services.logic.signals import Signals
+from services.logic.storage_client import StorageClient
+from tests.unit.logic.fake_storage import FakeStorage
+
+TOPICS = Topics("t", 1)
+TOKEN = "an operator's token"
+POLICY = Policy(large_above=5, members_max=50, users_max=20)
+NODES = tuple(
+    NodeRecord(f"access-{number}", "access", f"boot-{number}", f"host:{number}", state="ready", mailbox=number)
+    for number in range(2)
+)
+
+
+@dataclass
+class View:
+    """A cluster that stands still: two access nodes."""
+
+    membership: Membership = field(default_factory=lambda: Membership.of(1, list(NODES)))
+
+    @property
+    def boots(self) -> frozenset[str]:
+        return frozenset(node.boot_id for node in self.membership.nodes)
+
+    def ring(self, kind: Any) -> Ring:
+        return Ring.build({node.name: 1.0 for node in self.membership.nodes if node.kind == kind})
+
+    def node(self, name: str) -> NodeRecord | None:
+        return next((node for node in self.membership.nodes if node.name == name), None)
+
+    def alive(self, boot_id: str) -> bool:
+        return boot_id in self.boots
+
+
+@dataclass
+class FakePeers:
+    """Access nodes that end every session they are told to."""
+
+    evicted: list[tuple[str, str, int, str]] = field(default_factory=list)
+    drained: list[tuple[str, int]] = field(default_factory=list)
+    fail: list[TidingsError] = field(default_factory=list)
+
+    async def call(self, method: str, request: Any, reply_type: Any, *, node: NodeRecord, timeout_s: float) -> Any:
+        if self.fail:
+            raise self.fail.pop(0)
+        if method.endswith("Drain"):
+            self.drained.append((node.name, request.pace_per_s))
+            return common_pb2.Empty()
+        self.evicted += [(node.name, each.session, each.code, each.message) for each in request.evictions]
+        return access_pb2.EvictOutcome(evicted=len(request.evictions))
+
+
+@dataclass
+class Logic:
+    """All of it; `pushes`, `events` and `changes` give what was published since they were asked last."""
+
+    storage: FakeStorage
+    broker: MemoryBroker
+    bus: MemoryBus
+    clock: ManualClock
+    health: Health
+    peers: FakePeers
+    view: View
+    publisher: Publisher
+    receipts: Receipts
+    sending: Sending
+    signals: Signals
+    marking: Marking
+    sessions: Sessions
+    handling: Handling
+    admin: Admin
+    conversations: Conversations
+    _read: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    async def send(self, *items: logic_pb2.SendItem) -> list[logic_pb2.SendOutcome]:
+        return await self.sending.send(items)
+
+    async def ask(self, user: str, op: str = "", **body: Message) -> client_pb2.ServerFrame:
+        """One request of a client."""
+        [reply] = await self.ask_all((user, op, body))
+        return reply
+
+    async def ask_all(self, *asks: tuple[str, str, dict[str, Any]]) -> list[client_pb2.ServerFrame]:
+        items = [
+            logic_pb2.HandleItem(
+                user=user,
+                device="phone",
+                session=f"{user}-session",
+                frame=client_pb2.ClientFrame(id=7, **body).SerializeToString(),
+                op=op,
+            )
+            for user, op, body in asks
+        ]
+        outcomes = await self.handling.handle(items)
+        return [client_pb2.ServerFrame.FromString(outcome.frame) for outcome in outcomes]
+
+    def parcels(self) -> list[tuple[str, delivery_pb2.Parcel]]:
+        """(topic, parcel) of what is new."""
+        return [
+            (topic, delivery_pb2.Parcel.FromString(value))
+            for topic in (TOPICS.deliver, TOPICS.broadcast)
+            for value in self._new(topic)
+        ]
+
+    def pushes(self, kind: delivery_pb2.Push.Kind.ValueType = delivery_pb2.Push.MESSAGE) -> list[delivery_pb2.Push]:
+        return [push for _, parcel in self.parcels() for push in parcel.pushes if push.kind == kind]
+
+    def events(self) -> list[events_pb2.Event]:
+        return [events_pb2.Event.FromString(value) for value in self._new(TOPICS.events)]
+
+    def _new(self, topic: str) -> list[bytes]:
+        found: list[bytes] = []
+        for number, partition in enumerate(self.broker.topic(topic)):
+            seen = self._read.get((topic, number), 0)
+            found += [record.value for record in partition.records[seen:]]
+            self._read[topic, number] = len(partition.records)
+        return found
+
+
+@asynccontextmanager
+async def logic(
+    *, hooks: Hooks | None = None, health: Health | None = None, backlog_bytes_max: int = 1_000_000, token: str = TOKEN
+) -> AsyncIterator[Logic]:
+    """Everything up, in the order of the app."""
+    storage, broker, clock, health, peers, view = (
+        FakeStorage(),
+        MemoryBroker(),
+        ManualClock(),
+        health or Health(),
+        FakePeers(),
+        View(),
+    )
+    bus = MemoryBus(broker)
+    await bus.ensure_topics([Topic(TOPICS.deliver, 2), Topic(TOPICS.broadcast, 1), Topic(TOPICS.events, 2)])
+    client = StorageClient(storage, lambda slot: "storage-0", timeout_s=1, budget_s=2, batch_max=500)
+    conversations = Conversations(client, 10_000)
+    events = EventEncoder("test", enabled=True)
+    publisher = Publisher(
+        bus,
+        view,
+        TOPICS,
+        health,
+        clock,
+        wait_s=5,
+        lanes=2,
+        waiting_max=100,
+        backlog_bytes_max=backlog_bytes_max,
+        parcel_bytes_max=500_000,
+        probe_interval_s=0,
+    )
+    sessions = Sessions(client, publisher, view, peers, clock, devices_max=3, evict_timeout_s=1)
+    receipts = Receipts(conversations, publisher, events, clock, interval_s=1.0, pending_max=1000)
+    async with publisher, sessions, receipts:
+        sending = Sending(client, conversations, publisher, events, receipts, hooks)
+        marking = Marking(client, receipts)
+        group_acts = GroupActs(client, conversations, publisher, events, clock, POLICY)
+        reading = Reading(client, conversations, clock, POLICY, alive=view.alive, page_bytes_max=100_000)
+        handling = Handling(reading, marking, group_acts)
+        admin = Admin(
+            token,
+            client,
+            sending,
+            sessions,
+            handling,
+            group_acts,
+            view,
+            peers,
+            content_bytes_max=1000,
+            timeout_s=1,
+        )
+        yield Logic(
+            storage,
+            broker,
+            bus,
+            clock,
+            health,
+            peers,
+            view,
+            publisher,
+            receipts,
+            sending,
+            Signals(conversations, publisher),
+            marking,
+            sessions,
+            handling,
+            admin,
+            conversations,
+        )
+
+
+def message(
+    sender: str, conversation: str, text: str, *, client_id: str = "", session: str = "s", **fields: Any
+) -> logic_pb2.SendItem:
+    return logic_pb2.SendItem(
+        sender=sender,
+        session=session,
+        conversation=conversation,
+        client_id=client_id or f"{sender}-{text}",
+        content=client_pb2.Content(text=text).SerializeToString(),
+        **fields,
+    )
+
+
+def body(push: delivery_pb2.Push) -> client_pb2.Message:
+    return client_pb2.Message.FromString(push.body)

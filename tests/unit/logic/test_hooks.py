@@ -1,0 +1,226 @@
+"""The hook before a send: it allows, refuses, changes, or is away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import httpx
+import pytest
+
+from protos.tidings.v1 import client_pb2
+from services.common.errors import TidingsError
+from services.common.telemetry.health import Health
+from services.logic.hooks import Candidate, Hooks, Verdict
+from tests.unit.logic.harness import body, logic, message
+
+Answer = Callable[[dict[str, Any]], httpx.Response]
+
+
+class Endpoint:
+    """The operator's endpoint: answers with what `answer` makes of the request."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.requests: list[dict[str, Any]] = []
+        self.headers: list[httpx.Headers] = []
+        self.under_way = self.most_under_way = 0
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        await _turn()
+        asked = json.loads(request.content)
+        self.requests.append(asked)
+        self.headers.append(request.headers)
+        self.under_way -= 1
+        return self.answer(asked)
+
+
+async def _turn() -> None:
+    """Lets everything else go on once."""
+    loop = asyncio.get_running_loop()
+    turn: asyncio.Future[None] = loop.create_future()
+    loop.call_soon(turn.set_result, None)
+    await turn
+
+
+def decide(decision: Callable[[dict[str, Any]], dict[str, Any]]) -> Answer:
+    return lambda asked: httpx.Response(200, json={"decisions": [decision(each) for each in asked["messages"]]})
+
+
+ALLOW = decide(lambda _: {"action": "allow"})
+
+
+@asynccontextmanager
+async def hooks(
+    endpoint: Endpoint,
+    *,
+    when_away: Literal["allow", "refuse"] = "refuse",
+    batch_max: int = 1,
+    calls_max: int = 4,
+    token: str = "",
+    health: Health | None = None,
+    timeout_s: float = 5,
+) -> AsyncIterator[Hooks]:
+    async with Hooks(
+        "http://hook/check",
+        "test",
+        health or Health(),
+        token=token,
+        timeout_s=timeout_s,
+        when_away=when_away,
+        batch_max=batch_max,
+        calls_max=calls_max,
+        content_bytes_max=100,
+        transport=httpx.MockTransport(endpoint),
+    ) as opened:
+        yield opened
+
+
+def candidate(text: str = "hi", **fields: Any) -> Candidate:
+    content = client_pb2.Content(text=text, **fields).SerializeToString()
+    return Candidate("d:amy|bob", "amy", "c1", content)
+
+
+def content(verdict: Verdict) -> client_pb2.Content:
+    assert isinstance(verdict, bytes)
+    return client_pb2.Content.FromString(verdict)
+
+
+def error(verdict: Verdict) -> TidingsError:
+    assert isinstance(verdict, TidingsError)
+    return verdict
+
+
+async def test_the_endpoint_sees_the_message_in_its_json_mapping() -> None:
+    endpoint = Endpoint(ALLOW)
+    async with hooks(endpoint, token="secret") as opened:
+        asked = candidate(headers={"lang": "en"}, reply_to=4)
+        assert await opened.ask([asked]) == [asked.content]
+    assert endpoint.requests == [
+        {
+            "version": 1,
+            "cluster": "test",
+            "messages": [
+                {
+                    "conversation": "d:amy|bob",
+                    "sender": "amy",
+                    "clientId": "c1",
+                    "content": {"text": "hi", "headers": {"lang": "en"}, "replyTo": "4"},
+                }
+            ],
+        }
+    ]
+    assert endpoint.headers[0]["authorization"] == "Bearer secret"
+
+
+async def test_a_refusal_reaches_the_sender_with_its_reason() -> None:
+    async with hooks(Endpoint(decide(lambda _: {"action": "refuse", "reason": "be kind"}))) as opened:
+        refused = error((await opened.ask([candidate()]))[0])
+        assert (refused.code, refused.message) == ("FORBIDDEN", "be kind")
+
+
+async def test_a_change_replaces_the_content_but_not_what_it_replies_to() -> None:
+    change = {"action": "change", "content": {"text": "h*", "headers": {"checked": "yes"}, "replyTo": "9"}}
+    async with hooks(Endpoint(decide(lambda _: change))) as opened:
+        changed = content((await opened.ask([candidate(reply_to=4)]))[0])
+        assert changed == client_pb2.Content(text="h*", headers={"checked": "yes"}, reply_to=4)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda _: httpx.Response(500),
+        lambda _: httpx.Response(200, text="fine"),
+        lambda _: httpx.Response(200, json=[]),
+        lambda _: httpx.Response(200, json={"decisions": []}),
+        decide(lambda _: {"action": "maybe"}),
+        decide(lambda _: {"action": "change", "content": {"text": ""}}),
+        decide(lambda _: {"action": "change", "content": {"text": "x" * 101}}),
+        decide(lambda _: {"action": "change", "content": {"colour": "red"}}),
+        decide(lambda _: {"action": "change", "content": "hi"}),
+    ],
+)
+async def test_an_answer_that_is_none_counts_as_away(answer: Answer) -> None:
+    health = Health()
+    async with hooks(Endpoint(answer), health=health) as opened:
+        refused = error((await opened.ask([candidate()]))[0])
+        assert refused.code == "UNAVAILABLE"
+        assert refused.retry_after_ms > 0
+        assert "hook" in health.degraded
+    async with hooks(Endpoint(answer), when_away="allow") as opened:
+        assert content((await opened.ask([candidate()]))[0]).text == "hi"
+
+
+async def test_an_endpoint_that_cannot_be_reached_is_away_and_then_back() -> None:
+    health, away = Health(), True
+
+    def answer(asked: dict[str, Any]) -> httpx.Response:
+        if away:
+            raise httpx.ConnectError("refused")
+        return ALLOW(asked)
+
+    async with hooks(Endpoint(answer), health=health) as opened:
+        assert error((await opened.ask([candidate()]))[0]).code == "UNAVAILABLE"
+        away = False
+        assert content((await opened.ask([candidate()]))[0]).text == "hi"
+        assert health.degraded == {}
+
+
+async def test_an_endpoint_that_takes_too_long_is_away() -> None:
+    async def never(_: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    opened = Hooks(
+        "http://hook/check",
+        "test",
+        Health(),
+        token="",
+        timeout_s=0.01,
+        when_away="refuse",
+        batch_max=1,
+        calls_max=1,
+        content_bytes_max=100,
+        transport=httpx.MockTransport(never),
+    )
+    async with opened:
+        verdicts = await opened.ask([candidate(), candidate()])
+        assert [error(verdict).code for verdict in verdicts] == ["UNAVAILABLE"] * 2
+
+
+async def test_messages_are_asked_about_one_by_one_but_not_too_many_at_once() -> None:
+    endpoint = Endpoint(decide(lambda each: {"action": "change", "content": {"text": each["content"]["text"] + "!"}}))
+    async with hooks(endpoint, calls_max=3) as opened:
+        verdicts = await opened.ask([candidate(str(number)) for number in range(20)])
+        assert [content(verdict).text for verdict in verdicts] == [f"{number}!" for number in range(20)]
+    assert len(endpoint.requests) == 20
+    assert endpoint.most_under_way <= 3
+
+
+async def test_an_endpoint_that_takes_batches_gets_them() -> None:
+    endpoint = Endpoint(ALLOW)
+    async with hooks(endpoint, batch_max=8) as opened:
+        assert len(await opened.ask([candidate(str(number)) for number in range(20)])) == 20
+    assert sorted(len(asked["messages"]) for asked in endpoint.requests) == [4, 8, 8]
+
+
+async def test_of_a_batch_each_message_has_its_own_decision() -> None:
+    actions: Iterator[dict[str, Any]] = iter(
+        [{"action": "allow"}, {"action": "refuse"}, {"action": "change", "content": {"text": "new"}}]
+    )
+    async with hooks(Endpoint(decide(lambda _: next(actions))), batch_max=8) as opened, logic(hooks=opened) as node:
+        one, two, three = await node.send(*[message("amy", "d:amy|bob", text) for text in ("one", "two", "three")])
+        assert (one.seq, two.fault.code, three.seq) == (1, "FORBIDDEN", 2)
+        assert {body(push).content.text for push in node.pushes()} == {"one", "new"}
+
+
+async def test_what_is_forbidden_anyway_is_not_asked_about() -> None:
+    endpoint = Endpoint(ALLOW)
+    async with hooks(endpoint) as opened, logic(hooks=opened) as node:
+        await node.send(message("eve", "d:amy|bob", "no"))
+    assert endpoint.requests == []

@@ -1,0 +1,116 @@
+"""Publishing: at once when it is quiet, together when it is not, later when Kafka is away."""
+
+from __future__ import annotations
+
+import asyncio
+
+from protos.tidings.internal.v1 import delivery_pb2
+from services.common.bus.contract import ConsumedRecord
+from services.common.telemetry.health import Health
+from services.logic.events import StreamEvent
+from services.logic.publisher import Publication
+from services.logic.router import Outgoing
+from tests.unit.logic.harness import TOPICS, Logic, body, logic, message
+
+Push = delivery_pb2.Push
+
+
+async def _next(node: Logic, topic: str, *, partitions: int = 1) -> list[ConsumedRecord]:
+    """What is on the topic, as soon as there is something."""
+    async with node.bus.consume(topic, range(partitions), from_end=False) as records:
+        return await anext(aiter(records))
+
+
+async def test_publications_that_come_together_share_their_records() -> None:
+    async with logic() as node:
+        await asyncio.gather(*[node.send(message("amy", "d:amy|bob", str(number))) for number in range(50)])
+        assert len(node.pushes()) == 100
+        records = sum(len(partition.records) for partition in node.broker.topic(TOPICS.deliver))
+        assert records < 30
+
+
+async def test_when_kafka_is_away_the_answer_goes_out_and_the_node_says_that_it_is_degraded() -> None:
+    health = Health()
+    health.started()
+    async with logic(health=health) as node:
+        node.broker.away()
+        [outcome] = await node.send(message("amy", "d:amy|bob", "hi"))
+        assert outcome.seq == 1
+        assert node.publisher.degraded
+        assert "kafka" in health.degraded
+        assert health.ready
+
+
+async def test_what_was_told_meanwhile_arrives_when_kafka_is_back() -> None:
+    health = Health()
+    async with logic(health=health) as node:
+        node.broker.away()
+        for text in ("one", "two"):
+            await node.send(message("amy", "d:amy|bob", text))
+        node.broker.back()
+        await _next(node, TOPICS.events, partitions=2)
+        assert {body(push).content.text for push in node.pushes()} == {"one", "two"}
+        assert [event.message.content.text for event in node.events()] == ["one", "two"]
+        await node.send(message("amy", "d:amy|bob", "three"))
+    assert {body(push).content.text for push in node.pushes()} == {"three"}
+    assert health.degraded == {}
+
+
+async def test_pushes_that_grew_old_are_left_out_events_are_not() -> None:
+    async with logic() as node:
+        node.broker.away()
+        await node.send(message("amy", "d:amy|bob", "one"))
+        node.clock.advance(60)
+        node.broker.back()
+        await _next(node, TOPICS.events, partitions=2)
+        assert node.pushes() == []
+        assert len(node.events()) == 1
+
+
+async def test_an_outcome_that_is_not_known_is_told_twice_rather_than_never() -> None:
+    async with logic() as node:
+        node.broker.swallow(1)
+        await node.send(message("amy", "d:amy|bob", "one"))
+    assert len(node.events()) == 2
+
+
+async def test_with_nothing_to_tell_an_empty_parcel_finds_out_that_kafka_is_back() -> None:
+    async with logic(backlog_bytes_max=0) as node:
+        node.broker.away()
+        await node.send(message("amy", "d:amy|bob", "one"))
+        assert node.publisher.backlog_bytes == 0
+        node.broker.back()
+        [probe] = await _next(node, TOPICS.broadcast)
+        assert probe.value == b""
+        assert delivery_pb2.Parcel.FromString(probe.value) == delivery_pb2.Parcel()
+
+
+async def test_the_backlog_is_bounded() -> None:
+    async with logic(backlog_bytes_max=5_000) as node:
+        node.broker.away()
+        for number in range(100):
+            await node.send(message("amy", "d:amy|bob", "x" * 500, client_id=str(number)))
+            assert node.publisher.backlog_bytes <= 5_000
+
+
+async def test_leaving_tells_what_waits() -> None:
+    async with logic() as node:
+        node.publisher.offer(Publication([Outgoing(Push.SIGNAL, b"s", ["amy"])], [StreamEvent("d:amy|bob", b"")]))
+    assert len(node.pushes(Push.SIGNAL)) == 1
+    assert len(node.events()) == 1
+
+
+async def test_a_lane_that_is_full_makes_nobody_wait() -> None:
+    async with logic() as node:
+        for number in range(1000):
+            node.publisher.offer(Publication([Outgoing(Push.SIGNAL, str(number).encode(), ["amy"])]))
+        await node.publisher.publish(Publication([Outgoing(Push.SIGNAL, b"last", ["amy"])]))
+    assert len(node.pushes(Push.SIGNAL)) == 1001
+
+
+async def test_recipients_without_an_owner_are_left_out() -> None:
+    async with logic() as node:
+        node.view.membership = type(node.view.membership).of(2, [])
+        [outcome] = await node.send(message("amy", "d:amy|bob", "hi"))
+        assert outcome.seq == 1
+        assert node.parcels() == []
