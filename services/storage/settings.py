@@ -92,7 +92,7 @@ class StorageSettings(NodeSettings):
     )
     recent_sends_max: int = Field(
         50_000,
-        ge=0,
+        ge=1000,
         le=10_000_000,
         description="Client ids kept in memory, so that a send repeated soon is found without a failed write (0.4 "
         "KB each).",

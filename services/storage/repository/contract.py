@@ -83,8 +83,10 @@ class InboxRepository(Protocol):
         """The entries of each span, in its order."""
         ...
 
-    async def search(self, span: Span, messages: Collection[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        """The numbers that these messages, as (conversation, seq), have in the span; its limit is not looked at."""
+    async def search(
+        self, wanted: Sequence[tuple[Span, Collection[tuple[str, int]]]]
+    ) -> list[dict[tuple[str, int], int]]:
+        """For each span the numbers in it that these messages, as (conversation, seq), have; its limit is ignored."""
         ...
 
     async def remove(self, user: str, below: int) -> int:
@@ -189,10 +191,6 @@ class UserRepository(Protocol):
 
     async def acknowledge(self, held: Sequence[Acknowledged]) -> None:
         """Moves what is lower up."""
-        ...
-
-    async def keep_from(self, user: str, first_number: int) -> None:
-        """The inbox below this number is about to be forgotten."""
         ...
 
     async def after(self, user: str, limit: int) -> list[UserDocument]:

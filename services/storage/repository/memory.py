@@ -191,13 +191,18 @@ class MemoryInboxes(_Port):
         await self._faults.before("inbox.pages")
         return [_page(self._data.inboxes[span.key], span) for span in spans]
 
-    async def search(self, span: Span, messages: Collection[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    async def search(
+        self, wanted: Sequence[tuple[Span, Collection[tuple[str, int]]]]
+    ) -> list[dict[tuple[str, int], int]]:
         await self._faults.before("inbox.search")
-        return {
-            (entry.conversation, entry.seq): number
-            for number, entry in self._data.inboxes[span.key].items()
-            if span.after < number < span.before and (entry.conversation, entry.seq) in messages
-        }
+        return [
+            {
+                (entry.conversation, entry.seq): number
+                for number, entry in self._data.inboxes[span.key].items()
+                if span.after < number < span.before and (entry.conversation, entry.seq) in messages
+            }
+            for span, messages in wanted
+        ]
 
     async def remove(self, user: str, below: int) -> int:
         await self._faults.before("inbox.remove")
@@ -363,12 +368,6 @@ class MemoryUsers(_Port):
             devices = self._data.devices[user]
             devices[device] = max(devices.get(device, 0), number)
         await self._faults.after("users.acknowledge")
-
-    async def keep_from(self, user: str, first_number: int) -> None:
-        await self._faults.before("users.keep_from")
-        if present := self._data.users.get(user):
-            self._data.users[user] = replace(present, first_number=max(present.first_number, first_number))
-        await self._faults.after("users.keep_from")
 
     async def after(self, user: str, limit: int) -> list[UserDocument]:
         await self._faults.before("users.after")

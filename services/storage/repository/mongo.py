@@ -33,11 +33,11 @@ from pymongo.write_concern import WriteConcern
 from services.common.clock import Clock
 from services.common.errors import Internal, TidingsError, Unavailable
 from services.common.telemetry import logs, metrics
-from services.storage.repository.records import Span
 from services.storage.repository.schema import Document
 
 T = TypeVar("T")
-Spans = Sequence[Span]
+# `_id`s between the first two, these excluded; at most so many; descending or not.
+Range = tuple[bytes, bytes, int, bool]
 
 DUPLICATE_KEY = 11000
 # One answer for all: otherwise a page of more than 101 documents takes two round trips.
@@ -130,17 +130,22 @@ class Connection:
         self,
         command: str,
         collection: str,
-        ranges: Sequence[tuple[bytes, bytes, int, bool]],
+        ranges: Sequence[Range],
+        *,
         without: Sequence[str] = (),
+        filters: Sequence[Document] = (),
     ) -> list[list[Document]]:
-        """The documents with `_id` between the first two (exclusive), at most so many, descending or not: in one
-        command for up to UNION_MAX ranges, each a bounded scan of its own.
+        """The documents of each range, without some fields; with filters, aligned with the ranges, those that fit them.
+
+        One command for up to UNION_MAX ranges, each a bounded scan of its own.
         """
         pages: list[list[Document]] = [[] for _ in ranges]
+        stages = [_range_stages(tag, each, without) for tag, each in enumerate(ranges)]
+        for stage, each in zip(stages, filters, strict=False):
+            stage[1:3] = [{"$match": each}]
         for start in range(0, len(ranges), UNION_MAX):
-            part = ranges[start : start + UNION_MAX]
-            stages = [_range_stages(start + index, each, without) for index, each in enumerate(part)]
-            pipeline = stages[0] + [{"$unionWith": {"coll": collection, "pipeline": rest}} for rest in stages[1:]]
+            first, *rest = stages[start : start + UNION_MAX]
+            pipeline = first + [{"$unionWith": {"coll": collection, "pipeline": each}} for each in rest]
             for document in await self.aggregate(command, collection, pipeline):
                 pages[document["#"]].append(document)
         return pages
@@ -176,7 +181,7 @@ class Connection:
         metrics.REPOSITORY_DOCUMENTS.labels(collection).inc(len(updates))
 
 
-def _range_stages(tag: int, bounds: tuple[bytes, bytes, int, bool], without: Sequence[str]) -> list[Document]:
+def _range_stages(tag: int, bounds: Range, without: Sequence[str]) -> list[Document]:
     low, high, limit, descending = bounds
     return [
         {"$match": {"_id": {"$gt": low, "$lt": high}}},

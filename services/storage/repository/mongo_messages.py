@@ -29,7 +29,7 @@ class MongoMessages:
         return await _insert(self._connection, MESSAGES, [_document(message) for message in messages])
 
     async def pages(self, spans: Sequence[Span], *, content: bool = True) -> list[list[StoredMessage]]:
-        pages = await self._connection.ranges("pages", MESSAGES, _bounds(spans), () if content else ("b",))
+        pages = await self._connection.ranges("pages", MESSAGES, _bounds(spans), without=() if content else ("b",))
         return [[_message(document) for document in page] for page in pages]
 
     async def get(self, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], StoredMessage]:
@@ -62,19 +62,13 @@ class MongoInboxes:
         pages = await self._connection.ranges("pages", INBOX, _bounds(spans))
         return [[_entry(document) for document in page] for page in pages]
 
-    async def search(self, span: Span, messages: Collection[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        if not messages:
-            return {}
-        seqs: dict[str, list[int]] = {}
-        for conversation, seq in messages:
-            seqs.setdefault(conversation, []).append(seq)
-        low, high = numbered(span.key, span.after), numbered(span.key, span.before)
-        query = {
-            "_id": {"$gt": low, "$lt": high},
-            "$or": [{"c": conversation, "q": {"$in": wanted}} for conversation, wanted in seqs.items()],
-        }
-        found = await self._connection.find("search", INBOX, query)
-        return {(document["c"], document["q"]): number_of(document["_id"]) for document in found}
+    async def search(
+        self, wanted: Sequence[tuple[Span, Collection[tuple[str, int]]]]
+    ) -> list[dict[tuple[str, int], int]]:
+        ranges = _bounds([span for span, _ in wanted])
+        filters = [_any_of(messages) for _, messages in wanted]
+        pages = await self._connection.ranges("search", INBOX, ranges, filters=filters)
+        return [{(document["c"], document["q"]): number_of(document["_id"]) for document in page} for page in pages]
 
     async def remove(self, user: str, below: int) -> int:
         return await _remove(self._connection, INBOX, "u", user, below)
@@ -97,6 +91,13 @@ async def _remove(connection: Connection, collection: str, field: str, key: str,
     query = {field: key, "_id": {"$gte": numbered(key, 0), "$lt": numbered(key, below)}}
     result = await connection.run("remove", collection, lambda: connection.collection(collection).delete_many(query))
     return int(result.deleted_count)
+
+
+def _any_of(messages: Collection[tuple[str, int]]) -> Document:
+    seqs: dict[str, list[int]] = {}
+    for conversation, seq in messages:
+        seqs.setdefault(conversation, []).append(seq)
+    return {"$or": [{"c": conversation, "q": {"$in": wanted}} for conversation, wanted in seqs.items()]}
 
 
 def _bounds(spans: Sequence[Span]) -> list[tuple[bytes, bytes, int, bool]]:

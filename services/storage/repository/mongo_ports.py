@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import pymongo
+
 from services.common.clock import Clock
 from services.storage.repository.contract import Repository
 from services.storage.repository.mongo import Connection
 from services.storage.repository.mongo_conversations import MongoConversations, MongoMembers
 from services.storage.repository.mongo_messages import MongoInboxes, MongoMessages
 from services.storage.repository.mongo_sessions import MongoSessions, MongoUsers
+from services.storage.repository.schema import prepare
+
+PREPARE_S = 600
 
 
 def ports_of(connection: Connection, clock: Clock) -> Repository:
@@ -18,5 +23,12 @@ def ports_of(connection: Connection, clock: Clock) -> Repository:
         conversations=MongoConversations(connection),
         members=MongoMembers(connection, clock),
         sessions=MongoSessions(connection),
-        users=MongoUsers(connection),
+        users=MongoUsers(connection, clock),
     )
+
+
+async def prepared(connection: Connection) -> None:
+    """Collections and indexes are there. Raises Unavailable if MongoDB does not answer, Internal if it cannot be."""
+    # An index of data that is there already takes its time.
+    with pymongo.timeout(PREPARE_S):
+        await connection.run("prepare", "schema", lambda: prepare(connection.database))

@@ -1,8 +1,8 @@
 """Sessions, users and devices in MongoDB.
 
     sessions  _id "user device"  u user  s session  k kind  n node  b boot  t since  v client  p replaced [s, n, b]
-    users     _id user  f first seen  l last seen  w welcomed  r first inbox number kept
-    devices   _id "user device"  u user  n inbox number held
+    users     _id user  f first seen  l last seen  w welcomed
+    devices   _id "user device"  u user  n inbox number held  x when that was
     meta      _id "epoch"  v
 
 Guarantees: those of the ports.
@@ -12,10 +12,12 @@ Does not know: who is alive.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 
 from pymongo import DeleteOne, InsertOne, ReplaceOne, ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError
 
+from services.common.clock import Clock
 from services.storage.repository.keys import paired, second_of
 from services.storage.repository.mongo import Connection, Document
 from services.storage.repository.records import (
@@ -85,8 +87,9 @@ class MongoSessions:
 
 
 class MongoUsers:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, clock: Clock) -> None:
         self._connection = connection
+        self._clock = clock
 
     async def find(self, users: Collection[str]) -> dict[str, UserDocument]:
         if not users:
@@ -115,14 +118,14 @@ class MongoUsers:
         await self._connection.update("seen", USERS, updates)
 
     async def acknowledge(self, held: Sequence[Acknowledged]) -> None:
+        now = datetime.fromtimestamp(self._clock.wall_ms() / 1000, UTC)
         updates = [
-            UpdateOne({"_id": paired(user, device), "u": user}, {"$max": {"n": number}}, upsert=True)
+            UpdateOne(
+                {"_id": paired(user, device), "u": user}, {"$max": {"n": number}, "$set": {"x": now}}, upsert=True
+            )
             for user, device, number in held
         ]
         await self._connection.update("acknowledge", DEVICES, updates)
-
-    async def keep_from(self, user: str, first_number: int) -> None:
-        await self._connection.update("keep_from", USERS, [UpdateOne({"_id": user}, {"$max": {"r": first_number}})])
 
     async def after(self, user: str, limit: int) -> list[UserDocument]:
         found = await self._connection.find("after", USERS, {"_id": {"$gt": user}}, sort=[("_id", 1)], limit=limit)
@@ -181,5 +184,4 @@ def _user(document: Document) -> UserDocument:
         first_seen_ms=document["f"],
         last_seen_ms=document.get("l", 0),
         welcomed=document.get("w", False),
-        first_number=document.get("r", 0),
     )

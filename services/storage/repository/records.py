@@ -166,7 +166,6 @@ class UserDocument:
     first_seen_ms: int
     last_seen_ms: int = 0
     welcomed: bool = False
-    first_number: int = 0
 
 
 class Acknowledged(NamedTuple):

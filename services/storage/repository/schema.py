@@ -28,6 +28,7 @@ MESSAGES, INBOX, CONVERSATIONS, MEMBERS = "messages", "inbox", "conversations", 
 SESSIONS, USERS, DEVICES, META = "sessions", "users", "devices", "meta"
 
 GONE_KEPT_S = 24 * 3600
+DEVICE_KEPT_S = 400 * 24 * 3600
 _NAMESPACE_EXISTS, _ALREADY_SHARDED, _INDEX_CONFLICTS = 48, 20, (85, 86)
 
 
@@ -66,7 +67,14 @@ SCHEMA: Mapping[str, Collection] = {
         "u", indexes=(IndexModel([("u", ASCENDING)], name="user"), IndexModel([("b", ASCENDING)], name="boot"))
     ),
     USERS: Collection("_id"),
-    DEVICES: Collection("u", indexes=(IndexModel([("u", ASCENDING)], name="user"),)),
+    DEVICES: Collection(
+        "u",
+        indexes=(
+            IndexModel([("u", ASCENDING)], name="user"),
+            # Devices come and go; one that said nothing for so long begins anew.
+            IndexModel([("x", ASCENDING)], name="silent", expireAfterSeconds=DEVICE_KEPT_S),
+        ),
+    ),
     META: Collection("_id"),
 }
 

@@ -112,9 +112,11 @@ async def test_users_whose_names_begin_alike_do_not_mix(repository: Repository) 
 async def test_an_inbox_is_searched_for_messages_within_a_span(repository: Repository) -> None:
     await repository.inboxes.insert([entry(1, 1), entry(2, 1, conversation=OTHER), entry(3, 2), entry(4, 3)])
     wanted = [(CHAT, 1), (CHAT, 3), (OTHER, 1), (OTHER, 2)]
-    assert await repository.inboxes.search(Span("ann"), wanted) == {(CHAT, 1): 1, (OTHER, 1): 2, (CHAT, 3): 4}
-    assert await repository.inboxes.search(Span("ann", after=1, before=4), wanted) == {(OTHER, 1): 2}
-    assert await repository.inboxes.search(Span("ann"), []) == {}
+    found = await repository.inboxes.search(
+        [(Span("ann"), wanted), (Span("ann", after=1, before=4, limit=1), wanted), (Span("bob"), [(CHAT, 1)])]
+    )
+    assert found == [{(CHAT, 1): 1, (OTHER, 1): 2, (CHAT, 3): 4}, {(OTHER, 1): 2}, {}]
+    assert await repository.inboxes.search([]) == []
 
 
 async def test_old_inbox_entries_are_removed(repository: Repository) -> None:

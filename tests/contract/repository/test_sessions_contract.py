@@ -81,8 +81,7 @@ async def test_a_user_is_last_seen_at_the_latest_time(repository: Repository) ->
     await repository.users.create(["ann"], 5)
     await repository.users.seen({"ann": 70, "zoe": 70})
     await repository.users.seen({"ann": 60})
-    await repository.users.keep_from("ann", 12)
-    assert await repository.users.find(["ann", "zoe"]) == {"ann": UserDocument("ann", 5, 70, first_number=12)}
+    assert await repository.users.find(["ann", "zoe"]) == {"ann": UserDocument("ann", 5, 70)}
 
 
 async def test_devices_hold_what_they_acknowledged(repository: Repository) -> None:

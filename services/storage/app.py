@@ -1,0 +1,222 @@
+"""The wiring of a storage node; reading it shows the service.
+
+    ops ─▶ MongoDB, schema ─▶ registry, cluster ─▶ storage (node.py) ─▶ gRPC ─▶ enrolment, last
+
+`storage_node` stands on ports, so that a simulation gives it twins; `app` gives it etcd, MongoDB and gRPC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from services.common.clock import Clock, SystemClock
+from services.common.cluster import Cluster
+from services.common.errors import Unavailable
+from services.common.ids import new_id
+from services.common.lifecycle import Lifecycle
+from services.common.registry.contract import Membership, NodeRecord, Registry
+from services.common.registry.enrolment import Enrolment
+from services.common.ring import EMPTY, Ring
+from services.common.rpc import Peers, PeersPort, RpcServer, Service, serve
+from services.common.telemetry import logs, metrics
+from services.common.telemetry.health import Health
+from services.common.telemetry.ops import OpsServer
+from services.storage.limits import Limits
+from services.storage.node import Storage, storage
+from services.storage.repository.contract import Repository
+from services.storage.retention import Policy
+from services.storage.rpc import services
+from services.storage.rpc_neighbours import RpcNeighbours
+from services.storage.settings import StorageSettings
+
+# How soon a thread that waits for the interpreter gets it. Measured with an event loop that is busy for 3 ms at a time:
+# a command to MongoDB, which the driver makes in a thread, takes 8 ms with this and 500 ms with Python's default of 5
+# ms.
+SWITCH_INTERVAL_S = 0.0005
+MONGODB_RETRY_S = 1.0
+HEALTH_INTERVAL_S = 1.0
+
+log = logs.get_logger(__name__)
+
+
+class Serve(Protocol):
+    """services.common.rpc.serve, or its twin."""
+
+    def __call__(self, listen: str, services: Sequence[Service]) -> AbstractAsyncContextManager[RpcServer]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What a storage node stands on; entered by whoever made them."""
+
+    repository: Repository
+    registry: Registry
+    peers: PeersPort
+    serve: Serve
+    clock: Clock
+    health: Health
+
+
+@asynccontextmanager
+async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]:
+    """A node as a process."""
+    # Not needed, and not to be had, where a simulation wires nodes to twins.
+    from services.common.registry.etcd import EtcdRegistry
+    from services.storage.repository.mongo import connected
+    from services.storage.repository.mongo_ports import ports_of, prepared
+
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    clock, health = SystemClock(), Health()
+    state: dict[str, Callable[[], Any]] = {"state": lambda: "starting"}
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        await enter(OpsServer(settings.ops_listen, health, lambda: {name: value() for name, value in state.items()}))
+        connection = await enter(
+            connected(
+                settings.mongodb_uri,
+                settings.mongodb_database,
+                clock,
+                timeout_s=settings.mongodb_timeout_s,
+                connections_max=settings.mongodb_connections_max,
+                name=settings.node,
+            )
+        )
+        await _until_prepared(lambda: prepared(connection), health)
+        life.spawn(_watch(lambda: connection.away, health), name="mongodb health")
+        registry = EtcdRegistry(settings.etcd_endpoints, settings.cluster, lease_ttl_s=settings.lease_ttl_s)
+        ports = Ports(
+            repository=ports_of(connection, clock),
+            registry=await enter(registry),
+            peers=await enter(Peers()),
+            serve=serve,
+            clock=clock,
+            health=health,
+        )
+        state.update(await enter(storage_node(settings, life, ports)))
+        yield
+
+
+@asynccontextmanager
+async def storage_node(
+    settings: StorageSettings, life: Lifecycle, ports: Ports
+) -> AsyncIterator[Mapping[str, Callable[[], Any]]]:
+    """A node on its ports: ready when entered, drained when left. Gives what /debug/state shows."""
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        cluster = await enter(Cluster(ports.registry))
+        neighbours = RpcNeighbours(
+            ports.peers, cluster, ports.clock, name=settings.node, timeout_s=settings.store_budget_s / 2
+        )
+        node = await enter(
+            storage(
+                ports.repository,
+                neighbours,
+                ports.clock,
+                limits_of(settings),
+                policy=policy_of(settings),
+                sweep_interval_s=settings.session_sweep_interval_s,
+            )
+        )
+        stack.callback(cluster.subscribe(_on_ring_change(cluster, settings.node, node)))
+        server = await enter(ports.serve(settings.rpc_listen, services(node, life.request_stop)))
+        record = NodeRecord(
+            name=settings.node,
+            kind="storage",
+            boot_id=new_id(),
+            rpc=settings.rpc_advertise or server.address,
+            weight=settings.weight,
+            ops=settings.ops_listen,
+            since_ms=ports.clock.wall_ms(),
+        )
+        enrolment = await enter(Enrolment(ports.registry, record, timeout_s=settings.drain_deadline_s))
+        ports.health.started()
+        try:
+            yield {
+                "state": lambda: enrolment.record.state,
+                "node": lambda: _shown(enrolment.record),
+                "registry": lambda: {"connected": ports.registry.connected},
+                "slots": lambda: len(cluster.ring("storage").slots_of(settings.node)),
+                "memory": lambda: {"conversations": node.conversations.cached, "inboxes": node.inboxes.cached},
+                "lanes": node.lanes,
+                "waiting_to_be_written": lambda: node.behind.waiting,
+                "nodes": lambda: [_shown(each) for each in cluster.membership.nodes],
+                "tasks": lambda: life.tasks,
+            }
+        finally:
+            ports.health.set("drain", ok=False, reason="the node is leaving")
+
+
+def limits_of(settings: StorageSettings) -> Limits:
+    return Limits(
+        store_lanes=settings.store_lanes,
+        inbox_lanes=settings.inbox_lanes,
+        session_lanes=settings.session_lanes,
+        read_lanes=settings.read_lanes,
+        lane_capacity=settings.lane_capacity,
+        batch_max=settings.batch_max,
+        conversations_max=settings.conversations_max,
+        inboxes_max=settings.inboxes_max,
+        inbox_tail=settings.inbox_tail,
+        recent_sends_max=settings.recent_sends_max,
+        store_budget_s=settings.store_budget_s,
+        flush_interval_s=settings.flush_interval_s,
+    )
+
+
+def policy_of(settings: StorageSettings) -> Policy:
+    return Policy(
+        message_days=settings.message_retention_days,
+        inbox_days=settings.inbox_retention_days,
+        interval_s=settings.retention_interval_s,
+        step=settings.retention_step,
+    )
+
+
+async def _until_prepared(prepare: Callable[[], Awaitable[None]], health: Health) -> None:
+    """Waits until MongoDB answers and has the schema. Raises Internal if something else is in its place."""
+    while True:
+        try:
+            await prepare()
+            break
+        except Unavailable as error:
+            reason = "MongoDB does not answer: is it there, and a replica set with a primary?"
+            health.set("mongodb", ok=False, reason=reason)
+            log.warning("waiting for mongodb", reason=error.message)
+            await asyncio.sleep(MONGODB_RETRY_S)
+    health.set("mongodb", ok=True)
+
+
+async def _watch(is_away: Callable[[], bool], health: Health) -> None:
+    """A node whose database is away still answers: with a time to try again."""
+    while True:
+        health.set("mongodb", ok=not is_away(), reason="MongoDB does not answer", degraded=True)
+        await asyncio.sleep(HEALTH_INTERVAL_S)
+
+
+def _on_ring_change(cluster: Cluster, name: str, node: Storage) -> Callable[[Membership, Membership], None]:
+    """What this node has in memory of slots that came or left is dropped."""
+    ring: Ring = EMPTY
+
+    def changed(_: Membership, __: Membership) -> None:
+        nonlocal ring
+        before, ring = ring, cluster.ring("storage")
+        if before is ring:
+            return
+        mine = frozenset(
+            slot
+            for slot, (old, new) in enumerate(zip(before.owners, ring.owners, strict=True))
+            if old != new and name in (old, new)
+        )
+        metrics.RING_SLOTS_OWNED.labels("storage").set(len(ring.slots_of(name)))
+        node.ring_changed(mine)
+
+    return changed
+
+
+def _shown(record: NodeRecord) -> Mapping[str, object]:
+    return {"name": record.name, "kind": record.kind, "boot_id": record.boot_id, "state": record.state}

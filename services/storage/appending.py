@@ -1,0 +1,218 @@
+"""Inboxes of the users: the owner's memory of them, and the lanes that write their entries.
+
+    appends ──▶ lane of the user ──▶ number (inboxes.py) ──▶ one ordered insert for the whole batch
+
+Guarantees: entries of one user get their numbers in the order in which they were offered; an entry that has a number in
+the repository is given the same number again, as far back as LOOK_BACK entries; after a conflict or an unknown outcome
+what is there is read before anything else is written. Does not know: which node owns a user (diffusion.py), what a
+message is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from services.common.clock import Clock
+from services.common.errors import TidingsError, Unavailable
+from services.common.ids import SLOTS, hash64, slot_of
+from services.common.lane import Lanes
+from services.common.telemetry import metrics
+from services.storage.batches import through
+from services.storage.cache import Cache
+from services.storage.inboxes import Append, Inbox, Placement
+from services.storage.limits import INSERT_MAX, LOOK_BACK, READ_MAX, TRIES_MAX, Limits
+from services.storage.neighbours import Neighbours
+from services.storage.repository.contract import Repository
+from services.storage.repository.records import Span
+
+Number = int | TidingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one item of an inbox lane asks: these appends, and these users in memory."""
+
+    appends: Sequence[Append] = ()
+    users: Sequence[str] = field(default=())
+
+
+class Inboxes:
+    """The inboxes that this node has to do with: its own users', and for a while others'."""
+
+    def __init__(self, repository: Repository, neighbours: Neighbours, clock: Clock, limits: Limits) -> None:
+        self._repository = repository
+        self._neighbours = neighbours
+        self._clock = clock
+        self._limits = limits
+        self._cache: Cache[Inbox] = Cache(limits.inboxes_max)
+        self.lanes: Lanes[Work, list[Number]] = Lanes(
+            "inbox",
+            self._handle,
+            lanes=limits.inbox_lanes,
+            capacity=limits.lane_capacity,
+            batch_max=max(1, limits.batch_max // 16),
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Leaving handles what waits."""
+        async with self.lanes:
+            yield
+
+    @property
+    def cached(self) -> int:
+        return len(self._cache)
+
+    def peek(self, user: str) -> Inbox | None:
+        """The inbox, if it is in memory and nobody else owns it: then others write to it."""
+        inbox = self._cache.get(user)
+        if inbox is not None and self._neighbours.owner_of(slot_of(user)) is not None:
+            self._cache.drop(user)
+            return None
+        return inbox
+
+    def drop_slots(self, slots: frozenset[int]) -> None:
+        """Others may have written to these: read again."""
+        self._cache.drop_slots(slots)
+
+    async def append(self, appends: Sequence[Append]) -> list[Number]:
+        """The numbers of the entries, or why there is none; 0 for what was only looked for in vain."""
+        numbers: list[Number] = [0] * len(appends)
+        groups: dict[int, list[int]] = {}
+        for index, append in enumerate(appends):
+            groups.setdefault(self._lane_of(append.user), []).append(index)
+        parts = [
+            (lane, indexes[start : start + INSERT_MAX])
+            for lane, indexes in groups.items()
+            for start in range(0, len(indexes), INSERT_MAX)
+        ]
+        works = [(lane, Work([appends[index] for index in indexes])) for lane, indexes in parts]
+        outcomes = await through(self.lanes, works)
+        for (_, indexes), outcome in zip(parts, outcomes, strict=True):
+            for position, index in enumerate(indexes):
+                numbers[index] = outcome if isinstance(outcome, TidingsError) else outcome[position]
+        return numbers
+
+    async def touch(self, users: Iterable[str]) -> dict[str, Inbox]:
+        """The inboxes of these users, read if need be. Raises Unavailable or Overloaded."""
+        users = list(dict.fromkeys(users))
+        found = {user: inbox for user in users if (inbox := self.peek(user)) is not None}
+        cold: dict[int, list[str]] = {}
+        for user in users:
+            if user not in found:
+                cold.setdefault(self._lane_of(user), []).append(user)
+        for outcome in await through(self.lanes, [(lane, Work((), part)) for lane, part in cold.items()]):
+            if isinstance(outcome, TidingsError):
+                raise outcome
+        for part in cold.values():
+            for user in part:
+                inbox = self._cache.get(user)
+                if inbox is None:
+                    raise Unavailable("the ring of storage nodes is changing: try again", 200)
+                found[user] = inbox
+        return found
+
+    def _lane_of(self, user: str) -> int:
+        # The slot has chosen the node: the rest of the hash chooses the lane.
+        return hash64(user) // SLOTS % self._limits.inbox_lanes
+
+    async def _handle(self, batch: list[Work]) -> list[list[Number] | TidingsError]:
+        appends = [append for work in batch for append in work.appends]
+        users = dict.fromkeys(append.user for append in appends)
+        users.update(dict.fromkeys(user for work in batch for user in work.users))
+        inboxes = await self._load(users)
+        numbers: list[Number] = list(await self._place(appends, inboxes))
+        outcomes: list[list[Number] | TidingsError] = []
+        start = 0
+        for work in batch:
+            outcomes.append(numbers[start : start + len(work.appends)])
+            start += len(work.appends)
+        return outcomes
+
+    async def _load(self, users: Iterable[str]) -> dict[str, Inbox]:
+        """These inboxes; those that are not in memory with one command."""
+        inboxes: dict[str, Inbox] = {}
+        cold: list[str] = []
+        for user in users:
+            inbox = self._cache.get(user)
+            if inbox is None:
+                cold.append(user)
+            else:
+                inboxes[user] = inbox
+        if cold:
+            tail = self._limits.inbox_tail // 2
+            pages = await self._repository.inboxes.pages([Span(user, limit=tail, descending=True) for user in cold])
+            for user, page in zip(cold, pages, strict=True):
+                inbox = inboxes[user] = Inbox(user, self._limits.inbox_tail)
+                inbox.extend(reversed(page))
+                self._cache.put(user, inbox)
+            metrics.USERS_CACHED.set(len(self._cache))
+        return inboxes
+
+    async def _place(self, appends: Sequence[Append], inboxes: dict[str, Inbox]) -> list[Number]:
+        if not appends:
+            return []
+        placement = Placement(appends, inboxes.__getitem__)
+        deadline = self._clock.now_s() + self._limits.store_budget_s
+        failure: TidingsError | None = None
+        try:
+            await self._look_back(placement, appends, inboxes)
+            await self._insert(placement, inboxes, deadline)
+            placement.finish()
+        except TidingsError as error:
+            failure = error
+            for index in placement.open:
+                self._cache.drop(appends[index].user)
+        written = sum(1 for number in placement.numbers if number)
+        metrics.INBOX_ENTRIES.inc(written)
+        if failure is None:
+            return list(placement.numbers)
+        open_ = set(placement.open)
+        return [failure if index in open_ else number for index, number in enumerate(placement.numbers)]
+
+    async def _look_back(self, placement: Placement, appends: Sequence[Append], inboxes: dict[str, Inbox]) -> None:
+        """Entries that may be there for longer than memory reaches."""
+        wanted: dict[str, list[int]] = {}
+        for index in placement.to_search:
+            wanted.setdefault(appends[index].user, []).append(index)
+        asked: list[tuple[Span, dict[tuple[str, int], int]]] = []
+        for user, indexes in wanted.items():
+            if floor := inboxes[user].floor:
+                span = Span(user, after=max(0, floor - LOOK_BACK), before=floor + 1)
+                asked.append((span, {appends[index][1:3]: index for index in indexes}))
+        if asked:
+            for (_, keys), found in zip(asked, await self._repository.inboxes.search(asked), strict=True):
+                for key, number in found.items():
+                    placement.found(keys[key], number)
+
+    async def _insert(self, placement: Placement, inboxes: dict[str, Inbox], deadline: float) -> None:
+        for _ in range(TRIES_MAX):
+            entries = placement.plan()
+            if not entries:
+                return
+            try:
+                inserted = await self._repository.inboxes.insert(entries)
+            except Unavailable:
+                # Whether it was done is unknown: what is there is read before anything else is written.
+                if self._clock.now_s() >= deadline:
+                    raise
+                await self._read_on(placement, [inboxes[user] for user in dict.fromkeys(e.user for e in entries)])
+                continue
+            placement.committed(inserted.done)
+            if inserted.conflict is not None:
+                metrics.FENCED.inc()
+                await self._read_on(placement, [inboxes[entries[inserted.done].user]])
+        if placement.plan():
+            raise Unavailable("too many writers of one inbox: try again")
+
+    async def _read_on(self, placement: Placement, inboxes: Sequence[Inbox]) -> None:
+        """What somebody else has appended, or an insert with an unknown outcome."""
+        open_ = list(inboxes)
+        while open_:
+            spans = [Span(inbox.user, after=inbox.head, limit=READ_MAX) for inbox in open_]
+            pages = await self._repository.inboxes.pages(spans)
+            for page in pages:
+                placement.learn(page)
+            open_ = [inbox for inbox, page in zip(open_, pages, strict=True) if len(page) == READ_MAX]

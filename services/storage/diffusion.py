@@ -1,0 +1,75 @@
+"""Inbox entries for the recipients of messages, each by the node that owns the user.
+
+Guarantees: what `append` gives a number is durable. If the owner does not answer, this node appends itself: the unique
+numbers make that harmless, and the entry is looked for first. Does not know: who the recipients should be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from protos.tidings.internal.v1 import storage_pb2
+from services.common.errors import TidingsError, Unavailable, from_fault
+from services.common.ids import slot_of
+from services.storage.appending import Inboxes, Number
+from services.storage.inboxes import Append
+from services.storage.neighbours import Neighbours
+
+
+class Diffusion:
+    def __init__(self, inboxes: Inboxes, neighbours: Neighbours) -> None:
+        self._inboxes = inboxes
+        self._neighbours = neighbours
+
+    async def append(self, appends: Sequence[Append]) -> list[Number]:
+        """Aligned: the numbers, or why there is none; 0 for what was only looked for in vain."""
+        if not appends:
+            return []
+        owners: dict[str, str | None] = {}
+        groups: dict[str | None, list[int]] = {}
+        for index, append in enumerate(appends):
+            user = append.user
+            owner = owners.get(user, "")
+            if owner == "":
+                owner = owners[user] = self._neighbours.owner_of(slot_of(user))
+            groups.setdefault(owner, []).append(index)
+        if len(groups) == 1 and None in groups:
+            return await self._inboxes.append(appends)
+        numbers: list[Number] = [0] * len(appends)
+
+        async def append_group(owner: str | None, indexes: list[int]) -> None:
+            part = [appends[index] for index in indexes]
+            found = await (self._inboxes.append(part) if owner is None else self._append_at(owner, part))
+            for index, number in zip(indexes, found, strict=True):
+                numbers[index] = number
+
+        async with asyncio.TaskGroup() as group:
+            for owner, indexes in groups.items():
+                group.create_task(append_group(owner, indexes), name=f"append at {owner or 'home'}")
+        return numbers
+
+    async def _append_at(self, owner: str, appends: Sequence[Append]) -> list[Number]:
+        batch = storage_pb2.AppendBatch(
+            items=[
+                storage_pb2.AppendItem(
+                    user=append.user,
+                    conversation=append.conversation,
+                    seq=append.seq,
+                    time_ms=append.time_ms,
+                    again=append.again,
+                    only_look=append.only_look,
+                )
+                for append in appends
+            ]
+        )
+        try:
+            outcomes = await self._neighbours.append(owner, batch)
+        except Unavailable:
+            # Perhaps it was done: so this time it is looked for first.
+            return await self._inboxes.append([append._replace(again=True) for append in appends])
+        failure: TidingsError | None = from_fault(outcomes.fault) if outcomes.HasField("fault") else None
+        return [
+            failure if failure is not None and not number and not append.only_look else number
+            for number, append in zip(outcomes.numbers, appends, strict=True)
+        ]

@@ -1,0 +1,168 @@
+"""Numbers of inbox entries: dense, one for each (user, conversation, seq), whoever else writes.
+
+An `Inbox` is what the owner of a user has of the inbox in memory: its head and its newest entries. A `Placement` is one
+batch on its way into the repository, driven as a `Submission` (numbering.py) is: plan, insert, committed; after a
+conflict or an unknown outcome the shell reads what is new (`Inbox.extend`), and plans again.
+
+Guarantees: what is planned follows the head of its inbox without a gap; what is known to be there is not planned again.
+An entry that is older than what is in memory counts as not there: the shell looks further back for those marked
+`again`. Does not know: who owns which user.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from services.storage.repository.records import InboxEntry
+
+
+class Append(NamedTuple):
+    """Let this user have an entry for this message. `again`: it may have one already, from long ago. `only_look`: tell
+    the number, append nothing.
+    """
+
+    user: str
+    conversation: str
+    seq: int
+    time_ms: int
+    again: bool = False
+    only_look: bool = False
+
+
+class Inbox:
+    """Head and newest entries of one user; `devices` is None until it was loaded."""
+
+    __slots__ = ("_capacity", "_newest", "_tail", "devices", "head", "user")
+
+    def __init__(self, user: str, capacity: int) -> None:
+        self.user = user
+        self.head = 0
+        self.devices: dict[str, int] | None = None
+        self._capacity = capacity
+        self._tail: deque[tuple[str, int]] = deque()
+        # The highest seq of each conversation in the tail: what is above it cannot be in there, which spares the
+        # search.
+        self._newest: dict[str, int] = {}
+
+    @property
+    def floor(self) -> int:
+        """Entries up to this number are not in memory."""
+        return self.head - len(self._tail)
+
+    def number_of(self, conversation: str, seq: int) -> int:
+        """0: not among the newest."""
+        newest = self._newest.get(conversation)
+        if newest is None or seq > newest:
+            return 0
+        wanted = (conversation, seq)
+        for back, entry in enumerate(reversed(self._tail)):
+            if entry == wanted:
+                return self.head - back
+        return 0
+
+    def push(self, conversation: str, seq: int) -> None:
+        """The next entry is durable."""
+        self.head += 1
+        self._tail.append((conversation, seq))
+        if seq > self._newest.get(conversation, 0):
+            self._newest[conversation] = seq
+        if len(self._tail) > self._capacity:
+            gone, gone_seq = self._tail.popleft()
+            if self._newest.get(gone) == gone_seq:
+                del self._newest[gone]
+
+    def extend(self, entries: Iterable[InboxEntry]) -> None:
+        """What was read from the repository, ascending: what is new is pushed. A fresh inbox begins with the first."""
+        for entry in entries:
+            if not self.head:
+                self.head = entry.number - 1
+            if entry.number == self.head + 1:
+                self.push(entry.conversation, entry.seq)
+
+    def between(self, after: int, upto: int) -> list[tuple[str, int]]:
+        """Entries `after` < number <= `upto`, as far as they are in memory."""
+        floor = self.floor
+        first, last = max(after - floor, 0), min(upto, self.head) - floor
+        return [self._tail[index] for index in range(first, last)]
+
+
+class Placement:
+    """One batch of appends. `numbers` is aligned with them: 0 while it is open, and of what was only looked for in
+    vain.
+    """
+
+    def __init__(self, appends: Sequence[Append], inbox_of: Callable[[str], Inbox]) -> None:
+        self._appends = appends
+        self._inbox_of = inbox_of
+        self.numbers = [0] * len(appends)
+        missing = [index for index, append in enumerate(appends) if not self._look(index, append)]
+        self._open = [index for index in missing if not appends[index].only_look]
+        self._looking = [index for index in missing if appends[index].only_look]
+        self._planned: list[int] = []
+
+    @property
+    def open(self) -> list[int]:
+        """Indexes of the appends that have no number yet."""
+        return self._open
+
+    @property
+    def to_search(self) -> list[int]:
+        """Indexes of those that may be there, further back than memory reaches."""
+        return [index for index in (*self._open, *self._looking) if self._appends[index].again]
+
+    def plan(self) -> list[InboxEntry]:
+        """What to insert now, in this order; empty: nothing is open."""
+        heads: dict[str, int] = {}
+        keys: set[tuple[str, str, int]] = set()
+        entries: list[InboxEntry] = []
+        self._planned = []
+        self._open = [index for index in self._open if not self._look(index, self._appends[index])]
+        for index in self._open:
+            user, conversation, seq, time_ms, _, _ = self._appends[index]
+            key = (user, conversation, seq)
+            if key in keys:
+                continue  # the same again: it gets the number of the first when that is in
+            keys.add(key)
+            heads[user] = number = (heads.get(user) or self._inbox_of(user).head) + 1
+            self._planned.append(index)
+            entries.append(InboxEntry(user, number, conversation, seq, time_ms))
+        return entries
+
+    def committed(self, count: int) -> None:
+        """The first `count` of the plan are durable."""
+        for index in self._planned[:count]:
+            user, conversation, seq = self._appends[index][:3]
+            inbox = self._inbox_of(user)
+            inbox.push(conversation, seq)
+            self.numbers[index] = inbox.head
+        self._planned = []
+        self._open = [index for index in self._open if not self.numbers[index]]
+
+    def found(self, index: int, number: int) -> None:
+        """It was there, further back."""
+        self.numbers[index] = number
+        self._open = [each for each in self._open if each != index]
+        self._looking = [each for each in self._looking if each != index]
+
+    def learn(self, entries: Sequence[InboxEntry]) -> None:
+        """What somebody else, or an insert with an unknown outcome, has written: ascending, all of one user."""
+        if not entries:
+            return
+        self._inbox_of(entries[0].user).extend(entries)
+        there = {(entry.user, entry.conversation, entry.seq): entry.number for entry in entries}
+        for index in self._open:
+            self.numbers[index] = there.get(self._appends[index][:3], 0)
+        self._open = [index for index in self._open if not self.numbers[index]]
+
+    def finish(self) -> None:
+        """What is only looked for may have come with this very batch."""
+        for index in self._looking:
+            self._look(index, self._appends[index])
+
+    def _look(self, index: int, append: Append) -> bool:
+        number = self._inbox_of(append.user).number_of(append.conversation, append.seq)
+        if number:
+            self.numbers[index] = number
+        return number > 0

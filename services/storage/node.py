@@ -1,0 +1,126 @@
+"""A storage node on its ports, without wire and settings: what rpc.py serves and what a simulation runs many of.
+
+    messages, changes ─▶ conversations ─▶ diffusion ─▶ inboxes (here, or at the users' owners)
+    marks ─▶ marking      pages ─▶ reading      lists, loads ─▶ listing      sessions ─▶ sessions
+    all that may wait ─▶ writing_behind
+
+Guarantees: leaving does what was accepted, then writes what was to be written behind; after that every conversation is
+settled. Does not know: gRPC, etcd, MongoDB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+from services.common.clock import Clock
+from services.common.ids import new_id
+from services.common.scope import TaskScope
+from services.storage.acknowledging import Acknowledging
+from services.storage.appending import Inboxes
+from services.storage.conversations import Conversations
+from services.storage.diffusion import Diffusion
+from services.storage.limits import Limits
+from services.storage.listing import Listing
+from services.storage.marking import Marking
+from services.storage.neighbours import Neighbours
+from services.storage.reading import Reading
+from services.storage.repository.contract import Repository
+from services.storage.retention import Policy, Retention
+from services.storage.sessions import Sessions
+from services.storage.sweeping import SessionSweep
+from services.storage.writing_behind import WriteBehind
+
+# How long after a change of the ring the one who owned a slot before may still write to it.
+RING_SETTLES_S = 3.0
+
+
+@dataclass(slots=True, eq=False)
+class Storage:
+    """The parts that answer. Make one with `storage`."""
+
+    conversations: Conversations
+    inboxes: Inboxes
+    marking: Marking
+    reading: Reading
+    listing: Listing
+    sessions: Sessions
+    acknowledging: Acknowledging
+    behind: WriteBehind
+    retention: Retention
+    sweep: SessionSweep
+    _moved: asyncio.Queue[frozenset[int]] = field(default_factory=lambda: asyncio.Queue(maxsize=1024))
+
+    def lanes(self) -> dict[str, dict[str, int]]:
+        """How full the lanes are."""
+        parts = (self.conversations, self.inboxes, self.marking, self.reading, self.sessions)
+        return {
+            lanes.name: {"depth": lanes.depth, "capacity": lanes.capacity} for lanes in (part.lanes for part in parts)
+        }
+
+    def ring_changed(self, moved: frozenset[int]) -> None:
+        """These slots came to this node or left it: what is in memory of them is not trusted any more.
+
+        It is dropped once more a little later, when the one before has noticed too and has written what it held back.
+        """
+        if not moved:
+            return
+        self.conversations.drop_slots(moved)
+        self.inboxes.drop_slots(moved)
+        if not self._moved.full():
+            self._moved.put_nowait(moved)
+
+    async def drop_again(self) -> None:
+        """Runs for ever, until it is cancelled."""
+        while True:
+            moved = await self._moved.get()
+            await asyncio.sleep(RING_SETTLES_S)
+            while not self._moved.empty():
+                moved |= self._moved.get_nowait()
+            await self.behind.flush()
+            self.conversations.drop_slots(moved)
+            self.inboxes.drop_slots(moved)
+
+
+@asynccontextmanager
+async def storage(
+    repository: Repository,
+    neighbours: Neighbours,
+    clock: Clock,
+    limits: Limits,
+    *,
+    policy: Policy | None = None,
+    sweep_interval_s: float = 30.0,
+) -> AsyncIterator[Storage]:
+    """A node that works until it is left. Raises Unavailable if the repository does not answer."""
+    epoch = await repository.users.epoch(new_id())
+    behind = WriteBehind(repository, clock)
+    inboxes = Inboxes(repository, neighbours, clock, limits)
+    diffusion = Diffusion(inboxes, neighbours)
+    conversations = Conversations(repository, diffusion, behind, neighbours, clock, limits)
+    listing = Listing(repository, conversations, neighbours)
+    node = Storage(
+        conversations=conversations,
+        inboxes=inboxes,
+        marking=Marking(repository, conversations, behind, limits),
+        reading=Reading(repository, conversations, inboxes, limits),
+        listing=listing,
+        sessions=Sessions(repository, inboxes, listing, clock, limits, epoch),
+        acknowledging=Acknowledging(repository, inboxes, behind),
+        behind=behind,
+        retention=Retention(repository, conversations, behind, neighbours, clock, policy or Policy()),
+        sweep=SessionSweep(repository, neighbours, clock),
+    )
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(behind.flush)
+        # Those that use others are entered after them, so that they end first.
+        for part in (inboxes, conversations, node.marking, node.reading, node.sessions):
+            await stack.enter_async_context(part.running())
+        scope = await stack.enter_async_context(TaskScope())
+        scope.spawn(behind.run(limits.flush_interval_s), name="write behind")
+        scope.spawn(node.drop_again(), name="ring settles")
+        scope.spawn(node.retention.run(), name="retention")
+        scope.spawn(node.sweep.run(sweep_interval_s), name="session sweep")
+        yield node

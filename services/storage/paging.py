@@ -1,0 +1,97 @@
+"""Pages: what to read for a request, and what of it fits into the answer.
+
+Guarantees: pure. A page is ascending, has at least one entry if there is one, and stays within the bytes that the
+caller gives otherwise; `more` looks in the direction asked; `next` goes into the same field of the next request. Does
+not know: where entries come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from protos.tidings.internal.v1 import storage_pb2
+from protos.tidings.v1 import client_pb2
+from services.common.ids import message_id
+from services.common.wire.varint import length_delimited_tag, varint
+from services.storage.repository.records import MAX_NUMBER, Span, StoredMessage
+
+PageOutcome = storage_pb2.PageOutcome
+PageEntry = storage_pb2.PageEntry
+HistoryItem = storage_pb2.HistoryItem
+
+ENTRIES_MAX = 500
+BYTES_MAX = 128 * 1024
+# All pages of one answer together: well below what one answer between nodes may have.
+ANSWER_BYTES_MAX = 12 * 1024 * 1024
+_CONTENT = length_delimited_tag(client_pb2.Message, "content")
+
+
+def encode(message: StoredMessage) -> bytes:
+    """An encoded `tidings.v1.Message`; the content goes in as the bytes that were stored."""
+    head = client_pb2.Message(
+        message_id=message_id(message.conversation, message.seq),
+        conversation=message.conversation,
+        seq=message.seq,
+        sender=message.sender,
+        time_ms=message.time_ms,
+        kind=client_pb2.Message.Kind.ValueType(message.kind),
+        client_id=message.client_id,
+    )
+    return head.SerializeToString() + _CONTENT + varint(len(message.content)) + message.content
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What of a conversation a request may show: `lowest` to the head, in one direction from where it says."""
+
+    span: Span
+    lowest: int
+    descending: bool
+    limit: int
+    bytes_max: int
+
+
+def bytes_for(asked: int, pages: int) -> int:
+    """The bytes of one page, of so many in one answer."""
+    return max(1, min(asked or BYTES_MAX, ANSWER_BYTES_MAX // max(1, pages)))
+
+
+def history_window(item: HistoryItem, bytes_max: int) -> Window:
+    """With `after`: upwards from there; otherwise downwards from `before`, or from the newest."""
+    lowest = max(item.first_seq, 1)
+    limit = min(item.limit or ENTRIES_MAX, ENTRIES_MAX)
+    descending = not item.HasField("after")
+    before = min(item.before, MAX_NUMBER) if item.HasField("before") else MAX_NUMBER
+    after = lowest - 1 if descending else max(min(item.after, MAX_NUMBER - 1), lowest - 1)
+    span = Span(item.conversation, after, before, limit + 1, descending)
+    return Window(span, lowest, descending, limit, bytes_max)
+
+
+def history_page(window: Window, messages: Iterable[StoredMessage], *, head: int, first_seq: int) -> PageOutcome:
+    """The page, from up to limit + 1 messages in the order of the span. `first_seq`: the oldest that retention kept."""
+    taken: list[tuple[int, bytes]] = []
+    size, more = 0, False
+    for message in messages:
+        encoded = encode(message)
+        size += len(encoded)
+        if taken and (len(taken) >= window.limit or size > window.bytes_max):
+            more = True
+            break
+        taken.append((message.seq, encoded))
+    if window.descending:
+        taken.reverse()
+        reached_the_end = not more
+        asked_from = window.lowest
+        following = taken[0][0] if taken else min(window.span.before, head + 1)
+    else:
+        reached_the_end = True
+        asked_from = window.span.after + 1
+        following = taken[-1][0] if taken else window.span.after
+    return PageOutcome(
+        entries=[PageEntry(message=encoded) for _, encoded in taken],
+        head=head,
+        more=more,
+        truncated=reached_the_end and first_seq > asked_from,
+        next=following,
+    )

@@ -1,0 +1,132 @@
+"""The storage service on the wire: each method is one batch in, one batch out.
+
+Guarantees: outcomes are aligned with the items; an item that fails has its fault, and the others have their outcomes.
+Methods whose answer has no room for a fault raise it for the whole batch. Does not know: anything else.
+"""
+
+# ruff: noqa: N802  # the methods have the names of the service
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import grpc
+
+from protos.tidings.internal.v1 import common_pb2, node_pb2, node_pb2_grpc, storage_pb2, storage_pb2_grpc
+from services.common.errors import TidingsError, to_fault
+from services.common.rpc import Service
+from services.storage.inboxes import Append
+from services.storage.node import Storage
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class StorageServicer(storage_pb2_grpc.StorageServicer):
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    async def Store(self, request: storage_pb2.StoreBatch, _: Context) -> storage_pb2.StoreOutcomes:
+        outcomes = await self._storage.conversations.store(request.items)
+        return storage_pb2.StoreOutcomes(
+            outcomes=[
+                storage_pb2.StoreOutcome(status=storage_pb2.StoreOutcome.FAILED, fault=to_fault(outcome))
+                if isinstance(outcome, TidingsError)
+                else outcome
+                for outcome in outcomes
+            ]
+        )
+
+    async def Change(self, request: storage_pb2.ChangeBatch, _: Context) -> storage_pb2.ChangeOutcomes:
+        outcomes = await self._storage.conversations.change(request.items)
+        return storage_pb2.ChangeOutcomes(
+            outcomes=[
+                storage_pb2.ChangeOutcome(status=storage_pb2.ChangeOutcome.FAILED, fault=to_fault(outcome))
+                if isinstance(outcome, TidingsError)
+                else outcome
+                for outcome in outcomes
+            ]
+        )
+
+    async def Load(self, request: storage_pb2.LoadBatch, _: Context) -> storage_pb2.LoadOutcomes:
+        return storage_pb2.LoadOutcomes(outcomes=await self._storage.listing.load(request.items))
+
+    async def Mark(self, request: storage_pb2.MarkBatch, _: Context) -> storage_pb2.MarkOutcomes:
+        return storage_pb2.MarkOutcomes(outcomes=await self._storage.marking.mark(request.items))
+
+    async def History(self, request: storage_pb2.HistoryBatch, _: Context) -> storage_pb2.PageOutcomes:
+        return storage_pb2.PageOutcomes(outcomes=await self._storage.reading.history(request.items))
+
+    async def Members(self, request: storage_pb2.MembersBatch, _: Context) -> storage_pb2.MembersOutcomes:
+        return storage_pb2.MembersOutcomes(outcomes=await self._storage.reading.members(request.items))
+
+    async def ConversationHeads(self, request: storage_pb2.KeyBatch, _: Context) -> storage_pb2.HeadOutcomes:
+        return await self._storage.reading.conversation_heads(request.keys, warm_only=request.warm_only)
+
+    async def Append(self, request: storage_pb2.AppendBatch, _: Context) -> storage_pb2.AppendOutcomes:
+        numbers = await self._storage.inboxes.append([_append(item) for item in request.items])
+        answer = storage_pb2.AppendOutcomes()
+        for number in numbers:
+            if isinstance(number, TidingsError):
+                answer.fault.CopyFrom(to_fault(number))
+            answer.numbers.append(0 if isinstance(number, TidingsError) else number)
+        return answer
+
+    async def Open(self, request: storage_pb2.SessionBatch, _: Context) -> storage_pb2.SessionOpenOutcomes:
+        outcomes = await self._storage.sessions.open(request.items, request.live_boots)
+        return storage_pb2.SessionOpenOutcomes(
+            outcomes=[
+                storage_pb2.SessionOpenOutcome(fault=to_fault(outcome))
+                if isinstance(outcome, TidingsError)
+                else outcome
+                for outcome in outcomes
+            ]
+        )
+
+    async def Close(self, request: storage_pb2.SessionCloseBatch, _: Context) -> common_pb2.Empty:
+        await self._storage.sessions.close(request.items)
+        return common_pb2.Empty()
+
+    async def Sessions(self, request: storage_pb2.KeyBatch, _: Context) -> storage_pb2.SessionsOutcomes:
+        return storage_pb2.SessionsOutcomes(outcomes=await self._storage.sessions.of(request.keys))
+
+    async def Acknowledge(self, request: storage_pb2.AcknowledgeBatch, _: Context) -> storage_pb2.AcknowledgeOutcomes:
+        outcomes = await self._storage.acknowledging.acknowledge(request.items)
+        return storage_pb2.AcknowledgeOutcomes(outcomes=outcomes)
+
+    async def InboxHeads(self, request: storage_pb2.KeyBatch, _: Context) -> storage_pb2.HeadOutcomes:
+        return await self._storage.reading.inbox_heads(request.keys)
+
+    async def Inbox(self, request: storage_pb2.InboxBatch, _: Context) -> storage_pb2.PageOutcomes:
+        return storage_pb2.PageOutcomes(outcomes=await self._storage.reading.inbox(request.items))
+
+    async def Conversations(
+        self, request: storage_pb2.ConversationsBatch, _: Context
+    ) -> storage_pb2.ConversationsOutcomes:
+        return storage_pb2.ConversationsOutcomes(outcomes=await self._storage.listing.pages(request.items))
+
+    async def Users(self, request: storage_pb2.KeyBatch, _: Context) -> storage_pb2.UsersOutcomes:
+        return storage_pb2.UsersOutcomes(users=await self._storage.sessions.users(request.keys))
+
+
+class NodeServicer(node_pb2_grpc.NodeServicer):
+    """`stop` begins the drain of this process."""
+
+    def __init__(self, stop: Callable[[int], None]) -> None:
+        self._stop = stop
+
+    async def Drain(self, request: node_pb2.DrainRequest, _: Context) -> common_pb2.Empty:
+        self._stop(request.pace_per_s)
+        return common_pb2.Empty()
+
+
+def services(storage: Storage, stop: Callable[[int], None]) -> Sequence[Service]:
+    """As common/rpc serves them."""
+    return [
+        (storage_pb2_grpc.add_StorageServicer_to_server, StorageServicer(storage)),
+        (node_pb2_grpc.add_NodeServicer_to_server, NodeServicer(stop)),
+    ]
+
+
+def _append(item: storage_pb2.AppendItem) -> Append:
+    return Append(item.user, item.conversation, item.seq, item.time_ms, item.again, item.only_look)

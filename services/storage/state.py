@@ -1,0 +1,162 @@
+"""What the owner of a conversation has of it in memory.
+
+A `Conversation` is made by a cold load, altered only by the lane of its conversation (cursors also by marks), and
+dropped whenever its truth is in doubt: after a write with an unknown outcome, after a change of the ring.
+
+Guarantees: no I/O. `settled` is the highest seq up to which everything that follows from the messages is durable.
+Does not know: when it is loaded, dropped, written behind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from protos.tidings.internal.v1 import storage_pb2
+from services.common.ids import ConversationKind
+from services.storage.repository.records import ConversationDocument, Cursor, MemberDocument, Watermark
+
+# Members of a large group that are kept in memory; those looked up first are forgotten first.
+KNOWN_MAX = 2000
+
+
+@dataclass(slots=True)
+class Member:
+    """A member as of now; cursors may be ahead of what is written."""
+
+    user: str
+    role: int = 1
+    joined_seq: int = 1
+    joined_ms: int = 0
+    read_seq: int = 0
+    delivered_seq: int = 0
+
+    @staticmethod
+    def of(document: MemberDocument) -> Member:
+        return Member(
+            document.user,
+            document.role,
+            document.joined_seq,
+            document.joined_ms,
+            document.read_seq,
+            document.delivered_seq,
+        )
+
+    def record(self) -> storage_pb2.MemberRecord:
+        return storage_pb2.MemberRecord(
+            user=self.user,
+            role=self.role,
+            joined_seq=self.joined_seq,
+            read_seq=self.read_seq,
+            delivered_seq=self.delivered_seq,
+            joined_ms=self.joined_ms,
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Conversation:
+    """`members` are all of a conversation that is not large; of a large group, and of b:all, those that were looked up.
+
+    `moved` are the cursors that are not written yet. `exists`: its document is there.
+    """
+
+    id: str
+    kind: ConversationKind
+    document: ConversationDocument
+    exists: bool = False
+    head: int = 0
+    settled: int = 0
+    last_ms: int = 0
+    first_seq: int = 0
+    members: dict[str, Member] = field(default_factory=dict)
+    moved: dict[str, Cursor] = field(default_factory=dict)
+    written: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    @property
+    def is_large(self) -> bool:
+        """Read by cursor: nobody gets inbox entries, and not all members are in memory."""
+        return self.document.large_from > 0
+
+    @property
+    def knows_all(self) -> bool:
+        """Who is not in `members` is no member."""
+        return self.document.large_from == 0 and self.kind is not ConversationKind.BROADCAST
+
+    @property
+    def is_dirty(self) -> bool:
+        """Something is to be written behind."""
+        return bool(self.moved) or (self.exists and self.written != self._watermarks())
+
+    def learn(self, document: MemberDocument) -> Member:
+        """A member that was looked up, with what moved since."""
+        if len(self.members) >= KNOWN_MAX and not self.knows_all:
+            del self.members[next(iter(self.members))]
+        member = self.members[document.user] = Member.of(document)
+        if moved := self.moved.get(document.user):
+            member.read_seq = max(member.read_seq, moved.read_seq)
+            member.delivered_seq = max(member.delivered_seq, moved.delivered_seq)
+        return member
+
+    def move(self, user: str, read_seq: int, delivered_seq: int) -> bool:
+        """Moves a member's cursors up, not beyond the head; what is read is delivered. Whether anything moved."""
+        read_seq, delivered_seq = min(read_seq, self.head), min(max(read_seq, delivered_seq), self.head)
+        member = self.members.get(user)
+        if member is None:
+            # A member of a large group that is not in memory: the write itself never goes back.
+            before = self.moved.get(user)
+            if before is not None:
+                read_seq, delivered_seq = max(read_seq, before.read_seq), max(delivered_seq, before.delivered_seq)
+            self.moved[user] = Cursor(self.id, user, read_seq, delivered_seq)
+            return True
+        if member.read_seq >= read_seq and member.delivered_seq >= delivered_seq:
+            return False
+        member.read_seq = max(member.read_seq, read_seq)
+        member.delivered_seq = max(member.delivered_seq, delivered_seq)
+        self.moved[user] = Cursor(self.id, user, member.read_seq, member.delivered_seq)
+        return True
+
+    def take_watermark(self) -> Watermark | None:
+        """What to write behind, as if it were written; None if there is nothing. `put_back` if it was not."""
+        marks = self._watermarks()
+        if not self.exists or marks == self.written:
+            return None
+        applied = self.document.stamp if self.written[3] != self.document.stamp else 0
+        self.written = marks
+        return Watermark(self.id, self.head, self.settled, self.last_ms, 0, applied)
+
+    def take_cursors(self) -> list[Cursor]:
+        moved = list(self.moved.values())
+        self.moved = {}
+        return moved
+
+    def put_back(self, cursors: list[Cursor]) -> None:
+        """The write failed: all is to be written again."""
+        self.written = (0, 0, 0, 0)
+        for cursor in cursors:
+            later = self.moved.get(cursor.user, cursor)
+            self.moved[cursor.user] = Cursor(
+                self.id,
+                cursor.user,
+                max(cursor.read_seq, later.read_seq),
+                max(cursor.delivered_seq, later.delivered_seq),
+            )
+
+    def record(self) -> storage_pb2.ConversationRecord:
+        document = self.document
+        return storage_pb2.ConversationRecord(
+            conversation=self.id,
+            kind=int(self.kind),
+            name=document.name,
+            open=document.open,
+            channel=document.channel,
+            share_history=document.share_history,
+            large_from=document.large_from,
+            head=self.head,
+            version=document.version,
+            member_count=document.member_count,
+            first_seq=self.first_seq,
+            exists=self.exists,
+            last_ms=self.last_ms,
+        )
+
+    def _watermarks(self) -> tuple[int, int, int, int]:
+        return (self.head, self.settled, self.last_ms, self.document.stamp)
