@@ -47,7 +47,10 @@ class View:
             return {"TIDINGS_NODE": f"{service}-0", **for_nodes(given)}  # the deployment names each node
         kind, ports = NodeKind(service), Ports(BASE_DEFAULT)
         wiring = wiring_of(Plan(BASE_DEFAULT, 1, 1, 1), self.folder, addresses_of(ports, given), given)
-        return Node(kind, 0, ports.node(kind, 0), wiring).environment()
+        settings = dict(Node(kind, 0, ports.node(kind, 0), wiring).environment())
+        if "TIDINGS_OPERATOR_TOKEN_FILE" not in given and not self.folder.operator_token_file.exists():
+            del settings["TIDINGS_OPERATOR_TOKEN_FILE"]  # `up` writes it; until then there is nothing to check
+        return settings
 
 
 @config.command()
