@@ -228,9 +228,9 @@ async def _skew_s(uri: str) -> float:
     from pymongo.errors import PyMongoError
 
     try:
-        async with AsyncMongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=2000, tz_aware=True) as client:
+        async with AsyncMongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=2000) as client:
             hello = await client.admin.command("hello")
     except PyMongoError:
         return 0.0  # that it does not answer is told by a check of its own
-    difference: float = (datetime.now(UTC) - hello["localTime"]).total_seconds()
+    difference: float = (datetime.now(UTC) - hello["localTime"].replace(tzinfo=UTC)).total_seconds()
     return difference

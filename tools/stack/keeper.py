@@ -60,6 +60,7 @@ class Keeper:
 
     def start(self) -> None:
         self.failure = None
+        self.detail = ""
         self._failures = 0
         self._was_ready = False
         self.state = State.STARTING
