@@ -1,12 +1,13 @@
-"""A logic node: what it is made of, in the order in which it comes up. Leaving drains it in the reverse order.
+"""The wiring of a logic node; reading it shows the service.
 
-    ops · registry · cluster · calls · bus · publisher · sessions · receipts · hooks · server · enrolment
+    ops ─▶ registry, Kafka, calls ─▶ cluster ─▶ publisher ─▶ sessions, receipts, hooks ─▶ gRPC ─▶ enrolment, last
+
+`logic_node` stands on ports, so that a simulation gives it twins; `app` gives it etcd, Kafka and gRPC.
 
 A logic node keeps no state that matters: what it caches it asks for again, what waits for Kafka is told before it ends,
 and everything that it was doing may be repeated on another one.
 
 Guarantees: it is in the ring only while it serves. It starts and serves while Kafka is away (degraded).
-Does not know: adapters beyond `real_ports`; a simulation gives its own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from services.common.bus.contract import Bus, Topic
-from services.common.bus.kafka import KafkaBus
 from services.common.clock import Clock, SystemClock
 from services.common.cluster import Cluster
 from services.common.errors import Unavailable
@@ -26,7 +26,6 @@ from services.common.ids import new_id
 from services.common.lifecycle import Lifecycle
 from services.common.registry.contract import NodeRecord, Registry
 from services.common.registry.enrolment import Enrolment
-from services.common.registry.etcd import EtcdRegistry
 from services.common.rpc import Peers, PeersPort, Router, RpcServer, Service, serve
 from services.common.telemetry import logs
 from services.common.telemetry.health import Health
@@ -65,116 +64,71 @@ class Serve(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What a node is connected by; the registry, the bus and the peers are entered by `node`."""
+    """What a logic node stands on; entered by whoever made them."""
 
     registry: Registry
     bus: Bus
     peers: PeersPort
     serve: Serve
     clock: Clock
-    has_ops: bool = True
+    health: Health
 
 
 @asynccontextmanager
 async def app(settings: LogicSettings, life: Lifecycle) -> AsyncIterator[None]:
-    """On the real backends."""
-    async with Peers() as peers:
+    """A node as a process."""
+    # Not needed, and not to be had, where a simulation wires nodes to twins.
+    from services.common.bus.kafka import KafkaBus
+    from services.common.registry.etcd import EtcdRegistry
+
+    health = Health()
+    state: dict[str, Callable[[], Any]] = {"state": lambda: "starting"}
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        await enter(OpsServer(settings.ops_listen, health, lambda: {name: value() for name, value in state.items()}))
+        registry = EtcdRegistry(settings.etcd_endpoints, settings.cluster, lease_ttl_s=settings.lease_ttl_s)
         ports = Ports(
-            registry=EtcdRegistry(settings.etcd_endpoints, settings.cluster, lease_ttl_s=settings.lease_ttl_s),
-            bus=KafkaBus(settings.kafka_bootstrap, settings.node),
-            peers=peers,
+            registry=await enter(registry),
+            bus=await enter(KafkaBus(settings.kafka_bootstrap, settings.node)),
+            peers=await enter(Peers()),
             serve=serve,
             clock=SystemClock(),
+            health=health,
         )
-        async with node(settings, life, ports):
-            yield
+        state.update(await enter(logic_node(settings, life, ports)))
+        yield
 
 
 @asynccontextmanager
-async def node(settings: LogicSettings, life: Lifecycle, ports: Ports) -> AsyncIterator[None]:
-    """On whatever ports."""
-    health = Health()
-    state: dict[str, Callable[[], Any]] = {}
+async def logic_node(
+    settings: LogicSettings, life: Lifecycle, ports: Ports
+) -> AsyncIterator[Mapping[str, Callable[[], Any]]]:
+    """A node on its ports: ready when entered, drained when left. Gives what /debug/state shows."""
     async with AsyncExitStack() as stack:
-        if ports.has_ops:
-            ops = OpsServer(settings.ops_listen, health, lambda: {name: value() for name, value in state.items()})
-            await stack.enter_async_context(ops)
-        registry = await stack.enter_async_context(ports.registry)
-        cluster = await stack.enter_async_context(Cluster(registry))
-        bus = await stack.enter_async_context(ports.bus)
-        await _prepare_topics(settings, bus, life)
+        enter = stack.enter_async_context
+        registry, clock, health = ports.registry, ports.clock, ports.health
+        cluster = await enter(Cluster(registry))
+        await _prepare_topics(settings, ports.bus, life)
 
-        storage_router = Router(ports.peers, cluster, "storage")
-        storage = StorageClient(
-            storage_router,
-            lambda slot: cluster.ring("storage").owner(slot),
-            timeout_s=settings.storage_timeout_s,
-            budget_s=settings.storage_budget_s,
-            batch_max=settings.storage_batch_max,
-        )
+        storage = _storage(settings, ports, cluster)
         conversations = Conversations(storage, settings.cached_members_max)
         events = EventEncoder(settings.cluster, enabled=settings.events_enabled)
-        publisher = await stack.enter_async_context(
-            Publisher(
-                bus,
-                cluster,
-                topics_of(settings),
-                health,
-                ports.clock,
-                wait_s=settings.publish_wait_ms / 1000,
-                lanes=settings.publish_lanes,
-                waiting_max=settings.publish_waiting_max,
-                backlog_bytes_max=settings.publish_backlog_bytes_max,
-                parcel_bytes_max=settings.parcel_bytes_max,
-            )
-        )
-        sessions = await stack.enter_async_context(
-            Sessions(
-                storage,
-                publisher,
-                cluster,
-                ports.peers,
-                ports.clock,
-                devices_max=settings.devices_per_user_max,
-                evict_timeout_s=settings.rpc_timeout_s / 2,
-            )
-        )
-        receipts = await stack.enter_async_context(
-            Receipts(
-                conversations,
-                publisher,
-                events,
-                ports.clock,
-                interval_s=settings.receipt_interval_ms / 1000,
-                pending_max=settings.receipts_pending_max,
-            )
-        )
-        hooks = await stack.enter_async_context(_hooks(settings, health)) if settings.hook_url else None
+        publisher = await enter(_publisher(settings, ports, cluster))
+        sessions = await enter(_sessions(settings, ports, cluster, storage, publisher))
+        receipts = await enter(_receipts(settings, ports, conversations, publisher, events))
+        hooks = await enter(_hooks(settings, health)) if settings.hook_url else None
 
         policy = Policy(large_above=settings.large_group_threshold, members_max=settings.group_members_max)
         sending = Sending(storage, conversations, publisher, events, receipts, hooks)
         marking = Marking(storage, receipts)
-        group_acts = GroupActs(storage, conversations, publisher, events, ports.clock, policy)
+        group_acts = GroupActs(storage, conversations, publisher, events, clock, policy)
         reading = Reading(
-            storage,
-            conversations,
-            ports.clock,
-            policy,
-            alive=cluster.alive,
-            page_bytes_max=settings.page_bytes_max,
+            storage, conversations, clock, policy, alive=cluster.alive, page_bytes_max=settings.page_bytes_max
         )
         handling = Handling(reading, marking, group_acts)
+        signals = Signals(conversations, publisher)
         sends, requests = Admission(settings.sends_in_flight_max), Admission(settings.requests_in_flight_max)
-        logic = LogicServicer(
-            sessions,
-            sending,
-            Signals(conversations, publisher),
-            marking,
-            handling,
-            storage,
-            sends=sends,
-            requests=requests,
-        )
+        logic = LogicServicer(sessions, sending, signals, marking, handling, storage, sends=sends, requests=requests)
         admin = Admin(
             read_secret(settings.operator_token_file),
             storage,
@@ -187,27 +141,26 @@ async def node(settings: LogicSettings, life: Lifecycle, ports: Ports) -> AsyncI
             content_bytes_max=settings.content_bytes_max,
             timeout_s=settings.rpc_timeout_s,
         )
-        server = await stack.enter_async_context(
+        server = await enter(
             ports.serve(settings.rpc_listen, services(logic, AdminServicer(admin), NodeServicer(life.request_stop)))
         )
-        enrolment = await stack.enter_async_context(
-            Enrolment(registry, _record(settings, server, ports.clock), timeout_s=settings.drain_deadline_s)
-        )
-        state.update(
-            {
-                "node": lambda: _shown(enrolment.record),
-                "under_way": lambda: {"sends": sends.under_way, "requests": requests.under_way},
-                "kafka": lambda: {"degraded": publisher.degraded, "backlog_bytes": publisher.backlog_bytes},
-                "registry": lambda: {"connected": registry.connected},
-                "groups_cached": lambda: conversations.cached,
-                "receipts_pending": lambda: receipts.pending,
-                "nodes": lambda: [_shown(record) for record in cluster.membership.nodes],
-                "tasks": lambda: life.tasks,
-            }
+        enrolment = await enter(
+            Enrolment(registry, _record(settings, server, clock), timeout_s=settings.drain_deadline_s)
         )
         health.started()
         try:
-            yield
+            yield {
+                "state": lambda: enrolment.record.state,
+                "node": lambda: _shown(enrolment.record),
+                "registry": lambda: {"connected": registry.connected},
+                "kafka": lambda: {"degraded": publisher.degraded, "backlog_bytes": publisher.backlog_bytes},
+                "slots": lambda: len(cluster.ring("logic").slots_of(settings.node)),
+                "under_way": lambda: {"sends": sends.under_way, "requests": requests.under_way},
+                "memory": lambda: {"groups": conversations.cached, "receipts": receipts.pending},
+                "lanes": lambda: {"publish": {"depth": publisher.depth}},
+                "nodes": lambda: [_shown(record) for record in cluster.membership.nodes],
+                "tasks": lambda: life.tasks,
+            }
         finally:
             health.set("drain", ok=False, reason="the node is leaving")
 
@@ -247,6 +200,58 @@ async def _prepare_topics(settings: LogicSettings, bus: Bus, life: Lifecycle) ->
             await done.wait()
     except TimeoutError:
         log.warning("kafka is away: the node starts without it")
+
+
+def _storage(settings: LogicSettings, ports: Ports, cluster: Cluster) -> StorageClient:
+    return StorageClient(
+        Router(ports.peers, cluster, "storage"),
+        lambda slot: cluster.ring("storage").owner(slot),
+        timeout_s=settings.storage_timeout_s,
+        budget_s=settings.storage_budget_s,
+        batch_max=settings.storage_batch_max,
+    )
+
+
+def _publisher(settings: LogicSettings, ports: Ports, cluster: Cluster) -> Publisher:
+    return Publisher(
+        ports.bus,
+        cluster,
+        topics_of(settings),
+        ports.health,
+        ports.clock,
+        wait_s=settings.publish_wait_ms / 1000,
+        lanes=settings.publish_lanes,
+        waiting_max=settings.publish_waiting_max,
+        backlog_bytes_max=settings.publish_backlog_bytes_max,
+        parcel_bytes_max=settings.parcel_bytes_max,
+    )
+
+
+def _sessions(
+    settings: LogicSettings, ports: Ports, cluster: Cluster, storage: StorageClient, publisher: Publisher
+) -> Sessions:
+    return Sessions(
+        storage,
+        publisher,
+        cluster,
+        ports.peers,
+        ports.clock,
+        devices_max=settings.devices_per_user_max,
+        evict_timeout_s=settings.rpc_timeout_s / 2,
+    )
+
+
+def _receipts(
+    settings: LogicSettings, ports: Ports, conversations: Conversations, publisher: Publisher, events: EventEncoder
+) -> Receipts:
+    return Receipts(
+        conversations,
+        publisher,
+        events,
+        ports.clock,
+        interval_s=settings.receipt_interval_ms / 1000,
+        pending_max=settings.receipts_pending_max,
+    )
 
 
 def _hooks(settings: LogicSettings, health: Health) -> Hooks:

@@ -130,6 +130,11 @@ class Publisher:
         return self._away.is_set()
 
     @property
+    def depth(self) -> int:
+        """Publications that wait for their turn."""
+        return self._lanes.depth
+
+    @property
     def backlog_bytes(self) -> int:
         return self._backlog.size
 
