@@ -5,10 +5,12 @@ While a request is under way to a broker the records for it gather, so batches g
 Guarantees:
 - records of one partition are written in the order of `publish`; none is doubled by the producer's own retries;
 - at most `WAITING_BYTES_MAX` wait for Kafka; more are refused at once with Unavailable;
+- a record that has waited for `EXPIRY_S` is given up, with all that waits (aiokafka's idempotent producer would keep it
+  forever); from then on `publish` does not wait, until Kafka answers again;
 - a producer that failed a record is not used again: its sequence numbers have a hole, so the broker would refuse all
   that follows. A new one is made as soon as Kafka answers, for as long as it takes.
 
-Does not know: topics' meaning. A record whose caller gave up may still arrive, up to `EXPIRY_MS` later.
+Does not know: topics' meaning. A record whose caller gave up may still arrive until it expires.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLarg
 
 from services.common.bus.contract import Record
 from services.common.errors import TooLarge, Unavailable
+from services.common.scope import TaskScope
 from services.common.telemetry import metrics, tracing
 
 _log = structlog.get_logger(__name__)
@@ -32,10 +35,13 @@ _log = structlog.get_logger(__name__)
 RECORD_BYTES_MAX = 8 * 1024 * 1024
 WAITING_BYTES_MAX = 64 * 1024 * 1024
 BATCH_BYTES_MAX = 1024 * 1024
-EXPIRY_MS = 10_000
+REQUEST_MS = 5_000
+EXPIRY_S = 10.0
+WATCH_S = 0.5
 START_S = 10.0
 FLUSH_S = 2.0
 CLOSE_S = 3.0
+CLOSE_STEP_S = 0.02
 PAUSE_MIN_S = 0.1
 PAUSE_MAX_S = 1.0
 
@@ -52,7 +58,8 @@ class KafkaProducer:
         self._changed = asyncio.Event()
         self._broken = asyncio.Event()
         self._away = False
-        self._waiting: dict[asyncio.Future[Any], int] = {}
+        # In the order in which they began to wait: (bytes, since when).
+        self._waiting: dict[asyncio.Future[Any], tuple[int, float]] = {}
         self._waiting_bytes = 0
 
     async def publish(self, records: Sequence[Record]) -> None:
@@ -98,7 +105,7 @@ class KafkaProducer:
                     await producer.start()
                 self._use(producer)
                 pause_s = PAUSE_MIN_S
-                await self._broken.wait()
+                await self._until_broken()
             except (KafkaError, OSError, TimeoutError) as error:
                 self._note(False, repr(error))
                 self._use(None)
@@ -117,7 +124,7 @@ class KafkaProducer:
             linger_ms=0,
             max_batch_size=BATCH_BYTES_MAX,
             max_request_size=RECORD_BYTES_MAX,
-            request_timeout_ms=EXPIRY_MS,
+            request_timeout_ms=REQUEST_MS,
             retry_backoff_ms=100,
             metadata_max_age_ms=60_000,
             connections_max_idle_ms=300_000,
@@ -132,6 +139,18 @@ class KafkaProducer:
             self._note(True)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+    async def _until_broken(self) -> None:
+        """Returns when a record failed or has waited for too long."""
+        while not self._broken.is_set():
+            oldest_s = next(iter(self._waiting.values()), (0, time.monotonic()))[1]
+            if time.monotonic() - oldest_s > EXPIRY_S:
+                return
+            try:
+                async with asyncio.timeout(WATCH_S):
+                    await self._broken.wait()
+            except TimeoutError:
+                continue
 
     async def _started(self) -> AIOKafkaProducer:
         while self._producer is None or self._broken.is_set():
@@ -150,14 +169,14 @@ class KafkaProducer:
         future: asyncio.Future[Any] = await producer.send(
             record.topic, record.value, key=record.key, partition=record.partition, headers=headers
         )
-        self._waiting[future] = size
+        self._waiting[future] = (size, time.monotonic())
         self._waiting_bytes += size
         future.add_done_callback(self._settle)
         return future
 
     def _settle(self, future: asyncio.Future[Any]) -> None:
         """A record was acknowledged or given up, whether or not somebody still waits for it."""
-        self._waiting_bytes -= self._waiting.pop(future)
+        self._waiting_bytes -= self._waiting.pop(future)[0]
         error = None if future.cancelled() else future.exception()
         if error is None:
             self._note(True)
@@ -196,14 +215,29 @@ async def _check_partition(producer: AIOKafkaProducer, topic: str, partition: in
 
 
 async def _close(producer: AIOKafkaProducer) -> None:
-    """Ends it now: what it still holds fails. aiokafka's own stop would wait for an away Kafka to take it all."""
-    producer._message_accumulator.fail_all(KafkaConnectionError("the producer was closed"))  # noqa: SLF001
+    """Ends it now; what it still holds fails.
+
+    aiokafka's own `stop` waits until Kafka has taken everything, which an idempotent producer never gives up on; and
+    its requests under way wait for metadata that a closed client does not fetch. Hence the look inside.
+    """
+    sender, client, accumulator = producer._sender, producer.client, producer._message_accumulator  # noqa: SLF001
+    error = KafkaConnectionError("the producer was closed")
     try:
-        async with asyncio.timeout(CLOSE_S):
-            await producer.client.close()
-            await producer.stop()
-    except (KafkaError, OSError, TimeoutError) as error:
-        _log.warning("kafka producer did not close", reason=repr(error))
+        async with asyncio.timeout(CLOSE_S), TaskScope() as scope:
+            ending = scope.spawn(sender.close(), name="kafka sender close")
+            await client.close()
+            while not ending.done():
+                metadata = client._md_update_fut  # noqa: SLF001
+                if metadata is not None and not metadata.done():
+                    metadata.set_result(False)
+                await asyncio.wait([ending], timeout=CLOSE_STEP_S)
+    except Exception as failure:  # noqa: BLE001 - whatever a broken client raises, it is not used again
+        _log.warning("kafka producer did not close", reason=repr(failure)[:300])
+    queued = [batch for batches in accumulator._batches.values() for batch in batches]  # noqa: SLF001
+    for batch in {*queued, *accumulator._pending_batches}:  # noqa: SLF001
+        batch.failure(error)
+        batch._drain_waiter.exception()  # noqa: SLF001 - looked at, so that nobody complains that nobody did
+    await producer.stop()
 
 
 def _count_failed(records: Sequence[Record]) -> None:

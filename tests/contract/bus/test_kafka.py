@@ -1,0 +1,221 @@
+"""What only a real Kafka can show: positions that are gone, producers that break, nothing left behind, the cost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from services.common.bus import kafka_producer
+from services.common.bus.contract import ConsumedRecord, Record, Subscription, Topic
+from services.common.bus.kafka import KafkaBus
+from services.common.errors import Unavailable
+from services.common.telemetry import tracing
+from tests.backends import RealBackends
+
+from .harness import LONG_S, KafkaHarness
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def harness(real_backends: RealBackends) -> KafkaHarness:
+    return KafkaHarness(real_backends)
+
+
+@pytest.fixture
+async def bus(harness: KafkaHarness) -> AsyncIterator[KafkaBus]:
+    async with harness.new() as bus:
+        yield bus
+
+
+@pytest.fixture
+async def topic(harness: KafkaHarness, bus: KafkaBus) -> str:
+    name = harness.topic()
+    await bus.ensure_topics([Topic(name, partitions=2)])
+    return name
+
+
+@contextmanager
+def standing_still(harness: KafkaHarness) -> Iterator[None]:
+    pid = harness.backends.process_of("kafka")["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def read_until(subscription: Subscription, last: bytes) -> list[ConsumedRecord]:
+    found: list[ConsumedRecord] = []
+    async with asyncio.timeout(LONG_S):
+        while not found or found[-1].value != last:
+            found += await anext(aiter(subscription))
+    return found
+
+
+async def publish_until_done(bus: KafkaBus, record: Record) -> None:
+    async with asyncio.timeout(LONG_S):
+        while True:
+            try:
+                return await bus.publish([record])
+            except Unavailable:
+                await asyncio.sleep(0.05)
+
+
+async def test_a_position_whose_records_were_deleted_moves_to_the_oldest_there_is(
+    harness: KafkaHarness, bus: KafkaBus, topic: str
+) -> None:
+    gaps: list[tuple[str, int]] = []
+    for value in (b"0", b"1", b"2"):
+        await bus.publish([Record(topic, value, 0)])
+    await harness.lose(topic, 0)
+    await bus.publish([Record(topic, b"3", 0)])
+    reader = bus.consume(topic, [0, 1], on_gap=lambda name, number: gaps.append((name, number)))
+    reader.positions[0] = 1
+    async with reader:
+        await bus.publish([Record(topic, b"4", 0)])
+        assert [each.value for each in await read_until(reader, b"4")] == [b"3", b"4"]
+    assert gaps == [(topic, 0)]
+
+
+async def test_a_position_beyond_what_kafka_still_has_moves_to_the_end(bus: KafkaBus, topic: str) -> None:
+    gaps: list[tuple[str, int]] = []
+    told = asyncio.Event()
+
+    def on_gap(name: str, number: int) -> None:
+        gaps.append((name, number))
+        told.set()
+
+    await bus.publish([Record(topic, b"0", 0)])
+    reader = bus.consume(topic, [0, 1], on_gap=on_gap)
+    reader.positions[0] = 1000
+    async with reader, asyncio.timeout(LONG_S), asyncio.TaskGroup() as group:
+        reading = group.create_task(read_until(reader, b"1"))
+        await told.wait()
+        await bus.publish([Record(topic, b"1", 0)])
+        assert [each.value for each in await reading] == [b"1"]
+    assert gaps == [(topic, 0)]
+
+
+async def test_the_order_of_a_partition_survives_the_death_of_the_broker(
+    harness: KafkaHarness, bus: KafkaBus, topic: str
+) -> None:
+    async with bus.consume(topic, [0]) as reader, asyncio.TaskGroup() as group:
+        reading = group.create_task(read_until(reader, b"end"))
+        for n in range(200):
+            if n == 100:
+                async with harness.outage():
+                    pass
+            await publish_until_done(bus, Record(topic, b"%03d" % n, 0))
+        await publish_until_done(bus, Record(topic, b"end", 0))
+        found = [each.value for each in await reading]
+    assert list(dict.fromkeys(found)) == [b"%03d" % n for n in range(200)] + [b"end"]
+
+
+async def test_a_producer_whose_records_ran_out_of_time_is_replaced(
+    harness: KafkaHarness, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_producer, "EXPIRY_S", 1.5)
+    async with harness.new() as bus:
+        await bus.publish([Record(topic, b"before", 0)])
+        with standing_still(harness):
+            with pytest.raises(Unavailable):
+                await bus.publish([Record(topic, b"during", 0)])
+            assert not bus.connected
+            async with asyncio.timeout(LONG_S):
+                # When it is broken, nobody waits any more.
+                while True:
+                    began = time.monotonic()
+                    with pytest.raises(Unavailable):
+                        await bus.publish([Record(topic, b"during", 0)])
+                    if time.monotonic() - began < 0.2:
+                        break
+        await publish_until_done(bus, Record(topic, b"after", 0))
+        await bus.publish([Record(topic, b"%d" % n, 0) for n in range(20)])
+        assert bus.connected
+
+
+async def test_more_than_the_bound_is_refused_at_once(
+    bus: KafkaBus, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_producer, "WAITING_BYTES_MAX", 1000)
+    with pytest.raises(Unavailable, match="too much waits"):
+        await bus.publish([Record(topic, bytes(600), 0), Record(topic, bytes(600), 0)])
+    # What had been taken goes out, and makes room.
+    await publish_until_done(bus, Record(topic, bytes(600), 0))
+
+
+async def test_a_record_whose_publisher_gave_up_still_arrives(harness: KafkaHarness, bus: KafkaBus, topic: str) -> None:
+    async with bus.consume(topic, [0]) as reader:
+        await bus.publish([Record(topic, b"first", 0)])
+        with standing_still(harness):
+            task = asyncio.create_task(bus.publish([Record(topic, b"second", 0)]))
+            await asyncio.sleep(0.1)
+            task.cancel()
+            await asyncio.wait([task])
+        assert [each.value for each in await read_until(reader, b"second")] == [b"first", b"second"]
+
+
+async def test_the_trace_goes_along_in_a_header(bus: KafkaBus, topic: str) -> None:
+    tracing.configure("", sample_ratio=1.0, service="test", node="test", exporter=InMemorySpanExporter())
+    try:
+        async with bus.consume(topic, [0]) as reader:
+            with tracing.root_span("send"):
+                traceparent = tracing.current()
+                await bus.publish([Record(topic, b"x", 0)])
+            (record,) = await read_until(reader, b"x")
+            assert tracing.extract(record.headers) == traceparent
+    finally:
+        tracing.shutdown()
+
+
+async def test_leaving_is_quick_while_kafka_stands_still(harness: KafkaHarness, topic: str) -> None:
+    async with harness.new() as bus, bus.consume(topic, [0]) as reader:
+        reading = asyncio.create_task(read_until(reader, b"never"))
+        await bus.publish([Record(topic, b"x", 1)])
+        with standing_still(harness):
+            publishing = asyncio.create_task(bus.publish([Record(topic, b"y", 1)]))
+            await asyncio.sleep(0.1)
+            began = time.monotonic()
+            reading.cancel()
+            await asyncio.wait([reading])
+            await reader.__aexit__(None, None, None)
+            await bus.__aexit__(None, None, None)
+            assert time.monotonic() - began < 4
+            with pytest.raises(Unavailable):
+                await publishing
+        bus._scope = type(bus._scope)()
+        await bus._scope.__aenter__()
+
+
+async def test_nothing_is_left_behind(harness: KafkaHarness, topic: str) -> None:
+    threads, tasks = set(threading.enumerate()), asyncio.all_tasks()
+    for _ in range(3):
+        async with harness.new() as bus, bus.consume(topic, [0, 1]) as reader:
+            await bus.publish([Record(topic, b"x", 0)])
+            await read_until(reader, b"x")
+    assert asyncio.all_tasks() == tasks
+    assert set(threading.enumerate()) == threads
+
+
+async def test_without_kafka_a_node_starts_and_says_where_it_looked() -> None:
+    async with KafkaBus(["127.0.0.1:1"], "test", publish_timeout_s=0.5) as bus, bus.consume("none", [0]) as reader:
+        with pytest.raises(Unavailable):
+            await bus.publish([Record("none", b"x", 0)])
+        with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1"):
+            await bus.partitions("none")
+        assert reader.positions == {}
+        assert reader.lag == 0
+
+
+def test_no_address_at_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one address"):
+        KafkaBus([], "test")
