@@ -4,6 +4,8 @@ It decides nothing: everybody may do everything. What tests look at is public: `
 `gate` holds calls up while it is cleared; `away` makes them fail.
 """
 
+# ruff: noqa: N802  # the names of gRPC
+
 from __future__ import annotations
 
 import asyncio

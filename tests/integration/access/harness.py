@@ -6,7 +6,8 @@ import asyncio
 import itertools
 import os
 import socket
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from protos.tidings.internal.v1 import logic_pb2_grpc
 from services.access.app import Ports, access_node
 from services.access.settings import AccessSettings
+from services.common.bus.contract import Topic
 from services.common.bus.memory import MemoryBroker, MemoryBus
 from services.common.clock import SystemClock
 from services.common.cluster import Cluster
@@ -25,7 +27,6 @@ from services.common.rpc.memory import MemoryNetwork, MemoryPeers
 from services.common.telemetry.health import Health
 from services.common.token_source import Authenticator, KeySources
 from services.common.tokens import sign
-from services.common.bus.contract import Topic
 from tests.e2e.wire_client import Address, Way, Wire, connect
 from tests.integration.access.fake_logic import FakeLogic
 
@@ -45,6 +46,13 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+
+
+async def eventually(there: Callable[[], object], timeout_s: float = 5.0) -> None:
+    """Returns when it is so; fails if it is not in time."""
+    async with asyncio.timeout(timeout_s):
+        while not there():  # noqa: ASYNC110 - what is looked at are plain values of the node
+            await asyncio.sleep(0.01)
 
 
 @dataclass
@@ -83,9 +91,7 @@ class AccessCluster:
     group: asyncio.TaskGroup
     nodes: dict[str, RunningNode] = field(default_factory=dict)
 
-    def token(self, user: str, ttl_s: float = 3600, **claims: Any) -> str:
-        import time
-
+    def token(self, user: str, ttl_s: float = 3600) -> str:
         return sign(SECRET, user, "local", ttl_s, now=time.time())
 
     async def start(self, name: str, **settings: Any) -> RunningNode:
@@ -104,10 +110,8 @@ class AccessCluster:
         configured = AccessSettings(**given)
         ready: asyncio.Future[RunningNode] = asyncio.get_running_loop().create_future()
         task = self.group.create_task(self._live(configured, ready), name=name)
-        await asyncio.wait([task, ready], return_when=asyncio.FIRST_COMPLETED)
-        if not ready.done():
-            await task
-        node = ready.result()
+        task.add_done_callback(lambda ended: _fail(ready, ended))
+        node = await ready
         node.done = task
         self.nodes[name] = node
         return node
@@ -153,6 +157,11 @@ class AccessCluster:
         """A user whose slot this node owns."""
         ring = self.cluster.ring("access")
         return next(f"{prefix}{n}" for n in range(10_000) if ring.owner_of(f"{prefix}{n}") == node)
+
+
+def _fail(ready: asyncio.Future[RunningNode], ended: asyncio.Task[None]) -> None:
+    if not ready.done():
+        ready.set_exception(ended.exception() or RuntimeError("the node ended before it was ready"))
 
 
 @asynccontextmanager

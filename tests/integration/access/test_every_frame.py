@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from protos.tidings.v1.client_pb2 import (
@@ -22,7 +20,7 @@ from protos.tidings.v1.client_pb2 import (
     Sync,
 )
 from tests.e2e.wire_client import WAYS, Refused, Way, connect
-from tests.integration.access.harness import AccessCluster
+from tests.integration.access.harness import AccessCluster, eventually
 
 pytestmark = pytest.mark.parametrize("way", WAYS)
 
@@ -112,9 +110,7 @@ async def test_acks_are_gathered_and_only_the_last_counts(cluster: AccessCluster
         for number in (1, 2, 3):
             await ann.post(ack=Ack(number=number))
         await ann.request(ping=Ping())
-    async with asyncio.timeout(5):
-        while not cluster.logic.acks:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: cluster.logic.acks)
     assert [(item.user, item.device, item.number) for item in cluster.logic.acks] == [("ann", "phone", 3)]
 
 
@@ -136,9 +132,7 @@ async def test_a_bye_ends_the_session_without_a_goodbye(cluster: AccessCluster, 
         closed = await ann.end()
         assert closed.goodbye is None
         assert closed.code == (0 if way == "tcp" else 1000)
-    async with asyncio.timeout(5):
-        while not cluster.logic.closed:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: cluster.logic.closed)
     assert [item.user for item in cluster.logic.closed] == ["ann"]
 
 
