@@ -13,10 +13,13 @@ from services.access.node import Node
 from services.access.rebalance import Rebalance
 from services.access.registration import Registration
 from services.access.requests import Requests
+from services.access.session import Phase
 from services.access.visiting import Visiting
 from services.access.visitors import Guests
 from services.access.watching import Watching
 from services.common.cluster import Cluster
+
+SHOWN_MAX = 20
 
 
 def debug_state(
@@ -55,5 +58,7 @@ def debug_state(
         },
         "wheel": len(node.wheel),
         "slow_consumers": sum(connection.session.outbox.paused for connection in node.connections),
+        "opening": [each.session_id for each in node.connections if each.session.phase is Phase.OPENING][:SHOWN_MAX],
+        "unanswered": sum(connection.session.unanswered for connection in node.connections),
         "held_frames": sum(connection.session.held for connection in node.connections),
     }

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from protos.tidings.internal.v1 import logic_pb2_grpc
+from protos.tidings.internal.v1 import delivery_pb2, logic_pb2_grpc
 from services.access.app import Ports, access_node
 from services.access.settings import AccessSettings
-from services.common.bus.contract import Topic
+from services.common.bus.contract import Record, Topic
 from services.common.bus.memory import MemoryBroker, MemoryBus
 from services.common.clock import SystemClock
 from services.common.cluster import Cluster
@@ -72,6 +72,10 @@ class RunningNode:
         self.life.request_stop()
         await asyncio.wait_for(asyncio.shield(self.done), 20)
 
+    def unanswered(self) -> int:
+        """Requests of all its clients that are under way."""
+        return int(self.state["unanswered"])
+
     @property
     def state(self) -> dict[str, Any]:
         shown: dict[str, Any] = self.debug()
@@ -109,12 +113,20 @@ class AccessCluster:
         }
         configured = AccessSettings(**given)
         ready: asyncio.Future[RunningNode] = asyncio.get_running_loop().create_future()
-        task = self.group.create_task(self._live(configured, ready), name=name)
-        task.add_done_callback(lambda ended: _fail(ready, ended))
+        task = self.group.create_task(self._run(configured, ready), name=name)
         node = await ready
         node.done = task
         self.nodes[name] = node
         return node
+
+    async def _run(self, settings: AccessSettings, ready: asyncio.Future[RunningNode]) -> None:
+        """A node that does not come up is told to who started it; one that fails later fails the test."""
+        try:
+            await self._live(settings, ready)
+        except BaseExceptionGroup as error:
+            if ready.done():
+                raise
+            ready.set_exception(error.exceptions[0])
 
     async def _live(self, settings: AccessSettings, ready: asyncio.Future[RunningNode]) -> None:
         life = Lifecycle()
@@ -153,15 +165,15 @@ class AccessCluster:
             await wire.hello(self.token(user), device, **hello)
             yield wire
 
+    async def publish_to(self, mailbox: int | None, parcel: delivery_pb2.Parcel) -> None:
+        """A record in this mailbox."""
+        bus = MemoryBus(self.broker)
+        await bus.publish([Record("tidings.deliver", parcel.SerializeToString(), partition=mailbox)])
+
     def owned_by(self, node: str, prefix: str = "user") -> str:
         """A user whose slot this node owns."""
         ring = self.cluster.ring("access")
         return next(f"{prefix}{n}" for n in range(10_000) if ring.owner_of(f"{prefix}{n}") == node)
-
-
-def _fail(ready: asyncio.Future[RunningNode], ended: asyncio.Task[None]) -> None:
-    if not ready.done():
-        ready.set_exception(ended.exception() or RuntimeError("the node ended before it was ready"))
 
 
 @asynccontextmanager
