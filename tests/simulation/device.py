@@ -126,6 +126,14 @@ class Device:
         groups = all(self.group_cursors.get(group, 0) >= head for group, head in self._group_heads.items())
         return self._link is not None and not self._pending and self.cursor >= self.head and groups
 
+    @property
+    def state(self) -> str:
+        """What is open, in words."""
+        link = self._link.name if self._link else "not connected"
+        groups = {group: (self.group_cursors.get(group, 0), head) for group, head in self._group_heads.items()}
+        pending = list(self._pending)[:3]
+        return f"{link}, {len(self._pending)} pending {pending}, cursor {self.cursor} of {self.head}, groups {groups}"
+
     async def settle(self) -> None:
         """Asks for the heads until all that they promise is held."""
         while True:

@@ -1,10 +1,10 @@
-"""A client's connection without a socket: one end is a device's pipe, the other the transport of an access node's
-connection.
+"""A client's connection without a socket: one end is a device's pipe, the other a transport as asyncio's servers have
+them.
 
-Guarantees: frames arrive in order, each after its delay; what was under way when an end vanished never arrives. A
-node that dies takes its lines with it: some clients see a reset at once, others nothing at all (their own time-outs
+Guarantees: bytes arrive in order, each write after its delay; what was under way when an end vanished never arrives.
+A node that dies takes its lines with it: some clients see a reset at once, others nothing at all (their own time-outs
 find it).
-Does not know: frames' contents, sessions.
+Does not know: what the server's protocol does with the bytes.
 """
 
 from __future__ import annotations
@@ -12,57 +12,68 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from typing import Any
 
 from protos.tidings.v1.client_pb2 import ClientFrame, ServerFrame
-from services.access.connection import Connection, NodePort
-from services.access.traffic import Traffic
-from services.common.wire.codec import PROTO
-from services.common.wire.framing import framed
 
 DELAY_S = (0.001, 0.02)
+APART_S = 1e-6
 
 
-class Line:
-    """The transport of a connection; `pipe` is the device's end of it."""
+class Line(asyncio.Transport):
+    """The server's end; `pipe` is the device's."""
 
-    def __init__(self, node: NodePort, traffic: Traffic, rng: random.Random, gone: Callable[[Line], None]) -> None:
-        self.traffic = traffic
+    def __init__(self, protocol: asyncio.Protocol, rng: random.Random, gone: Callable[[Line], None]) -> None:
+        super().__init__()
         self.pipe = DevicePipe(self)
+        self._protocol: asyncio.Protocol | None = protocol
         self._rng = rng
         self._gone = gone
         self._to_device: asyncio.Queue[ServerFrame | None] = asyncio.Queue()
+        self._down = b""
         self._down_at = self._up_at = 0.0
-        self._cut = False
-        self._reading = True
+        self._cut = self._closing = self._finished = False
+        self._paused = False
         self._unread: list[bytes] = []
-        self._connection: Connection | None = Connection(node, self, PROTO)
+        protocol.connection_made(self)
 
-    # ---- what the connection calls
+    # ---- what the server's protocol calls
 
-    def wrap(self, frame: bytes) -> bytes:
-        return framed(frame)
+    def write(self, data: Any) -> None:
+        if not self._closing and not self._finished:
+            self._down_at = self._later(self._down_at, lambda: self._show(bytes(data)))
 
-    def write(self, data: bytes) -> None:
-        self._down_at = self._later(self._down_at, lambda: self._show(data))
+    def can_write_eof(self) -> bool:
+        return True
 
-    def probe(self) -> bool:
-        return False
+    def write_eof(self) -> None:
+        if not self._finished:
+            self._finished = True
+            self._down_at = self._later(self._down_at, lambda: self._to_device.put_nowait(None))
 
-    def pause_reading(self) -> None:
-        self._reading = False
-
-    def resume_reading(self) -> None:
-        self._reading = True
-        unread, self._unread = self._unread, []
-        for data in unread:
-            self._arrive(data)
-
-    def close(self, code: int, reason: str) -> None:
-        self.abort()
+    def close(self) -> None:
+        self.write_eof()
+        self._end()
 
     def abort(self) -> None:
-        self._down_at = self._later(self._down_at, lambda: self._to_device.put_nowait(None))
-        asyncio.get_running_loop().call_soon(self._lost)
+        self.write_eof()
+        self._end()
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def pause_reading(self) -> None:
+        self._paused = True
+
+    def resume_reading(self) -> None:
+        self._paused = False
+        asyncio.get_running_loop().call_soon(self._read_on)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Devices read whatever comes."""
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return ("127.0.0.1", 1) if name == "peername" else default
 
     # ---- what the device's end calls
 
@@ -70,7 +81,7 @@ class Line:
         self._up_at = self._later(self._up_at, lambda: self._arrive(data))
 
     def hang_up(self) -> None:
-        self._up_at = self._later(self._up_at, self._lost)
+        self._up_at = self._later(self._up_at, self._end)
 
     async def next_frame(self) -> ServerFrame | None:
         return await self._to_device.get()
@@ -80,7 +91,7 @@ class Line:
     def die(self, *, silently: bool) -> None:
         """The node is gone: nothing that is under way arrives."""
         self._cut = True
-        self._connection = None
+        self._protocol = None
         if not silently:
             asyncio.get_running_loop().call_later(self._rng.uniform(*DELAY_S), self._to_device.put_nowait, None)
 
@@ -88,7 +99,8 @@ class Line:
 
     def _later(self, not_before: float, action: Callable[[], None]) -> float:
         loop = asyncio.get_running_loop()
-        at = max(not_before, loop.time() + self._rng.uniform(*DELAY_S))
+        # Timers of one time fire in no particular order.
+        at = max(not_before + APART_S, loop.time() + self._rng.uniform(*DELAY_S))
 
         def act() -> None:
             if not self._cut:
@@ -98,24 +110,29 @@ class Line:
         return at
 
     def _arrive(self, data: bytes) -> None:
-        if self._connection is None:
-            return
-        if not self._reading or self._unread:
-            self._unread.append(data)
-        else:
-            self._connection.receive(data)
+        self._unread.append(data)
+        self._read_on()
+
+    def _read_on(self) -> None:
+        while self._unread and not self._paused and self._protocol is not None:
+            self._protocol.data_received(self._unread.pop(0))
 
     def _show(self, data: bytes) -> None:
-        while data:
-            size = 4 + int.from_bytes(data[:4], "big")
-            self._to_device.put_nowait(ServerFrame.FromString(data[4:size]))
-            data = data[size:]
+        self._down += data
+        while len(self._down) >= 4 and len(self._down) >= (size := 4 + int.from_bytes(self._down[:4], "big")):
+            self._to_device.put_nowait(ServerFrame.FromString(self._down[4:size]))
+            self._down = self._down[size:]
+
+    def _end(self) -> None:
+        if not self._closing:
+            self._closing = True
+            asyncio.get_running_loop().call_soon(self._lost)
 
     def _lost(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
+        protocol, self._protocol = self._protocol, None
+        if protocol is not None:
             self._gone(self)
-            connection.lost()
+            protocol.connection_lost(None)
 
 
 class DevicePipe:
@@ -125,7 +142,8 @@ class DevicePipe:
         self._line = line
 
     async def send(self, frame: ClientFrame) -> None:
-        self._line.carry_up(frame.SerializeToString())
+        data = frame.SerializeToString()
+        self._line.carry_up(len(data).to_bytes(4, "big") + data)
 
     async def receive(self) -> ServerFrame | None:
         return await self._line.next_frame()

@@ -13,11 +13,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from services.common.bus.contract import Record
 from services.common.bus.memory import MemoryBroker, MemoryBus
 from services.common.errors import TidingsError, Unavailable
+from services.common.rpc import RpcServer, Service
 from services.common.rpc.contract import Unreachable
 from services.common.rpc.memory import MemoryNetwork, Passage
 from services.common.scope import TaskScope
@@ -54,6 +56,10 @@ class Wires(MemoryNetwork):
         self.dead: set[str] = set()  # incarnations that say nothing any more
         self._rng = rng
         self._scope = scope
+
+    def listen(self, listen: str, services: Sequence[Service]) -> AbstractAsyncContextManager[RpcServer]:
+        """`serve` under the name that nodes know it by."""
+        return self.serve(listen, services)
 
     async def carry(self, passage: Passage, request: bytes, timeout_s: float, traceparent: str) -> bytes:
         if self.weather.doubled and self._rng.random() < self.weather.doubled:

@@ -1,0 +1,94 @@
+"""`python -m tests.simulation --seeds 20`: runs the simulation of the cluster from seeds, each in virtual time.
+
+    --seeds N        so many seeds                 --from S         the first one (0)
+    --seed S         just this one, with its story --mutation M     with one of the deliberate defects
+    --processes P    side by side                  --until-failure  ends with the first one
+
+Exit code 0: every promise was kept. A failing seed prints itself, what it broke and how to see it again; it does
+exactly the same then, because clocks, randomness and the order of sets are part of the simulation (machine.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from tests.simulation import machine
+
+_real_time = time.monotonic
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = _options(arguments)
+    if not machine.same_hashes():
+        command = [sys.executable, "-m", "tests.simulation", *arguments]
+        return subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "0"}, check=False).returncode
+    if options.processes > 1:
+        return _side_by_side(options)
+    seeds = [options.seed] if options.seed is not None else range(options.first, options.first + options.seeds)
+    return _run(seeds, options.mutation, story=options.seed is not None, until_failure=options.until_failure)
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description="Simulates the cluster from seeds.")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--from", type=int, default=0, dest="first")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--mutation", default="")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--until-failure", action="store_true")
+    return parser.parse_args(arguments)
+
+
+def _run(seeds: Sequence[int], mutation: str, *, story: bool, until_failure: bool) -> int:
+    began = _real_time()
+    simulated = machine.install()
+    # Only now: modules of the cluster take hold of clocks when they are imported.
+    from services.common.telemetry import logs
+    from tests.simulation import loop, mutations, scenario
+
+    logs.configure(level="error", form="console")
+    failed = acknowledged = done = 0
+    with mutations.applied(mutation):
+        for seed in seeds:
+            simulated.seed(seed)
+            outcome = loop.run(lambda seed=seed: scenario.run(seed))  # type: ignore[misc]
+            done += 1
+            acknowledged += outcome.acknowledged
+            if story:
+                _say(*outcome.story, f"digest {outcome.digest}")
+            if outcome.violations:
+                failed += 1
+                again = f"python -m tests.simulation --seed {seed}" + (f" --mutation {mutation}" if mutation else "")
+                _say(f"seed {seed} fails; see it again with: {again}", *map(str, outcome.violations[:10]))
+                if until_failure:
+                    break
+    took = _real_time() - began
+    _say(f"{done} seeds, {acknowledged} messages acknowledged, {failed} seeds failed, {took:.0f} s")
+    return 1 if failed else 0
+
+
+def _side_by_side(options: argparse.Namespace) -> int:
+    share, rest = divmod(options.seeds, options.processes)
+    first, running = options.first, []
+    for number in range(options.processes):
+        seeds = share + (number < rest)
+        arguments = ["--seeds", str(seeds), "--from", str(first)]
+        arguments += ["--mutation", options.mutation] if options.mutation else []
+        arguments += ["--until-failure"] if options.until_failure else []
+        running.append(subprocess.Popen([sys.executable, "-m", "tests.simulation", *arguments]))
+        first += seeds
+    return max(process.wait() for process in running)
+
+
+def _say(*lines: str) -> None:
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

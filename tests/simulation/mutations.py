@@ -1,0 +1,109 @@
+"""Deliberate defects: each breaks one thing that a promise rests on, and the simulation has to find it.
+
+They are made at the ports, so that they stay what they are when the services change. A simulation that misses one of
+them proves nothing when it is green.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from services.common.errors import Unavailable
+from services.storage.repository import memory
+from services.storage.repository.contract import Conflict, Inserted
+from services.storage.repository.records import InboxEntry, StoredMessage
+
+WRITE_BEHIND_S = 0.2
+
+
+def acknowledge_before_the_write() -> Iterator[None]:
+    """The database says "done" at once and writes a little later: what dies in between is lost."""
+    insert = memory.MemoryMessages.insert
+
+    async def insert_later(port: memory.MemoryMessages, messages: Sequence[StoredMessage]) -> Inserted:
+        await port._faults.before("messages.insert")
+        faults = port._faults
+
+        async def write() -> None:
+            await asyncio.sleep(WRITE_BEHIND_S)
+            if not faults.away:  # the node is alive
+                try:
+                    await insert(port, messages)
+                except Unavailable:
+                    return
+
+        task = asyncio.ensure_future(write())
+        _kept.add(task)
+        task.add_done_callback(_kept.discard)
+        return Inserted(len(messages))
+
+    memory.MemoryMessages.insert = insert_later  # type: ignore[method-assign,assignment]
+    yield
+    memory.MemoryMessages.insert = insert  # type: ignore[method-assign]
+
+
+def no_unique_client_id() -> Iterator[None]:
+    """Without the unique index on (conversation, sender, client id), and what is found by it."""
+    conflict, find = memory.MemoryMessages._conflict, memory.MemoryMessages.find
+
+    def number_only(port: memory.MemoryMessages, message: StoredMessage) -> Conflict | None:
+        return Conflict.NUMBER if message.seq in port._data.messages[message.conversation] else None
+
+    async def find_nothing(port: memory.MemoryMessages, keys: object) -> dict[object, StoredMessage]:
+        await port._faults.before("messages.find")
+        return {}
+
+    memory.MemoryMessages._conflict = number_only  # type: ignore[method-assign,assignment]
+    memory.MemoryMessages.find = find_nothing  # type: ignore[method-assign,assignment]
+    yield
+    memory.MemoryMessages._conflict = conflict  # type: ignore[method-assign]
+    memory.MemoryMessages.find = find  # type: ignore[method-assign]
+
+
+def no_unique_number() -> Iterator[None]:
+    """Without the unique index on (conversation, seq): of two writers the later one wins."""
+    conflict = memory.MemoryMessages._conflict
+
+    def client_only(port: memory.MemoryMessages, message: StoredMessage) -> Conflict | None:
+        return Conflict.CLIENT if memory._client(message) in port._data.clients else None
+
+    memory.MemoryMessages._conflict = client_only  # type: ignore[method-assign,assignment]
+    yield
+    memory.MemoryMessages._conflict = conflict  # type: ignore[method-assign]
+
+
+def no_unique_inbox_number() -> Iterator[None]:
+    """Without the unique index on (user, number): of two writers the later one wins."""
+    insert = memory.MemoryInboxes.insert
+
+    async def overwrite(port: memory.MemoryInboxes, entries: Sequence[InboxEntry]) -> Inserted:
+        await port._faults.before("inbox.insert")
+        for entry in entries:
+            port._data.inboxes[entry.user][entry.number] = entry
+        await port._faults.after("inbox.insert")
+        return Inserted(len(entries))
+
+    memory.MemoryInboxes.insert = overwrite  # type: ignore[method-assign,assignment]
+    yield
+    memory.MemoryInboxes.insert = insert  # type: ignore[method-assign]
+
+
+_kept: set[asyncio.Future[None]] = set()
+MUTATIONS: dict[str, Callable[[], Iterator[None]]] = {
+    mutation.__name__: mutation
+    for mutation in (acknowledge_before_the_write, no_unique_client_id, no_unique_number, no_unique_inbox_number)
+}
+
+
+@contextmanager
+def applied(name: str) -> Iterator[None]:
+    """With this defect; "" is none."""
+    if not name:
+        yield
+        return
+    if name not in MUTATIONS:
+        raise SystemExit(f"there is no mutation {name!r}; there are {', '.join(MUTATIONS)}")
+    with contextmanager(MUTATIONS[name])():
+        yield

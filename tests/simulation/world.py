@@ -1,0 +1,176 @@
+"""One simulated cluster: nodes that live, die and come back on twins that outlast them, and devices that talk through
+them.
+
+What is durable (database, broker, registry) is here; a node is one life after the other under one name, as the local
+stack starts again what dies. A node that dies says nothing more from that moment on: every port of its life is cut
+before its code is cancelled.
+
+Guarantees: everything that is drawn comes from the seed. Leases run out `lease_ttl_s` after a death, as in etcd.
+Does not know: what is right (checker.py), what happens when (scenario.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from services.common.bus.memory import MemoryBroker
+from services.common.lifecycle import Lifecycle
+from services.common.registry.contract import NodeKind
+from services.common.registry.memory import MemoryRegistry, MemoryStore
+from services.common.rpc.memory import MemoryPeers
+from services.common.scope import TaskScope
+from services.storage.repository.memory import Database, Faults
+from tests.simulation.device import Device, Hint, Pipe
+from tests.simulation.history import History
+from tests.simulation.line import Line
+from tests.simulation.loop import LISTENING
+from tests.simulation.network import SimulatedBus, Wires
+from tests.simulation.nodes import LEASE_TTL_S, Door, Ports, life_of, token_of
+
+RESTART_S = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class Life:
+    """One life of a node's process."""
+
+    name: str
+    kind: NodeKind
+    address: str
+    ports: Ports
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
+    door: Door = field(default_factory=Door)
+    lines: list[Line] = field(default_factory=list)
+    task: asyncio.Task[None] | None = None
+
+
+class World:
+    """Use `async with world(seed)`."""
+
+    def __init__(self, seed: int, scope: TaskScope) -> None:
+        self.seed = seed
+        self.rng = random.Random(f"world {seed}")
+        self.scope = scope
+        self.store = MemoryStore()
+        self.broker = MemoryBroker()
+        self.database = Database()
+        self.wires = Wires(random.Random(f"wires {seed}"), scope)
+        self.history = History()
+        self.lives: dict[str, Life] = {}
+        self.devices: list[Device] = []
+        self.log: list[str] = []
+        self._births = 0
+
+    # ---- nodes
+
+    def start(self, name: str) -> None:
+        """A new life under this name."""
+        self._births += 1
+        kind: NodeKind = name.split("-", maxsplit=1)[0]  # type: ignore[assignment]
+        address = f"{name}.{self._births}:1"
+        faults = Faults()
+        faults.delay = self._database_weather
+        ports = Ports(
+            registry=MemoryRegistry(self.store),
+            bus=SimulatedBus(self.broker, self.wires, random.Random(f"bus {self.seed} {self._births}")),
+            peers=MemoryPeers(self.wires, address),
+            network=self.wires,
+            repository=self.database.repository(faults),
+            faults=faults,
+        )
+        life = Life(name, kind, address, ports)
+        self.lives[name] = life
+        life.task = self.scope.spawn(self._live(life), name=f"life of {name}")
+        self.note(f"{name} starts")
+
+    def kill(self, name: str) -> None:
+        """As kill -9: from this moment on nothing of it is heard; the lease runs out later."""
+        life = self.lives.pop(name)
+        self.note(f"{name} dies")
+        life.ports.registry.crash()
+        life.ports.bus.cut()
+        life.ports.faults.away = True
+        self.wires.dead.add(life.address)
+        for line in life.lines:
+            line.die(silently=self.rng.random() < 0.5)
+        assert life.task is not None
+        life.task.cancel()
+        self.scope.spawn(self._expire(life), name=f"lease of {name}")
+
+    async def drain(self, name: str) -> None:
+        """As SIGTERM: returns when it has left."""
+        self.note(f"{name} drains")
+        life = self.lives.pop(name)
+        life.lifecycle.request_stop()
+        assert life.task is not None
+        await life.task
+
+    async def ready(self, count: int) -> None:
+        """Waits until so many nodes are ready."""
+        while sum(record.state == "ready" for record, _ in self.store.nodes.values()) < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+    def note(self, what: str) -> None:
+        """A line of the story, for whoever looks into a failed seed."""
+        self.log.append(f"{asyncio.get_running_loop().time():9.3f}  {what}")
+
+    # ---- devices
+
+    def device(self, user: str, name: str) -> Device:
+        """A device that is on from now on."""
+        device = Device(
+            user=user,
+            name=name,
+            token=lambda: token_of(user),
+            dial=self._dial,
+            history=self.history,
+            rng=random.Random(f"device {self.seed} {user} {name}"),
+        )
+        self.devices.append(device)
+        self.scope.spawn(device.run(), name=f"device {user}/{name}")
+        return device
+
+    # ---- inside
+
+    async def _live(self, life: Life) -> None:
+        LISTENING.set(life.door.protocols)
+        try:
+            await life_of(life.name, life.kind, life.address, life.ports, life.lifecycle)
+        except BaseException as error:
+            if life.address in self.wires.dead:
+                return  # whatever a dead node's code says on its way out
+            self.note(f"{life.name} crashed: {error!r}")
+            raise
+
+    async def _expire(self, life: Life) -> None:
+        await asyncio.sleep(LEASE_TTL_S)
+        entry = self.store.nodes.get(life.name)
+        if entry is not None and entry[1] is life.ports.registry:
+            self.store.expire(life.name)
+            self.note(f"the lease of {life.name} runs out")
+
+    async def _dial(self, hint: Hint) -> Pipe:
+        await asyncio.sleep(self.rng.uniform(0.001, 0.01))
+        open_ = {life: protocol for life in self.lives.values() if (protocol := life.door.open()) is not None}
+        chosen = next((life for life in open_ if hint.address == life.address), None)
+        if chosen is None:
+            if not open_:
+                raise OSError("no access node answers")
+            chosen = self.rng.choice(list(open_))
+        line = Line(open_[chosen](), random.Random(self.rng.random()), chosen.lines.remove)
+        chosen.lines.append(line)
+        return line.pipe
+
+    async def _database_weather(self, _: str) -> None:
+        await asyncio.sleep(self.wires.weather.draw_delay(self.rng))
+
+
+@asynccontextmanager
+async def world(seed: int) -> AsyncIterator[World]:
+    """A world that ends with everything in it."""
+    async with TaskScope() as scope:
+        yield World(seed, scope)
