@@ -79,19 +79,24 @@ class KafkaHarness:
 
     @asynccontextmanager
     async def outage(self) -> AsyncIterator[None]:
-        """It stands still; then it is killed, and whoever watches over it starts it again."""
+        """It stands still: connections stay open, and nothing answers."""
         pid = self.backends.process_of("kafka")["pid"]
         os.kill(pid, signal.SIGSTOP)
         try:
             yield
         finally:
-            os.kill(pid, signal.SIGKILL)
-            async with asyncio.timeout(LONG_S):
-                while True:
-                    now = self.backends.process_of("kafka")
-                    if now["pid"] not in (None, pid) and now["state"] == "ready":
-                        break
-                    await asyncio.sleep(0.1)
+            os.kill(pid, signal.SIGCONT)
+
+    async def kill(self) -> None:
+        """As kill -9; whoever watches over it starts it again."""
+        pid = self.backends.process_of("kafka")["pid"]
+        os.kill(pid, signal.SIGKILL)
+        async with asyncio.timeout(LONG_S):
+            while True:
+                now = self.backends.process_of("kafka")
+                if now["pid"] not in (None, pid) and now["state"] == "ready":
+                    return
+                await asyncio.sleep(0.1)
 
     async def lose(self, topic: str, partition: int) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.backends.kafka)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -41,16 +38,6 @@ async def topic(harness: KafkaHarness, bus: KafkaBus) -> str:
     name = harness.topic()
     await bus.ensure_topics([Topic(name, partitions=2)])
     return name
-
-
-@contextmanager
-def standing_still(harness: KafkaHarness) -> Iterator[None]:
-    pid = harness.backends.process_of("kafka")["pid"]
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 async def read_until(subscription: Subscription, last: bytes) -> list[ConsumedRecord]:
@@ -112,8 +99,7 @@ async def test_the_order_of_a_partition_survives_the_death_of_the_broker(
         reading = group.create_task(read_until(reader, b"end"))
         for n in range(200):
             if n == 100:
-                async with harness.outage():
-                    pass
+                await harness.kill()
             await publish_until_done(bus, Record(topic, b"%03d" % n, 0))
         await publish_until_done(bus, Record(topic, b"end", 0))
         found = [each.value for each in await reading]
@@ -126,7 +112,7 @@ async def test_a_producer_whose_records_ran_out_of_time_is_replaced(
     monkeypatch.setattr(kafka_producer, "EXPIRY_S", 1.5)
     async with harness.new() as bus:
         await bus.publish([Record(topic, b"before", 0)])
-        with standing_still(harness):
+        async with harness.outage():
             with pytest.raises(Unavailable):
                 await bus.publish([Record(topic, b"during", 0)])
             assert not bus.connected
@@ -156,7 +142,7 @@ async def test_more_than_the_bound_is_refused_at_once(
 async def test_a_record_whose_publisher_gave_up_still_arrives(harness: KafkaHarness, bus: KafkaBus, topic: str) -> None:
     async with bus.consume(topic, [0]) as reader:
         await bus.publish([Record(topic, b"first", 0)])
-        with standing_still(harness):
+        async with harness.outage():
             task = asyncio.create_task(bus.publish([Record(topic, b"second", 0)]))
             await asyncio.sleep(0.1)
             task.cancel()
@@ -181,7 +167,7 @@ async def test_leaving_is_quick_while_kafka_stands_still(harness: KafkaHarness, 
     async with harness.new() as bus, bus.consume(topic, [0]) as reader:
         reading = asyncio.create_task(read_until(reader, b"never"))
         await bus.publish([Record(topic, b"x", 1)])
-        with standing_still(harness):
+        async with harness.outage():
             publishing = asyncio.create_task(bus.publish([Record(topic, b"y", 1)]))
             await asyncio.sleep(0.1)
             began = time.monotonic()
