@@ -16,7 +16,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from services.common.bus.contract import Bus, Topic
 from services.common.clock import Clock, SystemClock
@@ -56,10 +56,8 @@ HOUR_MS = 3_600_000
 log = logs.get_logger(__name__)
 
 
-class Serve(Protocol):
-    """services.common.rpc.serve, or its twin."""
-
-    def __call__(self, listen: str, services: Sequence[Service]) -> AbstractAsyncContextManager[RpcServer]: ...
+# services.common.rpc.serve, or its twin.
+Serve = Callable[[str, Sequence[Service]], AbstractAsyncContextManager[RpcServer]]
 
 
 @dataclass(frozen=True, slots=True)
