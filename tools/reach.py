@@ -14,12 +14,12 @@ from pathlib import Path
 from services.common.errors import TidingsError
 from tidings import DeviceKind, NotConnected, Replaced, SessionEnded, TokenRefused
 from tidings.client import Client
-from tools.cluster_view import run, view
 from tools.failure import Failure, WrongUse
 from tools.target import Target, check_user, find
 
 URL_SCHEMES = ("ws://", "wss://", "tcp://", "tcps://")
 CONNECT_S = 15.0
+SEND_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,14 @@ class Reach:
     user: str
     token: Callable[[], str]
 
-    def client(self, device: str, *, kind: DeviceKind = DeviceKind.BOT, state: Path | None = None) -> Client:
+    def client(
+        self,
+        device: str,
+        *,
+        kind: DeviceKind = DeviceKind.BOT,
+        state: Path | None = None,
+        send_timeout_s: float = SEND_S,
+    ) -> Client:
         return Client(
             self.urls,
             token=self.token,
@@ -38,6 +45,7 @@ class Reach:
             kind=kind,
             state=state,
             connect_timeout_s=CONNECT_S,
+            send_timeout_s=send_timeout_s,
             name="tidings-cli/0.1",
         )
 
@@ -69,6 +77,8 @@ def _addresses(target: Target) -> list[str]:
     if target.snapshot is not None:
         found = [node["ws"] for node in target.snapshot["access"] if node["state"] == "ready"]
     else:
+        from tools.cluster_view import run
+
         found = run(_registered(target))
     if not found:
         raise Failure("No access node is ready.", "Look at `tidings status`.")
@@ -77,6 +87,8 @@ def _addresses(target: Target) -> list[str]:
 
 
 async def _registered(target: Target) -> list[str]:
+    from tools.cluster_view import view
+
     async with view(target) as cluster:
         return [node.ws for node in cluster.membership.nodes if node.kind == "access" and node.state == "ready"]
 

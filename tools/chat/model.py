@@ -1,0 +1,364 @@
+"""What the chat knows: conversations, their lines and states, who is typing or online, the connection. Pure.
+
+Guarantees: each message is one line, wherever it came from (pushed, history, own), in order of its seq; an own line's
+state only goes on. At most `LINES_MAX` lines of a conversation are kept; older ones are read from the server again.
+
+Does not know: the client, the screen. Times are given as arguments: seconds of a monotonic clock.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from services.common.ids import BROADCAST, direct, other_of
+from tidings import (
+    Conversation,
+    ConversationKind,
+    Event,
+    Group,
+    HistoryPage,
+    Link,
+    LinkState,
+    Message,
+    MessageState,
+    Presence,
+    Progress,
+    Receipt,
+    Restarted,
+    Signal,
+)
+
+LINES_MAX = 2000
+TYPING_S = 6.0
+NOTES_MAX = 200
+UNSENT = 1 << 62  # own messages without a place stand behind everything
+
+
+@dataclass(slots=True)
+class Line:
+    """A message, or a note of the program (`sender` empty). `place`: what it is sorted by."""
+
+    place: tuple[int, int]
+    sender: str
+    text: str
+    time_ms: int
+    seq: int = 0
+    client_id: str = ""
+    reply_to: int = 0
+    state: MessageState | None = None
+    reason: str = ""
+    system: bool = False
+
+
+@dataclass(slots=True)
+class Talk:
+    """One conversation as the chat shows it. `loaded`: its newest page of history is here."""
+
+    id: str
+    name: str
+    kind: ConversationKind
+    head: int = 0
+    read_seq: int = 0
+    others_delivered: int = 0
+    others_read: int = 0
+    large: bool = False
+    last_ms: int = 0
+    loaded: bool = False
+    more_before: bool = True
+    lines: list[Line] = field(default_factory=list)
+    typing: dict[str, float] = field(default_factory=dict)
+    seen: set[int] = field(default_factory=set)
+
+    @property
+    def unread(self) -> int:
+        return max(0, self.head - self.read_seq)
+
+    @property
+    def oldest(self) -> int:
+        """The lowest seq that is here; 0: none."""
+        return min(self.seen, default=0)
+
+    def state_of(self, line: Line) -> MessageState | None:
+        """Of an own line."""
+        if not line.seq:
+            return line.state
+        if line.seq <= self.others_read:
+            return MessageState.READ
+        return MessageState.DELIVERED if line.seq <= self.others_delivered else MessageState.SENT
+
+
+class ChatModel:
+    def __init__(self, me: str) -> None:
+        self.me = me
+        self.talks: dict[str, Talk] = {}
+        self.current: str = ""
+        self.link = Link(LinkState.ONLINE)
+        self.link_since = 0.0
+        self.online: dict[str, Presence] = {}
+        self.notes: list[Line] = []  # while no conversation is open
+        self._count = 0
+
+    # Looking
+
+    @property
+    def talk(self) -> Talk | None:
+        """The conversation on the screen."""
+        return self.talks.get(self.current)
+
+    def listed(self) -> list[Talk]:
+        """Newest first."""
+        return sorted(self.talks.values(), key=lambda talk: -talk.last_ms)
+
+    def find(self, word: str) -> Talk | None:
+        """By its number in the list, its id, its name, or the start of its name."""
+        listed = self.listed()
+        if word.isdigit() and 1 <= int(word) <= len(listed):
+            return listed[int(word) - 1]
+        for fits in (
+            lambda talk: word in (talk.id, talk.name),
+            lambda talk: talk.name.lower().startswith(word.lower()),
+        ):
+            found = next((talk for talk in listed if fits(talk)), None)
+            if found is not None:
+                return found
+        return None
+
+    def peer(self, talk: Talk) -> str:
+        """Of a direct chat; empty for others."""
+        return other_of(talk.id, self.me) if talk.kind is ConversationKind.DIRECT else ""
+
+    def typing(self, talk: Talk, now: float) -> list[str]:
+        return [user for user, until in talk.typing.items() if until > now]
+
+    def failed(self) -> list[tuple[Talk, Line]]:
+        return [
+            (talk, line)
+            for talk in self.talks.values()
+            for line in talk.lines
+            if line.state is MessageState.FAILED and not line.seq
+        ]
+
+    # What the client tells
+
+    def apply(self, event: Event, now: float) -> Line | None:
+        """The line that a message became, if it is new."""
+        match event:
+            case Message():
+                return self._message(event)
+            case Receipt():
+                self._receipt(event)
+            case Progress():
+                self._progress(event)
+            case Signal(conversation, sender, "typing"):
+                self._talk(conversation).typing[sender] = now + TYPING_S
+            case Presence():
+                self.online[event.user] = event
+            case Group():
+                self._group(event)
+            case Link():
+                self.link, self.link_since = event, now
+            case Restarted() | Signal():
+                pass
+        return None
+
+    def listing(self, conversations: Iterable[Conversation]) -> None:
+        """What the server knows of the user's conversations."""
+        for told in conversations:
+            talk = self._talk(told.id)
+            talk.name = told.name or talk.name
+            talk.kind = told.kind
+            talk.head = max(talk.head, told.head)
+            talk.read_seq = max(talk.read_seq, told.read_seq)
+            talk.others_delivered = max(talk.others_delivered, told.peer_delivered_seq)
+            talk.others_read = max(talk.others_read, told.peer_read_seq)
+            talk.large = told.large_from > 0
+            if told.last is not None:
+                talk.last_ms = max(talk.last_ms, told.last.time_ms)
+
+    def page(self, conversation: str, page: HistoryPage) -> list[Line]:
+        """The new lines of a page of older (or the newest) messages."""
+        talk = self._talk(conversation)
+        talk.loaded = True
+        talk.head = max(talk.head, page.head)
+        added = [line for message in page.messages if (line := self._add(talk, message)) is not None]
+        talk.more_before = page.more
+        return added
+
+    # What the person does
+
+    def open(self, conversation: str, *, name: str = "") -> Talk:
+        talk = self._talk(conversation)
+        talk.name = name or talk.name
+        self.current = conversation
+        return talk
+
+    def chat_with(self, user: str) -> Talk:
+        return self.open(direct(self.me, user))
+
+    def posted(self, conversation: str, client_id: str, text: str, reply_to: int, time_ms: int) -> Line:
+        """An own message on its way."""
+        line = Line(
+            (UNSENT, self._next()),
+            self.me,
+            text,
+            time_ms,
+            client_id=client_id,
+            reply_to=reply_to,
+            state=MessageState.SENDING,
+        )
+        talk = self._talk(conversation)
+        talk.lines.append(line)
+        talk.last_ms = max(talk.last_ms, time_ms)
+        return line
+
+    def note(self, text: str, time_ms: int) -> Line:
+        """Something that the program says, below what is there now."""
+        talk = self.talk
+        line = Line((talk.head if talk else 0, self._next()), "", text, time_ms)
+        if talk is None:
+            self.notes = [*self.notes, line][-NOTES_MAX:]
+        else:
+            self._put(talk, line)
+        return line
+
+    def read(self, conversation: str, seq: int) -> None:
+        talk = self._talk(conversation)
+        talk.read_seq = max(talk.read_seq, seq)
+
+    def forget(self, conversation: str) -> None:
+        """The user is no member any more."""
+        self.talks.pop(conversation, None)
+        if self.current == conversation:
+            self.current = next((talk.id for talk in self.listed()), "")
+
+    # Inside
+
+    def _next(self) -> int:
+        self._count += 1
+        return self._count
+
+    def _talk(self, conversation: str) -> Talk:
+        found = self.talks.get(conversation)
+        if found is None:
+            kind, name = _kind_and_name(conversation, self.me)
+            found = self.talks[conversation] = Talk(conversation, name, kind)
+        return found
+
+    def _message(self, message: Message) -> Line | None:
+        talk = self._talk(message.conversation)
+        talk.typing.pop(message.sender, None)
+        told = message.membership
+        if told is not None and (told.act in ("rename", "create")) and told.name:
+            talk.name = told.name
+        return self._add(talk, message)
+
+    def _add(self, talk: Talk, message: Message) -> Line | None:
+        talk.head = max(talk.head, message.seq)
+        talk.last_ms = max(talk.last_ms, message.time_ms)
+        if message.sender == self.me:
+            talk.read_seq = max(talk.read_seq, message.seq)
+            self._settle(talk, message.client_id)
+        if message.seq in talk.seen:
+            return None
+        line = Line(
+            (message.seq, 0),
+            message.sender,
+            text_of(message),
+            message.time_ms,
+            message.seq,
+            message.client_id,
+            message.reply_to,
+            system=message.system,
+        )
+        self._put(talk, line)
+        return line
+
+    def _put(self, talk: Talk, line: Line) -> None:
+        if line.seq:
+            talk.seen.add(line.seq)
+        insort(talk.lines, line, key=lambda other: other.place)
+        if len(talk.lines) > LINES_MAX:
+            gone = talk.lines.pop(0)
+            talk.seen.discard(gone.seq)
+            talk.more_before = True
+
+    def _settle(self, talk: Talk, client_id: str) -> Line | None:
+        """The line that waits for this own message leaves its place."""
+        if not client_id:
+            return None
+        for index, line in enumerate(talk.lines):
+            if line.client_id == client_id and not line.seq:
+                return talk.lines.pop(index)
+        return None
+
+    def _progress(self, progress: Progress) -> None:
+        talk = self._talk(progress.conversation)
+        match progress.state:
+            case MessageState.SENT:
+                line = self._settle(talk, progress.client_id)
+                if line is not None and progress.seq not in talk.seen:
+                    line.seq, line.place = progress.seq, (progress.seq, 0)
+                    self._put(talk, line)
+                talk.head = max(talk.head, progress.seq)
+                talk.read_seq = max(talk.read_seq, progress.seq)
+            case MessageState.FAILED:
+                for line in talk.lines:
+                    if line.client_id == progress.client_id and not line.seq:
+                        line.state, line.reason = MessageState.FAILED, progress.reason
+            case MessageState.DELIVERED:
+                talk.others_delivered = max(talk.others_delivered, progress.seq)
+            case MessageState.READ:
+                talk.others_read = max(talk.others_read, progress.seq)
+            case MessageState.SENDING:
+                pass
+
+    def _receipt(self, receipt: Receipt) -> None:
+        talk = self._talk(receipt.conversation)
+        if receipt.user == self.me:
+            talk.read_seq = max(talk.read_seq, receipt.read_seq)
+        else:
+            talk.others_delivered = max(talk.others_delivered, receipt.delivered_seq)
+            talk.others_read = max(talk.others_read, receipt.read_seq)
+
+    def _group(self, group: Group) -> None:
+        talk = self._talk(group.id)
+        talk.name = group.name or talk.name
+        talk.large = group.large_from > 0
+        talk.head = max(talk.head, group.head)
+
+
+def text_of(message: Message) -> str:
+    """What a line says of a message."""
+    told = message.membership
+    if told is None:
+        return message.text or f"({len(message.data)} bytes of {message.mime or 'application/octet-stream'})"
+    users = ", ".join(told.users)
+    match told.act:
+        case "create":
+            return f"{told.by} made the group {told.name}"
+        case "join":
+            return f"{told.by or users} joined"
+        case "leave":
+            return f"{told.by or users} left"
+        case "add":
+            return f"{told.by} added {users}"
+        case "remove":
+            return f"{told.by} removed {users}"
+        case "role":
+            return f"{users} is now {told.role.lower()}"
+        case "rename":
+            return f"{told.by} named the group {told.name}"
+        case "large":
+            return "the group is large now: no more receipts"
+        case _:
+            return told.act
+
+
+def _kind_and_name(conversation: str, me: str) -> tuple[ConversationKind, str]:
+    if conversation == BROADCAST:
+        return ConversationKind.BROADCAST, "notices"
+    if conversation.startswith("d:"):
+        return ConversationKind.DIRECT, other_of(conversation, me)
+    return ConversationKind.GROUP, conversation
