@@ -234,7 +234,10 @@ async def _close(producer: AIOKafkaProducer) -> None:
     except Exception as failure:  # noqa: BLE001 - whatever a broken client raises, it is not used again
         _log.warning("kafka producer did not close", reason=repr(failure)[:300])
     queued = [batch for batches in accumulator._batches.values() for batch in batches]  # noqa: SLF001
-    for batch in {*queued, *accumulator._pending_batches}:  # noqa: SLF001
+    pending = accumulator._pending_batches  # noqa: SLF001
+    # A batch that was put back to be tried again takes itself out of this set once more when it fails.
+    pending.update(queued)
+    for batch in list(pending):
         batch.failure(error)
         batch._drain_waiter.exception()  # noqa: SLF001 - looked at, so that nobody complains that nobody did
     await producer.stop()
