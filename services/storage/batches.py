@@ -1,4 +1,4 @@
-"""Many items through lanes at once, their outcomes in the order of the items.
+"""Several things at once: items through lanes, with their outcomes in the order of the items, and commands together.
 
 Guarantees: one future for the whole batch, none for an item; an item that its lane refuses has that refusal as its
 outcome. Does not know: what the items are.
@@ -7,8 +7,8 @@ outcome. Does not know: what the items are.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import TypeVar, cast
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, TypeVar, cast
 
 from services.common.errors import TidingsError
 from services.common.lane import Lanes
@@ -47,3 +47,16 @@ async def through(lanes: Lanes[T, R], items: Iterable[tuple[int, T]]) -> list[R 
     if waiting:
         await finished
     return cast("list[R | TidingsError]", outcomes)
+
+
+async def together(*works: Coroutine[Any, Any, object]) -> None:
+    """Runs all at the same time. If one fails the others are cancelled, and its TidingsError is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for work in works:
+                group.create_task(work, name="together")
+    except BaseExceptionGroup as failures:
+        refusals, others = failures.split(TidingsError)
+        if others is not None or refusals is None:
+            raise
+        raise refusals.exceptions[0] from None

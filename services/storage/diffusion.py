@@ -6,13 +6,13 @@ numbers make that harmless, and the entry is looked for first. Does not know: wh
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from protos.tidings.internal.v1 import storage_pb2
-from services.common.errors import TidingsError, Unavailable, from_fault
+from services.common.errors import TidingsError, from_fault
 from services.common.ids import slot_of
 from services.storage.appending import Inboxes, Number
+from services.storage.batches import together
 from services.storage.inboxes import Append
 from services.storage.neighbours import Neighbours
 
@@ -44,9 +44,7 @@ class Diffusion:
             for index, number in zip(indexes, found, strict=True):
                 numbers[index] = number
 
-        async with asyncio.TaskGroup() as group:
-            for owner, indexes in groups.items():
-                group.create_task(append_group(owner, indexes), name=f"append at {owner or 'home'}")
+        await together(*(append_group(owner, indexes) for owner, indexes in groups.items()))
         return numbers
 
     async def _append_at(self, owner: str, appends: Sequence[Append]) -> list[Number]:
@@ -65,7 +63,7 @@ class Diffusion:
         )
         try:
             outcomes = await self._neighbours.append(owner, batch)
-        except Unavailable:
+        except TidingsError:
             # Perhaps it was done: so this time it is looked for first.
             return await self._inboxes.append([append._replace(again=True) for append in appends])
         failure: TidingsError | None = from_fault(outcomes.fault) if outcomes.HasField("fault") else None

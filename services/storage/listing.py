@@ -9,13 +9,13 @@ one only to who may read it. Does not know: who may ask.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.errors import BadRequest, TidingsError, Unavailable, to_fault
 from services.common.ids import ConversationKind, kind_of, other_of, slot_of
+from services.storage.batches import together
 from services.storage.conversations import Conversations
 from services.storage.neighbours import Neighbours
 from services.storage.paging import bytes_for, encode
@@ -90,15 +90,13 @@ class Listing:
             if owner is not None:
                 try:
                     found = (await self._neighbours.load(owner, storage_pb2.LoadBatch(items=part))).outcomes
-                except Unavailable:
+                except TidingsError:
                     found = None
             if found is None:
                 found = await self.load(part)
             outcomes.update(zip(indexes, found, strict=True))
 
-        async with asyncio.TaskGroup() as group:
-            for owner, indexes in groups.items():
-                group.create_task(load_group(owner, indexes), name=f"load from {owner or 'home'}")
+        await together(*(load_group(owner, indexes) for owner, indexes in groups.items()))
         return [outcomes[index] for index in range(len(items))]
 
     async def pages(self, items: Sequence[ConversationsItem]) -> list[ConversationsOutcome]:
@@ -209,7 +207,7 @@ class Listing:
                 try:
                     batch = storage_pb2.KeyBatch(keys=part, warm_only=True)
                     times.update(zip(part, (await self._neighbours.heads(owner, batch)).times_ms, strict=True))
-                except Unavailable:
+                except TidingsError:
                     continue  # the documents say it, a few seconds late
         return times
 

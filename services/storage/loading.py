@@ -10,7 +10,6 @@ Does not know: lanes; who else may be doing the same at the same time.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Sequence
 
 from protos.tidings.internal.v1 import storage_pb2
@@ -19,6 +18,7 @@ from services.common.errors import TidingsError, Unavailable
 from services.common.ids import ConversationKind, kind_of, peers
 from services.common.telemetry import logs
 from services.storage import membership
+from services.storage.batches import together
 from services.storage.diffusion import Diffusion
 from services.storage.inboxes import Append
 from services.storage.limits import READ_MAX, TRIES_MAX
@@ -83,10 +83,8 @@ class Loader:
             for user in conversation.members:
                 members.append(MemberDocument(conversation.id, user, joined_ms=now_ms))
                 users[user] = None
-        async with asyncio.TaskGroup() as group:
-            if members:
-                group.create_task(self._repository.members.write(members), name="create members")
-                group.create_task(self._repository.users.create(list(users), now_ms), name="create users")
+        if members:
+            await together(self._repository.members.write(members), self._repository.users.create(list(users), now_ms))
         # Last: a document says that the members are there.
         await self._repository.conversations.create(documents)
         for conversation in conversations:

@@ -10,7 +10,6 @@ lanes, caches, who asked.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +18,7 @@ from services.common.clock import Clock
 from services.common.errors import TidingsError, Unavailable, to_fault
 from services.common.telemetry import metrics
 from services.storage import membership
+from services.storage.batches import together
 from services.storage.diffusion import Diffusion
 from services.storage.inboxes import Append
 from services.storage.limits import TRIES_MAX, Limits
@@ -215,9 +215,7 @@ class Round:
     async def _change_all(self) -> None:
         if not self._jobs:
             return
-        async with asyncio.TaskGroup() as group:
-            for job in self._jobs:
-                group.create_task(self._change(job), name="change")
+        await together(*(self._change(job) for job in self._jobs))
 
     async def _change(self, job: ChangeJob) -> None:
         try:

@@ -1,0 +1,149 @@
+"""How many messages a second one storage node stores, and what each costs: `python tests/benchmarks/storage_store.py
+URI`.
+
+A closed loop: so many sends are in flight all the time, each with two recipients, over the node's lanes into a real
+MongoDB. The gRPC server is not in it. With the pid of mongod as a second argument its CPU time is shown too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import resource
+import sys
+import time
+from dataclasses import dataclass, field
+
+import psutil
+import uvloop
+
+from protos.tidings.internal.v1 import storage_pb2
+from services.common.clock import SystemClock
+from services.common.errors import TidingsError
+from services.common.ids import direct, new_id
+from services.storage.app import SWITCH_INTERVAL_S
+from services.storage.limits import Limits
+from services.storage.neighbours import Alone
+from services.storage.node import Storage, storage
+from services.storage.repository.mongo import connected
+from services.storage.repository.mongo_ports import ports_of, prepared
+
+PEERS = 5
+
+
+@dataclass(slots=True)
+class Tally:
+    stored: int = 0
+    failed: int = 0
+    latencies_s: list[float] = field(default_factory=list)
+
+
+def batch_of(rng: random.Random, size: int, users: int) -> list[storage_pb2.StoreItem]:
+    items = []
+    for _ in range(size):
+        one = rng.randrange(users)
+        other = (one + 1 + rng.randrange(PEERS)) % users
+        items.append(item_of(f"user{one}", f"user{other}", rng))
+    return items
+
+
+def item_of(sender: str, peer: str, rng: random.Random) -> storage_pb2.StoreItem:
+    return storage_pb2.StoreItem(
+        conversation=direct(sender, peer),
+        sender=sender,
+        client_id=f"{rng.getrandbits(64):016x}",
+        content=rng.randbytes(48),
+        kind=1,
+        recipients=[sender, peer],
+    )
+
+
+async def first_messages(node: Storage, users: int) -> None:
+    """Every conversation has one, so that the figures are about storing, not about creating."""
+    rng = random.Random(0)
+    items = [
+        item_of(f"user{one}", f"user{(one + 1 + far) % users}", rng) for one in range(users) for far in range(PEERS)
+    ]
+    began = time.monotonic()
+    for start in range(0, len(items), 400):
+        await node.conversations.store(items[start : start + 400])
+    print(f"{len(items)} first messages: {len(items) / (time.monotonic() - began):.0f}/s")  # noqa: T201
+
+
+async def client(node: Storage, tally: Tally, until: float, size: int, users: int, seed: int) -> None:
+    """One logic node's batch after the other."""
+    rng = random.Random(seed)
+    while time.monotonic() < until:
+        began = time.monotonic()
+        outcomes = await node.conversations.store(batch_of(rng, size, users))
+        tally.latencies_s.append(time.monotonic() - began)
+        for outcome in outcomes:
+            if isinstance(outcome, TidingsError) or outcome.status != storage_pb2.StoreOutcome.STORED:
+                tally.failed += 1
+            else:
+                tally.stored += 1
+
+
+async def measure(arguments: argparse.Namespace) -> None:
+    clock = SystemClock()
+    name = f"bench-{new_id()}"
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    limits = Limits(store_lanes=arguments.lanes, inbox_lanes=arguments.inbox_lanes)
+    async with connected(arguments.uri, name, clock, timeout_s=5, connections_max=32, name="bench") as connection:
+        await prepared(connection)
+        try:
+            async with storage(ports_of(connection, clock), Alone(), clock, limits) as node:
+                await run(arguments, node)
+        finally:
+            await connection.database.client.drop_database(name)
+
+
+async def run(arguments: argparse.Namespace, node: Storage) -> None:
+    await first_messages(node, arguments.users)
+    warm = Tally()
+    clients = max(1, arguments.in_flight // arguments.batch)
+    for tally, seconds in ((warm, arguments.warm_s), (Tally(), arguments.seconds)):
+        mongod = psutil.Process(arguments.pid) if arguments.pid else None
+        theirs = sum(mongod.cpu_times()[:2]) if mongod else 0.0
+        mine = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            for seed in range(clients):
+                group.create_task(
+                    client(node, tally, began + seconds, arguments.batch, arguments.users, seed + len(warm.latencies_s))
+                )
+        took = time.monotonic() - began
+        if tally is warm:
+            continue
+        cpu_ms = (sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) - mine) * 1e3
+        cpu_theirs_ms = ((sum(mongod.cpu_times()[:2]) if mongod else 0.0) - theirs) * 1e3
+        report(tally, took, cpu_ms, cpu_theirs_ms)
+
+
+def report(tally: Tally, took_s: float, cpu_ms: float, mongod_ms: float) -> None:
+    ordered = sorted(tally.latencies_s)
+    p50, p99 = (ordered[int(len(ordered) * share)] * 1e3 for share in (0.5, 0.99))
+    thousands = max(tally.stored, 1) / 1000
+    print(  # noqa: T201
+        f"{tally.stored / took_s:.0f} messages/s, failed {tally.failed}; a call p50 {p50:.1f} ms, p99 {p99:.1f} ms; "
+        f"CPU per 1,000 messages: Python {cpu_ms / thousands:.1f} ms, mongod {mongod_ms / thousands:.1f} ms"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("uri")
+    parser.add_argument("--pid", type=int, default=0, help="of mongod, for its CPU time")
+    parser.add_argument("--in-flight", type=int, default=800)
+    parser.add_argument("--batch", type=int, default=200, help="items of one call")
+    parser.add_argument("--users", type=int, default=400)
+    parser.add_argument("--seconds", type=float, default=8)
+    parser.add_argument("--warm-s", type=float, default=2)
+    parser.add_argument("--lanes", type=int, default=Limits().store_lanes)
+    parser.add_argument("--inbox-lanes", type=int, default=Limits().inbox_lanes)
+    uvloop.run(measure(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

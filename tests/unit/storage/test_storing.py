@@ -1,0 +1,373 @@
+"""Messages: numbers without holes, retries that change nothing, and what a crash leaves half done."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.common.errors import BadRequest, Overloaded, TidingsError, Unavailable
+from services.common.ids import slot_of
+from services.storage.limits import Limits
+from services.storage.repository.memory import Faults
+from tests.unit.storage.nodes import World, change, changed, create, inbox_of, post, send, stored
+
+Outcome = pb.StoreOutcome
+CHAT = "d:ann|bob"
+
+
+async def test_messages_of_a_conversation_are_numbered_from_one_without_gaps() -> None:
+    async with World().node() as node:
+        outcomes = await stored(node, *(send("ann", "bob", f"c{index}") for index in range(5)))
+        assert [outcome.seq for outcome in outcomes] == [1, 2, 3, 4, 5]
+        assert {outcome.status for outcome in outcomes} == {Outcome.STORED}
+
+
+async def test_each_recipient_gets_the_next_number_of_the_own_inbox() -> None:
+    async with World().node() as node:
+        await stored(node, send("ann", "cid", "x"))
+        outcomes = await stored(node, send("ann", "bob", "y"), send("bob", "ann", "z"))
+        assert [list(outcome.numbers) for outcome in outcomes] == [[2, 1], [2, 3]]
+        assert await inbox_of(node, "ann") == [(1, "d:ann|cid", 1), (2, CHAT, 1), (3, CHAT, 2)]
+
+
+async def test_a_retry_gives_the_first_number_time_and_content() -> None:
+    world = World()
+    async with world.node() as node:
+        (first,) = await stored(node, send("ann", "bob", "same", "first"))
+        world.clock.advance(60)
+        (again,) = await stored(node, send("ann", "bob", "same", "second"))
+        assert again.status == Outcome.DUPLICATE
+        assert (again.seq, again.time_ms, again.numbers) == (first.seq, first.time_ms, first.numbers)
+        assert again.content == send("ann", "bob", "same", "first").content
+        assert len(world.database.messages[CHAT]) == 1
+
+
+async def test_a_retry_within_one_batch_is_one_message() -> None:
+    async with World().node() as node:
+        outcomes = await stored(
+            node, send("ann", "bob", "same"), send("ann", "bob", "next"), send("ann", "bob", "same")
+        )
+        assert [outcome.seq for outcome in outcomes] == [1, 2, 1]
+        assert [outcome.status for outcome in outcomes] == [Outcome.STORED, Outcome.STORED, Outcome.DUPLICATE]
+        assert await inbox_of(node, "bob") == [(1, CHAT, 1), (2, CHAT, 2)]
+
+
+async def test_a_retry_on_another_node_long_after_gives_the_first_number() -> None:
+    world = World()
+    async with world.node() as node:
+        await stored(node, send("ann", "bob", "same"), send("ann", "bob", "other"))
+    async with world.node() as node:
+        outcomes = await stored(
+            node, send("ann", "bob", "new"), send("ann", "bob", "same"), send("ann", "bob", "newer")
+        )
+        assert [outcome.seq for outcome in outcomes] == [3, 1, 4]
+        assert outcomes[1].status == Outcome.DUPLICATE
+        assert list(outcomes[1].numbers) == [1, 1]
+
+
+async def test_time_does_not_go_back_within_a_conversation() -> None:
+    world = World()
+    async with world.node() as node:
+        (first,) = await stored(node, send("ann", "bob", "x"))
+        world.clock.jump(-3_600_000)
+        (second,) = await stored(node, send("ann", "bob", "y"))
+        assert second.time_ms == first.time_ms
+
+
+async def test_a_reply_needs_a_message_to_reply_to() -> None:
+    async with World().node() as node:
+        items = [send("ann", "bob", "a"), send("ann", "bob", "b", reply_to=1), send("ann", "bob", "c", reply_to=3)]
+        outcomes = await stored(node, *items, send("ann", "bob", "d", reply_to=2))
+        assert [outcome.status for outcome in outcomes] == [
+            Outcome.STORED,
+            Outcome.STORED,
+            Outcome.NO_SUCH_REPLY,
+            Outcome.STORED,
+        ]
+        assert outcomes[3].seq == 3
+
+
+async def test_one_may_write_to_oneself() -> None:
+    async with World().node() as node:
+        (outcome,) = await stored(node, send("ann", "ann", "note"))
+        assert list(outcome.numbers) == [1]
+        assert await inbox_of(node, "ann") == [(1, "d:ann|ann", 1)]
+
+
+async def test_an_id_that_is_none_harms_only_its_own_item() -> None:
+    async with World().node() as node:
+        good, bad = await node.conversations.store([send("ann", "bob", "x"), pb.StoreItem(conversation="nonsense")])
+        assert isinstance(good, Outcome)
+        assert isinstance(bad, BadRequest)
+
+
+async def test_sending_says_whether_it_passed_over_unread_messages() -> None:
+    async with World().node() as node:
+        first, second, third = await stored(
+            node, send("ann", "bob", "a"), send("ann", "bob", "b"), send("bob", "ann", "c")
+        )
+        assert (first.read_over, second.read_over, third.read_over) == (False, False, True)
+
+
+async def test_a_lost_answer_is_settled_before_anything_else_is_written() -> None:
+    world = World()
+    async with world.node() as node:
+        await stored(node, send("ann", "bob", "warm"))
+        world.database.faults.lose_answers(1)
+        outcomes = await stored(node, send("ann", "bob", "x"), send("ann", "bob", "y"))
+        assert [outcome.seq for outcome in outcomes] == [2, 3]
+        assert await inbox_of(node, "bob") == [(1, CHAT, 1), (2, CHAT, 2), (3, CHAT, 3)]
+
+
+async def test_an_insert_that_broke_off_in_the_middle_leaves_no_hole() -> None:
+    world = World()
+    async with world.node() as node:
+        await stored(node, send("ann", "bob", "warm"), send("ann", "cid", "warm"))
+        world.database.faults.cut(2)
+        items = [send("ann", "bob", "x"), send("ann", "cid", "y"), send("ann", "bob", "z"), send("ann", "cid", "w")]
+        assert [outcome.seq for outcome in await stored(node, *items)] == [2, 2, 3, 3]
+        assert [len(await inbox_of(node, user)) for user in ("ann", "bob", "cid")] == [6, 3, 3]
+
+
+async def test_while_the_database_is_away_sends_are_answered_with_a_time_to_retry_and_then_work_again() -> None:
+    world = World()
+    async with world.node() as node:
+        await stored(node, send("ann", "bob", "warm"))
+        world.database.faults.away = True
+        (refused,) = await node.conversations.store([send("ann", "bob", "x")])
+        assert isinstance(refused, Unavailable)
+        assert refused.retry_after_ms > 0
+        world.database.faults.away = False
+        assert [outcome.seq for outcome in await stored(node, send("ann", "bob", "x"))] == [2]
+
+
+async def test_a_message_whose_entries_could_not_be_written_is_not_acknowledged_and_its_retry_delivers_it() -> None:
+    world = World()
+    async with world.node() as node:
+        await stored(node, send("ann", "bob", "warm"))
+
+        async def no_inboxes(command: str) -> None:
+            if command == "inbox.insert":
+                raise Unavailable("away")
+
+        world.database.faults.delay = no_inboxes
+        (outcome,) = await node.conversations.store([send("ann", "bob", "x")])
+        assert isinstance(outcome, Outcome)
+        assert outcome.status == Outcome.FAILED
+        assert outcome.fault.code == "UNAVAILABLE"
+        world.database.faults.delay = None
+        (again,) = await stored(node, send("ann", "bob", "x"))
+        assert (again.status, again.seq, list(again.numbers)) == (Outcome.DUPLICATE, 2, [2, 2])
+        assert await inbox_of(node, "bob") == [(1, CHAT, 1), (2, CHAT, 2)]
+
+
+async def test_what_a_crash_left_without_entries_is_delivered_when_the_conversation_is_loaded() -> None:
+    world = World()
+    async with AsyncExitStack() as stack:
+        node = await world.crashed(stack)
+        await stored(node, send("ann", "bob", "warm"))
+
+        async def dies(command: str) -> None:
+            if command == "inbox.insert":
+                raise Unavailable("gone")
+
+        world.database.faults.delay = None
+        node.conversations._repository.inboxes._faults.delay = dies  # type: ignore[attr-defined]
+        (lost,) = await node.conversations.store([send("ann", "bob", "x")])
+        assert isinstance(lost, Outcome)
+        assert lost.status == Outcome.FAILED
+    async with world.node() as node:
+        (loaded,) = await node.listing.load([pb.LoadItem(conversation=CHAT)])
+        assert loaded.record.head == 2
+        assert await inbox_of(node, "bob") == [(1, CHAT, 1), (2, CHAT, 2)]
+        assert await inbox_of(node, "ann") == [(1, CHAT, 1), (2, CHAT, 2)]
+
+
+async def test_after_a_crash_what_was_delivered_is_not_delivered_again() -> None:
+    world = World()
+    async with AsyncExitStack() as stack:
+        node = await world.crashed(stack)
+        await stored(node, *(send("ann", "bob", f"c{index}") for index in range(100)))
+    assert world.database.conversations[CHAT].settled == 0
+    async with world.node() as node:
+        await stored(node, send("bob", "ann", "answer"))
+        assert [seq for _, _, seq in await inbox_of(node, "bob")] == list(range(1, 102))
+
+
+async def test_a_clean_stop_leaves_everything_settled() -> None:
+    world = World()
+    async with world.node() as node:
+        await stored(node, send("ann", "bob", "x"), send("ann", "bob", "y"))
+    document = world.database.conversations[CHAT]
+    assert (document.head, document.settled, document.last_ms) == (2, 2, world.clock.wall_ms())
+    assert world.database.members[CHAT]["ann"].read_seq == 2
+
+
+async def test_of_two_nodes_that_write_one_conversation_the_loser_renumbers() -> None:
+    world = World()
+    async with world.node("one") as one, world.node("two") as two:
+        await stored(one, send("ann", "bob", "a"))
+        await stored(two, send("ann", "bob", "b"), send("bob", "ann", "c"))
+        outcomes = await stored(one, send("ann", "bob", "d"), send("ann", "bob", "b"), send("ann", "bob", "e"))
+        assert [outcome.seq for outcome in outcomes] == [4, 2, 5]
+        assert sorted(world.database.messages[CHAT]) == [1, 2, 3, 4, 5]
+        assert [seq for _, _, seq in await inbox_of(two, "bob")] == [1, 2, 3, 4, 5]
+
+
+async def test_entries_of_other_owners_users_are_appended_there() -> None:
+    world = World()
+    world.hood.owner_of = lambda slot: "two" if slot == slot_of("bob") else "one"
+    async with world.node("one") as one, world.node("two") as two:
+        outcomes = await stored(one, send("ann", "bob", "a"), send("ann", "bob", "b"))
+        assert [list(outcome.numbers) for outcome in outcomes] == [[1, 1], [2, 2]]
+        assert (two.inboxes.cached, one.inboxes.cached) == (1, 1)
+
+
+async def test_entries_of_an_owner_who_does_not_answer_are_appended_here() -> None:
+    world = World()
+    world.hood.owner_of = lambda slot: "two" if slot == slot_of("bob") else "one"
+    async with world.node("one") as one, world.node("two") as two:
+        await stored(one, send("ann", "bob", "a"))
+        world.hood.unreachable.add("two")
+        (outcome,) = await stored(one, send("ann", "bob", "b"))
+        assert list(outcome.numbers) == [2, 2]
+        world.hood.unreachable.clear()
+        (outcome,) = await stored(one, send("ann", "bob", "c"))
+        assert list(outcome.numbers) == [3, 3]
+        assert [number for number, _, _ in await inbox_of(two, "bob")] == [1, 2, 3]
+
+
+async def test_an_append_whose_answer_was_lost_is_not_made_twice() -> None:
+    world = World()
+    world.hood.owner_of = lambda slot: "two" if slot == slot_of("bob") else "one"
+    async with world.node("one") as one, world.node("two") as two:
+        append = two.inboxes.append
+
+        async def answer_lost(*args: object) -> None:
+            await append(*args)  # type: ignore[arg-type]
+            raise Unavailable("the answer is lost")
+
+        two.inboxes.append = answer_lost  # type: ignore[method-assign,assignment]
+        (outcome,) = await stored(one, send("ann", "bob", "a"))
+        two.inboxes.append = append  # type: ignore[method-assign]
+        assert list(outcome.numbers) == [1, 1]
+        assert await inbox_of(two, "bob") == [(1, CHAT, 1)]
+
+
+async def test_a_change_of_the_ring_makes_a_node_read_again() -> None:
+    world = World()
+    async with world.node("one") as one, world.node("two") as two:
+        await stored(one, send("ann", "bob", "a"))
+        await stored(two, send("ann", "bob", "b"))
+        (stale,) = await one.listing.load([pb.LoadItem(conversation=CHAT)])
+        assert stale.record.head == 1
+        one.ring_changed(frozenset({slot_of(CHAT)}))
+        (fresh,) = await one.listing.load([pb.LoadItem(conversation=CHAT)])
+        assert fresh.record.head == 2
+
+
+async def test_a_node_does_not_trust_its_memory_of_what_another_one_owns() -> None:
+    world = World()
+    async with world.node("one") as one, world.node("two") as two:
+        await stored(one, send("ann", "bob", "a"))
+        world.hood.owner_of = lambda _: "two"
+        await stored(two, send("ann", "bob", "b"))
+        heads = await one.reading.conversation_heads([CHAT], warm_only=False)
+        assert list(heads.heads) == [2]
+        assert list((await one.reading.inbox_heads(["bob"])).heads) == [2]
+
+
+async def test_a_full_lane_refuses_at_once() -> None:
+    world = World(limits=Limits(flush_interval_s=1e6, lane_capacity=2, store_lanes=1))
+    async with world.node() as node:
+        outcomes = await node.conversations.store([send("ann", "bob", f"c{index}") for index in range(4)])
+        assert [isinstance(outcome, Overloaded) for outcome in outcomes] == [False, False, True, True]
+
+
+async def test_more_conversations_than_fit_into_memory_stay_right() -> None:
+    world = World(limits=Limits(flush_interval_s=1e6, conversations_max=100, inboxes_max=100))
+    async with world.node() as node:
+        users = [f"user{index}" for index in range(300)]
+        for _ in range(2):
+            for start in range(0, 300, 50):
+                await stored(
+                    node, *(send(user, "bob", f"c{world.clock.now_s()}") for user in users[start : start + 50])
+                )
+            world.clock.advance(1)
+        assert node.conversations.cached <= 126
+        heads = await node.reading.conversation_heads([f"d:bob|{user}" for user in users], warm_only=False)
+        assert set(heads.heads) == {2}
+        assert list((await node.reading.inbox_heads(["bob"])).heads) == [600]
+
+
+async def test_a_group_message_needs_the_present_version() -> None:
+    async with World().node() as node:
+        await changed(node, create("g:1", "ann", "bob"))
+        items = [post("g:1", "ann", "x", 1, ["ann", "bob"]), post("g:1", "ann", "y", 2), post("g:2", "ann", "z", 1)]
+        outcomes = await stored(node, *items)
+        assert [outcome.status for outcome in outcomes] == [Outcome.STORED, Outcome.STALE, Outcome.STALE]
+
+
+async def test_a_message_after_a_change_in_the_same_batch_is_decided_on_what_the_change_made() -> None:
+    world = World(limits=Limits(flush_interval_s=1e6, store_lanes=1))
+    async with world.node() as node:
+        await changed(node, create("g:1", "ann", "bob"))
+        rename = change("g:1", "ann", "op", 1, notices=[["ann", "bob"]], name="others")
+        before, made, late, after = await asyncio.gather(
+            stored(node, post("g:1", "bob", "x", 1, ["ann"])),
+            changed(node, rename),
+            stored(node, post("g:1", "bob", "y", 1, ["ann"])),
+            stored(node, post("g:1", "bob", "z", 2, ["ann"])),
+        )
+        assert before[0].seq == 2
+        assert made.notices[0].seq == 3
+        assert late[0].status == Outcome.STALE
+        assert after[0].seq == 4
+
+
+async def test_a_broadcast_has_no_members_and_no_entries() -> None:
+    async with World().node() as node:
+        item = pb.StoreItem(conversation="b:all", sender="tidings", client_id="n", content=b"x", kind=2)
+        (outcome,) = await stored(node, item)
+        assert (outcome.seq, list(outcome.numbers)) == (1, [])
+
+
+@pytest.mark.parametrize("faults", [0, 1, 2, 3, 4, 5, 6])
+async def test_whatever_command_fails_a_retry_completes_the_first_message(faults: int) -> None:
+    world = World()
+    async with world.node() as node:
+        seen = 0
+
+        async def fail_one(_: str) -> None:
+            nonlocal seen
+            seen += 1
+            if seen == faults + 1:
+                raise Unavailable("just this once")
+
+        world.database.faults.delay = fail_one
+        outcome: object = None
+        for _ in range(5):
+            (outcome,) = await node.conversations.store([send("ann", "bob", "x")])
+            assert not isinstance(outcome, TidingsError) or isinstance(outcome, Unavailable)
+            if not isinstance(outcome, TidingsError) and outcome.status != Outcome.FAILED:
+                break
+        assert isinstance(outcome, Outcome)
+        assert (outcome.seq, list(outcome.numbers)) == (1, [1, 1])
+        assert await inbox_of(node, "ann") == [(1, CHAT, 1)]
+
+
+async def test_a_node_that_is_cut_off_does_not_harm_the_one_that_took_over() -> None:
+    world = World()
+    cut = Faults()
+    async with world.node("one", faults=cut) as one, world.node("two") as two:
+        await stored(one, send("ann", "bob", "a"))
+        cut.away = True
+        (refused,) = await one.conversations.store([send("ann", "bob", "b")])
+        assert isinstance(refused, Unavailable)
+        await stored(two, send("ann", "bob", "c"))
+        cut.away = False
+        assert [outcome.seq for outcome in await stored(one, send("ann", "bob", "b"))] == [3]
+        assert [seq for _, _, seq in await inbox_of(two, "bob")] == [1, 2, 3]
