@@ -202,8 +202,12 @@ class Engine:
     # Tasks
 
     async def _dial(self) -> None:
-        """One order of the core after the other."""
-        while True:
+        """One order of the core after the other.
+
+        Asks whether the client is still open: a cancellation that meets the end of a connection is lost in the
+        connection's TaskGroup (Python below 3.13).
+        """
+        while self._open:
             order = await self._orders.get()
             if isinstance(order, Open):
                 await self._converse(order.link, order.url)
