@@ -54,18 +54,25 @@ class Cluster:
     def up(self, **numbers: int) -> None:
         counts = [part for kind, number in numbers.items() for part in (f"--{kind}", str(number))]
         self.tidings("up", *counts, "--port-base", str(self.port_base), "--detach")
+        self.changed()
 
     def status(self) -> dict[str, Any]:
         status: dict[str, Any] = json.loads(self.tidings("status", "--json", check=False).stdout)
         return status
 
     def access(self) -> dict[str, Address]:
-        """Access nodes that are ready, by name."""
-        return {
-            node["name"]: Address(node["ws"], node["tcp"])
-            for node in self.status()["access"]
-            if node["state"] == "ready"
-        }
+        """Access nodes that were ready when this was first asked (or after `changed`), by name."""
+        if self._access is None:
+            self._access = {
+                node["name"]: Address(node["ws"], node["tcp"])
+                for node in self.status()["access"]
+                if node["state"] == "ready"
+            }
+        return self._access
+
+    def changed(self) -> None:
+        """The nodes are not what they were."""
+        self._access = None
 
     def pid(self, name: str) -> int:
         """Of a node or a backend."""
@@ -88,6 +95,7 @@ class Cluster:
         return self._status
 
     _status: dict[str, Any] | None = None
+    _access: dict[str, Address] | None = None
 
     async def home(self, user: str) -> str:
         """The name of the node where this user belongs, as any node says."""

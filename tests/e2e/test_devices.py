@@ -145,7 +145,7 @@ async def test_a_person_is_online_until_the_last_device_leaves(cluster: Cluster,
         async with cluster.session(name("bob"), device="laptop"):
             async with cluster.session(name("bob"), device="phone"):
                 assert (await ann.push("presence_list")).presence_list.users[0].online
-            listed = (await ann.request(presence=PresenceRequest(users=[name("bob")]))).presence_list
+            listed = (await ann.request(presence=PresenceRequest(users=[name("bob")], watch=True))).presence_list
             assert listed.users[0].online
         offline = (await ann.push("presence_list")).presence_list.users[0]
         assert not offline.online

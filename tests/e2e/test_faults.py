@@ -153,11 +153,13 @@ async def test_messages_flow_while_the_cluster_grows_and_shrinks(cluster_to_brea
         growing = group.create_task(asyncio.to_thread(cluster_to_break.tidings, "scale", "access=3"))
         while not growing.done():
             await people.talk(1)
+        cluster_to_break.changed()
         assert set(cluster_to_break.access()) == {"access-0", "access-1", "access-2"}
         await people.talk(3)
         shrinking = group.create_task(asyncio.to_thread(cluster_to_break.tidings, "scale", "access=2", "logic=1"))
         while not shrinking.done():
             await people.talk(1)
+        cluster_to_break.changed()
         await people.settle_and_check()
     status = cluster_to_break.status()
     assert [node["name"] for node in status["access"]] == ["access-0", "access-1"]

@@ -82,10 +82,13 @@ class JsonPipe:
         self._socket = socket
 
     async def send(self, frame: ClientFrame) -> None:
-        await self._socket.send(json_format.MessageToJson(frame, indent=None))
+        await self.send_raw(json_format.MessageToJson(frame, indent=None))
 
     async def send_raw(self, data: bytes | str) -> None:
-        await self._socket.send(data)
+        try:
+            await self._socket.send(data)
+        except ConnectionClosed as error:
+            raise ConnectionResetError(str(error)) from None
 
     async def receive(self) -> ServerFrame | None:
         try:
@@ -105,7 +108,7 @@ class JsonPipe:
 
 class ProtoPipe(JsonPipe):
     async def send(self, frame: ClientFrame) -> None:
-        await self._socket.send(frame.SerializeToString())
+        await self.send_raw(frame.SerializeToString())
 
     async def receive(self) -> ServerFrame | None:
         try:
@@ -172,7 +175,10 @@ class Wire:
     async def post(self, **body: Any) -> int:
         """Sends one frame and waits for nothing; its id."""
         frame = ClientFrame(id=next(self._ids), **body)
-        await self.pipe.send(frame)
+        try:
+            await self.pipe.send(frame)
+        except ConnectionError:
+            raise await self.end() from None
         return frame.id
 
     async def post_bytes(self, data: bytes) -> None:
