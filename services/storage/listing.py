@@ -181,15 +181,10 @@ class Listing:
         )
 
     async def _places(self, ids: list[str]) -> list[Place]:
-        """All of these that have a message (groups also without), newest first."""
+        """All of these, newest first."""
         documents = await self._repository.conversations.load(ids)
         warm = await self._warm(ids)
-        places = [
-            Place(max(document.last_ms, warm.get(key, 0)), key)
-            for key, document in documents.items()
-            if document.last_ms or warm.get(key, 0) or kind_of(key) is ConversationKind.GROUP
-        ]
-        return sorted(places)
+        return sorted(Place(max(document.last_ms, warm.get(key, 0)), key) for key, document in documents.items())
 
     async def _warm(self, ids: list[str]) -> dict[str, int]:
         """The times of the last messages that their owners have in memory."""
@@ -224,7 +219,7 @@ class Listing:
                 raise Unavailable(outcome.fault.message, outcome.fault.retry_after_ms)
             entry = _entry(outcome, item.user)
             if entry is None:
-                continue  # the user has left meanwhile
+                continue
             entry.last = last.get(entry.record.conversation, b"")
             size += entry.ByteSize()
             if entries and size > bytes_max:
@@ -254,9 +249,9 @@ def _load_item(user: str, conversation: str) -> LoadItem:
 
 
 def _entry(outcome: LoadOutcome, user: str) -> Entry | None:
-    """None if the user is no member."""
+    """None if the user has left meanwhile, or nothing was said there yet."""
     members = {member.user: member for member in outcome.members}
-    if user not in members:
+    if user not in members or not (outcome.record.head or outcome.record.kind == ConversationKind.GROUP):
         return None
     entry = Entry(record=outcome.record, me=members[user])
     if outcome.record.kind == ConversationKind.DIRECT:

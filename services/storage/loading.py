@@ -11,6 +11,7 @@ Does not know: lanes; who else may be doing the same at the same time.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
@@ -79,7 +80,8 @@ class Loader:
         members: list[MemberDocument] = []
         users: dict[str, None] = {}
         for conversation in conversations:
-            documents.append(conversation.document)
+            # With a time, so that a chat is listed even if nobody gets to write behind when its first message came.
+            documents.append(replace(conversation.document, last_ms=now_ms))
             for user in conversation.members:
                 members.append(MemberDocument(conversation.id, user, joined_ms=now_ms))
                 users[user] = None

@@ -131,7 +131,7 @@ def create(group: str, owner: str, *others: str, op: str = "create", large: bool
         actor=owner,
         settings=pb.ConversationRecord(name="friends", open=True),
         set=[pb.MemberRecord(user=user, role=3 if user == owner else 1) for user in users],
-        notices=[pb.ChangeItem.Notice(content=b"create", recipients=() if large else users)],
+        notices=[pb.ChangeItem.Notice(content=content_of("create"), recipients=() if large else users)],
         becomes_large=large,
     )
 
@@ -163,7 +163,7 @@ def change(
         ],
         removed=removed,
         notices=[
-            pb.ChangeItem.Notice(content=f"{op} {index}".encode(), recipients=recipients)
+            pb.ChangeItem.Notice(content=content_of(f"{op} {index}"), recipients=recipients)
             for index, recipients in enumerate(notices)
         ],
         becomes_large=becomes_large,

@@ -1,0 +1,329 @@
+"""Changes of groups: fenced by their notices, made once, settled by whoever finds them half done."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.common.errors import TidingsError, Unavailable
+from services.storage.limits import Limits
+from services.storage.node import Storage
+from services.storage.repository.records import ClientKey
+from tests.unit.storage.nodes import World, change, changed, create, inbox_of, members_of, post, stored
+
+Outcome = pb.ChangeOutcome
+G = "g:1"
+
+
+async def record_of(node: Storage, group: str = G) -> pb.ConversationRecord:
+    (loaded,) = await node.listing.load([pb.LoadItem(conversation=group)])
+    return loaded.record
+
+
+async def test_a_group_comes_into_being_with_its_members_and_a_notice_to_all() -> None:
+    world = World()
+    async with world.node() as node:
+        outcome = await changed(node, create(G, "ann", "bob", "cid"))
+        assert outcome.status == Outcome.DONE
+        record = outcome.record
+        assert (record.version, record.head, record.member_count, record.exists, record.name) == (
+            1,
+            1,
+            3,
+            True,
+            "friends",
+        )
+        assert list(outcome.notices[0].numbers) == [1, 1, 1]
+        members = await members_of(node, G)
+        assert {user: (m.role, m.joined_seq, m.read_seq, m.joined_ms) for user, m in members.items()} == {
+            "ann": (3, 1, 1, world.clock.wall_ms()),
+            "bob": (1, 1, 1, world.clock.wall_ms()),
+            "cid": (1, 1, 1, world.clock.wall_ms()),
+        }
+        assert await inbox_of(node, "cid") == [(1, G, 1)]
+
+
+async def test_a_repeated_change_is_done_once_on_any_node() -> None:
+    world = World()
+    async with world.node() as node:
+        first = await changed(node, create(G, "ann", "bob"))
+        again = await changed(node, create(G, "ann", "bob"))
+        assert (again.status, again.record) == (Outcome.DONE, first.record)
+        assert again.notices[0].seq == 1
+    async with world.node() as node:
+        late = await changed(node, create(G, "ann", "bob"))
+        assert (late.status, late.record.head, late.notices[0].seq) == (Outcome.DONE, 1, 1)
+
+
+async def test_another_creation_of_the_same_group_is_stale() -> None:
+    async with World().node() as node:
+        await changed(node, create(G, "ann"))
+        assert (await changed(node, create(G, "bob", op="other"))).status == Outcome.STALE
+
+
+async def test_who_joins_may_read_from_the_notice_on_and_has_read_it() -> None:
+    async with World().node() as node:
+        await changed(node, create(G, "ann", "bob"))
+        await stored(node, post(G, "ann", "x", 1, ["ann", "bob"]))
+        outcome = await changed(node, change(G, "ann", "add", 1, joins=["cid"], notices=[["ann", "bob", "cid"]]))
+        assert (outcome.record.version, outcome.record.member_count) == (2, 3)
+        cid = (await members_of(node, G))["cid"]
+        assert (cid.joined_seq, cid.read_seq, cid.delivered_seq) == (3, 3, 3)
+
+
+async def test_history_that_is_shared_is_readable_from_its_first_message() -> None:
+    async with World().node() as node:
+        await changed(node, create(G, "ann"))
+        joins = change(G, "ann", "add", 1, notices=[["ann", "bob"]])
+        joins.set.append(pb.MemberRecord(user="bob", role=1, joined_seq=1))
+        await changed(node, joins)
+        bob = (await members_of(node, G))["bob"]
+        assert (bob.joined_seq, bob.read_seq) == (1, 2)
+
+
+async def test_who_is_removed_is_gone_and_gets_the_notice() -> None:
+    async with World().node() as node:
+        await changed(node, create(G, "ann", "bob"))
+        outcome = await changed(node, change(G, "ann", "remove", 1, removed=["bob"], notices=[["ann", "bob"]]))
+        assert outcome.record.member_count == 1
+        assert list(await members_of(node, G)) == ["ann"]
+        assert await inbox_of(node, "bob") == [(1, G, 1), (2, G, 2)]
+
+
+async def test_joining_again_begins_anew() -> None:
+    async with World().node() as node:
+        await changed(node, create(G, "ann", "bob"))
+        await changed(node, change(G, "ann", "out", 1, removed=["bob"], notices=[["ann", "bob"]]))
+        await changed(node, change(G, "ann", "in", 2, joins=["bob"], notices=[["ann", "bob"]]))
+        bob = (await members_of(node, G))["bob"]
+        assert (bob.joined_seq, bob.read_seq) == (3, 3)
+
+
+async def test_a_role_changes_and_cursors_stay() -> None:
+    async with World().node() as node:
+        await changed(node, create(G, "ann", "bob"))
+        await stored(node, post(G, "bob", "x", 1, ["ann", "bob"]))
+        await changed(node, change(G, "ann", "role", 1, roles=[("bob", 2)], notices=[["ann", "bob"]]))
+        bob = (await members_of(node, G))["bob"]
+        assert (bob.role, bob.joined_seq, bob.read_seq) == (2, 1, 2)
+
+
+async def test_a_role_does_not_bring_back_who_has_left() -> None:
+    async with World().node() as node:
+        await changed(node, create(G, "ann", "bob"))
+        outcome = await changed(node, change(G, "ann", "role", 1, roles=[("zoe", 2)], notices=[["ann", "bob"]]))
+        assert outcome.record.member_count == 2
+        assert sorted(await members_of(node, G)) == ["ann", "bob"]
+
+
+async def test_a_change_decided_on_an_old_version_is_stale() -> None:
+    async with World().node() as node:
+        await changed(node, create(G, "ann", "bob"))
+        await changed(node, change(G, "ann", "one", 1, notices=[["ann"]], name="x"))
+        assert (await changed(node, change(G, "ann", "two", 1, notices=[["ann"]], name="y"))).status == Outcome.STALE
+        assert (await record_of(node)).name == "x"
+
+
+async def test_a_stale_repeat_of_a_change_that_was_made_is_done() -> None:
+    world = World()
+    async with world.node() as node:
+        await changed(node, create(G, "ann", "bob"))
+        await changed(node, change(G, "ann", "one", 1, notices=[["ann"]], name="x"))
+        await changed(node, change(G, "ann", "two", 2, notices=[["ann"]], name="y"))
+    async with world.node() as node:
+        again = await changed(node, change(G, "ann", "one", 1, notices=[["ann"]], name="x"))
+        assert (again.status, again.notices[0].seq, again.record.name) == (Outcome.DONE, 2, "y")
+
+
+async def test_a_group_that_becomes_large_is_read_by_cursor_after_the_last_notice() -> None:
+    world = World()
+    async with world.node() as node:
+        await changed(node, create(G, "ann", "bob"))
+        outcome = await changed(
+            node,
+            change(G, "ann", "add", 1, joins=["cid"], notices=[["ann", "bob", "cid"]] * 2, becomes_large=True),
+        )
+        assert [notice.seq for notice in outcome.notices] == [2, 3]
+        assert outcome.record.large_from == 4
+        assert all(member.large for member in world.database.members[G].values())
+        large = await node.listing.large_of(["ann", "bob", "cid"])
+        assert [large[user][0].conversation for user in ("ann", "bob", "cid")] == [G, G, G]
+
+
+async def test_a_group_created_large_is_large_from_one() -> None:
+    async with World().node() as node:
+        outcome = await changed(node, create(G, "ann", "bob", large=True))
+        assert (outcome.record.large_from, outcome.record.member_count, outcome.record.head) == (1, 2, 1)
+
+
+async def test_joins_and_leaves_of_a_large_group_need_no_notice() -> None:
+    async with World().node() as node:
+        await changed(node, create(G, "ann", "bob", large=True))
+        await stored(node, post(G, "ann", "x", 1))
+        join = change(G, "cid", "join", 1, joins=["cid"], keep_version=True)
+        outcome = await changed(node, join)
+        assert (outcome.record.version, outcome.record.member_count, len(outcome.notices)) == (1, 3, 0)
+        (loaded,) = await node.listing.load([pb.LoadItem(conversation=G, users=["cid", "zoe"])])
+        assert [(m.user, m.joined_seq, m.read_seq) for m in loaded.members] == [("cid", 3, 2)]
+        assert (await changed(node, join)).record.member_count == 3
+        outcome = await changed(node, change(G, "cid", "leave", 1, removed=["cid"]))
+        assert (outcome.record.version, outcome.record.member_count) == (2, 2)
+        (loaded,) = await node.listing.load([pb.LoadItem(conversation=G, users=["cid"])])
+        assert list(loaded.members) == []
+
+
+async def test_joins_of_a_large_group_that_come_together_are_made_together() -> None:
+    world = World()
+    async with world.node() as node:
+        await changed(node, create(G, "ann", large=True))
+        before = world.database.conversations[G].stamp
+        users = [f"user{index}" for index in range(20)]
+        outcomes = await node.conversations.change(
+            [change(G, user, f"join {user}", 1, joins=[user], keep_version=True) for user in users]
+        )
+        assert all(isinstance(each, Outcome) and each.status == Outcome.DONE for each in outcomes)
+        assert world.database.conversations[G].stamp == before + 1
+        assert (await record_of(node)).member_count == 21
+
+
+async def test_the_successor_in_a_large_group_is_told_if_the_owner_asks() -> None:
+    async with World().node() as node:
+        await changed(node, create(G, "ann", "bob", "cid", large=True))
+        (loaded,) = await node.listing.load([pb.LoadItem(conversation=G, users=["ann"], successor=True)])
+        assert loaded.successor == "bob"
+        assert sorted(member.user for member in loaded.members) == ["ann", "bob"]
+        (loaded,) = await node.listing.load([pb.LoadItem(conversation=G, users=["cid"], successor=True)])
+        assert loaded.successor == ""
+
+
+async def test_a_load_of_a_known_version_leaves_the_members_out() -> None:
+    async with World().node() as node:
+        await changed(node, create(G, "ann", "bob"))
+        (loaded,) = await node.listing.load([pb.LoadItem(conversation=G, known_version=1)])
+        assert (loaded.unchanged, len(loaded.members), loaded.record.version) == (True, 0, 1)
+
+
+async def test_a_group_that_does_not_exist_is_none() -> None:
+    async with World().node() as node:
+        assert not (await record_of(node, "g:none")).exists
+
+
+async def test_a_change_whose_writer_died_after_the_notice_is_made_by_the_next_load() -> None:
+    world = World()
+    async with AsyncExitStack() as stack:
+        node = await world.crashed(stack)
+        await changed(node, create(G, "ann", "bob"))
+        faults = world.hood.nodes["one"]._storage.conversations._repository.conversations._faults  # type: ignore[attr-defined]
+
+        async def dies(command: str) -> None:
+            if command == "conversations.swap":
+                raise Unavailable("gone")
+
+        faults.delay = dies
+        add = change(G, "ann", "add", 1, joins=["cid"], removed=["bob"], notices=[["ann", "bob", "cid"]])
+        assert (await changed(node, add)).status == Outcome.FAILED
+    assert "cid" not in world.database.members[G]
+    async with world.node() as node:
+        assert sorted(await members_of(node, G)) == ["ann", "cid"]
+        record = await record_of(node)
+        assert (record.version, record.member_count, record.head) == (2, 2, 2)
+        assert [await inbox_of(node, user) for user in ("bob", "cid")] == [[(1, G, 1), (2, G, 2)], [(1, G, 2)]]
+        again = await changed(node, add)
+        assert (again.status, again.record.version) == (Outcome.DONE, 2)
+
+
+async def test_members_that_were_not_all_written_are_written_by_the_next_load() -> None:
+    world = World()
+    async with AsyncExitStack() as stack:
+        node = await world.crashed(stack)
+        await changed(node, create(G, "ann", large=True))
+        faults = node.conversations._repository.members._faults  # type: ignore[attr-defined]
+
+        async def dies(command: str) -> None:
+            if command == "members.write":
+                raise Unavailable("gone")
+
+        faults.delay = dies
+        join = change(G, "cid", "join", 1, joins=["cid"], keep_version=True)
+        assert (await changed(node, join)).status == Outcome.FAILED
+    async with world.node() as node:
+        (loaded,) = await node.listing.load([pb.LoadItem(conversation=G, users=["cid"])])
+        assert [member.user for member in loaded.members] == ["cid"]
+        assert loaded.record.member_count == 2
+        assert (await changed(node, join)).record.member_count == 2
+
+
+async def test_the_second_notice_of_a_change_whose_writer_died_is_written_by_the_next_load() -> None:
+    world = World()
+    async with AsyncExitStack() as stack:
+        node = await world.crashed(stack)
+        await changed(node, create(G, "ann", "bob"))
+        faults = node.conversations._repository.messages._faults  # type: ignore[attr-defined]
+        faults.cut(1)
+        faults.delay = None
+        add = change(G, "ann", "add", 1, joins=["cid"], notices=[["ann", "cid"], ["ann", "bob"]], becomes_large=True)
+        node.conversations.loader.load = _away  # type: ignore[method-assign,assignment]
+        assert isinstance((await node.conversations.change([add]))[0], TidingsError)
+    assert len(world.database.messages[G]) == 2
+    async with world.node() as node:
+        record = await record_of(node)
+        assert (record.head, record.large_from, record.member_count) == (3, 4, 3)
+        assert ClientKey(G, "ann", "add.1") in world.database.clients
+        assert [await inbox_of(node, user) for user in ("bob", "cid")] == [[(1, G, 1), (2, G, 3)], [(1, G, 2)]]
+
+
+async def test_a_message_before_a_change_goes_to_those_who_were_members_then() -> None:
+    world = World(limits=Limits(flush_interval_s=1e6, store_lanes=1))
+    swap = change(G, "ann", "swap", 1, joins=["cid"], removed=["bob"], notices=[["ann", "bob", "cid"]])
+    async with AsyncExitStack() as stack:
+        node = await world.crashed(stack)
+        await changed(node, create(G, "ann", "bob"))
+        await node.behind.flush()
+        faults = node.conversations._repository.inboxes._faults  # type: ignore[attr-defined]
+
+        async def dies(command: str) -> None:
+            if command == "inbox.insert":
+                raise Unavailable("gone")
+
+        faults.delay = dies
+        lost, late = await asyncio.gather(
+            node.conversations.store([post(G, "ann", "x", 1, ["ann", "bob"])]), node.conversations.change([swap])
+        )
+        assert isinstance(lost[0], pb.StoreOutcome)
+        assert isinstance(late[0], Outcome)
+        assert (lost[0].status, late[0].status) == (pb.StoreOutcome.FAILED, Outcome.FAILED)
+    assert (world.database.conversations[G].version, world.database.conversations[G].settled) == (2, 1)
+    async with world.node() as node:
+        await stored(node, post(G, "cid", "y", 2, ["ann", "cid"]))
+        assert [seq for _, _, seq in await inbox_of(node, "ann")] == [1, 2, 3, 4]
+        assert [seq for _, _, seq in await inbox_of(node, "bob")] == [1, 2, 3]
+        assert [seq for _, _, seq in await inbox_of(node, "cid")] == [3, 4]
+
+
+async def test_two_nodes_change_one_group_and_both_changes_are_made_once() -> None:
+    world = World()
+    async with world.node("one") as one, world.node("two") as two:
+        await changed(one, create(G, "ann", "bob"))
+        first = await changed(two, change(G, "ann", "add cid", 1, joins=["cid"], notices=[["ann", "bob", "cid"]]))
+        assert first.status == Outcome.DONE
+        stale = await changed(one, change(G, "ann", "add dan", 1, joins=["dan"], notices=[["ann", "bob", "dan"]]))
+        assert stale.status == Outcome.STALE
+        second = await changed(one, change(G, "ann", "add dan", 2, joins=["dan"], notices=[["ann", "bob", "dan"]]))
+        assert (second.record.version, second.record.member_count, second.record.head) == (3, 4, 3)
+        two.ring_changed(frozenset(range(4096)))
+        assert sorted(await members_of(two, G)) == ["ann", "bob", "cid", "dan"]
+
+
+async def test_two_nodes_change_a_large_group_quietly_and_no_count_is_lost() -> None:
+    world = World()
+    async with world.node("one") as one, world.node("two") as two:
+        await changed(one, create(G, "ann", large=True))
+        await record_of(two)
+        await changed(one, change(G, "bob", "join bob", 1, joins=["bob"], keep_version=True))
+        outcome = await changed(two, change(G, "cid", "join cid", 1, joins=["cid"], keep_version=True))
+        assert outcome.record.member_count == 3
+
+
+async def _away(_: object) -> object:
+    raise Unavailable("gone")

@@ -1,0 +1,247 @@
+"""Sessions, users, retention and the sweep."""
+
+from __future__ import annotations
+
+from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.common.errors import Overloaded, TidingsError, Unavailable
+from services.storage.node import Storage
+from services.storage.retention import DAY_MS, Policy
+from tests.unit.storage.nodes import World, changed, create, inbox_of, send, stored
+
+
+def item(
+    session: str, device: str = "phone", user: str = "ann", boot: str = "b1", devices_max: int = 3
+) -> pb.SessionItem:
+    record = pb.SessionRecord(user=user, device=device, session=session, node="access-0", boot_id=boot, kind=2)
+    return pb.SessionItem(record=record, devices_max=devices_max)
+
+
+async def opened(
+    node: Storage, *items: pb.SessionItem, live: tuple[str, ...] = ("b1", "b2")
+) -> list[pb.SessionOpenOutcome]:
+    outcomes: list[pb.SessionOpenOutcome] = []
+    for outcome in await node.sessions.open(items, live):
+        if isinstance(outcome, TidingsError):
+            raise outcome
+        outcomes.append(outcome)
+    return outcomes
+
+
+async def test_a_session_begins_with_what_the_welcome_needs() -> None:
+    world = World()
+    async with world.node() as node:
+        await stored(node, send("bob", "ann", "x"))
+        await changed(node, create("g:1", "ann", large=True))
+        (outcome,) = await opened(node, item("s1"))
+        assert (outcome.inbox_head, outcome.epoch, outcome.HasField("replaced")) == (1, world.database.epoch, False)
+        assert [record.conversation for record in outcome.large] == ["g:1"]
+
+
+async def test_a_later_session_of_a_device_replaces_the_earlier_one() -> None:
+    async with World().node() as node:
+        await opened(node, item("s1", boot="b1"))
+        (outcome,) = await opened(node, item("s2", boot="b2"))
+        assert (outcome.replaced.session, outcome.replaced.node, outcome.replaced.boot_id) == ("s1", "access-0", "b1")
+        (found,) = await node.sessions.of(["ann"])
+        assert [session.session for session in found.sessions] == ["s2"]
+
+
+async def test_a_repeated_opening_tells_the_same() -> None:
+    async with World().node() as node:
+        await opened(node, item("s1"))
+        first = await opened(node, item("s2"))
+        assert await opened(node, item("s2")) == first
+
+
+async def test_a_delayed_opening_does_not_replace_the_session_that_replaced_it() -> None:
+    async with World().node() as node:
+        await opened(node, item("s1"))
+        await opened(node, item("s2"))
+        (late,) = await node.sessions.open([item("s1")], ["b1"])
+        assert isinstance(late, Unavailable)
+        (found,) = await node.sessions.of(["ann"])
+        assert [session.session for session in found.sessions] == ["s2"]
+
+
+async def test_several_openings_of_one_device_in_one_batch_are_done_one_after_the_other() -> None:
+    async with World().node() as node:
+        outcomes = await opened(node, item("s1"), item("s2"), item("t1", "web"), item("s3"))
+        assert [outcome.replaced.session for outcome in outcomes] == ["", "s1", "", "s2"]
+
+
+async def test_two_nodes_open_one_device_and_each_session_but_the_last_is_replaced() -> None:
+    world = World()
+    async with world.node("one") as one, world.node("two") as two:
+        replaced = [
+            (await opened(node, item(f"s{index}")))[0].replaced.session
+            for index, node in enumerate((one, two, two, one))
+        ]
+        assert replaced == ["", "s0", "s1", "s2"]
+
+
+async def test_others_are_the_sessions_on_boots_that_are_alive() -> None:
+    async with World().node() as node:
+        await opened(node, item("s1", "phone"), item("s2", "web", boot="dead"))
+        (outcome,) = await opened(node, item("s3", "tv"))
+        assert [other.session for other in outcome.others] == ["s1"]
+
+
+async def test_more_devices_than_allowed_are_refused_but_not_because_of_dead_nodes() -> None:
+    async with World().node() as node:
+        await opened(node, item("s1", "one"), item("s2", "two"), item("s3", "three", boot="dead"))
+        await opened(node, item("s4", "four"))
+        (refused,) = await node.sessions.open([item("s5", "five")], ["b1"])
+        assert isinstance(refused, Overloaded)
+        assert refused.retry_after_ms == 60_000
+        assert len(await opened(node, item("s6", "one"))) == 1
+
+
+async def test_the_limit_of_devices_holds_within_one_batch() -> None:
+    async with World().node() as node:
+        outcomes = await node.sessions.open([item(f"s{index}", f"device{index}") for index in range(5)], ["b1"])
+        assert [isinstance(outcome, Overloaded) for outcome in outcomes] == [False, False, False, True, True]
+
+
+async def test_closing_removes_only_the_session_named_and_notes_when_the_user_was_seen() -> None:
+    world = World()
+    async with world.node() as node:
+        await opened(node, item("s1"), item("t1", "web"))
+        await opened(node, item("s2"))
+        world.clock.advance(5)
+        await node.sessions.close(
+            [
+                pb.SessionCloseItem(user="ann", device="phone", session="s1"),
+                pb.SessionCloseItem(user="ann", device="web", session="t1"),
+            ]
+        )
+        (found,) = await node.sessions.of(["ann"])
+        assert [session.session for session in found.sessions] == ["s2"]
+        assert found.last_seen_ms == world.clock.wall_ms()
+
+
+async def test_a_user_exists_from_the_first_session_or_the_first_message() -> None:
+    world = World()
+    async with world.node() as node:
+        await opened(node, item("s1"))
+        await stored(node, send("ann", "bob", "x"))
+        ann, bob, zoe = await node.sessions.users(["ann", "bob", "zoe"])
+        assert (ann.exists, bob.exists, zoe.exists) == (True, True, False)
+        assert (bob.inbox_head, bob.first_seen_ms) == (1, world.clock.wall_ms())
+
+
+async def test_notices_to_all_are_unread_from_the_first_session_on() -> None:
+    async with World().node() as node:
+        notice = pb.StoreItem(conversation="b:all", sender="tidings", kind=2)
+        for client_id in ("one", "two"):
+            notice.client_id = client_id
+            await stored(node, notice)
+        (outcome,) = await opened(node, item("s1"))
+        assert [(record.conversation, record.head) for record in outcome.large] == [("b:all", 2)]
+        notice.client_id = "three"
+        await stored(node, notice)
+        await opened(node, item("s2"))
+        (page,) = await node.listing.pages([pb.ConversationsItem(user="ann")])
+        (entry,) = page.entries
+        assert (entry.record.conversation, entry.record.head, entry.me.read_seq) == ("b:all", 3, 2)
+
+
+async def test_notices_to_all_are_not_listed_before_there_is_one() -> None:
+    async with World().node() as node:
+        (outcome,) = await opened(node, item("s1"))
+        assert list(outcome.large) == []
+        (page,) = await node.listing.pages([pb.ConversationsItem(user="ann")])
+        assert list(page.entries) == []
+
+
+async def test_sessions_of_dead_nodes_are_swept_and_their_users_were_seen_when_the_node_was_missed() -> None:
+    world = World()
+    world.hood.boots = frozenset({"b1", "b2"})
+    async with world.node() as node:
+        await opened(node, item("s1", boot="b1"), item("t1", user="bob", boot="b2"), item("u1", user="cid", boot="b9"))
+        began_ms = world.clock.wall_ms()
+        world.clock.advance(100)
+        assert await node.sweep.sweep() == 1
+        world.hood.boots = frozenset({"b2"})
+        world.clock.advance(100)
+        assert await node.sweep.sweep() == 1
+        ann, bob, cid = await node.sessions.of(["ann", "bob", "cid"])
+        assert (len(ann.sessions), len(bob.sessions), len(cid.sessions)) == (0, 1, 0)
+        assert (ann.last_seen_ms, cid.last_seen_ms) == (world.clock.wall_ms(), began_ms)
+
+
+async def test_a_session_that_has_just_begun_is_not_swept() -> None:
+    world = World()
+    world.hood.boots = frozenset()
+    async with world.node() as node:
+        await opened(node, item("s1"))
+        assert await node.sweep.sweep() == 0
+
+
+async def test_nobody_sweeps_while_nobody_knows_who_is_alive() -> None:
+    world = World()
+    async with world.node() as node:
+        await opened(node, item("s1"))
+        world.clock.advance(1000)
+        assert await node.sweep.sweep() == 0
+
+
+# ---- retention
+
+
+async def test_old_messages_are_removed_and_pages_say_so() -> None:
+    world = World()
+    policy = Policy(message_days=10, interval_s=1e6, step=2)
+    async with world.node(policy=policy) as node:
+        await stored(node, *(send("ann", "bob", f"old{index}") for index in range(5)))
+        world.clock.jump(20 * DAY_MS)
+        await stored(node, send("ann", "bob", "new"))
+        await node.retention.sweep()
+        assert sorted(world.database.messages["d:ann|bob"]) == [6]
+        (page,) = await node.reading.history([pb.HistoryItem(conversation="d:ann|bob", after=0)])
+        assert (len(page.entries), page.truncated, page.head) == (1, True, 6)
+        (page,) = await node.reading.history([pb.HistoryItem(conversation="d:ann|bob")])
+        assert (page.truncated, page.more) == (True, False)
+        (inbox,) = await node.reading.inbox([pb.InboxItem(user="bob")])
+        assert ([entry.number for entry in inbox.entries], inbox.truncated) == ([6], True)
+        (outcome,) = await stored(node, send("ann", "bob", "reply", reply_to=5))
+        assert outcome.status == pb.StoreOutcome.NO_SUCH_REPLY
+
+
+async def test_a_conversation_whose_messages_are_all_gone_goes_on_with_the_next_number() -> None:
+    world = World()
+    async with world.node(policy=Policy(message_days=1, interval_s=1e6)) as node:
+        await stored(node, *(send("ann", "bob", f"old{index}") for index in range(3)))
+        world.clock.jump(20 * DAY_MS)
+        await node.retention.sweep()
+        assert world.database.messages["d:ann|bob"] == {}
+        (page,) = await node.listing.pages([pb.ConversationsItem(user="ann")])
+        assert (page.entries[0].record.head, page.entries[0].last) == (3, b"")
+    async with world.node() as node:
+        assert [outcome.seq for outcome in await stored(node, send("ann", "bob", "next"))] == [4]
+
+
+async def test_old_inbox_entries_are_removed_but_never_the_newest() -> None:
+    world = World()
+    async with world.node(policy=Policy(inbox_days=10, interval_s=1e6, step=2)) as node:
+        await stored(node, *(send("ann", "bob", f"old{index}") for index in range(5)))
+        world.clock.jump(20 * DAY_MS)
+        await node.retention.sweep()
+        assert sorted(world.database.inboxes["bob"]) == [5]
+        (page,) = await node.reading.inbox([pb.InboxItem(user="bob", after=1)])
+        assert ([entry.number for entry in page.entries], page.truncated) == ([5], True)
+        (page,) = await node.reading.inbox([pb.InboxItem(user="bob", after=4)])
+        assert not page.truncated
+    async with world.node() as node:
+        await stored(node, send("ann", "bob", "next"))
+        assert [number for number, _, _ in await inbox_of(node, "bob")] == [5, 6]
+
+
+async def test_what_another_node_owns_is_left_to_it() -> None:
+    world = World()
+    async with world.node(policy=Policy(1, 1, interval_s=1e6)) as node:
+        await stored(node, send("ann", "bob", "old"), send("ann", "bob", "older"))
+        world.clock.jump(20 * DAY_MS)
+        world.hood.owner_of = lambda _: "two"
+        await node.retention.sweep()
+        assert len(world.database.messages["d:ann|bob"]) == 2
+        assert len(world.database.inboxes["bob"]) == 2
