@@ -62,7 +62,7 @@ def reach(
         urls = [url]
     else:
         target = find(data, etcd, cluster, secret_file)
-        urls = _addresses(target)
+        urls = addresses(target)
     target.token(user)  # a secret that is not there is told now, not after connecting
     return Reach(urls, user, lambda: target.token(user))
 
@@ -73,24 +73,26 @@ def _signer(data: Path, etcd: str | None, cluster: str | None, secret_file: Path
     return find(data, etcd, cluster, secret_file, running=False)
 
 
-def _addresses(target: Target) -> list[str]:
+def addresses(target: Target, transport: str = "ws") -> list[str]:
+    """Of the access nodes that are ready, in no order; `transport` is ws or tcp. Raises Failure."""
     if target.snapshot is not None:
-        found = [node["ws"] for node in target.snapshot["access"] if node["state"] == "ready"]
+        found = [node[transport] for node in target.snapshot["access"] if node["state"] == "ready"]
     else:
         from tools.cluster_view import run
 
-        found = run(_registered(target))
+        found = run(_registered(target, transport))
     if not found:
         raise Failure("No access node is ready.", "Look at `tidings status`.")
     random.shuffle(found)
-    return found
+    return [address if "://" in address else f"tcp://{address}" for address in found]
 
 
-async def _registered(target: Target) -> list[str]:
+async def _registered(target: Target, transport: str) -> list[str]:
     from tools.cluster_view import view
 
     async with view(target) as cluster:
-        return [node.ws for node in cluster.membership.nodes if node.kind == "access" and node.state == "ready"]
+        nodes = [node for node in cluster.membership.nodes if node.kind == "access" and node.state == "ready"]
+        return [node.ws if transport == "ws" else node.tcp for node in nodes]
 
 
 def told(error: TidingsError) -> Failure:
