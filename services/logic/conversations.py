@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.errors import TidingsError
+from services.common.telemetry import metrics
 from services.logic.cache import GroupCache
 from services.logic.groups import Need
 from services.logic.model import Group, Member, Role
@@ -104,6 +105,7 @@ class Conversations:
             successor=outcome.successor,
         )
         self._cache.put(replace(group, successor=""))
+        metrics.GROUPS_CACHED.set(len(self._cache))
         return group
 
 

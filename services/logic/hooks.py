@@ -78,6 +78,8 @@ class Hooks:
         self._batch_max = batch_max
         self._content_bytes_max = content_bytes_max
         self._calls_max = calls_max
+        self._away = False
+        self._defects = 0
         self._turns = asyncio.Semaphore(calls_max)
         self._client = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {token}"} if token else {},
@@ -128,11 +130,12 @@ class Hooks:
             outcome = "away"
             verdicts = self._without(candidates, str(error) or f"no answer within {self._timeout_s:g} s")
         else:
-            outcome = "answered"
-            self._health.set(CHECK, ok=True)
+            outcome, defects = "answered", self._defects
             verdicts = [
                 self._verdict(candidate, decision) for candidate, decision in zip(candidates, decisions, strict=True)
             ]
+            if self._defects == defects:
+                self._came_back()
         metrics.HOOK_SECONDS.labels(outcome).observe(time.perf_counter() - begun)
         return verdicts
 
@@ -180,14 +183,23 @@ class Hooks:
 
     def _without(self, candidates: Sequence[Candidate], reason: str) -> list[Verdict]:
         """What becomes of messages that nobody decided about."""
-        self._health.set(CHECK, ok=False, reason=f"the hook is away: {reason}", degraded=True)
-        log.warning("hook away", reason=reason, messages=len(candidates), policy=self._when_away)
+        self._defects += 1
+        if not self._away:
+            self._away = True
+            self._health.set(CHECK, ok=False, reason=f"the hook is away: {reason}", degraded=True)
+            log.warning("hook is away", reason=reason, policy=self._when_away)
         if self._when_away == "allow":
             return [candidate.content for candidate in candidates]
         refusal = Unavailable(
             "the check of messages does not answer: send again with the same client_id", AWAY_RETRY_MS
         )
         return [refusal] * len(candidates)
+
+    def _came_back(self) -> None:
+        if self._away:
+            self._away = False
+            self._health.set(CHECK, ok=True)
+            log.info("hook is back")
 
 
 def _shown(candidate: Candidate) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Marking:
         self._receipts = receipts
 
     async def acknowledge(self, items: Sequence[logic_pb2.AckItem]) -> None:
-        """Devices hold everything up to a number. Raises if storage could not take any of it: it is sent again."""
+        """Devices hold everything up to a number. Raises if storage could not take some of it: all is sent again."""
         outcomes = await self._storage.acknowledge(
             [pb.AcknowledgeItem(user=item.user, device=item.device, number=item.number) for item in items]
         )
@@ -49,7 +49,7 @@ class Marking:
                 )
                 sessions.append(item.session)
         await self._mark(marks, sessions)
-        _raise_if_all_failed(outcomes)
+        _raise_failed(outcomes)
 
     async def read(self, asks: Sequence[Ask]) -> list[Reply]:
         """`read` requests."""
@@ -105,7 +105,7 @@ def _check_reader(conversation: str, user: str) -> None:
         raise Forbidden(f"{conversation} is a direct chat of others")
 
 
-def _raise_if_all_failed(outcomes: Sequence[object]) -> None:
-    errors = [outcome for outcome in outcomes if isinstance(outcome, TidingsError)]
-    if errors and len(errors) == len(outcomes):
-        raise errors[0]
+def _raise_failed(outcomes: Sequence[object]) -> None:
+    for outcome in outcomes:
+        if isinstance(outcome, TidingsError):
+            raise outcome

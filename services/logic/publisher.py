@@ -292,7 +292,6 @@ class Publisher:
     def _give_up(self, publication: Publication, error: TidingsError) -> None:
         """There is not even a place to wait: kept for later without a turn."""
         metrics.BUS_LATE.inc(publication.messages)
-        log.warning("publication did not wait", reason=error.code)
         self._keep(self._waiting([publication]))
         self._went_away(error.message)
 

@@ -227,7 +227,6 @@ def _page(outcome: pb.PageOutcome | TidingsError, request: str, asked: int) -> R
     """`asked`: where the page begins, which is where the next one does if there is nothing in it."""
     if isinstance(outcome, TidingsError):
         return outcome
-    metrics.SYNC_PAGES.labels(request).inc()
     metrics.SYNC_ENTRIES.labels(request).observe(len(outcome.entries))
     page = client_pb2.Page(
         next=outcome.next or asked, head=outcome.head, more=outcome.more, truncated=outcome.truncated

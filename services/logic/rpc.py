@@ -10,6 +10,7 @@ Does not know: gRPC's classes beyond the generated servicers (common/rpc serves 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -108,9 +109,10 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
 
     async def Heads(self, request: logic_pb2.HeadsQuery, _: Context) -> logic_pb2.HeadsAnswer:  # noqa: N802
         with self._requests.admit(len(request.users) + len(request.conversations)):
-            users = _known(await self._storage.inbox_heads(request.users))
-            conversations = _known(await self._storage.conversation_heads(request.conversations))
-        return logic_pb2.HeadsAnswer(users=users, conversations=conversations)
+            async with asyncio.TaskGroup() as both:
+                users = both.create_task(self._storage.inbox_heads(request.users))
+                conversations = both.create_task(self._storage.conversation_heads(request.conversations))
+        return logic_pb2.HeadsAnswer(users=_known(users.result()), conversations=_known(conversations.result()))
 
 
 class AdminServicer(admin_pb2_grpc.AdminServicer):

@@ -46,13 +46,14 @@ SYSTEM = client_pb2.Message.SYSTEM
 class _Draft:
     """One message on its way; an object for each costs 1 µs of the 100 that a message costs here (measured)."""
 
-    __slots__ = ("content", "error", "fanout", "item", "stored")
+    __slots__ = ("content", "error", "fanout", "item", "store_item", "stored")
 
     def __init__(self, item: logic_pb2.SendItem) -> None:
         self.item = item
         self.content = item.content
         self.fanout = Fanout(())
         self.error: TidingsError | None = None
+        self.store_item = storage_pb2.StoreItem()
         self.stored: storage_pb2.StoreOutcome | None = None
 
 
@@ -147,7 +148,9 @@ class Sending:
 
     async def _store_once(self, drafts: Sequence[_Draft]) -> list[_Draft]:
         """Those whose decision was stale; the others have their outcome."""
-        outcomes = await self._storage.store([_store_item(draft) for draft in drafts])
+        for draft in drafts:
+            draft.store_item = _store_item(draft)
+        outcomes = await self._storage.store([draft.store_item for draft in drafts])
         stale: list[_Draft] = []
         for draft, outcome in zip(drafts, outcomes, strict=True):
             if isinstance(outcome, TidingsError):
@@ -171,7 +174,7 @@ class Sending:
             item = draft.item
             metrics.FANOUT.observe(len(draft.fanout.recipients))
             push, told = message_pushes(
-                _store_item(draft), draft.stored, self._events, session=item.session, accepted_ms=item.accepted_ms
+                draft.store_item, draft.stored, self._events, session=item.session, accepted_ms=item.accepted_ms
             )
             outgoing += push
             events += told

@@ -16,7 +16,6 @@ from protos.tidings.v1 import client_pb2
 from services.common.content import check_signal as check_shape
 from services.common.errors import TidingsError
 from services.common.ids import ConversationKind, check_conversation
-from services.common.telemetry import metrics
 from services.logic.conversations import Conversations, Found
 from services.logic.fanout import fanout_of
 from services.logic.groups import Need
@@ -45,8 +44,6 @@ class Signals:
                     outgoing.append(_outgoing(item, groups))
                 except TidingsError as error:
                     outcomes[index] = error
-        for outcome in outcomes:
-            metrics.SIGNALS.labels("sent" if outcome is None else outcome.label).inc()
         if outgoing:
             self._publisher.offer(Publication(outgoing))
         return outcomes
