@@ -166,6 +166,6 @@ async def probe_kafka(bootstrap: str) -> set[int]:
             raise NotReadyError(f"Kafka at {bootstrap} has no broker yet")
         return brokers
     except KafkaError as error:
-        raise NotReadyError(f"Kafka at {bootstrap} does not answer ({error})") from error
+        raise NotReadyError(f"Kafka at {bootstrap} does not answer ({error})", silent=True) from error
     finally:
         await client.close()

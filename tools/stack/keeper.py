@@ -23,6 +23,7 @@ from tools.stack.program import NotReadyError, Program
 PROBE_STARTING_S = 0.05
 PROBE_NODE_S = 1.0
 PROBE_BACKEND_S = 10.0  # their questions cost more, and a dead one is seen at once anyway
+SILENCES_MAX = 3  # on a busy machine one late answer says nothing about a node
 START_TIMEOUT_S = 120.0
 
 log = logging.getLogger(__name__)
@@ -156,26 +157,32 @@ class Keeper:
 
     async def _watch(self, process: asyncio.subprocess.Process, began: float) -> bool:
         """Probe it until it has ended; whether it was ready at any time."""
-        ready = False
-        pause_s = PROBE_BACKEND_S if self.program.kind == "backend" else PROBE_NODE_S
+        ready, silences = False, 0
         while process.returncode is None:
             try:
                 await self.program.probe()
             except NotReadyError as error:
                 self.detail = str(error)
-                if ready and self.state is not State.DRAINING:
+                silences = silences + 1 if error.silent else 0
+                if ready and self.state is not State.DRAINING and silences not in range(1, SILENCES_MAX):
                     await self._set(State.DRAINING if error.draining else State.STARTING)
             else:
-                self.detail = ""
+                self.detail, silences = "", 0
                 if not ready:
                     self.ready_after_s = time.monotonic() - began
                 ready = self._was_ready = True
                 if self.state is State.STARTING:
                     await self._set(State.READY)
             with suppress(TimeoutError):
-                async with asyncio.timeout(pause_s if ready else PROBE_STARTING_S):
+                async with asyncio.timeout(self._pause_s(ready=ready)):
                     await process.wait()
         return ready
+
+    def _pause_s(self, *, ready: bool) -> float:
+        if not ready:
+            return PROBE_STARTING_S
+        calm = self.state is State.READY and self.program.kind == "backend"
+        return PROBE_BACKEND_S if calm else PROBE_NODE_S
 
     async def _end(self) -> None:
         process = self._process

@@ -84,7 +84,7 @@ class MongoDB:
                 if not hello.get("isWritablePrimary") and not (hello.get("secondary") and hello.get("primary")):
                     raise NotReadyError("the replica set is electing its primary")
         except PyMongoError as error:
-            raise NotReadyError(f"mongod does not answer ({type(error).__name__})") from error
+            raise NotReadyError(f"mongod does not answer ({type(error).__name__})", silent=True) from error
 
     def advice(self, last_lines: Sequence[str]) -> str:
         text = "\n".join(last_lines)
@@ -136,6 +136,8 @@ async def probe_mongodb(uri: str) -> None:
         async with AsyncMongoClient[dict[str, Any]](uri, **{**_QUICK, "serverSelectionTimeoutMS": 3000}) as client:
             hello = await client.admin.command("hello")
     except PyMongoError as error:
-        raise NotReadyError(f"MongoDB does not answer ({type(error).__name__}: {str(error)[:200]})") from error
+        raise NotReadyError(
+            f"MongoDB does not answer ({type(error).__name__}: {str(error)[:200]})", silent=True
+        ) from error
     if not hello.get("setName") and hello.get("msg") != "isdbgrid":
         raise NotReadyError("MongoDB is not a replica set, which write concern majority needs")

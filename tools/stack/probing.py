@@ -21,7 +21,7 @@ async def check_listens(servers: str) -> None:
                 _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
             writer.close()
             return
-    raise NotReadyError(f"nothing listens at {servers}")
+    raise NotReadyError(f"nothing listens at {servers}", silent=True)
 
 
 async def http_get(url: str) -> tuple[int, str]:
@@ -40,4 +40,4 @@ async def http_get(url: str) -> tuple[int, str]:
                 writer.close()
         return int(head.split(maxsplit=2)[1]), body.decode(errors="replace")
     except (OSError, TimeoutError, EOFError, ValueError, IndexError, asyncio.LimitOverrunError) as error:
-        raise NotReadyError(f"{url} does not answer ({type(error).__name__})") from error
+        raise NotReadyError(f"{url} does not answer ({type(error).__name__})", silent=True) from error

@@ -7,11 +7,15 @@ from typing import Protocol
 
 
 class NotReadyError(Exception):
-    """It does not answer as it should yet; the text says how. `draining`: it said that it is on its way out."""
+    """It does not answer as it should yet; the text says how.
 
-    def __init__(self, reason: str, *, draining: bool = False) -> None:
+    `draining`: it said that it is on its way out. `silent`: it said nothing, so it may just be slow.
+    """
+
+    def __init__(self, reason: str, *, draining: bool = False, silent: bool = False) -> None:
         super().__init__(reason)
         self.draining = draining
+        self.silent = silent
 
 
 class Program(Protocol):
