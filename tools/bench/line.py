@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
@@ -66,8 +66,7 @@ class _Tcp(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are not of this class
 
     def data_received(self, data: bytes) -> None:
         for frame in self._splitter.receive(data):
@@ -103,15 +102,21 @@ class Line:
 
     async def open(self, url: str, cursor: int = 0, epoch: str = "") -> pb.Welcome:
         """Raises Failure when no node lets this user in."""
-        async with asyncio.timeout(OPEN_S):
-            for _ in range(MOVES_MAX):
-                reply = await self._greet(url, cursor, epoch)
-                if reply.HasField("welcome"):
-                    self._live = True
-                    return reply.welcome
-                if not reply.goodbye.address:
-                    raise Failure(f"{self._user} was not let in: {reply.goodbye.message}.")
-                url = _in_scheme(reply.goodbye.address)
+        try:
+            async with asyncio.timeout(OPEN_S):
+                return await self._open(url, cursor, epoch)
+        except TimeoutError as error:
+            raise Failure(f"{self._user} was not let in within {OPEN_S:g} s.") from error
+
+    async def _open(self, url: str, cursor: int, epoch: str) -> pb.Welcome:
+        for _ in range(MOVES_MAX):
+            reply = await self._greet(url, cursor, epoch)
+            if reply.HasField("welcome"):
+                self._live = True
+                return reply.welcome
+            if not reply.goodbye.address:
+                raise Failure(f"{self._user} was not let in: {reply.goodbye.message}.")
+            url = _in_scheme(reply.goodbye.address)
         raise Failure(f"{self._user} was not let in: sent around {MOVES_MAX} times.")
 
     def send(self, frame: bytes) -> None:
