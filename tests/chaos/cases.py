@@ -1,46 +1,21 @@
-"""What is done to the cluster: every case by its name, with the stack that it needs.
+"""Every case by its name, with the stack that it needs.
 
-A case breaks something and mends it again; it says when it was mended. It waits for nothing that it need not: the
-conductor (run.py) waits until all is healthy, lets the load go on, and judges.
+A case breaks something and mends it again. It waits for nothing that it need not: the conductor (run.py) waits until
+all is healthy, lets the load go on, and judges.
 """
 
 from __future__ import annotations
 
-import asyncio
-import random
-import signal
-import time
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
-from tests.chaos.load import Load
-from tests.chaos.stack import Shape, Stack
-
-# Longer than a node's lease (5 s), so that others take over while it sleeps.
-SLEEP_S = 8.0
+from tests.chaos import cuts, disk, failover, sessions, storms
+from tests.chaos.faults import freeze, kill, kill_everything, mixed, restart, scale_access
+from tests.chaos.links import Harm
+from tests.chaos.scene import Act
+from tests.chaos.stack import Shape
 
 PLAIN = Shape()
-
-
-class Skipped(Exception):
-    """This machine cannot do it; the text says why."""
-
-
-@dataclass(slots=True)
-class Scene:
-    """What a case works on. `mended` marks the moment from which the cluster has to heal."""
-
-    stack: Stack
-    load: Load
-    rng: random.Random
-    say: Callable[[str], None]
-    mended_at: float = field(default_factory=time.monotonic)
-
-    def mended(self) -> None:
-        self.mended_at = time.monotonic()
-
-
-Act = Callable[[Scene], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,52 +29,12 @@ class Case:
     quick: bool = False
 
 
-def kill(name: str) -> Act:
-    """kill -9; the stack starts it again after a second, as Kubernetes would."""
-
-    async def act(scene: Scene) -> None:
-        pid = scene.stack.kill(name)
-        scene.mended()
-        await scene.stack.until_gone(name, pid)
-
-    return act
-
-
-def freeze(name: str, seconds: float = SLEEP_S) -> Act:
-    """SIGSTOP, and SIGCONT when its lease has run out."""
-
-    async def act(scene: Scene) -> None:
-        scene.stack.signal(name, signal.SIGSTOP)
-        try:
-            await asyncio.sleep(seconds)
-        finally:
-            scene.stack.signal(name, signal.SIGCONT)
-            scene.mended()
-
-    return act
-
-
-def restart(target: str) -> Act:
-    """`tidings restart`: asked to stop, started again."""
-
-    async def act(scene: Scene) -> None:
-        await scene.stack.command("restart", target)
-        scene.mended()
-
-    return act
-
-
-async def scale_access(scene: Scene) -> None:
-    """2 → 5 → 1 → 2."""
-    for number in (5, 1, 2):
-        scene.say(f"access={number}")
-        await scene.stack.command("scale", f"access={number}")
-        scene.mended()
-        await asyncio.sleep(3)
-
-
 def _each(names: Iterable[str], verb: str, does: str, make: Callable[[str], Act], *, quick: bool = False) -> list[Case]:
     return [Case(f"{verb}-{name.removesuffix('-0')}", does.format(name), make(name), quick=quick) for name in names]
+
+
+def _cut(name: str, does: str, *harms: Harm) -> Case:
+    return Case(name, does, cuts.harm(*harms), cuts.SHAPE)
 
 
 NODES = ("access-0", "logic-0", "storage-0")
@@ -111,8 +46,40 @@ CASES = (
     *_each(NODES, "freeze", "{} is stopped (SIGSTOP) for longer than its lease", freeze),
     *_each(BACKENDS, "freeze", "{} is stopped (SIGSTOP) for some seconds", freeze),
     *_each(BACKENDS, "restart", "tidings restart {}", restart),
+    Case("drain-access", "tidings restart access-0: SIGTERM under load", restart("access-0")),
     Case("restart-all", "tidings restart all: a rolling restart of every node", restart("all")),
     Case("scale-access", "tidings scale access=5, then 1, then 2", scale_access),
+    Case("kill-everything", "kill -9 of all nodes and all backends at once", kill_everything),
+    Case("mixed", "kills and stops of anything, in an order from the seed", mixed),
+    Case("session-recovery", "the node of a session dies: resumption, fencing, presence", sessions.recovery),
+    Case("session-fence", "a session's node sleeps while its device logs in elsewhere", sessions.fence),
+    _cut("cut-access-logic", "every access node and logic-0 do not reach each other", Harm("access-*", "logic-0")),
+    _cut("cut-logic-storage", "every logic node and storage-0 do not reach each other", Harm("logic-*", "storage-0")),
+    _cut("cut-storage-storage", "storage nodes do not reach each other", Harm("storage-*", "storage-*")),
+    _cut("cut-access-access", "access nodes do not reach each other", Harm("access-*", "access-*")),
+    _cut("cut-storage-mongodb", "storage-0 does not reach MongoDB", Harm("storage-0", "mongodb")),
+    _cut("cut-logic-kafka", "logic-0 does not reach Kafka", Harm("logic-0", "kafka")),
+    _cut("cut-access-kafka", "access-0 does not reach Kafka", Harm("access-0", "kafka")),
+    _cut("cut-storage-etcd", "storage-0 does not reach etcd: its lease runs out", Harm("storage-0", "etcd")),
+    _cut("cut-access-etcd", "access-0 does not reach etcd: its lease runs out", Harm("access-0", "etcd")),
+    _cut("deaf-logic-storage", "storage-0 hears logic, its answers are lost", Harm("logic-*", "storage-0", "back")),
+    _cut("deaf-storage-mongodb", "MongoDB hears storage-0, its answers are lost", Harm("storage-0", "mongodb", "back")),
+    *(
+        Case(f"isolate-{name[:-2]}", f"{name} is cut off from everyone", cuts.isolate(name), cuts.SHAPE)
+        for name in NODES
+    ),
+    _cut("slow-everything", "every link between processes is 50 ms slower each way", Harm("*", "*", delay_s=0.05)),
+    _cut("slow-mongodb", "MongoDB is 300 ms slower each way", Harm("*", "mongodb", delay_s=0.3)),
+    Case("mixed-cuts", "links are cut and slowed in an order from the seed", cuts.mixed_cuts, cuts.SHAPE),
+    Case("mongodb-primary", "kill -9 of the primary of three", failover.kill_primary, failover.SHAPE),
+    Case(
+        "mongodb-primary-frozen", "the primary of three is stopped (SIGSTOP)", failover.freeze_primary, failover.SHAPE
+    ),
+    Case("kafka-broker", "kill -9 of one broker of three", failover.kill_broker, failover.SHAPE),
+    Case("kafka-broker-frozen", "one broker of three is stopped (SIGSTOP)", failover.freeze_broker, failover.SHAPE),
+    Case("full-disk", "no space is left for MongoDB", disk.fill, disk.SHAPE),
+    Case("rolling-5000", "tidings restart access with 5,000 clients connected", storms.rolling_restart(), storms.SHAPE),
+    Case("storm-5000", "kill -9 of the access node that holds 5,000 clients", storms.reconnect_storm(), storms.SHAPE),
 )
 
 

@@ -26,7 +26,7 @@ from tests.chaos.population import Population
 from tests.chaos.stack import Stack
 
 SET_UP_S = 60.0
-LINE_BYTES_MAX = 2**24
+LINE_BYTES_MAX = 2**26
 
 
 class Stuck(Exception):
@@ -51,6 +51,11 @@ class Crew:
             else:
                 await self.answers.put(said)
         await self.answers.put({"gone": True})
+
+    async def end(self) -> None:
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
 
     async def order(self, what: str, *, timeout_s: float = SET_UP_S, **details: Any) -> dict[str, Any]:
         assert self.process.stdin is not None
@@ -81,8 +86,9 @@ class Load:
 
     async def begin(self, rate: float, *, restless: bool = True) -> None:
         """Everyone is connected, the groups are made and known to all; from now on they talk."""
-        if not all(answer["online"] for answer in await self._all("connect")):
-            raise Stuck(f"not all clients could connect within {SET_UP_S:g} s: {self.progress}")
+        connected = await self._all("connect")
+        if not all(answer["online"] for answer in connected):
+            raise Stuck(f"not all clients could connect within {SET_UP_S:g} s: {_waiting(connected)}")
         for answer in await self._all("groups"):
             self.groups |= answer["groups"]
         await self._all("join", groups=self.groups)
@@ -97,8 +103,10 @@ class Load:
 
         Raises Stuck when clients cannot read what is stored. What a device never got is for the verdict to say.
         """
-        if not all(answer["settled"] for answer in await self._all("rest", timeout_s=timeout_s)):
-            raise Stuck(f"after {timeout_s:g} s of silence clients are not settled: {self.progress}")
+        rested = await self._all("rest", timeout_s=timeout_s)
+        if not all(answer["settled"] for answer in rested):
+            waiting = f"{self.progress['open']} sends without an outcome, {_waiting(rested)}"
+            raise Stuck(f"after {timeout_s:g} s of silence clients are not settled: {waiting}")
         finished = await self._all("finish", timeout_s=timeout_s)
         if unread := [name for answer in finished for name in answer["unread"]]:
             raise Stuck(f"could not be read in the end: {unread[:5]}")
@@ -130,7 +138,7 @@ async def load_on(stack: Stack, people: Population, *, seed: int, folder: Path, 
     async with asyncio.TaskGroup() as group:
         try:
             for share in range(crews):
-                crew = await _start(folder / f"clients-{share}.jsonl")
+                crew = await start_crew("tests.chaos.worker", folder / f"clients-{share}.jsonl")
                 started.append(crew)
                 group.create_task(crew.listen(), name=f"crew {share}")
                 assert crew.process.stdin is not None
@@ -139,14 +147,17 @@ async def load_on(stack: Stack, people: Population, *, seed: int, folder: Path, 
             yield Load(people, started, folder)
         finally:
             for crew in started:
-                if crew.process.returncode is None:
-                    crew.process.kill()
-                await crew.process.wait()
+                await crew.end()
 
 
-async def _start(history: Path) -> Crew:
+def _waiting(answers: Sequence[dict[str, Any]]) -> str:
+    offline = [name for answer in answers for name in answer["waiting"]]
+    return f"offline {', '.join(offline[:5])}" if offline else "all online"
+
+
+async def start_crew(module: str, history: Path) -> Crew:
     with history.with_suffix(".log").open("w") as log:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.chaos.worker", stdin=PIPE, stdout=PIPE, stderr=log, limit=LINE_BYTES_MAX
+            sys.executable, "-m", module, stdin=PIPE, stdout=PIPE, stderr=log, limit=LINE_BYTES_MAX
         )
     return Crew(process, history)

@@ -10,17 +10,19 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from tests.backends import free_port_base
-from tests.chaos.cases import Case, Scene, Skipped
+from tests.chaos.cases import Case
 from tests.chaos.load import Load, Stuck, load_on
 from tests.chaos.population import populate
+from tests.chaos.scene import Broken, Scene, Skipped
 from tests.chaos.stack import CommandFailed, Stack, stack_of
-from tests.chaos.verdict import Verdict, judge
+from tests.chaos.verdict import Verdict, judge, latency
+from tests.e2e.wire_client import Closed, Refused
 from tools.failure import Failure
 
 SAY_EVERY_S = 1.0
@@ -119,7 +121,7 @@ async def run_case(case: Case, stack: Stack, options: Options, say: Say) -> Resu
         await _conduct(case, stack, options, result, say)
     except* Skipped as reasons:
         result.skipped = str(_first(reasons))
-    except* (Failure, CommandFailed, Stuck, TimeoutError) as errors:
+    except* (Failure, CommandFailed, Stuck, Broken, Refused, Closed, OSError) as errors:
         result.problem = f"{type(_first(errors)).__name__}: {_first(errors)}"
     result.took_s = time.monotonic() - began
     _tell(result, options, say)
@@ -132,7 +134,7 @@ async def _conduct(case: Case, stack: Stack, options: Options, result: Result, s
     people = populate(run, options.seed, options.users)
     folder = options.folder / "histories" / case.name
     async with load_on(stack, people, seed=options.seed, folder=folder, crews=options.crews) as load:
-        scene = Scene(stack, load, random.Random(options.seed), lambda text: say(f"  {text}"))
+        scene = Scene(stack, load, random.Random(options.seed), run, folder, lambda text: say(f"  {text}"))
         async with asyncio.TaskGroup() as group:
             progress = group.create_task(_show_progress(load, say), name="progress")
             await load.begin(options.rate)
@@ -142,9 +144,12 @@ async def _conduct(case: Case, stack: Stack, options: Options, result: Result, s
             await stack.until_healthy()
             result.healthy_s = time.monotonic() - scene.mended_at
             await asyncio.sleep(options.after_s)
-            events = await load.end()
+            events = [*await load.end(), *scene.events]
             progress.cancel()
         result.verdict = await asyncio.to_thread(judge, events)
+        result.details = scene.details
+        for name, (since, until) in scene.windows.items():
+            result.details.setdefault("latency", {})[name] = asdict(latency(events, since, until))
 
 
 async def _show_progress(load: Load, say: Say) -> None:

@@ -7,13 +7,14 @@ Does not know: clients.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
 import time
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,15 @@ import httpx
 import jwt
 
 from tests.backends import clean_environment
+from tests.chaos import wiring
+from tests.chaos.links import Links
+from tests.chaos.mounting import small_disk
 from tests.chaos.population import LARGE_ABOVE
 from tools.failure import Failure
-from tools.stack import control
+from tools.stack import control, launch
 from tools.stack.folder import Folder
+from tools.stack.plan import Plan
+from tools.stack.ports import NodeKind
 
 COMMAND_S = 900.0
 POLL_S = 0.1
@@ -38,7 +44,10 @@ class CommandFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What is started; `settings` are TIDINGS_ variables of the nodes."""
+    """What is started; `settings` are TIDINGS_ variables of the nodes.
+
+    `proxied`: every call between processes goes over a proxy. `mongodb_disk_mib`: a file system of its own.
+    """
 
     name: str = "plain"
     access: int = 2
@@ -46,6 +55,12 @@ class Shape:
     storage: int = 2
     arguments: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
+    proxied: bool = False
+    mongodb_disk_mib: int = 0
+
+    @property
+    def numbers(self) -> Mapping[NodeKind, int]:
+        return {NodeKind.ACCESS: self.access, NodeKind.LOGIC: self.logic, NodeKind.STORAGE: self.storage}
 
 
 @dataclass(slots=True)
@@ -53,6 +68,8 @@ class Stack:
     shape: Shape
     data: Path
     port_base: int
+    links: Links | None = None
+    disk_problem: str = ""
     _auth: dict[str, str] = field(default_factory=dict)
 
     async def command(self, *arguments: str) -> str:
@@ -80,10 +97,25 @@ class Stack:
         return {**clean_environment(), **common, **self.shape.settings}
 
     async def up(self) -> None:
-        shape = self.shape
-        numbers = [f"--access={shape.access}", f"--logic={shape.logic}", f"--storage={shape.storage}"]
-        await self.command("up", *numbers, f"--port-base={self.port_base}", "--detach", *shape.arguments)
+        if self.shape.proxied:
+            await asyncio.to_thread(self._up_proxied)
+        else:
+            numbers = [f"--{kind}={number}" for kind, number in self.shape.numbers.items()]
+            await self.command("up", *numbers, f"--port-base={self.port_base}", "--detach", *self.shape.arguments)
         self._auth = self.status()["auth"]
+
+    def _up_proxied(self) -> None:
+        """As `tidings up --detach`, but its nodes call each other and the backends over the proxies."""
+        plan = Plan(
+            self.port_base,
+            self.shape.access,
+            self.shape.logic,
+            self.shape.storage,
+            node_program=(sys.executable, "-m", "tests.chaos.node"),
+            kafka_advertised=wiring.proxy_of(self.port_base, "kafka"),
+        )
+        environment = {**self.environment(), wiring.BASE: str(self.port_base)}
+        launch.run_detached(plan, Folder.at(self.data), environment, lambda _: None)
 
     async def down(self) -> None:
         with suppress(CommandFailed):
@@ -111,23 +143,50 @@ class Stack:
     def log(self, name: str) -> Path:
         return Folder.at(self.data).log(name)
 
+    @property
+    def secret(self) -> str:
+        return Path(self._auth["secret_file"]).read_text(encoding="utf-8").rstrip("\n")
+
+    @property
+    def audience(self) -> str:
+        return self._auth["audience"]
+
     def token(self, user: str, ttl_s: float = 86_400) -> str:
-        secret = Path(self._auth["secret_file"]).read_text(encoding="utf-8").rstrip("\n")
-        claims = {"sub": user, "aud": self._auth["audience"], "exp": int(time.time() + ttl_s)}
-        return jwt.encode(claims, secret, "HS256")
+        claims = {"sub": user, "aud": self.audience, "exp": int(time.time() + ttl_s)}
+        return jwt.encode(claims, self.secret, "HS256")
+
+    async def owners(self) -> list[str]:
+        """The access node of each slot."""
+        told: list[str] = json.loads(await self.command("ring", "--json"))["owners"]
+        return told
 
     # ---- faults
 
     def kill(self, name: str) -> int:
-        return self.signal(name, signal.SIGKILL)
+        return self.send_signal(name, signal.SIGKILL)
 
-    def signal(self, name: str, number: signal.Signals) -> int:
+    def send_signal(self, name: str, number: signal.Signals) -> int:
         """To the process of that name; the pid that got it."""
         pid = self.process(name)["pid"]
         if pid is None:
             raise Failure(f"{name} has no process now")
         os.kill(pid, number)
         return int(pid)
+
+    @staticmethod
+    def send(pid: int, number: signal.Signals) -> None:
+        os.kill(pid, number)
+
+    @staticmethod
+    def wake(pid: int) -> None:
+        """SIGCONT, if it still lives."""
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+    async def pids(self) -> Mapping[str, int]:
+        """Of all that has a process, by name."""
+        status = await asyncio.to_thread(self.status)
+        return {found["name"]: found["pid"] for kind in KINDS for found in status[kind] if found["pid"] is not None}
 
     async def until_gone(self, name: str, pid: int, timeout_s: float = 30.0) -> None:
         """Until `status` knows that this process has ended."""
@@ -182,9 +241,16 @@ async def _not_ready(http: httpx.AsyncClient, node: Mapping[str, Any]) -> str:
 async def stack_of(shape: Shape, data: Path, port_base: int) -> AsyncIterator[Stack]:
     """Started anew on an empty or an earlier folder; ended at the end."""
     stack = Stack(shape, data, port_base)
-    try:
+    async with AsyncExitStack() as stack_of_contexts:
+        enter = stack_of_contexts.enter_async_context
+        if shape.mongodb_disk_mib:
+            await asyncio.to_thread(Folder.at(data).take)
+            stack.disk_problem = await enter(small_disk(data / "mongodb", shape.mongodb_disk_mib))
+        if shape.proxied:
+            stack.links = await enter(Links(stack.pids))
+            for name, target in wiring.targets(port_base, shape.numbers).items():
+                await stack.links.add(name, wiring.proxy_of(port_base, name), target)
+        stack_of_contexts.push_async_callback(stack.down)
         await stack.up()
         await stack.until_healthy()
         yield stack
-    finally:
-        await asyncio.shield(stack.down())

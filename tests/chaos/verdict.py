@@ -69,6 +69,45 @@ def judge(events: Sequence[Event]) -> Verdict:
     return verdict
 
 
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Of what was posted within a window of time, in seconds."""
+
+    posted: int
+    acknowledged_p50_s: float
+    acknowledged_p99_s: float
+    shown_p50_s: float
+    shown_p99_s: float
+
+
+def latency(events: Iterable[Event], since: float, until: float) -> Latency:
+    """How long acknowledgements took, and messages to the devices that were shown them."""
+    posted: dict[tuple[str, str], float] = {}
+    acknowledged: list[float] = []
+    shown: list[float] = []
+    for event in events:
+        match event:
+            case record.Posted(at, user, _, _, _, client_id) if since <= at < until:
+                posted[user, client_id] = at
+            case record.Acknowledged() if (event.user, event.client_id) in posted:
+                acknowledged.append(event.at - posted[event.user, event.client_id])
+            case record.Shown(at, _, _, message) if (message.sender, message.client_id) in posted:
+                shown.append(at - posted[message.sender, message.client_id])
+            case _:
+                pass
+    return Latency(
+        len(posted),
+        _quantile(acknowledged, 0.5),
+        _quantile(acknowledged, 0.99),
+        _quantile(shown, 0.5),
+        _quantile(shown, 0.99),
+    )
+
+
+def _quantile(values: list[float], share: float) -> float:
+    return round(sorted(values)[int(share * (len(values) - 1))], 4) if values else 0.0
+
+
 def _shown_well(events: Iterable[Event]) -> Iterator[Finding]:
     """Each message once, each conversation with ascending numbers."""
     last: dict[tuple[str, str, str], int] = {}

@@ -101,7 +101,7 @@ class Worker:
     async def obey(self, order: dict[str, Any]) -> dict[str, Any]:
         match order:
             case {"do": "connect", "timeout_s": timeout_s}:
-                return {"online": await self._until(self._all_online, timeout_s)}
+                return {"online": await self._until(self._all_online, timeout_s), "waiting": self._offline()}
             case {"do": "groups", "timeout_s": timeout_s}:
                 return {"groups": await self._make_groups(timeout_s)}
             case {"do": "join", "groups": groups}:
@@ -113,7 +113,8 @@ class Worker:
                 return {}
             case {"do": "rest", "timeout_s": timeout_s}:
                 self._rate, self._restless = 0.0, False
-                return {"settled": await self._until(lambda: self._open == 0 and self._all_online(), timeout_s)}
+                settled = await self._until(lambda: self._open == 0 and self._all_online(), timeout_s)
+                return {"settled": settled, "waiting": self._offline()}
             case {"do": "finish", "timeout_s": timeout_s}:
                 return await self._finish(timeout_s)
             case _:
@@ -258,6 +259,13 @@ class Worker:
 
     def _all_online(self) -> bool:
         return all(talker.online or talker.ended for talker in self._talkers)
+
+    def _offline(self) -> list[str]:
+        return [
+            f"{talker.device.user}/{talker.device.name} ({'closed' if talker.client is None else 'not connected'})"
+            for talker in self._talkers
+            if not talker.online and not talker.ended
+        ]
 
     def _conversations(self) -> list[str]:
         mine = {talker.device.user for talker in self._talkers}

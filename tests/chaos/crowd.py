@@ -1,0 +1,287 @@
+"""A process of thousands of bare devices, in pairs that talk a little; driven like worker.py, by JSON lines.
+
+Guarantees: what it writes down is what its devices saw. Does not know: what is done to the cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvloop
+
+from protos.tidings.v1.client_pb2 import Message, Sent
+from services.common.ids import direct
+from services.common.tokens import sign
+from tests.chaos import record
+from tests.chaos.raw import Gone, RawDevice, Tally
+from tests.chaos.worker import now, say
+
+LOOK_S = 0.25
+PROGRESS_S = 0.5
+DEVICE = "raw"
+READERS = 50
+POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """`users` in pairs: the first talks with the second, and so on. `talkers`: how many of them, from the first."""
+
+    users: list[str]
+    talkers: int
+    tcp: list[str]
+    secret: str
+    audience: str
+    seed: int
+    history: str
+    connects_per_s: float
+
+
+class Crowd:
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._rng = random.Random(task.seed)
+        self._tally = Tally()
+        self._events: list[record.Event] = []
+        self._rate = 0.0
+        self._posted = self._acknowledged = self._shown = 0
+        self._orders = itertools.count(1)
+        self._posts: dict[str, tuple[int, str]] = {}
+        self._partners = dict(zip(task.users[::2], task.users[1::2], strict=True))
+        self._partners |= {partner: user for user, partner in self._partners.items()}
+        self._devices = {user: self._device(user) for user in task.users}
+        self._lives: list[asyncio.Task[None]] = []
+
+    async def run(self, orders: asyncio.StreamReader) -> None:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._arrive(group)), group.create_task(self._look())]
+            tasks += [group.create_task(self._talk()), group.create_task(self._tell_progress())]
+            while line := await orders.readline():
+                order = msgspec.json.decode(line)
+                if order["do"] == "quit":
+                    break
+                say({"done": order["do"], **await self.obey(order)})
+            for task in (*tasks, *self._lives):
+                task.cancel()
+        record.write(Path(self._task.history), self._events)
+        say({"done": "quit"})
+
+    async def obey(self, order: dict[str, Any]) -> dict[str, Any]:
+        match order:
+            case {"do": "connect", "timeout_s": timeout_s}:
+                return {"online": await self._until(self._all_online, timeout_s)}
+            case {"do": "rate", "rate": rate}:
+                self._rate = float(rate)
+                return {}
+            case {"do": "tally"}:
+                return {"tally": self._told()}
+            case {"do": "fresh"}:
+                self._tally = Tally()
+                for device in self._devices.values():
+                    device.tally = self._tally
+                return {}
+            case {"do": "finish", "timeout_s": timeout_s}:
+                return await self._finish(timeout_s)
+            case _:
+                raise ValueError(f"an order that nobody knows: {order}")
+
+    # ---- devices
+
+    def _device(self, user: str) -> RawDevice:
+        secret, audience = self._task.secret.encode(), self._task.audience
+        return RawDevice(
+            user=user,
+            name=DEVICE,
+            token=sign(secret, user, audience, 86_400, now=time.time()),
+            addresses=self._task.tcp,
+            rng=self._rng,
+            tally=self._tally,
+            show=self._show,
+            told=self._told_sent,
+        )
+
+    async def _arrive(self, group: asyncio.TaskGroup) -> None:
+        """The first time they come one after the other."""
+        began = now()
+        for number, device in enumerate(self._devices.values()):
+            ahead_s = number / self._task.connects_per_s - (now() - began)
+            if ahead_s > 0.05:
+                await asyncio.sleep(ahead_s)
+            self._lives.append(group.create_task(device.run(), name=device.user))
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            for device in self._devices.values():
+                device.look()
+
+    async def _talk(self) -> None:
+        talkers = self._task.users[: self._task.talkers]
+        due = now()
+        while True:
+            await asyncio.sleep(0.01)
+            if not self._rate or not talkers:
+                due = now()
+                continue
+            due = max(due, now() - 0.2)
+            while due <= now():
+                due += 1.0 / self._rate
+                self._post(self._devices[self._rng.choice(talkers)])
+
+    def _post(self, device: RawDevice) -> None:
+        order = next(self._orders)
+        client_id, conversation = f"raw-{order}", direct(device.user, self._partners[device.user])
+        self._posted += 1
+        self._posts[client_id] = order, conversation
+        self._events.append(record.Posted(now(), device.user, DEVICE, order, conversation, client_id))
+        device.post(conversation, client_id, f"{client_id} of {device.user}")
+
+    def _told_sent(self, device: RawDevice, client_id: str, sent: Sent) -> None:
+        self._acknowledged += 1
+        order, conversation = self._posts.pop(client_id)
+        self._events.append(
+            record.Acknowledged(
+                now(),
+                device.user,
+                DEVICE,
+                order,
+                conversation,
+                client_id,
+                sent.seq,
+                sent.message_id,
+                sent.time_ms,
+                sent.duplicate,
+            )
+        )
+
+    def _show(self, device: RawDevice, message: Message) -> None:
+        self._shown += 1
+        self._events.append(record.Shown(now(), device.user, DEVICE, stored(message)))
+
+    # ---- the end
+
+    def _all_online(self) -> bool:
+        return all(device.online or device.ended for device in self._devices.values())
+
+    async def _finish(self, timeout_s: float) -> dict[str, Any]:
+        """All settled, by the word of a fresh pong for each; then what talkers' conversations and inboxes hold."""
+        self._rate = 0.0
+        for device in self._devices.values():
+            device.ping()
+        await asyncio.sleep(2.0)
+        settled = await self._until(lambda: all(map(_is_settled, self._devices.values())), timeout_s)
+        for device in self._devices.values():
+            if device.ended:
+                self._events.append(record.Ended(now(), device.user, DEVICE, device.ended))
+        talked = sorted({event.conversation for event in self._events if isinstance(event, record.Posted)})
+        self._events += [record.Member(name, user, (DEVICE,)) for name in talked for user in name[2:].split("|")]
+        places = asyncio.Semaphore(READERS)
+        async with asyncio.TaskGroup() as group:
+            reads = [group.create_task(self._read(name, places, timeout_s)) for name in talked]
+        return {"settled": settled, "unread": [task.result() for task in reads if task.result()]}
+
+    async def _read(self, conversation: str, places: asyncio.Semaphore, timeout_s: float) -> str:
+        user = conversation[2:].partition("|")[0]
+        until = now() + timeout_s
+        while True:
+            try:
+                async with places:
+                    await self._read_once(self._devices[user], conversation)
+                return ""
+            except (Gone, TimeoutError) as error:
+                if now() > until:
+                    return f"{conversation}: {error!r}"
+                await asyncio.sleep(POLL_S)
+
+    async def _read_once(self, device: RawDevice, conversation: str) -> None:
+        messages = await device.history(conversation)
+        head, entries = await device.inbox()
+        self._events.append(record.Read(device.user, conversation, tuple(map(stored, messages))))
+        inbox = tuple((number, stored(message)) for number, message in entries)
+        self._events.append(record.Inbox(device.user, DEVICE, head, inbox))
+
+    async def _until(self, there: Callable[[], bool], timeout_s: float) -> bool:
+        until = now() + timeout_s
+        while not there():
+            if now() > until:
+                return False
+            await asyncio.sleep(POLL_S)
+        return True
+
+    # ---- what it tells
+
+    async def _tell_progress(self) -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_S)
+            devices = self._devices.values()
+            say(
+                {
+                    "progress": {
+                        "posted": self._posted,
+                        "acknowledged": self._acknowledged,
+                        "open": len(self._posts),
+                        "shown": self._shown,
+                        "online": sum(device.online for device in devices),
+                        "devices": len(devices),
+                    }
+                }
+            )
+
+    def _told(self) -> dict[str, Any]:
+        tally = self._tally
+        nodes = dict.fromkeys((device.node for device in self._devices.values() if device.online), 0)
+        for device in self._devices.values():
+            if device.online:
+                nodes[device.node] += 1
+        return {
+            "connects": _by_second(tally.connects),
+            "welcomes": {node: _by_second(counts) for node, counts in tally.welcomes.items()},
+            "goodbyes": {str(code): count for code, count in tally.goodbyes.items()},
+            "refused": tally.refused,
+            "lost": tally.lost,
+            "synced": tally.synced,
+            "round_trips": tally.round_trips,
+            "back_after": tally.back_after,
+            "nodes": nodes,
+        }
+
+
+def _by_second(counts: dict[int, int]) -> list[list[int]]:
+    return [[second, count] for second, count in sorted(counts.items())]
+
+
+def _is_settled(device: RawDevice) -> bool:
+    return bool(device.ended) or device.settled
+
+
+def stored(message: Message) -> record.Stored:
+    return record.Stored(
+        message.conversation,
+        message.seq,
+        message.message_id,
+        message.sender,
+        message.client_id,
+        message.content.text,
+        message.kind == Message.SYSTEM,
+    )
+
+
+async def main() -> None:
+    loop = asyncio.get_running_loop()
+    orders = asyncio.StreamReader(limit=2**26)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin.buffer)
+    task = msgspec.json.decode(await orders.readline(), type=Task)
+    await Crowd(task).run(orders)
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

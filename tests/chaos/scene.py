@@ -1,0 +1,59 @@
+"""What a case is given to work on."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.load import Load
+from tests.chaos.record import Event
+from tests.chaos.stack import Stack
+
+
+class Skipped(Exception):
+    """This machine cannot do it; the text says why."""
+
+
+class Broken(Exception):
+    """A promise that the case itself looks at was not kept; the text says which."""
+
+
+@dataclass(slots=True)
+class Scene:
+    """Where a case acts, and what it has to tell beside the usual.
+
+    `run`: begins the name of every user of this run; `folder`: for histories.
+    `mended_at`: the moment from which the cluster has to heal. `windows`: spans of time whose latencies are to be
+    told. `events`: histories of clients of its own, which are judged with those of the load. `details`: figures.
+    """
+
+    stack: Stack
+    load: Load
+    rng: random.Random
+    run: str
+    folder: Path
+    say: Callable[[str], None]
+    mended_at: float = field(default_factory=time.monotonic)
+    windows: dict[str, tuple[float, float]] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def mended(self) -> None:
+        self.mended_at = time.monotonic()
+
+    @asynccontextmanager
+    async def window(self, name: str, at_least_s: float = 0.0) -> AsyncIterator[None]:
+        """The latencies of what is sent while it is open are told under this name."""
+        began = time.monotonic()
+        yield
+        await asyncio.sleep(max(0.0, at_least_s - (time.monotonic() - began)))
+        self.windows[name] = (began, time.monotonic())
+
+
+Act = Callable[[Scene], Awaitable[None]]
