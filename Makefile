@@ -38,8 +38,8 @@ types: setup  ## mypy --strict
 	@$(BIN)/mypy
 
 .PHONY: test
-test: setup  ## all tests but chaos, on real backends that the tests start themselves
-	@$(PYTEST) -m "not chaos" $(TESTS)
+test: setup  ## all tests (of chaos the quick cases), on real backends that the tests start themselves
+	@$(PYTEST) $(TESTS)
 
 .PHONY: test-unit
 test-unit: setup  ## tests without backends and without processes
