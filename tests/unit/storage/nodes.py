@@ -23,7 +23,7 @@ NO_CONTEXT = cast("Any", None)
 
 @dataclass(slots=True)
 class Neighbourhood:
-    """Who owns what, as all nodes see it, unless a test tells one of them otherwise."""
+    """Who owns what, as all nodes see it; "": each of them thinks that it does."""
 
     owner_of: Callable[[int], str]
     nodes: dict[str, StorageServicer] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class FakeNeighbours:
 
     def owner_of(self, slot: int) -> str | None:
         owner = self._hood.owner_of(slot)
-        return None if owner == self._name else owner
+        return owner if owner not in {"", self._name} else None
 
     async def append(self, owner: str, batch: pb.AppendBatch) -> pb.AppendOutcomes:
         return await self._at(owner).Append(batch, NO_CONTEXT)
