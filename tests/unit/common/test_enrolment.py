@@ -33,16 +33,20 @@ async def test_a_node_is_ready_while_it_is_entered_and_draining_when_it_leaves()
 
 async def test_a_node_whose_lease_ran_out_comes_back_as_a_new_boot() -> None:
     store = MemoryStore()
-    async with MemoryRegistry(store) as seen_by, Cluster(seen_by) as cluster, MemoryRegistry(store) as registry:
-        async with Enrolment(registry, RECORD) as enrolment:
-            await cluster.wait_for("logic", 5)
-            store.expire("logic-0")
-            while cluster.alive("boot") or not cluster.ring("logic").members:
-                await cluster.changed()
-            node = cluster.node("logic-0")
-            assert node == enrolment.record
-            assert node is not None
-            assert node.boot_id != "boot"
+    async with (
+        MemoryRegistry(store) as seen_by,
+        Cluster(seen_by) as cluster,
+        MemoryRegistry(store) as registry,
+        Enrolment(registry, RECORD) as enrolment,
+    ):
+        await cluster.wait_for("logic", 5)
+        store.expire("logic-0")
+        while cluster.alive("boot") or not cluster.ring("logic").members:
+            await cluster.changed()
+        node = cluster.node("logic-0")
+        assert node == enrolment.record
+        assert node is not None
+        assert node.boot_id != "boot"
 
 
 async def test_a_registry_that_does_not_answer_stops_the_start_with_a_sentence() -> None:
