@@ -1,13 +1,16 @@
 """An access node on real loopback sockets, WebSocket and TCP, in front of the model server of the unit tests.
 
-The token is the user's name. What a test wants to go wrong it scripts: `on_hello` may answer with a goodbye,
-`refuse_http` refuses upgrades, `lose` swallows pushes, `cut` breaks every connection, `stop` frees the port.
+The token is the user's name, or a JWT whose signature nobody checks. What a test wants to go wrong it scripts:
+`on_hello` may answer with a goodbye, `refuse_http` refuses upgrades, `lose` swallows pushes, `cut` breaks every connection, `stop`
+frees the port.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -45,6 +48,7 @@ class FakeAccess:
         self.refuse_http: list[Response] = []
         self.lose: Callable[[pb.ServerFrame], bool] = lambda _frame: False
         self.hellos: list[pb.Hello] = []
+        self.greeted = asyncio.Event()
         self.lines: list[Line] = []
         self.ws = ""
         self.tcp = ""
@@ -185,8 +189,9 @@ class FakeAccess:
             if not self.lose(frame):
                 line.outgoing.put_nowait(frame)
 
-        line.session, welcome = self.server.hello(hello, push, hello.token, self.name)
+        line.session, welcome = self.server.hello(hello, push, _user_of(hello.token), self.name)
         line.outgoing.put_nowait(welcome)
+        self.greeted.set()
 
     async def _write(self, line: Line, write: Callable[[bytes], object]) -> int:
         while (frame := await line.outgoing.get()) is not None:
@@ -201,6 +206,14 @@ class FakeAccess:
         if line.session is not None:
             self.server.end(line.session)
         line.outgoing.put_nowait(None)
+
+
+def _user_of(token: str) -> str:
+    if token.count(".") != 2:
+        return token
+    payload = token.split(".")[1]
+    user: str = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["sub"]
+    return user
 
 
 def busy(retry_after_s: int) -> Response:

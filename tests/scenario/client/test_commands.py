@@ -1,0 +1,218 @@
+"""`send`, `listen` and `chat` as processes, against the scripted access node."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import pty
+import struct
+import sys
+import termios
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from services.common.wire.close import reason_of
+from tests.scenario.client.fake_access import FakeAccess
+from tests.unit.client.model_server import ModelServer
+
+PATIENCE_S = 60.0
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    file = tmp_path / "secret"
+    file.write_text("s" * 40)
+    return file
+
+
+@asynccontextmanager
+async def _started(*arguments: str, folder: Path, terminal: int | None = None) -> AsyncIterator[Process]:
+    process = await asyncio.create_subprocess_exec(
+        Path(sys.executable).with_name("tidings"),
+        *arguments,
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "XDG_STATE_HOME": str(folder),
+            "TIDINGS_DATA": str(folder / "none"),
+            "TERM": "xterm",
+        },
+        stdin=terminal or PIPE,
+        stdout=terminal or PIPE,
+        stderr=PIPE,
+    )
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def _run(*arguments: str, folder: Path) -> tuple[int, str, str]:
+    async with _started(*arguments, folder=folder) as process:
+        out, err = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, out.decode(), err.decode()
+
+
+@pytest.fixture
+def place(access: FakeAccess, secret: Path) -> list[str]:
+    return ["--url", access.ws, "--secret-file", str(secret)]
+
+
+async def test_send_prints_what_the_server_answered(place: list[str], server: ModelServer, tmp_path: Path) -> None:
+    code, out, _ = await _run("send", "--user", "ann", "--to", "bob", "hi", "--json", *place, folder=tmp_path)
+    sent = json.loads(out)
+    assert (code, sent["conversation"], sent["seq"]) == (0, "d:ann|bob", "1")
+    assert server.rooms["d:ann|bob"].messages[0].content.text == "hi"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--to", "bob", ""], 2, "nothing to send"),
+        (["hi"], 2, "--to USER or --group"),
+        (["--to", "bob", "--group", "g:x", "hi"], 2, "--to USER or --group"),
+        (["--group", "crew", "hi"], 2, "begins with g:"),
+        (["--to", "not a user", "hi"], 2, "not a user id"),
+        (["--group", "g:nowhere", "hi"], 1, "not a member"),
+    ],
+)
+async def test_a_send_that_cannot_be_says_why(
+    place: list[str], tmp_path: Path, arguments: list[str], code: int, said: str
+) -> None:
+    got, out, err = await _run("send", "--user", "ann", *place, *arguments, folder=tmp_path)
+    assert (got, out) == (code, "")
+    assert said in err
+    assert "Traceback" not in err
+
+
+async def test_listen_prints_what_arrives_since_it_was_called_and_counts(
+    place: list[str], server: ModelServer, access: FakeAccess, tmp_path: Path
+) -> None:
+    server.text("ann", "d:ann|bob", "long ago")
+    server.time_ms += 3_600_000
+    arguments = ("listen", "--user", "bob", "--count", "2", "--timeout", "40", "--json", *place)
+    async with _started(*arguments, folder=tmp_path) as process:
+        assert process.stdout is not None
+        await access.greeted.wait()
+        server.text("ann", "d:ann|bob", "one")
+        server.text("ann", "d:ann|bob", "two")
+        out, err = await process.communicate()
+    assert [json.loads(line)["content"]["text"] for line in out.decode().splitlines()] == ["one", "two"]
+    assert (process.returncode, err) == (0, b"")
+
+
+async def test_listen_that_gets_too_little_in_time_fails(place: list[str], tmp_path: Path) -> None:
+    code, out, err = await _run("listen", "--user", "bob", "--count", "1", "--timeout", "0.1", *place, folder=tmp_path)
+    assert (code, out) == (1, "")
+    assert "0 of 1" in err
+
+
+async def test_a_refused_token_is_one_sentence(place: list[str], access: FakeAccess, tmp_path: Path) -> None:
+    access.on_hello = lambda _hello: reason_of(4500).goodbye("the token is not valid")
+    code, _, err = await _run("send", "--user", "ann", "--to", "bob", "hi", *place, folder=tmp_path)
+    assert code == 1
+    assert "token is not valid" in err.lower()
+    assert "Traceback" not in err
+
+
+async def test_a_chat_in_a_pipe_sends_lines_and_prints_what_comes(
+    place: list[str], server: ModelServer, tmp_path: Path
+) -> None:
+    server.text("bob", "d:ann|bob", "from before")
+    async with _started("chat", "--user", "ann", "--to", "bob", *place, folder=tmp_path) as process:
+        assert process.stdin is not None
+        lines = _lines(process)
+        await _until(lines, "bob: from before")
+        process.stdin.write(b"hello\n/who bob\n/nonsense\n")
+        await _until(lines, "* sent #2")
+        await _until(lines, "There is no command /nonsense")
+        server.text("bob", "d:ann|bob", "hello yourself")
+        await _until(lines, "bob: hello yourself")
+        process.stdin.close()
+        assert await process.wait() == 0
+    assert [message.content.text for message in server.rooms["d:ann|bob"].messages][1] == "hello"
+
+
+async def test_a_chat_that_is_opened_again_is_the_same_device(
+    place: list[str], access: FakeAccess, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        async with _started("chat", "--user", "ann", "--to", "bob", *place, folder=tmp_path) as process:
+            await process.communicate(b"hi\n")
+            assert process.returncode == 0
+    first, second = access.hellos
+    assert first.device == second.device
+    assert second.epoch
+
+
+async def test_the_screen_shows_the_chat_and_ctrl_c_leaves(
+    place: list[str], server: ModelServer, tmp_path: Path
+) -> None:
+    server.text("bob", "d:ann|bob", "from before")
+    with _terminal() as (keyboard, terminal):
+        arguments = ("chat", "--user", "ann", "--to", "bob", *place)
+        async with _started(*arguments, folder=tmp_path, terminal=terminal) as process:
+            screen = _Screen(keyboard)
+            await screen.until("from before")
+            os.write(keyboard, b"typed by a person\r")
+            await screen.until("typed by a person")
+            await screen.until("✓")
+            os.write(keyboard, b"\x03")
+            assert await process.wait() == 0
+    assert server.rooms["d:ann|bob"].messages[1].content.text == "typed by a person"
+
+
+class _Screen:
+    """What a terminal was given so far."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._seen = ""
+
+    async def until(self, text: str) -> None:
+        readable = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._descriptor, readable.set)
+        try:
+            while text not in self._seen:
+                readable.clear()
+                await readable.wait()
+                self._seen += os.read(self._descriptor, 65536).decode(errors="replace")
+        finally:
+            loop.remove_reader(self._descriptor)
+
+
+@contextmanager
+def _terminal() -> Iterator[tuple[int, int]]:
+    """(what a person holds, what the program gets)."""
+    keyboard, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    try:
+        yield keyboard, terminal
+    finally:
+        os.close(keyboard)
+        os.close(terminal)
+
+
+async def _lines(process: Process) -> AsyncIterator[str]:
+    assert process.stdout is not None
+    async for line in process.stdout:
+        yield line.decode()
+
+
+async def _until(lines: AsyncIterator[str], text: str) -> None:
+    async for line in lines:
+        if text in line:
+            return
+    raise AssertionError(f"the output ended before {text!r}")
