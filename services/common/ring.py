@@ -16,7 +16,7 @@ down one member after the other, in an order that their names give, on the way t
 Guarantees, for up to 1,000 members of equal weight (held by property tests):
 - a value: equal members give an equal ring, in every process, whatever their order;
 - no member has more than 1.25 x its weighted mean, or that mean rounded up where it is below 4 slots;
-- a join or leave moves at most the member's share + 5 % of the slots (measured: + 0.7 %);
+- a join or leave moves at most the member's share + 5 % of the slots (measured, over 4,000 rings: + 1.3 %);
 - building one of 1,000 members takes about 30 ms, and equal ones are built once.
 
 Does not know: who is alive, what the slots mean.

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
+
+from tests.backends import RealBackends
 
 from .harness import Harness, KafkaHarness, MemoryHarness
 
@@ -11,4 +15,12 @@ from .harness import Harness, KafkaHarness, MemoryHarness
 def harness(request: pytest.FixtureRequest) -> Harness:
     if request.param == "memory":
         return MemoryHarness()
-    return KafkaHarness(request.getfixturevalue("real_backends"))
+    found: KafkaHarness = request.getfixturevalue("kafka")
+    return found
+
+
+@pytest.fixture
+async def kafka(real_backends: RealBackends) -> AsyncIterator[KafkaHarness]:
+    harness = KafkaHarness(real_backends)
+    yield harness
+    await harness.clean()

@@ -12,13 +12,26 @@ from typing import Protocol
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
 
-from services.common.bus.contract import Bus
+from services.common.bus.contract import Bus, Topic
 from services.common.bus.kafka import KafkaBus
 from services.common.bus.memory import MemoryBroker, MemoryBus
+from services.common.errors import Unavailable
 from services.common.ids import new_id
 from tests.backends import RealBackends
 
 LONG_S = 60.0
+# Kafka reads all that it has when it starts after a kill.
+RESTART_S = 240.0
+
+
+async def ensure(bus: Bus, topic: Topic) -> None:
+    """As services do: again while Kafka, which just stood still in another test, is not quite there."""
+    async with asyncio.timeout(LONG_S):
+        while True:
+            try:
+                return await bus.ensure_topics([topic])
+            except Unavailable:
+                await asyncio.sleep(0.05)
 
 
 class Harness(Protocol):
@@ -70,12 +83,21 @@ class KafkaHarness:
 
     def __init__(self, backends: RealBackends) -> None:
         self.backends = backends
+        self._topics: list[str] = []
+
+    async def clean(self) -> None:
+        """Removes the topics of this test: a Kafka that is killed has to recover each of them."""
+        async with self._admin() as admin:
+            await admin.delete_topics(
+                [name for name in await admin.list_topics() if name.startswith(tuple(self._topics))]
+            )
 
     def new(self) -> KafkaBus:
         return KafkaBus([self.backends.kafka], "test", publish_timeout_s=1.0)
 
     def topic(self) -> str:
-        return f"test-{new_id()}"
+        self._topics.append(f"test-{new_id()}")
+        return self._topics[-1]
 
     @asynccontextmanager
     async def outage(self) -> AsyncIterator[None]:
@@ -91,7 +113,7 @@ class KafkaHarness:
         """As kill -9; whoever watches over it starts it again."""
         pid = self.backends.process_of("kafka")["pid"]
         os.kill(pid, signal.SIGKILL)
-        async with asyncio.timeout(LONG_S):
+        async with asyncio.timeout(RESTART_S):
             while True:
                 now = self.backends.process_of("kafka")
                 if now["pid"] not in (None, pid) and now["state"] == "ready":
@@ -99,9 +121,14 @@ class KafkaHarness:
                 await asyncio.sleep(0.1)
 
     async def lose(self, topic: str, partition: int) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.backends.kafka)
-        await admin.start()
-        try:
+        async with self._admin() as admin:
             await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(before_offset=-1)})
+
+    @asynccontextmanager
+    async def _admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.backends.kafka)
+        try:
+            await admin.start()
+            yield admin
         finally:
             await admin.close()

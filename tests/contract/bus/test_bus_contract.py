@@ -10,7 +10,7 @@ import pytest
 from services.common.bus.contract import Bus, ConsumedRecord, Record, Subscription, Topic
 from services.common.errors import TooLarge, Unavailable
 
-from .harness import Harness
+from .harness import Harness, ensure
 
 LONG_S = 60.0
 
@@ -24,7 +24,7 @@ async def bus(harness: Harness) -> AsyncIterator[Bus]:
 @pytest.fixture
 async def topic(harness: Harness, bus: Bus) -> str:
     name = harness.topic()
-    await bus.ensure_topics([Topic(name, partitions=3)])
+    await ensure(bus, Topic(name, partitions=3))
     return name
 
 

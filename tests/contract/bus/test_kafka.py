@@ -15,16 +15,15 @@ from services.common.bus.contract import ConsumedRecord, Record, Subscription, T
 from services.common.bus.kafka import KafkaBus
 from services.common.errors import Unavailable
 from services.common.telemetry import tracing
-from tests.backends import RealBackends
 
-from .harness import LONG_S, KafkaHarness
+from .harness import LONG_S, RESTART_S, KafkaHarness, ensure
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def harness(real_backends: RealBackends) -> KafkaHarness:
-    return KafkaHarness(real_backends)
+def harness(kafka: KafkaHarness) -> KafkaHarness:
+    return kafka
 
 
 @pytest.fixture
@@ -36,13 +35,13 @@ async def bus(harness: KafkaHarness) -> AsyncIterator[KafkaBus]:
 @pytest.fixture
 async def topic(harness: KafkaHarness, bus: KafkaBus) -> str:
     name = harness.topic()
-    await bus.ensure_topics([Topic(name, partitions=2)])
+    await ensure(bus, Topic(name, partitions=2))
     return name
 
 
 async def read_until(subscription: Subscription, last: bytes) -> list[ConsumedRecord]:
     found: list[ConsumedRecord] = []
-    async with asyncio.timeout(LONG_S):
+    async with asyncio.timeout(RESTART_S):
         while not found or found[-1].value != last:
             found += await anext(aiter(subscription))
     return found
