@@ -1,0 +1,175 @@
+"""Transcripts of one connection's session: what happens on the left, what follows on the right.
+
+Each file in `sessions/` holds several transcripts:
+
+    == a title, which is a sentence
+    policy unanswered_max=2                settings of the session, if not the usual ones
+    0.0  frame hello           check-hello
+    0.1  accepted web          store-session
+    9.9  tick                  -           nothing follows
+    9.9  due                   22.5        when the next tick is wanted
+
+The words on the right are the effects, in order, separated by spaces; `goodbye(4500)` shows the code, `refuse(CODE)`
+the error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protos.tidings.v1 import client_pb2
+from services.access.events import (
+    AskedToLeave,
+    Effect,
+    Effects,
+    Ended,
+    Event,
+    FrameCame,
+    FrameRefused,
+    FrameTooLarge,
+    HelloAccepted,
+    Opened,
+    PeerGone,
+    Refuse,
+    SayGoodbye,
+    Ticked,
+)
+from services.access.heartbeat import FOREVER, HeartbeatPolicy
+from services.access.limits import LimitPolicy
+from services.access.session import Session, SessionPolicy
+from services.common.wire import close
+
+FOLDER = Path(__file__).parent / "sessions"
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    title: str
+    lines: tuple[tuple[int, str], ...]
+
+
+def transcripts() -> Iterator[Transcript]:
+    for path in sorted(FOLDER.glob("*.txt")):
+        title, lines = "", list[tuple[int, str]]()
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if line.startswith("== "):
+                if title:
+                    yield Transcript(title, tuple(lines))
+                title, lines = f"{path.stem}: {line[3:]}", []
+            elif line.strip() and not line.startswith("#"):
+                lines.append((number, line))
+        yield Transcript(title, tuple(lines))
+
+
+@pytest.mark.parametrize("transcript", list(transcripts()), ids=lambda transcript: transcript.title)
+def test_a_session_does_what_its_transcript_says(transcript: Transcript) -> None:
+    policy = SessionPolicy()
+    session: Session | None = None
+    for number, line in transcript.lines:
+        words = line.split()
+        if words[0] == "policy":
+            policy = _policy(policy, words[1:])
+            continue
+        now = float(words[0])
+        if session is None:
+            session = Session(policy, now)
+        count = ARGUMENTS.get(words[1], 0)
+        did, expected = words[1 : 2 + count], " ".join(words[2 + count :]) or "-"
+        assert _play(session, did, now) == expected, f"line {number}: {line}"
+
+
+# How many words belong to an event.
+ARGUMENTS = {"frame": 1, "accepted": 2, "leave": 1, "end": 1, "answer": 1, "held": 1, "refusal": 1, "push": 1, "ack": 1,
+             "page": 2, "repeat": 2}  # fmt: skip
+KINDS = {"web": client_pb2.Hello.WEB, "mobile": client_pb2.Hello.MOBILE}
+
+
+def _play(session: Session, did: list[str], now: float) -> str:
+    match did:
+        case ["due"]:
+            due = session.due()
+            return "never" if due == FOREVER else f"{due:g}"
+        case ["push", number]:
+            return "written" if session.outbox.push(int(number), now) else "dropped"
+        case ["ack", number]:
+            return "new" if session.outbox.acknowledge(int(number), now) else "known"
+        case ["repeat", count, body]:
+            shown = [_shown(session.receive_frame(body, 10, now)) for _ in range(int(count))]
+            return shown[-1]
+        case ["away"]:
+            session.set_away(True)
+            return "-"
+        case ["hear"]:
+            session.hear(now)
+            return "-"
+        case _:
+            return _shown(_effects(session, did, now))
+
+
+def _effects(session: Session, did: list[str], now: float) -> Effects:  # noqa: C901 - one case for each event
+    simple: dict[str, Event] = {"opened": Opened(), "tick": Ticked(), "gone": PeerGone(), "too-large": FrameTooLarge()}
+    match did:
+        case ["frame", body]:
+            return session.handle(FrameCame(body, 10), now)
+        case ["bad-frame"]:
+            return session.handle(FrameRefused("a field is unknown"), now)
+        case ["no-frame"]:
+            return session.handle(FrameRefused("this is nothing", fatal=True), now)
+        case ["accepted", kind, expires]:
+            return session.handle(HelloAccepted(KINDS[kind], float(expires.removeprefix("until="))), now)
+        case ["leave", code]:
+            return session.handle(AskedToLeave(close.reason_of(int(code))), now)
+        case ["end", code]:
+            return session.handle(Ended(close.reason_of(int(code))), now)
+        case ["answer", body]:
+            return session.answer(body, now)
+        case ["held", body]:
+            return session.receive_held(body, now) if session.take_held(10) else ()
+        case ["resume"]:
+            return session.resume_reading()
+        case ["refusal", code]:
+            return session.count_refusal(code, now)
+        case ["block"]:
+            return session.block()
+        case ["unblock"]:
+            return session.unblock()
+        case ["page", head, more]:
+            return session.page_written(int(head), more=more == "more")
+        case [event]:
+            return session.handle(simple[event], now)
+        case _:
+            raise AssertionError(f"no such event: {did}")
+
+
+def _shown(effects: Effects) -> str:
+    return " ".join(map(_name, effects)) or "-"
+
+
+def _name(effect: Effect) -> str:
+    match effect:
+        case SayGoodbye(reason=reason):
+            return f"goodbye({reason.code if reason else 1000})"
+        case Refuse(code=code):
+            return f"refuse({code})"
+        case _:
+            name = type(effect).__name__
+            return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("-")
+
+
+def _policy(policy: SessionPolicy, words: list[str]) -> SessionPolicy:
+    given: dict[str, Any]
+    for word in words:
+        name, _, value = word.partition("=")
+        given = {name: int(value) if value.isdigit() else float(value)}
+        if name in HeartbeatPolicy.__dataclass_fields__:
+            policy = replace(policy, heartbeat=replace(policy.heartbeat, **given))
+        elif name in LimitPolicy.__dataclass_fields__:
+            policy = replace(policy, limits=replace(policy.limits, **given))
+        else:
+            policy = replace(policy, **given)
+    return policy

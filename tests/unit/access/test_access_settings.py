@@ -1,0 +1,71 @@
+"""What an access node is told, and the mistakes that stop its start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.access.settings import AccessSettings
+from services.common.settings import SettingsError, load
+
+GIVEN = {"TIDINGS_NODE": "access-0", "TIDINGS_TOKEN_SECRET_FILE": "/secret"}
+
+
+def test_the_defaults_are_those_of_the_protocol() -> None:
+    settings = load(AccessSettings, GIVEN)
+    policy = settings.session_policy()
+    assert (settings.frame_bytes_max, settings.content_bytes_max) == (131_072, 32_768)
+    assert (policy.limits.sends_per_s, policy.limits.sends_burst) == (1000, 2000)
+    assert (policy.heartbeat.interval_s, policy.heartbeat.mobile_interval_s, policy.heartbeat.idle_interval_s) == (
+        15,
+        30,
+        120,
+    )
+    assert (settings.backoff_base_ms, settings.backoff_max_ms, settings.backoff_factor) == (500, 20_000, 2)
+    assert settings.slow_consumer_bytes == 262_144
+    assert policy.unanswered_max == 256
+    assert settings.placement == "ring"
+    assert settings.ws_address == "ws://127.0.0.1:8000/v1/ws"
+    assert settings.tcp_address == "127.0.0.1:8100"
+
+
+def test_public_addresses_and_tls_show_in_the_addresses() -> None:
+    given = {"TIDINGS_TLS_CERTIFICATE_FILE": "/c", "TIDINGS_TLS_KEY_FILE": "/k"}
+    assert load(AccessSettings, GIVEN | given).ws_address == "wss://127.0.0.1:8000/v1/ws"
+    public = load(AccessSettings, GIVEN | {"TIDINGS_WS_PUBLIC": "wss://a.example/v1/ws", "TIDINGS_TCP_PUBLIC": "a:1"})
+    assert (public.ws_address, public.tcp_address) == ("wss://a.example/v1/ws", "a:1")
+
+
+def test_a_call_can_hold_a_batch_of_the_largest_requests() -> None:
+    settings = load(AccessSettings, GIVEN)
+    assert settings.request_batch_max * settings.frame_bytes_max <= 16 * 1024 * 1024
+    assert settings.batch_max * settings.content_bytes_max <= 14 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"TIDINGS_CONTENT_BYTES_MAX": "100000"}, "frame_bytes_max must be at least twice content_bytes_max"),
+        ({"TIDINGS_BATCH_MAX": "10000"}, "must fit into one call"),
+        ({"TIDINGS_TLS_KEY_FILE": "/k"}, "belong together"),
+        ({"TIDINGS_TOKEN_ALGORITHMS": "HS256,none"}, "token_algorithms has none"),
+        ({"TIDINGS_HEARTBEAT_S": "500"}, "idle_heartbeat_s must not be below"),
+        ({"TIDINGS_PLACEMENT": "here"}, "TIDINGS_PLACEMENT"),
+        ({"TIDINGS_WS_PUBLIC": "http://x"}, "TIDINGS_WS_PUBLIC"),
+        ({"TIDINGS_SENDS_PER_SEC": "3"}, "did you mean TIDINGS_SENDS_PER_S"),
+    ],
+)
+def test_a_mistake_is_told_with_what_is_allowed(given: dict[str, str], sentence: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(AccessSettings, GIVEN | given)
+    assert sentence in str(refused.value)
+
+
+def test_a_node_without_a_key_for_tokens_does_not_start() -> None:
+    with pytest.raises(SettingsError, match="without a key nobody could log in"):
+        load(AccessSettings, {"TIDINGS_NODE": "access-0"})
+
+
+def test_a_key_file_is_a_path() -> None:
+    assert load(AccessSettings, GIVEN).token_secret_file == Path("/secret")

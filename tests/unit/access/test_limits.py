@@ -1,0 +1,95 @@
+"""Windows, the bucket of sends, bans, and who is let in."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.access.limits import Admission, Conduct, ConnectionLimits, Device, LimitPolicy, Verdict, Window
+
+ANN = Device("ann", "phone")
+
+
+def test_a_burst_within_one_window_is_counted_exactly() -> None:
+    window = Window()
+    assert [window.add(1, 1000.0 + step / 10, 60) for step in range(5)] == [1, 2, 3, 4, 5]
+
+
+def test_what_was_in_the_last_window_weighs_less_and_less() -> None:
+    window = Window()
+    window.add(10, 1000.0, 60)
+    assert window.add(0, 1060.0, 60) == pytest.approx(10)
+    assert window.add(0, 1090.0, 60) == pytest.approx(5)
+    assert window.add(0, 1119.0, 60) == pytest.approx(10 / 60)
+    assert window.add(1, 1240.0, 60) == pytest.approx(1)
+
+
+def test_sends_have_a_burst_and_then_a_rate() -> None:
+    policy = LimitPolicy(sends_per_s=10, sends_burst=20)
+    limits = ConnectionLimits()
+    assert [limits.take_send(5.0, policy) for _ in range(20)] == [0.0] * 20
+    assert limits.take_send(5.0, policy) == pytest.approx(0.1)
+    assert limits.take_send(5.1, policy) == 0.0
+    assert limits.take_send(5.1, policy) == pytest.approx(0.1)
+    assert [limits.take_send(60.0, policy) for _ in range(20)] == [0.0] * 20
+
+
+def test_without_a_limit_nothing_is_refused() -> None:
+    policy = LimitPolicy(sends_per_s=0, frames_per_s=0, bytes_per_s=0, refused_per_window=0)
+    limits = ConnectionLimits()
+    for _ in range(10_000):
+        assert limits.take_send(1.0, policy) == 0.0
+        assert limits.count_frame(1_000_000, 1.0, policy) is Verdict.FINE
+        assert not limits.count_refused(1.0, policy)
+
+
+@pytest.mark.parametrize(("frames", "size"), [(1, 0), (0, 1)])
+def test_frames_and_bytes_over_the_limit_are_slowed_down_and_far_over_it_abuse(frames: int, size: int) -> None:
+    policy = LimitPolicy(frames_per_s=10 * frames, bytes_per_s=10 * size, traffic_window_s=10)
+    limits = ConnectionLimits()
+    verdicts = [limits.count_frame(size, 1.0, policy) for _ in range(201)]
+    assert verdicts == [Verdict.FINE] * 100 + [Verdict.SLOW_DOWN] * 100 + [Verdict.ABUSE]
+
+
+def test_a_ban_ends_by_itself() -> None:
+    conduct = Conduct(LimitPolicy(ban_s=30))
+    assert conduct.ban(ANN, 100.0) == 30
+    assert conduct.banned_for(ANN, 110.0) == pytest.approx(20)
+    assert conduct.banned_for(Device("ann", "laptop"), 110.0) == 0
+    assert conduct.sweep(110.0) == 1
+    assert conduct.banned_for(ANN, 130.0) == 0
+    assert conduct.sweep(130.0) == 0
+
+
+def test_too_many_reconnects_of_one_device_are_noticed_and_forgotten() -> None:
+    conduct = Conduct(LimitPolicy(reconnects_per_window=3, reconnect_window_s=60))
+    assert [conduct.count_hello(ANN, 100.0) for _ in range(4)] == [False, False, False, True]
+    assert not conduct.count_hello(Device("ann", "laptop"), 100.0)
+    assert not conduct.count_hello(ANN, 500.0)
+
+
+def test_a_full_table_refuses_nobody() -> None:
+    conduct = Conduct(LimitPolicy(reconnects_per_window=1), entries_max=2)
+    for number in range(10):
+        assert not conduct.count_hello(Device(f"user{number}", "d"), 1.0)
+    conduct.ban(Device("a", "d"), 1.0)
+    conduct.ban(Device("b", "d"), 1.0)
+    conduct.ban(Device("c", "d"), 1.0)
+    assert conduct.banned_for(Device("a", "d"), 2.0)
+    assert not conduct.banned_for(Device("c", "d"), 2.0)
+    conduct.ban(Device("c", "d"), 1000.0)
+    assert conduct.banned_for(Device("c", "d"), 1001.0)
+
+
+def test_connections_are_let_in_at_a_rate_and_told_when_to_come_back() -> None:
+    admission = Admission(per_s=5, handshakes_max=100)
+    assert [admission.ask(10.0) for _ in range(5)] == [0.0] * 5
+    assert admission.ask(10.0) >= 1.0
+    assert admission.ask(10.2) == 0.0
+
+
+def test_too_many_at_once_that_have_no_session_are_told_to_wait() -> None:
+    admission = Admission(per_s=0, handshakes_max=2)
+    admission.handshakes = 2
+    assert admission.ask(1.0) == 1.0
+    admission.handshakes = 1
+    assert admission.ask(1.0) == 0.0

@@ -1,0 +1,79 @@
+"""What follows from a parcel in the mailbox."""
+
+from __future__ import annotations
+
+from protos.tidings.internal.v1 import delivery_pb2
+from services.access.parcels import Sorted, Sorter
+from services.access.visitors import Guests, Host
+
+ME, OTHER = Host("access-0", "boot-a"), Host("access-1", "boot-b")
+
+
+def push(*users: str, body: bytes = b"m") -> delivery_pb2.Push:
+    return delivery_pb2.Push(body=body, users=users, numbers=range(1, len(users) + 1))
+
+
+def parcel(
+    *pushes: delivery_pb2.Push, boot: str = "boot-a", hops: int = 0, direct: bool = False
+) -> delivery_pb2.Parcel:
+    return delivery_pb2.Parcel(node="access-0", boot_id=boot, hops=hops, direct=direct, pushes=pushes)
+
+
+def sort(*parcels: delivery_pb2.Parcel, owners: dict[str, Host] | None = None, guests: Guests | None = None) -> Sorted:
+    owners = owners or {}
+    return Sorter(ME, lambda user: owners.get(user, ME), guests or Guests()).sort(parcels)
+
+
+def recipients(found: delivery_pb2.Parcel) -> list[tuple[bytes, list[str], list[int]]]:
+    return [(each.body, list(each.users), list(each.numbers)) for each in found.pushes]
+
+
+def test_what_is_owned_here_stays_here() -> None:
+    batch = sort(parcel(push("ann", "bob")))
+    assert [list(each.users) for each in batch.local] == [["ann", "bob"]]
+    assert (batch.onward, batch.rerouted, batch.lost) == ({}, {}, 0)
+
+
+def test_guests_get_theirs_in_one_direct_parcel_for_each_host() -> None:
+    guests = Guests()
+    guests.arrive(OTHER, ["ann", "cid"])
+    batch = sort(parcel(push("ann", "bob", "cid"), push("bob", body=b"n"), push("cid", body=b"o")), guests=guests)
+    onward = batch.onward[OTHER]
+    assert (onward.node, onward.boot_id, onward.direct) == ("access-1", "boot-b", True)
+    assert recipients(onward) == [(b"m", ["ann", "cid"], [1, 3]), (b"o", ["cid"], [1])]
+    assert len(batch.local) == 3
+
+
+def test_whose_slot_has_moved_goes_to_the_new_owner_once_more_and_to_who_is_here() -> None:
+    batch = sort(parcel(push("ann", "bob"), hops=1), owners={"bob": OTHER})
+    rerouted = batch.rerouted[OTHER, 2]
+    assert (rerouted.node, rerouted.boot_id, rerouted.hops, rerouted.direct) == ("access-1", "boot-b", 2, False)
+    assert recipients(rerouted) == [(b"m", ["bob"], [2])]
+    assert len(batch.local) == 1
+
+
+def test_after_two_hops_it_is_given_up() -> None:
+    batch = sort(parcel(push("ann", "bob"), hops=2), owners={"bob": OTHER})
+    assert (batch.rerouted, batch.lost) == ({}, 1)
+
+
+def test_a_parcel_for_another_boot_is_routed_again_and_a_direct_one_dropped() -> None:
+    owners = {"ann": OTHER}
+    batch = sort(parcel(push("ann"), boot="earlier"), parcel(push("ann"), boot="earlier", direct=True), owners=owners)
+    assert len(batch.local) == 1
+    assert recipients(batch.rerouted[OTHER, 1]) == [(b"m", ["ann"], [1])]
+
+
+def test_a_direct_parcel_is_for_this_node_alone() -> None:
+    guests = Guests()
+    guests.arrive(OTHER, ["ann"])
+    batch = sort(parcel(push("ann"), direct=True), owners={"ann": OTHER}, guests=guests)
+    assert (batch.onward, batch.rerouted) == ({}, {})
+    assert len(batch.local) == 1
+
+
+def test_pushes_without_numbers_stay_without() -> None:
+    guests = Guests()
+    guests.arrive(OTHER, ["ann"])
+    signal = delivery_pb2.Push(kind=delivery_pb2.Push.SIGNAL, body=b"s", users=["ann"])
+    assert recipients(sort(parcel(signal), guests=guests).onward[OTHER]) == [(b"s", ["ann"], [])]

@@ -1,0 +1,82 @@
+"""Where a user belongs, and where a client is sent."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+
+from services.access.drain import pace_for
+from services.access.placement import Placement
+from services.access.visitors import Host
+from services.common.errors import BadRequest, Unavailable
+from services.common.registry.contract import NodeRecord
+from services.common.ring import Ring
+
+NODES = {
+    name: NodeRecord(
+        name=name, kind="access", boot_id=f"boot-{name}", rpc="", ws=f"ws://{name}", tcp=f"{name}:1", state="ready"
+    )
+    for name in ("access-0", "access-1")
+}
+
+
+def placement(rule: Literal["ring", "any"] = "ring", *nodes: str, me: str = "access-0") -> Placement:
+    ring = Ring.build(dict.fromkeys(nodes or NODES, 1.0))
+    return Placement(rule, me=lambda: Host(me, f"boot-{me}"), ring=lambda: ring, node=NODES.get)
+
+
+def owned_by(node: str) -> str:
+    ring = Ring.build(dict.fromkeys(NODES, 1.0))
+    return next(f"user{number}" for number in range(1000) if ring.owner_of(f"user{number}") == node)
+
+
+def test_under_ring_a_client_is_sent_to_the_owner_by_its_own_transport() -> None:
+    user = owned_by("access-1")
+    assert placement().address_for(user, "ws", frozenset()) == "ws://access-1"
+    assert placement().address_for(user, "tcp", frozenset()) == "access-1:1"
+    assert placement().elsewhere(user) == Host("access-1", "boot-access-1")
+
+
+def test_who_belongs_here_or_cannot_reach_the_owner_is_served_here() -> None:
+    assert placement().address_for(owned_by("access-0"), "ws", frozenset()) == ""
+    assert placement().address_for(owned_by("access-1"), "ws", frozenset({"access-1"})) == ""
+    assert placement().elsewhere(owned_by("access-0")) is None
+
+
+def test_under_any_nobody_is_sent_away() -> None:
+    assert placement("any").address_for(owned_by("access-1"), "ws", frozenset()) == ""
+    assert placement("any").next_address(owned_by("access-0"), "ws") == ""
+
+
+def test_a_node_that_leaves_names_the_one_that_follows() -> None:
+    assert placement("ring", "access-0", "access-1").next_address(owned_by("access-0"), "tcp") == "access-1:1"
+    assert placement("ring", "access-0").next_address("ann", "ws") == ""
+
+
+def test_a_route_names_the_owner_and_refuses_bad_names() -> None:
+    user = owned_by("access-1")
+    route = placement().route(user)
+    assert route == {
+        "user": user,
+        "slot": route["slot"],
+        "node": "access-1",
+        "ws": "ws://access-1",
+        "tcp": "access-1:1",
+    }
+    with pytest.raises(BadRequest):
+        placement().route("a b")
+
+
+def test_without_a_ring_there_is_no_route_and_everybody_is_served() -> None:
+    nobody = Placement("ring", me=lambda: Host("a", "b"), ring=lambda: Ring.build({}), node=NODES.get)
+    with pytest.raises(Unavailable):
+        nobody.route("ann")
+    assert nobody.address_for("ann", "ws", frozenset()) == ""
+    assert nobody.next_address("ann", "ws") == ""
+
+
+def test_a_drain_is_never_so_slow_that_its_deadline_would_be_missed() -> None:
+    assert pace_for(10, asked_per_s=0, setting_per_s=200, deadline_s=30) == 200
+    assert pace_for(18_000, asked_per_s=0, setting_per_s=200, deadline_s=30) == pytest.approx(1000)
+    assert pace_for(18_000, asked_per_s=5, setting_per_s=200, deadline_s=30) == 5
