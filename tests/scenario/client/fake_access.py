@@ -1,8 +1,8 @@
 """An access node on real loopback sockets, WebSocket and TCP, in front of the model server of the unit tests.
 
 The token is the user's name, or a JWT whose signature nobody checks. What a test wants to go wrong it scripts:
-`on_hello` may answer with a goodbye, `refuse_http` refuses upgrades, `lose` swallows pushes, `cut` breaks every connection, `stop`
-frees the port.
+`on_hello` may answer with a goodbye, `refuse_http` refuses upgrades, `lose` swallows pushes, `cut` breaks every
+connection, `stop` frees the port.
 """
 
 from __future__ import annotations
