@@ -1,8 +1,9 @@
 """When a live session pings, when it gives its server up, and when it acknowledges. Pure.
 
-Guarantees: a ping when nothing was sent for the server's interval, or when an answer is owed and nothing has come for
-`PROBE_S`; the connection counts as dead `PONG_S` after a ping that nothing followed, but not because this process
-itself was asleep; at most one acknowledgement in `ACK_S`.
+Guarantees: a ping in each of the server's intervals, however much else is sent (only a pong tells that a large group
+has moved on without us), or when an answer is owed and nothing has come for `PROBE_S`; the connection counts as dead
+`PONG_S` after a ping that nothing followed, but not because this process itself was asleep; at most one acknowledgement
+in `ACK_S`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ LATE_S = 1.0
 
 @dataclass(slots=True)
 class Pulse:
-    """`ping_at`: by the protocol. `probe_at`: an answer is owed. `silent_at`: something must have come by then."""
+    """`ping_at`: the next heartbeat. `probe_at`: an answer is owed. `silent_at`: something must have come by then."""
 
     since: float
     heartbeat_s: float
@@ -33,12 +34,12 @@ class Pulse:
         times = [self.ping_at, self.probe_at, self.silent_at, self.ack_at if cursor > self.acked else None]
         return min(time for time in times if time is not None)
 
-    def transmitted(self, now: float) -> None:
-        """Any frame counts as life."""
+    def wait(self, now: float) -> None:
+        """The next heartbeat is an interval from now."""
         self.ping_at = now + (self.idle_heartbeat_s if self.idle else self.heartbeat_s)
 
     def pinged(self, now: float) -> None:
-        self.transmitted(now)
+        self.wait(now)
         self.probe_at = None
         if self.silent_at is None:
             self.silent_at = now + PONG_S

@@ -172,13 +172,13 @@ class Session:
                 if self._outbox.cancel(ticket):
                     self._sends.pop(ticket, None)
             case Tell(frame):
-                self._transmit(frame, now)
+                self._transmit(frame)
             case Watch(users, on):
                 self._watches.change(users, on=on)
             case Idle(idle):
                 self._set_idle(idle, now)
             case Leave():
-                self._leave(now)
+                self._leave()
             case _:
                 assert_never(event)
 
@@ -224,7 +224,7 @@ class Session:
         self._pulse = Pulse(
             now, heartbeat_s, float(welcome.idle_heartbeat_s or heartbeat_s), self._feed.cursor, self._idle
         )
-        self._pulse.transmitted(now)
+        self._pulse.wait(now)
         if first is not None:
             self._effects.append(Notify(Restarted(welcome.epoch, first)))
         for frame in self._watches.requests():
@@ -350,23 +350,22 @@ class Session:
             if isinstance(out, Failed):
                 self._outcome(out, now)
             else:
-                self._transmit(out, now)
+                self._transmit(out)
                 pulse.owe(now)
         if pulse.ack_due(self._feed.cursor, now):
-            self._transmit(pb.ClientFrame(ack=pb.Ack(number=pulse.acked)), now)
+            self._transmit(pb.ClientFrame(ack=pb.Ack(number=pulse.acked)))
             self._effects.append(Save())
         if pulse.ping_due(now):
             self._ping(pulse, now)
 
     def _ping(self, pulse: Pulse, now: float) -> None:
-        self._transmit(pb.ClientFrame(ping=pb.Ping(idle=self._idle)), now)
+        self._transmit(pb.ClientFrame(ping=pb.Ping(idle=self._idle)))
         pulse.pinged(now)
 
-    def _transmit(self, frame: pb.ClientFrame, now: float) -> None:
+    def _transmit(self, frame: pb.ClientFrame) -> None:
         """Only in a live session."""
         if self._pulse is not None:
             self._effects.append(Transmit(frame))
-            self._pulse.transmitted(now)
 
     def _ask(self, want: Want, now: float) -> None:
         self._submit_own(question(want), now, want)
@@ -393,10 +392,10 @@ class Session:
             self._pulse.idle = idle
             self._ping(self._pulse, now)
 
-    def _leave(self, now: float) -> None:
+    def _leave(self) -> None:
         if self._pulse is not None and self._feed.cursor > self._pulse.acked:
-            self._transmit(pb.ClientFrame(ack=pb.Ack(number=self._feed.cursor)), now)
-        self._transmit(pb.ClientFrame(bye=pb.Bye()), now)
+            self._transmit(pb.ClientFrame(ack=pb.Ack(number=self._feed.cursor)))
+        self._transmit(pb.ClientFrame(bye=pb.Bye()))
         self._pulse = None
         self._effects.append(Save())
         self._dialer.leave()

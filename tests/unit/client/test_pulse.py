@@ -7,15 +7,19 @@ from tidings.core.pulse import ACK_S, LATE_S, PONG_S, PROBE_S, Pulse
 
 def _pulse() -> Pulse:
     pulse = Pulse(0.0, heartbeat_s=15.0, idle_heartbeat_s=120.0, acked=0)
-    pulse.transmitted(0.0)
+    pulse.wait(0.0)
     return pulse
 
 
-def test_it_pings_when_nothing_was_sent_for_the_interval() -> None:
+def test_it_pings_in_each_interval_whatever_else_is_sent() -> None:
+    """Nothing but a pong shows that a large group has moved on: a busy device must ask as well."""
     pulse = _pulse()
-    pulse.transmitted(10.0)
-    assert not pulse.ping_due(24.9)
-    assert pulse.ping_due(25.0)
+    assert pulse.ack_due(1, 14.0)
+    assert not pulse.ping_due(14.9)
+    assert pulse.ping_due(15.0)
+    pulse.pinged(15.0)
+    assert not pulse.ping_due(29.9)
+    assert pulse.ping_due(30.0)
 
 
 def test_a_device_that_is_idle_pings_less_often() -> None:
