@@ -56,7 +56,7 @@ def _run(seeds: Sequence[int], mutation: str, *, story: bool, until_failure: boo
     with mutations.applied(mutation):
         for seed in seeds:
             simulated.seed(seed)
-            outcome = loop.run(lambda seed=seed: scenario.run(seed))  # type: ignore[misc]
+            outcome = loop.run(lambda seed=seed: scenario.run(seed, simulated))  # type: ignore[misc]
             done += 1
             acknowledged += outcome.acknowledged
             if story:

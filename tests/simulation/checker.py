@@ -136,9 +136,11 @@ def _everyone_got_everything(seen: _Seen) -> Iterator[Violation]:
     own = {(ack.user, ack.conversation, ack.seq) for ack in seen.acknowledged}
     for member in seen.members:
         for seq in seen.stored.get(member.conversation, {}):
+            if seq < member.from_seq or (member.until_seq and seq > member.until_seq):
+                continue
             for device in member.devices:
                 mine = (member.user, member.conversation, seq) in own
-                if seq >= member.from_seq and not mine and (member.conversation, seq) not in got[member.user, device]:
+                if not mine and (member.conversation, seq) not in got[member.user, device]:
                     yield Violation("G5", f"{member.user}/{device} never got {member.conversation} {seq}")
 
 

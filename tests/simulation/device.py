@@ -29,6 +29,7 @@ from protos.tidings.v1.client_pb2 import (
     Content,
     Entry,
     Goodbye,
+    GroupRequest,
     Hello,
     Message,
     Page,
@@ -144,6 +145,10 @@ class Device:
                         return
             await asyncio.sleep(TICK_S)
 
+    async def act(self, request: GroupRequest) -> ServerFrame:
+        """Asks for a change of a group until somebody does it; doing it twice is harmless."""
+        return await self._asked("group_info", "ok", group=request)
+
     async def run(self) -> None:
         """Connects again and again, for ever."""
         hint, wait_s = Hint(), BACKOFF_S[0]
@@ -160,7 +165,7 @@ class Device:
         messages: list[Stored] = []
         after = 0
         while True:
-            page = await self._asked(history=HistoryRequest(conversation=conversation, after=after, limit=200))
+            page = await self._page(history=HistoryRequest(conversation=conversation, after=after, limit=200))
             messages += [stored(entry.message) for entry in page.entries]
             after = page.next
             if not page.more:
@@ -172,7 +177,7 @@ class Device:
         entries: list[tuple[int, Stored]] = []
         after = 0
         while True:
-            page = await self._asked(sync=Sync(after=after, limit=500))
+            page = await self._page(sync=Sync(after=after, limit=500))
             entries += [(entry.number, stored(entry.message)) for entry in page.entries]
             after = page.next
             if not page.more:
@@ -293,6 +298,8 @@ class Device:
                 after = self.group_cursors.get(group, 0)
                 page = (await link.request(history=HistoryRequest(conversation=group, after=after, limit=100))).page
                 self._take_entries(page.entries)
+                # Also past what this user may not read: from before the joining.
+                self.group_cursors[group] = max(after, page.next, self.group_cursors.get(group, 0))
                 if not page.entries:
                     break
 
@@ -301,14 +308,17 @@ class Device:
             link.acked, link.acked_at = self.cursor, now()
             await link.send(ClientFrame(ack=Ack(number=self.cursor)))
 
-    async def _asked(self, **body: Any) -> Page:
-        """A page, over however many connections it takes."""
+    async def _page(self, **body: Any) -> Page:
+        return (await self._asked("page", **body)).page
+
+    async def _asked(self, *wanted: str, **body: Any) -> ServerFrame:
+        """The answer, over however many connections it takes."""
         while True:
             with suppress(Gone, TimeoutError):
                 if self._link is not None:
                     reply = await self._link.request(**body)
-                    if reply.WhichOneof("body") == "page":
-                        return reply.page
+                    if reply.WhichOneof("body") in wanted:
+                        return reply
                     if reply.error.code not in {"UNAVAILABLE", "OVERLOADED"}:
                         raise AssertionError(f"{self.user} asked for {body} and was told {reply.error}")
             await asyncio.sleep(TICK_S)
@@ -435,4 +445,5 @@ def stored(message: Message) -> Stored:
         sender=message.sender,
         client_id=message.client_id,
         body=message.content.text,
+        act=message.content.data.decode() if message.kind == Message.SYSTEM else "",
     )

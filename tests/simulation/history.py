@@ -20,6 +20,7 @@ class Stored:
     sender: str
     client_id: str
     body: str
+    act: str = ""  # of a message of the system: what changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +80,13 @@ class Inbox:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A user who is in the conversation, with the devices that must have got its messages from `from_seq` on."""
+    """A user who is or was in the conversation: from which message to which (0: still), and with which devices."""
 
     conversation: str
     user: str
     devices: tuple[str, ...]
     from_seq: int = 1
+    until_seq: int = 0
 
 
 Event = Posted | Acknowledged | Received | Read | Inbox | Member

@@ -53,7 +53,9 @@ class Wires(MemoryNetwork):
         super().__init__()
         self.weather = CALM
         self.fault = self._pass_weather
-        self.dead: set[str] = set()  # incarnations that say nothing any more
+        self.dead: set[str] = set()  # lives that say nothing any more
+        self.alone: set[str] = set()  # lives that reach nobody for a while
+        self.cut: set[tuple[str, str]] = set()  # (from, to)
         self._rng = rng
         self._scope = scope
 
@@ -82,8 +84,10 @@ class Wires(MemoryNetwork):
         self._check(passage)
 
     def _check(self, passage: Passage) -> None:
-        if passage.source in self.dead or passage.address in self.dead:
-            raise Unreachable(f"the way from {passage.source} to {passage.address} is cut: try again")
+        ends = {passage.source, passage.address}
+        way = (passage.source, passage.address) if passage.phase == "request" else (passage.address, passage.source)
+        if ends & self.dead or ends & self.alone or way in self.cut:
+            raise Unreachable(f"the way from {way[0]} to {way[1]} is cut: try again")
 
 
 class SimulatedBus(MemoryBus):

@@ -33,6 +33,7 @@ from tests.simulation.network import SimulatedBus, Wires
 
 FOREVER_S = 1e12
 LEASE_TTL_S = 3
+LARGE_ABOVE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,8 @@ async def life_of(name: str, kind: NodeKind, address: str, ports: Ports, life: L
             )
             await live(settings, life, lambda settings, life: _access(settings, life, ports))
         case "logic":
-            await live(LogicSettings(**shared), life, lambda settings, life: _logic(settings, life, ports))
+            settings_of_logic = LogicSettings(**shared, large_group_threshold=LARGE_ABOVE)
+            await live(settings_of_logic, life, lambda settings, life: _logic(settings, life, ports))
         case "storage":
             await live(StorageSettings(**shared), life, lambda settings, life: _storage(settings, life, ports))
 

@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from services.common.bus.memory import MemoryBroker
+from services.common.errors import TidingsError, Unavailable
 from services.common.lifecycle import Lifecycle
 from services.common.registry.contract import NodeKind
 from services.common.registry.memory import MemoryRegistry, MemoryStore
@@ -28,6 +29,7 @@ from tests.simulation.device import Device, Hint, Pipe
 from tests.simulation.history import History
 from tests.simulation.line import Line
 from tests.simulation.loop import LISTENING
+from tests.simulation.machine import Machine
 from tests.simulation.network import SimulatedBus, Wires
 from tests.simulation.nodes import LEASE_TTL_S, Door, Ports, life_of, token_of
 
@@ -51,8 +53,9 @@ class Life:
 class World:
     """Use `async with world(seed)`."""
 
-    def __init__(self, seed: int, scope: TaskScope) -> None:
+    def __init__(self, seed: int, machine: Machine, scope: TaskScope) -> None:
         self.seed = seed
+        self.machine = machine
         self.rng = random.Random(f"world {seed}")
         self.scope = scope
         self.store = MemoryStore()
@@ -63,6 +66,7 @@ class World:
         self.lives: dict[str, Life] = {}
         self.devices: list[Device] = []
         self.log: list[str] = []
+        self.database_away = 0  # how many faults hold it
         self._births = 0
 
     # ---- nodes
@@ -99,7 +103,7 @@ class World:
             line.die(silently=self.rng.random() < 0.5)
         assert life.task is not None
         life.task.cancel()
-        self.scope.spawn(self._expire(life), name=f"lease of {name}")
+        self.scope.spawn(self._expire_later(life), name=f"lease of {name}")
 
     async def drain(self, name: str) -> None:
         """As SIGTERM: returns when it has left."""
@@ -117,6 +121,18 @@ class World:
     def note(self, what: str) -> None:
         """A line of the story, for whoever looks into a failed seed."""
         self.log.append(f"{asyncio.get_running_loop().time():9.3f}  {what}")
+
+    def expire(self, life: Life) -> None:
+        """Its lease runs out now, if it is still there."""
+        entry = self.store.nodes.get(life.name)
+        if entry is not None and entry[1] is life.ports.registry:
+            self.store.expire(life.name)
+            self.note(f"the lease of {life.name} runs out")
+
+    def clock_jumps(self, seconds: float) -> None:
+        """The time of day moves, everywhere."""
+        self.note(f"the clocks jump by {seconds:g} s")
+        self.machine.jump_s += seconds
 
     # ---- devices
 
@@ -141,17 +157,24 @@ class World:
         try:
             await life_of(life.name, life.kind, life.address, life.ports, life.lifecycle)
         except BaseException as error:
+            if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+                error = error.exceptions[0]
             if life.address in self.wires.dead:
                 return  # whatever a dead node's code says on its way out
-            self.note(f"{life.name} crashed: {error!r}")
-            raise
+            self.note(f"{life.name} ends: {error!r}")
+            if not isinstance(error, TidingsError):  # that one says that it cannot start, or go on, as things are
+                raise
+            self.scope.spawn(self._restart(life), name=f"restart of {life.name}")
 
-    async def _expire(self, life: Life) -> None:
+    async def _restart(self, life: Life) -> None:
+        """As the local stack does with what dies by itself."""
+        await asyncio.sleep(RESTART_S)
+        if self.lives.get(life.name) is life:
+            self.start(life.name)
+
+    async def _expire_later(self, life: Life) -> None:
         await asyncio.sleep(LEASE_TTL_S)
-        entry = self.store.nodes.get(life.name)
-        if entry is not None and entry[1] is life.ports.registry:
-            self.store.expire(life.name)
-            self.note(f"the lease of {life.name} runs out")
+        self.expire(life)
 
     async def _dial(self, hint: Hint) -> Pipe:
         await asyncio.sleep(self.rng.uniform(0.001, 0.01))
@@ -166,11 +189,15 @@ class World:
         return line.pipe
 
     async def _database_weather(self, _: str) -> None:
-        await asyncio.sleep(self.wires.weather.draw_delay(self.rng))
+        """Before each command and after each write: what fails then has been done all the same."""
+        weather = self.wires.weather
+        await asyncio.sleep(weather.draw_delay(self.rng))
+        if self.database_away or (weather.refused and self.rng.random() < weather.refused / 2):
+            raise Unavailable("the message store does not answer: try again")
 
 
 @asynccontextmanager
-async def world(seed: int) -> AsyncIterator[World]:
+async def world(seed: int, machine: Machine) -> AsyncIterator[World]:
     """A world that ends with everything in it."""
     async with TaskScope() as scope:
-        yield World(seed, scope)
+        yield World(seed, machine, scope)

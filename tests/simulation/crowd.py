@@ -1,0 +1,123 @@
+"""The people of a simulation: who is in which conversation, what they say, who joins and leaves while things break.
+
+Does not know: what breaks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from dataclasses import dataclass, field
+
+from protos.tidings.v1.client_pb2 import GroupRequest
+from tests.simulation.device import Device
+from tests.simulation.history import Member, Read
+from tests.simulation.nodes import LARGE_ABOVE
+from tests.simulation.world import World
+
+CHANGE_S = (0.5, 3.0)
+
+
+@dataclass(slots=True)
+class Crowd:
+    """Devices by user; conversations with the people who talk there."""
+
+    here: World
+    rng: random.Random
+    devices: dict[str, list[Device]] = field(default_factory=dict)
+    conversations: dict[str, list[str]] = field(default_factory=dict)
+    changing: str = ""  # a group whose members come and go; its founder is the first person
+
+    @property
+    def people(self) -> list[str]:
+        return list(self.devices)
+
+    async def gather(self, people: int) -> None:
+        """Everyone comes online; direct chats, a small group, one that changes, one that is large."""
+        for number in range(people):
+            person = f"p{number}"
+            names = ("phone", "web")[: 1 + number % 2]
+            self.devices[person] = [self.here.device(person, name) for name in names]
+        everyone = self.people
+        self.conversations[f"d:{everyone[0]}|{everyone[0]}"] = everyone[:1]
+        for first, second in zip(everyone, everyone[1:] + everyone[:1], strict=True):
+            low, high = sorted((first, second))
+            self.conversations[f"d:{low}|{high}"] = [low, high]
+        for members in (everyone[:3], everyone):
+            group = await self._found("stable", members)
+            self.conversations[group] = members
+        self.changing = await self._found("changing", everyone[:2])
+        self.conversations[self.changing] = everyone[:1]
+
+    async def talk(self, messages: int, seconds: float) -> None:
+        """So many messages in about this time, some of them pipelined."""
+        for number in range(messages):
+            conversation = self.rng.choice(list(self.conversations))
+            device = self.rng.choice(self.devices[self.rng.choice(self.conversations[conversation])])
+            for part in range(self.rng.choice((1, 1, 1, 4))):
+                device.post(conversation, f"message {number}.{part}")
+            await asyncio.sleep(self.rng.expovariate(messages / seconds))
+
+    async def come_and_go(self, seconds: float) -> None:
+        """The founder of the changing group adds and removes people."""
+        founder = self.devices[self.people[0]][0]
+        others = self.people[2:LARGE_ABOVE]  # a large group does not tell who comes and goes
+        end = asyncio.get_running_loop().time() + seconds
+        while asyncio.get_running_loop().time() < end:
+            person = self.rng.choice(others)
+            if self.rng.random() < 0.5:
+                act = GroupRequest(add=GroupRequest.Add(conversation=self.changing, users=[person]))
+            else:
+                act = GroupRequest(remove=GroupRequest.Remove(conversation=self.changing, users=[person]))
+            await founder.act(act)
+            await asyncio.sleep(self.rng.uniform(*CHANGE_S))
+
+    @property
+    def settled(self) -> bool:
+        return all(device.settled for device in self.all_devices)
+
+    @property
+    def all_devices(self) -> list[Device]:
+        return [device for devices in self.devices.values() for device in devices]
+
+    async def look_back(self) -> None:
+        """Everyone reads everything there is to read, into the history."""
+        for conversation, people in self.conversations.items():
+            for person in people:
+                await self.devices[person][0].read(conversation)
+                if conversation != self.changing:
+                    self._note_member(conversation, person)
+        self._note_changing_members()
+        for device in self.all_devices:
+            await device.read_inbox()
+
+    # ---- inside
+
+    async def _found(self, name: str, members: list[str]) -> str:
+        create = GroupRequest(create=GroupRequest.Create(name=name, members=members))
+        return (await self.devices[members[0]][0].act(create)).group_info.conversation
+
+    def _note_member(self, conversation: str, person: str, from_seq: int = 1, until_seq: int = 0) -> None:
+        names = tuple(device.name for device in self.devices[person])
+        self.here.history.add(Member(conversation, person, names, from_seq, until_seq))
+
+    def _note_changing_members(self) -> None:
+        """From the group's own story, as its founder reads it: who was in it from which message to which."""
+        since: dict[str, int] = {}
+        story = next(
+            event
+            for event in reversed(self.here.history.events)
+            if isinstance(event, Read) and event.conversation == self.changing
+        )
+        for message in story.messages:
+            if not message.act:
+                continue
+            act = json.loads(message.act)
+            for user in {*act.get("users", ()), *({act["by"]} if act["act"] == "create" else ())}:
+                if act["act"] in {"create", "add"}:
+                    since.setdefault(user, message.seq)
+                elif act["act"] == "remove" and user in since:
+                    self._note_member(self.changing, user, since.pop(user), message.seq)
+        for user, seq in since.items():
+            self._note_member(self.changing, user, seq)
