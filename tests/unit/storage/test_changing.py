@@ -233,6 +233,25 @@ async def test_a_change_whose_writer_died_after_the_notice_is_made_by_the_next_l
         assert (again.status, again.record.version) == (Outcome.DONE, 2)
 
 
+async def test_a_change_that_failed_after_its_notice_is_made_by_the_next_load_of_the_same_node() -> None:
+    world = World()
+    async with world.node() as node:
+        await changed(node, create(G, "ann", "bob"))
+
+        async def fails(command: str) -> None:
+            if command == "conversations.swap":
+                raise Unavailable("just now")
+
+        world.database.faults.delay = fails
+        assert (
+            await changed(node, change(G, "ann", "out", 1, removed=["bob"], notices=[["ann"]]))
+        ).status == Outcome.FAILED
+        world.database.faults.delay = None
+        await node.behind.flush()
+        assert list(await members_of(node, G)) == ["ann"]
+        assert (await record_of(node)).version == 2
+
+
 async def test_members_that_were_not_all_written_are_written_by_the_next_load() -> None:
     world = World()
     async with AsyncExitStack() as stack:

@@ -1,0 +1,238 @@
+"""Membership, paging, the cache, keys and settings: values without a node."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from protos.tidings.internal.v1 import storage_pb2 as pb
+from protos.tidings.v1 import client_pb2
+from services.common.errors import BadRequest
+from services.common.ids import message_id, slot_of
+from services.storage import membership
+from services.storage.app import limits_of, policy_of
+from services.storage.cache import Cache
+from services.storage.limits import Limits
+from services.storage.listing import Place
+from services.storage.paging import bytes_for, encode, history_page, history_window
+from services.storage.repository.keys import number_of, numbered, paired, pairs_of, second_of
+from services.storage.repository.records import ConversationDocument, StoredMessage
+from services.storage.retention import Policy
+from services.storage.settings import StorageSettings
+from services.storage.state import Member
+from tests.unit.storage.nodes import change, create
+
+G = "g:1"
+names = st.text("abcXYZ019._-@:", min_size=1, max_size=64)
+
+
+# ---- membership
+
+
+def test_deciding_twice_gives_the_same() -> None:
+    document = ConversationDocument(G, 2, version=3, stamp=7, member_count=1)
+    add = change(G, "ann", "op", 3, joins=["bob"])
+    made = [membership.decide(document, {"ann": Member("ann")}, add, notice_seq=5, head=5, now_ms=9) for _ in range(2)]
+    assert made[0] == made[1]
+    assert (made[0].version, made[0].stamp, made[0].member_count, made[0].applied_seq) == (4, 8, 2, 5)
+
+
+def test_what_is_pending_writes_the_same_members_as_the_change() -> None:
+    members = {"ann": Member("ann", role=3), "bob": Member("bob")}
+    document = ConversationDocument(G, 2, version=1, stamp=1, member_count=2)
+    item = change(G, "ann", "op", 1, joins=["cid"], removed=["bob"])
+    writes = membership.writes_of(membership.decide(document, members, item, notice_seq=4, head=4, now_ms=9))
+    assert [(write.user, write.gone, write.joined_seq, write.read_seq, write.stamp) for write in writes] == [
+        ("cid", False, 4, 4, 2),
+        ("bob", True, 1, 0, 2),
+    ]
+
+
+def test_when_a_group_becomes_large_all_its_members_are_written() -> None:
+    members = {"ann": Member("ann", role=3, read_seq=4), "bob": Member("bob")}
+    document = ConversationDocument(G, 2, version=1, stamp=1, member_count=2)
+    item = change(G, "ann", "op", 1, joins=["cid"], becomes_large=True)
+    made = membership.decide(document, members, item, notice_seq=5, head=6, now_ms=9)
+    assert made.large_from == 7
+    assert {(write.user, write.large, write.role) for write in membership.writes_of(made)} == {
+        ("ann", True, 3),
+        ("bob", True, 1),
+        ("cid", True, 1),
+    }
+
+
+def test_nothing_pending_writes_nothing() -> None:
+    assert membership.writes_of(ConversationDocument(G, 2)) == []
+
+
+def test_a_notice_carries_who_gets_it_and_the_first_one_the_whole_change() -> None:
+    item = change(G, "ann", "op", 1, joins=["bob"], notices=[["ann"], ["bob"]])
+    assert pb.ChangeItem.FromString(membership.carried(item, 0)) == item
+    second = pb.ChangeItem.FromString(membership.carried(item, 1))
+    assert (second.op, list(second.notices[0].recipients), list(second.set)) == ("", ["bob"], [])
+    assert [membership.client_id_of("op", index) for index in range(3)] == ["op", "op.1", "op.2"]
+
+
+def test_only_quiet_joins_of_one_version_are_merged() -> None:
+    join = change(G, "a", "a", 1, joins=["a"], keep_version=True)
+    other = change(G, "b", "b", 1, joins=["b"], keep_version=True)
+    assert membership.can_merge(join, other)
+    assert [record.user for record in membership.merged([join, other]).set] == ["a", "b"]
+    assert not membership.can_merge(join, change(G, "b", "b", 2, joins=["b"], keep_version=True))
+    assert not membership.can_merge(join, change(G, "b", "b", 1, removed=["b"]))
+    assert not membership.can_merge(join, create(G, "b"))
+
+
+def test_recipients_before_a_change_are_those_who_were_members_then() -> None:
+    def message(seq: int, item: pb.ChangeItem | None = None) -> StoredMessage:
+        carried = membership.carried(item, 0) if item is not None else b""
+        return StoredMessage(G, seq, "ann", str(seq), 0, b"", 1, carried)
+
+    swap = change(G, "ann", "op", 1, joins=["cid"], removed=["bob"], notices=[["ann", "bob", "cid"]])
+    tail = [message(3), message(4, swap), message(5)]
+    found = membership.recipients_of(tail, ["ann", "cid"], 0)
+    assert [(each.seq, sorted(users)) for each, users in found] == [
+        (3, ["ann", "bob"]),
+        (4, ["ann", "bob", "cid"]),
+        (5, ["ann", "cid"]),
+    ]
+    assert [sorted(users) for _, users in membership.recipients_of(tail, ["ann", "cid"], 5)][2] == []
+
+
+# ---- pages
+
+
+def test_an_encoded_message_is_what_protobuf_reads() -> None:
+    content = client_pb2.Content(text="hello", headers={"a": "b"})
+    stored = StoredMessage("d:a|b", 300, "a", "key", 1_700_000_000_000, content.SerializeToString(), 2)
+    assert client_pb2.Message.FromString(encode(stored)) == client_pb2.Message(
+        message_id=message_id("d:a|b", 300),
+        conversation="d:a|b",
+        seq=300,
+        sender="a",
+        time_ms=1_700_000_000_000,
+        content=content,
+        kind=client_pb2.Message.SYSTEM,
+        client_id="key",
+    )
+
+
+@given(
+    st.integers(0, 30),
+    st.integers(0, 12),
+    st.integers(0, 12),
+    st.one_of(st.none(), st.integers(0, 40)),
+    st.one_of(st.none(), st.integers(0, 40)),
+    st.integers(1, 7),
+)
+def test_pages_one_after_the_other_show_everything_once(
+    head: int, first_seq: int, lowest: int, before: int | None, after: int | None, limit: int
+) -> None:
+    """Whatever retention took, wherever it begins, in both directions; `before` is ignored where `after` is given."""
+    kept = {seq: StoredMessage("d:a|b", seq, "a", str(seq), 0, b"x" * 10) for seq in range(max(first_seq, 1), head + 1)}
+    begin = max(lowest, 1)
+    wanted = [seq for seq in kept if seq >= begin]
+    item = pb.HistoryItem(conversation="d:a|b", limit=limit, first_seq=lowest)
+    if after is not None:
+        item.after = after
+        wanted = [seq for seq in wanted if seq > after]
+    elif before is not None:
+        item.before = before
+        wanted = [seq for seq in wanted if seq < before]
+    seen: list[int] = []
+    for _ in range(60):
+        window = history_window(item, 10_000)
+        inside = [kept[seq] for seq in sorted(kept) if window.span.after < seq < window.span.before]
+        page = history_page(
+            window,
+            (inside[::-1] if window.descending else inside)[: window.span.limit],
+            head=head,
+            first_seq=first_seq,
+        )
+        found = [client_pb2.Message.FromString(entry.message).seq for entry in page.entries]
+        assert len(found) <= limit
+        assert found == sorted(found)
+        seen = seen + found if after is not None else found + seen
+        if not page.more:
+            break
+        if after is not None:
+            item.after = page.next
+        else:
+            item.before = page.next
+    assert seen == wanted
+
+
+def test_many_pages_in_one_answer_share_its_bytes() -> None:
+    assert bytes_for(0, 1) == 128 * 1024
+    assert bytes_for(1000, 1) == 1000
+    assert bytes_for(0, 1000) * 1000 <= 12 * 1024 * 1024
+
+
+# ---- lists
+
+
+def test_places_sort_newest_first_and_come_back_from_their_text() -> None:
+    places = [Place(5, "g:b"), Place(9, "g:a"), Place(5, "d:a|b")]
+    assert sorted(places) == [Place(9, "g:a"), Place(5, "d:a|b"), Place(5, "g:b")]
+    assert [Place.parse(str(place)) for place in places] == places
+    for wrong in ("", "x", "5", "~g:a", "-5~g:a"):
+        with pytest.raises(BadRequest):
+            Place.parse(wrong)
+
+
+# ---- the cache
+
+
+def test_a_cache_forgets_what_was_used_longest_ago_but_nothing_dirty() -> None:
+    cache: Cache[str] = Cache(2, lambda entry: entry == "dirty")
+    cache.put("a", "dirty")
+    cache.put("b", "x")
+    cache.put("c", "y")
+    assert (cache.get("a"), cache.get("b"), cache.get("c")) == ("dirty", None, "y")
+    cache.put("d", "dirty")
+    cache.put("e", "dirty")
+    assert cache.is_over
+    assert cache.get("c") is None
+
+
+def test_a_cache_drops_the_slots_it_is_told() -> None:
+    cache: Cache[int] = Cache(10)
+    for name in ("a", "b"):
+        cache.put(name, 1)
+    assert cache.drop_slots({slot_of("a")}) == 1
+    assert (cache.peek("a"), cache.peek("b")) == (None, 1)
+
+
+# ---- keys
+
+
+@given(st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1), names)
+def test_numbered_keys_sort_as_their_numbers(one: int, other: int, name: str) -> None:
+    assert (numbered(name, one) < numbered(name, other)) == (one < other)
+    assert number_of(numbered(name, one)) == one
+
+
+@given(names, names, names)
+def test_paired_keys_lie_within_the_bounds_of_their_first_part_only(first: str, second: str, other: str) -> None:
+    low, high = pairs_of(first)
+    assert low < paired(first, second) < high
+    assert (low < paired(other, second) < high) == (other == first)
+    assert second_of(paired(first, second)) == second
+
+
+# ---- settings
+
+
+def test_settings_become_limits_and_policy() -> None:
+    settings = StorageSettings(node="storage-0", message_retention_days=3, store_lanes=7)
+    assert limits_of(settings) == Limits(store_lanes=7)
+    assert policy_of(settings) == Policy(message_days=3)
+
+
+def test_budgets_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValidationError, match="not even one try would fit"):
+        StorageSettings(node="storage-0", mongodb_timeout_s=1.9)
+    with pytest.raises(ValidationError, match="the answer would come too late"):
+        StorageSettings(node="storage-0", rpc_timeout_s=1.0)
