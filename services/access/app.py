@@ -37,7 +37,7 @@ from services.access.rpc import AccessServicer, NodeServicer
 from services.access.settings import AccessSettings
 from services.access.state import debug_state
 from services.access.tenure import LeavingRules, Tenure, ensure_topics
-from services.access.transport.listening import Listener, StreamLimits, listen, tls_context
+from services.access.transport.listening import StreamLimits, listen, tls_context
 from services.access.transport.tcp import TcpServer
 from services.access.transport.websocket import WebSocketServer
 from services.access.visiting import Visiting
@@ -250,10 +250,8 @@ async def access_node(
         await tenure.come()
         limits = StreamLimits(settings.frame_bytes_max, settings.slow_consumer_bytes, settings.handshake_s)
         door = FrontDoor(node, placement)
-        listeners: list[Listener] = [
-            await enter(WebSocketServer(node, door, node.traffic[0], limits, ws_socket, tls)),
-            await enter(TcpServer(node, door, node.traffic[1], limits, tcp_socket, tls)),
-        ]
+        await enter(WebSocketServer(node, door, node.traffic[0], limits, ws_socket, tls))
+        await enter(TcpServer(node, door, node.traffic[1], limits, tcp_socket, tls))
         life.spawn(tenure.stay(rebalance), name="tenure")
         life.spawn(visiting.run(), name="visits")
         life.spawn(tenure.watch_health(bus, lambda: bool(cluster.ring("logic").members)), name="health")
@@ -263,7 +261,7 @@ async def access_node(
                 node, registration, cluster, visiting, guests, mailbox, rebalance, requests, watching
             )
         finally:
-            await tenure.leave(listeners, asked_per_s=float(life.pace_per_s))
+            await tenure.leave(asked_per_s=float(life.pace_per_s))
 
 
 class FrontDoor:

@@ -25,7 +25,7 @@ from services.access.hub import Hub
 from services.access.session import Phase
 from services.common.clock import Clock
 from services.common.ids import BROADCAST
-from services.common.telemetry import logs, metrics
+from services.common.telemetry import logs, metrics, tracing
 from services.common.wire.body import EncodedBody
 
 FRAME_BYTES: Final = 128 * 1024
@@ -73,6 +73,9 @@ class Delivery:
             self._move(delivery_pb2.LargeMembership.FromString(push.body), push.users)
         elif push.kind in _BODIES:
             body = EncodedBody(_BODIES[push.kind], push.body)
+            if push.trace:
+                with tracing.span("deliver", push.trace):
+                    pass  # marks the moment at which it reached the recipients' node
             if push.kind == Push.MESSAGE and push.accepted_ms:
                 metrics.DELIVERY_SECONDS.observe(max(0.0, (self._clock.wall_ms() - push.accepted_ms) / 1000))
             self._address(push, body, batch)

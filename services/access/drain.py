@@ -1,7 +1,7 @@
 """Leaving on purpose: out of the ring, nobody new, then everyone goes at a pace, after what they have under way.
 
     1. `draining` in the registry: the ring goes on without this node, the new owners forward to it as a visitor's node
-    2. listeners closed, connections without a session turned away (4003)
+    2. new connections are answered 503 (TCP: goodbye 4003), those without a session are turned away the same way
     3. goodbyes 4000, `pace` a second, each with the address of the node that follows and a delay of its own
     4. when the last is gone, or the deadline is near, the process goes on ending
 
@@ -40,22 +40,26 @@ class Farewell:
     def __init__(self, placement: Placement) -> None:
         self._placement = placement
 
-    async def say(self, connections: Iterable[Connection], pace_per_s: float) -> None:
-        """Returns when all of them were asked."""
+    async def say(self, connections: Iterable[Connection], pace_per_s: float, *, staying: bool = False) -> None:
+        """Returns when all of them were asked. `staying`: they may come back to this node."""
         loop = asyncio.get_running_loop()
         asked, began = 0, loop.time()
         for connection in connections:
-            if self._ask(connection):
+            if self._ask(connection, staying):
                 asked += 1
             # Ahead of the pace: wait, in steps that a timer can keep.
             ahead_s = asked / pace_per_s - (loop.time() - began)
             if ahead_s > STEP_S:
                 await asyncio.sleep(ahead_s)
 
-    def _ask(self, connection: Connection) -> bool:
+    def _ask(self, connection: Connection, staying: bool) -> bool:
         match connection.session.phase:
             case Phase.OPEN:
-                address = self._placement.next_address(connection.user, connection.transport.name)
+                user, transport = connection.user, connection.transport.name
+                if staying:
+                    address = self._placement.address_for(user, transport, connection.avoid)
+                else:
+                    address = self._placement.next_address(user, transport)
                 retry_ms = RETRY_MIN_MS + random.randrange(RETRY_SPREAD_MS)
                 connection.leave(AskedToLeave(close.DRAINING, retry_after_ms=retry_ms, address=address))
                 return True

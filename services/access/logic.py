@@ -27,6 +27,9 @@ Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 SERVICE: Final = "/tidings.internal.v1.Logic/"
+# A ping is answered with what is known last rather than late.
+HEADS_TIMEOUT_S: Final = 1.0
+HEADS_BUDGET_S: Final = 1.5
 
 
 class RouterPort(Protocol):
@@ -103,7 +106,14 @@ class Logic:
         """Inbox heads, and heads of conversations, aligned. Any logic node can tell. Raises TidingsError."""
         slot = slot_of((users or conversations)[0])
         query = logic_pb2.HeadsQuery(users=users, conversations=conversations)
-        answer = await self._call(slot, "Heads", query, logic_pb2.HeadsAnswer)
+        answer = await self._router.call(
+            slot,
+            SERVICE + "Heads",
+            query,
+            logic_pb2.HeadsAnswer,
+            timeout_s=min(HEADS_TIMEOUT_S, self._timeout_s),
+            budget_s=min(HEADS_BUDGET_S, self._budget_s),
+        )
         if len(answer.users) != len(users) or len(answer.conversations) != len(conversations):
             raise Internal("a logic node answered for other heads than were asked for: are the versions the same?")
         return answer

@@ -10,7 +10,7 @@ Does not know: how leases work, what clients do.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +20,6 @@ from services.access.node import Node
 from services.access.rebalance import Rebalance
 from services.access.registration import Registration
 from services.access.session import Phase
-from services.access.transport.listening import Listener
 from services.access.visiting import Visiting
 from services.common.bus.contract import Bus, Topic
 from services.common.clock import Clock
@@ -95,14 +94,12 @@ class Tenure:
             log.warning("lease lost, coming back as a new boot", reason=self._registry.lost_because)
             await self._come_back(rebalance)
 
-    async def leave(self, listeners: Iterable[Listener], *, asked_per_s: float) -> None:
+    async def leave(self, *, asked_per_s: float) -> None:
         """Returns when the clients are gone, or the deadline is near."""
         self._leaving = True
         self._node.accepting = False
         self._health.set("drain", ok=False, reason="the node is draining")
         await self._registration.set_state("draining")
-        for listener in listeners:
-            listener.stop()
         connections = list(self._node.connections)
         pace = pace_for(
             len(connections),
@@ -127,7 +124,7 @@ class Tenure:
         pace = pace_for(
             len(old), asked_per_s=0, setting_per_s=self._rules.pace_per_s, deadline_s=self._rules.deadline_s
         )
-        await self._farewell.say(old, pace)
+        await self._farewell.say(old, pace, staying=True)
 
     async def watch_health(self, bus: Bus, has_logic: Callable[[], bool]) -> None:
         """What is away shows in /readyz as degraded; for ever."""

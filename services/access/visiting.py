@@ -29,6 +29,8 @@ VISIT: Final = "/tidings.internal.v1.Access/Visit"
 LANES: Final = 4
 BATCH_MAX: Final = 2000
 RETRY_S: Final = 1.0
+# An owner that hangs must not keep its visitors from their sessions for longer.
+TIMEOUT_MAX_S: Final = 1.0
 
 log = logs.get_logger(__name__)
 
@@ -51,7 +53,7 @@ class Visiting:
         self._me = me
         self._wanted = wanted
         self._node = node
-        self._timeout_s = timeout_s
+        self._timeout_s = min(timeout_s, TIMEOUT_MAX_S)
         self._lanes: Lanes[str, bool] = Lanes(
             "visits", self._handle, lanes=LANES, capacity=capacity, batch_max=BATCH_MAX
         )

@@ -1,7 +1,8 @@
 """Presence: what watchers are told, and asking logic about those whose session ended.
 
 Guarantees: a watcher hears of a change at the latest after the session's record changed and logic answered; while logic
-is away the question stays. Changes gather for `GATHER_S`, so a user who changes nodes does not flicker.
+is away the question stays. Changes gather for `GATHER_S`, so a user who changes nodes does not flicker. Who is still
+online when asked about is asked about once more: the news that a session ended may be quicker than its record.
 
 Does not know: sessions, who may watch whom (logic answers the request itself).
 """
@@ -31,6 +32,7 @@ USERS_MAX: Final = 100
 ITEMS_MAX: Final = 50
 GATHER_S: Final = 0.2
 RETRY_S: Final = 1.0
+AGAIN_S: Final = 2.0
 
 log = logs.get_logger(__name__)
 
@@ -44,6 +46,8 @@ class Watching:
         self._clock = clock
         self._watched_max = watched_max
         self._asked: dict[str, None] = {}
+        self._again: dict[str, None] = {}
+        self._waking: asyncio.TimerHandle | None = None
         self._some = asyncio.Event()
         self._scope = TaskScope()
 
@@ -55,6 +59,8 @@ class Watching:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._waking is not None:
+            self._waking.cancel()
         await self._scope.__aexit__(kind, error, traceback)
 
     def watch(self, connection: Connection, request: client_pb2.PresenceRequest) -> None:
@@ -79,13 +85,16 @@ class Watching:
                 case Verdict.TELL:
                     self._tell(client_pb2.Presence(user=change.user, online=True, last_seen_ms=change.time_ms))
                 case Verdict.ASK:
+                    self._again[change.user] = None
                     self.ask((change.user,))
                 case Verdict.NOTHING:
                     pass
 
     def node_died(self) -> None:
         """Whoever is believed to be online may have been there."""
-        self.ask(self.watches.online())
+        users = self.watches.online()
+        self._again.update(dict.fromkeys(users))
+        self.ask(users)
 
     def ask(self, users: Iterable[str]) -> None:
         """Find out about these."""
@@ -100,6 +109,13 @@ class Watching:
             self._some.clear()
             if not await self._find_out():
                 await asyncio.sleep(RETRY_S)
+            elif self._again and self._waking is None:
+                self._waking = asyncio.get_running_loop().call_later(AGAIN_S, self._ask_again)
+
+    def _ask_again(self) -> None:
+        self._waking = None
+        users, self._again = list(self._again), {}
+        self.ask(user for user in users if self.watches.watchers(user))
 
     async def _find_out(self) -> bool:
         users, self._asked = list(self._asked), {}
@@ -118,9 +134,14 @@ class Watching:
             self.ask(user for user in users if self.watches.watchers(user))
             return False
         try:
-            self.learn(client_pb2.ServerFrame.FromString(outcome.frame).presence_list)
+            answer = client_pb2.ServerFrame.FromString(outcome.frame).presence_list
         except DecodeError:
             log.error("logic answered with something that is no frame")  # noqa: TRY400 - the stack says nothing
+            return True
+        for presence in answer.users:
+            if not presence.online:
+                self._again.pop(presence.user, None)
+        self.learn(answer)
         return True
 
     def _tell(self, presence: client_pb2.Presence, told: Connection | None = None) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
+from websockets.asyncio.client import connect as connect_websocket
+from websockets.exceptions import InvalidStatus
 
 from protos.tidings.internal.v1 import access_pb2, common_pb2, delivery_pb2, node_pb2
 from protos.tidings.v1.client_pb2 import Content, Hello, Message, Ping, PresenceRequest, Send
@@ -249,6 +252,26 @@ async def test_a_drain_says_goodbye_with_the_next_address_after_what_is_under_wa
     assert empty.cluster.node("access-0") is None
 
 
+async def test_a_draining_node_takes_nobody_new_and_says_so(empty: AccessCluster) -> None:
+    await empty.start("access-0")
+    node = empty.nodes["access-0"]
+    async with empty.session("ann") as ann:
+        empty.logic.gate.clear()
+        await ann.post(send=send("bob"))
+        await eventually(lambda: node.unanswered() == 1)
+        async with connect(node.address, "tcp") as waiting:
+            node.life.request_stop()
+            assert code_of(await waiting.end()) == 4003
+        async with connect(node.address, "tcp") as late:
+            assert code_of(await late.end()) == 4003
+        with pytest.raises(InvalidStatus) as refused:
+            async with connect_websocket(node.address.ws, proxy=None):
+                pass
+        assert refused.value.response.status_code == 503
+        empty.logic.gate.set()
+        assert code_of(await ann.end()) == 4000
+
+
 async def test_a_drain_by_rpc_keeps_the_pace_that_was_asked_for(empty: AccessCluster) -> None:
     await empty.start("access-0")
     peers = MemoryPeers(empty.network, "logic-0")
@@ -277,17 +300,17 @@ async def test_a_drain_by_rpc_keeps_the_pace_that_was_asked_for(empty: AccessClu
 
 
 async def test_pushes_reach_the_clients_of_a_draining_node_until_they_leave(empty: AccessCluster) -> None:
-    await two(empty, "any", drain_pace_per_s=1)
+    await two(empty, "any")
     user = empty.owned_by("access-0")
-    async with empty.session("ann", "tcp"), empty.session(user, "tcp") as wire:
-        node = empty.nodes["access-0"]
-        node.life.request_stop(pace_per_s=1)
-        await eventually(lambda: empty.nodes["access-1"].state["guests"] >= 1)
-        if wire.goodbye is None:
-            async with empty.session("bob", node="access-1") as bob:
-                await bob.request(send=send(user))
-            if wire.goodbye is None:
-                assert (await wire.push("deliver")).deliver.entries[0].number == 1
+    async with AsyncExitStack() as stack:
+        devices = [
+            await stack.enter_async_context(empty.session(user, "tcp", device=str(number))) for number in range(6)
+        ]
+        empty.nodes["access-0"].life.request_stop(pace_per_s=1)
+        await eventually(lambda: empty.nodes["access-1"].state["guests"] == 1)
+        async with empty.session("bob", node="access-1") as bob:
+            await bob.request(send=send(user))
+        await eventually(lambda: any(device.pushed("deliver") for device in devices))
 
 
 async def test_a_node_whose_lease_was_lost_comes_back_as_another_boot_and_its_clients_log_in_again(

@@ -1,0 +1,79 @@
+"""TLS on both transports."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import ssl
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from websockets.asyncio.client import connect as connect_websocket
+from websockets.typing import Subprotocol
+
+from protos.tidings.v1.client_pb2 import Bye, ClientFrame, Content, Hello, Send, ServerFrame
+from tests.integration.access.harness import AccessCluster
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate for localhost, signed by itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    cert_file, key_file = tmp_path / "cert.pem", tmp_path / "key.pem"
+    cert_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    key_file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return cert_file, key_file
+
+
+async def test_a_websocket_with_tls_carries_a_session(empty: AccessCluster, certificate: tuple[Path, Path]) -> None:
+    cert, key = certificate
+    node = await empty.start("access-0", tls_certificate_file=cert, tls_key_file=key)
+    assert node.address.ws.startswith("wss://")
+    trusted = ssl.create_default_context(cafile=str(cert))
+    url = node.address.ws.replace("127.0.0.1", "localhost")
+    protocols = [Subprotocol("tidings.v1.proto")]
+    async with connect_websocket(url, subprotocols=protocols, ssl=trusted, proxy=None) as socket:
+        await socket.send(ClientFrame(hello=Hello(token=empty.token("ann"), device="d")).SerializeToString())
+        assert ServerFrame.FromString(bytes(await socket.recv(decode=False))).welcome.user == "ann"
+        content = Content(text="x" * 30_000)
+        await socket.send(ClientFrame(send=Send(client_id="1", user="ann", content=content)).SerializeToString())
+        assert ServerFrame.FromString(bytes(await socket.recv(decode=False))).sent.seq == 1
+
+
+async def test_tcp_with_tls_carries_a_session_and_ends_it(empty: AccessCluster, certificate: tuple[Path, Path]) -> None:
+    cert, key = certificate
+    node = await empty.start("access-0", tls_certificate_file=cert, tls_key_file=key)
+    trusted = ssl.create_default_context(cafile=str(cert))
+    port = int(node.address.tcp.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusted, server_hostname="localhost")
+    for frame in (ClientFrame(hello=Hello(token=empty.token("ann"), device="d")), ClientFrame(bye=Bye())):
+        data = frame.SerializeToString()
+        writer.write(len(data).to_bytes(4, "big") + data)
+    size = int.from_bytes(await reader.readexactly(4), "big")
+    assert ServerFrame.FromString(await reader.readexactly(size)).welcome.user == "ann"
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_certificate_that_cannot_be_read_stops_the_start(empty: AccessCluster, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        await empty.start("access-0", tls_certificate_file=tmp_path / "none", tls_key_file=tmp_path / "none")
