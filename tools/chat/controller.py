@@ -22,7 +22,7 @@ from tools.chat.model import ChatModel, Line, Talk
 
 HISTORY_PAGE = 50
 TYPING_EVERY_S = 3.0
-READ_EVERY_S = 1.0
+ATTEND_EVERY_S = 1.0
 WATCHED_MAX = 100
 
 
@@ -46,8 +46,9 @@ class Controller:
         self._shown = shown
         self._told = told
         self._typed_at = -TYPING_EVERY_S
-        self._to_read = asyncio.Event()
+        self._attend = asyncio.Event()
         self._watched: set[str] = set()
+        self._asked: set[str] = set()
         self._loading: set[str] = set()
 
     async def begin(self, to: str | None, group: str | None) -> None:
@@ -72,23 +73,21 @@ class Controller:
             self._told(event)
             if line is not None and isinstance(event, Message):
                 self._shown(self._model.talks[event.conversation], line)
-                self._to_read.set()
+                self._attend.set()
             if isinstance(event, Restarted) and not event.first:
                 await self._try(self._reload())
             self._changed()
 
-    async def mark_read(self) -> None:
-        """Tell what was read, now and then."""
+    async def attend(self) -> None:
+        """What follows from new messages, now and then: what was read is told, new people and groups are looked up."""
         while True:
-            await self._to_read.wait()
-            self._to_read.clear()
-            talk = self._model.talk
-            if talk is not None and talk.unread and talk.loaded:
-                seq = talk.head
-                await self._try(self._client.read(talk.id, seq))
-                self._model.read(talk.id, seq)
-                self._changed()
-            await asyncio.sleep(READ_EVERY_S)
+            await self._attend.wait()
+            self._attend.clear()
+            await self._try(self._mark_read())
+            await self._try(self._name_groups())
+            await self._try(self._watch())
+            self._changed()
+            await asyncio.sleep(ATTEND_EVERY_S)
 
     async def typing(self, text: str) -> None:
         """The person types: the others are told, now and then."""
@@ -100,13 +99,25 @@ class Controller:
             self._typed_at = now
             await self._try(self._client.typing(talk.id))
 
+    def say(self, text: str) -> bool:
+        """Send a line if it is a text: at once, whatever a command before it waits for. False: it is a command."""
+        meant = parse(text)
+        if not isinstance(meant, Say):
+            return False
+        try:
+            self._say(meant.text)
+        except TidingsError as error:
+            self._tell(error)
+        self._changed()
+        return True
+
     async def enter(self, text: str) -> None:
         """Do what a line says. Raises Quit."""
+        if self.say(text):
+            return
         match parse(text):
-            case None:
+            case None | Say():
                 return
-            case Say(said):
-                await self._try(self._say(said))
             case Wrong(reason):
                 self._note(reason)
             case Command("quit"):
@@ -133,7 +144,7 @@ class Controller:
 
     # What is said and done
 
-    async def _say(self, text: str, reply_to: int = 0) -> None:
+    def _say(self, text: str, reply_to: int = 0) -> None:
         talk = self._here()
         outgoing = self._client.post(talk.id, text, reply_to=reply_to)
         self._typed_at = -TYPING_EVERY_S
@@ -232,7 +243,7 @@ class Controller:
     async def _on_reply(self, seq: str, text: str) -> None:
         if not seq.isdigit():
             raise BadRequest(f"{seq} is no number of a message")
-        await self._say(text, int(seq))
+        self._say(text, int(seq))
 
     async def _on_retry(self) -> None:
         failed = self._model.failed()
@@ -273,7 +284,7 @@ class Controller:
         self._changed()
         if not talk.loaded:
             await self._load(talk, before=None, count=HISTORY_PAGE)
-        self._to_read.set()
+        self._attend.set()
 
     async def _load(self, talk: Talk, *, before: int | None, count: int) -> None:
         self._loading.add(talk.id)
@@ -292,6 +303,20 @@ class Controller:
         if current in self._model.talks:
             await self._enter(self._model.talks[current])
 
+    async def _mark_read(self) -> None:
+        talk = self._model.talk
+        if talk is not None and talk.unread and talk.loaded:
+            seq = talk.head
+            await self._client.read(talk.id, seq)
+            self._model.read(talk.id, seq)
+
+    async def _name_groups(self) -> None:
+        """A group that this user was added to tells its name only when asked."""
+        for talk in self._model.listed():
+            if talk.kind is ConversationKind.GROUP and talk.name == talk.id and talk.id not in self._asked:
+                self._asked.add(talk.id)
+                self._model.apply(await self._client.group(talk.id), time.monotonic())
+
     async def _watch(self) -> None:
         """Whether the people in the list are online."""
         peers = {self._model.peer(talk) for talk in self._model.listed()[:WATCHED_MAX]} - {"", self._model.me}
@@ -307,8 +332,11 @@ class Controller:
         try:
             await action
         except TidingsError as error:
-            if self._model.link.state is not LinkState.CLOSED:
-                self._note(f"{error.message[:1].upper()}{error.message[1:]}")
+            self._tell(error)
+
+    def _tell(self, error: TidingsError) -> None:
+        if self._model.link.state is not LinkState.CLOSED:
+            self._note(f"{error.message[:1].upper()}{error.message[1:]}")
 
 
 NOWHERE = Talk("", "", ConversationKind.UNKNOWN)

@@ -39,7 +39,7 @@ class PlainChat:
             async with asyncio.TaskGroup() as tasks:
                 background = [
                     tasks.create_task(self._controller.follow(), name="chat-follow"),
-                    tasks.create_task(self._controller.mark_read(), name="chat-read"),
+                    tasks.create_task(self._controller.attend(), name="chat-attend"),
                 ]
                 await self._controller.begin(self._to, self._group)
                 talk = self._model.talk

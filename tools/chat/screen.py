@@ -107,7 +107,7 @@ class Screen:
             async with asyncio.TaskGroup() as tasks:
                 background = [
                     tasks.create_task(self._controller.follow(), name="chat-follow"),
-                    tasks.create_task(self._controller.mark_read(), name="chat-read"),
+                    tasks.create_task(self._controller.attend(), name="chat-attend"),
                     tasks.create_task(self._work(), name="chat-work"),
                 ]
                 await self._app.run_async(handle_sigint=False)
@@ -132,7 +132,8 @@ class Screen:
     def _accept(self, buffer: Buffer) -> bool:
         text = buffer.text
         self._back = 0
-        self._do(lambda: self._controller.enter(text))
+        if not self._controller.say(text):
+            self._do(lambda: self._controller.enter(text))
         return False
 
     def _on_typed(self, buffer: Buffer) -> None:

@@ -59,6 +59,7 @@ class _Request:
     frame_id: int = 0
     attempts: int = 0
     answer_by: float = 0.0
+    reason: str = ""  # why it was refused the last time
     gone: bool = False
 
 
@@ -152,6 +153,7 @@ class Outbox:
         error = error_of(frame.error.code, frame.error.message, frame.error.retry_after_ms)
         if not error.retryable or not (request.submit.repeatable or error.code in ("OVERLOADED", "RATE_LIMITED")):
             return self._fail(request, error)
+        request.reason = error.message
         self._again(request, error.retry_after_ms / 1000 + self._delay_s(request))
         return None
 
@@ -330,6 +332,8 @@ class Outbox:
 
 
 def _too_late(request: _Request) -> TidingsError:
+    if request.reason:
+        return NoAnswer(f"it was refused until the time was over ({request.reason}): it may have been done")
     if request.attempts:
         return NoAnswer("no answer came in time: it may have been done")
     return NotConnected("it could not be sent in time: nothing was done")
