@@ -93,7 +93,7 @@ class KafkaHarness:
             )
 
     def new(self) -> KafkaBus:
-        return KafkaBus([self.backends.kafka], "test", publish_timeout_s=1.0)
+        return KafkaBus([self.backends.kafka], "test", publish_timeout_s=4.0)
 
     def topic(self) -> str:
         self._topics.append(f"test-{new_id()}")
