@@ -98,7 +98,7 @@ class StorageSettings(NodeSettings):
         "KB each).",
     )
     flush_interval_s: float = Field(
-        3.0,
+        4.0,
         gt=0,
         le=60,
         description="How often heads and cursors that moved are written. Longer: fewer writes, and more to settle "

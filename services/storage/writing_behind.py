@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TypeVar
 
 from services.common.clock import Clock
 from services.common.errors import TidingsError
@@ -17,8 +16,6 @@ from services.common.telemetry import logs
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import Acknowledged, Cursor, Watermark
 from services.storage.state import Conversation
-
-T = TypeVar("T")
 
 # Updates of one command.
 CHUNK = 500
@@ -65,8 +62,11 @@ class WriteBehind:
                 log.warning("heads and cursors could not be written yet", error=error.message, waiting=self.waiting)
 
     async def _write_conversations(self) -> None:
-        while self._conversations:
-            part = [self._conversations.pop() for _ in range(min(CHUNK, len(self._conversations)))]
+        # What moves while this writes is for the next time: otherwise it would never come to an end.
+        moved_now = list(self._conversations)
+        for start in range(0, len(moved_now), CHUNK):
+            part = moved_now[start : start + CHUNK]
+            self._conversations.difference_update(part)
             watermarks = [mark for each in part if (mark := each.take_watermark()) is not None]
             cursors = {each: each.take_cursors() for each in part}
             try:
