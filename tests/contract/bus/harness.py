@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from services.common.bus.contract import Bus, Topic
@@ -87,10 +88,15 @@ class KafkaHarness:
 
     async def clean(self) -> None:
         """Removes the topics of this test: a Kafka that is killed has to recover each of them."""
-        async with self._admin() as admin:
-            await admin.delete_topics(
-                [name for name in await admin.list_topics() if name.startswith(tuple(self._topics))]
-            )
+        async with asyncio.timeout(LONG_S):
+            while True:
+                try:
+                    async with self._admin() as admin:
+                        there = await admin.list_topics()
+                        await admin.delete_topics([name for name in there if name.startswith(tuple(self._topics))])
+                        return
+                except KafkaError:
+                    await asyncio.sleep(0.1)
 
     def new(self) -> KafkaBus:
         return KafkaBus([self.backends.kafka], "test", publish_timeout_s=4.0)
