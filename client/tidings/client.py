@@ -51,6 +51,7 @@ from tidings.transport import connector
 PAGE = 200
 MEMBERS_PER_REQUEST = 500
 PRESENCE_PER_REQUEST = 100
+SETTLE_S = 5.0
 
 
 class Outgoing:
@@ -154,8 +155,11 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._engine is not None
-        await self._engine.__aexit__(kind, error, trace)
+        """What was posted has a moment to be sent, unless this is left by an error."""
+        session, engine = self._opened()
+        if error is None and session.live:
+            await engine.settle(SETTLE_S)
+        await engine.__aexit__(kind, error, trace)
 
     # Who and where
 

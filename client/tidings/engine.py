@@ -155,6 +155,11 @@ class Engine:
     def take_notice(self) -> Notice | None:
         return self._notices.popleft() if self._notices else None
 
+    async def settle(self, timeout_s: float) -> None:
+        """Until everything that was submitted has its outcome, or the time is over."""
+        if self._outcomes:
+            await asyncio.wait(list(self._outcomes.values()), timeout=timeout_s)
+
     async def changed(self) -> None:
         """Until there may be something new to take, or the state is another."""
         await self._changed.wait()

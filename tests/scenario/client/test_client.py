@@ -202,6 +202,13 @@ async def test_an_outbox_that_is_full_says_so(access: FakeAccess, server: ModelS
         assert [(await outgoing.sent()).seq for outgoing in posted] == [1, 2, 3]
 
 
+async def test_what_was_posted_is_sent_before_the_client_leaves(access: FakeAccess, server: ModelServer) -> None:
+    async with Client(access.ws, token="ann") as ann:
+        for number in range(20):
+            ann.post("bob", f"{number}")
+    assert len(server.rooms["d:ann|bob"].messages) == 20
+
+
 async def test_many_sends_at_once_keep_their_order(access: FakeAccess, server: ModelServer) -> None:
     async with (
         Client(access.ws, token="ann", outbox_max=5) as ann,
