@@ -183,8 +183,7 @@ class Outbox:
         self._now = now
         flying = list(self._flying.values())
         self._flying.clear()
-        for request in [request for ticket, request in self._requests.items() if ticket < 0]:
-            self._forget(request)
+        self._forget_own()
         return [failed for request in flying for failed in self._unanswered(request, 0.0)]
 
     def expire(self, now: float) -> list[Failed]:
@@ -204,7 +203,8 @@ class Outbox:
         return failed
 
     def close(self, error: TidingsError) -> list[Failed]:
-        """The session is over."""
+        """The session is over. What the library itself asked is forgotten: no answer is not a refusal."""
+        self._forget_own()
         return [self._fail(request, error) for request in list(self._requests.values())]
 
     def next_wake(self, *, live: bool) -> float | None:
@@ -297,6 +297,10 @@ class Outbox:
         self._own.pop(request.submit.frame.send.client_id, None)
         self._forget(request)
         return Failed(request.submit.ticket, error)
+
+    def _forget_own(self) -> None:
+        for request in [request for ticket, request in self._requests.items() if ticket < 0]:
+            self._forget(request)
 
     def _forget(self, request: _Request) -> None:
         request.gone = True

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protos.tidings.v1 import client_pb2 as pb
-from tidings import Busy, Forbidden, Internal, NoAnswer, NotConnected, TooLarge
+from tidings import Busy, ClientClosed, Forbidden, Internal, NoAnswer, NotConnected, TooLarge
 from tidings.core.outbox import ANSWER_S, FLIGHT_MAX, Outbox
 from tidings.core.signals import Done, Failed, Submit
 
@@ -64,6 +64,14 @@ def test_what_the_lost_connection_had_not_answered_goes_out_again_in_order() -> 
     assert len(_out(outbox)) == 3
     assert outbox.lost(1.0) == []
     assert [frame.send.client_id for frame in _out(outbox, 1.0)] == ["c1", "c2", "c3"]
+
+
+def test_the_end_of_the_session_is_no_answer_to_what_the_library_itself_asked() -> None:
+    outbox = _outbox()
+    outbox.submit(_send(1), 0.0)
+    outbox.submit(Submit(-1, pb.ClientFrame(history=pb.History(conversation="g:1", after=3))), 0.0)
+    _out(outbox)
+    assert [failed.ticket for failed in outbox.close(ClientClosed("closed"))] == [1]
 
 
 def test_what_may_not_be_repeated_fails_with_the_connection() -> None:

@@ -24,6 +24,7 @@ from tidings.core.signals import (
     Drop,
     Failed,
     Input,
+    Leave,
     Lost,
     Notify,
     Open,
@@ -119,8 +120,11 @@ class World:
             self._tell(Lost(self._link, 0, "cut"))
 
     def restart(self) -> None:
-        """The process ends and starts again with what was saved of its place."""
+        """The process ends, by leaving or by dying, and starts again with what was saved of its place."""
         self.restarts += 1
+        if self.random.random() < 0.5:
+            self._tell(Leave())
+            self.ended = None
         saved = self.client.saved()
         if self._session is not None:
             self.server.end(self._session)
