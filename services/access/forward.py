@@ -53,11 +53,11 @@ class Forwarding:
         """What of this batch goes to other nodes."""
         records: list[Record] = []
         recipients = 0
-        for host, parcel in batch.onward.items():
-            self._address(host, parcel, records)
-        for (owner, _), parcel in batch.rerouted.items():
-            recipients += sum(len(push.users) for push in parcel.pushes)
-            self._address(owner, parcel, records)
+        for host, parcels in batch.onward.items():
+            self._address(host, parcels, records)
+        for (owner, _), parcels in batch.rerouted.items():
+            recipients += sum(len(push.users) for parcel in parcels for push in parcel.pushes)
+            self._address(owner, parcels, records)
         if batch.lost:
             metrics.REROUTED.labels("gave_up").inc(batch.lost)
         if not records:
@@ -72,11 +72,12 @@ class Forwarding:
         except TidingsError as error:
             done(error)
 
-    def _address(self, host: Host, parcel: delivery_pb2.Parcel, records: list[Record]) -> None:
+    def _address(self, host: Host, parcels: Sequence[delivery_pb2.Parcel], records: list[Record]) -> None:
         record = self._node(host.node)
         if record is None or record.boot_id != host.boot_id or record.mailbox is None:
             return
-        records.append(Record(self._topic, parcel.SerializeToString(), partition=record.mailbox))
+        mailbox = record.mailbox
+        records.extend(Record(self._topic, parcel.SerializeToString(), partition=mailbox) for parcel in parcels)
 
     async def _publish(self, batches: list[list[Record]]) -> Sequence[TidingsError | None]:
         await self._bus.publish([record for batch in batches for record in batch])

@@ -17,6 +17,7 @@ from typing import Final, Self
 from protos.tidings.internal.v1 import logic_pb2
 from protos.tidings.v1 import client_pb2
 from services.access.connection import Connection
+from services.access.events import Ended
 from services.access.heartbeat import TimingWheel
 from services.access.hub import Hub
 from services.access.limits import Admission, Conduct, Device
@@ -34,6 +35,7 @@ from services.common.ids import hash64
 from services.common.lane import Lanes
 from services.common.scope import TaskScope
 from services.common.telemetry import logs, metrics
+from services.common.wire import close
 
 CLOSE_LANES: Final = 2
 CLOSE_BATCH: Final = 1000
@@ -107,7 +109,11 @@ class Node:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._ended = True
-        for connection in tuple(self.connections):
+        left = tuple(self.connections)
+        for connection in left:
+            connection.handle(Ended(close.DRAINING))
+        await asyncio.sleep(0)
+        for connection in left:
             connection.transport.abort()
         await self._stack.__aexit__(kind, error, traceback)
 

@@ -6,7 +6,8 @@ are forwarded to where they are, and one whose slot has another owner by now goe
 connections here all the same: nobody waits for the hop, and clients pass over what they have. What is forwarded is
 `direct`: for one boot only, and never routed again; everything else at most `HOPS_MAX` times.
 
-Guarantees: a recipient that is owned here gets its push here exactly as often as it came; one record for each target.
+Guarantees: a recipient that is owned here gets its push here exactly as often as it came; as few records for
+each target as their size allows.
 
 Does not know: Kafka, connections, when the ring changes.
 """
@@ -20,6 +21,8 @@ from protos.tidings.internal.v1 import delivery_pb2
 from services.access.visitors import Guests, Host
 
 HOPS_MAX = 2
+# A record beyond this is begun anew: Kafka takes about a megabyte.
+PARCEL_BYTES = 512 * 1024
 
 
 @dataclass(slots=True)
@@ -27,8 +30,8 @@ class Sorted:
     """What follows from a batch of parcels."""
 
     local: list[delivery_pb2.Push] = field(default_factory=list)  # users without a connection here are passed over
-    onward: dict[Host, delivery_pb2.Parcel] = field(default_factory=dict)  # to visitors' nodes
-    rerouted: dict[tuple[Host, int], delivery_pb2.Parcel] = field(default_factory=dict)  # to owners, by hops
+    onward: dict[Host, list[delivery_pb2.Parcel]] = field(default_factory=dict)  # to visitors' nodes
+    rerouted: dict[tuple[Host, int], list[delivery_pb2.Parcel]] = field(default_factory=dict)  # to owners, by hops
     lost: int = 0  # recipients that were not routed again
 
 
@@ -66,30 +69,32 @@ class Sorter:
         for place, user in enumerate(push.users):
             number = numbers[place] if numbers else 0
             for host in self._guests.hosts_of(user):
-                parcel = result.onward.get(host)
-                if parcel is None:
-                    parcel = delivery_pb2.Parcel(node=host.node, boot_id=host.boot_id, direct=True)
-                    result.onward[host] = parcel
-                _add(parcel, push, user, number)
+                _add(result.onward.setdefault(host, []), push, user, number, host, direct=True)
             owner = self._owner_of(user)
             if owner is None or owner == self._me:
                 continue
             if hops >= HOPS_MAX:
                 result.lost += 1
                 continue
-            key = (owner, hops + 1)
-            parcel = result.rerouted.get(key)
-            if parcel is None:
-                parcel = delivery_pb2.Parcel(node=owner.node, boot_id=owner.boot_id, hops=hops + 1)
-                result.rerouted[key] = parcel
-            _add(parcel, push, user, number)
+            _add(result.rerouted.setdefault((owner, hops + 1), []), push, user, number, owner, hops=hops + 1)
 
 
-def _add(parcel: delivery_pb2.Parcel, push: delivery_pb2.Push, user: str, number: int) -> None:
-    """One more recipient of this push in the parcel; the push itself stands there once."""
-    last = parcel.pushes[-1] if parcel.pushes else None
+def _add(
+    parcels: list[delivery_pb2.Parcel],
+    push: delivery_pb2.Push,
+    user: str,
+    number: int,
+    host: Host,
+    *,
+    hops: int = 0,
+    direct: bool = False,
+) -> None:
+    """One more recipient of this push for the host; the push itself stands there once."""
+    last = parcels[-1].pushes[-1] if parcels else None
     if last is None or not _same(last, push):
-        last = parcel.pushes.add()
+        if not parcels or parcels[-1].ByteSize() + len(push.body) > PARCEL_BYTES:
+            parcels.append(delivery_pb2.Parcel(node=host.node, boot_id=host.boot_id, hops=hops, direct=direct))
+        last = parcels[-1].pushes.add()
         last.CopyFrom(push)
         del last.users[:]
         del last.numbers[:]

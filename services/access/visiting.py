@@ -12,7 +12,7 @@ Does not know: sessions, pushes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -28,6 +28,7 @@ from services.common.telemetry import logs, metrics
 VISIT: Final = "/tidings.internal.v1.Access/Visit"
 LANES: Final = 4
 BATCH_MAX: Final = 2000
+CHUNK: Final = 2000
 RETRY_S: Final = 1.0
 # An owner that hangs must not keep its visitors from their sessions for longer.
 TIMEOUT_MAX_S: Final = 1.0
@@ -77,13 +78,17 @@ class Visiting:
         """Users for whom a call has failed."""
         return len(self._unsettled)
 
-    async def settle(self, users: Iterable[str]) -> set[str]:
+    async def settle(self, users: Sequence[str]) -> set[str]:
         """Makes the calls that are due for these users; those for whom they failed."""
-        due = list(dict.fromkeys(self.visits.unsettled(users, self._wanted)))
-        if not due:
-            return set()
-        settled = await asyncio.gather(*(self._settle(user) for user in due))
-        return {user for user, done in zip(due, settled, strict=True) if not done}
+        failed: set[str] = set()
+        # After a change of the ring these may be all users of the node: others get their turn in between.
+        for first in range(0, len(users), CHUNK):
+            due = list(dict.fromkeys(self.visits.unsettled(users[first : first + CHUNK], self._wanted)))
+            settled = await asyncio.gather(*(self._settle(user) for user in due))
+            failed.update(user for user, done in zip(due, settled, strict=True) if not done)
+            if len(users) > CHUNK:
+                await asyncio.sleep(0)
+        return failed
 
     def left(self, user: str) -> None:
         """The user's last connection here ended: the owner is told in a moment."""

@@ -84,10 +84,16 @@ def listen(address: str, *, send_buffer_bytes: int) -> socket.socket:
 
 
 def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    """TLS 1.2 or later with this certificate; None without one. Raises OSError, ssl.SSLError if it cannot be used."""
+    """TLS 1.2 or later with this certificate; None without one. Raises OSError, ValueError if it cannot be used."""
     if certificate is None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
+    try:
+        context.load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        raise ValueError(
+            f"{certificate} and {key} are not a certificate chain and its private key in PEM ({error.reason}): "
+            "give files that belong together"
+        ) from None
     return context

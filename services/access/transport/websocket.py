@@ -262,8 +262,8 @@ class WebSocket(WSListener):
 
     def _control(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type == WSMsgType.PING:
-            payload = frame.get_payload_as_bytes()
-            self.write(_framed(payload, 0x8A))
+            if not transport.is_close_frame_sent and not transport.is_disconnected:
+                self.write(_framed(frame.get_payload_as_bytes(), 0x8A))
         elif frame.msg_type == WSMsgType.CLOSE:
             if not transport.is_close_frame_sent:
                 code = frame.get_close_code()

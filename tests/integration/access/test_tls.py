@@ -74,6 +74,9 @@ async def test_tcp_with_tls_carries_a_session_and_ends_it(empty: AccessCluster, 
     writer.close()
 
 
-async def test_a_certificate_that_cannot_be_read_stops_the_start(empty: AccessCluster, tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="No such file"):
-        await empty.start("access-0", tls_certificate_file=tmp_path / "none", tls_key_file=tmp_path / "none")
+async def test_files_that_are_no_certificate_stop_the_start_with_a_sentence(
+    empty: AccessCluster, tmp_path: Path
+) -> None:
+    (tmp_path / "pem").write_text("nothing of the kind")
+    with pytest.raises(ValueError, match="give files that belong together"):
+        await empty.start("access-0", tls_certificate_file=tmp_path / "pem", tls_key_file=tmp_path / "pem")

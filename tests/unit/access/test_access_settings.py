@@ -30,8 +30,10 @@ def test_the_defaults_are_those_of_the_protocol() -> None:
     assert settings.tcp_address == "127.0.0.1:8100"
 
 
-def test_public_addresses_and_tls_show_in_the_addresses() -> None:
-    given = {"TIDINGS_TLS_CERTIFICATE_FILE": "/c", "TIDINGS_TLS_KEY_FILE": "/k"}
+def test_public_addresses_and_tls_show_in_the_addresses(tmp_path: Path) -> None:
+    (tmp_path / "pem").touch()
+    file = str(tmp_path / "pem")
+    given = {"TIDINGS_TLS_CERTIFICATE_FILE": file, "TIDINGS_TLS_KEY_FILE": file}
     assert load(AccessSettings, GIVEN | given).ws_address == "wss://127.0.0.1:8000/v1/ws"
     public = load(AccessSettings, GIVEN | {"TIDINGS_WS_PUBLIC": "wss://a.example/v1/ws", "TIDINGS_TCP_PUBLIC": "a:1"})
     assert (public.ws_address, public.tcp_address) == ("wss://a.example/v1/ws", "a:1")
@@ -48,7 +50,7 @@ def test_a_call_can_hold_a_batch_of_the_largest_requests() -> None:
     [
         ({"TIDINGS_CONTENT_BYTES_MAX": "100000"}, "frame_bytes_max must be at least twice content_bytes_max"),
         ({"TIDINGS_BATCH_MAX": "10000"}, "must fit into one call"),
-        ({"TIDINGS_TLS_KEY_FILE": "/k"}, "belong together"),
+        ({"TIDINGS_TLS_KEY_FILE": __file__}, "belong together"),
         ({"TIDINGS_TOKEN_ALGORITHMS": "HS256,none"}, "token_algorithms has none"),
         ({"TIDINGS_HEARTBEAT_S": "500"}, "idle_heartbeat_s must not be below"),
         ({"TIDINGS_PLACEMENT": "here"}, "TIDINGS_PLACEMENT"),

@@ -38,7 +38,7 @@ def test_guests_get_theirs_in_one_direct_parcel_for_each_host() -> None:
     guests = Guests()
     guests.arrive(OTHER, ["ann", "cid"])
     batch = sort(parcel(push("ann", "bob", "cid"), push("bob", body=b"n"), push("cid", body=b"o")), guests=guests)
-    onward = batch.onward[OTHER]
+    (onward,) = batch.onward[OTHER]
     assert (onward.node, onward.boot_id, onward.direct) == ("access-1", "boot-b", True)
     assert recipients(onward) == [(b"m", ["ann", "cid"], [1, 3]), (b"o", ["cid"], [1])]
     assert len(batch.local) == 3
@@ -46,7 +46,7 @@ def test_guests_get_theirs_in_one_direct_parcel_for_each_host() -> None:
 
 def test_whose_slot_has_moved_goes_to_the_new_owner_once_more_and_to_who_is_here() -> None:
     batch = sort(parcel(push("ann", "bob"), hops=1), owners={"bob": OTHER})
-    rerouted = batch.rerouted[OTHER, 2]
+    (rerouted,) = batch.rerouted[OTHER, 2]
     assert (rerouted.node, rerouted.boot_id, rerouted.hops, rerouted.direct) == ("access-1", "boot-b", 2, False)
     assert recipients(rerouted) == [(b"m", ["bob"], [2])]
     assert len(batch.local) == 1
@@ -61,7 +61,7 @@ def test_a_parcel_for_another_boot_is_routed_again_and_a_direct_one_dropped() ->
     owners = {"ann": OTHER}
     batch = sort(parcel(push("ann"), boot="earlier"), parcel(push("ann"), boot="earlier", direct=True), owners=owners)
     assert len(batch.local) == 1
-    assert recipients(batch.rerouted[OTHER, 1]) == [(b"m", ["ann"], [1])]
+    assert recipients(batch.rerouted[OTHER, 1][0]) == [(b"m", ["ann"], [1])]
 
 
 def test_a_direct_parcel_is_for_this_node_alone() -> None:
@@ -76,4 +76,14 @@ def test_pushes_without_numbers_stay_without() -> None:
     guests = Guests()
     guests.arrive(OTHER, ["ann"])
     signal = delivery_pb2.Push(kind=delivery_pb2.Push.SIGNAL, body=b"s", users=["ann"])
-    assert recipients(sort(parcel(signal), guests=guests).onward[OTHER]) == [(b"s", ["ann"], [])]
+    assert recipients(sort(parcel(signal), guests=guests).onward[OTHER][0]) == [(b"s", ["ann"], [])]
+
+
+def test_what_is_too_large_for_one_record_takes_several_in_order() -> None:
+    guests = Guests()
+    guests.arrive(OTHER, ["ann"])
+    pushes = [push("ann", body=bytes([number]) * 200_000) for number in range(5)]
+    parcels = sort(parcel(*pushes), guests=guests).onward[OTHER]
+    assert [len(each.pushes) for each in parcels] == [2, 2, 1]
+    assert [each.body[0] for found in parcels for each in found.pushes] == [0, 1, 2, 3, 4]
+    assert all(found.ByteSize() < 700_000 for found in parcels)
