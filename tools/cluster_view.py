@@ -14,8 +14,8 @@ import structlog
 from protos.tidings.internal.v1 import admin_pb2_grpc
 from services.common.cluster import Cluster
 from services.common.errors import Forbidden, TidingsError, Unauthenticated
-from services.common.rpc import Unreachable
-from services.common.rpc.peers import CHANNEL_OPTIONS
+from services.common.rpc import Unreachable, tls_of
+from services.common.rpc.peers import open_channel
 from services.common.rpc.translate import error_from
 from tools.failure import Failure
 from tools.target import Target
@@ -46,12 +46,14 @@ def _sentence(error: TidingsError) -> str:
 async def view(target: Target) -> AsyncIterator[Cluster]:
     """The membership, followed while it is entered. Raises Failure when etcd does not answer."""
     from services.common.registry.etcd import EtcdRegistry
+    from services.common.registry.etcd_client import etcd_tls_of
 
     entered = False
+    tls = etcd_tls_of(target.security())
     try:
         async with (
             asyncio.timeout(ETCD_S) as limit,
-            EtcdRegistry(_endpoints(target), target.cluster) as registry,
+            EtcdRegistry(_endpoints(target), target.cluster, tls=tls) as registry,
             Cluster(registry) as cluster,
         ):
             limit.reschedule(None)
@@ -61,7 +63,9 @@ async def view(target: Target) -> AsyncIterator[Cluster]:
         if entered:
             raise
         raise Failure(
-            f"etcd at {target.etcd} does not answer.", "Is the cluster running? Look at `tidings status`."
+            f"etcd at {target.etcd} does not answer.",
+            "Is the cluster running? Look at `tidings status`. If etcd wants TLS, set TIDINGS_ETCD_TLS_CA_FILE and the "
+            "other two.",
         ) from None
 
 
@@ -77,8 +81,9 @@ async def ask_operator(target: Target, call: Callable[[Any, Any], Awaitable[Answ
         addresses = [node.rpc for name in ready if (node := cluster.node(name)) is not None]
     if not addresses:
         raise Failure("No logic node is ready.", "Look at `tidings nodes` and `tidings status`.")
+    tls = tls_of(target.security())
     for tries_left, address in reversed(list(enumerate(reversed(addresses)))):
-        async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
+        async with open_channel(address, tls) as channel:
             try:
                 return await call(admin_pb2_grpc.AdminStub(channel), metadata)
             except grpc.aio.AioRpcError as failure:

@@ -76,7 +76,11 @@ def _signer(data: Path, etcd: str | None, cluster: str | None, secret_file: Path
 def addresses(target: Target, transport: str = "ws") -> list[str]:
     """Of the access nodes that are ready, in no order; `transport` is ws or tcp. Raises Failure."""
     if target.snapshot is not None:
-        found = [node[transport] for node in target.snapshot["access"] if node["state"] == "ready"]
+        found = [
+            _address(node["ws"], node["tcp"], transport)
+            for node in target.snapshot["access"]
+            if node["state"] == "ready"
+        ]
     else:
         from tools.cluster_view import run
 
@@ -84,7 +88,7 @@ def addresses(target: Target, transport: str = "ws") -> list[str]:
     if not found:
         raise Failure("No access node is ready.", "Look at `tidings status`.")
     random.shuffle(found)
-    return [address if "://" in address else f"tcp://{address}" for address in found]
+    return found
 
 
 async def _registered(target: Target, transport: str) -> list[str]:
@@ -92,7 +96,14 @@ async def _registered(target: Target, transport: str) -> list[str]:
 
     async with view(target) as cluster:
         nodes = [node for node in cluster.membership.nodes if node.kind == "access" and node.state == "ready"]
-        return [node.ws if transport == "ws" else node.tcp for node in nodes]
+        return [_address(node.ws, node.tcp, transport) for node in nodes]
+
+
+def _address(ws: str, tcp: str, transport: str) -> str:
+    """One that the client library takes. A node has TLS for both transports, or for none."""
+    if transport == "ws":
+        return ws
+    return f"{'tcps' if ws.startswith('wss://') else 'tcp'}://{tcp}"
 
 
 def told(error: TidingsError) -> Failure:

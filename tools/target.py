@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from services.common.ids import USER_RULE, is_user
 from services.common.token_keys import KeyRefused, secret_of
@@ -14,6 +15,9 @@ from tools.failure import Failure, WrongUse
 from tools.options import DATA_DEFAULT
 from tools.stack.control import NoSupervisor
 from tools.stack.folder import Folder
+
+if TYPE_CHECKING:  # it takes a while to import, which many commands need not wait for
+    from services.common.settings_security import SecuritySettings
 
 TTL_DEFAULT_S = 86_400
 TTL_MAX_S = 10 * 365 * 86_400
@@ -28,6 +32,12 @@ class Target:
     secret_file: Path | None
     given_operator_token: str | None
     snapshot: dict[str, Any] | None
+
+    def security(self) -> SecuritySettings:
+        """What the command shows to its nodes and its etcd. Raises WrongUse."""
+        from tools.credentials import security_of
+
+        return security_of({**(self.snapshot or {}).get("security", {}), **os.environ})
 
     def token(self, user: str, ttl_s: float = TTL_DEFAULT_S) -> str:
         """A signed token for this user. Raises Failure."""

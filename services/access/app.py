@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from protos.tidings.internal.v1 import access_pb2_grpc, node_pb2_grpc
@@ -48,7 +49,7 @@ from services.common.clock import Clock, SystemClock
 from services.common.cluster import Cluster
 from services.common.lifecycle import Lifecycle
 from services.common.registry.contract import Registry
-from services.common.rpc import Peers, PeersPort, Router, RpcServer, Service, serve
+from services.common.rpc import Peers, PeersPort, Router, RpcServer, Service, serve, tls_of
 from services.common.telemetry.health import Health
 from services.common.telemetry.ops import OpsServer
 from services.common.token_source import Authenticator, KeySources
@@ -74,7 +75,9 @@ async def app(settings: AccessSettings, life: Lifecycle) -> AsyncIterator[None]:
     """A node as a process."""
     # Not needed, and not to be had, where a simulation wires nodes to twins.
     from services.common.bus.kafka import KafkaBus
+    from services.common.bus.kafka_security import kafka_security_of
     from services.common.registry.etcd import EtcdRegistry
+    from services.common.registry.etcd_client import etcd_tls_of
 
     async with AsyncExitStack() as stack:
         clock = SystemClock()
@@ -86,12 +89,19 @@ async def app(settings: AccessSettings, life: Lifecycle) -> AsyncIterator[None]:
             Authenticator(settings.cluster, _keys(settings), clock, algorithms=settings.token_algorithms)
         )
         life.spawn(authenticator.run(), name="token keys")
-        registry = EtcdRegistry(settings.etcd_endpoints, settings.cluster, lease_ttl_s=settings.lease_ttl_s)
+        registry = EtcdRegistry(
+            settings.etcd_endpoints,
+            settings.cluster,
+            lease_ttl_s=settings.lease_ttl_s,
+            tls=etcd_tls_of(settings),
+        )
+        bus = KafkaBus(settings.kafka_bootstrap, settings.node, security=kafka_security_of(settings))
+        tls = tls_of(settings)
         ports = Ports(
             registry=await stack.enter_async_context(registry),
-            bus=await stack.enter_async_context(KafkaBus(settings.kafka_bootstrap, client_id=settings.node)),
-            peers=await stack.enter_async_context(Peers()),
-            serve=serve,
+            bus=await stack.enter_async_context(bus),
+            peers=await stack.enter_async_context(Peers(tls=tls)),
+            serve=partial(serve, tls=tls),
             authenticator=authenticator,
             clock=clock,
             health=health,

@@ -6,6 +6,7 @@ reads them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -14,7 +15,10 @@ from pydantic import Field, model_validator
 from services.access.heartbeat import HeartbeatPolicy
 from services.access.limits import LimitPolicy
 from services.access.session import SessionPolicy
+from services.common import production
+from services.common.production import Objection
 from services.common.settings import Address, CommaSeparated, NodeSettings, OptionalAddress
+from services.common.settings_security import OptionalFile
 from services.common.tokens import ALGORITHMS
 
 CALL_BYTES_MAX = 14 * 1024 * 1024
@@ -37,11 +41,16 @@ class AccessSettings(NodeSettings):
     tcp_public: OptionalAddress = Field(
         "", description="host:port that TCP clients are sent to for this node; empty: `tcp_listen`."
     )
-    tls_certificate_file: Path | None = Field(
+    tls_certificate_file: OptionalFile = Field(
         None,
         description="Certificate chain (PEM) for both transports; unset: no TLS, for use behind a proxy.",
     )
-    tls_key_file: Path | None = Field(None, description="Private key (PEM) of the certificate.")
+    tls_key_file: OptionalFile = Field(None, description="Private key (PEM) of the certificate.")
+    tls_terminated_upstream: bool = Field(
+        False,
+        description="Says that clients reach this node only through a proxy that speaks TLS with them: then `profile` "
+        "production asks for no certificate here.",
+    )
     placement: Literal["ring", "any"] = Field(
         "ring",
         description="`ring`: a client is sent to the node that owns its user, so a message has one hop less; `any`: "
@@ -269,6 +278,18 @@ class AccessSettings(NodeSettings):
         if self.idle_heartbeat_s < max(self.heartbeat_s, self.mobile_heartbeat_s):
             raise ValueError("idle_heartbeat_s must not be below heartbeat_s and mobile_heartbeat_s")
         return self
+
+    def insecurities(self) -> Iterator[Objection]:
+        yield from super().insecurities()
+        if self.tls_certificate_file is None and not self.tls_terminated_upstream:
+            yield Objection(
+                "tls_certificate_file",
+                "clients' tokens and messages would be readable on the way: set it with tls_key_file, or "
+                "tls_terminated_upstream if a proxy before this node speaks TLS",
+            )
+        yield from production.of_private_file("tls_key_file", self.tls_key_file)
+        yield from production.of_secret_file("token_secret_file", self.token_secret_file)
+        yield from production.of_url("token_jwks_url", self.token_jwks_url)
 
     @property
     def ws_address(self) -> str:

@@ -24,7 +24,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from services.common import production
+from services.common.production import Objection
+from services.common.settings_security import SecuritySettings
 
 PREFIX = "TIDINGS_"
 CONFIG_VARIABLE = "TIDINGS_CONFIG"
@@ -41,7 +44,7 @@ SERVICES: Mapping[str, tuple[str, str]] = {
 HIDDEN = "(hidden)"
 
 Origin = Literal["default", "file", "environment", "argument"]
-S = TypeVar("S", bound="NodeSettings")
+S = TypeVar("S", bound=SecuritySettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +114,9 @@ CommaSeparated = Annotated[list[str], BeforeValidator(_split)]
 SECRET: dict[str, Any] = {"secret": True}
 
 
-class NodeSettings(BaseSettings):
+class NodeSettings(SecuritySettings):
     """What every node has, whatever its kind."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=False)
     service: ClassVar[str] = ""
 
     cluster: str = Field(
@@ -129,7 +131,14 @@ class NodeSettings(BaseSettings):
         "on it.",
     )
     profile: Literal["local", "production"] = Field(
-        "local", description="`production` refuses settings that are only safe on one machine; `local` allows them."
+        "local",
+        description="`production` refuses to start with settings that are only safe on one machine, and says which "
+        "(docs/security.md); `local` allows them.",
+    )
+    plaintext_backends: bool = Field(
+        False,
+        description="Allows etcd, Kafka and MongoDB without TLS under `profile` production: for a network that nobody "
+        "else reaches, or that is encrypted underneath.",
     )
     etcd_endpoints: CommaSeparated = Field(
         ["127.0.0.1:2379"],
@@ -240,17 +249,6 @@ class NodeSettings(BaseSettings):
 
     _origins: dict[str, Origin] = PrivateAttr(default_factory=dict)
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the library's signature
-        init_settings: PydanticBaseSettingsSource,
-        *_: PydanticBaseSettingsSource,
-        **__: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """A constructor takes only its arguments: who wants the environment says so with `load`."""
-        return (init_settings,)
-
     @model_validator(mode="after")
     def _is_reachable(self) -> Self:
         host, _ = split_address(self.rpc_listen)
@@ -267,6 +265,22 @@ class NodeSettings(BaseSettings):
     def origins(self) -> dict[str, Origin]:
         """Where the values that were given came from, by name."""
         return dict(self._origins)
+
+    def insecurities(self) -> Iterator[Objection]:
+        """What forbids these settings under `profile` production."""
+        if self.rpc_tls_certificate_file is None:
+            yield Objection(
+                "rpc_tls_certificate_file",
+                "calls between nodes are neither encrypted nor checked: set it with rpc_tls_key_file, rpc_tls_ca_file",
+            )
+        for name in ("rpc_tls_key_file", "etcd_tls_key_file", "kafka_tls_key_file"):
+            yield from production.of_private_file(name, getattr(self, name))
+        yield from production.of_private_file("kafka_sasl_password_file", self.kafka_sasl_password_file)
+        yield from production.of_ops_address(split_address(self.ops_listen)[0])
+        if not self.plaintext_backends:
+            yield from production.of_etcd(self.etcd_endpoints, tls=self.etcd_tls_ca_file is not None)
+            yield from production.of_kafka(self.kafka_bootstrap, self.kafka_security)
+        yield from production.of_mongodb(self.mongodb_uri, plaintext_allowed=self.plaintext_backends)
 
     @property
     def rpc_address(self) -> str:
@@ -297,9 +311,12 @@ def load(cls: type[S], environ: Mapping[str, str] | None = None) -> S:
         settings = cls(**values)
     except ValidationError as error:
         raise SettingsError([*problems, *_translate(cls, error, origins)]) from None
+    if isinstance(settings, NodeSettings):
+        settings._origins = origins
+        if settings.profile == "production":
+            problems += [Problem(_written(name, origins), "", advice) for name, advice in settings.insecurities()]
     if problems:
         raise SettingsError(problems)
-    settings._origins = origins
     return settings
 
 
@@ -352,7 +369,7 @@ def _read_file(path: str, problems: list[Problem]) -> dict[str, Any]:
     return {}
 
 
-def _known_fields(cls: type[NodeSettings]) -> set[str]:
+def _known_fields(cls: type[SecuritySettings]) -> set[str]:
     known = set(cls.model_fields)
     for service in SERVICES:
         try:
@@ -375,20 +392,25 @@ def _unknown(written: str, known: set[str], origin: Origin) -> Problem:
     )
 
 
-def _translate(cls: type[NodeSettings], error: ValidationError, origins: Mapping[str, Origin]) -> Iterator[Problem]:
+def _translate(cls: type[SecuritySettings], error: ValidationError, origins: Mapping[str, Origin]) -> Iterator[Problem]:
     for mistake in error.errors():
         name = str(mistake["loc"][0]) if mistake["loc"] else ""
         text = mistake["msg"].removeprefix("Value error, ").removeprefix("Input ")
         if not name:
             yield Problem(cls.__name__, "", text)
             continue
-        shown = name if origins.get(name) == "file" else f"{PREFIX}{name.upper()}"
+        shown = _written(name, origins)
         info = cls.model_fields.get(name)
         if mistake["type"] == "missing":
             yield Problem(shown, "", f"must be given: {info.description if info else text}")
             continue
         value = HIDDEN if info and _is_secret(info) else str(mistake["input"])
         yield Problem(shown, value, text)
+
+
+def _written(name: str, origins: Mapping[str, Origin]) -> str:
+    """As whoever set it wrote it."""
+    return name if origins.get(name) == "file" else f"{PREFIX}{name.upper()}"
 
 
 def _setting(name: str, info: FieldInfo, value: object, origin: Origin) -> Setting:
@@ -414,7 +436,7 @@ def _is_secret(info: FieldInfo) -> bool:
 
 def _shown(info: FieldInfo, value: object) -> str:
     if _is_secret(info):
-        return _without_password(str(value))
+        return without_password(str(value))
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
@@ -422,7 +444,7 @@ def _shown(info: FieldInfo, value: object) -> str:
     return str(value)
 
 
-def _without_password(value: str) -> str:
+def without_password(value: str) -> str:
     """An address stays readable, all that could be secret in it does not."""
     if not value:
         return value

@@ -16,6 +16,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from services.common.bus.contract import Bus, Topic
@@ -26,7 +27,7 @@ from services.common.ids import new_id
 from services.common.lifecycle import Lifecycle
 from services.common.registry.contract import NodeRecord, Registry
 from services.common.registry.enrolment import Enrolment
-from services.common.rpc import Peers, PeersPort, Router, RpcServer, Service, serve
+from services.common.rpc import Peers, PeersPort, Router, RpcServer, Service, serve, tls_of
 from services.common.telemetry import logs
 from services.common.telemetry.health import Health
 from services.common.telemetry.ops import OpsServer
@@ -77,19 +78,28 @@ async def app(settings: LogicSettings, life: Lifecycle) -> AsyncIterator[None]:
     """A node as a process."""
     # Not needed, and not to be had, where a simulation wires nodes to twins.
     from services.common.bus.kafka import KafkaBus
+    from services.common.bus.kafka_security import kafka_security_of
     from services.common.registry.etcd import EtcdRegistry
+    from services.common.registry.etcd_client import etcd_tls_of
 
     health = Health()
     state: dict[str, Callable[[], Any]] = {"state": lambda: "starting"}
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         await enter(OpsServer(settings.ops_listen, health, lambda: {name: value() for name, value in state.items()}))
-        registry = EtcdRegistry(settings.etcd_endpoints, settings.cluster, lease_ttl_s=settings.lease_ttl_s)
+        registry = EtcdRegistry(
+            settings.etcd_endpoints,
+            settings.cluster,
+            lease_ttl_s=settings.lease_ttl_s,
+            tls=etcd_tls_of(settings),
+        )
+        bus = KafkaBus(settings.kafka_bootstrap, settings.node, security=kafka_security_of(settings))
+        tls = tls_of(settings)
         ports = Ports(
             registry=await enter(registry),
-            bus=await enter(KafkaBus(settings.kafka_bootstrap, settings.node)),
-            peers=await enter(Peers()),
-            serve=serve,
+            bus=await enter(bus),
+            peers=await enter(Peers(tls=tls)),
+            serve=partial(serve, tls=tls),
             clock=SystemClock(),
             health=health,
         )

@@ -5,11 +5,14 @@ Guarantees: limits that clients are told elsewhere have the same name and defaul
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from services.common import production
+from services.common.production import Objection
 from services.common.settings import NodeSettings
 
 TOKEN_BYTES_MIN = 16
@@ -231,3 +234,9 @@ class LogicSettings(NodeSettings):
         if self.publish_wait_ms >= self.rpc_timeout_s * 1000:
             raise ValueError("publish_wait_ms must be below rpc_timeout_s: the access node would give up before Kafka")
         return self
+
+    def insecurities(self) -> Iterator[Objection]:
+        yield from super().insecurities()
+        yield from production.of_secret_file("operator_token_file", self.operator_token_file)
+        yield from production.of_private_file("hook_token_file", self.hook_token_file)
+        yield from production.of_url("hook_url", self.hook_url)

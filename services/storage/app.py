@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from services.common.clock import Clock, SystemClock
@@ -22,7 +23,7 @@ from services.common.lifecycle import Lifecycle
 from services.common.registry.contract import Membership, NodeRecord, Registry
 from services.common.registry.enrolment import Enrolment
 from services.common.ring import EMPTY, Ring
-from services.common.rpc import Peers, PeersPort, RpcServer, Service, serve
+from services.common.rpc import Peers, PeersPort, RpcServer, Service, serve, tls_of
 from services.common.telemetry import logs, metrics
 from services.common.telemetry.health import Health
 from services.common.telemetry.ops import OpsServer
@@ -67,6 +68,7 @@ async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]
     """A node as a process."""
     # Not needed, and not to be had, where a simulation wires nodes to twins.
     from services.common.registry.etcd import EtcdRegistry
+    from services.common.registry.etcd_client import etcd_tls_of
     from services.storage.repository.mongo import connected
     from services.storage.repository.mongo_ports import ports_of, prepared
 
@@ -88,12 +90,18 @@ async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]
         )
         await _until_prepared(lambda: prepared(connection), health)
         life.spawn(_watch(lambda: connection.away, health), name="mongodb health")
-        registry = EtcdRegistry(settings.etcd_endpoints, settings.cluster, lease_ttl_s=settings.lease_ttl_s)
+        registry = EtcdRegistry(
+            settings.etcd_endpoints,
+            settings.cluster,
+            lease_ttl_s=settings.lease_ttl_s,
+            tls=etcd_tls_of(settings),
+        )
+        tls = tls_of(settings)
         ports = Ports(
             repository=ports_of(connection, clock),
             registry=await enter(registry),
-            peers=await enter(Peers()),
-            serve=serve,
+            peers=await enter(Peers(tls=tls)),
+            serve=partial(serve, tls=tls),
             clock=clock,
             health=health,
         )

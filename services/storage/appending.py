@@ -26,24 +26,29 @@ from services.storage.limits import INSERT_MAX, LOOK_BACK, READ_MAX, TRIES_MAX, 
 from services.storage.neighbours import Neighbours
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import Span
+from services.storage.telling import Telling
 
 Number = int | TidingsError
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one item of an inbox lane asks: these appends, and these users in memory."""
+    """What one item of an inbox lane asks: these appends, these users in memory, these forgotten first."""
 
     appends: Sequence[Append] = ()
     users: Sequence[str] = field(default=())
+    forgotten: Sequence[str] = field(default=())
 
 
 class Inboxes:
     """The inboxes that this node has to do with: its own users', and for a while others'."""
 
-    def __init__(self, repository: Repository, neighbours: Neighbours, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self, repository: Repository, neighbours: Neighbours, telling: Telling, clock: Clock, limits: Limits
+    ) -> None:
         self._repository = repository
         self._neighbours = neighbours
+        self._telling = telling
         self._clock = clock
         self._limits = limits
         self._cache: Cache[Inbox] = Cache(limits.inboxes_max)
@@ -77,6 +82,13 @@ class Inboxes:
         """Others may have written to these: read again."""
         self._cache.drop_slots(slots)
 
+    async def forget(self, users: Iterable[str]) -> None:
+        """Another node wrote to these: they are read again, by whatever comes after this."""
+        works = [(self._lane_of(user), Work(forgotten=[user])) for user in users]
+        for outcome in await through(self.lanes, works):
+            if isinstance(outcome, TidingsError):
+                raise outcome
+
     async def append(self, appends: Sequence[Append]) -> list[Number]:
         """The numbers of the entries, or why there is none; 0 for what was only looked for in vain."""
         numbers: list[Number] = [0] * len(appends)
@@ -93,6 +105,7 @@ class Inboxes:
         for (_, indexes), outcome in zip(parts, outcomes, strict=True):
             for position, index in enumerate(indexes):
                 numbers[index] = outcome if isinstance(outcome, TidingsError) else outcome[position]
+        self._telling.wrote_inboxes(dict.fromkeys(append.user for append in appends if not append.only_look))
         return numbers
 
     async def touch(self, users: Iterable[str]) -> dict[str, Inbox]:
@@ -119,6 +132,9 @@ class Inboxes:
         return hash64(user) // SLOTS % self._limits.inbox_lanes
 
     async def _handle(self, batch: list[Work]) -> list[list[Number] | TidingsError]:
+        for work in batch:
+            for user in work.forgotten:
+                self._cache.drop(user)
         appends = [append for work in batch for append in work.appends]
         users = dict.fromkeys(append.user for append in appends)
         users.update(dict.fromkeys(user for work in batch for user in work.users))

@@ -34,6 +34,7 @@ from services.storage.numbering import Recent
 from services.storage.repository.contract import Repository
 from services.storage.state import Conversation
 from services.storage.storing import ChangeJob, Delivery, Round, change_outcome, store_outcome
+from services.storage.telling import Telling
 from services.storage.writing_behind import WriteBehind
 
 StoreItem = storage_pb2.StoreItem
@@ -49,7 +50,14 @@ class Touch:
     conversation: str
 
 
-Work = StoreItem | ChangeItem | Touch
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Let this conversation be loaded again: another node wrote to it."""
+
+    conversation: str
+
+
+Work = StoreItem | ChangeItem | Touch | Forget
 Outcome = StoreOutcome | ChangeOutcome | Conversation
 
 
@@ -60,11 +68,13 @@ class Conversations:
         diffusion: Diffusion,
         behind: WriteBehind,
         neighbours: Neighbours,
+        telling: Telling,
         clock: Clock,
         limits: Limits,
     ) -> None:
         self._repository = repository
         self._diffusion = diffusion
+        self._telling = telling
         self._behind = behind
         self._neighbours = neighbours
         self._clock = clock
@@ -102,6 +112,12 @@ class Conversations:
         """Others may have written to these: load again."""
         self._cache.drop_slots(slots)
 
+    async def forget(self, ids: Collection[str]) -> None:
+        """Another node wrote to these: they are loaded again, by whatever comes after this."""
+        for outcome in await through(self.lanes, [(_lane_of(key), Forget(key)) for key in ids]):
+            if isinstance(outcome, TidingsError):
+                raise outcome
+
     async def store(self, items: Sequence[StoreItem]) -> list[StoreOutcome | TidingsError]:
         """Aligned with the items."""
         outcomes = await through(self.lanes, [(_lane_of(item.conversation), item) for item in items])
@@ -130,6 +146,9 @@ class Conversations:
 
     async def _handle(self, batch: list[Work]) -> list[Outcome | TidingsError]:
         outcomes: list[Outcome | TidingsError | None] = [None] * len(batch)
+        for item in batch:
+            if isinstance(item, Forget):
+                self._cache.drop(item.conversation)
         indexes = list(range(len(batch)))
         while indexes:
             indexes = await self._round(batch, indexes, outcomes)
@@ -161,7 +180,7 @@ class Conversations:
             item = batch[index]
             key = _conversation_of(item)
             conversation = loaded[key]
-            if isinstance(conversation, TidingsError) or isinstance(item, Touch):
+            if isinstance(conversation, TidingsError) or isinstance(item, Touch | Forget):
                 outcomes[index] = conversation
             elif key in jobs and not (isinstance(item, ChangeItem) and membership.can_merge(jobs[key][1][0], item)):
                 left.append(index)
@@ -176,6 +195,7 @@ class Conversations:
         ]
         if not deliveries and not changes:
             return left
+        self._telling.wrote_conversations({*jobs, *(_conversation_of(batch[index]) for index, _ in deliveries)})
         try:
             await work.run()
         except TidingsError as error:

@@ -30,6 +30,10 @@ class Neighbours(Protocol):
         """Of conversations. Raises Unavailable."""
         ...
 
+    async def forget(self, owner: str, batch: storage_pb2.ForgetBatch) -> None:
+        """Raises Unavailable."""
+        ...
+
     def live_boots(self) -> frozenset[str] | None:
         """All boot ids that are alive; None: not known now."""
         ...
@@ -48,6 +52,9 @@ class Alone:
         raise AssertionError(f"there is no {owner}")
 
     async def heads(self, owner: str, batch: storage_pb2.KeyBatch) -> storage_pb2.HeadOutcomes:
+        raise AssertionError(f"there is no {owner}")
+
+    async def forget(self, owner: str, batch: storage_pb2.ForgetBatch) -> None:
         raise AssertionError(f"there is no {owner}")
 
     def live_boots(self) -> frozenset[str] | None:

@@ -11,12 +11,12 @@ settled. Does not know: gRPC, etcd, MongoDB.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from services.common.clock import Clock
-from services.common.ids import new_id
+from services.common.ids import SLOTS, new_id
 from services.common.scope import TaskScope
 from services.storage.acknowledging import Acknowledging
 from services.storage.appending import Inboxes
@@ -31,6 +31,7 @@ from services.storage.repository.contract import Repository
 from services.storage.retention import Policy, Retention
 from services.storage.sessions import Sessions
 from services.storage.sweeping import SessionSweep
+from services.storage.telling import Telling
 from services.storage.writing_behind import WriteBehind
 
 # How long after a change of the ring the one who owned a slot before may still write to it.
@@ -49,6 +50,7 @@ class Storage:
     sessions: Sessions
     acknowledging: Acknowledging
     behind: WriteBehind
+    telling: Telling
     retention: Retention
     sweep: SessionSweep
     _moved: asyncio.Queue[frozenset[int]] = field(default_factory=lambda: asyncio.Queue(maxsize=1024))
@@ -59,6 +61,16 @@ class Storage:
         return {
             lanes.name: {"depth": lanes.depth, "capacity": lanes.capacity} for lanes in (part.lanes for part in parts)
         }
+
+    async def forget(self, users: Sequence[str], conversations: Sequence[str]) -> None:
+        """Another node wrote to these in this one's place. Raises Overloaded."""
+        await self.behind.flush()
+        await self.inboxes.forget(users)
+        await self.conversations.forget(conversations)
+
+    def neighbour_died(self) -> None:
+        """It may have written to anything, and not have told: nothing that is in memory is trusted any more."""
+        self.ring_changed(frozenset(range(SLOTS)))
 
     def ring_changed(self, moved: frozenset[int]) -> None:
         """These slots came to this node or left it: what is in memory of them is not trusted any more.
@@ -97,9 +109,10 @@ async def storage(
     """A node that works until it is left. Raises Unavailable if the repository does not answer."""
     epoch = await repository.users.epoch(new_id())
     behind = WriteBehind(repository, clock)
-    inboxes = Inboxes(repository, neighbours, clock, limits)
+    telling = Telling(neighbours, behind)
+    inboxes = Inboxes(repository, neighbours, telling, clock, limits)
     diffusion = Diffusion(inboxes, neighbours)
-    conversations = Conversations(repository, diffusion, behind, neighbours, clock, limits)
+    conversations = Conversations(repository, diffusion, behind, neighbours, telling, clock, limits)
     listing = Listing(repository, conversations, neighbours)
     node = Storage(
         conversations=conversations,
@@ -110,17 +123,20 @@ async def storage(
         sessions=Sessions(repository, inboxes, listing, clock, limits, epoch),
         acknowledging=Acknowledging(repository, inboxes, behind),
         behind=behind,
+        telling=telling,
         retention=Retention(repository, conversations, behind, neighbours, clock, policy or Policy()),
         sweep=SessionSweep(repository, neighbours, clock),
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(behind.flush)
+        stack.push_async_callback(telling.tell)
         # Those that use others are entered after them, so that they end first.
         for part in (inboxes, conversations, node.marking, node.reading, node.sessions):
             await stack.enter_async_context(part.running())
         scope = await stack.enter_async_context(TaskScope())
         scope.spawn(behind.run(limits.flush_interval_s), name="write behind")
         scope.spawn(node.drop_again(), name="ring settles")
+        scope.spawn(telling.run(), name="telling")
         scope.spawn(node.retention.run(), name="retention")
         scope.spawn(node.sweep.run(sweep_interval_s), name="session sweep")
         yield node

@@ -108,6 +108,10 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
     async def Users(self, request: storage_pb2.KeyBatch, _: Context) -> storage_pb2.UsersOutcomes:
         return storage_pb2.UsersOutcomes(users=await self._storage.sessions.users(request.keys))
 
+    async def Forget(self, request: storage_pb2.ForgetBatch, _: Context) -> common_pb2.Empty:
+        await self._storage.forget(request.users, request.conversations)
+        return common_pb2.Empty()
+
 
 class NodeServicer(node_pb2_grpc.NodeServicer):
     """`stop` begins the drain of this process."""

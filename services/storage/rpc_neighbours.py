@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
-from protos.tidings.internal.v1 import storage_pb2
+from protos.tidings.internal.v1 import common_pb2, storage_pb2
 from services.common.clock import Clock
 from services.common.cluster import Cluster
 from services.common.errors import Unavailable
@@ -44,6 +44,9 @@ class RpcNeighbours:
 
     async def heads(self, owner: str, batch: storage_pb2.KeyBatch) -> storage_pb2.HeadOutcomes:
         return await self._call(owner, "ConversationHeads", batch, storage_pb2.HeadOutcomes)
+
+    async def forget(self, owner: str, batch: storage_pb2.ForgetBatch) -> None:
+        await self._call(owner, "Forget", batch, common_pb2.Empty)
 
     def live_boots(self) -> frozenset[str] | None:
         return self._cluster.boots

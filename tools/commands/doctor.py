@@ -21,6 +21,7 @@ from rich.markup import escape
 from services.common.settings import SERVICES
 from tools.commands.config import View, is_deployed, problems
 from tools.commands.stack import current
+from tools.credentials import security_of
 from tools.failure import Failure
 from tools.options import DATA_DEFAULT, Data, Etcd, Json, PortBase
 from tools.output import notes, put_json, results
@@ -72,7 +73,7 @@ def examine(folder: Folder, etcd: str | None, port_base: int, environment: Mappi
     yield _settings(folder, etcd, environment)
     yield from _limits()
     if etcd:
-        yield _probed(External("etcd", etcd))
+        yield _probed(External("etcd", etcd, security_of(environment)))
         return
     yield _data_folder(folder)
     yield _disk(folder)
@@ -86,7 +87,7 @@ def examine(folder: Folder, etcd: str | None, port_base: int, environment: Mappi
     yield _ports(port_base, folder, environment)
     for name, variable in GIVEN_BY.items():
         if address := environment.get(variable):
-            yield _probed(External(name, address))
+            yield _probed(External(name, address, security_of(environment)))
     yield Check("backends", ok=True, detail="they do not run now; `tidings up` starts them")
     yield _clock(environment.get("TIDINGS_MONGODB_URI"))
 
@@ -185,8 +186,10 @@ def _holds(name: str, action: Callable[[], None], detail: str) -> Check:
 def _running(snapshot: dict[str, Any]) -> Iterator[Check]:
     if snapshot["supervisor"]["pid"] is None:
         yield Check("supervisor", ok=False, advice="It was killed: say `tidings up`, which also ends what it left.")
+    security = security_of({**snapshot.get("security", {}), **os.environ})
     for backend in snapshot["backends"]:
-        yield _probed(External(backend["name"], snapshot["endpoints"].get(backend["name"], backend["address"])))
+        address = snapshot["endpoints"].get(backend["name"], backend["address"])
+        yield _probed(External(backend["name"], address, security))
     for kind in NodeKind:
         for node in snapshot[kind]:
             yield _node(node)

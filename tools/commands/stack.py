@@ -168,7 +168,7 @@ def current(folder: Folder) -> dict[str, Any]:
 
 def public(snapshot: dict[str, Any]) -> dict[str, Any]:
     """Without what only the command itself needs."""
-    return {name: value for name, value in snapshot.items() if name not in ("phase", "endpoints")}
+    return {name: value for name, value in snapshot.items() if name not in ("phase", "endpoints", "security")}
 
 
 def scale(

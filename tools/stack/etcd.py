@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.common.settings_security import SecuritySettings
 from tools.stack.ports import Ports, address
 from tools.stack.probing import http_get
 from tools.stack.program import NotReadyError, plain_environment
@@ -65,8 +67,22 @@ class Etcd:
         return f"If its data is damaged, remove {self.data} (etcd holds only who is alive, no messages)."
 
 
-async def probe_etcd(endpoint: str) -> None:
-    url = endpoint if "//" in endpoint else f"http://{endpoint}"
-    status, text = await http_get(f"{url}/health")
+async def probe_etcd(endpoint: str, security: SecuritySettings | None = None) -> None:
+    """`security`: of an etcd that the user runs. Raises NotReadyError."""
+    tls = _tls(security)
+    url = endpoint if "//" in endpoint else f"{'https' if tls else 'http'}://{endpoint}"
+    status, text = await http_get(f"{url}/health", tls)
     if status != 200 or '"true"' not in text:
         raise NotReadyError(f"etcd at {endpoint} is not healthy: {text[:200]}")
+
+
+def _tls(security: SecuritySettings | None) -> ssl.SSLContext | None:
+    if security is None or security.etcd_tls_ca_file is None:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=security.etcd_tls_ca_file)
+        if security.etcd_tls_certificate_file is not None:
+            context.load_cert_chain(security.etcd_tls_certificate_file, security.etcd_tls_key_file)
+    except OSError as error:
+        raise NotReadyError(f"the certificates for etcd cannot be used: {error}") from error
+    return context

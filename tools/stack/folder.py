@@ -103,7 +103,10 @@ class Folder:
 
     def save_state(self, state: dict[str, Any]) -> None:
         temporary = self.state_file.with_suffix(".new")
-        temporary.write_text(json.dumps(state, indent=1))
+        # Addresses of the user's own backends may have a password in them.
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as out:
+            json.dump(state, out, indent=1)
         temporary.replace(self.state_file)
 
     def load_state(self) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.common.settings_security import SecuritySettings
 from tools.failure import Failure
 from tools.stack.ports import Ports, address
 from tools.stack.probing import check_listens
@@ -151,14 +152,23 @@ def replicas(members: int) -> int:
     return min(members, REPLICAS_MAX)
 
 
-async def probe_kafka(bootstrap: str) -> set[int]:
-    """The first server that answers must tell the cluster's brokers: their ids."""
+async def probe_kafka(bootstrap: str, security: SecuritySettings | None = None) -> set[int]:
+    """The first server that answers must tell the cluster's brokers: their ids.
+
+    `security`: of a Kafka that the user runs.
+    """
     await check_listens(bootstrap)  # a cheap first look: the client's own try is dear
     from aiokafka.client import AIOKafkaClient
     from aiokafka.errors import KafkaError
 
+    from services.common.bus.kafka_security import kafka_security_of
+
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # its tries are our probes: no news
-    client = AIOKafkaClient(bootstrap_servers=bootstrap, request_timeout_ms=3000)
+    try:
+        options = kafka_security_of(security).options() if security is not None else {}
+    except OSError as error:
+        raise NotReadyError(f"the certificates or the login for Kafka cannot be used: {error}") from error
+    client = AIOKafkaClient(bootstrap_servers=bootstrap, request_timeout_ms=3000, **options)
     try:
         await client.bootstrap()
         brokers = {int(broker.nodeId) for broker in client.cluster.brokers()}

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.credentials import speaks_tls
 from tools.stack.ports import NodeKind, NodePorts, address
 from tools.stack.probing import http_get
 from tools.stack.program import NotReadyError
@@ -71,7 +72,8 @@ class Node:
         ops = f"http://{address(self.ports.ops)}"
         if self.ports.ws is None or self.ports.tcp is None:
             return {"rpc": address(self.ports.rpc), "ops": ops}
-        return {"ws": f"ws://{address(self.ports.ws)}/v1/ws", "tcp": address(self.ports.tcp), "ops": ops}
+        scheme = "wss" if speaks_tls(self.wiring.inherited) else "ws"
+        return {"ws": f"{scheme}://{address(self.ports.ws)}/v1/ws", "tcp": address(self.ports.tcp), "ops": ops}
 
     def prepare(self) -> None:
         """Nothing: a node keeps nothing on disk."""

@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from services.common.settings import without_password
+from services.common.settings_security import SecuritySettings
+from tools.credentials import security_of
 from tools.failure import WrongUse
 from tools.stack import programs
 from tools.stack.etcd import Etcd, probe_etcd
@@ -80,13 +83,19 @@ class External:
 
     name: str
     address: str
+    security: SecuritySettings = field(default_factory=SecuritySettings)
+
+    @property
+    def shown(self) -> str:
+        """The address without a password in it."""
+        return without_password(self.address) if "://" in self.address else self.address
 
     async def probe(self) -> None:
         match self.name.partition("-")[0]:
             case "etcd":
-                await probe_etcd(self.address.split(",", maxsplit=1)[0])
+                await probe_etcd(self.address.split(",", maxsplit=1)[0], self.security)
             case "kafka":
-                await probe_kafka(self.address)
+                await probe_kafka(self.address, self.security)
             case _:
                 await probe_mongodb(self.address)
 
@@ -103,8 +112,12 @@ class Backends:
 
 def backends_of(plan: Plan, folder: Folder, environment: Mapping[str, str]) -> Backends:
     """Raises Failure when a program is missing, WrongUse when the folder was made with other members."""
-    external = tuple(External(name, environment[key]) for name, key in GIVEN_BY.items() if environment.get(key))
+    security = security_of(environment)
+    external = tuple(
+        External(name, environment[key], security) for name, key in GIVEN_BY.items() if environment.get(key)
+    )
     own = [name for name in GIVEN_BY if name not in {backend.name for backend in external}]
+    _check_own(own, security)
     found = programs.find(own, environment)
     ports = plan.ports
     members = {
@@ -174,6 +187,20 @@ def ports_needed(plan: Plan, backends: Backends) -> Iterator[int]:
             yield from ports.node(kind, index).all()
     for program in backends.started:
         yield from program.listens
+
+
+def _check_own(own: Sequence[str], security: SecuritySettings) -> None:
+    """The stack's own backends speak in the clear, on loopback. Raises WrongUse."""
+    if "etcd" in own and security.etcd_tls_ca_file is not None:
+        raise WrongUse(
+            "TIDINGS_ETCD_TLS_CA_FILE is set, but the stack's own etcd speaks no TLS.",
+            f"Unset it, or name your own etcd with {GIVEN_BY['etcd']}.",
+        )
+    if "kafka" in own and security.kafka_security != "plaintext":
+        raise WrongUse(
+            f"TIDINGS_KAFKA_SECURITY is {security.kafka_security}, but the stack's own Kafka speaks in the clear.",
+            f"Unset it, or name your own Kafka with {GIVEN_BY['kafka']}.",
+        )
 
 
 def _names(backend: str, members: int) -> list[str]:

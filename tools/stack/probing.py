@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -24,14 +25,14 @@ async def check_listens(servers: str) -> None:
     raise NotReadyError(f"nothing listens at {servers}", silent=True)
 
 
-async def http_get(url: str) -> tuple[int, str]:
-    """Status and body of a plain HTTP answer. Raises NotReadyError."""
+async def http_get(url: str, tls: ssl.SSLContext | None = None) -> tuple[int, str]:
+    """Status and body of an HTTP answer, over TLS if a context is given. Raises NotReadyError."""
     parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or 80
+    host, port = parts.hostname or "", parts.port or (443 if tls else 80)
     request = f"GET {parts.path or '/'} HTTP/1.0\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n"
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            reader, writer = await asyncio.open_connection(host, port)
+            reader, writer = await asyncio.open_connection(host, port, ssl=tls)
             try:
                 writer.write(request.encode())
                 head = (await reader.readuntil(b"\r\n\r\n")).decode(errors="replace")

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TextIO
 
+from tools.credentials import passed_on
 from tools.failure import Failure, WrongUse
 from tools.stack import control, occupied, orphans
 from tools.stack.folder import Folder
@@ -71,7 +72,7 @@ class Supervisor:
                 "name": backend.name,
                 "pid": None,
                 "state": str(self._external[backend.name]),
-                "address": backend.address,
+                "address": backend.shown,
                 "external": True,
             }
             for backend in self._backends.external
@@ -88,6 +89,7 @@ class Supervisor:
                 shown for name in GIVEN_BY for shown in [*own.values(), *given.values()] if _is_of(shown, name)
             ],
             "endpoints": dict(self._backends.addresses),
+            "security": passed_on(self._wiring.inherited),
             "auth": {
                 "algorithm": "HS256",
                 "audience": self._wiring.cluster,

@@ -21,20 +21,32 @@ from services.common.bus.contract import OnGap, Record, Topic
 from services.common.bus.kafka_admin import KafkaAdmin
 from services.common.bus.kafka_consumer import KafkaSubscription
 from services.common.bus.kafka_producer import KafkaProducer
+from services.common.bus.kafka_security import PLAINTEXT, KafkaSecurity
 from services.common.scope import TaskScope
 
 
 class KafkaBus:
     """One node's view of Kafka. Use it as an async context manager; subscriptions are left before it."""
 
-    def __init__(self, bootstrap: Sequence[str], client_id: str, *, publish_timeout_s: float = 2.0) -> None:
-        """`bootstrap`: host:port of brokers to begin with; `client_id`: the node's name, for Kafka's logs."""
+    def __init__(
+        self,
+        bootstrap: Sequence[str],
+        client_id: str,
+        *,
+        publish_timeout_s: float = 2.0,
+        security: KafkaSecurity = PLAINTEXT,
+    ) -> None:
+        """`bootstrap`: host:port of brokers to begin with; `client_id`: the node's name, for Kafka's logs.
+
+        Raises OSError, ssl.SSLError if a file of `security` cannot be used.
+        """
         if not bootstrap:
             raise ValueError("Kafka needs at least one address to begin with, host:port")
         self._bootstrap = list(bootstrap)
         self._client_id = client_id
-        self._producer = KafkaProducer(self._bootstrap, client_id, publish_timeout_s)
-        self._admin = KafkaAdmin(self._bootstrap, client_id)
+        self._security = security.options()
+        self._producer = KafkaProducer(self._bootstrap, client_id, publish_timeout_s, self._security)
+        self._admin = KafkaAdmin(self._bootstrap, client_id, self._security)
         self._scope = TaskScope()
 
     @property
@@ -47,7 +59,15 @@ class KafkaBus:
     def consume(
         self, topic: str, partitions: Sequence[int], *, from_end: bool = True, on_gap: OnGap | None = None
     ) -> KafkaSubscription:
-        return KafkaSubscription(self._bootstrap, self._client_id, topic, partitions, from_end=from_end, on_gap=on_gap)
+        return KafkaSubscription(
+            self._bootstrap,
+            self._client_id,
+            topic,
+            partitions,
+            from_end=from_end,
+            on_gap=on_gap,
+            security=self._security,
+        )
 
     async def ensure_topics(self, topics: Sequence[Topic]) -> None:
         await self._admin.ensure_topics(topics)

@@ -7,7 +7,7 @@ Does not know: what the topics are for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -37,8 +37,10 @@ PAUSE_S = 0.1
 class KafkaAdmin:
     """A connection for each call: there are few."""
 
-    def __init__(self, bootstrap: list[str], client_id: str) -> None:
+    def __init__(self, bootstrap: list[str], client_id: str, security: Mapping[str, Any]) -> None:
+        """`security`: what a client's constructor is given (kafka_security.py)."""
         self._bootstrap = bootstrap
+        self._security = security
         self._client_id = client_id
 
     async def ensure_topics(self, topics: Sequence[Topic]) -> None:
@@ -65,7 +67,10 @@ class KafkaAdmin:
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AIOKafkaAdminClient]:
         admin = AIOKafkaAdminClient(
-            bootstrap_servers=self._bootstrap, client_id=self._client_id, request_timeout_ms=REQUEST_MS
+            bootstrap_servers=self._bootstrap,
+            client_id=self._client_id,
+            request_timeout_ms=REQUEST_MS,
+            **self._security,
         )
         try:
             async with asyncio.timeout(LEADERS_S + REQUEST_MS / 1000):

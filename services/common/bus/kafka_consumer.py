@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -47,7 +47,10 @@ class KafkaSubscription:
         *,
         from_end: bool,
         on_gap: OnGap | None,
+        security: Mapping[str, Any],
     ) -> None:
+        """`security`: what a client's constructor is given (kafka_security.py)."""
+        self._security = security
         self.positions: dict[int, int] = {}
         self._bootstrap = bootstrap
         self._client_id = client_id
@@ -121,6 +124,7 @@ class KafkaSubscription:
             retry_backoff_ms=100,
             metadata_max_age_ms=60_000,
             connections_max_idle_ms=300_000,
+            **self._security,
         )
         try:
             async with asyncio.timeout(START_S):

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -49,8 +49,12 @@ PAUSE_MAX_S = 1.0
 class KafkaProducer:
     """`run` it in a task; `publish` from any."""
 
-    def __init__(self, bootstrap: list[str], client_id: str, publish_timeout_s: float) -> None:
+    def __init__(
+        self, bootstrap: list[str], client_id: str, publish_timeout_s: float, security: Mapping[str, Any]
+    ) -> None:
+        """`security`: what a client's constructor is given (kafka_security.py)."""
         self.connected = False
+        self._security = security
         self._bootstrap = bootstrap
         self._client_id = client_id
         self._timeout_s = publish_timeout_s
@@ -128,6 +132,7 @@ class KafkaProducer:
             retry_backoff_ms=100,
             metadata_max_age_ms=60_000,
             connections_max_idle_ms=300_000,
+            **self._security,
         )
 
     def _use(self, producer: AIOKafkaProducer | None) -> None:

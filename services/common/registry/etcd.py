@@ -30,7 +30,7 @@ import structlog
 
 from services.common.errors import Unavailable
 from services.common.registry.contract import Membership, NodeRecord
-from services.common.registry.etcd_client import Compacted, Entry, EtcdClient, Event, LeaseGone
+from services.common.registry.etcd_client import Compacted, Entry, EtcdClient, EtcdTls, Event, LeaseGone
 from services.common.registry.feed import MembershipFeed
 from services.common.registry.roster import Roster
 from services.common.scope import TaskScope
@@ -49,11 +49,13 @@ BURIAL_S = 3600
 class EtcdRegistry:
     """One node's (or tool's) view of the registry. A tool just enters it and watches; nodes also register."""
 
-    def __init__(self, endpoints: Sequence[str], cluster: str, *, lease_ttl_s: int = 5) -> None:
+    def __init__(
+        self, endpoints: Sequence[str], cluster: str, *, lease_ttl_s: int = 5, tls: EtcdTls | None = None
+    ) -> None:
         self.lost = asyncio.Event()
         self.lost_because = ""
         # Short enough that an endpoint which hangs does not cost the lease.
-        self._client = EtcdClient(endpoints, try_s=min(1.5, lease_ttl_s / 4))
+        self._client = EtcdClient(endpoints, try_s=min(1.5, lease_ttl_s / 4), tls=tls)
         self._prefix = f"/tidings/{cluster}/"
         self._ttl_s = lease_ttl_s
         self._roster = Roster(lease_ttl_s)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -22,6 +23,7 @@ import grpc
 from etcd3 import etcdrpc
 
 from services.common.errors import Unavailable
+from services.common.settings_security import SecuritySettings
 
 T = TypeVar("T")
 
@@ -48,6 +50,28 @@ _LOST_CALL = {
     grpc.StatusCode.INTERNAL,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class EtcdTls:
+    """Files in PEM: the authority of etcd's certificates, and what is shown to etcd, if it asks."""
+
+    ca_file: Path
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Raises OSError if a file cannot be read."""
+        key = self.key_file.read_bytes() if self.key_file else None
+        certificate = self.cert_file.read_bytes() if self.cert_file else None
+        return grpc.ssl_channel_credentials(self.ca_file.read_bytes(), key, certificate)
+
+
+def etcd_tls_of(settings: SecuritySettings) -> EtcdTls | None:
+    """What the settings say; None: in the clear."""
+    if settings.etcd_tls_ca_file is None:
+        return None
+    return EtcdTls(settings.etcd_tls_ca_file, settings.etcd_tls_certificate_file, settings.etcd_tls_key_file)
 
 
 class LeaseGone(Exception):
@@ -87,9 +111,12 @@ class Outcome:
 class _Endpoint:
     """One address with its channel and stubs."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, credentials: grpc.ChannelCredentials | None) -> None:
         self.address = address
-        self.channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+        if credentials is None:
+            self.channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+        else:
+            self.channel = grpc.aio.secure_channel(address, credentials, options=OPTIONS)
         self.kv = etcdrpc.KVStub(self.channel)
         self.lease = etcdrpc.LeaseStub(self.channel)
         self.watch = etcdrpc.WatchStub(self.channel)
@@ -98,12 +125,13 @@ class _Endpoint:
 class EtcdClient:
     """Use it as an async context manager. Calls raise Unavailable when etcd does not answer."""
 
-    def __init__(self, endpoints: Sequence[str], *, try_s: float = 1.5) -> None:
-        """`try_s`: for one try at one endpoint, before the next one is asked."""
+    def __init__(self, endpoints: Sequence[str], *, try_s: float = 1.5, tls: EtcdTls | None = None) -> None:
+        """`try_s`: for one try at one endpoint, before the next one is asked. Raises OSError for a file of `tls`."""
         if not endpoints:
             raise ValueError("etcd needs at least one endpoint, host:port")
         self._addresses = tuple(endpoints)
         self._try_s = try_s
+        self._credentials = tls.credentials() if tls else None
         self._endpoints: list[_Endpoint] = []
         self._current = 0
         self._stream: Any = None
@@ -210,7 +238,7 @@ class EtcdClient:
             stream.cancel()
 
     async def __aenter__(self) -> Self:
-        self._endpoints = [_Endpoint(address) for address in self._addresses]
+        self._endpoints = [_Endpoint(address, self._credentials) for address in self._addresses]
         return self
 
     async def __aexit__(

@@ -4,6 +4,6 @@ from services.common.rpc.contract import PeersPort, Service, TimedOut, Unreachab
 from services.common.rpc.peers import Peers
 from services.common.rpc.router import Router
 from services.common.rpc.server import RpcServer, serve
-from services.common.rpc.tls import Tls
+from services.common.rpc.tls import Tls, tls_of
 
-__all__ = ["Peers", "PeersPort", "Router", "RpcServer", "Service", "TimedOut", "Tls", "Unreachable", "serve"]
+__all__ = ["Peers", "PeersPort", "Router", "RpcServer", "Service", "TimedOut", "Tls", "Unreachable", "serve", "tls_of"]

@@ -48,6 +48,25 @@ CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
 )
 
 
+def open_channel(address: str, tls: Tls | None) -> grpc.aio.Channel:
+    """One channel, for who has no need of Peers. Raises OSError if a file of `tls` cannot be read."""
+    return _open_channel(address, tls.channel_credentials() if tls else None, _options(tls))
+
+
+def _open_channel(
+    address: str, credentials: grpc.ChannelCredentials | None, options: Sequence[tuple[str, Any]]
+) -> grpc.aio.Channel:
+    if credentials is None:
+        return grpc.aio.insecure_channel(address, options=options)
+    return grpc.aio.secure_channel(address, credentials, options=options)
+
+
+def _options(tls: Tls | None) -> Sequence[tuple[str, Any]]:
+    if tls is None or not tls.server_name:
+        return CHANNEL_OPTIONS
+    return (*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", tls.server_name))
+
+
 class _Channel:
     """A channel with what is known of its use."""
 
@@ -66,8 +85,7 @@ class Peers:
     def __init__(self, *, tls: Tls | None = None, idle_s: float = 120.0) -> None:
         """`idle_s`: after so long without a call a channel may be closed."""
         self._credentials = tls.channel_credentials() if tls else None
-        named = (("grpc.ssl_target_name_override", tls.server_name),) if tls and tls.server_name else ()
-        self._options = (*CHANNEL_OPTIONS, *named)
+        self._options = _options(tls)
         self._idle_s = idle_s
         self._channels: dict[str, _Channel] = {}
         self._scope = TaskScope(drain=True)
@@ -122,10 +140,7 @@ class Peers:
         for other, channel in list(self._channels.items()):
             if channel.calls == 0 and channel.used_s < limit_s:
                 self._close(other)
-        if self._credentials is not None:
-            opened = grpc.aio.secure_channel(address, self._credentials, options=self._options)
-        else:
-            opened = grpc.aio.insecure_channel(address, options=self._options)
+        opened = _open_channel(address, self._credentials, self._options)
         metrics.RPC_CHANNELS.inc()
         return self._channels.setdefault(address, _Channel(opened))
 

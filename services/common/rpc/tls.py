@@ -1,5 +1,8 @@
 """Certificates for calls between nodes: each side shows its own and asks for the other's (mutual TLS).
 
+    tls = tls_of(settings)
+    serve(listen, services, tls=tls), Peers(tls=tls)
+
 Guarantees: with a `ca_file`, a server talks only to clients whose certificate that authority has signed.
 Does not know: where the files come from. They are read once, when a node starts.
 """
@@ -10,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+
+from services.common.settings_security import SecuritySettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +36,11 @@ class Tls:
         return grpc.ssl_channel_credentials(
             self.ca_file.read_bytes(), self.key_file.read_bytes(), self.cert_file.read_bytes()
         )
+
+
+def tls_of(settings: SecuritySettings) -> Tls | None:
+    """What the settings say; None: calls between nodes go in the clear."""
+    files = settings.rpc_tls_certificate_file, settings.rpc_tls_key_file, settings.rpc_tls_ca_file
+    if files[0] is None or files[1] is None or files[2] is None:
+        return None
+    return Tls(files[0], files[1], files[2], settings.rpc_tls_server_name)

@@ -51,6 +51,9 @@ class FakeNeighbours:
     async def heads(self, owner: str, batch: pb.KeyBatch) -> pb.HeadOutcomes:
         return await self._at(owner).ConversationHeads(batch, NO_CONTEXT)
 
+    async def forget(self, owner: str, batch: pb.ForgetBatch) -> None:
+        await self._at(owner).Forget(batch, NO_CONTEXT)
+
     def live_boots(self) -> frozenset[str] | None:
         return self._hood.boots
 

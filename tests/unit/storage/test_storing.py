@@ -261,6 +261,7 @@ async def test_a_change_of_the_ring_makes_a_node_read_again() -> None:
     world = World()
     async with world.node("one") as one, world.node("two") as two:
         await stored(one, send("ann", "bob", "a"))
+        world.hood.unreachable.add("one")
         await stored(two, send("ann", "bob", "b"))
         (stale,) = await one.listing.load([pb.LoadItem(conversation=CHAT)])
         assert stale.record.head == 1

@@ -115,6 +115,11 @@ class StorageStub:
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.KeyBatch.SerializeToString,
                 response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.UsersOutcomes.FromString,
                 _registered_method=True)
+        self.Forget = channel.unary_unary(
+                '/tidings.internal.v1.Storage/Forget',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ForgetBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_common__pb2.Empty.FromString,
+                _registered_method=True)
 
 
 class StorageServicer:
@@ -218,6 +223,13 @@ class StorageServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Forget(self, request, context):
+        """to an owner, from a node that wrote in its place
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StorageServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -300,6 +312,11 @@ def add_StorageServicer_to_server(servicer, server):
                     servicer.Users,
                     request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.KeyBatch.FromString,
                     response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.UsersOutcomes.SerializeToString,
+            ),
+            'Forget': grpc.unary_unary_rpc_method_handler(
+                    servicer.Forget,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ForgetBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_common__pb2.Empty.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -734,6 +751,33 @@ class Storage:
             '/tidings.internal.v1.Storage/Users',
             protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.KeyBatch.SerializeToString,
             protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.UsersOutcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Forget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Storage/Forget',
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ForgetBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_common__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

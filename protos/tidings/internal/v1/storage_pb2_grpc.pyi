@@ -53,6 +53,8 @@ class StorageStub:
     Inbox: _grpc.UnaryUnaryMultiCallable[_storage_pb2.InboxBatch, _storage_pb2.PageOutcomes]
     Conversations: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ConversationsBatch, _storage_pb2.ConversationsOutcomes]
     Users: _grpc.UnaryUnaryMultiCallable[_storage_pb2.KeyBatch, _storage_pb2.UsersOutcomes]
+    Forget: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ForgetBatch, _common_pb2.Empty]
+    """to an owner, from a node that wrote in its place"""
 
 @_typing.type_check_only
 class StorageAsyncStub(StorageStub):
@@ -75,6 +77,8 @@ class StorageAsyncStub(StorageStub):
     Inbox: _aio.UnaryUnaryMultiCallable[_storage_pb2.InboxBatch, _storage_pb2.PageOutcomes]  # type: ignore[assignment]
     Conversations: _aio.UnaryUnaryMultiCallable[_storage_pb2.ConversationsBatch, _storage_pb2.ConversationsOutcomes]  # type: ignore[assignment]
     Users: _aio.UnaryUnaryMultiCallable[_storage_pb2.KeyBatch, _storage_pb2.UsersOutcomes]  # type: ignore[assignment]
+    Forget: _aio.UnaryUnaryMultiCallable[_storage_pb2.ForgetBatch, _common_pb2.Empty]  # type: ignore[assignment]
+    """to an owner, from a node that wrote in its place"""
 
 class StorageServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -190,5 +194,13 @@ class StorageServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.KeyBatch,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.UsersOutcomes, _abc.Awaitable[_storage_pb2.UsersOutcomes]]: ...
+
+    @_abc_1.abstractmethod
+    def Forget(
+        self,
+        request: _storage_pb2.ForgetBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_common_pb2.Empty, _abc.Awaitable[_common_pb2.Empty]]:
+        """to an owner, from a node that wrote in its place"""
 
 def add_StorageServicer_to_server(servicer: StorageServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,72 @@
+"""A node that serves in an owner's place: the owner, if it is alive after all, hears of it and reads again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from services.storage.node import Storage
+from tests.unit.storage.nodes import World, send, stored
+
+CHAT = "d:ann|bob"
+
+
+@asynccontextmanager
+async def owner_and_other(world: World) -> AsyncIterator[tuple[Storage, Storage]]:
+    """The owner of everything, with one message in its memory, and a node that reaches it no more."""
+    async with world.node("one") as owner, world.node("two") as other:
+        await stored(owner, send("ann", "bob", "a"))
+        world.hood.unreachable.add("one")
+        yield owner, other
+        world.hood.unreachable.discard("one")
+
+
+async def heads(owner: Storage) -> list[int]:
+    """What the owner says of the conversation and of bob's inbox."""
+    conversation = await owner.reading.conversation_heads([CHAT], warm_only=False)
+    return [*conversation.heads, *(await owner.reading.inbox_heads(["bob"])).heads]
+
+
+async def test_an_owner_that_is_reached_again_is_told_what_was_written_in_its_place() -> None:
+    world = World()
+    async with owner_and_other(world) as (owner, other):
+        await stored(other, send("ann", "bob", "b"))
+        assert await heads(owner) == [1, 1]
+        assert not await other.telling.tell()
+        world.hood.unreachable.discard("one")
+        assert await other.telling.tell()
+        assert other.telling.waiting == 0
+        assert await heads(owner) == [2, 2]
+
+
+async def test_what_a_node_writes_to_its_own_is_told_to_nobody() -> None:
+    async with World().node("one") as owner:
+        await stored(owner, send("ann", "bob", "a"))
+        assert owner.telling.waiting == 0
+
+
+async def test_what_became_a_nodes_own_meanwhile_is_told_to_nobody() -> None:
+    world = World()
+    async with owner_and_other(world) as (_, other):
+        await stored(other, send("ann", "bob", "b"))
+        world.hood.owner_of = lambda _: "two"
+        assert await other.telling.tell()
+
+
+async def test_a_node_that_leaves_tells_before_it_is_gone() -> None:
+    world = World()
+    async with world.node("one") as owner:
+        await stored(owner, send("ann", "bob", "a"))
+        async with world.node("two") as other:
+            world.hood.unreachable.add("one")
+            await stored(other, send("ann", "bob", "b"))
+            world.hood.unreachable.discard("one")
+        assert await heads(owner) == [2, 2]
+
+
+async def test_when_a_node_died_untold_the_others_trust_nothing_that_they_remember() -> None:
+    world = World()
+    async with owner_and_other(world) as (owner, other):
+        await stored(other, send("ann", "bob", "b"))
+        owner.neighbour_died()
+        assert await heads(owner) == [2, 2]
