@@ -210,9 +210,16 @@ def _on_ring_change(cluster: Cluster, name: str, node: Storage) -> Callable[[Mem
     """What this node has in memory of slots that came or left is dropped."""
     ring: Ring = EMPTY
 
-    def changed(_: Membership, __: Membership) -> None:
+    def changed(old: Membership, new: Membership) -> None:
         nonlocal ring
         before, ring = ring, cluster.ring("storage")
+        boots = {record.boot_id for record in new.nodes}
+        if any(
+            record.kind == "storage" and record.name != name and record.boot_id not in boots
+            for record in old.nodes
+            if record.state == "ready"
+        ):
+            node.neighbour_died()
         if before is ring:
             return
         mine = frozenset(
