@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path("build/chaos"), help="for data, logs and histories")
     parser.add_argument("--port-base", type=int, default=None, help="the first of 1000 ports (default: a free range)")
     parser.add_argument("--out", type=Path, default=Path("build/chaos.json"))
+    parser.add_argument("--keep", action="store_true", help="keep the results of other cases that --out holds already")
     given = parser.parse_args()
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if given.list:
@@ -51,8 +52,7 @@ def main() -> int:
         port_base=given.port_base,
     )
     results = asyncio.run(run_cases(cases, options, say))
-    table.write(given.out, results, options)
-    given.out.with_suffix(".md").write_text(table.markdown(results))
+    table.write(given.out, results, options, keep=given.keep)
     Console(width=160).print(table.for_people(results))
     return 1 if failed(results) else 0
 

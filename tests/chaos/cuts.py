@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tests.chaos.links import Harm, Links, Way
-from tests.chaos.scene import Act, Scene
+from tests.chaos.scene import Act, Broken, Scene
 from tests.chaos.stack import Shape
 
 SHAPE = Shape(name="links", proxied=True)
@@ -18,12 +18,16 @@ WAYS: tuple[Way, ...] = ("both", "there", "back")
 def harm(*harms: Harm, seconds: float = CUT_S) -> Act:
     async def act(scene: Scene) -> None:
         links = _links(scene)
+        before = links.harmed
         await links.harm(*harms)
         try:
             await asyncio.sleep(seconds)
         finally:
             await links.mend()
             scene.mended()
+        scene.details["harmed"] = links.harmed - before
+        if links.harmed == before:
+            raise Broken("nothing went over the links that were to be harmed: the case shows nothing")
 
     return act
 

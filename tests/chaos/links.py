@@ -48,6 +48,7 @@ class Links:
 
     def __init__(self, pids: Pids) -> None:
         self._pids = pids
+        self.harmed = 0  # pieces and connections that met a harm, so that a case can see that it did something
         self._harms: tuple[Harm, ...] = ()
         self._changed = asyncio.Condition()
         self._servers: list[asyncio.Server] = []
@@ -128,6 +129,7 @@ class Links:
             harms = [harm for harm in self._harms if harm.touches(caller, callee, way)]
             if not harms:
                 return
+            self.harmed += 1
             if all(harm.delay_s for harm in harms):
                 await asyncio.sleep(sum(harm.delay_s for harm in harms))
                 return

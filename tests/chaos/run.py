@@ -121,7 +121,7 @@ async def run_case(case: Case, stack: Stack, options: Options, say: Say) -> Resu
         await _conduct(case, stack, options, result, say)
     except* Skipped as reasons:
         result.skipped = str(_first(reasons))
-    except* (Failure, CommandFailed, Stuck, Broken, Refused, Closed, OSError) as errors:
+    except* (Failure, CommandFailed, Stuck, Broken, Refused, Closed, OSError, AssertionError) as errors:
         result.problem = f"{type(_first(errors)).__name__}: {_first(errors)}"
     result.took_s = time.monotonic() - began
     _tell(result, options, say)

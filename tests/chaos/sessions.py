@@ -17,6 +17,7 @@ from tests.chaos.scene import Broken, Scene
 from tests.e2e.wire_client import Address, Refused, Wire, connect
 
 PATIENCE_S = 30.0
+POLL_S = 0.1
 MISSED = 5
 OLD_NODE, NEW_NODE = "access-0", "access-1"
 
@@ -74,14 +75,14 @@ async def fence(scene: Scene) -> None:
             async with _session(scene, cast.ann, NEW_NODE, cursor=number, avoid=[OLD_NODE]) as (again, _):
                 scene.details["login_s"] = round(time.monotonic() - began, 2)
                 await _talk(eve, cast.ann, "to the new one")
-                await again.push("deliver", 30)
+                await _until_told(again, number)
                 await asyncio.sleep(max(0.0, SLEEP_S - (time.monotonic() - began)))
                 scene.stack.wake(pid)
                 scene.mended()
                 ended = await _ended(old)
                 scene.details["old_session"] = ended
-                await _talk(eve, cast.ann, "after")
-                await again.push("deliver", 30)
+                number = await _talk(eve, cast.ann, "after")
+                await _until_told(again, number - 1)
                 await _check_sessions(scene, cast.ann)
         finally:
             scene.stack.wake(pid)
@@ -117,6 +118,18 @@ async def _talk(sender: Wire, user: str, text: str) -> int:
             if time.monotonic() > until or not error.retry_after_ms:
                 raise Broken(f"{text!r} could not be sent: {error}") from error
             await asyncio.sleep(error.retry_after_ms / 1000)
+
+
+async def _until_told(wire: Wire, number: int) -> None:
+    """Until the server has told of something beyond `number`: by a push, or by a nudge to sync."""
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until:
+        heads = [frame.lagging.inbox_head for frame in wire.pushed("lagging")]
+        heads += [entry.number for frame in wire.pushed("deliver") for entry in frame.deliver.entries]
+        if max(heads, default=0) > number:
+            return
+        await asyncio.sleep(POLL_S)
+    raise Broken(f"nothing was told within {PATIENCE_S:g} s while the owner of the user slept")
 
 
 async def _watch(watcher: Wire, *users: str) -> None:

@@ -49,9 +49,16 @@ def document(results: Sequence[Result], options: Options) -> dict[str, Any]:
     }
 
 
-def write(path: Path, results: Sequence[Result], options: Options) -> None:
+def write(path: Path, results: Sequence[Result], options: Options, *, keep: bool = False) -> None:
+    """`keep`: cases of an earlier run that are not in this one stay in the document."""
+    told = document(results, options)
+    if keep and path.exists():
+        new = {case["case"]: case for case in told["cases"]}
+        old = {case["case"]: case for case in json.loads(path.read_text())["cases"]}
+        told["cases"] = [*(new.pop(name, case) for name, case in old.items()), *new.values()]
+        told["passed"] = all(case["passed"] or case["skipped"] for case in told["cases"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document(results, options), indent=1, default=str) + "\n")
+    path.write_text(json.dumps(told, indent=1, default=str) + "\n")
 
 
 def row(result: Result) -> list[str]:
@@ -77,9 +84,3 @@ def for_people(results: Sequence[Result]) -> Table:
     for result in results:
         table.add_row(*row(result), style=None if result.passed or result.skipped else "bold red")
     return table
-
-
-def markdown(results: Sequence[Result]) -> str:
-    lines = [" | ".join(COLUMNS), " | ".join(["---", *["---:"] * (len(COLUMNS) - 1)])]
-    lines += [" | ".join(row(result)) for result in results]
-    return "".join(f"| {line} |\n" for line in lines)
