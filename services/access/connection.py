@@ -14,9 +14,10 @@ Does not know: sockets, HTTP, what requests mean, who owns which user.
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from protos.tidings.v1 import client_pb2
+from services.access.early import Early
 from services.access.events import (
     AskedToLeave,
     Ban,
@@ -45,106 +46,15 @@ from services.access.events import (
     Unregister,
     Welcome,
 )
-from services.access.placement import TransportName
-from services.access.session import HAND_ON, Phase, Session, SessionPolicy
-from services.access.traffic import Traffic
+from services.access.ports import NodePort, Transport
+from services.access.session import HAND_ON, Phase, Session
 from services.common.errors import BadFrame, TidingsError, Unparsable, error_of
 from services.common.telemetry import logs, metrics
 from services.common.wire import close
 from services.common.wire.body import EncodedBody
 from services.common.wire.codec import Codec, Data
 
-EARLY_MAX = 64
-
 log = logs.get_logger(__name__)
-
-
-class Transport(Protocol):
-    """What a connection needs of its transport."""
-
-    @property
-    def name(self) -> TransportName: ...
-
-    @property
-    def traffic(self) -> Traffic: ...
-
-    def wrap(self, frame: bytes) -> bytes:
-        """An encoded frame as it goes over this kind of transport: the same for all connections with this codec."""
-        ...
-
-    def write(self, data: bytes) -> None:
-        """Wrapped frames."""
-        ...
-
-    def probe(self) -> bool:
-        """Asks the peer for a sign of life; False: this transport has nothing for it."""
-        ...
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-    def close(self, code: int, reason: str) -> None:
-        """Ends it after what was written; what still comes in is dropped."""
-        ...
-
-    def abort(self) -> None:
-        """Ends it now."""
-        ...
-
-
-class NodePort(Protocol):
-    """What a connection asks of its node."""
-
-    @property
-    def policy(self) -> SessionPolicy: ...
-
-    def now(self) -> float: ...
-
-    def begin(self, connection: Connection) -> None:
-        """It is there, without a session."""
-        ...
-
-    def wake(self, connection: Connection, due: float) -> None:
-        """Call `tick` at this time."""
-        ...
-
-    def check_hello(self, connection: Connection, hello: client_pb2.Hello) -> None: ...
-
-    def store_session(self, connection: Connection) -> None: ...
-
-    def take(self, connection: Connection, frame: client_pb2.ClientFrame, body: str) -> None:
-        """A request; its answer comes later, or at once."""
-        ...
-
-    def opened(self, connection: Connection) -> None:
-        """It has been welcomed."""
-        ...
-
-    def unregister(self, connection: Connection) -> None: ...
-
-    def close_session(self, connection: Connection) -> None: ...
-
-    def ban(self, connection: Connection) -> int:
-        """For how many milliseconds."""
-        ...
-
-    def count_goodbye(self, connection: Connection, code: int) -> None: ...
-
-    def lost(self, connection: Connection) -> None:
-        """Its transport is gone."""
-        ...
-
-
-class Early:
-    """What comes for a connection while its session is being stored."""
-
-    __slots__ = ("dropped", "left_groups", "pushes")
-
-    def __init__(self) -> None:
-        self.pushes: list[tuple[int, EncodedBody]] = []
-        self.dropped = 0
-        self.left_groups: set[str] = set()
 
 
 class Connection:
@@ -308,13 +218,9 @@ class Connection:
 
     def keep_early(self, number: int, body: EncodedBody) -> None:
         """A push while the session is being stored: it goes out after the welcome, if that does not cover it."""
-        early = self.early
-        if early is None:
-            early = self.early = Early()
-        if len(early.pushes) < EARLY_MAX:
-            early.pushes.append((number, body))
-        else:
-            early.dropped = max(early.dropped, number)
+        if self.early is None:
+            self.early = Early()
+        self.early.add(number, body)
 
     def note_left(self, group: str) -> None:
         """The user left this large group: an index that was read before that must not bring it back."""
@@ -448,14 +354,12 @@ class Connection:
             self._send_early(early, welcome.inbox_head)
 
     def _send_early(self, early: Early, head: int) -> None:
-        entries = [(number, body) for number, body in early.pushes if body.kind is client_pb2.Message]
-        fresh = sorted(((number, body) for number, body in entries if number > head or not number), key=_by_number)
+        now = self.node.now()
+        fresh = early.messages_after(head)
         if fresh:
-            data = self.transport.wrap(self.codec.deliver(fresh))
-            self.push(data, fresh[-1][0], self.node.now())
-        for _, body in early.pushes:
-            if body.kind is not client_pb2.Message:
-                self.push(self.transport.wrap(self.codec.push(body)), 0, self.node.now())
+            self.push(self.transport.wrap(self.codec.deliver(fresh)), fresh[-1][0], now)
+        for body in early.others():
+            self.push(self.transport.wrap(self.codec.push(body)), 0, now)
         if early.dropped > head:
             self.nudge(early.dropped, "ring")
 
@@ -495,7 +399,3 @@ class Connection:
 
 
 NOWHERE: frozenset[str] = frozenset()
-
-
-def _by_number(entry: tuple[int, EncodedBody]) -> int:
-    return entry[0]

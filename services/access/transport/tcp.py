@@ -14,8 +14,9 @@ import socket
 import ssl
 from typing import cast
 
-from services.access.connection import Connection, NodePort
+from services.access.connection import Connection
 from services.access.placement import TransportName
+from services.access.ports import NodePort
 from services.access.traffic import Traffic
 from services.access.transport.listening import Door, Listener, StreamLimits
 from services.common.telemetry import metrics

@@ -31,8 +31,9 @@ from picows import WSUpgradeResponseWithListener as Upgrade
 from picows.common import WSProtocolError
 from picows.picows import WSAutoPingStrategy, WSProtocol  # type: ignore[attr-defined]  # not in its stubs
 
-from services.access.connection import Connection, NodePort
+from services.access.connection import Connection
 from services.access.placement import TransportName
+from services.access.ports import NodePort
 from services.access.traffic import Traffic
 from services.access.transport.listening import Door, Listener, StreamLimits
 from services.common.errors import BadRequest, TidingsError, Unavailable

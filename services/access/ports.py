@@ -1,0 +1,93 @@
+"""What a connection needs: of its transport, and of its node.
+
+Does not know: who they are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from protos.tidings.v1 import client_pb2
+from services.access.placement import TransportName
+from services.access.session import SessionPolicy
+from services.access.traffic import Traffic
+
+if TYPE_CHECKING:
+    from services.access.connection import Connection
+
+
+class Transport(Protocol):
+    """What a connection needs of its transport."""
+
+    @property
+    def name(self) -> TransportName: ...
+
+    @property
+    def traffic(self) -> Traffic: ...
+
+    def wrap(self, frame: bytes) -> bytes:
+        """An encoded frame as it goes over this kind of transport: the same for all connections with this codec."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Wrapped frames."""
+        ...
+
+    def probe(self) -> bool:
+        """Asks the peer for a sign of life; False: this transport has nothing for it."""
+        ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def close(self, code: int, reason: str) -> None:
+        """Ends it after what was written; what still comes in is dropped."""
+        ...
+
+    def abort(self) -> None:
+        """Ends it now."""
+        ...
+
+
+class NodePort(Protocol):
+    """What a connection asks of its node."""
+
+    @property
+    def policy(self) -> SessionPolicy: ...
+
+    def now(self) -> float: ...
+
+    def begin(self, connection: Connection) -> None:
+        """It is there, without a session."""
+        ...
+
+    def wake(self, connection: Connection, due: float) -> None:
+        """Call `tick` at this time."""
+        ...
+
+    def check_hello(self, connection: Connection, hello: client_pb2.Hello) -> None: ...
+
+    def store_session(self, connection: Connection) -> None: ...
+
+    def take(self, connection: Connection, frame: client_pb2.ClientFrame, body: str) -> None:
+        """A request; its answer comes later, or at once."""
+        ...
+
+    def opened(self, connection: Connection) -> None:
+        """It has been welcomed."""
+        ...
+
+    def unregister(self, connection: Connection) -> None: ...
+
+    def close_session(self, connection: Connection) -> None: ...
+
+    def ban(self, connection: Connection) -> int:
+        """For how many milliseconds."""
+        ...
+
+    def count_goodbye(self, connection: Connection, code: int) -> None: ...
+
+    def lost(self, connection: Connection) -> None:
+        """Its transport is gone."""
+        ...
