@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from protos.tidings.internal.v1 import logic_pb2, logic_pb2_grpc
 from services.common.errors import (
@@ -37,6 +31,7 @@ from services.common.registry.contract import NodeRecord
 from services.common.rpc import Peers, PeersPort, RpcServer, Service, TimedOut, Tls, Unreachable, serve
 from services.common.rpc.memory import MemoryNetwork, MemoryPeers, Passage
 from services.common.telemetry import metrics, tracing
+from tests.certificates import Authority
 
 SEND = "/tidings.internal.v1.Logic/Send"
 LONG_S = 20.0
@@ -329,13 +324,21 @@ async def test_leaving_the_peers_ends_a_call_under_way() -> None:
             await task
 
 
+LOCAL = "127.0.0.1"
+
+
 async def test_with_certificates_only_nodes_of_the_same_authority_are_answered(tmp_path: Path) -> None:
     ours = Authority(tmp_path / "ours")
     theirs = Authority(tmp_path / "theirs")
-    async with serve("127.0.0.1:0", [service_of(new_logic())], tls=ours.issue("storage"), grace_s=0) as server:
-        async with Peers(tls=ours.issue("logic")) as peers:
+    async with serve("127.0.0.1:0", [service_of(new_logic())], tls=tls(ours, "storage", LOCAL), grace_s=0) as server:
+        async with Peers(tls=tls(ours, "logic", LOCAL)) as peers:
             assert await send(peers, server) == 1
-        for stranger in (theirs.issue("logic"), None, Tls(*theirs.files("logic"), ours.file)):
+        for stranger in (
+            tls(theirs, "logic", LOCAL),
+            None,
+            Tls(*theirs.issue("logic", LOCAL), ours.file),
+            Tls(*ours.issue("late", LOCAL, days=-1), ours.file),
+        ):
             async with Peers(tls=stranger) as peers:
                 with pytest.raises(Unreachable):
                     await send(peers, server)
@@ -343,7 +346,7 @@ async def test_with_certificates_only_nodes_of_the_same_authority_are_answered(t
 
 async def test_certificates_may_be_issued_for_a_name_instead_of_addresses(tmp_path: Path) -> None:
     ours = Authority(tmp_path / "ours")
-    named = ours.issue("node", address=None)
+    named = tls(ours, "node")
     async with serve("127.0.0.1:0", [service_of(new_logic())], tls=named, grace_s=0) as server:
         async with Peers(tls=named) as peers:
             with pytest.raises(Unreachable):
@@ -352,53 +355,9 @@ async def test_certificates_may_be_issued_for_a_name_instead_of_addresses(tmp_pa
             assert await send(peers, server) == 1
 
 
-class Authority:
-    """Issues certificates."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir()
-        self._folder = folder
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, folder.name)])
-        self.file = folder / "ca.pem"
-        constraints = x509.BasicConstraints(ca=True, path_length=None)
-        self._certificate = self._sign(self._name, self._key, constraints)
-        self.file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
-
-    def issue(self, name: str, address: str | None = "127.0.0.1") -> Tls:
-        return Tls(*self.files(name, address), self.file)
-
-    def files(self, name: str, address: str | None = "127.0.0.1") -> tuple[Path, Path]:
-        key = ec.generate_private_key(ec.SECP256R1())
-        names: list[x509.GeneralName] = [x509.DNSName(name)]
-        if address is not None:
-            names.append(x509.IPAddress(ipaddress.ip_address(address)))
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        certificate = self._sign(subject, key, x509.SubjectAlternativeName(names))
-        files = self._folder / f"{name}.pem", self._folder / f"{name}.key"
-        files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        files[1].write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        return files
-
-    def _sign(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, extension: x509.ExtensionType
-    ) -> x509.Certificate:
-        today = datetime.now(UTC)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(today - timedelta(days=1))
-            .not_valid_after(today + timedelta(days=1))
-            .add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
-        )
-        return builder.sign(self._key, hashes.SHA256())
+def tls(authority: Authority, name: str, *addresses: str) -> Tls:
+    """What a node has that holds a certificate for this name."""
+    return Tls(*authority.issue(name, *addresses), authority.file)
 
 
 # ---- the twin only
