@@ -203,7 +203,7 @@ class Opening:
     # ---- the session
 
     async def _store(self, connections: list[Connection]) -> Sequence[logic_pb2.OpenOutcome | TidingsError]:
-        # A call that fails is made again in the background, and then the user's head is compared.
+        # A call that fails is made again in the background, and then the user's head is compared (rebalance.py).
         await self._visiting.settle([connection.user for connection in connections])
         me = self._me()
         return await self._logic.open([_open_item(connection, me) for connection in connections])

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Final, Self
 
@@ -88,6 +88,7 @@ class Rebalance:
         await self._scope.__aenter__()
         self._ring = self._cluster.ring("access")
         self._unsubscribe = self._cluster.subscribe(self._on_change)
+        self._visiting.on_late = self.check
         self._scope.spawn(self._run(), name="rebalance")
         self._scope.spawn(self._move(), name="moves")
         return self
@@ -106,6 +107,11 @@ class Rebalance:
     def check_all(self) -> None:
         """Pushes may have been lost for anybody: compare all heads."""
         self._check_all = True
+        self._changed.set()
+
+    def check(self, users: Iterable[str]) -> None:
+        """Pushes may have been lost for these."""
+        self._to_check.update(users)
         self._changed.set()
 
     def _on_change(self, old: Membership, new: Membership) -> None:
@@ -129,7 +135,8 @@ class Rebalance:
             self._changed.clear()
             moved, self._moved = self._moved, set()
             everyone, self._check_all = self._check_all, False
-            users = list(self._hub.users()) if everyone else self._users_in(moved)
+            some, self._to_check = self._to_check, set()
+            users = list(self._hub.users()) if everyone else list({*self._users_in(moved), *some})
             metrics.VISITORS.set(len(self._guests))
             # All users, not only the moved: an owner may have come back as another boot.
             await self._visiting.settle(list(self._hub.users()))

@@ -4,7 +4,8 @@ One lane per group of users, so that the calls for one user never overtake each 
 never forgotten by an owner that heard it the other way round.
 
 Guarantees: `settle` returns when the owner has confirmed, or the call has failed; what failed is tried again every
-second until the owner, the ring or the user makes it needless.
+second until the owner, the ring or the user makes it needless, and `on_late` is told of the users for whom it went well
+later: what was pushed meanwhile did not reach them.
 
 Does not know: sessions, pushes.
 """
@@ -59,6 +60,8 @@ class Visiting:
             "visits", self._handle, lanes=LANES, capacity=capacity, batch_max=BATCH_MAX
         )
         self._unsettled: set[str] = set()
+        self._leaving: set[str] = set()  # their departure waits in a lane, or is being told
+        self.on_late: Callable[[list[str]], None] = lambda _: None
 
     async def __aenter__(self) -> Self:
         await self._lanes.__aenter__()
@@ -83,7 +86,10 @@ class Visiting:
         failed: set[str] = set()
         # After a change of the ring these may be all users of the node: others get their turn in between.
         for first in range(0, len(users), CHUNK):
-            due = list(dict.fromkeys(self.visits.unsettled(users[first : first + CHUNK], self._wanted)))
+            part = users[first : first + CHUNK]
+            due = list(dict.fromkeys(self.visits.unsettled(part, self._wanted)))
+            # Who comes back while the owner is still being told that it left has to be announced after that.
+            due += [user for user in part if user in self._leaving and user not in due]
             settled = await asyncio.gather(*(self._settle(user) for user in due))
             failed.update(user for user, done in zip(due, settled, strict=True) if not done)
             if len(users) > CHUNK:
@@ -93,6 +99,7 @@ class Visiting:
     def left(self, user: str) -> None:
         """The user's last connection here ended: the owner is told in a moment."""
         if self.visits.owner_of(user) is not None:
+            self._leaving.add(user)
             self._later(user)
 
     async def run(self) -> None:
@@ -118,7 +125,8 @@ class Visiting:
 
     async def _handle(self, users: list[str]) -> list[bool | TidingsError]:
         """First the new owners, then the old ones, for these users."""
-        self._unsettled.difference_update(users)
+        late = self._unsettled.intersection(users)
+        self._unsettled -= late
         arrivals = self.visits.arrivals(dict.fromkeys(users), self._wanted)
         failed: set[str] = set()
         for owner, found, done in await self._tell(arrivals, arrived=True):
@@ -133,6 +141,10 @@ class Visiting:
             else:
                 self._unsettled.update(found)
         self._unsettled |= failed
+        self._leaving.difference_update(users)
+        settled = [user for user in late - failed if self.visits.owner_of(user) is not None]
+        if settled:
+            self.on_late(settled)
         return [user not in failed for user in users]
 
     async def _tell(self, calls: dict[Host, list[str]], *, arrived: bool) -> list[tuple[Host, list[str], bool]]:

@@ -1,0 +1,120 @@
+"""The calls that tell owners of their visitors, on the twin of the network."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from protos.tidings.internal.v1 import access_pb2, access_pb2_grpc
+from services.access.visiting import Visiting
+from services.access.visitors import Guests, Host
+from services.common.errors import Unavailable
+from services.common.registry.contract import NodeRecord
+from services.common.rpc.memory import MemoryNetwork, MemoryPeers
+
+ME, OWNER = Host("access-0", "boot-0"), Host("access-1", "boot-1")
+RECORD = NodeRecord(name="access-1", kind="access", boot_id="boot-1", rpc="access-1:1", state="ready")
+
+
+class Owner(access_pb2_grpc.AccessServicer):
+    """Notes its guests; `gate` holds calls up, `away` makes them fail."""
+
+    def __init__(self) -> None:
+        self.guests = Guests()
+        self.calls: list[tuple[list[str], list[str]]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.asked = asyncio.Event()
+        self.away = False
+
+    async def Evict(self, request: access_pb2.EvictBatch, context: Any) -> access_pb2.EvictOutcome:  # noqa: N802
+        raise AssertionError("nobody is to be evicted here")
+
+    async def Visit(self, request: access_pb2.VisitBatch, context: Any) -> access_pb2.VisitOutcome:  # noqa: N802
+        self.calls.append((list(request.arrived), list(request.left)))
+        self.asked.set()
+        await self.gate.wait()
+        if self.away:
+            raise Unavailable("stopping")
+        host = Host(request.node, request.boot_id)
+        self.guests.arrive(host, request.arrived)
+        self.guests.leave(host, request.left)
+        return access_pb2.VisitOutcome()
+
+
+class World:
+    def __init__(self, owner: Owner, visiting: Visiting, wanted: dict[str, Host]) -> None:
+        self.owner = owner
+        self.visiting = visiting
+        self.wanted = wanted
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    network, owner, wanted = MemoryNetwork(), Owner(), dict[str, Host]()
+    services = [(access_pb2_grpc.add_AccessServicer_to_server, owner)]
+    async with network.serve("access-1:1", services):
+        visiting = Visiting(
+            MemoryPeers(network, "access-0"),
+            me=lambda: ME,
+            wanted=wanted.get,
+            node={"access-1": RECORD}.get,
+            capacity=100,
+            timeout_s=1,
+        )
+        async with visiting:
+            yield World(owner, visiting, wanted)
+
+
+async def test_visitors_of_one_owner_are_told_in_one_call_and_confirmed(world: World) -> None:
+    world.wanted.update(dict.fromkeys(["a", "a2"], OWNER))
+    assert await world.visiting.settle(["a", "a2", "b"]) == set()
+    assert {user for arrived, _ in world.owner.calls for user in arrived} == {"a", "a2"}
+    assert world.owner.guests.hosts_of("a") == (ME,)
+    assert await world.visiting.settle(["a"]) == set()
+    assert world.visiting.visits.owner_of("a") == OWNER
+
+
+async def test_who_comes_back_while_the_owner_is_told_that_it_left_is_announced_again(world: World) -> None:
+    world.wanted["a"] = OWNER
+    await world.visiting.settle(["a"])
+    world.owner.gate.clear()
+    del world.wanted["a"]
+    world.visiting.left("a")
+    world.owner.asked.clear()
+    await world.owner.asked.wait()
+    world.wanted["a"] = OWNER
+    back = asyncio.ensure_future(world.visiting.settle(["a"]))
+    await asyncio.sleep(0)
+    world.owner.gate.set()
+    assert await back == set()
+    assert world.owner.guests.hosts_of("a") == (ME,)
+    assert world.owner.calls == [(["a"], []), ([], ["a"]), (["a"], [])]
+
+
+async def test_a_call_that_failed_is_told_and_tried_again_and_its_success_is_late(world: World) -> None:
+    late: list[str] = []
+    world.visiting.on_late = late.extend
+    world.wanted["a"] = OWNER
+    world.owner.away = True
+    assert await world.visiting.settle(["a"]) == {"a"}
+    assert world.visiting.unsettled == 1
+    assert late == []
+    world.owner.away = False
+    assert await world.visiting.settle(["a"]) == set()
+    assert late == ["a"]
+    assert world.visiting.unsettled == 0
+
+
+async def test_an_owner_of_another_boot_is_not_asked_and_needs_not_be_told(world: World) -> None:
+    dead = Host("access-1", "an earlier boot")
+    world.wanted["a"] = dead
+    assert await world.visiting.settle(["a"]) == {"a"}
+    world.visiting.visits.confirm(dead, ["a"])
+    del world.wanted["a"]
+    assert await world.visiting.settle(["a"]) == set()
+    assert world.owner.calls == []
+    assert world.visiting.visits.owner_of("a") is None
