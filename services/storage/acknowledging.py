@@ -3,7 +3,8 @@
 A message is delivered to a user when one of the user's devices holds it; so only what goes beyond all devices is news.
 
 Guarantees: what is acknowledged is written behind, and never goes back. The news may be told twice after a change of
-owner. Does not know: cursors of conversations (logic marks them).
+owner.
+Does not know: cursors of conversations (logic marks them).
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
 
 Guarantees: entries of one user get their numbers in the order in which they were offered; an entry that has a number in
 the repository is given the same number again, as far back as LOOK_BACK entries; after a conflict or an unknown outcome
-what is there is read before anything else is written. Does not know: which node owns a user (diffusion.py), what a
-message is.
+what is there is read before anything else is written.
+Does not know: which node owns a user (diffusion.py), what a message is.
 """
 
 from __future__ import annotations

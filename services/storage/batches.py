@@ -1,7 +1,8 @@
 """Several things at once: items through lanes, with their outcomes in the order of the items, and commands together.
 
 Guarantees: one future for the whole batch, none for an item; an item that its lane refuses has that refusal as its
-outcome. Does not know: what the items are.
+outcome.
+Does not know: what the items are.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What an owner keeps in memory: by key, bounded, the one used longest ago goes first.
 
 Guarantees: no I/O; never more than `capacity` entries, but for those that may not go (`is_dirty`), which the caller
-writes behind. Dropping costs one pass over the keys. Does not know: what the entries are.
+writes behind. Dropping costs one pass over the keys.
+Does not know: what the entries are.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Inbox entries for the recipients of messages, each by the node that owns the user.
 
 Guarantees: what `append` gives a number is durable. If the owner does not answer, this node appends itself: the unique
-numbers make that harmless, and the entry is looked for first. Does not know: who the recipients should be.
+numbers make that harmless, and the entry is looked for first.
+Does not know: who the recipients should be.
 """
 
 from __future__ import annotations

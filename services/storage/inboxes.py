@@ -6,7 +6,8 @@ conflict or an unknown outcome the shell reads what is new (`Inbox.extend`), and
 
 Guarantees: what is planned follows the head of its inbox without a gap; what is known to be there is not planned again.
 An entry that is older than what is in memory counts as not there: the shell looks further back for those marked
-`again`. Does not know: who owns which user.
+`again`.
+Does not know: who owns which user.
 """
 
 from __future__ import annotations

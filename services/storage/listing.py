@@ -4,7 +4,8 @@ A list is sorted by the last activity. Documents may lag by the interval of writ
 memory counts more: all of the user's conversations are asked for at once, and those of the page are loaded.
 
 Guarantees: heads and cursors of a page are not behind anything that was answered before; a message is shown as the last
-one only to who may read it. Does not know: who may ask.
+one only to who may read it.
+Does not know: who may ask.
 """
 
 from __future__ import annotations

@@ -181,7 +181,7 @@ class Loader:
             return
         appends: list[Append] = []
         for conversation in open_:
-            log.info("conversation settled", conversation=conversation.id, messages=len(tails[conversation.id]))
+            log.debug("conversation settles", conversation=conversation.id, messages=len(tails[conversation.id]))
             appends += await self._entries(conversation, tails[conversation.id])
         for append, number in zip(appends, await self._diffusion.append(appends), strict=True):
             if isinstance(number, TidingsError):
@@ -193,6 +193,7 @@ class Loader:
                     conversation.move(message.sender, message.seq, message.seq)
                 conversation.settled = conversation.head
                 self._changed(conversation)
+        log.info("conversations settled", count=len(open_), entries=len(appends))
 
     async def _apply_all(self, conversation: Conversation, tail: list[StoredMessage]) -> Conversation:
         """With the changes whose notices are in the tail and that the document does not have yet."""

@@ -1,7 +1,8 @@
 """Read and delivered positions of members.
 
 Guarantees: a position never goes back and never beyond the head; what is read is delivered. A durable mark is answered
-when it is written, many in one command; the others are written behind. Does not know: who is told of it.
+when it is written, many in one command; the others are written behind.
+Does not know: who is told of it.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ the stamp of the conversation's document. What it does to the members is decided
 document as `pending`, so that whoever finds it can write the members again (`writes_of`), with the same stamp.
 
 Guarantees: pure; deciding from the same document and members gives the same answer; writing twice, or late, does no
-harm. Does not know: who may change what (logic decides that).
+harm.
+Does not know: who may change what (logic decides that).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The other storage nodes, as this one needs them.
 
 Guarantees: nothing is right or wrong because of what `owner_of` says; it only makes things fast. Every call may be
-repeated. Does not know: rings, channels (rpc_neighbours.py does).
+repeated.
+Does not know: rings, channels (rpc_neighbours.py does).
 """
 
 # ruff: noqa: ARG002  # who is alone needs no arguments

@@ -5,7 +5,8 @@
     all that may wait ─▶ writing_behind
 
 Guarantees: leaving does what was accepted, then writes what was to be written behind; after that every conversation is
-settled. Does not know: gRPC, etcd, MongoDB.
+settled.
+Does not know: gRPC, etcd, MongoDB.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ nothing is open:
                  └ a place or client id was taken, or nobody knows ──▶ load anew, resolve ──▶ plan
 
 Guarantees: what is planned follows the head of its conversation without a gap, so an ordered insert that stops anywhere
-leaves none; a client id that is known is never planned again; times do not go back within a conversation. Does not
-know: what happens to a message once it is in.
+leaves none; a client id that is known is never planned again; times do not go back within a conversation.
+Does not know: what happens to a message once it is in.
 """
 
 from __future__ import annotations

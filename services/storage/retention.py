@@ -2,7 +2,8 @@
 
 Guarantees: nothing younger is removed, and never the newest entry of an inbox (its number is where the next one
 begins). What is about to be removed is said first (`first_seq`), so that pages can say that something is missing. Only
-the owner sweeps; if two do, no harm is done. Does not know: who still wants it.
+the owner sweeps; if two do, no harm is done.
+Does not know: who still wants it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The storage service on the wire: each method is one batch in, one batch out.
 
 Guarantees: outcomes are aligned with the items; an item that fails has its fault, and the others have their outcomes.
-Methods whose answer has no room for a fault raise it for the whole batch. Does not know: anything else.
+Methods whose answer has no room for a fault raise it for the whole batch.
+Does not know: anything else.
 """
 
 # ruff: noqa: N802  # the methods have the names of the service

@@ -1,8 +1,8 @@
 """The other storage nodes over gRPC, found by the ring.
 
 Guarantees: a call has a short deadline and is not repeated; a node that did not answer is not called for a moment, so
-that one dead neighbour costs one batch a wait, not all of them until its lease has run out. Does not know: what the
-calls mean.
+that one dead neighbour costs one batch a wait, not all of them until its lease has run out.
+Does not know: what the calls mean.
 """
 
 from __future__ import annotations

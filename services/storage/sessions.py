@@ -2,8 +2,8 @@
 
 Guarantees: of two openings of one device the later one wins, whoever handles them, and is told whom it replaced, also
 when it is repeated; a repeat that comes after yet another opening of the device changes nothing. "Others" are sessions
-on boots that the asker says are alive; nobody is refused because of a dead node. Does not know: connections. Who is
-alive, but for the sweep.
+on boots that the asker says are alive; nobody is refused because of a dead node.
+Does not know: connections. Who is alive, but for the sweep.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ are kinds of documents.
     number ──▶ insert all messages ──▶ make the changes whose notices are in ──▶ inbox entries ──▶ outcomes
 
 Guarantees: an outcome says STORED or DONE only when everything that follows from the message or change is durable. If
-anything fails or is unknown, the conversation is dropped from memory, so that its next load settles it. Does not know:
-lanes, caches, who asked.
+anything fails or is unknown, the conversation is dropped from memory, so that its next load settles it.
+Does not know: lanes, caches, who asked.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Guarantees: a session is removed only if its boot is not alive and it began a while ago, so that a node which has just
 registered is not taken for dead. The user was last seen when the node was missed first, or, if it was never known here,
-when the session began. Does not know: connections.
+when the session began.
+Does not know: connections.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What is written behind: heads, watermarks, cursors, and what devices hold. Every few seconds, and at the end.
 
 Guarantees: what moved is written at the next interval, or stays to be written as long as that fails; nothing goes back,
-whoever writes in what order. A loss of all this costs no message: a load settles what is missing. Does not know: why
-something moved.
+whoever writes in what order. A loss of all this costs no message: a load settles what is missing.
+Does not know: why something moved.
 """
 
 from __future__ import annotations

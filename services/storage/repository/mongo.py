@@ -4,8 +4,9 @@ Every write asks for a majority and the journal, every read for what a majority 
 everything (`timeoutMS`), retries of the driver included.
 
 Guarantees: those of contract.py. Whatever keeps MongoDB from answering (away, electing, too slow) is Unavailable,
-within the deadline; while it is away only one command at a time tries, the others are refused at once; connections heal
-by themselves. Does not know: what the documents mean.
+within the deadline; while it is away only one command at a time tries, for a moment, and the others are refused at
+once; connections heal by themselves.
+Does not know: what the documents mean.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+import pymongo
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo import UpdateOne
 from pymongo.errors import (
@@ -45,6 +47,12 @@ READ_BATCH = 10_000
 # How many ranges one command asks for.
 UNION_MAX = 50
 RETRY_MS = 1000
+# While MongoDB is away: what the one command may take that tries whether it is back.
+PROBE_S = 0.3
+# How long a command waits for a server that takes writes: enough for a restart, not for an election.
+SELECTION_MS = 500
+# How often the driver looks at each server by itself.
+HEARTBEAT_MS = 1000
 _RETRYABLE = ("RetryableWriteError", "TransientTransactionError")
 # Stepping down, shutting down, interrupted by it: the server's own codes for "not me, not now".
 _PASSING = frozenset({6, 7, 24, 50, 64, 89, 91, 133, 189, 202, 262, 9001, 10107, 11600, 11602, 13435, 13436})
@@ -77,7 +85,11 @@ class Connection:
         began = self._clock.now_s()
         outcome = "cancelled"
         try:
-            result = await call()
+            if self._away:
+                with pymongo.timeout(PROBE_S):
+                    result = await call()
+            else:
+                result = await call()
             outcome = "ok"
         except BulkWriteError as error:
             if failure := _failure_of_bulk(error):
@@ -231,8 +243,9 @@ async def connected(
         uri,
         appname=f"tidings {name}"[:128],
         timeoutMS=timeout_ms,
-        serverSelectionTimeoutMS=timeout_ms,
+        serverSelectionTimeoutMS=min(SELECTION_MS, timeout_ms),
         connectTimeoutMS=timeout_ms,
+        heartbeatFrequencyMS=HEARTBEAT_MS,
         maxPoolSize=connections_max,
         retryWrites=True,
         retryReads=True,
