@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from services.common.clock import Clock, SystemClock
 from services.common.cluster import Cluster
@@ -45,10 +45,8 @@ HEALTH_INTERVAL_S = 1.0
 log = logs.get_logger(__name__)
 
 
-class Serve(Protocol):
-    """services.common.rpc.serve, or its twin."""
-
-    def __call__(self, listen: str, services: Sequence[Service]) -> AbstractAsyncContextManager[RpcServer]: ...
+# services.common.rpc.serve, or its twin.
+Serve = Callable[[str, Sequence[Service]], AbstractAsyncContextManager[RpcServer]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,4 +33,3 @@ class Limits:
     recent_sends_max: int = 50_000
     store_budget_s: float = 1.8
     flush_interval_s: float = 4.0
-    rpc_timeout_s: float = 2.0

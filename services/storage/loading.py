@@ -137,7 +137,8 @@ class Loader:
     ) -> dict[str, list[StoredMessage]]:
         settled = {key: documents[key].settled if key in documents else 0 for key in ids}
         tails: dict[str, list[StoredMessage]] = {key: [] for key in ids}
-        open_ = list(ids)
+        # A direct chat has its document before its first message.
+        open_ = [key for key in ids if key in documents or kind_of(key) is not ConversationKind.DIRECT]
         while open_:
             spans = [
                 Span(key, after=tails[key][-1].seq if tails[key] else settled[key], limit=READ_MAX) for key in open_
