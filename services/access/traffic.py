@@ -1,7 +1,7 @@
 """Counts of frames and bytes by transport: plain numbers on the hot path, carried into the metrics once a second.
 
-A counter of the Prometheus library costs 0.7 µs (it has a lock), four of them per frame more than the frame's parsing;
-an addition in a slot costs 0.03 µs.
+A counter of the Prometheus library costs 0.4 µs (it has a lock), and four of them would be as much as all the rest that
+happens to a frame here; an addition in a slot costs 0.05 µs.
 
 Does not know: connections.
 """
