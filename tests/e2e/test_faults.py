@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
+from websockets.exceptions import WebSocketException
 
 from protos.tidings.v1.client_pb2 import GroupRequest
 from tests.e2e.cluster import Cluster
@@ -25,7 +26,7 @@ from tests.simulation.history import History, Member
 pytestmark = pytest.mark.e2e
 Name = Callable[[str], str]
 RATE_PER_S = 200
-FLOW_S = 10.0
+FLOW_S = 8.0
 SETTLE_S = 60.0
 
 
@@ -116,8 +117,11 @@ def dialling(nodes: dict[str, Address], way: Way, rng: random.Random) -> Dial:
         chosen = rng.choice(list(nodes.values()))
         if hint.address:
             chosen = Address(ws=hint.address, tcp=hint.address)
-        async with asyncio.timeout(3):
-            return await open_pipe(chosen, way)
+        try:
+            async with asyncio.timeout(3):
+                return await open_pipe(chosen, way)
+        except WebSocketException as error:  # a node that leaves takes nobody in any more
+            raise ConnectionRefusedError(str(error)) from None
 
     return dial
 
@@ -164,6 +168,29 @@ async def test_messages_flow_while_the_cluster_grows_and_shrinks(cluster_to_brea
     status = cluster_to_break.status()
     assert [node["name"] for node in status["access"]] == ["access-0", "access-1"]
     assert [node["name"] for node in status["logic"]] == ["logic-0"]
+
+
+async def test_messages_flow_while_a_node_is_drained_and_the_rest_is_restarted(
+    cluster_to_break: Cluster, name: Name
+) -> None:
+    await ready(cluster_to_break, 5)
+    async with crowd(cluster_to_break, name) as people, asyncio.TaskGroup() as group:
+        await people.talk(2)
+        working = group.create_task(asyncio.to_thread(drain_and_restart, cluster_to_break))
+        while not working.done():
+            await people.talk(1)
+        await people.settle_and_check()
+        assert {4000, 4001} & {code for device in people.devices for code in device.goodbyes}
+    cluster_to_break.changed()
+    assert set(cluster_to_break.access()) == {"access-0", "access-1"}
+
+
+def drain_and_restart(cluster: Cluster) -> None:
+    cluster.tidings("drain", "access-1", "--pace", "50")
+    states = {node["name"]: (node["state"], node["pid"]) for node in cluster.status()["access"]}
+    assert states["access-1"] == ("down", None)
+    for what in ("access", "logic", "storage"):
+        cluster.tidings("restart", what)
 
 
 async def test_after_everything_was_killed_up_on_the_same_data_has_all_that_was_acknowledged(
