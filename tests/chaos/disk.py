@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
-from tests.chaos.scene import Scene, Skipped
+from pymongo import AsyncMongoClient
+
+from tests.chaos.scene import Broken, Scene, Skipped
 from tests.chaos.stack import Shape
 
 SIZE_MIB = 700
-FULL_S = 12.0
+FULL_S = 15.0
+CHECKPOINT_S = 3
 SHAPE = Shape(name="disk", mongodb_disk_mib=SIZE_MIB)
 PIECE = bytes(1024 * 1024)
 
@@ -20,12 +24,28 @@ async def fill(scene: Scene) -> None:
     if scene.stack.disk_problem:
         raise Skipped(f"no file system of its own for MongoDB could be made: {scene.stack.disk_problem}")
     filler = folder / "filler"
+    log = scene.stack.log("mongodb")
+    known = await asyncio.to_thread(_complaints, log)
+    await _write_back_often(scene.stack.process("mongodb")["address"])
     try:
         scene.say(f"{await asyncio.to_thread(_fill, filler) // 2**20} MiB were free")
         await asyncio.sleep(FULL_S)
     finally:
         filler.unlink(missing_ok=True)
         scene.mended()
+    scene.details["complaints"] = await asyncio.to_thread(_complaints, log) - known
+    if not scene.details["complaints"]:
+        raise Broken("MongoDB did not notice that its disk was full: the case shows nothing")
+
+
+async def _write_back_often(address: str) -> None:
+    """Its journal has room for minutes of load: only a checkpoint needs more. Until its next start."""
+    async with AsyncMongoClient[dict[str, Any]](address, directConnection=True) as client:
+        await client.admin.command("setParameter", 1, syncdelay=CHECKPOINT_S)
+
+
+def _complaints(log: Path) -> int:
+    return log.read_text(errors="replace").count("No space left on device")
 
 
 def _fill(filler: Path) -> int:

@@ -111,8 +111,7 @@ class Load:
         if unread := [name for answer in finished for name in answer["unread"]]:
             raise Stuck(f"could not be read in the end: {unread[:5]}")
         await self._all("quit")
-        members: list[record.Event] = [*self.population.members(self.groups)]
-        return sorted(await asyncio.to_thread(self._histories), key=lambda event: getattr(event, "at", 1e18)) + members
+        return sorted(await asyncio.to_thread(self._histories), key=lambda event: getattr(event, "at", 1e18))
 
     def _histories(self) -> list[record.Event]:
         return [event for crew in self.crews for event in record.read(crew.history)]

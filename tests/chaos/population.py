@@ -14,7 +14,7 @@ Way = Literal["proto", "json", "tcp"]
 WAYS: tuple[Way, ...] = ("proto", "json", "tcp")
 
 # Groups above this are read by cursor in a stack of these tests, so that one fits into a small run.
-LARGE_ABOVE = 20
+LARGE_ABOVE = 12
 SMALL = 5
 
 DIRECT, SMALL_GROUP, LARGE_GROUP = 0.55, 0.40, 0.05  # shares of what is sent
@@ -38,6 +38,7 @@ class Population:
     pairs: tuple[tuple[str, str], ...]
     small: Mapping[str, tuple[str, ...]]  # the group's name -> members, the first makes it
     large: Mapping[str, tuple[str, ...]]
+    newcomers: Mapping[str, tuple[str, ...]]  # the group's name -> who is added by the first one while all talk
 
     def devices_of(self, user: str) -> tuple[str, ...]:
         return tuple(device.name for device in self.devices if device.user == user)
@@ -67,6 +68,7 @@ class Population:
             pairs=tuple((one, other) for one, other in told["pairs"]),
             small={name: tuple(users) for name, users in told["small"].items()},
             large={name: tuple(users) for name, users in told["large"].items()},
+            newcomers={name: tuple(users) for name, users in told["newcomers"].items()},
         )
 
 
@@ -83,10 +85,12 @@ def populate(name: str, seed: int, users: int = 24) -> Population:
             devices.append(Device(user, "web", WAYS[(number // 2) % 3], mobile=False, restless=number % 8 == 0))
     pairs = {tuple(sorted(rng.sample(people, 2))) for _ in range(2 * users)}
     small = {f"small {number}": tuple(rng.sample(people, SMALL)) for number in range(users // 4)}
+    few, many = rng.sample(people, users), rng.sample(people, users)
     return Population(
         users=people,
         devices=tuple(devices),
         pairs=tuple(sorted((one, other) for one, other in pairs)),
-        small=small,
-        large={"large": people},
+        small={**small, "growing": tuple(few[:2])},
+        large={"large": people, "growing large": tuple(many[: LARGE_ABOVE + 1])},
+        newcomers={"growing": tuple(few[2:10]), "growing large": tuple(many[LARGE_ABOVE + 1 :])},
     )

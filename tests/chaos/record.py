@@ -86,11 +86,13 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
 
 
 class Member(msgspec.Struct, frozen=True, tag="member"):
-    """A user who is in the conversation from its first message on, with all its devices."""
+    """A user who is in the conversation, with all its devices, and was told so at `since`: what is posted later is for
+    it. 0: from the first message on."""
 
     conversation: str
     user: str
     devices: tuple[str, ...]
+    since: float = 0.0
 
 
 class Read(msgspec.Struct, frozen=True, tag="read"):

@@ -170,6 +170,13 @@ def test_what_a_device_sent_itself_need_not_be_shown_to_it_but_to_the_users_othe
     assert judge(events).counts["missing"] == 3
 
 
+def test_who_joined_late_must_be_shown_what_was_posted_from_then_on() -> None:
+    late = Member(CHAT, "eve", ("phone",), since=1.5)
+    third = Shown(3.2, "eve", "phone", message(3))
+    assert judge([*good(), late, Shown(2.2, "eve", "phone", message(2)), third]).clean
+    assert judge([*good(), late, third]).counts["missing"] == 1
+
+
 def test_pauses_are_the_longest_waits_of_senders_and_receivers() -> None:
     slow = Swap(acknowledged(3), acknowledged(3, at=7.5))(Swap(shown(3, "web"), shown(3, "web", at=9.0))(good()))
     verdict = judge(slow)

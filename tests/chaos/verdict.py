@@ -128,39 +128,52 @@ def _shown_well(events: Iterable[Event]) -> Iterator[Finding]:
         last[place] = max(message.seq, last.get(place, 0))
 
 
-def _all_shown(events: Sequence[Event]) -> Iterator[Finding]:
-    """Every device got every message of its conversations but those that it sent itself.
+class _Told:
+    """What was shown to each device and posted by each, when, and what is stored in the end."""
 
-    What the cluster itself wrote (changes of groups) may lie before the place from which a device reads.
-    """
-    shown: dict[tuple[str, str], set[tuple[str, int]]] = defaultdict(set)
-    posted: dict[tuple[str, str], set[str]] = defaultdict(set)
-    stored: dict[str, tuple[record.Stored, ...]] = {}
-    for event in events:
-        match event:
-            case record.Shown():
-                shown[event.user, event.device].add((event.message.conversation, event.message.seq))
-            case record.Posted():
-                posted[event.user, event.device].add(event.client_id)
-            case record.Read():
-                stored[event.conversation] = event.messages
-            case _:
-                pass
+    def __init__(self, events: Iterable[Event]) -> None:
+        self.shown: dict[tuple[str, str], set[tuple[str, int]]] = defaultdict(set)
+        self.own: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self.posted_at: dict[tuple[str, str], float] = {}
+        self.stored: dict[str, tuple[record.Stored, ...]] = {}
+        for event in events:
+            match event:
+                case record.Shown():
+                    self.shown[event.user, event.device].add((event.message.conversation, event.message.seq))
+                case record.Posted():
+                    self.own[event.user, event.device].add(event.client_id)
+                    self.posted_at[event.user, event.client_id] = event.at
+                case record.Read():
+                    self.stored[event.conversation] = event.messages
+                case _:
+                    pass
+
+    def missing(self, member: record.Member, device: str) -> Iterator[record.Stored]:
+        """Of what is for this device. What the cluster itself wrote (changes of groups) may lie before the place from
+        which it reads."""
+        shown, own = self.shown[member.user, device], self.own[member.user, device]
+        for message in self.stored[member.conversation]:
+            if message.system or (message.sender == member.user and message.client_id in own):
+                continue
+            if self.posted_at[message.sender, message.client_id] <= member.since:
+                continue
+            if (message.conversation, message.seq) not in shown:
+                yield message
+
+
+def _all_shown(events: Sequence[Event]) -> Iterator[Finding]:
+    """Every device got every message of its conversations but those that it sent itself."""
+    told = _Told(events)
     for member in events:
         if not isinstance(member, record.Member):
             continue
-        if member.conversation not in stored:
+        if member.conversation not in told.stored:
             yield Finding("missing", f"nobody could read {member.conversation} in the end")
             continue
         for device in member.devices:
-            own = posted[member.user, device]
-            for message in stored[member.conversation]:
-                if message.system or (message.sender == member.user and message.client_id in own):
-                    continue
-                if (message.conversation, message.seq) not in shown[member.user, device]:
-                    yield Finding(
-                        "missing", f"{member.user}/{device} was never shown {message.conversation} {message.seq}"
-                    )
+            for message in told.missing(member, device):
+                what = f"{message.conversation} {message.seq}"
+                yield Finding("missing", f"{member.user}/{device} was never shown {what}")
 
 
 def _ended(events: Iterable[Event]) -> Iterator[Finding]:

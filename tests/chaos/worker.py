@@ -31,6 +31,7 @@ PROGRESS_S = 0.5
 AWAY_S = (0.5, 3.0)
 STAY_S = (3.0, 8.0)
 POLL_S = 0.1
+GROW_S = 0.7
 HISTORY_PAGE, INBOX_PAGE = 200, 500
 
 
@@ -73,7 +74,8 @@ class Worker:
         mine = [device for number, device in enumerate(self._people.devices) if number % task.shares == task.share]
         self._talkers = [Talker(device) for device in mine]
         self._group_ids: dict[str, str] = {}
-        self._memberships: set[tuple[str, str]] = set()
+        self._members: list[record.Member] = []
+        self._posted_at: dict[tuple[str, str], float] = {}
         self._reads: dict[str, record.Read] = {}
         self._events: list[record.Event] = []
         self._posted = self._acknowledged = self._shown = self._open = 0
@@ -87,6 +89,7 @@ class Worker:
             self._posts = group
             tasks = [group.create_task(self._live(talker)) for talker in self._talkers]
             tasks += [group.create_task(self._talk()), group.create_task(self._tell_progress())]
+            tasks += [group.create_task(self._grow(name)) for name in self._people.newcomers]
             while line := await orders.readline():
                 order = msgspec.json.decode(line)
                 if order["do"] == "quit":
@@ -95,8 +98,12 @@ class Worker:
                 say({"done": order["do"], **answer})
             for task in tasks:
                 task.cancel()
-        record.write(Path(self._task.history), self._events)
+        record.write(Path(self._task.history), [*self._events, *self._mine_of(self._members)])
         say({"done": "quit"})
+
+    def _mine_of(self, members: list[record.Member]) -> list[record.Member]:
+        """Those that no other process writes down."""
+        return [member for member in members if member.since or not self._task.share]
 
     async def obey(self, order: dict[str, Any]) -> dict[str, Any]:
         match order:
@@ -106,7 +113,7 @@ class Worker:
                 return {"groups": await self._make_groups(timeout_s)}
             case {"do": "join", "groups": groups}:
                 self._group_ids = groups
-                self._memberships = {(member.conversation, member.user) for member in self._members()}
+                self._members += self._people.members(groups)
                 return {}
             case {"do": "rate", "rate": rate, "restless": restless}:
                 self._rate, self._restless = float(rate), restless
@@ -197,6 +204,7 @@ class Worker:
         talker.own.add(client_id)
         self._posted += 1
         self._open += 1
+        self._posted_at[device.user, client_id] = now()
         self._events.append(record.Posted(now(), device.user, device.name, order, to, client_id))
         self._posts.create_task(self._outcome(device, order, outgoing))
 
@@ -244,6 +252,22 @@ class Worker:
                     made[name] = (await client.create_group(name, members[1:])).id
         return made
 
+    async def _grow(self, name: str) -> None:
+        """Adds one newcomer after the other, as long as there is load; each again and again until it is done."""
+        members, newcomers = self._people.groups[name], list(self._people.newcomers[name])
+        while newcomers:
+            await asyncio.sleep(GROW_S)
+            client = self._client_of(members[0])
+            if client is None or name not in self._group_ids or not self._rate:
+                continue
+            user, group = newcomers[0], self._group_ids[name]
+            try:
+                await client.add(group, [user])
+            except TidingsError:
+                continue
+            del newcomers[0]
+            self._members.append(record.Member(group, user, self._people.devices_of(user), now()))
+
     # ---- the end: what there is to be found
 
     async def _finish(self, timeout_s: float) -> dict[str, Any]:
@@ -269,26 +293,27 @@ class Worker:
 
     def _conversations(self) -> list[str]:
         mine = {talker.device.user for talker in self._talkers}
-        return sorted({member.conversation for member in self._members() if member.user in mine})
-
-    def _members(self) -> list[record.Member]:
-        return self._people.members(self._group_ids) if self._group_ids else []
+        return sorted({each.conversation for each in self._members if each.user in mine and not each.since})
 
     def _misses(self, talker: Talker) -> bool:
         user = talker.device.user
-        return not talker.ended and any(
-            not talker.shown.get(read.conversation, set()).issuperset(
-                message.seq
-                for message in read.messages
-                if not message.system and not (message.sender == user and message.client_id in talker.own)
-            )
-            for read in self._reads.values()
-            if (read.conversation, user) in self._memberships
-        )
+        mine = [member for member in self._members if member.user == user and member.conversation in self._reads]
+        return not talker.ended and any(self._lacks(talker, member) for member in mine)
+
+    def _lacks(self, talker: Talker, member: record.Member) -> bool:
+        """Whether the device was not shown all that was posted for it in this conversation."""
+        due = {
+            message.seq
+            for message in self._reads[member.conversation].messages
+            if not message.system
+            and not (message.sender == member.user and message.client_id in talker.own)
+            and self._posted_at.get((message.sender, message.client_id), 0.0) >= member.since
+        }
+        return not talker.shown.get(member.conversation, set()).issuperset(due)
 
     async def _read(self, conversation: str, timeout_s: float) -> str:
         """Read it whole, as one of its members that lives here; what went wrong, if something did."""
-        users = [member.user for member in self._members() if member.conversation == conversation]
+        users = [each.user for each in self._members if each.conversation == conversation and not each.since]
         client = next(client for user in users if (client := self._client_of(user)) is not None)
         messages: list[record.Stored] = []
         try:
