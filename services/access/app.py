@@ -278,6 +278,8 @@ class FrontDoor:
     """The Door of the transports."""
 
     def __init__(self, node: Node, placement: Placement) -> None:
+        self.greet = node.greet
+        self.dismiss = node.dismiss
         self.ask = node.ask
         self.route = placement.route
 

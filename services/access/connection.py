@@ -2,7 +2,7 @@
 
 It decodes what the transport brings, asks the session what follows and carries that out: hands requests to its node,
 writes replies and pushes, holds frames that have to wait. Both transports (WebSocket, TCP) drive this one class through
-`receive`, `refuse_frame`, `hear`, `block`, `unblock` and `lost`, and are driven by it through `Transport`.
+`receive`, `refuse_frame`, `receive_part`, `block`, `unblock` and `lost`, and are driven by it through `Transport`.
 
 Guarantees: everything happens in the event loop, in callbacks: no task and no timer for a connection. Frames are
 handled in the order in which they came. Nothing is written after the goodbye. A defect in the handling of one
@@ -32,6 +32,7 @@ from services.access.events import (
     HandleHeld,
     HandOn,
     Hold,
+    Misbehaved,
     Nudge,
     Opened,
     Pause,
@@ -47,7 +48,7 @@ from services.access.events import (
     Welcome,
 )
 from services.access.ports import NodePort, Transport
-from services.access.session import HAND_ON, Phase, Session
+from services.access.session import COUNTED_REFUSALS, HAND_ON, TOO_MANY_REFUSED, Phase, Session
 from services.common.errors import BadFrame, TidingsError, Unparsable, error_of
 from services.common.telemetry import logs, metrics
 from services.common.wire import close
@@ -117,9 +118,11 @@ class Connection:
         """A frame over the limit was announced."""
         self.handle(FrameTooLarge(message))
 
-    def hear(self) -> None:
-        """A sign of life that is no frame."""
-        self.session.hear(self.node.now())
+    def receive_part(self, size: int, *, alive: bool) -> bool:
+        """A control frame of WebSocket, or a fragment; whether a control frame may be answered."""
+        self.transport.traffic.bytes_in += size
+        self._apply(self.session.receive_part(size, self.node.now(), alive=alive))
+        return self.session.answers_pings
 
     def block(self) -> None:
         """More than the limit waits to be written."""
@@ -192,6 +195,7 @@ class Connection:
     def count_refusal(self, code: str) -> None:
         """It was answered with this error."""
         self._apply(self.session.count_refusal(code, self.node.now()))
+        self._count_for_user(code)
 
     def page_written(self, head: int, *, more: bool) -> None:
         """A page of a `sync` has gone out."""
@@ -280,7 +284,7 @@ class Connection:
                 case HandleHeld():
                     self._handle_held()
                 case Refuse(code, message, retry_after_ms):
-                    self._send_refusal(request_id, code, message, retry_after_ms)
+                    self._send_refusal(request_id, body, code, message, retry_after_ms)
                 case StopReading():
                     self.transport.pause_reading()
                 case ResumeReading():
@@ -302,8 +306,8 @@ class Connection:
                     metrics.SLOW_CONSUMER_PAUSES.inc()
                     metrics.LAGGING.labels("paused").inc()
                     self._send_lagging(self.session.outbox.shown, paused=True)
-                case Ban():
-                    ban_ms = self.node.ban(self)
+                case Ban(kind):
+                    ban_ms = self.node.ban(self, kind)
                 case SayGoodbye():
                     self._say_goodbye(effect, ban_ms)
                 case Unregister():
@@ -330,9 +334,9 @@ class Connection:
             self._draining = False
         self._apply(self.session.resume_reading())
 
-    def _send_refusal(self, request_id: int, code: str, message: str, retry_after_ms: int) -> None:
+    def _send_refusal(self, request_id: int, body: str, code: str, message: str, retry_after_ms: int) -> None:
         if code == "RATE_LIMITED":
-            metrics.LIMITED.labels("rate").inc()
+            metrics.LIMITED.labels("sends" if body == "send" else "frames").inc()
         error = error_of(code, message, retry_after_ms)
         metrics.ERRORS.labels(error.label).inc()
         self._send_frame(
@@ -340,6 +344,11 @@ class Connection:
                 id=request_id, error=client_pb2.Error(code=code, message=message, retry_after_ms=retry_after_ms)
             )
         )
+        self._count_for_user(code)
+
+    def _count_for_user(self, code: str) -> None:
+        if code in COUNTED_REFUSALS and self.session.phase is Phase.OPEN and self.node.count_refused(self):
+            self.handle(Misbehaved("refused", TOO_MANY_REFUSED))
 
     def _send_welcome(self) -> None:
         assert self._welcome is not None

@@ -37,6 +37,14 @@ class FrameTooLarge:
 
 
 @dataclass(frozen=True, slots=True)
+class Misbehaved:
+    """Its user does too much of something, on all its connections together; `kind` for the count."""
+
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class HelloAccepted:
     """The token is right and the user may be served here. `expires_at`: of the token, on this machine's clock."""
 
@@ -79,7 +87,18 @@ class PeerGone:
     """The transport is closed."""
 
 
-Event = FrameCame | FrameRefused | FrameTooLarge | HelloAccepted | Opened | Ended | AskedToLeave | Ticked | PeerGone
+Event = (
+    FrameCame
+    | FrameRefused
+    | FrameTooLarge
+    | Misbehaved
+    | HelloAccepted
+    | Opened
+    | Ended
+    | AskedToLeave
+    | Ticked
+    | PeerGone
+)
 
 # ---- effects
 
@@ -170,7 +189,9 @@ class CloseSession:
 
 @dataclass(frozen=True, slots=True)
 class Ban:
-    """Its user and device stay away for a while; the goodbye that follows says how long."""
+    """Its user and device stay away for a while; the goodbye that follows says how long. `kind`: what it did."""
+
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,10 @@ windows of two halves: the count of the last whole span, weighed by how much of 
 count of the present one. Over a limit: slow down (RATE_LIMITED with a time). Over `ABUSE_FACTOR` times the limit, or
 over the limit of refused frames: the connection is closed with 4006 and its user and device are banned for a while.
 
+Each user has windows of its own besides, `user_factor` times as wide: for the traffic of all its connections to this
+node, for refused frames and for sessions begun, whatever device they name. So a thousand connections, or a thousand
+device names, are no way around a limit.
+
 A ban is of the user and device, never of an address: behind a load balancer an address is everyone's, and a loopback
 address is the operator's own.
 
@@ -18,8 +22,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Generic, TypeVar
+from weakref import WeakSet, WeakValueDictionary
 
 ABUSE_FACTOR = 2.0
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +44,8 @@ class LimitPolicy:
     reconnects_per_window: float = 120.0
     reconnect_window_s: float = 60.0
     ban_s: float = 30.0
+    user_factor: float = 4.0
+    user_reconnect_factor: float = 20.0
 
 
 class Verdict(Enum):
@@ -69,29 +79,53 @@ class Window:
         return self._count + self._before * (1.0 - passed / span_s)
 
 
-class ConnectionLimits:
-    """The windows of one connection."""
+class UserTraffic:
+    """The windows that the connections of one user share, from the second one on."""
 
-    __slots__ = ("_bytes", "_frames", "_refused", "_sends_full_at")
+    __slots__ = ("__weakref__", "_bytes", "_frames")
+
+    def __init__(self) -> None:
+        self._frames = Window()
+        self._bytes = Window()
+
+    def count(self, size: int, now: float, policy: LimitPolicy) -> tuple[Verdict, str]:
+        """One frame came in on one of them; what there is too much of."""
+        window_s = policy.traffic_window_s
+        frames = self._frames.add(1.0, now, window_s)
+        return judge(frames, self._bytes.add(size, now, window_s), policy, policy.user_factor)
+
+
+class ConnectionLimits:
+    """The windows of one connection. `excess`: what there is too much of, after the verdict ABUSE."""
+
+    __slots__ = ("_bytes", "_frames", "_refused", "_sends_full_at", "excess", "shared")
 
     def __init__(self) -> None:
         self._sends_full_at = 0.0
         self._frames = Window()
         self._bytes = Window()
         self._refused: Window | None = None  # few connections ever need one
+        self.shared: UserTraffic | None = None
+        self.excess = ""
 
     def count_frame(self, size: int, now: float, policy: LimitPolicy) -> Verdict:
         """One frame of this many bytes came in."""
         window_s = policy.traffic_window_s
         frames = self._frames.add(1.0, now, window_s)
         size_sum = self._bytes.add(size, now, window_s)
-        frames_max = policy.frames_per_s * window_s
-        bytes_max = policy.bytes_per_s * window_s
-        if (not frames_max or frames <= frames_max) and (not bytes_max or size_sum <= bytes_max):
+        shared, excess = Verdict.FINE, ""
+        if self.shared is not None:
+            shared, excess = self.shared.count(size, now, policy)
+        # The common case, without a call.
+        if (
+            shared is Verdict.FINE
+            and frames <= policy.frames_per_s * window_s
+            and size_sum <= policy.bytes_per_s * window_s
+        ):
             return Verdict.FINE
-        if (frames_max and frames > ABUSE_FACTOR * frames_max) or (bytes_max and size_sum > ABUSE_FACTOR * bytes_max):
-            return Verdict.ABUSE
-        return Verdict.SLOW_DOWN
+        verdict, own = judge(frames, size_sum, policy, 1.0)
+        self.excess = own or excess
+        return Verdict.ABUSE if Verdict.ABUSE in {verdict, shared} else shared if verdict is Verdict.FINE else verdict
 
     def take_send(self, now: float, policy: LimitPolicy) -> float:
         """0 if one more send is allowed, else the seconds after which one is; only an allowed one counts."""
@@ -113,6 +147,52 @@ class ConnectionLimits:
         return self._refused.add(1.0, now, policy.refused_window_s) > policy.refused_per_window
 
 
+def judge(frames: float, size_sum: float, policy: LimitPolicy, factor: float) -> tuple[Verdict, str]:
+    """What so much in a window is, and what there is too much of: `frames` or `bytes`."""
+    frames_max = factor * policy.frames_per_s * policy.traffic_window_s
+    bytes_max = factor * policy.bytes_per_s * policy.traffic_window_s
+    if frames_max and frames > ABUSE_FACTOR * frames_max:
+        return Verdict.ABUSE, "frames"
+    if bytes_max and size_sum > ABUSE_FACTOR * bytes_max:
+        return Verdict.ABUSE, "bytes"
+    if (frames_max and frames > frames_max) or (bytes_max and size_sum > bytes_max):
+        return Verdict.SLOW_DOWN, ""
+    return Verdict.FINE, ""
+
+
+class Tally(Generic[K]):
+    """A sliding window over the counts of many keys; when it is full, newcomers are not remembered."""
+
+    __slots__ = ("_before", "_counts", "_entries_max", "_span_s", "_start")
+
+    def __init__(self, span_s: float, entries_max: int) -> None:
+        self._span_s = span_s
+        self._entries_max = entries_max
+        self._start = 0.0
+        self._counts: dict[K, int] = {}
+        self._before: dict[K, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._counts) + len(self._before)
+
+    def add(self, key: K, now: float) -> float:
+        """Counts one more; how many are in the window now."""
+        self.turn(now)
+        known = self._counts.get(key, 0)
+        if known or len(self._counts) < self._entries_max:
+            self._counts[key] = known + 1
+        share = 1.0 - (now - self._start) / self._span_s
+        return known + 1 + self._before.get(key, 0) * share
+
+    def turn(self, now: float) -> None:
+        """Forgets what is over."""
+        passed = now - self._start
+        if passed >= self._span_s:
+            self._before = self._counts if passed < 2 * self._span_s else {}
+            self._counts = {}
+            self._start = now if passed >= 2 * self._span_s else self._start + self._span_s
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
     """Whom a ban is of."""
@@ -128,21 +208,37 @@ class Conduct:
         self._policy = policy
         self._entries_max = entries_max
         self._bans: dict[Device, float] = {}
-        self._span_start = 0.0
-        self._hellos: dict[Device, int] = {}
-        self._hellos_before: dict[Device, int] = {}
+        self._hellos: Tally[Device] = Tally(policy.reconnect_window_s, entries_max)
+        self._user_hellos: Tally[str] = Tally(policy.reconnect_window_s, entries_max)
+        self._user_refused: Tally[str] = Tally(policy.refused_window_s, entries_max)
+        # Alive as long as a connection has it.
+        self._traffic: WeakValueDictionary[str, UserTraffic] = WeakValueDictionary()
+
+    @property
+    def ban_s(self) -> float:
+        return self._policy.ban_s
 
     def count_hello(self, who: Device, now: float) -> bool:
         """One more session is asked for; True: too many in the window, so a ban is due."""
-        limit, span_s = self._policy.reconnects_per_window, self._policy.reconnect_window_s
-        if not limit:
-            return False
-        self._turn(now, span_s)
-        known = self._hellos.get(who, 0)
-        if known or len(self._hellos) < self._entries_max:
-            self._hellos[who] = known + 1
-        share = 1.0 - (now - self._span_start) / span_s
-        return known + 1 + self._hellos_before.get(who, 0) * share > limit
+        limit = self._policy.reconnects_per_window
+        return bool(limit) and self._hellos.add(who, now) > limit
+
+    def count_user_hello(self, user: str, now: float) -> bool:
+        """The same for all devices of a user, whatever they call themselves; True: turn it away, without a ban."""
+        limit = self._policy.reconnects_per_window * self._policy.user_reconnect_factor
+        return bool(limit) and self._user_hellos.add(user, now) > limit
+
+    def count_refused(self, user: str, now: float) -> bool:
+        """One more bad or forbidden request, on any connection of the user; True: that is too many."""
+        limit = self._policy.refused_per_window * self._policy.user_factor
+        return bool(limit) and self._user_refused.add(user, now) > limit
+
+    def traffic_of(self, user: str) -> UserTraffic:
+        """What the connections of this user share."""
+        found = self._traffic.get(user)
+        if found is None:
+            found = self._traffic[user] = UserTraffic()
+        return found
 
     def ban(self, who: Device, now: float) -> float:
         """From now on, for this many seconds."""
@@ -165,31 +261,46 @@ class Conduct:
     def sweep(self, now: float) -> int:
         """Forgets what is over; how many bans are in force."""
         self._bans = {who: until for who, until in self._bans.items() if until > now}
-        self._turn(now, self._policy.reconnect_window_s)
+        for tally in (self._hellos, self._user_hellos, self._user_refused):
+            tally.turn(now)
         return len(self._bans)
-
-    def _turn(self, now: float, span_s: float) -> None:
-        passed = now - self._span_start
-        if passed >= span_s:
-            self._hellos_before = self._hellos if passed < 2 * span_s else {}
-            self._hellos = {}
-            self._span_start = now if passed >= 2 * span_s else self._span_start + span_s
 
 
 class Admission:
-    """Which new connections a node takes: so many a second (with one second's burst), so many without a session."""
+    """Which new connections a node takes: so many a second (with one second's burst), so many without a session.
 
-    __slots__ = ("_full_at", "_handshakes_max", "_rate", "handshakes")
+    A connection counts from the moment it is accepted: first as a guest, which has not asked to come in (its TLS or
+    HTTP handshake is under way) and is let go by being forgotten; then as a handshake.
+    """
+
+    __slots__ = ("_full_at", "_guests", "_handshakes_max", "_rate", "handshakes")
 
     def __init__(self, *, per_s: float, handshakes_max: int) -> None:
         self._rate = per_s
         self._handshakes_max = handshakes_max
         self._full_at = 0.0
+        self._guests: WeakSet[object] = WeakSet()
         self.handshakes = 0
+
+    @property
+    def under_way(self) -> int:
+        """Connections without a session."""
+        return self.handshakes + len(self._guests)
+
+    def greet(self, guest: object) -> bool:
+        """A connection was accepted; False: there are too many that have not said what they want."""
+        if self.under_way >= self._handshakes_max:
+            return False
+        self._guests.add(guest)
+        return True
+
+    def dismiss(self, guest: object) -> None:
+        """It is a guest no longer: it asked to come in, or is gone."""
+        self._guests.discard(guest)
 
     def ask(self, now: float) -> float:
         """0: come in; else the seconds after which to try again."""
-        if self.handshakes >= self._handshakes_max:
+        if self.under_way >= self._handshakes_max:
             return 1.0
         if not self._rate:
             return 0.0

@@ -122,8 +122,23 @@ class Node:
     def ask(self) -> float:
         """Whether one more connection may come in: 0, or the seconds to wait."""
         if not self.accepting or len(self.connections) >= self._connections_max:
+            metrics.CONNECTIONS_REFUSED.labels("full" if self.accepting else "draining").inc()
             return 1.0
-        return self._admission.ask(self.now())
+        wait_s = self._admission.ask(self.now())
+        if wait_s:
+            metrics.CONNECTIONS_REFUSED.labels("rate").inc()
+        return wait_s
+
+    def greet(self, guest: object) -> bool:
+        """A connection was accepted; False: too many have not said yet what they want."""
+        if self._admission.greet(guest):
+            return True
+        metrics.CONNECTIONS_REFUSED.labels("handshakes").inc()
+        return False
+
+    def dismiss(self, guest: object) -> None:
+        """It has asked to come in, or is gone."""
+        self._admission.dismiss(guest)
 
     # ---- what connections ask
 
@@ -154,6 +169,7 @@ class Node:
         self._admission.handshakes -= 1
         connection.counted = True
         self._sessions += 1
+        self._share_limits(connection.user)
         metrics.CONNECTIONS.labels(connection.transport.name, _kind(connection)).inc()
         log.info(
             "connection opened",
@@ -185,8 +201,12 @@ class Node:
         except TidingsError as error:
             log.warning("a session could not be closed", session=connection.session_id, error=str(error))
 
-    def ban(self, connection: Connection) -> int:
-        metrics.BANS.labels("abuse").inc()
+    def count_refused(self, connection: Connection) -> bool:
+        return self._conduct.count_refused(connection.user, self.now())
+
+    def ban(self, connection: Connection, kind: str) -> int:
+        metrics.BANS.labels(kind).inc()
+        log.warning("client banned", user=connection.user, device=connection.device, reason=kind)
         return round(1000 * self._conduct.ban(Device(connection.user, connection.device), self.now()))
 
     def count_goodbye(self, connection: Connection, code: int) -> None:
@@ -232,6 +252,15 @@ class Node:
 
     # ---- inside
 
+    def _share_limits(self, user: str) -> None:
+        """From the second connection of a user on, they have windows in common."""
+        connections = self.hub.of(user)
+        if len(connections) > 1:
+            shared = self._conduct.traffic_of(user)
+            for connection in connections:
+                if connection.session.limits is not None:
+                    connection.session.limits.shared = shared
+
     async def _turn(self) -> None:
         ticks = 0
         while True:
@@ -248,7 +277,7 @@ class Node:
     def _flush(self) -> None:
         for traffic in self.traffic:
             traffic.flush()
-        metrics.HANDSHAKES.set(self._admission.handshakes)
+        metrics.HANDSHAKES.set(self._admission.under_way)
         metrics.USERS.set(len(self.hub))
         metrics.SESSIONS.set(self._sessions)
 

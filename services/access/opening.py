@@ -169,6 +169,9 @@ class Opening:
         if any(fnmatchcase(hello.client, pattern) for pattern in self._terms.refused_clients):
             return Ended(close.CLIENT_REFUSED)
         who, now = Device(claims.user, hello.device), self._clock.now_s()
+        if self._conduct.count_user_hello(claims.user, now):
+            metrics.BANS.labels("reconnects").inc()
+            return Ended(close.ABUSE, "this user connected too often", _ms(self._conduct.ban_s))
         banned_s = self._conduct.banned_for(who, now)
         if not banned_s and self._conduct.count_hello(who, now):
             metrics.BANS.labels("reconnects").inc()
@@ -213,7 +216,9 @@ class Opening:
             connection.node.close_session(connection)
             connection.handle(_ended(said))
         elif said.HasField("fault"):
-            connection.handle(_ended(from_fault(said.fault)))
+            refusal = _ended(from_fault(said.fault))
+            metrics.CONNECTIONS_REFUSED.labels(refusal.reason.label).inc()
+            connection.handle(refusal)
         else:
             self._admit(connection, said)
 

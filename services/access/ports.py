@@ -82,8 +82,12 @@ class NodePort(Protocol):
 
     def close_session(self, connection: Connection) -> None: ...
 
-    def ban(self, connection: Connection) -> int:
-        """For how many milliseconds."""
+    def ban(self, connection: Connection, kind: str) -> int:
+        """For how many milliseconds; `kind`: what it did."""
+        ...
+
+    def count_refused(self, connection: Connection) -> bool:
+        """One more bad or forbidden request of its user; True: that is too many."""
         ...
 
     def count_goodbye(self, connection: Connection, code: int) -> None: ...

@@ -15,10 +15,20 @@ from typing import Any, Protocol, Self
 from services.common.settings import split_address
 
 BACKLOG = 4096
+SHUTDOWN_S = 1.0
 
 
 class Door(Protocol):
     """What the transports ask before they let a connection in."""
+
+    def greet(self, guest: object) -> bool:
+        """A connection was accepted, which counts as long as `guest` lives or until it is dismissed; False: there are
+        too many that have not said what they want."""
+        ...
+
+    def dismiss(self, guest: object) -> None:
+        """It has asked to come in."""
+        ...
 
     def ask(self) -> float:
         """0: come in; else the seconds after which to try again."""
@@ -41,9 +51,11 @@ class StreamLimits:
 class Listener:
     """A listening socket and the server on it: it serves while it is entered, and takes nobody new after `stop`."""
 
-    def __init__(self, listening: socket.socket, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, listening: socket.socket, tls: ssl.SSLContext | None, handshake_s: float) -> None:
         self._socket = listening
         self._tls = tls
+        # How long TLS may take to begin, and to end after the goodbye.
+        self._times = (handshake_s, SHUTDOWN_S) if tls else (None, None)
         self._server: asyncio.Server | None = None
 
     def protocol(self) -> asyncio.BaseProtocol:
@@ -52,7 +64,15 @@ class Listener:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self.protocol, sock=self._socket, ssl=self._tls, backlog=BACKLOG)
+        handshake_s, shutdown_s = self._times
+        self._server = await loop.create_server(
+            self.protocol,
+            sock=self._socket,
+            ssl=self._tls,
+            backlog=BACKLOG,
+            ssl_handshake_timeout=handshake_s,
+            ssl_shutdown_timeout=shutdown_s,
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -24,6 +24,8 @@ from services.common.wire import close
 from services.common.wire.codec import PROTO
 from services.common.wire.framing import FrameSplitter, framed
 
+BUSY_S = 1.0
+
 
 class TcpServer(Listener):
     """Listens while it is entered."""
@@ -37,35 +39,39 @@ class TcpServer(Listener):
         listening: socket.socket,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        super().__init__(listening, tls)
+        super().__init__(listening, tls, limits.handshake_s)
+        self._greets = tls is not None  # without TLS a connection asks to come in as soon as it is there
         self.node = node
         self.door = door
         self.traffic = traffic
         self.limits = limits
 
     def protocol(self) -> asyncio.BaseProtocol:
-        return TcpStream(self)
+        stream = TcpStream(self)
+        stream.refused = self._greets and not self.door.greet(stream)
+        return stream
 
 
 class TcpStream(asyncio.Protocol):
     """One stream: the protocol of its socket, and the transport of a connection."""
 
-    __slots__ = ("_connection", "_server", "_splitter", "_stream")
+    __slots__ = ("__weakref__", "_connection", "_server", "_splitter", "_stream", "refused")
 
     def __init__(self, server: TcpServer) -> None:
         self._server = server
         self._splitter: FrameSplitter | None = None
         self._connection: Connection | None = None
         self._stream: asyncio.Transport | None = None
+        self.refused = False  # before it was there
 
     # ---- what the event loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports have the methods, but not the class.
         self._stream = stream = cast("asyncio.Transport", transport)
-        wait_s = self._server.door.ask()
+        self._server.door.dismiss(self)
+        wait_s = BUSY_S if self.refused else self._server.door.ask()
         if wait_s:
-            metrics.CONNECTIONS_REFUSED.labels("rate").inc()
             self._turn_away(wait_s)
             return
         stream.set_write_buffer_limits(high=self._server.limits.outbox_bytes_max)

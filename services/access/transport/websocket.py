@@ -22,7 +22,7 @@ import asyncio
 import socket
 import ssl
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -60,7 +60,7 @@ class WebSocketServer(Listener):
         listening: socket.socket,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        super().__init__(listening, tls)
+        super().__init__(listening, tls, limits.handshake_s)
         self.node = node
         self.door = door
         self.traffic = traffic
@@ -68,6 +68,8 @@ class WebSocketServer(Listener):
 
     def protocol(self) -> asyncio.BaseProtocol:
         listener = WebSocket(self)
+        if not self.door.greet(listener):
+            return Busy()
         # In the order of picows: host and path, client side, listener, logger, disconnect on exception, handshake
         # time-out, auto-ping and its times, auto-pong, frame size, headers, read buffer (kept as small as it goes:
         # 8.6 KB an idle connection instead of 27.8 KB).
@@ -79,7 +81,10 @@ class WebSocketServer(Listener):
 
     def upgrade(self, request: WSUpgradeRequest, listener: WebSocket) -> Upgrade:
         """The answer to a request, before anything of WebSocket is checked."""
-        url = urlsplit(request.path.decode("latin-1"))
+        try:
+            url = urlsplit(request.path.decode("latin-1"))
+        except ValueError:
+            return _plain(HTTPStatus.BAD_REQUEST, "this is no address")
         if url.path == ROUTE_PATH:
             return self._route(parse_qs(url.query))
         if url.path != PATH:
@@ -91,9 +96,9 @@ class WebSocketServer(Listener):
             return _plain(HTTPStatus.BAD_REQUEST, error.message)
         if "websocket" not in request.headers.get("Upgrade", "").lower():
             return _plain(HTTPStatus.UPGRADE_REQUIRED, "this is a WebSocket: upgrade to it", {"Upgrade": "websocket"})
+        self.door.dismiss(listener)
         wait_s = self.door.ask()
         if wait_s:
-            metrics.CONNECTIONS_REFUSED.labels("rate").inc()
             headers = {"Retry-After": str(max(1, round(wait_s)))}
             return _plain(HTTPStatus.SERVICE_UNAVAILABLE, "too many new connections: try again", headers)
         connection = request.headers.get("Connection", "")
@@ -115,6 +120,23 @@ class WebSocketServer(Listener):
             return _plain(HTTPStatus.BAD_REQUEST, error.message)
         headers = {"Content-Type": "application/json", "Cache-Control": "no-store", "Access-Control-Allow-Origin": "*"}
         return Upgrade(WSUpgradeResponse.create_ok_response(msgspec.json.encode(route), headers), None)
+
+
+class Busy(asyncio.Protocol):
+    """For a connection that is one too many: it is told so when it has asked, and closed."""
+
+    __slots__ = ("_late", "_stream")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._stream = cast("asyncio.Transport", transport)
+        self._late = asyncio.get_running_loop().call_later(BUSY_S, self._stream.abort)
+
+    def data_received(self, data: bytes) -> None:  # noqa: ARG002 - whatever it asks
+        self._stream.write(BUSY)
+        self._stream.close()
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self._late.cancel()
 
 
 class WebSocket(WSListener):
@@ -167,8 +189,7 @@ class WebSocket(WSListener):
                 raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "a continuation came without its beginning")
             self._gather(connection, frame)
         else:
-            connection.hear()
-            self._control(transport, frame)
+            self._control(connection, transport, frame)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - picows' signature
         connection, self._connection = self._connection, None
@@ -194,9 +215,13 @@ class WebSocket(WSListener):
             limit = self._server.limits.frame_bytes_max
             self._connection.refuse_size(f"a frame may have {limit} bytes: send less at once")
 
+    def info(self, message: str, *_: object) -> None:
+        if message.startswith("Handshake timeout"):
+            metrics.CONNECTIONS_REFUSED.labels("slow").inc()
+
     def debug(self, *_: object) -> None: ...
 
-    info = warning = log = exception = debug
+    warning = log = exception = debug
 
     # ---- what the connection calls
 
@@ -257,13 +282,17 @@ class WebSocket(WSListener):
             connection.refuse_size(f"a frame may have {limit} bytes in {FRAGMENTS_MAX} fragments: send less at once")
             return
         self._fragments.append(frame.get_payload_as_bytes())
-        if frame.fin:
+        if not frame.fin:
+            connection.receive_part(0, alive=False)  # its bytes count when the message is whole
+        else:
             fragments, self._fragments = self._fragments, None
             self._receive(connection, b"".join(fragments), self._binary)
 
-    def _control(self, transport: WSTransport, frame: WSFrame) -> None:
+    def _control(self, connection: Connection, transport: WSTransport, frame: WSFrame) -> None:
+        answers = connection.receive_part(frame.payload_size, alive=True)
         if frame.msg_type == WSMsgType.PING:
-            if not transport.is_close_frame_sent and not transport.is_disconnected:
+            # Who pings and does not read gets no answers: they would pile up.
+            if answers and not transport.is_close_frame_sent and not transport.is_disconnected:
                 self.write(_framed(frame.get_payload_as_bytes(), 0x8A))
         elif frame.msg_type == WSMsgType.CLOSE:
             if not transport.is_close_frame_sent:
@@ -273,6 +302,11 @@ class WebSocket(WSListener):
 
 
 FRAGMENTS_MAX: Final = 1024
+BUSY_S: Final = 1.0
+BUSY: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: text/plain\r\n"
+    b"Content-Length: 37\r\nConnection: close\r\n\r\ntoo many new connections: try again\r\n"
+)
 _SHORT = {first: [bytes((first, size)) for size in range(126)] for first in (0x81, 0x82, 0x8A)}
 
 
@@ -294,5 +328,7 @@ def _check_text(data: bytes) -> None:
 
 
 def _plain(status: HTTPStatus, sentence: str, headers: dict[str, str] | None = None) -> Upgrade:
-    response = WSUpgradeResponse.create_error_response(status, f"{sentence}\n".encode(), headers)
+    if status != HTTPStatus.SERVICE_UNAVAILABLE:  # that is counted by whoever is too busy
+        metrics.CONNECTIONS_REFUSED.labels(f"http_{status.value}").inc()
+    response = WSUpgradeResponse.create_error_response(status, f"{sentence}\n".encode(errors="replace"), headers)
     return Upgrade(response, None)

@@ -105,7 +105,7 @@ def _play(session: Session, did: list[str], now: float) -> str:
             session.set_away(True)
             return "-"
         case ["hear"]:
-            session.hear(now)
+            session.receive_part(0, now, alive=True)
             return "-"
         case _:
             return _shown(_effects(session, did, now))

@@ -46,7 +46,7 @@ class Safe:
             "TIDINGS_OPERATOR_TOKEN_FILE": str(self.operator_token),
         }
 
-    def objections(self, service: str, without: tuple[str, ...] = (), **given: str) -> Mapping[str, str]:
+    def objections(self, service: str, *without: str, **given: str) -> Mapping[str, str]:
         """What is said of a node with these settings instead: the advice by the name, without its prefix."""
         environment = {name: value for name, value in self.environment.items() if name[8:].lower() not in without}
         environment |= {f"TIDINGS_{name.upper()}": value for name, value in given.items()}
@@ -81,23 +81,23 @@ def test_the_local_profile_objects_to_nothing_of_this(safe: Safe) -> None:
         "tls_certificate_file",
         "tls_key_file",
     )
-    assert safe.objections("access", without, profile="local", ops_listen="0.0.0.0:8200") == {}
+    assert safe.objections("access", *without, profile="local", ops_listen="0.0.0.0:8200") == {}
 
 
 @EACH
 def test_calls_between_nodes_must_have_certificates(safe: Safe, service: str) -> None:
     without = ("rpc_tls_certificate_file", "rpc_tls_key_file", "rpc_tls_ca_file")
-    told = safe.objections(service, without)
+    told = safe.objections(service, *without)
     assert list(told) == ["rpc_tls_certificate_file"]
     assert "rpc_tls_ca_file" in told["rpc_tls_certificate_file"]
 
 
 def test_clients_must_be_spoken_to_by_tls_here_or_by_a_proxy_that_is_named(safe: Safe) -> None:
     without = ("tls_certificate_file", "tls_key_file")
-    told = safe.objections("access", without)
+    told = safe.objections("access", *without)
     assert list(told) == ["tls_certificate_file"]
     assert "tls_terminated_upstream" in told["tls_certificate_file"]
-    assert safe.objections("access", without, tls_terminated_upstream="true") == {}
+    assert safe.objections("access", *without, tls_terminated_upstream="true") == {}
 
 
 @EACH
@@ -204,7 +204,7 @@ def test_all_objections_are_told_at_once(safe: Safe) -> None:
         "tls_key_file",
     )
     told = safe.objections(
-        "access", without, ops_listen="0.0.0.0:1", etcd_tls_ca_file="", kafka_security="sasl_plaintext"
+        "access", *without, ops_listen="0.0.0.0:1", etcd_tls_ca_file="", kafka_security="sasl_plaintext"
     )
     assert set(told) == {
         "rpc_tls_certificate_file", "tls_certificate_file", "token_secret_file", "ops_listen", "etcd_tls_ca_file",
