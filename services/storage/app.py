@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -64,6 +65,8 @@ class Ports:
 @asynccontextmanager
 async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]:
     """A node as a process."""
+    # The driver makes each command in a thread of its own pool, whose size it reads when it is imported.
+    os.environ.setdefault("MOTOR_MAX_WORKERS", str(settings.mongodb_connections_max))
     # Not needed, and not to be had, where a simulation wires nodes to twins.
     from services.common.registry.etcd import EtcdRegistry
     from services.common.registry.etcd_client import etcd_tls_of

@@ -22,7 +22,7 @@ from services.common.clock import Clock
 from services.common.errors import TidingsError, Unavailable
 from services.common.ids import SLOTS, ConversationKind, check_conversation, hash64, slot_of
 from services.common.lane import Lanes
-from services.common.telemetry import metrics
+from services.common.telemetry import metrics, tracing
 from services.storage import membership
 from services.storage.batches import through
 from services.storage.cache import Cache
@@ -150,8 +150,9 @@ class Conversations:
             if isinstance(item, Forget):
                 self._cache.drop(item.conversation)
         indexes = list(range(len(batch)))
-        while indexes:
-            indexes = await self._round(batch, indexes, outcomes)
+        with tracing.span("store", tracing.first(item.trace for item in batch if isinstance(item, StoreItem))):
+            while indexes:
+                indexes = await self._round(batch, indexes, outcomes)
         if self._cache.is_over:
             await self._behind.flush()
             self._cache.shrink()
