@@ -147,6 +147,7 @@ class Client:
         self._engine = await engine.__aenter__()
         try:
             await self._first_session(self._session, engine)
+            await engine.save()  # from here on a killed process comes back as this device
         except BaseException as error:
             await engine.__aexit__(type(error), error, error.__traceback__)
             raise

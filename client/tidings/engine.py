@@ -155,6 +155,12 @@ class Engine:
     def take_notice(self) -> Notice | None:
         return self._notices.popleft() if self._notices else None
 
+    async def save(self) -> None:
+        """Keep the present place."""
+        state = self._session.saved()
+        if state is not None:
+            await asyncio.to_thread(self._store.save, state)
+
     async def settle(self, timeout_s: float) -> None:
         """Until everything that was submitted has its outcome, or the time is over."""
         if self._outcomes:
@@ -292,9 +298,7 @@ class Engine:
         while not (self._ended.is_set() and not self._save_wake.is_set()):
             await self._save_wake.wait()
             self._save_wake.clear()
-            state = self._session.saved()
-            if state is not None:
-                await asyncio.to_thread(self._store.save, state)
+            await self.save()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SAVE_S):
                     await self._ended.wait()
