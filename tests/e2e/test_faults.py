@@ -170,15 +170,15 @@ async def test_messages_flow_while_the_cluster_grows_and_shrinks(cluster_to_brea
     assert [node["name"] for node in status["logic"]] == ["logic-0"]
 
 
-async def test_messages_flow_while_a_node_is_drained_and_the_rest_is_restarted(
+async def test_messages_flow_while_a_node_is_drained_and_others_are_restarted(
     cluster_to_break: Cluster, name: Name
 ) -> None:
     await ready(cluster_to_break, 5)
     async with crowd(cluster_to_break, name) as people, asyncio.TaskGroup() as group:
-        await people.talk(2)
+        await people.talk(2, rate_per_s=100)
         working = group.create_task(asyncio.to_thread(drain_and_restart, cluster_to_break))
         while not working.done():
-            await people.talk(1)
+            await people.talk(1, rate_per_s=100)
         await people.settle_and_check()
         assert {4000, 4001} & {code for device in people.devices for code in device.goodbyes}
     cluster_to_break.changed()
@@ -189,7 +189,7 @@ def drain_and_restart(cluster: Cluster) -> None:
     cluster.tidings("drain", "access-1", "--pace", "50")
     states = {node["name"]: (node["state"], node["pid"]) for node in cluster.status()["access"]}
     assert states["access-1"] == ("down", None)
-    for what in ("access", "logic", "storage"):
+    for what in ("access", "logic-0", "storage-0"):
         cluster.tidings("restart", what)
 
 
