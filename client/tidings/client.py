@@ -28,7 +28,7 @@ from services.common.ids import direct, new_id
 from services.common.wire.codec import JSON, PROTO
 from tidings import frames
 from tidings.core.session import Options, Session
-from tidings.core.signals import Cancel, Idle, Submit, Tell, Watch
+from tidings.core.signals import Idle, Submit, Tell, Watch
 from tidings.engine import Engine, TokenSource
 from tidings.errors import Busy, ClientClosed, NotConnected
 from tidings.model import (
@@ -223,7 +223,7 @@ class Client:
             try:
                 return await outgoing.sent()
             except asyncio.CancelledError:
-                self._opened()[1].step(Cancel(outgoing.ticket))
+                self._opened()[1].abandon(outgoing.ticket)
                 raise
 
     def post(
@@ -422,7 +422,7 @@ class Client:
         try:
             return await outcome
         except asyncio.CancelledError:
-            self._opened()[1].step(Cancel(ticket))
+            self._opened()[1].abandon(ticket)
             raise
 
     async def _stream(self, *, notices: bool) -> AsyncIterator[Event]:

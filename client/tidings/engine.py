@@ -24,6 +24,7 @@ from tidings.core.session import Session
 from tidings.core.signals import (
     AskToken,
     Available,
+    Cancel,
     Done,
     Drop,
     Effect,
@@ -143,6 +144,13 @@ class Engine:
         outcome = asyncio.get_running_loop().create_future()
         self._outcomes[ticket] = outcome
         return outcome
+
+    def abandon(self, ticket: int) -> None:
+        """Nobody waits for this outcome any more."""
+        outcome = self._outcomes.pop(ticket, None)
+        if outcome is not None:
+            outcome.cancel()
+        self.step(Cancel(ticket))
 
     def take(self) -> Message | None:
         """The next message, if there is one."""

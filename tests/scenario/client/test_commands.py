@@ -21,7 +21,7 @@ from services.common.wire.close import reason_of
 from tests.scenario.client.fake_access import FakeAccess
 from tests.unit.client.model_server import ModelServer
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0  # a process starts slowly on a busy machine
 ROOT = Path(__file__).resolve().parents[3]
 
 
