@@ -89,7 +89,7 @@ async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]
                 name=settings.node,
             )
         )
-        await _until_prepared(lambda: prepared(connection), health)
+        await _until_prepared(lambda: prepared(connection), health, life)
         life.spawn(_watch(lambda: connection.away, health), name="mongodb health")
         registry = EtcdRegistry(
             settings.etcd_endpoints,
@@ -186,8 +186,10 @@ def policy_of(settings: StorageSettings) -> Policy:
     )
 
 
-async def _until_prepared(prepare: Callable[[], Awaitable[None]], health: Health) -> None:
-    """Waits until MongoDB answers and has the schema. Raises Internal if something else is in its place."""
+async def _until_prepared(prepare: Callable[[], Awaitable[None]], health: Health, life: Lifecycle) -> None:
+    """Waits until MongoDB answers and has the schema. Raises Internal if something else is in its place, Unavailable if
+    the node is asked to stop before.
+    """
     while True:
         try:
             await prepare()
@@ -196,6 +198,8 @@ async def _until_prepared(prepare: Callable[[], Awaitable[None]], health: Health
             reason = "MongoDB does not answer: is it there, and a replica set with a primary?"
             health.set("mongodb", ok=False, reason=reason)
             log.warning("waiting for mongodb", reason=error.message)
+            if life.stop_requested:
+                raise Unavailable("the node was stopped while it waited for MongoDB") from error
             await asyncio.sleep(MONGODB_RETRY_S)
     health.set("mongodb", ok=True)
 

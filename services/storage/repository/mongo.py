@@ -1,7 +1,7 @@
 """The repository on MongoDB: the connection, and what all its ports share.
 
 Every write asks for a majority and the journal, every read for what a majority has. A command has one deadline for
-everything (`timeoutMS`), retries of the driver included.
+everything (`timeoutMS`) and is tried once.
 
 Guarantees: those of contract.py. Whatever keeps MongoDB from answering (away, electing, too slow) is Unavailable,
 within the deadline; while it is away only one command at a time tries, for a moment, and the others are refused at
@@ -50,7 +50,7 @@ RETRY_MS = 1000
 # While MongoDB is away: what the one command may take that tries whether it is back.
 PROBE_S = 0.3
 # How long a command waits for a server that takes writes: enough for a restart, not for an election.
-SELECTION_MS = 500
+SELECTION_S = 0.5
 # How often the driver looks at each server by itself.
 HEARTBEAT_MS = 1000
 _RETRYABLE = ("RetryableWriteError", "TransientTransactionError")
@@ -85,11 +85,12 @@ class Connection:
         began = self._clock.now_s()
         outcome = "cancelled"
         try:
-            if self._away:
-                with pymongo.timeout(PROBE_S):
-                    result = await call()
-            else:
+            timeout_s = self._patience_s()
+            if timeout_s is None:
                 result = await call()
+            else:
+                with pymongo.timeout(timeout_s):
+                    result = await call()
             outcome = "ok"
         except BulkWriteError as error:
             if failure := _failure_of_bulk(error):
@@ -110,6 +111,12 @@ class Connection:
         self._reached(answered=True)
         return result
 
+    def _patience_s(self) -> float | None:
+        """How long a command may take; None: as configured. The driver would wait that long for a server to appear."""
+        if self._away:
+            return PROBE_S
+        return None if self.database.client.delegate.topology_description.has_writable_server() else SELECTION_S
+
     def _reached(self, *, answered: bool) -> None:
         if answered == self._away:
             self._away = not answered
@@ -117,6 +124,10 @@ class Connection:
                 log.info("mongodb answers again")
             else:
                 log.warning("mongodb does not answer")
+
+    async def ping(self) -> None:
+        """Returns if a server answers. Raises Unavailable."""
+        await self.run("ping", "admin", lambda: self.database.client.admin.command("ping"))
 
     async def aggregate(self, command: str, collection: str, pipeline: list[Document]) -> list[Document]:
         """Everything that the pipeline gives."""
@@ -243,12 +254,13 @@ async def connected(
         uri,
         appname=f"tidings {name}"[:128],
         timeoutMS=timeout_ms,
-        serverSelectionTimeoutMS=min(SELECTION_MS, timeout_ms),
+        serverSelectionTimeoutMS=timeout_ms,
         connectTimeoutMS=timeout_ms,
         heartbeatFrequencyMS=HEARTBEAT_MS,
         maxPoolSize=connections_max,
-        retryWrites=True,
-        retryReads=True,
+        # Whoever called finds out what became of it, at once; the driver would wait for a server first.
+        retryWrites=False,
+        retryReads=False,
     )
     try:
         yield Connection(

@@ -29,6 +29,7 @@ def ports_of(connection: Connection, clock: Clock) -> Repository:
 
 async def prepared(connection: Connection) -> None:
     """Collections and indexes are there. Raises Unavailable if MongoDB does not answer, Internal if it cannot be."""
+    await connection.ping()
     # An index of data that is there already takes its time.
     with pymongo.timeout(PREPARE_S):
         await connection.run("prepare", "schema", lambda: prepare(connection.database))
