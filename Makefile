@@ -12,6 +12,7 @@ TESTS ?=
 SEEDS ?= 50
 CASES ?= quick
 SEED ?= 1
+SECONDS ?= 60
 
 .PHONY: help
 help:  ## this list
@@ -26,7 +27,7 @@ run: setup  ## set up, start the whole cluster, and stop it with Ctrl-C
 	@$(BIN)/tidings up $(ARGS)
 
 .PHONY: check
-check: lint types protos-check docs-check test-unit  ## all that needs no backend
+check: lint types protos-check docs-check bandit audit test-unit  ## all that needs no backend
 
 .PHONY: lint
 lint: setup  ## format and rules
@@ -36,6 +37,19 @@ lint: setup  ## format and rules
 .PHONY: types
 types: setup  ## mypy --strict
 	@$(BIN)/mypy
+
+.PHONY: bandit
+bandit: setup  ## what looks unsafe in the code
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive services tools client --exclude '*_pb2*.py'
+
+.PHONY: audit
+audit: setup  ## known vulnerabilities in what is locked, where the advisory service can be asked
+	@$(BIN)/python -m tools.audit
+
+.PHONY: fuzz
+fuzz: setup  ## by hand: coverage-guided fuzzing of what reads bytes of strangers, SECONDS=60 for each target
+	@$(BIN)/python -c "import atheris" 2>/dev/null || $(BIN)/uv pip install --quiet --group fuzz
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 
 .PHONY: test
 test: setup  ## all tests (of chaos the quick cases), on real backends that the tests start themselves

@@ -111,7 +111,7 @@ def _split(value: object) -> object:
 Address = Annotated[str, AfterValidator(_address)]
 OptionalAddress = Annotated[str, AfterValidator(_optional_address)]
 CommaSeparated = Annotated[list[str], BeforeValidator(_split)]
-SECRET: dict[str, Any] = {"secret": True}
+SECRET: dict[str, Any] = {"secret": True}  # a mark, not a secret  # nosec B105
 
 
 class NodeSettings(SecuritySettings):
@@ -252,7 +252,7 @@ class NodeSettings(SecuritySettings):
     @model_validator(mode="after")
     def _is_reachable(self) -> Self:
         host, _ = split_address(self.rpc_listen)
-        if host in {"0.0.0.0", "::"} and not self.rpc_advertise:
+        if host in {"0.0.0.0", "::"} and not self.rpc_advertise:  # compared, not bound  # nosec B104
             raise ValueError("rpc_advertise must be set when rpc_listen is every address: others cannot call that one")
         return self
 

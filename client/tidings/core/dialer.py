@@ -90,7 +90,7 @@ class Dialer:
         self._effects: list[Effect] = []
         self.phase: Phase = Dormant()
         self.link = 0
-        self.token = ""
+        self.token = ""  # none yet  # nosec B105
 
     def next_wake(self) -> float | None:
         match self.phase:
