@@ -30,6 +30,7 @@ PROGRESS_S = 0.5
 DEVICE = "raw"
 READERS = 50
 POLL_S = 0.1
+MOVE_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,8 @@ class Crowd:
         match order:
             case {"do": "connect", "timeout_s": timeout_s}:
                 return {"online": await self._until(self._all_online, timeout_s)}
+            case {"do": "back", "timeout_s": timeout_s}:
+                return {"online": await self._until(self._all_back, timeout_s)}
             case {"do": "rate", "rate": rate}:
                 self._rate = float(rate)
                 return {}
@@ -171,6 +174,10 @@ class Crowd:
 
     def _all_online(self) -> bool:
         return all(device.online or device.ended for device in self._devices.values())
+
+    def _all_back(self) -> bool:
+        """Nobody is away for longer than a move takes."""
+        return all(device.away_s < MOVE_S or device.ended for device in self._devices.values())
 
     async def _finish(self, timeout_s: float) -> dict[str, Any]:
         """All settled, by the word of a fresh pong for each; then what talkers' conversations and inboxes hold."""

@@ -80,8 +80,8 @@ class Crowd:
         await self.crew.order("rate", rate=rate)
 
     async def until_back(self, timeout_s: float = BACK_S) -> None:
-        """Everyone has a session (again)."""
-        if not (await self.crew.order("connect", timeout_s=timeout_s))["online"]:
+        """Everyone has a session again, or is just moving from one node to another."""
+        if not (await self.crew.order("back", timeout_s=timeout_s))["online"]:
             raise Stuck(f"after {timeout_s:g} s not everyone of the crowd is back: {self.crew.progress}")
 
     async def movement(self) -> Movement:

@@ -16,6 +16,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from protos.tidings.v1.client_pb2 import (
@@ -107,6 +108,11 @@ class RawDevice:
     @property
     def online(self) -> bool:
         return bool(self.node)
+
+    @property
+    def away_s(self) -> float:
+        """How long it has been without a session."""
+        return 0.0 if self.online else time.monotonic() - self._lost_at
 
     @property
     def settled(self) -> bool:
@@ -347,7 +353,8 @@ class RawDevice:
         assert self._writer is not None
         self._last_sent = time.monotonic()
         data = frame.SerializeToString()
-        self._writer.write(len(data).to_bytes(4, "big") + data)
+        with suppress(RuntimeError):  # the end has come, and is about to be read
+            self._writer.write(len(data).to_bytes(4, "big") + data)
 
     def _close(self) -> None:
         if self._writer is not None:

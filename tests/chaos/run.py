@@ -141,8 +141,9 @@ async def _conduct(case: Case, stack: Stack, options: Options, result: Result, s
             await asyncio.sleep(options.before_s)
             scene.mended()
             await case.act(scene)
-            await stack.until_healthy()
-            result.healthy_s = time.monotonic() - scene.mended_at
+            if scene.healthy_s is None:
+                await scene.until_healthy()
+            result.healthy_s = scene.healthy_s or 0.0
             await asyncio.sleep(options.after_s)
             events = [*await load.end(), *scene.events]
             progress.cancel()

@@ -43,9 +43,15 @@ class Scene:
     windows: dict[str, tuple[float, float]] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
+    healthy_s: float | None = None
 
     def mended(self) -> None:
         self.mended_at = time.monotonic()
+
+    async def until_healthy(self) -> None:
+        """How long that took since the mending is noted, for a case that goes on after it."""
+        await self.stack.until_healthy()
+        self.healthy_s = time.monotonic() - self.mended_at
 
     @asynccontextmanager
     async def window(self, name: str, at_least_s: float = 0.0) -> AsyncIterator[None]:

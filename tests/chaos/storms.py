@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import asdict
 
@@ -15,6 +16,9 @@ TALK_PER_S = 40.0
 CONNECTIONS_PER_S = 500
 SHAPE = Shape(name="storm", settings={"TIDINGS_CONNECTIONS_PER_S": str(CONNECTIONS_PER_S)})
 BEFORE_S = 10.0
+
+# Asked to leave, told where to go, turned away for a moment. 4004: this machine was too slow for a handshake.
+EXPECTED = {"4000", "4001", "4003", "4004"}
 
 # A clock second that straddles two of the limit's may see the burst of both.
 PEAK_MAX = 2 * CONNECTIONS_PER_S
@@ -37,13 +41,14 @@ def rolling_restart(count: int = CROWD) -> Act:
                 scene.mended()
                 await crowd.until_back()
             scene.details["moved_s"] = round(time.monotonic() - began, 1)
+            await scene.until_healthy()
             async with scene.window("after", BEFORE_S):
                 pass
             movement = await crowd.movement()
             scene.details["crowd"] = asdict(movement)
             scene.events += await crowd.end()
         _check_pace(movement)
-        if movement.lost or set(movement.goodbyes) - {"4000", "4001"}:
+        if movement.lost or set(movement.goodbyes) - EXPECTED:
             raise Broken(f"clients were not all asked to leave: {movement.lost} lost, goodbyes {movement.goodbyes}")
 
     return act
@@ -60,12 +65,11 @@ def reconnect_storm(count: int = CROWD) -> Act:
             await crowd.talk(TALK_PER_S)
             async with scene.window("before", BEFORE_S):
                 pass
-            began = time.monotonic()
             async with scene.window("during"):
                 scene.stack.kill("access-0")
                 scene.mended()
-                await crowd.until_back()
-            scene.details["back_s"] = round(time.monotonic() - began, 1)
+                await asyncio.gather(crowd.until_back(), scene.until_healthy())
+                scene.details["back_s"] = (await crowd.movement()).back_max_s
             async with scene.window("after", BEFORE_S):
                 pass
             movement = await crowd.movement()
