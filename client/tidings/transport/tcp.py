@@ -53,10 +53,11 @@ class _Tcp:
         self._frames: deque[bytes] = deque()
 
     async def send(self, frames: Sequence[pb.ClientFrame]) -> None:
-        self._writer.write(b"".join(framed(PROTO.encode_client(frame)) for frame in frames))
+        data = b"".join(framed(PROTO.encode_client(frame)) for frame in frames)
         try:
+            self._writer.write(data)
             await self._writer.drain()
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # RuntimeError: uvloop's, of a transport that was closed already
             raise Closed(0, f"the connection broke: {error}") from error
 
     async def receive(self) -> pb.ServerFrame:
