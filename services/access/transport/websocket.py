@@ -96,6 +96,10 @@ class WebSocketServer(Listener):
             return _plain(HTTPStatus.BAD_REQUEST, error.message)
         if "websocket" not in request.headers.get("Upgrade", "").lower():
             return _plain(HTTPStatus.UPGRADE_REQUIRED, "this is a WebSocket: upgrade to it", {"Upgrade": "websocket"})
+        if request.headers.get("Sec-WebSocket-Version", "") not in VERSIONS:
+            # picows would put the value into its answer, and fails if that is not UTF-8.
+            known = {"Sec-WebSocket-Version": VERSIONS[0]}
+            return _plain(HTTPStatus.UPGRADE_REQUIRED, f"WebSocket version {VERSIONS[0]} is spoken here", known)
         self.door.dismiss(listener)
         wait_s = self.door.ask()
         if wait_s:
@@ -301,6 +305,7 @@ class WebSocket(WSListener):
             transport.disconnect()
 
 
+VERSIONS: Final = ("13", "8", "7")
 FRAGMENTS_MAX: Final = 1024
 BUSY_S: Final = 1.0
 BUSY: Final = (

@@ -1,0 +1,141 @@
+"""An access node's two ports without a network: a stream that keeps what is written, a node that lets everybody in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvloop
+
+from protos.tidings.v1 import client_pb2
+from services.access.connection import Connection
+from services.access.events import HelloAccepted
+from services.access.limits import LimitPolicy
+from services.access.session import SessionPolicy
+from services.access.transport.listening import StreamLimits
+from services.common.errors import BadRequest
+from services.common.ids import check_user
+
+LIMITS = StreamLimits(frame_bytes_max=4096, outbox_bytes_max=65536, handshake_s=60.0)
+
+
+class FakeSocket:
+    """Takes every option."""
+
+    def setsockopt(self, *_: Any) -> None: ...
+
+    def getsockopt(self, *_: Any) -> int:
+        return 0
+
+    def fileno(self) -> int:
+        return -1
+
+
+class FakeStream(asyncio.Transport):
+    """Looks like one of TLS, so that nothing is written past it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = bytearray()
+        self.closing = False
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        found = {"socket": FakeSocket(), "peername": ("192.0.2.1", 1), "sockname": ("192.0.2.2", 2)}
+        return found.get(name, True if name in {"ssl_object", "sslcontext"} else default)
+
+    def write(self, data: Any) -> None:
+        if not self.closing:
+            self.written += data
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        self.closing = True
+
+    abort = close
+
+
+class OpenDoor:
+    """Everybody may come in."""
+
+    def greet(self, guest: object) -> bool:
+        return True
+
+    def dismiss(self, guest: object) -> None: ...
+
+    def ask(self) -> float:
+        return 0.0
+
+    def route(self, user: str) -> dict[str, Any]:
+        check_user(user)
+        return {"user": user}
+
+
+class FakeNode:
+    """Welcomes whoever says hello, and answers every request with a refusal."""
+
+    policy = SessionPolicy(limits=LimitPolicy(frames_per_s=50, refused_per_window=5), unanswered_max=8, held_max=8)
+
+    def now(self) -> float:
+        return 1000.0
+
+    def begin(self, connection: Connection) -> None: ...
+
+    def wake(self, connection: Connection, due: float) -> None: ...
+
+    def check_hello(self, connection: Connection, hello: client_pb2.Hello) -> None:
+        connection.user, connection.device = "ann", "d"
+        connection.handle(HelloAccepted(hello.kind))
+
+    def store_session(self, connection: Connection) -> None:
+        connection.open(client_pb2.ServerFrame(welcome=client_pb2.Welcome(user="ann")))
+
+    def take(self, connection: Connection, frame: client_pb2.ClientFrame, body: str) -> None:
+        if body != "ack":
+            connection.refuse(frame.id, body, BadRequest("no"))
+
+    def opened(self, connection: Connection) -> None: ...
+
+    def unregister(self, connection: Connection) -> None: ...
+
+    def close_session(self, connection: Connection) -> None: ...
+
+    def ban(self, connection: Connection, kind: str) -> int:
+        return 1000
+
+    def count_refused(self, connection: Connection) -> bool:
+        return False
+
+    def count_goodbye(self, connection: Connection, code: int) -> None: ...
+
+    def lost(self, connection: Connection) -> None: ...
+
+
+NO_SOCKET: Any = None  # it never listens
+
+
+@contextmanager
+def seemingly_running() -> Iterator[None]:
+    """picows asks for the running loop, of which only timers and futures are used here: it is never run."""
+    loop = uvloop.new_event_loop()
+    asyncio._set_running_loop(loop)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(None)
+        loop.close()
