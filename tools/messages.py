@@ -18,7 +18,7 @@ from services.common.wire.json_write import json_bytes
 from tidings import Client, Message, Sent
 from tools.failure import WrongUse
 from tools.options import DATA_DEFAULT, ClusterName, Data, Etcd, Json, SecretFile
-from tools.output import notes, results
+from tools.output import notes, results, safe
 from tools.reach import Reach, reach, told
 from tools.target import check_user
 
@@ -142,7 +142,7 @@ def _show(message: Message, *, as_json: bool) -> None:
         return
     where = "" if message.conversation.startswith("d:") else f" [dim]{escape(message.conversation)}[/dim]"
     clock = message.time.astimezone().strftime("%H:%M:%S")
-    results.print(f"[dim]{clock}[/dim] [bold]{escape(message.sender)}[/bold]{where} {escape(_content(message))}")
+    results.print(f"[dim]{clock}[/dim] [bold]{safe(message.sender)}[/bold]{where} {safe(_content(message))}")
 
 
 def _content(message: Message) -> str:

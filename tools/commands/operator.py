@@ -13,7 +13,7 @@ import typer
 
 from tools.failure import Failure, WrongUse
 from tools.options import DATA_DEFAULT, ClusterName, Data, Etcd, Json, OperatorToken
-from tools.output import notes, put_json, results
+from tools.output import notes, put_json, results, safe
 from tools.stack.folder import Folder
 from tools.stack.policy import State
 from tools.stack.ports import NodeKind
@@ -59,7 +59,7 @@ def sessions(
         return
     for session in found:
         since = datetime.fromtimestamp(session["since_ms"] / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        results.print(f"{session['device']} ({session['kind'].lower()}) on {session['node']} since {since}")
+        results.print(f"{safe(session['device'])} ({session['kind'].lower()}) on {session['node']} since {since}")
     if not found:
         results.print(f"{user} is not connected.")
 

@@ -6,7 +6,8 @@
 The text never changes, what varies is in the names: so that events can be counted and searched. The libraries' own
 logging goes the same way, from WARNING on.
 
-Guarantees: values under names that may hold a secret are replaced (`CONCEALED`), one event is one line in JSON.
+Guarantees: values under names that may hold a secret are replaced (`CONCEALED`), one event is one line in JSON, and for
+people no bound value has control characters.
 Does not know: where the lines go.
 """
 
@@ -89,10 +90,18 @@ def conceal(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
+def printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """What a client calls itself must not write lines of its own, or obey as a command in a terminal."""
+    for name, value in event.items():
+        if isinstance(value, str) and not value.isprintable() and name not in {"exception", "event"}:
+            event[name] = value.encode("unicode_escape").decode()
+    return event
+
+
 def _renderers(form: str, out: TextIO) -> list[Processor]:
     if form == "console":
         colours = getattr(out, "isatty", lambda: False)()
-        return [structlog.dev.ConsoleRenderer(colors=colours, timestamp_key="time")]
+        return [printable, structlog.dev.ConsoleRenderer(colors=colours, timestamp_key="time")]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 import structlog
@@ -85,3 +86,12 @@ def test_for_people_it_is_text() -> None:
     logs.get_logger("x").info("node ready", address="127.0.0.1:1")
     assert "node ready" in out.getvalue()
     assert "address=127.0.0.1:1" in out.getvalue()
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_what_a_client_calls_itself_is_no_line_and_no_command_of_a_terminal(form: Literal["json", "console"]) -> None:
+    out = io.StringIO()
+    logs.configure(level="info", form=form, stream=out)
+    logs.get_logger("x").info("connection opened", device="phone\n\x1b[2J2026-01-01 [info] all is well")
+    assert len(out.getvalue().splitlines()) == 1
+    assert "\x1b" not in out.getvalue()
