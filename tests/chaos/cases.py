@@ -20,13 +20,14 @@ PLAIN = Shape()
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`quick`: part of `make test`."""
+    """`quick`: part of `make test`. `load_on`: the node where all users of the load belong ("": anywhere)."""
 
     name: str
     does: str
     act: Act
     shape: Shape = PLAIN
     quick: bool = False
+    load_on: str = ""
 
 
 def _each(names: Iterable[str], verb: str, does: str, make: Callable[[str], Act], *, quick: bool = False) -> list[Case]:
@@ -79,7 +80,13 @@ CASES = (
     Case("kafka-broker-frozen", "one broker of three is stopped (SIGSTOP)", failover.freeze_broker, failover.SHAPE),
     Case("full-disk", "no space is left for MongoDB", disk.fill, disk.SHAPE),
     Case("rolling-5000", "tidings restart access with 5,000 clients connected", storms.rolling_restart(), storms.SHAPE),
-    Case("storm-5000", "kill -9 of the access node that holds 5,000 clients", storms.reconnect_storm(), storms.SHAPE),
+    Case(
+        "storm-5000",
+        "kill -9 of the access node that holds 5,000 clients; the load is on the other one",
+        storms.reconnect_storm(),
+        storms.SHAPE,
+        load_on="access-1",
+    ),
 )
 
 

@@ -30,7 +30,8 @@ PROGRESS_S = 0.5
 DEVICE = "raw"
 READERS = 50
 POLL_S = 0.1
-MOVE_S = 3.0
+MOVE_S, MOVING = 3.0, 0.02
+DIALS_MAX = 100  # at once: what they are waiting for then is the cluster, not this process
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Crowd:
         self._task = task
         self._rng = random.Random(task.seed)
         self._tally = Tally()
+        self._dials = asyncio.Semaphore(DIALS_MAX)
         self._events: list[record.Event] = []
         self._rate = 0.0
         self._posted = self._acknowledged = self._shown = 0
@@ -90,7 +92,7 @@ class Crowd:
             case {"do": "fresh"}:
                 self._tally = Tally()
                 for device in self._devices.values():
-                    device.tally = self._tally
+                    device.tally, device.welcomes = self._tally, 0
                 return {}
             case {"do": "finish", "timeout_s": timeout_s}:
                 return await self._finish(timeout_s)
@@ -107,6 +109,7 @@ class Crowd:
             token=sign(secret, user, audience, 86_400, now=time.time()),
             addresses=self._task.tcp,
             rng=self._rng,
+            dials=self._dials,
             tally=self._tally,
             show=self._show,
             told=self._told_sent,
@@ -176,8 +179,11 @@ class Crowd:
         return all(device.online or device.ended for device in self._devices.values())
 
     def _all_back(self) -> bool:
-        """Nobody is away for longer than a move takes."""
-        return all(device.away_s < MOVE_S or device.ended for device in self._devices.values())
+        """Everyone had to begin a session anew, and did, but for the few that just move from one node to another."""
+        if not all(device.welcomes or device.ended for device in self._devices.values()):
+            return False
+        away = [device.away_s for device in self._devices.values() if not device.online and not device.ended]
+        return len(away) <= MOVING * len(self._devices) and max(away, default=0.0) < MOVE_S
 
     async def _finish(self, timeout_s: float) -> dict[str, Any]:
         """All settled, by the word of a fresh pong for each; then what talkers' conversations and inboxes hold."""

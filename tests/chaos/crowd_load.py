@@ -131,12 +131,12 @@ async def crowd_on(
 
 
 def users_of(owners: Sequence[str], node: str, prefix: str, count: int) -> list[str]:
-    """Names of users who belong to that node; `owners` has the node of each slot."""
+    """Names of users who belong to that node ("": to any); `owners` has the node of each slot."""
     found: list[str] = []
     number = 0
     while len(found) < count:
-        name = f"{prefix}.{number}"
+        name = f"{prefix}{number}"
         number += 1
-        if owners[slot_of(name)] == node:
+        if node in ("", owners[slot_of(name)]):
             found.append(name)
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -72,12 +72,12 @@ class Population:
         )
 
 
-def populate(name: str, seed: int, users: int = 24) -> Population:
-    """`name` makes the users' names unlike those of any other run on the same cluster."""
+def populate(people: Sequence[str], seed: int) -> Population:
+    """Of these users, whose names must be unlike those of any other run on the same cluster."""
+    users = len(people)
     if users <= LARGE_ABOVE:
         raise ValueError(f"{users} users make no large group: it needs more than {LARGE_ABOVE}")
     rng = random.Random(seed)
-    people = tuple(f"{name}.u{number}" for number in range(users))
     devices: list[Device] = []
     for number, user in enumerate(people):
         devices.append(Device(user, "phone", WAYS[number % 3], mobile=True, restless=number % 6 == 5))
@@ -87,10 +87,10 @@ def populate(name: str, seed: int, users: int = 24) -> Population:
     small = {f"small {number}": tuple(rng.sample(people, SMALL)) for number in range(users // 4)}
     few, many = rng.sample(people, users), rng.sample(people, users)
     return Population(
-        users=people,
+        users=tuple(people),
         devices=tuple(devices),
         pairs=tuple(sorted((one, other) for one, other in pairs)),
         small={**small, "growing": tuple(few[:2])},
-        large={"large": people, "growing large": tuple(many[: LARGE_ABOVE + 1])},
+        large={"large": tuple(people), "growing large": tuple(many[: LARGE_ABOVE + 1])},
         newcomers={"growing": tuple(few[2:10]), "growing large": tuple(many[LARGE_ABOVE + 1 :])},
     )

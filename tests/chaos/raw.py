@@ -81,6 +81,7 @@ class RawDevice:
     token: str
     addresses: Sequence[str]
     rng: random.Random
+    dials: asyncio.Semaphore
     tally: Tally
     show: Callable[[RawDevice, Message], None]
     told: Callable[[RawDevice, str, Sent], None]
@@ -90,6 +91,7 @@ class RawDevice:
     node: str = ""
     drafts: dict[str, Draft] = field(default_factory=dict)
     ended: str = ""
+    welcomes: int = 0
     _ahead: dict[int, Message | None] = field(default_factory=dict)
     _backoff: tuple[float, float, float] = (0.5, 20.0, 2.0)
     _failures: int = 0
@@ -182,17 +184,17 @@ class RawDevice:
     async def _live(self, address: str) -> tuple[str, float]:
         """From the connection's opening to its end: where to go next ("": anywhere), and when."""
         host, _, port = address.rpartition(":")
-        began = time.monotonic()
-        self.tally.connects[int(began)] += 1
-        try:
-            async with asyncio.timeout(OPEN_S):
-                reader, self._writer = await asyncio.open_connection(host, int(port), limit=16_384)
-        except (OSError, TimeoutError):
-            self.tally.refused += 1
-            return "", self._delay_s()
+        async with self.dials:
+            self.tally.connects[int(time.monotonic())] += 1
+            try:
+                async with asyncio.timeout(OPEN_S):
+                    reader, self._writer = await asyncio.open_connection(host, int(port), limit=16_384)
+            except (OSError, TimeoutError):
+                self.tally.refused += 1
+                return "", self._delay_s()
+            self._greet()
         goodbye: Goodbye | None = None
         try:
-            self._greet()
             goodbye = await self._listen(reader)
         except (OSError, EOFError, TimeoutError):
             self.tally.lost += 1
@@ -246,6 +248,7 @@ class RawDevice:
     def _welcome(self, frame: ServerFrame) -> None:
         now, welcome = time.monotonic(), frame.welcome
         self.node = welcome.node
+        self.welcomes += 1
         self.tally.welcomes.setdefault(self.node, Counter())[int(now)] += 1
         self.tally.round_trips.append(now - self._last_sent)
         if self._lost_at:

@@ -17,6 +17,7 @@ from typing import Any
 
 from tests.backends import free_port_base
 from tests.chaos.cases import Case
+from tests.chaos.crowd_load import users_of
 from tests.chaos.load import Load, Stuck, load_on
 from tests.chaos.population import populate
 from tests.chaos.scene import Broken, Scene, Skipped
@@ -131,7 +132,9 @@ async def run_case(case: Case, stack: Stack, options: Options, say: Say) -> Resu
 async def _conduct(case: Case, stack: Stack, options: Options, result: Result, say: Say) -> None:
     # Users of its own: what an earlier case left behind cannot touch it.
     run = f"{case.name}.{options.seed}.{int(time.time())}"
-    people = populate(run, options.seed, options.users)
+    owners = await stack.owners()
+    names = users_of(owners, case.load_on, f"{run}.u", options.users)
+    people = populate(names, options.seed)
     folder = options.folder / "histories" / case.name
     async with load_on(stack, people, seed=options.seed, folder=folder, crews=options.crews) as load:
         scene = Scene(stack, load, random.Random(options.seed), run, folder, lambda text: say(f"  {text}"))
