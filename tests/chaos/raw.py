@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 
 from protos.tidings.v1.client_pb2 import (
     Ack,
-    Bye,
     ClientFrame,
     Content,
     Entry,
@@ -40,6 +39,7 @@ OPEN_S = 10.0
 ANSWER_S = 10.0
 GAP_S = 0.5
 ACK_S = 0.5
+AVOID_S = 30.0
 OVERLOADED = 4003
 FINAL = 4500
 
@@ -91,6 +91,7 @@ class RawDevice:
     node: str = ""
     drafts: dict[str, Draft] = field(default_factory=dict)
     ended: str = ""
+    avoid: dict[str, float] = field(default_factory=dict)  # addresses that could not be reached, until when
     welcomes: int = 0
     _ahead: dict[int, Message | None] = field(default_factory=dict)
     _backoff: tuple[float, float, float] = (0.5, 20.0, 2.0)
@@ -131,11 +132,12 @@ class RawDevice:
         while not self.ended:
             if wait_s:
                 await asyncio.sleep(wait_s)
-            address, wait_s = await self._live(address or self.rng.choice(self.addresses))
+            address, wait_s = await self._live(address or self._any_address())
 
-    async def leave(self) -> None:
-        if self._writer is not None:
-            self._write(ClientFrame(bye=Bye()))
+    def _any_address(self) -> str:
+        now = time.monotonic()
+        good = [address for address in self.addresses if self.avoid.get(address, 0.0) <= now]
+        return self.rng.choice(good or list(self.addresses))
 
     async def history(self, conversation: str) -> list[Message]:
         """The whole conversation. Raises Gone or TimeoutError."""
@@ -191,6 +193,7 @@ class RawDevice:
                     reader, self._writer = await asyncio.open_connection(host, int(port), limit=16_384)
             except (OSError, TimeoutError):
                 self.tally.refused += 1
+                self.avoid[address] = time.monotonic() + AVOID_S
                 return "", self._delay_s()
             self._greet()
         goodbye: Goodbye | None = None
@@ -210,6 +213,7 @@ class RawDevice:
             cursor=self.cursor,
             epoch=self.epoch,
             client="crowd/1",
+            avoid=[address for address, until in self.avoid.items() if until > time.monotonic()],
         )
         self._write(ClientFrame(id=next(self._ids), hello=hello))
 

@@ -148,9 +148,9 @@ async def _conduct(case: Case, stack: Stack, options: Options, result: Result, s
                 await scene.until_healthy()
             result.healthy_s = scene.healthy_s or 0.0
             await asyncio.sleep(options.after_s)
-            events = [*await load.end(), *scene.events]
+            events = await load.end()
             progress.cancel()
-        result.verdict = await asyncio.to_thread(judge, events)
+        result.verdict = await asyncio.to_thread(judge, [*events, *scene.events])
         result.details = scene.details
         for name, (since, until) in scene.windows.items():
             result.details.setdefault("latency", {})[name] = asdict(latency(events, since, until))

@@ -29,8 +29,8 @@ class Scene:
     """Where a case acts, and what it has to tell beside the usual.
 
     `run`: begins the name of every user of this run; `folder`: for histories.
-    `mended_at`: the moment from which the cluster has to heal. `windows`: spans of time whose latencies are to be
-    told. `events`: histories of clients of its own, which are judged with those of the load. `details`: figures.
+    `mended_at`: the moment from which the cluster has to heal. `windows`: spans of time whose latencies (of the load)
+    are to be told. `events`: histories of clients of its own, which are judged too. `details`: figures.
     """
 
     stack: Stack
