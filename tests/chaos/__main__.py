@@ -6,13 +6,14 @@ import argparse
 import asyncio
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from tests.chaos import table
 from tests.chaos.cases import CASES, chosen
-from tests.chaos.run import Options, failed, run_cases
+from tests.chaos.run import Options, Result, failed, run_cases
 
 
 def main() -> int:
@@ -51,8 +52,14 @@ def main() -> int:
         folder=given.folder.absolute(),
         port_base=given.port_base,
     )
-    results = asyncio.run(run_cases(cases, options, say))
-    table.write(given.out, results, options, keep=given.keep)
+
+    def note(results: Sequence[Result]) -> None:
+        table.write(given.out, results, options, keep=given.keep)
+
+    try:
+        results = asyncio.run(run_cases(cases, options, say, note))
+    except KeyboardInterrupt:
+        return 130
     Console(width=160).print(table.for_people(results))
     return 1 if failed(results) else 0
 

@@ -9,7 +9,7 @@ import asyncio
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -89,29 +89,37 @@ class Result:
         }
 
 
-async def run_cases(cases: Sequence[Case], options: Options, say: Say) -> list[Result]:
-    """One after the other; those that need the same stack share it, and a stack that is broken is replaced."""
+async def run_cases(
+    cases: Sequence[Case], options: Options, say: Say, note: Callable[[Sequence[Result]], None]
+) -> list[Result]:
+    """One after the other; those that need the same stack share it, and a stack that is broken is replaced.
+
+    `note` gets the results so far after each.
+    """
     results: list[Result] = []
     ordered = sorted(cases, key=lambda case: case.shape.name)
     for name, group in groupby(ordered, key=lambda case: case.shape.name):
-        left = list(group)
+        left, before = list(group), len(results)
         while left:
-            left = await _on_one_stack(left, options, results, say, f"{name}-{len(results)}")
+            data = (options.folder / f"{name}-{len(results)}").absolute()
+            async for result in _on_one_stack(left, options, data, say):
+                results.append(result)
+                note(results)
+            left = left[len(results) - before :]
+            before = len(results)
     return results
 
 
-async def _on_one_stack(cases: list[Case], options: Options, results: list[Result], say: Say, name: str) -> list[Case]:
-    """Runs cases until one leaves the stack unhealthy; what is left to be run."""
-    data = (options.folder / name).absolute()
+async def _on_one_stack(cases: Sequence[Case], options: Options, data: Path, say: Say) -> AsyncIterator[Result]:
+    """Runs cases until one leaves the stack in doubt."""
     shutil.rmtree(data, ignore_errors=True)
     say(f"starting the cluster {cases[0].shape.name}: logs in {data}/logs")
     async with stack_of(cases[0].shape, data, options.port_base or free_port_base(5)) as stack:
-        for number, case in enumerate(cases):
+        for case in cases:
             result = await run_case(case, stack, options, say)
-            results.append(result)
+            yield result
             if result.problem:
-                return cases[number + 1 :]
-    return []
+                break
 
 
 async def run_case(case: Case, stack: Stack, options: Options, say: Say) -> Result:
