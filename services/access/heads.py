@@ -24,6 +24,7 @@ from services.common.lane import Lanes
 
 LANES: Final = 2
 BATCH_MAX: Final = 1000
+GROUPS_MAX: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,23 @@ class Heads:
         for first in range(0, len(users), BATCH_MAX):
             heads += (await self._logic.heads(users[first : first + BATCH_MAX], [])).users
         return heads
+
+    async def groups(self, users: Sequence[str]) -> list[dict[str, int]]:
+        """The large groups that each of these users is in, with their heads, and b:all. Raises TidingsError."""
+        groups: list[dict[str, int]] = []
+        for first in range(0, len(users), GROUPS_MAX):
+            part = users[first : first + GROUPS_MAX]
+            answer = await self._logic.heads(part, [], large_groups=True)
+            # A logic node of the version before does not tell.
+            groups += [dict(each.heads) for each in answer.large_groups] or [{} for _ in part]
+        return groups
+
+    def tell(self, connection: Connection, heads: dict[str, int]) -> None:
+        """Shows a connection the heads of groups that it did not know of, as a pong that it did not ask for."""
+        pong = client_pb2.Pong(inbox_head=connection.session.outbox.shown, time_ms=self._clock.wall_ms())
+        pong.group_heads.update(heads)
+        connection.transport.traffic.frames_out["pong"] += 1
+        connection.send(connection.codec.encode_server(client_pb2.ServerFrame(pong=pong)))
 
     async def _read(self, connections: list[Connection]) -> list[Known | TidingsError]:
         users = list(dict.fromkeys(connection.user for connection in connections))

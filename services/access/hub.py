@@ -16,9 +16,10 @@ C = TypeVar("C")
 class Hub(Generic[C]):
     """The node's index. One tuple a user: most have one connection, and a tuple is the smallest thing that holds it."""
 
-    __slots__ = ("_groups", "_groups_of", "_users")
+    __slots__ = ("_groups", "_groups_of", "_users", "leaves")
 
     def __init__(self) -> None:
+        self.leaves = 0  # so far: who reads memberships elsewhere sees whether somebody left meanwhile
         self._users: dict[str, tuple[C, ...]] = {}
         self._groups: dict[str, set[str]] = {}
         self._groups_of: dict[str, set[str]] = {}
@@ -70,6 +71,7 @@ class Hub(Generic[C]):
 
     def leave(self, group: str, user: str) -> None:
         """No longer."""
+        self.leaves += 1
         groups = self._groups_of.get(user)
         if groups is not None and group in groups:
             groups.discard(group)

@@ -102,10 +102,14 @@ class Logic:
 
         return await self._spread(items, [item.user for item in items], call)
 
-    async def heads(self, users: Sequence[str], conversations: Sequence[str]) -> logic_pb2.HeadsAnswer:
-        """Inbox heads, and heads of conversations, aligned. Any logic node can tell. Raises TidingsError."""
+    async def heads(
+        self, users: Sequence[str], conversations: Sequence[str], *, large_groups: bool = False
+    ) -> logic_pb2.HeadsAnswer:
+        """Inbox heads, and heads of conversations, aligned; if asked, the users' large groups. Any logic node can tell.
+        Raises TidingsError.
+        """
         slot = slot_of((users or conversations)[0])
-        query = logic_pb2.HeadsQuery(users=users, conversations=conversations)
+        query = logic_pb2.HeadsQuery(users=users, conversations=conversations, large_groups=large_groups)
         answer = await self._router.call(
             slot,
             SERVICE + "Heads",

@@ -112,7 +112,22 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
             async with asyncio.TaskGroup() as both:
                 users = both.create_task(self._storage.inbox_heads(request.users))
                 conversations = both.create_task(self._storage.conversation_heads(request.conversations))
-        return logic_pb2.HeadsAnswer(users=_known(users.result()), conversations=_known(conversations.result()))
+            large = await self._large_groups(request.users) if request.large_groups else ()
+        return logic_pb2.HeadsAnswer(
+            users=_known(users.result()), conversations=_known(conversations.result()), large_groups=large
+        )
+
+    async def _large_groups(self, users: Sequence[str]) -> list[logic_pb2.LargeGroups]:
+        """Raises the error if those of one user cannot be told: an empty answer would look like an answer."""
+        groups: list[logic_pb2.LargeGroups] = []
+        for listed in await self._storage.conversations(
+            [storage_pb2.ConversationsItem(user=user, large_only=True) for user in users]
+        ):
+            if isinstance(listed, TidingsError):
+                raise listed
+            heads = {entry.record.conversation: entry.record.head for entry in listed.entries}
+            groups.append(logic_pb2.LargeGroups(heads=heads))
+        return groups
 
 
 class AdminServicer(admin_pb2_grpc.AdminServicer):

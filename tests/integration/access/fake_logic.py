@@ -141,7 +141,12 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
         return logic_pb2.HeadsAnswer(
             users=[len(self.inboxes[user]) for user in request.users],
             conversations=[self.seqs[conversation] for conversation in request.conversations],
+            large_groups=[self._groups_of(user) for user in request.users] if request.large_groups else (),
         )
+
+    def _groups_of(self, user: str) -> logic_pb2.LargeGroups:
+        heads = {group: self.seqs[group] for group, members in self.large.items() if user in members}
+        return logic_pb2.LargeGroups(heads=heads)
 
     # ---- what tests do
 

@@ -67,6 +67,19 @@ async def test_who_cannot_reach_the_owner_is_served_as_a_visitor(empty: AccessCl
     await eventually(lambda: empty.nodes["access-1"].state["guests"] == 0)
 
 
+async def test_who_was_added_to_a_large_group_while_the_owner_was_gone_is_told_of_it(empty: AccessCluster) -> None:
+    await two(empty)
+    user = empty.owned_by("access-1")
+    async with empty.session(user, node="access-0", avoid=["access-1"]) as guest:
+        # The news of it goes to nobody, as when the owner has died and its lease has not run out.
+        empty.logic.large["g:big"] = {user}
+        empty.logic.seqs["g:big"] = 7
+        assert empty.nodes["access-0"].state["large_groups"] == 0
+        await empty.nodes["access-1"].stop()
+        assert (await guest.push("pong")).pong.group_heads["g:big"] == 7
+        assert empty.nodes["access-0"].state["large_groups"] == 1
+
+
 @each_way
 async def test_under_any_everybody_is_served_everywhere_and_gets_each_message_once(
     empty: AccessCluster, way: Way
