@@ -81,8 +81,10 @@ class Latency:
 
 
 def latency(events: Iterable[Event], since: float, until: float) -> Latency:
-    """How long acknowledgements took, and messages to the devices that were shown them."""
+    """How long acknowledgements took, and messages to the devices that were shown them, but for the time that these were
+    away on purpose."""
     posted: dict[tuple[str, str], float] = {}
+    back: dict[tuple[str, str], float] = {}
     acknowledged: list[float] = []
     shown: list[float] = []
     for event in events:
@@ -91,8 +93,11 @@ def latency(events: Iterable[Event], since: float, until: float) -> Latency:
                 posted[user, client_id] = at
             case record.Acknowledged() if (event.user, event.client_id) in posted:
                 acknowledged.append(event.at - posted[event.user, event.client_id])
-            case record.Shown(at, _, _, message) if (message.sender, message.client_id) in posted:
-                shown.append(at - posted[message.sender, message.client_id])
+            case record.Back():
+                back[event.user, event.device] = event.at
+            case record.Shown(at, user, device, message) if (message.sender, message.client_id) in posted:
+                sent = posted[message.sender, message.client_id]
+                shown.append(at - max(sent, back.get((user, device), sent)))
             case _:
                 pass
     return Latency(
