@@ -19,6 +19,7 @@ from collections.abc import Sequence
 
 from tests.simulation import machine
 
+PROGRESS = 50
 _real_time = time.monotonic
 
 
@@ -59,6 +60,8 @@ def _run(seeds: Sequence[int], mutation: str, *, story: bool, until_failure: boo
             outcome = loop.run(lambda seed=seed: scenario.run(seed, simulated))  # type: ignore[misc]
             done += 1
             acknowledged += outcome.acknowledged
+            if done % PROGRESS == 0:
+                _say(f"… {done} seeds, {failed} failed, {_real_time() - began:.0f} s")
             if story:
                 _say(*outcome.story, f"digest {outcome.digest}")
             if outcome.violations:

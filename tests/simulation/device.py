@@ -261,7 +261,8 @@ class Device:
             await self._acknowledge(link)
             if now() - link.last_sent >= link.heartbeat_s:
                 self._take_pong((await link.request(ping=Ping())).pong)
-            if any(0 <= pending.posted_at < now() - ANSWER_S for pending in self._pending.values()):
+            late = any(0 <= pending.posted_at < now() - ANSWER_S for pending in self._pending.values())
+            if late or link.is_dead:
                 raise Gone  # half open, or the answer was lost with its node
             with suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
@@ -405,6 +406,7 @@ class Link:
         self.ids = itertools.count(1)
         self.sends: dict[int, Pending] = {}
         self.goodbye: Goodbye | None = None
+        self.is_dead = False
         self.heartbeat_s = 15.0
         self.last_sent = self.last_heard = now()
         self.acked = 0
@@ -423,6 +425,9 @@ class Link:
             await self.send(frame)
             async with asyncio.timeout(ANSWER_S):
                 return await self._open[frame.id]
+        except TimeoutError:
+            self.is_dead = True  # half open: nobody is at the other end
+            raise
         finally:
             del self._open[frame.id]
 

@@ -33,10 +33,10 @@ class Deadlock(Exception):
 class NumberedTask(asyncio.Task[Any]):
     """A task whose hash does not depend on where it lies in memory."""
 
-    _numbers = itertools.count(1)
+    numbers = itertools.count(1)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._number = next(self._numbers)
+        self._number = next(self.numbers)
         super().__init__(*args, **kwargs)
 
     def __hash__(self) -> int:
@@ -79,6 +79,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def __init__(self) -> None:
         super().__init__()
+        NumberedTask.numbers = itertools.count(1)
         self._now_s = 0.0
         self._selector = _Selector(self)
         self._clock_resolution = 1e-9

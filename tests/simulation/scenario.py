@@ -47,6 +47,14 @@ class Shape:
     messages: int = 120
     faults: int = 5
 
+    @classmethod
+    def draw(cls, seed: int) -> Shape:
+        """Small clusters and larger ones, quiet days and bad ones."""
+        rng = random.Random(f"shape {seed}")
+        return cls(
+            access=rng.randint(1, 3), logic=rng.randint(1, 3), storage=rng.randint(1, 3), faults=rng.randint(2, 9)
+        )
+
     @property
     def nodes(self) -> list[str]:
         numbers = {"access": self.access, "logic": self.logic, "storage": self.storage}
@@ -55,7 +63,7 @@ class Shape:
 
 async def run(seed: int, machine: Machine, shape: Shape | None = None) -> Outcome:
     """The whole run of one seed."""
-    shape = shape or Shape()
+    shape = shape or Shape.draw(seed)
     async with world(seed, machine) as here:
         for name in shape.nodes:
             here.start(name)
@@ -63,8 +71,13 @@ async def run(seed: int, machine: Machine, shape: Shape | None = None) -> Outcom
         async with asyncio.timeout(HEAL_S):
             await here.ready(len(shape.nodes))
             await crowd.gather(shape.people)
-        await _storm(here, crowd, shape)
-        violations = await _aftermath(here, crowd, shape)
+        try:
+            async with asyncio.timeout(TALK_S + HEAL_S):
+                await _storm(here, crowd, shape)
+            violations = await _aftermath(here, crowd, shape)
+        except TimeoutError:
+            waiting = sorted({task.get_name() for task in asyncio.all_tasks()})
+            violations = [Violation("G10", f"the storm does not end: {_unsettled(crowd)}; tasks: {waiting}")]
         acknowledged = sum(device.acknowledged for device in here.devices)
         return Outcome(seed, violations, acknowledged, here.history.digest(), here.log)
 
