@@ -20,7 +20,10 @@ PLAIN = Shape()
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`quick`: part of `make test`. `load_on`: the node where all users of the load belong ("": anywhere)."""
+    """`quick`: part of `make test`. `load_on`: the node where all users of the load belong ("": anywhere).
+
+    `graceful`: nothing breaks, so no message may wait until a heartbeat finds it.
+    """
 
     name: str
     does: str
@@ -28,6 +31,7 @@ class Case:
     shape: Shape = PLAIN
     quick: bool = False
     load_on: str = ""
+    graceful: bool = False
 
 
 def _each(names: Iterable[str], verb: str, does: str, make: Callable[[str], Act], *, quick: bool = False) -> list[Case]:
@@ -47,9 +51,9 @@ CASES = (
     *_each(NODES, "freeze", "{} is stopped (SIGSTOP) for longer than its lease", freeze),
     *_each(BACKENDS, "freeze", "{} is stopped (SIGSTOP) for some seconds", freeze),
     *_each(BACKENDS, "restart", "tidings restart {}", restart),
-    Case("drain-access", "tidings restart access-0: SIGTERM under load", restart("access-0")),
-    Case("restart-all", "tidings restart all: a rolling restart of every node", restart("all")),
-    Case("scale-access", "tidings scale access=5, then 1, then 2", scale_access),
+    Case("drain-access", "tidings restart access-0: SIGTERM under load", restart("access-0"), graceful=True),
+    Case("restart-all", "tidings restart all: a rolling restart of every node", restart("all"), graceful=True),
+    Case("scale-access", "tidings scale access=5, then 1, then 2", scale_access, graceful=True),
     Case("kill-everything", "kill -9 of all nodes and all backends at once", kill_everything),
     Case("mixed", "kills and stops of anything, in an order from the seed", mixed),
     Case("session-recovery", "the node of a session dies: resumption, fencing, presence", sessions.recovery),

@@ -28,6 +28,7 @@ from tools.failure import Failure
 
 SAY_EVERY_S = 1.0
 SHOWN_FINDINGS = 12
+HEARTBEAT_S = 15.0  # the shortest
 
 Say = Callable[[str], None]
 
@@ -160,6 +161,8 @@ async def _conduct(case: Case, stack: Stack, options: Options, result: Result, s
             progress.cancel()
         result.verdict = await asyncio.to_thread(judge, [*events, *scene.events])
         result.details = scene.details
+        if case.graceful and result.verdict.receiver_pause_s >= HEARTBEAT_S:
+            raise Broken(f"a message waited {result.verdict.receiver_pause_s:.1f} s: for a heartbeat")
         for name, (since, until) in scene.windows.items():
             result.details.setdefault("latency", {})[name] = asdict(latency(events, since, until))
 
