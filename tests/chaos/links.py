@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 PIECE_BYTES = 65_536
-TCP_TABLE = Path("/proc/net/tcp")
+TCP_TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))  # gRPC calls IPv4 by IPv6 sockets
 
 Way = Literal["both", "there", "back"]
 Pids = Callable[[], Awaitable[Mapping[str, int]]]
@@ -156,10 +156,11 @@ def _owner(local: int, remote: int, pids: Mapping[str, int]) -> str:
 
 
 def _inode(local: int, remote: int) -> str:
-    for line in TCP_TABLE.read_text().splitlines()[1:]:
-        fields = line.split()
-        if int(fields[1].split(":")[1], 16) == local and int(fields[2].split(":")[1], 16) == remote:
-            return fields[9]
+    for table in TCP_TABLES:
+        for line in table.read_text().splitlines()[1:] if table.exists() else ():
+            fields = line.split()
+            if int(fields[1].split(":")[1], 16) == local and int(fields[2].split(":")[1], 16) == remote:
+                return fields[9]
     return ""
 
 

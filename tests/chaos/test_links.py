@@ -134,6 +134,21 @@ async def test_a_slow_link_delays_what_it_carries(ends: Ends, links: Links) -> N
     writer.close()
 
 
+async def test_a_caller_with_an_ipv6_socket_is_known_too(ends: Ends, links: Links) -> None:
+    """gRPC's are such, also for IPv4."""
+    await links.harm(Harm("logic-0", "storage-0"))
+    host, _, port = ends.address.rpartition(":")
+    caller = socket.socket(socket.AF_INET6)
+    caller.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(caller, (f"::ffff:{host}", int(port)))
+    reader, writer = await asyncio.open_connection(sock=caller)
+    writer.write(b"hello")
+    assert await is_silent(reader)
+    await links.mend()
+    assert await answer(reader) == b"hello"
+    writer.close()
+
+
 async def test_where_nobody_listens_the_caller_is_told(links: Links) -> None:
     ends = Ends(free_address())
     await links.add("storage-1", ends.address, free_address())

@@ -81,9 +81,8 @@ class Latency:
 
 
 def latency(events: Iterable[Event], since: float, until: float) -> Latency:
-    """How long acknowledgements took, and messages to the devices that were shown them, not counting the time that
-    these were away on purpose.
-    """
+    """How long acknowledgements took, and messages to the devices that were shown them, without the time that these
+    were away on purpose."""
     posted: dict[tuple[str, str], float] = {}
     back: dict[tuple[str, str], float] = {}
     acknowledged: list[float] = []
