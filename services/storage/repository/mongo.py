@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import pymongo
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
@@ -47,6 +47,7 @@ READ_BATCH = 10_000
 # How many ranges one command asks for.
 UNION_MAX = 50
 RETRY_MS = 1000
+MAJORITY: Final = WriteConcern("majority", j=True)
 # While MongoDB is away: what the one command may take that tries whether it is back.
 PROBE_S = 0.3
 # How long a command waits for a server that takes writes: enough for a restart, not for an election.
@@ -190,6 +191,30 @@ class Connection:
 
         return await self.run(command, collection, call) if keys else []
 
+    async def insert(self, collection: str, documents: list[Document]) -> None:
+        """All of them, in this order; raises BulkWriteError for the first that does not go in.
+
+        The command itself, not `insert_many`: the documents have their `_id`s and need none of its care (measured: 1 µs
+        a document instead of 6).
+        """
+
+        async def call() -> None:
+            reply = await self.database.command(
+                {"insert": collection, "documents": documents, "ordered": True, "writeConcern": MAJORITY.document}
+            )
+            errors, concern = reply.get("writeErrors", []), reply.get("writeConcernError")
+            if errors or concern:
+                raise BulkWriteError(
+                    {
+                        "nInserted": reply["n"],
+                        "writeErrors": errors,
+                        "writeConcernErrors": [concern] if concern else [],
+                    }
+                )
+
+        await self.run("insert", collection, call)
+        metrics.REPOSITORY_DOCUMENTS.labels(collection).inc(len(documents))
+
     async def update(self, command: str, collection: str, updates: list[UpdateOne]) -> None:
         """All of them, in any order; an upsert that finds that its filter does not hold for what is there does
         nothing.
@@ -267,7 +292,7 @@ async def connected(
             client.get_database(
                 database,
                 read_concern=ReadConcern("majority"),
-                write_concern=WriteConcern("majority", j=True),
+                write_concern=MAJORITY,
             ),
             clock,
         )

@@ -9,16 +9,21 @@ Does not know: who gets an entry.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import repeat
+from typing import Final
 
 from pymongo.errors import BulkWriteError
 
-from services.common.telemetry import metrics
 from services.storage.repository.contract import Conflict, Inserted
 from services.storage.repository.keys import number_of, numbered
 from services.storage.repository.mongo import Connection, Document
 from services.storage.repository.records import NORMAL, ClientKey, InboxEntry, Span, StoredMessage
 from services.storage.repository.schema import INBOX, MESSAGES
+
+# MongoDB takes 48 MB in one command.
+COMMAND_BYTES_MAX: Final = 32 * 1024 * 1024
+DOCUMENT_BYTES: Final = 512  # what a document has beside a message's content, at most
 
 
 class MongoMessages:
@@ -26,7 +31,13 @@ class MongoMessages:
         self._connection = connection
 
     async def insert(self, messages: Sequence[StoredMessage]) -> Inserted:
-        return await _insert(self._connection, MESSAGES, [_document(message) for message in messages])
+        documents = [_document(message) for message in messages]
+        return await _insert(
+            self._connection,
+            MESSAGES,
+            documents,
+            (len(each.content) + len(each.change) + DOCUMENT_BYTES for each in messages),
+        )
 
     async def pages(self, spans: Sequence[Span], *, content: bool = True) -> list[list[StoredMessage]]:
         pages = await self._connection.ranges("pages", MESSAGES, _bounds(spans), without=() if content else ("b",))
@@ -56,7 +67,7 @@ class MongoInboxes:
             {"_id": numbered(user, number), "u": user, "c": conversation, "q": seq, "t": time_ms}
             for user, number, conversation, seq, time_ms in entries
         ]
-        return await _insert(self._connection, INBOX, documents)
+        return await _insert(self._connection, INBOX, documents, repeat(DOCUMENT_BYTES, len(documents)))
 
     async def pages(self, spans: Sequence[Span]) -> list[list[InboxEntry]]:
         pages = await self._connection.ranges("pages", INBOX, _bounds(spans))
@@ -74,17 +85,30 @@ class MongoInboxes:
         return await _remove(self._connection, INBOX, "u", user, below)
 
 
-async def _insert(connection: Connection, collection: str, documents: list[Document]) -> Inserted:
-    try:
-        await connection.run(
-            "insert", collection, lambda: connection.collection(collection).insert_many(documents, ordered=True)
-        )
-    except BulkWriteError as error:
-        first = error.details["writeErrors"][0]
-        conflict = Conflict.NUMBER if "_id" in first["keyPattern"] else Conflict.CLIENT
-        return Inserted(error.details["nInserted"], conflict)
-    metrics.REPOSITORY_DOCUMENTS.labels(collection).inc(len(documents))
-    return Inserted(len(documents))
+async def _insert(connection: Connection, collection: str, documents: list[Document], sizes: Iterable[int]) -> Inserted:
+    """One command, or several if they do not fit into one."""
+    done = 0
+    for count in _parts(sizes):
+        try:
+            await connection.insert(collection, documents[done : done + count])
+        except BulkWriteError as error:
+            first = error.details["writeErrors"][0]
+            conflict = Conflict.NUMBER if "_id" in first["keyPattern"] else Conflict.CLIENT
+            return Inserted(done + error.details["nInserted"], conflict)
+        done += count
+    return Inserted(done)
+
+
+def _parts(sizes: Iterable[int]) -> list[int]:
+    """How many documents go into each command; at least one."""
+    counts, room = [0], COMMAND_BYTES_MAX
+    for size in sizes:
+        if size > room and counts[-1]:
+            counts.append(0)
+            room = COMMAND_BYTES_MAX
+        counts[-1] += 1
+        room -= size
+    return counts
 
 
 async def _remove(connection: Connection, collection: str, field: str, key: str, below: int) -> int:
