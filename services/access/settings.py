@@ -203,7 +203,7 @@ class AccessSettings(NodeSettings):
         10.0, gt=0, le=600, description="A push that was not acknowledged for this long brings one `lagging`."
     )
     ack_flush_ms: int = Field(
-        50,
+        100,
         ge=0,
         le=5000,
         description="How long acknowledgements gather before they go on. Longer: fewer calls; receipts come later.",
@@ -214,7 +214,7 @@ class AccessSettings(NodeSettings):
     watched_max: int = Field(500, ge=0, le=100_000, description="Users whose presence one connection may watch.")
 
     send_lanes: int = Field(
-        4,
+        2,
         ge=1,
         le=256,
         description="Batches of sends under way at once. More: less waiting behind one another; fewer: larger batches, "

@@ -30,8 +30,8 @@ from services.logic.publisher import Publication, Publisher
 from services.logic.receipts import Coalescer, Cursor
 from services.logic.router import Outgoing
 
-# So that a busy node wakes for many receipts at once, not for each.
-GRAIN_S = 0.01
+# Between two batches: a busy node publishes many receipts at once, not each by itself; the first one waits for nothing.
+GATHER_S = 0.1
 
 
 class Receipts:
@@ -73,14 +73,16 @@ class Receipts:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._scope.__aexit__(kind, error, traceback)
-        if kind is None:
-            await self._tell(self._coalescer.flush())
+        if kind is None and (cursors := self._coalescer.flush()):
+            await self._tell(cursors)
 
     async def _run(self) -> None:
         while True:
             await self._wait()
             self._noted.clear()
-            await self._tell(self._coalescer.due(self._clock.now_s()))
+            if cursors := self._coalescer.due(self._clock.now_s()):
+                await self._tell(cursors)
+                await asyncio.sleep(GATHER_S)
 
     async def _wait(self) -> None:
         """Returns when something may be due."""
@@ -90,14 +92,12 @@ class Receipts:
             await self._noted.wait()
         elif due_s > now_s:
             try:
-                async with asyncio.timeout(max(due_s - now_s, GRAIN_S)):
+                async with asyncio.timeout(max(due_s - now_s, GATHER_S)):
                     await self._noted.wait()
             except TimeoutError:
                 pass
 
     async def _tell(self, cursors: Sequence[Cursor]) -> None:
-        if not cursors:
-            return
         groups = await self._conversations.of_version(
             {
                 cursor.conversation: cursor.version

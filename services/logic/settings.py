@@ -75,7 +75,7 @@ class LogicSettings(NodeSettings):
         "next heartbeat (degraded); later ones do not wait again until Kafka is back.",
     )
     publish_lanes: int = Field(
-        2,
+        1,
         ge=1,
         le=16,
         description="Publications to Kafka under way at once. More: less waiting behind one another; fewer: larger "

@@ -21,8 +21,8 @@ TRIES_MAX = 8
 class Limits:
     """As in StorageSettings, where each is explained."""
 
-    store_lanes: int = 4
-    inbox_lanes: int = 2
+    store_lanes: int = 2
+    inbox_lanes: int = 1
     session_lanes: int = 2
     read_lanes: int = 4
     lane_capacity: int = 4000

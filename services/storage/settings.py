@@ -42,14 +42,14 @@ class StorageSettings(NodeSettings):
         description="Documents that retention removes at once. More is faster and holds up other writes for longer.",
     )
     store_lanes: int = Field(
-        4,
+        2,
         ge=1,
         le=256,
         description="Batches of messages that are written at the same time. More: a slow conversation holds up "
         "fewer others, and batches are smaller, so a message costs more.",
     )
     inbox_lanes: int = Field(
-        2,
+        1,
         ge=1,
         le=256,
         description="Batches of inbox entries that are written at the same time; as with `store_lanes`.",
