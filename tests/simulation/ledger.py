@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 LEDGER = Path("build/simulation.jsonl")
+SIMULATED = ("services", "protos", "client", "tests/simulation")
 
 
 class Ran(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -59,8 +60,8 @@ def caught(ran: Iterable[Ran]) -> dict[str, tuple[Ran | None, int]]:
 
 
 def version(root: Path) -> str:
-    """The commit of the code, with + if the tree differs from it; "" if git cannot tell."""
-    commit, changed = _git(root, "rev-parse", "--short=10", "HEAD"), _git(root, "status", "--porcelain")
+    """The commit of the code, with + if what is simulated differs from it; "" if git cannot tell."""
+    commit, changed = _git(root, "rev-parse", "--short=10", "HEAD"), _git(root, "status", "--porcelain", "--", *SIMULATED)
     return f"{commit}+" if changed and commit else commit
 
 
