@@ -27,6 +27,9 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path("build/chaos"), help="for data, logs and histories")
     parser.add_argument("--port-base", type=int, default=None, help="the first of 1000 ports (default: a free range)")
     parser.add_argument("--out", type=Path, default=Path("build/chaos.json"))
+    parser.add_argument(
+        "--seconds", type=float, default=0.0, help="how long overload and soak go on (default: 5 and 10 minutes)"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the results of other cases that --out holds already")
     given = parser.parse_args()
     console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -51,6 +54,7 @@ def main() -> int:
         crews=given.crews,
         folder=given.folder.absolute(),
         port_base=given.port_base,
+        lasting_s=given.seconds,
     )
 
     def note(results: Sequence[Result]) -> None:

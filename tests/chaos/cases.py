@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from tests.chaos import cuts, disk, failover, sessions, storms
+from tests.chaos import cuts, disk, failover, overload, sessions, slow_readers, soak, storms
 from tests.chaos.faults import freeze, kill, kill_everything, mixed, restart, scale_access
 from tests.chaos.links import Harm
 from tests.chaos.scene import Act
@@ -91,6 +91,14 @@ CASES = (
         storms.SHAPE,
         load_on="access-1",
     ),
+    Case(
+        "slow-readers",
+        "500 connections stop reading while their large group talks",
+        slow_readers.slow_readers,
+        slow_readers.SHAPE,
+    ),
+    Case("soak", "connect, send, disconnect, kill, again and again", soak.soak, soak.SHAPE),
+    Case("overload", "three times the load that the cluster carries", overload.overload, overload.SHAPE),
 )
 
 

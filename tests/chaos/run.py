@@ -6,6 +6,7 @@ Guarantees: whatever a case does, its stack is ended; a case that fails says how
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import shutil
 import time
@@ -35,7 +36,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`rate`: messages a second. `before_s` and `after_s`: load without a fault around each."""
+    """`rate`: messages a second. `before_s` and `after_s`: load without a fault around each.
+
+    `lasting_s`: how long the cases that last do so; 0: as each has it.
+    """
 
     seed: int = 1
     rate: float = 200.0
@@ -45,6 +49,9 @@ class Options:
     after_s: float = 4.0
     folder: Path = Path("build/chaos")
     port_base: int | None = None
+    lasting_s: float = 0.0
+    # What else the machine had to do when it began: the processes that wanted a processor, in the minute before.
+    others_load: float = field(default_factory=lambda: round(os.getloadavg()[0], 1))
 
 
 @dataclass(slots=True)
@@ -54,6 +61,8 @@ class Result:
     case: str
     does: str
     seed: int
+    rate: float = 0.0
+    others_load: float = 0.0
     verdict: Verdict = field(default_factory=Verdict)
     healthy_s: float = 0.0
     took_s: float = 0.0
@@ -72,6 +81,8 @@ class Result:
             "case": self.case,
             "does": self.does,
             "seed": self.seed,
+            "rate": self.rate,
+            "others_load": self.others_load,
             "passed": self.passed,
             "skipped": self.skipped,
             "problem": self.problem,
@@ -124,7 +135,14 @@ async def _on_one_stack(cases: Sequence[Case], options: Options, data: Path, say
 
 
 async def run_case(case: Case, stack: Stack, options: Options, say: Say) -> Result:
-    result = Result(case.name, case.does, options.seed, logs=str(stack.data / "logs"))
+    result = Result(
+        case.name,
+        case.does,
+        options.seed,
+        rate=options.rate,
+        others_load=options.others_load,
+        logs=str(stack.data / "logs"),
+    )
     began = time.monotonic()
     say(f"{case.name}: {case.does}")
     try:
@@ -146,7 +164,9 @@ async def _conduct(case: Case, stack: Stack, options: Options, result: Result, s
     people = populate(names, options.seed)
     folder = options.folder / "histories" / case.name
     async with load_on(stack, people, seed=options.seed, folder=folder, crews=options.crews) as load:
-        scene = Scene(stack, load, random.Random(options.seed), run, folder, lambda text: say(f"  {text}"))
+        scene = Scene(
+            stack, load, random.Random(options.seed), run, folder, lambda text: say(f"  {text}"), options.lasting_s
+        )
         async with asyncio.TaskGroup() as group:
             progress = group.create_task(_show_progress(load, say), name="progress")
             await load.begin(options.rate)

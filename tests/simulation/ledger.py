@@ -61,7 +61,8 @@ def caught(ran: Iterable[Ran]) -> dict[str, tuple[Ran | None, int]]:
 
 def version(root: Path) -> str:
     """The commit of the code, with + if what is simulated differs from it; "" if git cannot tell."""
-    commit, changed = _git(root, "rev-parse", "--short=10", "HEAD"), _git(root, "status", "--porcelain", "--", *SIMULATED)
+    commit = _git(root, "rev-parse", "--short=10", "HEAD")
+    changed = _git(root, "status", "--porcelain", "--", *SIMULATED)
     return f"{commit}+" if changed and commit else commit
 
 
