@@ -61,14 +61,14 @@ class Result:
     case: str
     does: str
     seed: int
-    rate: float = 0.0
-    others_load: float = 0.0
     verdict: Verdict = field(default_factory=Verdict)
     healthy_s: float = 0.0
     took_s: float = 0.0
     problem: str = ""
     skipped: str = ""
     logs: str = ""
+    rate: float = 0.0
+    others_load: float = 0.0
     details: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -139,9 +139,9 @@ async def run_case(case: Case, stack: Stack, options: Options, say: Say) -> Resu
         case.name,
         case.does,
         options.seed,
+        logs=str(stack.data / "logs"),
         rate=options.rate,
         others_load=options.others_load,
-        logs=str(stack.data / "logs"),
     )
     began = time.monotonic()
     say(f"{case.name}: {case.does}")
