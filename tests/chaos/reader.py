@@ -30,8 +30,26 @@ class Ended(Exception):
     """The server ended the connection, or did not let it in."""
 
 
+class Pipe(asyncio.Protocol):
+    """One connection of a reader, which may have had others before."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._splitter = FrameSplitter(FRAME_BYTES_MAX)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._reader.opened(self, cast("asyncio.Transport", transport))
+
+    def data_received(self, data: bytes) -> None:
+        for piece in self._splitter.receive(data):
+            self._reader.take(pb.ServerFrame.FromString(piece))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._reader.lost(self, exc)
+
+
 @dataclass(slots=True, eq=False)
-class Reader(asyncio.Protocol):
+class Reader:
     """`show` gets each message when it is its turn."""
 
     user: str
@@ -43,7 +61,7 @@ class Reader(asyncio.Protocol):
     pages: int = 0
     goodbye: str = ""
     _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
-    _splitter: FrameSplitter = field(default_factory=lambda: FrameSplitter(FRAME_BYTES_MAX))
+    _pipe: Pipe | None = None
     _transport: asyncio.Transport | None = None
     _welcome: asyncio.Future[pb.ServerFrame] | None = None
     _ahead: dict[int, pb.Message] = field(default_factory=dict)
@@ -86,36 +104,18 @@ class Reader(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    # ---- what the event loop calls
+    # ---- what its connection calls
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
+    def opened(self, pipe: Pipe, transport: asyncio.Transport) -> None:
+        self._pipe, self._transport = pipe, transport
         hello = pb.Hello(token=self.token, device=DEVICE, kind=pb.Hello.MOBILE, client="slow/1")
         self._say(pb.ClientFrame(id=next(self._ids), hello=hello))
 
-    def data_received(self, data: bytes) -> None:
-        for piece in self._splitter.receive(data):
-            self._take(pb.ServerFrame.FromString(piece))
+    def lost(self, pipe: Pipe, error: Exception | None) -> None:
+        if pipe is self._pipe:
+            self.goodbye = self.goodbye or f"the connection broke: {error!r}"
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.goodbye = self.goodbye or f"the connection broke: {exc!r}"
-
-    # ---- inside
-
-    async def _greet(self, address: str) -> pb.ServerFrame:
-        loop = asyncio.get_running_loop()
-        self.close()
-        self._splitter, self._welcome = FrameSplitter(FRAME_BYTES_MAX), loop.create_future()
-        host, _, port = address.rpartition(":")
-        connecting = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        connecting.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        connecting.setblocking(False)
-        await loop.sock_connect(connecting, (host, int(port)))
-        await loop.create_connection(lambda: self, sock=connecting)
-        async with asyncio.timeout(WELCOME_S):
-            return await self._welcome
-
-    def _take(self, frame: pb.ServerFrame) -> None:
+    def take(self, frame: pb.ServerFrame) -> None:
         match frame.WhichOneof("body"):
             case "welcome":
                 self._tell(self._welcome, frame)
@@ -140,6 +140,21 @@ class Reader(asyncio.Protocol):
                 self._tell(self._sent.pop(frame.id, None), frame)
             case _:
                 pass
+
+    # ---- inside
+
+    async def _greet(self, address: str) -> pb.ServerFrame:
+        loop = asyncio.get_running_loop()
+        self.close()
+        self._pipe, self._welcome = None, loop.create_future()
+        host, _, port = address.rpartition(":")
+        connecting = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        connecting.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        connecting.setblocking(False)
+        await loop.sock_connect(connecting, (host, int(port)))
+        await loop.create_connection(lambda: Pipe(self), sock=connecting)
+        async with asyncio.timeout(WELCOME_S):
+            return await self._welcome
 
     def _page(self, frame: pb.ServerFrame) -> None:
         """Of `history`; or of the `sync` after a pause: whatever was dropped before it is fetched now."""

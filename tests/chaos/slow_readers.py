@@ -26,6 +26,7 @@ MEMBERS_STEP = 400  # at most 500 in one request
 OPENING_AT_ONCE = 20
 TALK_PER_S, SHORT_BYTES = 5.0, 200
 FILL_PER_S, LONG_BYTES, FILL_S = 8.0, 24_000, 60.0
+LOAD_PER_S = 50.0
 BEFORE_S, DURING_S = 10.0, 30.0
 PING_S = 10.0
 SETTLE_S = 60.0
@@ -92,6 +93,7 @@ class Group:
 
 
 async def slow_readers(scene: Scene) -> None:
+    await scene.load.talk(LOAD_PER_S, restless=False)
     async with _group(scene) as group, memory_of(scene.stack) as memory:
         before = await _talk(scene, group, "before", BEFORE_S)
         filled = time.monotonic()
