@@ -21,7 +21,7 @@ def main() -> int:
     parser.add_argument("--cases", default="quick", help="quick, all, or names with commas between")
     parser.add_argument("--list", action="store_true", help="the cases that there are")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rate", type=float, default=200.0, help="messages a second (default 200)")
+    parser.add_argument("--rate", type=float, default=100.0, help="messages a second (default 100)")
     parser.add_argument("--users", type=int, default=24)
     parser.add_argument("--crews", type=int, default=1, help="processes of clients")
     parser.add_argument("--folder", type=Path, default=Path("build/chaos"), help="for data, logs and histories")

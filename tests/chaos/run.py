@@ -42,7 +42,7 @@ class Options:
     """
 
     seed: int = 1
-    rate: float = 200.0
+    rate: float = 100.0
     users: int = 24
     crews: int = 1
     before_s: float = 3.0
