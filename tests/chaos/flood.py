@@ -18,6 +18,7 @@ import sys
 from array import array
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,7 +80,8 @@ class Peer:
         self.url = ""
         self._flood = flood
         self._conversation = direct(user, other)
-        self._line = Line(user, token, self._take, lambda: flood.broken.put_nowait(self))
+        self._line = Line(user, token, self._take, self._lost)
+        self._live = False
         self._numbers = itertools.count()
         self._ids = itertools.count(1)
         self._ahead: set[int] = set()
@@ -92,7 +94,7 @@ class Peer:
     async def open(self) -> None:
         """Again too: what has no answer goes out once more, with the same client ids."""
         welcome = await self._line.open(self.url, self._cursor, self._epoch)
-        self._epoch = welcome.epoch
+        self._epoch, self._live, self._spoke = welcome.epoch, True, now()
         waiting, self.under_way = sorted(self.under_way.values()), {}
         for number, _ in waiting:
             self._post_again(number)
@@ -145,7 +147,14 @@ class Peer:
         self._say(pb.ClientFrame(id=request, send=send))
 
     def _say(self, frame: pb.ClientFrame) -> None:
-        self._line.send(frame.SerializeToString())
+        """While there is no connection a send waits for the next one."""
+        if self._live:
+            with suppress(RuntimeError):  # the end has come, and is about to be told
+                self._line.send(frame.SerializeToString())
+
+    def _lost(self) -> None:
+        self._live = False
+        self._flood.broken.put_nowait(self)
 
     def _take(self, frame: pb.ServerFrame) -> None:
         match frame.WhichOneof("body"):
@@ -166,6 +175,7 @@ class Peer:
                 self._flood.span.refused["LAGGING"] += 1
                 self._flood.to_sync.add(self)
             case "goodbye":
+                self.url = tcp_url(frame.goodbye.address) or self.url
                 self._flood.span.refused[f"GOODBYE_{frame.goodbye.code}"] += 1
             case _:
                 pass
@@ -336,6 +346,10 @@ class Flood:
             "refused_at": span.refused_at,
             **{name: [round(value, 1) for value in getattr(span, name)] for name in TIMES},
         }
+
+
+def tcp_url(address: str) -> str:
+    return f"tcp://{address}" if address else ""
 
 
 async def _until(there: Callable[[], bool], timeout_s: float) -> None:

@@ -27,6 +27,7 @@ OPENING_AT_ONCE = 20
 TALK_PER_S, SHORT_BYTES = 5.0, 200
 FILL_PER_S, LONG_BYTES, FILL_S = 8.0, 24_000, 60.0
 LOAD_PER_S = 50.0
+SETTLED_S = 5.0
 BEFORE_S, DURING_S = 10.0, 30.0
 PING_S = 10.0
 SETTLE_S = 60.0
@@ -95,6 +96,7 @@ class Group:
 async def slow_readers(scene: Scene) -> None:
     await scene.load.talk(LOAD_PER_S, restless=False)
     async with _group(scene) as group, memory_of(scene.stack) as memory:
+        await asyncio.sleep(SETTLED_S)  # all that was to be done for so many who came at once
         before = await _talk(scene, group, "before", BEFORE_S)
         filled = time.monotonic()
         for reader in group.slow:
@@ -107,8 +109,10 @@ async def slow_readers(scene: Scene) -> None:
         scene.say("they read again")
         scene.mended()
         for reader in group.slow:
+            group.events.append(record.Back(time.monotonic(), reader.user, DEVICE))
             reader.read_again()
         await _until(lambda: all(reader.shown >= group.head for reader in group.readers), "not all have all")
+        await scene.until_healthy()
         scene.details["slow_readers"] = {
             "readers": SLOW,
             "paused": sum(reader.paused > 0 for reader in group.slow),
