@@ -227,11 +227,11 @@ class Flood:
         self.to_sync: set[Peer] = set()
         self._window = 0
         self._rate = 0.0
-        self._peers = [
+        self.peers = [
             Peer(self, user, token, task.tokens[index ^ 1][0]) for index, (user, token) in enumerate(task.tokens)
         ]
-        for index, peer in enumerate(self._peers):
-            peer.partner = self._peers[index ^ 1]
+        for index, peer in enumerate(self.peers):
+            peer.partner = self.peers[index ^ 1]
             peer.url = task.urls[index % len(task.urls)]
 
     async def run(self, orders: asyncio.StreamReader) -> None:
@@ -245,7 +245,7 @@ class Flood:
                 say({"done": order["do"], **await self.obey(order)})
             for task in tasks:
                 task.cancel()
-        for peer in self._peers:
+        for peer in self.peers:
             peer.close()
         say({"done": "quit"})
 
@@ -256,7 +256,7 @@ class Flood:
                 return {}
             case {"do": "window", "window": window}:
                 self._rate, self._window = 0.0, int(window)
-                for peer in self._peers:
+                for peer in self.peers:
                     for _ in range(self._window):
                         peer.send()
                 return {}
@@ -289,11 +289,11 @@ class Flood:
                 await peer.open()
 
         async with asyncio.TaskGroup() as group:
-            for peer in self._peers:
+            for peer in self.peers:
                 group.create_task(open_one(peer))
 
     async def _send_at_rate(self) -> None:
-        due, peers = now(), itertools.cycle(self._peers)
+        due, peers = now(), itertools.cycle(self.peers)
         while True:
             await asyncio.sleep(TICK_S)
             if not self._rate:
@@ -309,7 +309,7 @@ class Flood:
         while True:
             await asyncio.sleep(LOOK_S)
             at = now()
-            for peer in self._peers:
+            for peer in self.peers:
                 peer.look(at)
             while self.to_sync:
                 await self.to_sync.pop().sync()
@@ -323,17 +323,17 @@ class Flood:
     async def _finish(self, timeout_s: float) -> dict[str, int]:
         """Silence; every send has its answer, every user what is its own."""
         self._rate, self._window = 0.0, 0
-        await _until(lambda: not any(peer.under_way for peer in self._peers), timeout_s)
-        for peer in self._peers:
+        await _until(lambda: not any(peer.under_way for peer in self.peers), timeout_s)
+        for peer in self.peers:
             await peer.sync()
         return {
-            "acknowledged": sum(len(peer.ledger.acknowledged) for peer in self._peers),
-            "arrived": sum(len(peer.ledger.arrived) for peer in self._peers),
-            "again": sum(len(peer.again) for peer in self._peers),
-            "lost": sum(peer.ledger.missing for peer in self._peers),
-            "doubled": sum(peer.ledger.doubled for peer in self._peers),
-            "misordered": sum(peer.misordered for peer in self._peers),
-            "unanswered": sum(len(peer.under_way) for peer in self._peers),
+            "acknowledged": sum(len(peer.ledger.acknowledged) for peer in self.peers),
+            "arrived": sum(len(peer.ledger.arrived) for peer in self.peers),
+            "again": sum(len(peer.again) for peer in self.peers),
+            "lost": sum(peer.ledger.missing for peer in self.peers),
+            "doubled": sum(peer.ledger.doubled for peer in self.peers),
+            "misordered": sum(peer.misordered for peer in self.peers),
+            "unanswered": sum(len(peer.under_way) for peer in self.peers),
         }
 
     def _told(self) -> dict[str, Any]:

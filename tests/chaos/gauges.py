@@ -105,7 +105,7 @@ async def counts_of(stack: Stack) -> dict[str, Counts]:
 def above(start: Mapping[str, Counts], now: Mapping[str, Counts]) -> list[str]:
     """What is more than it was at the start, each as a sentence."""
     return [
-        f"{name}: {count} {value:g}, at the start {start[name][count]:g}"
+        f"{name}: {count} {value:g}, at the start {start[name].get(count, 0.0):g}"
         for name, counts in now.items()
         for count, value in counts.items()
         if name in start and value > start[name].get(count, 0.0) + SPARE.get(count, 0.0)

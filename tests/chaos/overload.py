@@ -63,7 +63,7 @@ async def overload(scene: Scene) -> None:
         "account": account,
         "memory_mib": _mib(memory, first, last),
     }
-    _check(carries, during, after, account)
+    check(carries, during, after, account)
     if more := grown(first, last):
         raise Broken(f"memory did not stay flat: {'; '.join(more)}")
 
@@ -86,7 +86,7 @@ def _mib(memory: Memory, first: Mapping[str, float], last: Mapping[str, float]) 
     }
 
 
-def _check(carries: float, during: Stretch, after: Stretch, account: Mapping[str, int]) -> None:
+def check(carries: float, during: Stretch, after: Stretch, account: Mapping[str, int]) -> None:
     """Raises Broken with the first promise that was not kept."""
     wrong = {name: account[name] for name in ("lost", "doubled", "misordered", "unanswered") if account[name]}
     late_ms = quantile(during.acknowledged_ms, 0.99)
