@@ -167,6 +167,7 @@ async def _conduct(case: Case, stack: Stack, options: Options, result: Result, s
         scene = Scene(
             stack, load, random.Random(options.seed), run, folder, lambda text: say(f"  {text}"), options.lasting_s
         )
+        result.details = scene.details  # of a case that fails too
         async with asyncio.TaskGroup() as group:
             progress = group.create_task(_show_progress(load, say), name="progress")
             await load.begin(options.rate)
@@ -180,7 +181,6 @@ async def _conduct(case: Case, stack: Stack, options: Options, result: Result, s
             events = await load.end()
             progress.cancel()
         result.verdict = await asyncio.to_thread(judge, [*events, *scene.events])
-        result.details = scene.details
         if case.graceful and result.verdict.receiver_pause_s >= HEARTBEAT_S:
             raise Broken(f"a message waited {result.verdict.receiver_pause_s:.1f} s: for a heartbeat")
         for name, (since, until) in scene.windows.items():

@@ -18,6 +18,11 @@ def test_memory_that_grows_beyond_the_slack_is_told() -> None:
     assert grown(before, {"logic-0": 148.0 * MIB, "kafka": 300.0 * MIB}) == ["logic-0 grew from 100 to 148 MiB"]
 
 
+def test_a_cache_may_fill_up_to_its_own_limit() -> None:
+    assert grown({"mongodb": 200.0 * MIB}, {"mongodb": 600.0 * MIB}) == []
+    assert grown({"mongodb": 200.0 * MIB}, {"mongodb": 1025.0 * MIB}) != []
+
+
 def test_a_count_above_its_start_is_told_but_for_what_comes_and_goes() -> None:
     start: dict[str, Counts] = {"access-0": {"sessions": 4, "tasks": 20}}
     assert above(start, {"access-0": {"sessions": 4, "tasks": 20 + SPARE["tasks"]}}) == []
