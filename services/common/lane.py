@@ -44,7 +44,7 @@ _log = structlog.get_logger(__name__)
 RETRY_MIN_MS = 50
 RETRY_MAX_MS = 5000
 # Fewer items in a lane are never refused for being late: with batches this small it is not their number that is slow.
-ROOM_MIN = 64
+ROOM_MIN = 32
 
 
 class _Lane(Generic[T, R]):

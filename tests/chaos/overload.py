@@ -17,7 +17,7 @@ from tests.chaos.stack import Shape
 USERS = 200
 WINDOW = 4
 TIMES = 3.0
-STEADY = 0.7  # of what it carries: before and after
+STEADY = 0.5  # of what it carries: before and after
 OVERLOAD_S = 300.0
 WARM_S, FIND_S, STEADY_S, CALM_S = 3.0, 10.0, 15.0, 3.0
 TALK_PER_S = 20.0
