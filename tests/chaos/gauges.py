@@ -170,7 +170,6 @@ NAMED: Mapping[str, Sequence[str]] = {
     "broadcasts behind": ("mailbox", "broadcast_lag"),
     "sends under way": ("under_way", "sends"),
     "requests under way": ("under_way", "requests"),
-    "receipts held": ("memory", "receipts"),
     "backlog bytes": ("kafka", "backlog_bytes"),
     "waiting to be written": ("waiting_to_be_written",),
 }

@@ -207,7 +207,6 @@ def _simulation(ran: Sequence[Ran]) -> str:
             f"{len(seeds):,}",
             f"{sum(each.acknowledged for each in seeds):,}",
             str(sum(bool(each.broke) for each in seeds)),
-            f"{sum(each.took_s for each in seeds) / len(seeds):.1f} s",
         ]
         for code, seeds in by_code.items()
     ]
