@@ -188,6 +188,7 @@ async def access_node(
                 send_lanes=settings.send_lanes,
                 request_lanes=settings.request_lanes,
                 capacity=settings.lane_capacity,
+                send_answer_s=settings.send_answer_ms / 1000,
                 send_batch_max=settings.batch_max,
                 request_batch_max=settings.request_batch_max,
             )

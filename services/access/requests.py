@@ -56,6 +56,7 @@ class Requests:
         send_lanes: int,
         request_lanes: int,
         capacity: int,
+        send_answer_s: float,
         send_batch_max: int,
         request_batch_max: int,
     ) -> None:
@@ -66,7 +67,12 @@ class Requests:
         self._clock = clock
         self._content_bytes_max = content_bytes_max
         self._sends: Lanes[Sending, logic_pb2.SendOutcome] = Lanes(
-            "send", self._send, lanes=send_lanes, capacity=capacity, batch_max=send_batch_max
+            "send",
+            self._send,
+            lanes=send_lanes,
+            capacity=capacity,
+            batch_max=send_batch_max,
+            answer_s=send_answer_s,
         )
         self._signals: Lanes[logic_pb2.SignalItem, logic_pb2.SignalOutcome] = Lanes(
             "signal", logic.signal, lanes=send_lanes, capacity=capacity, batch_max=send_batch_max

@@ -228,6 +228,13 @@ class AccessSettings(NodeSettings):
         description="Requests that wait in one lane; one more is answered OVERLOADED. Longer: fewer refusals, later "
         "answers, more memory.",
     )
+    send_answer_ms: int = Field(
+        500,
+        ge=10,
+        le=60_000,
+        description="A send that would be answered later than this, at the present pace, is answered OVERLOADED at "
+        "once. Longer: fewer refusals; under overload those that are accepted wait up to this long.",
+    )
     batch_max: int = Field(
         256,
         ge=1,

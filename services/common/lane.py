@@ -9,6 +9,8 @@ Guarantees:
   and a quiet lane waits for nothing;
 - bounds: at most `capacity` items wait in a lane and `batch_max` are in a batch; one more is refused at once with
   Overloaded, which says when the lane will probably have room;
+- answers in time, if `answer_s` is given: a lane whose items would be answered later than that, at the pace of its last
+  batch, refuses more of them, so that under overload those that are accepted are not late. `ROOM_MIN` items always fit;
 - nothing is lost silently: `done` of every accepted item is called exactly once, with an error if the lanes are
   cancelled (whether the work was done is then unknown, so it says Unavailable) or if `handle` fails;
 - leaving `async with lanes` refuses what is new and handles what waits; leaving it with an exception, or being
@@ -41,17 +43,20 @@ _log = structlog.get_logger(__name__)
 
 RETRY_MIN_MS = 50
 RETRY_MAX_MS = 5000
+# Fewer items in a lane are never refused for being late: with batches this small it is not their number that is slow.
+ROOM_MIN = 32
 
 
 class _Lane(Generic[T, R]):
-    """One queue: (item, done, when it was offered)."""
+    """One queue: (item, done, when it was offered). `room`: how many may wait now."""
 
-    __slots__ = ("item_s", "waiting", "wake")
+    __slots__ = ("item_s", "room", "waiting", "wake")
 
-    def __init__(self) -> None:
+    def __init__(self, room: int) -> None:
         self.waiting: deque[tuple[T, Callable[[R | TidingsError], None], float]] = deque()
         self.wake: asyncio.Future[None] | None = None
         self.item_s = 0.0
+        self.room = room
 
 
 class Lanes(Generic[T, R]):
@@ -65,17 +70,20 @@ class Lanes(Generic[T, R]):
         lanes: int,
         capacity: int,
         batch_max: int,
+        answer_s: float | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`capacity`: how many items may wait in each lane; `now`: seconds, for the metrics and retry times only."""
+        """`capacity`: how many items may wait in each lane; `now`: seconds, for the metrics, retry times and
+        `answer_s`."""
         if lanes < 1 or capacity < 1 or batch_max < 1:
             raise ValueError(f"lanes {name}: lanes, capacity and batch_max must be 1 or more")
         self.name = name
         self._handle = handle
         self._capacity = capacity
         self._batch_max = batch_max
+        self._answer_s = answer_s
         self._now = now
-        self._lanes: list[_Lane[T, R]] = [_Lane() for _ in range(lanes)]
+        self._lanes: list[_Lane[T, R]] = [_Lane(capacity) for _ in range(lanes)]
         self._count = lanes
         self._scope = TaskScope(drain=True)
         self._open = False
@@ -101,7 +109,7 @@ class Lanes(Generic[T, R]):
         """
         lane = self._lanes[key % self._count]
         waiting = lane.waiting
-        if len(waiting) >= self._capacity or not self._open:
+        if len(waiting) >= lane.room or not self._open:
             raise self._refusal(lane)
         waiting.append((item, done, self._now()))
         wake = lane.wake
@@ -158,7 +166,7 @@ class Lanes(Generic[T, R]):
             return Unavailable("this node is stopping: try again, another one will answer")
         self._refused.inc()
         # When all that waits has been handled, at the pace of the last batch.
-        retry_ms = round(lane.item_s * 1000 * self._capacity)
+        retry_ms = round(lane.item_s * 1000 * len(lane.waiting))
         return Overloaded(
             "this node has too much to do: try again after the time given",
             min(max(retry_ms, RETRY_MIN_MS), RETRY_MAX_MS),
@@ -188,8 +196,16 @@ class Lanes(Generic[T, R]):
             took = max(0.0, self._now() - began)
             self._handle_seconds.observe(took)
             lane.item_s = took / count
+            lane.room = self._room(count, took)
             for done, outcome in zip(dones, outcomes, strict=True):
                 _call(done, outcome)
+
+    def _room(self, count: int, took: float) -> int:
+        """How many may wait, by the last batch. An item waits for the batch under way and is answered with its own, so
+        it may take half of the time for each. The pace of a small batch says nothing about larger ones."""
+        if self._answer_s is None or 2 * count < ROOM_MIN or not took:
+            return self._capacity
+        return min(self._capacity, max(ROOM_MIN, int(self._answer_s / 2 * count / took)))
 
     async def _outcomes(self, items: list[T]) -> Sequence[R | TidingsError]:
         """What `handle` says, or its failure for each of the items. Raises only if the worker itself is cancelled."""

@@ -193,15 +193,19 @@ class Inboxes:
         wanted: dict[str, list[int]] = {}
         for index in placement.to_search:
             wanted.setdefault(appends[index].user, []).append(index)
-        asked: list[tuple[Span, dict[tuple[str, int], int]]] = []
+        asked: list[tuple[Span, dict[tuple[str, int], list[int]]]] = []
         for user, indexes in wanted.items():
             if floor := inboxes[user].floor:
                 span = Span(user, after=max(0, floor - LOOK_BACK), before=floor + 1)
-                asked.append((span, {appends[index][1:3]: index for index in indexes}))
+                keys: dict[tuple[str, int], list[int]] = {}
+                for index in indexes:  # several nodes may settle one conversation at once: the same more than once
+                    keys.setdefault(appends[index][1:3], []).append(index)
+                asked.append((span, keys))
         if asked:
             for (_, keys), found in zip(asked, await self._repository.inboxes.search(asked), strict=True):
                 for key, number in found.items():
-                    placement.found(keys[key], number)
+                    for index in keys[key]:
+                        placement.found(index, number)
 
     async def _insert(self, placement: Placement, inboxes: dict[str, Inbox], deadline: float) -> None:
         for _ in range(TRIES_MAX):

@@ -21,12 +21,15 @@ def main() -> int:
     parser.add_argument("--cases", default="quick", help="quick, all, or names with commas between")
     parser.add_argument("--list", action="store_true", help="the cases that there are")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rate", type=float, default=200.0, help="messages a second (default 200)")
+    parser.add_argument("--rate", type=float, default=100.0, help="messages a second (default 100)")
     parser.add_argument("--users", type=int, default=24)
     parser.add_argument("--crews", type=int, default=1, help="processes of clients")
     parser.add_argument("--folder", type=Path, default=Path("build/chaos"), help="for data, logs and histories")
     parser.add_argument("--port-base", type=int, default=None, help="the first of 1000 ports (default: a free range)")
     parser.add_argument("--out", type=Path, default=Path("build/chaos.json"))
+    parser.add_argument(
+        "--seconds", type=float, default=0.0, help="how long overload and soak go on (default: 5 and 10 minutes)"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the results of other cases that --out holds already")
     given = parser.parse_args()
     console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -51,6 +54,7 @@ def main() -> int:
         crews=given.crews,
         folder=given.folder.absolute(),
         port_base=given.port_base,
+        lasting_s=given.seconds,
     )
 
     def note(results: Sequence[Result]) -> None:

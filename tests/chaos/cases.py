@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from tests.chaos import cuts, disk, failover, sessions, storms
+from tests.chaos import cuts, disk, failover, overload, sessions, slow_readers, soak, storms
 from tests.chaos.faults import freeze, kill, kill_everything, mixed, restart, scale_access
 from tests.chaos.links import Harm
 from tests.chaos.scene import Act
@@ -38,8 +38,8 @@ def _each(names: Iterable[str], verb: str, does: str, make: Callable[[str], Act]
     return [Case(f"{verb}-{name.removesuffix('-0')}", does.format(name), make(name), quick=quick) for name in names]
 
 
-def _cut(name: str, does: str, *harms: Harm) -> Case:
-    return Case(name, does, cuts.harm(*harms), cuts.SHAPE)
+def _cut(name: str, does: str, *harms: Harm, shape: Shape = cuts.SHAPE) -> Case:
+    return Case(name, does, cuts.harm(*harms), shape)
 
 
 NODES = ("access-0", "logic-0", "storage-0")
@@ -61,7 +61,12 @@ CASES = (
     _cut("cut-access-logic", "every access node and logic-0 do not reach each other", Harm("access-*", "logic-0")),
     _cut("cut-logic-storage", "every logic node and storage-0 do not reach each other", Harm("logic-*", "storage-0")),
     _cut("cut-storage-storage", "storage nodes do not reach each other", Harm("storage-*", "storage-*")),
-    _cut("cut-access-access", "access nodes do not reach each other", Harm("access-*", "access-*")),
+    _cut(
+        "cut-access-access",
+        "access nodes do not reach each other (placement any)",
+        Harm("access-*", "access-*"),
+        shape=cuts.VISITS,
+    ),
     _cut("cut-storage-mongodb", "storage-0 does not reach MongoDB", Harm("storage-0", "mongodb")),
     _cut("cut-logic-kafka", "logic-0 does not reach Kafka", Harm("logic-0", "kafka")),
     _cut("cut-access-kafka", "access-0 does not reach Kafka", Harm("access-0", "kafka")),
@@ -91,6 +96,14 @@ CASES = (
         storms.SHAPE,
         load_on="access-1",
     ),
+    Case(
+        "slow-readers",
+        "500 connections stop reading while their large group talks",
+        slow_readers.slow_readers,
+        slow_readers.SHAPE,
+    ),
+    Case("soak", "connect, send, disconnect, kill, again and again", soak.soak, soak.SHAPE),
+    Case("overload", "three times the load that the cluster carries", overload.overload, overload.SHAPE),
 )
 
 

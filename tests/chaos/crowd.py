@@ -46,6 +46,7 @@ class Task:
     seed: int
     history: str
     connects_per_s: float
+    prefix: str = "raw"  # of the client ids
 
 
 class Crowd:
@@ -145,7 +146,7 @@ class Crowd:
 
     def _post(self, device: RawDevice) -> None:
         order = next(self._orders)
-        client_id, conversation = f"raw-{order}", direct(device.user, self._partners[device.user])
+        client_id, conversation = f"{self._task.prefix}-{order}", direct(device.user, self._partners[device.user])
         self._posted += 1
         self._posts[client_id] = order, conversation
         self._events.append(record.Posted(now(), device.user, DEVICE, order, conversation, client_id))

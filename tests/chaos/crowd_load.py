@@ -88,6 +88,10 @@ class Crowd:
         """Since `begin`."""
         return Movement.of((await self.crew.order("tally"))["tally"])
 
+    async def leave(self) -> None:
+        """All are gone, whatever is under way."""
+        await self.crew.order("quit")
+
     @property
     def progress(self) -> Mapping[str, int]:
         return self.crew.progress
@@ -105,7 +109,7 @@ class Crowd:
 
 @asynccontextmanager
 async def crowd_on(
-    stack: Stack, users: Sequence[str], *, talkers: int, seed: int, folder: Path
+    stack: Stack, users: Sequence[str], *, talkers: int, seed: int, folder: Path, prefix: str = "raw"
 ) -> AsyncIterator[Crowd]:
     """A process of these users' devices that connect at once, at a gentle rate. Leaving ends it."""
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
@@ -119,6 +123,7 @@ async def crowd_on(
         "seed": seed,
         "history": str(crew.history),
         "connects_per_s": ARRIVE_PER_S,
+        "prefix": prefix,
     }
     async with asyncio.TaskGroup() as group:
         try:

@@ -9,6 +9,8 @@ from tests.chaos.scene import Act, Broken, Scene
 from tests.chaos.stack import Shape
 
 SHAPE = Shape(name="links", proxied=True)
+# Here access nodes call each other all the time: every other client is connected to a node that does not own its user.
+VISITS = Shape(name="visits", proxied=True, settings={"TIDINGS_PLACEMENT": "any"})
 
 # Longer than a node's lease (5 s) and than the deadline of a call.
 CUT_S = 8.0

@@ -6,6 +6,7 @@ Guarantees: whatever a case does, its stack is ended; a case that fails says how
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import shutil
 import time
@@ -35,16 +36,22 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`rate`: messages a second. `before_s` and `after_s`: load without a fault around each."""
+    """`rate`: messages a second. `before_s` and `after_s`: load without a fault around each.
+
+    `lasting_s`: how long the cases that last do so; 0: as each has it.
+    """
 
     seed: int = 1
-    rate: float = 200.0
+    rate: float = 100.0
     users: int = 24
     crews: int = 1
     before_s: float = 3.0
     after_s: float = 4.0
     folder: Path = Path("build/chaos")
     port_base: int | None = None
+    lasting_s: float = 0.0
+    # What else the machine had to do when it began: the processes that wanted a processor, in the minute before.
+    others_load: float = field(default_factory=lambda: round(os.getloadavg()[0], 1))
 
 
 @dataclass(slots=True)
@@ -60,6 +67,8 @@ class Result:
     problem: str = ""
     skipped: str = ""
     logs: str = ""
+    rate: float = 0.0
+    others_load: float = 0.0
     details: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -72,6 +81,8 @@ class Result:
             "case": self.case,
             "does": self.does,
             "seed": self.seed,
+            "rate": self.rate,
+            "others_load": self.others_load,
             "passed": self.passed,
             "skipped": self.skipped,
             "problem": self.problem,
@@ -124,7 +135,14 @@ async def _on_one_stack(cases: Sequence[Case], options: Options, data: Path, say
 
 
 async def run_case(case: Case, stack: Stack, options: Options, say: Say) -> Result:
-    result = Result(case.name, case.does, options.seed, logs=str(stack.data / "logs"))
+    result = Result(
+        case.name,
+        case.does,
+        options.seed,
+        logs=str(stack.data / "logs"),
+        rate=options.rate,
+        others_load=options.others_load,
+    )
     began = time.monotonic()
     say(f"{case.name}: {case.does}")
     try:
@@ -146,7 +164,10 @@ async def _conduct(case: Case, stack: Stack, options: Options, result: Result, s
     people = populate(names, options.seed)
     folder = options.folder / "histories" / case.name
     async with load_on(stack, people, seed=options.seed, folder=folder, crews=options.crews) as load:
-        scene = Scene(stack, load, random.Random(options.seed), run, folder, lambda text: say(f"  {text}"))
+        scene = Scene(
+            stack, load, random.Random(options.seed), run, folder, lambda text: say(f"  {text}"), options.lasting_s
+        )
+        result.details = scene.details  # of a case that fails too
         async with asyncio.TaskGroup() as group:
             progress = group.create_task(_show_progress(load, say), name="progress")
             await load.begin(options.rate)
@@ -160,7 +181,6 @@ async def _conduct(case: Case, stack: Stack, options: Options, result: Result, s
             events = await load.end()
             progress.cancel()
         result.verdict = await asyncio.to_thread(judge, [*events, *scene.events])
-        result.details = scene.details
         if case.graceful and result.verdict.receiver_pause_s >= HEARTBEAT_S:
             raise Broken(f"a message waited {result.verdict.receiver_pause_s:.1f} s: for a heartbeat")
         for name, (since, until) in scene.windows.items():

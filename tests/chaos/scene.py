@@ -29,6 +29,7 @@ class Scene:
     """Where a case acts, and what it has to tell beside the usual.
 
     `run`: begins the name of every user of this run; `folder`: for histories.
+    `lasting_s`: how long the cases that last do so (0: each as it has it itself).
     `mended_at`: the moment from which the cluster has to heal. `windows`: spans of time whose latencies (of the load)
     are to be told. `events`: histories of clients of its own, which are judged too. `details`: figures.
     """
@@ -39,11 +40,16 @@ class Scene:
     run: str
     folder: Path
     say: Callable[[str], None]
+    lasting_s: float = 0.0
     mended_at: float = field(default_factory=time.monotonic)
     windows: dict[str, tuple[float, float]] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
     healthy_s: float | None = None
+
+    def seconds(self, usual: float) -> float:
+        """How long to go on."""
+        return self.lasting_s or usual
 
     def mended(self) -> None:
         self.mended_at = time.monotonic()

@@ -3,6 +3,8 @@
     --seeds N        so many seeds                 --from S         the first one (0)
     --seed S         just this one, with its story --mutation M     with one of the deliberate defects
     --processes P    side by side                  --until-failure  ends with the first one
+    --mutations      every deliberate defect, each until a seed finds it (at most --seeds)
+    --ledger FILE    where each seed's outcome is added (build/simulation.jsonl); `python -m tests.chaos.page` reads it
 
 Exit code 0: every promise was kept. A failing seed prints itself, what it broke and how to see it again; it does
 exactly the same then, because clocks, randomness and the order of sets are part of the simulation (machine.py).
@@ -16,10 +18,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
-from tests.simulation import machine
+from tests.simulation import ledger, machine
 
 PROGRESS = 50
+ROOT = Path(__file__).resolve().parents[2]
 _real_time = time.monotonic
 
 
@@ -28,10 +32,12 @@ def main(arguments: Sequence[str]) -> int:
     if not machine.same_hashes():
         command = [sys.executable, "-m", "tests.simulation", *arguments]
         return subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "0"}, check=False).returncode
+    if options.mutations:
+        return _every_mutation(options)
     if options.processes > 1:
         return _side_by_side(options)
     seeds = [options.seed] if options.seed is not None else range(options.first, options.first + options.seeds)
-    return _run(seeds, options.mutation, story=options.seed is not None, until_failure=options.until_failure)
+    return _run(seeds, options)
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -42,11 +48,13 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--mutation", default="")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--until-failure", action="store_true")
+    parser.add_argument("--mutations", action="store_true")
+    parser.add_argument("--ledger", type=Path, default=ledger.LEDGER)
     return parser.parse_args(arguments)
 
 
-def _run(seeds: Sequence[int], mutation: str, *, story: bool, until_failure: bool) -> int:
-    began = _real_time()
+def _run(seeds: Sequence[int], options: argparse.Namespace) -> int:
+    began, mutation, code = _real_time(), options.mutation, ledger.version(ROOT)
     simulated = machine.install()
     # Only now: modules of the cluster take hold of clocks when they are imported.
     from services.common.telemetry import logs
@@ -57,18 +65,22 @@ def _run(seeds: Sequence[int], mutation: str, *, story: bool, until_failure: boo
     with mutations.applied(mutation):
         for seed in seeds:
             simulated.seed(seed)
+            seed_began = _real_time()
             outcome = loop.run(lambda seed=seed: scenario.run(seed, simulated))  # type: ignore[misc]
             done += 1
             acknowledged += outcome.acknowledged
             if done % PROGRESS == 0:
                 _say(f"… {done} seeds, {failed} failed, {_real_time() - began:.0f} s")
-            if story:
+            broke = tuple(sorted({violation.promise for violation in outcome.violations}))
+            took_s = round(_real_time() - seed_began, 3)
+            ledger.add(options.ledger, ledger.Ran(seed, code, outcome.acknowledged, took_s, mutation, broke))
+            if options.seed is not None:
                 _say(*outcome.story, f"digest {outcome.digest}")
             if outcome.violations:
                 failed += 1
                 again = f"python -m tests.simulation --seed {seed}" + (f" --mutation {mutation}" if mutation else "")
                 _say(f"seed {seed} fails; see it again with: {again}", *map(str, outcome.violations[:10]))
-                if until_failure:
+                if options.until_failure:
                     break
     took = _real_time() - began
     _say(f"{done} seeds, {acknowledged} messages acknowledged, {failed} seeds failed, {took:.0f} s")
@@ -83,9 +95,27 @@ def _side_by_side(options: argparse.Namespace) -> int:
         arguments = ["--seeds", str(seeds), "--from", str(first)]
         arguments += ["--mutation", options.mutation] if options.mutation else []
         arguments += ["--until-failure"] if options.until_failure else []
-        running.append(subprocess.Popen([sys.executable, "-m", "tests.simulation", *arguments]))
+        running.append(subprocess.Popen(_again(options, *arguments)))
         first += seeds
     return max(process.wait() for process in running)
+
+
+def _every_mutation(options: argparse.Namespace) -> int:
+    """Each in a process of its own. 1 if one was not found."""
+    from tests.simulation import mutations
+
+    missed = []
+    for mutation in mutations.MUTATIONS:
+        _say(f"{mutation}:")
+        arguments = ["--seeds", str(options.seeds), "--from", str(options.first), "--mutation", mutation]
+        if not subprocess.run(_again(options, *arguments, "--until-failure"), check=False).returncode:
+            missed.append(mutation)
+    _say(f"not found: {', '.join(missed)}" if missed else "every mutation was found")
+    return 1 if missed else 0
+
+
+def _again(options: argparse.Namespace, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "tests.simulation", "--ledger", str(options.ledger), *arguments]
 
 
 def _say(*lines: str) -> None:

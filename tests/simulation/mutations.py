@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from services.common.errors import Unavailable
 from services.storage.repository import memory
-from services.storage.repository.contract import Conflict, Inserted
+from services.storage.repository.contract import Conflict, Inserted, Span
 from services.storage.repository.records import InboxEntry, StoredMessage
 
 WRITE_BEHIND_S = 0.2
@@ -90,10 +90,42 @@ def no_unique_inbox_number() -> Iterator[None]:
     memory.MemoryInboxes.insert = insert  # type: ignore[method-assign]
 
 
+def append_without_looking() -> Iterator[None]:
+    """An append that is repeated, since its outcome was unknown, does not look for what the first try left."""
+    search = memory.MemoryInboxes.search
+
+    async def find_nothing(port: memory.MemoryInboxes, wanted: Sequence[object]) -> list[dict[tuple[str, int], int]]:
+        await port._faults.before("inbox.search")
+        return [{} for _ in wanted]
+
+    memory.MemoryInboxes.search = find_nothing  # type: ignore[method-assign,assignment]
+    yield
+    memory.MemoryInboxes.search = search  # type: ignore[method-assign]
+
+
+def pages_that_skip() -> Iterator[None]:
+    """A page of an inbox begins one entry too late behind its cursor."""
+    pages = memory.MemoryInboxes.pages
+
+    async def later(port: memory.MemoryInboxes, spans: Sequence[Span]) -> list[list[InboxEntry]]:
+        return [page[1:] if span.after else page for span, page in zip(spans, await pages(port, spans), strict=True)]
+
+    memory.MemoryInboxes.pages = later  # type: ignore[method-assign]
+    yield
+    memory.MemoryInboxes.pages = pages  # type: ignore[method-assign]
+
+
 _kept: set[asyncio.Future[None]] = set()
 MUTATIONS: dict[str, Callable[[], Iterator[None]]] = {
     mutation.__name__: mutation
-    for mutation in (acknowledge_before_the_write, no_unique_client_id, no_unique_number, no_unique_inbox_number)
+    for mutation in (
+        acknowledge_before_the_write,
+        no_unique_client_id,
+        no_unique_number,
+        no_unique_inbox_number,
+        append_without_looking,
+        pages_that_skip,
+    )
 }
 
 

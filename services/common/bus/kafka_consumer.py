@@ -126,6 +126,7 @@ class KafkaSubscription:
             connections_max_idle_ms=300_000,
             **self._security,
         )
+        metrics.BUS_CONSUMERS.inc()
         try:
             async with asyncio.timeout(START_S):
                 await consumer.start()
@@ -218,5 +219,6 @@ async def _stop(consumer: AIOKafkaConsumer) -> None:
     try:
         async with asyncio.timeout(CLOSE_S):
             await consumer.stop()
+        metrics.BUS_CONSUMERS.dec()
     except (KafkaError, OSError, TimeoutError) as error:
         _log.warning("kafka consumer did not close", reason=repr(error))

@@ -117,6 +117,7 @@ BUS_PUBLISH_SECONDS = Histogram(
 )
 BUS_PUBLISH_FAILED = Counter("tidings_bus_publish_failed", "Records that Kafka did not acknowledge in time", ["topic"])
 BUS_CONSUMED = Counter("tidings_bus_consumed", "Records read", ["topic"])
+BUS_CONSUMERS = Gauge("tidings_bus_consumers", "Consumers of Kafka that are open")
 BUS_LAG = Gauge("tidings_bus_lag", "Records of the own partitions that are not read yet", ["topic"])
 BUS_GAPS = Counter("tidings_bus_gaps", "Times that records were lost on the bus before they were read", ["topic"])
 BUS_LATE = Counter("tidings_bus_late", "Sends acknowledged although Kafka had not answered in time")

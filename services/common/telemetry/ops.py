@@ -23,7 +23,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 
 from services.common.settings import split_address
-from services.common.telemetry import logs, profile
+from services.common.telemetry import logs, profile, runtime
 from services.common.telemetry.health import Health
 
 __all__ = ["Health", "OpsServer"]
@@ -128,7 +128,7 @@ class OpsServer:
                 encode, kind = choose_encoder(headers.get("accept", ""))
                 return Answer(HTTPStatus.OK, kind, encode(REGISTRY))
             case "/debug/state":
-                return _json(HTTPStatus.OK, {**self._debug(), "asyncio_tasks": _tasks()})
+                return _json(HTTPStatus.OK, {**self._debug(), "asyncio_tasks": _tasks(), "process": runtime.held()})
             case "/debug/profile":
                 return await self._profile(query, headers)
             case _:

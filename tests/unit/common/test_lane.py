@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from services.common.errors import Internal, NotFound, Overloaded, TidingsError, Unavailable
-from services.common.lane import Lanes
+from services.common.lane import ROOM_MIN, Lanes
 
 
 class Desk:
@@ -116,6 +116,103 @@ async def test_the_retry_time_follows_the_pace_of_the_lane() -> None:
         assert refused.value.retry_after_ms == 2000
         for _ in range(10):
             gate.release()
+
+
+class Pace:
+    """A handler that takes so many seconds of its own clock for each item; each batch waits to be let through."""
+
+    def __init__(self, item_s: float) -> None:
+        self.item_s = item_s
+        self.now = 0.0
+        self.gate = asyncio.Semaphore(0)
+
+    async def handle(self, batch: list[str]) -> Sequence[str]:
+        await self.gate.acquire()
+        self.now += self.item_s * len(batch)
+        return batch
+
+    def lanes(self, *, answer_s: float | None) -> Lanes[str, str]:
+        return Lanes(
+            "test",
+            self.handle,
+            lanes=1,
+            capacity=1000,
+            batch_max=1000,
+            answer_s=answer_s,
+            now=lambda: self.now,
+        )
+
+
+def offered(lanes: Lanes[str, str], count: int) -> int:
+    """How many of them were accepted."""
+    for number in range(count):
+        try:
+            lanes.offer(0, "a", Notes())
+        except Overloaded:
+            return number
+    return count
+
+
+async def turn() -> None:
+    for _ in range(4):
+        await asyncio.sleep(0)
+
+
+async def after_a_batch(pace: Pace, lanes: Lanes[str, str], count: int) -> None:
+    """That batch is done, and one more item is under way."""
+    offered(lanes, count)
+    pace.gate.release()
+    await turn()
+    lanes.offer(0, "a", Notes())
+    await turn()
+
+
+async def test_a_lane_accepts_no_more_than_it_answers_in_time_at_its_pace() -> None:
+    pace = Pace(0.002)
+    async with pace.lanes(answer_s=1.0) as lanes:
+        await after_a_batch(pace, lanes, 100)
+        assert offered(lanes, 1000) == 250
+        pace.gate.release()
+        pace.gate.release()
+
+
+async def test_the_refusal_of_a_lane_that_would_be_late_says_how_long_its_queue_takes() -> None:
+    pace = Pace(0.002)
+    async with pace.lanes(answer_s=1.0) as lanes:
+        await after_a_batch(pace, lanes, 100)
+        offered(lanes, 1000)
+        with pytest.raises(Overloaded) as refused:
+            lanes.offer(0, "a", Notes())
+        assert refused.value.retry_after_ms == 500
+        pace.gate.release()
+        pace.gate.release()
+
+
+async def test_a_few_items_always_fit_however_slow_the_lane_is() -> None:
+    pace = Pace(1.0)
+    async with pace.lanes(answer_s=1.0) as lanes:
+        await after_a_batch(pace, lanes, 100)
+        assert offered(lanes, 1000) == ROOM_MIN
+        pace.gate.release()
+        pace.gate.release()
+
+
+async def test_a_small_batch_that_is_slow_refuses_nothing() -> None:
+    pace = Pace(1.0)
+    async with pace.lanes(answer_s=1.0) as lanes:
+        await after_a_batch(pace, lanes, ROOM_MIN // 2 - 1)
+        assert offered(lanes, 1001) == 1000
+        pace.gate.release()
+        pace.gate.release()
+
+
+async def test_a_lane_without_a_time_to_answer_accepts_up_to_its_capacity() -> None:
+    pace = Pace(1.0)
+    async with pace.lanes(answer_s=None) as lanes:
+        await after_a_batch(pace, lanes, 100)
+        assert offered(lanes, 1001) == 1000
+        pace.gate.release()
+        pace.gate.release()
 
 
 async def test_a_lane_that_is_held_does_not_hold_another() -> None:

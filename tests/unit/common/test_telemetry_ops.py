@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
@@ -96,6 +97,15 @@ async def test_the_state_is_what_the_node_says_with_its_tasks() -> None:
         state = json.loads(body)
         assert state["sessions"] == 3
         assert state["asyncio_tasks"]["Task"] >= 1
+
+
+async def test_the_state_counts_what_the_process_holds_of_the_system() -> None:
+    async with serving() as server:
+        before = json.loads((await get(server, "/debug/state"))[2])["process"]
+        with socket.socket():
+            opened = json.loads((await get(server, "/debug/state"))[2])["process"]
+    assert opened["descriptors"] == before["descriptors"] + 1
+    assert before["threads"] >= 1
 
 
 async def test_a_state_that_cannot_be_told_is_an_error_of_that_request_only() -> None:

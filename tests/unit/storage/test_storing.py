@@ -10,6 +10,7 @@ import pytest
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.errors import BadRequest, Overloaded, TidingsError, Unavailable
 from services.common.ids import slot_of
+from services.storage.inboxes import Append
 from services.storage.limits import Limits
 from services.storage.repository.memory import Faults
 from tests.unit.storage.nodes import World, change, changed, create, inbox_of, post, send, stored
@@ -255,6 +256,15 @@ async def test_an_append_whose_answer_was_lost_is_not_made_twice() -> None:
         two.inboxes.append = append  # type: ignore[method-assign]
         assert list(outcome.numbers) == [1, 1]
         assert await inbox_of(two, "bob") == [(1, CHAT, 1)]
+
+
+async def test_two_repeats_of_an_append_that_memory_has_forgotten_find_its_entry_in_one_batch() -> None:
+    world = World(limits=Limits(inbox_tail=8, flush_interval_s=1e6))
+    async with world.node() as node:
+        await stored(node, *(send("ann", "bob", f"c{index}") for index in range(20)))
+        repeat = Append("bob", CHAT, 3, 1, again=True)
+        assert await node.inboxes.append([repeat, repeat, repeat]) == [3, 3, 3]
+        assert len(await inbox_of(node, "bob")) == 20
 
 
 async def test_a_change_of_the_ring_makes_a_node_read_again() -> None:
