@@ -170,7 +170,7 @@ class KafkaProducer:
             raise Unavailable("too much waits for the bus (Kafka): try again")
         if record.partition is not None:
             await _check_partition(producer, record.topic, record.partition)
-        headers = [*record.headers, *tracing.inject()]
+        headers = list(record.headers) or tracing.inject()
         future: asyncio.Future[Any] = await producer.send(
             record.topic, record.value, key=record.key, partition=record.partition, headers=headers
         )
