@@ -81,6 +81,7 @@ class Node:
         self._logic = logic
         self._me = me
         self._connections_max = connections_max
+        metrics.CONNECTIONS_MAX.set(connections_max)
         self._opening: Opening | None = None
         self._requests: Requests | None = None
         self._watching: Watching | None = None

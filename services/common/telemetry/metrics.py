@@ -7,7 +7,7 @@ where a simulation runs several nodes in one process, they are sums.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -42,6 +42,7 @@ PAGE = (0, 1, 5, 10, 25, 50, 100, 200, 500)
 
 # ---- access: connections and sessions
 CONNECTIONS = Gauge("tidings_connections", "Open connections", ["transport", "kind"])  # ws|tcp; web|mobile|desktop|bot
+CONNECTIONS_MAX = Gauge("tidings_connections_max", "Connections that this node takes at most")
 CONNECTIONS_OPENED = Counter("tidings_connections_opened", "Connections accepted", ["transport"])
 CONNECTIONS_REFUSED = Counter("tidings_connections_refused", "Connections refused before a session", ["reason"])
 CONNECTION_STATES = Gauge(
@@ -188,6 +189,49 @@ EVENT_LOOP_LAG_LAST = Gauge("tidings_event_loop_lag_last_seconds", "The last suc
 GC_PAUSE = Histogram("tidings_gc_pause_seconds", "Pauses of the garbage collector", ["generation"], buckets=PAUSE_S)
 DEGRADED = Gauge("tidings_degraded", "1 while a named check says that something is away", ["check"])
 BUILD = Gauge("tidings_build_info", "Always 1; the version is in the labels", ["version", "service"])
+
+
+# ---- labels
+
+# What each label may hold, in all metrics together; a test holds a running cluster to it, so nothing grows with users.
+LABELS: Mapping[str, str] = {
+    "body": "[a-z_]+",  # of frames: the protocol's own, about 25
+    "check": "etcd|kafka|logic|mongodb|hook|drain|start",
+    "code": "[0-9]{4}|ok|deadline|cancelled|[a-z_]+",  # close codes, codes of errors
+    "collection": "[a-z_]+",  # the schema's
+    "command": "[a-z_ ]+",  # the repository's
+    "generation": "[012]",
+    "kind": "web|mobile|desktop|bot|access|logic|storage|normal|system|push|lasting",
+    "lane": "[a-z]+",
+    "limit": "sends|frames",
+    "method": "[A-Za-z]+/[A-Za-z]+",  # of the services between nodes
+    "operation": "range|txn|grant|keep_alive|revoke",
+    "outcome": "[a-z_]+",  # codes of errors, and a few words for what went well
+    "reason": "[a-z0-9_]+",
+    "request": "send|group|sync|history",
+    "service": "access|logic|storage",
+    "state": "[a-z_]+",
+    "topic": r"[A-Za-z0-9._-]+\.(deliver|broadcast|events)",
+    "transport": "ws|tcp",
+    "version": ".+",
+}
+
+# What is there from the start, as 0: the first time that it happens would otherwise be no increase to Prometheus.
+_FIRST: tuple[tuple[Counter | Gauge, tuple[str, ...]], ...] = (
+    (SENDS, ("stored", "duplicate", "overloaded", "unavailable", "internal")),
+    (LAGGING, ("paused", "unacknowledged", "ring")),
+    (LIMITED, ("sends", "frames")),
+    (BANS, ("reconnects", "refused")),
+    (CONNECTIONS_REFUSED, ("full", "rate", "handshakes", "draining")),
+    (CONNECTION_STATES, ("awaiting_hello", "opening", "live", "paused", "closing")),
+    (REROUTED, ("sent", "lost", "gave_up")),
+    (PUBLISH_DROPPED, ("push", "lasting")),
+    (STALE_DECISIONS, ("send", "group")),
+    (REPOSITORY_CHECKOUTS_FAILED, ("timeout", "closed", "error")),
+)
+for _metric, _values in _FIRST:
+    for _value in _values:
+        _metric.labels(_value)
 
 
 @dataclass(frozen=True, slots=True)
