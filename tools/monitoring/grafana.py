@@ -5,8 +5,9 @@ Guarantees: the same boards give the same bytes.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from grafana_foundation_sdk.builders import (
@@ -73,9 +74,9 @@ def _dashboard(board: Board) -> dashboard.Dashboard:
     )
     for variable in _variables(board):
         built = built.with_variable(variable)
-    top = 0
+    top, numbers = 0, itertools.count(1)
     for row in board.rows:
-        top = _place_row(built, row, top)
+        top = _place_row(built, row, top, numbers)
     return built
 
 
@@ -106,14 +107,16 @@ def _query_variable(name: str, label: str, query: str) -> dashboard.QueryVariabl
     )
 
 
-def _place_row(built: dashboard.Dashboard, row: Row, top: int) -> int:
+def _place_row(built: dashboard.Dashboard, row: Row, top: int, numbers: Iterator[int]) -> int:
     """Where the next row begins."""
-    built.with_row(dashboard.Row(row.title).grid_pos(models.GridPos(h=1, w=COLUMNS, x=0, y=top)))
+    head = dashboard.Row(row.title).id(next(numbers))
+    built.with_row(head.grid_pos(models.GridPos(h=1, w=COLUMNS, x=0, y=top)))
     top, left, lowest = top + 1, 0, top + 1
     for panel in row.panels:
         if left + panel.width > COLUMNS:
             top, left = lowest, 0
-        built.with_panel(_panel(panel).grid_pos(models.GridPos(h=panel.height, w=panel.width, x=left, y=top)))
+        place = models.GridPos(h=panel.height, w=panel.width, x=left, y=top)
+        built.with_panel(_panel(panel).id(next(numbers)).grid_pos(place))
         left, lowest = left + panel.width, max(lowest, top + panel.height)
     return lowest
 

@@ -74,8 +74,8 @@ def _unpacked(work: Path) -> Path:
     """A folder with the programs."""
     for part in ("lists/partial", "cache/archives/partial", "debs", "root"):
         (work / part).mkdir(parents=True)
-    options = ("-o", f"Dir::State::Lists={work / 'lists'}", "-o", f"Dir::Cache={work / 'cache'}")
-    options += ("-o", "APT::Sandbox::User=")
+    settings = (f"Dir::State::Lists={work / 'lists'}", f"Dir::Cache={work / 'cache'}", "APT::Sandbox::User=")
+    options = [word for setting in settings for word in ("-o", setting)]
     _run(["apt-get", *options, "update"], work / "debs")
     _run(["apt-get", *options, "download", *PACKAGES], work / "debs")
     for package in sorted((work / "debs").glob("*.deb")):

@@ -22,7 +22,7 @@ def _traces(condition: str) -> Query:
 BOARD = Board(
     uid="tidings-path",
     title="Tidings / One user, one conversation",
-    description="Type in a user, a conversation or a trace id; d:A:B is a direct chat, g:ID a group.",
+    description="Type in a user, a conversation or a trace id; d:A|B is a direct chat, g:ID a group.",
     texts=(("user", "User"), ("conversation", "Conversation"), ("trace", "Trace id")),
     rows=(
         Row(
