@@ -33,9 +33,9 @@ def main(arguments: Sequence[str]) -> int:
                 sys.stderr.write(f"{found.prometheus}\n{found.promtool}\n{found.amtool}\n")
                 return 0
             case _:
-                from tools.monitoring import pictures
+                from tools.monitoring.pictures import draw
 
-                pictures.draw(Path(options.data), PICTURES, options.seconds)
+                draw(Path(options.data), PICTURES, options.seconds)
                 return 0
     except Failure as failure:
         sys.stderr.write(f"{failure}\n")

@@ -144,11 +144,9 @@ def _legend(text: str, labels: Mapping[str, str]) -> str:
 def _draw_lines(axes: Any, panel: Panel, lines: list[Line], start: float) -> None:
     if panel.kind is Kind.STACKED:
         times = sorted({at for _, moments, _ in lines for at in moments})
-        values = [
-            [dict(zip(moments, values, strict=True)).get(at, 0.0) for at in times] for _, moments, values in lines
-        ]
-        axes.stackplot(times, [[0.0 if math.isnan(v) else v for v in row] for row in values],
-                       labels=[name for name, _, _ in lines], alpha=0.7, linewidth=0)  # fmt: skip
+        rows = [[_at(line, moment) for moment in times] for line in lines]
+        names = [name for name, _, _ in lines]
+        axes.stackplot(times, rows, labels=names, alpha=0.7, linewidth=0)
     else:
         for name, moments, values in lines:
             axes.plot(moments, values, label=name, linewidth=0.9)
@@ -163,6 +161,12 @@ def _draw_lines(axes: Any, panel: Panel, lines: list[Line], start: float) -> Non
     axes.tick_params(width=0.4, length=2, pad=1)
     axes.grid(visible=True, linewidth=0.2)
     axes.legend(fontsize=5, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.09), frameon=False, handlelength=1)
+
+
+def _at(line: Line, moment: float) -> float:
+    _, moments, values = line
+    value = values[moments.index(moment)] if moment in moments else 0.0
+    return 0.0 if math.isnan(value) else value
 
 
 def _draw_bars(axes: Any, panel: Panel, lines: list[Line]) -> None:

@@ -43,7 +43,7 @@ def share(part: str, whole: str) -> str:
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _NAME = re.compile(r"\b[a-zA-Z_][a-zA-Z0-9_:]*\b")
-_METRIC = re.compile(r"^(tidings|process|python|cluster|job|instance|slo)[_:]|^(up|ALERTS)$")
+_METRIC = re.compile(r"^(tidings|process|scrape|slo)[_:]|^(up|ALERTS)$")
 
 
 def metrics_in(expr: str) -> set[str]:
