@@ -47,11 +47,11 @@ audit: setup  ## known vulnerabilities in what is locked, where the advisory ser
 	@$(BIN)/python -m tools.audit
 
 .PHONY: dashboards
-dashboards: setup  ## write deploy/grafana and deploy/prometheus/rules from tools/monitoring
+dashboards: setup  ## write deploy/grafana, deploy/prometheus/rules and docs/metrics.md from tools/monitoring
 	@$(BIN)/python -m tools.monitoring write
 
 .PHONY: dashboards-check
-dashboards-check: setup  ## dashboards, rules and alerts are what tools/monitoring says
+dashboards-check: setup  ## dashboards, rules and docs/metrics.md are what tools/monitoring says
 	@$(BIN)/python -m tools.monitoring check
 
 .PHONY: monitoring-programs

@@ -1,5 +1,5 @@
-"""`write` makes the files in deploy/grafana and deploy/prometheus/rules, `check` says which of them are not what the
-code says, `programs` fetches prometheus, promtool and amtool, `pictures` draws the dashboards of a running cluster.
+"""`write` makes deploy/grafana, deploy/prometheus/rules and docs/metrics.md, `check` says which of them are not what
+the code says, `programs` fetches prometheus, promtool and amtool, `pictures` draws the dashboards of a running cluster.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from tools.failure import Failure
 ROOT = Path(__file__).resolve().parents[2]
 GRAFANA = ROOT / "deploy" / "grafana" / "dashboards"
 RULES = ROOT / "deploy" / "prometheus" / "rules"
+METRICS = ROOT / "docs" / "metrics.md"
 PICTURES = ROOT / "docs" / "pictures"
 
 
@@ -44,11 +45,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def generated(runbooks: str | None = None) -> dict[Path, str]:
     """What the code says that the files hold."""
-    from tools.monitoring import grafana, rules
+    from tools.monitoring import grafana, pages, rules
     from tools.monitoring.boards import BOARDS
 
     boards = {GRAFANA / name: text for name, text in grafana.files(BOARDS).items()}
-    return boards | {RULES / name: text for name, text in rules.files(runbooks or rules.RUNBOOKS).items()}
+    watched = {RULES / name: text for name, text in rules.files(runbooks or rules.RUNBOOKS).items()}
+    return boards | watched | {METRICS: pages.metrics_page()}
 
 
 def write(runbooks: str | None = None) -> None:
@@ -69,7 +71,7 @@ def drift() -> list[str]:
 
 
 def _there() -> set[Path]:
-    return {*GRAFANA.glob("*.json"), *RULES.glob("*.yaml")}
+    return {path for path in (*GRAFANA.glob("*.json"), *RULES.glob("*.yaml"), METRICS) if path.exists()}
 
 
 def _check() -> int:

@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.metrics import MetricWrapperBase
+
+# When a series began is another series of the same size, which nothing here asks for.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 # Finer where a promise is (a message takes milliseconds), coarser where something is broken.
 LATENCY_S = (

@@ -72,7 +72,11 @@ def test_a_page_says_what_it_means_what_to_look_at_and_what_to_do(name: str) -> 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_names_panels_that_there_are(name: str) -> None:
-    titles = {board.title.split(" / ")[1].split()[0]: [panel.title for panel in board.panels()] for board in BOARDS}
+    titles = {
+        board.title.split(" / ")[1].split()[0]: [row.title for row in board.rows]
+        + [panel.title for panel in board.panels()]
+        for board in BOARDS
+    }
     text = " ".join((RUNBOOKS / f"{name}.md").read_text(encoding="utf-8").split())
     for board, panel in re.findall(rf'\b({"|".join(titles)}), "([^"]+)"', text):
         assert any(title.startswith(panel) for title in titles[board]), f"{board}, {panel}"
