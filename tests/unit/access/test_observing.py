@@ -143,8 +143,10 @@ async def test_a_delivery_is_measured_once_when_somebody_got_it_and_leads_to_its
     spans: InMemorySpanExporter,
 ) -> None:
     hub: Hub[Connection] = Hub()
-    for _ in range(2):
-        hub.add("ann", connection_of(welcomed()))
+    for session in ("s1", "s2"):
+        connection = connection_of(welcomed())
+        connection.session_id = session
+        hub.add("ann", connection)
     clock = SystemClock()
     delivery = Delivery(hub, clock, lambda _: None)
     sent = item()
