@@ -27,7 +27,9 @@ from tools.monitoring.server import Prometheus, targets_of, watching
 STEP_S = 2.0
 WINDOW = "15s"
 CELL_W, CELL_H = 0.56, 0.27  # inches of a column and of a row of Grafana's grid
+DPI = 96
 SERIES_MAX = 12
+LEGEND_MAX = 6
 COLOURS = {"green": "#3d9a50", "orange": "#e0752d", "red": "#c4162a"}
 RULES = Path(__file__).resolve().parents[2] / "deploy" / "prometheus" / "rules"
 
@@ -68,7 +70,7 @@ def _draw_board(board: Board, prometheus: Prometheus, start: float, end: float, 
     from matplotlib import pyplot as plt
 
     places, height = _layout(board)
-    figure = plt.figure(figsize=(COLUMNS * CELL_W, height * CELL_H), dpi=72)
+    figure = plt.figure(figsize=(COLUMNS * CELL_W, height * CELL_H), dpi=DPI)
     try:
         for text, top in places["rows"]:
             figure.text(0.008, 1 - (top + 0.75) / height, text, fontsize=8, weight="bold", color="#444444")
@@ -150,6 +152,7 @@ def _draw_lines(axes: Any, panel: Panel, lines: list[Line], start: float) -> Non
     else:
         for name, moments, values in lines:
             axes.plot(moments, values, label=name, linewidth=0.9)
+    axes.margins(y=0.15)
     axes.set_ylim(bottom=0)
     if panel.top is not None:
         axes.set_ylim(top=panel.top)
@@ -160,7 +163,19 @@ def _draw_lines(axes: Any, panel: Panel, lines: list[Line], start: float) -> Non
     axes.locator_params(nbins=4)
     axes.tick_params(width=0.4, length=2, pad=1)
     axes.grid(visible=True, linewidth=0.2)
-    axes.legend(fontsize=5, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.09), frameon=False, handlelength=1)
+    # Those that say something first: a legend of noughts tells nothing.
+    handles, names = axes.get_legend_handles_labels()
+    order = sorted(range(len(names)), key=lambda place: -_most(lines[place][2]))[:LEGEND_MAX]
+    axes.legend(
+        [handles[place] for place in order],
+        [names[place] for place in order],
+        fontsize=5,
+        ncols=4,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.09),
+        frameon=False,
+        handlelength=1,
+    )
 
 
 def _at(line: Line, moment: float) -> float:
@@ -171,10 +186,11 @@ def _at(line: Line, moment: float) -> float:
 
 def _draw_bars(axes: Any, panel: Panel, lines: list[Line]) -> None:
     names, values = [name for name, _, _ in lines], [_last(values) for _, _, values in lines]
-    axes.barh(names, values, color=[_colour(panel, value) for value in values], height=0.6)
+    axes.barh(range(len(names)), values, color=[_colour(panel, value) for value in values], height=0.6)
     axes.set_xlim(0, panel.top or max([*values, 1e-9]))
     for place, value in enumerate(values):
-        axes.text(0, place, f" {shown(value, panel.unit)}", va="center", fontsize=6)
+        axes.text(0, place, f" {names[place]}: {shown(value, panel.unit)}", va="center", fontsize=6)
+    axes.set_yticks([])
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(lambda value, _: shown(value, panel.unit))
     axes.locator_params(axis="x", nbins=4)
@@ -190,6 +206,10 @@ def _write_values(axes: Any, panel: Panel, lines: list[Line]) -> None:
         size = 13 if len(lines) == 1 else 7
         axes.text(0.5, middle, f"{label}{shown(value, panel.unit)}", ha="center", va="center", fontsize=size,
                   color=_colour(panel, value), transform=axes.transAxes)  # fmt: skip
+
+
+def _most(values: list[float]) -> float:
+    return max((value for value in values if not math.isnan(value)), default=0.0)
 
 
 def _last(values: list[float]) -> float:
