@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 
 from tests.chaos.links import Harm, Links
+from tests.ports import free_address
 
 pytestmark = pytest.mark.integration
 SILENCE_S = 0.2
@@ -17,12 +18,6 @@ SILENCE_S = 0.2
 
 async def pids() -> Mapping[str, int]:
     return {"logic-0": os.getpid(), "init": 1}
-
-
-def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 class Ends:

@@ -19,6 +19,7 @@ from services.common.bus.memory import MemoryBroker, MemoryBus
 from services.common.errors import Unavailable
 from services.common.ids import new_id
 from tests.backends import RealBackends
+from tests.standstill import go_on, stop
 
 LONG_S = 60.0
 # Kafka reads all that it has when it starts after a kill.
@@ -109,11 +110,11 @@ class KafkaHarness:
     async def outage(self) -> AsyncIterator[None]:
         """It stands still: connections stay open, and nothing answers."""
         pid = self.backends.process_of("kafka")["pid"]
-        os.kill(pid, signal.SIGSTOP)
+        stop(pid)
         try:
             yield
         finally:
-            os.kill(pid, signal.SIGCONT)
+            go_on(pid)
 
     async def kill(self) -> None:
         """As kill -9; whoever watches over it starts it again."""

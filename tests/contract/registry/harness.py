@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import signal
 import subprocess
 import time
 import urllib.error
@@ -22,6 +21,7 @@ from services.common.registry.etcd_client import EtcdClient
 from services.common.registry.memory import MemoryRegistry, MemoryStore
 from services.common.scope import TaskScope
 from tests.backends import free_port_base
+from tests.standstill import go_on, stop
 from tools.stack.etcd import Etcd
 from tools.stack.ports import Ports
 from tools.stack.programs import find
@@ -103,11 +103,11 @@ class EtcdProcess:
     def pause(self) -> None:
         """It neither answers nor refuses."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        stop(self._process.pid)
 
     def go_on(self) -> None:
         assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        go_on(self._process.pid)
 
     def _healthy(self) -> bool:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 import threading
 import time
@@ -17,6 +16,7 @@ from services.common.errors import Unavailable
 from services.common.registry.contract import Membership, NodeRecord
 from services.common.registry.etcd import EtcdRegistry
 from services.common.registry.etcd_client import Compacted, EtcdClient
+from tests.standstill import go_on, stop
 
 from .harness import LONG_S, TTL_S, EtcdHarness, EtcdProcess, Link, seen, until
 
@@ -173,9 +173,9 @@ async def test_a_node_that_stood_still_for_longer_than_its_lease_leaves_and_rejo
         process = await asyncio.create_subprocess_exec(*arguments)
         try:
             await seen(a, lambda m: boots(m) == ["a.1", "b.1"])
-            process.send_signal(signal.SIGSTOP)
+            stop(process.pid)
             await seen(a, lambda m: boots(m) == ["a.1"])
-            process.send_signal(signal.SIGCONT)
+            go_on(process.pid)
             await seen(a, lambda m: boots(m) == ["a.1", "b.2"])
         finally:
             process.kill()

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import os
-import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -29,23 +26,9 @@ from services.common.token_source import Authenticator, KeySources
 from services.common.tokens import sign
 from tests.e2e.wire_client import Address, Way, Wire, connect
 from tests.integration.access.fake_logic import FakeLogic
+from tests.ports import free_port
 
 SECRET = b"a secret for tests that is long enough!"
-# One block of ports for each process that runs these tests.
-_ports = itertools.count(25_000 + (os.getpid() * 40) % 960)
-
-
-def free_port() -> int:
-    """The next port of this process's block that is free."""
-    while True:
-        port = 25_000 + (next(_ports) - 25_000) % 1000
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 async def eventually(there: Callable[[], object], timeout_s: float = 5.0) -> None:

@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from prometheus_client import REGISTRY
@@ -123,6 +123,9 @@ async def test_before_the_hello_nobody_is_a_slow_consumer(empty: AccessCluster) 
     node = await empty.start("access-0", slow_consumer_bytes=4096, socket_send_buffer_bytes=4096)
     async with counting("tidings_slow_consumer_pauses_total", by=0), raw(node, receive_buffer=4096) as (_, writer):
         before = counted("tidings_slow_consumer_pauses_total")
+        cast(
+            "asyncio.Transport", writer.transport
+        ).pause_reading()  # a stream reads ahead, and what it reads would unblock the connection
         writer.write(UPGRADE)
         for _ in range(20):
             writer.write(masked(0x9, b"x" * 125) * 100)

@@ -7,13 +7,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
+from tests.ports import free_port
+from tests.standstill import go_on, stop
 from tools.stack.programs import find
 
 READY_S = 60.0
@@ -22,7 +23,7 @@ READY_S = 60.0
 class Mongod:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._port = _free_port()
+        self._port = free_port()
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -64,11 +65,11 @@ class Mongod:
     def pause(self) -> None:
         """It keeps its connections and says nothing."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        stop(self._process.pid)
 
     def resume(self) -> None:
         assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        go_on(self._process.pid)
 
     async def _end(self, number: signal.Signals) -> None:
         assert self._process is not None
@@ -86,10 +87,3 @@ class Mongod:
                 return bool(hello.get("isWritablePrimary"))
         except PyMongoError:
             return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

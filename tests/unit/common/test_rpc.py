@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
@@ -32,6 +31,7 @@ from services.common.rpc import Peers, PeersPort, RpcServer, Service, TimedOut, 
 from services.common.rpc.memory import MemoryNetwork, MemoryPeers, Passage
 from services.common.telemetry import metrics, tracing
 from tests.certificates import Authority
+from tests.ports import free_address
 from tests.traces import a_trace, recording
 
 SEND = "/tidings.internal.v1.Logic/Send"
@@ -277,9 +277,7 @@ async def test_a_method_of_another_version_is_internal_and_says_so() -> None:
 
 
 async def test_a_node_that_comes_back_is_reached_again_by_the_same_channel() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = free_address()
     async with Peers() as peers:
         async with serve(address, [service_of(new_logic())], grace_s=0) as server:
             assert await send(peers, server) == 1
