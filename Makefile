@@ -27,7 +27,7 @@ run: setup  ## set up, start the whole cluster, and stop it with Ctrl-C
 	@$(BIN)/tidings up $(ARGS)
 
 .PHONY: check
-check: lint types protos-check docs-check bandit audit test-unit  ## all that needs no backend
+check: lint types protos-check docs-check dashboards-check bandit audit test-unit  ## all that needs no backend
 
 .PHONY: lint
 lint: setup  ## format and rules
@@ -46,13 +46,30 @@ bandit: setup  ## what looks unsafe in the code
 audit: setup  ## known vulnerabilities in what is locked, where the advisory service can be asked
 	@$(BIN)/python -m tools.audit
 
+.PHONY: dashboards
+dashboards: setup  ## write deploy/grafana, deploy/prometheus/rules and docs/metrics.md from tools/monitoring
+	@$(BIN)/python -m tools.monitoring write
+
+.PHONY: dashboards-check
+dashboards-check: setup  ## dashboards, rules and docs/metrics.md are what tools/monitoring says
+	@$(BIN)/python -m tools.monitoring check
+
+.PHONY: monitoring-programs
+monitoring-programs: setup  ## fetch prometheus, promtool and amtool into the user's cache, if they are not on PATH
+	@$(BIN)/python -m tools.monitoring programs
+
+.PHONY: pictures
+pictures: setup  ## by hand: draw the dashboards of the cluster in .tidings under load, ARGS="--seconds 120"
+	@$(BIN)/python -c "import matplotlib" 2>/dev/null || $(BIN)/uv pip install --quiet --group pictures
+	@$(BIN)/python -m tools.monitoring pictures $(ARGS)
+
 .PHONY: fuzz
 fuzz: setup  ## by hand: coverage-guided fuzzing of what reads bytes of strangers, SECONDS=60 for each target
 	@$(BIN)/python -c "import atheris" 2>/dev/null || $(BIN)/uv pip install --quiet --group fuzz
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 
 .PHONY: test
-test: setup  ## all tests (of chaos the quick cases), on real backends that the tests start themselves
+test: setup monitoring-programs  ## all tests (of chaos the quick cases), on real backends that the tests start themselves
 	@$(PYTEST) $(TESTS)
 
 .PHONY: test-unit

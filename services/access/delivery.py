@@ -13,6 +13,7 @@ Does not know: Kafka, parcels, who owns whom.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
@@ -58,13 +59,14 @@ class Delivery:
 
     async def deliver(self, pushes: Iterable[delivery_pb2.Push]) -> None:
         """All of them, in their order."""
-        batch = _Batch()
+        batch, began_ns = _Batch(), time.time_ns()
         for push in pushes:
             try:
                 self._take(push, batch)
             except DecodeError:
                 log.error("push dropped: its body cannot be read", kind=push.kind)  # noqa: TRY400 - whoever sent it
         await self._write(batch)
+        self._measure(batch.told, began_ns)
 
     def _take(self, push: delivery_pb2.Push, batch: _Batch) -> None:
         if push.kind == Push.SESSIONS:
@@ -73,12 +75,10 @@ class Delivery:
             self._move(delivery_pb2.LargeMembership.FromString(push.body), push.users)
         elif push.kind in _BODIES:
             body = EncodedBody(_BODIES[push.kind], push.body)
-            if push.trace:
-                with tracing.span("deliver", push.trace):
-                    pass  # marks the moment at which it reached the recipients' node
-            if push.kind == Push.MESSAGE and push.accepted_ms:
-                metrics.DELIVERY_SECONDS.observe(max(0.0, (self._clock.wall_ms() - push.accepted_ms) / 1000))
+            batch.reached = False
             self._address(push, body, batch)
+            if batch.reached and push.kind == Push.MESSAGE and push.accepted_ms:
+                batch.told.append(push)
 
     def _address(self, push: delivery_pb2.Push, body: EncodedBody, batch: _Batch) -> None:
         hub, skipped = self._hub, push.except_session
@@ -128,18 +128,31 @@ class Delivery:
         if written:
             metrics.DELIVERED.inc(written)
 
+    def _measure(self, told: Iterable[delivery_pb2.Push], began_ns: int) -> None:
+        """Once for each message that somebody here got, when all of the batch is written."""
+        now_ms = self._clock.wall_ms()
+        for push in told:
+            exemplar = None
+            if push.trace:
+                exemplar = tracing.exemplar(push.trace)
+                tracing.record("deliver", push.trace, began_ns)
+            metrics.DELIVERY_SECONDS.observe(max(0.0, (now_ms - push.accepted_ms) / 1000), exemplar)
+
 
 class _Batch:
     """What each connection gets."""
 
-    __slots__ = ("entries", "others")
+    __slots__ = ("entries", "others", "reached", "told")
 
     def __init__(self) -> None:
         self.entries: dict[Connection, list[Entry]] = {}
         self.others: list[tuple[Connection, EncodedBody]] = []
+        self.reached = False  # somebody, with the present push
+        self.told: list[delivery_pb2.Push] = []  # messages that reached somebody
 
     def add(self, connection: Connection, number: int, body: EncodedBody) -> None:
         phase = connection.session.phase
+        self.reached = True
         if phase is Phase.OPENING:
             connection.keep_early(number, body)
         elif phase is not Phase.OPEN:

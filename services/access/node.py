@@ -24,6 +24,7 @@ from services.access.limits import Admission, Conduct, Device
 from services.access.logic import Logic
 from services.access.opening import Opening
 from services.access.requests import Requests
+from services.access.sampling import sample
 from services.access.session import SessionPolicy
 from services.access.traffic import Traffic
 from services.access.visiting import Visiting
@@ -80,6 +81,7 @@ class Node:
         self._logic = logic
         self._me = me
         self._connections_max = connections_max
+        metrics.CONNECTIONS_MAX.set(connections_max)
         self._opening: Opening | None = None
         self._requests: Requests | None = None
         self._watching: Watching | None = None
@@ -283,7 +285,11 @@ class Node:
 
     def _sweep(self) -> None:
         metrics.BANNED.set(self._conduct.sweep(self.now()))
-        metrics.SLOW_CONSUMERS.set(sum(each.session.outbox.paused for each in self.connections))
+        counts, waiting = sample(self.connections)
+        for state, count in counts.items():
+            metrics.CONNECTION_STATES.labels(state).set(count)
+        metrics.SLOW_CONSUMERS.set(counts["paused"])
+        metrics.OUTBOX_BYTES.set(waiting)
 
     async def _close(self, items: list[logic_pb2.CloseItem]) -> Sequence[TidingsError | None]:
         """Until logic has taken them: a session that is not closed would look online until this node ends."""

@@ -232,6 +232,8 @@ class Opening:
             for other in self._hub.of(connection.user):
                 if other is not connection and other.device == connection.device:
                     other.handle(Ended(close.REPLACED))
+        if connection.hello is not None and not said.reset:
+            metrics.SYNC_BACKLOG.observe(max(0, said.inbox_head - connection.hello.cursor))
         metrics.HANDSHAKE_SECONDS.observe(max(0.0, self._clock.now_s() - connection.opened_at))
         connection.open(client_pb2.ServerFrame(id=connection.hello_id, welcome=self._welcome(connection, said)))
 

@@ -25,6 +25,11 @@ class Transport(Protocol):
     @property
     def traffic(self) -> Traffic: ...
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Written, and not yet taken by the peer's side."""
+        ...
+
     def wrap(self, frame: bytes) -> bytes:
         """An encoded frame as it goes over this kind of transport: the same for all connections with this codec."""
         ...

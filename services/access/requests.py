@@ -22,16 +22,18 @@ from google.protobuf.message import DecodeError
 
 from protos.tidings.internal.v1 import logic_pb2
 from protos.tidings.v1 import client_pb2
+from services.access import send_trace
 from services.access.acks import Acks
 from services.access.connection import Connection
 from services.access.heads import Heads
 from services.access.logic import Logic
+from services.access.send_trace import SendTrace
 from services.access.session import COUNTED_REFUSALS
 from services.access.settings import CONTENT_EXTRA_BYTES
 from services.access.watching import Watching
 from services.common import content, ids
 from services.common.clock import Clock
-from services.common.errors import BadRequest, Internal, TidingsError, TooLarge, from_fault
+from services.common.errors import BadRequest, Blame, Internal, TidingsError, TooLarge, from_fault
 from services.common.lane import Lanes
 from services.common.telemetry import metrics, tracing
 from services.common.wire.codec import PROTO
@@ -143,14 +145,11 @@ class Requests:
             reply_to=send.content.reply_to,
             accepted_ms=self._clock.wall_ms(),
         )
-        if tracing.enabled():
-            with tracing.root_span("send"):
-                item.trace = tracing.current()
-        sending = Sending(connection, frame.id, item, self._clock)
+        sending = Sending(connection, frame.id, item, self._clock, SendTrace.begin(item))
         self._sends.offer(ids.hash64(conversation), sending, sending.done)
 
     async def _send(self, batch: list[Sending]) -> Sequence[logic_pb2.SendOutcome | TidingsError]:
-        with tracing.span("send batch", tracing.first(sending.item.trace for sending in batch)):
+        with tracing.batch("access send", (sending.item.trace for sending in batch), items=len(batch)):
             return await self._logic.send([sending.item for sending in batch])
 
     # ---- signals
@@ -229,12 +228,20 @@ class Requests:
 class Sending:
     """One send under way."""
 
-    __slots__ = ("_clock", "_connection", "_request_id", "item")
+    __slots__ = ("_clock", "_connection", "_request_id", "_trace", "item")
 
-    def __init__(self, connection: Connection, request_id: int, item: logic_pb2.SendItem, clock: Clock) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        request_id: int,
+        item: logic_pb2.SendItem,
+        clock: Clock,
+        trace: SendTrace | None,
+    ) -> None:
         self._connection = connection
         self._request_id = request_id
         self._clock = clock
+        self._trace = trace
         self.item = item
 
     def done(self, outcome: logic_pb2.SendOutcome | TidingsError) -> None:
@@ -247,7 +254,8 @@ class Sending:
             return
         item, connection = self.item, self._connection
         (_DUPLICATE if outcome.duplicate else _STORED).inc()
-        metrics.ACK_SECONDS.observe(max(0.0, (self._clock.wall_ms() - item.accepted_ms) / 1000))
+        exemplar = self._trace.acknowledged(outcome.seq) if self._trace is not None else None
+        metrics.ACK_SECONDS.observe(max(0.0, (self._clock.wall_ms() - item.accepted_ms) / 1000), exemplar)
         connection.session.outbox.show(outcome.number)
         connection.transport.traffic.frames_out["sent"] += 1
         connection.send(
@@ -266,6 +274,8 @@ class Sending:
 
     def _refuse(self, error: TidingsError) -> None:
         metrics.SENDS.labels(error.label).inc()
+        if error.blame is Blame.SERVER or self._trace is not None:
+            send_trace.failed(self.item, self._trace, error)
         self._connection.refuse(self._request_id, "send", error)
 
 

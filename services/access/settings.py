@@ -229,7 +229,7 @@ class AccessSettings(NodeSettings):
         "answers, more memory.",
     )
     send_answer_ms: int = Field(
-        500,
+        1000,
         ge=10,
         le=60_000,
         description="A send that would be answered later than this, at the present pace, is answered OVERLOADED at "

@@ -175,11 +175,13 @@ class Publisher:
 
     async def _handle(self, batch: list[Publication]) -> Sequence[None]:
         waiting = self._waiting(batch)
-        if self._away.is_set():
-            self._keep(waiting)
-            metrics.BUS_LATE.inc(sum(publication.messages for publication in batch))
-        elif not await self._write(waiting, self._wait_s):
-            metrics.BUS_LATE.inc(sum(publication.messages for publication in batch))
+        traces = (item.trace for publication in batch for item in publication.outgoing)
+        with tracing.batch("publish", traces, records=len(waiting)):
+            if self._away.is_set():
+                self._keep(waiting)
+                metrics.BUS_LATE.inc(sum(publication.messages for publication in batch))
+            elif not await self._write(waiting, self._wait_s):
+                metrics.BUS_LATE.inc(sum(publication.messages for publication in batch))
         return [None] * len(batch)
 
     async def _write(self, waiting: list[Waiting], timeout_s: float) -> bool:

@@ -79,7 +79,7 @@ class Sending:
     async def send(self, items: Sequence[logic_pb2.SendItem]) -> list[logic_pb2.SendOutcome]:
         """Users' messages."""
         drafts = [_Draft(item) for item in items]
-        with tracing.span("logic send", tracing.first(item.trace for item in items), items=len(items)):
+        with tracing.batch("logic send", (item.trace for item in items), items=len(items)):
             await self._permit(drafts)
             if self._hooks is not None:
                 await self._ask_hooks(self._hooks, drafts)

@@ -150,7 +150,8 @@ class Conversations:
             if isinstance(item, Forget):
                 self._cache.drop(item.conversation)
         indexes = list(range(len(batch)))
-        with tracing.span("store", tracing.first(item.trace for item in batch if isinstance(item, StoreItem))):
+        traces = (item.trace for item in batch if isinstance(item, StoreItem))
+        with tracing.batch("store", traces, items=len(batch)):
             while indexes:
                 indexes = await self._round(batch, indexes, outcomes)
         if self._cache.is_over:

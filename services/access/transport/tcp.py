@@ -116,6 +116,10 @@ class TcpStream(asyncio.Protocol):
     def traffic(self) -> Traffic:
         return self._server.traffic
 
+    @property
+    def waiting_bytes(self) -> int:
+        return self._stream.get_write_buffer_size() if self._stream is not None else 0
+
     def wrap(self, frame: bytes) -> bytes:
         return framed(frame)
 

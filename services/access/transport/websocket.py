@@ -237,6 +237,10 @@ class WebSocket(WSListener):
     def traffic(self) -> Traffic:
         return self._server.traffic
 
+    @property
+    def waiting_bytes(self) -> int:
+        return self._stream.get_write_buffer_size() if self._stream is not None else 0
+
     def wrap(self, frame: bytes) -> bytes:
         assert self.codec is not None
         return _framed(frame, 0x82 if self.codec.binary else 0x81)

@@ -166,6 +166,8 @@ class KafkaSubscription:
             self.positions[partition.partition] = records[-1].offset + 1
         metrics.BUS_CONSUMED.labels(self._topic).inc(len(batch))
         metrics.BUS_LAG.labels(self._topic).set(self.lag)
+        oldest_ms = min(each.timestamp_ms for each in batch)
+        metrics.BUS_TRANSIT_SECONDS.labels(self._topic).observe(max(0.0, time.time() - oldest_ms / 1000))
         return batch
 
     def _look(self, consumer: AIOKafkaConsumer) -> None:

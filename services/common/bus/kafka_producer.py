@@ -245,7 +245,7 @@ async def _batches(
 
 def _added(builder: BatchBuilder, record: Record, traced: Sequence[Header]) -> bool:
     """False: the batch is full. The first record always fits."""
-    headers = [*record.headers, *traced]
+    headers = record.headers or traced
     return builder.append(timestamp=None, key=record.key, value=record.value, headers=headers) is not None
 
 

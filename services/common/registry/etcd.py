@@ -98,6 +98,8 @@ class EtcdRegistry:
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, PAUSE_MAX_S)
             self._record = record
+            metrics.REGISTRY_LEASE_TTL.set(self._ttl_s)
+            metrics.REGISTRY_LEASE_AGE.set_function(self._lease_age_s)
             self.lost_because = ""
             self.lost.clear()
             if old:
@@ -116,6 +118,7 @@ class EtcdRegistry:
         async with self._own:
             lease, self._lease = self._lease, 0
             self._record, self._claims, self._dirty = None, {}, False
+            metrics.REGISTRY_LEASE_AGE.set_function(float)
             self.lost.clear()
             if lease:
                 await self._revoke(lease)
@@ -419,6 +422,9 @@ class EtcdRegistry:
 
     def _grave(self, record: NodeRecord) -> str:
         return f"{self._prefix}dead/{record.boot_id}"
+
+    def _lease_age_s(self) -> float:
+        return time.monotonic() - self._kept_s if self._lease else 0.0
 
     def _is_mine(self, entry: Entry) -> bool:
         record = self._read(entry)

@@ -24,6 +24,7 @@ from etcd3 import etcdrpc
 
 from services.common.errors import Unavailable
 from services.common.settings_security import SecuritySettings
+from services.common.telemetry import metrics
 
 T = TypeVar("T")
 
@@ -169,14 +170,16 @@ class EtcdClient:
                 etcdrpc.RequestOp(request_put=etcdrpc.PutRequest(key=key.encode(), value=value.encode(), lease=lease))
             ],
         )
-        response = await self._call(lambda to, timeout_s: to.kv.Txn(request, timeout=timeout_s, metadata=METADATA))
+        response = await self._call(
+            "txn", lambda to, timeout_s: to.kv.Txn(request, timeout=timeout_s, metadata=METADATA)
+        )
         return Outcome(response.succeeded, response.header.revision)
 
     async def grant(self, ttl_s: int) -> int:
         """A new lease."""
         request = etcdrpc.LeaseGrantRequest(TTL=ttl_s)
         response = await self._call(
-            lambda to, timeout_s: to.lease.LeaseGrant(request, timeout=timeout_s, metadata=METADATA)
+            "grant", lambda to, timeout_s: to.lease.LeaseGrant(request, timeout=timeout_s, metadata=METADATA)
         )
         return int(response.ID)
 
@@ -194,7 +197,7 @@ class EtcdClient:
                 raise Unavailable(f"etcd at {to.address} ended the keep-alive")
             return response
 
-        response = await self._call(renew)
+        response = await self._call("keep_alive", renew)
         if response.TTL <= 0:
             raise LeaseGone
 
@@ -203,7 +206,7 @@ class EtcdClient:
         request = etcdrpc.LeaseRevokeRequest(ID=lease)
         try:
             await self._call(
-                lambda to, try_s: to.lease.LeaseRevoke(request, timeout=try_s, metadata=METADATA), timeout_s
+                "revoke", lambda to, try_s: to.lease.LeaseRevoke(request, timeout=try_s, metadata=METADATA), timeout_s
             )
         except LeaseGone:
             return
@@ -254,11 +257,32 @@ class EtcdClient:
             self._stream.cancel()
 
     async def _range(self, request: Any) -> tuple[list[Entry], int]:
-        response = await self._call(lambda to, timeout_s: to.kv.Range(request, timeout=timeout_s, metadata=METADATA))
+        response = await self._call(
+            "range", lambda to, timeout_s: to.kv.Range(request, timeout=timeout_s, metadata=METADATA)
+        )
         return [_entry(kv) for kv in response.kvs], response.header.revision
 
-    async def _call(self, attempt: Callable[[_Endpoint, float], Awaitable[Any]], timeout_s: float = CALL_S) -> Any:
-        """One call, on each endpoint at most once and at least twice in all, within the time."""
+    async def _call(
+        self, operation: str, attempt: Callable[[_Endpoint, float], Awaitable[Any]], timeout_s: float = CALL_S
+    ) -> Any:
+        """One call, measured."""
+        began, outcome = asyncio.get_running_loop().time(), "cancelled"
+        try:
+            response = await self._attempt(attempt, timeout_s)
+            outcome = "ok"
+        except LeaseGone:
+            outcome = "lease_gone"
+            raise
+        except Unavailable:
+            outcome = "unavailable"
+            raise
+        finally:
+            took_s = asyncio.get_running_loop().time() - began
+            metrics.REGISTRY_SECONDS.labels(operation, outcome).observe(took_s)
+        return response
+
+    async def _attempt(self, attempt: Callable[[_Endpoint, float], Awaitable[Any]], timeout_s: float) -> Any:
+        """On each endpoint at most once and at least twice in all, within the time."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         why = ""

@@ -100,19 +100,26 @@ async def answer(method: str, behaviour: Behaviour, request: Any, context: Any) 
         if context.time_remaining() is None:
             raise BadRequest(f"a call of {method} needs a deadline")
         with tracing.span(label_of(method), tracing.extract(context.invocation_metadata() or ())):
-            return await behaviour(request, context)
+            return await _result(method, behaviour, request, context)
     except TidingsError as error:
         code = error.label
         raise
     except asyncio.CancelledError:
         code = "cancelled"
         raise
-    except Exception:  # noqa: BLE001 - the edge where a defect becomes an answer
-        code = Internal.code.lower()
-        _log.exception("call failed", method=method)
-        raise Internal(f"{label_of(method)} failed because of a defect; the log of the node says more") from None
     finally:
         metrics.RPC_SERVER_SECONDS.labels(label_of(method), code).observe(time.monotonic() - began)
+
+
+async def _result(method: str, behaviour: Behaviour, request: Any, context: Any) -> Any:
+    """The reply; inside the trace, so that the line in the log has its id."""
+    try:
+        return await behaviour(request, context)
+    except TidingsError:
+        raise
+    except Exception:  # noqa: BLE001 - the edge where a defect becomes an answer
+        _log.exception("call failed", method=method)
+        raise Internal(f"{label_of(method)} failed because of a defect; the log of the node says more") from None
 
 
 class _Registrations:

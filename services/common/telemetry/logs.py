@@ -20,6 +20,8 @@ from typing import Any, Literal, TextIO, cast
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
+from services.common.telemetry import tracing
+
 CONCEALED = "(hidden)"
 SECRET_NAMES = frozenset(
     {
@@ -63,6 +65,7 @@ def configure(
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
         identify,
+        traced,
         conceal,
     ]
     structlog.configure(
@@ -81,6 +84,13 @@ def configure(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(LEVELS[level], logging.WARNING))
+
+
+def traced(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """An event that happens while a sampled message is worked on says which."""
+    if "trace_id" not in event and (traceparent := tracing.current()):
+        event["trace_id"] = tracing.id_of(traceparent)
+    return event
 
 
 def conceal(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -7,11 +7,14 @@ where a simulation runs several nodes in one process, they are sums.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.metrics import MetricWrapperBase
+
+# When a series began is another series of the same size, which nothing here asks for.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 # Finer where a promise is (a message takes milliseconds), coarser where something is broken.
 LATENCY_S = (
@@ -37,12 +40,17 @@ LATENCY_S = (
 )
 PAUSE_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+BACKLOG = (0, 1, 10, 50, 100, 500, 1_000, 5_000, 10_000, 100_000)
 PAGE = (0, 1, 5, 10, 25, 50, 100, 200, 500)
 
 # ---- access: connections and sessions
 CONNECTIONS = Gauge("tidings_connections", "Open connections", ["transport", "kind"])  # ws|tcp; web|mobile|desktop|bot
+CONNECTIONS_MAX = Gauge("tidings_connections_max", "Connections that this node takes at most")
 CONNECTIONS_OPENED = Counter("tidings_connections_opened", "Connections accepted", ["transport"])
 CONNECTIONS_REFUSED = Counter("tidings_connections_refused", "Connections refused before a session", ["reason"])
+CONNECTION_STATES = Gauge(
+    "tidings_connection_states", "Open connections by what they are in: a sample every few seconds", ["state"]
+)  # awaiting_hello|opening|live|paused|closing
 HANDSHAKES = Gauge("tidings_handshakes", "Connections that have not said hello yet")
 HANDSHAKE_SECONDS = Histogram("tidings_handshake_seconds", "From hello to welcome", buckets=LATENCY_S)
 SESSIONS = Gauge("tidings_sessions", "Sessions of this node")
@@ -56,7 +64,10 @@ LIMITED = Counter("tidings_limited", "Requests refused by a rate limit", ["limit
 SLOW_CONSUMERS = Gauge("tidings_slow_consumers", "Connections whose live delivery is paused because they do not read")
 SLOW_CONSUMER_PAUSES = Counter("tidings_slow_consumer_pauses", "Times that a connection's live delivery was paused")
 LAGGING = Counter("tidings_lagging", "Nudges to sync sent to clients", ["reason"])  # paused|unacknowledged|ring
-OUTBOX_BYTES = Gauge("tidings_outbox_bytes", "Bytes that wait to be written to clients")
+OUTBOX_BYTES = Gauge("tidings_outbox_bytes", "Bytes that wait to be written to clients that do not read")
+SYNC_BACKLOG = Histogram(
+    "tidings_sync_backlog", "Inbox entries that a device lacked when it was welcomed", buckets=BACKLOG
+)
 
 # ---- access: frames
 FRAMES_IN = Counter("tidings_frames_received", "Frames from clients", ["transport", "body"])
@@ -118,6 +129,12 @@ BUS_PUBLISH_SECONDS = Histogram(
 BUS_PUBLISH_FAILED = Counter("tidings_bus_publish_failed", "Records that Kafka did not acknowledge in time", ["topic"])
 BUS_CONSUMED = Counter("tidings_bus_consumed", "Records read", ["topic"])
 BUS_CONSUMERS = Gauge("tidings_bus_consumers", "Consumers of Kafka that are open")
+BUS_TRANSIT_SECONDS = Histogram(
+    "tidings_bus_transit_seconds",
+    "From the making of a record to its being read, of the oldest of each batch (needs clocks that agree)",
+    ["topic"],
+    buckets=LATENCY_S,
+)
 BUS_LAG = Gauge("tidings_bus_lag", "Records of the own partitions that are not read yet", ["topic"])
 BUS_GAPS = Counter("tidings_bus_gaps", "Times that records were lost on the bus before they were read", ["topic"])
 BUS_LATE = Counter("tidings_bus_late", "Sends acknowledged although Kafka had not answered in time")
@@ -131,6 +148,14 @@ PUSHES_UNOWNED = Counter("tidings_pushes_unowned", "Recipients left out because 
 REPOSITORY_SECONDS = Histogram(
     "tidings_repository_seconds", "Commands to MongoDB", ["command", "collection", "outcome"], buckets=LATENCY_S
 )
+REPOSITORY_CONNECTIONS = Gauge("tidings_repository_connections", "Connections to MongoDB", ["state"])  # open|busy
+REPOSITORY_CONNECTIONS_MAX = Gauge("tidings_repository_connections_max", "Connections to one MongoDB server at most")
+REPOSITORY_CHECKOUT_SECONDS = Histogram(
+    "tidings_repository_checkout_seconds", "What a command waits for a connection to MongoDB", buckets=PAUSE_S
+)
+REPOSITORY_CHECKOUTS_FAILED = Counter(
+    "tidings_repository_checkouts_failed", "Commands that got no connection to MongoDB", ["reason"]
+)  # timeout|closed|error
 REPOSITORY_DOCUMENTS = Counter("tidings_repository_documents", "Documents written", ["collection"])
 STORED = Counter("tidings_stored", "Messages stored", ["kind"])  # normal|system
 DUPLICATES = Counter("tidings_duplicates", "Sends that had been stored before")
@@ -144,6 +169,9 @@ RETENTION_REMOVED = Counter("tidings_retention_removed", "Documents removed by r
 
 # ---- registry, ring, mailboxes
 REGISTRY_CONNECTED = Gauge("tidings_registry_connected", "1 while etcd answers; 0: membership is frozen")
+REGISTRY_SECONDS = Histogram("tidings_registry_seconds", "Calls of etcd", ["operation", "outcome"], buckets=LATENCY_S)
+REGISTRY_LEASE_TTL = Gauge("tidings_registry_lease_ttl_seconds", "How long this node's lease lasts without renewal")
+REGISTRY_LEASE_AGE = Gauge("tidings_registry_lease_age_seconds", "Since this node's lease was renewed; 0: it has none")
 REGISTRY_LEASES_LOST = Counter("tidings_registry_leases_lost", "Leases that ran out while the node was running")
 NODES = Gauge("tidings_nodes", "Nodes that this one knows", ["kind", "state"])
 RING_CHANGES = Counter("tidings_ring_changes", "Changes of a ring", ["kind"])
@@ -165,6 +193,49 @@ EVENT_LOOP_LAG_LAST = Gauge("tidings_event_loop_lag_last_seconds", "The last suc
 GC_PAUSE = Histogram("tidings_gc_pause_seconds", "Pauses of the garbage collector", ["generation"], buckets=PAUSE_S)
 DEGRADED = Gauge("tidings_degraded", "1 while a named check says that something is away", ["check"])
 BUILD = Gauge("tidings_build_info", "Always 1; the version is in the labels", ["version", "service"])
+
+
+# ---- labels
+
+# What each label may hold, in all metrics together; a test holds a running cluster to it, so nothing grows with users.
+LABELS: Mapping[str, str] = {
+    "body": "[a-z_]+",  # of frames: the protocol's own, about 25
+    "check": "etcd|kafka|logic|mongodb|hook|drain|start",
+    "code": "[0-9]{4}|ok|deadline|cancelled|[a-z_]+",  # close codes, codes of errors
+    "collection": "[a-z_]+",  # the schema's
+    "command": "[a-z_ ]+",  # the repository's
+    "generation": "[012]",
+    "kind": "web|mobile|desktop|bot|access|logic|storage|normal|system|push|lasting",
+    "lane": "[a-z]+",
+    "limit": "sends|frames",
+    "method": "[A-Za-z]+/[A-Za-z]+",  # of the services between nodes
+    "operation": "range|txn|grant|keep_alive|revoke",
+    "outcome": "[a-z_]+",  # codes of errors, and a few words for what went well
+    "reason": "[a-z0-9_]+",
+    "request": "send|group|sync|history",
+    "service": "access|logic|storage",
+    "state": "[a-z_]+",
+    "topic": r"[A-Za-z0-9._-]+\.(deliver|broadcast|events)",
+    "transport": "ws|tcp",
+    "version": ".+",
+}
+
+# What is there from the start, as 0: the first time that it happens would otherwise be no increase to Prometheus.
+_FIRST: tuple[tuple[Counter | Gauge, tuple[str, ...]], ...] = (
+    (SENDS, ("stored", "duplicate", "overloaded", "unavailable", "internal")),
+    (LAGGING, ("paused", "unacknowledged", "ring")),
+    (LIMITED, ("sends", "frames")),
+    (BANS, ("reconnects", "refused")),
+    (CONNECTIONS_REFUSED, ("full", "rate", "handshakes", "draining")),
+    (CONNECTION_STATES, ("awaiting_hello", "opening", "live", "paused", "closing")),
+    (REROUTED, ("sent", "lost", "gave_up")),
+    (PUBLISH_DROPPED, ("push", "lasting")),
+    (STALE_DECISIONS, ("send", "group")),
+    (REPOSITORY_CHECKOUTS_FAILED, ("timeout", "closed", "error")),
+)
+for _metric, _values in _FIRST:
+    for _value in _values:
+        _metric.labels(_value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,11 @@
 """Traces: one sampled message followed through gRPC metadata, batch items and Kafka headers. Off by default.
 
-A batch holds many messages, so a trace travels with its item, as the text of W3C `traceparent` ("" = not sampled),
-and a batch is worked on inside the span of its first traced item. `root_span` decides about sampling, `span` only
-goes on with what was sampled.
+    begin ──▶ a root span, decided about here        span, batch, record ──▶ go on with what was sampled
+    failure ──▶ a span of something that failed without having been sampled
+
+A batch holds many messages, so a trace travels with its item, as the text of W3C `traceparent` ("" = not sampled).
+A batch is worked on inside the span of its first traced item, and each other traced item gets a span of its own for the
+same time, linked to that one: so every trace shows every hop.
 
 Guarantees: while tracing is off, each function costs one comparison. Nothing here raises because a collector is away.
 Does not know: who calls.
@@ -10,16 +13,17 @@ Does not know: who calls.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags, Tracer
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, TraceIdRatioBased
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, StatusCode, TraceFlags, Tracer
 
 HEADER: Final = "traceparent"
 _NOTHING: Final[AbstractContextManager[Span | None]] = nullcontext(None)
@@ -31,6 +35,7 @@ class _State:
 
     provider: TracerProvider | None = None
     tracer: Tracer | None = None
+    always: Tracer | None = None
 
 
 def configure(
@@ -45,56 +50,96 @@ def configure(
 
         exporter = OTLPSpanExporter(endpoint=endpoint, insecure=not endpoint.startswith("https://"))
     resource = Resource.create({"service.name": f"tidings-{service}", "service.instance.id": node})
+    processor = BatchSpanProcessor(exporter)
     _State.provider = TracerProvider(sampler=ParentBased(TraceIdRatioBased(sample_ratio)), resource=resource)
-    _State.provider.add_span_processor(BatchSpanProcessor(exporter))
+    _State.provider.add_span_processor(processor)
     _State.tracer = _State.provider.get_tracer("tidings")
+    always = TracerProvider(sampler=ALWAYS_ON, resource=resource, shutdown_on_exit=False)
+    always.add_span_processor(processor)
+    _State.always = always.get_tracer("tidings")
 
 
 def shutdown() -> None:
     """Sends what is left and turns tracing off."""
     if _State.provider is not None:
         _State.provider.shutdown()
-    _State.provider = _State.tracer = None
+    _State.provider = _State.tracer = _State.always = None
 
 
 def enabled() -> bool:
     return _State.tracer is not None
 
 
-def root_span(name: str, **attributes: Any) -> AbstractContextManager[Span | None]:
-    """Begins a trace where a message enters the cluster, for the sampled share; None in the others."""
+def begin(name: str, attributes: Mapping[str, Any]) -> Span | None:
+    """Begins a trace where a message enters the cluster, for the sampled share; the caller ends it."""
     if _State.tracer is None:
-        return _NOTHING
-    return _started(_State.tracer, name, None, attributes)
+        return None
+    opened = _State.tracer.start_span(name, Context(), attributes=attributes)
+    return opened if opened.is_recording() else None
+
+
+def end_failed(span: Span, reason: str) -> None:
+    """Ends what `begin` began."""
+    span.set_status(StatusCode.ERROR, reason)
+    span.end()
+
+
+def failure(name: str, began_ns: int, reason: str, attributes: Mapping[str, Any]) -> str:
+    """A trace of one span, of something that began then and failed now, whatever the sampling; its `traceparent`."""
+    if _State.always is None:
+        return ""
+    opened = _State.always.start_span(name, Context(), attributes=attributes, start_time=began_ns)
+    end_failed(opened, reason)
+    return text_of(opened)
 
 
 def span(name: str, traceparent: str, **attributes: Any) -> AbstractContextManager[Span | None]:
     """Goes on with a trace that came from elsewhere; None if that was not sampled."""
     if _State.tracer is None or not traceparent:
         return _NOTHING
-    return _started(_State.tracer, name, traceparent, attributes)
+    return _one(_State.tracer, name, traceparent, attributes)
+
+
+def batch(name: str, traceparents: Iterable[str], **attributes: Any) -> AbstractContextManager[Span | None]:
+    """A span for each trace in a batch that is worked on at once; the first is the one that is open."""
+    if _State.tracer is None:
+        return _NOTHING
+    sampled = list(dict.fromkeys(filter(None, traceparents)))
+    if not sampled:
+        return _NOTHING
+    if len(sampled) == 1:
+        return _one(_State.tracer, name, sampled[0], attributes)
+    return _many(_State.tracer, name, sampled, attributes)
+
+
+def record(name: str, traceparent: str, began_ns: int, **attributes: Any) -> None:
+    """A span of that trace which began then and ends now."""
+    if _State.tracer is None or (context := _context(traceparent)) is None:
+        return
+    _State.tracer.start_span(name, _under(context), attributes=attributes, start_time=began_ns).end()
 
 
 def current() -> str:
     """The `traceparent` of the span that is open here; "" if there is none that is sampled."""
-    if _State.tracer is None:
-        return ""
-    context = trace.get_current_span().get_span_context()
+    return "" if _State.tracer is None else text_of(trace.get_current_span())
+
+
+def text_of(span: Span) -> str:
+    """Its `traceparent`; "" if it is not sampled."""
+    context = span.get_span_context()
     if not context.is_valid or not context.trace_flags.sampled:
         return ""
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
 
 
-def first(traceparents: Iterable[str]) -> str:
-    """The trace that a batch is worked on in: of its first traced item; "" if there is none, or tracing is off."""
-    if _State.tracer is None:
-        return ""
-    return next(filter(None, traceparents), "")
+def id_of(traceparent: str) -> str:
+    """The trace id in it; "" if there is none."""
+    return traceparent.split("-")[1] if traceparent else ""
 
 
 def exemplar(traceparent: str) -> dict[str, str] | None:
     """What links a histogram's bucket to a trace."""
-    return {"trace_id": traceparent.split("-")[1]} if traceparent else None
+    return {"trace_id": id_of(traceparent)} if traceparent else None
 
 
 def inject() -> list[tuple[str, bytes]]:
@@ -115,16 +160,37 @@ def extract(headers: Iterable[tuple[str, bytes | str]]) -> str:
 
 
 @contextmanager
-def _started(tracer: Tracer, name: str, traceparent: str | None, attributes: dict[str, Any]) -> Iterator[Span | None]:
-    parent = None
-    if traceparent is not None:
-        context = _context(traceparent)
-        if context is None:
-            yield None
-            return
-        parent = trace.set_span_in_context(NonRecordingSpan(context))
-    with tracer.start_as_current_span(name, context=parent, attributes=attributes) as opened:
+def _one(tracer: Tracer, name: str, traceparent: str, attributes: dict[str, Any]) -> Iterator[Span | None]:
+    context = _context(traceparent)
+    if context is None:
+        yield None
+        return
+    with tracer.start_as_current_span(name, _under(context), attributes=attributes) as opened:
         yield opened if opened.is_recording() else None
+
+
+@contextmanager
+def _many(tracer: Tracer, name: str, traceparents: list[str], attributes: dict[str, Any]) -> Iterator[Span | None]:
+    with _one(tracer, name, traceparents[0], attributes) as first:
+        links = [Link(first.get_span_context())] if first is not None else []
+        others = [
+            tracer.start_span(name, _under(context), attributes=attributes, links=links)
+            for context in map(_context, traceparents[1:])
+            if context is not None
+        ]
+        try:
+            yield first
+        except BaseException as error:
+            for other in others:
+                other.set_status(StatusCode.ERROR, type(error).__name__)
+            raise
+        finally:
+            for other in others:
+                other.end()
+
+
+def _under(context: SpanContext) -> Context:
+    return trace.set_span_in_context(NonRecordingSpan(context), Context())
 
 
 def _context(traceparent: str) -> SpanContext | None:

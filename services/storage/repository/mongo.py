@@ -35,6 +35,7 @@ from pymongo.write_concern import WriteConcern
 from services.common.clock import Clock
 from services.common.errors import Internal, TidingsError, Unavailable
 from services.common.telemetry import logs, metrics
+from services.storage.repository.mongo_pool import PoolWatch
 from services.storage.repository.schema import Document
 
 T = TypeVar("T")
@@ -283,6 +284,7 @@ async def connected(
         connectTimeoutMS=timeout_ms,
         heartbeatFrequencyMS=HEARTBEAT_MS,
         maxPoolSize=connections_max,
+        event_listeners=[PoolWatch(connections_max)],
         # Whoever called finds out what became of it, at once; the driver would wait for a server first.
         retryWrites=False,
         retryReads=False,

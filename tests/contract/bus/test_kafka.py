@@ -8,13 +8,13 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from services.common.bus import kafka_producer
 from services.common.bus.contract import ConsumedRecord, Record, Subscription, Topic
 from services.common.bus.kafka import KafkaBus
 from services.common.errors import Unavailable
 from services.common.telemetry import tracing
+from tests.traces import a_trace, recording
 
 from .harness import LONG_S, RESTART_S, KafkaHarness, ensure
 
@@ -150,16 +150,12 @@ async def test_a_record_whose_publisher_gave_up_still_arrives(harness: KafkaHarn
 
 
 async def test_the_trace_goes_along_in_a_header(bus: KafkaBus, topic: str) -> None:
-    tracing.configure("", sample_ratio=1.0, service="test", node="test", exporter=InMemorySpanExporter())
-    try:
+    with recording():
         async with bus.consume(topic, [0]) as reader:
-            with tracing.root_span("send"):
-                traceparent = tracing.current()
+            with a_trace() as traceparent:
                 await bus.publish([Record(topic, b"x", 0)])
             (record,) = await read_until(reader, b"x")
             assert tracing.extract(record.headers) == traceparent
-    finally:
-        tracing.shutdown()
 
 
 async def test_leaving_is_quick_while_kafka_stands_still(harness: KafkaHarness, topic: str) -> None:

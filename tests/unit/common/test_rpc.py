@@ -32,6 +32,7 @@ from services.common.rpc.memory import MemoryNetwork, MemoryPeers, Passage
 from services.common.telemetry import metrics, tracing
 from tests.certificates import Authority
 from tests.ports import free_address
+from tests.traces import a_trace, recording
 
 SEND = "/tidings.internal.v1.Logic/Send"
 LONG_S = 20.0
@@ -225,19 +226,13 @@ async def test_calls_are_counted_by_method_and_code(net: Net) -> None:
 
 
 async def test_a_trace_goes_along(net: Net) -> None:
-    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
-    logic, exporter = new_logic(), InMemorySpanExporter()
-    tracing.configure("", sample_ratio=1.0, service="test", node="test", exporter=exporter)
-    try:
+    logic = new_logic()
+    with recording():
         async with net.serve("127.0.0.1:0", [service_of(logic)]) as server:
-            with tracing.root_span("send"):
-                trace_id = tracing.current().split("-")[1]
+            with a_trace() as traceparent:
                 await send(net.peers, server)
             await send(net.peers, server)
-    finally:
-        tracing.shutdown()
-    assert logic.traces[0].split("-")[1] == trace_id
+    assert tracing.id_of(logic.traces[0]) == tracing.id_of(traceparent)
     assert logic.traces[1] == ""
 
 
