@@ -35,6 +35,9 @@ def direct(
     size: Annotated[int, typer.Option("--size", metavar="BYTES", help="Of each text.")] = 128,
     processes: Annotated[int, typer.Option("--processes", metavar="N", help="Of the load generator.")] = 1,
     transport: Annotated[str, typer.Option("--transport", metavar="ws|tcp", help="How the users connect.")] = "ws",
+    json_clients: Annotated[
+        float, typer.Option("--json-clients", metavar="SHARE", help="Of the users, from 0 to 1, speak JSON.")
+    ] = 0.0,
     report: Annotated[Path, typer.Option("--report", metavar="FILE", help="Where the figures go.")] = REPORT,
     data: Data = DATA_DEFAULT,
     etcd: Etcd = None,
@@ -61,6 +64,7 @@ def direct(
             size_bytes=size,
             processes=processes,
             transport=transport,
+            json_clients=json_clients,
         )
     except ValueError as error:
         raise WrongUse(f"{error}.", "See `tidings bench direct --help`.") from error

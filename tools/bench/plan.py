@@ -21,6 +21,7 @@ class Plan:
     size_bytes: int
     processes: int
     transport: str
+    json_clients: float = 0.0  # the share of users that speak JSON
 
     def __post_init__(self) -> None:
         checks = (
@@ -32,6 +33,8 @@ class Plan:
             (SIZE_MIN_BYTES <= self.size_bytes <= 32_000, f"--size is {SIZE_MIN_BYTES} to 32000 bytes"),
             (1 <= self.processes <= self.users // 2, "--processes is 1 to half of the users"),
             (self.transport in ("ws", "tcp"), "--transport is ws or tcp"),
+            (0 <= self.json_clients <= 1, "--json-clients is a share from 0 to 1"),
+            (self.transport == "ws" or not self.json_clients, "--json-clients needs --transport ws"),
         )
         for holds, rule in checks:
             if not holds:

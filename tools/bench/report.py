@@ -5,19 +5,15 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]
 from rich.console import Group, RenderableType
 from rich.table import Table
 
 from tools.bench.ledger import Tally
 from tools.bench.plan import Plan
-
-PERCENTILES = (50.0, 90.0, 99.0, 99.9)
-HIGHEST_US = 120_000_000
-DIGITS = 3
+from tools.bench.samples import PERCENTILES, latencies, merged
 
 
 def document(plan: Plan, results: Sequence[Mapping[str, Any]], cpu_s: Mapping[str, float]) -> dict[str, Any]:
@@ -25,20 +21,14 @@ def document(plan: Plan, results: Sequence[Mapping[str, Any]], cpu_s: Mapping[st
     tally = Tally()
     for result in results:
         tally.merge(Tally(**result["tally"]))
-    delivered = sum(result["delivered_in_time"] for result in results)
+    delivered = sum(result["delivered"]["in_time"] for result in results)
     return {
         "workload": plan.workload,
         "loop": "closed" if plan.rate is None else "open",
         "plan": dataclasses.asdict(plan),
         "right": tally.right,
-        "acknowledged": {
-            "per_s": round(sum(result["acknowledged_in_time"] for result in results) / plan.seconds, 1),
-            **latencies(value for result in results for value in result["acknowledged_us"]),
-        },
-        "delivered": {
-            "per_s": round(delivered / plan.seconds, 1),
-            **latencies(value for result in results for value in result["delivered_us"]),
-        },
+        **{name: _speed(plan, [result[name] for result in results]) for name in ("acknowledged", "delivered")},
+        "generator_late": latencies(merged(result["late"] for result in results)),
         "tally": dataclasses.asdict(tally),
         "cpu_s": dict(cpu_s),
         "cpu_us_per_message": {name: round(used / delivered * 1e6, 1) for name, used in cpu_s.items()}
@@ -52,20 +42,8 @@ def document(plan: Plan, results: Sequence[Mapping[str, Any]], cpu_s: Mapping[st
     }
 
 
-def latencies(values_us: Iterable[int]) -> dict[str, float | int]:
-    """Of a message from when it was due; milliseconds."""
-    histogram = HdrHistogram(1, HIGHEST_US, DIGITS)
-    count = 0
-    for value in values_us:
-        histogram.record_value(max(1, min(value, HIGHEST_US)))
-        count += 1
-    if not count:
-        return {"count": 0}
-    told: dict[str, float | int] = {"count": count}
-    for percentile in PERCENTILES:
-        told[f"p{percentile:g}_ms"] = round(histogram.get_value_at_percentile(percentile) / 1000, 2)
-    told["max_ms"] = round(histogram.get_max_value() / 1000, 2)
-    return told
+def _speed(plan: Plan, parts: Sequence[Mapping[str, Any]]) -> dict[str, float | int]:
+    return {"per_s": round(sum(part["in_time"] for part in parts) / plan.seconds, 1), **latencies(merged(parts))}
 
 
 def table(report: Mapping[str, Any]) -> RenderableType:

@@ -41,7 +41,9 @@ def measure(
     try:
         from tools.bench.report import document, table
     except ModuleNotFoundError as missing:
-        raise Failure(f"The load generator needs {missing.name}.", "`make setup` installs it.") from missing
+        raise Failure(
+            f"The load generator needs {missing.name}.", "`make setup` installs it, or: pip install 'tidings[bench]'."
+        ) from missing
     target = find(data, etcd, cluster, secret_file)
     figures, cpu_s = asyncio.run(_run(plan, target))
     report = document(plan, figures, cpu_s)

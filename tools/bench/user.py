@@ -1,0 +1,203 @@
+"""One user of the load generator: holds what arrives, acknowledges it, and comes back when its line breaks.
+
+What it sends and what that means is a workload's: it gives `on_sent`, `on_entries` and, if it sends, `send_again`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from protos.tidings.v1 import client_pb2 as pb
+from tools.bench.frames import MARK_DIGITS, Wire, acks
+from tools.bench.line import Line
+from tools.bench.scan import Entry, Scanner
+
+PING_S = 10.0
+PAGE_S = 20.0
+PAGE_ENTRIES = 500
+
+
+class Host(Protocol):
+    """What a user tells its process."""
+
+    def count_error(self, code: str) -> None: ...
+
+    def refuse(self, user: User, error: pb.Error) -> None:
+        """An answer that nobody waits for, and no retry."""
+
+    def lag(self, user: User) -> None:
+        """The server has more for it."""
+
+    def lose(self, user: User) -> None:
+        """Its line broke."""
+
+
+class User:
+    """Abstract."""
+
+    def __init__(self, host: Host, name: str, token: str, wire: Wire, scan: Scanner, source: str | None = None) -> None:
+        self.name = name
+        self.heartbeat_s = PING_S
+        self.wire = wire
+        self.line = Line(name, token, wire, self._take, lambda: host.lose(self), source)
+        self._host = host
+        self._scan_sent, self._scan_entries = scan
+        self._make_ack = acks(wire)
+        self._ping = wire.frame(pb.ClientFrame(ping=pb.Ping()))
+        self._early: set[int] = set()
+        self._cursor = 0
+        self._acked = 0
+        self._epoch = ""
+        self._url = ""
+        self._ids = itertools.count(1)
+        self._spoke = 0.0
+        self._waiting: dict[int, asyncio.Future[pb.ServerFrame]] = {}
+
+    # ---- for the workload
+
+    def on_sent(self, number: int, seq: int) -> None:
+        """A send was acknowledged."""
+
+    def on_entries(self, entries: Sequence[Entry], now: float | None) -> int:
+        """Messages of this run arrived; how many are new. `now` None: by sync, so it says nothing about latency."""
+        raise NotImplementedError
+
+    def on_refused(self, number: int, error: pb.Error) -> None:
+        """A send was refused for now."""
+
+    def on_other(self, frame: pb.ServerFrame) -> None:
+        """A push that is no message."""
+
+    def send_again(self) -> None:
+        """What has no answer."""
+
+    # ---- for the process
+
+    async def open(self, url: str) -> pb.Welcome:
+        self._url = url
+        welcome = await self.line.open(url, self._cursor, self._epoch)
+        self._spoke = time.monotonic()
+        if not self._epoch:
+            self._cursor = self._acked = welcome.inbox_head
+        self._epoch = welcome.epoch
+        return welcome
+
+    async def reopen(self) -> None:
+        """A new connection; what has no answer is sent again with the same client ids."""
+        await self.open(self._url)
+        for future in self._waiting.values():
+            future.cancel()
+        self._waiting.clear()
+        self.send_again()
+        self._host.lag(self)
+
+    def close(self) -> None:
+        self.line.close()
+
+    def refresh(self, now: float) -> None:
+        """Acknowledge what is held; say something before the server wonders."""
+        if self._cursor > self._acked:
+            self._acked = self._cursor
+            self.line.write(self._make_ack(self._acked))
+            self._spoke = now
+        elif now - self._spoke > self.heartbeat_s:
+            self.line.write(self._ping)
+            self._spoke = now
+
+    async def ask(self, frame: pb.ClientFrame) -> pb.ServerFrame:
+        """The reply. Raises TimeoutError, CancelledError if the line breaks."""
+        frame.id = next(self._ids)
+        future: asyncio.Future[pb.ServerFrame] = asyncio.get_running_loop().create_future()
+        self._waiting[frame.id] = future
+        self.line.write(self.wire.frame(frame))
+        try:
+            async with asyncio.timeout(PAGE_S):
+                return await future
+        finally:
+            self._waiting.pop(frame.id, None)
+
+    async def sync(self) -> int:
+        """Fetch what did not arrive; how much of it came."""
+        came, more = 0, True
+        while more:
+            reply = await self.ask(pb.ClientFrame(sync=pb.Sync(after=self._cursor, limit=PAGE_ENTRIES)))
+            before = self._cursor
+            came += self._arrive(reply.page.entries, None)
+            more = reply.page.more and self._cursor > before
+        return came
+
+    # ---- inside
+
+    def _take(self, data: bytes) -> None:
+        sent = self._scan_sent(data)
+        if sent is not None:
+            number, seq, inbox = sent
+            if inbox:
+                self._hold(inbox)
+            self.on_sent(number, seq)
+            return
+        entries = self._scan_entries(data)
+        if entries is not None:
+            for inbox, _, _ in entries:
+                if inbox == self._cursor + 1 and not self._early:
+                    self._cursor = inbox
+                elif inbox:
+                    self._hold(inbox)
+            self.on_entries(entries, time.monotonic())
+            return
+        self._take_other(self.wire.codec.decode_server(data))
+
+    def _take_other(self, frame: pb.ServerFrame) -> None:
+        waiting = self._waiting.get(frame.id) if frame.id else None
+        if waiting is not None:
+            if not waiting.done():
+                waiting.set_result(frame)
+            return
+        match frame.WhichOneof("body"):
+            case "deliver":
+                self._arrive(frame.deliver.entries, time.monotonic())
+            case "sent":
+                if frame.sent.number:
+                    self._hold(frame.sent.number)
+                self.on_sent(_number_of(frame.sent.client_id), frame.sent.seq)
+            case "error":
+                self._host.count_error(frame.error.code)
+                if frame.error.retry_after_ms:
+                    self.on_refused(frame.id, frame.error)
+                else:
+                    self._host.refuse(self, frame.error)
+            case "lagging":
+                self._host.count_error("LAGGING")
+                self._host.lag(self)
+            case "goodbye":
+                self._host.count_error(f"GOODBYE_{frame.goodbye.code}")
+                self._url = frame.goodbye.address or self._url
+            case _:
+                self.on_other(frame)
+
+    def _arrive(self, entries: Sequence[pb.Entry], now: float | None) -> int:
+        read: list[Entry] = []
+        for entry in entries:
+            if entry.number:
+                self._hold(entry.number)
+            mark = entry.message.content.text[:MARK_DIGITS]
+            if len(mark) == MARK_DIGITS and mark.isdecimal():
+                read.append((entry.number, entry.message.seq, int(mark)))
+        return self.on_entries(read, now) if read else 0
+
+    def _hold(self, number: int) -> None:
+        if number <= self._cursor:
+            return
+        early = self._early
+        early.add(number)
+        while self._cursor + 1 in early:
+            self._cursor += 1
+            early.discard(self._cursor)
+
+
+def _number_of(client_id: str) -> int:
+    return int(client_id.rpartition("-")[2])
