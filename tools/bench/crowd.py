@@ -25,7 +25,8 @@ UserT = TypeVar("UserT", bound=User)
 class Crowd(Generic[UserT]):
     """`users` is filled by the workload before `opened`."""
 
-    def __init__(self) -> None:
+    def __init__(self, refresh_s: float = ACK_S) -> None:
+        self._refresh_s = refresh_s
         self.users: list[UserT] = []
         self.tally = Tally()
         self._failure: Failure | None = None  # of a callback, which has nobody to raise it to
@@ -73,7 +74,7 @@ class Crowd(Generic[UserT]):
     async def _refresh(self) -> None:
         part = 0
         while True:
-            await asyncio.sleep(ACK_S / SLICES)
+            await asyncio.sleep(self._refresh_s / SLICES)
             if self._failure is not None:
                 raise self._failure
             now = time.monotonic()
@@ -86,7 +87,7 @@ class Crowd(Generic[UserT]):
     async def _synced(self, user: User) -> int:
         try:
             return await user.sync()
-        except TimeoutError:
+        except (Failure, TimeoutError):
             self._lagging.add(user)
             return 0
 

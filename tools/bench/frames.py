@@ -24,11 +24,12 @@ SEND_ID = 1_000_000_000
 NUMBER_MAX = 1_000_000_000
 SENDER_MAX = 1_000_000
 NUMBER_DIGITS = 10
+SENDER_STEP = 10_000_000_000  # of marks
 MARK_DIGITS = 6 + NUMBER_DIGITS  # a text begins with its mark: sender and number
 FILLER = "x"
+SIGNAL = "bench"
 
 _NO_MASK = bytes(4)
-_SENDER_STEP = 10_000_000_000
 _HOLE = "#" * NUMBER_DIGITS
 _BINARY, _TEXT = 0x82, 0x81
 
@@ -73,6 +74,20 @@ def sends(wire: Wire, run: str, sender: int, conversation: str, size_bytes: int)
     return _binary(template)
 
 
+def signals(wire: Wire, sender: int, user: str) -> Make:
+    """Makes the signal of a number to a user: its data is the mark."""
+    marked = marks(sender)
+    if wire.codec is JSON:
+        return lambda number: wire.frame(_signal(user, b"%016d" % (marked + number)))
+    hole = b"#" * MARK_DIGITS
+    template = wire.frame(_signal(user, hole)).replace(b"%", b"%%").replace(hole, b"%016d")
+    return lambda number: template % (marked + number)
+
+
+def _signal(user: str, data: bytes) -> pb.ClientFrame:
+    return pb.ClientFrame(signal=pb.Signal(user=user, name=SIGNAL, data=data))
+
+
 def _textual(template: bytes) -> Make:
     template = template.replace(str(SEND_ID).encode(), b"%d", 1)
 
@@ -101,7 +116,7 @@ def acks(wire: Wire) -> Make:
 
 def marks(sender: int) -> int:
     """What is added to a number of this sender to make its mark."""
-    return sender * _SENDER_STEP
+    return sender * SENDER_STEP
 
 
 _LOW = tuple(bytes((low & 0x7F | 0x80, low >> 7 | 0x80)) for low in range(0x4000))

@@ -28,7 +28,7 @@ class Ledger:
     reordered_seen: int = 0
     _seqs: array[int] = field(default_factory=lambda: array("q"))  # by number; 0: not acknowledged
     _numbers: array[int] = field(default_factory=lambda: array("q"))  # by seq, one more; 0: not arrived
-    _again: set[int] = field(default_factory=set)
+    sent_again: set[int] = field(default_factory=set)
 
     def acknowledge(self, number: int, seq: int) -> bool:
         """Whether this is the first answer to it."""
@@ -59,7 +59,7 @@ class Ledger:
 
     def send_again(self, number: int) -> None:
         """It may stand behind later ones now."""
-        self._again.add(number)
+        self.sent_again.add(number)
 
     def unanswered(self, sent: int) -> list[int]:
         """Those of the first `sent` that have no acknowledgement."""
@@ -85,7 +85,7 @@ class Ledger:
     @property
     def misordered(self) -> int:
         """Neighbours that the conversation has in another order than they were sent."""
-        again = self._again
+        again = self.sent_again
         in_order = [kept - 1 for kept in self._numbers if kept and kept - 1 not in again]
         return sum(later < earlier for earlier, later in pairwise(in_order))
 

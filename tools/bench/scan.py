@@ -1,4 +1,4 @@
-"""Reads the two frames that a load consists of, `sent` and `deliver`, with patterns instead of a parser. Pure.
+"""Reads the frames that a load consists of (`sent`, `deliver`, `page`, `signal`) with patterns, not a parser. Pure.
 
 Guarantees: it gives what protobuf (or JSON) gives, or None: whatever is not exactly as the servers write it, or does
 not carry messages of this run, is left to the parser. `tests/unit/bench/test_scan.py` holds that.
@@ -26,11 +26,20 @@ _CONVERSATION = rb"[0-9A-Za-z._@:|\-]*"
 _CACHED_BYTES_MAX = 2  # longer varints are not kept: there are too many
 
 
+class Page(NamedTuple):
+    request: int
+    entries: list[Entry]
+    more: bool
+
+
 class Scanner(NamedTuple):
-    """`sent` and `entries` take the payload of a frame; None: this is for the parser."""
+    """The first four take the payload of a frame; None: this is for the parser. `signal` gives the mark."""
 
     sent: Callable[[bytes], Sent | None]
     entries: Callable[[bytes], list[Entry] | None]
+    page: Callable[[bytes], Page | None]
+    signal: Callable[[bytes], int | None]
+    skipped: bytes  # how frames begin that nobody needs to read: receipts
 
 
 def scanner(codec: Codec, run: str) -> Scanner:
@@ -42,20 +51,25 @@ def scanner(codec: Codec, run: str) -> Scanner:
 
 
 class _Patterns(NamedTuple):
-    """Groups of `sent`: number, seq, inbox number; of `entry`: inbox number, seq, mark. The numbers are digits, the
-    others as the codec writes them; an inbox number may be missing."""
+    """Groups of `sent`: number, seq, inbox number; of `entry`: inbox number, seq, mark; of `page`: the request's id;
+    of `page_end`: whether there is more. Numbers and marks are digits, the others as the codec writes them; an inbox
+    number may be missing."""
 
     sent: re.Pattern[bytes]
     begin: re.Pattern[bytes]
     entry: re.Pattern[bytes]
-    end: bytes
+    end: re.Pattern[bytes]
+    page: re.Pattern[bytes]
+    page_end: re.Pattern[bytes]
+    signal: re.Pattern[bytes]
+    skipped: bytes
 
 
 def _scanner(patterns: _Patterns, value: Callable[[bytes], int]) -> Scanner:
     match_sent = patterns.sent.fullmatch
     match_begin = patterns.begin.match
     match_entry = patterns.entry.match
-    end = patterns.end
+    match_end = patterns.end.fullmatch
 
     def sent(data: bytes) -> Sent | None:
         found = match_sent(data)
@@ -64,22 +78,41 @@ def _scanner(patterns: _Patterns, value: Callable[[bytes], int]) -> Scanner:
         number, seq, inbox = found.groups()
         return int(number), value(seq), value(inbox) if inbox else 0
 
-    def entries(data: bytes) -> list[Entry] | None:
-        found = match_begin(data)
-        if found is None:
-            return None
-        place, stop = found.end(), len(data) - len(end)
+    def read(data: bytes, place: int) -> tuple[list[Entry], int]:
         came: list[Entry] = []
-        while place < stop:
-            found = match_entry(data, place)
-            if found is None:
-                return None
+        while found := match_entry(data, place):
             inbox, seq, mark = found.groups()
             came.append((value(inbox) if inbox else 0, value(seq), int(mark)))
             place = found.end()
-        return came if place == stop and data.endswith(end) else None
+        return came, place
 
-    return Scanner(sent, entries)
+    last: tuple[bytes, list[Entry] | None] = (b"", None)
+
+    def entries(data: bytes) -> list[Entry] | None:
+        nonlocal last
+        if data == last[0]:  # a frame to a large group is the same for all: it is read once
+            return last[1]
+        found = match_begin(data)
+        if found is None:
+            return None
+        came, place = read(data, found.end())
+        told = came if came and match_end(data, place) else None
+        last = (data, told)
+        return told
+
+    def page(data: bytes) -> Page | None:
+        found = patterns.page.match(data)
+        if found is None:
+            return None
+        came, place = read(data, found.end())
+        end = patterns.page_end.fullmatch(data, place)
+        return Page(value(found[1]), came, bool(end[1])) if end else None
+
+    def signal(data: bytes) -> int | None:
+        found = patterns.signal.fullmatch(data)
+        return int(found[1]) if found else None
+
+    return Scanner(sent, entries, page, signal, patterns.skipped)
 
 
 def _proto_patterns(run: bytes) -> _Patterns:
@@ -98,7 +131,16 @@ def _proto_patterns(run: bytes) -> _Patterns:
         ),
         begin=_compiled(rb"\x6a" + _VARINT),
         entry=_compiled(rb"\x0a" + _VARINT + rb"(?:\x08" + _KEPT + rb")?\x12" + _VARINT + message),
-        end=b"",
+        end=_compiled(rb""),
+        page=_compiled(rb"\x08" + _KEPT + rb"\x72" + _VARINT),
+        page_end=_compiled(
+            rb"(?:\x10" + _VARINT + rb")?(?:\x18" + _VARINT + rb")?(\x20\x01)?(?:\x28\x01)?"
+        ),
+        signal=_compiled(
+            rb"\x9a\x01" + _VARINT + rb"\x12" + _VARINT + _CONVERSATION + rb"\x1a\x05bench\x22\x10([0-9]{%d})"
+            % MARK_DIGITS + rb"\x2a[\x01-\x40]" + _NAME
+        ),
+        skipped=b"\x7a",
     )  # fmt: skip
 
 
@@ -117,7 +159,13 @@ def _json_patterns(run: bytes) -> _Patterns:
         ),
         begin=_compiled(rb'\{"deliver":\{"entries":\['),
         entry=_compiled(rb',?\{(?:"number":"([0-9]+)",)?"message":' + message + rb"\}"),
-        end=b"]}}",
+        end=_compiled(rb"\]\}\}"),
+        page=_compiled(rb'\{"id":"([0-9]+)","page":\{"entries":\['),
+        page_end=_compiled(
+            rb'\](?:,"next":"[0-9]+")?(?:,"head":"[0-9]+")?(,"more":true)?(?:,"truncated":true)?\}\}'
+        ),
+        signal=_compiled(rb"(?!)()"),  # its data is base64: that is for the parser
+        skipped=b'{"receipt":',
     )  # fmt: skip
 
 

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from protos.tidings.v1 import client_pb2 as pb
-from tools.bench.frames import MARK_DIGITS, Wire, acks
+from tools.bench.frames import MARK_DIGITS, SIGNAL, Wire, acks
 from tools.bench.line import Line
-from tools.bench.scan import Entry, Scanner
+from tools.bench.scan import Entry, Page, Scanner
+from tools.failure import Failure
 
 PING_S = 10.0
-PAGE_S = 20.0
+REPLY_S = 20.0
 PAGE_ENTRIES = 500
 
 
@@ -45,7 +46,7 @@ class User:
         self.wire = wire
         self.line = Line(name, token, wire, self._take, lambda: host.lose(self), source)
         self._host = host
-        self._scan_sent, self._scan_entries = scan
+        self._scan_sent, self._scan_entries, self._scan_page, self._scan_signal, self._skipped = scan
         self._make_ack = acks(wire)
         self._ping = wire.frame(pb.ClientFrame(ping=pb.Ping()))
         self._early: set[int] = set()
@@ -55,7 +56,7 @@ class User:
         self._url = ""
         self._ids = itertools.count(1)
         self._spoke = 0.0
-        self._waiting: dict[int, asyncio.Future[pb.ServerFrame]] = {}
+        self._waiting: dict[int, asyncio.Future[pb.ServerFrame | Page]] = {}
 
     # ---- for the workload
 
@@ -69,8 +70,8 @@ class User:
     def on_refused(self, number: int, error: pb.Error) -> None:
         """A send was refused for now."""
 
-    def on_other(self, frame: pb.ServerFrame) -> None:
-        """A push that is no message."""
+    def on_signal(self, mark: int, now: float) -> None:
+        """A signal of this run arrived."""
 
     def send_again(self) -> None:
         """What has no answer."""
@@ -90,16 +91,32 @@ class User:
         """A new connection; what has no answer is sent again with the same client ids."""
         await self.open(self._url)
         for future in self._waiting.values():
-            future.cancel()
-        self._waiting.clear()
+            if not future.done():
+                future.set_exception(Failure(f"{self.name} lost its connection."))
         self.send_again()
         self._host.lag(self)
+
+    @property
+    def cursor(self) -> int:
+        """It holds its inbox up to here."""
+        return self._cursor
+
+    def arrive(self, entries: Sequence[Entry], now: float | None) -> int:
+        """Hold them and have them counted; how many are new."""
+        for inbox, _, _ in entries:
+            if inbox == self._cursor + 1 and not self._early:
+                self._cursor = inbox
+            elif inbox:
+                self._hold(inbox)
+        return self.on_entries(entries, now)
 
     def close(self) -> None:
         self.line.close()
 
     def refresh(self, now: float) -> None:
         """Acknowledge what is held; say something before the server wonders."""
+        if not self._spoke:
+            return  # it is not in yet
         if self._cursor > self._acked:
             self._acked = self._cursor
             self.line.write(self._make_ack(self._acked))
@@ -109,57 +126,68 @@ class User:
             self._spoke = now
 
     async def ask(self, frame: pb.ClientFrame) -> pb.ServerFrame:
-        """The reply. Raises TimeoutError, CancelledError if the line breaks."""
-        frame.id = next(self._ids)
-        future: asyncio.Future[pb.ServerFrame] = asyncio.get_running_loop().create_future()
-        self._waiting[frame.id] = future
-        self.line.write(self.wire.frame(frame))
-        try:
-            async with asyncio.timeout(PAGE_S):
-                return await future
-        finally:
-            self._waiting.pop(frame.id, None)
+        """The reply. Raises Failure, TimeoutError."""
+        reply = await self._reply(frame)
+        assert isinstance(reply, pb.ServerFrame)
+        return reply
+
+    async def fetch(self, frame: pb.ClientFrame) -> Page:
+        """The reply to what asks for a page of messages. Raises Failure, TimeoutError."""
+        reply = await self._reply(frame)
+        if isinstance(reply, Page):
+            return reply
+        return Page(reply.id, self._read(reply.page.entries), reply.page.more)
 
     async def sync(self) -> int:
-        """Fetch what did not arrive; how much of it came."""
+        """Fetch what did not arrive; how much of it came. Raises Failure, TimeoutError."""
         came, more = 0, True
         while more:
-            reply = await self.ask(pb.ClientFrame(sync=pb.Sync(after=self._cursor, limit=PAGE_ENTRIES)))
             before = self._cursor
-            came += self._arrive(reply.page.entries, None)
-            more = reply.page.more and self._cursor > before
+            page = await self.fetch(pb.ClientFrame(sync=pb.Sync(after=before, limit=PAGE_ENTRIES)))
+            came += self.arrive(page.entries, None)
+            more = page.more and self._cursor > before
         return came
 
     # ---- inside
 
+    async def _reply(self, frame: pb.ClientFrame) -> pb.ServerFrame | Page:
+        frame.id = next(self._ids)
+        future: asyncio.Future[pb.ServerFrame | Page] = asyncio.get_running_loop().create_future()
+        self._waiting[frame.id] = future
+        self.line.write(self.wire.frame(frame))
+        try:
+            async with asyncio.timeout(REPLY_S):
+                reply = await future
+        finally:
+            self._waiting.pop(frame.id, None)
+        if isinstance(reply, pb.ServerFrame) and reply.HasField("error"):
+            self._host.count_error(reply.error.code)
+            raise Failure(f"{self.name} was refused: {reply.error.message} ({reply.error.code}).")
+        return reply
+
     def _take(self, data: bytes) -> None:
-        sent = self._scan_sent(data)
-        if sent is not None:
+        if sent := self._scan_sent(data):
             number, seq, inbox = sent
             if inbox:
                 self._hold(inbox)
             self.on_sent(number, seq)
-            return
-        entries = self._scan_entries(data)
-        if entries is not None:
-            for inbox, _, _ in entries:
-                if inbox == self._cursor + 1 and not self._early:
-                    self._cursor = inbox
-                elif inbox:
-                    self._hold(inbox)
-            self.on_entries(entries, time.monotonic())
-            return
-        self._take_other(self.wire.codec.decode_server(data))
+        elif entries := self._scan_entries(data):
+            self.arrive(entries, time.monotonic())
+        elif data.startswith(self._skipped):
+            pass
+        elif (mark := self._scan_signal(data)) is not None:
+            self.on_signal(mark, time.monotonic())
+        elif page := self._scan_page(data):
+            self._answer(page.request, page)
+        else:
+            self._take_other(self.wire.codec.decode_server(data))
 
     def _take_other(self, frame: pb.ServerFrame) -> None:
-        waiting = self._waiting.get(frame.id) if frame.id else None
-        if waiting is not None:
-            if not waiting.done():
-                waiting.set_result(frame)
+        if frame.id and self._answer(frame.id, frame):
             return
         match frame.WhichOneof("body"):
             case "deliver":
-                self._arrive(frame.deliver.entries, time.monotonic())
+                self.arrive(self._read(frame.deliver.entries), time.monotonic())
             case "sent":
                 if frame.sent.number:
                     self._hold(frame.sent.number)
@@ -170,6 +198,9 @@ class User:
                     self.on_refused(frame.id, frame.error)
                 else:
                     self._host.refuse(self, frame.error)
+            case "signal":
+                if frame.signal.name == SIGNAL:
+                    self.on_signal(int(frame.signal.data), time.monotonic())
             case "lagging":
                 self._host.count_error("LAGGING")
                 self._host.lag(self)
@@ -177,17 +208,27 @@ class User:
                 self._host.count_error(f"GOODBYE_{frame.goodbye.code}")
                 self._url = frame.goodbye.address or self._url
             case _:
-                self.on_other(frame)
+                pass
 
-    def _arrive(self, entries: Sequence[pb.Entry], now: float | None) -> int:
+    def _answer(self, request: int, reply: pb.ServerFrame | Page) -> bool:
+        """Whether somebody waits for it."""
+        future = self._waiting.get(request)
+        if future is None:
+            return False
+        if not future.done():
+            future.set_result(reply)
+        return True
+
+    def _read(self, entries: Sequence[pb.Entry]) -> list[Entry]:
+        """Those of this run; what is not is held and no more."""
         read: list[Entry] = []
         for entry in entries:
-            if entry.number:
-                self._hold(entry.number)
             mark = entry.message.content.text[:MARK_DIGITS]
             if len(mark) == MARK_DIGITS and mark.isdecimal():
                 read.append((entry.number, entry.message.seq, int(mark)))
-        return self.on_entries(read, now) if read else 0
+            elif entry.number:
+                self._hold(entry.number)
+        return read
 
     def _hold(self, number: int) -> None:
         if number <= self._cursor:

@@ -21,6 +21,7 @@ from tools.bench.frames import (
     marks,
     masked,
     sends,
+    signals,
 )
 
 WIRES = pytest.mark.parametrize("wire", [TCP, WS_PROTO, WS_JSON], ids=["tcp", "ws", "json"])
@@ -61,6 +62,15 @@ def test_a_send_reads_as_the_message_it_stands_for(wire: Wire, number: int, send
 def test_an_acknowledgement_reads_as_one(wire: Wire, number: int) -> None:
     frame = wire.codec.decode_client(_payload(wire, acks(wire)(number)))
     assert frame == pb.ClientFrame(ack=pb.Ack(number=number))
+
+
+@WIRES
+@given(number=st.integers(0, NUMBER_MAX - 1), sender=st.integers(0, SENDER_MAX - 1))
+def test_a_signal_carries_its_mark(wire: Wire, number: int, sender: int) -> None:
+    frame = wire.codec.decode_client(_payload(wire, signals(wire, sender, "bob%")(number)))
+    assert frame == pb.ClientFrame(
+        signal=pb.Signal(user="bob%", name="bench", data=b"%016d" % (marks(sender) + number))
+    )
 
 
 @given(st.binary(max_size=70_000))

@@ -98,6 +98,46 @@ def test_a_delivery_is_read_as_the_parser_reads_it(codec: Codec, came: list[pb.E
 
 
 @CODECS
+@given(
+    came=st.lists(entries, min_size=1, max_size=5),
+    request=big,
+    place=st.tuples(st.one_of(st.just(0), big), st.one_of(st.just(0), big)),
+    more=st.booleans(),
+    truncated=st.booleans(),
+)
+def test_a_page_is_read_as_the_parser_reads_it(
+    codec: Codec, came: list[pb.Entry], request: int, place: tuple[int, int], more: bool, truncated: bool
+) -> None:
+    page = pb.Page(entries=came, next=place[0], head=place[1], more=more, truncated=truncated)
+    data = codec.encode_server(pb.ServerFrame(id=request, page=page))
+    scan = scanner(codec, RUN)
+    assert scan.page(data) == (
+        request,
+        [(each.number, each.message.seq, int(each.message.content.text[:MARK_DIGITS])) for each in came],
+        more,
+    )
+    assert scan.sent(data) is None
+    assert scan.entries(data) is None
+
+
+@given(sender=st.integers(0, SENDER_MAX - 1), number=numbers, pair=st.tuples(users, users))
+def test_a_signal_is_read_as_its_mark(sender: int, number: int, pair: tuple[str, str]) -> None:
+    mark = marks(sender) + number
+    signal = pb.Signal(conversation=direct(*pair), name="bench", data=b"%016d" % mark)
+    setattr(signal, "from", pair[0])
+    data = PROTO.encode_server(pb.ServerFrame(signal=signal))
+    assert scanner(PROTO, RUN).signal(data) == mark
+    assert scanner(JSON, RUN).signal(JSON.encode_server(pb.ServerFrame(signal=signal))) is None
+
+
+@CODECS
+def test_receipts_are_known_by_their_beginning(codec: Codec) -> None:
+    scan = scanner(codec, RUN)
+    assert codec.encode_server(pb.ServerFrame(receipt=pb.Receipt(user="ann"))).startswith(scan.skipped)
+    assert not codec.encode_server(pb.ServerFrame(lagging=pb.Lagging())).startswith(scan.skipped)
+
+
+@CODECS
 @pytest.mark.parametrize(
     "more",
     [
