@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from protos.tidings.v1 import client_pb2 as pb
 from tools.bench.crowd import Crowd
 from tools.bench.idle import IdleUser
 from tools.bench.plan import Share
@@ -82,8 +81,7 @@ class ConnectRun(Crowd[IdleUser]):
                 await asyncio.sleep(BACK_OFF_S)
         self.connected.add(due, time.monotonic())
         if not self._storm:
-            user.line.write(user.wire.frame(pb.ClientFrame(bye=pb.Bye())))
-            user.close()
+            user.leave()
 
 
 def _forever(users: list[IdleUser]) -> Iterator[IdleUser]:

@@ -1,8 +1,10 @@
 """One connection of the load generator: frames over picows or plain TCP, with as little Python as possible.
 
 Not the client library on purpose: that costs more processor time than a message costs the cluster. It greets, follows
-the address it is given, and hands the payload of every other frame to `take`. What is written in one turn of the event
-loop goes out in one system call, as uvloop gathers it.
+the address it is given, and hands the payload of every other frame to `take`.
+
+What one turn of the event loop writes to a line goes out in one system call. uvloop does not gather it: its `write`
+calls the system at once, 8 µs each time, which at four messages in flight was half of what a message cost here.
 """
 
 from __future__ import annotations
@@ -102,6 +104,8 @@ class Line:
         self._greeting: asyncio.Future[pb.ServerFrame] | None = None
         self._live = False
         self._attempt = 0
+        self._unwritten: list[bytes] = []
+        self._call_soon = asyncio.get_running_loop().call_soon
 
     async def open(self, url: str, cursor: int = 0, epoch: str = "") -> pb.Welcome:
         """Raises Failure when no node lets this user in."""
@@ -123,18 +127,34 @@ class Line:
         raise Failure(f"{self._user} was not let in: sent around {MOVES_MAX} times.")
 
     def write(self, data: bytes) -> None:
-        """Whole frames, as the wire makes them."""
-        assert self._pipe is not None
-        self._pipe.write(data)
+        """Whole frames, as the wire makes them; they go out at the end of this turn."""
+        unwritten = self._unwritten
+        if not unwritten:
+            self._call_soon(self._flush)
+        unwritten.append(data)
+
+    def end(self, last: bytes) -> None:
+        """Write this and close."""
+        self.write(last)
+        self._flush()
+        self.close()
 
     def close(self) -> None:
         self._live = False
         if self._pipe is not None:
             self._pipe.close()
 
+    def _flush(self) -> None:
+        unwritten = self._unwritten
+        if not unwritten or self._pipe is None:
+            return  # the line was opened anew in between
+        self._pipe.write(unwritten[0] if len(unwritten) == 1 else b"".join(unwritten))
+        unwritten.clear()
+
     async def _greet(self, url: str, cursor: int, epoch: str) -> pb.ServerFrame:
         loop = asyncio.get_running_loop()
         self._greeting = loop.create_future()
+        self._unwritten.clear()
         if self._pipe is not None:
             self._pipe.close()
         self._attempt = attempt = self._attempt + 1

@@ -110,6 +110,10 @@ class User:
                 self._hold(inbox)
         return self.on_entries(entries, now)
 
+    def leave(self) -> None:
+        """Say goodbye and close."""
+        self.line.end(self.wire.frame(pb.ClientFrame(bye=pb.Bye())))
+
     def close(self) -> None:
         self.line.close()
 
