@@ -11,7 +11,7 @@ import typer
 
 from tools.bench import options
 from tools.bench.plan import Plan
-from tools.failure import WrongUse
+from tools.failure import Failure, WrongUse
 from tools.options import DATA_DEFAULT, ClusterName, Data, Etcd, Json, SecretFile
 from tools.output import notes, put_json, results
 from tools.target import Target, find
@@ -294,3 +294,71 @@ def _earlier(file: Path) -> dict[str, Any]:
     if not isinstance(told, dict):
         raise WrongUse(f"{file} is no report.", "Give a report that a run wrote.")
     return told
+
+
+PortBase = Annotated[int, typer.Option("--port-base", metavar="N", help="Of the cluster that is started for it.")]
+OWN_DATA = Path("build/bench-cluster")
+OWN_PORTS = 18_000
+OwnData = Annotated[Path, typer.Option("--data", metavar="DIR", help="Of the cluster that is started for it.")]
+
+
+@bench.command()
+def start(data: OwnData = OWN_DATA, port_base: PortBase = OWN_PORTS, json: Json = False) -> None:
+    """How long a cluster takes to start: the first time, and again. It is removed after that."""
+    from tools.bench.suite import start_alone
+
+    told = start_alone(data, port_base)
+    if json:
+        put_json(told)
+    else:
+        results.print(f"ready after {told['ready_s']:g} s; the first time {told['first_s']:g} s")
+
+
+@bench.command()
+def standard(
+    only: Annotated[str, typer.Option("--only", metavar="RUN,…", help="These runs; the report keeps the others.")] = "",
+    page: Annotated[
+        Path | None, typer.Option("--page", metavar="FILE.md", help="Write its tables, and the picture beside it.")
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", metavar="FILE.json", help="Write what `tidings capacity` reckons with.")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Measure nothing: use the report that is there.")] = False,
+    report: options.Report = options.REPORT_DEFAULT,
+    compare: options.Compare = None,
+    data: OwnData = OWN_DATA,
+    port_base: PortBase = OWN_PORTS,
+    json: Json = False,
+) -> None:
+    """The standard set of runs, on a cluster of its own that is removed after it. Exit 1 if a promise was broken."""
+    from tools.bench.report import changes_table, summary
+    from tools.bench.suite import Suite
+
+    old = _earlier(compare) if compare else None
+    names = [name for name in only.split(",") if name]
+    told = _earlier(report) if again else Suite(data, port_base, report, names).measure()
+    _publish(told, page, figures)
+    if json:
+        put_json(told)
+    else:
+        results.print(summary(told))
+        if old is not None:
+            results.print(changes_table(old, told))
+        notes.print(f"written to {report}")
+    if not told["right"]:
+        raise typer.Exit(1)
+
+
+def _publish(told: Mapping[str, Any], page: Path | None, figures: Path | None) -> None:
+    """Raises Failure."""
+    from tools.bench.page import load_picture, put, tables_of
+    from tools.capacity.figures import figures_of
+
+    try:
+        if page is not None:
+            page.write_text(put(page.read_text(), tables_of(told)))
+            page.with_suffix(".svg").write_text(load_picture(told))
+        if figures is not None:
+            figures.write_text(json_format.dumps(figures_of(told), indent=1) + "\n")
+    except (OSError, ValueError, KeyError) as error:
+        raise Failure(f"The page could not be written: {error}.") from error

@@ -14,7 +14,7 @@ from tools.bench.user import User
 from tools.failure import Failure
 
 OPENING_AT_ONCE = 20
-ACK_S = 0.2
+REFRESH_S = 0.2
 SLICES = 20  # acknowledgements of all users at once would delay what is measured
 RETRY_S = 0.2
 POLL_S = 0.1
@@ -25,7 +25,7 @@ UserT = TypeVar("UserT", bound=User)
 class Crowd(Generic[UserT]):
     """`users` is filled by the workload before `opened`."""
 
-    def __init__(self, refresh_s: float = ACK_S) -> None:
+    def __init__(self, refresh_s: float = REFRESH_S) -> None:
         self._refresh_s = refresh_s
         self.users: list[UserT] = []
         self.tally = Tally()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from protos.tidings.v1 import client_pb2 as pb
 from services.common.wire.codec import JSON, PROTO, Codec
 from services.common.wire.framing import framed
+from services.common.wire.varint import length_delimited_tag, varint, varint_tag
 
 Wrap = Callable[[bytes], bytes]
 Make = Callable[[int], bytes]
@@ -30,6 +31,8 @@ FILLER = "x"
 SIGNAL = "bench"
 
 _NO_MASK = bytes(4)
+_ACK = length_delimited_tag(pb.ClientFrame, "ack")
+_ACK_NUMBER = varint_tag(pb.Ack, "number")
 _HOLE = "#" * NUMBER_DIGITS
 _BINARY, _TEXT = 0x82, 0x81
 
@@ -111,7 +114,12 @@ def acks(wire: Wire) -> Make:
     """Makes the acknowledgement of an inbox number."""
     if wire.codec is JSON:
         return lambda number: wire.wrap(b'{"ack":{"number":"%d"}}' % number)
-    return lambda number: wire.frame(pb.ClientFrame(ack=pb.Ack(number=number)))
+
+    def make(number: int) -> bytes:
+        body = _ACK_NUMBER + varint(number)
+        return wire.wrap(_ACK + varint(len(body)) + body)
+
+    return make
 
 
 def marks(sender: int) -> int:

@@ -136,7 +136,9 @@ class Load(Crowd[SenderT], Generic[SenderT]):
         """There is room for another send of this user."""
         if self._closed_loop:
             if self._sending:
-                sender.send(time.monotonic())
+                now = time.monotonic()
+                sender.send(now)
+                sender.refresh(now)  # an acknowledgement that is due goes along
         elif sender.backlog and sender.under_way < self._window:
             sender.send(sender.backlog.popleft())
 

@@ -49,7 +49,8 @@ class Plan:
     def _common(self) -> tuple[tuple[bool, str], ...]:
         return (
             (1 <= self.users <= USERS_MAX, f"--users is 1 to {USERS_MAX}"),
-            (1 <= self.window <= WINDOW_MAX, f"--window is 1 to {WINDOW_MAX}"),
+            (self.workload == "connect" or self.window <= WINDOW_MAX, f"--window is 1 to {WINDOW_MAX}"),
+            (self.window >= 1, f"--window is 1 to {WINDOW_MAX}"),
             (self.seconds >= 0, "--seconds is more than 0"),
             (self.workload not in LOOPED or self.seconds > 0, "--seconds is more than 0"),
             (self.rate is None or self.rate > 0, "--rate is more than 0"),

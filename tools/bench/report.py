@@ -21,6 +21,7 @@ from tools.bench.compare import changes
 from tools.bench.ledger import Tally
 from tools.bench.plan import Plan
 from tools.bench.samples import PERCENTILES, latencies, merged
+from tools.bench.targets import TARGETS
 
 if TYPE_CHECKING:
     from tools.bench.run import Outcome
@@ -202,4 +203,20 @@ def changes_table(old: Mapping[str, Any], new: Mapping[str, Any]) -> RenderableT
         style = {None: "", True: "green", False: "red"}[change.better]
         ratio = "-" if change.ratio is None else f"{change.ratio:.2f}"
         shown.add_row(change.name, f"{change.old:,g}", f"{change.new:,g}", ratio, style=style)
+    return shown
+
+
+def summary(report: Mapping[str, Any]) -> RenderableType:
+    """Of a standard set, for people: each figure beside what it must be."""
+    shown = Table("figure", "measured", "", "must", "aim", "")
+    for target in TARGETS:
+        try:
+            value = target.value(report["runs"])
+        except KeyError:
+            continue
+        verdict = target.verdict(value)
+        style = {"aim": "green", "must": "", "no": "red"}[verdict]
+        shown.add_row(
+            target.name, f"{value:,.4g}", target.unit, f"{target.must:,g}", f"{target.aim:,g}", verdict, style=style
+        )
     return shown

@@ -18,6 +18,7 @@ from tools.bench.scan import Entry, Page, Scanner
 from tools.failure import Failure
 
 PING_S = 10.0
+ACK_S = 0.2  # a device acknowledges at most so often
 REPLY_S = 20.0
 PAGE_ENTRIES = 500
 
@@ -52,6 +53,7 @@ class User:
         self._early: set[int] = set()
         self._cursor = 0
         self._acked = 0
+        self._acked_at = 0.0
         self._epoch = ""
         self._url = ""
         self._ids = itertools.count(1)
@@ -122,9 +124,10 @@ class User:
         if not self._spoke:
             return  # it is not in yet
         if self._cursor > self._acked:
-            self._acked = self._cursor
-            self.line.write(self._make_ack(self._acked))
-            self._spoke = now
+            if now - self._acked_at >= ACK_S:
+                self._acked, self._acked_at = self._cursor, now
+                self.line.write(self._make_ack(self._acked))
+                self._spoke = now
         elif now - self._spoke > self.heartbeat_s:
             self.line.write(self._ping)
             self._spoke = now
