@@ -19,8 +19,8 @@ def standard_set() -> dict[str, Plan]:
     runs = {
         "idle-ws": _plan("idle", users=10_000, seconds=15, warmup_s=5),
         "idle-tcp": _plan("idle", users=10_000, seconds=15, warmup_s=5, transport="tcp"),
-        "connect": _plan("connect", users=2000, window=30, seconds=8),
-        "storm": _plan("connect", users=2000, window=2000, seconds=0, warmup_s=0),
+        "connect": _plan("connect", users=2000, window=200, seconds=8),
+        "storm": _plan("connect", users=5000, window=5000, seconds=0, warmup_s=0),
         "direct": _plan("direct", users=200, window=4, seconds=12, warmup_s=3),
         "direct-tcp": _plan("direct", users=200, window=4, seconds=8, transport="tcp"),
         "direct-json": _plan("direct", users=200, window=4, seconds=8, json_clients=1.0),

@@ -20,6 +20,7 @@ from tools.failure import Failure
 PING_S = 10.0
 ACK_S = 0.2  # a device acknowledges at most so often
 REPLY_S = 20.0
+ASKING_S = 60.0  # with what is asked again
 PAGE_ENTRIES = 500
 
 
@@ -158,19 +159,27 @@ class User:
     # ---- inside
 
     async def _reply(self, frame: pb.ClientFrame) -> pb.ServerFrame | Page:
+        """What is refused for now is asked again, as a client must."""
+        async with asyncio.timeout(ASKING_S):
+            while True:
+                reply = await self._answer_to(frame)
+                if isinstance(reply, Page) or not reply.HasField("error"):
+                    return reply
+                self._host.count_error(reply.error.code)
+                if not reply.error.retry_after_ms:
+                    raise Failure(f"{self.name} was refused: {reply.error.message} ({reply.error.code}).")
+                await asyncio.sleep(reply.error.retry_after_ms / 1000)
+
+    async def _answer_to(self, frame: pb.ClientFrame) -> pb.ServerFrame | Page:
         frame.id = next(self._ids)
         future: asyncio.Future[pb.ServerFrame | Page] = asyncio.get_running_loop().create_future()
         self._waiting[frame.id] = future
         self.line.write(self.wire.frame(frame))
         try:
             async with asyncio.timeout(REPLY_S):
-                reply = await future
+                return await future
         finally:
             self._waiting.pop(frame.id, None)
-        if isinstance(reply, pb.ServerFrame) and reply.HasField("error"):
-            self._host.count_error(reply.error.code)
-            raise Failure(f"{self.name} was refused: {reply.error.message} ({reply.error.code}).")
-        return reply
 
     def _take(self, data: bytes) -> None:
         if sent := self._scan_sent(data):
