@@ -323,6 +323,9 @@ def standard(
     figures: Annotated[
         Path | None, typer.Option("--figures", metavar="FILE.json", help="Write what `tidings capacity` reckons with.")
     ] = None,
+    capacity: Annotated[
+        Path | None, typer.Option("--capacity-page", metavar="FILE.md", help="Write its tables, from those costs.")
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="Measure nothing: use the report that is there.")] = False,
     report: options.Report = options.REPORT_DEFAULT,
     compare: options.Compare = None,
@@ -337,7 +340,7 @@ def standard(
     old = _earlier(compare) if compare else None
     names = [name for name in only.split(",") if name]
     told = _earlier(report) if again else Suite(data, port_base, report, names).measure()
-    _publish(told, page, figures)
+    _publish(told, page, figures, capacity)
     if json:
         put_json(told)
     else:
@@ -349,7 +352,7 @@ def standard(
         raise typer.Exit(1)
 
 
-def _publish(told: Mapping[str, Any], page: Path | None, figures: Path | None) -> None:
+def _publish(told: Mapping[str, Any], page: Path | None, figures: Path | None, capacity: Path | None) -> None:
     """Raises Failure."""
     from tools.bench.page import load_picture, put, tables_of
     from tools.capacity.figures import figures_of
@@ -360,5 +363,16 @@ def _publish(told: Mapping[str, Any], page: Path | None, figures: Path | None) -
             page.with_suffix(".svg").write_text(load_picture(told))
         if figures is not None:
             figures.write_text(json_format.dumps(figures_of(told), indent=1) + "\n")
+        if capacity is not None:
+            capacity.write_text(put(capacity.read_text(), _capacity_tables(told)))
     except (OSError, ValueError, KeyError) as error:
         raise Failure(f"The page could not be written: {error}.") from error
+
+
+def _capacity_tables(told: Mapping[str, Any]) -> dict[str, str]:
+    from tools.capacity.figures import figures_of, read
+    from tools.capacity.model import Profile, needs
+    from tools.capacity.page import tables_of
+    from tools.capacity.ring_measure import measure
+
+    return tables_of(needs(Profile(online=1_000_000), read(figures_of(told))), measure(1000, 10_000_000))

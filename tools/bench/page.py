@@ -29,7 +29,8 @@ def put(text: str, tables: Mapping[str, str]) -> str:
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         if not pattern.search(text):
             raise ValueError(f"the page has no marks <!-- {name} --> and <!-- /{name} -->")
-        text = pattern.sub(lambda found, table=table: f"{found[1]}{table.rstrip()}\n{found[2]}", text)  # type: ignore[misc]
+        filled = f"{table.rstrip()}\n"
+        text = pattern.sub(lambda found, filled=filled: f"{found[1]}{filled}{found[2]}", text)  # type: ignore[misc]
     return text
 
 
