@@ -20,7 +20,7 @@ from tools.failure import Failure
 PING_S = 10.0
 ACK_S = 0.2  # a device acknowledges at most so often
 REPLY_S = 20.0
-ASKING_S = 60.0  # with what is asked again
+ASKING_S = 120.0  # with what is asked again
 PAGE_ENTRIES = 500
 
 
@@ -160,15 +160,20 @@ class User:
 
     async def _reply(self, frame: pb.ClientFrame) -> pb.ServerFrame | Page:
         """What is refused for now is asked again, as a client must."""
-        async with asyncio.timeout(ASKING_S):
-            while True:
+        end = time.monotonic() + ASKING_S
+        while time.monotonic() < end:
+            try:
                 reply = await self._answer_to(frame)
-                if isinstance(reply, Page) or not reply.HasField("error"):
-                    return reply
-                self._host.count_error(reply.error.code)
-                if not reply.error.retry_after_ms:
-                    raise Failure(f"{self.name} was refused: {reply.error.message} ({reply.error.code}).")
-                await asyncio.sleep(reply.error.retry_after_ms / 1000)
+            except TimeoutError:
+                self._host.count_error("NO_ANSWER")
+                continue
+            if isinstance(reply, Page) or not reply.HasField("error"):
+                return reply
+            self._host.count_error(reply.error.code)
+            if not reply.error.retry_after_ms:
+                raise Failure(f"{self.name} was refused: {reply.error.message} ({reply.error.code}).")
+            await asyncio.sleep(reply.error.retry_after_ms / 1000)
+        raise Failure(f"{self.name} got no answer within {ASKING_S:g} s.")
 
     async def _answer_to(self, frame: pb.ClientFrame) -> pb.ServerFrame | Page:
         frame.id = next(self._ids)
