@@ -120,8 +120,9 @@ def _others(runs: Runs) -> str:
     rows = []
     for name, run in _there(runs, OTHERS):
         sample = next((run[key] for key in ("connected", "page", "delivered") if key in run), None)
-        speed = f"{run['counts']['connections']:,} connections"
-        if run["workload"] != "idle":
+        if run["workload"] == "idle":
+            speed = f"{run['counts']['connections']:,} connections"
+        else:
             speed = f"{run['units_per_s']:,.0f} {_plural(run['unit'])} a second"
         each = f"{run['access_kb_each']:g} KB each" if "access_kb_each" in run else ""
         rows.append(
