@@ -116,8 +116,12 @@ chaos: setup  ## kill and cut off parts of a cluster under load, CASES=quick of 
 	@$(BIN)/python -m tests.chaos --cases $(CASES) --seed $(SEED) $(ARGS)
 
 .PHONY: bench
-bench: setup  ## load on a cluster of its own
-	@$(BIN)/tidings bench $(ARGS)
+bench: setup  ## the standard set of loads on a cluster of its own; writes docs/performance.md and tools/capacity/figures.json
+	@$(BIN)/tidings bench standard $(ARGS); right=$$?; \
+	$(BIN)/python -m tests.benchmarks.costs build/bench.json && \
+	$(BIN)/tidings bench standard --again --page docs/performance.md --figures tools/capacity/figures.json \
+		--capacity-page docs/capacity.md >/dev/null; \
+	written=$$?; [ $$right -ne 0 ] && exit $$right; exit $$written
 
 .PHONY: image
 image:  ## (not there yet) the container image

@@ -40,6 +40,7 @@ COMMANDS = {
     "doctor": ("tools.commands.doctor", "doctor", "Look for what is wrong, and say what to do."),
     "config": ("tools.commands.config", "config", "Every setting: its value, where that came from, what it means."),
     "bench": ("tools.bench", "bench", "Load a cluster and measure it."),
+    "capacity": ("tools.capacity", "capacity", "What a cluster for so many users needs."),
     "backends": ("tools.commands.stack", "backends", "The backends alone, for tests and tools of your own."),
 }
 HIDDEN = frozenset({"backends"})

@@ -1,4 +1,4 @@
-"""How much processor time each process of a cluster used, by psutil."""
+"""How much processor time and memory each process of a cluster takes, by psutil."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import psutil
+
+MIB = 1024 * 1024
 
 
 def processes_of(snapshot: Mapping[str, Any] | None) -> dict[str, int]:
@@ -36,3 +38,12 @@ def seconds_of(processes: Mapping[str, int]) -> dict[str, float]:
 
 def used(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     return {name: round(after[name] - before[name], 3) for name in before if name in after}
+
+
+def memory_of(processes: Mapping[str, int]) -> dict[str, int]:
+    """Resident bytes; one that has ended is left out."""
+    sizes: dict[str, int] = {}
+    for name, pid in processes.items():
+        with contextlib.suppress(psutil.Error):
+            sizes[name] = psutil.Process(pid).memory_info().rss
+    return sizes

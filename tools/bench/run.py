@@ -9,75 +9,118 @@ import secrets
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
 from tools.bench.plan import Plan, Share, shares
-from tools.bench.processor import processes_of, seconds_of, used
+from tools.bench.processor import memory_of, processes_of, seconds_of, used
 from tools.failure import Failure
-from tools.output import notes, put_json, results
+from tools.output import notes
 from tools.reach import addresses
-from tools.target import Target, find
+from tools.target import Target
 
 HEADWAY_S = 1.0
-END_S = 120.0
+READY_S = 900.0
+END_S = 300.0
 LINE_BYTES_MAX = 256 * 1024 * 1024
 TOKEN_S = 86_400.0
+TICK_S = 0.2
+
+Show = Callable[[str, float, float], None]  # what is under way, how much of it is done, how much there is
 
 
-def measure(
-    plan: Plan,
-    data: Path,
-    etcd: str | None,
-    cluster: str | None,
-    secret_file: Path | None,
-    file: Path,
-    *,
-    as_json: bool,
-) -> bool:
-    """Whether every promise was kept. Raises Failure."""
+@dataclass(slots=True)
+class Outcome:
+    """Of one run. `cpu_s` is of `window_s` seconds; memory before anybody connected, and at the end."""
+
+    figures: list[dict[str, Any]] = field(default_factory=list)
+    cpu_s: dict[str, float] = field(default_factory=dict)
+    window_s: float = 0.0
+    memory_before: dict[str, int] = field(default_factory=dict)
+    memory_after: dict[str, int] = field(default_factory=dict)
+
+
+def run(plan: Plan, target: Target) -> dict[str, Any]:
+    """The report of one run. Raises Failure."""
     try:
-        from tools.bench.report import document, table
+        from tools.bench.report import document
     except ModuleNotFoundError as missing:
-        raise Failure(f"The load generator needs {missing.name}.", "`make setup` installs it.") from missing
-    target = find(data, etcd, cluster, secret_file)
-    figures, cpu_s = asyncio.run(_run(plan, target))
-    report = document(plan, figures, cpu_s)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(report, indent=1) + "\n")
-    if as_json:
-        put_json(report)
-    else:
-        results.print(table(report))
-        notes.print(f"written to {file}")
-    return bool(report["right"])
+        raise Failure(
+            f"The load generator needs {missing.name}.", "`make setup` installs it, or: pip install 'tidings[bench]'."
+        ) from missing
+    with progress(plan.workload) as show:
+        outcome = asyncio.run(_run(plan, target, show))
+    return document(plan, outcome)
 
 
-async def _run(plan: Plan, target: Target) -> tuple[list[dict[str, Any]], dict[str, float]]:
+@contextmanager
+def progress(title: str) -> Any:
+    """A bar on standard error, where that is a terminal; a line a step elsewhere."""
+    if not notes.is_terminal:
+        seen: set[str] = set()
+
+        def note(what: str, done: float, whole: float) -> None:
+            del done, whole
+            if what not in seen:
+                seen.add(what)
+                notes.print(f"{title}: {what} …")
+
+        yield note
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=notes, transient=True) as bars:
+        bar = bars.add_task(title, total=None)
+
+        def draw(what: str, done: float, whole: float) -> None:
+            bars.update(bar, description=f"{title}: {what}", completed=done, total=whole or None)
+
+        yield draw
+
+
+async def _run(plan: Plan, target: Target, show: Show) -> Outcome:
     name = f"bench-{secrets.token_hex(3)}"
     tokens = [(user, target.token(user, TOKEN_S)) for user in (f"{name}-{index}" for index in range(plan.users))]
     parts = shares(plan, addresses(target, plan.transport), tokens)
+    processes = processes_of(target.snapshot)
+    outcome = Outcome(memory_before=memory_of(processes))
     async with _workers(len(parts)) as workers:
+        processes |= {f"bench-{number}": worker.pid for number, worker in enumerate(workers)}
         for part, worker in zip(parts, workers, strict=True):
             await _tell(worker, json.dumps({**_as_json(part), "name": name}))
-        notes.print(f"{plan.users} users connect …")
-        for worker in workers:
-            await _hear(worker)
+        show(f"{plan.users:,} users get ready", 0, 0)
+        async with asyncio.timeout(READY_S):
+            for worker in workers:
+                await _hear(worker)
         start = time.monotonic() + HEADWAY_S
         for worker in workers:
             await _tell(worker, repr(start))
-        notes.print(f"{plan.warmup_s:g} s to warm up, {plan.seconds:g} s to measure …")
-        processes = processes_of(target.snapshot)
-        processes |= {f"bench-{number}": worker.pid for number, worker in enumerate(workers)}
-        await asyncio.sleep(start + plan.warmup_s - time.monotonic())
-        before = seconds_of(processes)
-        await asyncio.sleep(start + plan.warmup_s + plan.seconds - time.monotonic())
-        after = seconds_of(processes)
+        await _pass(start + plan.warmup_s, "warming up", show)
+        before, began = seconds_of(processes), time.monotonic()
+        await _pass(began + plan.seconds, "measuring", show)
+        if not plan.seconds:
+            show("measuring", 0, 0)
+        timed_cpu = seconds_of(processes) if plan.seconds else None
         async with asyncio.timeout(END_S):
-            figures = [await _hear(worker) for worker in workers]
-    return figures, used(before, after)
+            for worker in workers:
+                await _hear(worker)
+            after = timed_cpu or seconds_of(processes)
+            outcome.window_s = plan.seconds or time.monotonic() - began
+            outcome.memory_after = memory_of(processes)
+            show("accounting for every message", 0, 0)
+            outcome.figures = [await _hear(worker) for worker in workers]
+    outcome.cpu_s = used(before, after)
+    return outcome
+
+
+async def _pass(end: float, what: str, show: Show) -> None:
+    begin = time.monotonic()
+    while (now := time.monotonic()) < end:
+        show(what, now - begin, end - begin)
+        await asyncio.sleep(min(TICK_S, end - now))
 
 
 @asynccontextmanager
@@ -121,4 +164,5 @@ def _as_json(share: Share) -> dict[str, Any]:
         "urls": share.urls,
         "tokens": share.tokens,
         "rate": share.rate,
+        "source": share.source,
     }

@@ -1,7 +1,8 @@
 """One process of the load generator: `python -m tools.bench.worker`, spoken to by lines on standard input and output.
 
     in   the share, as JSON          out  {"ready": true}        all users are connected
-    in   the start time              out  the figures, as JSON   (or {"failure": …} at any time)
+    in   the start time              out  {"measured": true}     the measurement is over
+                                     out  the figures, as JSON   (or {"failure": …} at any time)
 
 Times are of the machine's monotonic clock, which its processes share.
 """
@@ -10,21 +11,57 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
+import importlib
 import json
 import os
+import resource
 import sys
-from typing import Any
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
 
 import uvloop
 
-from tools.bench.direct import DirectRun
+from tools.bench.ledger import Tally
 from tools.bench.plan import Plan, Share
 from tools.failure import Failure
+
+KINDS = {
+    "connect": ("connecting", "ConnectRun"),
+    "direct": ("direct", "DirectRun"),
+    "group": ("group", "GroupRun"),
+    "history": ("reading", "HistoryRun"),
+    "idle": ("idle", "IdleRun"),
+    "mixed": ("mixed", "MixedRun"),
+    "signals": ("signalling", "SignalsRun"),
+    "sync": ("reading", "SyncRun"),
+}
+GARBAGE_AFTER = 100_000  # hardly anything makes cycles here, and a pause would count as latency
+
+
+class Run(Protocol):
+    """What a workload is."""
+
+    tally: Tally
+
+    def ready(self) -> AbstractAsyncContextManager[None]:
+        """All is prepared within."""
+
+    async def measure(self, start: float) -> None:
+        """From `start` (monotonic) to the end of the measurement."""
+
+    async def settle(self) -> dict[str, Any]:
+        """Until all is accounted for; then samples by name, `counts`, and `elapsed_s` if it is not the plan's."""
 
 
 def main() -> None:
     told = json.loads(sys.stdin.readline())
-    share = Share(Plan(**told["plan"]), told["urls"], [(user, token) for user, token in told["tokens"]], told["rate"])
+    share = Share(
+        Plan(**told["plan"]), told["urls"], [(user, token) for user, token in told["tokens"]], told["rate"],
+        told["source"],
+    )  # fmt: skip
+    _open_files()
     try:
         _put(uvloop.run(_work(share, told["name"])))
     except Failure as failure:
@@ -37,20 +74,30 @@ def main() -> None:
 
 
 async def _work(share: Share, name: str) -> dict[str, Any]:
-    run = DirectRun(share, name)
-    async with run.opened():
+    run = _kind(share.plan.workload)(share, name)
+    async with run.ready():
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GARBAGE_AFTER)
         _put({"ready": True})
         start = float(await asyncio.to_thread(sys.stdin.readline))
-        tally = await run.run(start)
-    samples = run.samples
-    return {
-        "pid": os.getpid(),
-        "tally": dataclasses.asdict(tally),
-        "acknowledged_in_time": samples.acknowledged_in_time,
-        "delivered_in_time": samples.delivered_in_time,
-        "acknowledged_us": [round(value * 1000) for value in samples.acknowledged_ms],
-        "delivered_us": [round(value * 1000) for value in samples.delivered_ms],
-    }
+        await run.measure(start)
+        _put({"measured": True})
+        figures = await run.settle()
+    return {"pid": os.getpid(), "tally": dataclasses.asdict(run.tally), **figures}
+
+
+def _kind(workload: str) -> Callable[[Share, str], Run]:
+    module, name = KINDS[workload]
+    kind: Callable[[Share, str], Run] = getattr(importlib.import_module(f"tools.bench.{module}"), name)
+    return kind
+
+
+def _open_files() -> None:
+    """As many as the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _put(document: dict[str, Any]) -> None:

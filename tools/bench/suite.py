@@ -1,0 +1,121 @@
+"""Runs the standard set on a cluster of its own: started for it, and removed after it, whatever happens.
+
+Every run's report is written as soon as it is there, so that what was measured is not lost with what fails.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.bench.plan import Plan
+from tools.bench.processor import MIB, memory_of, processes_of
+from tools.bench.run import progress, run
+from tools.bench.standard import FRESH, START, standard_set
+from tools.failure import Failure, WrongUse
+from tools.output import notes
+from tools.target import find
+
+PROGRAM = (sys.executable, "-c", "from tools.main import main; main()")
+COMMAND_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """`only` names runs; empty: all. What an earlier report has of the others is kept then."""
+
+    data: Path
+    port_base: int
+    file: Path
+    only: Sequence[str] = ()
+
+    def measure(self) -> dict[str, Any]:
+        """The whole report. Raises Failure."""
+        from tools.bench.report import surroundings
+
+        runs = self._chosen()
+        report = {**self._kept(), "workload": "standard", "right": True, **surroundings()}
+        report.setdefault("runs", {})
+        began = time.monotonic()
+        with self.cluster(report["runs"]):
+            processes = processes_of(find(self.data).snapshot)
+            report["memory_at_start_mb"] = {name: round(size / MIB, 1) for name, size in memory_of(processes).items()}
+            for number, (name, plan) in enumerate(runs.items(), 1):
+                notes.print(f"[{number}/{len(runs)}] {name}, {time.monotonic() - began:.0f} s so far")
+                if name in FRESH:
+                    self._command("restart", "access")
+                report["runs"][name] = run(plan, find(self.data))
+                self._write(report)
+        report["took_s"] = round(time.monotonic() - began)
+        self._write(report)
+        return report
+
+    def _chosen(self) -> dict[str, Plan]:
+        every = standard_set()
+        unknown = [name for name in self.only if name not in every and name != START]
+        if unknown:
+            raise WrongUse(f"There is no run {unknown[0]!r}.", f"There are {', '.join([START, *every])}.")
+        return {name: plan for name, plan in every.items() if not self.only or name in self.only}
+
+    def _kept(self) -> dict[str, Any]:
+        if not self.only or not self.file.exists():
+            return {}
+        try:
+            kept = json.loads(self.file.read_text())
+        except ValueError:
+            return {}
+        return kept if isinstance(kept, dict) and kept.get("workload") == "standard" else {}
+
+    def _write(self, report: dict[str, Any]) -> None:
+        report["right"] = all(each.get("right", True) for each in report["runs"].values())
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.write_text(json.dumps(report, indent=1) + "\n")
+
+    @contextmanager
+    def cluster(self, runs: dict[str, Any]) -> Iterator[None]:
+        """Set up; and measured how long it takes to start again, if that is asked for."""
+        notes.print("a cluster of its own starts …")
+        try:
+            first_s = self._up()
+            if not self.only or START in self.only:
+                self._command("down")
+                runs[START] = {"workload": START, "first_s": round(first_s, 1), "ready_s": round(self._up(), 2)}
+            yield
+        finally:
+            self._command("down", "--purge", check=False)
+
+    def _up(self) -> float:
+        """The seconds until all is ready."""
+        began = time.monotonic()
+        self._command("up", "--port-base", str(self.port_base), "--detach")
+        return time.monotonic() - began
+
+    def _command(self, *arguments: str, check: bool = True) -> None:
+        done = subprocess.run(
+            (*PROGRAM, *arguments, "--data", str(self.data)),
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_S,
+            check=False,
+        )
+        if check and done.returncode:
+            raise Failure(f"`tidings {' '.join(arguments)}` failed: {done.stderr.strip().removeprefix('error: ')}")
+
+
+def start_alone(data: Path, port_base: int) -> Mapping[str, Any]:
+    """How long a cluster takes to start, the first time and again. Raises Failure."""
+    runs: dict[str, Any] = {}
+    suite = Suite(data, port_base, Path("build/bench.json"), (START,))
+    with progress(START) as show:
+        show("a cluster starts, stops, and starts again", 0, 0)
+        with suite.cluster(runs):
+            show("it is ready", 0, 0)
+    started: Mapping[str, Any] = runs[START]
+    return started
