@@ -18,7 +18,6 @@ import sys
 from array import array
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +27,7 @@ import uvloop
 from protos.tidings.v1 import client_pb2 as pb
 from services.common.ids import direct
 from tests.chaos.worker import now, say
+from tools.bench.frames import TCP
 from tools.bench.ledger import Ledger
 from tools.bench.line import Line
 
@@ -75,12 +75,11 @@ class Peer:
         self.user = user
         self.ledger = Ledger()  # of what this one sends
         self.under_way: dict[int, tuple[int, float]] = {}  # request id -> (number, when it was written)
-        self.again: set[int] = set()  # numbers that went out more than once
         self.partner: Peer = self
         self.url = ""
         self._flood = flood
         self._conversation = direct(user, other)
-        self._line = Line(user, token, self._take, self._lost)
+        self._line = Line(user, token, TCP, self._receive, self._lost)
         self._live = False
         self._numbers = itertools.count()
         self._ids = itertools.count(1)
@@ -127,14 +126,8 @@ class Peer:
                 self._arrive(entry, live=False)
             more = page.more
 
-    @property
-    def misordered(self) -> int:
-        """Stored in another order than they were sent, of those that went out once."""
-        once = {seq: number for seq, number in self.ledger.arrived.items() if number not in self.again}
-        return Ledger(arrived=once).misordered
-
     def _post_again(self, number: int) -> None:
-        self.again.add(number)
+        self.ledger.send_again(number)
         self._post(number)
 
     def _post(self, number: int) -> None:
@@ -149,14 +142,14 @@ class Peer:
     def _say(self, frame: pb.ClientFrame) -> None:
         """While there is no connection a send waits for the next one."""
         if self._live:
-            with suppress(RuntimeError):  # the end has come, and is about to be told
-                self._line.send(frame.SerializeToString())
+            self._line.write(TCP.frame(frame))
 
     def _lost(self) -> None:
         self._live = False
         self._flood.broken.put_nowait(self)
 
-    def _take(self, frame: pb.ServerFrame) -> None:
+    def _receive(self, data: bytes) -> None:
+        frame = pb.ServerFrame.FromString(data)
         match frame.WhichOneof("body"):
             case "deliver":
                 for entry in frame.deliver.entries:
@@ -327,12 +320,12 @@ class Flood:
         for peer in self.peers:
             await peer.sync()
         return {
-            "acknowledged": sum(len(peer.ledger.acknowledged) for peer in self.peers),
-            "arrived": sum(len(peer.ledger.arrived) for peer in self.peers),
-            "again": sum(len(peer.again) for peer in self.peers),
+            "acknowledged": sum(peer.ledger.acknowledged for peer in self.peers),
+            "arrived": sum(peer.ledger.arrived for peer in self.peers),
+            "again": sum(len(peer.ledger.sent_again) for peer in self.peers),
             "lost": sum(peer.ledger.missing for peer in self.peers),
             "doubled": sum(peer.ledger.doubled for peer in self.peers),
-            "misordered": sum(peer.misordered for peer in self.peers),
+            "misordered": sum(peer.ledger.misordered for peer in self.peers),
             "unanswered": sum(len(peer.under_way) for peer in self.peers),
         }
 

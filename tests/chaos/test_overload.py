@@ -65,10 +65,10 @@ def test_quantiles_are_values_that_were_measured() -> None:
     assert quantile([], 0.99) == 0.0
 
 
-def test_messages_that_are_stored_in_another_order_count_unless_they_went_out_again() -> None:
+async def test_messages_that_are_stored_in_another_order_count_unless_they_went_out_again() -> None:
     [ann, _] = Flood(Task("run", ["tcp://127.0.0.1:1"], [("ann", ""), ("bob", "")], 64)).peers
     for seq, number in enumerate((0, 2, 1, 3), start=1):
         ann.ledger.arrive(number, seq)
-    assert ann.misordered == 1
-    ann.again.add(1)
-    assert ann.misordered == 0
+    assert ann.ledger.misordered == 1
+    ann.ledger.send_again(1)
+    assert ann.ledger.misordered == 0

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 from services.common.errors import Unavailable
 from services.storage.repository import memory
-from services.storage.repository.contract import Conflict, Inserted, Span
-from services.storage.repository.records import InboxEntry, StoredMessage
+from services.storage.repository.contract import Conflict, Inserted
+from services.storage.repository.records import InboxEntry, Span, StoredMessage
 
 WRITE_BEHIND_S = 0.2
 
@@ -110,7 +110,7 @@ def pages_that_skip() -> Iterator[None]:
     async def later(port: memory.MemoryInboxes, spans: Sequence[Span]) -> list[list[InboxEntry]]:
         return [page[1:] if span.after else page for span, page in zip(spans, await pages(port, spans), strict=True)]
 
-    memory.MemoryInboxes.pages = later  # type: ignore[method-assign]
+    memory.MemoryInboxes.pages = later  # type: ignore[method-assign,assignment]
     yield
     memory.MemoryInboxes.pages = pages  # type: ignore[method-assign]
 
