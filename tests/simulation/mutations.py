@@ -110,7 +110,7 @@ def pages_that_skip() -> Iterator[None]:
     async def later(port: memory.MemoryInboxes, spans: Sequence[Span]) -> list[list[InboxEntry]]:
         return [page[1:] if span.after else page for span, page in zip(spans, await pages(port, spans), strict=True)]
 
-    memory.MemoryInboxes.pages = later  # type: ignore[method-assign]
+    memory.MemoryInboxes.pages = later  # type: ignore[method-assign,assignment]
     yield
     memory.MemoryInboxes.pages = pages  # type: ignore[method-assign]
 
