@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 from services.common.errors import Unavailable
 from services.storage.repository import memory
-from services.storage.repository.contract import Conflict, Inserted, Span
-from services.storage.repository.records import InboxEntry, StoredMessage
+from services.storage.repository.contract import Conflict, Inserted
+from services.storage.repository.records import InboxEntry, Span, StoredMessage
 
 WRITE_BEHIND_S = 0.2
 
