@@ -26,7 +26,7 @@ SHAPE = Shape(name="overload")
 # What must hold; the figures themselves are for the page.
 OFFERED_MIN = 2.0  # times what it carries: less would be no overload, the machine was too busy to make one
 GOODPUT_MIN = 0.25  # of what it carries: the flood and the backends share this machine's processors with the nodes
-LATE_MAX_MS = 2_000.0  # p99 of accepted sends
+LATE_MAX_MS, LATER_MAX = 2_000.0, 3.0  # p99 of accepted sends: this, or so many times the one before on a slow machine
 REFUSED_AFTER_MAX = 0.02
 
 
@@ -63,7 +63,7 @@ async def overload(scene: Scene) -> None:
         "account": account,
         "memory_mib": _mib(memory, first, last),
     }
-    check(carries, during, after, account)
+    check(carries, before, during, after, account)
     if more := grown(first, last):
         raise Broken(f"memory did not stay flat: {'; '.join(more)}")
 
@@ -86,17 +86,20 @@ def _mib(memory: Memory, first: Mapping[str, float], last: Mapping[str, float]) 
     }
 
 
-def check(carries: float, during: Stretch, after: Stretch, account: Mapping[str, int]) -> None:
+def check(carries: float, before: Stretch, during: Stretch, after: Stretch, account: Mapping[str, int]) -> None:
     """Raises Broken with the first promise that was not kept."""
     wrong = {name: account[name] for name in ("lost", "doubled", "misordered", "unanswered") if account[name]}
-    late_ms = quantile(during.acknowledged_ms, 0.99)
+    before_ms, late_ms = quantile(before.acknowledged_ms, 0.99), quantile(during.acknowledged_ms, 0.99)
     rules = (
         (not wrong, f"of the flood's messages {wrong}"),
         (during.sent >= OFFERED_MIN * carries * during.seconds, "the flood could not be made: it was no overload"),
         (during.refused["OVERLOADED"] > 0, "nothing was refused under three times what the cluster carries"),
         (min(during.retry_ms, default=0) > 0, "a refusal did not say when to try again"),
         (during.accepted_per_s >= GOODPUT_MIN * carries, f"only {during.accepted_per_s:.0f} a second were accepted"),
-        (late_ms <= LATE_MAX_MS, f"accepted sends took {late_ms:.0f} ms (p99)"),
+        (
+            late_ms <= max(LATE_MAX_MS, LATER_MAX * before_ms),
+            f"accepted sends took {late_ms:.0f} ms (p99), before {before_ms:.0f} ms",
+        ),
         (
             after.refused["OVERLOADED"] <= REFUSED_AFTER_MAX * after.sent,
             f"{after.refused['OVERLOADED']} of {after.sent} were still refused afterwards",

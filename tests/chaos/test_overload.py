@@ -26,12 +26,16 @@ def during(*, sent: int = 30_000, accepted: int = 9000, refused: int = 21_000, m
     )
 
 
+def before(ms: float = 200.0) -> Stretch:
+    return Stretch(seconds=10.0, sent=3000, acknowledged_ms=array("d", [ms] * 3000))
+
+
 def after(refused: int = 0) -> Stretch:
     return Stretch(seconds=10.0, sent=7000, refused=Counter({"OVERLOADED": refused}))
 
 
 def test_an_overload_that_was_refused_in_time_is_right() -> None:
-    check(CARRIES, during(), after(), GOOD_ACCOUNT)
+    check(CARRIES, before(), during(), after(), GOOD_ACCOUNT)
 
 
 @pytest.mark.parametrize(
@@ -49,14 +53,20 @@ def test_each_rule_fails_for_its_own_reason(
     stretch: Stretch, later: Stretch, account: dict[str, int], reason: str
 ) -> None:
     with pytest.raises(Broken, match=reason):
-        check(CARRIES, stretch, later, account)
+        check(CARRIES, before(), stretch, later, account)
+
+
+def test_on_a_slow_machine_accepted_sends_may_take_a_multiple_of_what_they_took_before() -> None:
+    check(CARRIES, before(ms=1700.0), during(ms=5000.0), after(), GOOD_ACCOUNT)
+    with pytest.raises(Broken, match="took 5200 ms"):
+        check(CARRIES, before(ms=1700.0), during(ms=5200.0), after(), GOOD_ACCOUNT)
 
 
 def test_a_refusal_must_say_when_to_try_again() -> None:
     silent = during()
     silent.retry_ms[7] = 0.0
     with pytest.raises(Broken, match="did not say when"):
-        check(CARRIES, silent, after(), GOOD_ACCOUNT)
+        check(CARRIES, before(), silent, after(), GOOD_ACCOUNT)
 
 
 def test_quantiles_are_values_that_were_measured() -> None:
