@@ -2,8 +2,8 @@
 
 picows parses and unmasks; this module reassembles fragmented messages, frames what goes out, and closes with the code
 of the goodbye. Frames of a server are not masked, so a header is two to ten bytes and the frame of a push is the same
-for every connection with one codec: it is built once and written through the stream's own buffer, which gathers all
-that one turn of the event loop writes into one system call.
+for every connection with one codec: it is built once and written to the stream below picows. (uvloop writes at once, a
+system call each time; a batch's pushes to one connection are one frame, so there is little to gather.)
 
 What picows does not tell its listener, that a message over the limit was announced, it tells its logger before it
 closes: so each connection is its own logger (`error`), and says goodbye 4504 before picows gets to 1009. The header is
