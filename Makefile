@@ -93,6 +93,8 @@ lock: setup  ## lock the newest allowed packages for every supported Python, wit
 		$(BIN)/uv pip compile --quiet --upgrade pyproject.toml -o $$lock --universal --python-version 3.11 \
 			--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" || exit 1; \
 	done
+	@$(BIN)/uv pip compile --quiet --upgrade deploy/image/tools.in -o deploy/image/tools.lock --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
 .PHONY: chaos
 chaos: setup  ## kill and cut off parts of a cluster under load, CASES=quick of them
