@@ -13,6 +13,9 @@ SEEDS ?= 50
 CASES ?= quick
 SEED ?= 1
 SECONDS ?= 60
+IMAGE ?=
+BASE ?=
+OVERLAY ?= deploy/k8s/overlays/dev
 
 .PHONY: help
 help:  ## this list
@@ -105,12 +108,20 @@ bench: setup  ## load on a cluster of its own
 	@$(BIN)/tidings bench $(ARGS)
 
 .PHONY: image
-image:  ## (not there yet) the container image
-	@echo "There is no Dockerfile yet: run the cluster with \`make run\`." >&2; exit 1
+image:  ## the container image, by docker, podman or buildah: IMAGE=name:tag BASE=python:3.11-slim-bookworm@sha256:…
+	@IMAGE="$(IMAGE)" BASE="$(BASE)" sh deploy/image/build.sh
 
 .PHONY: deploy
-deploy:  ## (not there yet) the manifests for Kubernetes
-	@echo "There are no manifests for Kubernetes yet: run the cluster with \`make run\`." >&2; exit 1
+deploy: setup  ## apply OVERLAY=deploy/k8s/overlays/dev to the cluster of KUBECONFIG
+	@sh deploy/k8s/apply.sh "$(OVERLAY)"
+
+.PHONY: k8s-test
+k8s-test: setup  ## everything on the Kubernetes of KUBECONFIG: IMAGE=name:tag CASES=all ARGS="--edge ADDRESS"
+	@$(BIN)/python -m tests.k8s --cases $(if $(filter quick,$(CASES)),all,$(CASES)) $(if $(IMAGE),--image $(IMAGE)) $(ARGS)
+
+.PHONY: k8s-lab
+k8s-lab: setup  ## the same on a Kubernetes that is made for it on this machine by the lab in K8SLAB_DIR
+	@CASES="$(if $(filter quick,$(CASES)),all,$(CASES))" ARGS="$(ARGS)" sh tests/k8s/lab.sh
 
 .PHONY: clean
 clean:  ## stop the cluster of this folder; remove its data, .venv and caches

@@ -29,9 +29,9 @@ CLUSTER: Mapping[str, str | int] = {
     "operator_token_file": "/etc/tidings/operator/token",  # nosec B105
 }
 CLUSTER_HEAD = """\
-# Settings of all nodes on Kubernetes: every one with its meaning; a line without # in front is set here, the others show
-# the default. Made from the code by `make docs`; do not edit it here. To change a setting, put it into the environment,
-# which wins: TIDINGS_ in front of its name in capitals, in the overlay's `tidings-environment`.
+# Settings of all nodes on Kubernetes: every one with its meaning. A line without # in front is set here, the others
+# show the default. Made from the code by `make docs`; do not edit it here. To change a setting, put it into the
+# environment, which wins: TIDINGS_ in front of its name in capitals, in the overlay's `tidings-environment`.
 """
 WIDTH = 118
 HEAD = """# Configuration

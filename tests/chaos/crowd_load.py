@@ -18,8 +18,7 @@ import msgspec
 
 from services.common.ids import slot_of
 from tests.chaos import record
-from tests.chaos.load import Crew, Stuck, start_crew
-from tests.chaos.stack import Stack
+from tests.chaos.load import Crew, Place, Stuck, start_crew
 
 ARRIVE_PER_S = 250.0
 BACK_S = 180.0
@@ -105,17 +104,17 @@ class Crowd:
 
 @asynccontextmanager
 async def crowd_on(
-    stack: Stack, users: Sequence[str], *, talkers: int, seed: int, folder: Path
+    place: Place, users: Sequence[str], *, talkers: int, seed: int, folder: Path
 ) -> AsyncIterator[Crowd]:
     """A process of these users' devices that connect at once, at a gentle rate. Leaving ends it."""
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-    crew = await start_crew("tests.chaos.crowd", folder / "crowd.jsonl")
+    crew = await start_crew("tests.chaos.crowd", folder / "crowd.jsonl", place.via)
     task = {
         "users": list(users),
         "talkers": talkers,
-        "tcp": [str(node["tcp"]) for node in stack.processes("access")],
-        "secret": stack.secret,
-        "audience": stack.audience,
+        "tcp": [url.removeprefix("tcp://") for url in place.tcp_urls()],
+        "secret": place.secret,
+        "audience": place.audience,
         "seed": seed,
         "history": str(crew.history),
         "connects_per_s": ARRIVE_PER_S,

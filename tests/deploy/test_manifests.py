@@ -7,7 +7,17 @@ from collections.abc import Iterator
 import kubernetes_validate
 import pytest
 
-from tests.deploy.rendering import OVERLAYS, OVERLAYS_FOLDER, ROOT, WORKLOADS, containers, of_kind, rendered, title
+from tests.deploy.rendering import (
+    OVERLAYS,
+    OVERLAYS_FOLDER,
+    ROOT,
+    WORKLOADS,
+    Object,
+    containers,
+    of_kind,
+    rendered,
+    title,
+)
 
 VERSIONS = ("1.31", "1.34", "1.37")
 # Kinds of operators, whose schemas are not Kubernetes' own.
@@ -63,7 +73,7 @@ def test_every_named_port_is_a_port_of_the_pods_it_is_meant_for(overlay: str) ->
         assert wanted <= ports, title(policy)
 
 
-def _selectors(objects: tuple[dict[str, object], ...]) -> Iterator[tuple[dict[str, object], dict[str, str]]]:
+def _selectors(objects: tuple[Object, ...]) -> Iterator[tuple[Object, dict[str, str]]]:
     for found in of_kind(objects, "Service"):
         yield found, found["spec"]["selector"]
     for found in of_kind(objects, "PodDisruptionBudget", "NetworkPolicy"):
