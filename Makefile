@@ -83,12 +83,14 @@ protos-check: setup  ## the generated code is what the protos say
 	@$(BIN)/python -m tools.protos check
 
 .PHONY: docs
-docs: setup  ## write docs/configuration.md from the settings
+docs: setup  ## write what is made from the code: docs/configuration.md, the cluster's settings file, the Helm chart
 	@$(BIN)/python -m tools.configuration write
+	@$(BIN)/python -m tools.chart write
 
 .PHONY: docs-check
-docs-check: setup  ## docs/configuration.md is what the settings say
+docs-check: setup  ## what is made from the code is what the code says
 	@$(BIN)/python -m tools.configuration check
+	@$(BIN)/python -m tools.chart check
 
 .PHONY: lock
 lock: setup  ## lock the newest allowed packages for every supported Python, with hashes
