@@ -79,8 +79,9 @@ protos: setup  ## make the generated code beside the protos anew
 	@$(BIN)/python -m tools.protos write
 
 .PHONY: protos-check
-protos-check: setup  ## the generated code is what the protos say
+protos-check: setup  ## the generated code is what the protos say, and nothing that was released is broken
 	@$(BIN)/python -m tools.protos check
+	@$(BIN)/python -m tools.wire_release check
 
 .PHONY: docs
 docs: setup  ## write what is made from the code: docs/configuration.md, the cluster's settings file, the Helm chart
