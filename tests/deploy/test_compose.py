@@ -12,7 +12,11 @@ from services.common.settings import load, settings_class
 from tests.deploy.rendering import ROOT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text(encoding="utf-8"))
-NODES = [name for name, service in COMPOSE["services"].items() if str(service["command"][0]).startswith("services.")]
+NODES = [
+    name
+    for name, service in COMPOSE["services"].items()
+    if str(service.get("command", [""])[0]).startswith("services.")
+]
 
 
 def test_there_is_every_kind_of_node() -> None:
