@@ -8,7 +8,7 @@ import time
 from asyncio.subprocess import PIPE
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import msgspec
@@ -17,12 +17,14 @@ from tests.chaos.scene import Broken, Skipped
 from tests.k8s.machines import Machines
 from tests.k8s.scene import Act, Scene
 from tests.k8s.site import KINDS, OVERLAY
+from tests.k8s.sizes import sizes
 
 ROLLED_S = 600.0
 SCALED_S = 300.0
 GIVEN_UP_S = 120.0
 VISIT_S = 300.0
 VISITORS = 6
+MEASURED_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ async def _visit(scene: Scene, task: dict[str, Any]) -> list[dict[str, Any]]:
 async def scale(scene: Scene) -> None:
     """access from 2 to 4 and back to 2, with a crowd connected."""
     async with scene.crowd() as crowd:
+        measured = await sizes(scene.site.kube, MEASURED_S)
+        scene.details["sizes"] = {kind: asdict(size) for kind, size in measured.items()}
         for replicas in (4, 2):
             scene.say(f"access to {replicas} nodes")
             began = time.monotonic()

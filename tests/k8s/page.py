@@ -16,7 +16,7 @@ from tests.chaos.verdict import COUNTS
 
 RESULTS = Path("build/k8s.json")
 PAGE = Path("docs/operations.md")
-MARK = "k8s"
+MARK, SIZES_MARK = "k8s", "k8s-sizes"
 TITLES = (
     "case",
     "what happens",
@@ -39,7 +39,8 @@ def main() -> int:
     except FileNotFoundError:
         sys.stderr.write(f"{RESULTS} is not there: run `make k8s-lab` first.\n")
         return 1
-    PAGE.write_text(put(PAGE.read_text(), MARK, table(told)))
+    text = put(PAGE.read_text(), MARK, table(told))
+    PAGE.write_text(put(text, SIZES_MARK, sizes(told)))
     return 0
 
 
@@ -49,6 +50,22 @@ def table(told: Mapping[str, Any]) -> str:
     lines = [TITLES, rule, *(_row(case) for case in told["cases"])]
     head = f"{told['cluster']}, {told['machine']}; {told['rate']:g} messages a second beside the crowd's.\n\n"
     return head + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def sizes(told: Mapping[str, Any]) -> str:
+    """What the nodes took, where a case measured it."""
+    found = next((case["sizes"] for case in told["cases"] if "sizes" in case), None)
+    if found is None:
+        return "Not measured."
+    lines = [["kind", "nodes", "memory of each", "CPU of each"], ["---", "---:", "---:", "---:"]]
+    lines += [
+        [kind, str(size["nodes"]), f"{size['memory_mib']:.0f} MiB", f"{size['cpu_cores']:.2f} cores"]
+        for kind, size in found.items()
+    ]
+    what = (
+        f"{found['access']['connections']} connections and {found['storage']['messages_per_s']:.0f} messages a second"
+    )
+    return f"Measured in the run below, with {what}:\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _row(case: Mapping[str, Any]) -> Sequence[str]:
