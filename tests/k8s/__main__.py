@@ -47,6 +47,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=60.0, help="messages a second (default 60)")
     parser.add_argument("--out", type=Path, default=Path("build/k8s.json"))
     parser.add_argument("--keep", action="store_true", help="keep results of other cases in --out, and the namespace")
+    parser.add_argument("--installed", action="store_true", help="use what an earlier run with --keep left there")
     given = parser.parse_args()
     if given.list:
         for case in CASES:
@@ -76,8 +77,8 @@ def main() -> int:
             via=machines.via if machines else (),
         )
         version = await _version(site.kube)
-        say(f"installing on {version}")
-        await site.install()
+        say(f"looking for it on {version}" if given.installed else f"installing on {version}")
+        await (site.find() if given.installed else site.install())
         say(f"healthy; clients begin at {site.edge}")
 
         def note(results: Sequence[Result]) -> None:

@@ -78,6 +78,14 @@ class Site:
         await self.kube.until(self._jobs_done, READY_S)
         await self.until_healthy(READY_S)
 
+    async def find(self) -> None:
+        """One that was installed before and kept; returns when it is healthy. Raises KubeFailed if there is none."""
+        token = await self.kube.get("secret", "tidings-token")
+        self.secret = base64.b64decode(token["data"]["secret"]).decode()
+        access = await self.kube.get("nodes", f"--selector={BACKENDS_LABEL}=yes")
+        self.edge = self.edge or _address_of(access["items"][0])
+        await self.until_healthy()
+
     async def apply(self) -> None:
         """The overlay, with this site's images and address."""
         for job in ("prepare", "mongodb-replica-set"):
