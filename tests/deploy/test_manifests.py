@@ -19,7 +19,7 @@ from tests.deploy.rendering import (
     title,
 )
 
-VERSIONS = ("1.31", "1.34", "1.37")
+VERSIONS = ("1.31", "1.37")
 # Kinds of operators, whose schemas are not Kubernetes' own.
 OPERATORS = {
     "cert-manager.io/v1": {"Certificate", "Issuer"},
