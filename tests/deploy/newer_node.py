@@ -38,8 +38,8 @@ def _calls_say_more() -> None:
     handler, channel = grpc.unary_unary_rpc_method_handler, grpc.aio._channel.Channel  # type: ignore[attr-defined]
     call = channel.unary_unary
 
-    def newer_handler(behaviour: Any, request_from: Any, reply_to: Callable[[Any], bytes]) -> Any:
-        return handler(behaviour, request_from, more(reply_to))
+    def newer_handler(behavior: Any, request_deserializer: Any, response_serializer: Callable[[Any], bytes]) -> Any:
+        return handler(behavior, request_deserializer, more(response_serializer))
 
     def newer_call(self: Any, method: str, request_serializer: Callable[[Any], bytes], **rest: Any) -> Any:
         return call(self, method, request_serializer=more(request_serializer), **rest)
