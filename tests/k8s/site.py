@@ -25,8 +25,10 @@ OVERLAY = ROOT / "deploy" / "k8s" / "overlays" / "lab"
 BACKENDS_LABEL = "tidings.example.com/backends"
 WS_PORT, TCP_PORT = 30080, 30090
 READY_S = 600.0
+MACHINES_MIN, MACHINES_S = 2, 120.0
 HEALTHY_S = 300.0
 AUDIENCE = "tidings"
+SECRETS = frozenset({"tidings-token", "tidings-operator", "tidings-mongodb", "tidings-rpc-tls"})
 KINDS = {"access": "statefulset", "logic": "deployment", "storage": "deployment"}
 OTHERS = {"edge": "deployment", "etcd": "statefulset", "kafka": "statefulset", "mongodb": "statefulset"}
 
@@ -68,8 +70,8 @@ class Site:
 
     async def install(self) -> None:
         """Everything, from nothing; returns when it is healthy."""
-        nodes = await self._machines()
-        home = nodes[0]
+        await self.kube.until(self._enough_machines, MACHINES_S)
+        home = (await self._machines())[0]
         await self.kube.run("label", "--overwrite", "node", home["metadata"]["name"], f"{BACKENDS_LABEL}=yes")
         self.edge = self.edge or _address_of(home)
         await self.kube.run("apply", "--server-side", "--filename", str(OVERLAY / "namespace.yaml"))
@@ -126,6 +128,7 @@ class Site:
             "tidings-mongodb": {"uri": b"mongodb://mongodb-0.mongodb:27017/?replicaSet=tidings"},
             "tidings-rpc-tls": {"tls.crt": certificate, "tls.key": key, "ca.crt": authority.file.read_bytes()},
         }
+        assert set(wanted) == SECRETS
         objects = [
             {
                 "apiVersion": "v1",
@@ -142,6 +145,10 @@ class Site:
     async def _machines(self) -> list[Any]:
         found = await self.kube.items("nodes")
         return sorted((node for node in found if _is_ready(node)), key=lambda node: node["metadata"]["name"])
+
+    async def _enough_machines(self) -> str:
+        ready = len(await self._machines())
+        return "" if ready >= MACHINES_MIN else f"{ready} machines are ready, {MACHINES_MIN} are needed"
 
     async def machine_of(self, pod: str) -> str:
         return str((await self.kube.get("pod", pod))["spec"]["nodeName"])

@@ -13,7 +13,7 @@ from tests.deploy.rendering import containers, rendered
 from tests.k8s import page
 from tests.k8s.cases import CASES, chosen
 from tests.k8s.images import RECIPES
-from tests.k8s.site import OVERLAY, _not_ready
+from tests.k8s.site import OVERLAY, SECRETS, _not_ready
 
 TOLD: dict[str, Any] = {"cluster": "Kubernetes v1.34.4", "machine": "2 cores", "rate": 60.0, "seed": 1}
 
@@ -63,6 +63,12 @@ def test_a_workload_is_healthy_when_all_that_is_wanted_is_new_and_ready() -> Non
 def test_every_image_that_the_lab_replaces_is_one_of_its_overlay() -> None:
     named = {each.spec["image"].rpartition(":")[0] for each in containers(rendered("lab"))}
     assert {recipe.replaces for recipe in RECIPES.values()} == named - {"tidings"}
+
+
+def test_every_secret_that_the_lab_mounts_is_one_that_its_tests_make() -> None:
+    pods = [each.pod for each in containers(rendered("lab"))]
+    mounted = {each["secret"]["secretName"] for pod in pods for each in pod.get("volumes", ()) if "secret" in each}
+    assert mounted <= SECRETS
 
 
 def test_the_autoscaler_of_the_case_scales_a_workload_of_the_overlay() -> None:
