@@ -34,7 +34,7 @@ async def visit(task: Task) -> list[Mapping[str, Any]]:
     async with httpx.AsyncClient(trust_env=False, timeout=10.0) as http:
         owners = {user: (await http.get(task.route, params={"user": user})).json()["node"] for user in task.tokens}
     users = list(task.tokens)
-    pairs = zip(users, [*users[1:], users[0]], strict=True)
+    pairs = list(zip(users, [*users[1:], users[0]], strict=True))
     return [await _chat(task, way, user, other, owners) for way in task.ways for user, other in pairs]
 
 
