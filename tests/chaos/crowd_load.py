@@ -83,6 +83,11 @@ class Crowd:
         if not (await self.crew.order("back", timeout_s=timeout_s))["online"]:
             raise Stuck(f"after {timeout_s:g} s not everyone of the crowd is back: {self.crew.progress}")
 
+    async def until_online(self, timeout_s: float = BACK_S) -> None:
+        """Everyone has a session, a new one or the one from before."""
+        if not (await self.crew.order("connect", timeout_s=timeout_s))["online"]:
+            raise Stuck(f"after {timeout_s:g} s not everyone of the crowd is online: {self.crew.progress}")
+
     async def movement(self) -> Movement:
         """Since `begin`."""
         return Movement.of((await self.crew.order("tally"))["tally"])

@@ -53,7 +53,7 @@ class Scene:
             await crowd.begin(count)
             await crowd.talk(TALK_PER_S)
             yield crowd
-            await crowd.until_back()
+            await crowd.until_online()
             self.details["crowd"] = asdict(await crowd.movement())
             self.events += await crowd.end()
 
