@@ -13,6 +13,9 @@ SEEDS ?= 50
 CASES ?= quick
 SEED ?= 1
 SECONDS ?= 60
+IMAGE ?=
+BASE ?=
+OVERLAY ?= deploy/k8s/overlays/dev
 
 .PHONY: help
 help:  ## this list
@@ -93,16 +96,19 @@ protos: setup  ## make the generated code beside the protos anew
 	@$(BIN)/python -m tools.protos write
 
 .PHONY: protos-check
-protos-check: setup  ## the generated code is what the protos say
+protos-check: setup  ## the generated code is what the protos say, and nothing that was released is broken
 	@$(BIN)/python -m tools.protos check
+	@$(BIN)/python -m tools.wire_release check
 
 .PHONY: docs
-docs: setup  ## write docs/configuration.md from the settings
+docs: setup  ## write what is made from the code: docs/configuration.md, the cluster's settings file, the Helm chart
 	@$(BIN)/python -m tools.configuration write
+	@$(BIN)/python -m tools.chart write
 
 .PHONY: docs-check
-docs-check: setup  ## docs/configuration.md is what the settings say
+docs-check: setup  ## what is made from the code is what the code says
 	@$(BIN)/python -m tools.configuration check
+	@$(BIN)/python -m tools.chart check
 
 .PHONY: lock
 lock: setup  ## lock the newest allowed packages for every supported Python, with hashes
@@ -110,6 +116,8 @@ lock: setup  ## lock the newest allowed packages for every supported Python, wit
 		$(BIN)/uv pip compile --quiet --upgrade pyproject.toml -o $$lock --universal --python-version 3.11 \
 			--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" || exit 1; \
 	done
+	@$(BIN)/uv pip compile --quiet --upgrade deploy/image/tools.in -o deploy/image/tools.lock --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
 .PHONY: chaos
 chaos: setup  ## kill and cut off parts of a cluster under load, CASES=quick of them
@@ -124,12 +132,20 @@ bench: setup  ## the standard set of loads on a cluster of its own; writes docs/
 	written=$$?; [ $$right -ne 0 ] && exit $$right; exit $$written
 
 .PHONY: image
-image:  ## (not there yet) the container image
-	@echo "There is no Dockerfile yet: run the cluster with \`make run\`." >&2; exit 1
+image:  ## the container image, by docker, podman or buildah: IMAGE=name:tag BASE=python:3.11-slim-bookworm@sha256:…
+	@IMAGE="$(IMAGE)" BASE="$(BASE)" sh deploy/image/build.sh
 
 .PHONY: deploy
-deploy:  ## (not there yet) the manifests for Kubernetes
-	@echo "There are no manifests for Kubernetes yet: run the cluster with \`make run\`." >&2; exit 1
+deploy: setup  ## apply OVERLAY=deploy/k8s/overlays/dev to the cluster of KUBECONFIG
+	@sh deploy/k8s/apply.sh "$(OVERLAY)"
+
+.PHONY: k8s-test
+k8s-test: setup  ## everything on the Kubernetes of KUBECONFIG: IMAGE=name:tag CASES=all ARGS="--edge ADDRESS"
+	@$(BIN)/python -m tests.k8s --cases $(if $(filter quick,$(CASES)),all,$(CASES)) $(if $(IMAGE),--image $(IMAGE)) $(ARGS)
+
+.PHONY: k8s-lab
+k8s-lab: setup  ## the same on a Kubernetes that is made for it on this machine by the lab in K8SLAB_DIR
+	@CASES="$(if $(filter quick,$(CASES)),all,$(CASES))" ARGS="$(ARGS)" sh tests/k8s/lab.sh
 
 .PHONY: clean
 clean:  ## stop the cluster of this folder; remove its data, .venv and caches

@@ -1,16 +1,39 @@
-"""docs/configuration.md, made from the settings classes: `python -m tools.configuration write` or `check`.
+"""docs/configuration.md and deploy/k8s/base/settings.toml, made from the settings classes.
 
-Guarantees: `check` fails when the page does not say what the code says. Does not know: what a setting is used for.
+    python -m tools.configuration write     (or: check)
+
+Guarantees: `check` fails when a page does not say what the code says. Does not know: what a setting is used for.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import sys
+import textwrap
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from services.common.settings import SERVICES, NodeSettings, Setting, describe_class, settings_class
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "configuration.md"
+CLUSTER_FILE = ROOT / "deploy" / "k8s" / "base" / "settings.toml"
+# What a cluster on Kubernetes has otherwise than a laptop. What differs from one cluster to the next is not here, but
+# in the environment (deploy/k8s/base/kustomization.yaml), and so is what a pod knows only when it starts.
+CLUSTER: Mapping[str, str | int] = {
+    "profile": "production",
+    "kafka_replication": 3,
+    "mailbox_partitions": 1024,
+    "token_secret_file": "/etc/tidings/token/secret",  # a path, not a secret  # nosec B105
+    "operator_token_file": "/etc/tidings/operator/token",  # nosec B105
+}
+CLUSTER_HEAD = """\
+# Settings of all nodes on Kubernetes: every one with its meaning. A line without # in front is set here, the others
+# show the default. Made from the code by `make docs`; do not edit it here. To change a setting, put it into the
+# environment, which wins: TIDINGS_ in front of its name in capitals, in the overlay's `tidings-environment`.
+"""
+WIDTH = 118
 HEAD = """# Configuration
 
 *Made from the code by `make docs`; do not edit it here.*
@@ -51,17 +74,54 @@ def _table(title: str, remark: str, rows: list[Setting]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def cluster_file() -> str:
+    """The file that all nodes of a cluster on Kubernetes read."""
+    shared = set(NodeSettings.model_fields)
+    parts = [CLUSTER_HEAD, *_written("Every node", describe_class(NodeSettings))]
+    told = set(shared)
+    for service in SERVICES:
+        own = [row for row in describe_class(settings_class(service)) if row.name not in told]
+        told |= {row.name for row in own}
+        parts += _written(f"{service.capitalize()} nodes", own)
+    return "\n".join(parts)
+
+
+def _written(title: str, rows: list[Setting]) -> Iterator[str]:
+    yield f"# ---- {title}\n"
+    for row in rows:
+        meaning = f"{row.meaning} ({row.allowed})" if row.allowed else row.meaning
+        yield textwrap.fill(meaning, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
+        if row.name in CLUSTER:
+            yield f"{row.name} = {json.dumps(CLUSTER[row.name])}\n"
+        else:
+            yield f"#{row.name} = {_toml(row.default)}\n"
+
+
+def _toml(default: str) -> str:
+    """As it would be written; nothing for what is not set."""
+    if default in ("None", "(required)"):
+        return default.strip("()").lower().replace("none", "(unset)")
+    if default in ("true", "false") or re.fullmatch(r"-?[0-9.]+", default):
+        return default
+    return json.dumps(default)
+
+
+def pages() -> dict[Path, str]:
+    return {PAGE: page(), CLUSTER_FILE: cluster_file()}
+
+
 def main(arguments: list[str]) -> int:
     match arguments:
         case ["write"]:
-            PAGE.parent.mkdir(exist_ok=True)
-            PAGE.write_text(page(), encoding="utf-8")
+            for path, text in pages().items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
             return 0
         case ["check"]:
-            if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page():
-                return 0
-            sys.stderr.write("docs/configuration.md does not say what the settings say; run `make docs`\n")
-            return 1
+            stale = [p for p, text in pages().items() if not p.exists() or p.read_text(encoding="utf-8") != text]
+            for path in stale:
+                sys.stderr.write(f"{path.relative_to(ROOT)} does not say what the settings say; run `make docs`\n")
+            return 1 if stale else 0
         case _:
             sys.stderr.write("usage: python -m tools.configuration write|check\n")
             return 2

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from services.common.bus.contract import Bus, Topic
+from services.common.bus.contract import Bus
 from services.common.clock import Clock, SystemClock
 from services.common.cluster import Cluster
 from services.common.errors import Unavailable
@@ -40,7 +40,7 @@ from services.logic.handling import Handling
 from services.logic.hooks import Hooks
 from services.logic.marking import Marking
 from services.logic.model import Policy
-from services.logic.publisher import Publisher, Topics
+from services.logic.publisher import Publisher
 from services.logic.reading import Reading
 from services.logic.receipting import Receipts
 from services.logic.rpc import AdminServicer, LogicServicer, NodeServicer, services
@@ -49,10 +49,10 @@ from services.logic.sessions import Sessions
 from services.logic.settings import LogicSettings, read_secret
 from services.logic.signals import Signals
 from services.logic.storage_client import StorageClient
+from services.logic.topics import topics_of, wanted
 
 TOPICS_WAIT_S = 10.0
 TOPICS_RETRY_S = 1.0
-HOUR_MS = 3_600_000
 
 log = logs.get_logger(__name__)
 
@@ -173,24 +173,10 @@ async def logic_node(
             health.set("drain", ok=False, reason="the node is leaving")
 
 
-def topics_of(settings: LogicSettings) -> Topics:
-    return Topics(settings.kafka_topic_prefix, settings.broadcast_partitions)
-
-
 async def _prepare_topics(settings: LogicSettings, bus: Bus, life: Lifecycle) -> None:
     """Waits a while for them, since a cluster may start as a whole. After that Kafka may come when it comes."""
     done = asyncio.Event()
-    names = topics_of(settings)
-    topics = [
-        Topic(names.deliver, settings.mailbox_partitions, settings.kafka_replication),
-        Topic(names.broadcast, settings.broadcast_partitions, settings.kafka_replication),
-        Topic(
-            names.events,
-            settings.events_partitions,
-            settings.kafka_replication,
-            retention_ms=settings.events_retention_h * HOUR_MS,
-        ),
-    ]
+    topics = wanted(settings)
 
     async def prepare() -> None:
         while True:

@@ -18,8 +18,7 @@ import msgspec
 
 from services.common.ids import slot_of
 from tests.chaos import record
-from tests.chaos.load import Crew, Stuck, start_crew
-from tests.chaos.stack import Stack
+from tests.chaos.load import Crew, Place, Stuck, start_crew
 
 ARRIVE_PER_S = 250.0
 BACK_S = 180.0
@@ -84,6 +83,11 @@ class Crowd:
         if not (await self.crew.order("back", timeout_s=timeout_s))["online"]:
             raise Stuck(f"after {timeout_s:g} s not everyone of the crowd is back: {self.crew.progress}")
 
+    async def until_online(self, timeout_s: float = BACK_S) -> None:
+        """Everyone has a session, a new one or the one from before."""
+        if not (await self.crew.order("connect", timeout_s=timeout_s))["online"]:
+            raise Stuck(f"after {timeout_s:g} s not everyone of the crowd is online: {self.crew.progress}")
+
     async def movement(self) -> Movement:
         """Since `begin`."""
         return Movement.of((await self.crew.order("tally"))["tally"])
@@ -109,17 +113,17 @@ class Crowd:
 
 @asynccontextmanager
 async def crowd_on(
-    stack: Stack, users: Sequence[str], *, talkers: int, seed: int, folder: Path, prefix: str = "raw"
+    place: Place, users: Sequence[str], *, talkers: int, seed: int, folder: Path, prefix: str = "raw"
 ) -> AsyncIterator[Crowd]:
     """A process of these users' devices that connect at once, at a gentle rate. Leaving ends it."""
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-    crew = await start_crew("tests.chaos.crowd", folder / "crowd.jsonl")
+    crew = await start_crew("tests.chaos.crowd", folder / "crowd.jsonl", place.via)
     task = {
         "users": list(users),
         "talkers": talkers,
-        "tcp": [str(node["tcp"]) for node in stack.processes("access")],
-        "secret": stack.secret,
-        "audience": stack.audience,
+        "tcp": [url.removeprefix("tcp://") for url in place.tcp_urls()],
+        "secret": place.secret,
+        "audience": place.audience,
         "seed": seed,
         "history": str(crew.history),
         "connects_per_s": ARRIVE_PER_S,

@@ -17,16 +17,32 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from tests.chaos import record
 from tests.chaos.population import Population
-from tests.chaos.stack import Stack
 
 SET_UP_S = 60.0
 LINE_BYTES_MAX = 2**26
+
+
+class Place(Protocol):
+    """Where clients go and who they may be: a local stack, or a cluster anywhere.
+
+    `via`: the beginning of the command lines that run where clients can reach it; empty: here.
+    """
+
+    @property
+    def via(self) -> Sequence[str]: ...
+    @property
+    def secret(self) -> str: ...
+    @property
+    def audience(self) -> str: ...
+    def ws_urls(self) -> list[str]: ...
+    def tcp_urls(self) -> list[str]: ...
+    def token(self, user: str) -> str: ...
 
 
 class Stuck(Exception):
@@ -121,15 +137,15 @@ class Load:
 
 
 @asynccontextmanager
-async def load_on(stack: Stack, people: Population, *, seed: int, folder: Path, crews: int = 1) -> AsyncIterator[Load]:
+async def load_on(place: Place, people: Population, *, seed: int, folder: Path, crews: int = 1) -> AsyncIterator[Load]:
     """Processes of clients that wait for `begin`; leaving ends them, whatever they do."""
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-    tokens = {user: stack.token(user) for user in people.users}
+    tokens = {user: place.token(user) for user in people.users}
     task = {
         "population": people.to_json(),
         "shares": crews,
-        "ws": stack.ws_urls(),
-        "tcp": stack.tcp_urls(),
+        "ws": place.ws_urls(),
+        "tcp": place.tcp_urls(),
         "tokens": tokens,
         "seed": seed,
     }
@@ -137,7 +153,7 @@ async def load_on(stack: Stack, people: Population, *, seed: int, folder: Path, 
     async with asyncio.TaskGroup() as group:
         try:
             for share in range(crews):
-                crew = await start_crew("tests.chaos.worker", folder / f"clients-{share}.jsonl")
+                crew = await start_crew("tests.chaos.worker", folder / f"clients-{share}.jsonl", place.via)
                 started.append(crew)
                 group.create_task(crew.listen(), name=f"crew {share}")
                 assert crew.process.stdin is not None
@@ -154,9 +170,9 @@ def _waiting(answers: Sequence[dict[str, Any]]) -> str:
     return f"offline {', '.join(offline[:5])}" if offline else "all online"
 
 
-async def start_crew(module: str, history: Path) -> Crew:
+async def start_crew(module: str, history: Path, via: Sequence[str] = ()) -> Crew:
     with history.with_suffix(".log").open("w") as log:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", module, stdin=PIPE, stdout=PIPE, stderr=log, limit=LINE_BYTES_MAX
+            *via, sys.executable, "-m", module, stdin=PIPE, stdout=PIPE, stderr=log, limit=LINE_BYTES_MAX
         )
     return Crew(process, history)

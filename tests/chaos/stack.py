@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,6 +142,11 @@ class Stack:
 
     def log(self, name: str) -> Path:
         return Folder.at(self.data).log(name)
+
+    @property
+    def via(self) -> Sequence[str]:
+        """Clients run where it runs."""
+        return ()
 
     @property
     def secret(self) -> str:

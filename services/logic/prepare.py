@@ -1,0 +1,50 @@
+"""`python -m services.logic.prepare`: makes the topics, or lets them grow to what the settings say, and ends.
+
+For a job that runs before the nodes, where these have no right to make topics, or where it shall be done once and seen
+to be done. Nodes do the same at their start.
+
+Guarantees: may run again at any time, also beside nodes; waits until Kafka answers; exit code 0 means done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from services.common import lifecycle
+from services.common.errors import Unavailable
+from services.common.lifecycle import Lifecycle
+from services.common.telemetry import logs
+from services.logic.settings import LogicSettings
+from services.logic.topics import wanted
+
+RETRY_S = 2.0
+
+log = logs.get_logger(__name__)
+
+
+@asynccontextmanager
+async def prepare(settings: LogicSettings, life: Lifecycle) -> AsyncIterator[None]:
+    """Entering it does the work; then the process is asked to stop."""
+    from services.common.bus.kafka import KafkaBus
+    from services.common.bus.kafka_security import kafka_security_of
+
+    topics = wanted(settings)
+    async with KafkaBus(settings.kafka_bootstrap, settings.node, security=kafka_security_of(settings)) as bus:
+        while True:
+            try:
+                await bus.ensure_topics(topics)
+                break
+            except Unavailable as error:
+                if life.stop_requested:
+                    raise
+                log.warning("waiting for kafka", reason=error.message)
+                await asyncio.sleep(RETRY_S)
+    log.info("topics are there", topics=[topic.name for topic in topics])
+    life.request_stop()
+    yield
+
+
+if __name__ == "__main__":
+    lifecycle.run("logic", LogicSettings, prepare)

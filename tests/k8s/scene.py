@@ -1,0 +1,61 @@
+"""What a case on Kubernetes is given to work on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.crowd_load import Crowd, crowd_on
+from tests.chaos.load import Load
+from tests.chaos.record import Event
+from tests.k8s.machines import Machines
+from tests.k8s.site import Site
+
+CROWD, TALKERS, TALK_PER_S = 500, 60, 20.0
+
+
+@dataclass(slots=True)
+class Scene:
+    """`run` begins the name of every user of this run; `machines`: None where they cannot be broken.
+
+    `mended_at`: from then on the cluster has to heal. `events`: histories of clients of its own, which are judged too.
+    `details`: figures.
+    """
+
+    site: Site
+    load: Load
+    run: str
+    folder: Path
+    say: Callable[[str], None]
+    machines: Machines | None
+    mended_at: float = field(default_factory=time.monotonic)
+    healthy_s: float | None = None
+    events: list[Event] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def mended(self) -> None:
+        self.mended_at, self.healthy_s = time.monotonic(), None
+
+    async def until_healthy(self) -> None:
+        await self.site.until_healthy()
+        self.healthy_s = time.monotonic() - self.mended_at
+
+    @asynccontextmanager
+    async def crowd(self, count: int = CROWD) -> AsyncIterator[Crowd]:
+        """So many connected clients, some of whom talk; in the end all are judged with the rest."""
+        users = [f"{self.run}.c{number}" for number in range(count)]
+        async with crowd_on(self.site, users, talkers=min(TALKERS, count), seed=1, folder=self.folder) as crowd:
+            self.say(f"{count} clients connect")
+            await crowd.begin(count)
+            await crowd.talk(TALK_PER_S)
+            yield crowd
+            await crowd.until_online()
+            self.details["crowd"] = asdict(await crowd.movement())
+            self.events += await crowd.end()
+
+
+Act = Callable[[Scene], Awaitable[None]]

@@ -1,0 +1,85 @@
+"""The parts of the tests on Kubernetes that need no cluster: which cases, which workloads are healthy, the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.chaos.run import Result
+from tests.deploy.rendering import containers, rendered
+from tests.k8s import page
+from tests.k8s.cases import CASES, chosen
+from tests.k8s.images import RECIPES
+from tests.k8s.site import OVERLAY, SECRETS, _not_ready
+
+TOLD: dict[str, Any] = {"cluster": "Kubernetes v1.34.4", "machine": "2 cores", "rate": 60.0, "seed": 1}
+
+
+def _told(result: Result) -> dict[str, Any]:
+    return {**TOLD, "cases": [result.to_json()]}
+
+
+def test_cases_are_chosen_by_name_and_a_wrong_name_is_told_with_those_there_are() -> None:
+    assert chosen("all") == list(CASES)
+    assert [case.name for case in chosen("scale, chat")] == ["scale", "chat"]
+    with pytest.raises(ValueError, match="no case nothing; there are all, chat"):
+        chosen("nothing")
+
+
+def test_a_row_has_what_the_case_measured() -> None:
+    result = Result("scale", "more and fewer", 1, healthy_s=3.21, details={"to_4_s": 20.4, "to_2_s": 31.0})
+    row = page.table(_told(result)).splitlines()[-1]
+    assert row.count("|") == len(page.TITLES) + 1
+    assert "3.2 s" in row
+    assert "to 4 nodes 20 s; to 2 nodes 31 s" in row
+
+
+def test_a_case_that_failed_or_was_skipped_says_why_in_its_row() -> None:
+    assert "failed: nobody came" in page.table(_told(Result("chat", "chat", 1, problem="nobody came")))
+    assert "skipped: not ours" in page.table(_told(Result("power-cut", "cut", 1, skipped="not ours")))
+
+
+def test_sizes_are_those_that_a_case_measured() -> None:
+    size = {"nodes": 2, "memory_mib": 110, "cpu_cores": 0.25, "connections": 500, "messages_per_s": 80.0}
+    result = Result("scale", "more", 1, details={"sizes": {"access": size, "storage": size}})
+    assert "| access | 2 | 110 MiB | 0.25 cores |" in page.sizes(_told(result))
+    assert page.sizes(_told(Result("scale", "more", 1))) == "Not measured."
+
+
+def _workload(**status: int) -> dict[str, Any]:
+    return {"metadata": {"name": "access", "generation": 3}, "spec": {"replicas": 2}, "status": status}
+
+
+def test_a_workload_is_healthy_when_all_that_is_wanted_is_new_and_ready() -> None:
+    whole = {"observedGeneration": 3, "readyReplicas": 2, "updatedReplicas": 2, "replicas": 2}
+    assert _not_ready(_workload(**whole)) == ""
+    for change in ({"readyReplicas": 1}, {"updatedReplicas": 1}, {"replicas": 3}, {"observedGeneration": 2}):
+        assert _not_ready(_workload(**{**whole, **change}))
+
+
+def test_every_image_that_the_lab_replaces_is_one_of_its_overlay() -> None:
+    named = {each.spec["image"].rpartition(":")[0] for each in containers(rendered("lab"))}
+    assert {recipe.replaces for recipe in RECIPES.values()} == named - {"tidings"}
+
+
+def test_every_secret_that_the_lab_mounts_is_one_that_its_tests_make() -> None:
+    pods = [each.pod for each in containers(rendered("lab"))]
+    mounted = {each["secret"]["secretName"] for pod in pods for each in pod.get("volumes", ()) if "secret" in each}
+    assert mounted <= SECRETS
+
+
+def test_the_autoscaler_of_the_case_scales_a_workload_of_the_overlay() -> None:
+    scaler = yaml.safe_load((OVERLAY / "hpa.yaml").read_text(encoding="utf-8"))
+    target = scaler["spec"]["scaleTargetRef"]
+    found = [each["metadata"]["name"] for each in rendered("lab") if each["kind"] == target["kind"]]
+    assert target["name"] in found
+
+
+def test_the_page_has_the_marks_that_a_run_writes_between() -> None:
+    text = Path(page.PAGE).read_text(encoding="utf-8")
+    for mark in (page.MARK, page.SIZES_MARK):
+        assert f"<!-- {mark} -->" in text
+        assert f"<!-- /{mark} -->" in text
