@@ -80,6 +80,7 @@ class Rates:
     large: float
     recipients: float  # inbox entries
     deliveries: float
+    large_deliveries: float  # of them to members of large groups
     synced: float
     signals: float
     connects: float
@@ -163,6 +164,7 @@ def rates_of(profile: Profile) -> Rates:
         large=large,
         recipients=recipients,
         deliveries=live * profile.devices,
+        large_deliveries=large_recipients * profile.online_share * profile.devices,
         synced=recipients + large_recipients - live,
         signals=messages * profile.signals_per_message,
         connects=profile.online * profile.connects_per_user_day / DAY_S * profile.peak,
@@ -172,11 +174,10 @@ def rates_of(profile: Profile) -> Rates:
 
 def _busy_us(part: str, rates: Rates, figures: Figures) -> float:
     """Of processor time a second, all nodes of the part together."""
-    large_deliveries = max(0.0, rates.deliveries - rates.recipients)
     return (
         rates.messages * figures.message[part]
         + rates.recipients * figures.recipient[part]
-        + large_deliveries * figures.large_recipient[part]
+        + rates.large_deliveries * figures.large_recipient[part]
         + rates.synced * figures.synced[part]
         + rates.signals * figures.signal[part]
         + rates.connects * figures.connection[part]
