@@ -2,6 +2,7 @@
 
     send        lanes by conversation, so what one connection sends to one conversation stays in its order
     signal      lanes by conversation
+    pages       lanes by user (Logic.Handle): sync, history, conversations
     the rest    lanes by user (Logic.Handle)
     ping, ack   heads.py, acks.py; presence also passes watching.py
 
@@ -41,6 +42,10 @@ from services.common.wire.codec import PROTO
 # First bytes of a ServerFrame's protobuf whose body is an error (the id is not set yet), or a page.
 _ERROR_TAG: Final = PROTO.encode_server(client_pb2.ServerFrame(error=client_pb2.Error()))[:-1]
 _PAGED: Final = frozenset({"sync", "history"})
+_READ: Final = _PAGED | {"conversations"}
+# Pages in one call to logic: each may be 128 KiB of messages, and all of them are to be read within the time that logic
+# gives storage. When thousands come back at once, larger calls time out, are made again, and nobody gets anything.
+PAGES_MAX: Final = 8
 
 
 class Requests:
@@ -82,11 +87,14 @@ class Requests:
         self._others: Lanes[logic_pb2.HandleItem, logic_pb2.HandleOutcome] = Lanes(
             "request", logic.handle, lanes=request_lanes, capacity=capacity, batch_max=request_batch_max
         )
+        self._pages: Lanes[logic_pb2.HandleItem, logic_pb2.HandleOutcome] = Lanes(
+            "page", logic.handle, lanes=request_lanes, capacity=capacity, batch_max=min(PAGES_MAX, request_batch_max)
+        )
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
-        for lanes in (self._sends, self._signals, self._others):
+        for lanes in self.lanes:
             await self._stack.enter_async_context(lanes)
         return self
 
@@ -98,7 +106,7 @@ class Requests:
     @property
     def lanes(self) -> Sequence[Lanes[Any, Any]]:
         """For /debug/state."""
-        return (self._sends, self._signals, self._others)
+        return (self._sends, self._signals, self._others, self._pages)
 
     def take(self, connection: Connection, frame: client_pb2.ClientFrame, body: str) -> None:
         """HandOn."""
@@ -203,7 +211,8 @@ class Requests:
             else:
                 self._answer(connection, request_id, body, outcome.frame)
 
-        self._others.offer(ids.hash64(connection.user), item, done)
+        lanes = self._pages if body in _READ else self._others
+        lanes.offer(ids.hash64(connection.user), item, done)
 
     def _answer(self, connection: Connection, request_id: int, body: str, frame: bytes) -> None:
         if frame.startswith(_ERROR_TAG):

@@ -33,8 +33,8 @@ from services.storage.repository.contract import Repository
 from services.storage.repository.records import InboxEntry, MemberDocument, Span, StoredMessage
 from services.storage.state import Conversation
 
-# Pages of one batch: what they hold is in memory at the same time.
-PAGES_MAX = 50
+# Pages of one batch: what they hold is in memory at the same time, and read by one command, within its deadline.
+PAGES_MAX = 16
 # Spans read for one page of an inbox whose messages are gone.
 SKIPS_MAX = 20
 

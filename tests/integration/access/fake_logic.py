@@ -39,7 +39,8 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
         self.acks: list[logic_pb2.AckItem] = []
         self.handled: list[logic_pb2.HandleItem] = []
         self.sent: list[logic_pb2.SendItem] = []
-        self.batches: list[int] = []
+        self.batches: list[int] = []  # items of each Send
+        self.calls: list[int] = []  # items of each Handle
         self.seqs: dict[str, int] = defaultdict(int)
         self.inboxes: dict[str, list[bytes]] = defaultdict(list)
         self.known: dict[tuple[str, str, str], logic_pb2.SendOutcome] = {}
@@ -132,6 +133,7 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
     async def Handle(self, request: logic_pb2.HandleBatch, context: Any) -> logic_pb2.HandleOutcomes:
         await self._ready()
         self.handled.extend(request.items)
+        self.calls.append(len(request.items))
         return logic_pb2.HandleOutcomes(
             outcomes=[logic_pb2.HandleOutcome(frame=self._reply(item).SerializeToString()) for item in request.items]
         )

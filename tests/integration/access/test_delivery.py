@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -19,6 +20,7 @@ from protos.tidings.v1.client_pb2 import (
     Signal,
     Sync,
 )
+from services.access.requests import PAGES_MAX
 from tests.e2e.wire_client import WAYS, Closed, Refused, Way, connect
 from tests.integration.access.harness import AccessCluster, eventually
 
@@ -190,6 +192,20 @@ async def test_a_slow_consumer_is_paused_told_once_and_live_again_after_its_sync
             lambda: any(e.number == number for frame in ann.pushed("deliver") for e in frame.deliver.entries)
         )
         assert sum(frame.WhichOneof("body") == "lagging" for frame in ann.received) == 1
+
+
+async def test_pages_that_many_ask_for_at_once_go_to_logic_in_small_calls(empty: AccessCluster) -> None:
+    """Each may be large: what is asked for together must be read within one deadline."""
+    await empty.start("access-0", request_lanes=1)
+    async with AsyncExitStack() as stack:
+        devices = [await stack.enter_async_context(empty.session(f"user{n}", "tcp")) for n in range(30)]
+        empty.logic.gate.clear()
+        asked = [await device.post(sync=Sync()) for device in devices]
+        empty.logic.gate.set()
+        for device, request in zip(devices, asked, strict=True):
+            assert (await device.reply(request)).HasField("page")
+    assert len(asked) == sum(empty.logic.calls)
+    assert 1 < max(empty.logic.calls) <= PAGES_MAX
 
 
 async def test_a_page_with_more_to_come_does_not_end_the_pause(empty: AccessCluster) -> None:
