@@ -120,7 +120,7 @@ def main(arguments: list[str]) -> int:
         case ["check"]:
             stale = [p for p, text in pages().items() if not p.exists() or p.read_text(encoding="utf-8") != text]
             for path in stale:
-                sys.stderr.write(f"{path.relative_to(ROOT)} does not say what the settings say; run `make docs`\n")
+                sys.stderr.write(f"{path.name} does not say what the settings say; run `make docs`\n")
             return 1 if stale else 0
         case _:
             sys.stderr.write("usage: python -m tools.configuration write|check\n")

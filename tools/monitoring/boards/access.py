@@ -177,10 +177,11 @@ BOARD = Board(
                 Panel(
                     "Mailbox",
                     "Records that wait in Kafka for these nodes, and the time from the making of a record to its "
-                    "being read.",
+                    "being read. Each node has two consumers open: its mailbox and the broadcast.",
                     "short",
                     (
                         Query(total("tidings_bus_lag", "topic", HERE), "lag {{topic}}"),
+                        Query(total("tidings_bus_consumers", "instance", HERE), "consumers {{instance}}"),
                         Query(
                             quantile(0.99, "tidings_bus_transit_seconds", "topic", HERE), "transit p99 {{topic}} (s)"
                         ),
