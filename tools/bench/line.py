@@ -10,10 +10,12 @@ calls the system at once, 8 µs each time, which at four messages in flight was 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from typing import Protocol, cast
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+from picows.common import WSHandshakeError
 
 from protos.tidings.v1 import client_pb2 as pb
 from services.common.errors import Unparsable
@@ -174,16 +176,21 @@ class Line:
                     lambda: _Tcp(self._take, on_lost), host, int(port), local_addr=local
                 )
                 return tcp
-            _, websocket = await ws_connect(
-                lambda: _WebSocket(self._take, on_lost),
-                url,
-                extra_headers={"Sec-WebSocket-Protocol": self._wire.codec.subprotocol},
-                max_frame_size=FRAME_BYTES_MAX,
-                read_buffer_init_size=READ_BYTES,
-                local_addr=local,
-            )
-            assert isinstance(websocket, _WebSocket)
-            return websocket
+            while True:
+                try:
+                    _, websocket = await ws_connect(
+                        lambda: _WebSocket(self._take, on_lost),
+                        url,
+                        extra_headers={"Sec-WebSocket-Protocol": self._wire.codec.subprotocol},
+                        max_frame_size=FRAME_BYTES_MAX,
+                        read_buffer_init_size=READ_BYTES,
+                        local_addr=local,
+                    )
+                except WSHandshakeError as refusal:
+                    await asyncio.sleep(_pause_s(url, refusal))
+                else:
+                    assert isinstance(websocket, _WebSocket)
+                    return websocket
         except OSError as error:
             raise Failure(f"{url} cannot be reached: {error}.") from error
 
@@ -207,6 +214,14 @@ class Line:
         elif self._live:
             self._live = False
             self._on_lost()
+
+
+def _pause_s(url: str, refusal: WSHandshakeError) -> float:
+    """Until the next try, as a node says that has too many new connections; raises Failure for any other refusal."""
+    said = refusal.response.headers.get("Retry-After", "") if refusal.response is not None else ""
+    if not said.isdigit():
+        raise Failure(f"{url} does not let anyone in: {refusal}.") from refusal
+    return float(said) * random.uniform(0.5, 1.5)
 
 
 def _dropped(data: bytes) -> None:
