@@ -6,7 +6,7 @@ conflict or an unknown outcome the shell reads what is new (`Inbox.extend`), and
 
 Guarantees: what is planned follows the head of its inbox without a gap; what is known to be there is not planned again.
 An entry that is older than what is in memory counts as not there: the shell looks further back for those marked
-`again`.
+`again`, and for those that later messages of their conversation have overtaken.
 Does not know: who owns which user.
 """
 
@@ -63,6 +63,10 @@ class Inbox:
                 return self.head - back
         return 0
 
+    def is_past(self, conversation: str, seq: int) -> bool:
+        """Later messages of this conversation are among the newest: so this one may be there, further back."""
+        return seq <= self._newest.get(conversation, 0)
+
     def push(self, conversation: str, seq: int) -> None:
         """The next entry is durable."""
         self.head += 1
@@ -110,8 +114,9 @@ class Placement:
 
     @property
     def to_search(self) -> list[int]:
-        """Indexes of those that may be there, further back than memory reaches."""
-        return [index for index in (*self._open, *self._looking) if self._appends[index].again]
+        """Indexes of those that may be there, further back than memory reaches: marked `again`, or come so late (a call
+        that was under way for long) that what followed them is there already."""
+        return [index for index in (*self._open, *self._looking) if self._may_be_there(self._appends[index])]
 
     def plan(self) -> list[InboxEntry]:
         """What to insert now, in this order; empty: nothing is open."""
@@ -161,6 +166,9 @@ class Placement:
         """What is only looked for may have come with this very batch."""
         for index in self._looking:
             self._look(index, self._appends[index])
+
+    def _may_be_there(self, append: Append) -> bool:
+        return append.again or self._inbox_of(append.user).is_past(append.conversation, append.seq)
 
     def _look(self, index: int, append: Append) -> bool:
         number = self._inbox_of(append.user).number_of(append.conversation, append.seq)

@@ -31,6 +31,14 @@ def test_entries_follow_the_head_of_their_inbox() -> None:
     assert placement.plan() == []
 
 
+def test_an_append_that_comes_when_later_ones_are_there_is_looked_for_further_back() -> None:
+    """A call may be under way for so long that its entry, made by its repeat, is not in memory any more."""
+    there = inboxes(capacity=4)
+    for seq in range(1, 9):
+        there["ann"].push(CHAT, seq)
+    assert Placement([append(2), append(9)], there.__getitem__).to_search == [0]
+
+
 def test_an_entry_that_is_there_keeps_its_number() -> None:
     there = inboxes()
     for seq in (1, 2, 3):
