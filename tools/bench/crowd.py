@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from protos.tidings.v1 import client_pb2 as pb
 from tools.bench.ledger import Tally
+from tools.bench.plan import USERS_MAX
 from tools.bench.user import User
 from tools.failure import Failure
 
@@ -30,7 +31,7 @@ class Crowd(Generic[UserT]):
         self.users: list[UserT] = []
         self.tally = Tally()
         self._failure: Failure | None = None  # of a callback, which has nobody to raise it to
-        self._broken: asyncio.Queue[User] = asyncio.Queue()
+        self._broken: asyncio.Queue[User] = asyncio.Queue(USERS_MAX)  # each is in it at most once
         self._lagging: set[User] = set()
 
     # ---- what users tell
