@@ -24,6 +24,7 @@ from services.access.drain import Farewell
 from services.access.forward import Forwarding
 from services.access.heads import Heads
 from services.access.hub import Hub
+from services.access.isolation import Isolation
 from services.access.limits import Admission, Conduct
 from services.access.logic import Logic
 from services.access.mailbox import Mailbox
@@ -265,6 +266,18 @@ async def access_node(
         await enter(TcpServer(node, door, node.traffic[1], limits, tcp_socket, tls))
         life.spawn(tenure.stay(rebalance), name="tenure")
         life.spawn(visiting.run(), name="visits")
+        isolation = Isolation(
+            registry,
+            ports.peers,
+            clock,
+            ports.health,
+            me=lambda: registration.me,
+            membership=lambda: cluster.membership,
+            patience_s=settings.lease_ttl_s / 2,
+            send_away=tenure.send_away,
+            take_back=tenure.take_back,
+        )
+        life.spawn(isolation.run(), name="isolation")
         life.spawn(tenure.watch_health(bus, lambda: bool(cluster.ring("logic").members)), name="health")
         await tenure.open_doors()
         try:

@@ -40,19 +40,23 @@ class Farewell:
     def __init__(self, placement: Placement) -> None:
         self._placement = placement
 
-    async def say(self, connections: Iterable[Connection], pace_per_s: float, *, staying: bool = False) -> None:
-        """Returns when all of them were asked. `staying`: they may come back to this node."""
+    async def say(
+        self, connections: Iterable[Connection], pace_per_s: float, *, staying: bool = False, at_once: bool = False
+    ) -> None:
+        """Returns when all of them were asked. `staying`: they may come back to this node. `at_once`: what they have
+        under way will not be answered.
+        """
         loop = asyncio.get_running_loop()
         asked, began = 0, loop.time()
         for connection in connections:
-            if self._ask(connection, staying):
+            if self._ask(connection, staying, at_once):
                 asked += 1
             # Ahead of the pace: wait, in steps that a timer can keep.
             ahead_s = asked / pace_per_s - (loop.time() - began)
             if ahead_s > STEP_S:
                 await asyncio.sleep(ahead_s)
 
-    def _ask(self, connection: Connection, staying: bool) -> bool:
+    def _ask(self, connection: Connection, staying: bool, at_once: bool) -> bool:
         match connection.session.phase:
             case Phase.OPEN:
                 user, transport = connection.user, connection.transport.name
@@ -61,7 +65,10 @@ class Farewell:
                 else:
                     address = self._placement.next_address(user, transport)
                 retry_ms = RETRY_MIN_MS + random.randrange(RETRY_SPREAD_MS)
-                connection.leave(AskedToLeave(close.DRAINING, retry_after_ms=retry_ms, address=address))
+                if at_once:
+                    connection.handle(Ended(close.DRAINING, retry_after_ms=retry_ms, address=address))
+                else:
+                    connection.leave(AskedToLeave(close.DRAINING, retry_after_ms=retry_ms, address=address))
                 return True
             case Phase.CLOSING:
                 return False

@@ -100,6 +100,21 @@ class Tenure:
         self._node.accepting = False
         self._health.set("drain", ok=False, reason="the node is draining")
         await self._registration.set_state("draining")
+        await self._say_goodbye(asked_per_s=asked_per_s)
+        if not await self._node.wait_empty(self._rules.deadline_s / 4):
+            log.warning("connections are left at the end of the drain", connections=len(self._node.connections))
+
+    async def send_away(self) -> None:
+        """Nobody hears this node (isolation.py): its clients go to others, and no new ones are taken."""
+        self._node.accepting = False
+        await self._say_goodbye(at_once=True)
+
+    def take_back(self) -> None:
+        """It is heard again."""
+        if not self._leaving:
+            self._node.accepting = True
+
+    async def _say_goodbye(self, *, asked_per_s: float = 0, at_once: bool = False) -> None:
         connections = list(self._node.connections)
         pace = pace_for(
             len(connections),
@@ -108,9 +123,7 @@ class Tenure:
             deadline_s=self._rules.deadline_s,
         )
         log.info("saying goodbye", connections=len(connections), pace_per_s=round(pace, 1))
-        await self._farewell.say(connections, pace)
-        if not await self._node.wait_empty(self._rules.deadline_s / 4):
-            log.warning("connections are left at the end of the drain", connections=len(self._node.connections))
+        await self._farewell.say(connections, pace, at_once=at_once)
 
     async def _come_back(self, rebalance: Rebalance) -> None:
         old = [each for each in self._node.connections if each.session.phase is Phase.OPEN]

@@ -42,6 +42,8 @@ from services.storage.settings import StorageSettings
 SWITCH_INTERVAL_S = 0.0005
 MONGODB_RETRY_S = 1.0
 HEALTH_INTERVAL_S = 1.0
+# Of the time for a batch, what a neighbour has to append its part: then there is time left to do it in its place.
+NEIGHBOUR_SHARE = 3
 
 log = logs.get_logger(__name__)
 
@@ -119,7 +121,7 @@ async def storage_node(
         enter = stack.enter_async_context
         cluster = await enter(Cluster(ports.registry))
         neighbours = RpcNeighbours(
-            ports.peers, cluster, ports.clock, name=settings.node, timeout_s=settings.store_budget_s / 2
+            ports.peers, cluster, ports.clock, name=settings.node, timeout_s=settings.store_budget_s / NEIGHBOUR_SHARE
         )
         node = await enter(
             storage(

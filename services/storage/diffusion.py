@@ -1,7 +1,8 @@
 """Inbox entries for the recipients of messages, each by the node that owns the user.
 
-Guarantees: what `append` gives a number is durable. If the owner does not answer, this node appends itself: the unique
-numbers make that harmless, and the entry is looked for first.
+Guarantees: what `append` gives a number is durable. If the owner does not answer, or cannot append now (its
+database is out of its reach), this node appends itself: the unique numbers make that harmless, and the entry is looked
+for first.
 Does not know: who the recipients should be.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from protos.tidings.internal.v1 import storage_pb2
-from services.common.errors import TidingsError, from_fault
+from services.common.errors import TidingsError, Unavailable, from_fault
 from services.common.ids import slot_of
 from services.storage.appending import Inboxes, Number
 from services.storage.batches import together
@@ -65,10 +66,15 @@ class Diffusion:
         try:
             outcomes = await self._neighbours.append(owner, batch)
         except TidingsError:
-            # Perhaps it was done: so this time it is looked for first.
-            return await self._inboxes.append([append._replace(again=True) for append in appends])
+            return await self._append_here(appends)
         failure: TidingsError | None = from_fault(outcomes.fault) if outcomes.HasField("fault") else None
+        if isinstance(failure, Unavailable):
+            return await self._append_here(appends)
         return [
             failure if failure is not None and not number and not append.only_look else number
             for number, append in zip(outcomes.numbers, appends, strict=True)
         ]
+
+    async def _append_here(self, appends: Sequence[Append]) -> list[Number]:
+        """Perhaps it was done: so this time it is looked for first."""
+        return await self._inboxes.append([append._replace(again=True) for append in appends])

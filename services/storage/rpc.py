@@ -1,7 +1,8 @@
 """The storage service on the wire: each method is one batch in, one batch out.
 
 Guarantees: outcomes are aligned with the items; an item that fails has its fault, and the others have their outcomes.
-Methods whose answer has no room for a fault raise it for the whole batch.
+Methods whose answer has no room for a fault raise it for the whole batch. So does a batch of which nothing could be
+done because the database is out of reach: the caller then asks the next node, which may reach it.
 Does not know: anything else.
 """
 
@@ -10,15 +11,25 @@ Does not know: anything else.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import grpc
 
 from protos.tidings.internal.v1 import common_pb2, node_pb2, node_pb2_grpc, storage_pb2, storage_pb2_grpc
-from services.common.errors import TidingsError, to_fault
+from services.common.errors import TidingsError, Unavailable, from_fault, to_fault
 from services.common.rpc import Service
 from services.storage.inboxes import Append
 from services.storage.node import Storage
+
+
+class Outcome(Protocol):
+    """Of one item: what is refused has a fault."""
+
+    @property
+    def fault(self) -> common_pb2.Fault: ...
+
+
+O = TypeVar("O", bound=Outcome)  # noqa: E741 - an outcome
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -29,7 +40,7 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
 
     async def Store(self, request: storage_pb2.StoreBatch, _: Context) -> storage_pb2.StoreOutcomes:
         outcomes = await self._storage.conversations.store(request.items)
-        return storage_pb2.StoreOutcomes(
+        answer = storage_pb2.StoreOutcomes(
             outcomes=[
                 storage_pb2.StoreOutcome(status=storage_pb2.StoreOutcome.FAILED, fault=to_fault(outcome))
                 if isinstance(outcome, TidingsError)
@@ -37,10 +48,12 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
                 for outcome in outcomes
             ]
         )
+        _pass_on(answer.outcomes)
+        return answer
 
     async def Change(self, request: storage_pb2.ChangeBatch, _: Context) -> storage_pb2.ChangeOutcomes:
         outcomes = await self._storage.conversations.change(request.items)
-        return storage_pb2.ChangeOutcomes(
+        answer = storage_pb2.ChangeOutcomes(
             outcomes=[
                 storage_pb2.ChangeOutcome(status=storage_pb2.ChangeOutcome.FAILED, fault=to_fault(outcome))
                 if isinstance(outcome, TidingsError)
@@ -48,18 +61,20 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
                 for outcome in outcomes
             ]
         )
+        _pass_on(answer.outcomes)
+        return answer
 
     async def Load(self, request: storage_pb2.LoadBatch, _: Context) -> storage_pb2.LoadOutcomes:
-        return storage_pb2.LoadOutcomes(outcomes=await self._storage.listing.load(request.items))
+        return storage_pb2.LoadOutcomes(outcomes=_pass_on(await self._storage.listing.load(request.items)))
 
     async def Mark(self, request: storage_pb2.MarkBatch, _: Context) -> storage_pb2.MarkOutcomes:
-        return storage_pb2.MarkOutcomes(outcomes=await self._storage.marking.mark(request.items))
+        return storage_pb2.MarkOutcomes(outcomes=_pass_on(await self._storage.marking.mark(request.items)))
 
     async def History(self, request: storage_pb2.HistoryBatch, _: Context) -> storage_pb2.PageOutcomes:
-        return storage_pb2.PageOutcomes(outcomes=await self._storage.reading.history(request.items))
+        return storage_pb2.PageOutcomes(outcomes=_pass_on(await self._storage.reading.history(request.items)))
 
     async def Members(self, request: storage_pb2.MembersBatch, _: Context) -> storage_pb2.MembersOutcomes:
-        return storage_pb2.MembersOutcomes(outcomes=await self._storage.reading.members(request.items))
+        return storage_pb2.MembersOutcomes(outcomes=_pass_on(await self._storage.reading.members(request.items)))
 
     async def ConversationHeads(self, request: storage_pb2.KeyBatch, _: Context) -> storage_pb2.HeadOutcomes:
         return await self._storage.reading.conversation_heads(request.keys, warm_only=request.warm_only)
@@ -71,11 +86,13 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
             if isinstance(number, TidingsError):
                 answer.fault.CopyFrom(to_fault(number))
             answer.numbers.append(0 if isinstance(number, TidingsError) else number)
+        if numbers and all(isinstance(number, Unavailable) for number in numbers):
+            raise from_fault(answer.fault)
         return answer
 
     async def Open(self, request: storage_pb2.SessionBatch, _: Context) -> storage_pb2.SessionOpenOutcomes:
         outcomes = await self._storage.sessions.open(request.items, request.live_boots)
-        return storage_pb2.SessionOpenOutcomes(
+        answer = storage_pb2.SessionOpenOutcomes(
             outcomes=[
                 storage_pb2.SessionOpenOutcome(fault=to_fault(outcome))
                 if isinstance(outcome, TidingsError)
@@ -83,6 +100,8 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
                 for outcome in outcomes
             ]
         )
+        _pass_on(answer.outcomes)
+        return answer
 
     async def Close(self, request: storage_pb2.SessionCloseBatch, _: Context) -> common_pb2.Empty:
         await self._storage.sessions.close(request.items)
@@ -93,18 +112,18 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
 
     async def Acknowledge(self, request: storage_pb2.AcknowledgeBatch, _: Context) -> storage_pb2.AcknowledgeOutcomes:
         outcomes = await self._storage.acknowledging.acknowledge(request.items)
-        return storage_pb2.AcknowledgeOutcomes(outcomes=outcomes)
+        return storage_pb2.AcknowledgeOutcomes(outcomes=_pass_on(outcomes))
 
     async def InboxHeads(self, request: storage_pb2.KeyBatch, _: Context) -> storage_pb2.HeadOutcomes:
         return await self._storage.reading.inbox_heads(request.keys)
 
     async def Inbox(self, request: storage_pb2.InboxBatch, _: Context) -> storage_pb2.PageOutcomes:
-        return storage_pb2.PageOutcomes(outcomes=await self._storage.reading.inbox(request.items))
+        return storage_pb2.PageOutcomes(outcomes=_pass_on(await self._storage.reading.inbox(request.items)))
 
     async def Conversations(
         self, request: storage_pb2.ConversationsBatch, _: Context
     ) -> storage_pb2.ConversationsOutcomes:
-        return storage_pb2.ConversationsOutcomes(outcomes=await self._storage.listing.pages(request.items))
+        return storage_pb2.ConversationsOutcomes(outcomes=_pass_on(await self._storage.listing.pages(request.items)))
 
     async def Users(self, request: storage_pb2.KeyBatch, _: Context) -> storage_pb2.UsersOutcomes:
         return storage_pb2.UsersOutcomes(users=await self._storage.sessions.users(request.keys))
@@ -135,3 +154,14 @@ def services(storage: Storage, stop: Callable[[int], None]) -> Sequence[Service]
 
 def _append(item: storage_pb2.AppendItem) -> Append:
     return Append(item.user, item.conversation, item.seq, item.time_ms, item.again, item.only_look)
+
+
+def _pass_on(outcomes: Sequence[O]) -> Sequence[O]:
+    """The same, if anything was done; raises Unavailable if nothing could be, and another try may do better."""
+    if outcomes and all(_is_away(outcome.fault) for outcome in outcomes):
+        raise from_fault(outcomes[0].fault)
+    return outcomes
+
+
+def _is_away(fault: common_pb2.Fault) -> bool:
+    return fault.code == Unavailable.code and fault.retry_after_ms > 0

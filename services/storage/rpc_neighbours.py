@@ -1,7 +1,9 @@
 """The other storage nodes over gRPC, found by the ring.
 
-Guarantees: a call has a short deadline and is not repeated; a node that did not answer is not called for a moment, so
-that one dead neighbour costs one batch a wait, not all of them until its lease has run out.
+Guarantees: a call has a short deadline and is not repeated; a node that did not answer, or whose database is away, is
+left alone for a while that doubles, so that one neighbour out of reach costs a batch or two a wait, not all of them
+until its lease has run out or the link is back. `forget`, which nobody waits for, is called all the same: as long as
+there is something to tell, it finds out soon that the neighbour is back.
 Does not know: what the calls mean.
 """
 
@@ -21,6 +23,7 @@ Reply = TypeVar("Reply", bound=Message)
 
 SERVICE = "/tidings.internal.v1.Storage/"
 LEFT_ALONE_S = 1.0
+LEFT_ALONE_MAX_S = 8.0
 
 
 class RpcNeighbours:
@@ -30,7 +33,8 @@ class RpcNeighbours:
         self._clock = clock
         self._name = name
         self._timeout_s = timeout_s
-        self._failed_s: dict[str, float] = {}
+        # Boot id to (failures in a row, until when it is left alone).
+        self._failures: dict[str, tuple[int, float]] = {}
 
     def owner_of(self, slot: int) -> str | None:
         owner = self._cluster.ring("storage").owners[slot]
@@ -46,18 +50,32 @@ class RpcNeighbours:
         return await self._call(owner, "ConversationHeads", batch, storage_pb2.HeadOutcomes)
 
     async def forget(self, owner: str, batch: storage_pb2.ForgetBatch) -> None:
-        await self._call(owner, "Forget", batch, common_pb2.Empty)
+        await self._call(owner, "Forget", batch, common_pb2.Empty, always=True)
 
     def live_boots(self) -> frozenset[str] | None:
         return self._cluster.boots
 
-    async def _call(self, owner: str, method: str, request: Message, reply_type: type[Reply]) -> Reply:
+    async def _call(
+        self, owner: str, method: str, request: Message, reply_type: type[Reply], *, always: bool = False
+    ) -> Reply:
         node = self._cluster.node(owner)
-        if node is None or self._clock.now_s() < self._failed_s.get(node.boot_id, 0.0):
+        if node is None or (not always and self._left_alone(node.boot_id)):
             raise Unavailable(f"the storage node {owner} does not answer: try again")
         try:
-            return await self._peers.call(SERVICE + method, request, reply_type, node=node, timeout_s=self._timeout_s)
+            reply = await self._peers.call(SERVICE + method, request, reply_type, node=node, timeout_s=self._timeout_s)
         except Unavailable:
-            self._failed_s = {boot: until for boot, until in self._failed_s.items() if self._cluster.alive(boot)}
-            self._failed_s[node.boot_id] = self._clock.now_s() + LEFT_ALONE_S
+            self._failed(node.boot_id)
             raise
+        self._failures.pop(node.boot_id, None)
+        return reply
+
+    def _left_alone(self, boot: str) -> bool:
+        return self._clock.now_s() < self._failures.get(boot, (0, 0.0))[1]
+
+    def _failed(self, boot: str) -> None:
+        """Calls that were under way together count once."""
+        failures, until = self._failures.get(boot, (0, 0.0))
+        if (now := self._clock.now_s()) < until:
+            return
+        self._failures = {boot: kept for boot, kept in self._failures.items() if self._cluster.alive(boot)}
+        self._failures[boot] = (failures + 1, now + min(LEFT_ALONE_S * 2**failures, LEFT_ALONE_MAX_S))

@@ -17,6 +17,26 @@ Reply = TypeVar("Reply", bound=Message)
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 
+# Calls that are made all the time and have short replies: they go over one stream for each node (stream.py). The others
+# are calls of their own, so that a page of history never stands before a message in a stream.
+STREAMED = frozenset(
+    {
+        "Access/Visit",
+        "Logic/Acknowledge",
+        "Logic/Heads",
+        "Logic/Send",
+        "Logic/Signal",
+        "Storage/Acknowledge",
+        "Storage/Append",
+        "Storage/ConversationHeads",
+        "Storage/InboxHeads",
+        "Storage/Mark",
+        "Storage/Store",
+    }
+)
+# A request that is longer than this is a call of its own as well.
+STREAMED_BYTES_MAX = 256 * 1024
+
 # A generated `add_XServicer_to_server`, and the servicer: async methods that take (request, context), return the reply
 # or raise a TidingsError. gRPC cancels a method whose caller gave up: what must be done goes through a lane.
 Service = tuple[Callable[[Any, Any], None], object]

@@ -1,5 +1,8 @@
 """Calls to other nodes over gRPC.
 
+Calls that are made all the time go over one stream for each node (stream.py), the others are calls of their own; a node
+of a version without streams gets all of them that way.
+
 Guarantees: one channel for an address, however many calls; every call has a deadline; a node that comes back is called
 again within a second of it; channels that nobody has used for a while are closed when another one is opened, so that
 their number follows the nodes that are there; errors are those of the tree.
@@ -18,9 +21,19 @@ from typing import Any, Self
 import grpc
 from google.protobuf.message import Message
 
+from protos.tidings.internal.v1 import calls_pb2
 from services.common.errors import TidingsError
 from services.common.registry.contract import NodeRecord
-from services.common.rpc.contract import MESSAGE_BYTES_MAX, Reply, TimedOut, Unreachable, label_of
+from services.common.rpc.contract import (
+    MESSAGE_BYTES_MAX,
+    STREAMED,
+    STREAMED_BYTES_MAX,
+    Reply,
+    TimedOut,
+    Unreachable,
+    label_of,
+)
+from services.common.rpc.stream import CONVERSE, Asking, NoStreams
 from services.common.rpc.tls import Tls
 from services.common.rpc.translate import error_from
 from services.common.scope import TaskScope
@@ -70,11 +83,13 @@ def _options(tls: Tls | None) -> Sequence[tuple[str, Any]]:
 class _Channel:
     """A channel with what is known of its use."""
 
-    __slots__ = ("calls", "channel", "methods", "used_s")
+    __slots__ = ("calls", "channel", "methods", "stream", "streams", "used_s")
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.channel = channel
         self.methods: dict[str, Any] = {}
+        self.stream: Asking | None = None
+        self.streams = True
         self.calls = 0
         self.used_s = 0.0
 
@@ -94,25 +109,14 @@ class Peers:
         self, method: str, request: Message, reply_type: type[Reply], *, node: NodeRecord, timeout_s: float
     ) -> Reply:
         channel = self._channels.get(node.rpc) or self._open(node.rpc)
-        call = channel.methods.get(method)
-        if call is None:
-            call = channel.methods[method] = channel.channel.unary_unary(
-                method,
-                request_serializer=type(request).SerializeToString,
-                response_deserializer=reply_type.FromString,
-            )
-        traceparent = tracing.current()
-        metadata = ((tracing.HEADER, traceparent),) if traceparent else None
         began = channel.used_s = time.monotonic()
         channel.calls += 1
         code = "ok"
         try:
-            reply: Reply = await call(request, timeout=timeout_s, metadata=metadata)
-            return reply
-        except grpc.aio.AioRpcError as failure:
-            error = error_from(failure, method, node.rpc)
+            return await self._call(channel, method, request, reply_type, node.rpc, timeout_s)
+        except TidingsError as error:
             code = _code(error)
-            raise error from None
+            raise
         except asyncio.CancelledError:
             code = "cancelled"
             task = asyncio.current_task()
@@ -134,6 +138,45 @@ class Peers:
             self._close(address)
         # Without the error: closing is worth waiting for in any case.
         await self._scope.__aexit__(None, None, None)
+
+    async def _call(
+        self, channel: _Channel, method: str, request: Message, reply_type: type[Reply], address: str, timeout_s: float
+    ) -> Reply:
+        traceparent = tracing.current()
+        if channel.streams and label_of(method) in STREAMED:
+            body = request.SerializeToString()
+            if len(body) <= STREAMED_BYTES_MAX:
+                try:
+                    stream = self._stream(channel, address)
+                    return reply_type.FromString(await stream.ask(method, body, timeout_s, traceparent))
+                except NoStreams:
+                    channel.streams = False
+        call = channel.methods.get(method)
+        if call is None:
+            call = channel.methods[method] = channel.channel.unary_unary(
+                method,
+                request_serializer=type(request).SerializeToString,
+                response_deserializer=reply_type.FromString,
+            )
+        metadata = ((tracing.HEADER, traceparent),) if traceparent else None
+        try:
+            reply: Reply = await call(request, timeout=timeout_s, metadata=metadata)
+        except grpc.aio.AioRpcError as failure:
+            raise error_from(failure, method, address) from None
+        return reply
+
+    def _stream(self, channel: _Channel, address: str) -> Asking:
+        """The one that is open, or a new one."""
+        stream = channel.stream
+        if stream is None or stream.ended:
+            call = channel.channel.stream_stream(
+                CONVERSE,
+                request_serializer=calls_pb2.CallBatch.SerializeToString,
+                response_deserializer=calls_pb2.ReplyBatch.FromString,
+            )()
+            stream = channel.stream = Asking(call, address)
+            self._scope.spawn(stream.run(), name=f"stream to {address}")
+        return stream
 
     def _open(self, address: str) -> _Channel:
         limit_s = time.monotonic() - self._idle_s

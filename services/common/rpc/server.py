@@ -1,4 +1,4 @@
-"""Answers calls of other nodes over gRPC.
+"""Answers calls of other nodes over gRPC: calls of their own, and those that come over streams (stream.py).
 
     async with serve("127.0.0.1:8300", [(logic_pb2_grpc.add_LogicServicer_to_server, servicer)]):
         ...
@@ -22,8 +22,10 @@ from typing import Any
 import grpc
 import structlog
 
+from protos.tidings.internal.v1 import calls_pb2
 from services.common.errors import BadRequest, Internal, TidingsError
 from services.common.rpc.contract import MESSAGE_BYTES_MAX, Service, label_of
+from services.common.rpc.stream import CONVERSE, Answering
 from services.common.rpc.tls import Tls
 from services.common.rpc.translate import status_of, trailer_of
 from services.common.telemetry import metrics, tracing
@@ -76,11 +78,15 @@ async def serve(
         handlers = {method.name.rpartition("/")[2]: _handler(method) for method in methods}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
         server.add_registered_method_handlers(service, handlers)  # type: ignore[attr-defined]
+    methods = {method.name: method for found in methods_of(services).values() for method in found}
+    answering = Answering(methods, answer, calls_max=calls_max)
+    server.add_generic_rpc_handlers((_streams(answering),))
     port = _bind(server, listen, tls)
     await server.start()
     try:
         yield RpcServer(f"{listen.rpartition(':')[0]}:{port}")
     finally:
+        answering.end()
         await server.stop(grace_s)
 
 
@@ -151,6 +157,14 @@ def _handler(method: Method) -> grpc.RpcMethodHandler[Any, Any]:
             await context.abort(status_of(error), error.message, trailer_of(error))
 
     return grpc.unary_unary_rpc_method_handler(handle, method.request_from, method.reply_to)
+
+
+def _streams(answering: Answering) -> grpc.GenericRpcHandler[Any, Any]:
+    service, _, method = CONVERSE.strip("/").partition("/")
+    handler = grpc.stream_stream_rpc_method_handler(
+        answering.converse, calls_pb2.CallBatch.FromString, calls_pb2.ReplyBatch.SerializeToString
+    )
+    return grpc.method_handlers_generic_handler(service, {method: handler})
 
 
 def _bind(server: grpc.aio.Server, listen: str, tls: Tls | None) -> int:

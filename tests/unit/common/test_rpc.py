@@ -28,6 +28,7 @@ from services.common.errors import (
 )
 from services.common.registry.contract import NodeRecord
 from services.common.rpc import Peers, PeersPort, RpcServer, Service, TimedOut, Tls, Unreachable, serve
+from services.common.rpc.contract import STREAMED_BYTES_MAX
 from services.common.rpc.memory import MemoryNetwork, MemoryPeers, Passage
 from services.common.telemetry import metrics, tracing
 from tests.certificates import Authority
@@ -274,6 +275,50 @@ async def test_a_method_of_another_version_is_internal_and_says_so() -> None:
     async with serve("127.0.0.1:0", [service_of(new_logic())]) as server, Peers() as peers:
         with pytest.raises(Internal, match="another version"):
             await peers.call(f"{SEND}Later", batch(), logic_pb2.SendOutcomes, node=at(server.address), timeout_s=LONG_S)
+
+
+async def test_a_call_does_not_wait_for_another_on_its_stream() -> None:
+    logic = new_logic()
+    logic.hold = asyncio.Event()
+    async with serve("127.0.0.1:0", [service_of(logic)]) as server, Peers() as peers:
+        held = asyncio.create_task(send(peers, server, 1))
+        await logic.begun.wait()
+        hold, logic.hold = logic.hold, None
+        assert await asyncio.gather(*(send(peers, server, count) for count in range(50))) == list(range(50))
+        assert not held.done()
+        hold.set()
+        assert await held == 1
+
+
+async def test_leaving_a_server_answers_what_is_under_way() -> None:
+    logic = new_logic()
+    logic.hold = asyncio.Event()
+    async with Peers() as peers:
+        async with serve("127.0.0.1:0", [service_of(logic)], grace_s=LONG_S) as server:
+            calls = [asyncio.create_task(send(peers, server, count)) for count in range(3)]
+            await logic.begun.wait()
+            asyncio.get_running_loop().call_later(0.05, logic.hold.set)
+        assert await asyncio.gather(*calls) == [0, 1, 2]
+
+
+async def test_a_node_of_a_version_without_streams_gets_each_call_by_itself() -> None:
+    server = grpc.aio.server()
+    logic_pb2_grpc.add_LogicServicer_to_server(new_logic(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    old = RpcServer(f"127.0.0.1:{port}")
+    async with Peers() as peers:
+        assert await asyncio.gather(*(send(peers, old, count) for count in range(5))) == list(range(5))
+        assert await send(peers, old, 7) == 7
+    await server.stop(0)
+
+
+async def test_a_large_request_goes_by_itself() -> None:
+    large = logic_pb2.SendBatch(items=[logic_pb2.SendItem(content=bytes(STREAMED_BYTES_MAX))])
+    async with serve("127.0.0.1:0", [service_of(new_logic())]) as server, Peers() as peers:
+        reply = await peers.call(SEND, large, logic_pb2.SendOutcomes, node=at(server.address), timeout_s=LONG_S)
+        assert len(reply.outcomes) == 1
+        assert peers._channels[server.address].stream is None
 
 
 async def test_a_node_that_comes_back_is_reached_again_by_the_same_channel() -> None:

@@ -13,7 +13,7 @@ from services.common.ids import slot_of
 from services.storage.inboxes import Append
 from services.storage.limits import Limits
 from services.storage.repository.memory import Faults
-from tests.unit.storage.nodes import World, change, changed, create, inbox_of, post, send, stored
+from tests.unit.storage.nodes import NO_CONTEXT, World, change, changed, create, inbox_of, post, send, stored
 
 Outcome = pb.StoreOutcome
 CHAT = "d:ann|bob"
@@ -239,6 +239,34 @@ async def test_entries_of_an_owner_who_does_not_answer_are_appended_here() -> No
         (outcome,) = await stored(one, send("ann", "bob", "c"))
         assert list(outcome.numbers) == [3, 3]
         assert [number for number, _, _ in await inbox_of(two, "bob")] == [1, 2, 3]
+
+
+async def test_entries_of_an_owner_whose_database_is_out_of_its_reach_are_appended_here() -> None:
+    world = World()
+    world.hood.owner_of = lambda slot: "two" if slot == slot_of("bob") else "one"
+    faults = Faults()
+    async with world.node("one") as one, world.node("two", faults=faults) as two:
+        await stored(one, send("ann", "bob", "a"))
+        faults.away = True
+        (outcome,) = await stored(one, send("ann", "bob", "b"))
+        assert list(outcome.numbers) == [2, 2]
+        faults.away = False
+        assert [number for number, _, _ in await inbox_of(two, "bob")] == [1, 2]
+
+
+async def test_what_cannot_be_done_at_all_is_left_to_the_next_node() -> None:
+    world = World()
+    faults = Faults()
+    async with world.node("one") as one, world.node("two", faults=faults):
+        await stored(one, send("ann", "bob", "a"))
+        faults.away = True
+        two = world.hood.nodes["two"]
+        with pytest.raises(Unavailable):
+            await two.Store(pb.StoreBatch(items=[send("ann", "bob", "b")]), NO_CONTEXT)
+        with pytest.raises(Unavailable):
+            await two.Append(pb.AppendBatch(items=[pb.AppendItem(user="bob", conversation=CHAT, seq=1)]), NO_CONTEXT)
+        with pytest.raises(Unavailable):
+            await two.Load(pb.LoadBatch(items=[pb.LoadItem(conversation=CHAT)]), NO_CONTEXT)
 
 
 async def test_an_append_whose_answer_was_lost_is_not_made_twice() -> None:

@@ -1,0 +1,139 @@
+"""A node that reaches nobody sends its clients to those that are still in the cluster.
+
+Cut off from everything, a node looks well to its clients: their connections are open, and pings are answered with what
+was known last. Nothing that they send is stored, and nothing is pushed to them. That etcd is away says nothing by
+itself, since then everyone stays where they are. So a node whose etcd is away asks some logic nodes and some other
+access nodes whether they hear it. When for half a lease time nobody did, the cluster is about to go on without it (its
+lease runs out): it takes no new connections and says goodbye to those that it has, as it does when it leaves on
+purpose.
+
+Guarantees: a node that is heard by anyone, or that knows of no other access node, sends nobody away; one answer, or
+etcd's, ends it.
+Does not know: what becomes of the lease (tenure.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
+
+from google.protobuf.message import Message
+
+from protos.tidings.internal.v1 import access_pb2, common_pb2, logic_pb2
+from services.access.logic import SERVICE as LOGIC
+from services.access.visiting import VISIT
+from services.access.visitors import Host
+from services.common.clock import Clock
+from services.common.errors import TidingsError
+from services.common.registry.contract import Membership, NodeRecord
+from services.common.rpc.contract import PeersPort, TimedOut, Unreachable
+from services.common.telemetry import logs
+from services.common.telemetry.health import Health
+
+CHECK_S: Final = 1.0
+ASK_TIMEOUT_S: Final = 1.0
+# Of each kind, so that a large cluster without etcd does not talk about that all the time.
+ASKED_MAX: Final = 2
+
+log = logs.get_logger(__name__)
+
+
+class Contact(Protocol):
+    """What is needed of a Registry."""
+
+    @property
+    def connected(self) -> bool: ...
+
+
+class Isolation:
+    """`send_away` closes the doors and says goodbye to everyone, `take_back` opens the doors."""
+
+    def __init__(
+        self,
+        registry: Contact,
+        peers: PeersPort,
+        clock: Clock,
+        health: Health,
+        *,
+        me: Callable[[], Host],
+        membership: Callable[[], Membership],
+        patience_s: float,
+        send_away: Callable[[], Awaitable[None]],
+        take_back: Callable[[], None],
+    ) -> None:
+        self._registry = registry
+        self._peers = peers
+        self._clock = clock
+        self._health = health
+        self._me = me
+        self._membership = membership
+        self._patience_s = patience_s
+        self._send_away = send_away
+        self._take_back = take_back
+        self._alone_since_s: float | None = None
+        self.isolated = False
+
+    async def run(self) -> None:
+        """Looks for ever."""
+        while True:
+            await asyncio.sleep(CHECK_S)
+            await self.look()
+
+    async def look(self) -> None:
+        """Once: whether anybody hears this node, and what follows."""
+        asked_s = self._clock.now_s()
+        if self._registry.connected or await self._is_heard():
+            self._alone_since_s = None
+            if self.isolated:
+                self._end()
+            return
+        if self._alone_since_s is None:
+            self._alone_since_s = asked_s
+        if not self.isolated and self._clock.now_s() - self._alone_since_s >= self._patience_s:
+            await self._begin()
+
+    async def _begin(self) -> None:
+        self.isolated = True
+        log.warning("nobody hears this node: its clients are sent to others")
+        self._health.set("isolation", ok=False, reason="neither etcd nor any other node hears this one")
+        await self._send_away()
+
+    def _end(self) -> None:
+        self.isolated = False
+        log.info("this node is heard again")
+        self._health.set("isolation", ok=True)
+        self._take_back()
+
+    async def _is_heard(self) -> bool:
+        access, logic = self._others("access"), self._others("logic")
+        if not access:
+            return True  # there is nobody to whom the clients could go
+        return any(await asyncio.gather(*(self._ask(node) for node in (*access, *logic))))
+
+    def _others(self, kind: str) -> Sequence[NodeRecord]:
+        me = self._me().node
+        others = [
+            node for node in self._membership().nodes if node.kind == kind and node.state == "ready" and node.name != me
+        ]
+        return random.sample(others, min(ASKED_MAX, len(others)))
+
+    async def _ask(self, node: NodeRecord) -> bool:
+        """With a batch of nothing."""
+        me = self._me()
+        method: str
+        request: Message
+        reply_type: type[Message]
+        if node.kind == "logic":
+            method, request, reply_type = f"{LOGIC}Acknowledge", logic_pb2.AckBatch(), common_pb2.Empty
+        else:
+            request, reply_type = access_pb2.VisitBatch(node=me.node, boot_id=me.boot_id), access_pb2.VisitOutcome
+            method = VISIT
+        try:
+            await self._peers.call(method, request, reply_type, node=node, timeout_s=ASK_TIMEOUT_S)
+        except (Unreachable, TimedOut):
+            return False
+        except TidingsError:
+            pass  # refused: so it was heard
+        return True
