@@ -6,7 +6,8 @@
 Guarantees:
 - order: items of one key are handled in the order they were offered, and their `done` is called in that order;
 - one batch of a lane is in flight at a time; what comes meanwhile gathers into the next, so batches grow with the load
-  and a quiet lane waits for nothing;
+  and a quiet lane waits for nothing; with `gather_s`, for what nobody is in a hurry for, a batch also begins no sooner
+  than that after the one before;
 - bounds: at most `capacity` items wait in a lane and `batch_max` are in a batch; one more is refused at once with
   Overloaded, which says when the lane will probably have room;
 - answers in time, if `answer_s` is given: a lane whose items would be answered later than that, at the pace of its last
@@ -24,6 +25,7 @@ Cost: 0.4 to 0.9 µs an item (measured), a task for each lane, no task or timer 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -71,10 +73,11 @@ class Lanes(Generic[T, R]):
         capacity: int,
         batch_max: int,
         answer_s: float | None = None,
+        gather_s: float = 0.0,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`capacity`: how many items may wait in each lane; `now`: seconds, for the metrics, retry times and
-        `answer_s`."""
+        """`capacity`: how many items may wait in each lane; `now`: seconds, for metrics, retry times, `answer_s` and
+        `gather_s`."""
         if lanes < 1 or capacity < 1 or batch_max < 1:
             raise ValueError(f"lanes {name}: lanes, capacity and batch_max must be 1 or more")
         self.name = name
@@ -82,6 +85,7 @@ class Lanes(Generic[T, R]):
         self._capacity = capacity
         self._batch_max = batch_max
         self._answer_s = answer_s
+        self._gather_s = gather_s
         self._now = now
         self._lanes: list[_Lane[T, R]] = [_Lane(capacity) for _ in range(lanes)]
         self._count = lanes
@@ -174,6 +178,7 @@ class Lanes(Generic[T, R]):
 
     async def _work(self, lane: _Lane[T, R]) -> None:
         waiting = lane.waiting
+        not_before = -math.inf
         while True:
             if not waiting:
                 if not self._open:
@@ -182,6 +187,11 @@ class Lanes(Generic[T, R]):
                 await lane.wake
                 lane.wake = None
                 continue
+            if self._gather_s:
+                early_s = not_before - self._now()
+                if early_s > 0 and self._open and len(waiting) < self._batch_max:
+                    await asyncio.sleep(early_s)
+                not_before = self._now() + self._gather_s
             count = min(len(waiting), self._batch_max)
             entries = [waiting.popleft() for _ in range(count)]
             began = self._now()

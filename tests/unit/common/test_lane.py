@@ -73,6 +73,23 @@ async def test_what_is_offered_in_one_go_is_one_batch() -> None:
     assert desk.batches == [["a", "b", "c"]]
 
 
+async def test_a_lane_that_gathers_begins_at_once_and_then_waits_for_company() -> None:
+    desk, notes = Desk(), Notes()
+    async with Lanes("test", desk.handle, lanes=1, capacity=8, batch_max=5, gather_s=0.02, now=lambda: 0.0) as lanes:
+        assert await lanes.submit(0, "a") == "A"
+        for item in "bcd":
+            lanes.offer(0, item, notes)
+            await asyncio.sleep(0)
+        assert desk.batches == [["a"]]
+        assert await lanes.submit(0, "e") == "E"
+        assert desk.batches == [["a"], ["b", "c", "d", "e"]]
+        for item in "fghij":
+            lanes.offer(0, item, notes)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert desk.batches[2:] == [list("fghij")], "a full batch waits for nothing"
+
+
 async def test_a_batch_has_at_most_batch_max_items() -> None:
     desk, notes = Desk(), Notes()
     async with lanes_of(desk, batch_max=3) as lanes:
