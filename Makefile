@@ -131,6 +131,11 @@ bench: setup  ## the standard set of loads on a cluster of its own; writes docs/
 		--capacity-page docs/capacity.md >/dev/null; \
 	written=$$?; [ $$right -ne 0 ] && exit $$right; exit $$written
 
+.PHONY: flames
+flames: setup  ## by hand: a flame graph of each service under load, in docs/pictures
+	@test -x $(BIN)/py-spy || $(BIN)/uv pip install --quiet --group flames
+	@$(BIN)/python -m tests.benchmarks.flames $(ARGS)
+
 .PHONY: image
 image:  ## the container image, by docker, podman or buildah: IMAGE=name:tag BASE=python:3.11-slim-bookworm@sha256:…
 	@IMAGE="$(IMAGE)" BASE="$(BASE)" sh deploy/image/build.sh
