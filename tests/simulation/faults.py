@@ -88,6 +88,19 @@ async def no_database(here: World, rng: random.Random) -> None:
     here.note("the database is back")
 
 
+async def no_database_for_one(here: World, rng: random.Random) -> None:
+    """A node does not reach the database, and everything else: it keeps its lease."""
+    name = _somebody(here, rng, "storage")
+    if not name:
+        return
+    faults = here.lives[name].ports.faults
+    here.note(f"{name} does not reach the database")
+    faults.away = True
+    await asyncio.sleep(rng.uniform(*AWAY_S))
+    faults.away = False
+    here.note(f"{name} reaches the database")
+
+
 async def no_bus(here: World, rng: random.Random) -> None:
     here.note("the bus is away")
     here.broker.away()
@@ -126,6 +139,7 @@ FAULTS: dict[Fault, int] = {
     cut_a_wire: 3,
     lose_a_lease: 2,
     no_database: 2,
+    no_database_for_one: 2,
     no_bus: 2,
     no_registry: 1,
     lose_records: 2,
