@@ -16,7 +16,7 @@ from services.common.ids import slot_of
 from services.storage.appending import Inboxes, Number
 from services.storage.batches import together
 from services.storage.inboxes import Append
-from services.storage.neighbours import Neighbours
+from services.storage.neighbours import Neighbours, NotAsked
 
 
 class Diffusion:
@@ -65,6 +65,8 @@ class Diffusion:
         )
         try:
             outcomes = await self._neighbours.append(owner, batch)
+        except NotAsked:
+            return await self._inboxes.append(appends)
         except TidingsError:
             return await self._append_here(appends)
         failure: TidingsError | None = from_fault(outcomes.fault) if outcomes.HasField("fault") else None

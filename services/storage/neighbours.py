@@ -12,6 +12,11 @@ from __future__ import annotations
 from typing import Protocol
 
 from protos.tidings.internal.v1 import storage_pb2
+from services.common.errors import Unavailable
+
+
+class NotAsked(Unavailable):
+    """The call was not made at all, since that node did not answer a moment ago."""
 
 
 class Neighbours(Protocol):
@@ -20,7 +25,7 @@ class Neighbours(Protocol):
         ...
 
     async def append(self, owner: str, batch: storage_pb2.AppendBatch) -> storage_pb2.AppendOutcomes:
-        """Raises Unavailable."""
+        """Raises Unavailable; NotAsked if nothing can have been done."""
         ...
 
     async def load(self, owner: str, batch: storage_pb2.LoadBatch) -> storage_pb2.LoadOutcomes:

@@ -18,6 +18,7 @@ from services.common.clock import Clock
 from services.common.cluster import Cluster
 from services.common.errors import Unavailable
 from services.common.rpc import PeersPort
+from services.storage.neighbours import NotAsked
 
 Reply = TypeVar("Reply", bound=Message)
 
@@ -60,7 +61,7 @@ class RpcNeighbours:
     ) -> Reply:
         node = self._cluster.node(owner)
         if node is None or (not always and self._left_alone(node.boot_id)):
-            raise Unavailable(f"the storage node {owner} does not answer: try again")
+            raise NotAsked(f"the storage node {owner} does not answer: try again")
         try:
             reply = await self._peers.call(SERVICE + method, request, reply_type, node=node, timeout_s=self._timeout_s)
         except Unavailable:

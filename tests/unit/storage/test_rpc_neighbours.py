@@ -17,6 +17,7 @@ from services.common.registry.contract import NodeRecord
 from services.common.registry.memory import MemoryRegistry, MemoryStore
 from services.common.rpc import TimedOut
 from services.common.rpc.contract import Reply
+from services.storage.neighbours import NotAsked
 from services.storage.rpc_neighbours import RpcNeighbours
 
 
@@ -41,15 +42,19 @@ class World:
     neighbours: RpcNeighbours
 
     async def append(self) -> bool:
+        """Whether it was done. What was not even asked for is known not to be."""
+        self.peers.calls.clear()
         try:
             await self.neighbours.append("two", pb.AppendBatch())
-        except Unavailable:
-            return False
-        return True
+        except Unavailable as error:
+            asked = not isinstance(error, NotAsked)
+        else:
+            return True
+        assert asked == bool(self.peers.calls)
+        return False
 
     async def calls_after(self, wait_s: float) -> list[str]:
         self.clock.advance(wait_s)
-        self.peers.calls.clear()
         await self.append()
         return list(self.peers.calls)
 
