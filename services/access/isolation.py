@@ -7,8 +7,8 @@ access nodes whether they hear it. When for half a lease time nobody did, the cl
 lease runs out): it takes no new connections and says goodbye to those that it has, as it does when it leaves on
 purpose.
 
-Guarantees: a node that is heard by anyone, or that knows of no other access node, sends nobody away; one answer, or
-etcd's, ends it.
+Guarantees: a node that is heard by anyone, that is too busy to hear, or that knows of no other access node, sends
+nobody away; one answer, or etcd's, ends it.
 Does not know: what becomes of the lease (tenure.py).
 """
 
@@ -34,6 +34,7 @@ from services.common.telemetry.health import Health
 
 CHECK_S: Final = 1.0
 ASK_TIMEOUT_S: Final = 1.0
+LATE_S: Final = 1.5
 # Of each kind, so that a large cluster without etcd does not talk about that all the time.
 ASKED_MAX: Final = 2
 
@@ -78,7 +79,10 @@ class Isolation:
     async def run(self) -> None:
         """Looks for ever."""
         while True:
+            slept_s = self._clock.now_s()
             await asyncio.sleep(CHECK_S)
+            if self._clock.now_s() - slept_s > LATE_S:
+                self._alone_since_s = None  # this node itself is late: answers may be there that it has not read
             await self.look()
 
     async def look(self) -> None:
