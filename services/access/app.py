@@ -187,7 +187,6 @@ async def access_node(
                 clock,
                 content_bytes_max=settings.content_bytes_max,
                 send_lanes=settings.send_lanes,
-                send_gather_s=settings.send_gather_ms / 1000,
                 request_lanes=settings.request_lanes,
                 capacity=settings.lane_capacity,
                 send_answer_s=settings.send_answer_ms / 1000,

@@ -220,14 +220,6 @@ class AccessSettings(NodeSettings):
         description="Batches of sends under way at once. More: less waiting behind one another; fewer: larger batches, "
         "less CPU.",
     )
-    send_gather_ms: float = Field(
-        0.0,
-        ge=0,
-        le=1000,
-        description="The least time from one batch of sends of a lane to its next. Longer: fewer and larger batches at "
-        "moderate load, so less CPU and, where CPU is scarce, less waiting; shorter: a send waits less for company. "
-        "The first after a pause never waits.",
-    )
     request_lanes: int = Field(4, ge=1, le=256, description="Batches of other requests under way at once.")
     lane_capacity: int = Field(
         5000,

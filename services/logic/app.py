@@ -215,7 +215,6 @@ def _publisher(settings: LogicSettings, ports: Ports, cluster: Cluster) -> Publi
         ports.clock,
         wait_s=settings.publish_wait_ms / 1000,
         lanes=settings.publish_lanes,
-        gather_s=settings.publish_gather_ms / 1000,
         waiting_max=settings.publish_waiting_max,
         backlog_bytes_max=settings.publish_backlog_bytes_max,
         parcel_bytes_max=settings.parcel_bytes_max,

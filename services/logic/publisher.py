@@ -103,7 +103,6 @@ class Publisher:
         *,
         wait_s: float,
         lanes: int,
-        gather_s: float = 0.0,
         waiting_max: int,
         backlog_bytes_max: int,
         parcel_bytes_max: int,
@@ -120,7 +119,7 @@ class Publisher:
         self._backlog = Backlog(backlog_bytes_max, PUSH_AGE_MAX_S)
         self._away = asyncio.Event()
         self._lanes: Lanes[Publication, None] = Lanes(
-            "publish", self._handle, lanes=lanes, capacity=waiting_max, batch_max=BATCH_MAX, gather_s=gather_s
+            "publish", self._handle, lanes=lanes, capacity=waiting_max, batch_max=BATCH_MAX
         )
         self._scope = TaskScope()
         self._turn = 0

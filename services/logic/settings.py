@@ -81,12 +81,6 @@ class LogicSettings(NodeSettings):
         description="Publications to Kafka under way at once. More: less waiting behind one another; fewer: larger "
         "records.",
     )
-    publish_gather_ms: float = Field(
-        0.0,
-        ge=0,
-        le=1000,
-        description="The least time from one publication of a lane to its next; as with `send_gather_ms`.",
-    )
     publish_waiting_max: int = Field(
         10_000,
         ge=100,

@@ -165,7 +165,6 @@ async def storage_node(
 def limits_of(settings: StorageSettings) -> Limits:
     return Limits(
         store_lanes=settings.store_lanes,
-        store_gather_s=settings.store_gather_ms / 1000,
         inbox_lanes=settings.inbox_lanes,
         session_lanes=settings.session_lanes,
         read_lanes=settings.read_lanes,

@@ -88,7 +88,6 @@ class Conversations:
             lanes=limits.store_lanes,
             capacity=limits.lane_capacity,
             batch_max=limits.batch_max,
-            gather_s=limits.store_gather_s,
         )
 
     @asynccontextmanager

@@ -22,7 +22,6 @@ class Limits:
     """As in StorageSettings, where each is explained."""
 
     store_lanes: int = 2
-    store_gather_s: float = 0.0
     inbox_lanes: int = 1
     session_lanes: int = 2
     read_lanes: int = 4

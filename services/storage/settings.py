@@ -48,13 +48,6 @@ class StorageSettings(NodeSettings):
         description="Batches of messages that are written at the same time. More: a slow conversation holds up "
         "fewer others, and batches are smaller, so a message costs more.",
     )
-    store_gather_ms: float = Field(
-        0.0,
-        ge=0,
-        le=1000,
-        description="The least time from one batch of messages of a lane to its next; as with `send_gather_ms` of "
-        "access nodes.",
-    )
     inbox_lanes: int = Field(
         1,
         ge=1,

@@ -181,6 +181,9 @@ JVM_FLAGS = (
     "-Xms96m",
     "-Xmx256m",
     "-XX:+UseSerialGC",
+    # The first of Java's two compilers alone. What the second gains is less than what it takes for minutes: Kafka's CPU
+    # for a message was 0.8 ms with it and 0.45 without at 500 a second, 50 and 26 µs in the closed loop.
+    "-XX:TieredStopAtLevel=1",
     "-XX:-UsePerfData",
     "-Djava.awt.headless=true",
     "-Dorg.slf4j.simpleLogger.logFile=System.out",
