@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.chaos.crowd_load import Crowd, crowd_on
-from tests.chaos.load import Load
+from tests.chaos.load import Crew, Load
 from tests.chaos.record import Event
 from tests.k8s.machines import Machines
 from tests.k8s.site import Site
@@ -48,7 +48,8 @@ class Scene:
     async def crowd(self, count: int = CROWD) -> AsyncIterator[Crowd]:
         """So many connected clients, some of whom talk; in the end all are judged with the rest."""
         users = [f"{self.run}.c{number}" for number in range(count)]
-        async with crowd_on(self.site, users, talkers=min(TALKERS, count), seed=1, folder=self.folder) as crowd:
+        load = crowd_on(self.site, users, talkers=min(TALKERS, count), seed=1, folder=self.folder)
+        async with load as crowd, hanging_up([crowd.crew]):
             self.say(f"{count} clients connect")
             await crowd.begin(count)
             await crowd.talk(TALK_PER_S)
@@ -56,6 +57,20 @@ class Scene:
             await crowd.until_online()
             self.details["crowd"] = asdict(await crowd.movement())
             self.events += await crowd.end()
+
+
+@asynccontextmanager
+async def hanging_up(crews: Sequence[Crew]) -> AsyncIterator[None]:
+    """In the end, also of a case that fails, nobody gives them orders, which ends them.
+
+    Where clients run elsewhere, killing the command that runs them there does not reach them.
+    """
+    try:
+        yield
+    finally:
+        for crew in crews:
+            if crew.process.stdin is not None:
+                crew.process.stdin.close()
 
 
 Act = Callable[[Scene], Awaitable[None]]
