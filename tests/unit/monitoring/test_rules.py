@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.unit.monitoring.test_boards import known
 from tools.monitoring import programs
@@ -108,6 +109,16 @@ def test_amtool_accepts_the_example_and_routes_pages_and_tickets(found: programs
     for severity, receiver in (("page", "pager"), ("ticket", "tickets")):
         routed = run(found.amtool, "config", "routes", "test", f"--config.file={example}", f"severity={severity}")
         assert routed.strip() == receiver
+
+
+def test_what_the_example_does_not_tell_besides_are_alerts_that_there_are() -> None:
+    example = yaml.safe_load((PROMETHEUS / "alertmanager.yaml").read_text(encoding="utf-8"))
+    matchers = [
+        each for rule in example["inhibit_rules"] for side in ("source", "target") for each in rule[f"{side}_matchers"]
+    ]
+    named = {name for each in matchers if each.startswith("alertname") for name in re.findall(r"Tidings\w+", each)}
+    assert named
+    assert named <= set(NAMES)
 
 
 @pytest.mark.parametrize("file", TESTS, ids=lambda file: file.stem)
