@@ -154,8 +154,10 @@ def test_pods_of_a_new_version_are_spread_among_themselves(workload: Object) -> 
     """Else the old ones, which leave, decide where the new ones go: seen to put all of them on one machine."""
     if workload["kind"] != "Deployment":
         return
-    for constraint in pod_of(workload)["topologySpreadConstraints"]:
-        assert constraint["matchLabelKeys"] == ["pod-template-hash"]
+    pod = pod_of(workload)
+    apart = pod["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    for term in (*pod["topologySpreadConstraints"], *(each["podAffinityTerm"] for each in apart)):
+        assert term["matchLabelKeys"] == ["pod-template-hash"]
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
