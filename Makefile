@@ -135,6 +135,10 @@ bench: setup  ## the standard set of loads on a cluster of its own; writes docs/
 image:  ## the container image, by docker, podman or buildah: IMAGE=name:tag BASE=python:3.11-slim-bookworm@sha256:…
 	@IMAGE="$(IMAGE)" BASE="$(BASE)" sh deploy/image/build.sh
 
+.PHONY: kube-score
+kube-score: setup  ## what kube-score criticises in the manifests; built once by Go, which is fetched if it is not there
+	@$(BIN)/python -m tools.kube_score
+
 .PHONY: deploy
 deploy: setup  ## apply OVERLAY=deploy/k8s/overlays/dev to the cluster of KUBECONFIG
 	@sh deploy/k8s/apply.sh "$(OVERLAY)"
