@@ -121,7 +121,12 @@ async def autoscale(scene: Scene) -> None:
 
 async def _replicas(scene: Scene, wanted: int) -> str:
     now = await scene.site.replicas("access")
-    return "" if now == wanted else f"access has {now} nodes, not yet {wanted}"
+    if now == wanted:
+        return ""
+    scaler = await scene.site.kube.get("horizontalpodautoscaler", "access")
+    conditions = scaler["status"].get("conditions", ())
+    hindered = [each["message"] for each in conditions if each["type"] == "ScalingActive" and each["status"] != "True"]
+    return "; ".join([f"access has {now} nodes, not yet {wanted}", *hindered])
 
 
 async def drain(scene: Scene) -> None:

@@ -19,7 +19,8 @@ STORE="--storage-driver overlay --root $K8SLAB/storage --runroot $K8SLAB/storage
 IMAGE=tidings:$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml | head -n 1)
 
 [ -x "$K8SLAB/bin/kube" ] || "$K8SLAB_DIR/get.sh" core
-command -v prometheus >/dev/null 2>&1 || "$K8SLAB_DIR/get.sh" tools
+# For the autoscaler's metrics: Debian's own Prometheus is built without the discovery of pods, and finds none.
+[ -x "$K8SLAB/bin/prometheus" ] || "$K8SLAB_DIR/get.sh" prom3
 # shellcheck disable=SC2086  # flags are words
 buildah $STORE inspect --type image "docker.io/library/$BASE" >/dev/null 2>&1 || "$K8SLAB_DIR/image.sh" base "$BASE"
 
