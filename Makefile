@@ -50,7 +50,7 @@ audit: setup  ## known vulnerabilities in what is locked, where the advisory ser
 	@$(BIN)/python -m tools.audit
 
 .PHONY: dashboards
-dashboards: setup  ## write deploy/grafana, deploy/prometheus/rules and docs/metrics.md from tools/monitoring
+dashboards: setup  ## write deploy/grafana, rules and alerts, and docs/metrics.md from tools/monitoring
 	@$(BIN)/python -m tools.monitoring write
 
 .PHONY: dashboards-check

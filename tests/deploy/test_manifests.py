@@ -27,7 +27,7 @@ OPERATORS = {
     "kafka.strimzi.io/v1beta2": {"Kafka", "KafkaNodePool"},
     "keda.sh/v1alpha1": {"ScaledObject"},
     "mongodbcommunity.mongodb.com/v1": {"MongoDBCommunity"},
-    "monitoring.coreos.com/v1": {"PodMonitor"},
+    "monitoring.coreos.com/v1": {"PodMonitor", "PrometheusRule"},
 }
 COMPONENTS = sorted(path.parent.name for path in (ROOT / "deploy/k8s/components").glob("*/kustomization.yaml"))
 

@@ -11,7 +11,7 @@ import yaml
 
 from tests.unit.monitoring.test_boards import known
 from tools.monitoring import programs
-from tools.monitoring.__main__ import ROOT, RULES
+from tools.monitoring.__main__ import RESOURCE, ROOT, RULES
 from tools.monitoring.boards import BOARDS
 from tools.monitoring.model import Alert
 from tools.monitoring.promql import metrics_in
@@ -97,6 +97,14 @@ def test_a_budget_is_watched_by_two_pages_and_two_tickets() -> None:
 def test_promtool_accepts_the_rules(found: programs.Programs) -> None:
     for file in sorted(RULES.glob("*.yaml")):
         assert "SUCCESS" in run(found.promtool, "check", "rules", "--lint=all", "--lint-fatal", file)
+
+
+def test_promtool_accepts_the_rules_of_the_operator(found: programs.Programs, tmp_path: Path) -> None:
+    """The operator takes what stands in the object's spec as a file of rules."""
+    spec = yaml.safe_load(RESOURCE.read_text(encoding="utf-8"))["spec"]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
+    said = run(found.promtool, "check", "rules", "--lint=all", "--lint-fatal", tmp_path / "rules.yaml")
+    assert f"{len(list(rules()))} rules found" in said
 
 
 def test_promtool_accepts_the_configuration(found: programs.Programs) -> None:
