@@ -50,7 +50,7 @@ audit: setup  ## known vulnerabilities in what is locked, where the advisory ser
 	@$(BIN)/python -m tools.audit
 
 .PHONY: dashboards
-dashboards: setup  ## write deploy/grafana, deploy/prometheus/rules and docs/metrics.md from tools/monitoring
+dashboards: setup  ## write deploy/grafana, rules and alerts, and docs/metrics.md from tools/monitoring
 	@$(BIN)/python -m tools.monitoring write
 
 .PHONY: dashboards-check
@@ -139,6 +139,10 @@ flames: setup  ## by hand: a flame graph of each service under load, in docs/pic
 .PHONY: image
 image:  ## the container image, by docker, podman or buildah: IMAGE=name:tag BASE=python:3.11-slim-bookworm@sha256:…
 	@IMAGE="$(IMAGE)" BASE="$(BASE)" sh deploy/image/build.sh
+
+.PHONY: kube-score
+kube-score: setup  ## what kube-score criticises in the manifests; built once by Go, which is fetched if it is not there
+	@$(BIN)/python -m tools.kube_score
 
 .PHONY: deploy
 deploy: setup  ## apply OVERLAY=deploy/k8s/overlays/dev to the cluster of KUBECONFIG

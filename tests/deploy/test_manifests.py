@@ -27,7 +27,7 @@ OPERATORS = {
     "kafka.strimzi.io/v1beta2": {"Kafka", "KafkaNodePool"},
     "keda.sh/v1alpha1": {"ScaledObject"},
     "mongodbcommunity.mongodb.com/v1": {"MongoDBCommunity"},
-    "monitoring.coreos.com/v1": {"PodMonitor"},
+    "monitoring.coreos.com/v1": {"PodMonitor", "PrometheusRule"},
 }
 COMPONENTS = sorted(path.parent.name for path in (ROOT / "deploy/k8s/components").glob("*/kustomization.yaml"))
 
@@ -79,3 +79,13 @@ def _selectors(objects: tuple[Object, ...]) -> Iterator[tuple[Object, dict[str, 
     for found in of_kind(objects, "PodDisruptionBudget", "NetworkPolicy"):
         spec = found["spec"]
         yield found, spec.get("selector", spec.get("podSelector", {})).get("matchLabels", {})
+
+
+def test_the_small_cluster_is_reached_by_a_forwarded_port() -> None:
+    """`kubectl port-forward` connects to the pod's own loopback, not to its address."""
+    access = next(each.spec for each in containers(rendered("dev")) if each.spec["name"] == "access")
+    told = {each["name"]: each.get("value", "") for each in access["env"]}
+    assert told["TIDINGS_WS_LISTEN"] == "0.0.0.0:8000"
+    assert told["TIDINGS_TCP_LISTEN"] == "0.0.0.0:8100"
+    assert told["TIDINGS_WS_PUBLIC"] == "ws://127.0.0.1:8000/v1/ws"
+    assert told["TIDINGS_TCP_PUBLIC"] == "127.0.0.1:8100"

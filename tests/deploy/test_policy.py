@@ -149,6 +149,17 @@ def test_a_kind_of_node_is_spread_budgeted_and_comes_first(overlay: str, kind: s
     assert workload["spec"].get("replicas", 2) >= 2
 
 
+@pytest.mark.parametrize("workload", PODS)
+def test_pods_of_a_new_version_are_spread_among_themselves(workload: Object) -> None:
+    """Else the old ones, which leave, decide where the new ones go: seen to put all of them on one machine."""
+    if workload["kind"] != "Deployment":
+        return
+    pod = pod_of(workload)
+    apart = pod["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    for term in (*pod["topologySpreadConstraints"], *(each["podAffinityTerm"] for each in apart)):
+        assert term["matchLabelKeys"] == ["pod-template-hash"]
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_namespace_takes_only_restricted_pods(overlay: str) -> None:
     labels = named(rendered(overlay), "Namespace", "tidings")["metadata"]["labels"]

@@ -16,7 +16,7 @@ import msgspec
 from tests.chaos.scene import Broken, Skipped
 from tests.k8s.machines import Machines
 from tests.k8s.scene import Act, Scene
-from tests.k8s.site import KINDS, OVERLAY
+from tests.k8s.site import KINDS, MACHINES_MIN, OVERLAY
 from tests.k8s.sizes import sizes
 
 ROLLED_S = 600.0
@@ -93,10 +93,7 @@ async def rolling_update(scene: Scene) -> None:
         for name in ("storage", "logic", "access"):
             scene.say(f"rolling update of {name}")
             began = time.monotonic()
-            await scene.site.kube.run("rollout", "restart", f"{KINDS[name]}/{name}")
-            await scene.site.kube.run(
-                "rollout", "status", f"{KINDS[name]}/{name}", f"--timeout={ROLLED_S:.0f}s", timeout_s=ROLLED_S + 30
-            )
+            await _restart(scene, KINDS[name], name)
             scene.details[f"{name}_s"] = round(time.monotonic() - began, 1)
         scene.mended()
         await scene.until_healthy()
@@ -124,11 +121,16 @@ async def autoscale(scene: Scene) -> None:
 
 async def _replicas(scene: Scene, wanted: int) -> str:
     now = await scene.site.replicas("access")
-    return "" if now == wanted else f"access has {now} nodes, not yet {wanted}"
+    if now == wanted:
+        return ""
+    scaler = await scene.site.kube.get("horizontalpodautoscaler", "access")
+    conditions = scaler["status"].get("conditions", ())
+    hindered = [each["message"] for each in conditions if each["type"] == "ScalingActive" and each["status"] != "True"]
+    return "; ".join([f"access has {now} nodes, not yet {wanted}", *hindered])
 
 
 async def drain(scene: Scene) -> None:
-    """kubectl drain of a machine: its pods leave under their budgets, and come back after uncordon."""
+    """kubectl drain of a machine: its pods leave under their budgets; after uncordon a restart spreads them again."""
     machine = await _breakable(scene)
     kube = scene.site.kube
     try:
@@ -143,6 +145,9 @@ async def drain(scene: Scene) -> None:
         await scene.until_healthy()
     finally:
         await kube.run("uncordon", machine)
+    began = time.monotonic()
+    await _spread(scene)
+    scene.details["spread_s"] = round(time.monotonic() - began, 1)
     scene.mended()
 
 
@@ -190,12 +195,38 @@ def _pod_ready(pod: Any) -> bool:
 
 
 async def _breakable(scene: Scene) -> str:
-    """A machine without backends, with an access node on it. Raises Skipped."""
+    """A machine without backends, with some of everything else on it. Raises Skipped."""
+    await _spread(scene)
     home = await scene.site.machine_of("mongodb-0")
     for pod in await scene.site.kube.items("pods", "--selector=app.kubernetes.io/component=access"):
         if (machine := pod["spec"].get("nodeName", home)) != home:
             return str(machine)
     raise Skipped("no access node runs on another machine than the backends")
+
+
+async def _spread(scene: Scene) -> None:
+    """Nothing moves a pod that runs: what left a machine comes back by a restart. Raises Broken if it does not."""
+    await scene.until_healthy()
+    for name, kind in {**KINDS, "edge": "deployment"}.items():
+        if len(await _machines_of(scene, name)) < MACHINES_MIN:
+            scene.say(f"{name} is restarted, to be spread over the machines")
+            await _restart(scene, kind, name)
+    await scene.until_healthy()
+    together = [name for name in (*KINDS, "edge") if len(await _machines_of(scene, name)) < MACHINES_MIN]
+    if together:
+        raise Broken(f"all pods on one machine: {', '.join(together)}")
+
+
+async def _machines_of(scene: Scene, component: str) -> set[str]:
+    pods = await scene.site.kube.items("pods", f"--selector=app.kubernetes.io/component={component}")
+    return {str(pod["spec"]["nodeName"]) for pod in pods if "nodeName" in pod["spec"]}
+
+
+async def _restart(scene: Scene, kind: str, name: str) -> None:
+    """One pod after the other."""
+    await scene.site.kube.run("rollout", "restart", f"{kind}/{name}")
+    status = ("rollout", "status", f"{kind}/{name}", f"--timeout={ROLLED_S:.0f}s")
+    await scene.site.kube.run(*status, timeout_s=ROLLED_S + 30)
 
 
 async def _pods_on(scene: Scene, machine: str) -> list[Any]:
@@ -213,7 +244,9 @@ CASES = (
     Case("scale", "access from 2 to 4 nodes and back, 500 clients connected", scale),
     Case("rolling-update", "rolling update of storage, logic and access, 500 clients connected", rolling_update),
     Case("autoscale", "the autoscaler follows 500 connections, from 2 to 4 access nodes and back", autoscale),
-    Case("drain", "kubectl drain of a machine under the budgets, then uncordon", drain),
+    Case(
+        "drain", "kubectl drain of a machine under the budgets, uncordon, a restart that spreads the pods again", drain
+    ),
     Case("power-cut", "the power of a machine is cut, then it is started", power_cut, machines=True),
     Case("network-cut", "a machine is cut off the network, then it joins again", network_cut, machines=True),
 )

@@ -1,6 +1,6 @@
 """Images of etcd, Kafka, MongoDB and nginx for a lab without a registry: from the programs of the local stack.
 
-    python -m tests.k8s.images CONTEXTS          lays the contexts, prints name, tag and packages of each
+    python -m tests.k8s.images CONTEXTS          lays the contexts, prints name, tag, signal and packages of each
 
 Guarantees: the programs are those that every other test runs on. Does not know: how images are built and where they go.
 """
@@ -22,12 +22,13 @@ HERE = Path(__file__).with_name("images")
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """`replaces`: the image that the manifests name."""
+    """`replaces`: the image that the manifests name; `signal`: by which it is asked to end, as that one is."""
 
     tag: str
     replaces: str
     packages: str
     lay: Callable[[Path, Mapping[str, str]], None]
+    signal: str = "SIGTERM"
 
 
 def _etcd(root: Path, environment: Mapping[str, str]) -> None:
@@ -54,7 +55,13 @@ RECIPES: Mapping[str, Recipe] = {
     "etcd": Recipe("tidings-test/etcd:0.1", "quay.io/coreos/etcd", "ca-certificates", _etcd),
     "kafka": Recipe("tidings-test/kafka:0.1", "apache/kafka", "zlib1g", _kafka),
     "mongodb": Recipe("tidings-test/mongodb:0.1", "mongo", "libcurl4 liblzma5 libgcc-s1", _mongodb),
-    "nginx": Recipe("tidings-test/nginx:0.1", "nginxinc/nginx-unprivileged", "nginx-light libnginx-mod-stream", _nginx),
+    "nginx": Recipe(
+        "tidings-test/nginx:0.2",
+        "nginxinc/nginx-unprivileged",
+        "nginx-light libnginx-mod-stream",
+        _nginx,
+        signal="SIGQUIT",  # it lets its clients finish; at SIGTERM it drops them
+    ),
 }
 
 
@@ -79,7 +86,7 @@ def main(arguments: list[str]) -> int:
     try:
         for name, recipe in RECIPES.items():
             lay(name, Path(arguments[0]) / name, os.environ)
-            sys.stdout.write(f"{name}\t{recipe.tag}\t{recipe.packages}\n")
+            sys.stdout.write(f"{name}\t{recipe.tag}\t{recipe.signal}\t{recipe.packages}\n")
     except Failure as failure:
         sys.stderr.write(f"{failure}\n")
         return failure.code

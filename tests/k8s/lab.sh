@@ -19,7 +19,8 @@ STORE="--storage-driver overlay --root $K8SLAB/storage --runroot $K8SLAB/storage
 IMAGE=tidings:$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml | head -n 1)
 
 [ -x "$K8SLAB/bin/kube" ] || "$K8SLAB_DIR/get.sh" core
-command -v prometheus >/dev/null 2>&1 || "$K8SLAB_DIR/get.sh" tools
+# For the autoscaler's metrics: Debian's own Prometheus is built without the discovery of pods, and finds none.
+[ -x "$K8SLAB/bin/prometheus" ] || "$K8SLAB_DIR/get.sh" prom3
 # shellcheck disable=SC2086  # flags are words
 buildah $STORE inspect --type image "docker.io/library/$BASE" >/dev/null 2>&1 || "$K8SLAB_DIR/image.sh" base "$BASE"
 
@@ -28,9 +29,10 @@ ENGINE=buildah ENGINE_FLAGS=$STORE IMAGE=docker.io/library/$IMAGE \
     BUILD_FLAGS="--isolation chroot --network host --pull-never --volume /etc/ssl/certs:/etc/ssl/certs:ro" \
     sh deploy/image/build.sh
 "$K8SLAB_DIR/image.sh" load "$IMAGE"
-.venv/bin/python -m tests.k8s.images build/k8s/images | while IFS="$(printf '\t')" read -r name tag packages; do
+.venv/bin/python -m tests.k8s.images build/k8s/images | while IFS="$(printf '\t')" read -r name tag signal packages; do
     [ -e "$K8SLAB/images/docker.io_$(echo "$tag" | tr '/:' '__').tar" ] && continue
-    "$K8SLAB_DIR/image.sh" build "$tag" "build/k8s/images/$name" --build-arg "PACKAGES=$packages" </dev/null
+    "$K8SLAB_DIR/image.sh" build "$tag" "build/k8s/images/$name" \
+        --build-arg "SIGNAL=$signal" --build-arg "PACKAGES=$packages" </dev/null
     "$K8SLAB_DIR/image.sh" load "$tag" </dev/null
 done
 

@@ -95,6 +95,7 @@ def _times(case: Mapping[str, Any]) -> list[str]:
         "up_s": "up after {:.0f} s",
         "down_s": "down after {:.0f} s",
         "drained_s": "drained in {:.0f} s",
+        "spread_s": "spread again in {:.0f} s",
         "given_up_s": "replaced elsewhere after {:.0f} s",
     }
     found = [text.format(case[key]) for key, text in words.items() if key in case]

@@ -20,7 +20,7 @@ from tests.chaos.verdict import judge
 from tests.k8s.cases import Case
 from tests.k8s.kube import KubeFailed
 from tests.k8s.machines import Machines
-from tests.k8s.scene import Scene
+from tests.k8s.scene import Scene, hanging_up
 from tests.k8s.site import Site
 
 SAY_EVERY_S = 5.0
@@ -80,8 +80,10 @@ async def _conduct(
     run = f"{case.name}.{int(time.time())}"
     people = populate([f"{run}.u{number}" for number in range(options.users)], options.seed)
     folder = (options.folder / "histories" / case.name).absolute()
-    async with load_on(site, people, seed=options.seed, folder=folder) as load:
+    load_of_case = load_on(site, people, seed=options.seed, folder=folder)
+    async with load_of_case as load, hanging_up(load.crews):
         scene = Scene(site, load, run, folder, lambda text: say(f"  {text}"), machines)
+        result.details = scene.details  # of a case that fails too
         async with asyncio.TaskGroup() as group:
             progress = group.create_task(_show_progress(load, say), name="progress")
             await load.begin(options.rate)
@@ -95,7 +97,6 @@ async def _conduct(
             events = await load.end(REST_S)
             progress.cancel()
         result.verdict = await asyncio.to_thread(judge, [*events, *scene.events])
-        result.details = scene.details
 
 
 async def _show_progress(load: Load, say: Say) -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.chaos.crowd_load import Crowd, crowd_on
-from tests.chaos.load import Load
+from tests.chaos.load import Crew, Load
 from tests.chaos.record import Event
 from tests.k8s.machines import Machines
 from tests.k8s.site import Site
 
 CROWD, TALKERS, TALK_PER_S = 500, 60, 20.0
+SILENT_S = 120.0
+SAID_EVERY_S = 1.0  # its progress comes twice as often
 
 
 @dataclass(slots=True)
@@ -48,14 +51,42 @@ class Scene:
     async def crowd(self, count: int = CROWD) -> AsyncIterator[Crowd]:
         """So many connected clients, some of whom talk; in the end all are judged with the rest."""
         users = [f"{self.run}.c{number}" for number in range(count)]
-        async with crowd_on(self.site, users, talkers=min(TALKERS, count), seed=1, folder=self.folder) as crowd:
+        load = crowd_on(self.site, users, talkers=min(TALKERS, count), seed=1, folder=self.folder)
+        async with load as crowd, hanging_up([crowd.crew]):
             self.say(f"{count} clients connect")
             await crowd.begin(count)
             await crowd.talk(TALK_PER_S)
             yield crowd
             await crowd.until_online()
+            await _until_silent(crowd)
             self.details["crowd"] = asdict(await crowd.movement())
             self.events += await crowd.end()
+
+
+async def _until_silent(crowd: Crowd) -> None:
+    """Every send has its outcome. The end asks each device's node once for the newest number of its inbox: asked before
+    that, on a machine that is slow, a device takes itself for up to date before the last message is stored.
+    """
+    await crowd.talk(0.0)
+    async with asyncio.timeout(SILENT_S):
+        while True:
+            await asyncio.sleep(SAID_EVERY_S)
+            if not crowd.progress["open"]:
+                return
+
+
+@asynccontextmanager
+async def hanging_up(crews: Sequence[Crew]) -> AsyncIterator[None]:
+    """In the end, also of a case that fails, nobody gives them orders, which ends them.
+
+    Where clients run elsewhere, killing the command that runs them there does not reach them.
+    """
+    try:
+        yield
+    finally:
+        for crew in crews:
+            if crew.process.stdin is not None:
+                crew.process.stdin.close()
 
 
 Act = Callable[[Scene], Awaitable[None]]

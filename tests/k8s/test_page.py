@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from tests.deploy.rendering import containers, rendered
 from tests.k8s import page
 from tests.k8s.cases import CASES, chosen
 from tests.k8s.images import RECIPES
-from tests.k8s.site import OVERLAY, SECRETS, _not_ready
+from tests.k8s.site import KINDS, OVERLAY, ROOT, SECRETS, _not_ready
 
+FIGURES = ROOT / "tools" / "capacity" / "figures.json"
 TOLD: dict[str, Any] = {"cluster": "Kubernetes v1.34.4", "machine": "2 cores", "rate": 60.0, "seed": 1}
 
 
@@ -83,3 +85,26 @@ def test_the_page_has_the_marks_that_a_run_writes_between() -> None:
     for mark in (page.MARK, page.SIZES_MARK):
         assert f"<!-- {mark} -->" in text
         assert f"<!-- /{mark} -->" in text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pods_ask_for_what_was_measured(kind: str) -> None:
+    """For an access node with 10,000 connections, too; and not for many times as much."""
+    row = next(line.split("|") for line in _between(page.SIZES_MARK).splitlines() if line.startswith(f"| {kind} |"))
+    memory_mib, cores = float(row[3].split()[0]), float(row[4].split()[0])
+    idle_bytes = json.loads(FIGURES.read_text(encoding="utf-8"))["idle_bytes"]["ws"]
+    needed_mib = memory_mib + (10_000 * idle_bytes / 2**20 if kind == "access" else 0.0)
+    # The overlay that changes no size of the base's.
+    asked = next(each.spec for each in containers(rendered("dev")) if each.spec["name"] == kind)["resources"]
+    assert 1.2 * needed_mib <= _mib(asked["requests"]["memory"]) <= 4 * needed_mib
+    assert _mib(asked["limits"]["memory"]) >= 4 * needed_mib
+    assert cores <= int(asked["requests"]["cpu"].removesuffix("m")) / 1000
+
+
+def _between(mark: str) -> str:
+    text = Path(page.PAGE).read_text(encoding="utf-8")
+    return text.partition(f"<!-- {mark} -->")[2].partition(f"<!-- /{mark} -->")[0]
+
+
+def _mib(quantity: str) -> int:
+    return int(quantity[:-2]) * {"Mi": 1, "Gi": 1024}[quantity[-2:]]

@@ -1,5 +1,6 @@
-"""`write` makes deploy/grafana, deploy/prometheus/rules and docs/metrics.md, `check` says which of them are not what
-the code says, `programs` fetches prometheus, promtool and amtool, `pictures` draws the dashboards of a running cluster.
+"""`write` makes deploy/grafana, deploy/prometheus/rules, the same rules for the Prometheus operator, docs/metrics.md;
+`check` says which of them are not what the code says, `programs` fetches prometheus, promtool and amtool, `pictures`
+draws the dashboards of a running cluster.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from tools.failure import Failure
 ROOT = Path(__file__).resolve().parents[2]
 GRAFANA = ROOT / "deploy" / "grafana" / "dashboards"
 RULES = ROOT / "deploy" / "prometheus" / "rules"
+RESOURCE = ROOT / "deploy" / "k8s" / "components" / "monitoring" / "rules.yaml"
 METRICS = ROOT / "docs" / "metrics.md"
 PICTURES = ROOT / "docs" / "pictures"
 
@@ -50,7 +52,8 @@ def generated(runbooks: str | None = None) -> dict[Path, str]:
 
     boards = {GRAFANA / name: text for name, text in grafana.files(BOARDS).items()}
     watched = {RULES / name: text for name, text in rules.files(runbooks or rules.RUNBOOKS).items()}
-    return boards | watched | {METRICS: pages.metrics_page()}
+    resource = rules.custom_resource(runbooks or rules.RUNBOOKS)
+    return boards | watched | {RESOURCE: resource, METRICS: pages.metrics_page()}
 
 
 def write(runbooks: str | None = None) -> None:
@@ -71,7 +74,7 @@ def drift() -> list[str]:
 
 
 def _there() -> set[Path]:
-    return {path for path in (*GRAFANA.glob("*.json"), *RULES.glob("*.yaml"), METRICS) if path.exists()}
+    return {path for path in (*GRAFANA.glob("*.json"), *RULES.glob("*.yaml"), RESOURCE, METRICS) if path.exists()}
 
 
 def _check() -> int:

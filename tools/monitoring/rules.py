@@ -1,4 +1,6 @@
-"""Rules and alerts as Prometheus' own YAML, one file a subject; and every alert, for those who look at them."""
+"""Rules and alerts as Prometheus' own YAML, one file a subject; all of them as an object for its operator; and every
+alert, for those who look at them.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,21 @@ RUNBOOKS = "docs/runbooks"
 
 def files(runbooks: str = RUNBOOKS) -> dict[str, str]:
     """Contents by name."""
-    return {name: HEADER + _yaml([_group(group, runbooks) for group in groups()]) for name, groups in FILES.items()}
+    return {
+        name: HEADER + _yaml({"groups": [_group(group, runbooks) for group in groups()]})
+        for name, groups in FILES.items()
+    }
+
+
+def custom_resource(runbooks: str = RUNBOOKS) -> str:
+    """All of them for the Prometheus operator."""
+    found = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "tidings"},
+        "spec": {"groups": [_group(group, runbooks) for groups in FILES.values() for group in groups()]},
+    }
+    return HEADER + _yaml(found)
 
 
 def rules() -> Iterator[Record | Alert]:
@@ -53,6 +69,6 @@ def _alert(alert: Alert, runbooks: str) -> dict[str, Any]:
     }
 
 
-def _yaml(groups: list[dict[str, Any]]) -> str:
-    text: str = yaml.safe_dump({"groups": groups}, sort_keys=False, width=120, allow_unicode=True)
+def _yaml(found: dict[str, Any]) -> str:
+    text: str = yaml.safe_dump(found, sort_keys=False, width=120, allow_unicode=True)
     return text

@@ -7,10 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.unit.monitoring.test_boards import known
 from tools.monitoring import programs
-from tools.monitoring.__main__ import ROOT, RULES
+from tools.monitoring.__main__ import RESOURCE, ROOT, RULES
 from tools.monitoring.boards import BOARDS
 from tools.monitoring.model import Alert
 from tools.monitoring.promql import metrics_in
@@ -98,6 +99,14 @@ def test_promtool_accepts_the_rules(found: programs.Programs) -> None:
         assert "SUCCESS" in run(found.promtool, "check", "rules", "--lint=all", "--lint-fatal", file)
 
 
+def test_promtool_accepts_the_rules_of_the_operator(found: programs.Programs, tmp_path: Path) -> None:
+    """The operator takes what stands in the object's spec as a file of rules."""
+    spec = yaml.safe_load(RESOURCE.read_text(encoding="utf-8"))["spec"]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
+    said = run(found.promtool, "check", "rules", "--lint=all", "--lint-fatal", tmp_path / "rules.yaml")
+    assert f"{len(list(rules()))} rules found" in said
+
+
 def test_promtool_accepts_the_configuration(found: programs.Programs) -> None:
     assert "SUCCESS" in run(found.promtool, "check", "config", PROMETHEUS / "prometheus.yaml")
 
@@ -108,6 +117,16 @@ def test_amtool_accepts_the_example_and_routes_pages_and_tickets(found: programs
     for severity, receiver in (("page", "pager"), ("ticket", "tickets")):
         routed = run(found.amtool, "config", "routes", "test", f"--config.file={example}", f"severity={severity}")
         assert routed.strip() == receiver
+
+
+def test_what_the_example_does_not_tell_besides_are_alerts_that_there_are() -> None:
+    example = yaml.safe_load((PROMETHEUS / "alertmanager.yaml").read_text(encoding="utf-8"))
+    matchers = [
+        each for rule in example["inhibit_rules"] for side in ("source", "target") for each in rule[f"{side}_matchers"]
+    ]
+    named = {name for each in matchers if each.startswith("alertname") for name in re.findall(r"Tidings\w+", each)}
+    assert named
+    assert named <= set(NAMES)
 
 
 @pytest.mark.parametrize("file", TESTS, ids=lambda file: file.stem)
