@@ -87,7 +87,10 @@ class Sessions:
     async def open(self, items: Sequence[logic_pb2.OpenItem]) -> list[logic_pb2.OpenOutcome]:
         now_ms = self._clock.wall_ms()
         outcomes = await self._storage.open(
-            [pb.SessionItem(record=_record(item, now_ms), devices_max=self._devices_max) for item in items],
+            [
+                pb.SessionItem(record=_record(item, now_ms), devices_max=self._devices_max, cursor=item.cursor)
+                for item in items
+            ],
             self._cluster.boots,
         )
         opened = [

@@ -108,9 +108,16 @@ class Inboxes:
         self._telling.wrote_inboxes(dict.fromkeys(append.user for append in appends if not append.only_look))
         return numbers
 
-    async def touch(self, users: Iterable[str]) -> dict[str, Inbox]:
-        """The inboxes of these users, read if need be. Raises Unavailable or Overloaded."""
+    async def touch(self, users: Iterable[str], seen: Iterable[tuple[str, int]] = ()) -> dict[str, Inbox]:
+        """The inboxes of these users, read if need be. Raises Unavailable or Overloaded.
+
+        `seen`: users and numbers that a device of theirs says it has. If memory ends before one of them, another node
+        has written there and could not tell yet, so that inbox is read again.
+        """
         users = list(dict.fromkeys(users))
+        behind = {user for user, number in seen if (inbox := self._cache.get(user)) is not None and inbox.head < number}
+        if behind:
+            await self.forget(behind)
         found = {user: inbox for user in users if (inbox := self.peek(user)) is not None}
         cold: dict[int, list[str]] = {}
         for user in users:

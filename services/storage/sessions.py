@@ -37,6 +37,7 @@ class Opening:
     session: SessionDocument
     devices_max: int
     live: frozenset[str] = field(repr=False)
+    cursor: int = 0
 
     @property
     def key(self) -> tuple[str, str]:
@@ -81,7 +82,7 @@ class Sessions:
         """Aligned with the items."""
         live = frozenset(live_boots)
         now_ms = self._clock.wall_ms()
-        works = [Opening(_document(item.record, now_ms), item.devices_max, live) for item in items]
+        works = [Opening(_document(item.record, now_ms), item.devices_max, live, item.cursor) for item in items]
         return await through(self.lanes, [(hash64(work.session.user) // SLOTS, work) for work in works])
 
     async def close(self, items: Sequence[storage_pb2.SessionCloseItem]) -> None:
@@ -158,7 +159,7 @@ class Sessions:
             await self._welcome({work.session.user for work in works.values()})
             await self._put_all(dict(works), opened, outcomes)
             users = list({works[index].session.user for index in opened})
-            inboxes = await self._inboxes.touch(users)
+            inboxes = await self._inboxes.touch(users, [(work.session.user, work.cursor) for work in works.values()])
             large = await self._listing.large_of(users) if users else {}
         except TidingsError as error:
             outcomes.update({index: error for index in works if index not in outcomes})

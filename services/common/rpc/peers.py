@@ -169,12 +169,12 @@ class Peers:
         """The one that is open, or a new one."""
         stream = channel.stream
         if stream is None or stream.ended:
-            call = channel.channel.stream_stream(
+            converse = channel.channel.stream_stream(
                 CONVERSE,
                 request_serializer=calls_pb2.CallBatch.SerializeToString,
                 response_deserializer=calls_pb2.ReplyBatch.FromString,
-            )()
-            stream = channel.stream = Asking(call, address)
+            )
+            stream = channel.stream = Asking(converse(None), address)
             self._scope.spawn(stream.run(), name=f"stream to {address}")
         return stream
 

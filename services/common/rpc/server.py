@@ -74,12 +74,13 @@ async def serve(
     `calls_max`: more calls at once than this are refused as Overloaded.
     """
     server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=calls_max)
-    for service, methods in methods_of(services).items():
+    served = methods_of(services)
+    for service, methods in served.items():
         handlers = {method.name.rpartition("/")[2]: _handler(method) for method in methods}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
         server.add_registered_method_handlers(service, handlers)  # type: ignore[attr-defined]
-    methods = {method.name: method for found in methods_of(services).values() for method in found}
-    answering = Answering(methods, answer, calls_max=calls_max)
+    by_name = {method.name: method for methods in served.values() for method in methods}
+    answering = Answering(by_name, answer, calls_max=calls_max)
     server.add_generic_rpc_handlers((_streams(answering),))
     port = _bind(server, listen, tls)
     await server.start()

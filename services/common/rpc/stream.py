@@ -31,6 +31,7 @@ from services.common.telemetry import tracing
 
 CONVERSE: Final = "/tidings.internal.v1.Calls/Converse"
 ID_MAX: Final = 2**32 - 1
+_END: Final = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs do not know it
 
 M = TypeVar("M", Call, Reply)
 
@@ -91,7 +92,8 @@ class Asking:
         """The reply. Raises the TidingsError of the other side, TimedOut, Unreachable, NoStreams."""
         loop = asyncio.get_running_loop()
         self._id = id_ = self._id % ID_MAX + 1
-        reply = self._under_way[id_] = loop.create_future()
+        reply: asyncio.Future[bytes] = loop.create_future()
+        self._under_way[id_] = reply
         timer = loop.call_later(timeout_s, self._time_out, id_)
         self._out.put(
             Call(
@@ -144,7 +146,7 @@ class Asking:
             return  # the reader sees why
 
     async def _read(self) -> None:
-        while (batch := await self._call.read()) is not grpc.aio.EOF:
+        while (batch := await self._call.read()) is not _END:
             for reply in batch.replies:
                 waiting = self._under_way.get(reply.id)
                 if waiting is None or waiting.done():
@@ -215,7 +217,7 @@ class Answering:
         under_way: dict[int, asyncio.Task[None]],
         scope: TaskScope,
     ) -> None:
-        while (batch := await context.read()) is not grpc.aio.EOF:
+        while (batch := await context.read()) is not _END:
             for call in batch.calls:
                 if call.method:
                     self._begin(call, out, under_way, scope)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.node import Storage
 from tests.unit.storage.nodes import World, send, stored
 
@@ -37,6 +38,17 @@ async def test_an_owner_that_is_reached_again_is_told_what_was_written_in_its_pl
         assert await other.telling.tell()
         assert other.telling.waiting == 0
         assert await heads(owner) == [2, 2]
+
+
+async def test_an_owner_that_is_not_told_yet_believes_a_device_that_holds_more_than_it_remembers() -> None:
+    """Otherwise the welcome would tell the device to forget all that it has."""
+    world = World()
+    async with owner_and_other(world) as (owner, other):
+        await stored(other, send("ann", "bob", "b"))
+        record = pb.SessionRecord(user="bob", device="phone", session="s1", node="access-0", boot_id="b1", kind=2)
+        (outcome,) = await owner.sessions.open([pb.SessionItem(record=record, cursor=2)], ["b1"])
+        assert isinstance(outcome, pb.SessionOpenOutcome)
+        assert outcome.inbox_head == 2
 
 
 async def test_what_a_node_writes_to_its_own_is_told_to_nobody() -> None:

@@ -1450,8 +1450,11 @@ class SessionItem(_message.Message):
 
     RECORD_FIELD_NUMBER: _builtins.int
     DEVICES_MAX_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
     devices_max: _builtins.int
     """of one user at once, on live nodes"""
+    cursor: _builtins.int
+    """the device's: an inbox that is behind it in memory is read again"""
     @_builtins.property
     def record(self) -> Global___SessionRecord: ...
     def __init__(
@@ -1459,10 +1462,11 @@ class SessionItem(_message.Message):
         *,
         record: Global___SessionRecord | None = ...,
         devices_max: _builtins.int = ...,
+        cursor: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices_max", b"devices_max", "record", b"record"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "devices_max", b"devices_max", "record", b"record"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
