@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from protos.tidings.internal.v1.calls_pb2 import Call, CallBatch, Reply, ReplyBatch
 from services.common.errors import Internal, Overloaded, TidingsError, from_fault, to_fault
@@ -246,9 +247,11 @@ class Answering:
         try:
             if method is None:
                 raise Internal(f"this node does not know {call.method}: it may be of another version")
-            reply = await self._answer(
-                call.method, method.behaviour, method.request_from(call.request), _CallContext(call)
-            )
+            try:
+                request = method.request_from(call.request)
+            except DecodeError:
+                raise Internal(f"a request of {call.method} cannot be read: it may be of another version") from None
+            reply = await self._answer(call.method, method.behaviour, request, _CallContext(call))
             out.put(Reply(id=call.id, reply=method.reply_to(reply)))
         except TidingsError as error:
             out.put(Reply(id=call.id, fault=to_fault(error)))

@@ -290,6 +290,20 @@ async def test_a_call_does_not_wait_for_another_on_its_stream() -> None:
         assert await held == 1
 
 
+async def test_a_request_that_cannot_be_read_fails_alone() -> None:
+    logic = new_logic()
+    logic.hold = asyncio.Event()
+    async with serve("127.0.0.1:0", [service_of(logic)]) as server, Peers() as peers:
+        held = asyncio.create_task(send(peers, server, 3))
+        await logic.begun.wait()
+        stream = peers._channels[server.address].stream
+        assert stream is not None
+        with pytest.raises(Internal, match="cannot be read"):
+            await stream.ask(SEND, b"\xff", LONG_S, "")
+        logic.hold.set()
+        assert await held == 3
+
+
 async def test_leaving_a_server_answers_what_is_under_way() -> None:
     logic = new_logic()
     logic.hold = asyncio.Event()
