@@ -116,14 +116,17 @@ class Tenure:
 
     async def _say_goodbye(self, *, asked_per_s: float = 0, at_once: bool = False) -> None:
         connections = list(self._node.connections)
-        pace = pace_for(
-            len(connections),
+        pace = self._pace(len(connections), asked_per_s)
+        log.info("saying goodbye", connections=len(connections), pace_per_s=round(pace, 1))
+        await self._farewell.say(connections, pace, at_once=at_once)
+
+    def _pace(self, sessions: int, asked_per_s: float = 0) -> float:
+        return pace_for(
+            sessions,
             asked_per_s=asked_per_s,
             setting_per_s=self._rules.pace_per_s,
             deadline_s=self._rules.deadline_s,
         )
-        log.info("saying goodbye", connections=len(connections), pace_per_s=round(pace, 1))
-        await self._farewell.say(connections, pace, at_once=at_once)
 
     async def _come_back(self, rebalance: Rebalance) -> None:
         old = [each for each in self._node.connections if each.session.phase is Phase.OPEN]
@@ -134,10 +137,7 @@ class Tenure:
         if not self._leaving:
             await self._registration.set_state("ready")
         rebalance.check_all()
-        pace = pace_for(
-            len(old), asked_per_s=0, setting_per_s=self._rules.pace_per_s, deadline_s=self._rules.deadline_s
-        )
-        await self._farewell.say(old, pace, staying=True)
+        await self._farewell.say(old, self._pace(len(old)), staying=True)
 
     async def watch_health(self, bus: Bus, has_logic: Callable[[], bool]) -> None:
         """What is away shows in /readyz as degraded; for ever."""

@@ -11,6 +11,7 @@ Does not know: anything else.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -40,29 +41,13 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
 
     async def Store(self, request: storage_pb2.StoreBatch, _: Context) -> storage_pb2.StoreOutcomes:
         outcomes = await self._storage.conversations.store(request.items)
-        answer = storage_pb2.StoreOutcomes(
-            outcomes=[
-                storage_pb2.StoreOutcome(status=storage_pb2.StoreOutcome.FAILED, fault=to_fault(outcome))
-                if isinstance(outcome, TidingsError)
-                else outcome
-                for outcome in outcomes
-            ]
-        )
-        _pass_on(answer.outcomes)
-        return answer
+        failed = partial(storage_pb2.StoreOutcome, status=storage_pb2.StoreOutcome.FAILED)
+        return storage_pb2.StoreOutcomes(outcomes=_told(outcomes, failed))
 
     async def Change(self, request: storage_pb2.ChangeBatch, _: Context) -> storage_pb2.ChangeOutcomes:
         outcomes = await self._storage.conversations.change(request.items)
-        answer = storage_pb2.ChangeOutcomes(
-            outcomes=[
-                storage_pb2.ChangeOutcome(status=storage_pb2.ChangeOutcome.FAILED, fault=to_fault(outcome))
-                if isinstance(outcome, TidingsError)
-                else outcome
-                for outcome in outcomes
-            ]
-        )
-        _pass_on(answer.outcomes)
-        return answer
+        failed = partial(storage_pb2.ChangeOutcome, status=storage_pb2.ChangeOutcome.FAILED)
+        return storage_pb2.ChangeOutcomes(outcomes=_told(outcomes, failed))
 
     async def Load(self, request: storage_pb2.LoadBatch, _: Context) -> storage_pb2.LoadOutcomes:
         return storage_pb2.LoadOutcomes(outcomes=_pass_on(await self._storage.listing.load(request.items)))
@@ -92,16 +77,7 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
 
     async def Open(self, request: storage_pb2.SessionBatch, _: Context) -> storage_pb2.SessionOpenOutcomes:
         outcomes = await self._storage.sessions.open(request.items, request.live_boots)
-        answer = storage_pb2.SessionOpenOutcomes(
-            outcomes=[
-                storage_pb2.SessionOpenOutcome(fault=to_fault(outcome))
-                if isinstance(outcome, TidingsError)
-                else outcome
-                for outcome in outcomes
-            ]
-        )
-        _pass_on(answer.outcomes)
-        return answer
+        return storage_pb2.SessionOpenOutcomes(outcomes=_told(outcomes, storage_pb2.SessionOpenOutcome))
 
     async def Close(self, request: storage_pb2.SessionCloseBatch, _: Context) -> common_pb2.Empty:
         await self._storage.sessions.close(request.items)
@@ -154,6 +130,11 @@ def services(storage: Storage, stop: Callable[[int], None]) -> Sequence[Service]
 
 def _append(item: storage_pb2.AppendItem) -> Append:
     return Append(item.user, item.conversation, item.seq, item.time_ms, item.again, item.only_look)
+
+
+def _told(outcomes: Sequence[O | TidingsError], failed: Callable[..., O]) -> Sequence[O]:
+    """Each error as an outcome with its fault; as `_pass_on`."""
+    return _pass_on([failed(fault=to_fault(each)) if isinstance(each, TidingsError) else each for each in outcomes])
 
 
 def _pass_on(outcomes: Sequence[O]) -> Sequence[O]:

@@ -82,9 +82,12 @@ def _record(spy: str, pid: int, seconds: int, picture: Path, title: str) -> None
 
 
 def _cleaned(svg: str, title: str) -> str:
-    """With a title that says what it is, and without where this machine keeps its files."""
+    """With a title that says what it is, without where this machine keeps its files and without the notes that the
+    authors of the script in it made for themselves.
+    """
     svg = re.sub(r'(<text id="title"[^>]*>)[^<]*(</text>)', rf"\g<1>{title}\g<2>", svg)
     svg = re.sub(r"[^\s\"<>(]*/site-packages/", "", svg)
+    svg = re.sub(r"^\s*// TODO.*\n", "", svg, flags=re.MULTILINE)
     return svg.replace(f"{ROOT}/", "")
 
 
