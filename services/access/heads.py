@@ -22,7 +22,7 @@ from services.common.errors import TidingsError
 from services.common.ids import BROADCAST, hash64
 from services.common.lane import Lanes
 
-LANES: Final = 2
+LANES: Final = 1
 BATCH_MAX: Final = 1000
 # With 10,000 connections 300 pings a second come to a node; each batch is a call. Nobody waits for a pong.
 GATHER_S: Final = 0.1

@@ -79,10 +79,16 @@ class Requests:
             lanes=send_lanes,
             capacity=capacity,
             batch_max=send_batch_max,
+            overlap_min=send_batch_max,
             answer_s=send_answer_s,
         )
         self._signals: Lanes[logic_pb2.SignalItem, logic_pb2.SignalOutcome] = Lanes(
-            "signal", logic.signal, lanes=send_lanes, capacity=capacity, batch_max=send_batch_max
+            "signal",
+            logic.signal,
+            lanes=send_lanes,
+            capacity=capacity,
+            batch_max=send_batch_max,
+            overlap_min=send_batch_max,
         )
         self._others: Lanes[logic_pb2.HandleItem, logic_pb2.HandleOutcome] = Lanes(
             "request", logic.handle, lanes=request_lanes, capacity=capacity, batch_max=request_batch_max

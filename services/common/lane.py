@@ -8,8 +8,12 @@ Guarantees:
 - one batch of a lane is in flight at a time; what comes meanwhile gathers into the next, so batches grow with the load
   and a quiet lane waits for nothing; with `gather_s`, for what nobody is in a hurry for, a batch also begins no sooner
   than that after the one before;
+- as many batches in flight as are worth it: with `overlap_min`, what waits in all lanes goes as one batch while nothing is
+  under way, and a batch begins beside another only with that many items. Two small batches cost nearly twice as much as
+  one of both, and take longer where they share processors;
 - bounds: at most `capacity` items wait in a lane and `batch_max` are in a batch; one more is refused at once with
-  Overloaded, which says when the lane will probably have room;
+  Overloaded, which says when the lane will probably have room: those refused get turns one after the other, at the
+  lane's pace, so that they do not all come back at once and are refused again;
 - answers in time, if `answer_s` is given: a lane whose items would be answered later than that, at the pace of its last
   batch, refuses more of them, so that under overload those that are accepted are not late. `ROOM_MIN` items always fit;
 - nothing is lost silently: `done` of every accepted item is called exactly once, with an error if the lanes are
@@ -50,14 +54,16 @@ ROOM_MIN = 32
 
 
 class _Lane(Generic[T, R]):
-    """One queue: (item, done, when it was offered). `room`: how many may wait now."""
+    """One queue: (item, done, when it was offered). `room`: how many may wait now; `busy`: a batch is under way;
+    `promised`: the last turn that was given to one refused."""
 
-    __slots__ = ("item_s", "room", "waiting", "wake")
+    __slots__ = ("busy", "item_s", "promised", "room", "waiting")
 
     def __init__(self, room: int) -> None:
         self.waiting: deque[tuple[T, Callable[[R | TidingsError], None], float]] = deque()
-        self.wake: asyncio.Future[None] | None = None
+        self.busy = False
         self.item_s = 0.0
+        self.promised = -math.inf
         self.room = room
 
 
@@ -72,23 +78,30 @@ class Lanes(Generic[T, R]):
         lanes: int,
         capacity: int,
         batch_max: int,
+        overlap_min: int = 1,
         answer_s: float | None = None,
         gather_s: float = 0.0,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`capacity`: how many items may wait in each lane; `now`: seconds, for metrics, retry times, `answer_s` and
-        `gather_s`."""
+        `gather_s`, which is for a single lane."""
         if lanes < 1 or capacity < 1 or batch_max < 1:
             raise ValueError(f"lanes {name}: lanes, capacity and batch_max must be 1 or more")
+        if gather_s and lanes > 1:
+            raise ValueError(f"lanes {name}: gather_s is for a single lane")
         self.name = name
         self._handle = handle
         self._capacity = capacity
         self._batch_max = batch_max
+        self._overlap_min = min(overlap_min, batch_max, capacity)
         self._answer_s = answer_s
         self._gather_s = gather_s
         self._now = now
         self._lanes: list[_Lane[T, R]] = [_Lane(capacity) for _ in range(lanes)]
         self._count = lanes
+        self._under_way = 0
+        self._waking = 0
+        self._idle: list[asyncio.Future[None]] = []
         self._scope = TaskScope(drain=True)
         self._open = False
         self._wait_seconds = metrics.LANE_WAIT_SECONDS.labels(name)
@@ -112,15 +125,13 @@ class Lanes(Generic[T, R]):
         Raises Overloaded if that lane is full, Unavailable if the lanes are not open; the item is then not accepted.
         """
         lane = self._lanes[key % self._count]
-        waiting = lane.waiting
-        if len(waiting) >= lane.room or not self._open:
+        if len(lane.waiting) >= lane.room or not self._open:
             raise self._refusal(lane)
-        waiting.append((item, done, self._now()))
-        wake = lane.wake
-        if wake is not None:
-            lane.wake = None
-            if not wake.done():
-                wake.set_result(None)
+        lane.waiting.append((item, done, self._now()))
+        if self._idle and not lane.busy:
+            nobody = not self._under_way and not self._waking
+            if nobody or len(lane.waiting) == self._overlap_min:
+                self._wake_one()
 
     async def submit(self, key: int, item: T) -> R:
         """Accepts the item and waits for its outcome; raises it if it is an error.
@@ -142,8 +153,8 @@ class Lanes(Generic[T, R]):
 
     async def __aenter__(self) -> Self:
         await self._scope.__aenter__()
-        for index, lane in enumerate(self._lanes):
-            self._scope.spawn(self._work(lane), name=f"lane {self.name}/{index}")
+        for index in range(self._count):
+            self._scope.spawn(self._work(), name=f"lane {self.name}/{index}")
         self._open = True
         metrics.LANE_CAPACITY.labels(self.name).set(self.capacity)
         metrics.LANE_DEPTH.labels(self.name).set_function(lambda: self.depth)
@@ -153,9 +164,8 @@ class Lanes(Generic[T, R]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._open = False
-        for lane in self._lanes:
-            if lane.wake is not None and not lane.wake.done():
-                lane.wake.set_result(None)
+        while self._idle:
+            self._wake_one()
         try:
             await self._scope.__aexit__(kind, error, traceback)
         finally:
@@ -169,46 +179,84 @@ class Lanes(Generic[T, R]):
         if not self._open:
             return Unavailable("this node is stopping: try again, another one will answer")
         self._refused.inc()
-        # When all that waits has been handled, at the pace of the last batch.
-        retry_ms = round(lane.item_s * 1000 * len(lane.waiting))
-        return Overloaded(
-            "this node has too much to do: try again after the time given",
-            min(max(retry_ms, RETRY_MIN_MS), RETRY_MAX_MS),
-        )
+        now = self._now()
+        # After all that waits, at the pace of the last batch, and after those refused before.
+        turn = max(now + lane.item_s * len(lane.waiting), lane.promised + lane.item_s)
+        lane.promised = min(turn, now + RETRY_MAX_MS / 1000)
+        retry_ms = round((lane.promised - now) * 1000)
+        return Overloaded("this node has too much to do: try again after the time given", max(retry_ms, RETRY_MIN_MS))
 
-    async def _work(self, lane: _Lane[T, R]) -> None:
-        waiting = lane.waiting
+    def _wake_one(self) -> None:
+        wake = self._idle.pop()
+        if not wake.done():
+            self._waking += 1
+            wake.set_result(None)
+
+    async def _work(self) -> None:
         not_before = -math.inf
         while True:
-            if not waiting:
-                if not self._open:
-                    return
-                lane.wake = asyncio.get_running_loop().create_future()
-                await lane.wake
-                lane.wake = None
-                continue
-            if self._gather_s:
+            if self._gather_s and self._lanes[0].waiting:
                 early_s = not_before - self._now()
-                if early_s > 0 and self._open and len(waiting) < self._batch_max:
+                if early_s > 0 and self._open and len(self._lanes[0].waiting) < self._batch_max:
                     await asyncio.sleep(early_s)
                 not_before = self._now() + self._gather_s
-            count = min(len(waiting), self._batch_max)
-            entries = [waiting.popleft() for _ in range(count)]
-            began = self._now()
-            self._batch.observe(count)
-            self._wait_seconds.observe(max(0.0, began - entries[0][2]))
-            dones = [entry[1] for entry in entries]
-            try:
-                outcomes = await self._outcomes([entry[0] for entry in entries])
-            except BaseException:
-                _finish(dones, _cancelled())
-                raise
-            took = max(0.0, self._now() - began)
-            self._handle_seconds.observe(took)
-            lane.item_s = took / count
+            taken = self._take()
+            if taken:
+                await self._handle_one(taken)
+            elif not self._open and not self.depth:
+                return
+            else:
+                wake = asyncio.get_running_loop().create_future()
+                self._idle.append(wake)
+                await wake
+                self._waking -= 1
+
+    def _take(self) -> list[_Lane[T, R]]:
+        """The lanes whose items are the next batch, the one that waits longest first; none if nothing may begin now."""
+        ready = sorted((lane for lane in self._lanes if lane.waiting and not lane.busy), key=_oldest)
+        if not ready:
+            return []
+        if len(ready[0].waiting) >= self._overlap_min:
+            others = any(len(lane.waiting) >= self._overlap_min for lane in ready[1:])
+            return ready[:1] if self._under_way or others else ready
+        # A large lane does not go before a small one that waits for longer: that would not get its turn for ever.
+        return [] if self._under_way else ready
+
+    async def _handle_one(self, lanes: list[_Lane[T, R]]) -> None:
+        """One batch, of what waits in these."""
+        entries: list[tuple[T, Callable[[R | TidingsError], None], float]] = []
+        counts: list[tuple[_Lane[T, R], int]] = []
+        for lane in lanes:
+            count = min(len(lane.waiting), self._batch_max - len(entries))
+            if count:
+                entries += [lane.waiting.popleft() for _ in range(count)]
+                counts.append((lane, count))
+                lane.busy = True
+        self._under_way += 1
+        began = self._now()
+        self._batch.observe(len(entries))
+        self._wait_seconds.observe(max(0.0, began - entries[0][2]))
+        dones = [entry[1] for entry in entries]
+        try:
+            outcomes = await self._outcomes([entry[0] for entry in entries])
+        except BaseException:
+            _finish(dones, _cancelled())
+            raise
+        finally:
+            self._under_way -= 1
+            for lane, _ in counts:
+                lane.busy = False
+        took = max(0.0, self._now() - began)
+        self._handle_seconds.observe(took)
+        for lane, count in counts:
+            lane.item_s = took / len(entries)
             lane.room = self._room(count, took)
-            for done, outcome in zip(dones, outcomes, strict=True):
-                _call(done, outcome)
+        for done, outcome in zip(dones, outcomes, strict=True):
+            _call(done, outcome)
+        # This worker goes on with one of them; the others have workers of their own.
+        others = sum(not lane.busy and len(lane.waiting) >= self._overlap_min for lane in self._lanes) - 1
+        for _ in range(min(others if self._open else self._count, len(self._idle))):
+            self._wake_one()
 
     def _room(self, count: int, took: float) -> int:
         """How many may wait, by the last batch. An item waits for the batch under way and is answered with its own, so
@@ -238,6 +286,10 @@ class Lanes(Generic[T, R]):
             _log.exception("lane_batch_failed", lane=self.name, items=len(items))
             failure = _defect()
         return [failure] * len(items)
+
+
+def _oldest(lane: _Lane[T, R]) -> float:
+    return lane.waiting[0][2]
 
 
 def _finish(dones: list[Callable[[R | TidingsError], None]], error: TidingsError) -> None:

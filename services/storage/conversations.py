@@ -27,7 +27,7 @@ from services.storage import membership
 from services.storage.batches import through
 from services.storage.cache import Cache
 from services.storage.diffusion import Diffusion
-from services.storage.limits import Limits
+from services.storage.limits import OVERLAP_MIN, Limits
 from services.storage.loading import Loader
 from services.storage.neighbours import Neighbours
 from services.storage.numbering import Recent
@@ -88,6 +88,7 @@ class Conversations:
             lanes=limits.store_lanes,
             capacity=limits.lane_capacity,
             batch_max=limits.batch_max,
+            overlap_min=OVERLAP_MIN,
         )
 
     @asynccontextmanager

@@ -20,10 +20,17 @@ ACTIONS = st.lists(st.one_of(st.integers(0, 6), st.sampled_from(["turn", "finish
 class World:
     """Offers, batches under way, outcomes; no clock."""
 
-    def __init__(self, lanes: int, capacity: int, batch_max: int) -> None:
+    def __init__(self, lanes: int, capacity: int, batch_max: int, overlap_min: int) -> None:
         self.lanes: Lanes[Item, Item] = Lanes(
-            "property", self.handle, lanes=lanes, capacity=capacity, batch_max=batch_max, now=lambda: 0.0
+            "property",
+            self.handle,
+            lanes=lanes,
+            capacity=capacity,
+            batch_max=batch_max,
+            overlap_min=overlap_min,
+            now=lambda: 0.0,
         )
+        self.overlap_min = min(overlap_min, batch_max, capacity)
         self.capacity, self.batch_max, self.count = capacity, batch_max, lanes
         self.under_way: list[tuple[list[Item], asyncio.Future[None]]] = []
         self.accepted: list[Item] = []
@@ -35,8 +42,11 @@ class World:
     async def handle(self, batch: list[Item]) -> Sequence[Item | TidingsError]:
         assert 1 <= len(batch) <= self.batch_max
         mine = {key % self.count for key, _ in batch}
-        assert len(mine) == 1, "a batch is of one lane"
-        assert not any(items[0][0] % self.count in mine for items, _ in self.under_way), "one batch of a lane at a time"
+        for items, _ in self.under_way:
+            assert not any(key % self.count in mine for key, _ in items), "one batch of a lane at a time"
+        if self.under_way:
+            assert len(mine) == 1, "a batch beside another is of one lane"
+            assert len(batch) >= self.overlap_min, "a batch beside another is worth it"
         for key, n in batch:
             self.handled[key].append(n)
         end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -94,11 +104,11 @@ class World:
 
 
 @settings(max_examples=150, deadline=None)
-@given(ACTIONS, st.integers(1, 4), st.integers(1, 5), st.integers(1, 4))
+@given(ACTIONS, st.integers(1, 4), st.integers(1, 5), st.integers(1, 4), st.integers(1, 3))
 async def test_every_accepted_item_gets_one_outcome_in_the_order_of_its_key(
-    actions: Sequence[int | str], lanes: int, capacity: int, batch_max: int
+    actions: Sequence[int | str], lanes: int, capacity: int, batch_max: int, overlap_min: int
 ) -> None:
-    world = World(lanes, capacity, batch_max)
+    world = World(lanes, capacity, batch_max, overlap_min)
     async with world.lanes:
         await world.act(actions)
         await world.finish_all()
@@ -108,11 +118,11 @@ async def test_every_accepted_item_gets_one_outcome_in_the_order_of_its_key(
 
 
 @settings(max_examples=100, deadline=None)
-@given(ACTIONS, st.integers(1, 4), st.integers(1, 5), st.integers(1, 4))
+@given(ACTIONS, st.integers(1, 4), st.integers(1, 5), st.integers(1, 4), st.integers(1, 3))
 async def test_cancelling_at_any_point_loses_nothing_silently(
-    actions: Sequence[int | str], lanes: int, capacity: int, batch_max: int
+    actions: Sequence[int | str], lanes: int, capacity: int, batch_max: int, overlap_min: int
 ) -> None:
-    world = World(lanes, capacity, batch_max)
+    world = World(lanes, capacity, batch_max, overlap_min)
     acted = asyncio.Event()
 
     async def serve() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from services.common.errors import Internal, NotFound, Overloaded, TidingsError, Unavailable
-from services.common.lane import ROOM_MIN, Lanes
+from services.common.lane import RETRY_MAX_MS, ROOM_MIN, Lanes
 
 
 class Desk:
@@ -63,6 +63,109 @@ async def test_what_waits_while_a_batch_is_in_flight_becomes_the_next_batch() ->
         desk.open.set()
     assert desk.batches == [["a"], ["b", "c", "d"]]
     assert notes.outcomes == ["A", "B", "C", "D"]
+
+
+class Gates:
+    """A handler whose batches end when they are told to, by their first item."""
+
+    def __init__(self) -> None:
+        self.under_way: dict[str, asyncio.Future[None]] = {}
+        self.batches: list[str] = []
+
+    async def handle(self, batch: list[str]) -> Sequence[str]:
+        self.batches.append("".join(batch))
+        end = self.under_way[batch[0]] = asyncio.get_running_loop().create_future()
+        await end
+        return batch
+
+    def lanes(self, *, overlap_min: int = 3, batch_max: int = 6) -> Lanes[str, str]:
+        return Lanes("test", self.handle, lanes=3, capacity=20, batch_max=batch_max, overlap_min=overlap_min)
+
+    async def end(self, first: str) -> None:
+        self.under_way.pop(first).set_result(None)
+        await turn()
+
+    async def end_all(self) -> None:
+        while self.under_way:
+            await self.end(next(iter(self.under_way)))
+
+
+async def offer_all(lanes: Lanes[str, str], key: int, items: str) -> None:
+    for item in items:
+        lanes.offer(key, item, Notes())
+    await turn()
+
+
+async def test_small_batches_of_several_lanes_go_as_one() -> None:
+    gates = Gates()
+    async with gates.lanes() as lanes:
+        await offer_all(lanes, 0, "a")
+        await offer_all(lanes, 1, "b")
+        await offer_all(lanes, 2, "cd")
+        assert gates.batches == ["a"], "what is not worth a batch of its own waits for the one under way"
+        await gates.end("a")
+        assert gates.batches == ["a", "bcd"]
+        await gates.end("b")
+
+
+async def test_a_large_batch_begins_beside_another() -> None:
+    gates = Gates()
+    async with gates.lanes() as lanes:
+        await offer_all(lanes, 0, "a")
+        await offer_all(lanes, 0, "bcd")
+        assert gates.batches == ["a"], "a lane has one batch under way"
+        await offer_all(lanes, 1, "efg")
+        assert gates.batches == ["a", "efg"]
+        await gates.end("e")
+        assert gates.batches == ["a", "efg"]
+        await gates.end("a")
+        assert gates.batches == ["a", "efg", "bcd"]
+        await gates.end("b")
+
+
+async def test_two_large_batches_begin_together() -> None:
+    gates = Gates()
+    async with gates.lanes() as lanes:
+        await offer_all(lanes, 0, "a")
+        await offer_all(lanes, 0, "bcd")
+        await offer_all(lanes, 2, "e")
+        lanes.offer(1, "f", Notes())
+        lanes.offer(1, "g", Notes())
+        await gates.end("a")
+        assert gates.batches == ["a", "bcdefg"], "one large one takes the small ones along"
+        for key, items in ((0, "hij"), (1, "klm"), (2, "n")):
+            await offer_all(lanes, key, items)
+        await gates.end("b")
+        assert gates.batches[2:] == ["hij", "klm"], "two large ones go apart"
+        await gates.end_all()
+
+
+async def test_a_lane_with_little_is_not_kept_waiting_by_those_with_much() -> None:
+    gates = Gates()
+    async with gates.lanes() as lanes:
+        await offer_all(lanes, 0, "abc")
+        await offer_all(lanes, 1, "d")
+        await offer_all(lanes, 2, "efg")
+        assert gates.batches == ["abc"], "the small one is next"
+        await offer_all(lanes, 0, "hijklm")
+        await gates.end("a")
+        assert gates.batches == ["abc", "defghi"]
+        await gates.end_all()
+
+
+async def test_lanes_with_items_are_emptied_when_they_are_left() -> None:
+    gates = Gates()
+    lanes = gates.lanes()
+    await lanes.__aenter__()
+    await offer_all(lanes, 0, "a")
+    await offer_all(lanes, 1, "b")
+    await offer_all(lanes, 2, "cde")
+    leaving = asyncio.create_task(lanes.__aexit__(None, None, None))
+    await turn()
+    while not leaving.done():
+        await gates.end_all()
+        await turn()
+    assert sorted("".join(gates.batches)) == list("abcde")
 
 
 async def test_what_is_offered_in_one_go_is_one_batch() -> None:
@@ -170,6 +273,13 @@ def offered(lanes: Lanes[str, str], count: int) -> int:
     return count
 
 
+def refusal_ms(lanes: Lanes[str, str]) -> int:
+    """When the lane says that one more should come back."""
+    with pytest.raises(Overloaded) as refused:
+        lanes.offer(0, "a", Notes())
+    return refused.value.retry_after_ms
+
+
 async def turn() -> None:
     for _ in range(4):
         await asyncio.sleep(0)
@@ -197,10 +307,21 @@ async def test_the_refusal_of_a_lane_that_would_be_late_says_how_long_its_queue_
     pace = Pace(0.002)
     async with pace.lanes(answer_s=1.0) as lanes:
         await after_a_batch(pace, lanes, 100)
-        offered(lanes, 1000)
-        with pytest.raises(Overloaded) as refused:
-            lanes.offer(0, "a", Notes())
-        assert refused.value.retry_after_ms == 500
+        offered(lanes, 250)
+        assert refusal_ms(lanes) == 500
+        pace.gate.release()
+        pace.gate.release()
+
+
+async def test_those_refused_are_told_to_come_back_one_after_the_other() -> None:
+    pace = Pace(0.01)
+    async with pace.lanes(answer_s=1.0) as lanes:
+        await after_a_batch(pace, lanes, 100)
+        offered(lanes, 50)
+        assert [refusal_ms(lanes) for _ in range(3)] == [500, 510, 520]
+        assert [refusal_ms(lanes) for _ in range(500)][-1] == RETRY_MAX_MS
+        pace.now = 100.0
+        assert refusal_ms(lanes) == 500, "turns that have passed are forgotten"
         pace.gate.release()
         pace.gate.release()
 
