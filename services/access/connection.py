@@ -62,7 +62,7 @@ class Connection:
     """From its first byte to its last."""
 
     __slots__ = (
-        "_draining", "_held", "_welcome", "avoid", "closed_with", "codec", "counted", "device", "early", "group_heads",
+        "_draining", "_held", "_later", "_welcome", "avoid", "closed_with", "codec", "counted", "device", "early", "group_heads",
         "hello", "hello_id", "kind", "node", "opened_at", "requests", "session", "session_id", "transport", "user",
         "wheel_tick",
     )  # fmt: skip
@@ -88,6 +88,7 @@ class Connection:
         self.counted = False  # as an open connection, by its node
         self.wheel_tick = 0
         self._held: deque[Data] | None = None
+        self._later: list[bytes] | None = None  # goes out at the end of this turn
         self._draining = False
         self._welcome: client_pb2.ServerFrame | None = None
         node.begin(self)
@@ -135,7 +136,7 @@ class Connection:
     def lost(self) -> None:
         """The transport is closed."""
         self.handle(PeerGone())
-        self._held = None
+        self._held = self._later = None
         self.node.lost(self)
 
     # ---- from the node
@@ -207,7 +208,29 @@ class Connection:
             transport = self.transport
             data = transport.wrap(frame)
             transport.traffic.bytes_out += len(data)
-            transport.write(data)
+            self._write(data)
+
+    def send_gathered(self, frame: bytes) -> None:
+        """An encoded frame that goes out with others at the end of this turn of the event loop, or before whatever is
+        written until then. For answers that come several at once: each write is a call to the system."""
+        if self.session.phase is not Phase.CLOSING:
+            transport = self.transport
+            data = transport.wrap(frame)
+            transport.traffic.bytes_out += len(data)
+            if self._later is None:
+                self._later = [data]
+                self.node.flush_later(self)
+            else:
+                self._later.append(data)
+
+    def flush(self) -> None:
+        """The turn of the event loop ends."""
+        if self._later is not None:
+            try:
+                self._write(b"")
+            except Exception:  # the edge: as in `receive`
+                log.exception("connection failed", user=self.user, session=self.session_id)
+                self.transport.abort()
 
     def push(self, data: bytes, number: int, now: float) -> bool:
         """A wrapped push with its highest inbox number (0: none); False: it does not get pushes now."""
@@ -215,7 +238,7 @@ class Connection:
         if session.phase is not Phase.OPEN or not session.outbox.push(number, now):
             return False
         self.transport.traffic.bytes_out += len(data)
-        self.transport.write(data)
+        self._write(data)
         if number:
             self.node.wake(self, session.outbox.due(session.policy.ack_timeout_s))
         return True
@@ -243,6 +266,12 @@ class Connection:
         self._send_lagging(outbox.nudge_head(), paused=False)
 
     # ---- inside
+
+    def _write(self, data: bytes) -> None:
+        if self._later is not None:
+            later, self._later = self._later, None
+            data = b"".join((*later, data))
+        self.transport.write(data)
 
     def _read(self, data: Data, *, held: bool) -> None:
         now = self.node.now()
@@ -388,6 +417,7 @@ class Connection:
 
     def _say_goodbye(self, effect: SayGoodbye, ban_ms: int) -> None:
         if effect.reason is None:
+            self.flush()
             self.transport.close(close.NORMAL, "")
         else:
             reason = effect.reason
@@ -401,7 +431,7 @@ class Connection:
             data = self.transport.wrap(self.codec.encode_server(frame))
             self.transport.traffic.bytes_out += len(data)
             self.transport.traffic.frames_out["goodbye"] += 1
-            self.transport.write(data)
+            self._write(data)
             self.transport.close(reason.code, reason.name)
         self._held = None
         self.node.wake(self, self.session.due())

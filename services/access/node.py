@@ -72,6 +72,7 @@ class Node:
         self.policy = policy
         self.hub = hub
         self.connections: set[Connection] = set()
+        self._unflushed: list[Connection] = []
         self.traffic = (Traffic("ws"), Traffic("tcp"))
         self.wheel: TimingWheel[Connection] = TimingWheel(clock.now_s())
         self.accepting = False
@@ -154,6 +155,11 @@ class Node:
 
     def wake(self, connection: Connection, due: float) -> None:
         self.wheel.schedule(connection, due)
+
+    def flush_later(self, connection: Connection) -> None:
+        if not self._unflushed:
+            asyncio.get_running_loop().call_soon(self._flush_connections)
+        self._unflushed.append(connection)
 
     def check_hello(self, connection: Connection, hello: client_pb2.Hello) -> None:
         assert self._opening is not None
@@ -262,6 +268,11 @@ class Node:
             for connection in connections:
                 if connection.session.limits is not None:
                     connection.session.limits.shared = shared
+
+    def _flush_connections(self) -> None:
+        connections, self._unflushed = self._unflushed, []
+        for connection in connections:
+            connection.flush()
 
     async def _turn(self) -> None:
         ticks = 0

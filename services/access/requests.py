@@ -273,7 +273,7 @@ class Sending:
         metrics.ACK_SECONDS.observe(max(0.0, (self._clock.wall_ms() - item.accepted_ms) / 1000), exemplar)
         connection.session.outbox.show(outcome.number)
         connection.transport.traffic.frames_out["sent"] += 1
-        connection.send(
+        connection.send_gathered(
             connection.codec.sent(
                 self._request_id,
                 client_id=item.client_id,

@@ -98,6 +98,9 @@ class FakeNode:
 
     def wake(self, connection: Connection, due: float) -> None: ...
 
+    def flush_later(self, connection: Connection) -> None:
+        connection.flush()
+
     def check_hello(self, connection: Connection, hello: client_pb2.Hello) -> None:
         connection.user, connection.device = "ann", "d"
         connection.handle(HelloAccepted(hello.kind))
