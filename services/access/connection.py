@@ -62,9 +62,9 @@ class Connection:
     """From its first byte to its last."""
 
     __slots__ = (
-        "_draining", "_held", "_later", "_welcome", "avoid", "closed_with", "codec", "counted", "device", "early", "group_heads",
-        "hello", "hello_id", "kind", "node", "opened_at", "requests", "session", "session_id", "transport", "user",
-        "wheel_tick",
+        "_draining", "_held", "_later", "_welcome", "avoid", "closed_with", "codec", "counted", "device", "early",
+        "group_heads", "hello", "hello_id", "kind", "node", "opened_at", "requests", "session", "session_id",
+        "transport", "user", "wheel_tick",
     )  # fmt: skip
 
     def __init__(self, node: NodePort, transport: Transport, codec: Codec) -> None:

@@ -8,9 +8,9 @@ Guarantees:
 - one batch of a lane is in flight at a time; what comes meanwhile gathers into the next, so batches grow with the load
   and a quiet lane waits for nothing; with `gather_s`, for what nobody is in a hurry for, a batch also begins no sooner
   than that after the one before;
-- as many batches in flight as are worth it: with `overlap_min`, what waits in all lanes goes as one batch while nothing is
-  under way, and a batch begins beside another only with that many items. Two small batches cost nearly twice as much as
-  one of both, and take longer where they share processors;
+- as many batches in flight as are worth it: with `overlap_min`, what waits in all lanes goes as one batch while nothing
+  is under way, and a batch begins beside another only with that many items. Two small batches cost nearly twice as much
+  as one of both, and take longer where they share processors;
 - bounds: at most `capacity` items wait in a lane and `batch_max` are in a batch; one more is refused at once with
   Overloaded, which says when the lane will probably have room: those refused get turns one after the other, at the
   lane's pace, so that they do not all come back at once and are refused again;

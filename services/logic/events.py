@@ -8,7 +8,7 @@ Does not know: when they are published, and that it is at least once (publisher.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from protos.tidings.v1 import client_pb2, events_pb2
 from services.common.wire.varint import length_delimited_tag, varint
@@ -18,8 +18,7 @@ from services.logic.notices import membership_of
 _MESSAGE_TAG = length_delimited_tag(events_pb2.Event, "message")
 
 
-@dataclass(frozen=True, slots=True)
-class StreamEvent:
+class StreamEvent(NamedTuple):
     """`value` is an encoded Event of this conversation."""
 
     conversation: str

@@ -9,14 +9,13 @@ Guarantees: pure. Does not know: whether the sender may speak (permissions.py), 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from services.common.ids import ConversationKind, kind_of, peers
 from services.logic.model import Group
 
 
-@dataclass(frozen=True, slots=True)
-class Fanout:
+class Fanout(NamedTuple):
     """`version` is that of the group which the recipients were taken from; 0: there is none to grow stale."""
 
     recipients: tuple[str, ...]

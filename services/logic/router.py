@@ -14,17 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from protos.tidings.internal.v1 import delivery_pb2
 from services.common.ids import hash64
 
 Push = delivery_pb2.Push
+# An access node's mailbox or a broadcast partition, and whom a push there is for, with their numbers.
+_Share = tuple["Mailbox | int", Sequence[str], Sequence[int]]
 # What nobody finds out by a heartbeat or a sync.
 LASTING = frozenset({Push.MEMBERSHIP, Push.SESSIONS, Push.GROUP_INFO})
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """One thing to push. `users` with their `numbers` (or none: 0) for mailboxes; no users: broadcast.
 
     A broadcast goes to the members of `conversation`, or is for the nodes themselves.
@@ -41,8 +43,7 @@ class Outgoing:
     accepted_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Mailbox:
+class Mailbox(NamedTuple):
     """Where the parcels of an access node go."""
 
     node: str
@@ -50,8 +51,7 @@ class Mailbox:
     partition: int
 
 
-@dataclass(frozen=True, slots=True)
-class Posted:
+class Posted(NamedTuple):
     """One Kafka record: on `tidings.deliver`, or on `tidings.broadcast`.
 
     `lasting`: it holds what no heartbeat repairs. `trace`: of the first of its pushes that is traced.
@@ -86,23 +86,23 @@ def route(
             shares = _shares(item, owner_of, mailboxes, routed)
         else:
             partition = hash64(item.conversation) % broadcast_partitions if item.conversation else 0
-            shares = [(partition, _push(item, (), ()))]
-        for address, push in shares:
+            shares = [(partition, (), ())]
+        for address, users, numbers in shares:
             parcel = open_parcels.get(address)
             if parcel is None:
                 parcel = open_parcels[address] = _Parcel(address)
             elif parcel.size + len(item.body) > parcel_bytes_max:
                 routed.parcels.append(parcel.closed())
                 parcel = open_parcels[address] = _Parcel(address)
-            parcel.add(push, item)
+            parcel.add(item, users, numbers)
     routed.parcels.extend(parcel.closed() for parcel in open_parcels.values())
     return routed
 
 
 def _shares(
     item: Outgoing, owner_of: Callable[[str], str | None], mailboxes: Mapping[str, Mailbox], routed: Routed
-) -> list[tuple[Mailbox | int, Push]]:
-    """The push once for each owner, with its recipients."""
+) -> list[_Share]:
+    """Each owner once, with its recipients and their numbers."""
     by_owner: dict[str | None, tuple[list[str], list[int]]] = {}
     numbers = item.numbers or (0,) * len(item.users)
     for user, number in zip(item.users, numbers, strict=True):
@@ -112,28 +112,14 @@ def _shares(
             share = by_owner[owner] = ([], [])
         share[0].append(user)
         share[1].append(number)
-    found: list[tuple[Mailbox | int, Push]] = []
+    found: list[_Share] = []
     for owner, (users, theirs) in by_owner.items():
         mailbox = mailboxes.get(owner) if owner is not None else None
         if mailbox is None:
             routed.unowned += len(users)
         else:
-            found.append((mailbox, _push(item, users, theirs if item.numbers else ())))
+            found.append((mailbox, users, theirs if item.numbers else ()))
     return found
-
-
-def _push(item: Outgoing, users: Sequence[str], numbers: Sequence[int]) -> Push:
-    return Push(
-        kind=item.kind,
-        body=item.body,
-        users=users,
-        numbers=numbers,
-        except_session=item.except_session,
-        conversation=item.conversation,
-        trace=item.trace,
-        accepted_ms=item.accepted_ms,
-        seq=item.seq,
-    )
 
 
 class _Parcel:
@@ -151,11 +137,22 @@ class _Parcel:
         self._trace = ""
         self.size = 0
 
-    def add(self, push: Push, item: Outgoing) -> None:
-        self._parcel.pushes.append(push)
+    def add(self, item: Outgoing, users: Sequence[str], numbers: Sequence[int]) -> None:
+        # Made in its place: a push that is made first and appended is copied.
+        self._parcel.pushes.add(
+            kind=item.kind,
+            body=item.body,
+            users=users,
+            numbers=numbers,
+            except_session=item.except_session,
+            conversation=item.conversation,
+            trace=item.trace,
+            accepted_ms=item.accepted_ms,
+            seq=item.seq,
+        )
         self._lasting = self._lasting or item.kind in LASTING
         self._trace = self._trace or item.trace
-        self.size += len(item.body) + 64 + 24 * len(push.users)
+        self.size += len(item.body) + 64 + 24 * len(users)
 
     def closed(self) -> Posted:
         address = self._address

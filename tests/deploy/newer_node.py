@@ -12,7 +12,6 @@ import os
 import runpy
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -52,7 +51,7 @@ def _records_say_more() -> None:
     publish, to_json = KafkaBus.publish, NodeRecord.to_json
 
     async def newer_publish(self: KafkaBus, records: Sequence[Record]) -> None:
-        await publish(self, [replace(record, value=record.value + UNKNOWN) for record in records])
+        await publish(self, [record._replace(value=record.value + UNKNOWN) for record in records])
 
     def newer_json(self: NodeRecord) -> str:
         return json.dumps({**json.loads(to_json(self)), "of_the_future": True})
