@@ -19,7 +19,7 @@ from services.access.hub import Hub
 from services.access.logic import Logic
 from services.common.clock import Clock
 from services.common.errors import TidingsError
-from services.common.ids import BROADCAST, hash64
+from services.common.ids import BROADCAST
 from services.common.lane import Lanes
 
 LANES: Final = 1
@@ -70,7 +70,7 @@ class Heads:
             self._answer(connection, request_id, known)
 
         try:
-            self._lanes.offer(hash64(connection.user), connection, done)
+            self._lanes.offer(0, connection, done)
         except TidingsError as error:
             done(error)
 

@@ -14,7 +14,7 @@ from tools.bench.plan import USERS_MAX
 from tools.bench.user import User
 from tools.failure import Failure
 
-OPENING_AT_ONCE = 20
+OPENING_AT_ONCE = 100
 REFRESH_S = 0.2
 SLICES = 20  # acknowledgements of all users at once would delay what is measured
 RETRY_S = 0.2

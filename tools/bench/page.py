@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tools.bench.picture import Curve, picture
-from tools.bench.standard import RATES, SENDERS, keeps_up, load_curve
+from tools.bench.standard import RATES, SENDERS, TWO_NODES, keeps_up, load_curve
 from tools.bench.targets import TARGETS
 
 Runs = Mapping[str, Mapping[str, Any]]
@@ -40,12 +40,16 @@ def tables_of(report: Mapping[str, Any]) -> dict[str, str]:
     return {
         "machine": _machine(report),
         "figures": _figures(runs),
-        "direct": _latencies(runs, (*DIRECT, *CONCURRENT)),
-        "groups": _latencies(runs, GROUPS),
+        "direct": _latencies(runs, (*DIRECT, *CONCURRENT, *_on_two(DIRECT))),
+        "groups": _latencies(runs, (*GROUPS, *_on_two(GROUPS))),
         "others": _others(runs),
         "processes": _processes(runs),
         "fate": _fate(runs),
     }
+
+
+def _on_two(names: Sequence[str]) -> list[str]:
+    return [name for name, original in TWO_NODES.items() if original in names]
 
 
 def load_picture(report: Mapping[str, Any]) -> str:

@@ -12,6 +12,8 @@ RATES = (50, 500, 1000, 2000, 4000)
 SENDERS = (100, 1000, 5000)
 FRESH = frozenset({"idle-ws", "idle-tcp"})  # the access nodes are new for these: memory is what they grow by
 START = "start"
+# One access node, as most of the systems of the comparison are one process; these runs are repeated on two.
+TWO_NODES = {f"{name}-two-nodes": name for name in ("direct", "direct-50", "direct-500", "group-1000")}
 
 
 def standard_set() -> dict[str, Plan]:
@@ -41,7 +43,7 @@ def standard_set() -> dict[str, Plan]:
         "history": _read("history", 10, 20, messages=500, page=50, seconds=8, warmup_s=2),
         "mixed": _plan("mixed", users=1000, seconds=20, rate=200.0, warmup_s=0, members=20, senders=20, mix=MIX),
     }
-    return runs
+    return runs | {name: runs[original] for name, original in TWO_NODES.items()}
 
 
 def load_curve(runs: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:

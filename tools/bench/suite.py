@@ -18,7 +18,7 @@ from typing import Any
 from tools.bench.plan import Plan
 from tools.bench.processor import MIB, memory_of, processes_of
 from tools.bench.run import progress, run
-from tools.bench.standard import FRESH, START, standard_set
+from tools.bench.standard import FRESH, START, TWO_NODES, standard_set
 from tools.failure import Failure, WrongUse
 from tools.output import notes
 from tools.target import find
@@ -44,6 +44,7 @@ class Suite:
         report = {**self._kept(), "workload": "standard", "right": True, **surroundings()}
         report.setdefault("runs", {})
         began = time.monotonic()
+        nodes = 1
         with self.cluster(report["runs"]):
             processes = processes_of(find(self.data).snapshot)
             report["memory_at_start_mb"] = {name: round(size / MIB, 1) for name, size in memory_of(processes).items()}
@@ -51,6 +52,9 @@ class Suite:
                 notes.print(f"[{number}/{len(runs)}] {name}, {time.monotonic() - began:.0f} s so far")
                 if name in FRESH:
                     self._command("restart", "access")
+                if name in TWO_NODES and nodes == 1:
+                    nodes = 2
+                    self._command("scale", "access=2")
                 report["runs"][name] = run(plan, find(self.data))
                 self._write(report)
         report["took_s"] = round(time.monotonic() - began)
@@ -94,7 +98,8 @@ class Suite:
     def _up(self) -> float:
         """The seconds until all is ready."""
         began = time.monotonic()
-        self._command("up", "--port-base", str(self.port_base), "--detach")
+        one_each = ("--access", "1", "--logic", "1", "--storage", "1")
+        self._command("up", "--port-base", str(self.port_base), *one_each, "--detach")
         return time.monotonic() - began
 
     def _command(self, *arguments: str, check: bool = True) -> None:
