@@ -217,8 +217,8 @@ class AccessSettings(NodeSettings):
         2,
         ge=1,
         le=256,
-        description="Batches of sends under way at once. More: less waiting behind one another; fewer: larger batches, "
-        "less CPU.",
+        description="Batches of sends under way at once, at most: a second one begins when it is full. More: less "
+        "waiting behind one another; fewer: larger batches, less CPU.",
     )
     request_lanes: int = Field(4, ge=1, le=256, description="Batches of other requests under way at once.")
     lane_capacity: int = Field(

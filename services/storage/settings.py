@@ -45,8 +45,8 @@ class StorageSettings(NodeSettings):
         2,
         ge=1,
         le=256,
-        description="Batches of messages that are written at the same time. More: a slow conversation holds up "
-        "fewer others, and batches are smaller, so a message costs more.",
+        description="Batches of messages that are written at the same time, at most: a second one begins with 96 "
+        "messages. More: a slow conversation holds up fewer others, and batches are smaller, so a message costs more.",
     )
     inbox_lanes: int = Field(
         1,

@@ -1,0 +1,115 @@
+"""Answers that come several at once go out together, in order, and never after what is written later."""
+
+from __future__ import annotations
+
+from protos.tidings.v1 import client_pb2
+from services.access.connection import Connection
+from services.access.events import Ended
+from services.access.placement import TransportName
+from services.access.session import Phase
+from services.access.traffic import Traffic
+from services.common.wire import close
+from services.common.wire.codec import PROTO
+from tests.fuzz.port import FakeNode
+
+
+class Wire:
+    """A transport that notes each write and the end."""
+
+    name: TransportName = "tcp"
+    waiting_bytes = 0
+
+    def __init__(self) -> None:
+        self.traffic = Traffic("tcp")
+        self.written: list[bytes] = []
+        self.fails = False
+
+    def wrap(self, frame: bytes) -> bytes:
+        return b"<" + frame + b">"
+
+    def write(self, data: bytes) -> None:
+        if self.fails:
+            raise RuntimeError("as asked")
+        self.written.append(data)
+
+    def probe(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def close(self, code: int, reason: str) -> None:
+        self.written.append(b"closed")
+
+    def abort(self) -> None:
+        self.written.append(b"aborted")
+
+
+class Node(FakeNode):
+    """Notes who is to be flushed."""
+
+    def __init__(self) -> None:
+        self.later: list[Connection] = []
+
+    def flush_later(self, connection: Connection) -> None:
+        self.later.append(connection)
+
+
+def open_connection() -> tuple[Connection, Wire, Node]:
+    wire, node = Wire(), Node()
+    connection = Connection(node, wire, PROTO)
+    connection.receive(PROTO.encode_client(client_pb2.ClientFrame(id=1, hello=client_pb2.Hello(token="t", device="d"))))
+    assert connection.session.phase is Phase.OPEN
+    wire.written.clear()
+    return connection, wire, node
+
+
+def test_answers_of_one_turn_are_one_write() -> None:
+    connection, wire, node = open_connection()
+    for answer in (b"a", b"b", b"c"):
+        connection.send_gathered(answer)
+    assert (wire.written, node.later) == ([], [connection]), "it is noted once"
+    connection.flush()
+    assert wire.written == [b"<a><b><c>"]
+    connection.flush()
+    assert wire.written == [b"<a><b><c>"], "nothing is written twice"
+
+
+def test_what_is_written_meanwhile_comes_after_them() -> None:
+    connection, wire, _ = open_connection()
+    connection.send_gathered(b"a")
+    connection.send(b"b")
+    connection.send_gathered(b"c")
+    assert connection.push(b"[push]", 0, 1000.0)
+    connection.flush()
+    assert wire.written == [b"<a><b>", b"<c>[push]"]
+
+
+def test_a_goodbye_comes_after_them() -> None:
+    connection, wire, _ = open_connection()
+    connection.send_gathered(b"a")
+    connection.handle(Ended(close.INTERNAL))
+    connection.flush()
+    goodbye, end = wire.written
+    assert goodbye.startswith(b"<a><")
+    assert end == b"closed"
+    connection.send_gathered(b"b")
+    connection.flush()
+    assert len(wire.written) == 2, "after the goodbye nothing is written"
+
+
+def test_who_has_left_is_written_nothing() -> None:
+    connection, wire, _ = open_connection()
+    connection.send_gathered(b"a")
+    connection.lost()
+    connection.flush()
+    assert b"<a>" not in wire.written
+
+
+def test_a_write_that_fails_ends_the_connection_and_nobody_else_notices() -> None:
+    connection, wire, _ = open_connection()
+    connection.send_gathered(b"a")
+    wire.fails = True
+    connection.flush()
+    assert wire.written == [b"aborted"]
