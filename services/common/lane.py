@@ -225,12 +225,12 @@ class Lanes(Generic[T, R]):
     async def _handle_one(self, lanes: list[_Lane[T, R]]) -> None:
         """One batch, of what waits in these."""
         entries: list[tuple[T, Callable[[R | TidingsError], None], float]] = []
-        counts: list[tuple[_Lane[T, R], int]] = []
+        taken: list[_Lane[T, R]] = []
         for lane in lanes:
             count = min(len(lane.waiting), self._batch_max - len(entries))
             if count:
                 entries += [lane.waiting.popleft() for _ in range(count)]
-                counts.append((lane, count))
+                taken.append(lane)
                 lane.busy = True
         self._under_way += 1
         began = self._now()
@@ -244,13 +244,13 @@ class Lanes(Generic[T, R]):
             raise
         finally:
             self._under_way -= 1
-            for lane, _ in counts:
+            for lane in taken:
                 lane.busy = False
         took = max(0.0, self._now() - began)
         self._handle_seconds.observe(took)
-        for lane, count in counts:
-            lane.item_s = took / len(entries)
-            lane.room = self._room(count, took)
+        item_s, room = took / len(entries), self._room(len(entries), len(taken), took)
+        for lane in taken:
+            lane.item_s, lane.room = item_s, room
         for done, outcome in zip(dones, outcomes, strict=True):
             _call(done, outcome)
         # This worker goes on with one of them; the others have workers of their own.
@@ -258,12 +258,13 @@ class Lanes(Generic[T, R]):
         for _ in range(min(others if self._open else self._count, len(self._idle))):
             self._wake_one()
 
-    def _room(self, count: int, took: float) -> int:
-        """How many may wait, by the last batch. An item waits for the batch under way and is answered with its own, so
-        it may take half of the time for each. The pace of a small batch says nothing about larger ones."""
+    def _room(self, count: int, lanes: int, took: float) -> int:
+        """How many may wait in each of the lanes that a batch was of. An item waits for the batch under way and is
+        answered with its own, so it may take half of the time for each. The pace of a small batch says nothing about
+        larger ones."""
         if self._answer_s is None or 2 * count < ROOM_MIN or not took:
             return self._capacity
-        return min(self._capacity, max(ROOM_MIN, int(self._answer_s / 2 * count / took)))
+        return min(self._capacity, max(ROOM_MIN, int(self._answer_s / 2 * count / took / lanes)))
 
     async def _outcomes(self, items: list[T]) -> Sequence[R | TidingsError]:
         """What `handle` says, or its failure for each of the items. Raises only if the worker itself is cancelled."""

@@ -251,23 +251,24 @@ class Pace:
         self.now += self.item_s * len(batch)
         return batch
 
-    def lanes(self, *, answer_s: float | None) -> Lanes[str, str]:
+    def lanes(self, *, answer_s: float | None, lanes: int = 1, overlap_min: int = 1) -> Lanes[str, str]:
         return Lanes(
             "test",
             self.handle,
-            lanes=1,
+            lanes=lanes,
             capacity=1000,
             batch_max=1000,
+            overlap_min=overlap_min,
             answer_s=answer_s,
             now=lambda: self.now,
         )
 
 
-def offered(lanes: Lanes[str, str], count: int) -> int:
+def offered(lanes: Lanes[str, str], count: int, key: int = 0) -> int:
     """How many of them were accepted."""
     for number in range(count):
         try:
-            lanes.offer(0, "a", Notes())
+            lanes.offer(key, "a", Notes())
         except Overloaded:
             return number
     return count
@@ -299,6 +300,24 @@ async def test_a_lane_accepts_no_more_than_it_answers_in_time_at_its_pace() -> N
     async with pace.lanes(answer_s=1.0) as lanes:
         await after_a_batch(pace, lanes, 100)
         assert offered(lanes, 1000) == 250
+        pace.gate.release()
+        pace.gate.release()
+
+
+async def test_lanes_that_go_as_one_batch_share_the_room_that_its_pace_gives() -> None:
+    pace = Pace(0.002)
+    async with pace.lanes(answer_s=1.0, lanes=2, overlap_min=1000) as lanes:
+        lanes.offer(0, "a", Notes())
+        await turn()
+        offered(lanes, 99)
+        lanes.offer(1, "b", Notes())
+        pace.gate.release()
+        await turn()
+        pace.gate.release()
+        await turn()
+        lanes.offer(0, "a", Notes())
+        await turn()
+        assert (offered(lanes, 1000), offered(lanes, 1000, key=1)) == (125, 125), "also of the one with a single item"
         pace.gate.release()
         pace.gate.release()
 
