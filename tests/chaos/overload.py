@@ -26,8 +26,8 @@ SHAPE = Shape(name="overload")
 # What must hold; the figures themselves are for the page.
 OFFERED_MIN = 2.0  # times what it carries: less would be no overload, the machine was too busy to make one
 GOODPUT_MIN = 0.25  # of what it carries: the flood and the backends share this machine's processors with the nodes
-# p99 of accepted sends: this, or so many times the one before. An access node that refuses 10,000 a second beside them is
-# late itself: 1.5 to 3.0 s in nine runs here. A queue that is not bounded in time would be far beyond.
+# p99 of accepted sends: this, or so many times the one before. An access node that refuses 10,000 a second beside them
+# is late itself: 1.5 to 3.0 s in nine runs here. A queue that is not bounded in time would be far beyond.
 LATE_MAX_MS, LATER_MAX = 4_000.0, 3.0
 REFUSED_AFTER_MAX = 0.02
 
