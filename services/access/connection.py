@@ -205,18 +205,13 @@ class Connection:
     def send(self, frame: bytes) -> None:
         """An encoded frame."""
         if self.session.phase is not Phase.CLOSING:
-            transport = self.transport
-            data = transport.wrap(frame)
-            transport.traffic.bytes_out += len(data)
-            self._write(data)
+            self._write(self.transport.wrap(frame))
 
     def send_gathered(self, frame: bytes) -> None:
         """An encoded frame that goes out with others at the end of this turn of the event loop, or before whatever is
         written until then. For answers that come several at once: each write is a call to the system."""
         if self.session.phase is not Phase.CLOSING:
-            transport = self.transport
-            data = transport.wrap(frame)
-            transport.traffic.bytes_out += len(data)
+            data = self.transport.wrap(frame)
             if self._later is None:
                 self._later = [data]
                 self.node.flush_later(self)
@@ -237,7 +232,6 @@ class Connection:
         session = self.session
         if session.phase is not Phase.OPEN or not session.outbox.push(number, now):
             return False
-        self.transport.traffic.bytes_out += len(data)
         self._write(data)
         if number:
             self.node.wake(self, session.outbox.due(session.policy.ack_timeout_s))
@@ -271,6 +265,7 @@ class Connection:
         if self._later is not None:
             later, self._later = self._later, None
             data = b"".join((*later, data))
+        self.transport.traffic.bytes_out += len(data)
         self.transport.write(data)
 
     def _read(self, data: Data, *, held: bool) -> None:
@@ -428,10 +423,8 @@ class Connection:
                 effect.message, retry_after_ms=effect.retry_after_ms or ban_ms, address=effect.address
             )
             # The session is in its last phase already: this is the one frame that still goes out.
-            data = self.transport.wrap(self.codec.encode_server(frame))
-            self.transport.traffic.bytes_out += len(data)
             self.transport.traffic.frames_out["goodbye"] += 1
-            self._write(data)
+            self._write(self.transport.wrap(self.codec.encode_server(frame)))
             self.transport.close(reason.code, reason.name)
         self._held = None
         self.node.wake(self, self.session.due())

@@ -22,7 +22,6 @@ from services.common.errors import TidingsError
 from services.common.ids import BROADCAST
 from services.common.lane import Lanes
 
-LANES: Final = 1
 BATCH_MAX: Final = 1000
 # With 10,000 connections 300 pings a second come to a node; each batch is a call. Nobody waits for a pong.
 GATHER_S: Final = 0.1
@@ -45,7 +44,7 @@ class Heads:
         self._hub = hub
         self._clock = clock
         self._lanes: Lanes[Connection, Known] = Lanes(
-            "heads", self._read, lanes=LANES, capacity=capacity, batch_max=BATCH_MAX, gather_s=GATHER_S
+            "heads", self._read, lanes=1, capacity=capacity, batch_max=BATCH_MAX, gather_s=GATHER_S
         )
         # Most connections are told the same (b:all): one dictionary serves them all.
         self._common: dict[str, int] = {}

@@ -216,11 +216,15 @@ class Lanes(Generic[T, R]):
         ready = sorted((lane for lane in self._lanes if lane.waiting and not lane.busy), key=_oldest)
         if not ready:
             return []
-        if len(ready[0].waiting) >= self._overlap_min:
-            others = any(len(lane.waiting) >= self._overlap_min for lane in ready[1:])
+        if self._is_large(ready[0]):
+            others = any(map(self._is_large, ready[1:]))
             return ready[:1] if self._under_way or others else ready
         # A large lane does not go before a small one that waits for longer: that would not get its turn for ever.
         return [] if self._under_way else ready
+
+    def _is_large(self, lane: _Lane[T, R]) -> bool:
+        """What waits in it is worth a batch beside another."""
+        return len(lane.waiting) >= self._overlap_min
 
     async def _handle_one(self, lanes: list[_Lane[T, R]]) -> None:
         """One batch, of what waits in these."""
@@ -254,7 +258,7 @@ class Lanes(Generic[T, R]):
         for done, outcome in zip(dones, outcomes, strict=True):
             _call(done, outcome)
         # This worker goes on with one of them; the others have workers of their own.
-        others = sum(not lane.busy and len(lane.waiting) >= self._overlap_min for lane in self._lanes) - 1
+        others = sum(not lane.busy and self._is_large(lane) for lane in self._lanes) - 1
         for _ in range(min(others if self._open else self._count, len(self._idle))):
             self._wake_one()
 
