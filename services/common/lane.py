@@ -14,8 +14,9 @@ Guarantees:
 - bounds: at most `capacity` items wait in a lane and `batch_max` are in a batch; one more is refused at once with
   Overloaded, which says when the lane will probably have room: those refused get turns one after the other, at the
   lane's pace, so that they do not all come back at once and are refused again;
-- answers in time, if `answer_s` is given: a lane whose items would be answered later than that, at the pace of its last
-  batch, refuses more of them, so that under overload those that are accepted are not late. `ROOM_MIN` items always fit;
+- answers in time, if `answer_s` is given: a lane whose items would be answered later than that, at the better pace of
+  its last two batches, refuses more of them, so that under overload those that are accepted are not late; one batch that
+  had to wait for something says nothing about the next. `ROOM_MIN` items always fit;
 - nothing is lost silently: `done` of every accepted item is called exactly once, with an error if the lanes are
   cancelled (whether the work was done is then unknown, so it says Unavailable) or if `handle` fails;
 - leaving `async with lanes` refuses what is new and handles what waits; leaving it with an exception, or being
@@ -54,17 +55,17 @@ ROOM_MIN = 32
 
 
 class _Lane(Generic[T, R]):
-    """One queue: (item, done, when it was offered). `room`: how many may wait now; `busy`: a batch is under way;
-    `promised`: the last turn that was given to one refused."""
+    """One queue: (item, done, when it was offered). `room`: how many may wait now; `paced`: how many by the pace of the
+    last batch alone; `busy`: a batch is under way; `promised`: the last turn that was given to one refused."""
 
-    __slots__ = ("busy", "item_s", "promised", "room", "waiting")
+    __slots__ = ("busy", "item_s", "paced", "promised", "room", "waiting")
 
     def __init__(self, room: int) -> None:
         self.waiting: deque[tuple[T, Callable[[R | TidingsError], None], float]] = deque()
         self.busy = False
         self.item_s = 0.0
         self.promised = -math.inf
-        self.room = room
+        self.room = self.paced = room
 
 
 class Lanes(Generic[T, R]):
@@ -252,9 +253,9 @@ class Lanes(Generic[T, R]):
                 lane.busy = False
         took = max(0.0, self._now() - began)
         self._handle_seconds.observe(took)
-        item_s, room = took / len(entries), self._room(len(entries), len(taken), took)
+        item_s, paced = took / len(entries), self._room(len(entries), len(taken), took)
         for lane in taken:
-            lane.item_s, lane.room = item_s, room
+            lane.item_s, lane.room, lane.paced = item_s, max(paced, lane.paced), paced
         for done, outcome in zip(dones, outcomes, strict=True):
             _call(done, outcome)
         # This worker goes on with one of them; the others have workers of their own.

@@ -286,11 +286,13 @@ async def turn() -> None:
         await asyncio.sleep(0)
 
 
-async def after_a_batch(pace: Pace, lanes: Lanes[str, str], count: int) -> None:
-    """That batch is done, and one more item is under way."""
-    offered(lanes, count)
-    pace.gate.release()
-    await turn()
+async def after_batches(pace: Pace, lanes: Lanes[str, str], *counts: int) -> None:
+    """These batches are done, one after the other, and one more item is under way."""
+    for count in counts:
+        offered(lanes, count)
+        await turn()
+        pace.gate.release()
+        await turn()
     lanes.offer(0, "a", Notes())
     await turn()
 
@@ -298,8 +300,17 @@ async def after_a_batch(pace: Pace, lanes: Lanes[str, str], count: int) -> None:
 async def test_a_lane_accepts_no_more_than_it_answers_in_time_at_its_pace() -> None:
     pace = Pace(0.002)
     async with pace.lanes(answer_s=1.0) as lanes:
-        await after_a_batch(pace, lanes, 100)
+        await after_batches(pace, lanes, 100, 100)
         assert offered(lanes, 1000) == 250
+        pace.gate.release()
+        pace.gate.release()
+
+
+async def test_one_batch_that_had_to_wait_refuses_nothing() -> None:
+    pace = Pace(0.1)
+    async with pace.lanes(answer_s=1.0) as lanes:
+        await after_batches(pace, lanes, 100)
+        assert offered(lanes, 1001) == 1000
         pace.gate.release()
         pace.gate.release()
 
@@ -309,10 +320,11 @@ async def test_lanes_that_go_as_one_batch_share_the_room_that_its_pace_gives() -
     async with pace.lanes(answer_s=1.0, lanes=2, overlap_min=1000) as lanes:
         lanes.offer(0, "a", Notes())
         await turn()
-        offered(lanes, 99)
-        lanes.offer(1, "b", Notes())
-        pace.gate.release()
-        await turn()
+        for _ in range(2):
+            offered(lanes, 99)
+            lanes.offer(1, "b", Notes())
+            pace.gate.release()
+            await turn()
         pace.gate.release()
         await turn()
         lanes.offer(0, "a", Notes())
@@ -325,7 +337,7 @@ async def test_lanes_that_go_as_one_batch_share_the_room_that_its_pace_gives() -
 async def test_the_refusal_of_a_lane_that_would_be_late_says_how_long_its_queue_takes() -> None:
     pace = Pace(0.002)
     async with pace.lanes(answer_s=1.0) as lanes:
-        await after_a_batch(pace, lanes, 100)
+        await after_batches(pace, lanes, 100, 100)
         offered(lanes, 250)
         assert refusal_ms(lanes) == 500
         pace.gate.release()
@@ -335,7 +347,7 @@ async def test_the_refusal_of_a_lane_that_would_be_late_says_how_long_its_queue_
 async def test_those_refused_are_told_to_come_back_one_after_the_other() -> None:
     pace = Pace(0.01)
     async with pace.lanes(answer_s=1.0) as lanes:
-        await after_a_batch(pace, lanes, 100)
+        await after_batches(pace, lanes, 100, 100)
         offered(lanes, 50)
         assert [refusal_ms(lanes) for _ in range(3)] == [500, 510, 520]
         assert [refusal_ms(lanes) for _ in range(500)][-1] == RETRY_MAX_MS
@@ -348,7 +360,7 @@ async def test_those_refused_are_told_to_come_back_one_after_the_other() -> None
 async def test_a_few_items_always_fit_however_slow_the_lane_is() -> None:
     pace = Pace(1.0)
     async with pace.lanes(answer_s=1.0) as lanes:
-        await after_a_batch(pace, lanes, 100)
+        await after_batches(pace, lanes, 100, 100)
         assert offered(lanes, 1000) == ROOM_MIN
         pace.gate.release()
         pace.gate.release()
@@ -357,7 +369,7 @@ async def test_a_few_items_always_fit_however_slow_the_lane_is() -> None:
 async def test_a_small_batch_that_is_slow_refuses_nothing() -> None:
     pace = Pace(1.0)
     async with pace.lanes(answer_s=1.0) as lanes:
-        await after_a_batch(pace, lanes, ROOM_MIN // 2 - 1)
+        await after_batches(pace, lanes, 100, ROOM_MIN // 2 - 1)
         assert offered(lanes, 1001) == 1000
         pace.gate.release()
         pace.gate.release()
@@ -366,7 +378,7 @@ async def test_a_small_batch_that_is_slow_refuses_nothing() -> None:
 async def test_a_lane_without_a_time_to_answer_accepts_up_to_its_capacity() -> None:
     pace = Pace(1.0)
     async with pace.lanes(answer_s=None) as lanes:
-        await after_a_batch(pace, lanes, 100)
+        await after_batches(pace, lanes, 100, 100)
         assert offered(lanes, 1001) == 1000
         pace.gate.release()
         pace.gate.release()
