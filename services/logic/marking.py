@@ -1,6 +1,7 @@
 """Cursors: what devices hold and what users have read moves on, and the others hear of it.
 
-    ack   ──▶ storage: which conversations got further? ──▶ mark delivered ──▶ receipts
+    ack   ──▶ storage: which conversations got further? ──▶ receipts
+                  └─▶ mark delivered, where another node owns the conversation ──▶ receipts
     read  ──▶ mark read ───────────────────────────────────────────────────▶ receipts
 
 Guarantees: cursors never go back and never beyond the head (storage sees to it), what is read is delivered; a `read`
@@ -44,6 +45,9 @@ class Marking:
             if isinstance(outcome, TidingsError):
                 continue
             for delivered in outcome.delivered:
+                if delivered.HasField("mark"):
+                    self._note(item.user, delivered.conversation, item.session, delivered.mark)
+                    continue
                 marks.append(
                     pb.MarkItem(conversation=delivered.conversation, user=item.user, delivered_seq=delivered.seq)
                 )
@@ -84,19 +88,23 @@ class Marking:
         for mark, session, outcome in zip(marks, sessions, outcomes, strict=True):
             if isinstance(outcome, TidingsError):
                 log.debug("mark refused", code=outcome.code)
-            elif outcome.moved:
-                self._receipts.note(
-                    Cursor(
-                        user=mark.user,
-                        conversation=mark.conversation,
-                        delivered_seq=outcome.delivered_seq,
-                        read_seq=outcome.read_seq,
-                        session=session,
-                        version=outcome.version,
-                        large=outcome.large_from > 0,
-                    )
-                )
+            else:
+                self._note(mark.user, mark.conversation, session, outcome)
         return outcomes
+
+    def _note(self, user: str, conversation: str, session: str, outcome: pb.MarkOutcome) -> None:
+        if outcome.moved:
+            self._receipts.note(
+                Cursor(
+                    user=user,
+                    conversation=conversation,
+                    delivered_seq=outcome.delivered_seq,
+                    read_seq=outcome.read_seq,
+                    session=session,
+                    version=outcome.version,
+                    large=outcome.large_from > 0,
+                )
+            )
 
 
 def _check_reader(conversation: str, user: str) -> None:

@@ -118,8 +118,16 @@ class StorageClient:
         return await self._keyed("Sessions", users, pb.SessionsOutcomes, "outcomes")
 
     async def acknowledge(self, items: Sequence[pb.AcknowledgeItem]) -> list[pb.AcknowledgeOutcome | TidingsError]:
-        keys = [item.user for item in items]
-        return _checked(await self._spread("Acknowledge", items, keys, pb.AcknowledgeBatch, pb.AcknowledgeOutcomes))
+        """What the same node owns is marked as delivered with it."""
+        return _checked(
+            await self._spread(
+                "Acknowledge",
+                items,
+                [item.user for item in items],
+                lambda items: pb.AcknowledgeBatch(items=items, mark=True),
+                pb.AcknowledgeOutcomes,
+            )
+        )
 
     async def inbox_heads(self, users: Sequence[str]) -> list[int | TidingsError]:
         return await self._keyed("InboxHeads", users, pb.HeadOutcomes, "heads")

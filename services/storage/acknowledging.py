@@ -4,7 +4,7 @@ A message is delivered to a user when one of the user's devices holds it; so onl
 
 Guarantees: what is acknowledged is written behind, and never goes back. The news may be told twice after a change of
 owner.
-Does not know: cursors of conversations (logic marks them).
+Does not know: cursors of conversations (marking.py marks those that this node owns, logic has the others marked).
 """
 
 from __future__ import annotations
@@ -15,25 +15,28 @@ from protos.tidings.internal.v1 import storage_pb2
 from services.common.errors import TidingsError, to_fault
 from services.storage.appending import Inboxes
 from services.storage.inboxes import Inbox
+from services.storage.marking import Arrival, Marking
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import Span
 from services.storage.writing_behind import WriteBehind
 
 AcknowledgeItem = storage_pb2.AcknowledgeItem
 AcknowledgeOutcome = storage_pb2.AcknowledgeOutcome
+MarkOutcome = storage_pb2.MarkOutcome
 
 # Entries looked at for one acknowledgement; of more only the newest, since what is delivered covers what is before it.
 ENTRIES_MAX = 2000
 
 
 class Acknowledging:
-    def __init__(self, repository: Repository, inboxes: Inboxes, behind: WriteBehind) -> None:
+    def __init__(self, repository: Repository, inboxes: Inboxes, marking: Marking, behind: WriteBehind) -> None:
         self._repository = repository
         self._inboxes = inboxes
+        self._marking = marking
         self._behind = behind
 
-    async def acknowledge(self, items: Sequence[AcknowledgeItem]) -> list[AcknowledgeOutcome]:
-        """Aligned with the items."""
+    async def acknowledge(self, items: Sequence[AcknowledgeItem], *, mark: bool = False) -> list[AcknowledgeOutcome]:
+        """Aligned with the items. `mark`: what this node owns is marked as delivered, and told if that moved it."""
         try:
             inboxes = await self._inboxes.touch(item.user for item in items)
             await self._load_devices(list(inboxes.values()))
@@ -41,7 +44,19 @@ class Acknowledging:
             entries = await self._entries(inboxes, spans)
         except TidingsError as error:
             return [AcknowledgeOutcome(fault=to_fault(error)) for _ in items]
-        return [_outcome(found) for found in entries]
+        news = [
+            (index, Arrival(item.user, conversation, seq))
+            for index, (item, found) in enumerate(zip(items, entries, strict=True))
+            for conversation, seq in _highest(found).items()
+        ]
+        marks: Sequence[MarkOutcome | None] = [None] * len(news)
+        if mark:
+            marks = await self._marking.deliver([arrival for _, arrival in news])
+        outcomes = [AcknowledgeOutcome() for _ in items]
+        for (index, arrival), marked in zip(news, marks, strict=True):
+            if marked is None or marked.moved:
+                outcomes[index].delivered.add(conversation=arrival.conversation, seq=arrival.seq, mark=marked)
+        return outcomes
 
     async def _load_devices(self, inboxes: Sequence[Inbox]) -> None:
         cold = [inbox for inbox in inboxes if inbox.devices is None]
@@ -77,11 +92,9 @@ class Acknowledging:
         return entries
 
 
-def _outcome(entries: Sequence[tuple[str, int]]) -> AcknowledgeOutcome:
+def _highest(entries: Sequence[tuple[str, int]]) -> dict[str, int]:
+    """The highest seq of each conversation."""
     highest: dict[str, int] = {}
     for conversation, seq in entries:
         highest[conversation] = max(seq, highest.get(conversation, 0))
-    delivered = [
-        AcknowledgeOutcome.Delivered(conversation=conversation, seq=seq) for conversation, seq in highest.items()
-    ]
-    return AcknowledgeOutcome(delivered=delivered)
+    return highest

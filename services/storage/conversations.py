@@ -104,10 +104,14 @@ class Conversations:
     def peek(self, conversation: str) -> Conversation | None:
         """The conversation, if it is in memory and nobody else owns it: then others write to it."""
         found = self._cache.get(conversation)
-        if found is not None and self._neighbours.owner_of(slot_of(conversation)) is not None:
+        if found is not None and not self.is_owner(conversation):
             self._cache.drop(conversation)
             return None
         return found
+
+    def is_owner(self, conversation: str) -> bool:
+        """Whether this node is the one that writes to it, in the normal case."""
+        return self._neighbours.owner_of(slot_of(conversation)) is None
 
     def drop_slots(self, slots: frozenset[int]) -> None:
         """Others may have written to these: load again."""

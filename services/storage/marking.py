@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.errors import Forbidden, NotFound, TidingsError, to_fault
@@ -24,6 +25,14 @@ from services.storage.writing_behind import WriteBehind
 
 MarkItem = storage_pb2.MarkItem
 MarkOutcome = storage_pb2.MarkOutcome
+
+
+class Arrival(NamedTuple):
+    """A device of this user holds the conversation up to this seq."""
+
+    user: str
+    conversation: str
+    seq: int
 
 
 class Marking:
@@ -76,6 +85,25 @@ class Marking:
                 outcomes[index] = MarkOutcome(fault=to_fault(failure))
         return outcomes
 
+    async def deliver(self, arrivals: Sequence[Arrival]) -> list[MarkOutcome | None]:
+        """Marks as delivered what this node owns; aligned. None: another node owns it, or it could not be done."""
+        outcomes: list[MarkOutcome | None] = [None] * len(arrivals)
+        cold: list[int] = []
+        for index, (user, key, seq) in enumerate(arrivals):
+            conversation = self._conversations.peek(key)
+            member = conversation.members.get(user) if conversation is not None else None
+            if conversation is not None and member is not None:
+                outcomes[index] = _move(conversation, member, 0, seq)
+                self._behind.conversation(conversation)
+            elif self._conversations.is_owner(key):
+                cold.append(index)
+        marked = await self.mark(
+            [MarkItem(conversation=key, user=user, delivered_seq=seq) for user, key, seq in (arrivals[i] for i in cold)]
+        )
+        for index, outcome in zip(cold, marked, strict=True):
+            outcomes[index] = None if outcome.HasField("fault") else outcome
+        return outcomes
+
     async def _members(
         self, conversation: Conversation | TidingsError, users: list[str]
     ) -> dict[str, Member] | TidingsError:
@@ -105,7 +133,11 @@ def _mark(conversation: Conversation, member: Member | None, item: MarkItem) -> 
         if not conversation.exists:
             return MarkOutcome(fault=to_fault(NotFound(f"there is no group {conversation.id}")))
         return MarkOutcome(fault=to_fault(Forbidden(f"you are not a member of {conversation.id}")))
-    moved = conversation.move(item.user, item.read_seq, item.delivered_seq)
+    return _move(conversation, member, item.read_seq, item.delivered_seq)
+
+
+def _move(conversation: Conversation, member: Member, read_seq: int, delivered_seq: int) -> MarkOutcome:
+    moved = conversation.move(member.user, read_seq, delivered_seq)
     return MarkOutcome(
         read_seq=member.read_seq,
         delivered_seq=member.delivered_seq,

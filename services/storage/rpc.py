@@ -87,7 +87,7 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
         return storage_pb2.SessionsOutcomes(outcomes=await self._storage.sessions.of(request.keys))
 
     async def Acknowledge(self, request: storage_pb2.AcknowledgeBatch, _: Context) -> storage_pb2.AcknowledgeOutcomes:
-        outcomes = await self._storage.acknowledging.acknowledge(request.items)
+        outcomes = await self._storage.acknowledging.acknowledge(request.items, mark=request.mark)
         return storage_pb2.AcknowledgeOutcomes(outcomes=_pass_on(outcomes))
 
     async def InboxHeads(self, request: storage_pb2.KeyBatch, _: Context) -> storage_pb2.HeadOutcomes:

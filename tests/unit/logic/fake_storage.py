@@ -50,6 +50,7 @@ class FakeStorage:
         self.sessions: dict[tuple[str, str], pb.SessionRecord] = {}
         self.last_seen: dict[str, int] = {}
         self.delivered: dict[str, list[tuple[str, int]]] = {}
+        self.marked_along: set[str] = set()  # conversations of the nodes that own those who acknowledge
         self.calls: list[tuple[str, int]] = []
         self.fail: dict[str, list[TidingsError]] = {}
         self.stale = 0
@@ -255,18 +256,16 @@ class FakeStorage:
         )
 
     def _acknowledge(self, batch: pb.AcknowledgeBatch) -> pb.AcknowledgeOutcomes:
-        delivered = pb.AcknowledgeOutcome.Delivered
-        return pb.AcknowledgeOutcomes(
-            outcomes=[
-                pb.AcknowledgeOutcome(
-                    delivered=[
-                        delivered(conversation=conversation, seq=seq)
-                        for conversation, seq in self.delivered.get(item.user, [])
-                    ]
-                )
-                for item in batch.items
-            ]
-        )
+        outcomes = []
+        for item in batch.items:
+            outcome = pb.AcknowledgeOutcome()
+            for conversation, seq in self.delivered.get(item.user, []):
+                news = outcome.delivered.add(conversation=conversation, seq=seq)
+                if batch.mark and conversation in self.marked_along:
+                    arrival = pb.MarkItem(conversation=conversation, user=item.user, delivered_seq=seq)
+                    news.mark.CopyFrom(self._mark_one(arrival))
+            outcomes.append(outcome)
+        return pb.AcknowledgeOutcomes(outcomes=outcomes)
 
     def _inboxheads(self, batch: pb.KeyBatch) -> pb.HeadOutcomes:
         return pb.HeadOutcomes(heads=[len(self.inboxes.get(key, [])) for key in batch.keys])

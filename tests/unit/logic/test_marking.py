@@ -70,6 +70,22 @@ async def test_many_reads_within_a_second_are_two_receipts_and_the_last_state() 
     assert len(told(node)) <= 2
 
 
+async def test_what_storage_marked_along_with_an_acknowledgement_is_not_marked_again() -> None:
+    async with logic() as node:
+        await node.send(message("amy", "d:amy|bob", "hi"), message("cleo", "d:bob|cleo", "hi"))
+        node.storage.delivered["bob"] = [("d:amy|bob", 1), ("d:bob|cleo", 1)]
+        node.storage.marked_along = {"d:amy|bob"}
+        await node.marking.acknowledge([logic_pb2.AckItem(user="bob", device="phone", session="s9", number=2)])
+        assert node.storage.calls[-2:] == [("Acknowledge", 1), ("Mark", 1)]
+        node.storage.delivered["bob"] = [("d:amy|bob", 1)]
+        await node.marking.acknowledge([logic_pb2.AckItem(user="bob", device="phone", session="s9", number=2)])
+        assert node.storage.calls[-1] == ("Acknowledge", 1)
+    assert told(node) == [
+        (Receipt(conversation="d:amy|bob", user="bob", delivered_seq=1), {"amy", "bob"}, "s9"),
+        (Receipt(conversation="d:bob|cleo", user="bob", delivered_seq=1), {"bob", "cleo"}, "s9"),
+    ]
+
+
 async def test_what_devices_hold_is_told_as_delivered() -> None:
     async with logic() as node:
         await node.send(message("amy", "d:amy|bob", "hi"))

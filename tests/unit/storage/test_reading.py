@@ -233,6 +233,58 @@ async def test_an_acknowledgement_delivers_what_no_device_held_before() -> None:
         assert await acknowledge(node, "tv", 21) == {}
 
 
+async def marked(node: Storage, number: int) -> list[pb.AcknowledgeOutcome.Delivered]:
+    item = pb.AcknowledgeItem(user="bob", device="phone", number=number)
+    (outcome,) = await node.acknowledging.acknowledge([item], mark=True)
+    return list(outcome.delivered)
+
+
+@pytest.mark.parametrize("cold", [False, True])
+async def test_an_acknowledgement_marks_what_its_node_owns_and_tells_what_moved(cold: bool) -> None:
+    world = World()
+    async with world.node() as node:
+        await stored(node, *(send("ann", "bob", f"c{index}") for index in range(3)))
+        if cold:
+            node.conversations.drop_slots(frozenset([slot_of(CHAT)]))
+        (news,) = await marked(node, 2)
+        assert (news.conversation, news.seq) == (CHAT, 2)
+        assert (news.mark.moved, news.mark.delivered_seq, news.mark.read_seq) == (True, 2, 0)
+        assert not (await mark(node, "bob", delivered=2)).moved
+        await mark(node, "bob", delivered=3)
+        assert await marked(node, 3) == [], "it is news of the inbox, but moved nothing"
+        await stored(node, send("bob", "ann", "mine"))
+        assert await marked(node, 4) == [], "what one sent oneself was there before"
+
+
+async def test_what_another_node_owns_is_told_and_not_marked() -> None:
+    world = World()
+    world.hood.owner_of = lambda slot: "two" if slot == slot_of(CHAT) else "one"
+    async with world.node("one") as one, world.node("two") as two:
+        await stored(two, send("ann", "bob", "a"))
+        await stored(one, send("cid", "bob", "b"))
+        mine, theirs = sorted(await marked(one, 2), key=lambda news: news.conversation == CHAT)
+        assert (mine.conversation, mine.mark.moved) == ("d:bob|cid", True)
+        assert (theirs.conversation, theirs.seq, theirs.HasField("mark")) == (CHAT, 1, False)
+        assert (await mark(two, "bob", delivered=1)).moved
+
+
+async def test_what_could_not_be_marked_along_is_left_to_whoever_asked() -> None:
+    world = World()
+    async with world.node() as node:
+        await stored(node, send("ann", "bob", "a"))
+        node.conversations.drop_slots(frozenset([slot_of(CHAT)]))
+
+        async def no_conversations(command: str) -> None:
+            if command.startswith("conversation"):
+                raise Unavailable("away")
+
+        world.database.faults.delay = no_conversations
+        (news,) = await marked(node, 1)
+        assert (news.conversation, news.seq, news.HasField("mark")) == (CHAT, 1, False)
+        world.database.faults.delay = None
+        assert (await mark(node, "bob", delivered=1)).moved
+
+
 # ---- lists
 
 

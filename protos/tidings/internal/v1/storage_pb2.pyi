@@ -873,16 +873,20 @@ class AcknowledgeBatch(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ITEMS_FIELD_NUMBER: _builtins.int
+    MARK_FIELD_NUMBER: _builtins.int
+    mark: _builtins.bool
+    """also Mark delivered what this node is the owner of"""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___AcknowledgeItem]: ...
     def __init__(
         self,
         *,
         items: _abc.Iterable[Global___AcknowledgeItem] | None = ...,
+        mark: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "mark", b"mark"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -898,17 +902,23 @@ class AcknowledgeOutcome(_message.Message):
 
         CONVERSATION_FIELD_NUMBER: _builtins.int
         SEQ_FIELD_NUMBER: _builtins.int
+        MARK_FIELD_NUMBER: _builtins.int
         conversation: _builtins.str
         seq: _builtins.int
+        @_builtins.property
+        def mark(self) -> Global___MarkOutcome:
+            """of `mark`, what it moved; not there: the owner of the conversation is to be asked"""
+
         def __init__(
             self,
             *,
             conversation: _builtins.str = ...,
             seq: _builtins.int = ...,
+            mark: Global___MarkOutcome | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["mark", b"mark"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "seq", b"seq"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "mark", b"mark", "seq", b"seq"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -918,7 +928,7 @@ class AcknowledgeOutcome(_message.Message):
     def fault(self) -> _common_pb2.Fault: ...
     @_builtins.property
     def delivered(self) -> _containers.RepeatedCompositeFieldContainer[Global___AcknowledgeOutcome.Delivered]:
-        """highest seq of each conversation that is newly held by one of the user's devices"""
+        """Highest seq of each conversation that is newly held by one of the user's devices; of `mark`: without those that it did not move."""
 
     def __init__(
         self,
