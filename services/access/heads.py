@@ -9,9 +9,8 @@ Does not know: how heads come about.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from protos.tidings.v1 import client_pb2
 from services.access.connection import Connection
@@ -24,12 +23,11 @@ from services.common.lane import Lanes
 
 BATCH_MAX: Final = 1000
 # With 10,000 connections 300 pings a second come to a node; each batch is a call. Nobody waits for a pong.
-GATHER_S: Final = 0.1
+GATHER_S: Final = 0.25
 GROUPS_MAX: Final = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """What logic said of one connection's user."""
 
     inbox_head: int
@@ -99,29 +97,35 @@ class Heads:
 
     async def _read(self, connections: list[Connection]) -> list[Known | TidingsError]:
         users = list(dict.fromkeys(connection.user for connection in connections))
-        groups = {user: (BROADCAST, *self._hub.groups_of(user)) for user in users}
-        conversations = list(dict.fromkeys(group for found in groups.values() for group in found))
+        groups = {user: found for user in users if (found := self._hub.groups_of(user))}
+        conversations = list(dict.fromkeys([BROADCAST, *(group for found in groups.values() for group in found)]))
         answer = await self._logic.heads(users, conversations)
         inboxes = dict(zip(users, answer.users, strict=True))
-        heads = dict(zip(conversations, answer.conversations, strict=True))
-        return [
-            Known(inboxes[each.user], {group: heads[group] for group in groups[each.user] if heads[group]})
-            for each in connections
-        ]
+        heads = {group: head for group, head in zip(conversations, answer.conversations, strict=True) if head}
+        common = {BROADCAST: heads[BROADCAST]} if BROADCAST in heads else {}
+        told = {
+            user: {**common, **{group: heads[group] for group in found if group in heads}}
+            for user, found in groups.items()
+        }
+        return [Known(inboxes[each.user], told.get(each.user, common)) for each in connections]
 
     def _answer(self, connection: Connection, request_id: int, known: Known | TidingsError) -> None:
         outbox = connection.session.outbox
-        pong = client_pb2.Pong(inbox_head=outbox.shown, time_ms=self._clock.wall_ms())
+        # Set in place: half the time that constructors take.
+        frame = client_pb2.ServerFrame(id=request_id)
+        pong = frame.pong
+        pong.time_ms = self._clock.wall_ms()
         if isinstance(known, Known):
             outbox.show(known.inbox_head)
-            pong.inbox_head = outbox.shown
-            told = connection.group_heads or {}
-            for group, head in known.group_heads.items():
-                if told.get(group) != head:
-                    pong.group_heads[group] = head
-            self._remember(connection, known.group_heads)
+            told = connection.group_heads
+            if told != known.group_heads:
+                for group, head in known.group_heads.items():
+                    if told is None or told.get(group) != head:
+                        pong.group_heads[group] = head
+                self._remember(connection, known.group_heads)
+        pong.inbox_head = outbox.shown
         connection.transport.traffic.frames_out["pong"] += 1
-        connection.send(connection.codec.encode_server(client_pb2.ServerFrame(id=request_id, pong=pong)))
+        connection.send(connection.codec.encode_server(frame))
         connection.answered("ping")
 
     def _remember(self, connection: Connection, heads: dict[str, int]) -> None:
