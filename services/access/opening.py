@@ -105,10 +105,10 @@ class Opening:
         self._me = me
         self._moved = moved
         self._hellos: Lanes[Connection, Accepted | Ended] = Lanes(
-            "hello", self._check, lanes=LANES, capacity=capacity, batch_max=CHECK_BATCH
+            "hello", self._check, lanes=LANES, capacity=capacity, batch_max=CHECK_BATCH, overlap_min=CHECK_BATCH
         )
         self._stores: Lanes[Connection, logic_pb2.OpenOutcome] = Lanes(
-            "open", self._store, lanes=LANES, capacity=capacity, batch_max=batch_max
+            "open", self._store, lanes=LANES, capacity=capacity, batch_max=batch_max, overlap_min=batch_max
         )
         self._stack = AsyncExitStack()
 

@@ -19,7 +19,7 @@ from services.common.ids import BROADCAST, SLOTS, hash64
 from services.common.lane import Lanes
 from services.storage.appending import Inboxes
 from services.storage.batches import through
-from services.storage.limits import TRIES_MAX, Limits
+from services.storage.limits import OVERLAP_MIN, TRIES_MAX, Limits
 from services.storage.listing import Listing
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import MemberDocument, SessionDocument, SessionKey, SessionPut
@@ -68,6 +68,7 @@ class Sessions:
             lanes=limits.session_lanes,
             capacity=limits.lane_capacity,
             batch_max=limits.batch_max,
+            overlap_min=OVERLAP_MIN,
         )
 
     @asynccontextmanager

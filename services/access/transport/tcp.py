@@ -25,6 +25,7 @@ from services.common.wire.codec import PROTO
 from services.common.wire.framing import FrameSplitter, framed
 
 BUSY_S = 1.0
+_OPENED = metrics.CONNECTIONS_OPENED.labels("tcp")
 
 
 class TcpServer(Listener):
@@ -75,7 +76,7 @@ class TcpStream(asyncio.Protocol):
             self._turn_away(wait_s)
             return
         stream.set_write_buffer_limits(high=self._server.limits.outbox_bytes_max)
-        metrics.CONNECTIONS_OPENED.labels("tcp").inc()
+        _OPENED.inc()
         self._splitter = FrameSplitter(self._server.limits.frame_bytes_max)
         self._connection = Connection(self._server.node, self, PROTO)
 

@@ -46,6 +46,7 @@ REASON_BYTES_MAX: Final = 120
 TEXT, BINARY, CONTINUATION = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION
 _OVER_LIMIT: Final = 1009
 _CONTROL_HEADERS: Final[Any] = None
+_OPENED: Final = metrics.CONNECTIONS_OPENED.labels("ws")
 
 
 class WebSocketServer(Listener):
@@ -170,7 +171,7 @@ class WebSocket(WSListener):
         # 1.5 KB a connection that nobody reads again.
         transport.request.headers = transport.response.headers = _CONTROL_HEADERS
         stream.set_write_buffer_limits(high=self._server.limits.outbox_bytes_max)
-        metrics.CONNECTIONS_OPENED.labels("ws").inc()
+        _OPENED.inc()
         self._connection = Connection(self._server.node, self, self.codec)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
