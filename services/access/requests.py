@@ -46,6 +46,8 @@ _READ: Final = _PAGED | {"conversations"}
 # Pages in one call to logic: each may be 128 KiB of messages, and all of them are to be read within the time that logic
 # gives storage. When thousands come back at once, larger calls time out, are made again, and nobody gets anything.
 PAGES_MAX: Final = 8
+# Sends that are worth a batch of their own beside one that is under way: it is decided while the other is stored.
+OVERLAP_MIN: Final = 32
 
 
 class Requests:
@@ -79,7 +81,7 @@ class Requests:
             lanes=send_lanes,
             capacity=capacity,
             batch_max=send_batch_max,
-            overlap_min=send_batch_max,
+            overlap_min=min(OVERLAP_MIN, send_batch_max),
             answer_s=send_answer_s,
         )
         self._signals: Lanes[logic_pb2.SignalItem, logic_pb2.SignalOutcome] = Lanes(

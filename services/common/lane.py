@@ -15,8 +15,8 @@ Guarantees:
   Overloaded, which says when the lane will probably have room: those refused get turns one after the other, at the
   lane's pace, so that they do not all come back at once and are refused again;
 - answers in time, if `answer_s` is given: a lane whose items would be answered later than that, at the better pace of
-  its last two batches, refuses more of them, so that under overload those that are accepted are not late; one batch that
-  had to wait for something says nothing about the next. `ROOM_MIN` items always fit;
+  its last two batches, refuses more of them, so that under overload those that are accepted are not late; one batch
+  that had to wait for something says nothing about the next. `ROOM_MIN` items always fit;
 - nothing is lost silently: `done` of every accepted item is called exactly once, with an error if the lanes are
   cancelled (whether the work was done is then unknown, so it says Unavailable) or if `handle` fails;
 - leaving `async with lanes` refuses what is new and handles what waits; leaving it with an exception, or being
