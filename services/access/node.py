@@ -52,7 +52,7 @@ KINDS: Final[dict[int, str]] = {
     client_pb2.Hello.BOT: "bot",
 }
 
-# Looking a gauge up by its labels takes ten times as long as setting it.
+# Looking a gauge up by its labels costs more than counting.
 _open_connections = cache(metrics.CONNECTIONS.labels)
 
 log = logs.get_logger(__name__)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 # Documents of one insert: more at once would hold up what comes after for too long.
 INSERT_MAX = 500
-# Messages that are worth a batch of their own beside one that is under way: half as many cost nearly as much.
+# Messages, or sessions, that are worth a batch of their own beside one that is under way: half as many cost nearly as
+# much.
 OVERLAP_MIN = 96
 # How far back an inbox is searched for an entry that may be there already.
 LOOK_BACK = 2048

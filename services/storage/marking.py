@@ -97,11 +97,13 @@ class Marking:
                 self._behind.conversation(conversation)
             elif self._conversations.is_owner(key):
                 cold.append(index)
-        marked = await self.mark(
-            [MarkItem(conversation=key, user=user, delivered_seq=seq) for user, key, seq in (arrivals[i] for i in cold)]
-        )
-        for index, outcome in zip(cold, marked, strict=True):
-            outcomes[index] = None if outcome.HasField("fault") else outcome
+        if cold:
+            items = [
+                MarkItem(conversation=key, user=user, delivered_seq=seq)
+                for user, key, seq in (arrivals[index] for index in cold)
+            ]
+            for index, outcome in zip(cold, await self.mark(items), strict=True):
+                outcomes[index] = None if outcome.HasField("fault") else outcome
         return outcomes
 
     async def _members(
