@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SEEDS = 12
 MUTATION_SEEDS = 40
 # Found seldom: the test begins shortly before a seed that does. `make simulate ARGS=--mutations` begins with 0.
-FIRST_SEED = {"append_without_looking": 170}
+FIRST_SEED = {"append_without_looking": 130}
 
 
 def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:

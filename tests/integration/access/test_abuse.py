@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
 from typing import Any, cast
 
 import pytest
@@ -276,11 +276,25 @@ async def test_tls_that_does_not_begin_is_ended_and_is_as_bounded(
 async def test_garbage_instead_of_tls_leaves_nothing(empty: AccessCluster, tmp_path: Path) -> None:
     pair = Authority(tmp_path / "authority").issue("localhost", "127.0.0.1")
     node = await empty.start("access-0", tls_certificate_file=pair.certificate, tls_key_file=pair.key)
-    for _ in range(5):
+    # Always the same bytes: random ones look like the beginning of a handshake now and then, whose rest is waited for.
+    for garbage in (b"GET / HTTP/1.1\r\n\r\n", bytes(512), *(Random(seed).randbytes(512) for seed in range(5))):
         reader, writer = await asyncio.open_connection(*address_of(node, "tcp"))
-        writer.write(os.urandom(512))
+        writer.write(garbage)
         await asyncio.wait_for(reader.read(), 5)
         writer.close()
+    await eventually(lambda: under_way(node) == 0)
+
+
+@pytest.mark.parametrize("beginning", [b"\x16\x03\x01\x40\x00", b"\xbf\xff\x01"], ids=["tls", "sslv2"])
+async def test_the_beginning_of_a_tls_handshake_is_waited_for_no_longer_than_any(
+    empty: AccessCluster, tmp_path: Path, beginning: bytes
+) -> None:
+    pair = Authority(tmp_path / "authority").issue("localhost", "127.0.0.1")
+    node = await empty.start("access-0", tls_certificate_file=pair.certificate, tls_key_file=pair.key, handshake_s=1)
+    reader, writer = await asyncio.open_connection(*address_of(node, "tcp"))
+    writer.write(beginning + bytes(509))
+    assert await asyncio.wait_for(reader.read(), 10) == b""
+    writer.close()
     await eventually(lambda: under_way(node) == 0)
 
 
