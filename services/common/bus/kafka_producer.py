@@ -259,6 +259,16 @@ async def _looked_up(producer: AIOKafkaProducer, topic: str, partition: int) -> 
 
 
 async def _close(producer: AIOKafkaProducer) -> None:
+    """Ends it, also if the caller is cancelled meanwhile: a node that stops may be about to make a new one."""
+    ending = asyncio.create_task(_end(producer), name="kafka producer close")
+    try:
+        await asyncio.shield(ending)
+    except asyncio.CancelledError:
+        await ending
+        raise
+
+
+async def _end(producer: AIOKafkaProducer) -> None:
     """Ends it now; what it still holds fails.
 
     aiokafka's own `stop` waits until Kafka has taken everything, which an idempotent producer never gives up on; and
