@@ -259,7 +259,7 @@ async def _looked_up(producer: AIOKafkaProducer, topic: str, partition: int) -> 
 
 
 async def _close(producer: AIOKafkaProducer) -> None:
-    """Ends it, also if the caller is cancelled meanwhile: a node that stops may be about to make a new one."""
+    """Ends it, also if the caller is cancelled meanwhile: left open it would keep its connections."""
     ending = asyncio.create_task(_end(producer), name="kafka producer close")
     try:
         await asyncio.shield(ending)
