@@ -17,6 +17,8 @@ Guarantees:
 - answers in time, if `answer_s` is given: a lane whose items would be answered later than that, at the better pace of
   its last two batches, refuses more of them, so that under overload those that are accepted are not late; one batch
   that had to wait for something says nothing about the next. `ROOM_MIN` items always fit;
+- what nobody wants any more is not begun: with `wanted`, items of which it says no when their batch is taken get
+  Unavailable instead, since whoever asked is gone and may have asked elsewhere by now;
 - nothing is lost silently: `done` of every accepted item is called exactly once, with an error if the lanes are
   cancelled (whether the work was done is then unknown, so it says Unavailable) or if `handle` fails;
 - leaving `async with lanes` refuses what is new and handles what waits; leaving it with an exception, or being
@@ -82,10 +84,11 @@ class Lanes(Generic[T, R]):
         overlap_min: int = 1,
         answer_s: float | None = None,
         gather_s: float = 0.0,
+        wanted: Callable[[T], bool] | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`capacity`: how many items may wait in each lane; `now`: seconds, for metrics, retry times, `answer_s` and
-        `gather_s`, which is for a single lane."""
+        `gather_s`, which is for a single lane; `wanted`: asked for each item when its batch is taken."""
         if lanes < 1 or capacity < 1 or batch_max < 1:
             raise ValueError(f"lanes {name}: lanes, capacity and batch_max must be 1 or more")
         if gather_s and lanes > 1:
@@ -97,6 +100,7 @@ class Lanes(Generic[T, R]):
         self._overlap_min = min(overlap_min, batch_max, capacity)
         self._answer_s = answer_s
         self._gather_s = gather_s
+        self._wanted = wanted
         self._now = now
         self._lanes: list[_Lane[T, R]] = [_Lane(capacity) for _ in range(lanes)]
         self._count = lanes
@@ -237,6 +241,12 @@ class Lanes(Generic[T, R]):
                 entries += [lane.waiting.popleft() for _ in range(count)]
                 taken.append(lane)
                 lane.busy = True
+        if self._wanted is not None:
+            entries = self._only_wanted(entries)
+            if not entries:
+                for lane in taken:
+                    lane.busy = False
+                return
         self._under_way += 1
         began = self._now()
         self._batch.observe(len(entries))
@@ -262,6 +272,19 @@ class Lanes(Generic[T, R]):
         others = sum(not lane.busy and self._is_large(lane) for lane in self._lanes) - 1
         for _ in range(min(others if self._open else self._count, len(self._idle))):
             self._wake_one()
+
+    def _only_wanted(
+        self, entries: list[tuple[T, Callable[[R | TidingsError], None], float]]
+    ) -> list[tuple[T, Callable[[R | TidingsError], None], float]]:
+        """The others are done with."""
+        assert self._wanted is not None
+        kept, dropped = [], []
+        for entry in entries:
+            (kept if self._wanted(entry[0]) else dropped).append(entry)
+        if dropped:
+            metrics.LANE_UNWANTED.labels(self.name).inc(len(dropped))
+            _finish([entry[1] for entry in dropped], unwanted())
+        return kept
 
     def _room(self, count: int, lanes: int, took: float) -> int:
         """How many may wait in each of the lanes that a batch was of. An item waits for the batch under way and is
@@ -309,6 +332,11 @@ def _call(done: Callable[[R | TidingsError], None], outcome: R | TidingsError) -
         done(outcome)
     except Exception:  # noqa: BLE001 - the edge to the callbacks of others
         _log.exception("lane_callback_failed")
+
+
+def unwanted() -> TidingsError:
+    """What becomes of a request whose asker is gone."""
+    return Unavailable("whoever asked for this is gone, so it was not begun")
 
 
 def _cancelled() -> TidingsError:

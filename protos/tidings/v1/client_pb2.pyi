@@ -38,6 +38,7 @@ class ClientFrame(_message.Message):
     SIGNAL_FIELD_NUMBER: _builtins.int
     PRESENCE_FIELD_NUMBER: _builtins.int
     BYE_FIELD_NUMBER: _builtins.int
+    REFRESH_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """chosen by the client; the reply carries it"""
     @_builtins.property
@@ -64,6 +65,10 @@ class ClientFrame(_message.Message):
     def presence(self) -> Global___PresenceRequest: ...
     @_builtins.property
     def bye(self) -> Global___Bye: ...
+    @_builtins.property
+    def refresh(self) -> Global___Refresh:
+        """a new token for this session"""
+
     def __init__(
         self,
         *,
@@ -80,12 +85,13 @@ class ClientFrame(_message.Message):
         signal: Global___Signal | None = ...,
         presence: Global___PresenceRequest | None = ...,
         bye: Global___Bye | None = ...,
+        refresh: Global___Refresh | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "body", b"body", "bye", b"bye", "conversations", b"conversations", "group", b"group", "hello", b"hello", "history", b"history", "ping", b"ping", "presence", b"presence", "read", b"read", "send", b"send", "signal", b"signal", "sync", b"sync"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "body", b"body", "bye", b"bye", "conversations", b"conversations", "group", b"group", "hello", b"hello", "history", b"history", "ping", b"ping", "presence", b"presence", "read", b"read", "refresh", b"refresh", "send", b"send", "signal", b"signal", "sync", b"sync"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "body", b"body", "bye", b"bye", "conversations", b"conversations", "group", b"group", "hello", b"hello", "history", b"history", "id", b"id", "ping", b"ping", "presence", b"presence", "read", b"read", "send", b"send", "signal", b"signal", "sync", b"sync"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "body", b"body", "bye", b"bye", "conversations", b"conversations", "group", b"group", "hello", b"hello", "history", b"history", "id", b"id", "ping", b"ping", "presence", b"presence", "read", b"read", "refresh", b"refresh", "send", b"send", "signal", b"signal", "sync", b"sync"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "ping", "send", "ack", "read", "sync", "history", "conversations", "group", "signal", "presence", "bye"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "ping", "send", "ack", "read", "sync", "history", "conversations", "group", "signal", "presence", "bye", "refresh"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -224,6 +230,8 @@ class Hello(_message.Message):
     CLIENT_FIELD_NUMBER: _builtins.int
     GROUP_CURSORS_FIELD_NUMBER: _builtins.int
     AVOID_FIELD_NUMBER: _builtins.int
+    PROTOCOL_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     device: _builtins.str
     """1 to 64 characters, kept by the device"""
@@ -235,6 +243,10 @@ class Hello(_message.Message):
     """of the cursor, from the welcome that came with it; empty: none"""
     client: _builtins.str
     """name/version"""
+    protocol: _builtins.int
+    """11: protocol 1.1; 0: 1.0"""
+    attempt: _builtins.int
+    """higher with each hello of this device: of two logins within a minute the higher is the newer; 0: by arrival"""
     @_builtins.property
     def group_cursors(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """conversation -> last seq held, for large groups and b:all"""
@@ -254,10 +266,12 @@ class Hello(_message.Message):
         client: _builtins.str = ...,
         group_cursors: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         avoid: _abc.Iterable[_builtins.str] | None = ...,
+        protocol: _builtins.int = ...,
+        attempt: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avoid", b"avoid", "client", b"client", "cursor", b"cursor", "device", b"device", "epoch", b"epoch", "group_cursors", b"group_cursors", "kind", b"kind", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "avoid", b"avoid", "client", b"client", "cursor", b"cursor", "device", b"device", "epoch", b"epoch", "group_cursors", b"group_cursors", "kind", b"kind", "protocol", b"protocol", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1022,6 +1036,7 @@ class GroupRequest(_message.Message):
         OPEN_FIELD_NUMBER: _builtins.int
         CHANNEL_FIELD_NUMBER: _builtins.int
         SHARE_HISTORY_FIELD_NUMBER: _builtins.int
+        CLIENT_ID_FIELD_NUMBER: _builtins.int
         name: _builtins.str
         open: _builtins.bool
         """anyone may join"""
@@ -1029,6 +1044,8 @@ class GroupRequest(_message.Message):
         """only owner and admins may send"""
         share_history: _builtins.bool
         """new members may read what was before them"""
+        client_id: _builtins.str
+        """a repeat gives the first group; empty: each makes one"""
         @_builtins.property
         def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
             """the creator is OWNER, listed or not"""
@@ -1041,10 +1058,11 @@ class GroupRequest(_message.Message):
             open: _builtins.bool = ...,
             channel: _builtins.bool = ...,
             share_history: _builtins.bool = ...,
+            client_id: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "members", b"members", "name", b"name", "open", b"open", "share_history", b"share_history"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "client_id", b"client_id", "members", b"members", "name", b"name", "open", b"open", "share_history", b"share_history"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1454,6 +1472,25 @@ class Lagging(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Lagging: _TypeAlias = Lagging  # noqa: Y015
+
+@_typing.final
+class Refresh(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Refresh: _TypeAlias = Refresh  # noqa: Y015
 
 @_typing.final
 class Bye(_message.Message):

@@ -9,7 +9,9 @@ Guarantees:
 - an error that a service raised is the caller's, with one exception: for Unavailable (the node is stopping, or its
   database is away) one more node is asked;
 - when no node is left, the call waits for the ring to change or a moment to pass, within the budget;
-- at the end it raises Unavailable; whether the call was done is then unknown.
+- at the end it raises Unavailable; whether the call was done is then unknown;
+- with `wanted`, no try begins once it says no: whoever asked is gone, and what is done late in their name would undo
+  what they did elsewhere meanwhile.
 
 Does not know: what is called.
 """
@@ -72,6 +74,7 @@ class Router:
         *,
         timeout_s: float,
         budget_s: float,
+        wanted: Callable[[], bool] | None = None,
     ) -> Reply:
         """One call to the slot's owner or, if need be, the next; `timeout_s` for each try, `budget_s` for all."""
         deadline = self._now() + budget_s
@@ -80,6 +83,8 @@ class Router:
         last = f"no {self._kind} node is ready: try again"
         pause_s = PAUSE_S
         while (left_s := deadline - self._now()) > TRY_MIN_S:
+            if wanted is not None and not wanted():
+                raise Unavailable("whoever asked for this is gone, so it is not tried again")
             node = self._next(slot, tried)
             if node is None:
                 await self._moment(min(pause_s, left_s))

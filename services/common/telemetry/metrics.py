@@ -109,6 +109,7 @@ LANE_HANDLE_SECONDS = Histogram(
     "tidings_lane_handle_seconds", "Time that a batch is worked on", ["lane"], buckets=LATENCY_S
 )
 LANE_REFUSED = Counter("tidings_lane_refused", "Items refused because the lane was full", ["lane"])
+LANE_UNWANTED = Counter("tidings_lane_unwanted", "Items not begun because whoever asked was gone", ["lane"])
 
 # ---- calls between nodes
 RPC_CLIENT_SECONDS = Histogram(

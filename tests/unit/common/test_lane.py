@@ -552,6 +552,35 @@ async def test_a_callback_may_offer_again() -> None:
     assert notes.outcomes == ["B"]
 
 
+async def test_what_nobody_wants_any_more_is_not_begun_and_told_so() -> None:
+    desk, notes, gone = Desk(), Notes(), {"b"}
+    desk.open.clear()
+    async with Lanes(
+        "test", desk.handle, lanes=1, capacity=8, batch_max=8, wanted=lambda item: item not in gone
+    ) as lanes:
+        lanes.offer(0, "a", notes)
+        await desk.begun.wait()
+        for item in ("b", "c", "d"):
+            lanes.offer(0, item, notes)
+        gone.add("d")
+        desk.open.set()
+    assert desk.batches == [["a"], ["c"]]
+    assert notes.outcomes[0] == "A"
+    assert notes.outcomes[3] == "C"
+    refused = notes.outcomes[1:3]
+    assert all(isinstance(outcome, Unavailable) and "is gone" in outcome.message for outcome in refused)
+
+
+async def test_a_lane_goes_on_behind_a_batch_that_nobody_wants() -> None:
+    desk, notes = Desk(), Notes()
+    async with Lanes("test", desk.handle, lanes=2, capacity=8, batch_max=1, wanted=lambda item: item != "a") as lanes:
+        lanes.offer(0, "a", notes)
+        lanes.offer(0, "b", notes)
+        lanes.offer(1, "a", notes)
+    assert desk.batches == [["b"]]
+    assert len(notes.outcomes) == 3
+
+
 @pytest.mark.parametrize(("lanes", "capacity", "batch_max"), [(0, 1, 1), (1, 0, 1), (1, 1, 0)])
 def test_sizes_below_one_are_refused(lanes: int, capacity: int, batch_max: int) -> None:
     async def handle(batch: list[str]) -> Sequence[str]:

@@ -197,3 +197,20 @@ async def test_failures_of_nodes_that_are_gone_are_forgotten(world: World) -> No
     world.peers.fail = {second: Unreachable("gone")}
     await world.call()
     assert set(world.router._failures) == {f"boot-{second}"}
+
+
+async def test_no_further_try_begins_when_whoever_asked_is_gone(world: World) -> None:
+    await world.add("storage-0", "storage-1")
+    owner = world.order[0]
+    world.peers.fail[owner] = TimedOut("no answer")
+    with pytest.raises(Unavailable, match="is gone"):
+        await world.router.call(
+            SLOT,
+            METHOD,
+            common_pb2.Empty(),
+            common_pb2.Empty,
+            timeout_s=1.0,
+            budget_s=5.0,
+            wanted=lambda: not world.peers.calls,
+        )
+    assert world.peers.calls == [owner]

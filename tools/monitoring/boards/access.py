@@ -283,10 +283,13 @@ BOARD = Board(
                     (Query(mean("tidings_lane_batch", "lane", HERE), "{{lane}}"),),
                 ),
                 Panel(
-                    "Refused by a full lane",
-                    "Work that was answered with OVERLOADED at once.",
+                    "Refused by a full lane, or not wanted any more",
+                    "Work that was answered with OVERLOADED at once, or whose client had gone before it was begun.",
                     "ops",
-                    (Query(rate("tidings_lane_refused_total", "lane", HERE), "{{lane}}"),),
+                    (
+                        Query(rate("tidings_lane_refused_total", "lane", HERE), "{{lane}}"),
+                        Query(rate("tidings_lane_unwanted_total", "lane", HERE), "{{lane}} unwanted"),
+                    ),
                 ),
                 Panel(
                     "Event loop lag",

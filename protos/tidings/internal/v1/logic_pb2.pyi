@@ -55,6 +55,8 @@ class OpenItem(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     GROUP_CURSORS_FIELD_NUMBER: _builtins.int
     CLIENT_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     device: _builtins.str
     kind: _builtins.int
@@ -66,6 +68,10 @@ class OpenItem(_message.Message):
     epoch: _builtins.str
     client: _builtins.str
     """name/version"""
+    attempt: _builtins.int
+    """of the device, as in the hello: orders its logins; 0: by arrival"""
+    address: _builtins.str
+    """the client's IP address; empty: not known"""
     @_builtins.property
     def group_cursors(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
     def __init__(
@@ -81,10 +87,12 @@ class OpenItem(_message.Message):
         epoch: _builtins.str = ...,
         group_cursors: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         client: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "client", b"client", "cursor", b"cursor", "device", b"device", "epoch", b"epoch", "group_cursors", b"group_cursors", "kind", b"kind", "node", b"node", "session", b"session", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "attempt", b"attempt", "boot_id", b"boot_id", "client", b"client", "cursor", b"cursor", "device", b"device", "epoch", b"epoch", "group_cursors", b"group_cursors", "kind", b"kind", "node", b"node", "session", b"session", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

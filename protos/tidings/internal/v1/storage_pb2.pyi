@@ -1426,6 +1426,8 @@ class SessionRecord(_message.Message):
     BOOT_ID_FIELD_NUMBER: _builtins.int
     SINCE_MS_FIELD_NUMBER: _builtins.int
     CLIENT_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     device: _builtins.str
     kind: _builtins.int
@@ -1434,6 +1436,10 @@ class SessionRecord(_message.Message):
     boot_id: _builtins.str
     since_ms: _builtins.int
     client: _builtins.str
+    attempt: _builtins.int
+    """of the device: orders its logins; 0: by arrival"""
+    address: _builtins.str
+    """the client's IP address; empty: not known"""
     def __init__(
         self,
         *,
@@ -1445,10 +1451,12 @@ class SessionRecord(_message.Message):
         boot_id: _builtins.str = ...,
         since_ms: _builtins.int = ...,
         client: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "client", b"client", "device", b"device", "kind", b"kind", "node", b"node", "session", b"session", "since_ms", b"since_ms", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "attempt", b"attempt", "boot_id", b"boot_id", "client", b"client", "device", b"device", "kind", b"kind", "node", b"node", "session", b"session", "since_ms", b"since_ms", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
