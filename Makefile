@@ -91,6 +91,12 @@ test-e2e: setup  ## the whole cluster as processes
 simulate: setup  ## the cluster on twins in virtual time, SEEDS=50 of them
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --processes 2 $(ARGS)
 
+.PHONY: check-histories
+check-histories: setup  ## judge histories by Porcupine, SEEDS=50 of the simulation, of each defect, and of build/chaos if there are any
+	@$(BIN)/python -m tests.histories --seeds $(SEEDS) $(ARGS)
+	@$(BIN)/python -m tests.histories --seeds $(SEEDS) --mutations $(ARGS)
+	@if ls build/chaos/histories/*/history.jsonl >/dev/null 2>&1; then $(BIN)/python -m tests.histories --chaos build/chaos/histories; fi
+
 .PHONY: protos
 protos: setup  ## make the generated code beside the protos anew
 	@$(BIN)/python -m tools.protos write

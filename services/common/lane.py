@@ -278,12 +278,16 @@ class Lanes(Generic[T, R]):
     ) -> list[tuple[T, Callable[[R | TidingsError], None], float]]:
         """The others are done with."""
         assert self._wanted is not None
-        kept, dropped = [], []
+        kept: list[tuple[T, Callable[[R | TidingsError], None], float]] = []
+        dropped: list[Callable[[R | TidingsError], None]] = []
         for entry in entries:
-            (kept if self._wanted(entry[0]) else dropped).append(entry)
+            if self._wanted(entry[0]):
+                kept.append(entry)
+            else:
+                dropped.append(entry[1])
         if dropped:
             metrics.LANE_UNWANTED.labels(self.name).inc(len(dropped))
-            _finish([entry[1] for entry in dropped], unwanted())
+            _finish(dropped, unwanted())
         return kept
 
     def _room(self, count: int, lanes: int, took: float) -> int:

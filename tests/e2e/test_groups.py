@@ -31,7 +31,9 @@ Name = Callable[[str], str]
 
 
 async def created(owner: Wire, members: list[str], **fields: bool) -> str:
-    create = GroupRequest.Create(name="team", members=members, **fields)
+    create = GroupRequest.Create(name="team", members=members)
+    for name, value in fields.items():
+        setattr(create, name, value)
     return (await owner.request(group=GroupRequest(create=create))).group_info.conversation
 
 

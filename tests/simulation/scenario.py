@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from tests.simulation.checker import Violation, check
 from tests.simulation.crowd import Crowd
 from tests.simulation.faults import Fault, draw
+from tests.simulation.history import History
 from tests.simulation.machine import Machine
 from tests.simulation.network import CALM, Weather
 from tests.simulation.world import World, world
@@ -32,7 +33,7 @@ class Outcome:
     seed: int
     violations: Sequence[Violation]
     acknowledged: int
-    digest: str
+    history: History
     story: Sequence[str]
 
 
@@ -79,7 +80,7 @@ async def run(seed: int, machine: Machine, shape: Shape | None = None) -> Outcom
             waiting = sorted({task.get_name() for task in asyncio.all_tasks()})
             violations = [Violation("G10", f"the storm does not end: {_unsettled(crowd)}; tasks: {waiting}")]
         acknowledged = sum(device.acknowledged for device in here.devices)
-        return Outcome(seed, violations, acknowledged, here.history.digest(), here.log)
+        return Outcome(seed, violations, acknowledged, here.history, here.log)
 
 
 async def _storm(here: World, crowd: Crowd, shape: Shape) -> None:
