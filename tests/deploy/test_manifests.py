@@ -24,7 +24,7 @@ VERSIONS = ("1.31", "1.37")
 OPERATORS = {
     "cert-manager.io/v1": {"Certificate", "Issuer"},
     "external-secrets.io/v1": {"ExternalSecret"},
-    "kafka.strimzi.io/v1beta2": {"Kafka", "KafkaNodePool"},
+    "kafka.strimzi.io/v1": {"Kafka", "KafkaNodePool"},
     "keda.sh/v1alpha1": {"ScaledObject"},
     "mongodbcommunity.mongodb.com/v1": {"MongoDBCommunity"},
     "monitoring.coreos.com/v1": {"PodMonitor", "PrometheusRule"},
