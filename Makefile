@@ -158,6 +158,10 @@ deploy: setup  ## apply OVERLAY=deploy/k8s/overlays/dev to the cluster of KUBECO
 k8s-test: setup  ## everything on the Kubernetes of KUBECONFIG: IMAGE=name:tag CASES=all ARGS="--edge ADDRESS"
 	@$(BIN)/python -m tests.k8s --cases $(if $(filter quick,$(CASES)),all,$(CASES)) $(if $(IMAGE),--image $(IMAGE)) $(ARGS)
 
+.PHONY: k8s-dry-run
+k8s-dry-run: setup  ## whether the API server of KUBECONFIG takes every overlay and the chart; keeps nothing there
+	@$(BIN)/python -m tests.k8s.dry_run
+
 .PHONY: k8s-lab
 k8s-lab: setup  ## the same on a Kubernetes that is made for it on this machine by the lab in K8SLAB_DIR
 	@CASES="$(if $(filter quick,$(CASES)),all,$(CASES))" ARGS="$(ARGS)" sh tests/k8s/lab.sh

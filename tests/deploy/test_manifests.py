@@ -1,4 +1,8 @@
-"""Every overlay is what Kubernetes takes: by the schemas of its API, strictly, for the oldest and newest version."""
+"""Every overlay has the fields and types of Kubernetes' API, strictly, for the oldest and newest version.
+
+The schemas hold no values: a wrong enum, quantity, name or bound passes here. An API server's dry run knows them
+(`make k8s-dry-run`, part of `make k8s-lab`).
+"""
 
 from __future__ import annotations
 
