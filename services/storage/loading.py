@@ -67,7 +67,11 @@ class Loader:
         for key in ids:
             conversation = _conversation(key, documents.get(key), members.get(key, ()))
             try:
-                loaded[key] = await self._apply_all(conversation, tails[key]) if tails[key] else conversation
+                if tails[key]:
+                    conversation = await self._apply_all(conversation, tails[key])
+                else:
+                    conversation.settled = conversation.head  # retention took what was after the watermark
+                loaded[key] = conversation
             except TidingsError as error:
                 loaded[key] = error
         await self._settle(loaded, tails)

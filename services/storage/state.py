@@ -86,6 +86,10 @@ class Conversation:
         """Something is to be written behind."""
         return bool(self.moved) or (self.exists and self.written != self._watermarks())
 
+    def has_settled(self, seq: int) -> bool:
+        """All that follows from this message is durable: only then may a repeat of it be answered."""
+        return seq <= self.settled
+
     def learn(self, document: MemberDocument) -> Member:
         """A member that was looked up, with what moved since."""
         if len(self.members) >= KNOWN_MAX and not self.knows_all:
