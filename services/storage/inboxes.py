@@ -94,8 +94,8 @@ class Inbox:
 
 
 class Placement:
-    """One batch of appends. `numbers` is aligned with them: 0 while it is open, and of what was only looked for in
-    vain.
+    """One batch of appends. `numbers` is aligned with them: 0 while it is open, of what was looked for in vain, and of
+    what was removed since.
     """
 
     def __init__(self, appends: Sequence[Append], inbox_of: Callable[[str], Inbox]) -> None:
@@ -149,6 +149,10 @@ class Placement:
     def found(self, index: int, number: int) -> None:
         """It was there, further back."""
         self.numbers[index] = number
+        self.passed(index)
+
+    def passed(self, index: int) -> None:
+        """It was there, and inbox retention has removed it: it counts as delivered, without a number."""
         self._open = [each for each in self._open if each != index]
         self._looking = [each for each in self._looking if each != index]
 

@@ -12,7 +12,7 @@ INSERT_MAX = 500
 # Messages, or sessions, that are worth a batch of their own beside one that is under way: half as many cost nearly as
 # much.
 OVERLAP_MIN = 96
-# How far back an inbox is searched for an entry that may be there already.
+# Entries that are searched for one that may be there already: the newest, and those from where its time must be.
 LOOK_BACK = 2048
 # Documents of one read, where many may have to be read.
 READ_MAX = 1000

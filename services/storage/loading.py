@@ -270,12 +270,21 @@ class Loader:
         members: Collection[str] = conversation.members if conversation.knows_all else ()
         if large_from and any(message.seq < large_from and not message.change for message in tail):
             found = await self._repository.members.of([conversation.id])
-            members = [document.user for document in found.get(conversation.id, ())]
+            members = _members_until(tail, found.get(conversation.id, ()), large_from)
         return [
             Append(user, message.conversation, message.seq, message.time_ms, again=True)
             for message, users in membership.recipients_of(tail, members, large_from)
             for user in users
         ]
+
+
+def _members_until(tail: Sequence[StoredMessage], members: Sequence[MemberDocument], large_from: int) -> list[str]:
+    """Those who were there when the group became large. Who came later left no notice, by which a walk back would know
+    it: they read from a later message on, or, where the history is shared, joined at a later time than the last message
+    that has entries.
+    """
+    until_ms = max(message.time_ms for message in tail if message.seq < large_from)
+    return [each.user for each in members if each.joined_seq < large_from and each.joined_ms <= until_ms]
 
 
 def _conversation(key: str, document: ConversationDocument | None, members: Sequence[MemberDocument]) -> Conversation:
