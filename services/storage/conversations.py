@@ -33,7 +33,7 @@ from services.storage.neighbours import Neighbours
 from services.storage.numbering import Recent
 from services.storage.repository.contract import Repository
 from services.storage.state import Conversation
-from services.storage.storing import ChangeJob, Delivery, Round, change_outcome, store_outcome
+from services.storage.storing import ChangeJob, Delivery, Round, change_outcome, store_outcome, unsure
 from services.storage.telling import Telling
 from services.storage.writing_behind import WriteBehind
 
@@ -207,7 +207,7 @@ class Conversations:
             await work.run()
         except TidingsError as error:
             for index in (*(index for index, _ in deliveries), *(index for done, _ in changes for index in done)):
-                outcomes[index] = error
+                outcomes[index] = unsure(error)
             return left
         for index, delivery in deliveries:
             outcomes[index] = store_outcome(delivery)

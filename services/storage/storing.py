@@ -6,7 +6,7 @@ are kinds of documents.
 Guarantees: an outcome says STORED or DONE only when everything that follows from the message or change is durable, and
 DUPLICATE only of a message that is settled in the conversation that is in memory (`Conversation.has_settled`): that a
 message is there says nothing about the inboxes. If anything fails or is unknown, the conversation is dropped from
-memory, so that its next load settles it.
+memory, so that its next load settles it. OVERLOADED, "nothing was done", is the outcome of nothing here.
 Does not know: lanes, caches, who asked.
 """
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
-from services.common.errors import TidingsError, Unavailable, to_fault
+from services.common.errors import Overloaded, TidingsError, Unavailable, to_fault
 from services.common.telemetry import metrics
 from services.storage import membership
 from services.storage.batches import together
@@ -335,6 +335,13 @@ class Round:
         metrics.DUPLICATES.inc(sum(draft.status is Status.DUPLICATE for draft in self._drafts))
 
 
+def unsure(error: TidingsError) -> TidingsError:
+    """OVERLOADED says that nothing was done. When a lane of inboxes is full, a message, or a group, may be there."""
+    if isinstance(error, Overloaded):
+        return Unavailable("what follows from this could not be done yet: send it again", error.retry_after_ms)
+    return error
+
+
 def _unsettled() -> TidingsError:
     return Unavailable("what follows from this message is not known to be done: send it again")
 
@@ -359,7 +366,7 @@ def store_outcome(delivery: Delivery) -> StoreOutcome:
         if draft.first is not None:
             outcome.content, outcome.kind = draft.first.content, draft.first.kind
     elif draft.status is Status.FAILED:
-        outcome.fault.CopyFrom(to_fault(draft.error or Unavailable("this could not be stored: try again")))
+        outcome.fault.CopyFrom(to_fault(unsure(draft.error or Unavailable("this could not be stored: try again"))))
     return outcome
 
 
@@ -368,7 +375,7 @@ def change_outcome(job: ChangeJob) -> ChangeOutcome:
     failed = next((each.draft for each in job.notices if each.draft.status is Status.FAILED), None)
     error = job.error or (failed.error if failed else None)
     if error is not None:
-        return ChangeOutcome(status=ChangeOutcome.FAILED, fault=to_fault(error))
+        return ChangeOutcome(status=ChangeOutcome.FAILED, fault=to_fault(unsure(error)))
     if job.status != ChangeOutcome.DONE:
         return ChangeOutcome(status=job.status)
     return ChangeOutcome(
