@@ -195,7 +195,9 @@ class Loader:
             if loaded[conversation.id] is conversation:
                 for message in tails[conversation.id]:
                     self._recent.add(ClientKey(message.conversation, message.sender, message.client_id), message.seq)
-                    conversation.move(message.sender, message.seq, message.seq)
+                    # By the positions that were written: what a device had acknowledged in the last seconds is not
+                    # known here, so that a position may come back with the next acknowledgement only.
+                    conversation.sent(message.sender, message.seq)
                 conversation.settled = conversation.head
                 self._changed(conversation)
         log.info("conversations settled", count=len(open_), entries=len(appends))

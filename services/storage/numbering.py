@@ -132,9 +132,8 @@ class Submission:
         for draft in self._planned[:count]:
             conversation = draft.conversation
             draft.status = Status.STORED
-            draft.read_over = _passes_unread(draft)
             conversation.head, conversation.last_ms = draft.seq, draft.time_ms
-            conversation.move(draft.key.sender, draft.seq, draft.seq)
+            draft.read_over = conversation.sent(draft.key.sender, draft.seq)
             self._recent.add(draft.key, draft.seq)
         self._planned = []
         self._open = [draft for draft in self._open if draft.status is Status.OPEN]
@@ -181,12 +180,6 @@ def _refusal(draft: Draft, head: int) -> Status:
     if draft.reply_to and not max(conversation.first_seq, 1) <= draft.reply_to <= head:
         return Status.NO_SUCH_REPLY
     return Status.OPEN
-
-
-def _passes_unread(draft: Draft) -> bool:
-    """Whether the sender had not read all that was there; of a member who is not in memory that is not known."""
-    member = draft.conversation.members.get(draft.key.sender)
-    return member is None or member.read_seq < draft.seq - 1
 
 
 def _message(draft: Draft) -> StoredMessage:

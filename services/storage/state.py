@@ -70,6 +70,8 @@ class Conversation:
     members: dict[str, Member] = field(default_factory=dict)
     moved: dict[str, Cursor] = field(default_factory=dict)
     written: tuple[int, int, int, int] = (0, 0, 0, 0)
+    # Who sent the newest message, and from which on all are theirs.
+    run: tuple[str, int] = ("", 0)
 
     @property
     def is_large(self) -> bool:
@@ -117,6 +119,21 @@ class Conversation:
         member.delivered_seq = max(member.delivered_seq, delivered_seq)
         self.moved[user] = Cursor(self.id, user, member.read_seq, member.delivered_seq)
         return True
+
+    def sent(self, user: str, seq: int) -> bool:
+        """A message of this user is in, after all others. It moves their position, unless something lies before it that
+        is not their own and that no device of theirs is known to hold: then they have not seen it either. Whether it
+        passed over something that they had not read.
+        """
+        if self.run[0] != user:
+            self.run = user, seq
+        before = self.run[1] - 1
+        member = self.members.get(user)
+        if member is None or max(member.read_seq, member.delivered_seq) < before:
+            return False
+        passed = member.read_seq < before
+        self.move(user, seq, seq)
+        return passed
 
     def take_watermark(self) -> Watermark | None:
         """What to write behind, as if it were written; None if there is nothing. `put_back` if it was not."""

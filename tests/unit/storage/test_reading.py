@@ -300,8 +300,8 @@ async def test_conversations_come_newest_first_with_their_last_message_and_curso
         world.clock.advance(1)
         await changed(node, create("g:1", "ann", "cid"))
         world.clock.advance(1)
+        await mark(node, "bob", delivered=1)
         await stored(node, send("bob", "ann", "b", "newest"))
-        await mark(node, "bob", delivered=2)
         outcome = await listed(node, "ann")
         chat, group = outcome.entries
         assert (chat.record.conversation, chat.record.head, chat.me.read_seq) == (CHAT, 2, 1)

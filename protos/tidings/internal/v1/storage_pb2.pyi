@@ -192,7 +192,7 @@ class StoreOutcome(_message.Message):
     kind: _builtins.int
     """of a duplicate only"""
     read_over: _builtins.bool
-    """the sender's read position, which a stored message moves to its own seq, passed unread messages of others"""
+    """the sender's read position, which a message moves if a device of theirs holds all before it, passed what they had not read"""
     @_builtins.property
     def numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """inbox numbers, aligned with the recipients; of a duplicate 0 where it is long ago"""
