@@ -65,7 +65,7 @@ class Inboxes:
         self._telling = telling
         self._clock = clock
         self._limits = limits
-        self._cache: Cache[Inbox] = Cache(limits.inboxes_max)
+        self._cache: Cache[Inbox] = Cache(limits.cached_entries_max, lambda each: each.weight)
         self.lanes: Lanes[Work, list[Number]] = Lanes(
             "inbox",
             self._handle,

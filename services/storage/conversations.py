@@ -80,7 +80,9 @@ class Conversations:
         self._clock = clock
         self._limits = limits
         self._recent = Recent(limits.recent_sends_max)
-        self._cache: Cache[Conversation] = Cache(limits.conversations_max, lambda each: each.is_dirty)
+        self._cache: Cache[Conversation] = Cache(
+            limits.cached_members_max, lambda each: each.weight, lambda each: each.is_dirty
+        )
         self.loader = Loader(repository, diffusion, self._recent, clock, behind.conversation)
         self.lanes: Lanes[Work, Outcome] = Lanes(
             "store",

@@ -30,8 +30,8 @@ class Limits:
     read_lanes: int = 4
     lane_capacity: int = 4000
     batch_max: int = 256
-    conversations_max: int = 50_000
-    inboxes_max: int = 50_000
+    cached_members_max: int = 600_000
+    cached_entries_max: int = 1_600_000
     inbox_tail: int = 64
     recent_sends_max: int = 50_000
     store_budget_s: float = 1.8

@@ -389,7 +389,7 @@ async def test_a_full_lane_refuses_at_once() -> None:
 
 
 async def test_more_conversations_than_fit_into_memory_stay_right() -> None:
-    world = World(limits=Limits(flush_interval_s=1e6, conversations_max=100, inboxes_max=100))
+    world = World(limits=Limits(flush_interval_s=1e6, cached_members_max=600, cached_entries_max=1200))
     async with world.node() as node:
         users = [f"user{index}" for index in range(300)]
         for _ in range(2):
