@@ -102,13 +102,17 @@ class Conversation:
         return seq <= self.settled
 
     def learn(self, document: MemberDocument) -> Member:
-        """A member that was looked up, with what moved since."""
+        """A member that was looked up or changed, with what moved since: what moved may be written by now, while the
+        document was read, or decided, before.
+        """
+        before = self.members.pop(document.user, None)
         if len(self.members) >= KNOWN_MAX and not self.knows_all:
             del self.members[next(iter(self.members))]
         member = self.members[document.user] = Member.of(document)
-        if moved := self.moved.get(document.user):
-            member.read_seq = max(member.read_seq, moved.read_seq)
-            member.delivered_seq = max(member.delivered_seq, moved.delivered_seq)
+        for later in (before, self.moved.get(document.user)):
+            if later is not None:
+                member.read_seq = max(member.read_seq, later.read_seq)
+                member.delivered_seq = max(member.delivered_seq, later.delivered_seq)
         return member
 
     def move(self, user: str, read_seq: int, delivered_seq: int) -> bool:
