@@ -12,6 +12,7 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.errors import BadRequest, Overloaded, TidingsError, Unavailable
 from services.common.ids import slot_of
 from services.storage.appending import Number
+from services.storage.diffusion import APPEND_MAX
 from services.storage.inboxes import Append
 from services.storage.limits import Limits
 from services.storage.node import Storage
@@ -346,6 +347,28 @@ async def test_an_append_whose_answer_was_lost_is_not_made_twice() -> None:
         two.inboxes.append = append  # type: ignore[method-assign]
         assert list(outcome.numbers) == [1, 1]
         assert await inbox_of(two, "bob") == [(1, CHAT, 1)]
+
+
+async def test_very_many_entries_go_to_their_owner_in_parts_and_here_when_it_stops_answering() -> None:
+    world = World()
+    world.hood.owner_of = lambda slot: "one" if slot == slot_of(CHAT) else "two"
+    users = [f"u{number}" for number in range(APPEND_MAX)]
+    async with world.node("one") as one, world.node("two") as two:
+        append, sizes = two.inboxes.append, list[int]()
+
+        async def one_answer(appends: Sequence[Append]) -> list[Number]:
+            sizes.append(len(appends))
+            numbers = await append(appends)
+            if len(sizes) == 2:
+                raise Unavailable("the answer is lost")
+            return numbers
+
+        two.inboxes.append = one_answer  # type: ignore[method-assign]
+        appends = [Append(user, CHAT, seq, 1) for seq in (1, 2, 3) for user in users]
+        numbers = await one.conversations._diffusion.append(appends)
+        assert sizes == [APPEND_MAX, APPEND_MAX]
+        assert numbers == [append.seq for append in appends]
+        assert all(len(world.database.inboxes[user]) == 3 for user in users)
 
 
 async def test_two_repeats_of_an_append_that_memory_has_forgotten_find_its_entry_in_one_batch() -> None:
