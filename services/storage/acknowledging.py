@@ -31,6 +31,8 @@ MarkOutcome = storage_pb2.MarkOutcome
 
 # Entries looked at in one step of an acknowledgement.
 ENTRIES_MAX = 2000
+# Devices of one user that are remembered: those that said something while the inbox was in memory.
+DEVICES_MAX = 100
 
 
 class Step(NamedTuple):
@@ -51,7 +53,7 @@ class Acknowledging:
         """Aligned with the items. `mark`: what this node owns is marked as delivered, and told if that moved it."""
         try:
             inboxes = await self._inboxes.touch(item.user for item in items)
-            await self._load_devices(list(inboxes.values()))
+            await self._load_held(list(inboxes.values()))
             for item in items:
                 self._note(inboxes[item.user], item.device, item.marked)
             steps = await self._steps([(inboxes[item.user], item.number) for item in items])
@@ -80,29 +82,31 @@ class Acknowledging:
                 outcomes[index].upto = step.last
         return outcomes
 
-    async def _load_devices(self, inboxes: Sequence[Inbox]) -> None:
-        cold = [inbox for inbox in inboxes if inbox.devices is None]
+    async def _load_held(self, inboxes: Sequence[Inbox]) -> None:
+        cold = [inbox for inbox in inboxes if inbox.held is None]
         if cold:
-            found = await self._repository.users.devices([inbox.user for inbox in cold])
+            found = await self._repository.users.held([inbox.user for inbox in cold])
             for inbox in cold:
-                if inbox.devices is None:
-                    inbox.devices = found.get(inbox.user, {})
+                if inbox.held is None:
+                    inbox.held = found.get(inbox.user, 0)
 
     def _note(self, inbox: Inbox, device: str, number: int) -> None:
         """All that this device holds up to this number is marked."""
-        assert inbox.devices is not None
         number = min(number, inbox.head)
-        if number > inbox.devices.get(device, 0):
-            inbox.devices[device] = number
-            self._behind.held(inbox.user, device, number)
+        if number <= inbox.devices.get(device, 0):
+            return
+        if len(inbox.devices) >= DEVICES_MAX:
+            inbox.devices.clear()  # they are written once more, which changes nothing
+        inbox.devices[device] = number
+        inbox.held = max(inbox.held or 0, number)
+        self._behind.held(inbox.user, device, number)
 
     async def _steps(self, held: Sequence[tuple[Inbox, int]]) -> list[Step]:
         """The next step towards each number: from memory, or from the repository if some of it is older."""
         steps: list[Step] = []
         older: dict[int, Span] = {}
         for index, (inbox, number) in enumerate(held):
-            assert inbox.devices is not None
-            known, number = max(inbox.devices.values(), default=0), min(number, inbox.head)
+            known, number = inbox.held or 0, min(number, inbox.head)
             steps.append(Step(number, inbox.between(known, number) if known < number else ()))
             if known < min(inbox.floor, number):
                 older[index] = Span(inbox.user, known, number + 1, ENTRIES_MAX)

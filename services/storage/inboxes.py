@@ -38,14 +38,17 @@ class Append(NamedTuple):
 
 
 class Inbox:
-    """Head and newest entries of one user; `devices` is None until it was loaded."""
+    """Head and newest entries of one user. `held`: what some device holds, None until it was loaded; `devices`: those
+    that said so since.
+    """
 
-    __slots__ = ("_capacity", "_newest", "_tail", "devices", "head", "user")
+    __slots__ = ("_capacity", "_newest", "_tail", "devices", "head", "held", "user")
 
     def __init__(self, user: str, capacity: int) -> None:
         self.user = user
         self.head = 0
-        self.devices: dict[str, int] | None = None
+        self.held: int | None = None
+        self.devices: dict[str, int] = {}
         self._capacity = capacity
         self._tail: deque[tuple[str, int]] = deque()
         # The highest seq of each conversation in the tail: what is above it cannot be in there, which spares the
@@ -55,7 +58,7 @@ class Inbox:
     @property
     def weight(self) -> int:
         """What it takes in memory, counted in entries."""
-        return len(self._tail) + len(self.devices or ()) + OWN_WEIGHT
+        return len(self._tail) + len(self.devices) + OWN_WEIGHT
 
     @property
     def floor(self) -> int:

@@ -41,7 +41,7 @@ def group(number: int, members: int) -> Conversation:
 def inbox(number: int, entries: int) -> Inbox:
     made = Inbox(own(f"user-{number:016}"), max(entries, 8))
     made.head = 10**6 * number
-    made.devices = {own(f"device-{number:012}"): 10**6 + number}
+    made.held, made.devices = 10**6, {own(f"device-{number:012}"): 10**6 + number}
     for each in range(entries):
         made.push(own(f"d:user-{each:016}|user-{number:016}"), 1000 + each)
     return made
