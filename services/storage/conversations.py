@@ -33,7 +33,7 @@ from services.storage.neighbours import Neighbours
 from services.storage.numbering import Recent
 from services.storage.repository.contract import Repository
 from services.storage.state import Conversation
-from services.storage.storing import ChangeJob, Delivery, Round, change_outcome, store_outcome
+from services.storage.storing import ChangeJob, Delivery, Round, change_outcome, store_outcome, unsure
 from services.storage.telling import Telling
 from services.storage.writing_behind import WriteBehind
 
@@ -80,7 +80,9 @@ class Conversations:
         self._clock = clock
         self._limits = limits
         self._recent = Recent(limits.recent_sends_max)
-        self._cache: Cache[Conversation] = Cache(limits.conversations_max, lambda each: each.is_dirty)
+        self._cache: Cache[Conversation] = Cache(
+            limits.cached_members_max, lambda each: each.weight, lambda each: each.is_dirty
+        )
         self.loader = Loader(repository, diffusion, self._recent, clock, behind.conversation)
         self.lanes: Lanes[Work, Outcome] = Lanes(
             "store",
@@ -207,7 +209,7 @@ class Conversations:
             await work.run()
         except TidingsError as error:
             for index in (*(index for index, _ in deliveries), *(index for done, _ in changes for index in done)):
-                outcomes[index] = error
+                outcomes[index] = unsure(error)
             return left
         for index, delivery in deliveries:
             outcomes[index] = store_outcome(delivery)

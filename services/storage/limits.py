@@ -12,7 +12,7 @@ INSERT_MAX = 500
 # Messages, or sessions, that are worth a batch of their own beside one that is under way: half as many cost nearly as
 # much.
 OVERLAP_MIN = 96
-# How far back an inbox is searched for an entry that may be there already.
+# Entries that are searched for one that may be there already: the newest, and those from where its time must be.
 LOOK_BACK = 2048
 # Documents of one read, where many may have to be read.
 READ_MAX = 1000
@@ -30,8 +30,8 @@ class Limits:
     read_lanes: int = 4
     lane_capacity: int = 4000
     batch_max: int = 256
-    conversations_max: int = 50_000
-    inboxes_max: int = 50_000
+    cached_members_max: int = 600_000
+    cached_entries_max: int = 1_600_000
     inbox_tail: int = 64
     recent_sends_max: int = 50_000
     store_budget_s: float = 1.8

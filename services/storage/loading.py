@@ -67,7 +67,11 @@ class Loader:
         for key in ids:
             conversation = _conversation(key, documents.get(key), members.get(key, ()))
             try:
-                loaded[key] = await self._apply_all(conversation, tails[key]) if tails[key] else conversation
+                if tails[key]:
+                    conversation = await self._apply_all(conversation, tails[key])
+                else:
+                    conversation.settled = conversation.head  # retention took what was after the watermark
+                loaded[key] = conversation
             except TidingsError as error:
                 loaded[key] = error
         await self._settle(loaded, tails)
@@ -191,7 +195,9 @@ class Loader:
             if loaded[conversation.id] is conversation:
                 for message in tails[conversation.id]:
                     self._recent.add(ClientKey(message.conversation, message.sender, message.client_id), message.seq)
-                    conversation.move(message.sender, message.seq, message.seq)
+                    # By the positions that were written: what a device had acknowledged in the last seconds is not
+                    # known here, so that a position may come back with the next acknowledgement only.
+                    conversation.sent(message.sender, message.seq)
                 conversation.settled = conversation.head
                 self._changed(conversation)
         log.info("conversations settled", count=len(open_), entries=len(appends))
@@ -266,12 +272,21 @@ class Loader:
         members: Collection[str] = conversation.members if conversation.knows_all else ()
         if large_from and any(message.seq < large_from and not message.change for message in tail):
             found = await self._repository.members.of([conversation.id])
-            members = [document.user for document in found.get(conversation.id, ())]
+            members = _members_until(tail, found.get(conversation.id, ()), large_from)
         return [
             Append(user, message.conversation, message.seq, message.time_ms, again=True)
             for message, users in membership.recipients_of(tail, members, large_from)
             for user in users
         ]
+
+
+def _members_until(tail: Sequence[StoredMessage], members: Sequence[MemberDocument], large_from: int) -> list[str]:
+    """Those who were there when the group became large. Who came later left no notice, by which a walk back would know
+    it: they read from a later message on, or, where the history is shared, joined at a later time than the last message
+    that has entries.
+    """
+    until_ms = max(message.time_ms for message in tail if message.seq < large_from)
+    return [each.user for each in members if each.joined_seq < large_from and each.joined_ms <= until_ms]
 
 
 def _conversation(key: str, document: ConversationDocument | None, members: Sequence[MemberDocument]) -> Conversation:

@@ -29,7 +29,7 @@ from services.storage.marking import Marking
 from services.storage.neighbours import Neighbours
 from services.storage.reading import Reading
 from services.storage.repository.contract import Repository
-from services.storage.retention import Policy, Retention
+from services.storage.retention import DAY_MS, Policy, Retention
 from services.storage.sessions import Sessions
 from services.storage.sweeping import SessionSweep
 from services.storage.telling import Telling
@@ -97,6 +97,11 @@ class Storage:
             self.inboxes.drop_slots(moved)
 
 
+def _kept_ms(policy: Policy) -> int:
+    """No inbox entry of a younger message is removed; a day if all are kept now, which may have been different."""
+    return min(filter(None, (policy.inbox_days, policy.message_days)), default=1) * DAY_MS
+
+
 @asynccontextmanager
 async def storage(
     repository: Repository,
@@ -111,7 +116,8 @@ async def storage(
     epoch = await repository.users.epoch(new_id())
     behind = WriteBehind(repository, clock)
     telling = Telling(neighbours, behind)
-    inboxes = Inboxes(repository, neighbours, telling, clock, limits)
+    policy = policy or Policy()
+    inboxes = Inboxes(repository, neighbours, telling, clock, limits, kept_ms=_kept_ms(policy))
     diffusion = Diffusion(inboxes, neighbours)
     conversations = Conversations(repository, diffusion, behind, neighbours, telling, clock, limits)
     marking = Marking(repository, conversations, behind, limits)
@@ -126,7 +132,7 @@ async def storage(
         acknowledging=Acknowledging(repository, inboxes, marking, behind),
         behind=behind,
         telling=telling,
-        retention=Retention(repository, conversations, behind, neighbours, clock, policy or Policy()),
+        retention=Retention(repository, conversations, behind, neighbours, clock, policy),
         sweep=SessionSweep(repository, neighbours, clock),
     )
     async with AsyncExitStack() as stack:

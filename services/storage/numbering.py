@@ -8,7 +8,8 @@ nothing is open:
                  └ a place or client id was taken, or nobody knows ──▶ load anew, resolve ──▶ plan
 
 Guarantees: what is planned follows the head of its conversation without a gap, so an ordered insert that stops anywhere
-leaves none; a client id that is known is never planned again; times do not go back within a conversation.
+leaves none; a client id that is known is never planned again; a draft becomes a DUPLICATE only of a message that its
+conversation in memory reaches; times do not go back within a conversation.
 Does not know: what happens to a message once it is in.
 """
 
@@ -59,6 +60,14 @@ class Draft:
     read_over: bool = False
     first: StoredMessage | None = None
     error: TidingsError | None = None
+
+    def repeats(self, first: StoredMessage) -> bool:
+        """The message of an earlier try is there: a DUPLICATE, if all that follows from it is done. Whether it is."""
+        if not self.conversation.has_settled(first.seq):
+            return False
+        self.status, self.first = Status.DUPLICATE, first
+        self.seq, self.time_ms = first.seq, first.time_ms
+        return True
 
 
 class Recent:
@@ -123,19 +132,17 @@ class Submission:
         for draft in self._planned[:count]:
             conversation = draft.conversation
             draft.status = Status.STORED
-            draft.read_over = _passes_unread(draft)
             conversation.head, conversation.last_ms = draft.seq, draft.time_ms
-            conversation.move(draft.key.sender, draft.seq, draft.seq)
+            draft.read_over = conversation.sent(draft.key.sender, draft.seq)
             self._recent.add(draft.key, draft.seq)
         self._planned = []
         self._open = [draft for draft in self._open if draft.status is Status.OPEN]
 
     def resolve(self, found: Mapping[ClientKey, StoredMessage]) -> None:
-        """What was there already, of the client ids that are open."""
+        """What was there already, of the client ids that are open; what is not settled stays open."""
         for draft in self._open:
-            if first := found.get(draft.key):
-                draft.status, draft.first = Status.DUPLICATE, first
-                draft.seq, draft.time_ms = first.seq, first.time_ms
+            first = found.get(draft.key)
+            if first is not None and draft.repeats(first):
                 self._recent.add(draft.key, first.seq)
         self._open = [draft for draft in self._open if draft.status is Status.OPEN]
 
@@ -153,10 +160,12 @@ class Submission:
         self._open = [draft for draft in self._open if draft.status is Status.OPEN]
 
     def _is_known(self, draft: Draft) -> bool:
+        """What lies beyond the head in memory was written by others: the conflict has it loaded, and so settled."""
         seq = self._recent.seq_of(draft.key)
-        if seq:
-            draft.status, draft.seq = Status.DUPLICATE, seq
-        return seq > 0
+        if not 0 < seq <= draft.conversation.head:
+            return False
+        draft.status, draft.seq = Status.DUPLICATE, seq
+        return True
 
 
 def _refusal(draft: Draft, head: int) -> Status:
@@ -171,12 +180,6 @@ def _refusal(draft: Draft, head: int) -> Status:
     if draft.reply_to and not max(conversation.first_seq, 1) <= draft.reply_to <= head:
         return Status.NO_SUCH_REPLY
     return Status.OPEN
-
-
-def _passes_unread(draft: Draft) -> bool:
-    """Whether the sender had not read all that was there; of a member who is not in memory that is not known."""
-    member = draft.conversation.members.get(draft.key.sender)
-    return member is None or member.read_seq < draft.seq - 1
 
 
 def _message(draft: Draft) -> StoredMessage:

@@ -17,6 +17,7 @@ from tests.simulation.nodes import LARGE_ABOVE
 from tests.simulation.world import World
 
 CHANGE_S = (0.5, 3.0)
+SEVERAL = 0.2  # of the messages go to all conversations of their sender: one batch holds them all
 
 
 @dataclass(slots=True)
@@ -51,12 +52,17 @@ class Crowd:
         self.conversations[self.changing] = everyone[:1]
 
     async def talk(self, messages: int, seconds: float) -> None:
-        """So many messages in about this time, some of them pipelined."""
+        """So many messages in about this time, some of them pipelined, some to several conversations at once."""
         for number in range(messages):
             conversation = self.rng.choice(list(self.conversations))
-            device = self.rng.choice(self.devices[self.rng.choice(self.conversations[conversation])])
+            person = self.rng.choice(self.conversations[conversation])
+            device = self.rng.choice(self.devices[person])
             for part in range(self.rng.choice((1, 1, 1, 4))):
                 device.post(conversation, f"message {number}.{part}")
+            if self.rng.random() < SEVERAL:
+                for other, people in self.conversations.items():
+                    if person in people and other != conversation:
+                        device.post(other, f"message {number}")
             await asyncio.sleep(self.rng.expovariate(messages / seconds))
 
     async def come_and_go(self, seconds: float) -> None:

@@ -7,6 +7,7 @@ seed can be shown to be the same.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -97,9 +98,12 @@ class History:
     """Everything that happened to the clients of one run."""
 
     events: list[Event] = field(default_factory=list)
+    listeners: list[Callable[[Event], None]] = field(default_factory=list)
 
     def add(self, event: Event) -> None:
         self.events.append(event)
+        for listener in self.listeners:
+            listener(event)
 
     def digest(self) -> str:
         """The same for two runs in which the same happened."""

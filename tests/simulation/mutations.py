@@ -1,7 +1,7 @@
 """Deliberate defects: each breaks one thing that a promise rests on, and the simulation has to find it.
 
-They are made at the ports, so that they stay what they are when the services change. A simulation that misses one of
-them proves nothing when it is green.
+They are made at the ports, or at the one place that holds a rule, so that they stay what they are when the services
+change. A simulation that misses one of them proves nothing when it is green.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from services.common.errors import Unavailable
 from services.storage.repository import memory
 from services.storage.repository.contract import Conflict, Inserted
 from services.storage.repository.records import InboxEntry, Span, StoredMessage
+from services.storage.state import Conversation
 
 WRITE_BEHIND_S = 0.2
 
@@ -115,6 +116,14 @@ def pages_that_skip() -> Iterator[None]:
     memory.MemoryInboxes.pages = pages  # type: ignore[method-assign]
 
 
+def repeat_before_it_is_settled() -> Iterator[None]:
+    """A repeat is answered because its message is there, whether or not it is in the inboxes."""
+    has_settled = Conversation.has_settled
+    Conversation.has_settled = lambda conversation, seq: True  # type: ignore[method-assign]
+    yield
+    Conversation.has_settled = has_settled  # type: ignore[method-assign]
+
+
 _kept: set[asyncio.Future[None]] = set()
 MUTATIONS: dict[str, Callable[[], Iterator[None]]] = {
     mutation.__name__: mutation
@@ -125,6 +134,7 @@ MUTATIONS: dict[str, Callable[[], Iterator[None]]] = {
         no_unique_inbox_number,
         append_without_looking,
         pages_that_skip,
+        repeat_before_it_is_settled,
     )
 }
 

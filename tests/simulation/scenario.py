@@ -80,7 +80,7 @@ async def run(seed: int, machine: Machine, shape: Shape | None = None) -> Outcom
             waiting = sorted({task.get_name() for task in asyncio.all_tasks()})
             violations = [Violation("G10", f"the storm does not end: {_unsettled(crowd)}; tasks: {waiting}")]
         acknowledged = sum(device.acknowledged for device in here.devices)
-        return Outcome(seed, violations, acknowledged, here.history, here.log)
+        return Outcome(seed, [*here.witness.violations, *violations], acknowledged, here.history, here.log)
 
 
 async def _storm(here: World, crowd: Crowd, shape: Shape) -> None:

@@ -177,8 +177,8 @@ class UserRepository(Protocol):
         """Those that are there."""
         ...
 
-    async def devices(self, users: Collection[str]) -> dict[str, dict[str, int]]:
-        """Up to which inbox number each device of each user holds everything."""
+    async def held(self, users: Collection[str]) -> dict[str, int]:
+        """Up to which inbox number some device of each user holds everything, whatever the number of devices."""
         ...
 
     async def create(self, users: Collection[str], now_ms: int, *, welcomed: bool = False) -> None:

@@ -343,9 +343,9 @@ class MemoryUsers(_Port):
         await self._faults.before("users.find")
         return _those(self._data.users, users)
 
-    async def devices(self, users: Collection[str]) -> dict[str, dict[str, int]]:
-        await self._faults.before("users.devices")
-        return {user: dict(self._data.devices[user]) for user in users if self._data.devices[user]}
+    async def held(self, users: Collection[str]) -> dict[str, int]:
+        await self._faults.before("users.held")
+        return {user: max(devices.values()) for user in users if (devices := self._data.devices[user])}
 
     async def create(self, users: Collection[str], now_ms: int, *, welcomed: bool = False) -> None:
         await self._faults.before("users.create")

@@ -97,13 +97,16 @@ class MongoUsers:
         found = await self._connection.find("find", USERS, {"_id": {"$in": list(users)}})
         return {document["_id"]: _user(document) for document in found}
 
-    async def devices(self, users: Collection[str]) -> dict[str, dict[str, int]]:
+    async def held(self, users: Collection[str]) -> dict[str, int]:
         if not users:
             return {}
-        held: dict[str, dict[str, int]] = {}
-        for document in await self._connection.find("devices", DEVICES, {"u": {"$in": list(users)}}):
-            held.setdefault(document["u"], {})[second_of(document["_id"])] = document["n"]
-        return held
+        # From the index alone, one key for each user: somebody may have left a hundred thousand devices behind.
+        pipeline: list[Document] = [
+            {"$match": {"u": {"$in": list(users)}}},
+            {"$sort": {"u": 1, "n": -1}},
+            {"$group": {"_id": "$u", "n": {"$first": "$n"}}},
+        ]
+        return {each["_id"]: each["n"] for each in await self._connection.aggregate("held", DEVICES, pipeline)}
 
     async def create(self, users: Collection[str], now_ms: int, *, welcomed: bool = False) -> None:
         changes: Document = {"$setOnInsert": {"f": now_ms}}

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorDatabase
-from pymongo import ASCENDING, IndexModel
+from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import CollectionInvalid, OperationFailure
 
 from services.common.errors import Internal
@@ -70,7 +70,7 @@ SCHEMA: Mapping[str, Collection] = {
     DEVICES: Collection(
         "u",
         indexes=(
-            IndexModel([("u", ASCENDING)], name="user"),
+            IndexModel([("u", ASCENDING), ("n", DESCENDING)], name="held"),
             # Devices come and go; one that said nothing for so long begins anew.
             IndexModel([("x", ASCENDING)], name="silent", expireAfterSeconds=DEVICE_KEPT_S),
         ),

@@ -259,11 +259,13 @@ class FakeStorage:
         outcomes = []
         for item in batch.items:
             outcome = pb.AcknowledgeOutcome()
-            for conversation, seq in self.delivered.get(item.user, []):
+            for conversation, seq in self.delivered.get(item.user, []) if item.marked < item.number else ():
                 news = outcome.delivered.add(conversation=conversation, seq=seq)
                 if batch.mark and conversation in self.marked_along:
                     arrival = pb.MarkItem(conversation=conversation, user=item.user, delivered_seq=seq)
                     news.mark.CopyFrom(self._mark_one(arrival))
+                else:
+                    outcome.upto = item.number
             outcomes.append(outcome)
         return pb.AcknowledgeOutcomes(outcomes=outcomes)
 

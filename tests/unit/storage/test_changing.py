@@ -346,3 +346,22 @@ async def test_two_nodes_change_a_large_group_quietly_and_no_count_is_lost() -> 
 
 async def _away(_: object) -> object:
     raise Unavailable("gone")
+
+
+async def test_a_role_that_changes_while_a_mark_is_written_leaves_the_mark_where_it_is() -> None:
+    world = World()
+    async with world.node() as node:
+        await changed(node, create("g:1", "ann", "bob"))
+        await stored(node, *(post("g:1", "ann", f"c{number}", 1, ["ann", "bob"]) for number in range(5)))
+
+        async def between(command: str) -> None:
+            """The change is decided and not made yet when bob reads, and that is written."""
+            if command == "conversations.swap":
+                world.database.faults.delay = None
+                await node.marking.mark([pb.MarkItem(conversation="g:1", user="bob", read_seq=4)])
+                await node.behind.flush()
+
+        world.database.faults.delay = between
+        await changed(node, change("g:1", "ann", "op", 1, roles=[("bob", 2)], notices=[["ann", "bob"]]))
+        bob = (await members_of(node, "g:1"))["bob"]
+        assert (bob.role, bob.read_seq, bob.delivered_seq) == (2, 4, 4)

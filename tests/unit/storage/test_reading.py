@@ -10,6 +10,7 @@ from services.common.errors import Unavailable
 from services.common.ids import message_id, slot_of
 from services.storage.limits import Limits
 from services.storage.node import Storage
+from services.storage.repository.records import InboxEntry
 from tests.unit.storage.nodes import World, change, changed, content_of, create, post, send, stored
 
 CHAT = "d:ann|bob"
@@ -214,8 +215,16 @@ async def test_members_are_paged_by_user_whether_the_group_is_large_or_not() -> 
 
 
 async def acknowledge(node: Storage, device: str, number: int) -> dict[str, int]:
-    (outcome,) = await node.acknowledging.acknowledge([pb.AcknowledgeItem(user="bob", device=device, number=number)])
-    return {each.conversation: each.seq for each in outcome.delivered}
+    """As logic does it: until all is marked and noted."""
+    news: dict[str, int] = {}
+    item = pb.AcknowledgeItem(user="bob", device=device, number=number)
+    while True:
+        (outcome,) = await node.acknowledging.acknowledge([item])
+        news.update({each.conversation: each.seq for each in outcome.delivered})
+        if not outcome.upto:
+            return news
+        assert outcome.upto > item.marked
+        item.marked = outcome.upto
 
 
 async def test_an_acknowledgement_delivers_what_no_device_held_before() -> None:
@@ -231,6 +240,38 @@ async def test_an_acknowledgement_delivers_what_no_device_held_before() -> None:
     assert world.database.devices["bob"] == {"phone": 21, "web": 5}
     async with world.node() as node:
         assert await acknowledge(node, "tv", 21) == {}
+
+
+async def test_one_acknowledgement_of_thousands_of_entries_delivers_every_conversation_in_steps() -> None:
+    world = World()
+    async with world.node() as node:
+        await stored(node, send("ann", "bob", "first"))
+        inbox = world.database.inboxes["bob"]
+        for number in range(2, 5003):
+            inbox[number] = InboxEntry("bob", number, "d:bob|dan", number - 1, 1)
+        node.inboxes.drop_slots(frozenset([slot_of("bob")]))
+        (first,) = await node.acknowledging.acknowledge([pb.AcknowledgeItem(user="bob", device="tv", number=5002)])
+        assert (first.upto, [each.seq for each in first.delivered]) == (2000, [1, 1999])
+        assert await acknowledge(node, "tv", 5002) == {CHAT: 1, "d:bob|dan": 5001}
+        assert await acknowledge(node, "tv", 5002) == {}
+
+
+async def test_what_could_not_be_marked_is_told_again_until_it_is() -> None:
+    """The number is noted only then, whatever happens to the one who had to see to it."""
+    world = World(limits=Limits(flush_interval_s=1e6, inbox_tail=8))
+    async with world.node() as node:
+        await stored(node, *(send("ann", "bob", f"c{index}") for index in range(3)))
+        item = pb.AcknowledgeItem(user="bob", device="phone", number=2)
+        for _ in range(2):
+            (outcome,) = await node.acknowledging.acknowledge([item])
+            assert (outcome.upto, [each.seq for each in outcome.delivered]) == (2, [2])
+        item.number = 3
+        (outcome,) = await node.acknowledging.acknowledge([item])
+        assert (outcome.upto, [each.seq for each in outcome.delivered]) == (3, [3])
+        item.marked = 3
+        (outcome,) = await node.acknowledging.acknowledge([item])
+        assert (outcome.upto, list(outcome.delivered)) == (0, [])
+    assert world.database.devices["bob"] == {"phone": 3}
 
 
 async def marked(node: Storage, number: int) -> list[pb.AcknowledgeOutcome.Delivered]:
@@ -300,8 +341,8 @@ async def test_conversations_come_newest_first_with_their_last_message_and_curso
         world.clock.advance(1)
         await changed(node, create("g:1", "ann", "cid"))
         world.clock.advance(1)
+        await mark(node, "bob", delivered=1)
         await stored(node, send("bob", "ann", "b", "newest"))
-        await mark(node, "bob", delivered=2)
         outcome = await listed(node, "ann")
         chat, group = outcome.entries
         assert (chat.record.conversation, chat.record.head, chat.me.read_seq) == (CHAT, 2, 1)

@@ -192,7 +192,7 @@ class StoreOutcome(_message.Message):
     kind: _builtins.int
     """of a duplicate only"""
     read_over: _builtins.bool
-    """the sender's read position, which a stored message moves to its own seq, passed unread messages of others"""
+    """the sender's read position, which a message moves if a device of theirs holds all before it, passed what they had not read"""
     @_builtins.property
     def numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """inbox numbers, aligned with the recipients; of a duplicate 0 where it is long ago"""
@@ -850,19 +850,23 @@ class AcknowledgeItem(_message.Message):
     USER_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
+    MARKED_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     device: _builtins.str
     number: _builtins.int
+    marked: _builtins.int
+    """all that was told of up to this number (an earlier `upto`) is marked: noted first, and gone on from"""
     def __init__(
         self,
         *,
         user: _builtins.str = ...,
         device: _builtins.str = ...,
         number: _builtins.int = ...,
+        marked: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "number", b"number", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "marked", b"marked", "number", b"number", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -924,6 +928,9 @@ class AcknowledgeOutcome(_message.Message):
 
     FAULT_FIELD_NUMBER: _builtins.int
     DELIVERED_FIELD_NUMBER: _builtins.int
+    UPTO_FIELD_NUMBER: _builtins.int
+    upto: _builtins.int
+    """not 0: this tells of what is there up to this number, which is not noted yet or not all: mark, then ask again with it"""
     @_builtins.property
     def fault(self) -> _common_pb2.Fault: ...
     @_builtins.property
@@ -935,10 +942,11 @@ class AcknowledgeOutcome(_message.Message):
         *,
         fault: _common_pb2.Fault | None = ...,
         delivered: _abc.Iterable[Global___AcknowledgeOutcome.Delivered] | None = ...,
+        upto: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered", b"delivered", "fault", b"fault"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered", b"delivered", "fault", b"fault", "upto", b"upto"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
