@@ -101,7 +101,7 @@ async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]
         )
         tls = tls_of(settings)
         ports = Ports(
-            repository=ports_of(connection, clock),
+            repository=ports_of(connection),
             registry=await enter(registry),
             peers=await enter(Peers(tls=tls)),
             serve=partial(serve, tls=tls),

@@ -16,6 +16,8 @@ OVERLAP_MIN = 96
 LOOK_BACK = 2048
 # Documents of one read, where many may have to be read.
 READ_MAX = 1000
+# How far the time of a conversation's last message may lead before nobody believes it.
+LEAD_MAX_MS = 60_000
 # Tries of one batch against other writers and unknown outcomes.
 TRIES_MAX = 8
 

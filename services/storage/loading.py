@@ -67,7 +67,9 @@ class Loader:
         for key in ids:
             conversation = _conversation(key, documents.get(key), members.get(key, ()))
             try:
-                loaded[key] = await self._apply_all(conversation, tails[key]) if tails[key] else conversation
+                present = await self._apply_all(conversation, tails[key]) if tails[key] else conversation
+                present.doubt_time(self._clock.wall_ms())
+                loaded[key] = present
             except TidingsError as error:
                 loaded[key] = error
         await self._settle(loaded, tails)

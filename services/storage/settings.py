@@ -25,9 +25,9 @@ class StorageSettings(NodeSettings):
         0,
         ge=0,
         le=36_500,
-        description="Inbox entries older than this are removed; 0 keeps them. A device that was away for longer "
-        "reads its conversations instead of its inbox. Entries cost about 100 bytes per message and "
-        "recipient.",
+        description="Inbox entries older than this are removed; 0 keeps them as long as their messages. A "
+        "device that was away for longer reads its conversations instead of its inbox. Entries cost about 100 bytes "
+        "per message and recipient.",
     )
     retention_interval_s: float = Field(
         3600.0,

@@ -157,15 +157,16 @@ class Connection:
         collection: str,
         ranges: Sequence[Range],
         *,
-        without: Sequence[str] = (),
+        then: Sequence[Document] = (),
         filters: Sequence[Document] = (),
     ) -> list[list[Document]]:
-        """The documents of each range, without some fields; with filters, aligned with the ranges, those that fit them.
+        """The documents of each range, through these further stages; with filters, aligned with the ranges, those that
+        fit them.
 
         One command for up to UNION_MAX ranges, each a bounded scan of its own.
         """
         pages: list[list[Document]] = [[] for _ in ranges]
-        stages = [_range_stages(tag, each, without) for tag, each in enumerate(ranges)]
+        stages = [_range_stages(tag, each, then) for tag, each in enumerate(ranges)]
         for stage, each in zip(stages, filters, strict=False):
             stage[1:3] = [{"$match": each}]
         for start in range(0, len(ranges), UNION_MAX):
@@ -175,8 +176,12 @@ class Connection:
                 pages[document["#"]].append(document)
         return pages
 
-    async def lookup(self, command: str, collection: str, keys: Sequence[bytes]) -> list[Document]:
-        """The documents with these `_id`s in a clustered collection: each found by itself, all in one command."""
+    async def lookup(
+        self, command: str, collection: str, keys: Sequence[bytes], *, then: Sequence[Document] = ()
+    ) -> list[Document]:
+        """The documents with these `_id`s in a clustered collection, through these further stages: each found by
+        itself, all in one command.
+        """
 
         async def call() -> list[Document]:
             cursor = self.database.aggregate(
@@ -185,6 +190,7 @@ class Connection:
                     {"$lookup": {"from": collection, "localField": "i", "foreignField": "_id", "as": "d"}},
                     {"$match": {"d": {"$ne": []}}},
                     {"$replaceRoot": {"newRoot": {"$first": "$d"}}},
+                    *then,
                 ],
                 batchSize=READ_BATCH,
             )
@@ -230,14 +236,14 @@ class Connection:
         metrics.REPOSITORY_DOCUMENTS.labels(collection).inc(len(updates))
 
 
-def _range_stages(tag: int, bounds: Range, without: Sequence[str]) -> list[Document]:
+def _range_stages(tag: int, bounds: Range, then: Sequence[Document]) -> list[Document]:
     low, high, limit, descending = bounds
     return [
         {"$match": {"_id": {"$gt": low, "$lt": high}}},
         {"$sort": {"_id": -1 if descending else 1}},
         {"$limit": limit},
         {"$addFields": {"#": {"$literal": tag}}},
-        *([{"$project": dict.fromkeys(without, 0)}] if without else []),
+        *then,
     ]
 
 
