@@ -186,6 +186,38 @@ async def test_an_inbox_page_is_cut_by_its_bytes() -> None:
         assert ([entry.number for entry in page.entries], page.more, page.next) == ([1, 2], True, 2)
 
 
+async def test_large_messages_come_whole_between_small_ones() -> None:
+    texts = ["x" * size for size in (1, 40_000, 5, 3000, 200_000, 2)]
+    async with World().node() as node:
+        await stored(node, *(send("ann", "bob", f"c{index}", text) for index, text in enumerate(texts)))
+        shown: list[str] = []
+        after, more = 0, True
+        while more:
+            page = await history(node, after=after, limit=100)
+            shown += [client_pb2.Message.FromString(entry.message).content.text for entry in page.entries]
+            after, more = page.next, page.more
+        assert shown == texts
+        synced: list[str] = []
+        after, more = 0, True
+        while more:
+            (page,) = await node.reading.inbox([pb.InboxItem(user="bob", after=after, limit=100)])
+            synced += [client_pb2.Message.FromString(entry.message).content.text for entry in page.entries]
+            after, more = page.next, page.more
+        assert synced == texts
+
+
+async def test_for_a_page_hardly_more_is_read_than_it_holds() -> None:
+    world = World()
+    async with world.node() as node:
+        for index in range(100):
+            await stored(node, send("ann", "bob", f"c{index}", "x" * 32_000))
+        before = world.database.content_read
+        page = await history(node, limit=100)
+        (inbox,) = await node.reading.inbox([pb.InboxItem(user="bob", limit=100)])
+        assert (len(page.entries), len(inbox.entries)) == (4, 4)
+        assert world.database.content_read - before <= 2 * 5 * 33_000
+
+
 # ---- heads
 
 
