@@ -4,8 +4,8 @@ Every write asks for a majority and the journal, every read for what a majority 
 everything (`timeoutMS`) and is tried once.
 
 Guarantees: those of contract.py. Whatever keeps MongoDB from answering (away, electing, too slow) is Unavailable,
-within the deadline; while it is away only one command at a time tries, for a moment, and the others are refused at
-once; connections heal by themselves.
+within the deadline; while it is away only one command at a time tries, for a moment that doubles up to the deadline,
+and the others are refused at once; connections heal by themselves, also to a MongoDB that has become slow.
 Does not know: what the documents mean.
 """
 
@@ -49,7 +49,7 @@ READ_BATCH = 10_000
 UNION_MAX = 50
 RETRY_MS = 1000
 MAJORITY: Final = WriteConcern("majority", j=True)
-# While MongoDB is away: what the one command may take that tries whether it is back.
+# While MongoDB is away: what the one command may take that tries whether it is back, at first.
 PROBE_S = 0.3
 # How long a command waits for a server that takes writes: enough for a restart, not for an election.
 SELECTION_S = 0.5
@@ -62,14 +62,31 @@ _PASSING = frozenset({6, 7, 24, 50, 64, 89, 91, 133, 189, 202, 262, 9001, 10107,
 log = logs.get_logger(__name__)
 
 
+class Patience:
+    """How long the command may take that tries whether MongoDB is back: twice as long after each that did not get
+    through, up to the deadline of all commands. What answers late is there all the same.
+    """
+
+    def __init__(self, longest_s: float) -> None:
+        self._longest_s = longest_s
+        self.now_s = min(PROBE_S, longest_s)
+
+    def failed(self) -> None:
+        self.now_s = min(self.now_s * 2, self._longest_s)
+
+    def answered(self) -> None:
+        self.now_s = min(PROBE_S, self._longest_s)
+
+
 class Connection:
     """A database, as the ports use it: every command goes through `run`."""
 
-    def __init__(self, database: AsyncIOMotorDatabase[Document], clock: Clock) -> None:
+    def __init__(self, database: AsyncIOMotorDatabase[Document], clock: Clock, timeout_s: float) -> None:
         self.database = database
         self._clock = clock
         self._away = False
         self._probing = False
+        self._patience = Patience(timeout_s)
 
     @property
     def away(self) -> bool:
@@ -116,10 +133,14 @@ class Connection:
     def _patience_s(self) -> float | None:
         """How long a command may take; None: as configured. The driver would wait that long for a server to appear."""
         if self._away:
-            return PROBE_S
+            return self._patience.now_s
         return None if self.database.client.delegate.topology_description.has_writable_server() else SELECTION_S
 
     def _reached(self, *, answered: bool) -> None:
+        if answered:
+            self._patience.answered()
+        elif self._away:
+            self._patience.failed()
         if answered == self._away:
             self._away = not answered
             if answered:
@@ -303,6 +324,7 @@ async def connected(
                 write_concern=MAJORITY,
             ),
             clock,
+            timeout_s,
         )
     finally:
         client.close()
