@@ -174,6 +174,7 @@ def limits_of(settings: StorageSettings) -> Limits:
         inboxes_max=settings.inboxes_max,
         inbox_tail=settings.inbox_tail,
         recent_sends_max=settings.recent_sends_max,
+        list_places_max=settings.list_places_max,
         store_budget_s=settings.store_budget_s,
         flush_interval_s=settings.flush_interval_s,
     )

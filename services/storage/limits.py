@@ -24,7 +24,9 @@ TRIES_MAX = 8
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """As in StorageSettings, where each is explained."""
+    """As in StorageSettings, where each is explained. `list_places_min`: the order of fewer conversations is read anew
+    each time, which costs little.
+    """
 
     store_lanes: int = 2
     inbox_lanes: int = 1
@@ -36,5 +38,7 @@ class Limits:
     inboxes_max: int = 50_000
     inbox_tail: int = 64
     recent_sends_max: int = 50_000
+    list_places_min: int = 500
+    list_places_max: int = 100_000
     store_budget_s: float = 1.8
     flush_interval_s: float = 4.0

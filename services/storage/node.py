@@ -118,7 +118,7 @@ async def storage(
     diffusion = Diffusion(inboxes, neighbours)
     conversations = Conversations(repository, diffusion, behind, neighbours, telling, time, limits)
     marking = Marking(repository, conversations, behind, limits)
-    listing = Listing(repository, conversations, neighbours)
+    listing = Listing(repository, conversations, neighbours, time, limits)
     node = Storage(
         conversations=conversations,
         inboxes=inboxes,

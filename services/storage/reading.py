@@ -18,6 +18,7 @@ from protos.tidings.internal.v1 import storage_pb2
 from services.common.errors import TidingsError, to_fault
 from services.common.ids import SLOTS, hash64
 from services.common.lane import Lanes
+from services.common.telemetry import logs
 from services.storage.appending import Inboxes
 from services.storage.batches import through
 from services.storage.conversations import Conversations
@@ -44,6 +45,11 @@ PAGES_MAX = 16
 # entries for all pages of the batch together.
 SKIPS_MAX = 8
 SKIP_ENTRIES_MAX = 8000
+
+# Conversations that are brought into memory at once for their heads: far below what the lanes hold.
+HEADS_AT_ONCE = 500
+
+log = logs.get_logger(__name__)
 
 Work = storage_pb2.HistoryItem | storage_pb2.InboxItem
 
@@ -95,19 +101,28 @@ class Reading:
         return outcomes
 
     async def conversation_heads(self, keys: Sequence[str], *, warm_only: bool) -> storage_pb2.HeadOutcomes:
-        """Heads and the times of the last messages; 0 where there is nothing."""
-        found: dict[str, Conversation | TidingsError | None]
+        """Heads and the times of the last messages; 0 where there is nothing, or where it cannot be loaded now: a pong
+        without the head of one group is better than none. Raises the error if none can be.
+        """
+        found: dict[str, Conversation | TidingsError | None] = {}
         if warm_only:
             found = {key: self._conversations.peek(key) for key in keys}
         else:
-            found = {**await self._conversations.get(keys)}
+            for start in range(0, len(keys), HEADS_AT_ONCE):
+                found.update(await self._conversations.get(keys[start : start + HEADS_AT_ONCE]))
+        errors = [each for each in found.values() if isinstance(each, TidingsError)]
+        if errors and len(errors) == len(found):
+            raise errors[0]
+        if errors:
+            log.warning("heads cannot be told", count=len(errors), reason=errors[0].message)
         answer = storage_pb2.HeadOutcomes()
         for key in keys:
             conversation = found[key]
-            if isinstance(conversation, TidingsError):
-                raise conversation
-            answer.heads.append(conversation.head if conversation else 0)
-            answer.times_ms.append(conversation.last_ms if conversation else 0)
+            head, last_ms = (
+                (conversation.head, conversation.last_ms) if isinstance(conversation, Conversation) else (0, 0)
+            )
+            answer.heads.append(head)
+            answer.times_ms.append(last_ms)
         return answer
 
     async def inbox_heads(self, users: Sequence[str]) -> storage_pb2.HeadOutcomes:

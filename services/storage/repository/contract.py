@@ -124,6 +124,10 @@ class ConversationRepository(Protocol):
         """The next ones by id."""
         ...
 
+    async def times(self, conversations: Collection[str]) -> dict[str, int]:
+        """The times of the last messages, as written, of those that are there."""
+        ...
+
 
 class MemberRepository(Protocol):
     """Members of conversations, unique by (conversation, user). Who is gone is in no answer."""
@@ -150,6 +154,10 @@ class MemberRepository(Protocol):
 
     async def memberships(self, users: Collection[str], *, large_only: bool) -> dict[str, list[MemberDocument]]:
         """Where each of the users is a member."""
+        ...
+
+    async def joined(self, user: str) -> list[str]:
+        """The conversations that the user is a member of."""
         ...
 
     async def successor(self, conversation: str, owner: str) -> str:

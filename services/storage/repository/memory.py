@@ -275,6 +275,10 @@ class MemoryConversations(_Port):
         await self._faults.before("conversations.after")
         return _next(self._data.conversations, conversation, limit)
 
+    async def times(self, conversations: Collection[str]) -> dict[str, int]:
+        await self._faults.before("conversations.times")
+        return {key: each.last_ms for key, each in _those(self._data.conversations, conversations).items()}
+
 
 class MemoryMembers(_Port):
     def _there(self, conversation: str) -> dict[str, MemberDocument]:
@@ -318,6 +322,10 @@ class MemoryMembers(_Port):
                 if user in there and (there[user].large or not large_only):
                     found[user].append(there[user])
         return dict(found)
+
+    async def joined(self, user: str) -> list[str]:
+        await self._faults.before("members.joined")
+        return [conversation for conversation in self._data.members if user in self._there(conversation)]
 
     async def successor(self, conversation: str, owner: str) -> str:
         await self._faults.before("members.successor")

@@ -104,6 +104,11 @@ class MongoConversations:
         )
         return [_conversation(document) for document in found]
 
+    async def times(self, conversations: Collection[str]) -> dict[str, int]:
+        query = {"_id": {"$in": list(conversations)}}
+        found = await self._connection.find("times", CONVERSATIONS, query, {"t": 1})
+        return {document["_id"]: document["t"] for document in found}
+
 
 class MongoMembers:
     def __init__(self, connection: Connection) -> None:
@@ -153,6 +158,10 @@ class MongoMembers:
         for document in await self._connection.find("memberships", MEMBERS, query):
             found.setdefault(document["u"], []).append(_member(document))
         return found
+
+    async def joined(self, user: str) -> list[str]:
+        found = await self._connection.find("joined", MEMBERS, {"u": user}, {"_id": 0, "c": 1})
+        return [document["c"] for document in found]
 
     async def successor(self, conversation: str, owner: str) -> str:
         others: Document = {**_range(conversation), "u": {"$exists": True, "$ne": owner}}

@@ -17,4 +17,4 @@ class MongoTime:
     async def now_ms(self) -> int:
         admin = self._connection.database.client.admin
         hello = await self._connection.run("time", "admin", lambda: admin.command("hello"))
-        return round(hello["localTime"].replace(tzinfo=UTC).timestamp() * 1000)
+        return int(hello["localTime"].replace(tzinfo=UTC).timestamp() * 1000)

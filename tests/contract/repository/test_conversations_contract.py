@@ -166,3 +166,17 @@ async def test_a_time_that_was_ahead_is_replaced_and_any_other_never_goes_back(r
 async def test_the_database_has_a_time_of_day(repository: Repository) -> None:
     """As this machine has it: both run on one."""
     assert abs(await repository.time.now_ms() - time.time() * 1000) < 60_000
+
+
+async def test_the_times_of_conversations_come_without_the_rest(repository: Repository) -> None:
+    await repository.conversations.create([ConversationDocument(f"g:{ms}", 2, last_ms=ms) for ms in (5, 7)])
+    assert await repository.conversations.times(["g:5", "g:7", "g:none"]) == {"g:5": 5, "g:7": 7}
+    assert await repository.conversations.times([]) == {}
+
+
+async def test_what_a_user_has_joined_is_told_by_id(repository: Repository) -> None:
+    await repository.members.write([member("ann", conversation="g:a"), member("ann", conversation="d:ann|bob")])
+    await repository.members.write([member("bob", conversation="g:b"), member("ann", conversation="g:left")])
+    await repository.members.write([replace(member("ann", 2, conversation="g:left"), gone=True)])
+    assert sorted(await repository.members.joined("ann")) == ["d:ann|bob", "g:a"]
+    assert await repository.members.joined("zoe") == []
