@@ -2,8 +2,8 @@
 
 Inbox entries go with the messages that they tell of, so that nobody pages through entries of what is gone.
 
-Guarantees: nothing younger is removed, by the database's clock, and nothing at all while the node's own differs from it
-by minutes; never the newest entry of an inbox (its number is where the next one
+Guarantees: nothing younger is removed, by the database's clock, and nothing at all while that is in doubt
+(timekeeping.py); never the newest entry of an inbox (its number is where the next one
 begins). What is about to be removed is said first (`first_seq`), so that pages can say that something is missing. What
 cannot be removed now keeps nothing behind it from being removed, and a sweep that was interrupted goes on there. Only
 the owner sweeps; if two do, no harm is done.
@@ -99,10 +99,10 @@ class Retention:
             await asyncio.sleep(self._policy.interval_s)
 
     async def sweep(self) -> None:
-        """Everything that is too old now and that this node owns. Nothing while the clocks differ by minutes."""
+        """Everything that is too old now and that this node owns. Nothing while the time of day is in doubt."""
         await self._time.measure()
         if not self._time.is_trusted:
-            log.warning("retention waits until the clocks of this node and of mongodb agree")
+            log.warning("retention waits: the time of day is in doubt", lead_s=self._time.lead_ms / 1000)
             return
         now_ms = self._time.wall_ms()
         days = [each for each in (self._policy.message_days, self._policy.inbox_days) if each]

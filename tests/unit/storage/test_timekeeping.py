@@ -35,6 +35,20 @@ async def test_a_node_whose_clock_is_ahead_removes_nothing_and_goes_on_when_it_i
         assert world.database.messages["d:ann|bob"] == {}
 
 
+async def test_nothing_is_removed_for_a_day_after_the_databases_own_clock_has_jumped() -> None:
+    """As on one machine, whose clock both have."""
+    world = World()
+    async with world.node(policy=Policy(message_days=30)) as node:
+        await stored(node, send("ann", "bob", "x"))
+        for jump_ms in (40 * DAY_MS, -40 * DAY_MS):
+            world.clock.jump(jump_ms)
+            await node.retention.sweep()
+            assert len(world.database.messages["d:ann|bob"]) == 1
+        world.clock.advance(31 * DAY_MS / 1000)
+        await node.retention.sweep()
+        assert world.database.messages["d:ann|bob"] == {}
+
+
 async def test_messages_have_the_databases_time_whatever_the_nodes_clock_says() -> None:
     world = World()
     async with world.node() as node:
