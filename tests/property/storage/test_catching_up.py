@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from protos.tidings.v1 import client_pb2
 from services.storage.node import Storage
 from services.storage.retention import Policy
 from tests.unit.storage.nodes import World, send, stored
+from tidings.core.inbox import Inbox, Item
 
 DAY_S = 24 * 3600.0
 PEERS = ("ann", "cid", "dan")
@@ -56,6 +58,7 @@ async def test_whatever_retention_took_every_device_catches_up(
             if number > cursor and entry.seq in world.database.messages[entry.conversation]
         ]
         assert await caught_up(node, cursor, limit, bytes_max) == left
+        assert await caught_up_by_the_library(node, cursor, limit, bytes_max) == left
 
 
 async def caught_up(node: Storage, after: int, limit: int, bytes_max: int) -> list[int]:
@@ -75,3 +78,26 @@ async def caught_up(node: Storage, after: int, limit: int, bytes_max: int) -> li
         if not page.more:
             return shown
         after = page.next
+
+
+async def caught_up_by_the_library(node: Storage, cursor: int, limit: int, bytes_max: int) -> list[int]:
+    """The same for the client library's own inbox, which asks from where it is in order."""
+    (head,) = (await node.reading.inbox_heads(["bob"])).heads
+    if cursor >= head:
+        return []
+    inbox = Inbox(cursor, 1000)
+    inbox.note_head(head)
+    shown: list[int] = []
+    for _ in range(500):
+        if not inbox.behind:
+            return shown
+        after = inbox.tip
+        item = pb.InboxItem(user="bob", after=after, limit=limit, bytes_max=bytes_max)
+        (found,) = await node.reading.inbox([item])
+        page = client_pb2.Page(next=found.next, head=found.head, more=found.more, truncated=found.truncated)
+        items = []
+        for entry in found.entries:
+            message = client_pb2.Message.FromString(entry.message)
+            items.append(Item(message.conversation, message.seq, message, entry.number))
+        shown += [placed.number for placed in inbox.page(after, page, items)]
+    raise AssertionError(f"it never gets beyond {inbox.tip} of {head}")
