@@ -247,7 +247,8 @@ def _conversation_page(user: str, outcome: pb.ConversationsOutcome) -> client_pb
             name=other_of(record.conversation, user) if kind is ConversationKind.DIRECT else record.name,
             kind=client_pb2.Conversation.Kind.ValueType(kind),
             head=record.head,
-            read_seq=entry.me.read_seq,
+            # What retention took is nobody's unread message.
+            read_seq=max(entry.me.read_seq, record.first_seq - 1),
             peer_delivered_seq=entry.peer.delivered_seq,
             peer_read_seq=entry.peer.read_seq,
             large_from=record.large_from,

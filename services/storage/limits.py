@@ -16,13 +16,17 @@ OVERLAP_MIN = 96
 LOOK_BACK = 2048
 # Documents of one read, where many may have to be read.
 READ_MAX = 1000
+# How far the time of a conversation's last message may lead before nobody believes it.
+LEAD_MAX_MS = 60_000
 # Tries of one batch against other writers and unknown outcomes.
 TRIES_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """As in StorageSettings, where each is explained."""
+    """As in StorageSettings, where each is explained. `list_places_min`: the order of fewer conversations is read anew
+    each time, which costs little.
+    """
 
     store_lanes: int = 2
     inbox_lanes: int = 1
@@ -34,5 +38,7 @@ class Limits:
     cached_entries_max: int = 1_600_000
     inbox_tail: int = 64
     recent_sends_max: int = 50_000
+    list_places_min: int = 500
+    list_places_max: int = 100_000
     store_budget_s: float = 1.8
     flush_interval_s: float = 4.0

@@ -71,6 +71,7 @@ class Loader:
                     conversation = await self._apply_all(conversation, tails[key])
                 else:
                     conversation.settled = conversation.head  # retention took what was after the watermark
+                conversation.doubt_time(self._clock.wall_ms())
                 loaded[key] = conversation
             except TidingsError as error:
                 loaded[key] = error

@@ -9,7 +9,8 @@ nothing is open:
 
 Guarantees: what is planned follows the head of its conversation without a gap, so an ordered insert that stops anywhere
 leaves none; a client id that is known is never planned again; a draft becomes a DUPLICATE only of a message that its
-conversation in memory reaches; times do not go back within a conversation.
+conversation in memory reaches; times do not go back within a conversation, unless they lead by more than LEAD_MAX_MS:
+then some clock was wrong, and what comes is shown with its real time (seq is the order).
 Does not know: what happens to a message once it is in.
 """
 
@@ -22,6 +23,7 @@ from enum import Enum
 
 from services.common.errors import TidingsError
 from services.common.ids import ConversationKind
+from services.storage.limits import LEAD_MAX_MS
 from services.storage.repository.records import NORMAL, ClientKey, StoredMessage
 from services.storage.state import Conversation
 
@@ -119,7 +121,7 @@ class Submission:
             draft.status = _refusal(draft, head)
             if draft.status is not Status.OPEN:
                 continue
-            draft.seq, draft.time_ms = head + 1, max(self._now_ms, last_ms)
+            draft.seq, draft.time_ms = head + 1, next_ms(self._now_ms, last_ms)
             heads[conversation.id] = draft.seq, draft.time_ms
             keys.add(draft.key)
             self._planned.append(draft)
@@ -132,6 +134,7 @@ class Submission:
         for draft in self._planned[:count]:
             conversation = draft.conversation
             draft.status = Status.STORED
+            conversation.was_ahead |= draft.time_ms < conversation.last_ms
             conversation.head, conversation.last_ms = draft.seq, draft.time_ms
             draft.read_over = conversation.sent(draft.key.sender, draft.seq)
             self._recent.add(draft.key, draft.seq)
@@ -166,6 +169,11 @@ class Submission:
             return False
         draft.status, draft.seq = Status.DUPLICATE, seq
         return True
+
+
+def next_ms(now_ms: int, last_ms: int) -> int:
+    """The time of what follows a message of that time."""
+    return now_ms if last_ms > now_ms + LEAD_MAX_MS else max(now_ms, last_ms)
 
 
 def _refusal(draft: Draft, head: int) -> Status:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.ids import ConversationKind
+from services.storage.limits import LEAD_MAX_MS
 from services.storage.repository.records import ConversationDocument, Cursor, MemberDocument, Watermark
 
 # Members of a large group that are kept in memory; those looked up first are forgotten first.
@@ -60,7 +61,8 @@ class Member:
 class Conversation:
     """`members` are all of a conversation that is not large; of a large group, and of b:all, those that were looked up.
 
-    `moved` are the cursors that are not written yet. `exists`: its document is there.
+    `moved` are the cursors that are not written yet. `exists`: its document is there. `was_ahead`: the document may
+    have a time from a clock that was wrong, which is replaced though times never go back otherwise.
     """
 
     id: str
@@ -71,6 +73,7 @@ class Conversation:
     settled: int = 0
     last_ms: int = 0
     first_seq: int = 0
+    was_ahead: bool = False
     members: dict[str, Member] = field(default_factory=dict)
     moved: dict[str, Cursor] = field(default_factory=dict)
     written: tuple[int, int, int, int] = (0, 0, 0, 0)
@@ -100,6 +103,11 @@ class Conversation:
     def has_settled(self, seq: int) -> bool:
         """All that follows from this message is durable: only then may a repeat of it be answered."""
         return seq <= self.settled
+
+    def doubt_time(self, now_ms: int) -> None:
+        """A time that leads by more than LEAD_MAX_MS is not believed: otherwise it stood first in lists for days."""
+        if self.last_ms > now_ms + LEAD_MAX_MS:
+            self.last_ms, self.was_ahead = now_ms, True
 
     def learn(self, document: MemberDocument) -> Member:
         """A member that was looked up or changed, with what moved since: what moved may be written by now, while the
@@ -155,7 +163,7 @@ class Conversation:
             return None
         applied = self.document.stamp if self.written[3] != self.document.stamp else 0
         self.written = marks
-        return Watermark(self.id, self.head, self.settled, self.last_ms, 0, applied)
+        return Watermark(self.id, self.head, self.settled, self.last_ms, 0, applied, self.was_ahead)
 
     def take_cursors(self) -> list[Cursor]:
         moved = list(self.moved.values())

@@ -167,6 +167,8 @@ INBOX_ENTRIES = Counter("tidings_inbox_entries", "Inbox entries written")
 CONVERSATIONS_CACHED = Gauge("tidings_conversations_cached", "Conversations in memory")
 USERS_CACHED = Gauge("tidings_users_cached", "Users' inbox heads in memory")
 RETENTION_REMOVED = Counter("tidings_retention_removed", "Documents removed by retention", ["collection"])
+RETENTION_FAILED = Counter("tidings_retention_failed", "Conversations and inboxes that a sweep of retention left out")
+CLOCK_LEAD = Gauge("tidings_clock_lead_seconds", "How far a storage node's clock is ahead of MongoDB's")
 
 # ---- registry, ring, mailboxes
 REGISTRY_CONNECTED = Gauge("tidings_registry_connected", "1 while etcd answers; 0: membership is frozen")

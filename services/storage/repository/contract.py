@@ -17,6 +17,7 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 
 from services.storage.repository.records import (
+    MAX_NUMBER,
     Acknowledged,
     ClientKey,
     ConversationDocument,
@@ -55,12 +56,18 @@ class MessageRepository(Protocol):
         """In this order."""
         ...
 
-    async def pages(self, spans: Sequence[Span], *, content: bool = True) -> list[list[StoredMessage]]:
-        """The messages of each span in its order; without content if that is not needed."""
+    async def pages(
+        self, spans: Sequence[Span], *, content: bool = True, content_max: int = MAX_NUMBER
+    ) -> list[list[StoredMessage]]:
+        """The messages of each span in its order; without content if that is not needed. Content of more bytes than
+        `content_max` is left out (`left_out`).
+        """
         ...
 
-    async def get(self, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], StoredMessage]:
-        """Those of (conversation, seq) that are there."""
+    async def get(
+        self, keys: Sequence[tuple[str, int]], *, content_max: int = MAX_NUMBER
+    ) -> dict[tuple[str, int], StoredMessage]:
+        """Those of (conversation, seq) that are there; content of more bytes than `content_max` is left out."""
         ...
 
     async def find(self, keys: Collection[ClientKey]) -> dict[ClientKey, StoredMessage]:
@@ -117,6 +124,10 @@ class ConversationRepository(Protocol):
         """The next ones by id."""
         ...
 
+    async def times(self, conversations: Collection[str]) -> dict[str, int]:
+        """The times of the last messages, as written, of those that are there."""
+        ...
+
 
 class MemberRepository(Protocol):
     """Members of conversations, unique by (conversation, user). Who is gone is in no answer."""
@@ -143,6 +154,10 @@ class MemberRepository(Protocol):
 
     async def memberships(self, users: Collection[str], *, large_only: bool) -> dict[str, list[MemberDocument]]:
         """Where each of the users is a member."""
+        ...
+
+    async def joined(self, user: str) -> list[str]:
+        """The conversations that the user is a member of."""
         ...
 
     async def successor(self, conversation: str, owner: str) -> str:
@@ -202,6 +217,14 @@ class UserRepository(Protocol):
         ...
 
 
+class TimeRepository(Protocol):
+    """The clock that all nodes share."""
+
+    async def now_ms(self) -> int:
+        """The database's time of day."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Repository:
     """All ports of one database."""
@@ -212,3 +235,4 @@ class Repository:
     members: MemberRepository
     sessions: SessionRepository
     users: UserRepository
+    time: TimeRepository

@@ -12,12 +12,10 @@ Does not know: who is alive.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
 
 from pymongo import DeleteOne, InsertOne, ReplaceOne, ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError
 
-from services.common.clock import Clock
 from services.storage.repository.keys import paired, second_of
 from services.storage.repository.mongo import Connection, Document
 from services.storage.repository.records import (
@@ -87,9 +85,8 @@ class MongoSessions:
 
 
 class MongoUsers:
-    def __init__(self, connection: Connection, clock: Clock) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._clock = clock
 
     async def find(self, users: Collection[str]) -> dict[str, UserDocument]:
         if not users:
@@ -121,10 +118,12 @@ class MongoUsers:
         await self._connection.update("seen", USERS, updates)
 
     async def acknowledge(self, held: Sequence[Acknowledged]) -> None:
-        now = datetime.fromtimestamp(self._clock.wall_ms() / 1000, UTC)
+        # By MongoDB's own clock, which is also the one that ends it.
         updates = [
             UpdateOne(
-                {"_id": paired(user, device), "u": user}, {"$max": {"n": number}, "$set": {"x": now}}, upsert=True
+                {"_id": paired(user, device), "u": user},
+                {"$max": {"n": number}, "$currentDate": {"x": True}},
+                upsert=True,
             )
             for user, device, number in held
         ]

@@ -1,7 +1,8 @@
 """Collections, indexes and shard keys, as code.
 
-`prepare` is idempotent and may run on several nodes at once, on a replica set and on a sharded cluster. Every unique
-index begins with its collection's shard key.
+`prepare` is idempotent and may run on several nodes at once. Every unique index begins with its collection's shard key,
+and `prepare` shards the collections when it talks to a mongos. That layout was written for a sharded cluster and has
+never been run on one: docs/operations.md says what would have to be true.
 
 messages and inbox are clustered by `_id`: one B-tree less to write for each message (measured: 16 instead of 20 µs of
 mongod). The price: `$in` and `$or` on the `_id` of a clustered collection scan everything between the lowest and the

@@ -123,6 +123,18 @@ async def test_conversations_are_named_and_counted_for_the_one_who_asks() -> Non
         assert not group.HasField("last")
 
 
+async def test_what_retention_took_does_not_count_as_unread() -> None:
+    async with logic() as node:
+        await _talk(node, "d:amy|bob", "amy", 9)
+        there = node.storage.conversations["d:amy|bob"]
+        there.record.first_seq = 8
+        for read, shown in ((0, 7), (8, 8)):
+            there.members["bob"] = storage_pb2.MemberRecord(user="bob", read_seq=read)
+            page = (await node.ask("bob", conversations=client_pb2.ListConversations())).conversation_page
+            (direct,) = page.conversations
+            assert (direct.head, direct.read_seq) == (9, shown)
+
+
 async def test_members_come_by_pages_to_members_only() -> None:
     async with logic() as node:
         node.storage.group("g:x", "olga", "amy", "bob")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from protos.tidings.v1 import client_pb2
-from services.common.errors import Unavailable
+from services.common.errors import TidingsError, Unavailable
 from services.common.ids import message_id, slot_of
 from services.storage.limits import Limits
 from services.storage.node import Storage
 from services.storage.repository.records import InboxEntry
+from services.storage.state import Conversation
 from tests.unit.storage.nodes import World, change, changed, content_of, create, post, send, stored
 
 CHAT = "d:ann|bob"
@@ -185,6 +188,38 @@ async def test_an_inbox_page_is_cut_by_its_bytes() -> None:
         await stored(node, *(send("ann", "bob", f"c{index}", "x" * 1000) for index in range(5)))
         (page,) = await node.reading.inbox([pb.InboxItem(user="bob", limit=5, bytes_max=2500)])
         assert ([entry.number for entry in page.entries], page.more, page.next) == ([1, 2], True, 2)
+
+
+async def test_large_messages_come_whole_between_small_ones() -> None:
+    texts = ["x" * size for size in (1, 40_000, 5, 3000, 200_000, 2)]
+    async with World().node() as node:
+        await stored(node, *(send("ann", "bob", f"c{index}", text) for index, text in enumerate(texts)))
+        shown: list[str] = []
+        after, more = 0, True
+        while more:
+            page = await history(node, after=after, limit=100)
+            shown += [client_pb2.Message.FromString(entry.message).content.text for entry in page.entries]
+            after, more = page.next, page.more
+        assert shown == texts
+        synced: list[str] = []
+        after, more = 0, True
+        while more:
+            (page,) = await node.reading.inbox([pb.InboxItem(user="bob", after=after, limit=100)])
+            synced += [client_pb2.Message.FromString(entry.message).content.text for entry in page.entries]
+            after, more = page.next, page.more
+        assert synced == texts
+
+
+async def test_for_a_page_hardly_more_is_read_than_it_holds() -> None:
+    world = World()
+    async with world.node() as node:
+        for index in range(100):
+            await stored(node, send("ann", "bob", f"c{index}", "x" * 32_000))
+        before = world.database.content_read
+        page = await history(node, limit=100)
+        (inbox,) = await node.reading.inbox([pb.InboxItem(user="bob", limit=100)])
+        assert (len(page.entries), len(inbox.entries)) == (4, 4)
+        assert world.database.content_read - before <= 2 * 5 * 33_000
 
 
 # ---- heads
@@ -446,3 +481,69 @@ async def test_content_comes_back_as_it_was_given() -> None:
         message = client_pb2.Message.FromString((await history(node)).entries[0].message)
         assert message.content == content
         assert content_of("hello") != item.content
+
+
+# ---- one that cannot be loaded
+
+
+async def world_with_a_broken_group(node: Storage, world: World) -> None:
+    """ann is in three large groups; one of them cannot be loaded."""
+    for group in ("g:1", "g:2", "g:3"):
+        await changed(node, create(group, "ann", large=True))
+        world.clock.advance(1)
+    await node.behind.flush()
+    node.conversations.drop_slots(frozenset(range(4096)))
+    loaded = node.conversations.loader.load
+
+    async def load(ids: Collection[str]) -> dict[str, Conversation | TidingsError]:
+        found = await loaded(ids)
+        return {key: Unavailable("its tail cannot be settled", 1000) if key == "g:2" else found[key] for key in ids}
+
+    node.conversations.loader.load = load  # type: ignore[method-assign]
+
+
+async def test_a_conversation_that_cannot_be_loaded_is_left_out_of_lists_and_heads() -> None:
+    world = World()
+    async with world.node() as node:
+        await world_with_a_broken_group(node, world)
+        assert [entry.record.conversation for entry in (await listed(node, "ann")).entries] == ["g:3", "g:1"]
+        heads = await node.reading.conversation_heads(["g:1", "g:2", "g:3"], warm_only=False)
+        assert list(heads.heads) == [1, 0, 1]
+        only = await listed(node, "ann", large_only=True)
+        assert sorted(entry.record.conversation for entry in only.entries) == ["g:1", "g:2", "g:3"]
+
+
+async def test_large_groups_are_told_to_who_logs_in_though_one_cannot_be_loaded() -> None:
+    world = World()
+    async with world.node() as node:
+        await world_with_a_broken_group(node, world)
+        found = await node.listing.large_of(["ann", "bob"])
+        assert sorted((record.conversation, record.head) for record in found["ann"]) == [
+            ("g:1", 1),
+            ("g:2", 1),
+            ("g:3", 1),
+        ]
+        assert node.conversations.peek("g:1") is None, "nothing was loaded for that"
+
+
+async def test_thousands_of_large_groups_do_not_fill_the_lanes() -> None:
+    world = World(limits=Limits(flush_interval_s=1e6, lane_capacity=20, store_lanes=1, batch_max=10))
+    async with world.node() as node:
+        groups = [f"g:{index}" for index in range(100)]
+        for group in groups:
+            await changed(node, create(group, "ann", large=True))
+        await node.behind.flush()
+        node.conversations.drop_slots(frozenset(range(4096)))
+        assert len((await node.listing.large_of(["ann"]))["ann"]) == 100
+        assert len((await listed(node, "ann", large_only=True)).entries) == 100
+
+
+async def test_the_heads_of_large_groups_are_those_in_their_owners_memory() -> None:
+    world = World()
+    world.hood.owner_of = lambda slot: "two" if slot == slot_of("g:1") else "one"
+    async with world.node("one") as one, world.node("two") as two:
+        await changed(two, create("g:1", "ann", large=True))
+        await two.behind.flush()
+        await stored(two, post("g:1", "ann", "x", 1), post("g:1", "ann", "y", 1))
+        (record,) = (await one.listing.large_of(["ann"]))["ann"]
+        assert record.head == 3

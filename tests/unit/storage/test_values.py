@@ -15,8 +15,8 @@ from services.storage import membership
 from services.storage.app import limits_of, policy_of
 from services.storage.cache import Cache
 from services.storage.limits import Limits
-from services.storage.listing import Place
 from services.storage.paging import bytes_for, encode, history_page, history_window
+from services.storage.places import Place, Places, Token
 from services.storage.repository.keys import number_of, numbered, paired, pairs_of, second_of
 from services.storage.repository.records import ConversationDocument, StoredMessage
 from services.storage.retention import Policy
@@ -177,9 +177,36 @@ def test_places_sort_newest_first_and_come_back_from_their_text() -> None:
     places = [Place(5, "g:b"), Place(9, "g:a"), Place(5, "d:a|b")]
     assert sorted(places) == [Place(9, "g:a"), Place(5, "d:a|b"), Place(5, "g:b")]
     assert [Place.parse(str(place)) for place in places] == places
-    for wrong in ("", "x", "5", "~g:a", "-5~g:a"):
+    for wrong in ("", "x", "5", "~g:a", "-5~g:a", "²~d:a|b", "٣~g:a", "1" * 20 + "~g:a", "1_0~g:a", " 1~g:a"):
         with pytest.raises(BadRequest):
             Place.parse(wrong)
+
+
+def test_tokens_come_back_from_their_text_and_one_of_the_version_before_is_taken() -> None:
+    first = Token(Place(5, "d:a|b"), 7, 1_700_000_000_000)
+    for token in (first, first.second, first.second.at(Place(9, "g:a")), Token(Place(5, "g:b"), None, 0)):
+        assert Token.parse(str(token)) == token
+    for wrong in ("", "5~g:a~", "5~g:a~7", "5~g:a~7~8~3", "5~g:a~²~8", "5~g:a~7~8~2~", "5~g:a~7~" + "9" * 20):
+        with pytest.raises(BadRequest):
+            Token.parse(wrong)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 9))), st.integers(1, 4))
+def test_places_stay_in_order_whatever_moves(moves: list[tuple[str, int]], count: int) -> None:
+    places, times = Places(), {"a": 3, "b": 3, "c": 7}
+    places.fill(times.items())
+    places.fill([("d", 5)])
+    places.sort()
+    times["d"] = 5
+    for conversation, last_ms in moves:
+        places.move(conversation, last_ms)
+        times[conversation] = max(times.get(conversation, 0), last_ms)
+    found: list[Place] = []
+    while page := places.after(found[-1] if found else None, count):
+        found += page
+    assert found == sorted(Place(last_ms, conversation) for conversation, last_ms in times.items())
+    places.move("unknown", 9, known_only=True)
+    assert len(places) == len(times)
 
 
 # ---- the cache
