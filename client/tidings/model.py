@@ -352,8 +352,16 @@ class Restarted:
     first: bool
 
 
-Event = Message | Receipt | Presence | Signal | Group | Progress | Link | Restarted
-Notice = Receipt | Presence | Signal | Group | Progress | Link | Restarted
+@dataclass(frozen=True, slots=True)
+class NotKept:
+    """The place of this device could not be kept; it is tried again. `reason` is a sentence for people."""
+
+    reason: str
+    retry_in_s: float
+
+
+Event = Message | Receipt | Presence | Signal | Group | Progress | Link | Restarted | NotKept
+Notice = Receipt | Presence | Signal | Group | Progress | Link | Restarted | NotKept
 
 
 def _membership(data: bytes) -> Membership | None:

@@ -28,6 +28,7 @@ class Room:
     by_client_id: dict[tuple[str, str], pb.Message] = field(default_factory=dict)
     read: dict[str, int] = field(default_factory=dict)
     delivered: dict[str, int] = field(default_factory=dict)
+    changed_ms: int = 0  # when it last got a message
 
     @property
     def head(self) -> int:
@@ -53,6 +54,12 @@ class ModelServer:
         self.rooms: dict[str, Room] = {}
         self.inboxes: dict[str, list[tuple[str, int]]] = {}
         self.sessions: list[Session] = []
+        self.attempts: list[int] = []  # of the hellos, as they came
+        self.protocols: list[int] = []
+        self.cursors: list[dict[str, int]] = []  # the same of their group cursors
+        self.made: dict[tuple[str, str], Room] = {}  # groups, by who made them and the client id
+        self.refreshed: list[str] = []
+        self.takes_tokens = True
         self.refuse: Callable[[Session, pb.ClientFrame], pb.ServerFrame | None] = lambda _session, _frame: None
         self.time_ms = 1_700_000_000_000
 
@@ -91,6 +98,7 @@ class ModelServer:
             client_id=client_id,
         )
         room.messages.append(message)
+        room.changed_ms = self.time_ms
         if client_id:
             room.by_client_id[sender, client_id] = message
         room.read[sender] = seq
@@ -114,6 +122,9 @@ class ModelServer:
     def hello(
         self, hello: pb.Hello, push: Callable[[pb.ServerFrame], None], user: str, node: str = "access-0"
     ) -> tuple[Session, pb.ServerFrame]:
+        self.attempts.append(hello.attempt)
+        self.protocols.append(hello.protocol)
+        self.cursors.append(dict(hello.group_cursors))
         session = Session(user, hello.device, push)
         self.sessions.append(session)
         head = self._head(user)
@@ -217,17 +228,31 @@ class ModelServer:
         return pb.ServerFrame(page=pb.Page(entries=entries, next=following, head=room.head, more=more))
 
     def _on_conversations(self, session: Session, asked: pb.ListConversations) -> pb.ServerFrame:
-        mine = sorted((room for room in self.rooms.values() if session.user in room.members), key=lambda r: r.id)
-        start = int(asked.after or 0)
-        part = mine[start : start + min(asked.limit or 50, self.page_max)]
-        more = start + len(part) < len(mine)
+        """Newest first, below a place in time; `after` also says when the list was begun: what moved up comes too."""
+        mine = sorted(
+            (room for room in self.rooms.values() if session.user in room.members), key=lambda r: (-r.changed_ms, r.id)
+        )
+        if asked.after:
+            begun_ms, below_ms, name = asked.after.split("~", 2)
+            moved = [room for room in mine if room.changed_ms > int(begun_ms)]
+            rest = [room for room in mine if (-room.changed_ms, room.id) > (-int(below_ms), name)]
+        else:
+            begun_ms, moved, rest = str(self.time_ms), [], mine
+        part = rest[: min(asked.limit or 50, self.page_max)]
+        more = len(part) < len(rest)
         return pb.ServerFrame(
             conversation_page=pb.ConversationPage(
-                conversations=[self._listed(room, session.user) for room in part],
-                next=str(start + len(part)) if more else "",
+                conversations=[self._listed(room, session.user) for room in [*moved, *part]],
+                next=f"{begun_ms}~{part[-1].changed_ms}~{part[-1].id}" if more else "",
                 more=more,
             )
         )
+
+    def _on_refresh(self, session: Session, refresh: pb.Refresh) -> pb.ServerFrame:
+        self.refreshed.append(refresh.token)
+        if not self.takes_tokens:
+            return _error("UNAUTHENTICATED", "the token is not valid")
+        return pb.ServerFrame(ok=pb.Ok())
 
     def _on_read(self, session: Session, read: pb.Read) -> pb.ServerFrame:
         room = self.room(read.conversation)
@@ -261,8 +286,12 @@ class ModelServer:
     def _on_group(self, session: Session, request: pb.GroupRequest) -> pb.ServerFrame:
         act = request.WhichOneof("act") or ""
         if act == "create":
-            members = [session.user, *(user for user in request.create.members if user != session.user)]
-            return self._info(self.group(new_group(), members, name=request.create.name), session.user)
+            made = self.made.get((session.user, request.create.client_id))
+            if made is None:
+                members = [session.user, *(user for user in request.create.members if user != session.user)]
+                made = self.group(new_group(), members, name=request.create.name)
+                self.made[session.user, request.create.client_id] = made
+            return self._info(made, session.user)
         asked = getattr(request, act)
         room = self.rooms.get(asked.conversation)
         if room is None:
