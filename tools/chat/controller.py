@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 from services.common.errors import BadRequest, TidingsError
 from services.common.ids import check_user
-from tidings import Client, ConversationKind, Event, LinkState, Message, MessageState, Restarted, Role
+from tidings import Client, ConversationKind, Event, LinkState, Message, MessageState, NotKept, Restarted, Role
 from tools.chat.commands import Command, Say, Wrong, help_lines, parse
 from tools.chat.model import ChatModel, Line, Talk
 
@@ -50,6 +50,7 @@ class Controller:
         self._watched: set[str] = set()
         self._asked: set[str] = set()
         self._loading: set[str] = set()
+        self._last_reason = ""
 
     async def begin(self, to: str | None, group: str | None) -> None:
         """Read the conversations, and open the one that was asked for, or the newest."""
@@ -76,6 +77,8 @@ class Controller:
                 self._attend.set()
             if isinstance(event, Restarted) and not event.first:
                 await self._try(self._reload())
+            if isinstance(event, NotKept):
+                self._note_once(event.reason)
             self._changed()
 
     async def attend(self) -> None:
@@ -278,6 +281,12 @@ class Controller:
     def _note(self, text: str) -> None:
         line = self._model.note(text, _now_ms())
         self._shown(self._model.talk or NOWHERE, line)
+
+    def _note_once(self, reason: str) -> None:
+        """What is tried again and again, until it says something else."""
+        if reason != self._last_reason:
+            self._last_reason = reason
+            self._note(f"{reason[:1].upper()}{reason[1:]}")
 
     async def _enter(self, talk: Talk) -> None:
         self._model.open(talk.id)

@@ -24,14 +24,13 @@ from tidings.core.due import Due
 from tidings.core.inbox import Inbox, Item
 from tidings.core.order import Order
 from tidings.core.wants import Want, WantHistory, WantInfo, WantList, WantSync
-from tidings.model import Message
+from tidings.model import SHOWN, Message
 from tidings.state import SavedState
 
 GAP_S = 0.2
 PATIENCE_MAX_S = 15.0
 FILLS_MAX = 4
 GROUP_CURSORS_MAX = 1000  # the server takes no more in a hello
-SHOWN = (pb.Message.NORMAL, pb.Message.SYSTEM)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -60,6 +60,7 @@ class ModelServer:
         self.made: dict[tuple[str, str], Room] = {}  # groups, by who made them and the client id
         self.refreshed: list[str] = []
         self.takes_tokens = True
+        self.acknowledged: list[int] = []
         self.refuse: Callable[[Session, pb.ClientFrame], pb.ServerFrame | None] = lambda _session, _frame: None
         self.time_ms = 1_700_000_000_000
 
@@ -261,6 +262,7 @@ class ModelServer:
         return pb.ServerFrame(ok=pb.Ok())
 
     def _on_ack(self, session: Session, ack: pb.Ack) -> None:
+        self.acknowledged.append(ack.number)
         for conversation, seq in self.inboxes.get(session.user, [])[: ack.number]:
             room = self.rooms[conversation]
             room.delivered[session.user] = max(room.delivered.get(session.user, 0), seq)
