@@ -16,7 +16,18 @@ from datetime import UTC, datetime
 
 from services.common.errors import BadRequest, TidingsError
 from services.common.ids import check_user
-from tidings import Client, ConversationKind, Event, LinkState, Message, MessageState, NotKept, Restarted, Role
+from tidings import (
+    Client,
+    ConversationKind,
+    Event,
+    Group,
+    LinkState,
+    Message,
+    MessageState,
+    NotKept,
+    Restarted,
+    Role,
+)
 from tools.chat.commands import Command, Say, Wrong, help_lines, parse
 from tools.chat.model import ChatModel, Line, Talk
 
@@ -70,6 +81,9 @@ class Controller:
     async def follow(self) -> None:
         """Bring in what comes, as long as the session lasts. Raises SessionEnded."""
         async for event in self._client.events():
+            if isinstance(event, Group) and event.role is Role.NONE:
+                self._gone(event)
+                continue
             line = self._model.apply(event, time.monotonic())
             self._told(event)
             if line is not None and isinstance(event, Message):
@@ -281,6 +295,14 @@ class Controller:
     def _note(self, text: str) -> None:
         line = self._model.note(text, _now_ms())
         self._shown(self._model.talk or NOWHERE, line)
+
+    def _gone(self, group: Group) -> None:
+        """The user is no member any more, perhaps since long ago."""
+        talk = self._model.talks.get(group.id)
+        if talk is not None:
+            self._model.forget(group.id)
+            self._note(f"You are no member of {talk.name} any more.")
+        self._changed()
 
     def _note_once(self, reason: str) -> None:
         """What is tried again and again, until it says something else."""

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from protos.tidings.v1 import client_pb2 as pb
 from services.common.wire.close import reason_of
 from tests.scenario.client.fake_access import FakeAccess
 from tests.unit.client.model_server import ModelServer
@@ -177,6 +178,20 @@ async def test_a_chat_in_a_pipe_sends_lines_and_prints_what_comes(
         process.stdin.close()
         assert await process.wait() == 0
     assert [message.content.text for message in server.rooms["d:ann|bob"].messages][1] == "hello"
+
+
+async def test_a_chat_tells_that_one_is_no_member_any_more(
+    place: list[str], server: ModelServer, access: FakeAccess, tmp_path: Path
+) -> None:
+    server.group("g:1", ["ann", "bob"], name="friends")
+    async with _started("chat", "--user", "ann", "--group", "g:1", *place, folder=tmp_path) as process:
+        assert process.stdin is not None
+        lines = _lines(process)
+        await _until(lines, "chatting in g:1")
+        access.say(pb.ServerFrame(group_info=pb.GroupInfo(conversation="g:1", name="friends")))
+        await _until(lines, "You are no member of friends any more")
+        process.stdin.close()
+        assert await process.wait() == 0
 
 
 async def test_a_chat_that_is_opened_again_is_the_same_device(
