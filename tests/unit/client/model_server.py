@@ -61,6 +61,7 @@ class ModelServer:
         self.refreshed: list[str] = []
         self.takes_tokens = True
         self.acknowledged: list[int] = []
+        self.gone: dict[str, int] = {}  # retention took each conversation up to here
         self.refuse: Callable[[Session, pb.ClientFrame], pb.ServerFrame | None] = lambda _session, _frame: None
         self.time_ms = 1_700_000_000_000
 
@@ -206,15 +207,24 @@ class ModelServer:
         entries = [
             pb.Entry(number=sync.after + i + 1, message=self.rooms[conversation].messages[seq - 1])
             for i, (conversation, seq) in enumerate(part)
+            if seq > self.gone.get(conversation, 0)
         ]
-        return pb.ServerFrame(page=pb.Page(entries=entries, next=sync.after + len(part), head=len(inbox), more=more))
+        return pb.ServerFrame(
+            page=pb.Page(
+                entries=entries,
+                next=sync.after + len(part),
+                head=len(inbox),
+                more=more,
+                truncated=len(entries) < len(part),
+            )
+        )
 
     def _on_history(self, session: Session, asked: pb.History) -> pb.ServerFrame:
         room = self.room(asked.conversation)
         if session.user not in room.members and room.id != BROADCAST:
             return _error("FORBIDDEN", "you are not a member")
         limit = min(asked.limit or 50, self.page_max)
-        joined = 0 if room.shared else room.members.get(session.user, 0)
+        joined = max(0 if room.shared else room.members.get(session.user, 0), self.gone.get(room.id, 0))
         if asked.HasField("after"):
             after = max(joined, asked.after)
             part = room.messages[after : after + limit]
@@ -226,7 +236,10 @@ class ModelServer:
             more = bool(part) and part[0].seq > joined + 1
             following = part[0].seq if part else 0
         entries = [pb.Entry(message=message) for message in part]
-        return pb.ServerFrame(page=pb.Page(entries=entries, next=following, head=room.head, more=more))
+        truncated = self.gone.get(room.id, 0) > 0
+        return pb.ServerFrame(
+            page=pb.Page(entries=entries, next=following, head=room.head, more=more, truncated=truncated)
+        )
 
     def _on_conversations(self, session: Session, asked: pb.ListConversations) -> pb.ServerFrame:
         """Newest first, below a place in time; `after` also says when the list was begun: what moved up comes too."""

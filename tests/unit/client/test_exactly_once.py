@@ -110,6 +110,34 @@ def test_each_message_is_shown_once_and_in_order_whatever_is_lost_repeated_or_mi
 
 
 @settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), faults=FAULTS, capacity=st.sampled_from([3, 50]), burst=st.integers(1, 60))
+def test_wherever_retention_took_messages_a_device_comes_to_what_is_left(
+    seed: int, faults: Faults, capacity: int, burst: int
+) -> None:
+    world = _world(seed, faults, capacity)
+    server, random = world.server, world.random
+    start = {name: room.head for name, room in server.rooms.items()}
+    rooms = [world.me_to("bob"), world.me_to("ann"), SMALL, LARGE]
+    for _ in range(4):
+        world.reading = random.random() < 0.7
+        world.cut()
+        for number in range(random.randrange(burst)):
+            server.text("bob" if "ann" not in (room := random.choice(rooms)) else "ann", room, f"{number}")
+        for name in random.sample(rooms, 2):
+            server.gone[name] = random.randint(server.gone.get(name, 0), server.room(name).head)
+        world.run(random.choice((0.01, 1.0, 20.0)))
+    world.calm()
+    world.reading = True
+    world.run(120.0)
+
+    for name, room in server.rooms.items():
+        shown = [message.seq for message in world.shown if message.conversation == name]
+        assert shown == sorted(set(shown)), name
+        left = range(max(start.get(name, 0), server.gone.get(name, 0)) + 1, room.head + 1)
+        assert set(left) <= set(shown), name
+
+
+@settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     faults=FAULTS,
