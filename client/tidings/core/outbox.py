@@ -146,7 +146,7 @@ class Outbox:
         self._now = now
         request = self._flying.pop(frame.id, None)
         if request is None:
-            return None
+            return self._answered_late(frame)
         self._land(request)
         if request.gone:
             return None
@@ -169,10 +169,6 @@ class Outbox:
         request = self._by_key.get(key)
         if request is None:
             return True, None
-        if request.frame_id:
-            # Its answer may still come, and finds nobody.
-            self._flying.pop(request.frame_id, None)
-            self._land(request)
         sent = pb.Sent(
             client_id=message.client_id,
             message_id=message.message_id,
@@ -181,7 +177,7 @@ class Outbox:
             time_ms=message.time_ms,
             duplicate=True,
         )
-        return True, self._finish(request, pb.ServerFrame(sent=sent))
+        return True, self._settled(request, pb.ServerFrame(sent=sent))
 
     def lost(self, now: float) -> None:
         """The connection is gone: what it had not answered goes back to its place."""
@@ -277,6 +273,20 @@ class Outbox:
         self._land(request)
         if not request.gone:
             self._again(request, delay_s)
+
+    def _answered_late(self, frame: pb.ServerFrame) -> Done | None:
+        """To a try that was given up: that it was stored counts, whatever becomes of the try after it."""
+        if not frame.HasField("sent"):
+            return None
+        request = self._by_key.get((frame.sent.conversation, frame.sent.client_id))
+        return self._settled(request, frame) if request is not None else None
+
+    def _settled(self, request: _Request, frame: pb.ServerFrame) -> Done:
+        """It was stored, wherever it stands: the answer to a try that flies finds nobody."""
+        if request.frame_id:
+            self._flying.pop(request.frame_id, None)
+            self._land(request)
+        return self._finish(request, frame)
 
     def _again(self, request: _Request, delay_s: float) -> None:
         """Back into its lane, before everything that was submitted later."""

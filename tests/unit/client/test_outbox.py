@@ -187,6 +187,22 @@ def test_one_client_id_may_stand_for_a_message_to_several_people() -> None:
     assert outbox.waiting == 1
 
 
+@pytest.mark.parametrize("flies", [True, False])
+def test_a_late_answer_that_it_was_stored_counts_though_the_next_try_is_refused(flies: bool) -> None:
+    outbox = _outbox()
+    outbox.submit(_send(1), 0.0)
+    (first,) = _out(outbox)
+    outbox.expire(ANSWER_S)
+    again = _out(outbox, ANSWER_S) if flies else []
+    sent = pb.Sent(client_id="c1", conversation="d:a|b", seq=7)
+    done = outbox.answered(pb.ServerFrame(id=first.id, sent=sent), ANSWER_S)
+    assert isinstance(done, Done)
+    assert [outbox.answered(_error(frame, "FORBIDDEN"), ANSWER_S) for frame in again] == [None] * len(again)
+    assert _out(outbox, 100.0) == []
+    outbox.submit(_send(2), 100.0)
+    assert len(_out(outbox, 100.0)) == 1  # the lane goes on
+
+
 def test_what_is_cancelled_before_it_went_out_does_not_go_out() -> None:
     outbox = _outbox()
     outbox.submit(_send(1), 0.0)
