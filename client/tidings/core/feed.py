@@ -41,6 +41,14 @@ class Handed:
     number: int
     life: int
 
+    @property
+    def conversation(self) -> str:
+        return self.message.conversation
+
+    @property
+    def seq(self) -> int:
+        return self.message.seq
+
 
 class Feed:
     def __init__(
@@ -103,7 +111,7 @@ class Feed:
         """The application is done with it."""
         if handed.life == self._life:
             self._inbox.taken(handed.number)
-            self._order.took(handed.message.conversation, handed.message.seq)
+            self._order.took(handed.conversation, handed.seq)
 
     def next_wake(self) -> float | None:
         """When `wants` has something, if nothing else happens."""

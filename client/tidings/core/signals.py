@@ -45,10 +45,10 @@ class RenewalFailed:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """`wall_ms`: what time this device thinks it is."""
+    """`wall_ms`: what time this device thinks it is; 0: it has no idea."""
 
     link: int
-    wall_ms: int
+    wall_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
