@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tidings.client import Client, Outgoing
+from tidings.client import Client
 from tidings.errors import (
     BadFrame,
     BadRequest,
@@ -48,6 +48,7 @@ from tidings.model import (
     Sent,
     Signal,
 )
+from tidings.outgoing import Outgoing
 from tidings.state import BadState, FileState, MemoryState, SavedState, StateStore
 
 __all__ = [

@@ -45,11 +45,11 @@ from tidings.model import (
     InboxPage,
     Member,
     Message,
-    MessageState,
     Presence,
     Role,
     Sent,
 )
+from tidings.outgoing import Outgoing
 from tidings.state import FileState, MemoryState, StateStore
 from tidings.transport import connector
 
@@ -57,27 +57,6 @@ PAGE = 200
 MEMBERS_PER_REQUEST = 500
 PRESENCE_PER_REQUEST = 100
 SETTLE_S = 5.0
-
-
-class Outgoing:
-    """A message on its way, made by `Client.post`."""
-
-    def __init__(self, client_id: str, conversation: str, ticket: int, outcome: asyncio.Future[pb.ServerFrame]) -> None:
-        self.client_id = client_id
-        self.conversation = conversation
-        self.ticket = ticket
-        self._outcome = outcome
-
-    @property
-    def state(self) -> MessageState:
-        """Sending, sent or failed; what the others did with it comes as `Progress` in `events`."""
-        if not self._outcome.done():
-            return MessageState.SENDING
-        return MessageState.FAILED if self._outcome.cancelled() or self._outcome.exception() else MessageState.SENT
-
-    async def sent(self) -> Sent:
-        """When the server has it. Raises what came of it instead."""
-        return Sent.from_proto((await asyncio.shield(self._outcome)).sent)
 
 
 class Client:
