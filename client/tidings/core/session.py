@@ -369,7 +369,7 @@ class Session:
         """The application gave a token for the session that lives: the server is asked to take it."""
         if self._pulse is None:
             return
-        if token == self._dialer.token:
+        if not token or token == self._dialer.token:
             self._renewal.failed(now)
             return
         ticket = self._submit_own(pb.ClientFrame(refresh=pb.Refresh(token=token)), now)

@@ -95,8 +95,11 @@ def test_a_token_that_is_refused_leaves_the_session_as_it_was() -> None:
     assert world.tokens == [first, first]
 
 
-def test_an_application_that_has_no_other_token_is_asked_a_few_times_and_nothing_is_sent() -> None:
-    world = _world(_token("a", BEGIN_S + 100))
+@pytest.mark.parametrize("other", [None, "", "the same"])
+def test_an_application_that_has_no_other_token_is_asked_a_few_times_and_nothing_is_sent(other: str | None) -> None:
+    token = _token("a", BEGIN_S + 100)
+    world = _world(token)
+    world.next_token = lambda: token if other == "the same" else other
     world.run(100.0)
     assert 1 <= world.renewals <= 4
     assert world.server.refreshed == []
