@@ -127,6 +127,8 @@ class Engine:
                 task.cancel()
             # The group is told of a cancellation, but not of the application's own error, which it would wrap.
             cancelled = error if isinstance(error, asyncio.CancelledError) else None
+            if cancelled is not None:
+                await self._save()  # the group then ends the task that would
             await self._stack.__aexit__(type(cancelled) if cancelled else None, cancelled, None)
         if self._not_kept is not None and error is None:
             raise self._not_kept

@@ -158,6 +158,27 @@ async def test_a_loop_that_was_left_is_acknowledged_though_nobody_asks_for_more(
         await acknowledged.wait()
 
 
+async def test_who_is_cancelled_while_it_waits_sees_nothing_again(access: FakeAccess, server: ModelServer) -> None:
+    """That is how Ctrl-C ends a program."""
+    state = MemoryState()
+    all_taken = asyncio.Event()
+
+    async def live() -> None:
+        async with _bob(access, state) as bob:
+            for number in range(20):
+                server.text("ann", "d:ann|bob", f"{number}")
+            async for message in bob.messages():
+                if message.text == "19":
+                    asyncio.get_running_loop().call_soon(all_taken.set)
+
+    living = asyncio.create_task(live())
+    await all_taken.wait()
+    living.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await living
+    assert await _rest(access, server, state) == []
+
+
 BOT = """
 import asyncio, sys
 from tidings import Client
