@@ -16,13 +16,13 @@ from services.access.heartbeat import HeartbeatPolicy
 from services.access.limits import LimitPolicy
 from services.access.session import SessionPolicy
 from services.common import production
+from services.common.content import CONTENT_EXTRA_BYTES
 from services.common.production import Objection
 from services.common.settings import Address, CommaSeparated, NodeSettings, OptionalAddress
 from services.common.settings_security import OptionalFile
 from services.common.tokens import ALGORITHMS
 
 CALL_BYTES_MAX = 14 * 1024 * 1024
-CONTENT_EXTRA_BYTES = 8192  # headers, ids
 
 
 class AccessSettings(NodeSettings):
