@@ -21,6 +21,8 @@ Guarantees:
   Unavailable instead, since whoever asked is gone and may have asked elsewhere by now;
 - nothing is lost silently: `done` of every accepted item is called exactly once, with an error if the lanes are
   cancelled (whether the work was done is then unknown, so it says Unavailable) or if `handle` fails;
+- a batch is no fate: one that fails by a defect is handled again by halves, so that the error stands at the item that
+  it is of (dividing.py), and the others have their outcomes;
 - leaving `async with lanes` refuses what is new and handles what waits; leaving it with an exception, or being
   cancelled while leaving, gives the rest its error.
 
@@ -41,7 +43,8 @@ from typing import Generic, Self, TypeVar
 
 import structlog
 
-from services.common.errors import Internal, Overloaded, TidingsError, Unavailable
+from services.common.dividing import divided
+from services.common.errors import Overloaded, TidingsError, Unavailable
 from services.common.scope import TaskScope
 from services.common.telemetry import metrics
 
@@ -295,26 +298,15 @@ class Lanes(Generic[T, R]):
         return min(self._capacity, max(ROOM_MIN, int(self._answer_s / 2 * count / took / lanes)))
 
     async def _outcomes(self, items: list[T]) -> Sequence[R | TidingsError]:
-        """What `handle` says, or its failure for each of the items. Raises only if the worker itself is cancelled."""
-        failure: TidingsError
+        """What `handle` says, or its failure. Raises only if the worker itself is cancelled."""
         try:
-            outcomes = await self._handle(items)
-            if len(outcomes) == len(items):
-                return outcomes
-            _log.error("lane_outcomes_do_not_match", lane=self.name, items=len(items), outcomes=len(outcomes))
-            failure = _defect()
-        except TidingsError as error:
-            failure = error
+            return await divided(self._handle, items, self.name)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
             # Something that `handle` waited for was cancelled, not this worker.
-            failure = _cancelled()
-        except Exception:  # noqa: BLE001 - the edge where a defect of a handler becomes its items' error
-            _log.exception("lane_batch_failed", lane=self.name, items=len(items))
-            failure = _defect()
-        return [failure] * len(items)
+            return [_cancelled()] * len(items)
 
 
 def _oldest(lane: _Lane[T, R]) -> float:
@@ -341,7 +333,3 @@ def unwanted() -> TidingsError:
 
 def _cancelled() -> TidingsError:
     return Unavailable("this node was stopped while it worked on this: try again, another one will answer")
-
-
-def _defect() -> TidingsError:
-    return Internal("this could not be done because of a defect; the log of the node says more")

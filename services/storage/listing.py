@@ -33,6 +33,8 @@ Entry = storage_pb2.ConversationEntry
 LIMIT_MAX = 200
 # Conversations in one question to another node.
 ASK_MAX = 5000
+# Of a time in milliseconds: as many as 63 bits may have.
+DIGITS_MAX = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,8 @@ class Place:
     def parse(text: str) -> Place:
         """Raises BadRequest for what is no `next` of an earlier page."""
         last_ms, _, conversation = text.partition("~")
-        if not last_ms.isdigit() or not conversation:
+        # isdigit alone says yes to ² and to digits of other scripts, and `int` takes as long as there are digits.
+        if not (last_ms.isascii() and last_ms.isdigit() and len(last_ms) <= DIGITS_MAX) or not conversation:
             raise BadRequest("`after` must be the `next` of an earlier page")
         return Place(int(last_ms), conversation)
 

@@ -605,3 +605,20 @@ async def test_an_item_costs_little() -> None:
                 lanes.offer(key, key, done)
         costs.append((time.process_time() - before) / 20_000)
     assert min(costs) < 3e-6
+
+
+async def test_a_defect_with_one_item_is_not_the_fate_of_its_batch() -> None:
+    async def handle(batch: list[str]) -> Sequence[str]:
+        if "x" in batch:
+            raise ValueError(batch)
+        return [item.upper() for item in batch]
+
+    notes = Notes()
+    async with Lanes("test", handle, lanes=1, capacity=8, batch_max=8) as lanes:
+        for item in "abxcd":
+            lanes.offer(0, item, notes)
+    assert [each.code if isinstance(each, TidingsError) else each for each in notes.outcomes] == [
+        *"AB",
+        "INTERNAL",
+        *"CD",
+    ]

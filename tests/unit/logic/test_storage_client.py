@@ -96,3 +96,22 @@ async def test_nothing_to_ask_is_no_call() -> None:
     owners = Owners()
     assert await client(owners).inbox_heads([]) == []
     assert owners.asked == []
+
+
+async def test_an_error_of_one_item_is_found_where_the_answer_has_no_room_for_it() -> None:
+    """Sessions, heads and users come without faults: the call fails whole, and is made by halves."""
+    owners = Owners()
+    broken = "user7"
+
+    async def call(slot: int, method: str, request: pb.KeyBatch, reply_type: type[M], **_: float) -> M:
+        owners.asked.append((0, request))
+        if broken in request.keys:
+            raise Internal("Storage/InboxHeads failed because of a defect")
+        return reply_type(heads=[int(user[4:]) for user in request.keys])
+
+    owners.call = call  # type: ignore[method-assign,assignment]
+    one = StorageClient(owners, lambda _: "storage-0", timeout_s=1, budget_s=2, batch_max=500)
+    heads = await one.inbox_heads(USERS)
+    assert [isinstance(head, Internal) for head in heads] == [user == broken for user in USERS]
+    assert [head for head in heads if not isinstance(head, Internal)] == [n for n in range(40) if n != 7]
+    assert len(owners.asked) <= 1 + 2 * 6
