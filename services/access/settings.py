@@ -16,7 +16,6 @@ from services.access.heartbeat import HeartbeatPolicy
 from services.access.limits import LimitPolicy
 from services.access.session import SessionPolicy
 from services.common import production
-from services.common.content import CONTENT_EXTRA_BYTES
 from services.common.production import Objection
 from services.common.settings import Address, CommaSeparated, NodeSettings, OptionalAddress
 from services.common.settings_security import OptionalFile
@@ -268,10 +267,6 @@ class AccessSettings(NodeSettings):
     def _fits_together(self) -> Self:
         if self.frame_bytes_max < 2 * self.content_bytes_max:
             raise ValueError("frame_bytes_max must be at least twice content_bytes_max: JSON writes data in base64")
-        if self.batch_max * (self.content_bytes_max + CONTENT_EXTRA_BYTES) > CALL_BYTES_MAX:
-            raise ValueError(
-                "batch_max messages of content_bytes_max must fit into one call of 14 MiB: lower one of them"
-            )
         if (self.tls_certificate_file is None) != (self.tls_key_file is None):
             raise ValueError("tls_certificate_file and tls_key_file belong together: set both or none")
         unknown = sorted(set(self.token_algorithms) - set(ALGORITHMS))

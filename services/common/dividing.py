@@ -72,9 +72,11 @@ async def divided(handle: Handle[T, R], items: list[T], what: str) -> Sequence[R
     return [*await divided(handle, items[:half], what), *await divided(handle, items[half:], what)]
 
 
-def portions(items: list[M], count_max: int, bytes_max: int = PORTION_BYTES_MAX) -> list[list[M]]:
+def portions(
+    items: list[M], count_max: int, bytes_max: int = PORTION_BYTES_MAX, *, surely_fit: int = SURELY_FIT
+) -> list[list[M]]:
     """The items in runs, each of which fits into one call; one item that is too large by itself is a run of its own."""
-    if len(items) <= min(SURELY_FIT, count_max):
+    if len(items) <= min(surely_fit, count_max):
         return [items]
     runs: list[list[M]] = [[]]
     size = 0
