@@ -1,6 +1,6 @@
 """What clients ask: checked here as far as a frame alone can be, then handed to logic in lanes, and answered.
 
-    send        lanes by conversation, so what one connection sends to one conversation stays in its order
+    send        lanes by conversation, so what one user sends to one conversation stays in its order
     signal      lanes by conversation
     pages       lanes by user (Logic.Handle): sync, history, conversations
     the rest    lanes by user (Logic.Handle)
@@ -8,7 +8,8 @@
 
 Guarantees: each request is answered exactly once, with an error if it could not be handed on: nothing waits in a place
 without a bound. One whose answer cannot be made is answered INTERNAL, and if an answer cannot be written its connection
-ends, so that none is left unanswered. A content is encoded once, here, and is opaque bytes from here on.
+ends, so that none is left unanswered. One user's requests, on however many connections, take a lane from nobody: each
+user has an even share of its room, and of each batch. A content is encoded once, here, and is opaque from here on.
 
 Does not know: who may do what; how the answers come about.
 """
@@ -86,6 +87,7 @@ class Requests:
             batch_max=send_batch_max,
             overlap_min=min(OVERLAP_MIN, send_batch_max),
             answer_s=send_answer_s,
+            party=lambda sending: sending.item.sender,
         )
         self._signals: Lanes[logic_pb2.SignalItem, logic_pb2.SignalOutcome] = Lanes(
             "signal",
@@ -94,12 +96,23 @@ class Requests:
             capacity=capacity,
             batch_max=send_batch_max,
             overlap_min=send_batch_max,
+            party=lambda item: item.sender,
         )
         self._others: Lanes[logic_pb2.HandleItem, logic_pb2.HandleOutcome] = Lanes(
-            "request", logic.handle, lanes=request_lanes, capacity=capacity, batch_max=request_batch_max
+            "request",
+            logic.handle,
+            lanes=request_lanes,
+            capacity=capacity,
+            batch_max=request_batch_max,
+            party=_user,
         )
         self._pages: Lanes[logic_pb2.HandleItem, logic_pb2.HandleOutcome] = Lanes(
-            "page", logic.handle, lanes=request_lanes, capacity=capacity, batch_max=min(PAGES_MAX, request_batch_max)
+            "page",
+            logic.handle,
+            lanes=request_lanes,
+            capacity=capacity,
+            batch_max=min(PAGES_MAX, request_batch_max),
+            party=_user,
         )
         self._stack = AsyncExitStack()
 
@@ -342,6 +355,10 @@ class Sending:
 
 _STORED: Final = metrics.SENDS.labels("stored")
 _DUPLICATE: Final = metrics.SENDS.labels("duplicate")
+
+
+def _user(item: logic_pb2.HandleItem) -> str:
+    return item.user
 
 
 def _addressee(connection: Connection, request: client_pb2.Send | client_pb2.Signal) -> str:

@@ -100,7 +100,8 @@ class AccessSettings(NodeSettings):
         1000.0,
         ge=0,
         le=1_000_000,
-        description="Sends a second of one connection, with a burst of twice that; above: RATE_LIMITED. 0: no limit.",
+        description="Sends a second of one connection, with a burst of twice that; above: RATE_LIMITED. All the "
+        "connections of a user to this node may send four times as many together. 0: no limit.",
     )
     frames_per_s: float = Field(
         5000.0,

@@ -127,6 +127,8 @@ async def test_messages_to_many_are_as_many_calls_as_carry_them() -> None:
         for number in range(150)
     ]
     assert pb.StoreBatch(items=items).ByteSize() > MESSAGE_BYTES_MAX
+    for node in owners.nodes.values():
+        node._number = lambda *_: 1  # type: ignore[method-assign]  # finding the true ones would take seconds
     outcomes = await client(owners).store(items)
     assert [outcome.seq for outcome in outcomes if not isinstance(outcome, TidingsError)] == list(range(1, 151))
     assert len(owners.asked) == 2
