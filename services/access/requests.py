@@ -230,12 +230,11 @@ class Requests:
             _or_end(connection, answer, outcome)
 
         def answer(outcome: logic_pb2.HandleOutcome | TidingsError) -> None:
-            if not isinstance(outcome, TidingsError):
-                outcome = _made(connection, request_id, body, outcome.frame)
-            if isinstance(outcome, TidingsError):
-                connection.refuse(request_id, body, outcome)
+            made = outcome if isinstance(outcome, TidingsError) else _made(connection, request_id, body, outcome.frame)
+            if isinstance(made, TidingsError):
+                connection.refuse(request_id, body, made)
             else:
-                self._answer(connection, body, outcome)
+                self._answer(connection, body, made)
 
         lanes = self._pages if body in _READ else self._others
         lanes.offer(ids.hash64(connection.user), item, done)

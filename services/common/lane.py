@@ -284,7 +284,8 @@ class Lanes(Generic[T, R]):
     def _only_wanted(self, entries: list[Entry[T, R]]) -> list[Entry[T, R]]:
         """The others are done with."""
         assert self._wanted is not None
-        kept, dropped = [], []
+        kept: list[Entry[T, R]] = []
+        dropped: list[Entry[T, R]] = []
         for entry in entries:
             (kept if self._wanted(entry[0]) else dropped).append(entry)
         if dropped:

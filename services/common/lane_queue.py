@@ -118,7 +118,7 @@ class LaneQueue(Generic[T, R]):
             last += 1
         entries: list[Entry[T, R]] = []
         left: deque[Entry[T, R]] = deque()
-        self.parties = parties = {}
+        parties: dict[Hashable, int] = {}
         for entry, name, turn in zip(self.waiting, names, turns, strict=True):
             if turn < last or (turn == last and count):
                 count -= turn == last
@@ -126,7 +126,7 @@ class LaneQueue(Generic[T, R]):
             else:
                 left.append(entry)
                 parties[name] = parties.get(name, 0) + 1
-        self.waiting = left
+        self.waiting, self.parties = left, parties
         return entries
 
 

@@ -150,7 +150,7 @@ async def test_an_answer_that_is_larger_than_a_call_is_asked_for_by_halves() -> 
             raise too_large(method)
         return reply
 
-    owners.nodes[slot_of("d:a|b") % 2].call = call  # type: ignore[method-assign,assignment]
+    owners.nodes[slot_of("d:a|b") % 2].call = call  # type: ignore[method-assign]
     for item in items:
         item.content = b""
     outcomes = await client(owners).store(items)
