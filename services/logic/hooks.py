@@ -24,7 +24,7 @@ import httpx
 from google.protobuf import json_format
 
 from protos.tidings.v1 import client_pb2
-from services.common.content import check_content
+from services.common.content import encode_content
 from services.common.errors import Forbidden, TidingsError, Unavailable
 from services.common.telemetry import logs, metrics
 from services.common.telemetry.health import Health
@@ -175,11 +175,10 @@ class Hooks:
         before = client_pb2.Content.FromString(candidate.content)
         try:
             after = json_format.ParseDict(content, client_pb2.Content())
-            check_content(after, self._content_bytes_max)
+            after.reply_to = before.reply_to
+            return encode_content(after, self._content_bytes_max)
         except (json_format.ParseError, TidingsError) as error:
             return self._without([candidate], f"the content that it gave cannot be sent: {error}")[0]
-        after.reply_to = before.reply_to
-        return after.SerializeToString()
 
     def _without(self, candidates: Sequence[Candidate], reason: str) -> list[Verdict]:
         """What becomes of messages that nobody decided about."""

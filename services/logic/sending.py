@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2, storage_pb2
 from protos.tidings.v1 import client_pb2
+from services.common.content import stored_content
 from services.common.errors import BadRequest, TidingsError, Unavailable, to_fault
 from services.common.ids import BROADCAST, OPERATOR, ConversationKind, kind_of, message_id
 from services.common.telemetry import metrics, tracing
@@ -207,7 +208,7 @@ def message_pushes(
         message_id=message_id(item.conversation, outcome.seq),
         sender=item.sender,
         time_ms=outcome.time_ms,
-        content=outcome.content if duplicate and outcome.content else item.content,
+        content=stored_content(outcome.content) if duplicate and outcome.content else item.content,
         kind=outcome.kind if duplicate and outcome.kind else item.kind,
         client_id=item.client_id,
     )

@@ -27,7 +27,7 @@ from services.storage import membership
 from services.storage.batches import through
 from services.storage.cache import Cache
 from services.storage.diffusion import Diffusion
-from services.storage.limits import OVERLAP_MIN, Limits
+from services.storage.limits import ENTRIES_MAX, OVERLAP_MIN, Limits
 from services.storage.loading import Loader
 from services.storage.neighbours import Neighbours
 from services.storage.numbering import Recent
@@ -91,6 +91,8 @@ class Conversations:
             capacity=limits.lane_capacity,
             batch_max=limits.batch_max,
             overlap_min=OVERLAP_MIN,
+            weigh=_entries_of,
+            weight_max=ENTRIES_MAX,
         )
 
     @asynccontextmanager
@@ -256,6 +258,13 @@ class Conversations:
 def _lane_of(conversation: str) -> int:
     # The slot has chosen the node: the rest of the hash chooses the lane.
     return hash64(conversation) // SLOTS
+
+
+def _entries_of(work: Work) -> int:
+    """The inbox entries that it makes."""
+    if isinstance(work, StoreItem):
+        return len(work.recipients)
+    return sum(len(notice.recipients) for notice in work.notices) if isinstance(work, ChangeItem) else 0
 
 
 def _conversation_of(work: Work) -> str:

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 # Documents of one insert: more at once would hold up what comes after for too long.
 INSERT_MAX = 500
+# Inbox entries of one batch of messages: as many as 256 messages to 200 members make. More at once would take longer
+# than a batch may, and then nothing of it would be answered.
+ENTRIES_MAX = 51_200
 # Messages, or sessions, that are worth a batch of their own beside one that is under way: half as many cost nearly as
 # much.
 OVERLAP_MIN = 96

@@ -143,6 +143,10 @@ class Logic:
     def events(self) -> list[events_pb2.Event]:
         return [events_pb2.Event.FromString(value) for value in self._new(TOPICS.events)]
 
+    def skip_events(self) -> None:
+        """As `events`, of what cannot be read."""
+        self._new(TOPICS.events)
+
     def _new(self, topic: str) -> list[bytes]:
         found: list[bytes] = []
         for number, partition in enumerate(self.broker.topic(topic)):
