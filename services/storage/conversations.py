@@ -212,9 +212,8 @@ class Conversations:
         for index, delivery in deliveries:
             outcomes[index] = store_outcome(delivery)
         for done, job in changes:
-            outcome = change_outcome(job)
             for index in done:
-                outcomes[index] = outcome
+                outcomes[index] = change_outcome(job, cast("ChangeItem", batch[index]))
         return left
 
     async def _load(self, ids: set[str]) -> dict[str, Conversation | TidingsError]:

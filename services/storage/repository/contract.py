@@ -22,8 +22,10 @@ from services.storage.repository.records import (
     ConversationDocument,
     Cursor,
     InboxEntry,
+    MadeChange,
     MemberDocument,
     MemberKey,
+    OpKey,
     SessionDocument,
     SessionKey,
     SessionPut,
@@ -150,6 +152,18 @@ class MemberRepository(Protocol):
         ...
 
 
+class ChangeRepository(Protocol):
+    """Changes of groups that have no notice, unique by (conversation, actor, op); for a day at least."""
+
+    async def keep(self, changes: Sequence[MadeChange]) -> None:
+        """Those that are there already stay as they are."""
+        ...
+
+    async def find(self, keys: Collection[OpKey]) -> dict[OpKey, bytes]:
+        """Those that are there, as they were encoded."""
+        ...
+
+
 class SessionRepository(Protocol):
     """Sessions, unique by (user, device)."""
 
@@ -210,5 +224,6 @@ class Repository:
     inboxes: InboxRepository
     conversations: ConversationRepository
     members: MemberRepository
+    changes: ChangeRepository
     sessions: SessionRepository
     users: UserRepository

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+from services.common.clock import SystemClock
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import (
     ConversationDocument,
     Cursor,
+    MadeChange,
     MemberDocument,
     MemberKey,
+    OpKey,
     Watermark,
 )
 
@@ -141,3 +144,12 @@ async def test_the_successor_is_the_oldest_admin_else_the_oldest_member(reposito
     await repository.members.write([member("later", role=2, joined_ms=9), member("late", role=2, joined_ms=8)])
     assert await repository.members.successor("g:1", "owner") == "late"
     assert await repository.members.successor("g:none", "owner") == ""
+
+
+async def test_a_change_without_notice_is_found_by_its_op_as_it_was_kept_first(repository: Repository) -> None:
+    key, other = OpKey("g:1", "ann", "op 1"), OpKey("g:1", "bob", "op 1")
+    now_ms = SystemClock().wall_ms()
+    await repository.changes.keep([MadeChange(key, b"first", now_ms)])
+    await repository.changes.keep([MadeChange(key, b"second", now_ms), MadeChange(other, b"other", now_ms)])
+    assert await repository.changes.find([key, other, OpKey("g:2", "ann", "op 1")]) == {key: b"first", other: b"other"}
+    assert await repository.changes.find([]) == {}

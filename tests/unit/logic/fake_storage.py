@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import common_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.common.content import notice_client_id
 from services.common.errors import TidingsError
 from services.common.ids import ConversationKind, kind_of
 from services.common.wire.body import message_bytes
@@ -135,7 +136,7 @@ class FakeStorage:
             pb.StoreItem(
                 conversation=item.conversation,
                 sender=item.actor,
-                client_id=item.op if index == 0 else f"{item.op}.{index}",
+                client_id=notice_client_id(item.op, index),
                 content=notice.content,
                 kind=2,
                 recipients=notice.recipients,

@@ -154,11 +154,16 @@ class Logic:
 
 @asynccontextmanager
 async def logic(
-    *, hooks: Hooks | None = None, health: Health | None = None, backlog_bytes_max: int = 1_000_000, token: str = TOKEN
+    *,
+    hooks: Hooks | None = None,
+    health: Health | None = None,
+    backlog_bytes_max: int = 1_000_000,
+    token: str = TOKEN,
+    storage: Any = None,
 ) -> AsyncIterator[Logic]:
-    """Everything up, in the order of the app."""
+    """Everything up, in the order of the app. `storage`: another one than the fake."""
     storage, broker, clock, health, peers, view = (
-        FakeStorage(),
+        storage or FakeStorage(),
         MemoryBroker(),
         ManualClock(),
         health or Health(),
