@@ -1,13 +1,14 @@
 """Sends: a batch of messages is permitted, offered to the hooks, stored, told to its recipients, answered.
 
-    permit ──▶ hooks ──▶ store ──▶ publish ──▶ outcomes
+    permit ──▶ hooks ──▶ store ──▶ look, for what is refused ──▶ publish ──▶ outcomes
       ▲                    │ stale: the group has changed since
       └────────────────────┘ (at most `DECISIONS_MAX` times)
 
 Guarantees: an outcome for each item, in their order; one without a fault is durable and published (or Kafka is away and
 the publisher did not wait). Items of one conversation are stored in their order, among those that are accepted.
 Everything may be repeated, here or on another node: storage gives the same numbers for the same client id, and what is
-pushed again is what was stored first.
+pushed again is what was stored first. Nothing is refused before storage was asked whether it was stored earlier, when
+it was still allowed.
 
 Does not know: the shape of content (access checked it), inbox numbers, nodes.
 """
@@ -18,7 +19,7 @@ from collections.abc import Iterable, Sequence
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2, storage_pb2
 from protos.tidings.v1 import client_pb2
-from services.common.errors import BadRequest, TidingsError, Unavailable, to_fault
+from services.common.errors import BadRequest, Blame, TidingsError, Unavailable, to_fault
 from services.common.ids import BROADCAST, OPERATOR, ConversationKind, kind_of, message_id
 from services.common.telemetry import metrics, tracing
 from services.common.wire.body import message_bytes
@@ -88,6 +89,7 @@ class Sending:
             if self._hooks is not None:
                 await self._ask_hooks(self._hooks, drafts)
             await self._store(drafts)
+            await self._look(drafts)
             await self._tell(drafts)
         return [_outcome(draft) for draft in drafts]
 
@@ -166,6 +168,24 @@ class Sending:
             else:
                 draft.stored = outcome
         return stale
+
+    # ---- repeats
+
+    async def _look(self, drafts: Sequence[_Draft]) -> None:
+        """Who is refused now may repeat what was stored when it was allowed: then that is the outcome."""
+        refused = [draft for draft in drafts if draft.error is not None and draft.error.blame is Blame.CALLER]
+        if not refused:
+            return
+        for draft in refused:
+            draft.fanout = _with_sender(draft.fanout, draft.item.sender)
+            draft.store_item = _store_item(draft)
+            draft.store_item.only_look = True
+        outcomes = await self._storage.store([draft.store_item for draft in refused])
+        for draft, outcome in zip(refused, outcomes, strict=True):
+            if isinstance(outcome, TidingsError):
+                draft.error = outcome
+            elif outcome.status == StoreOutcome.DUPLICATE:
+                draft.error, draft.stored = None, outcome
 
     # ---- telling
 
@@ -260,8 +280,8 @@ def _decide(draft: _Draft, groups: Found) -> bool:
     draft.error = None
     try:
         group = _group(groups, conversation) if kind_of(conversation) is ConversationKind.GROUP else None
+        draft.fanout = _TO_NOBODY if group is None and conversation[0] == "g" else fanout_of(conversation, group)
         check_send(conversation, draft.item.sender, group)
-        draft.fanout = fanout_of(conversation, group)
     except TidingsError as error:
         draft.error = error
         return False
@@ -273,6 +293,13 @@ def _group(groups: Found, conversation: str) -> Group | None:
     if isinstance(group, TidingsError):
         raise group
     return group
+
+
+def _with_sender(fanout: Fanout, sender: str) -> Fanout:
+    """Also for the entry of who is no member any more."""
+    if fanout.by_cursor or sender in fanout.recipients:
+        return fanout
+    return Fanout((*fanout.recipients, sender), fanout.version)
 
 
 def _store_item(draft: _Draft) -> storage_pb2.StoreItem:

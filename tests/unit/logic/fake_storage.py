@@ -100,8 +100,12 @@ class FakeStorage:
         return pb.StoreOutcomes(outcomes=[self._store_one(item) for item in batch.items])
 
     def _store_one(self, item: pb.StoreItem) -> pb.StoreOutcome:
+        if item.only_look and item.conversation not in self.conversations:
+            return pb.StoreOutcome(status=pb.StoreOutcome.NOT_STORED)
         there = self._there(item.conversation)
         seq = there.find(item)
+        if item.only_look and not seq:
+            return pb.StoreOutcome(status=pb.StoreOutcome.NOT_STORED)
         if seq:
             first = there.messages[seq - 1]
             return self._stored(item, seq, pb.StoreOutcome.DUPLICATE, content=first.content, kind=first.kind)

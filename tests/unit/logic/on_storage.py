@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from services.common.errors import Unavailable
+from services.logic.hooks import Hooks
 from services.logic.publisher import Publication
 from services.storage.rpc import StorageServicer
 from tests.unit.logic.harness import Logic, logic
@@ -43,10 +44,10 @@ class Called:
 
 
 @asynccontextmanager
-async def on_storage(world: World | None = None) -> AsyncIterator[Logic]:
+async def on_storage(world: World | None = None, *, hooks: Hooks | None = None) -> AsyncIterator[Logic]:
     """A logic node that knows nothing yet, on a storage node of this world."""
     world = world or World()
-    async with world.node(), logic(storage=Called(world.hood.nodes["one"])) as node:
+    async with world.node(), logic(hooks=hooks, storage=Called(world.hood.nodes["one"])) as node:
         yield node
 
 
