@@ -27,7 +27,8 @@ from services.logic.conversations import Conversations, Found
 from services.logic.events import EventEncoder, StreamEvent
 from services.logic.fanout import Fanout, fanout_of
 from services.logic.groups import Need
-from services.logic.hooks import Candidate, Hooks
+from services.logic.hook_endpoint import Candidate
+from services.logic.hooks import Hooks
 from services.logic.model import Group
 from services.logic.permissions import check_send
 from services.logic.publisher import Publication, Publisher
