@@ -78,7 +78,7 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
     async def Send(self, request: logic_pb2.SendBatch, _: Context) -> logic_pb2.SendOutcomes:  # noqa: N802
         try:
             with self._sends.admit(len(request.items)):
-                return logic_pb2.SendOutcomes(outcomes=await self._sending.send(request.items))
+                return logic_pb2.SendOutcomes(outcomes=await self._sending.send(request.items, holds=request.holds))
         except TidingsError as error:
             refused = logic_pb2.SendOutcome(fault=to_fault(error))
             return logic_pb2.SendOutcomes(outcomes=[refused] * len(request.items))

@@ -282,7 +282,7 @@ async def test_one_that_is_away_is_not_waited_for_but_probed_until_it_is_back() 
     health = Health()
     probe: asyncio.Future[httpx.Response] = asyncio.get_running_loop().create_future()
     async with hooks(answer, when_away="allow", health=health) as opened:
-        unseen = UNSEEN._value.get()  # type: ignore[attr-defined]
+        unseen = UNSEEN._value.get()
         await opened.ask([candidate(), candidate(), candidate()])
         assert opened.is_away
         first = asyncio.ensure_future(opened.ask([candidate("probe")]))
@@ -291,13 +291,13 @@ async def test_one_that_is_away_is_not_waited_for_but_probed_until_it_is_back() 
         for number in range(50):
             opened.offer(candidate(str(number)), at_once.append)
         assert len(at_once) == 50, "nobody waits for a probe"
-        assert UNSEEN._value.get() - unseen == 53  # type: ignore[attr-defined]
+        assert UNSEEN._value.get() - unseen == 53
         away = False
         probe.set_result(decide(lambda _: {"action": "refuse"})({"messages": [{}]}))
         assert error((await first)[0]).code == "FORBIDDEN"
         assert (opened.is_away, health.degraded) == (False, {})
         assert content((await opened.ask([candidate("seen")]))[0]).text == "seen"
-        assert UNSEEN._value.get() - unseen == 53  # type: ignore[attr-defined]
+        assert UNSEEN._value.get() - unseen == 53
 
 
 async def test_a_decision_that_cannot_be_done_is_the_trouble_of_its_message_alone() -> None:
