@@ -41,6 +41,8 @@ from services.logic.router import Outgoing
 from services.logic.storage_client import StorageClient
 
 DECISIONS_MAX = 4
+# The version of no group, the seq of no message.
+NEVER = 2**63 - 1
 # How long the answer to an access node waits for the hook: those who speak elsewhere wait with it.
 HOOK_PATIENCE_S = 0.02
 CHANGING_RETRY_MS = 200
@@ -173,8 +175,7 @@ class Sending:
             return
         for draft in refused:
             draft.fanout = _with_sender(draft.fanout, draft.item.sender)
-            draft.store_item = _store_item(draft)
-            draft.store_item.only_look = True
+            draft.store_item = _look_item(draft)
         outcomes = await self._storage.store([draft.store_item for draft in refused])
         for draft, outcome in zip(refused, outcomes, strict=True):
             if isinstance(outcome, TidingsError):
@@ -295,6 +296,22 @@ def _with_sender(fanout: Fanout, sender: str) -> Fanout:
     if fanout.by_cursor or sender in fanout.recipients:
         return fanout
     return Fanout((*fanout.recipients, sender), fanout.version)
+
+
+def _look_item(draft: Draft) -> storage_pb2.StoreItem:
+    """Something that nobody stores: nor a node of an older version, which knows nothing of `only_look`."""
+    item = draft.item
+    return storage_pb2.StoreItem(
+        conversation=item.conversation,
+        sender=item.sender,
+        client_id=item.client_id,
+        kind=NORMAL,
+        version=NEVER,
+        recipients=draft.fanout.recipients,
+        reply_to=NEVER,
+        trace=item.trace,
+        only_look=True,
+    )
 
 
 def _store_item(draft: Draft) -> storage_pb2.StoreItem:

@@ -25,18 +25,27 @@ M = TypeVar("M", bound=Message)
 
 @dataclass
 class Called:
-    """The `Caller` of a StorageClient that has one storage node. `lose`: the next answers of these are lost."""
+    """The `Caller` of a StorageClient that has one storage node.
+
+    `lose`: the next answers of these methods are lost. `forgets_to_look`: it is of an older version, which stores
+    whatever it is asked to.
+    """
 
     servicer: StorageServicer
     lose: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
+    forgets_to_look: bool = False
 
     async def call(
         self, slot: int, method: str, request: Message, reply_type: type[M], *, timeout_s: float, budget_s: float
     ) -> M:
         name = method.rpartition("/")[2]
         self.calls.append(name)
-        answer: Any = await getattr(self.servicer, name)(type(request).FromString(request.SerializeToString()), None)
+        asked: Any = type(request).FromString(request.SerializeToString())
+        if self.forgets_to_look and name == "Store":
+            for item in asked.items:
+                item.only_look = False
+        answer: Any = await getattr(self.servicer, name)(asked, None)
         if name in self.lose:
             self.lose.remove(name)
             raise Unavailable("no answer")

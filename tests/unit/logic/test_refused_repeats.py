@@ -11,7 +11,7 @@ from protos.tidings.internal.v1 import logic_pb2
 from protos.tidings.v1 import client_pb2
 from tests.unit.logic.harness import Logic, message
 from tests.unit.logic.on_storage import on_storage
-from tests.unit.logic.test_hooks import Endpoint, hooks
+from tests.unit.logic.test_hooks import Endpoint, decide, hooks
 from tests.unit.storage.nodes import World
 
 R = client_pb2.GroupRequest
@@ -105,3 +105,16 @@ async def test_nobody_is_refused_for_good_while_it_is_not_known() -> None:
         group = await founded(node, SMALL, channel=False)
         node.storage.lose = ["Store"]  # type: ignore[attr-defined]
         assert (await send(node, "eve", group)).fault.code == "UNAVAILABLE"
+
+
+async def test_a_storage_node_that_does_not_know_of_looking_stores_nothing_either() -> None:
+    """As while a cluster is brought to a newer version, node by node."""
+    refuses = Endpoint(decide(lambda _: {"action": "refuse"}))
+    world = World()
+    async with hooks(refuses) as opened, on_storage(world, hooks=opened) as node:
+        node.storage.forgets_to_look = True  # type: ignore[attr-defined]
+        group = await founded(node, SMALL, channel=False)
+        stored = len(world.database.messages[group])
+        for sender, conversation in (("eve", group), ("ann", group), ("ann", "d:ann|bob"), ("ann", "d:ann|ann")):
+            assert (await send(node, sender, conversation)).fault.code == "FORBIDDEN"
+            assert len(world.database.messages[conversation]) == (stored if conversation == group else 0)
