@@ -130,8 +130,8 @@ def a_repeat_of_a_change_tells_nothing() -> Iterator[None]:
     async def say_nothing(acts: GroupActs, settled: Settled, group: Group) -> None:
         return
 
-    GroupActs._tell_made = answer  # type: ignore[method-assign]
-    GroupActs._tell_again = say_nothing  # type: ignore[method-assign]
+    GroupActs._tell_made = answer  # type: ignore[method-assign,assignment]
+    GroupActs._tell_again = say_nothing  # type: ignore[method-assign,assignment]
     yield
     GroupActs._tell_made = tell_made  # type: ignore[method-assign]
     GroupActs._tell_again = tell_again  # type: ignore[method-assign]

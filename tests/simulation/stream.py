@@ -28,7 +28,7 @@ def heard_into(history: History) -> Iterator[None]:
                 history.add(told)
         await publish(publisher, publication)
 
-    Publisher.publish = noting  # type: ignore[method-assign]
+    Publisher.publish = noting  # type: ignore[method-assign,assignment]
     try:
         yield
     finally:
