@@ -4,7 +4,8 @@
                  └──── two time limits are over, or the endpoint is away ──▶ `when_away` decides
 
 A breaker: after FAILURES_MAX calls in a row without a usable answer the endpoint is not waited for. One message at a
-time is still offered to it, as a probe; the others are decided by `when_away` at once. The first answer ends that.
+time, `probe_interval_s` after the last failure, is still offered to it, as a probe; the others are decided by
+`when_away` at once. The first answer ends that.
 
 Guarantees: every message that is offered is decided exactly once, its content (as it was, or changed) or the error that
 its sender gets, after two time limits at most, however many wait. An answer for one message that cannot be used
@@ -36,6 +37,8 @@ from services.logic.hook_endpoint import Away, Candidate, Decision, HookEndpoint
 CHECK = "hook"
 AWAY_RETRY_MS = 1000
 FAILURES_MAX = 3
+# Each probe costs its sender a time limit.
+PROBE_INTERVAL_S = 1.0
 
 log = logs.get_logger(__name__)
 
@@ -68,9 +71,12 @@ class Hooks:
         batch_max: int,
         calls_max: int,
         content_bytes_max: int,
+        probe_interval_s: float = PROBE_INTERVAL_S,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._health = health
+        self._probe_interval_s = probe_interval_s
+        self._probe_at = 0.0
         self._timeout_s = timeout_s
         self._when_away = when_away
         self._batch_max = batch_max
@@ -122,7 +128,7 @@ class Hooks:
         """`decided` gets the verdict: later, or from within this call while the endpoint is away."""
         loop = asyncio.get_running_loop()
         asked = _Asked(candidate, decided, loop.time() + 2 * self._timeout_s)
-        if self.is_away and (self._probing or self._waiting):
+        if self.is_away and (self._probing or self._waiting or loop.time() < self._probe_at):
             self._give_up([asked], "it does not answer")
             return
         while self._expiring and not self._expiring[0].is_open:
@@ -171,6 +177,7 @@ class Hooks:
                 decisions = await self._endpoint.ask([asked.candidate for asked in part])
         except (Away, TimeoutError) as error:
             self._failures += 1
+            self._probe_at = asyncio.get_running_loop().time() + self._probe_interval_s
             self._give_up(part, str(error) or f"no answer within {self._timeout_s:g} s")
         except Exception:  # the edge where a defect of the call becomes that of its messages alone
             log.exception("hook call failed", messages=len(part))

@@ -71,6 +71,7 @@ async def hooks(
     token: str = "",
     health: Health | None = None,
     timeout_s: float = 5,
+    probe_interval_s: float = 0,
 ) -> AsyncIterator[Hooks]:
     async with Hooks(
         "http://hook/check",
@@ -82,6 +83,7 @@ async def hooks(
         batch_max=batch_max,
         calls_max=calls_max,
         content_bytes_max=100,
+        probe_interval_s=probe_interval_s,
         transport=httpx.MockTransport(endpoint),
     ) as opened:
         yield opened
@@ -298,6 +300,20 @@ async def test_one_that_is_away_is_not_waited_for_but_probed_until_it_is_back() 
         assert (opened.is_away, health.degraded) == (False, {})
         assert content((await opened.ask([candidate("seen")]))[0]).text == "seen"
         assert UNSEEN._value.get() - unseen == 53
+
+
+async def test_a_probe_is_a_while_after_the_last_failure_so_that_one_who_is_alone_does_not_wait_each_time() -> None:
+    calls = 0
+
+    async def refuses(_: httpx.Request) -> httpx.Response:
+        nonlocal calls
+        calls += 1
+        raise httpx.ConnectError("refused")
+
+    async with hooks(refuses, when_away="allow", probe_interval_s=3600) as opened:
+        for _ in range(20):
+            await opened.ask([candidate()])
+    assert calls == 3
 
 
 async def test_a_decision_that_cannot_be_done_is_the_trouble_of_its_message_alone() -> None:
