@@ -72,10 +72,11 @@ class Logic:
         return await self._spread("Close", items, [item.user for item in items], call)
 
     async def send(self, items: Sequence[logic_pb2.SendItem]) -> Sequence[logic_pb2.SendOutcome | TidingsError]:
-        """Messages. Key: the conversation."""
+        """Messages; those that are `pending` are to be asked about again. Key: the conversation."""
 
         async def call(slot: int, part: list[logic_pb2.SendItem]) -> Sequence[logic_pb2.SendOutcome]:
-            return (await self._call(slot, "Send", logic_pb2.SendBatch(items=part), logic_pb2.SendOutcomes)).outcomes
+            batch = logic_pb2.SendBatch(items=part, holds=True)
+            return (await self._call(slot, "Send", batch, logic_pb2.SendOutcomes)).outcomes
 
         return await self._spread("Send", items, [item.conversation for item in items], call)
 

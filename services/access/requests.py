@@ -1,6 +1,7 @@
 """What clients ask: checked here as far as a frame alone can be, then handed to logic in lanes, and answered.
 
-    send        lanes by conversation, so what one user sends to one conversation stays in its order
+    send        lanes by conversation, so what one user sends to one conversation stays in its order; what logic has not
+                decided yet goes on in held.py
     signal      lanes by conversation
     pages       lanes by user (Logic.Handle): sync, history, conversations
     the rest    lanes by user (Logic.Handle)
@@ -29,6 +30,7 @@ from services.access.acks import Acks
 from services.access.connection import Connection
 from services.access.events import Ended
 from services.access.heads import Heads
+from services.access.held import Held
 from services.access.logic import Logic
 from services.access.send_trace import SendTrace
 from services.access.session import COUNTED_REFUSALS
@@ -89,6 +91,7 @@ class Requests:
             answer_s=send_answer_s,
             party=lambda sending: sending.item.sender,
         )
+        self._held = Held(logic.send, capacity=capacity, batch_max=send_batch_max)
         self._signals: Lanes[logic_pb2.SignalItem, logic_pb2.SignalOutcome] = Lanes(
             "signal",
             logic.signal,
@@ -118,6 +121,7 @@ class Requests:
 
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
+        await self._stack.enter_async_context(self._held)
         for lanes in self.lanes:
             await self._stack.enter_async_context(lanes)
         return self
@@ -169,12 +173,18 @@ class Requests:
             reply_to=send.content.reply_to,
             accepted_ms=self._clock.wall_ms(),
         )
-        sending = Sending(connection, frame.id, item, self._clock, SendTrace.begin(item))
+        sending = Sending(connection, frame.id, item, self._clock, SendTrace.begin(item), self._held)
         self._sends.offer(ids.hash64(conversation), sending, sending.done)
 
     async def _send(self, batch: list[Sending]) -> Sequence[logic_pb2.SendOutcome | TidingsError]:
         with tracing.batch("access send", (sending.item.trace for sending in batch), items=len(batch)):
-            return await self._logic.send([sending.item for sending in batch])
+            items = [sending.item for sending in batch]
+            behind = [self._held.holds(item.conversation) for item in items]
+            if not any(behind):
+                return await self._logic.send(items)
+            free = [item for item, waits in zip(items, behind, strict=True) if not waits]
+            outcomes = iter(await self._logic.send(free))
+            return [_PENDING if waits else next(outcomes) for waits in behind]
 
     # ---- signals
 
@@ -298,7 +308,7 @@ def _or_end(connection: Connection, answer: Callable[[Outcome], None], outcome: 
 class Sending:
     """One send under way."""
 
-    __slots__ = ("_clock", "_connection", "_request_id", "_trace", "item")
+    __slots__ = ("_clock", "_connection", "_held", "_request_id", "_trace", "item")
 
     def __init__(
         self,
@@ -307,14 +317,26 @@ class Sending:
         item: logic_pb2.SendItem,
         clock: Clock,
         trace: SendTrace | None,
+        held: Held,
     ) -> None:
         self._connection = connection
         self._request_id = request_id
         self._clock = clock
         self._trace = trace
+        self._held = held
         self.item = item
 
     def done(self, outcome: logic_pb2.SendOutcome | TidingsError) -> None:
+        """Logic has answered: perhaps that it cannot tell yet."""
+        if not isinstance(outcome, TidingsError) and outcome.pending:
+            try:
+                self._held.take(self)
+            except TidingsError as refusal:
+                self._refuse(refusal)
+            return
+        self.answer(outcome)
+
+    def answer(self, outcome: logic_pb2.SendOutcome | TidingsError) -> None:
         """It was stored, or not."""
         _or_end(self._connection, self._answer, outcome)
 
@@ -352,6 +374,7 @@ class Sending:
         self._connection.refuse(self._request_id, "send", error)
 
 
+_PENDING: Final = logic_pb2.SendOutcome(pending=True)
 _STORED: Final = metrics.SENDS.labels("stored")
 _DUPLICATE: Final = metrics.SENDS.labels("duplicate")
 

@@ -17,6 +17,8 @@ from protos.tidings.v1 import client_pb2
 from services.common.errors import BadRequest, TooLarge
 
 CLIENT_ID_BYTES_MAX = 64
+# Client ids of the notices of changes begin so, and no client's may: else somebody could take a notice's place.
+NOTICE_PREFIX = "~op "
 HEADERS_MAX = 16
 HEADERS_BYTES_MAX = 4096
 MIME_BYTES_MAX = 255
@@ -27,9 +29,16 @@ CONTENT_EXTRA_BYTES = 8192
 
 
 def check_client_id(client_id: str) -> None:
-    """BadRequest unless it is 1 to 64 bytes of UTF-8."""
+    """BadRequest unless it is 1 to 64 bytes of UTF-8, and none that a notice may have."""
     if not 1 <= len(client_id.encode()) <= CLIENT_ID_BYTES_MAX:
         raise BadRequest(f"client_id must have 1 to {CLIENT_ID_BYTES_MAX} bytes: make one for each message and keep it")
+    if client_id.startswith(NOTICE_PREFIX):
+        raise BadRequest(f"client_id must not begin with `{NOTICE_PREFIX}`: make another one")
+
+
+def notice_client_id(op: str, index: int) -> str:
+    """The client id of a notice of the change with this op."""
+    return f"{NOTICE_PREFIX}{op}.{index}" if index else NOTICE_PREFIX + op
 
 
 def check_content(content: client_pb2.Content, content_bytes_max: int) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from protos.tidings.internal.v1 import (
@@ -80,7 +81,8 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
     async def Send(self, request: logic_pb2.SendBatch, _: Context) -> logic_pb2.SendOutcomes:  # noqa: N802
         try:
             with self._sends.admit(len(request.items)):
-                sent = await divided(self._sending.send, list(request.items), "Send")
+                send = partial(self._sending.send, holds=request.holds)
+                sent = await divided(send, list(request.items), "Send")
         except TidingsError as error:
             sent = [error] * len(request.items)
         return logic_pb2.SendOutcomes(outcomes=_told(sent, logic_pb2.SendOutcome))

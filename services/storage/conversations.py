@@ -23,7 +23,7 @@ from services.common.errors import TidingsError, Unavailable
 from services.common.ids import SLOTS, ConversationKind, check_conversation, hash64, slot_of
 from services.common.lane import Lanes
 from services.common.telemetry import metrics, tracing
-from services.storage import membership
+from services.storage import looking, membership
 from services.storage.batches import through
 from services.storage.cache import Cache
 from services.storage.diffusion import Diffusion
@@ -129,8 +129,19 @@ class Conversations:
 
     async def store(self, items: Sequence[StoreItem]) -> list[StoreOutcome | TidingsError]:
         """Aligned with the items."""
+        if any(item.only_look for item in items):
+            return await self._look(items)
         outcomes = await through(self.lanes, [(_lane_of(item.conversation), item) for item in items])
         return cast("list[StoreOutcome | TidingsError]", outcomes)
+
+    async def _look(self, items: Sequence[StoreItem]) -> list[StoreOutcome | TidingsError]:
+        """Which of these are stored; a batch that looks stores nothing."""
+        found = await self._repository.messages.find({looking.key_of(item) for item in items})
+        conversations = await self.get({message.conversation for message in found.values()})
+        if behind := looking.unsettled(found, conversations):
+            await self.forget(behind)
+            conversations |= await self.get(behind)
+        return [*await looking.outcomes(items, found, conversations, self._diffusion)]
 
     async def change(self, items: Sequence[ChangeItem]) -> list[ChangeOutcome | TidingsError]:
         """Aligned with the items."""
@@ -216,9 +227,8 @@ class Conversations:
         for index, delivery in deliveries:
             outcomes[index] = store_outcome(delivery)
         for done, job in changes:
-            outcome = change_outcome(job)
             for index in done:
-                outcomes[index] = outcome
+                outcomes[index] = change_outcome(job, cast("ChangeItem", batch[index]))
         return left
 
     async def _load(self, ids: set[str]) -> dict[str, Conversation | TidingsError]:

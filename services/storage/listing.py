@@ -22,12 +22,13 @@ from services.common.telemetry import logs
 from services.storage.batches import together
 from services.storage.conversations import Conversations
 from services.storage.limits import Limits
+from services.storage.made import Made
 from services.storage.neighbours import Neighbours
 from services.storage.overviews import Overviews
 from services.storage.paging import bytes_for, content_max, encode
 from services.storage.places import NOWHERE, Place, Token
 from services.storage.repository.contract import Repository
-from services.storage.repository.records import ConversationDocument, MemberKey, Span, StoredMessage
+from services.storage.repository.records import ConversationDocument, MemberKey, OpKey, Span, StoredMessage
 from services.storage.state import Conversation, Member
 
 LoadItem = storage_pb2.LoadItem
@@ -84,18 +85,23 @@ class Listing:
         self._conversations = conversations
         self._neighbours = neighbours
         self._overviews = Overviews(repository, conversations, neighbours, clock, limits)
+        self._made = Made(repository)
 
     async def load(self, items: Sequence[LoadItem]) -> list[LoadOutcome]:
         """Aligned with the items."""
         found = await self._conversations.get({item.conversation for item in items})
         await self._look_up(items, found)
+        made = await self._made.find([_op_of(item) for item in items if item.op])
         outcomes: list[LoadOutcome] = []
         for item in items:
             conversation = found[item.conversation]
             try:
                 if isinstance(conversation, TidingsError):
                     raise conversation
-                outcomes.append(await self._loaded(conversation, item))
+                outcome = await self._loaded(conversation, item)
+                if item.op and (change := made.get(_op_of(item))) is not None:
+                    outcome.made.CopyFrom(change)
+                outcomes.append(outcome)
             except TidingsError as error:
                 outcomes.append(LoadOutcome(fault=to_fault(error)))
         return outcomes
@@ -304,6 +310,10 @@ class Listing:
 
 
 _OWNER = 3
+
+
+def _op_of(item: LoadItem) -> OpKey:
+    return OpKey(item.conversation, item.actor, item.op)
 
 
 def _load_item(user: str, conversation: str) -> LoadItem:

@@ -126,15 +126,18 @@ class Loader:
         return found
 
     async def _redo(self, documents: Collection[ConversationDocument]) -> None:
-        """Members of changes that may not all have been written."""
+        """What follows from changes that may not all have been written."""
         writes = [write for document in documents for write in membership.writes_of(document)]
-        if writes:
+        now_ms = self._clock.wall_ms()
+        kept = [change for document in documents for change in membership.kept_of(document, now_ms)]
+        if writes and kept:
+            await together(self._repository.members.write(writes), self._repository.changes.keep(kept))
+        elif writes:
             await self._repository.members.write(writes)
 
     async def _write(self, document: ConversationDocument) -> None:
-        writes = membership.writes_of(document)
-        users = [write.user for write in writes if not write.gone]
-        await self._repository.members.write(writes)
+        await self._redo([document])
+        users = [write.user for write in membership.writes_of(document) if not write.gone]
         await self._repository.users.create(users, self._clock.wall_ms())
 
     async def _tails(
@@ -230,7 +233,7 @@ class Loader:
     ) -> None:
         """The further notices of a change whose writer got no further than the first."""
         keys = [
-            ClientKey(conversation.id, change.actor, membership.client_id_of(change.op, index))
+            ClientKey(conversation.id, change.actor, f"{first.client_id}.{index}")
             for index in range(1, len(change.notices))
         ]
         if not keys:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
+from services.common.content import notice_client_id
 from services.common.errors import Overloaded, TidingsError, Unavailable, to_fault
 from services.common.telemetry import metrics
 from services.storage import membership
@@ -25,9 +26,10 @@ from services.storage.diffusion import Diffusion
 from services.storage.inboxes import Append
 from services.storage.limits import TRIES_MAX, Limits
 from services.storage.loading import Loader
+from services.storage.made import Made
 from services.storage.numbering import Draft, Recent, Status, Submission
 from services.storage.repository.contract import Conflict, Repository
-from services.storage.repository.records import NORMAL, SYSTEM, ClientKey
+from services.storage.repository.records import NORMAL, SYSTEM, ClientKey, OpKey
 from services.storage.state import Conversation
 
 StoreItem = storage_pb2.StoreItem
@@ -56,11 +58,12 @@ class Delivery:
 
 @dataclass(slots=True, eq=False)
 class ChangeJob:
-    """A change on its way; `items` are several if they can be made as one."""
+    """A change on its way; `items` are several if they can be made as one. `made`: what earlier tries have made."""
 
     items: list[ChangeItem]
     conversation: Conversation
     notices: list[Delivery] = field(default_factory=list)
+    made: dict[OpKey, ChangeItem] = field(default_factory=dict)
     status: ChangeOutcome.Status.ValueType = ChangeOutcome.FAILED
     error: TidingsError | None = None
 
@@ -83,6 +86,7 @@ class Round:
         """`replaced` and `dropped` tell the cache what it has to hold now, `changed` what is to be written behind."""
         self._repository = repository
         self._loader = loader
+        self._made = Made(repository)
         self._diffusion = diffusion
         self._recent = recent
         self._clock = clock
@@ -115,7 +119,7 @@ class Round:
         for index, notice in enumerate(item.notices):
             draft = Draft(
                 conversation,
-                ClientKey(conversation.id, item.actor, membership.client_id_of(item.op, index)),
+                ClientKey(conversation.id, item.actor, notice_client_id(item.op, index)),
                 notice.content,
                 SYSTEM,
                 item.version,
@@ -258,6 +262,8 @@ class Round:
             job.status = ChangeOutcome.STALE
             return
         job.status = ChangeOutcome.DONE
+        if first.first is not None:
+            job.made[membership.op_of(job.items[0])] = ChangeItem.FromString(first.first.change)
         if job.conversation.document.applied_seq >= first.seq:
             return  # made by an earlier try, or by whoever settled it
         if not await self._loader.apply(job.conversation, job.items[0], notice_seq=first.seq, time_ms=first.time_ms):
@@ -265,14 +271,19 @@ class Round:
             await self._reload(job)
 
     async def _change_quietly(self, job: ChangeJob) -> None:
-        change = membership.merged(job.items)
+        items = {membership.op_of(item): item for item in job.items}
         for _ in range(TRIES_MAX):
-            document = job.conversation.document
-            if document.pending and ChangeItem.FromString(document.pending).op == change.op:
+            job.made = await self._made.without_notices(items)
+            missing = [item for key, item in items.items() if key not in job.made]
+            if not missing:
                 job.status = ChangeOutcome.DONE
                 return
+            document, change = job.conversation.document, membership.merged(missing)
             if (document.version if job.conversation.exists else 0) != change.version:
                 job.status = ChangeOutcome.STALE
+                return
+            if change.empties and await self._repository.members.successor(document.conversation, change.removed[0]):
+                job.status = ChangeOutcome.STALE  # somebody has joined, who is to own it now
                 return
             if await self._loader.apply(job.conversation, change, notice_seq=0, time_ms=self._clock.wall_ms()):
                 job.status = ChangeOutcome.DONE
@@ -370,16 +381,18 @@ def store_outcome(delivery: Delivery) -> StoreOutcome:
     return outcome
 
 
-def change_outcome(job: ChangeJob) -> ChangeOutcome:
-    """What became of a change."""
+def change_outcome(job: ChangeJob, item: ChangeItem) -> ChangeOutcome:
+    """What became of one of the changes of a job."""
     failed = next((each.draft for each in job.notices if each.draft.status is Status.FAILED), None)
     error = job.error or (failed.error if failed else None)
     if error is not None:
         return ChangeOutcome(status=ChangeOutcome.FAILED, fault=to_fault(unsure(error)))
-    if job.status != ChangeOutcome.DONE:
+    made = job.made.get(membership.op_of(item))
+    if job.status != ChangeOutcome.DONE and made is None:
         return ChangeOutcome(status=job.status)
     return ChangeOutcome(
-        status=job.status,
+        status=ChangeOutcome.DONE,
         record=job.conversation.record(),
         notices=[store_outcome(delivery) for delivery in job.notices],
+        made=None if made == item else made,
     )

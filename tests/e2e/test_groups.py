@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
@@ -30,10 +31,8 @@ pytestmark = pytest.mark.e2e
 Name = Callable[[str], str]
 
 
-async def created(owner: Wire, members: list[str], **fields: bool) -> str:
-    create = GroupRequest.Create(name="team", members=members)
-    for name, value in fields.items():
-        setattr(create, name, value)
+async def created(owner: Wire, members: list[str], **fields: Any) -> str:
+    create = GroupRequest.Create(name="team", members=members, **fields)
     return (await owner.request(group=GroupRequest(create=create))).group_info.conversation
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from protos.tidings.v1.client_pb2 import GroupRequest
 from tests.simulation.device import Device
-from tests.simulation.history import Member, Read
+from tests.simulation.hall import Hall
+from tests.simulation.history import Changed, Member, Read
 from tests.simulation.nodes import LARGE_ABOVE
 from tests.simulation.world import World
 
@@ -29,6 +30,7 @@ class Crowd:
     devices: dict[str, list[Device]] = field(default_factory=dict)
     conversations: dict[str, list[str]] = field(default_factory=dict)
     changing: str = ""  # a group whose members come and go; its founder is the first person
+    hall: Hall | None = None
 
     @property
     def people(self) -> list[str]:
@@ -50,6 +52,8 @@ class Crowd:
             self.conversations[group] = members
         self.changing = await self._found("changing", everyone[:2])
         self.conversations[self.changing] = everyone[:1]
+        self.hall = Hall(self.devices[everyone[1]][0], random.Random(f"hall {self.here.seed}"))
+        await self.hall.open()
 
     async def talk(self, messages: int, seconds: float) -> None:
         """So many messages in about this time, some of them pipelined, some to several conversations at once."""
@@ -69,6 +73,7 @@ class Crowd:
         """The founder of the changing group adds and removes people."""
         founder = self.devices[self.people[0]][0]
         others = self.people[2:LARGE_ABOVE]  # a large group does not tell who comes and goes
+        there: set[str] = set()
         end = asyncio.get_running_loop().time() + seconds
         while asyncio.get_running_loop().time() < end:
             person = self.rng.choice(others)
@@ -77,6 +82,10 @@ class Crowd:
             else:
                 act = GroupRequest(remove=GroupRequest.Remove(conversation=self.changing, users=[person]))
             await founder.act(act)
+            if act.HasField("add") != (person in there):
+                there ^= {person}
+                name = act.WhichOneof("act") or ""
+                self.here.history.add(Changed(self.changing, name, founder.user, (person,)))
             await asyncio.sleep(self.rng.uniform(*CHANGE_S))
 
     @property

@@ -1,4 +1,4 @@
-"""What the simulated clients did and saw: the only thing that the checker knows.
+"""What the simulated clients did and saw, and what other systems were told: the only thing that the checker knows.
 
 Plain values, in the order in which they happened; a history can be written out and compared, so that two runs of one
 seed can be shown to be the same.
@@ -90,7 +90,28 @@ class Member:
     until_seq: int = 0
 
 
-Event = Posted | Acknowledged | Received | Read | Inbox | Member
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A change of a group was answered: it is done, or was so already."""
+
+    conversation: str
+    act: str
+    by: str
+    users: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event for other systems: of the message with this seq, or of an act."""
+
+    conversation: str
+    seq: int = 0
+    act: str = ""
+    by: str = ""
+    users: tuple[str, ...] = ()
+
+
+Event = Posted | Acknowledged | Received | Read | Inbox | Member | Changed | Told
 
 
 @dataclass(slots=True)

@@ -10,7 +10,12 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from protos.tidings.internal.v1.storage_pb2 import ChangeItem
+from protos.tidings.v1.client_pb2 import ServerFrame
 from services.common.errors import Unavailable
+from services.logic.asking import Ask
+from services.logic.group_acts import GroupActs
+from services.logic.model import Group, Settled
 from services.storage.repository import memory
 from services.storage.repository.contract import Conflict, Inserted
 from services.storage.repository.records import InboxEntry, Span, StoredMessage
@@ -124,6 +129,23 @@ def repeat_before_it_is_settled() -> Iterator[None]:
     Conversation.has_settled = has_settled  # type: ignore[method-assign]
 
 
+def a_repeat_of_a_change_tells_nothing() -> Iterator[None]:
+    """A change of a group that was made by an earlier try is answered, and nothing of it is told."""
+    tell_made, tell_again = GroupActs._tell_made, GroupActs._tell_again
+
+    async def answer(acts: GroupActs, ask: Ask, item: ChangeItem) -> ServerFrame:
+        return await acts._answer_made(ask, item.conversation)
+
+    async def say_nothing(acts: GroupActs, settled: Settled, group: Group) -> None:
+        return
+
+    GroupActs._tell_made = answer  # type: ignore[method-assign,assignment]
+    GroupActs._tell_again = say_nothing  # type: ignore[method-assign,assignment]
+    yield
+    GroupActs._tell_made = tell_made  # type: ignore[method-assign]
+    GroupActs._tell_again = tell_again  # type: ignore[method-assign]
+
+
 _kept: set[asyncio.Future[None]] = set()
 MUTATIONS: dict[str, Callable[[], Iterator[None]]] = {
     mutation.__name__: mutation
@@ -135,6 +157,7 @@ MUTATIONS: dict[str, Callable[[], Iterator[None]]] = {
         append_without_looking,
         pages_that_skip,
         repeat_before_it_is_settled,
+        a_repeat_of_a_change_tells_nothing,
     )
 }
 

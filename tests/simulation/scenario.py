@@ -89,6 +89,8 @@ async def _storm(here: World, crowd: Crowd, shape: Shape) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(crowd.talk(shape.messages, TALK_S), name="talking")
         group.create_task(crowd.come_and_go(TALK_S), name="coming and going")
+        if crowd.hall is not None:
+            group.create_task(crowd.hall.come_and_go(TALK_S), name="coming and going in the hall")
         for _ in range(shape.faults):
             group.create_task(_later(rng.uniform(0.0, TALK_S), draw(rng), here, rng), name="breaking")
     here.wires.weather = CALM

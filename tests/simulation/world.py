@@ -32,6 +32,7 @@ from tests.simulation.loop import LISTENING
 from tests.simulation.machine import Machine
 from tests.simulation.network import SimulatedBus, Wires
 from tests.simulation.nodes import LEASE_TTL_S, Door, Ports, life_of, token_of
+from tests.simulation.stream import heard_into
 from tests.simulation.witness import Witness
 
 RESTART_S = 1.0
@@ -217,4 +218,6 @@ class World:
 async def world(seed: int, machine: Machine) -> AsyncIterator[World]:
     """A world that ends with everything in it."""
     async with TaskScope() as scope:
-        yield World(seed, machine, scope)
+        here = World(seed, machine, scope)
+        with heard_into(here.history):
+            yield here

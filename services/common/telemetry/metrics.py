@@ -97,6 +97,9 @@ STALE_DECISIONS = Counter(
 EVICTIONS = Counter("tidings_evictions", "Sessions that were told to end", ["reason"])  # replaced|kicked
 GROUPS_CACHED = Gauge("tidings_groups_cached", "Groups in the memory of a logic node")
 HOOK_SECONDS = Histogram("tidings_hook_seconds", "Calls of the hook before a send", ["outcome"], buckets=LATENCY_S)
+HOOK_UNSEEN = Counter(
+    "tidings_hook_unseen", "Messages that passed without a decision of the hook, as `hook_when_away` = `allow` says"
+)
 
 # ---- lanes (every service)
 LANE_DEPTH = Gauge("tidings_lane_depth", "Items that wait in the lanes of a set", ["lane"])

@@ -23,8 +23,10 @@ from services.storage.repository.records import (
     ConversationDocument,
     Cursor,
     InboxEntry,
+    MadeChange,
     MemberDocument,
     MemberKey,
+    OpKey,
     SessionDocument,
     SessionKey,
     SessionPut,
@@ -165,6 +167,18 @@ class MemberRepository(Protocol):
         ...
 
 
+class ChangeRepository(Protocol):
+    """Changes of groups that have no notice, unique by (conversation, actor, op); for a day at least."""
+
+    async def keep(self, changes: Sequence[MadeChange]) -> None:
+        """Those that are there already stay as they are."""
+        ...
+
+    async def find(self, keys: Collection[OpKey]) -> dict[OpKey, bytes]:
+        """Those that are there, as they were encoded."""
+        ...
+
+
 class SessionRepository(Protocol):
     """Sessions, unique by (user, device)."""
 
@@ -233,6 +247,7 @@ class Repository:
     inboxes: InboxRepository
     conversations: ConversationRepository
     members: MemberRepository
+    changes: ChangeRepository
     sessions: SessionRepository
     users: UserRepository
     time: TimeRepository

@@ -32,8 +32,10 @@ from services.storage.repository.records import (
     ConversationDocument,
     Cursor,
     InboxEntry,
+    MadeChange,
     MemberDocument,
     MemberKey,
+    OpKey,
     SessionDocument,
     SessionKey,
     SessionPut,
@@ -106,6 +108,7 @@ class Database:
     inboxes: dict[str, dict[int, InboxEntry]] = field(default_factory=lambda: defaultdict(dict))
     conversations: dict[str, ConversationDocument] = field(default_factory=dict)
     members: dict[str, dict[str, MemberDocument]] = field(default_factory=lambda: defaultdict(dict))
+    changes: dict[OpKey, bytes] = field(default_factory=dict)
     sessions: dict[str, dict[str, SessionDocument]] = field(default_factory=lambda: defaultdict(dict))
     users: dict[str, UserDocument] = field(default_factory=dict)
     devices: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
@@ -121,6 +124,7 @@ class Database:
             MemoryInboxes(self, chosen),
             MemoryConversations(self, chosen),
             MemoryMembers(self, chosen),
+            MemoryChanges(self, chosen),
             MemorySessions(self, chosen),
             MemoryUsers(self, chosen),
             MemoryTime(self, chosen),
@@ -333,6 +337,18 @@ class MemoryMembers(_Port):
         admins = [member for member in others if member.role == ADMIN]
         oldest = min(admins or others, key=lambda member: (member.joined_ms, member.user), default=None)
         return oldest.user if oldest else ""
+
+
+class MemoryChanges(_Port):
+    async def keep(self, changes: Sequence[MadeChange]) -> None:
+        await self._faults.before("changes.keep")
+        for change in changes:
+            self._data.changes.setdefault(change.key, change.change)
+        await self._faults.after("changes.keep")
+
+    async def find(self, keys: Collection[OpKey]) -> dict[OpKey, bytes]:
+        await self._faults.before("changes.find")
+        return {key: self._data.changes[key] for key in keys if key in self._data.changes}
 
 
 class MemorySessions(_Port):

@@ -6,6 +6,7 @@ import pymongo
 
 from services.storage.repository.contract import Repository
 from services.storage.repository.mongo import Connection
+from services.storage.repository.mongo_changes import MongoChanges
 from services.storage.repository.mongo_conversations import MongoConversations, MongoMembers
 from services.storage.repository.mongo_messages import MongoInboxes, MongoMessages
 from services.storage.repository.mongo_sessions import MongoSessions, MongoUsers
@@ -22,6 +23,7 @@ def ports_of(connection: Connection) -> Repository:
         inboxes=MongoInboxes(connection),
         conversations=MongoConversations(connection),
         members=MongoMembers(connection),
+        changes=MongoChanges(connection),
         sessions=MongoSessions(connection),
         users=MongoUsers(connection),
         time=MongoTime(connection),

@@ -39,6 +39,22 @@ class ClientKey(NamedTuple):
     client_id: str
 
 
+class OpKey(NamedTuple):
+    """What makes a change of a group idempotent."""
+
+    conversation: str
+    actor: str
+    op: str
+
+
+class MadeChange(NamedTuple):
+    """A change that has no notice to carry it, and so is kept by its op (an encoded ChangeItem)."""
+
+    key: OpKey
+    change: bytes
+    time_ms: int
+
+
 class InboxEntry(NamedTuple):
     """Entry `number` of a user's inbox: there is this message."""
 

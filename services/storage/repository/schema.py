@@ -26,9 +26,10 @@ from services.common.errors import Internal
 Document = dict[str, Any]
 
 MESSAGES, INBOX, CONVERSATIONS, MEMBERS = "messages", "inbox", "conversations", "members"
-SESSIONS, USERS, DEVICES, META = "sessions", "users", "devices", "meta"
+CHANGES, SESSIONS, USERS, DEVICES, META = "changes", "sessions", "users", "devices", "meta"
 
 GONE_KEPT_S = 24 * 3600
+CHANGE_KEPT_S = 24 * 3600
 DEVICE_KEPT_S = 400 * 24 * 3600
 _NAMESPACE_EXISTS, _ALREADY_SHARDED, _INDEX_CONFLICTS = 48, 20, (85, 86)
 
@@ -63,6 +64,11 @@ SCHEMA: Mapping[str, Collection] = {
                 partialFilterExpression={"x": {"$exists": True}},
             ),
         ),
+    ),
+    CHANGES: Collection(
+        "c",
+        # Whoever repeats a change does so within seconds.
+        indexes=(IndexModel([("x", ASCENDING)], name="kept", expireAfterSeconds=CHANGE_KEPT_S),),
     ),
     SESSIONS: Collection(
         "u", indexes=(IndexModel([("u", ASCENDING)], name="user"), IndexModel([("b", ASCENDING)], name="boot"))

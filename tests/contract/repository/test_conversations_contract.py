@@ -6,12 +6,15 @@ import asyncio
 import time
 from dataclasses import replace
 
+from services.common.clock import SystemClock
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import (
     ConversationDocument,
     Cursor,
+    MadeChange,
     MemberDocument,
     MemberKey,
+    OpKey,
     Watermark,
 )
 
@@ -180,3 +183,12 @@ async def test_what_a_user_has_joined_is_told_by_id(repository: Repository) -> N
     await repository.members.write([replace(member("ann", 2, conversation="g:left"), gone=True)])
     assert sorted(await repository.members.joined("ann")) == ["d:ann|bob", "g:a"]
     assert await repository.members.joined("zoe") == []
+
+
+async def test_a_change_without_notice_is_found_by_its_op_as_it_was_kept_first(repository: Repository) -> None:
+    key, other = OpKey("g:1", "ann", "op 1"), OpKey("g:1", "bob", "op 1")
+    now_ms = SystemClock().wall_ms()
+    await repository.changes.keep([MadeChange(key, b"first", now_ms)])
+    await repository.changes.keep([MadeChange(key, b"second", now_ms), MadeChange(other, b"other", now_ms)])
+    assert await repository.changes.find([key, other, OpKey("g:2", "ann", "op 1")]) == {key: b"first", other: b"other"}
+    assert await repository.changes.find([]) == {}

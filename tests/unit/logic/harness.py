@@ -107,8 +107,8 @@ class Logic:
     conversations: Conversations
     _read: dict[tuple[str, int], int] = field(default_factory=dict)
 
-    async def send(self, *items: logic_pb2.SendItem) -> list[logic_pb2.SendOutcome]:
-        return await self.sending.send(items)
+    async def send(self, *items: logic_pb2.SendItem, holds: bool = False) -> list[logic_pb2.SendOutcome]:
+        return await self.sending.send(items, holds=holds)
 
     async def ask(self, user: str, op: str = "", **body: Message) -> client_pb2.ServerFrame:
         """One request of a client."""
@@ -158,11 +158,16 @@ class Logic:
 
 @asynccontextmanager
 async def logic(
-    *, hooks: Hooks | None = None, health: Health | None = None, backlog_bytes_max: int = 1_000_000, token: str = TOKEN
+    *,
+    hooks: Hooks | None = None,
+    health: Health | None = None,
+    backlog_bytes_max: int = 1_000_000,
+    token: str = TOKEN,
+    storage: Any = None,
 ) -> AsyncIterator[Logic]:
-    """Everything up, in the order of the app."""
+    """Everything up, in the order of the app. `storage`: another one than the fake."""
     storage, broker, clock, health, peers, view = (
-        FakeStorage(),
+        storage or FakeStorage(),
         MemoryBroker(),
         ManualClock(),
         health or Health(),
@@ -189,8 +194,8 @@ async def logic(
     )
     sessions = Sessions(client, publisher, view, peers, clock, devices_max=3, evict_timeout_s=1)
     receipts = Receipts(conversations, publisher, events, clock, interval_s=1.0, pending_max=1000)
-    async with publisher, sessions, receipts:
-        sending = Sending(client, conversations, publisher, events, receipts, hooks)
+    sending = Sending(client, conversations, publisher, events, receipts, hooks, held_max=100)
+    async with publisher, sessions, receipts, sending:
         marking = Marking(client, receipts)
         group_acts = GroupActs(client, conversations, publisher, events, clock, POLICY)
         reading = Reading(client, conversations, clock, POLICY, alive=view.alive, page_bytes_max=100_000)

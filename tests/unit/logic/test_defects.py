@@ -39,7 +39,7 @@ class Part:
             raise self.error
         return [ok() for _ in asks]
 
-    async def send(self, items: Sequence[logic_pb2.SendItem]) -> list[logic_pb2.SendOutcome]:
+    async def send(self, items: Sequence[logic_pb2.SendItem], *, holds: bool) -> list[logic_pb2.SendOutcome]:
         if any(item.sender == "bad" for item in items):
             raise self.error
         return [logic_pb2.SendOutcome(seq=7) for _ in items]

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from protos.tidings.internal.v1 import common_pb2 as protos_dot_tidings_dot_internal_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&protos/tidings/internal/v1/logic.proto\x12\x13tidings.internal.v1\x1a\'protos/tidings/internal/v1/common.proto\"\xb4\x02\n\x08OpenItem\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\r\x12\x0f\n\x07session\x18\x04 \x01(\t\x12\x0c\n\x04node\x18\x05 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x06 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x07 \x01(\x04\x12\r\n\x05\x65poch\x18\x08 \x01(\t\x12\x46\n\rgroup_cursors\x18\t \x03(\x0b\x32/.tidings.internal.v1.OpenItem.GroupCursorsEntry\x12\x0e\n\x06\x63lient\x18\n \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x0b \x01(\x04\x12\x0f\n\x07\x61\x64\x64ress\x18\x0c \x01(\t\x1a\x33\n\x11GroupCursorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"9\n\tOpenBatch\x12,\n\x05items\x18\x01 \x03(\x0b\x32\x1d.tidings.internal.v1.OpenItem\"\xfa\x01\n\x0bOpenOutcome\x12)\n\x05\x66\x61ult\x18\x01 \x01(\x0b\x32\x1a.tidings.internal.v1.Fault\x12\x12\n\ninbox_head\x18\x02 \x01(\x04\x12\r\n\x05\x65poch\x18\x03 \x01(\t\x12\r\n\x05reset\x18\x04 \x01(\x08\x12\x45\n\x0bgroup_heads\x18\x05 \x03(\x0b\x32\x30.tidings.internal.v1.OpenOutcome.GroupHeadsEntry\x12\x14\n\x0clarge_groups\x18\x06 \x03(\t\x1a\x31\n\x0fGroupHeadsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"B\n\x0cOpenOutcomes\x12\x32\n\x08outcomes\x18\x01 \x03(\x0b\x32 .tidings.internal.v1.OpenOutcome\"K\n\tCloseItem\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x04 \x01(\t\";\n\nCloseBatch\x12-\n\x05items\x18\x01 \x03(\x0b\x32\x1e.tidings.internal.v1.CloseItem\"\x9b\x01\n\x08SendItem\x12\x0e\n\x06sender\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\x14\n\x0c\x63onversation\x18\x03 \x01(\t\x12\x11\n\tclient_id\x18\x04 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x05 \x01(\x0c\x12\x10\n\x08reply_to\x18\x06 \x01(\x04\x12\r\n\x05trace\x18\x07 \x01(\t\x12\x13\n\x0b\x61\x63\x63\x65pted_ms\x18\x08 \x01(\x03\"9\n\tSendBatch\x12,\n\x05items\x18\x01 \x03(\x0b\x32\x1d.tidings.internal.v1.SendItem\"y\n\x0bSendOutcome\x12)\n\x05\x66\x61ult\x18\x01 \x01(\x0b\x32\x1a.tidings.internal.v1.Fault\x12\x0b\n\x03seq\x18\x02 \x01(\x04\x12\x0f\n\x07time_ms\x18\x03 \x01(\x03\x12\x0e\n\x06number\x18\x04 \x01(\x04\x12\x11\n\tduplicate\x18\x05 \x01(\x08\"B\n\x0cSendOutcomes\x12\x32\n\x08outcomes\x18\x01 \x03(\x0b\x32 .tidings.internal.v1.SendOutcome\"_\n\nSignalItem\x12\x0e\n\x06sender\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\x14\n\x0c\x63onversation\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\x0c\"=\n\x0bSignalBatch\x12.\n\x05items\x18\x01 \x03(\x0b\x32\x1f.tidings.internal.v1.SignalItem\":\n\rSignalOutcome\x12)\n\x05\x66\x61ult\x18\x01 \x01(\x0b\x32\x1a.tidings.internal.v1.Fault\"F\n\x0eSignalOutcomes\x12\x34\n\x08outcomes\x18\x01 \x03(\x0b\x32\".tidings.internal.v1.SignalOutcome\"H\n\x07\x41\x63kItem\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\x12\x0e\n\x06number\x18\x04 \x01(\x04\"7\n\x08\x41\x63kBatch\x12+\n\x05items\x18\x01 \x03(\x0b\x32\x1c.tidings.internal.v1.AckItem\"e\n\nHandleItem\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\x12\r\n\x05\x66rame\x18\x04 \x01(\x0c\x12\n\n\x02op\x18\x05 \x01(\t\x12\r\n\x05trace\x18\x06 \x01(\t\"=\n\x0bHandleBatch\x12.\n\x05items\x18\x01 \x03(\x0b\x32\x1f.tidings.internal.v1.HandleItem\"\x1e\n\rHandleOutcome\x12\r\n\x05\x66rame\x18\x01 \x01(\x0c\"F\n\x0eHandleOutcomes\x12\x34\n\x08outcomes\x18\x01 \x03(\x0b\x32\".tidings.internal.v1.HandleOutcome\"H\n\nHeadsQuery\x12\r\n\x05users\x18\x01 \x03(\t\x12\x15\n\rconversations\x18\x02 \x03(\t\x12\x14\n\x0clarge_groups\x18\x03 \x01(\x08\"w\n\x0bLargeGroups\x12:\n\x05heads\x18\x01 \x03(\x0b\x32+.tidings.internal.v1.LargeGroups.HeadsEntry\x1a,\n\nHeadsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"k\n\x0bHeadsAnswer\x12\r\n\x05users\x18\x01 \x03(\x04\x12\x15\n\rconversations\x18\x02 \x03(\x04\x12\x36\n\x0clarge_groups\x18\x03 \x03(\x0b\x32 .tidings.internal.v1.LargeGroups2\x9b\x04\n\x05Logic\x12I\n\x04Open\x12\x1e.tidings.internal.v1.OpenBatch\x1a!.tidings.internal.v1.OpenOutcomes\x12\x44\n\x05\x43lose\x12\x1f.tidings.internal.v1.CloseBatch\x1a\x1a.tidings.internal.v1.Empty\x12I\n\x04Send\x12\x1e.tidings.internal.v1.SendBatch\x1a!.tidings.internal.v1.SendOutcomes\x12O\n\x06Signal\x12 .tidings.internal.v1.SignalBatch\x1a#.tidings.internal.v1.SignalOutcomes\x12H\n\x0b\x41\x63knowledge\x12\x1d.tidings.internal.v1.AckBatch\x1a\x1a.tidings.internal.v1.Empty\x12O\n\x06Handle\x12 .tidings.internal.v1.HandleBatch\x1a#.tidings.internal.v1.HandleOutcomes\x12J\n\x05Heads\x12\x1f.tidings.internal.v1.HeadsQuery\x1a .tidings.internal.v1.HeadsAnswerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&protos/tidings/internal/v1/logic.proto\x12\x13tidings.internal.v1\x1a\'protos/tidings/internal/v1/common.proto\"\xb4\x02\n\x08OpenItem\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\r\x12\x0f\n\x07session\x18\x04 \x01(\t\x12\x0c\n\x04node\x18\x05 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x06 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x07 \x01(\x04\x12\r\n\x05\x65poch\x18\x08 \x01(\t\x12\x46\n\rgroup_cursors\x18\t \x03(\x0b\x32/.tidings.internal.v1.OpenItem.GroupCursorsEntry\x12\x0e\n\x06\x63lient\x18\n \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x0b \x01(\x04\x12\x0f\n\x07\x61\x64\x64ress\x18\x0c \x01(\t\x1a\x33\n\x11GroupCursorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"9\n\tOpenBatch\x12,\n\x05items\x18\x01 \x03(\x0b\x32\x1d.tidings.internal.v1.OpenItem\"\xfa\x01\n\x0bOpenOutcome\x12)\n\x05\x66\x61ult\x18\x01 \x01(\x0b\x32\x1a.tidings.internal.v1.Fault\x12\x12\n\ninbox_head\x18\x02 \x01(\x04\x12\r\n\x05\x65poch\x18\x03 \x01(\t\x12\r\n\x05reset\x18\x04 \x01(\x08\x12\x45\n\x0bgroup_heads\x18\x05 \x03(\x0b\x32\x30.tidings.internal.v1.OpenOutcome.GroupHeadsEntry\x12\x14\n\x0clarge_groups\x18\x06 \x03(\t\x1a\x31\n\x0fGroupHeadsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"B\n\x0cOpenOutcomes\x12\x32\n\x08outcomes\x18\x01 \x03(\x0b\x32 .tidings.internal.v1.OpenOutcome\"K\n\tCloseItem\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x04 \x01(\t\";\n\nCloseBatch\x12-\n\x05items\x18\x01 \x03(\x0b\x32\x1e.tidings.internal.v1.CloseItem\"\x9b\x01\n\x08SendItem\x12\x0e\n\x06sender\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\x14\n\x0c\x63onversation\x18\x03 \x01(\t\x12\x11\n\tclient_id\x18\x04 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x05 \x01(\x0c\x12\x10\n\x08reply_to\x18\x06 \x01(\x04\x12\r\n\x05trace\x18\x07 \x01(\t\x12\x13\n\x0b\x61\x63\x63\x65pted_ms\x18\x08 \x01(\x03\"H\n\tSendBatch\x12,\n\x05items\x18\x01 \x03(\x0b\x32\x1d.tidings.internal.v1.SendItem\x12\r\n\x05holds\x18\x02 \x01(\x08\"\x8a\x01\n\x0bSendOutcome\x12)\n\x05\x66\x61ult\x18\x01 \x01(\x0b\x32\x1a.tidings.internal.v1.Fault\x12\x0b\n\x03seq\x18\x02 \x01(\x04\x12\x0f\n\x07time_ms\x18\x03 \x01(\x03\x12\x0e\n\x06number\x18\x04 \x01(\x04\x12\x11\n\tduplicate\x18\x05 \x01(\x08\x12\x0f\n\x07pending\x18\x06 \x01(\x08\"B\n\x0cSendOutcomes\x12\x32\n\x08outcomes\x18\x01 \x03(\x0b\x32 .tidings.internal.v1.SendOutcome\"_\n\nSignalItem\x12\x0e\n\x06sender\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\x14\n\x0c\x63onversation\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\x0c\"=\n\x0bSignalBatch\x12.\n\x05items\x18\x01 \x03(\x0b\x32\x1f.tidings.internal.v1.SignalItem\":\n\rSignalOutcome\x12)\n\x05\x66\x61ult\x18\x01 \x01(\x0b\x32\x1a.tidings.internal.v1.Fault\"F\n\x0eSignalOutcomes\x12\x34\n\x08outcomes\x18\x01 \x03(\x0b\x32\".tidings.internal.v1.SignalOutcome\"H\n\x07\x41\x63kItem\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\x12\x0e\n\x06number\x18\x04 \x01(\x04\"7\n\x08\x41\x63kBatch\x12+\n\x05items\x18\x01 \x03(\x0b\x32\x1c.tidings.internal.v1.AckItem\"e\n\nHandleItem\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\x12\r\n\x05\x66rame\x18\x04 \x01(\x0c\x12\n\n\x02op\x18\x05 \x01(\t\x12\r\n\x05trace\x18\x06 \x01(\t\"=\n\x0bHandleBatch\x12.\n\x05items\x18\x01 \x03(\x0b\x32\x1f.tidings.internal.v1.HandleItem\"\x1e\n\rHandleOutcome\x12\r\n\x05\x66rame\x18\x01 \x01(\x0c\"F\n\x0eHandleOutcomes\x12\x34\n\x08outcomes\x18\x01 \x03(\x0b\x32\".tidings.internal.v1.HandleOutcome\"H\n\nHeadsQuery\x12\r\n\x05users\x18\x01 \x03(\t\x12\x15\n\rconversations\x18\x02 \x03(\t\x12\x14\n\x0clarge_groups\x18\x03 \x01(\x08\"w\n\x0bLargeGroups\x12:\n\x05heads\x18\x01 \x03(\x0b\x32+.tidings.internal.v1.LargeGroups.HeadsEntry\x1a,\n\nHeadsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"k\n\x0bHeadsAnswer\x12\r\n\x05users\x18\x01 \x03(\x04\x12\x15\n\rconversations\x18\x02 \x03(\x04\x12\x36\n\x0clarge_groups\x18\x03 \x03(\x0b\x32 .tidings.internal.v1.LargeGroups2\x9b\x04\n\x05Logic\x12I\n\x04Open\x12\x1e.tidings.internal.v1.OpenBatch\x1a!.tidings.internal.v1.OpenOutcomes\x12\x44\n\x05\x43lose\x12\x1f.tidings.internal.v1.CloseBatch\x1a\x1a.tidings.internal.v1.Empty\x12I\n\x04Send\x12\x1e.tidings.internal.v1.SendBatch\x1a!.tidings.internal.v1.SendOutcomes\x12O\n\x06Signal\x12 .tidings.internal.v1.SignalBatch\x1a#.tidings.internal.v1.SignalOutcomes\x12H\n\x0b\x41\x63knowledge\x12\x1d.tidings.internal.v1.AckBatch\x1a\x1a.tidings.internal.v1.Empty\x12O\n\x06Handle\x12 .tidings.internal.v1.HandleBatch\x1a#.tidings.internal.v1.HandleOutcomes\x12J\n\x05Heads\x12\x1f.tidings.internal.v1.HeadsQuery\x1a .tidings.internal.v1.HeadsAnswerb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -57,39 +57,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SENDITEM']._serialized_start=934
   _globals['_SENDITEM']._serialized_end=1089
   _globals['_SENDBATCH']._serialized_start=1091
-  _globals['_SENDBATCH']._serialized_end=1148
-  _globals['_SENDOUTCOME']._serialized_start=1150
-  _globals['_SENDOUTCOME']._serialized_end=1271
-  _globals['_SENDOUTCOMES']._serialized_start=1273
-  _globals['_SENDOUTCOMES']._serialized_end=1339
-  _globals['_SIGNALITEM']._serialized_start=1341
-  _globals['_SIGNALITEM']._serialized_end=1436
-  _globals['_SIGNALBATCH']._serialized_start=1438
-  _globals['_SIGNALBATCH']._serialized_end=1499
-  _globals['_SIGNALOUTCOME']._serialized_start=1501
-  _globals['_SIGNALOUTCOME']._serialized_end=1559
-  _globals['_SIGNALOUTCOMES']._serialized_start=1561
-  _globals['_SIGNALOUTCOMES']._serialized_end=1631
-  _globals['_ACKITEM']._serialized_start=1633
-  _globals['_ACKITEM']._serialized_end=1705
-  _globals['_ACKBATCH']._serialized_start=1707
-  _globals['_ACKBATCH']._serialized_end=1762
-  _globals['_HANDLEITEM']._serialized_start=1764
-  _globals['_HANDLEITEM']._serialized_end=1865
-  _globals['_HANDLEBATCH']._serialized_start=1867
-  _globals['_HANDLEBATCH']._serialized_end=1928
-  _globals['_HANDLEOUTCOME']._serialized_start=1930
-  _globals['_HANDLEOUTCOME']._serialized_end=1960
-  _globals['_HANDLEOUTCOMES']._serialized_start=1962
-  _globals['_HANDLEOUTCOMES']._serialized_end=2032
-  _globals['_HEADSQUERY']._serialized_start=2034
-  _globals['_HEADSQUERY']._serialized_end=2106
-  _globals['_LARGEGROUPS']._serialized_start=2108
-  _globals['_LARGEGROUPS']._serialized_end=2227
-  _globals['_LARGEGROUPS_HEADSENTRY']._serialized_start=2183
-  _globals['_LARGEGROUPS_HEADSENTRY']._serialized_end=2227
-  _globals['_HEADSANSWER']._serialized_start=2229
-  _globals['_HEADSANSWER']._serialized_end=2336
-  _globals['_LOGIC']._serialized_start=2339
-  _globals['_LOGIC']._serialized_end=2878
+  _globals['_SENDBATCH']._serialized_end=1163
+  _globals['_SENDOUTCOME']._serialized_start=1166
+  _globals['_SENDOUTCOME']._serialized_end=1304
+  _globals['_SENDOUTCOMES']._serialized_start=1306
+  _globals['_SENDOUTCOMES']._serialized_end=1372
+  _globals['_SIGNALITEM']._serialized_start=1374
+  _globals['_SIGNALITEM']._serialized_end=1469
+  _globals['_SIGNALBATCH']._serialized_start=1471
+  _globals['_SIGNALBATCH']._serialized_end=1532
+  _globals['_SIGNALOUTCOME']._serialized_start=1534
+  _globals['_SIGNALOUTCOME']._serialized_end=1592
+  _globals['_SIGNALOUTCOMES']._serialized_start=1594
+  _globals['_SIGNALOUTCOMES']._serialized_end=1664
+  _globals['_ACKITEM']._serialized_start=1666
+  _globals['_ACKITEM']._serialized_end=1738
+  _globals['_ACKBATCH']._serialized_start=1740
+  _globals['_ACKBATCH']._serialized_end=1795
+  _globals['_HANDLEITEM']._serialized_start=1797
+  _globals['_HANDLEITEM']._serialized_end=1898
+  _globals['_HANDLEBATCH']._serialized_start=1900
+  _globals['_HANDLEBATCH']._serialized_end=1961
+  _globals['_HANDLEOUTCOME']._serialized_start=1963
+  _globals['_HANDLEOUTCOME']._serialized_end=1993
+  _globals['_HANDLEOUTCOMES']._serialized_start=1995
+  _globals['_HANDLEOUTCOMES']._serialized_end=2065
+  _globals['_HEADSQUERY']._serialized_start=2067
+  _globals['_HEADSQUERY']._serialized_end=2139
+  _globals['_LARGEGROUPS']._serialized_start=2141
+  _globals['_LARGEGROUPS']._serialized_end=2260
+  _globals['_LARGEGROUPS_HEADSENTRY']._serialized_start=2216
+  _globals['_LARGEGROUPS_HEADSENTRY']._serialized_end=2260
+  _globals['_HEADSANSWER']._serialized_start=2262
+  _globals['_HEADSANSWER']._serialized_end=2369
+  _globals['_LOGIC']._serialized_start=2372
+  _globals['_LOGIC']._serialized_end=2911
 # @@protoc_insertion_point(module_scope)
