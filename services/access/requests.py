@@ -7,7 +7,9 @@
     ping, ack   heads.py, acks.py; presence also passes watching.py
 
 Guarantees: each request is answered exactly once, with an error if it could not be handed on: nothing waits in a place
-without a bound. A content is encoded once, here, and is opaque bytes from here on.
+without a bound. A content is encoded once, here, and is opaque bytes from here on. What a connection asked for is not
+begun when it is gone, since its user may have asked for the opposite elsewhere by now; sends, which are idempotent, and
+reads, which never go back, are done all the same.
 
 Does not know: who may do what; how the answers come about.
 """
@@ -17,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from google.protobuf.message import DecodeError
 
@@ -29,7 +31,7 @@ from services.access.connection import Connection
 from services.access.heads import Heads
 from services.access.logic import Logic
 from services.access.send_trace import SendTrace
-from services.access.session import COUNTED_REFUSALS
+from services.access.session import COUNTED_REFUSALS, Phase
 from services.access.settings import CONTENT_EXTRA_BYTES
 from services.access.watching import Watching
 from services.common import content, ids
@@ -92,11 +94,21 @@ class Requests:
             batch_max=send_batch_max,
             overlap_min=send_batch_max,
         )
-        self._others: Lanes[logic_pb2.HandleItem, logic_pb2.HandleOutcome] = Lanes(
-            "request", logic.handle, lanes=request_lanes, capacity=capacity, batch_max=request_batch_max
+        self._others: Lanes[Asked, logic_pb2.HandleOutcome] = Lanes(
+            "request",
+            self._handle,
+            lanes=request_lanes,
+            capacity=capacity,
+            batch_max=request_batch_max,
+            wanted=_is_wanted,
         )
-        self._pages: Lanes[logic_pb2.HandleItem, logic_pb2.HandleOutcome] = Lanes(
-            "page", logic.handle, lanes=request_lanes, capacity=capacity, batch_max=min(PAGES_MAX, request_batch_max)
+        self._pages: Lanes[Asked, logic_pb2.HandleOutcome] = Lanes(
+            "page",
+            self._handle,
+            lanes=request_lanes,
+            capacity=capacity,
+            batch_max=min(PAGES_MAX, request_batch_max),
+            wanted=_is_wanted,
         )
         self._stack = AsyncExitStack()
 
@@ -220,7 +232,13 @@ class Requests:
                 self._answer(connection, request_id, body, outcome.frame)
 
         lanes = self._pages if body in _READ else self._others
-        lanes.offer(ids.hash64(connection.user), item, done)
+        lanes.offer(ids.hash64(connection.user), Asked(connection, item, body), done)
+
+    async def _handle(self, batch: list[Asked]) -> Sequence[logic_pb2.HandleOutcome | TidingsError]:
+        askers = {asked.item.op: asked for asked in batch}
+        return await self._logic.handle(
+            [asked.item for asked in batch], wanted=lambda item: _is_wanted(askers[item.op])
+        )
 
     def _answer(self, connection: Connection, request_id: int, body: str, frame: bytes) -> None:
         if frame.startswith(_ERROR_TAG):
@@ -240,6 +258,19 @@ class Requests:
             connection.page_written(page.head, more=page.more)
             return
         connection.reply(request_id, body, frame)
+
+
+class Asked(NamedTuple):
+    """One request of another kind, and who waits for its answer."""
+
+    connection: Connection
+    item: logic_pb2.HandleItem
+    body: str
+
+
+def _is_wanted(asked: Asked) -> bool:
+    """A position that was read stays read; all else is asked for by who is there."""
+    return asked.body == "read" or asked.connection.session.phase is Phase.OPEN
 
 
 class Sending:

@@ -70,10 +70,17 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
             refused = logic_pb2.OpenOutcome(fault=to_fault(error))
             return logic_pb2.OpenOutcomes(outcomes=[refused] * len(request.items))
 
-    async def Close(self, request: logic_pb2.CloseBatch, _: Context) -> common_pb2.Empty:  # noqa: N802
+    async def Close(self, request: logic_pb2.CloseBatch, _: Context) -> logic_pb2.CloseOutcomes:  # noqa: N802
         with self._requests.admit(len(request.items)):
-            await self._sessions.close(request.items)
-        return common_pb2.Empty()
+            outcomes = await self._sessions.close(request.items)
+        if not any(outcomes):
+            return logic_pb2.CloseOutcomes()
+        faults = [common_pb2.Fault() if error is None else to_fault(error) for error in outcomes]
+        return logic_pb2.CloseOutcomes(faults=faults)
+
+    async def Held(self, request: logic_pb2.HeldQuery, _: Context) -> logic_pb2.HeldPage:  # noqa: N802
+        with self._requests.admit(1):
+            return await self._sessions.held(request)
 
     async def Send(self, request: logic_pb2.SendBatch, _: Context) -> logic_pb2.SendOutcomes:  # noqa: N802
         try:

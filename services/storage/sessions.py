@@ -1,8 +1,8 @@
 """Sessions of devices, and the users that come into being with them.
 
-Guarantees: of two openings of one device the later one wins, whoever handles them, and is told whom it replaced, also
-when it is repeated; a repeat that comes after yet another opening of the device changes nothing. "Others" are sessions
-on boots that the asker says are alive; nobody is refused because of a dead node.
+Guarantees: of the openings of one device the newest wins (newest.py), whoever handles them, and is told whom it
+replaced, also when it is repeated; one that is older changes nothing and is told so. "Others" are sessions on boots
+that the asker says are alive; nobody is refused because of a dead node.
 Does not know: connections. Who is alive, but for the sweep.
 """
 
@@ -10,38 +10,33 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
-from services.common.errors import Overloaded, TidingsError, Unavailable
+from services.common.errors import TidingsError, Unavailable
 from services.common.ids import BROADCAST, SLOTS, hash64
 from services.common.lane import Lanes
 from services.storage.appending import Inboxes
 from services.storage.batches import through
-from services.storage.limits import OVERLAP_MIN, TRIES_MAX, Limits
+from services.storage.limits import OVERLAP_MIN, READ_MAX, TRIES_MAX, Limits
 from services.storage.listing import Listing
+from services.storage.newest import Opening, Overtaken, decide
 from services.storage.repository.contract import Repository
-from services.storage.repository.records import MemberDocument, SessionDocument, SessionKey, SessionPut
+from services.storage.repository.records import (
+    MAX_NUMBER,
+    MemberDocument,
+    MemberKey,
+    SessionDocument,
+    SessionKey,
+    SessionPut,
+)
 
 SessionOpenOutcome = storage_pb2.SessionOpenOutcome
 SessionRecord = storage_pb2.SessionRecord
 
-TOO_MANY_DEVICES_RETRY_MS = 60_000
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """A session that begins; `live` are the boots that the asker's registry says are alive."""
-
-    session: SessionDocument
-    devices_max: int
-    live: frozenset[str] = field(repr=False)
-    cursor: int = 0
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.session.user, self.session.device
+# Groups of cursors that are looked up for one batch: those who name few are told, who names many may not be.
+GROUPS_MAX = 5000
+PAGE_MAX = 1000
 
 
 Work = Opening | SessionKey
@@ -83,7 +78,10 @@ class Sessions:
         """Aligned with the items."""
         live = frozenset(live_boots)
         now_ms = self._clock.wall_ms()
-        works = [Opening(_document(item.record, now_ms), item.devices_max, live, item.cursor) for item in items]
+        works = [
+            Opening(_document(item.record, now_ms), item.devices_max, live, item.cursor, item.again, tuple(item.groups))
+            for item in items
+        ]
         return await through(self.lanes, [(hash64(work.session.user) // SLOTS, work) for work in works])
 
     async def close(self, items: Sequence[storage_pb2.SessionCloseItem]) -> None:
@@ -104,6 +102,12 @@ class Sessions:
             )
             for user in users
         ]
+
+    async def under(self, query: storage_pb2.BootQuery) -> storage_pb2.BootPage:
+        """The sessions that are stored under a boot id, by pages."""
+        limit = min(query.limit or PAGE_MAX, PAGE_MAX)
+        found = await self._repository.sessions.under(query.boot_id, (query.after_user, query.after_device), limit)
+        return storage_pb2.BootPage(sessions=[_record(session) for session in found], more=len(found) == limit)
 
     async def users(self, users: Sequence[str]) -> list[storage_pb2.UserRecord]:
         """Aligned."""
@@ -162,6 +166,7 @@ class Sessions:
             users = list({works[index].session.user for index in opened})
             inboxes = await self._inboxes.touch(users, [(work.session.user, work.cursor) for work in works.values()])
             large = await self._listing.large_of(users) if users else {}
+            left = await self._left({index: works[index] for index in opened}, large)
         except TidingsError as error:
             outcomes.update({index: error for index in works if index not in outcomes})
             return
@@ -171,13 +176,33 @@ class Sessions:
                 epoch=self._epoch,
                 large=large.get(session.user, ()),
                 others=[_record(other) for other in others],
+                left=left.get(index, ()),
             )
-            if session.replaced is not None:
-                name, node, boot_id = session.replaced
-                outcome.replaced.CopyFrom(
-                    SessionRecord(user=session.user, device=session.device, session=name, node=node, boot_id=boot_id)
-                )
+            for name, node, boot_id in session.replaced:
+                outcome.replaced.add(user=session.user, device=session.device, session=name, node=node, boot_id=boot_id)
             outcomes[index] = outcome
+
+    async def _left(
+        self, works: Mapping[int, Opening], large: Mapping[str, Sequence[storage_pb2.ConversationRecord]]
+    ) -> dict[int, list[str]]:
+        """Of the groups that each one asks about, those that its user is not in; nothing for those beyond what one
+        batch may ask.
+        """
+        asked: dict[int, list[MemberKey]] = {}
+        count = 0
+        for index in sorted(works, key=lambda index: len(works[index].groups)):
+            user = works[index].session.user
+            known = {record.conversation for record in large.get(user, ())}
+            keys = [MemberKey(group, user) for group in works[index].groups if group not in known]
+            count += len(keys)
+            if count > GROUPS_MAX:
+                break
+            asked[index] = keys
+        wanted = list({key for keys in asked.values() for key in keys})
+        found: set[MemberKey] = set()
+        for start in range(0, len(wanted), READ_MAX):
+            found.update(await self._repository.members.find(wanted[start : start + READ_MAX]))
+        return {index: [key.conversation for key in keys if key not in found] for index, keys in asked.items()}
 
     async def _welcome(self, users: set[str]) -> None:
         """Users come into being, and b:all begins for them where it is now."""
@@ -211,9 +236,11 @@ class Sessions:
             for index, work in list(works.items()):
                 sessions = existing.get(work.session.user, [])
                 try:
-                    put, others = _decide(work, sessions, counts.get(work.session.user, 0))
-                except TidingsError as error:
-                    outcomes[index] = error
+                    put, others = decide(work, sessions, counts.get(work.session.user, 0))
+                except (TidingsError, Overtaken) as error:
+                    outcomes[index] = (
+                        SessionOpenOutcome(newer=_record(error.newer)) if isinstance(error, Overtaken) else error
+                    )
                     del works[index]
                     continue
                 opened[index] = put.document, others
@@ -234,33 +261,6 @@ class Sessions:
         raise Unavailable("this device logs in too often at once: try again")
 
 
-def _decide(
-    work: Opening, sessions: Sequence[SessionDocument], opening: int
-) -> tuple[SessionPut, list[SessionDocument]]:
-    """What to put where, and the user's other sessions that are alive. `opening`: more devices of the user in this
-    batch.
-    """
-    session = work.session
-    before = next((each for each in sessions if each.device == session.device), None)
-    others = [each for each in sessions if each.device != session.device and each.boot_id in work.live]
-    if before is None:
-        put = SessionPut(session, "")
-    elif before.session == session.session:
-        put = SessionPut(before, before.session)
-    elif before.replaced is not None and before.replaced[0] == session.session:
-        raise Unavailable("this device has logged in again meanwhile", 0)
-    else:
-        replaced = (before.session, before.node, before.boot_id)
-        put = SessionPut(replace(session, replaced=replaced), before.session)
-    is_new = before is None or before.boot_id not in work.live
-    if work.devices_max and is_new and len(others) + opening >= work.devices_max:
-        raise Overloaded(
-            f"{work.devices_max} devices of this user are connected already: close one, or try later",
-            TOO_MANY_DEVICES_RETRY_MS,
-        )
-    return put, others
-
-
 def _key(work: Work) -> tuple[str, str]:
     return work.key if isinstance(work, Opening) else (work.user, work.device)
 
@@ -275,6 +275,8 @@ def _document(record: SessionRecord, now_ms: int) -> SessionDocument:
         boot_id=record.boot_id,
         since_ms=record.since_ms or now_ms,
         client=record.client,
+        attempt=min(record.attempt, MAX_NUMBER),
+        address=record.address,
     )
 
 
@@ -288,4 +290,6 @@ def _record(session: SessionDocument) -> SessionRecord:
         boot_id=session.boot_id,
         since_ms=session.since_ms,
         client=session.client,
+        attempt=session.attempt,
+        address=session.address,
     )

@@ -43,7 +43,7 @@ class LogicStub:
         self.Close = channel.unary_unary(
                 '/tidings.internal.v1.Logic/Close',
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.CloseBatch.SerializeToString,
-                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_common__pb2.Empty.FromString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.CloseOutcomes.FromString,
                 _registered_method=True)
         self.Send = channel.unary_unary(
                 '/tidings.internal.v1.Logic/Send',
@@ -69,6 +69,11 @@ class LogicStub:
                 '/tidings.internal.v1.Logic/Heads',
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeadsQuery.SerializeToString,
                 response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeadsAnswer.FromString,
+                _registered_method=True)
+        self.Held = channel.unary_unary(
+                '/tidings.internal.v1.Logic/Held',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeldQuery.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeldPage.FromString,
                 _registered_method=True)
 
 
@@ -124,6 +129,13 @@ class LogicServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Held(self, request, context):
+        """the sessions stored under a boot id
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LogicServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -135,7 +147,7 @@ def add_LogicServicer_to_server(servicer, server):
             'Close': grpc.unary_unary_rpc_method_handler(
                     servicer.Close,
                     request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.CloseBatch.FromString,
-                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_common__pb2.Empty.SerializeToString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.CloseOutcomes.SerializeToString,
             ),
             'Send': grpc.unary_unary_rpc_method_handler(
                     servicer.Send,
@@ -161,6 +173,11 @@ def add_LogicServicer_to_server(servicer, server):
                     servicer.Heads,
                     request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeadsQuery.FromString,
                     response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeadsAnswer.SerializeToString,
+            ),
+            'Held': grpc.unary_unary_rpc_method_handler(
+                    servicer.Held,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeldQuery.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeldPage.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -216,7 +233,7 @@ class Logic:
             target,
             '/tidings.internal.v1.Logic/Close',
             protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.CloseBatch.SerializeToString,
-            protos_dot_tidings_dot_internal_dot_v1_dot_common__pb2.Empty.FromString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.CloseOutcomes.FromString,
             options,
             channel_credentials,
             insecure,
@@ -352,6 +369,33 @@ class Logic:
             '/tidings.internal.v1.Logic/Heads',
             protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeadsQuery.SerializeToString,
             protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeadsAnswer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Held(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Logic/Held',
+            protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeldQuery.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeldPage.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,7 +36,7 @@ class LogicStub:
     def __new__(cls, channel: _aio.Channel) -> LogicAsyncStub: ...
     Open: _grpc.UnaryUnaryMultiCallable[_logic_pb2.OpenBatch, _logic_pb2.OpenOutcomes]
     """sessions begin"""
-    Close: _grpc.UnaryUnaryMultiCallable[_logic_pb2.CloseBatch, _common_pb2.Empty]
+    Close: _grpc.UnaryUnaryMultiCallable[_logic_pb2.CloseBatch, _logic_pb2.CloseOutcomes]
     """sessions ended"""
     Send: _grpc.UnaryUnaryMultiCallable[_logic_pb2.SendBatch, _logic_pb2.SendOutcomes]
     """messages, in order within a conversation"""
@@ -48,13 +48,15 @@ class LogicStub:
     """every other request of a client"""
     Heads: _grpc.UnaryUnaryMultiCallable[_logic_pb2.HeadsQuery, _logic_pb2.HeadsAnswer]
     """for pongs, and after a change of the ring"""
+    Held: _grpc.UnaryUnaryMultiCallable[_logic_pb2.HeldQuery, _logic_pb2.HeldPage]
+    """the sessions stored under a boot id"""
 
 @_typing.type_check_only
 class LogicAsyncStub(LogicStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Open: _aio.UnaryUnaryMultiCallable[_logic_pb2.OpenBatch, _logic_pb2.OpenOutcomes]  # type: ignore[assignment]
     """sessions begin"""
-    Close: _aio.UnaryUnaryMultiCallable[_logic_pb2.CloseBatch, _common_pb2.Empty]  # type: ignore[assignment]
+    Close: _aio.UnaryUnaryMultiCallable[_logic_pb2.CloseBatch, _logic_pb2.CloseOutcomes]  # type: ignore[assignment]
     """sessions ended"""
     Send: _aio.UnaryUnaryMultiCallable[_logic_pb2.SendBatch, _logic_pb2.SendOutcomes]  # type: ignore[assignment]
     """messages, in order within a conversation"""
@@ -66,6 +68,8 @@ class LogicAsyncStub(LogicStub):
     """every other request of a client"""
     Heads: _aio.UnaryUnaryMultiCallable[_logic_pb2.HeadsQuery, _logic_pb2.HeadsAnswer]  # type: ignore[assignment]
     """for pongs, and after a change of the ring"""
+    Held: _aio.UnaryUnaryMultiCallable[_logic_pb2.HeldQuery, _logic_pb2.HeldPage]  # type: ignore[assignment]
+    """the sessions stored under a boot id"""
 
 class LogicServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -81,7 +85,7 @@ class LogicServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _logic_pb2.CloseBatch,
         context: _ServicerContext,
-    ) -> _typing.Union[_common_pb2.Empty, _abc.Awaitable[_common_pb2.Empty]]:
+    ) -> _typing.Union[_logic_pb2.CloseOutcomes, _abc.Awaitable[_logic_pb2.CloseOutcomes]]:
         """sessions ended"""
 
     @_abc_1.abstractmethod
@@ -123,5 +127,13 @@ class LogicServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_logic_pb2.HeadsAnswer, _abc.Awaitable[_logic_pb2.HeadsAnswer]]:
         """for pongs, and after a change of the ring"""
+
+    @_abc_1.abstractmethod
+    def Held(
+        self,
+        request: _logic_pb2.HeldQuery,
+        context: _ServicerContext,
+    ) -> _typing.Union[_logic_pb2.HeldPage, _abc.Awaitable[_logic_pb2.HeldPage]]:
+        """the sessions stored under a boot id"""
 
 def add_LogicServicer_to_server(servicer: LogicServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
