@@ -5,6 +5,7 @@
 - G3  one (sender, conversation, client id) is one message: every acknowledgement says the same, it is stored once
 - G4  numbers are dense, all readers see the same message at a number, a connection's sends are stored as sent
 - G5  every device of every member got every message; the inbox is dense, the same on all devices, without doubles
+- newest wins  a device on its only connection is never told that another one is newer (4501: stop)
 
 Does not know: how the cluster works, what was done to it, or that there is one.
 """
@@ -15,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.simulation.history import Acknowledged, History, Inbox, Member, Posted, Read, Received, Stored
+from tests.simulation.history import Acknowledged, Dismissed, History, Inbox, Member, Posted, Read, Received, Stored
 
 Key = tuple[str, str, str]  # sender, conversation, client id
 
@@ -42,6 +43,7 @@ def check(history: History) -> list[Violation]:
         *_connections_keep_their_order(seen),
         *_everyone_got_everything(seen),
         *_inboxes_are_dense_and_the_same(seen),
+        *(Violation("newest wins", f"{event} on its only connection") for event in seen.dismissed),
     ]
 
 
@@ -54,6 +56,7 @@ class _Seen:
         self.received = [event for event in history.events if isinstance(event, Received)]
         self.reads = [event for event in history.events if isinstance(event, Read)]
         self.inboxes = [event for event in history.events if isinstance(event, Inbox)]
+        self.dismissed = [event for event in history.events if isinstance(event, Dismissed)]
         self.members = [event for event in history.events if isinstance(event, Member)]
         self.stored: dict[str, dict[int, Stored]] = {
             read.conversation: {message.seq: message for message in read.messages} for read in self.reads

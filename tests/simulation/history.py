@@ -89,7 +89,16 @@ class Member:
     until_seq: int = 0
 
 
-Event = Posted | Acknowledged | Received | Read | Inbox | Member
+@dataclass(frozen=True, slots=True)
+class Dismissed:
+    """A device, which has one connection at a time and numbers its logins, was told on it that another is newer."""
+
+    user: str
+    device: str
+    connection: str
+
+
+Event = Posted | Acknowledged | Received | Read | Inbox | Member | Dismissed
 
 
 @dataclass(slots=True)

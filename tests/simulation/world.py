@@ -145,6 +145,7 @@ class World:
             dial=self._dial,
             history=self.history,
             rng=random.Random(f"device {self.seed} {user} {name}"),
+            attempt=None if name == "web" else 0,
         )
         self.devices.append(device)
         self.scope.spawn(device.run(), name=f"device {user}/{name}")
