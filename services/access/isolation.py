@@ -93,7 +93,7 @@ class Isolation:
     async def look(self) -> None:
         """Once: whether anybody hears this node, and what follows."""
         asked_s = self._clock.now_s()
-        if self._registry.connected or await self._is_heard(ASKED_MAX):
+        if await self._is_in_touch(ASKED_MAX):
             self._alone_since_s = None
             if self.isolated:
                 self._end()
@@ -102,7 +102,7 @@ class Isolation:
             self._alone_since_s = asked_s
         if self.isolated or self._clock.now_s() - self._alone_since_s < self._patience_s:
             return
-        if self._registry.connected or await self._is_heard(ASKED_LAST_MAX):
+        if await self._is_in_touch(ASKED_LAST_MAX):
             self._alone_since_s = None
         else:
             await self._begin()
@@ -118,6 +118,9 @@ class Isolation:
         log.info("this node is heard again")
         self._health.set("isolation", ok=True)
         self._take_back()
+
+    async def _is_in_touch(self, most: int) -> bool:
+        return self._registry.connected or await self._is_heard(most)
 
     async def _is_heard(self, most: int) -> bool:
         """Asks so many of each kind; the first answer is enough."""

@@ -93,20 +93,21 @@ class Tenure:
     async def stay(self, rebalance: Rebalance) -> None:
         """Comes back whenever the lease was lost; for ever."""
         async with TaskScope() as scope:
-            while True:
-                await self._registry.lost.wait()
-                if self._leaving:
-                    return
+            while await self._is_lost():
                 metrics.REGISTRY_LEASES_LOST.inc()
                 log.warning("lease lost, coming back as a new boot", reason=self._registry.lost_because)
                 self._returning = scope.spawn(self._come_back(rebalance), name="coming back")
                 await asyncio.wait((self._returning,))
                 self._returning = None
-                if self._leaving:
-                    return
                 if self._parting is not None:
                     self._parting.cancel()
                 self._parting = scope.spawn(self._part(), name="parting from the boot before")
+
+    async def _is_lost(self) -> bool:
+        """Waits for it; False: this node leaves anyway."""
+        if not self._leaving:
+            await self._registry.lost.wait()
+        return not self._leaving
 
     async def leave(self, *, asked_per_s: float) -> None:
         """Returns when the clients are gone, or the deadline is near."""
@@ -158,7 +159,9 @@ class Tenure:
         rebalance.check_all()
 
     async def _part(self) -> None:
-        """Whoever was taken under a boot of before logs in again."""
+        """Whoever was taken under a boot of before logs in again. One who leaves says other goodbyes."""
+        if self._leaving:
+            return
         boot_id = self._registration.me.boot_id
         old = [each for each in self._node.connections if each.session.phase is Phase.OPEN and each.boot_id != boot_id]
         await self._farewell.say(old, self._pace(len(old)), staying=True)

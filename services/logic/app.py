@@ -123,7 +123,7 @@ async def logic_node(
         conversations = Conversations(storage, settings.cached_members_max)
         events = EventEncoder(settings.cluster, enabled=settings.events_enabled)
         publisher = await enter(_publisher(settings, ports, cluster))
-        sessions = await enter(_sessions(settings, ports, cluster, storage, publisher))
+        sessions = _sessions(settings, ports, cluster, storage, publisher)
         receipts = await enter(_receipts(settings, ports, conversations, publisher, events))
         hooks = await enter(_hooks(settings, health)) if settings.hook_url else None
 
