@@ -29,7 +29,7 @@ from services.storage.repository.records import (
     SessionPut,
     UserDocument,
 )
-from services.storage.repository.schema import DEVICES, META, SESSIONS, USERS
+from services.storage.repository.schema import DEVICES, HELD, META, SESSIONS, USERS
 
 
 class MongoSessions:
@@ -91,7 +91,8 @@ class MongoSessions:
         query: Document = {"b": boot_id}
         if after != ("", ""):
             query["_id"] = {"$gt": paired(*after)}
-        found = await self._connection.find("under", SESSIONS, query, sort=[("_id", 1)], limit=limit)
+        # Unasked the server takes the index on `_id`, and reads the sessions of all boots on the way (seen on 6.0).
+        found = await self._connection.find("under", SESSIONS, query, sort=[("_id", 1)], limit=limit, hint=HELD)
         return [_session(document) for document in found]
 
 

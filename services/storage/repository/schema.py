@@ -27,6 +27,8 @@ Document = dict[str, Any]
 MESSAGES, INBOX, CONVERSATIONS, MEMBERS = "messages", "inbox", "conversations", "members"
 SESSIONS, USERS, DEVICES, META = "sessions", "users", "devices", "meta"
 
+HELD = "held"
+
 GONE_KEPT_S = 24 * 3600
 DEVICE_KEPT_S = 400 * 24 * 3600
 _NAMESPACE_EXISTS, _ALREADY_SHARDED, _INDEX_CONFLICTS, _NO_SUCH_INDEX = 48, 20, (85, 86), 27
@@ -69,7 +71,7 @@ SCHEMA: Mapping[str, Collection] = {
         indexes=(
             IndexModel([("u", ASCENDING)], name="user"),
             # An access node reads all of its own in pages, once a minute: each page begins where the last one ended.
-            IndexModel([("b", ASCENDING), ("_id", ASCENDING)], name="held"),
+            IndexModel([("b", ASCENDING), ("_id", ASCENDING)], name=HELD),
         ),
         former=("boot",),
     ),

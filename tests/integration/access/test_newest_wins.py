@@ -304,6 +304,21 @@ async def test_goodbyes_do_not_wait_for_a_registry_that_is_away(empty: AccessClu
         await node.stop()
 
 
+async def test_a_lease_that_is_lost_again_during_a_slow_farewell_is_taken_anew_at_once(empty: AccessCluster) -> None:
+    node = await empty.start("access-0", drain_pace_per_s=1, drain_deadline_s=60.0)
+    boots = {node.state["boot_id"]}
+    async with AsyncExitStack() as stack:
+        devices = [
+            await stack.enter_async_context(empty.session(f"user{n}", "proto", device=f"d{n}")) for n in range(6)
+        ]
+        for _ in range(3):
+            empty.store.expire("access-0")
+            await eventually(lambda: node.state["boot_id"] not in boots and node.state["state"] == "ready", 2.0)
+            boots.add(node.state["boot_id"])
+        assert sum(device.goodbye is None for device in devices) >= 2
+        assert [await ended_with(device) for device in devices] == [4000] * 6
+
+
 # ---- cursors of large groups
 
 
