@@ -15,19 +15,19 @@ Does not know: databases, connections.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from services.common.errors import Overloaded
+from services.common.errors import Overloaded, TidingsError
 from services.storage.repository.records import Replaced, SessionDocument, SessionPut
 
 # Within this time two logins of one device are ordered by their attempts, and who was replaced is remembered.
 ATTEMPT_MS: Final = 60_000
 # An opening that is handled so long after it began is still known as the older one.
 LATE_MS: Final = 600_000
-# Of one device within a minute: those before them were told by the ones between.
-REPLACED_MAX: Final = 16
+# Of one device within a minute: access nodes ban those that log in more often.
+REPLACED_MAX: Final = 64
 TOO_MANY_DEVICES_RETRY_MS: Final = 60_000
 
 
@@ -55,6 +55,40 @@ class Overtaken(Exception):
     def __init__(self, newer: SessionDocument) -> None:
         super().__init__(newer.session)
         self.newer = newer
+
+
+@dataclass(slots=True)
+class Verdict:
+    """Of openings of one device that are handled together: those of the newest session, what to put for it (None: all
+    are refused; `is_there`: it need not be), the user's other sessions that are alive; and why the rest is refused.
+    """
+
+    opened: list[int] = field(default_factory=list)
+    put: SessionPut | None = None
+    is_there: bool = False
+    others: list[SessionDocument] = field(default_factory=list)
+    refused: dict[int, TidingsError | Overtaken] = field(default_factory=dict)
+
+
+def decide_together(works: Mapping[int, Opening], sessions: Sequence[SessionDocument], opening: int) -> Verdict:
+    """As if they came one after the other, but only the newest of them is ever stored: a device that logs in thirty
+    times at once costs others one write. `opening`: as in `decide`.
+    """
+    verdict, present = Verdict(), list(sessions)
+    for index, work in works.items():
+        try:
+            put, verdict.others = decide(work, present, opening)
+        except (TidingsError, Overtaken) as error:
+            verdict.refused[index] = error
+            continue
+        if verdict.put is not None and verdict.put.document.session != put.document.session:
+            verdict.refused.update((older, Overtaken(put.document)) for older in verdict.opened)
+            verdict.opened.clear()
+        verdict.opened.append(index)
+        verdict.put = SessionPut(put.document, put.expected if verdict.put is None else verdict.put.expected)
+        present = [each for each in present if each.device != work.session.device] + [put.document]
+    verdict.is_there = verdict.put is not None and verdict.put.document in sessions
+    return verdict
 
 
 def decide(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import takewhile
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
@@ -20,7 +21,7 @@ from services.storage.appending import Inboxes
 from services.storage.batches import through
 from services.storage.limits import OVERLAP_MIN, READ_MAX, TRIES_MAX, Limits
 from services.storage.listing import Listing
-from services.storage.newest import Opening, Overtaken, decide
+from services.storage.newest import Opening, Overtaken, Verdict, decide_together
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import (
     MAX_NUMBER,
@@ -128,16 +129,16 @@ class Sessions:
 
     async def _handle(self, batch: list[Work]) -> list[SessionOpenOutcome | TidingsError]:
         outcomes: dict[int, SessionOpenOutcome | TidingsError] = {}
-        left = list(range(len(batch)))
-        while left:
-            now: dict[tuple[str, str], int] = {}
-            for index in left:
-                now.setdefault(_key(batch[index]), index)
-            chosen = set(now.values())
-            left = [index for index in left if index not in chosen]
-            works = [(index, batch[index]) for index in sorted(chosen)]
+        waiting: dict[tuple[str, str], list[int]] = {}
+        for index, work in enumerate(batch):
+            waiting.setdefault(_key(work), []).append(index)
+        while waiting:
+            # Of each device what comes next: one session that ends, or all that begin before the next one that ends.
+            chosen = sorted(index for indexes in waiting.values() for index in _next(batch, indexes))
+            works = [(index, batch[index]) for index in chosen]
             await self._open_all({index: work for index, work in works if isinstance(work, Opening)}, outcomes)
             await self._close_all({index: work for index, work in works if isinstance(work, SessionKey)}, outcomes)
+            waiting = {key: rest for key, indexes in waiting.items() if (rest := indexes[len(_next(batch, indexes)) :])}
         return [outcomes[index] for index in range(len(batch))]
 
     async def _close_all(
@@ -231,31 +232,30 @@ class Sessions:
         """Puts each session where the one before it is, as often as another one came between."""
         for _ in range(TRIES_MAX):
             existing = await self._repository.sessions.of({work.session.user for work in works.values()})
-            puts: dict[int, SessionPut] = {}
+            puts: list[tuple[Verdict, SessionPut]] = []
             counts: dict[str, int] = {}
-            for index, work in list(works.items()):
-                sessions = existing.get(work.session.user, [])
-                try:
-                    put, others = decide(work, sessions, counts.get(work.session.user, 0))
-                except (TidingsError, Overtaken) as error:
-                    outcomes[index] = (
-                        SessionOpenOutcome(newer=_record(error.newer)) if isinstance(error, Overtaken) else error
-                    )
+            for (user, _), mine in _by_device(works).items():
+                verdict = decide_together(mine, existing.get(user, []), counts.get(user, 0))
+                for index, error in verdict.refused.items():
+                    outcomes[index] = _refused(error)
                     del works[index]
+                if verdict.put is None:
                     continue
-                opened[index] = put.document, others
-                if put.document in sessions:
-                    del works[index]  # a repeat: it is there
+                opened.update((index, (verdict.put.document, verdict.others)) for index in verdict.opened)
+                if verdict.is_there:
+                    for index in verdict.opened:
+                        del works[index]
                     continue
-                puts[index] = put
-                if not put.expected:
-                    counts[work.session.user] = counts.get(work.session.user, 0) + 1
-            done = await self._repository.sessions.put(list(puts.values()))
-            for index, is_in in zip(puts, done, strict=True):
-                if is_in:
-                    del works[index]
-                else:
-                    del opened[index]
+                puts.append((verdict, verdict.put))
+                if not verdict.put.expected:
+                    counts[user] = counts.get(user, 0) + 1
+            done = await self._repository.sessions.put([put for _, put in puts])
+            for (verdict, _), is_in in zip(puts, done, strict=True):
+                for index in verdict.opened:
+                    if is_in:
+                        del works[index]
+                    else:
+                        del opened[index]
             if not works:
                 return
         raise Unavailable("this device logs in too often at once: try again")
@@ -263,6 +263,23 @@ class Sessions:
 
 def _key(work: Work) -> tuple[str, str]:
     return work.key if isinstance(work, Opening) else (work.user, work.device)
+
+
+def _next(batch: Sequence[Work], indexes: Sequence[int]) -> Sequence[int]:
+    """Of the works of one device: those that are done together."""
+    begin = list(takewhile(lambda index: isinstance(batch[index], Opening), indexes))
+    return begin or indexes[:1]
+
+
+def _by_device(works: Mapping[int, Opening]) -> dict[tuple[str, str], dict[int, Opening]]:
+    devices: dict[tuple[str, str], dict[int, Opening]] = {}
+    for index, work in works.items():
+        devices.setdefault(work.key, {})[index] = work
+    return devices
+
+
+def _refused(error: TidingsError | Overtaken) -> SessionOpenOutcome | TidingsError:
+    return SessionOpenOutcome(newer=_record(error.newer)) if isinstance(error, Overtaken) else error
 
 
 def _document(record: SessionRecord, now_ms: int) -> SessionDocument:

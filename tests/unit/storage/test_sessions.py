@@ -254,10 +254,35 @@ async def test_who_names_more_groups_than_a_batch_may_ask_about_delays_nobody_el
         assert (list(greedy.left), list(modest.left)) == ([], ["g:x"])
 
 
-async def test_several_openings_of_one_device_in_one_batch_are_done_one_after_the_other() -> None:
+async def test_of_several_openings_of_one_device_in_one_batch_only_the_newest_is_stored() -> None:
     async with World().node() as node:
-        outcomes = await opened(node, item("s1"), item("s2"), item("t1", "web"), item("s3"))
-        assert [replaced(outcome) for outcome in outcomes] == [[], ["s1"], [], ["s2", "s1"]]
+        outcomes = await opened(node, item("s1"), item("s2"), item("t1", "web"), item("s3"), item("s3"))
+        assert [replaced(outcome) for outcome in outcomes] == [[], [], [], ["s2", "s1"], ["s2", "s1"]]
+        assert [outcome.newer.session for outcome in outcomes] == ["s2", "s3", "", "", ""]
+        assert sorted(await present(node)) == ["s3", "t1"]
+
+
+async def test_a_batch_of_thirty_logins_of_one_device_costs_the_others_one_write() -> None:
+    world = World()
+    async with world.node() as node:
+        await opened(node, item("s0"))
+        before = world.database.faults.commands
+        await opened(node, item("s1"))
+        one = world.database.faults.commands - before
+        outcomes = await opened(node, *(item(f"t{n}", attempt=n + 1) for n in range(30)))
+        assert world.database.faults.commands - before - one == one
+        assert [outcome.newer.session for outcome in outcomes[:-1]].count("") == 0
+        assert await present(node) == ["t29"]
+
+
+async def test_openings_and_endings_of_one_device_are_done_in_their_order() -> None:
+    async with World().node() as node:
+        ended = pb.SessionCloseItem(user="ann", device="phone", session="s2")
+        opening, closing, again = await asyncio.gather(
+            opened(node, item("s1"), item("s2")), node.sessions.close([ended]), opened(node, item("s3"))
+        )
+        assert (opening[0].newer.session, closing, replaced(again[0])) == ("s2", None, [])
+        assert await present(node) == ["s3"]
 
 
 async def test_two_nodes_open_one_device_and_each_session_but_the_last_is_replaced() -> None:
