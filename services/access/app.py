@@ -271,6 +271,7 @@ async def access_node(
         await enter(TcpServer(node, door, node.traffic[1], limits, tcp_socket, tls))
         life.spawn(tenure.stay(rebalance), name="tenure")
         life.spawn(visiting.run(), name="visits")
+        life.spawn(replacing.run(), name="replaced sessions")
         reconciling = Reconciling(
             logic,
             node.connections,

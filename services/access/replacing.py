@@ -2,8 +2,8 @@
 
 Which one is the newer, storage has decided (services/storage/newest.py). It is carried out by the node of the newer
 one, when it welcomes it and not before: a login that nobody waits for any more ends nobody. A node that does not
-answer is asked once more; what is left then ends when that node compares what it holds with what is stored
-(reconciling.py).
+answer, since it sleeps or a link is cut, is asked again every second for a while; what is left then ends when that node
+compares what it holds with what is stored (reconciling.py).
 
 Guarantees: no login waits for it; a node that does not answer delays only its own lane; bounded.
 
@@ -12,9 +12,10 @@ Does not know: how it came about.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from protos.tidings.internal.v1 import access_pb2, logic_pb2
 from services.access.connection import Connection
@@ -31,7 +32,8 @@ from services.common.telemetry import logs, metrics
 from services.common.wire.close import REPLACED
 
 EVICT: Final = "/tidings.internal.v1.Access/Evict"
-TRIES: Final = 2
+TRIES_MAX: Final = 30
+RETRY_S: Final = 1.0
 LANES: Final = 4
 WAITING_MAX: Final = 10_000
 BATCH_MAX: Final = 500
@@ -39,7 +41,13 @@ TIMEOUT_MAX_S: Final = 1.0
 
 log = logs.get_logger(__name__)
 
-Replaced = tuple[str, access_pb2.Eviction]  # node, what it is told
+
+class Replaced(NamedTuple):
+    """What a node is to be told, and how often it was tried."""
+
+    node: str
+    eviction: access_pb2.Eviction
+    tries: int = 0
 
 
 class Replacing:
@@ -62,10 +70,19 @@ class Replacing:
         self._lanes: Lanes[Replaced, None] = Lanes(
             "evict", self._evict, lanes=LANES, capacity=WAITING_MAX, batch_max=BATCH_MAX
         )
+        self._failed: list[Replaced] = []
 
     async def __aenter__(self) -> Self:
         await self._lanes.__aenter__()
         return self
+
+    async def run(self) -> None:
+        """Tries again what failed, for ever."""
+        while True:
+            await asyncio.sleep(RETRY_S)
+            failed, self._failed = self._failed, []
+            for each in failed:
+                self._offer(each)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -82,10 +99,13 @@ class Replacing:
                 eviction = access_pb2.Eviction(
                     user=user, session=place.session, code=REPLACED.code, message=REPLACED.message
                 )
-                try:
-                    self._lanes.offer(hash64(place.node), (place.node, eviction), _done)
-                except TidingsError:
-                    log.warning("a replaced session is ended later", node=place.node)
+                self._offer(Replaced(place.node, eviction))
+
+    def _offer(self, replaced: Replaced) -> None:
+        try:
+            self._lanes.offer(hash64(replaced.node), replaced, _done)
+        except TidingsError:
+            log.warning("a replaced session is ended later", node=replaced.node)
 
     def _end_here(self, user: str, session: str) -> None:
         for connection in self._hub.of(user):
@@ -94,27 +114,28 @@ class Replacing:
                 metrics.EVICTIONS.labels(REPLACED.label).inc()
 
     async def _evict(self, batch: Sequence[Replaced]) -> Sequence[None]:
-        by_node: dict[str, access_pb2.EvictBatch] = {}
-        for name, eviction in batch:
-            by_node.setdefault(name, access_pb2.EvictBatch()).evictions.append(eviction)
-        for name, evictions in by_node.items():
-            await self._evict_at(name, evictions)
+        by_node: dict[str, list[Replaced]] = {}
+        for each in batch:
+            by_node.setdefault(each.node, []).append(each)
+        for name, replaced in by_node.items():
+            await self._evict_at(name, replaced)
         return [None] * len(batch)
 
-    async def _evict_at(self, name: str, evictions: access_pb2.EvictBatch) -> None:
-        for _ in range(TRIES):
-            record = self._node(name)
-            if record is None:
-                return
-            try:
-                outcome = await self._peers.call(
-                    EVICT, evictions, access_pb2.EvictOutcome, node=record, timeout_s=self._timeout_s
-                )
-            except TidingsError as error:
-                log.warning("eviction failed", node=name, sessions=len(evictions.evictions), code=error.code)
-            else:
-                metrics.EVICTIONS.labels(REPLACED.label).inc(outcome.evicted)
-                return
+    async def _evict_at(self, name: str, replaced: list[Replaced]) -> None:
+        record = self._node(name)
+        if record is None:
+            return
+        evictions = access_pb2.EvictBatch(evictions=[each.eviction for each in replaced])
+        try:
+            outcome = await self._peers.call(
+                EVICT, evictions, access_pb2.EvictOutcome, node=record, timeout_s=self._timeout_s
+            )
+        except TidingsError as error:
+            log.warning("eviction failed", node=name, sessions=len(replaced), code=error.code)
+            again = [each._replace(tries=each.tries + 1) for each in replaced if each.tries + 1 < TRIES_MAX]
+            self._failed += again[: max(0, WAITING_MAX - len(self._failed))]
+        else:
+            metrics.EVICTIONS.labels(REPLACED.label).inc(outcome.evicted)
 
 
 def _done(_: TidingsError | None) -> None:

@@ -262,6 +262,28 @@ async def test_a_session_whose_record_is_gone_is_stored_again_and_its_client_not
         assert await gets_what_comes(empty, ann)
 
 
+async def test_a_session_on_a_node_that_sleeps_ends_when_it_wakes(empty: AccessCluster) -> None:
+    await two_nodes(empty)
+    asleep, tries = True, 0
+
+    async def fault(passage: Passage) -> None:
+        nonlocal tries
+        if passage.method.endswith("Evict") and asleep:
+            tries += 1
+            raise Unavailable("the node sleeps")
+
+    empty.network.fault = fault
+    async with (
+        empty.session("ann", "proto", node="access-0") as older,
+        empty.session("ann", "proto", node="access-1") as newer,
+    ):
+        await eventually(lambda: tries == 3)
+        assert older.goodbye is None
+        asleep = False
+        assert await ended_with(older) == 4501
+        await newer.request(ping=Ping())
+
+
 async def test_one_whose_device_has_a_newer_session_that_could_not_end_it_ends_by_itself(empty: AccessCluster) -> None:
     for name in NODES[:2]:
         await empty.start(name, placement="any", session_check_s=0.1)
