@@ -105,6 +105,8 @@ class Device:
     head: int = 0
     group_cursors: dict[str, int] = field(default_factory=dict)
     attempt: int | None = 0  # of the last login; None: a client of before, which does not number them
+    obeys: bool = False  # a login that is told that another one is newer stays away, as clients do
+    is_replaced: bool = False
     acknowledged: int = 0
     goodbyes: list[int] = field(default_factory=list)
     _pending: dict[str, Pending] = field(default_factory=dict)
@@ -153,9 +155,9 @@ class Device:
         return await self._asked("group_info", "ok", group=request)
 
     async def run(self) -> None:
-        """Connects again and again, for ever."""
+        """Connects again and again, for ever, or until it obeys."""
         hint, wait_s = Hint(), BACKOFF_S[0]
-        while True:
+        while not self.is_replaced:
             try:
                 hint = await self._live(hint)
                 wait_s = BACKOFF_S[0]
@@ -215,7 +217,9 @@ class Device:
         if goodbye is None:
             return Hint()
         self.goodbyes.append(goodbye.code)
-        if goodbye.code == REPLACED and self.attempt is not None:
+        if goodbye.code == REPLACED and self.obeys:
+            self.is_replaced = True
+        elif goodbye.code == REPLACED and self.attempt is not None:
             # It goes on all the same: what it misses from now on would hide what is wrong.
             self.history.add(Dismissed(self.user, self.name, link.name))
         return Hint(address=goodbye.address)

@@ -88,6 +88,7 @@ async def _storm(here: World, crowd: Crowd, shape: Shape) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(crowd.talk(shape.messages, TALK_S), name="talking")
         group.create_task(crowd.come_and_go(TALK_S), name="coming and going")
+        group.create_task(crowd.open_tabs(TALK_S), name="opening tabs")
         for _ in range(shape.faults):
             group.create_task(_later(rng.uniform(0.0, TALK_S), draw(rng), here, rng), name="breaking")
     here.wires.weather = CALM
@@ -105,6 +106,8 @@ async def _aftermath(here: World, crowd: Crowd, shape: Shape) -> list[Violation]
         async with asyncio.timeout(HEAL_S):
             await here.ready(len(shape.nodes))
         await asyncio.sleep(HEARTBEAT_S)
+        if len(crowd.tabs_left) != 1:
+            return [Violation("newest wins", f"of {len(crowd.tabs)} logins at once {len(crowd.tabs_left)} are left")]
         if not crowd.settled:
             return [Violation("G6", f"{HEARTBEAT_S:g} s after all was well again: {_unsettled(crowd)}")]
         async with asyncio.timeout(HEAL_S):
