@@ -73,7 +73,7 @@ class Logic:
         """Sessions ended. Key: the user."""
 
         async def call(slot: int, part: list[logic_pb2.CloseItem]) -> Sequence[TidingsError | None]:
-            answer = await self._call(slot, "Close", logic_pb2.CloseBatch(items=part), logic_pb2.CloseOutcomes)
+            answer = await self._call(slot, "End", logic_pb2.CloseBatch(items=part), logic_pb2.CloseOutcomes)
             if not answer.faults:
                 return [None] * len(part)
             return [from_fault(fault) if fault.code else None for fault in answer.faults]

@@ -70,7 +70,15 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
             refused = logic_pb2.OpenOutcome(fault=to_fault(error))
             return logic_pb2.OpenOutcomes(outcomes=[refused] * len(request.items))
 
-    async def Close(self, request: logic_pb2.CloseBatch, _: Context) -> logic_pb2.CloseOutcomes:  # noqa: N802
+    async def Close(self, request: logic_pb2.CloseBatch, _: Context) -> common_pb2.Empty:  # noqa: N802
+        """As nodes of 0.1.0 ask, which repeat all of a batch."""
+        with self._requests.admit(len(request.items)):
+            for error in await self._sessions.close(request.items):
+                if error is not None:
+                    raise error
+        return common_pb2.Empty()
+
+    async def End(self, request: logic_pb2.CloseBatch, _: Context) -> logic_pb2.CloseOutcomes:  # noqa: N802
         with self._requests.admit(len(request.items)):
             outcomes = await self._sessions.close(request.items)
         if not any(outcomes):

@@ -261,8 +261,8 @@ def _welcome(item: logic_pb2.OpenItem, outcome: pb.SessionOpenOutcome) -> logic_
         large_groups=[record.conversation for record in outcome.large if record.conversation != BROADCAST],
         replaced=[
             logic_pb2.SessionPlace(session=each.session, node=each.node, boot_id=each.boot_id)
-            for each in outcome.replaced
-            if each.session != item.session
+            for each in (outcome.replaced, *outcome.replaced_before)
+            if each.session not in {"", item.session}
         ],
         left_groups=outcome.left,
     )

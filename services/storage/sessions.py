@@ -27,6 +27,7 @@ from services.storage.repository.records import (
     MAX_NUMBER,
     MemberDocument,
     MemberKey,
+    Replaced,
     SessionDocument,
     SessionKey,
     SessionPut,
@@ -179,8 +180,10 @@ class Sessions:
                 others=[_record(other) for other in others],
                 left=left.get(index, ()),
             )
-            for name, node, boot_id in session.replaced:
-                outcome.replaced.add(user=session.user, device=session.device, session=name, node=node, boot_id=boot_id)
+            replaced = [_replaced(session, each) for each in session.replaced]
+            if replaced:
+                outcome.replaced.CopyFrom(replaced[0])
+                outcome.replaced_before.extend(replaced[1:])
             outcomes[index] = outcome
 
     async def _left(
@@ -295,6 +298,10 @@ def _document(record: SessionRecord, now_ms: int) -> SessionDocument:
         attempt=min(record.attempt, MAX_NUMBER),
         address=record.address,
     )
+
+
+def _replaced(session: SessionDocument, by: Replaced) -> SessionRecord:
+    return SessionRecord(user=session.user, device=session.device, session=by.session, node=by.node, boot_id=by.boot_id)
 
 
 def _record(session: SessionDocument) -> SessionRecord:

@@ -93,7 +93,7 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
         await self._announce(changes)
         return logic_pb2.OpenOutcomes(outcomes=outcomes)
 
-    async def Close(self, request: logic_pb2.CloseBatch, context: Any) -> logic_pb2.CloseOutcomes:
+    async def End(self, request: logic_pb2.CloseBatch, context: Any) -> logic_pb2.CloseOutcomes:
         await self._ready()
         self.closed.extend(request.items)
         for item in request.items:
@@ -104,6 +104,9 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
             [delivery_pb2.SessionChange(user=each.user, session=each.session, up=False) for each in request.items]
         )
         return logic_pb2.CloseOutcomes()
+
+    async def Close(self, request: logic_pb2.CloseBatch, context: Any) -> common_pb2.Empty:
+        raise AssertionError("only nodes of 0.1.0 ask this")
 
     async def Held(self, request: logic_pb2.HeldQuery, context: Any) -> logic_pb2.HeldPage:
         await self._ready()

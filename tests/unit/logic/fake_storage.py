@@ -227,9 +227,9 @@ class FakeStorage:
         outcomes = []
         for item in batch.items:
             key = (item.record.user, item.record.device)
-            replaced = [self.sessions[key]] if key in self.sessions else []
-            if item.again and replaced:
-                outcomes.append(pb.SessionOpenOutcome(newer=replaced[0]))
+            replaced = self.sessions.get(key)
+            if item.again and replaced is not None:
+                outcomes.append(pb.SessionOpenOutcome(newer=replaced))
                 continue
             self.sessions[key] = item.record
             large = [

@@ -40,7 +40,8 @@ def item(
 
 
 def replaced(outcome: pb.SessionOpenOutcome) -> list[str]:
-    return [each.session for each in outcome.replaced]
+    named = (outcome.replaced, *outcome.replaced_before)
+    return [each.session for each in named if each.session]
 
 
 async def present(node: Storage, user: str = "ann") -> list[str]:
@@ -73,7 +74,7 @@ async def test_a_later_session_of_a_device_replaces_the_earlier_one() -> None:
     async with World().node() as node:
         await opened(node, item("s1", boot="b1"))
         (outcome,) = await opened(node, item("s2", boot="b2"))
-        assert [(each.session, each.node, each.boot_id) for each in outcome.replaced] == [("s1", "access-0", "b1")]
+        assert (outcome.replaced.session, outcome.replaced.node, outcome.replaced.boot_id) == ("s1", "access-0", "b1")
         assert await present(node) == ["s2"]
 
 
@@ -195,7 +196,7 @@ async def test_many_logins_at_once_with_repeats_on_several_nodes_leave_one_and_e
         rng.shuffle(calls)
         outcomes = await asyncio.gather(*(opened(rng.choice((one, two)), each) for each in calls))
         [left] = await present(one)
-    told = {each.session for [outcome] in outcomes for each in outcome.replaced}
+    told = {session for [outcome] in outcomes for session in replaced(outcome)}
     welcomed = {
         call.record.session for call, [outcome] in zip(calls, outcomes, strict=True) if not outcome.newer.session
     }

@@ -43,7 +43,7 @@ class LogicStub:
         self.Close = channel.unary_unary(
                 '/tidings.internal.v1.Logic/Close',
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.CloseBatch.SerializeToString,
-                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.CloseOutcomes.FromString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_common__pb2.Empty.FromString,
                 _registered_method=True)
         self.Send = channel.unary_unary(
                 '/tidings.internal.v1.Logic/Send',
@@ -70,6 +70,11 @@ class LogicStub:
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeadsQuery.SerializeToString,
                 response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeadsAnswer.FromString,
                 _registered_method=True)
+        self.End = channel.unary_unary(
+                '/tidings.internal.v1.Logic/End',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.CloseBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.CloseOutcomes.FromString,
+                _registered_method=True)
         self.Held = channel.unary_unary(
                 '/tidings.internal.v1.Logic/Held',
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeldQuery.SerializeToString,
@@ -88,7 +93,7 @@ class LogicServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Close(self, request, context):
-        """sessions ended
+        """sessions ended; of 0.1.0: a failure of one is that of all
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -129,6 +134,13 @@ class LogicServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def End(self, request, context):
+        """sessions ended
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Held(self, request, context):
         """the sessions stored under a boot id
         """
@@ -147,7 +159,7 @@ def add_LogicServicer_to_server(servicer, server):
             'Close': grpc.unary_unary_rpc_method_handler(
                     servicer.Close,
                     request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.CloseBatch.FromString,
-                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.CloseOutcomes.SerializeToString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_common__pb2.Empty.SerializeToString,
             ),
             'Send': grpc.unary_unary_rpc_method_handler(
                     servicer.Send,
@@ -173,6 +185,11 @@ def add_LogicServicer_to_server(servicer, server):
                     servicer.Heads,
                     request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeadsQuery.FromString,
                     response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeadsAnswer.SerializeToString,
+            ),
+            'End': grpc.unary_unary_rpc_method_handler(
+                    servicer.End,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.CloseBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.CloseOutcomes.SerializeToString,
             ),
             'Held': grpc.unary_unary_rpc_method_handler(
                     servicer.Held,
@@ -233,7 +250,7 @@ class Logic:
             target,
             '/tidings.internal.v1.Logic/Close',
             protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.CloseBatch.SerializeToString,
-            protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.CloseOutcomes.FromString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_common__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,
@@ -369,6 +386,33 @@ class Logic:
             '/tidings.internal.v1.Logic/Heads',
             protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeadsQuery.SerializeToString,
             protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeadsAnswer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def End(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Logic/End',
+            protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.CloseBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.CloseOutcomes.FromString,
             options,
             channel_credentials,
             insecure,

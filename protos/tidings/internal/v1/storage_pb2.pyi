@@ -1538,6 +1538,7 @@ class SessionOpenOutcome(_message.Message):
     OTHERS_FIELD_NUMBER: _builtins.int
     NEWER_FIELD_NUMBER: _builtins.int
     LEFT_FIELD_NUMBER: _builtins.int
+    REPLACED_BEFORE_FIELD_NUMBER: _builtins.int
     inbox_head: _builtins.int
     epoch: _builtins.str
     @_builtins.property
@@ -1545,10 +1546,8 @@ class SessionOpenOutcome(_message.Message):
         """OVERLOADED: too many devices"""
 
     @_builtins.property
-    def replaced(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionRecord]:
-        """The same device's earlier session, if any, and those that it replaced itself less than a minute before: nobody may
-        have told them yet.
-        """
+    def replaced(self) -> Global___SessionRecord:
+        """the same device's earlier session, if any"""
 
     @_builtins.property
     def large(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConversationRecord]:
@@ -1566,21 +1565,26 @@ class SessionOpenOutcome(_message.Message):
     def left(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """of the groups asked about: the user is no member"""
 
+    @_builtins.property
+    def replaced_before(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionRecord]:
+        """Whom that one replaced itself within the minute before, and so on: nobody may have told them yet."""
+
     def __init__(
         self,
         *,
         fault: _common_pb2.Fault | None = ...,
-        replaced: _abc.Iterable[Global___SessionRecord] | None = ...,
+        replaced: Global___SessionRecord | None = ...,
         inbox_head: _builtins.int = ...,
         epoch: _builtins.str = ...,
         large: _abc.Iterable[Global___ConversationRecord] | None = ...,
         others: _abc.Iterable[Global___SessionRecord] | None = ...,
         newer: Global___SessionRecord | None = ...,
         left: _abc.Iterable[_builtins.str] | None = ...,
+        replaced_before: _abc.Iterable[Global___SessionRecord] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "newer", b"newer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "newer", b"newer", "replaced", b"replaced"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "fault", b"fault", "inbox_head", b"inbox_head", "large", b"large", "left", b"left", "newer", b"newer", "others", b"others", "replaced", b"replaced"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "fault", b"fault", "inbox_head", b"inbox_head", "large", b"large", "left", b"left", "newer", b"newer", "others", b"others", "replaced", b"replaced", "replaced_before", b"replaced_before"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
