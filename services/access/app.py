@@ -34,7 +34,9 @@ from services.access.opening import Authenticate, Opening, Terms
 from services.access.parcels import Sorter
 from services.access.placement import Placement
 from services.access.rebalance import Rebalance
+from services.access.reconciling import Reconciling
 from services.access.registration import Addresses, Registration
+from services.access.replacing import Replacing
 from services.access.requests import Requests
 from services.access.rpc import AccessServicer, NodeServicer
 from services.access.settings import AccessSettings
@@ -175,7 +177,6 @@ async def access_node(
                 admission,
                 conduct,
                 logic,
-                me=lambda: registration.me,
                 connections_max=settings.connections_max,
             )
         )
@@ -195,11 +196,15 @@ async def access_node(
                 request_batch_max=settings.request_batch_max,
             )
         )
+        replacing = await enter(
+            Replacing(ports.peers, hub, me=lambda: registration.me, node=cluster.node, timeout_s=settings.rpc_timeout_s)
+        )
         opening = await enter(
             Opening(
                 ports.authenticator,
                 logic,
                 visiting,
+                replacing,
                 hub,
                 conduct,
                 clock,
@@ -267,6 +272,15 @@ async def access_node(
         await enter(TcpServer(node, door, node.traffic[1], limits, tcp_socket, tls))
         life.spawn(tenure.stay(rebalance), name="tenure")
         life.spawn(visiting.run(), name="visits")
+        life.spawn(replacing.run(), name="replaced sessions")
+        reconciling = Reconciling(
+            logic,
+            node.connections,
+            me=lambda: registration.me,
+            close=node.close,
+            interval_s=settings.session_check_s,
+        )
+        life.spawn(reconciling.run(), name="reconciling")
         isolation = Isolation(
             registry,
             ports.peers,

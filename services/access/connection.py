@@ -14,6 +14,7 @@ Does not know: sockets, HTTP, what requests mean, who owns which user.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import assert_never
 
 from protos.tidings.v1 import client_pb2
@@ -62,9 +63,9 @@ class Connection:
     """From its first byte to its last."""
 
     __slots__ = (
-        "_draining", "_held", "_later", "_welcome", "avoid", "closed_with", "codec", "counted", "device", "early",
-        "group_heads", "hello", "hello_id", "kind", "node", "opened_at", "requests", "session", "session_id",
-        "transport", "user", "wheel_tick",
+        "_behind", "_draining", "_held", "_later", "_welcome", "attempt", "avoid", "boot_id", "client", "closed_with",
+        "codec", "counted", "device", "early", "group_heads", "hello", "hello_id", "kind", "node", "opened_at",
+        "requests", "session", "session_id", "since_ms", "transport", "user", "wheel_tick",
     )  # fmt: skip
 
     def __init__(self, node: NodePort, transport: Transport, codec: Codec) -> None:
@@ -76,6 +77,10 @@ class Connection:
         self.user = ""
         self.device = ""
         self.session_id = ""
+        self.boot_id = ""  # of this node, when the session was to be stored
+        self.since_ms = 0
+        self.attempt = 0
+        self.client = ""
         self.kind = 0
         self.avoid: frozenset[str] = NOWHERE
         self.hello: client_pb2.Hello | None = None  # until the session is stored
@@ -91,6 +96,7 @@ class Connection:
         self._later: list[bytes] | None = None  # goes out at the end of this turn
         self._draining = False
         self._welcome: client_pb2.ServerFrame | None = None
+        self._behind: Sequence[client_pb2.ServerFrame] = ()
         node.begin(self)
         node.wake(self, self.session.due())
 
@@ -157,11 +163,11 @@ class Connection:
             due = self.session.due()
         self.node.wake(self, due)
 
-    def open(self, welcome: client_pb2.ServerFrame) -> None:
-        """Its session is stored."""
-        self._welcome = welcome
+    def open(self, welcome: client_pb2.ServerFrame, behind: Sequence[client_pb2.ServerFrame] = ()) -> None:
+        """Its session is stored; `behind`: what goes out right after the welcome."""
+        self._welcome, self._behind = welcome, behind
         self.handle(Opened())
-        self._welcome = None
+        self._welcome, self._behind = None, ()
         self.hello = None
 
     def leave(self, event: AskedToLeave) -> None:
@@ -382,6 +388,8 @@ class Connection:
         welcome = self._welcome.welcome
         self.session.outbox.show(welcome.inbox_head)
         self._send_frame(self._welcome)
+        for frame in self._behind:
+            self._send_frame(frame)
         self.opened_at = self.node.now()
         self.node.wake(self, self.session.due())
         self.node.opened(self)

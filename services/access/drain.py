@@ -7,8 +7,8 @@
 
 The pace is the one that was asked for, else the setting, and never so slow that the deadline would be missed. The same
 goodbyes, without the rest, end the sessions of a boot whose lease was lost: their records say that they are offline,
-and storing them again could put an older connection of a device in the place of a newer one (newest wins). So their
-clients log in again, one after the other, and until then they are served as before.
+and a newer session of their device may be anywhere by now (newest wins). So their clients log in again, one after the
+other, and until then they are served as before.
 
 Guarantees: a connection is asked once; what it has under way is answered first, for some seconds at most. Does not
 know: signals, sockets.

@@ -3,9 +3,12 @@
 Cut off from everything, a node looks well to its clients: their connections are open, and pings are answered with what
 was known last. Nothing that they send is stored, and nothing is pushed to them. That etcd is away says nothing by
 itself, since then everyone stays where they are. So a node whose etcd is away asks some logic nodes and some other
-access nodes whether they hear it. When for half a lease time nobody did, the cluster is about to go on without it (its
-lease runs out): it takes no new connections and says goodbye to those that it has, as it does when it leaves on
-purpose.
+access nodes whether they hear it. When for half a lease time nobody did, it asks all that it knows; when none of them
+does either, the cluster is about to go on without it (its lease runs out): it takes no new connections and says goodbye
+to those that it has, as it does when it leaves on purpose.
+
+A node that is overloaded answers late, and that is an answer: each question waits for as long as the decision does. So
+when etcd is away and everyone is slow, not all access nodes send their clients away at once.
 
 Guarantees: a node that is heard by anyone, that is too busy to hear, or that knows of no other access node, sends
 nobody away; one answer, or etcd's, ends it.
@@ -29,14 +32,16 @@ from services.common.clock import Clock
 from services.common.errors import TidingsError
 from services.common.registry.contract import Membership, NodeRecord
 from services.common.rpc.contract import PeersPort, TimedOut, Unreachable
+from services.common.scope import TaskScope
 from services.common.telemetry import logs
 from services.common.telemetry.health import Health
 
 CHECK_S: Final = 1.0
-ASK_TIMEOUT_S: Final = 1.0
 LATE_S: Final = 1.5
 # Of each kind, so that a large cluster without etcd does not talk about that all the time.
 ASKED_MAX: Final = 2
+# Before it sends its clients away.
+ASKED_LAST_MAX: Final = 16
 
 log = logs.get_logger(__name__)
 
@@ -88,14 +93,18 @@ class Isolation:
     async def look(self) -> None:
         """Once: whether anybody hears this node, and what follows."""
         asked_s = self._clock.now_s()
-        if self._registry.connected or await self._is_heard():
+        if await self._is_in_touch(ASKED_MAX):
             self._alone_since_s = None
             if self.isolated:
                 self._end()
             return
         if self._alone_since_s is None:
             self._alone_since_s = asked_s
-        if not self.isolated and self._clock.now_s() - self._alone_since_s >= self._patience_s:
+        if self.isolated or self._clock.now_s() - self._alone_since_s < self._patience_s:
+            return
+        if await self._is_in_touch(ASKED_LAST_MAX):
+            self._alone_since_s = None
+        else:
             await self._begin()
 
     async def _begin(self) -> None:
@@ -110,18 +119,27 @@ class Isolation:
         self._health.set("isolation", ok=True)
         self._take_back()
 
-    async def _is_heard(self) -> bool:
-        access, logic = self._others("access"), self._others("logic")
+    async def _is_in_touch(self, most: int) -> bool:
+        return self._registry.connected or await self._is_heard(most)
+
+    async def _is_heard(self, most: int) -> bool:
+        """Asks so many of each kind; the first answer is enough."""
+        access, logic = self._others("access", most), self._others("logic", most)
         if not access:
             return True  # there is nobody to whom the clients could go
-        return any(await asyncio.gather(*(self._ask(node) for node in (*access, *logic))))
+        async with TaskScope() as scope:
+            asked = [scope.spawn(self._ask(node), name="who hears this node") for node in (*access, *logic)]
+            for answer in asyncio.as_completed(asked):
+                if await answer:
+                    return True
+        return False
 
-    def _others(self, kind: str) -> Sequence[NodeRecord]:
+    def _others(self, kind: str, most: int) -> Sequence[NodeRecord]:
         me = self._me().node
         others = [
             node for node in self._membership().nodes if node.kind == kind and node.state == "ready" and node.name != me
         ]
-        return random.sample(others, min(ASKED_MAX, len(others)))
+        return random.sample(others, min(most, len(others)))
 
     async def _ask(self, node: NodeRecord) -> bool:
         """With a batch of nothing."""
@@ -135,7 +153,7 @@ class Isolation:
             request, reply_type = access_pb2.VisitBatch(node=me.node, boot_id=me.boot_id), access_pb2.VisitOutcome
             method = VISIT
         try:
-            await self._peers.call(method, request, reply_type, node=node, timeout_s=ASK_TIMEOUT_S)
+            await self._peers.call(method, request, reply_type, node=node, timeout_s=self._patience_s)
         except (Unreachable, TimedOut):
             return False
         except TidingsError:

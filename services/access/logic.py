@@ -6,7 +6,7 @@ the next node if its owner does not answer, within a budget: all these calls may
 Guarantees: outcomes are aligned with the items, and a part that fails gives each of its items the error, if it is to be
 tried again; any other error is that of the item it is of (dividing.py), and a size that only the call had is nobody's.
 Items of one key stay in one part, in their order; a part of more bytes than a call carries is several calls, one after
-the other.
+the other. With `wanted`, nothing is tried again that nobody waits for any more.
 
 Does not know: connections, frames.
 """
@@ -22,7 +22,7 @@ from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import common_pb2, logic_pb2
 from services.common.dividing import divided, portions
-from services.common.errors import Internal, TidingsError, TooLarge
+from services.common.errors import Internal, TidingsError, TooLarge, from_fault
 from services.common.ids import slot_of
 from services.common.registry.contract import NodeRecord
 from services.common.rpc.contract import Reply
@@ -42,7 +42,15 @@ class RouterPort(Protocol):
     def owner(self, slot: int) -> NodeRecord | None: ...
 
     async def call(
-        self, slot: int, method: str, request: Message, reply_type: type[Reply], *, timeout_s: float, budget_s: float
+        self,
+        slot: int,
+        method: str,
+        request: Message,
+        reply_type: type[Reply],
+        *,
+        timeout_s: float,
+        budget_s: float,
+        wanted: Callable[[], bool] | None = None,
     ) -> Reply: ...
 
 
@@ -54,20 +62,25 @@ class Logic:
         self._timeout_s = timeout_s
         self._budget_s = budget_s
 
-    async def open(self, items: Sequence[logic_pb2.OpenItem]) -> Sequence[logic_pb2.OpenOutcome | TidingsError]:
+    async def open(
+        self, items: Sequence[logic_pb2.OpenItem], wanted: Callable[[logic_pb2.OpenItem], bool] | None = None
+    ) -> Sequence[logic_pb2.OpenOutcome | TidingsError]:
         """Sessions begin. Key: the user."""
 
         async def call(slot: int, part: list[logic_pb2.OpenItem]) -> Sequence[logic_pb2.OpenOutcome]:
-            return (await self._call(slot, "Open", logic_pb2.OpenBatch(items=part), logic_pb2.OpenOutcomes)).outcomes
+            batch = logic_pb2.OpenBatch(items=part)
+            return (await self._call(slot, "Open", batch, logic_pb2.OpenOutcomes, _any_of(part, wanted))).outcomes
 
         return await self._spread("Open", items, [item.user for item in items], call)
 
     async def close(self, items: Sequence[logic_pb2.CloseItem]) -> Sequence[TidingsError | None]:
         """Sessions ended. Key: the user."""
 
-        async def call(slot: int, part: list[logic_pb2.CloseItem]) -> Sequence[None]:
-            await self._call(slot, "Close", logic_pb2.CloseBatch(items=part), common_pb2.Empty)
-            return [None] * len(part)
+        async def call(slot: int, part: list[logic_pb2.CloseItem]) -> Sequence[TidingsError | None]:
+            answer = await self._call(slot, "End", logic_pb2.CloseBatch(items=part), logic_pb2.CloseOutcomes)
+            if not answer.faults:
+                return [None] * len(part)
+            return [from_fault(fault) if fault.code else None for fault in answer.faults]
 
         return await self._spread("Close", items, [item.user for item in items], call)
 
@@ -98,12 +111,14 @@ class Logic:
 
         return await self._spread("Acknowledge", items, [item.user for item in items], call)
 
-    async def handle(self, items: Sequence[logic_pb2.HandleItem]) -> Sequence[logic_pb2.HandleOutcome | TidingsError]:
+    async def handle(
+        self, items: Sequence[logic_pb2.HandleItem], wanted: Callable[[logic_pb2.HandleItem], bool] | None = None
+    ) -> Sequence[logic_pb2.HandleOutcome | TidingsError]:
         """All other requests. Key: the user."""
 
         async def call(slot: int, part: list[logic_pb2.HandleItem]) -> Sequence[logic_pb2.HandleOutcome]:
             batch = logic_pb2.HandleBatch(items=part)
-            return (await self._call(slot, "Handle", batch, logic_pb2.HandleOutcomes)).outcomes
+            return (await self._call(slot, "Handle", batch, logic_pb2.HandleOutcomes, _any_of(part, wanted))).outcomes
 
         return await self._spread("Handle", items, [item.user for item in items], call)
 
@@ -143,9 +158,26 @@ class Logic:
             raise Internal("a logic node answered for other heads than were asked for: are the versions the same?")
         return answer
 
-    async def _call(self, slot: int, method: str, request: Message, reply_type: type[Reply]) -> Reply:
+    async def held(self, query: logic_pb2.HeldQuery) -> logic_pb2.HeldPage:
+        """A page of the sessions that are stored under a boot id. Any logic node can tell. Raises TidingsError."""
+        return await self._call(slot_of(query.boot_id), "Held", query, logic_pb2.HeldPage)
+
+    async def _call(
+        self,
+        slot: int,
+        method: str,
+        request: Message,
+        reply_type: type[Reply],
+        wanted: Callable[[], bool] | None = None,
+    ) -> Reply:
         return await self._router.call(
-            slot, SERVICE + method, request, reply_type, timeout_s=self._timeout_s, budget_s=self._budget_s
+            slot,
+            SERVICE + method,
+            request,
+            reply_type,
+            timeout_s=self._timeout_s,
+            budget_s=self._budget_s,
+            wanted=wanted,
         )
 
     async def _spread(
@@ -181,6 +213,11 @@ class Logic:
             slots.setdefault(name, slot)
             places.setdefault(name, []).append(place)
         return [(slots[name], found) for name, found in places.items()]
+
+
+def _any_of(part: list[Item], wanted: Callable[[Item], bool] | None) -> Callable[[], bool] | None:
+    """A call is tried again while anybody of its part waits for it."""
+    return None if wanted is None else lambda: any(wanted(item) for item in part)
 
 
 async def _ask(

@@ -9,7 +9,7 @@ Does not know: transports, what requests mean, the ring.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import cache
 from types import TracebackType
@@ -29,7 +29,6 @@ from services.access.sampling import sample
 from services.access.session import SessionPolicy
 from services.access.traffic import Traffic
 from services.access.visiting import Visiting
-from services.access.visitors import Host
 from services.access.watching import Watching
 from services.common.clock import Clock
 from services.common.errors import TidingsError
@@ -70,7 +69,6 @@ class Node:
         conduct: Conduct,
         logic: Logic,
         *,
-        me: Callable[[], Host],
         connections_max: int,
     ) -> None:
         self.policy = policy
@@ -84,7 +82,6 @@ class Node:
         self._admission = admission
         self._conduct = conduct
         self._logic = logic
-        self._me = me
         self._connections_max = connections_max
         metrics.CONNECTIONS_MAX.set(connections_max)
         self._opening: Opening | None = None
@@ -202,16 +199,21 @@ class Node:
             self._visiting.left(connection.user)
 
     def close_session(self, connection: Connection) -> None:
-        item = logic_pb2.CloseItem(
-            user=connection.user,
-            device=connection.device,
-            session=connection.session_id,
-            boot_id=self._me().boot_id,
+        self.close(
+            logic_pb2.CloseItem(
+                user=connection.user,
+                device=connection.device,
+                session=connection.session_id,
+                boot_id=connection.boot_id,
+            )
         )
+
+    def close(self, item: logic_pb2.CloseItem) -> None:
+        """Ends a stored session, whoever held it."""
         try:
-            self._closes.offer(hash64(connection.user), item, _done)
+            self._closes.offer(hash64(item.user), item, _done)
         except TidingsError as error:
-            log.warning("a session could not be closed", session=connection.session_id, error=str(error))
+            log.warning("a session could not be closed", session=item.session, error=str(error))
 
     def count_refused(self, connection: Connection) -> bool:
         return self._conduct.count_refused(connection.user, self.now())
@@ -307,7 +309,7 @@ class Node:
         metrics.OUTBOX_BYTES.set(waiting)
 
     async def _close(self, items: list[logic_pb2.CloseItem]) -> Sequence[TidingsError | None]:
-        """Until logic has taken them: a session that is not closed would look online until this node ends."""
+        """Until logic has taken each: one that is not closed looks online until it is found (reconciling.py)."""
         waiting = items
         while True:
             outcomes = await self._logic.close(waiting)

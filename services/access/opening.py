@@ -5,15 +5,19 @@ visitors confirm that they forward (so nothing falls between the inbox head that
 then logic stores the sessions in one batch.
 
 Guarantees: every hello ends in a welcome or a goodbye that says why, also when logic is away. A connection is in the
-node's index before logic is asked, so a push or an eviction that is quicker than the answer finds it. The older
-connection of the same device on this node ends when the newer one is stored. A session whose storing failed is closed,
-because it may have been stored all the same.
+node's index before logic is asked, so a push or an eviction that is quicker than the answer finds it. Nothing is asked,
+or asked again, for a connection that is gone. A session is stored under the boot id under which its connection was
+taken, and welcomed only while that is this node's. Which of a device's logins is the newest, storage decides; whom it
+replaced ends when it is welcomed, and so do the connections that this node was offered before it; one that is still
+being stored is left to its own answer. Whatever is no welcome closes the session, because it may have been stored all
+the same.
 
 Does not know: sockets, what logic does.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -28,13 +32,14 @@ from services.access.events import Ended, HelloAccepted
 from services.access.hub import Hub
 from services.access.limits import Conduct, Device
 from services.access.logic import Logic
+from services.access.replacing import Replacing
 from services.access.session import Phase
 from services.access.visiting import Visiting
 from services.access.visitors import Host
 from services.common.clock import Clock
 from services.common.errors import Forbidden, TidingsError, from_fault
 from services.common.ids import hash64, new_id
-from services.common.lane import Lanes
+from services.common.lane import Lanes, unwanted
 from services.common.telemetry import logs, metrics
 from services.common.tokens import Claims, TokenRefused
 from services.common.wire import close
@@ -42,6 +47,10 @@ from services.common.wire import close
 DEVICE_CHARACTERS_MAX = 64
 CLIENT_CHARACTERS_MAX = 256
 AVOID_MAX = 64
+# Large groups of one user whose cursors a device may send along; it reads the others by their heads.
+GROUP_CURSORS_MAX = 1000
+# A client of a boot that is gone comes back to the new one, not all of them at once.
+RETURN_MIN_MS, RETURN_SPREAD_MS = 100, 1500
 LANES = 4
 CHECK_BATCH = 64
 
@@ -85,6 +94,7 @@ class Opening:
         authenticator: Authenticate,
         logic: Logic,
         visiting: Visiting,
+        replacing: Replacing,
         hub: Hub[Connection],
         conduct: Conduct,
         clock: Clock,
@@ -98,6 +108,7 @@ class Opening:
         self._authenticator = authenticator
         self._logic = logic
         self._visiting = visiting
+        self._replacing = replacing
         self._hub = hub
         self._conduct = conduct
         self._clock = clock
@@ -108,8 +119,15 @@ class Opening:
             "hello", self._check, lanes=LANES, capacity=capacity, batch_max=CHECK_BATCH, overlap_min=CHECK_BATCH
         )
         self._stores: Lanes[Connection, logic_pb2.OpenOutcome] = Lanes(
-            "open", self._store, lanes=LANES, capacity=capacity, batch_max=batch_max, overlap_min=batch_max
+            "open",
+            self._store,
+            lanes=LANES,
+            capacity=capacity,
+            batch_max=batch_max,
+            overlap_min=batch_max,
+            wanted=_is_opening,
         )
+        self._asked: set[Connection] = set()  # whose session may have been stored
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -131,11 +149,15 @@ class Opening:
         elif len(hello.client) > CLIENT_CHARACTERS_MAX or len(hello.avoid) > AVOID_MAX:
             message = f"`client` may have {CLIENT_CHARACTERS_MAX} characters, `avoid` {AVOID_MAX} names"
             connection.handle(Ended(close.BAD_FRAME, message))
+        elif len(hello.group_cursors) > GROUP_CURSORS_MAX:
+            message = f"`group_cursors` may have {GROUP_CURSORS_MAX} groups: leave out those without news for longest"
+            connection.handle(Ended(close.BAD_FRAME, message))
         else:
             self._offer(self._hellos, hash64(hello.device), connection, lambda said: self._checked(connection, said))
 
     def store(self, connection: Connection) -> None:
         """StoreSession."""
+        connection.boot_id, connection.since_ms = self._me().boot_id, self._clock.wall_ms()
         self._hub.add(connection.user, connection)
         self._offer(self._stores, hash64(connection.user), connection, lambda said: self._stored(connection, said))
 
@@ -194,6 +216,7 @@ class Opening:
                 connection.device = hello.device
                 connection.kind = hello.kind or client_pb2.Hello.WEB
                 connection.session_id = new_id()
+                connection.attempt, connection.client = hello.attempt, hello.client
                 if hello.avoid:
                     connection.avoid = frozenset(hello.avoid)
                 connection.handle(HelloAccepted(connection.kind, expires_at))
@@ -209,33 +232,66 @@ class Opening:
         # A call that fails is made again in the background, and then the user's head is compared (rebalance.py).
         await self._visiting.settle([connection.user for connection in connections])
         me = self._me()
-        return await self._logic.open([_open_item(connection, me) for connection in connections])
+        begun = {each.session_id: each for each in connections if _is_opening(each) and each.boot_id == me.boot_id}
+        self._asked.update(begun.values())
+        items = [open_item(each, me.node) for each in begun.values()]
+        outcomes = iter(await self._logic.open(items, wanted=lambda item: _is_opening(begun[item.session])))
+        return [next(outcomes) if connection.session_id in begun else unwanted() for connection in connections]
 
     def _stored(self, connection: Connection, said: logic_pb2.OpenOutcome | TidingsError) -> None:
-        if isinstance(said, TidingsError):
+        asked = connection in self._asked
+        self._asked.discard(connection)
+        refusal = self._refusal(connection, said)
+        if refusal is None:
+            assert not isinstance(said, TidingsError)
+            self._admit(connection, said)
+            return
+        if asked:
             connection.node.close_session(connection)
-            connection.handle(_ended(said))
-        elif said.HasField("fault"):
-            refusal = _ended(from_fault(said.fault))
+        if _is_opening(connection):
             metrics.CONNECTIONS_REFUSED.labels(refusal.reason.label).inc()
             connection.handle(refusal)
-        else:
-            self._admit(connection, said)
+
+    def _refusal(self, connection: Connection, said: logic_pb2.OpenOutcome | TidingsError) -> Ended | None:
+        """None: it is welcome."""
+        if connection.boot_id != self._me().boot_id:
+            retry_ms = RETURN_MIN_MS + random.randrange(RETURN_SPREAD_MS)
+            return Ended(close.DRAINING, "this node has just come back: connect again", retry_ms)
+        if isinstance(said, TidingsError):
+            return _ended(said)
+        if said.HasField("fault"):
+            return _ended(from_fault(said.fault))
+        if said.newer:
+            number = f" (attempt {said.newer_attempt})" if said.newer_attempt else ""
+            return Ended(close.REPLACED, f"a newer login of this device is there{number}")
+        return None
 
     def _admit(self, connection: Connection, said: logic_pb2.OpenOutcome) -> None:
-        if connection.session.phase is Phase.OPENING:
+        welcomed = _is_opening(connection)
+        if welcomed:
             left = connection.early.left_groups if connection.early is not None else NOWHERE
             for group in said.large_groups:
                 if group not in left:
                     self._hub.join(group, connection.user)
             connection.group_heads = dict(said.group_heads) or None
-            for other in self._hub.of(connection.user):
-                if other is not connection and other.device == connection.device:
-                    other.handle(Ended(close.REPLACED))
+            self._end_older(connection)
         if connection.hello is not None and not said.reset:
             metrics.SYNC_BACKLOG.observe(max(0, said.inbox_head - connection.hello.cursor))
         metrics.HANDSHAKE_SECONDS.observe(max(0.0, self._clock.now_s() - connection.opened_at))
-        connection.open(client_pb2.ServerFrame(id=connection.hello_id, welcome=self._welcome(connection, said)))
+        connection.open(
+            client_pb2.ServerFrame(id=connection.hello_id, welcome=self._welcome(connection, said)),
+            [client_pb2.ServerFrame(group_info=client_pb2.GroupInfo(conversation=group)) for group in said.left_groups],
+        )
+        if welcomed:
+            self._replacing.end(connection.user, said.replaced)
+
+    def _end_older(self, connection: Connection) -> None:
+        """Those of the device that this node was offered before: the hub has them in that order."""
+        for other in self._hub.of(connection.user):
+            if other is connection:
+                return
+            if other.device == connection.device and other.session.phase is Phase.OPEN:
+                other.handle(Ended(close.REPLACED))
 
     def _welcome(self, connection: Connection, said: logic_pb2.OpenOutcome) -> client_pb2.Welcome:
         return client_pb2.Welcome(
@@ -254,21 +310,29 @@ class Opening:
         )
 
 
-def _open_item(connection: Connection, me: Host) -> logic_pb2.OpenItem:
-    hello = connection.hello
-    assert hello is not None
-    return logic_pb2.OpenItem(
+def open_item(connection: Connection, node: str, *, again: bool = False) -> logic_pb2.OpenItem:
+    """The session of a connection, as logic gets it; `again`: it is open, and its record is gone."""
+    item = logic_pb2.OpenItem(
         user=connection.user,
         device=connection.device,
         kind=connection.kind,
         session=connection.session_id,
-        node=me.node,
-        boot_id=me.boot_id,
-        cursor=hello.cursor,
-        epoch=hello.epoch,
-        group_cursors=hello.group_cursors,
-        client=hello.client,
+        node=node,
+        boot_id=connection.boot_id,
+        client=connection.client,
+        attempt=connection.attempt,
+        since_ms=connection.since_ms,
+        again=again,
     )
+    hello = connection.hello
+    if hello is not None:
+        item.cursor, item.epoch = hello.cursor, hello.epoch
+        item.group_cursors.update(hello.group_cursors)
+    return item
+
+
+def _is_opening(connection: Connection) -> bool:
+    return connection.session.phase is Phase.OPENING
 
 
 def _ended(error: TidingsError) -> Ended:

@@ -10,7 +10,9 @@
 Guarantees: each request is answered exactly once, with an error if it could not be handed on: nothing waits in a place
 without a bound. One whose answer cannot be made is answered INTERNAL, and if an answer cannot be written its connection
 ends, so that none is left unanswered. One user's requests, on however many connections, take a lane from nobody: each
-user has an even share of its room, and of each batch. A content is encoded once, here, and is opaque from here on.
+user has an even share of its room, and of each batch. A content is encoded once, here, and is opaque from here on. What
+a connection asked for is not begun when it is gone, since its user may have asked for the opposite elsewhere by now;
+sends, which are idempotent, and reads, which never go back, are done all the same.
 
 Does not know: who may do what; how the answers come about.
 """
@@ -21,7 +23,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from protos.tidings.internal.v1 import logic_pb2
 from protos.tidings.v1 import client_pb2
@@ -33,7 +35,7 @@ from services.access.heads import Heads
 from services.access.held import Held
 from services.access.logic import Logic
 from services.access.send_trace import SendTrace
-from services.access.session import COUNTED_REFUSALS
+from services.access.session import COUNTED_REFUSALS, Phase
 from services.access.watching import Watching
 from services.common import content, ids
 from services.common.clock import Clock
@@ -101,20 +103,22 @@ class Requests:
             overlap_min=send_batch_max,
             party=lambda item: item.sender,
         )
-        self._others: Lanes[logic_pb2.HandleItem, logic_pb2.HandleOutcome] = Lanes(
+        self._others: Lanes[Asked, logic_pb2.HandleOutcome] = Lanes(
             "request",
-            logic.handle,
+            self._handle,
             lanes=request_lanes,
             capacity=capacity,
             batch_max=request_batch_max,
+            wanted=_is_wanted,
             party=_user,
         )
-        self._pages: Lanes[logic_pb2.HandleItem, logic_pb2.HandleOutcome] = Lanes(
+        self._pages: Lanes[Asked, logic_pb2.HandleOutcome] = Lanes(
             "page",
-            logic.handle,
+            self._handle,
             lanes=request_lanes,
             capacity=capacity,
             batch_max=min(PAGES_MAX, request_batch_max),
+            wanted=_is_wanted,
             party=_user,
         )
         self._stack = AsyncExitStack()
@@ -247,7 +251,13 @@ class Requests:
                 self._answer(connection, body, made)
 
         lanes = self._pages if body in _READ else self._others
-        lanes.offer(ids.hash64(connection.user), item, done)
+        lanes.offer(ids.hash64(connection.user), Asked(connection, item, body), done)
+
+    async def _handle(self, batch: list[Asked]) -> Sequence[logic_pb2.HandleOutcome | TidingsError]:
+        askers = {asked.item.op: asked for asked in batch}
+        return await self._logic.handle(
+            [asked.item for asked in batch], wanted=lambda item: _is_wanted(askers[item.op])
+        )
 
     def _answer(self, connection: Connection, body: str, answer: _Answer) -> None:
         if answer.error_code:
@@ -303,6 +313,19 @@ def _or_end(connection: Connection, answer: Callable[[Outcome], None], outcome: 
             connection.handle(Ended(close.INTERNAL))
         except Exception:  # noqa: BLE001 - the edge: as in `Connection.tick`
             connection.transport.abort()
+
+
+class Asked(NamedTuple):
+    """One request of another kind, and who waits for its answer."""
+
+    connection: Connection
+    item: logic_pb2.HandleItem
+    body: str
+
+
+def _is_wanted(asked: Asked) -> bool:
+    """A position that was read stays read; all else is asked for by who is there."""
+    return asked.body == "read" or asked.connection.session.phase is Phase.OPEN
 
 
 class Sending:
@@ -379,8 +402,8 @@ _STORED: Final = metrics.SENDS.labels("stored")
 _DUPLICATE: Final = metrics.SENDS.labels("duplicate")
 
 
-def _user(item: logic_pb2.HandleItem) -> str:
-    return item.user
+def _user(asked: Asked) -> str:
+    return asked.item.user
 
 
 def _addressee(connection: Connection, request: client_pb2.Send | client_pb2.Signal) -> str:

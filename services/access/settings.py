@@ -256,6 +256,14 @@ class AccessSettings(NodeSettings):
         le=100_000,
         description="Goodbyes a second while the node drains; raised if the deadline would not be met.",
     )
+    session_check_s: float = Field(
+        60.0,
+        gt=0,
+        le=3600,
+        description="How often the node compares the sessions that are stored under its name with the connections that "
+        "it holds. Shorter: what a lost call left behind is put right sooner; each time the records of all its "
+        "sessions are read.",
+    )
     head_check_delay_s: float = Field(
         1.0,
         ge=0,

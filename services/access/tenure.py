@@ -1,8 +1,9 @@
 """This node's time in the cluster: coming in, coming back after its lease was lost, leaving.
 
 Guarantees: a node is `ready` only while it reads its mailbox. After a lost lease it comes back by itself under a new
-boot id; the sessions of the old boot are ended at a pace (drain.py says why), and served until then. What cannot be
-done because etcd or Kafka is away is tried again until it can.
+boot id; the sessions of the old boot are ended at a pace (drain.py says why), and served until then; a lease that is
+lost again meanwhile does not wait for that. What cannot be done because etcd or Kafka is away is tried again until it
+can; a node that leaves waits for neither: its goodbyes begin at once.
 
 Does not know: how leases work, what clients do.
 """
@@ -25,11 +26,14 @@ from services.common.bus.contract import Bus, Topic
 from services.common.clock import Clock
 from services.common.errors import Unavailable
 from services.common.registry.contract import Registry
+from services.common.scope import TaskScope
 from services.common.telemetry import logs, metrics
 from services.common.telemetry.health import Health
 
 RETRY_S: Final = 1.0
 CHECK_S: Final = 1.0
+# How long the goodbyes wait for the registry to know that this node leaves.
+TOLD_S: Final = 1.0
 
 log = logs.get_logger(__name__)
 
@@ -67,6 +71,8 @@ class Tenure:
         self._clock = clock
         self._rules = rules
         self._leaving = False
+        self._returning: asyncio.Task[None] | None = None
+        self._parting: asyncio.Task[None] | None = None  # from the sessions of a boot before
 
     @property
     def staying(self) -> bool:
@@ -86,23 +92,38 @@ class Tenure:
 
     async def stay(self, rebalance: Rebalance) -> None:
         """Comes back whenever the lease was lost; for ever."""
-        while True:
+        async with TaskScope() as scope:
+            while await self._is_lost():
+                metrics.REGISTRY_LEASES_LOST.inc()
+                log.warning("lease lost, coming back as a new boot", reason=self._registry.lost_because)
+                self._returning = scope.spawn(self._come_back(rebalance), name="coming back")
+                await asyncio.wait((self._returning,))
+                self._returning = None
+                if self._parting is not None:
+                    self._parting.cancel()
+                self._parting = scope.spawn(self._part(), name="parting from the boot before")
+
+    async def _is_lost(self) -> bool:
+        """Waits for it; False: this node leaves anyway."""
+        if not self._leaving:
             await self._registry.lost.wait()
-            if self._leaving:
-                return
-            metrics.REGISTRY_LEASES_LOST.inc()
-            log.warning("lease lost, coming back as a new boot", reason=self._registry.lost_because)
-            await self._come_back(rebalance)
+        return not self._leaving
 
     async def leave(self, *, asked_per_s: float) -> None:
         """Returns when the clients are gone, or the deadline is near."""
         self._leaving = True
         self._node.accepting = False
         self._health.set("drain", ok=False, reason="the node is draining")
-        await self._registration.set_state("draining")
-        await self._say_goodbye(asked_per_s=asked_per_s)
-        if not await self._node.wait_empty(self._rules.deadline_s / 4):
-            log.warning("connections are left at the end of the drain", connections=len(self._node.connections))
+        async with TaskScope() as scope:
+            if self._returning is None:
+                telling = scope.spawn(self._registration.set_state("draining"), name="telling that it leaves")
+                await asyncio.wait((telling,), timeout=TOLD_S)
+            else:
+                # It waits for etcd, perhaps for long, and is in nobody's ring.
+                self._returning.cancel()
+            await self._say_goodbye(asked_per_s=asked_per_s)
+            if not await self._node.wait_empty(self._rules.deadline_s / 4):
+                log.warning("connections are left at the end of the drain", connections=len(self._node.connections))
 
     async def send_away(self) -> None:
         """Nobody hears this node (isolation.py): its clients go to others, and no new ones are taken."""
@@ -129,7 +150,6 @@ class Tenure:
         )
 
     async def _come_back(self, rebalance: Rebalance) -> None:
-        old = [each for each in self._node.connections if each.session.phase is Phase.OPEN]
         since_ms = self._clock.wall_ms()
         await _persist(lambda: self._registration.rejoin(since_ms=since_ms), "this node cannot come back yet")
         self._visiting.visits.clear()
@@ -137,6 +157,13 @@ class Tenure:
         if not self._leaving:
             await self._registration.set_state("ready")
         rebalance.check_all()
+
+    async def _part(self) -> None:
+        """Whoever was taken under a boot of before logs in again. One who leaves says other goodbyes."""
+        if self._leaving:
+            return
+        boot_id = self._registration.me.boot_id
+        old = [each for each in self._node.connections if each.session.phase is Phase.OPEN and each.boot_id != boot_id]
         await self._farewell.say(old, self._pace(len(old)), staying=True)
 
     async def watch_health(self, bus: Bus, has_logic: Callable[[], bool]) -> None:

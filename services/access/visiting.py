@@ -3,9 +3,9 @@
 One lane per group of users, so that the calls for one user never overtake each other: a user who left and came back is
 never forgotten by an owner that heard it the other way round.
 
-Guarantees: `settle` returns when the owner has confirmed, or the call has failed; what failed is tried again every
-second until the owner, the ring or the user makes it needless, and `on_late` is told of the users for whom it went well
-later: what was pushed meanwhile did not reach them.
+Guarantees: `settle` returns when the owner has confirmed to this boot, or the call has failed, however it failed; what
+failed is tried again every second until the owner, the ring or the user makes it needless, and `on_late` is told of the
+users for whom it went well later: what was pushed meanwhile did not reach them.
 
 Does not know: sessions, pushes.
 """
@@ -19,7 +19,7 @@ from typing import Final, Self
 
 from protos.tidings.internal.v1 import access_pb2
 from services.access.visitors import Host, Visits
-from services.common.errors import TidingsError, Unavailable
+from services.common.errors import TidingsError
 from services.common.ids import hash64
 from services.common.lane import Lanes
 from services.common.registry.contract import NodeRecord
@@ -127,15 +127,24 @@ class Visiting:
         """First the new owners, then the old ones, for these users."""
         late = self._unsettled.intersection(users)
         self._unsettled -= late
+        try:
+            return await self._settle_all(users, late)
+        except BaseException:
+            self._unsettled.update(late, users)
+            raise
+
+    async def _settle_all(self, users: list[str], late: set[str]) -> list[bool | TidingsError]:
+        me = self._me()
         arrivals = self.visits.arrivals(dict.fromkeys(users), self._wanted)
         failed: set[str] = set()
-        for owner, found, done in await self._tell(arrivals, arrived=True):
-            if done:
+        for owner, found, done in await self._tell(me, arrivals, arrived=True):
+            # An owner that was asked by a boot of before forwards to that one, which is nobody now.
+            if done and self._me() == me:
                 self.visits.confirm(owner, found)
             else:
                 failed.update(found)
         departures = self.visits.departures(dict.fromkeys(users), self._wanted)
-        for owner, found, done in await self._tell(departures, arrived=False):
+        for owner, found, done in await self._tell(me, departures, arrived=False):
             if done:
                 self.visits.released(owner, found)
             else:
@@ -147,21 +156,22 @@ class Visiting:
             self.on_late(settled)
         return [user not in failed for user in users]
 
-    async def _tell(self, calls: dict[Host, list[str]], *, arrived: bool) -> list[tuple[Host, list[str], bool]]:
-        outcomes = await asyncio.gather(*(self._visit(owner, users, arrived) for owner, users in calls.items()))
+    async def _tell(
+        self, me: Host, calls: dict[Host, list[str]], *, arrived: bool
+    ) -> list[tuple[Host, list[str], bool]]:
+        outcomes = await asyncio.gather(*(self._visit(me, owner, users, arrived) for owner, users in calls.items()))
         return [(owner, users, done) for (owner, users), done in zip(calls.items(), outcomes, strict=True)]
 
-    async def _visit(self, owner: Host, users: list[str], arrived: bool) -> bool:
+    async def _visit(self, me: Host, owner: Host, users: list[str], arrived: bool) -> bool:
         record = self._node(owner.node)
         if record is None or record.boot_id != owner.boot_id:
             # That boot is gone, and what it knew with it.
             return not arrived
-        me = self._me()
         batch = access_pb2.VisitBatch(node=me.node, boot_id=me.boot_id)
         (batch.arrived if arrived else batch.left).extend(users)
         try:
             await self._peers.call(VISIT, batch, access_pb2.VisitOutcome, node=record, timeout_s=self._timeout_s)
-        except Unavailable as error:
+        except TidingsError as error:
             log.info("an owner could not be told of its visitors", owner=owner.node, users=len(users), error=str(error))
             return False
         return True

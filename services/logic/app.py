@@ -48,6 +48,7 @@ from services.logic.sending import Sending
 from services.logic.sessions import Sessions
 from services.logic.settings import LogicSettings, read_secret
 from services.logic.signals import Signals
+from services.logic.standing import Standing
 from services.logic.storage_client import StorageClient
 from services.logic.topics import topics_of, wanted
 
@@ -122,7 +123,7 @@ async def logic_node(
         conversations = Conversations(storage, settings.cached_members_max)
         events = EventEncoder(settings.cluster, enabled=settings.events_enabled)
         publisher = await enter(_publisher(settings, ports, cluster))
-        sessions = await enter(_sessions(settings, ports, cluster, storage, publisher))
+        sessions = _sessions(settings, ports, cluster, storage, publisher)
         receipts = await enter(_receipts(settings, ports, conversations, publisher, events))
         hooks = await enter(_hooks(settings, health)) if settings.hook_url else None
 
@@ -135,7 +136,7 @@ async def logic_node(
         reading = Reading(
             storage, conversations, clock, policy, alive=cluster.alive, page_bytes_max=settings.page_bytes_max
         )
-        handling = Handling(reading, marking, group_acts)
+        handling = Handling(reading, marking, group_acts, Standing(storage))
         signals = Signals(conversations, publisher)
         sends, requests = Admission(settings.sends_in_flight_max), Admission(settings.requests_in_flight_max)
         logic = LogicServicer(sessions, sending, signals, marking, handling, storage, sends=sends, requests=requests)
@@ -234,6 +235,7 @@ def _sessions(
         ports.clock,
         devices_max=settings.devices_per_user_max,
         evict_timeout_s=settings.rpc_timeout_s / 2,
+        connected=lambda: ports.registry.connected,
     )
 
 

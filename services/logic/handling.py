@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 from google.protobuf.message import DecodeError
 
@@ -22,6 +23,7 @@ from services.logic.asking import Ask, Reply
 from services.logic.group_acts import GroupActs
 from services.logic.marking import Marking
 from services.logic.reading import Reading
+from services.logic.standing import Standing
 
 # One call carries 16 MiB.
 REPLIES_BYTES_MAX = 12 * 1024 * 1024
@@ -32,14 +34,14 @@ Handler = Callable[[list[Ask]], Awaitable[Sequence[Reply]]]
 class Handling:
     """Batches of requests of any kind."""
 
-    def __init__(self, reading: Reading, marking: Marking, group_acts: GroupActs) -> None:
+    def __init__(self, reading: Reading, marking: Marking, group_acts: GroupActs, standing: Standing) -> None:
         self._handlers: Mapping[str, Handler] = {
             "read": marking.read,
             "sync": reading.sync,
             "history": reading.history,
             "conversations": reading.conversations,
             "presence": reading.presence,
-            "group": group_acts.act,
+            "group": partial(standing.only, group_acts.act),
             "group info": reading.info,
             "group members": reading.members,
         }

@@ -74,9 +74,24 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
         return logic_pb2.OpenOutcomes(outcomes=_told(opened, logic_pb2.OpenOutcome))
 
     async def Close(self, request: logic_pb2.CloseBatch, _: Context) -> common_pb2.Empty:  # noqa: N802
+        """As nodes of 0.1.0 ask, which repeat all of a batch."""
         with self._requests.admit(len(request.items)):
-            await self._sessions.close(request.items)
+            for error in await self._sessions.close(request.items):
+                if error is not None:
+                    raise error
         return common_pb2.Empty()
+
+    async def End(self, request: logic_pb2.CloseBatch, _: Context) -> logic_pb2.CloseOutcomes:  # noqa: N802
+        with self._requests.admit(len(request.items)):
+            outcomes = await self._sessions.close(request.items)
+        if not any(outcomes):
+            return logic_pb2.CloseOutcomes()
+        faults = [common_pb2.Fault() if error is None else to_fault(error) for error in outcomes]
+        return logic_pb2.CloseOutcomes(faults=faults)
+
+    async def Held(self, request: logic_pb2.HeldQuery, _: Context) -> logic_pb2.HeldPage:  # noqa: N802
+        with self._requests.admit(1):
+            return await self._sessions.held(request)
 
     async def Send(self, request: logic_pb2.SendBatch, _: Context) -> logic_pb2.SendOutcomes:  # noqa: N802
         try:

@@ -1,9 +1,12 @@
-"""Sessions begin and end; the newest of a device wins, wherever the older one is.
+"""Sessions begin and end; which of a device's is the newest, storage decides.
 
 Guarantees: a session that was opened is durable and its welcome is right: the cursor is dropped if it is of other data,
-and the heads are those of everything that a cursor of the client is behind of. The session that it replaced is told to
-end if its node is alive; no login waits for that, or is refused because a node is dead. Everybody who watches hears of
-both through the broadcast.
+the heads are those of everything that a cursor of the client is behind of, and groups that the user is not in any more
+are named. Those that it replaced are named too: its access node ends them when it welcomes the new one, so that a login
+that nobody waits for any more ends nobody. A login in the name of a boot that is not alive is refused: the session
+would count as offline, and its node has sent the client elsewhere or will do so; that lasts for no longer than the
+registry's news take, and nobody is refused while the registry is away. Everybody who watches hears of what began when
+it is durable, of what ended when its record is gone, through the broadcast.
 
 Does not know: who watches whom, what an access node does with an eviction.
 """
@@ -11,29 +14,28 @@ Does not know: who watches whom, what an access node does with an eviction.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from types import TracebackType
-from typing import Protocol, Self
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
 
 from protos.tidings.internal.v1 import access_pb2, delivery_pb2, logic_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import Clock
-from services.common.errors import TidingsError, to_fault
-from services.common.ids import BROADCAST, hash64
-from services.common.lane import Lanes
+from services.common.errors import BadRequest, TidingsError, Unavailable, to_fault
+from services.common.ids import BROADCAST, ConversationKind, check_conversation, slot_of
 from services.common.registry.contract import NodeRecord
 from services.common.rpc.contract import PeersPort
 from services.common.telemetry import logs, metrics
-from services.common.wire.close import REPLACED, CloseReason
+from services.common.wire.close import CloseReason
 from services.logic.publisher import Publication, Publisher
 from services.logic.router import Outgoing
 from services.logic.storage_client import StorageClient
 
 EVICT = "/tidings.internal.v1.Access/Evict"
-EVICT_TRIES = 2
-EVICT_LANES = 4
-EVICT_WAITING_MAX = 10_000
-EVICT_BATCH = 500
+EVICT_TRIES: Final = 2
+# How long a login waits for the registry to tell of its node, which may have registered a moment ago.
+NEWS_WAIT_S: Final = 0.3
+NEWS_RETRY_MS: Final = 300
+HELD_MAX: Final = 1000
 
 log = logs.get_logger(__name__)
 
@@ -48,9 +50,11 @@ class LiveNodes(Protocol):
 
     def alive(self, boot_id: str) -> bool: ...
 
+    async def changed(self) -> None: ...
+
 
 class Sessions:
-    """Batches of sessions that begin or end, and the operator's kicks. An async context manager."""
+    """Batches of sessions that begin or end, and the operator's kicks. `connected`: whether the registry answers."""
 
     def __init__(
         self,
@@ -62,6 +66,8 @@ class Sessions:
         *,
         devices_max: int,
         evict_timeout_s: float,
+        connected: Callable[[], bool],
+        news_wait_s: float = NEWS_WAIT_S,
     ) -> None:
         self._storage = storage
         self._publisher = publisher
@@ -70,65 +76,91 @@ class Sessions:
         self._clock = clock
         self._devices_max = devices_max
         self._evict_timeout_s = evict_timeout_s
-        # A node that does not answer delays only its own lane.
-        self._evictions: Lanes[pb.SessionRecord, None] = Lanes(
-            "evict", self._evict_replaced, lanes=EVICT_LANES, capacity=EVICT_WAITING_MAX, batch_max=EVICT_BATCH
-        )
-
-    async def __aenter__(self) -> Self:
-        await self._evictions.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._evictions.__aexit__(kind, error, traceback)
+        self._connected = connected
+        self._news_wait_s = news_wait_s
 
     async def open(self, items: Sequence[logic_pb2.OpenItem]) -> list[logic_pb2.OpenOutcome]:
+        """Aligned with the items."""
+        dead = await self._dead_boots({item.boot_id for item in items})
+        refused = Unavailable("the node of this connection is not in the cluster now: connect again", NEWS_RETRY_MS)
+        alive = [item for item in items if item.boot_id not in dead]
+        outcomes = iter(await self._open(alive) if alive else ())
+        return [
+            logic_pb2.OpenOutcome(fault=to_fault(refused)) if item.boot_id in dead else _outcome(item, next(outcomes))
+            for item in items
+        ]
+
+    async def _open(self, items: Sequence[logic_pb2.OpenItem]) -> list[pb.SessionOpenOutcome | TidingsError]:
         now_ms = self._clock.wall_ms()
         outcomes = await self._storage.open(
             [
-                pb.SessionItem(record=_record(item, now_ms), devices_max=self._devices_max, cursor=item.cursor)
+                pb.SessionItem(
+                    record=_record(item, now_ms),
+                    devices_max=self._devices_max,
+                    cursor=item.cursor,
+                    again=item.again,
+                    groups=_groups(item),
+                )
                 for item in items
             ],
             self._cluster.boots,
         )
-        opened = [
-            (item, outcome)
-            for item, outcome in zip(items, outcomes, strict=True)
-            if not isinstance(outcome, TidingsError)
-        ]
         self._announce(
             delivery_pb2.SessionChange(
                 user=item.user, session=item.session, node=item.node, boot_id=item.boot_id, up=True, time_ms=now_ms
             )
-            for item, _ in opened
-        )
-        for item, outcome in opened:
-            if outcome.replaced.session not in {"", item.session}:
-                self._replace(outcome.replaced)
-        return [
-            logic_pb2.OpenOutcome(fault=to_fault(outcome))
-            if isinstance(outcome, TidingsError)
-            else _welcome(item, outcome)
             for item, outcome in zip(items, outcomes, strict=True)
-        ]
+            if not isinstance(outcome, TidingsError) and not outcome.HasField("newer")
+        )
+        return outcomes
 
-    async def close(self, items: Sequence[logic_pb2.CloseItem]) -> None:
-        """Raises if storage could not take all of it: the call is repeated."""
+    async def _dead_boots(self, boots: set[str]) -> set[str]:
+        """Those that the registry does not know, also after a moment."""
+        dead = {boot_id for boot_id in boots if not self._cluster.alive(boot_id)}
+        if not dead or not self._connected():
+            return set()
+        try:
+            async with asyncio.timeout(self._news_wait_s):
+                while dead:
+                    await self._cluster.changed()
+                    dead = {boot_id for boot_id in dead if not self._cluster.alive(boot_id)}
+        except TimeoutError:
+            pass
+        return dead
+
+    async def close(self, items: Sequence[logic_pb2.CloseItem]) -> list[TidingsError | None]:
+        """Aligned: those with an error are to be closed again."""
+        outcomes = await self._storage.close(
+            [pb.SessionCloseItem(user=item.user, device=item.device, session=item.session) for item in items]
+        )
         now_ms = self._clock.wall_ms()
         self._announce(
             delivery_pb2.SessionChange(
                 user=item.user, session=item.session, boot_id=item.boot_id, up=False, time_ms=now_ms
             )
-            for item in items
+            for item, outcome in zip(items, outcomes, strict=True)
+            if outcome is None
         )
-        outcomes = await self._storage.close(
-            [pb.SessionCloseItem(user=item.user, device=item.device, session=item.session) for item in items]
+        return outcomes
+
+    async def held(self, query: logic_pb2.HeldQuery) -> logic_pb2.HeldPage:
+        """The sessions that are stored under a boot id, by pages. Raises TidingsError."""
+        page = await self._storage.sessions_under(
+            slot_of(query.boot_id),
+            pb.BootQuery(
+                boot_id=query.boot_id,
+                after_user=query.after_user,
+                after_device=query.after_device,
+                limit=min(query.limit or HELD_MAX, HELD_MAX),
+            ),
         )
-        for outcome in outcomes:
-            if outcome is not None:
-                raise outcome
+        return logic_pb2.HeldPage(
+            sessions=[
+                logic_pb2.HeldSession(user=each.user, device=each.device, session=each.session)
+                for each in page.sessions
+            ],
+            more=page.more,
+        )
 
     async def evict(self, sessions: Iterable[pb.SessionRecord], why: CloseReason, message: str = "") -> int:
         """Ends these sessions on the nodes that are alive; how many were there."""
@@ -170,26 +202,12 @@ class Sessions:
                 log.warning("eviction failed", node=name, sessions=len(sessions), code=error.code)
         return 0
 
-    def _replace(self, session: pb.SessionRecord) -> None:
-        try:
-            self._evictions.offer(hash64(session.node), session, _nothing)
-        except TidingsError:
-            log.warning("eviction left out", node=session.node)
-
-    async def _evict_replaced(self, sessions: Sequence[pb.SessionRecord]) -> Sequence[None]:
-        await self.evict(sessions, REPLACED)
-        return [None] * len(sessions)
-
     def _announce(self, changes: Iterable[delivery_pb2.SessionChange]) -> None:
         """Nobody waits for it: it is in the backlog if Kafka is away."""
         body = delivery_pb2.SessionChanges(changes=changes)
         if body.changes:
             outgoing = Outgoing(kind=delivery_pb2.Push.SESSIONS, body=body.SerializeToString())
             self._publisher.offer(Publication([outgoing]))
-
-
-def _nothing(_: TidingsError | None) -> None:
-    """Nobody waits for the outcome."""
 
 
 def _record(item: logic_pb2.OpenItem, now_ms: int) -> pb.SessionRecord:
@@ -200,9 +218,31 @@ def _record(item: logic_pb2.OpenItem, now_ms: int) -> pb.SessionRecord:
         session=item.session,
         node=item.node,
         boot_id=item.boot_id,
-        since_ms=now_ms,
+        since_ms=item.since_ms or now_ms,
         client=item.client,
+        attempt=item.attempt,
+        address=item.address,
     )
+
+
+def _groups(item: logic_pb2.OpenItem) -> list[str]:
+    """Of its cursors; what cannot be a group is passed over, as a cursor of no group is."""
+    return [each for each in item.group_cursors if _is_group(each)]
+
+
+def _is_group(conversation: str) -> bool:
+    try:
+        return check_conversation(conversation) is ConversationKind.GROUP
+    except BadRequest:
+        return False
+
+
+def _outcome(item: logic_pb2.OpenItem, outcome: pb.SessionOpenOutcome | TidingsError) -> logic_pb2.OpenOutcome:
+    if isinstance(outcome, TidingsError):
+        return logic_pb2.OpenOutcome(fault=to_fault(outcome))
+    if outcome.HasField("newer"):
+        return logic_pb2.OpenOutcome(newer=outcome.newer.session, newer_attempt=outcome.newer.attempt)
+    return _welcome(item, outcome)
 
 
 def _welcome(item: logic_pb2.OpenItem, outcome: pb.SessionOpenOutcome) -> logic_pb2.OpenOutcome:
@@ -219,4 +259,10 @@ def _welcome(item: logic_pb2.OpenItem, outcome: pb.SessionOpenOutcome) -> logic_
         reset=reset,
         group_heads=heads,
         large_groups=[record.conversation for record in outcome.large if record.conversation != BROADCAST],
+        replaced=[
+            logic_pb2.SessionPlace(session=each.session, node=each.node, boot_id=each.boot_id)
+            for each in (outcome.replaced, *outcome.replaced_before)
+            if each.session not in {"", item.session}
+        ],
+        left_groups=outcome.left,
     )

@@ -119,6 +119,17 @@ class StorageClient:
     async def sessions(self, users: Sequence[str]) -> list[pb.SessionsOutcome | TidingsError]:
         return await self._keyed("Sessions", users, pb.SessionsOutcomes, "outcomes")
 
+    async def sessions_under(self, slot: int, query: pb.BootQuery) -> pb.BootPage:
+        """A page of those that are stored under a boot id; any node can tell. Raises TidingsError."""
+        return await self._caller.call(
+            slot,
+            SERVICE + "SessionsUnder",
+            query,
+            pb.BootPage,
+            timeout_s=self._timeout_s,
+            budget_s=self._budget_s,
+        )
+
     async def acknowledge(self, items: Sequence[pb.AcknowledgeItem]) -> list[pb.AcknowledgeOutcome | TidingsError]:
         """What the same node owns is marked as delivered with it."""
         return _checked(

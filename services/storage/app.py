@@ -121,7 +121,12 @@ async def storage_node(
         enter = stack.enter_async_context
         cluster = await enter(Cluster(ports.registry))
         neighbours = RpcNeighbours(
-            ports.peers, cluster, ports.clock, name=settings.node, timeout_s=settings.store_budget_s / NEIGHBOUR_SHARE
+            ports.peers,
+            cluster,
+            ports.clock,
+            name=settings.node,
+            timeout_s=settings.store_budget_s / NEIGHBOUR_SHARE,
+            connected=lambda: ports.registry.connected,
         )
         node = await enter(
             storage(

@@ -99,6 +99,9 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
     async def Sessions(self, request: storage_pb2.KeyBatch, _: Context) -> storage_pb2.SessionsOutcomes:
         return storage_pb2.SessionsOutcomes(outcomes=await self._storage.sessions.of(request.keys))
 
+    async def SessionsUnder(self, request: storage_pb2.BootQuery, _: Context) -> storage_pb2.BootPage:
+        return await self._storage.sessions.under(request)
+
     async def Acknowledge(self, request: storage_pb2.AcknowledgeBatch, _: Context) -> storage_pb2.AcknowledgeOutcomes:
         acknowledge = partial(self._storage.acknowledging.acknowledge, mark=request.mark)
         outcomes = await divided(acknowledge, list(request.items), "Acknowledge")

@@ -4,12 +4,13 @@ Guarantees: a call has a short deadline and is not repeated; appends of more byt
 within that time. A node that did not answer, or whose database is away, is left alone for a while that doubles, so that
 one neighbour out of reach costs a batch or two a wait, not all of them until its lease has run out or the link is back.
 `forget`, which nobody waits for, is called all the same: as long as there is something to tell, it finds out soon that
-the neighbour is back.
+the neighbour is back. Who is alive is known only while the registry answers.
 Does not know: what the calls mean.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from google.protobuf.message import Message
@@ -31,12 +32,23 @@ LEFT_ALONE_MAX_S = 8.0
 
 
 class RpcNeighbours:
-    def __init__(self, peers: PeersPort, cluster: Cluster, clock: Clock, *, name: str, timeout_s: float) -> None:
+    def __init__(
+        self,
+        peers: PeersPort,
+        cluster: Cluster,
+        clock: Clock,
+        *,
+        name: str,
+        timeout_s: float,
+        connected: Callable[[], bool],
+    ) -> None:
+        """`connected`: whether the registry answers."""
         self._peers = peers
         self._cluster = cluster
         self._clock = clock
         self._name = name
         self._timeout_s = timeout_s
+        self._connected = connected
         # Boot id to (failures in a row, until when it is left alone).
         self._failures: dict[str, tuple[int, float]] = {}
 
@@ -72,7 +84,7 @@ class RpcNeighbours:
         await self._call(owner, "Forget", batch, common_pb2.Empty, always=True)
 
     def live_boots(self) -> frozenset[str] | None:
-        return self._cluster.boots
+        return self._cluster.boots if self._connected() else None
 
     async def _call(
         self,

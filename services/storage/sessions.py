@@ -1,8 +1,8 @@
 """Sessions of devices, and the users that come into being with them.
 
-Guarantees: of two openings of one device the later one wins, whoever handles them, and is told whom it replaced, also
-when it is repeated; a repeat that comes after yet another opening of the device changes nothing. "Others" are sessions
-on boots that the asker says are alive; nobody is refused because of a dead node.
+Guarantees: of the openings of one device the newest wins (newest.py), whoever handles them, and is told whom it
+replaced, also when it is repeated; one that is older changes nothing and is told so. "Others" are sessions on boots
+that the asker says are alive; nobody is refused because of a dead node.
 Does not know: connections. Who is alive, but for the sweep.
 """
 
@@ -10,38 +10,35 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
-from services.common.errors import Overloaded, TidingsError, Unavailable
+from services.common.errors import TidingsError, Unavailable
 from services.common.ids import BROADCAST, SLOTS, hash64
 from services.common.lane import Lanes
 from services.storage.appending import Inboxes
 from services.storage.batches import through
-from services.storage.limits import OVERLAP_MIN, TRIES_MAX, Limits
+from services.storage.limits import OVERLAP_MIN, READ_MAX, TRIES_MAX, Limits
 from services.storage.listing import Listing
+from services.storage.newest import Opening, Overtaken, Verdict, decide_together
 from services.storage.repository.contract import Repository
-from services.storage.repository.records import MemberDocument, SessionDocument, SessionKey, SessionPut
+from services.storage.repository.records import (
+    MAX_NUMBER,
+    MemberDocument,
+    MemberKey,
+    Replaced,
+    SessionDocument,
+    SessionKey,
+    SessionPut,
+)
 
 SessionOpenOutcome = storage_pb2.SessionOpenOutcome
 SessionRecord = storage_pb2.SessionRecord
 
-TOO_MANY_DEVICES_RETRY_MS = 60_000
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """A session that begins; `live` are the boots that the asker's registry says are alive."""
-
-    session: SessionDocument
-    devices_max: int
-    live: frozenset[str] = field(repr=False)
-    cursor: int = 0
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.session.user, self.session.device
+# Groups of cursors that are looked up for one batch: those who name few are told, who names many may not be.
+GROUPS_MAX = 5000
+PAGE_MAX = 1000
 
 
 Work = Opening | SessionKey
@@ -83,7 +80,10 @@ class Sessions:
         """Aligned with the items."""
         live = frozenset(live_boots)
         now_ms = self._clock.wall_ms()
-        works = [Opening(_document(item.record, now_ms), item.devices_max, live, item.cursor) for item in items]
+        works = [
+            Opening(_document(item.record, now_ms), item.devices_max, live, item.cursor, item.again, tuple(item.groups))
+            for item in items
+        ]
         return await through(self.lanes, [(hash64(work.session.user) // SLOTS, work) for work in works])
 
     async def close(self, items: Sequence[storage_pb2.SessionCloseItem]) -> None:
@@ -105,6 +105,12 @@ class Sessions:
             for user in users
         ]
 
+    async def under(self, query: storage_pb2.BootQuery) -> storage_pb2.BootPage:
+        """The sessions that are stored under a boot id, by pages."""
+        limit = min(query.limit or PAGE_MAX, PAGE_MAX)
+        found = await self._repository.sessions.under(query.boot_id, (query.after_user, query.after_device), limit)
+        return storage_pb2.BootPage(sessions=[_record(session) for session in found], more=len(found) == limit)
+
     async def users(self, users: Sequence[str]) -> list[storage_pb2.UserRecord]:
         """Aligned."""
         known = await self._repository.users.find(users)
@@ -124,16 +130,16 @@ class Sessions:
 
     async def _handle(self, batch: list[Work]) -> list[SessionOpenOutcome | TidingsError]:
         outcomes: dict[int, SessionOpenOutcome | TidingsError] = {}
-        left = list(range(len(batch)))
-        while left:
-            now: dict[tuple[str, str], int] = {}
-            for index in left:
-                now.setdefault(_key(batch[index]), index)
-            chosen = set(now.values())
-            left = [index for index in left if index not in chosen]
-            works = [(index, batch[index]) for index in sorted(chosen)]
+        waiting: dict[tuple[str, str], list[int]] = {}
+        for index, work in enumerate(batch):
+            waiting.setdefault(_key(work), []).append(index)
+        while waiting:
+            # Of each device what comes next: one session that ends, or all that begin before the next one that ends.
+            chosen = sorted(index for indexes in waiting.values() for index in _next(batch, indexes))
+            works = [(index, batch[index]) for index in chosen]
             await self._open_all({index: work for index, work in works if isinstance(work, Opening)}, outcomes)
             await self._close_all({index: work for index, work in works if isinstance(work, SessionKey)}, outcomes)
+            waiting = {key: rest for key, indexes in waiting.items() if (rest := indexes[len(_next(batch, indexes)) :])}
         return [outcomes[index] for index in range(len(batch))]
 
     async def _close_all(
@@ -162,6 +168,7 @@ class Sessions:
             users = list({works[index].session.user for index in opened})
             inboxes = await self._inboxes.touch(users, [(work.session.user, work.cursor) for work in works.values()])
             large = await self._listing.large_of(users) if users else {}
+            left = await self._left({index: works[index] for index in opened}, large)
         except TidingsError as error:
             outcomes.update({index: error for index in works if index not in outcomes})
             return
@@ -171,13 +178,35 @@ class Sessions:
                 epoch=self._epoch,
                 large=large.get(session.user, ()),
                 others=[_record(other) for other in others],
+                left=left.get(index, ()),
             )
-            if session.replaced is not None:
-                name, node, boot_id = session.replaced
-                outcome.replaced.CopyFrom(
-                    SessionRecord(user=session.user, device=session.device, session=name, node=node, boot_id=boot_id)
-                )
+            replaced = [_replaced(session, each) for each in session.replaced]
+            if replaced:
+                outcome.replaced.CopyFrom(replaced[0])
+                outcome.replaced_before.extend(replaced[1:])
             outcomes[index] = outcome
+
+    async def _left(
+        self, works: Mapping[int, Opening], large: Mapping[str, Sequence[storage_pb2.ConversationRecord]]
+    ) -> dict[int, list[str]]:
+        """Of the groups that each one asks about, those that its user is not in; nothing for those beyond what one
+        batch may ask.
+        """
+        asked: dict[int, list[MemberKey]] = {}
+        count = 0
+        for index in sorted(works, key=lambda index: len(works[index].groups)):
+            user = works[index].session.user
+            known = {record.conversation for record in large.get(user, ())}
+            keys = [MemberKey(group, user) for group in works[index].groups if group not in known]
+            count += len(keys)
+            if count > GROUPS_MAX:
+                break
+            asked[index] = keys
+        wanted = list({key for keys in asked.values() for key in keys})
+        found: set[MemberKey] = set()
+        for start in range(0, len(wanted), READ_MAX):
+            found.update(await self._repository.members.find(wanted[start : start + READ_MAX]))
+        return {index: [key.conversation for key in keys if key not in found] for index, keys in asked.items()}
 
     async def _welcome(self, users: set[str]) -> None:
         """Users come into being, and b:all begins for them where it is now."""
@@ -204,63 +233,54 @@ class Sessions:
         """Puts each session where the one before it is, as often as another one came between."""
         for _ in range(TRIES_MAX):
             existing = await self._repository.sessions.of({work.session.user for work in works.values()})
-            puts: dict[int, SessionPut] = {}
+            puts: list[tuple[Verdict, SessionPut]] = []
             counts: dict[str, int] = {}
-            for index, work in list(works.items()):
-                sessions = existing.get(work.session.user, [])
-                try:
-                    put, others = _decide(work, sessions, counts.get(work.session.user, 0))
-                except TidingsError as error:
-                    outcomes[index] = error
+            for (user, _), mine in _by_device(works).items():
+                verdict = decide_together(mine, existing.get(user, []), counts.get(user, 0))
+                for index, error in verdict.refused.items():
+                    outcomes[index] = _refused(error)
                     del works[index]
+                if verdict.put is None:
                     continue
-                opened[index] = put.document, others
-                if put.document in sessions:
-                    del works[index]  # a repeat: it is there
+                opened.update((index, (verdict.put.document, verdict.others)) for index in verdict.opened)
+                if verdict.is_there:
+                    for index in verdict.opened:
+                        del works[index]
                     continue
-                puts[index] = put
-                if not put.expected:
-                    counts[work.session.user] = counts.get(work.session.user, 0) + 1
-            done = await self._repository.sessions.put(list(puts.values()))
-            for index, is_in in zip(puts, done, strict=True):
-                if is_in:
-                    del works[index]
-                else:
-                    del opened[index]
+                puts.append((verdict, verdict.put))
+                if not verdict.put.expected:
+                    counts[user] = counts.get(user, 0) + 1
+            done = await self._repository.sessions.put([put for _, put in puts])
+            for (verdict, _), is_in in zip(puts, done, strict=True):
+                for index in verdict.opened:
+                    if is_in:
+                        del works[index]
+                    else:
+                        del opened[index]
             if not works:
                 return
         raise Unavailable("this device logs in too often at once: try again")
 
 
-def _decide(
-    work: Opening, sessions: Sequence[SessionDocument], opening: int
-) -> tuple[SessionPut, list[SessionDocument]]:
-    """What to put where, and the user's other sessions that are alive. `opening`: more devices of the user in this
-    batch.
-    """
-    session = work.session
-    before = next((each for each in sessions if each.device == session.device), None)
-    others = [each for each in sessions if each.device != session.device and each.boot_id in work.live]
-    if before is None:
-        put = SessionPut(session, "")
-    elif before.session == session.session:
-        put = SessionPut(before, before.session)
-    elif before.replaced is not None and before.replaced[0] == session.session:
-        raise Unavailable("this device has logged in again meanwhile", 0)
-    else:
-        replaced = (before.session, before.node, before.boot_id)
-        put = SessionPut(replace(session, replaced=replaced), before.session)
-    is_new = before is None or before.boot_id not in work.live
-    if work.devices_max and is_new and len(others) + opening >= work.devices_max:
-        raise Overloaded(
-            f"{work.devices_max} devices of this user are connected already: close one, or try later",
-            TOO_MANY_DEVICES_RETRY_MS,
-        )
-    return put, others
-
-
 def _key(work: Work) -> tuple[str, str]:
     return work.key if isinstance(work, Opening) else (work.user, work.device)
+
+
+def _next(batch: Sequence[Work], indexes: Sequence[int]) -> Sequence[int]:
+    """Of the works of one device: those that are done together."""
+    begin = list(takewhile(lambda index: isinstance(batch[index], Opening), indexes))
+    return begin or indexes[:1]
+
+
+def _by_device(works: Mapping[int, Opening]) -> dict[tuple[str, str], dict[int, Opening]]:
+    devices: dict[tuple[str, str], dict[int, Opening]] = {}
+    for index, work in works.items():
+        devices.setdefault(work.key, {})[index] = work
+    return devices
+
+
+def _refused(error: TidingsError | Overtaken) -> SessionOpenOutcome | TidingsError:
+    return SessionOpenOutcome(newer=_record(error.newer)) if isinstance(error, Overtaken) else error
 
 
 def _document(record: SessionRecord, now_ms: int) -> SessionDocument:
@@ -273,7 +293,13 @@ def _document(record: SessionRecord, now_ms: int) -> SessionDocument:
         boot_id=record.boot_id,
         since_ms=record.since_ms or now_ms,
         client=record.client,
+        attempt=min(record.attempt, MAX_NUMBER),
+        address=record.address,
     )
+
+
+def _replaced(session: SessionDocument, by: Replaced) -> SessionRecord:
+    return SessionRecord(user=session.user, device=session.device, session=by.session, node=by.node, boot_id=by.boot_id)
 
 
 def _record(session: SessionDocument) -> SessionRecord:
@@ -286,4 +312,6 @@ def _record(session: SessionDocument) -> SessionRecord:
         boot_id=session.boot_id,
         since_ms=session.since_ms,
         client=session.client,
+        attempt=session.attempt,
+        address=session.address,
     )

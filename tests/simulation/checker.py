@@ -6,6 +6,7 @@
 - G4  numbers are dense, all readers see the same message at a number, a connection's sends are stored as sent
 - EV  what was acknowledged, and every change of a group that was answered, was told as an event (docs/events.md)
 - G5  every device of every member got every message; the inbox is dense, the same on all devices, without doubles
+- newest wins  a device on its only connection is never told that another one is newer (4501: stop)
 
 Does not know: how the cluster works, what was done to it, or that there is one.
 """
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from tests.simulation.history import (
     Acknowledged,
     Changed,
+    Dismissed,
     History,
     Inbox,
     Member,
@@ -55,6 +57,7 @@ def check(history: History) -> list[Violation]:
         *_everyone_got_everything(seen),
         *_inboxes_are_dense_and_the_same(seen),
         *_other_systems_were_told(seen),
+        *(Violation("newest wins", f"{event} on its only connection") for event in seen.dismissed),
     ]
 
 
@@ -67,6 +70,7 @@ class _Seen:
         self.received = [event for event in history.events if isinstance(event, Received)]
         self.reads = [event for event in history.events if isinstance(event, Read)]
         self.inboxes = [event for event in history.events if isinstance(event, Inbox)]
+        self.dismissed = [event for event in history.events if isinstance(event, Dismissed)]
         self.members = [event for event in history.events if isinstance(event, Member)]
         self.changed = [event for event in history.events if isinstance(event, Changed)]
         self.told = [event for event in history.events if isinstance(event, Told)]

@@ -19,6 +19,7 @@ from tests.simulation.world import World
 
 CHANGE_S = (0.5, 3.0)
 SEVERAL = 0.2  # of the messages go to all conversations of their sender: one batch holds them all
+TABS = (2, 3, 5)
 
 
 @dataclass(slots=True)
@@ -29,6 +30,7 @@ class Crowd:
     rng: random.Random
     devices: dict[str, list[Device]] = field(default_factory=dict)
     conversations: dict[str, list[str]] = field(default_factory=dict)
+    tabs: list[Device] = field(default_factory=list)  # that say they are one device
     changing: str = ""  # a group whose members come and go; its founder is the first person
     hall: Hall | None = None
 
@@ -88,9 +90,21 @@ class Crowd:
                 self.here.history.add(Changed(self.changing, name, founder.user, (person,)))
             await asyncio.sleep(self.rng.uniform(*CHANGE_S))
 
+    async def open_tabs(self, seconds: float) -> None:
+        """A browser opens again what it had: several logins of one device at the same moment."""
+        await asyncio.sleep(self.rng.uniform(0.0, seconds))
+        count = self.rng.choice(TABS)
+        self.here.note(f"one device logs in {count} times at once")
+        self.tabs = [self.here.device("tabs", "browser", obeys=True, twin=number) for number in range(1, count + 1)]
+
+    @property
+    def tabs_left(self) -> list[Device]:
+        """Those that were not told that another one is newer."""
+        return [device for device in self.tabs if not device.is_replaced]
+
     @property
     def settled(self) -> bool:
-        return all(device.settled for device in self.all_devices)
+        return all(device.settled for device in (*self.all_devices, *self.tabs_left))
 
     @property
     def all_devices(self) -> list[Device]:

@@ -8,7 +8,7 @@ and the other way round.
 Rules: sends stay pending until `sent`; after a reconnect all that is pending is posted again, in order, with the same
 client ids; a refusal with a retry time is posted again after it. The cursor is the highest number below which all is
 held; a gap is waited for a moment, then synced; heads of a pong, of a welcome, of `lagging` beyond the cursor are
-synced. Groups with cursors are read by history.
+synced. Groups with cursors are read by history. Each login has a higher number than the one before.
 
 Does not know: nodes; where to connect is `dial`'s business.
 """
@@ -44,12 +44,14 @@ from protos.tidings.v1.client_pb2 import (
 from protos.tidings.v1.client_pb2 import (
     History as HistoryRequest,
 )
-from tests.simulation.history import Acknowledged, History, Inbox, Posted, Read, Received, Stored
+from tests.simulation.history import Acknowledged, Dismissed, History, Inbox, Posted, Read, Received, Stored
 
 GAP_S = 0.4  # a number may come a little before the one below it: own sends and deliveries travel apart
 ACK_S = 0.2
 TICK_S = 0.1
 ANSWER_S = 8.0
+PROTOCOL = 11
+REPLACED = 4501
 BACKOFF_S = (0.05, 1.0)
 
 
@@ -102,6 +104,9 @@ class Device:
     epoch: str = ""
     head: int = 0
     group_cursors: dict[str, int] = field(default_factory=dict)
+    attempt: int | None = 0  # of the last login; None: a client of before, which does not number them
+    obeys: bool = False  # a login that is told that another one is newer stays away, as clients do
+    is_replaced: bool = False
     acknowledged: int = 0
     goodbyes: list[int] = field(default_factory=list)
     _pending: dict[str, Pending] = field(default_factory=dict)
@@ -150,9 +155,9 @@ class Device:
         return await self._asked("group_info", "ok", group=request)
 
     async def run(self) -> None:
-        """Connects again and again, for ever."""
+        """Connects again and again, for ever, or until it obeys."""
         hint, wait_s = Hint(), BACKOFF_S[0]
-        while True:
+        while not self.is_replaced:
             try:
                 hint = await self._live(hint)
                 wait_s = BACKOFF_S[0]
@@ -205,15 +210,23 @@ class Device:
             for pending in self._pending.values():
                 pending.posted_at = -1.0
             await pipe.close()
-        return self._after(link.goodbye)
+        return self._after(link)
 
-    def _after(self, goodbye: Goodbye | None) -> Hint:
+    def _after(self, link: Link) -> Hint:
+        goodbye = link.goodbye
         if goodbye is None:
             return Hint()
         self.goodbyes.append(goodbye.code)
+        if goodbye.code == REPLACED and self.obeys:
+            self.is_replaced = True
+        elif goodbye.code == REPLACED and self.attempt is not None:
+            # It goes on all the same: what it misses from now on would hide what is wrong.
+            self.history.add(Dismissed(self.user, self.name, link.name))
         return Hint(address=goodbye.address)
 
     async def _hello(self, link: Link, hint: Hint) -> None:
+        if self.attempt is not None:
+            self.attempt += 1
         reply = await link.request(
             hello=Hello(
                 token=self.token(),
@@ -224,6 +237,8 @@ class Device:
                 client="wire/1",
                 group_cursors=self.group_cursors,
                 avoid=hint.avoid,
+                protocol=PROTOCOL,
+                attempt=self.attempt or 0,
             )
         )
         welcome: Welcome = reply.welcome

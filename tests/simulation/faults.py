@@ -35,22 +35,29 @@ async def drain(here: World, rng: random.Random) -> None:
 
 
 async def isolate(here: World, rng: random.Random) -> None:
-    """A node reaches nobody and no backend; if that lasts, its lease runs out while it goes on running."""
+    """A node reaches nobody and no backend, and is refused or hears nothing; if that lasts, its lease runs out while it
+    goes on running.
+    """
     name = _somebody(here, rng)
     if not name:
         return
     life = here.lives[name]
-    here.note(f"{name} is alone")
+    silently = rng.random() < 0.5
+    here.note(f"{name} is alone" + (", and its links say nothing" if silently else ""))
     life.ports.registry.cut()
     life.ports.bus.cut()
     life.ports.faults.away = True
-    here.wires.alone.add(life.address)
+    if silently:
+        here.wires.silence(life.address)
+    else:
+        here.wires.alone.add(life.address)
     away_s = rng.uniform(*AWAY_S)
     await asyncio.sleep(min(away_s, LEASE_TTL_S))
     if away_s > LEASE_TTL_S:
         here.expire(life)
         await asyncio.sleep(away_s - LEASE_TTL_S)
     here.wires.alone.discard(life.address)
+    here.wires.mend(life.address)
     if life.address not in here.wires.dead:
         here.note(f"{name} is back")
         life.ports.faults.away = False

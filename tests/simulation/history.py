@@ -111,7 +111,16 @@ class Told:
     users: tuple[str, ...] = ()
 
 
-Event = Posted | Acknowledged | Received | Read | Inbox | Member | Changed | Told
+@dataclass(frozen=True, slots=True)
+class Dismissed:
+    """A device, which has one connection at a time and numbers its logins, was told on it that another is newer."""
+
+    user: str
+    device: str
+    connection: str
+
+
+Event = Posted | Acknowledged | Received | Read | Inbox | Member | Changed | Told | Dismissed
 
 
 @dataclass(slots=True)

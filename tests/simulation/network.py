@@ -56,12 +56,24 @@ class Wires(MemoryNetwork):
         self.dead: set[str] = set()  # lives that say nothing any more
         self.alone: set[str] = set()  # lives that reach nobody for a while
         self.cut: set[tuple[str, str]] = set()  # (from, to)
+        self._silent: set[str] = set()  # lives whose links carry nothing now: what waits in them arrives when they do
+        self._mended = asyncio.Event()
         self._rng = rng
         self._scope = scope
 
     def listen(self, listen: str, services: Sequence[Service]) -> AbstractAsyncContextManager[RpcServer]:
         """`serve` under the name that nodes know it by."""
         return self.serve(listen, services)
+
+    def silence(self, life: str) -> None:
+        """Nothing is refused and nothing arrives, from now on: a link without an end says nothing."""
+        self._silent.add(life)
+
+    def mend(self, life: str) -> None:
+        """Its links carry again, and what waited in them arrives."""
+        self._silent.discard(life)
+        self._mended.set()
+        self._mended = asyncio.Event()
 
     async def carry(self, passage: Passage, request: bytes, timeout_s: float, traceparent: str) -> bytes:
         if self.weather.doubled and self._rng.random() < self.weather.doubled:
@@ -77,6 +89,8 @@ class Wires(MemoryNetwork):
             return
 
     async def _pass_weather(self, passage: Passage) -> None:
+        while {passage.source, passage.address} & self._silent:
+            await self._mended.wait()
         self._check(passage)
         await asyncio.sleep(self.weather.draw_delay(self._rng))
         if self.weather.lost and self._rng.random() < self.weather.lost:

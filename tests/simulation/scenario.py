@@ -91,6 +91,7 @@ async def _storm(here: World, crowd: Crowd, shape: Shape) -> None:
         group.create_task(crowd.come_and_go(TALK_S), name="coming and going")
         if crowd.hall is not None:
             group.create_task(crowd.hall.come_and_go(TALK_S), name="coming and going in the hall")
+        group.create_task(crowd.open_tabs(TALK_S), name="opening tabs")
         for _ in range(shape.faults):
             group.create_task(_later(rng.uniform(0.0, TALK_S), draw(rng), here, rng), name="breaking")
     here.wires.weather = CALM
@@ -108,6 +109,8 @@ async def _aftermath(here: World, crowd: Crowd, shape: Shape) -> list[Violation]
         async with asyncio.timeout(HEAL_S):
             await here.ready(len(shape.nodes))
         await asyncio.sleep(HEARTBEAT_S)
+        if len(crowd.tabs_left) != 1:
+            return [Violation("newest wins", f"of {len(crowd.tabs)} logins at once {len(crowd.tabs_left)} are left")]
         if not crowd.settled:
             return [Violation("G6", f"{HEARTBEAT_S:g} s after all was well again: {_unsettled(crowd)}")]
         async with asyncio.timeout(HEAL_S):

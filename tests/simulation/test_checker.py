@@ -11,6 +11,7 @@ from tests.simulation.checker import check
 from tests.simulation.history import (
     Acknowledged,
     Changed,
+    Dismissed,
     Event,
     History,
     Inbox,
@@ -103,6 +104,10 @@ HARMS: dict[str, tuple[str, Harm]] = {
         lambda events: events.insert(0, events.pop(events.index(Posted("ann/1", 3, "ann", CHAT, "c3")))),
     ),
     "a device never got a message": ("G5", drop(Received("bob", "web", 2, message(2)))),
+    "a device is told on its only connection that another is newer": (
+        "newest wins",
+        lambda events: events.append(Dismissed("bob", "web", "bob/web/1")),
+    ),
     "an inbox has a hole": (
         "G5",
         swap(Inbox("bob", "web", 3, ENTRIES), Inbox("bob", "web", 3, (ENTRIES[0], ENTRIES[2]))),

@@ -154,15 +154,17 @@ class World:
 
     # ---- devices
 
-    def device(self, user: str, name: str) -> Device:
-        """A device that is on from now on."""
+    def device(self, user: str, name: str, *, obeys: bool = False, twin: int = 0) -> Device:
+        """A device that is on from now on; `twin`: one of several that say they are the same."""
         device = Device(
             user=user,
             name=name,
             token=lambda: token_of(user),
             dial=self._dial,
             history=self.history,
-            rng=random.Random(f"device {self.seed} {user} {name}"),
+            rng=random.Random(f"device {self.seed} {user} {name}" + (f" {twin}" if twin else "")),
+            obeys=obeys,
+            attempt=None if name == "web" else 0,
         )
         self.devices.append(device)
         self.scope.spawn(device.run(), name=f"device {user}/{name}")

@@ -94,6 +94,9 @@ RECEIPTS = Counter("tidings_receipts", "Receipts pushed (after coalescing)")
 STALE_DECISIONS = Counter(
     "tidings_stale_decisions", "Sends and changes of groups decided again because the group had changed", ["request"]
 )  # send|group
+SESSIONS_RECONCILED = Counter(  # closed|stored|ended
+    "tidings_sessions_reconciled", "Sessions whose record and connection did not agree, by what was done", ["outcome"]
+)
 EVICTIONS = Counter("tidings_evictions", "Sessions that were told to end", ["reason"])  # replaced|kicked
 GROUPS_CACHED = Gauge("tidings_groups_cached", "Groups in the memory of a logic node")
 HOOK_SECONDS = Histogram("tidings_hook_seconds", "Calls of the hook before a send", ["outcome"], buckets=LATENCY_S)

@@ -194,8 +194,12 @@ class SessionRepository(Protocol):
         """A later session of the same device stays."""
         ...
 
-    async def stale(self, alive: Collection[str], before_ms: int, limit: int) -> list[SessionDocument]:
-        """Sessions since before then whose boot is none of these."""
+    async def boots(self) -> set[str]:
+        """The boot ids under which there are sessions."""
+        ...
+
+    async def under(self, boot_id: str, after: tuple[str, str], limit: int) -> list[SessionDocument]:
+        """The next ones of this boot after (user, device), in an order that stays; ("", ""): the first."""
         ...
 
 

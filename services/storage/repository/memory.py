@@ -377,10 +377,15 @@ class MemorySessions(_Port):
                 del self._data.sessions[key.user][key.device]
         await self._faults.after("sessions.remove")
 
-    async def stale(self, alive: Collection[str], before_ms: int, limit: int) -> list[SessionDocument]:
-        await self._faults.before("sessions.stale")
+    async def boots(self) -> set[str]:
+        await self._faults.before("sessions.boots")
+        return {session.boot_id for devices in self._data.sessions.values() for session in devices.values()}
+
+    async def under(self, boot_id: str, after: tuple[str, str], limit: int) -> list[SessionDocument]:
+        await self._faults.before("sessions.under")
         every = [session for devices in self._data.sessions.values() for session in devices.values()]
-        return [each for each in every if each.boot_id not in alive and each.since_ms < before_ms][:limit]
+        mine = [each for each in every if each.boot_id == boot_id and (each.user, each.device) > after]
+        return sorted(mine, key=lambda each: (each.user, each.device))[:limit]
 
 
 class MemoryUsers(_Port):

@@ -1,6 +1,7 @@
 """Sessions, users and devices in MongoDB.
 
-    sessions  _id "user device"  u user  s session  k kind  n node  b boot  t since  v client  p replaced [s, n, b]
+    sessions  _id "user device"  u user  s session  k kind  n node  b boot  t since  v client  a attempt
+              i address  p replaced [[s, n, b], …] (of earlier versions: [s, n, b])
     users     _id user  f first seen  l last seen  w welcomed
     devices   _id "user device"  u user  n inbox number held  x when that was
     meta      _id "epoch"  v
@@ -20,12 +21,13 @@ from services.storage.repository.keys import paired, second_of
 from services.storage.repository.mongo import Connection, Document
 from services.storage.repository.records import (
     Acknowledged,
+    Replaced,
     SessionDocument,
     SessionKey,
     SessionPut,
     UserDocument,
 )
-from services.storage.repository.schema import DEVICES, META, SESSIONS, USERS
+from services.storage.repository.schema import DEVICES, HELD, META, SESSIONS, USERS
 
 
 class MongoSessions:
@@ -79,9 +81,17 @@ class MongoSessions:
         collection = self._connection.collection(SESSIONS)
         await self._connection.run("remove", SESSIONS, lambda: collection.bulk_write(operations, ordered=False))
 
-    async def stale(self, alive: Collection[str], before_ms: int, limit: int) -> list[SessionDocument]:
-        query = {"b": {"$nin": list(alive)}, "t": {"$lt": before_ms}}
-        return [_session(document) for document in await self._connection.find("stale", SESSIONS, query, limit=limit)]
+    async def boots(self) -> set[str]:
+        collection = self._connection.collection(SESSIONS)
+        return set(await self._connection.run("boots", SESSIONS, lambda: collection.distinct("b")))
+
+    async def under(self, boot_id: str, after: tuple[str, str], limit: int) -> list[SessionDocument]:
+        query: Document = {"b": boot_id}
+        if after != ("", ""):
+            query["_id"] = {"$gt": paired(*after)}
+        # Unasked the server takes the index on `_id`, and reads the sessions of all boots on the way (seen on 6.0).
+        found = await self._connection.find("under", SESSIONS, query, sort=[("_id", 1)], limit=limit, hint=HELD)
+        return [_session(document) for document in found]
 
 
 class MongoUsers:
@@ -160,13 +170,19 @@ def _document(session: SessionDocument) -> Document:
         "t": session.since_ms,
         "v": session.client,
     }
-    if session.replaced is not None:
-        document["p"] = list(session.replaced)
+    if session.replaced:
+        document["p"] = [list(each) for each in session.replaced]
+    if session.attempt:
+        document["a"] = session.attempt
+    if session.address:
+        document["i"] = session.address
     return document
 
 
 def _session(document: Document) -> SessionDocument:
-    replaced = document.get("p")
+    replaced = document.get("p", ())
+    if replaced and isinstance(replaced[0], str):
+        replaced = [replaced]
     return SessionDocument(
         user=document["u"],
         device=second_of(document["_id"]),
@@ -176,7 +192,9 @@ def _session(document: Document) -> SessionDocument:
         boot_id=document["b"],
         since_ms=document["t"],
         client=document["v"],
-        replaced=None if replaced is None else (replaced[0], replaced[1], replaced[2]),
+        replaced=tuple(Replaced(*each) for each in replaced),
+        attempt=document.get("a", 0),
+        address=document.get("i", ""),
     )
 
 

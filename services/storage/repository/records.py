@@ -146,10 +146,18 @@ class Cursor(NamedTuple):
     delivered_seq: int
 
 
+class Replaced(NamedTuple):
+    """A session that gave its place to a newer one of its device."""
+
+    session: str
+    node: str
+    boot_id: str
+
+
 @dataclass(frozen=True, slots=True)
 class SessionDocument:
-    """The session of a device. `replaced` is the one before it, for a repeat of the same opening: (session, node,
-    boot).
+    """The session of a device, since its access node took the hello. `replaced`: those that it is newer than, the last
+    one first; `attempt`: the device's own number for this login, 0 if it gave none.
     """
 
     user: str
@@ -160,7 +168,9 @@ class SessionDocument:
     boot_id: str = ""
     since_ms: int = 0
     client: str = ""
-    replaced: tuple[str, str, str] | None = None
+    replaced: tuple[Replaced, ...] = ()
+    attempt: int = 0
+    address: str = ""
 
 
 class SessionPut(NamedTuple):

@@ -28,10 +28,12 @@ Document = dict[str, Any]
 MESSAGES, INBOX, CONVERSATIONS, MEMBERS = "messages", "inbox", "conversations", "members"
 CHANGES, SESSIONS, USERS, DEVICES, META = "changes", "sessions", "users", "devices", "meta"
 
+HELD = "held"
+
 GONE_KEPT_S = 24 * 3600
 CHANGE_KEPT_S = 24 * 3600
 DEVICE_KEPT_S = 400 * 24 * 3600
-_NAMESPACE_EXISTS, _ALREADY_SHARDED, _INDEX_CONFLICTS = 48, 20, (85, 86)
+_NAMESPACE_EXISTS, _ALREADY_SHARDED, _INDEX_CONFLICTS, _NO_SUCH_INDEX = 48, 20, (85, 86), 27
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Collection:
     shard_key: str
     clustered: bool = False
     indexes: tuple[IndexModel, ...] = field(default=())
+    former: tuple[str, ...] = field(default=())  # indexes of earlier versions that others took the place of
 
 
 SCHEMA: Mapping[str, Collection] = {
@@ -71,7 +74,13 @@ SCHEMA: Mapping[str, Collection] = {
         indexes=(IndexModel([("x", ASCENDING)], name="kept", expireAfterSeconds=CHANGE_KEPT_S),),
     ),
     SESSIONS: Collection(
-        "u", indexes=(IndexModel([("u", ASCENDING)], name="user"), IndexModel([("b", ASCENDING)], name="boot"))
+        "u",
+        indexes=(
+            IndexModel([("u", ASCENDING)], name="user"),
+            # An access node reads all of its own in pages, once a minute: each page begins where the last one ended.
+            IndexModel([("b", ASCENDING), ("_id", ASCENDING)], name=HELD),
+        ),
+        former=("boot",),
     ),
     USERS: Collection("_id"),
     DEVICES: Collection(
@@ -115,6 +124,16 @@ async def _create(database: AsyncIOMotorDatabase[Document], name: str, collectio
         if error.code in _INDEX_CONFLICTS:
             raise Internal(_in_the_way(database.name, name, "an index of another shape")) from error
         raise
+    for former in collection.former:
+        await _drop(database, name, former)
+
+
+async def _drop(database: AsyncIOMotorDatabase[Document], name: str, index: str) -> None:
+    try:
+        await database[name].drop_index(index)
+    except OperationFailure as error:
+        if error.code != _NO_SUCH_INDEX:
+            raise
 
 
 async def _check(database: AsyncIOMotorDatabase[Document], name: str, collection: Collection) -> None:

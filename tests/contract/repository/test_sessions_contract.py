@@ -7,6 +7,7 @@ import asyncio
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import (
     Acknowledged,
+    Replaced,
     SessionDocument,
     SessionKey,
     SessionPut,
@@ -17,7 +18,10 @@ from services.storage.repository.records import (
 def session(
     name: str, device: str = "phone", user: str = "ann", boot: str = "boot-1", since: int = 10
 ) -> SessionDocument:
-    return SessionDocument(user, device, name, 2, "access-0", boot, since, "app/1", ("s0", "access-9", "boot-0"))
+    replaced = (Replaced("s0", "access-9", "boot-0"), Replaced("r0", "access-8", "boot-9"))
+    return SessionDocument(
+        user, device, name, 2, "access-0", boot, since, "app/1", replaced, attempt=2**63 - 1, address="192.0.2.7"
+    )
 
 
 async def test_a_session_takes_the_place_that_it_expects(repository: Repository) -> None:
@@ -57,15 +61,30 @@ async def test_only_the_session_that_is_named_is_removed(repository: Repository)
     assert await repository.sessions.of(["ann"]) == {"ann": [session("s1")]}
 
 
-async def test_sessions_of_boots_that_are_gone_are_found(repository: Repository) -> None:
-    dead, young, alive = (
-        session("s1", boot="b1"),
-        session("s2", "web", boot="b1", since=99),
-        session("s3", "tv", boot="b2"),
-    )
-    await repository.sessions.put([SessionPut(each, "") for each in (dead, young, alive)])
-    assert await repository.sessions.stale(["b2", "b3"], 50, 10) == [dead]
-    assert await repository.sessions.stale([], 100, 2) != []
+async def test_a_session_without_anything_optional_comes_back_as_it_was(repository: Repository) -> None:
+    bare = SessionDocument("ann", "phone", "s1")
+    await repository.sessions.put([SessionPut(bare, "")])
+    assert await repository.sessions.of(["ann"]) == {"ann": [bare]}
+
+
+async def test_the_sessions_of_a_boot_are_found_by_pages(repository: Repository) -> None:
+    mine = [
+        session(f"s{n}", device, user)
+        for n, (user, device) in enumerate(
+            [("ann", "phone"), ("ann", "web page"), ("bob", "phone"), ("bob", "tv"), ("cid", "phone")]
+        )
+    ]
+    other = session("t1", "tv", boot="boot-2")
+    await repository.sessions.put([SessionPut(each, "") for each in (*mine, other)])
+    assert await repository.sessions.boots() == {"boot-1", "boot-2"}
+    found: list[SessionDocument] = []
+    after = ("", "")
+    while page := await repository.sessions.under("boot-1", after, 2):
+        assert len(page) <= 2
+        found += page
+        after = page[-1].user, page[-1].device
+    assert sorted(found, key=lambda each: each.session) == mine
+    assert await repository.sessions.under("boot-3", ("", ""), 10) == []
 
 
 async def test_users_come_into_being_once(repository: Repository) -> None:

@@ -20,6 +20,8 @@ from services.common.bus.contract import Bus, Record
 from services.common.cluster import Cluster
 from services.common.errors import NotFound, TidingsError, Unavailable, to_fault
 from services.common.wire.body import message_bytes
+from services.storage.newest import Opening, Overtaken, decide
+from services.storage.repository.records import SessionDocument
 
 EPOCH = "epoch-1"
 TIME_MS = 1_700_000_000_000
@@ -48,7 +50,9 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
         self.known: dict[tuple[str, str, str], logic_pb2.SendOutcome] = {}
         self.large: dict[str, set[str]] = {}
         self.sessions: dict[tuple[str, str], logic_pb2.OpenItem] = {}
+        self.documents: dict[tuple[str, str], SessionDocument] = {}
         self.open_fault: TidingsError | None = None
+        self.stored_fault: TidingsError | None = None  # the session is stored, and the answer is this
         self.pages_more = False
 
     # ---- the service
@@ -61,7 +65,15 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
             if self.open_fault is not None:
                 outcomes.append(logic_pb2.OpenOutcome(fault=to_fault(self.open_fault)))
                 continue
-            self.sessions[item.user, item.device] = item
+            try:
+                replaced = self._put(item)
+            except Overtaken as error:
+                newer = error.newer
+                outcomes.append(logic_pb2.OpenOutcome(newer=newer.session, newer_attempt=newer.attempt))
+                continue
+            if self.stored_fault is not None:
+                outcomes.append(logic_pb2.OpenOutcome(fault=to_fault(self.stored_fault)))
+                continue
             groups = [group for group, members in self.large.items() if item.user in members]
             outcomes.append(
                 logic_pb2.OpenOutcome(
@@ -70,6 +82,8 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
                     reset=item.epoch not in {"", EPOCH},
                     large_groups=groups,
                     group_heads={g: self.seqs[g] for g in groups if self.seqs[g] > item.group_cursors.get(g, 0)},
+                    left_groups=[group for group in item.group_cursors if group not in groups],
+                    replaced=replaced,
                 )
             )
         changes = [
@@ -81,17 +95,30 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
         await self._announce(changes)
         return logic_pb2.OpenOutcomes(outcomes=outcomes)
 
-    async def Close(self, request: logic_pb2.CloseBatch, context: Any) -> common_pb2.Empty:
+    async def End(self, request: logic_pb2.CloseBatch, context: Any) -> logic_pb2.CloseOutcomes:
         await self._ready()
         self.closed.extend(request.items)
         for item in request.items:
             known = self.sessions.get((item.user, item.device))
             if known is not None and known.session == item.session:
-                del self.sessions[item.user, item.device]
+                self.forget(item.user, item.device)
         await self._announce(
             [delivery_pb2.SessionChange(user=each.user, session=each.session, up=False) for each in request.items]
         )
-        return common_pb2.Empty()
+        return logic_pb2.CloseOutcomes()
+
+    async def Close(self, request: logic_pb2.CloseBatch, context: Any) -> common_pb2.Empty:
+        raise AssertionError("only nodes of 0.1.0 ask this")
+
+    async def Held(self, request: logic_pb2.HeldQuery, context: Any) -> logic_pb2.HeldPage:
+        await self._ready()
+        mine = sorted(key for key, item in self.sessions.items() if item.boot_id == request.boot_id)
+        rest = [key for key in mine if key > (request.after_user, request.after_device)]
+        page = [
+            logic_pb2.HeldSession(user=user, device=device, session=self.sessions[user, device].session)
+            for user, device in rest[:2]
+        ]
+        return logic_pb2.HeldPage(sessions=page, more=len(rest) > len(page))
 
     async def Send(self, request: logic_pb2.SendBatch, context: Any) -> logic_pb2.SendOutcomes:
         await self._ready()
@@ -157,7 +184,30 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
         heads = {group: self.seqs[group] for group, members in self.large.items() if user in members}
         return logic_pb2.LargeGroups(heads=heads)
 
+    def _put(self, item: logic_pb2.OpenItem) -> list[logic_pb2.SessionPlace]:
+        """As storage decides it."""
+        document = SessionDocument(
+            user=item.user,
+            device=item.device,
+            session=item.session,
+            node=item.node,
+            boot_id=item.boot_id,
+            since_ms=item.since_ms,
+            attempt=item.attempt,
+        )
+        known = [each for (user, _), each in self.documents.items() if user == item.user]
+        put, _ = decide(Opening(document, 0, self._cluster.boots, again=item.again), known, 0)
+        self.documents[item.user, item.device] = put.document
+        self.sessions[item.user, item.device] = item
+        return [
+            logic_pb2.SessionPlace(session=name, node=node, boot_id=boot) for name, node, boot in put.document.replaced
+        ]
+
     # ---- what tests do
+
+    def forget(self, user: str, device: str) -> None:
+        """The record of a session is gone."""
+        del self.sessions[user, device], self.documents[user, device]
 
     async def push(self, pushes: list[delivery_pb2.Push]) -> None:
         """One record for each owner, as logic's router does it, and one on the broadcast."""

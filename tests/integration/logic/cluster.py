@@ -32,9 +32,11 @@ from services.logic import app as logic
 from services.logic.settings import LogicSettings
 from services.storage import app as storage
 from services.storage.repository.memory import Database, Faults
+from services.storage.repository.records import SessionDocument
 from services.storage.settings import StorageSettings
 
 M = TypeVar("M", bound=Message)
+NEVER_SWEPT_MS = 2**62
 ACCESS = 2
 PATIENCE_S = 10.0
 
@@ -98,6 +100,9 @@ class Nodes:
         return list(outcomes.outcomes)
 
     async def ask(self, user: str, *, op: str = "", **body: Any) -> client_pb2.ServerFrame:
+        """In a session that is there and that nobody sees: its boot is no node's."""
+        session = SessionDocument(user, "the test's", f"{user}-session", since_ms=NEVER_SWEPT_MS)
+        self.database.sessions[user][session.device] = session
         frame = client_pb2.ClientFrame(id=1, **body).SerializeToString()
         item = logic_pb2.HandleItem(user=user, device="phone", session=f"{user}-session", frame=frame, op=op)
         answer = await self.call(user, "Handle", logic_pb2.HandleBatch(items=[item]), logic_pb2.HandleOutcomes)

@@ -213,11 +213,16 @@ async def test_sessions_open_close_and_are_seen() -> None:
         assert (welcome.inbox_head, welcome.reset, bool(welcome.epoch)) == (0, False, True)
         found = (await there.ask("bob", presence=client_pb2.PresenceRequest(users=["amy", "nobody"]))).presence_list
         assert [(each.user, each.online) for each in found.users] == [("amy", True), ("nobody", False)]
-        await there.hello("amy", "s2", node="access-1", boot_id="boot-access-1")
-        await there.until(lambda: bool(there.access.evicted))
-        assert [(each.session, each.code) for each in there.access.evicted] == [("s1", 4501)]
+        newer = await there.hello("amy", "s2", node="access-1", boot_id="boot-access-1")
+        assert [(each.session, each.node) for each in newer.replaced] == [("s1", "access-0")]
+        assert there.access.evicted == []  # that is for who welcomes the newer one
+        older = await there.hello("amy", "s1")
+        assert older.newer == "s2"
+        query = logic_pb2.HeldQuery(boot_id="boot-access-1")
+        held = await there.call("amy", "Held", query, logic_pb2.HeldPage)
+        assert [(each.user, each.device, each.session) for each in held.sessions] == [("amy", "phone", "s2")]
         close = logic_pb2.CloseItem(user="amy", device="phone", session="s2", boot_id="boot-access-1")
-        await there.call("amy", "Close", logic_pb2.CloseBatch(items=[close]), logic_pb2.CloseBatch)
+        await there.call("amy", "End", logic_pb2.CloseBatch(items=[close]), logic_pb2.CloseOutcomes)
         found = (await there.ask("bob", presence=client_pb2.PresenceRequest(users=["amy"]))).presence_list
         assert not found.users[0].online
         assert found.users[0].last_seen_ms > 0
@@ -263,3 +268,19 @@ async def test_a_node_that_drains_tells_what_waits() -> None:
         there.broker.back()
         await there.stop("logic-0")
         assert [event.message.content.text for event in there.events()] == ["one"]
+
+
+async def test_a_change_of_a_group_in_the_name_of_a_session_that_was_replaced_is_not_made() -> None:
+    async with nodes() as there:
+        group = (await there.act("amy", create=client_pb2.GroupRequest.Create(name="x"))).group_info.conversation
+        await there.hello("amy", "s1", device="tv")
+        await there.hello("amy", "s2", device="tv")
+        frame = client_pb2.ClientFrame(
+            group=client_pb2.GroupRequest(add=client_pb2.GroupRequest.Add(conversation=group, users=["bob"]))
+        )
+        item = logic_pb2.HandleItem(user="amy", device="tv", session="s1", frame=frame.SerializeToString(), op="s1.1")
+        answer = await there.call("amy", "Handle", logic_pb2.HandleBatch(items=[item]), logic_pb2.HandleOutcomes)
+        assert client_pb2.ServerFrame.FromString(answer.outcomes[0].frame).error.code == "UNAVAILABLE"
+        item.session = "s2"
+        answer = await there.call("amy", "Handle", logic_pb2.HandleBatch(items=[item]), logic_pb2.HandleOutcomes)
+        assert client_pb2.ServerFrame.FromString(answer.outcomes[0].frame).WhichOneof("body") == "ok"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import access_pb2_grpc, common_pb2, logic_pb2, logic_pb2_grpc
 from services.access.hub import Hub
@@ -17,7 +18,7 @@ from services.access.visitors import Guests, Host
 from services.common.clock import ManualClock
 from services.common.errors import Unavailable
 from services.common.registry.contract import Membership, NodeKind, NodeRecord
-from services.common.rpc.contract import Unreachable
+from services.common.rpc.contract import Reply, Unreachable
 from services.common.rpc.memory import MemoryNetwork, MemoryPeers, Passage
 from services.common.telemetry.health import Health
 
@@ -44,6 +45,20 @@ class Etcd:
     connected: bool = False
 
 
+class Peers(MemoryPeers):
+    """Notes how long it waits for an answer."""
+
+    def __init__(self, network: MemoryNetwork, source: str) -> None:
+        super().__init__(network, source)
+        self.waited_s: list[float] = []
+
+    async def call(
+        self, method: str, request: Message, reply_type: type[Reply], *, node: NodeRecord, timeout_s: float
+    ) -> Reply:
+        self.waited_s.append(timeout_s)
+        return await super().call(method, request, reply_type, node=node, timeout_s=timeout_s)
+
+
 @dataclass
 class World:
     network: MemoryNetwork = field(default_factory=MemoryNetwork)
@@ -58,9 +73,10 @@ class World:
     def __post_init__(self) -> None:
         self.health.started()
         self.network.fault = self.carry
+        self.peers = Peers(self.network, "access-0")
         self.isolation = Isolation(
             self.etcd,
-            MemoryPeers(self.network, "access-0"),
+            self.peers,
             self.clock,
             self.health,
             me=lambda: Host("access-0", "boot-access-0"),
@@ -145,4 +161,18 @@ async def test_the_only_access_node_keeps_its_clients(world: World) -> None:
     world.members = ["access-0", "logic-0"]
     for _ in range(10):
         await world.look()
+    assert world.said == []
+
+
+async def test_a_question_waits_for_as_long_as_the_decision_since_who_is_overloaded_answers_late(world: World) -> None:
+    await world.look()
+    assert set(world.peers.waited_s) == {PATIENCE_S}
+
+
+async def test_before_its_clients_are_sent_away_everyone_is_asked(world: World) -> None:
+    world.members = ["access-0", *(f"access-{n}" for n in range(2, 10)), "access-1", "logic-0", "logic-1", "logic-2"]
+    world.heard_by = {"access-1"}
+    await world.look()
+    for _ in range(20):
+        await world.look(PATIENCE_S)
     assert world.said == []

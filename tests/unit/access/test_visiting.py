@@ -11,7 +11,7 @@ import pytest
 from protos.tidings.internal.v1 import access_pb2, access_pb2_grpc
 from services.access.visiting import Visiting
 from services.access.visitors import Guests, Host
-from services.common.errors import Unavailable
+from services.common.errors import Internal, Overloaded, TidingsError, Unavailable
 from services.common.registry.contract import NodeRecord
 from services.common.rpc.memory import MemoryNetwork, MemoryPeers
 
@@ -29,6 +29,7 @@ class Owner(access_pb2_grpc.AccessServicer):
         self.gate.set()
         self.asked = asyncio.Event()
         self.away = False
+        self.error: TidingsError = Unavailable("stopping")
 
     async def Evict(self, request: access_pb2.EvictBatch, context: Any) -> access_pb2.EvictOutcome:  # noqa: N802
         raise AssertionError("nobody is to be evicted here")
@@ -38,7 +39,7 @@ class Owner(access_pb2_grpc.AccessServicer):
         self.asked.set()
         await self.gate.wait()
         if self.away:
-            raise Unavailable("stopping")
+            raise self.error
         host = Host(request.node, request.boot_id)
         self.guests.arrive(host, request.arrived)
         self.guests.leave(host, request.left)
@@ -46,10 +47,18 @@ class Owner(access_pb2_grpc.AccessServicer):
 
 
 class World:
-    def __init__(self, owner: Owner, visiting: Visiting, wanted: dict[str, Host]) -> None:
+    def __init__(self, owner: Owner, wanted: dict[str, Host], network: MemoryNetwork) -> None:
         self.owner = owner
-        self.visiting = visiting
         self.wanted = wanted
+        self.me = ME
+        self.visiting = Visiting(
+            MemoryPeers(network, "access-0"),
+            me=lambda: self.me,
+            wanted=wanted.get,
+            node={"access-1": RECORD}.get,
+            capacity=100,
+            timeout_s=1,
+        )
 
 
 @pytest.fixture
@@ -57,16 +66,9 @@ async def world() -> AsyncIterator[World]:
     network, owner, wanted = MemoryNetwork(), Owner(), dict[str, Host]()
     services = [(access_pb2_grpc.add_AccessServicer_to_server, owner)]
     async with network.serve("access-1:1", services):
-        visiting = Visiting(
-            MemoryPeers(network, "access-0"),
-            me=lambda: ME,
-            wanted=wanted.get,
-            node={"access-1": RECORD}.get,
-            capacity=100,
-            timeout_s=1,
-        )
-        async with visiting:
-            yield World(owner, visiting, wanted)
+        world = World(owner, wanted, network)
+        async with world.visiting:
+            yield world
 
 
 async def test_visitors_of_one_owner_are_told_in_one_call_and_confirmed(world: World) -> None:
@@ -95,7 +97,11 @@ async def test_who_comes_back_while_the_owner_is_told_that_it_left_is_announced_
     assert world.owner.calls == [(["a"], []), ([], ["a"]), (["a"], [])]
 
 
-async def test_a_call_that_failed_is_told_and_tried_again_and_its_success_is_late(world: World) -> None:
+@pytest.mark.parametrize("error", [Unavailable("stopping"), Overloaded("2,000 calls"), Internal("a defect")])
+async def test_a_call_that_failed_is_told_and_tried_again_and_its_success_is_late(
+    world: World, error: TidingsError
+) -> None:
+    world.owner.error = error
     late: list[str] = []
     world.visiting.on_late = late.extend
     world.wanted["a"] = OWNER
@@ -118,3 +124,35 @@ async def test_an_owner_of_another_boot_is_not_asked_and_needs_not_be_told(world
     assert await world.visiting.settle(["a"]) == set()
     assert world.owner.calls == []
     assert world.visiting.visits.owner_of("a") is None
+
+
+@pytest.mark.parametrize("error", [Overloaded("2,000 calls"), Internal("a defect")])
+async def test_one_owner_that_fails_does_not_make_the_others_forgotten_nor_a_departure(
+    world: World, error: TidingsError
+) -> None:
+    world.wanted["a"] = OWNER
+    await world.visiting.settle(["a"])
+    world.owner.error, world.owner.away = error, True
+    del world.wanted["a"]
+    world.visiting.left("a")
+    assert await world.visiting.settle(["a"]) == set()
+    assert world.visiting.unsettled == 1
+    world.owner.away = False
+    await world.visiting.settle(["a"])
+    assert (world.owner.guests.hosts_of("a"), world.visiting.unsettled) == ((), 0)
+
+
+async def test_what_an_owner_confirmed_to_a_boot_of_before_is_asked_again_in_the_name_of_the_new_one(
+    world: World,
+) -> None:
+    world.wanted["a"] = OWNER
+    world.owner.gate.clear()
+    settling = asyncio.ensure_future(world.visiting.settle(["a"]))
+    await world.owner.asked.wait()
+    world.me = Host("access-0", "a new boot")
+    world.visiting.visits.clear()
+    world.owner.gate.set()
+    assert await settling == {"a"}
+    assert world.visiting.visits.owner_of("a") is None
+    assert await world.visiting.settle(["a"]) == set()
+    assert world.me in world.owner.guests.hosts_of("a")

@@ -49,6 +49,7 @@ class FakeStorage:
         self.conversations: dict[str, Conversation] = {}
         self.inboxes: dict[str, list[tuple[str, int]]] = {}
         self.sessions: dict[tuple[str, str], pb.SessionRecord] = {}
+        self.present: dict[tuple[str, str], str] = {}  # sessions that are there without having been opened here
         self.last_seen: dict[str, int] = {}
         self.delivered: dict[str, list[tuple[str, int]]] = {}
         self.marked_along: set[str] = set()  # conversations of the nodes that own those who acknowledge
@@ -87,7 +88,7 @@ class FakeStorage:
     ) -> M:
         name = method.rpartition("/")[2]
         asked: Any = request
-        self.calls.append((name, len(asked.keys if name in KEYED else asked.items)))
+        self.calls.append((name, 1 if name == "SessionsUnder" else len(asked.keys if name in KEYED else asked.items)))
         if self.fail.get(name):
             raise self.fail[name].pop(0)
         answer = getattr(self, f"_{name.lower()}")(asked)
@@ -232,6 +233,9 @@ class FakeStorage:
         for item in batch.items:
             key = (item.record.user, item.record.device)
             replaced = self.sessions.get(key)
+            if item.again and replaced is not None:
+                outcomes.append(pb.SessionOpenOutcome(newer=replaced))
+                continue
             self.sessions[key] = item.record
             large = [
                 there.record
@@ -240,8 +244,17 @@ class FakeStorage:
                 or kind_of(there.record.conversation) is ConversationKind.BROADCAST
             ]
             head = len(self.inboxes.get(item.record.user, []))
-            outcomes.append(pb.SessionOpenOutcome(replaced=replaced, inbox_head=head, epoch=self.epoch, large=large))
+            there = self.conversations
+            left = [each for each in item.groups if each not in there or item.record.user not in there[each].members]
+            outcomes.append(
+                pb.SessionOpenOutcome(replaced=replaced, inbox_head=head, epoch=self.epoch, large=large, left=left)
+            )
         return pb.SessionOpenOutcomes(outcomes=outcomes)
+
+    def _sessionsunder(self, query: pb.BootQuery) -> pb.BootPage:
+        mine = sorted(key for key, each in self.sessions.items() if each.boot_id == query.boot_id)
+        rest = [key for key in mine if key > (query.after_user, query.after_device)]
+        return pb.BootPage(sessions=[self.sessions[key] for key in rest[: query.limit]], more=len(rest) > query.limit)
 
     def _close(self, batch: pb.SessionCloseBatch) -> common_pb2.Empty:
         for item in batch.items:
@@ -253,7 +266,14 @@ class FakeStorage:
         return pb.SessionsOutcomes(
             outcomes=[
                 pb.SessionsOutcome(
-                    sessions=[session for (user, _), session in self.sessions.items() if user == key],
+                    sessions=[
+                        *(session for (user, _), session in self.sessions.items() if user == key),
+                        *(
+                            pb.SessionRecord(user=user, device=device, session=session)
+                            for (user, device), session in self.present.items()
+                            if user == key
+                        ),
+                    ],
                     last_seen_ms=self.last_seen.get(key, 0),
                 )
                 for key in batch.keys

@@ -5,6 +5,7 @@ Does not know: gRPC, processes.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ from services.logic.receipting import Receipts
 from services.logic.sending import Sending
 from services.logic.sessions import Sessions
 from services.logic.signals import Signals
+from services.logic.standing import Standing
 from services.logic.storage_client import StorageClient
 from tests.unit.logic.fake_storage import FakeStorage
 
@@ -52,6 +54,8 @@ class View:
     """A cluster that stands still: two access nodes."""
 
     membership: Membership = field(default_factory=lambda: Membership.of(1, list(NODES)))
+    connected: bool = True
+    news: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def boots(self) -> frozenset[str]:
@@ -65,6 +69,16 @@ class View:
 
     def alive(self, boot_id: str) -> bool:
         return boot_id in self.boots
+
+    async def changed(self) -> None:
+        await self.news.wait()
+        self.news.clear()
+
+    def join(self, boot_id: str) -> None:
+        """The registry tells of one more access node."""
+        joined = NodeRecord(f"access-{boot_id}", "access", boot_id, f"host:{boot_id}", state="ready", mailbox=9)
+        self.membership = Membership.of(self.membership.revision + 1, [*self.membership.nodes, joined])
+        self.news.set()
 
 
 @dataclass
@@ -111,11 +125,13 @@ class Logic:
         return await self.sending.send(items, holds=holds)
 
     async def ask(self, user: str, op: str = "", **body: Message) -> client_pb2.ServerFrame:
-        """One request of a client."""
+        """One request of a client, in its present session."""
         [reply] = await self.ask_all((user, op, body))
         return reply
 
     async def ask_all(self, *asks: tuple[str, str, dict[str, Any]]) -> list[client_pb2.ServerFrame]:
+        for user, _, _ in asks:
+            self.storage.present.setdefault((user, "phone"), f"{user}-session")
         items = [
             logic_pb2.HandleItem(
                 user=user,
@@ -192,14 +208,24 @@ async def logic(
         parcel_bytes_max=500_000,
         probe_interval_s=0,
     )
-    sessions = Sessions(client, publisher, view, peers, clock, devices_max=3, evict_timeout_s=1)
+    sessions = Sessions(
+        client,
+        publisher,
+        view,
+        peers,
+        clock,
+        devices_max=3,
+        evict_timeout_s=1,
+        news_wait_s=0.05,
+        connected=lambda: view.connected,
+    )
     receipts = Receipts(conversations, publisher, events, clock, interval_s=1.0, pending_max=1000)
     sending = Sending(client, conversations, publisher, events, receipts, hooks, held_max=100)
-    async with publisher, sessions, receipts, sending:
+    async with publisher, receipts, sending:
         marking = Marking(client, receipts)
         group_acts = GroupActs(client, conversations, publisher, events, clock, POLICY)
         reading = Reading(client, conversations, clock, POLICY, alive=view.alive, page_bytes_max=100_000)
-        handling = Handling(reading, marking, group_acts)
+        handling = Handling(reading, marking, group_acts, Standing(client))
         admin = Admin(
             token,
             client,

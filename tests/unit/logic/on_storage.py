@@ -28,13 +28,14 @@ class Called:
     """The `Caller` of a StorageClient that has one storage node.
 
     `lose`: the next answers of these methods are lost. `forgets_to_look`: it is of an older version, which stores
-    whatever it is asked to.
+    whatever it is asked to. `present`: sessions that are there without having been opened here.
     """
 
     servicer: StorageServicer
     lose: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     forgets_to_look: bool = False
+    present: dict[tuple[str, str], str] = field(default_factory=dict)
 
     async def call(
         self, slot: int, method: str, request: Message, reply_type: type[M], *, timeout_s: float, budget_s: float
@@ -46,6 +47,11 @@ class Called:
             for item in asked.items:
                 item.only_look = False
         answer: Any = await getattr(self.servicer, name)(asked, None)
+        if name == "Sessions":
+            for user, outcome in zip(asked.keys, answer.outcomes, strict=True):
+                for (present, device), session in self.present.items():
+                    if present == user:
+                        outcome.sessions.add(user=user, device=device, session=session)
         if name in self.lose:
             self.lose.remove(name)
             raise Unavailable("no answer")

@@ -59,7 +59,10 @@ def handling(part: Part) -> Handling:
     names = ("sync", "history", "conversations", "presence", "info", "members")
     reading = SimpleNamespace(**dict.fromkeys(names, part.ask))
     return Handling(
-        cast("Any", reading), cast("Any", SimpleNamespace(read=part.ask)), cast("Any", SimpleNamespace(act=part.ask))
+        cast("Any", reading),
+        cast("Any", SimpleNamespace(read=part.ask)),
+        cast("Any", SimpleNamespace(act=part.ask)),
+        cast("Any", SimpleNamespace(only=lambda act, asks: act(asks))),
     )
 
 

@@ -208,3 +208,25 @@ async def test_a_storage_that_does_not_answer_is_told_to_the_one_who_asked() -> 
             node.storage.fail[method] = [Unavailable("storage is away", 300)]
             reply = await act(node, "olga", rename=Request.Rename(conversation="g:x", name="New"))
             assert (reply.error.code, reply.error.retry_after_ms) == ("UNAVAILABLE", 300)
+
+
+async def test_what_comes_in_the_name_of_a_session_that_was_replaced_is_not_begun() -> None:
+    async with logic() as node:
+        node.storage.group("g:1", "amy", "bob")
+        node.storage.present["amy", "phone"] = "a newer session"
+        reply = await node.ask(
+            "amy", group=client_pb2.GroupRequest(add=client_pb2.GroupRequest.Add(conversation="g:1", users=["cid"]))
+        )
+        assert reply.error.code == "UNAVAILABLE"
+        assert "cid" not in node.storage.conversations["g:1"].members
+        assert node.storage.count("Change") == 0
+
+
+async def test_one_who_is_gone_does_not_keep_the_others_of_a_batch_from_their_changes() -> None:
+    async with logic() as node:
+        node.storage.group("g:1", "amy", "bob")
+        node.storage.present["bob", "phone"] = "a newer session"
+        leave = {"group": client_pb2.GroupRequest(leave=client_pb2.GroupRequest.Leave(conversation="g:1"))}
+        replies = await node.ask_all(("bob", "", leave), ("amy", "", leave))
+        assert [reply.WhichOneof("body") for reply in replies] == ["error", "ok"]
+        assert list(node.storage.conversations["g:1"].members) == ["bob"]

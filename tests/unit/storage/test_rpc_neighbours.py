@@ -49,6 +49,7 @@ class World:
     peers: Peers
     clock: ManualClock
     neighbours: RpcNeighbours
+    store: MemoryStore
 
     async def append(self) -> bool:
         """Whether it was done. What was not even asked for is known not to be."""
@@ -71,12 +72,16 @@ class World:
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
-        registry = await stack.enter_async_context(MemoryRegistry(MemoryStore()))
+        store = MemoryStore()
+        registry = await stack.enter_async_context(MemoryRegistry(store))
         cluster = await stack.enter_async_context(Cluster(registry))
         await registry.register(NodeRecord("two", "storage", "boot", "two:1", state="ready"))
         await cluster.wait_for("storage", 1)
         peers, clock = Peers(), ManualClock()
-        yield World(peers, clock, RpcNeighbours(peers, cluster, clock, name="one", timeout_s=0.5))
+        neighbours = RpcNeighbours(
+            peers, cluster, clock, name="one", timeout_s=0.5, connected=lambda: registry.connected
+        )
+        yield World(peers, clock, neighbours, store)
 
 
 @pytest.mark.parametrize("error", [TimedOut("late"), Unavailable("its database is away")])
@@ -131,3 +136,11 @@ async def test_appends_of_which_a_part_was_done_are_not_said_to_be_not_asked_for
     with pytest.raises(Unavailable) as raised:
         await world.neighbours.append("two", pb.AppendBatch(items=[pb.AppendItem(seq=1)] * 60_000))
     assert not isinstance(raised.value, NotAsked)
+
+
+async def test_who_is_alive_is_not_known_while_the_registry_is_away(world: World) -> None:
+    assert world.neighbours.live_boots() == frozenset({"boot"})
+    world.store.away()
+    assert world.neighbours.live_boots() is None
+    world.store.back()
+    assert world.neighbours.live_boots() == frozenset({"boot"})

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+
+import pytest
+
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.common.errors import Overloaded, TidingsError, Unavailable
+from services.common.errors import Overloaded, TidingsError
 from services.storage.node import Storage
 from services.storage.retention import Policy
 from tests.unit.storage.nodes import World, changed, create, inbox_of, send, stored
@@ -12,10 +17,38 @@ DAY_S = 24 * 3600.0
 
 
 def item(
-    session: str, device: str = "phone", user: str = "ann", boot: str = "b1", devices_max: int = 3
+    session: str,
+    device: str = "phone",
+    user: str = "ann",
+    boot: str = "b1",
+    devices_max: int = 3,
+    *,
+    attempt: int = 0,
+    since_ms: int = 0,
+    again: bool = False,
+    groups: tuple[str, ...] = (),
 ) -> pb.SessionItem:
-    record = pb.SessionRecord(user=user, device=device, session=session, node="access-0", boot_id=boot, kind=2)
-    return pb.SessionItem(record=record, devices_max=devices_max)
+    record = pb.SessionRecord(
+        user=user,
+        device=device,
+        session=session,
+        node="access-0",
+        boot_id=boot,
+        kind=2,
+        attempt=attempt,
+        since_ms=since_ms,
+    )
+    return pb.SessionItem(record=record, devices_max=devices_max, again=again, groups=groups)
+
+
+def replaced(outcome: pb.SessionOpenOutcome) -> list[str]:
+    named = (outcome.replaced, *outcome.replaced_before)
+    return [each.session for each in named if each.session]
+
+
+async def present(node: Storage, user: str = "ann") -> list[str]:
+    (found,) = await node.sessions.of([user])
+    return [session.session for session in found.sessions]
 
 
 async def opened(
@@ -35,7 +68,7 @@ async def test_a_session_begins_with_what_the_welcome_needs() -> None:
         await stored(node, send("bob", "ann", "x"))
         await changed(node, create("g:1", "ann", large=True))
         (outcome,) = await opened(node, item("s1"))
-        assert (outcome.inbox_head, outcome.epoch, outcome.HasField("replaced")) == (1, world.database.epoch, False)
+        assert (outcome.inbox_head, outcome.epoch, replaced(outcome)) == (1, world.database.epoch, [])
         assert [record.conversation for record in outcome.large] == ["g:1"]
 
 
@@ -44,8 +77,7 @@ async def test_a_later_session_of_a_device_replaces_the_earlier_one() -> None:
         await opened(node, item("s1", boot="b1"))
         (outcome,) = await opened(node, item("s2", boot="b2"))
         assert (outcome.replaced.session, outcome.replaced.node, outcome.replaced.boot_id) == ("s1", "access-0", "b1")
-        (found,) = await node.sessions.of(["ann"])
-        assert [session.session for session in found.sessions] == ["s2"]
+        assert await present(node) == ["s2"]
 
 
 async def test_a_repeated_opening_tells_the_same() -> None:
@@ -59,26 +91,210 @@ async def test_a_delayed_opening_does_not_replace_the_session_that_replaced_it()
     async with World().node() as node:
         await opened(node, item("s1"))
         await opened(node, item("s2"))
-        (late,) = await node.sessions.open([item("s1")], ["b1"])
-        assert isinstance(late, Unavailable)
-        (found,) = await node.sessions.of(["ann"])
-        assert [session.session for session in found.sessions] == ["s2"]
+        (late,) = await opened(node, item("s1"))
+        assert late.newer.session == "s2"
+        assert await present(node) == ["s2"]
 
 
-async def test_several_openings_of_one_device_in_one_batch_are_done_one_after_the_other() -> None:
+async def test_a_delayed_opening_does_not_replace_any_of_those_that_came_after_it() -> None:
     async with World().node() as node:
-        outcomes = await opened(node, item("s1"), item("s2"), item("t1", "web"), item("s3"))
-        assert [outcome.replaced.session for outcome in outcomes] == ["", "s1", "", "s2"]
+        for name in ("s1", "s2", "s3", "s4"):
+            await opened(node, item(name))
+        (late,) = await opened(node, item("s1"))
+        assert late.newer.session == "s4"
+        assert await present(node) == ["s4"]
+
+
+async def test_whoever_was_replaced_a_moment_ago_is_named_too_since_the_one_between_may_have_told_nobody() -> None:
+    world = World()
+    async with world.node() as node:
+        for name in ("s1", "s2"):
+            await opened(node, item(name))
+        (third,) = await opened(node, item("s3"))
+        assert replaced(third) == ["s2", "s1"]
+        world.clock.advance(61)
+        (later,) = await opened(node, item("s4"))
+        assert replaced(later) == ["s3"]
+
+
+# ---- attempts
+
+
+@pytest.mark.parametrize("order", [(5, 9), (9, 5)])
+async def test_of_two_logins_within_a_minute_the_higher_attempt_is_in_whichever_comes_first(
+    order: tuple[int, int],
+) -> None:
+    async with World().node() as node:
+        for attempt in order:
+            await opened(node, item(f"s{attempt}", attempt=attempt))
+        assert await present(node) == ["s9"]
+
+
+async def test_who_is_overtaken_is_told_by_whom() -> None:
+    async with World().node() as node:
+        await opened(node, item("s9", attempt=9))
+        (outcome,) = await opened(node, item("s5", attempt=5))
+        assert (outcome.newer.session, outcome.newer.attempt) == ("s9", 9)
+
+
+async def test_an_opening_that_is_handled_minutes_late_is_still_the_older_one() -> None:
+    world = World()
+    async with world.node() as node:
+        began_ms = world.clock.wall_ms()
+        world.clock.advance(90)
+        await opened(node, item("s9", attempt=9))
+        world.clock.advance(90)
+        (late,) = await opened(node, item("s5", attempt=5, since_ms=began_ms))
+        assert late.newer.session == "s9"
+
+
+async def test_a_device_that_lost_its_number_is_not_kept_out_for_longer_than_a_minute() -> None:
+    world = World()
+    async with world.node() as node:
+        await opened(node, item("s9", attempt=9_000_000))
+        world.clock.advance(59)
+        (outcome,) = await opened(node, item("s1", attempt=1))
+        assert outcome.newer.session == "s9"
+        world.clock.advance(2)
+        await opened(node, item("s2", attempt=2))
+        assert await present(node) == ["s2"]
+
+
+async def test_a_clock_that_was_an_hour_ahead_keeps_no_device_out() -> None:
+    world = World()
+    async with world.node() as node:
+        ahead_ms = world.clock.wall_ms() + 3_600_000
+        await opened(node, item("s9", attempt=9, since_ms=ahead_ms))
+        await opened(node, item("s5", attempt=5))
+        assert await present(node) == ["s5"]
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 5), (5, 0), (0, 0), (5, 5)])
+async def test_without_two_different_attempts_arrival_decides(first: int, second: int) -> None:
+    async with World().node() as node:
+        await opened(node, item("s1", attempt=first))
+        await opened(node, item("s2", attempt=second))
+        assert await present(node) == ["s2"]
+
+
+async def test_an_attempt_as_large_as_the_wire_carries_can_be_stored() -> None:
+    async with World().node() as node:
+        await opened(node, item("s1", attempt=2**64 - 1))
+        (found,) = await node.sessions.of(["ann"])
+        assert found.sessions[0].attempt == 2**63 - 1
+
+
+@pytest.mark.parametrize("with_attempts", [True, False])
+@pytest.mark.parametrize("count", [2, 3, 5, 30])
+@pytest.mark.parametrize("seed", range(5))
+async def test_many_logins_at_once_with_repeats_on_several_nodes_leave_one_and_every_other_is_named(
+    count: int, seed: int, *, with_attempts: bool
+) -> None:
+    """Whoever was welcomed and is not the last is among the replaced of one that was welcomed after it."""
+    rng, world = random.Random(f"{count} {seed}"), World()
+    async with world.node("one") as one, world.node("two") as two:
+        items = [item(f"s{n}", attempt=n + 1 if with_attempts else 0) for n in range(count)]
+        calls = items * 2 if with_attempts else items
+        rng.shuffle(calls)
+        outcomes = await asyncio.gather(*(opened(rng.choice((one, two)), each) for each in calls))
+        [left] = await present(one)
+    told = {session for [outcome] in outcomes for session in replaced(outcome)}
+    welcomed = {
+        call.record.session for call, [outcome] in zip(calls, outcomes, strict=True) if not outcome.newer.session
+    }
+    assert not with_attempts or left == f"s{count - 1}"
+    assert welcomed - told == {left}
+
+
+# ---- a session whose record is gone
+
+
+async def test_a_session_whose_record_is_gone_is_stored_again_but_takes_no_live_ones_place() -> None:
+    async with World().node() as node:
+        await opened(node, item("s1", again=True))
+        assert await present(node) == ["s1"]
+        (outcome,) = await opened(node, item("s2", again=True))
+        assert outcome.newer.session == "s1"
+        await node.sessions.close([pb.SessionCloseItem(user="ann", device="phone", session="s1")])
+        await opened(node, item("s2", again=True))
+        assert await present(node) == ["s2"]
+
+
+async def test_a_session_that_one_of_a_dead_boot_had_replaced_is_stored_again() -> None:
+    async with World().node() as node:
+        await opened(node, item("s1"))
+        await opened(node, item("s2", boot="dead"))
+        (outcome,) = await opened(node, item("s1", again=True))
+        assert replaced(outcome) == []
+        assert await present(node) == ["s1"]
+
+
+async def test_the_sessions_under_a_boot_are_told_by_pages() -> None:
+    async with World().node() as node:
+        await opened(node, *(item(f"s{n}", user=f"user{n}", boot=f"b{1 + n % 2}") for n in range(6)))
+        query = pb.BootQuery(boot_id="b1", limit=2)
+        first = await node.sessions.under(query)
+        query.after_user, query.after_device = first.sessions[-1].user, first.sessions[-1].device
+        second = await node.sessions.under(query)
+        assert [each.session for page in (first, second) for each in page.sessions] == ["s0", "s2", "s4"]
+        assert (first.more, second.more) == (True, False)
+
+
+async def test_the_groups_that_a_user_is_not_in_are_told() -> None:
+    world = World()
+    async with world.node() as node:
+        await changed(node, create("g:in", "ann", large=True))
+        await changed(node, create("g:small", "ann"))
+        await changed(node, create("g:out", "bob", large=True))
+        (outcome,) = await opened(node, item("s1", groups=("g:in", "g:out", "g:small", "g:none")))
+        assert sorted(outcome.left) == ["g:none", "g:out"]
+
+
+async def test_who_names_more_groups_than_a_batch_may_ask_about_delays_nobody_else() -> None:
+    async with World().node() as node:
+        many = tuple(f"g:{n}" for n in range(6000))
+        greedy, modest = await opened(node, item("s1", groups=many), item("s2", user="bob", groups=("g:x",)))
+        assert (list(greedy.left), list(modest.left)) == ([], ["g:x"])
+
+
+async def test_of_several_openings_of_one_device_in_one_batch_only_the_newest_is_stored() -> None:
+    async with World().node() as node:
+        outcomes = await opened(node, item("s1"), item("s2"), item("t1", "web"), item("s3"), item("s3"))
+        assert [replaced(outcome) for outcome in outcomes] == [[], [], [], ["s2", "s1"], ["s2", "s1"]]
+        assert [outcome.newer.session for outcome in outcomes] == ["s2", "s3", "", "", ""]
+        assert sorted(await present(node)) == ["s3", "t1"]
+
+
+async def test_a_batch_of_thirty_logins_of_one_device_costs_the_others_one_write() -> None:
+    world = World()
+    async with world.node() as node:
+        await opened(node, item("s0"))
+        before = world.database.faults.commands
+        await opened(node, item("s1"))
+        one = world.database.faults.commands - before
+        outcomes = await opened(node, *(item(f"t{n}", attempt=n + 1) for n in range(30)))
+        assert world.database.faults.commands - before - one == one
+        assert [outcome.newer.session for outcome in outcomes[:-1]].count("") == 0
+        assert await present(node) == ["t29"]
+
+
+async def test_openings_and_endings_of_one_device_are_done_in_their_order() -> None:
+    async with World().node() as node:
+        ended = pb.SessionCloseItem(user="ann", device="phone", session="s2")
+        opening, closing, again = await asyncio.gather(
+            opened(node, item("s1"), item("s2")), node.sessions.close([ended]), opened(node, item("s3"))
+        )
+        assert (opening[0].newer.session, closing, replaced(again[0])) == ("s2", None, [])
+        assert await present(node) == ["s3"]
 
 
 async def test_two_nodes_open_one_device_and_each_session_but_the_last_is_replaced() -> None:
     world = World()
     async with world.node("one") as one, world.node("two") as two:
-        replaced = [
-            (await opened(node, item(f"s{index}")))[0].replaced.session
-            for index, node in enumerate((one, two, two, one))
+        told = [
+            replaced((await opened(node, item(f"s{index}")))[0])[:1] for index, node in enumerate((one, two, two, one))
         ]
-        assert replaced == ["", "s0", "s1", "s2"]
+        assert told == [[], ["s0"], ["s1"], ["s2"]]
 
 
 async def test_others_are_the_sessions_on_boots_that_are_alive() -> None:
@@ -162,10 +378,10 @@ async def test_sessions_of_dead_nodes_are_swept_and_their_users_were_seen_when_t
         await opened(node, item("s1", boot="b1"), item("t1", user="bob", boot="b2"), item("u1", user="cid", boot="b9"))
         began_ms = world.clock.wall_ms()
         world.clock.advance(100)
-        assert await node.sweep.sweep() == 1
+        assert [await node.sweep.sweep(), await node.sweep.sweep()] == [0, 1]
         world.hood.boots = frozenset({"b2"})
         world.clock.advance(100)
-        assert await node.sweep.sweep() == 1
+        assert [await node.sweep.sweep(), await node.sweep.sweep()] == [0, 1]
         ann, bob, cid = await node.sessions.of(["ann", "bob", "cid"])
         assert (len(ann.sessions), len(bob.sessions), len(cid.sessions)) == (0, 1, 0)
         assert (ann.last_seen_ms, cid.last_seen_ms) == (world.clock.wall_ms(), began_ms)
@@ -176,7 +392,32 @@ async def test_a_session_that_has_just_begun_is_not_swept() -> None:
     world.hood.boots = frozenset()
     async with world.node() as node:
         await opened(node, item("s1"))
+        assert [await node.sweep.sweep(), await node.sweep.sweep()] == [0, 0]
+
+
+async def test_a_boot_that_only_one_sweep_missed_keeps_its_sessions() -> None:
+    world = World()
+    world.hood.boots = frozenset()
+    async with world.node() as node:
+        await opened(node, item("s1", boot="b7"))
+        world.clock.advance(100)
         assert await node.sweep.sweep() == 0
+        world.hood.boots = frozenset({"b7"})
+        assert await node.sweep.sweep() == 0
+        assert await present(node) == ["s1"]
+
+
+async def test_nothing_is_swept_while_the_registry_is_away_and_for_a_sweep_after() -> None:
+    world = World()
+    world.hood.boots = frozenset()
+    async with world.node() as node:
+        await opened(node, item("s1", boot="b7"))
+        world.clock.advance(100)
+        assert await node.sweep.sweep() == 0
+        world.hood.boots = None
+        assert await node.sweep.sweep() == 0
+        world.hood.boots = frozenset()
+        assert [await node.sweep.sweep(), await node.sweep.sweep()] == [0, 1]
 
 
 async def test_nobody_sweeps_while_nobody_knows_who_is_alive() -> None:

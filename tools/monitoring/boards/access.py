@@ -267,6 +267,24 @@ BOARD = Board(
             ),
         ),
         Row(
+            "Sessions",
+            (
+                Panel(
+                    "Sessions replaced",
+                    "The same device logged in again: the older session was told to end.",
+                    "ops",
+                    (Query(rate("tidings_evictions_total", "reason", HERE), "{{reason}}", NOBODY),),
+                ),
+                Panel(
+                    "Records and connections that did not agree",
+                    "closed: a session without a connection; stored: a connection whose record was gone; ended: a "
+                    "newer session of its device was there. More than a few: calls to logic are lost.",
+                    "ops",
+                    (Query(rate("tidings_sessions_reconciled_total", "outcome", HERE), "{{outcome}}", NOBODY),),
+                ),
+            ),
+        ),
+        Row(
             "Process",
             (
                 Panel(

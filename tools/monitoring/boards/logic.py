@@ -83,7 +83,7 @@ BOARD = Board(
                 ),
                 Panel(
                     "Sessions told to end",
-                    "replaced: the same device logged in again; kicked: by an operator.",
+                    "By the operator. Those that a newer login replaces are on the access nodes' board.",
                     "ops",
                     (Query(rate("tidings_evictions_total", "reason", HERE), "{{reason}}", NOBODY),),
                 ),

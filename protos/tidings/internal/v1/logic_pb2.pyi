@@ -57,6 +57,8 @@ class OpenItem(_message.Message):
     CLIENT_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
+    SINCE_MS_FIELD_NUMBER: _builtins.int
+    AGAIN_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     device: _builtins.str
     kind: _builtins.int
@@ -72,6 +74,10 @@ class OpenItem(_message.Message):
     """of the device, as in the hello: orders its logins; 0: by arrival"""
     address: _builtins.str
     """the client's IP address; empty: not known"""
+    since_ms: _builtins.int
+    """when its access node took the hello: the same in every repeat, however late"""
+    again: _builtins.bool
+    """this session is open, and its record is gone: stored if no other live one is there"""
     @_builtins.property
     def group_cursors(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
     def __init__(
@@ -89,10 +95,12 @@ class OpenItem(_message.Message):
         client: _builtins.str = ...,
         attempt: _builtins.int = ...,
         address: _builtins.str = ...,
+        since_ms: _builtins.int = ...,
+        again: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "attempt", b"attempt", "boot_id", b"boot_id", "client", b"client", "cursor", b"cursor", "device", b"device", "epoch", b"epoch", "group_cursors", b"group_cursors", "kind", b"kind", "node", b"node", "session", b"session", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "again", b"again", "attempt", b"attempt", "boot_id", b"boot_id", "client", b"client", "cursor", b"cursor", "device", b"device", "epoch", b"epoch", "group_cursors", b"group_cursors", "kind", b"kind", "node", b"node", "session", b"session", "since_ms", b"since_ms", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -148,9 +156,16 @@ class OpenOutcome(_message.Message):
     RESET_FIELD_NUMBER: _builtins.int
     GROUP_HEADS_FIELD_NUMBER: _builtins.int
     LARGE_GROUPS_FIELD_NUMBER: _builtins.int
+    REPLACED_FIELD_NUMBER: _builtins.int
+    NEWER_FIELD_NUMBER: _builtins.int
+    NEWER_ATTEMPT_FIELD_NUMBER: _builtins.int
+    LEFT_GROUPS_FIELD_NUMBER: _builtins.int
     inbox_head: _builtins.int
     epoch: _builtins.str
     reset: _builtins.bool
+    newer: _builtins.str
+    """set: refused, since this login of the device is newer (a session)"""
+    newer_attempt: _builtins.int
     @_builtins.property
     def fault(self) -> _common_pb2.Fault:
         """set: refused"""
@@ -163,6 +178,14 @@ class OpenOutcome(_message.Message):
     def large_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """all that the user is a member of: the node indexes them"""
 
+    @_builtins.property
+    def replaced(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionPlace]:
+        """Sessions of the device that this one replaced: they end when it is welcomed, and go on if it never is."""
+
+    @_builtins.property
+    def left_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of the cursors given: groups that the user is no member of"""
+
     def __init__(
         self,
         *,
@@ -172,14 +195,43 @@ class OpenOutcome(_message.Message):
         reset: _builtins.bool = ...,
         group_heads: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         large_groups: _abc.Iterable[_builtins.str] | None = ...,
+        replaced: _abc.Iterable[Global___SessionPlace] | None = ...,
+        newer: _builtins.str = ...,
+        newer_attempt: _builtins.int = ...,
+        left_groups: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "fault", b"fault", "group_heads", b"group_heads", "inbox_head", b"inbox_head", "large_groups", b"large_groups", "reset", b"reset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "fault", b"fault", "group_heads", b"group_heads", "inbox_head", b"inbox_head", "large_groups", b"large_groups", "left_groups", b"left_groups", "newer", b"newer", "newer_attempt", b"newer_attempt", "replaced", b"replaced", "reset", b"reset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OpenOutcome: _TypeAlias = OpenOutcome  # noqa: Y015
+
+@_typing.final
+class SessionPlace(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    BOOT_ID_FIELD_NUMBER: _builtins.int
+    session: _builtins.str
+    node: _builtins.str
+    boot_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        session: _builtins.str = ...,
+        node: _builtins.str = ...,
+        boot_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "node", b"node", "session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SessionPlace: _TypeAlias = SessionPlace  # noqa: Y015
 
 @_typing.final
 class OpenOutcomes(_message.Message):
@@ -248,6 +300,105 @@ class CloseBatch(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CloseBatch: _TypeAlias = CloseBatch  # noqa: Y015
+
+@_typing.final
+class CloseOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def faults(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Fault]: ...
+    def __init__(
+        self,
+        *,
+        faults: _abc.Iterable[_common_pb2.Fault] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["faults", b"faults"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseOutcomes: _TypeAlias = CloseOutcomes  # noqa: Y015
+
+@_typing.final
+class HeldQuery(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOOT_ID_FIELD_NUMBER: _builtins.int
+    AFTER_USER_FIELD_NUMBER: _builtins.int
+    AFTER_DEVICE_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    boot_id: _builtins.str
+    after_user: _builtins.str
+    """the last one of the page before"""
+    after_device: _builtins.str
+    limit: _builtins.int
+    def __init__(
+        self,
+        *,
+        boot_id: _builtins.str = ...,
+        after_user: _builtins.str = ...,
+        after_device: _builtins.str = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_device", b"after_device", "after_user", b"after_user", "boot_id", b"boot_id", "limit", b"limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeldQuery: _TypeAlias = HeldQuery  # noqa: Y015
+
+@_typing.final
+class HeldSession(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    device: _builtins.str
+    session: _builtins.str
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        device: _builtins.str = ...,
+        session: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "session", b"session", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeldSession: _TypeAlias = HeldSession  # noqa: Y015
+
+@_typing.final
+class HeldPage(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSIONS_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    more: _builtins.bool
+    @_builtins.property
+    def sessions(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldSession]:
+        """in an order of their own, that of the pages"""
+
+    def __init__(
+        self,
+        *,
+        sessions: _abc.Iterable[Global___HeldSession] | None = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["more", b"more", "sessions", b"sessions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeldPage: _TypeAlias = HeldPage  # noqa: Y015
 
 @_typing.final
 class SendItem(_message.Message):

@@ -70,6 +70,16 @@ class LogicStub:
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeadsQuery.SerializeToString,
                 response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeadsAnswer.FromString,
                 _registered_method=True)
+        self.End = channel.unary_unary(
+                '/tidings.internal.v1.Logic/End',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.CloseBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.CloseOutcomes.FromString,
+                _registered_method=True)
+        self.Held = channel.unary_unary(
+                '/tidings.internal.v1.Logic/Held',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeldQuery.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeldPage.FromString,
+                _registered_method=True)
 
 
 class LogicServicer:
@@ -83,7 +93,7 @@ class LogicServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Close(self, request, context):
-        """sessions ended
+        """sessions ended; of 0.1.0: a failure of one is that of all
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -119,6 +129,20 @@ class LogicServicer:
 
     def Heads(self, request, context):
         """for pongs, and after a change of the ring
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def End(self, request, context):
+        """sessions ended
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Held(self, request, context):
+        """the sessions stored under a boot id
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -161,6 +185,16 @@ def add_LogicServicer_to_server(servicer, server):
                     servicer.Heads,
                     request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeadsQuery.FromString,
                     response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeadsAnswer.SerializeToString,
+            ),
+            'End': grpc.unary_unary_rpc_method_handler(
+                    servicer.End,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.CloseBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.CloseOutcomes.SerializeToString,
+            ),
+            'Held': grpc.unary_unary_rpc_method_handler(
+                    servicer.Held,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeldQuery.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeldPage.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -352,6 +386,60 @@ class Logic:
             '/tidings.internal.v1.Logic/Heads',
             protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeadsQuery.SerializeToString,
             protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeadsAnswer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def End(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Logic/End',
+            protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.CloseBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.CloseOutcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Held(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Logic/Held',
+            protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeldQuery.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeldPage.FromString,
             options,
             channel_credentials,
             insecure,

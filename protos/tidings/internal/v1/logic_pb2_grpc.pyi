@@ -37,7 +37,7 @@ class LogicStub:
     Open: _grpc.UnaryUnaryMultiCallable[_logic_pb2.OpenBatch, _logic_pb2.OpenOutcomes]
     """sessions begin"""
     Close: _grpc.UnaryUnaryMultiCallable[_logic_pb2.CloseBatch, _common_pb2.Empty]
-    """sessions ended"""
+    """sessions ended; of 0.1.0: a failure of one is that of all"""
     Send: _grpc.UnaryUnaryMultiCallable[_logic_pb2.SendBatch, _logic_pb2.SendOutcomes]
     """messages, in order within a conversation"""
     Signal: _grpc.UnaryUnaryMultiCallable[_logic_pb2.SignalBatch, _logic_pb2.SignalOutcomes]
@@ -48,6 +48,10 @@ class LogicStub:
     """every other request of a client"""
     Heads: _grpc.UnaryUnaryMultiCallable[_logic_pb2.HeadsQuery, _logic_pb2.HeadsAnswer]
     """for pongs, and after a change of the ring"""
+    End: _grpc.UnaryUnaryMultiCallable[_logic_pb2.CloseBatch, _logic_pb2.CloseOutcomes]
+    """sessions ended"""
+    Held: _grpc.UnaryUnaryMultiCallable[_logic_pb2.HeldQuery, _logic_pb2.HeldPage]
+    """the sessions stored under a boot id"""
 
 @_typing.type_check_only
 class LogicAsyncStub(LogicStub):
@@ -55,7 +59,7 @@ class LogicAsyncStub(LogicStub):
     Open: _aio.UnaryUnaryMultiCallable[_logic_pb2.OpenBatch, _logic_pb2.OpenOutcomes]  # type: ignore[assignment]
     """sessions begin"""
     Close: _aio.UnaryUnaryMultiCallable[_logic_pb2.CloseBatch, _common_pb2.Empty]  # type: ignore[assignment]
-    """sessions ended"""
+    """sessions ended; of 0.1.0: a failure of one is that of all"""
     Send: _aio.UnaryUnaryMultiCallable[_logic_pb2.SendBatch, _logic_pb2.SendOutcomes]  # type: ignore[assignment]
     """messages, in order within a conversation"""
     Signal: _aio.UnaryUnaryMultiCallable[_logic_pb2.SignalBatch, _logic_pb2.SignalOutcomes]  # type: ignore[assignment]
@@ -66,6 +70,10 @@ class LogicAsyncStub(LogicStub):
     """every other request of a client"""
     Heads: _aio.UnaryUnaryMultiCallable[_logic_pb2.HeadsQuery, _logic_pb2.HeadsAnswer]  # type: ignore[assignment]
     """for pongs, and after a change of the ring"""
+    End: _aio.UnaryUnaryMultiCallable[_logic_pb2.CloseBatch, _logic_pb2.CloseOutcomes]  # type: ignore[assignment]
+    """sessions ended"""
+    Held: _aio.UnaryUnaryMultiCallable[_logic_pb2.HeldQuery, _logic_pb2.HeldPage]  # type: ignore[assignment]
+    """the sessions stored under a boot id"""
 
 class LogicServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -82,7 +90,7 @@ class LogicServicer(metaclass=_abc_1.ABCMeta):
         request: _logic_pb2.CloseBatch,
         context: _ServicerContext,
     ) -> _typing.Union[_common_pb2.Empty, _abc.Awaitable[_common_pb2.Empty]]:
-        """sessions ended"""
+        """sessions ended; of 0.1.0: a failure of one is that of all"""
 
     @_abc_1.abstractmethod
     def Send(
@@ -123,5 +131,21 @@ class LogicServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_logic_pb2.HeadsAnswer, _abc.Awaitable[_logic_pb2.HeadsAnswer]]:
         """for pongs, and after a change of the ring"""
+
+    @_abc_1.abstractmethod
+    def End(
+        self,
+        request: _logic_pb2.CloseBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_logic_pb2.CloseOutcomes, _abc.Awaitable[_logic_pb2.CloseOutcomes]]:
+        """sessions ended"""
+
+    @_abc_1.abstractmethod
+    def Held(
+        self,
+        request: _logic_pb2.HeldQuery,
+        context: _ServicerContext,
+    ) -> _typing.Union[_logic_pb2.HeldPage, _abc.Awaitable[_logic_pb2.HeldPage]]:
+        """the sessions stored under a boot id"""
 
 def add_LogicServicer_to_server(servicer: LogicServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

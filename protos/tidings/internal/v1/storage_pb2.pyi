@@ -1520,22 +1520,32 @@ class SessionItem(_message.Message):
     RECORD_FIELD_NUMBER: _builtins.int
     DEVICES_MAX_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
+    AGAIN_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
     devices_max: _builtins.int
     """of one user at once, on live nodes"""
     cursor: _builtins.int
     """the device's: an inbox that is behind it in memory is read again"""
+    again: _builtins.bool
+    """it is open already, and its record is gone: put only where no other live one is"""
     @_builtins.property
     def record(self) -> Global___SessionRecord: ...
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """whether the user is a member of these is asked too"""
+
     def __init__(
         self,
         *,
         record: Global___SessionRecord | None = ...,
         devices_max: _builtins.int = ...,
         cursor: _builtins.int = ...,
+        again: _builtins.bool = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "devices_max", b"devices_max", "record", b"record"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "cursor", b"cursor", "devices_max", b"devices_max", "groups", b"groups", "record", b"record"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1577,6 +1587,9 @@ class SessionOpenOutcome(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     LARGE_FIELD_NUMBER: _builtins.int
     OTHERS_FIELD_NUMBER: _builtins.int
+    NEWER_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
+    REPLACED_BEFORE_FIELD_NUMBER: _builtins.int
     inbox_head: _builtins.int
     epoch: _builtins.str
     @_builtins.property
@@ -1595,6 +1608,18 @@ class SessionOpenOutcome(_message.Message):
     def others(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionRecord]:
         """the user's other sessions on live boots"""
 
+    @_builtins.property
+    def newer(self) -> Global___SessionRecord:
+        """set: nothing was stored, since this session of the device is the newer one"""
+
+    @_builtins.property
+    def left(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of the groups asked about: the user is no member"""
+
+    @_builtins.property
+    def replaced_before(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionRecord]:
+        """Whom that one replaced itself within the minute before, and so on: nobody may have told them yet."""
+
     def __init__(
         self,
         *,
@@ -1604,10 +1629,13 @@ class SessionOpenOutcome(_message.Message):
         epoch: _builtins.str = ...,
         large: _abc.Iterable[Global___ConversationRecord] | None = ...,
         others: _abc.Iterable[Global___SessionRecord] | None = ...,
+        newer: Global___SessionRecord | None = ...,
+        left: _abc.Iterable[_builtins.str] | None = ...,
+        replaced_before: _abc.Iterable[Global___SessionRecord] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "replaced", b"replaced"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "newer", b"newer", "replaced", b"replaced"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "fault", b"fault", "inbox_head", b"inbox_head", "large", b"large", "others", b"others", "replaced", b"replaced"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "fault", b"fault", "inbox_head", b"inbox_head", "large", b"large", "left", b"left", "newer", b"newer", "others", b"others", "replaced", b"replaced", "replaced_before", b"replaced_before"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1723,6 +1751,58 @@ class SessionsOutcomes(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SessionsOutcomes: _TypeAlias = SessionsOutcomes  # noqa: Y015
+
+@_typing.final
+class BootQuery(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOOT_ID_FIELD_NUMBER: _builtins.int
+    AFTER_USER_FIELD_NUMBER: _builtins.int
+    AFTER_DEVICE_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    boot_id: _builtins.str
+    after_user: _builtins.str
+    """the last one of the page before"""
+    after_device: _builtins.str
+    limit: _builtins.int
+    def __init__(
+        self,
+        *,
+        boot_id: _builtins.str = ...,
+        after_user: _builtins.str = ...,
+        after_device: _builtins.str = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_device", b"after_device", "after_user", b"after_user", "boot_id", b"boot_id", "limit", b"limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BootQuery: _TypeAlias = BootQuery  # noqa: Y015
+
+@_typing.final
+class BootPage(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSIONS_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    more: _builtins.bool
+    @_builtins.property
+    def sessions(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionRecord]: ...
+    def __init__(
+        self,
+        *,
+        sessions: _abc.Iterable[Global___SessionRecord] | None = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["more", b"more", "sessions", b"sessions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BootPage: _TypeAlias = BootPage  # noqa: Y015
 
 @_typing.final
 class UserRecord(_message.Message):

@@ -90,6 +90,11 @@ class StorageStub:
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.KeyBatch.SerializeToString,
                 response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.SessionsOutcomes.FromString,
                 _registered_method=True)
+        self.SessionsUnder = channel.unary_unary(
+                '/tidings.internal.v1.Storage/SessionsUnder',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.BootQuery.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.BootPage.FromString,
+                _registered_method=True)
         self.Acknowledge = channel.unary_unary(
                 '/tidings.internal.v1.Storage/Acknowledge',
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.AcknowledgeBatch.SerializeToString,
@@ -193,6 +198,13 @@ class StorageServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SessionsUnder(self, request, context):
+        """by boot id: any node can tell
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Acknowledge(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -287,6 +299,11 @@ def add_StorageServicer_to_server(servicer, server):
                     servicer.Sessions,
                     request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.KeyBatch.FromString,
                     response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.SessionsOutcomes.SerializeToString,
+            ),
+            'SessionsUnder': grpc.unary_unary_rpc_method_handler(
+                    servicer.SessionsUnder,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.BootQuery.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.BootPage.SerializeToString,
             ),
             'Acknowledge': grpc.unary_unary_rpc_method_handler(
                     servicer.Acknowledge,
@@ -616,6 +633,33 @@ class Storage:
             '/tidings.internal.v1.Storage/Sessions',
             protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.KeyBatch.SerializeToString,
             protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.SessionsOutcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SessionsUnder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Storage/SessionsUnder',
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.BootQuery.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.BootPage.FromString,
             options,
             channel_credentials,
             insecure,

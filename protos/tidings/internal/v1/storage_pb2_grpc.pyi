@@ -48,6 +48,8 @@ class StorageStub:
     Open: _grpc.UnaryUnaryMultiCallable[_storage_pb2.SessionBatch, _storage_pb2.SessionOpenOutcomes]
     Close: _grpc.UnaryUnaryMultiCallable[_storage_pb2.SessionCloseBatch, _common_pb2.Empty]
     Sessions: _grpc.UnaryUnaryMultiCallable[_storage_pb2.KeyBatch, _storage_pb2.SessionsOutcomes]
+    SessionsUnder: _grpc.UnaryUnaryMultiCallable[_storage_pb2.BootQuery, _storage_pb2.BootPage]
+    """by boot id: any node can tell"""
     Acknowledge: _grpc.UnaryUnaryMultiCallable[_storage_pb2.AcknowledgeBatch, _storage_pb2.AcknowledgeOutcomes]
     InboxHeads: _grpc.UnaryUnaryMultiCallable[_storage_pb2.KeyBatch, _storage_pb2.HeadOutcomes]
     Inbox: _grpc.UnaryUnaryMultiCallable[_storage_pb2.InboxBatch, _storage_pb2.PageOutcomes]
@@ -72,6 +74,8 @@ class StorageAsyncStub(StorageStub):
     Open: _aio.UnaryUnaryMultiCallable[_storage_pb2.SessionBatch, _storage_pb2.SessionOpenOutcomes]  # type: ignore[assignment]
     Close: _aio.UnaryUnaryMultiCallable[_storage_pb2.SessionCloseBatch, _common_pb2.Empty]  # type: ignore[assignment]
     Sessions: _aio.UnaryUnaryMultiCallable[_storage_pb2.KeyBatch, _storage_pb2.SessionsOutcomes]  # type: ignore[assignment]
+    SessionsUnder: _aio.UnaryUnaryMultiCallable[_storage_pb2.BootQuery, _storage_pb2.BootPage]  # type: ignore[assignment]
+    """by boot id: any node can tell"""
     Acknowledge: _aio.UnaryUnaryMultiCallable[_storage_pb2.AcknowledgeBatch, _storage_pb2.AcknowledgeOutcomes]  # type: ignore[assignment]
     InboxHeads: _aio.UnaryUnaryMultiCallable[_storage_pb2.KeyBatch, _storage_pb2.HeadOutcomes]  # type: ignore[assignment]
     Inbox: _aio.UnaryUnaryMultiCallable[_storage_pb2.InboxBatch, _storage_pb2.PageOutcomes]  # type: ignore[assignment]
@@ -159,6 +163,14 @@ class StorageServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.KeyBatch,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.SessionsOutcomes, _abc.Awaitable[_storage_pb2.SessionsOutcomes]]: ...
+
+    @_abc_1.abstractmethod
+    def SessionsUnder(
+        self,
+        request: _storage_pb2.BootQuery,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.BootPage, _abc.Awaitable[_storage_pb2.BootPage]]:
+        """by boot id: any node can tell"""
 
     @_abc_1.abstractmethod
     def Acknowledge(
