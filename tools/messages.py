@@ -77,7 +77,7 @@ def listen(
     secret_file: SecretFile = None,
     json: Json = False,
 ) -> None:
-    """Print what arrives from now on. Ends with 1 if the time is over before the count."""
+    """Print what arrives from now on. Ends with 1 if the time is over before the count, or no server was reached."""
     if timeout is not None and timeout <= 0:
         raise WrongUse(f"--timeout {timeout:g} is no time to listen.", "Give seconds above 0.")
     place = reach(user, data=data, etcd=etcd, cluster=cluster, secret_file=secret_file, url=url)
@@ -91,22 +91,26 @@ def listen(
 
 
 async def _send(place: Reach, to: str | None, group: str | None, text: str, timeout_s: float) -> Sent:
-    async with place.client(f"send-{new_id()}") as client:
-        return await client.send(group or client.direct(to or ""), text, timeout_s=timeout_s)
+    until = asyncio.get_running_loop().time() + timeout_s
+    async with place.within(timeout_s).client(f"send-{new_id()}") as client:
+        left_s = max(0.0, until - asyncio.get_running_loop().time())
+        return await client.send(group or client.direct(to or ""), text, timeout_s=left_s)
 
 
 async def _listen(place: Reach, count: int | None, timeout_s: float | None, *, as_json: bool) -> int:
+    """How many messages came in the time; that no server was reached is raised, whatever the time."""
     seen = 0
-    try:
-        async with asyncio.timeout(None if timeout_s is None else max(0.0, timeout_s - _age_s())):
-            async with place.client(f"listen-{new_id()}") as client:
+    place = place if timeout_s is None else place.within(timeout_s - _age_s())
+    async with place.client(f"listen-{new_id()}") as client:
+        try:
+            async with asyncio.timeout(None if timeout_s is None else max(0.0, timeout_s - _age_s())):
                 async for message in _arriving(client):
                     _show(message, as_json=as_json)
                     seen += 1
                     if seen == count:
                         break
-    except TimeoutError:
-        pass  # the time is over: the caller looks at the count
+        except TimeoutError:
+            pass  # the time is over: the caller looks at the count
     return seen
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from services.common.errors import TidingsError
@@ -19,16 +19,25 @@ from tools.target import Target, check_user, find
 
 URL_SCHEMES = ("ws://", "wss://", "tcp://", "tcps://")
 CONNECT_S = 15.0
+CONNECT_MIN_S = 2.0  # less says nothing about a server
 SEND_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """`token` signs a new one at each call, so a command may run longer than a token lives."""
+    """`token` signs a new one at each call, so a command may run longer than a token lives.
+
+    `connect_s`: for how long a server is looked for; entering the client then raises NotConnected.
+    """
 
     urls: list[str]
     user: str
     token: Callable[[], str]
+    connect_s: float = CONNECT_S
+
+    def within(self, seconds: float) -> Reach:
+        """The same, for a command that has no more time than this."""
+        return replace(self, connect_s=min(self.connect_s, max(CONNECT_MIN_S, seconds)))
 
     def client(
         self,
@@ -44,7 +53,7 @@ class Reach:
             device=device,
             kind=kind,
             state=state,
-            connect_timeout_s=CONNECT_S,
+            connect_timeout_s=self.connect_s,
             send_timeout_s=send_timeout_s,
             name="tidings-cli/0.1",
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tidings.client import Client, Outgoing
+from tidings.client import Client
 from tidings.errors import (
     BadFrame,
     BadRequest,
@@ -39,6 +39,7 @@ from tidings.model import (
     Membership,
     Message,
     MessageState,
+    NotKept,
     Presence,
     Progress,
     Receipt,
@@ -47,6 +48,7 @@ from tidings.model import (
     Sent,
     Signal,
 )
+from tidings.outgoing import Outgoing
 from tidings.state import BadState, FileState, MemoryState, SavedState, StateStore
 
 __all__ = [
@@ -78,6 +80,7 @@ __all__ = [
     "NoAnswer",
     "NotConnected",
     "NotFound",
+    "NotKept",
     "Outgoing",
     "Overloaded",
     "Presence",

@@ -8,7 +8,10 @@
 Guarantees:
 - `send` returns when the message is durable, and never stores it twice, whatever happens in between.
 - `messages` gives each message once, those of one conversation in order, also over reconnections, and with a `state`
-  file over restarts. (A process that is killed may see again what it took in its last half second.)
+  file over restarts.
+- A message counts as taken when its reader asks for the next one, or leaves its loop. What the application worked on
+  when the process was killed, or when an error left the client, comes again after the restart, and so does what was
+  taken in the last half second before a kill: at least once per death of the process.
 - An application that reads slowly loses nothing: at most `inbox_max` messages wait here, the rest waits on the server.
 - Every call raises a TidingsError that says what to do, or answers.
 """
@@ -21,7 +24,7 @@ import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from protos.tidings.v1 import client_pb2 as pb
 from services.common.ids import direct, new_id
@@ -31,6 +34,8 @@ from tidings.core.session import Options, Session
 from tidings.core.signals import Idle, Submit, Tell, Watch
 from tidings.engine import Engine, TokenSource
 from tidings.errors import Busy, ClientClosed, NotConnected
+from tidings.hands import Hands
+from tidings.listing import newest_first
 from tidings.model import (
     Conversation,
     DeviceKind,
@@ -40,11 +45,11 @@ from tidings.model import (
     InboxPage,
     Member,
     Message,
-    MessageState,
     Presence,
     Role,
     Sent,
 )
+from tidings.outgoing import Outgoing
 from tidings.state import FileState, MemoryState, StateStore
 from tidings.transport import connector
 
@@ -52,27 +57,6 @@ PAGE = 200
 MEMBERS_PER_REQUEST = 500
 PRESENCE_PER_REQUEST = 100
 SETTLE_S = 5.0
-
-
-class Outgoing:
-    """A message on its way, made by `Client.post`."""
-
-    def __init__(self, client_id: str, conversation: str, ticket: int, outcome: asyncio.Future[pb.ServerFrame]) -> None:
-        self.client_id = client_id
-        self.conversation = conversation
-        self.ticket = ticket
-        self._outcome = outcome
-
-    @property
-    def state(self) -> MessageState:
-        """Sending, sent or failed; what the others did with it comes as `Progress` in `events`."""
-        if not self._outcome.done():
-            return MessageState.SENDING
-        return MessageState.FAILED if self._outcome.cancelled() or self._outcome.exception() else MessageState.SENT
-
-    async def sent(self) -> Sent:
-        """When the server has it. Raises what came of it instead."""
-        return Sent.from_proto((await asyncio.shield(self._outcome)).sent)
 
 
 class Client:
@@ -124,8 +108,8 @@ class Client:
         self._places = asyncio.Semaphore(outbox_max)
         self._last_ticket = 0
         self._session: Session | None = None
+        self._hands: Hands | None = None
         self._engine: Engine | None = None
-        self._welcomed_at = 0.0
 
     async def __aenter__(self) -> Self:
         """Returns when a session lives. Raises NotConnected in time, or SessionEnded when the server refuses us."""
@@ -144,23 +128,31 @@ class Client:
         )
         self._session = Session(options, saved, random.random)
         engine = Engine(self._session, self._connect, self._token, self._store)
+        self._hands = Hands(engine.took)
         self._engine = await engine.__aenter__()
         try:
             await self._first_session(self._session, engine)
-            await engine.save()  # from here on a killed process comes back as this device
+            await engine.save_first()  # from here on a killed process comes back as this device
         except BaseException as error:
             await engine.__aexit__(type(error), error, error.__traceback__)
             raise
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        """What was posted has a moment to be sent, unless this is left by an error."""
+        """What was posted has a moment to be sent, over a new connection too, unless this is left by an error.
+
+        Raises BadState if the place of this device could not be kept to the end.
+        """
         session, engine = self._opened()
-        if error is None and session.live:
-            await engine.settle(SETTLE_S)
-        await engine.__aexit__(kind, error, trace)
+        try:
+            if error is None and session.over is None:
+                await engine.settle(SETTLE_S)
+        except asyncio.CancelledError as cancelled:
+            await self._close(engine, cancelled)
+            raise
+        await self._close(engine, error)
 
     # Who and where
 
@@ -245,22 +237,21 @@ class Client:
             raise Busy(f"{self._outbox_max} messages are on their way already: await some before the next")
         return self._post(conversation, body, client_id or new_id(), timeout_s)
 
-    async def messages(self) -> AsyncIterator[Message]:
+    def messages(self) -> AsyncIterator[Message]:
         """Each message once, in order, as they come; ends when the client is closed.
 
-        Several readers share them: each message goes to one. Raises SessionEnded when the server ends the session.
+        A message counts as taken when the next one is asked for, or the loop is left: see the module. Several readers
+        share them: each message goes to one. Raises SessionEnded when the server ends the session.
         """
-        async for event in self._stream(notices=False):
-            assert isinstance(event, Message)
-            yield event
+        return cast("AsyncIterator[Message]", self._stream(notices=False))
 
-    async def events(self) -> AsyncIterator[Event]:
+    def events(self) -> AsyncIterator[Event]:
         """Messages and everything else: receipts, states of own messages, presence, signals, groups, the connection.
 
-        At most 1000 of what is not a message wait here, then the oldest are let go.
+        In the order in which they came, but at most ten others in a row while a message waits. At most 1000 of what is
+        not a message wait here, then the oldest are let go.
         """
-        async for event in self._stream(notices=True):
-            yield event
+        return self._stream(notices=True)
 
     async def read(self, conversation: str, seq: int) -> None:
         """The user has read up to here."""
@@ -278,16 +269,16 @@ class Client:
         return InboxPage.from_proto((await self._ask(frames.sync(after, limit))).page)
 
     async def conversations(self, limit: int = 1000) -> list[Conversation]:
-        """The user's conversations, newest first."""
+        """The user's conversations, newest first, each once; also those that move up while the pages are read."""
         found: list[Conversation] = []
         after = ""
         while len(found) < limit:
             page = (await self._ask(frames.conversations(after, min(PAGE, limit - len(found))))).conversation_page
-            found += [Conversation.from_proto(conversation) for conversation in page.conversations]
-            after = page.next
-            if not page.more:
+            found = newest_first(found, [Conversation.from_proto(told) for told in page.conversations])
+            if not page.more or page.next == after:
                 break
-        return found
+            after = page.next
+        return found[:limit]
 
     # Signals and presence
 
@@ -331,15 +322,18 @@ class Client:
         open: bool = False,  # noqa: A002  # the protocol's word
         channel: bool = False,
         share_history: bool = False,
+        client_id: str | None = None,
     ) -> Group:
         """Any number of members: those beyond the protocol's limit of a request are added behind it.
 
-        Not tried again when its answer is lost (NoAnswer), since that could make two groups.
+        Tried again like a send; making it again with the same `client_id` gives the same group.
         """
         names = list(members)
         first, rest = names[:MEMBERS_PER_REQUEST], names[MEMBERS_PER_REQUEST:]
-        frame = frames.create(name, first, is_open=open, channel=channel, share_history=share_history)
-        group = Group.from_proto((await self._ask(frame, repeatable=False)).group_info)
+        frame = frames.create(
+            name, first, client_id or new_id(), is_open=open, channel=channel, share_history=share_history
+        )
+        group = Group.from_proto((await self._ask(frame)).group_info)
         if not rest:
             return group
         await self.add(group.id, rest)
@@ -377,9 +371,9 @@ class Client:
         while len(found) < limit:
             page = (await self._ask(frames.members(group, after, min(PAGE, limit - len(found))))).member_page
             found += [Member(member.user, Role(member.role)) for member in page.members]
-            after = page.next
-            if not page.more:
+            if not page.more or page.next == after:
                 break
+            after = page.next
         return found
 
     # Inside
@@ -388,6 +382,11 @@ class Client:
         if self._session is None or self._engine is None:
             raise ClientClosed("the client is not open: use it inside `async with Client(…) as client`")
         return self._session, self._engine
+
+    async def _close(self, engine: Engine, error: BaseException | None) -> None:
+        assert self._hands is not None
+        self._hands.close(by_error=error is not None)
+        await engine.__aexit__(type(error) if error else None, error, None)
 
     async def _first_session(self, session: Session, engine: Engine) -> None:
         try:
@@ -408,17 +407,17 @@ class Client:
         return Outgoing(client_id, conversation, ticket, outcome)
 
     def _submit(
-        self, frame: pb.ClientFrame, *, lane: str = "", repeatable: bool = True, timeout_s: float | None
+        self, frame: pb.ClientFrame, *, lane: str = "", timeout_s: float | None
     ) -> tuple[int, asyncio.Future[pb.ServerFrame]]:
         _, engine = self._opened()
         self._last_ticket += 1
         ticket = self._last_ticket
         outcome = engine.expect(ticket)
-        engine.step(Submit(ticket, frame, lane, repeatable, timeout_s))
+        engine.step(Submit(ticket, frame, lane, timeout_s))
         return ticket, outcome
 
-    async def _ask(self, frame: pb.ClientFrame, *, repeatable: bool = True) -> pb.ServerFrame:
-        ticket, outcome = self._submit(frame, repeatable=repeatable, timeout_s=self._request_timeout_s)
+    async def _ask(self, frame: pb.ClientFrame) -> pb.ServerFrame:
+        ticket, outcome = self._submit(frame, timeout_s=self._request_timeout_s)
         try:
             return await outcome
         except asyncio.CancelledError:
@@ -427,11 +426,20 @@ class Client:
 
     async def _stream(self, *, notices: bool) -> AsyncIterator[Event]:
         session, engine = self._opened()
+        assert self._hands is not None
         while True:
-            event: Event | None = engine.take_notice() if notices else None
-            event = event or engine.take()
-            if event is not None:
-                yield event
+            self._hands.asked()
+            notice = engine.take_notice() if notices else None
+            if notice is not None:
+                yield notice
+            elif (handed := engine.take()) is not None:
+                self._hands.give(handed)
+                try:
+                    yield handed.message
+                except GeneratorExit:
+                    self._hands.left(handed)
+                    raise
+                self._hands.done(handed)
             elif session.over is None:
                 await engine.changed()
             elif isinstance(session.over, ClientClosed):

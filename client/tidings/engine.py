@@ -1,8 +1,9 @@
 """The shell around the session core: sockets, tasks, the clock, and where results go.
 
 Guarantees: the core is only called in the event loop, one event at a time, and its effects are done in their order; a
-request has exactly one outcome; what the core wants to keep is kept within `SAVE_S`, and once more at the end. Leaving
-says `bye` and waits a moment for the server's close.
+request has exactly one outcome; what the core wants to keep is kept within `SAVE_S`, and once more at the end. A state
+that cannot be kept is told as a notice and tried again, later and later; only if the last try fails too, leaving raises
+BadState. Leaving says `bye` and waits a moment for the server's close.
 
 Does not know: what the frames mean (core/), nor what the application's calls are called (client.py).
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections import deque
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -20,6 +21,8 @@ from typing import Self, assert_never
 
 from protos.tidings.v1 import client_pb2 as pb
 from services.common.errors import TidingsError
+from tidings.core.feed import Handed
+from tidings.core.notices import Notices
 from tidings.core.session import Session
 from tidings.core.signals import (
     AskToken,
@@ -37,6 +40,9 @@ from tidings.core.signals import (
     Opened,
     OpenFailed,
     Received,
+    Renew,
+    RenewalFailed,
+    Renewed,
     Save,
     Start,
     Stopped,
@@ -45,16 +51,18 @@ from tidings.core.signals import (
     TokenReady,
     Transmit,
 )
-from tidings.model import Link, LinkState, Message, Notice
-from tidings.state import StateStore
+from tidings.model import Link, LinkState, Notice, NotKept
+from tidings.state import BadState, StateStore
 from tidings.transport.contract import Closed, Connection, Connector, Refused
 
 TokenSource = str | Callable[[], str | Awaitable[str]]
 
 SAVE_S = 0.5
+SAVE_AGAIN_S = 0.1
+SAVE_AGAIN_MAX_S = 15.0
+FIRST_SAVE_TRIES = 6  # 3 s
 BYE_S = 1.0
 TOKEN_S = 30.0
-NOTICES_MAX = 1000
 TICK_MIN_S = 0.001
 OUTGOING_MAX = 1000
 
@@ -77,14 +85,17 @@ class Engine:
         self._timer_wake = asyncio.Event()
         self._timer_at = float("inf")
         self._save_wake = asyncio.Event()
+        self._saving = asyncio.Lock()
+        self._renew_wake = asyncio.Event()
         self._disconnected = asyncio.Event()
         self._disconnected.set()
         self._changed = asyncio.Event()
-        self._notices: deque[Notice] = deque(maxlen=NOTICES_MAX)
+        self._notices = Notices()
         self._outcomes: dict[int, asyncio.Future[pb.ServerFrame]] = {}
         self._background: list[asyncio.Task[None]] = []
         self._open = False
         self._ended = asyncio.Event()
+        self._not_kept: BadState | None = None  # what came of the last save
         self.last_detail = ""  # why the last connection ended, for the error of one that never comes about
 
     async def __aenter__(self) -> Self:
@@ -92,6 +103,7 @@ class Engine:
         self._background = [
             tasks.create_task(self._dial(), name="tidings-dial"),
             tasks.create_task(self._run_timer(), name="tidings-timer"),
+            tasks.create_task(self._run_renewals(), name="tidings-renewals"),
         ]
         tasks.create_task(self._keep(), name="tidings-keep")  # ends by itself, with a last save
         self._open = True
@@ -115,7 +127,11 @@ class Engine:
                 task.cancel()
             # The group is told of a cancellation, but not of the application's own error, which it would wrap.
             cancelled = error if isinstance(error, asyncio.CancelledError) else None
+            if cancelled is not None:
+                await self._save()  # the group then ends the task that would
             await self._stack.__aexit__(type(cancelled) if cancelled else None, cancelled, None)
+        if self._not_kept is not None and error is None:
+            raise self._not_kept
 
     @property
     def now(self) -> float:
@@ -152,22 +168,35 @@ class Engine:
             outcome.cancel()
         self.step(Cancel(ticket))
 
-    def take(self) -> Message | None:
+    def take(self) -> Handed | None:
         """The next message, if there is one."""
-        message = self._session.take(self.now)
-        if message is not None:
-            self._save_wake.set()
+        handed = self._session.take(self.now)
+        if handed is not None:
+            self._notices.message_taken()
             self.step(Tick())
-        return message
+        return handed
+
+    def took(self, handed: Handed) -> None:
+        """The application is done with it."""
+        self._session.took(handed)
+        self._save_wake.set()
+        self.step(Tick())
 
     def take_notice(self) -> Notice | None:
-        return self._notices.popleft() if self._notices else None
+        """The next one, unless a message comes before it."""
+        return self._notices.take(self._session.waiting)
 
-    async def save(self) -> None:
-        """Keep the present place."""
-        state = self._session.saved()
-        if state is not None:
-            await asyncio.to_thread(self._store.save, state)
+    async def save_first(self) -> None:
+        """Keep the place for the first time. Raises BadState if that does not come about in a few seconds."""
+        pause_s = SAVE_AGAIN_S
+        for tries_left in reversed(range(FIRST_SAVE_TRIES)):
+            problem = await self._save()
+            if problem is None:
+                return
+            if not tries_left:
+                raise problem
+            await asyncio.sleep(pause_s)
+            pause_s *= 2
 
     async def settle(self, timeout_s: float) -> None:
         """Until everything that was submitted has its outcome, or the time is over."""
@@ -192,12 +221,14 @@ class Engine:
             case Notify(notice):
                 if isinstance(notice, Link) and notice.state is LinkState.WAITING:
                     self.last_detail = notice.detail
-                self._notices.append(notice)
+                self._notices.came(notice, self._session.waiting)
                 self._announce()
             case Available() | Stopped():
                 self._announce()
             case Save():
                 self._save_wake.set()
+            case Renew():
+                self._renew_wake.set()
             case AskToken() | Open():
                 self._orders.put_nowait(effect)
             case Drop():
@@ -238,14 +269,23 @@ class Engine:
             self.step(TokenFailed("the token was refused", final=True) if fresh else TokenReady(self._token))
             return
         try:
-            async with asyncio.timeout(TOKEN_S):
-                token = self._token()
-                if inspect.isawaitable(token):
-                    token = await token
+            token = await _token_from(self._token)
         except Exception as error:  # noqa: BLE001  # the application's own code, at the edge
             self.step(TokenFailed(f"the application gave no token: {error!r}"))
         else:
             self.step(TokenReady(token))
+
+    async def _run_renewals(self) -> None:
+        """Asks the application for a token whenever the one of the session ends soon."""
+        while not isinstance(self._token, str):
+            await self._renew_wake.wait()
+            self._renew_wake.clear()
+            try:
+                token = await _token_from(self._token)
+            except Exception:  # noqa: BLE001  # the application's own code, at the edge
+                self.step(RenewalFailed())
+            else:
+                self.step(Renewed(token))
 
     async def _converse(self, link: int, url: str) -> None:
         """One connection from its opening to its end."""
@@ -254,7 +294,7 @@ class Engine:
         try:
             async with self._connect(url) as connection:
                 self._disconnected.clear()
-                self.step(Opened(link))
+                self.step(Opened(link, time.time_ns() // 1_000_000))
                 try:
                     async with asyncio.TaskGroup() as tasks:
                         tasks.create_task(self._read(connection, link), name="tidings-read")
@@ -303,10 +343,42 @@ class Engine:
 
     async def _keep(self) -> None:
         """Saves when the place has changed, not more often than it must."""
+        again_s = SAVE_AGAIN_S
         while not (self._ended.is_set() and not self._save_wake.is_set()):
             await self._save_wake.wait()
             self._save_wake.clear()
-            await self.save()
+            last = self._ended.is_set()
+            self._not_kept = await self._save()
+            pause_s = SAVE_S
+            if self._not_kept is None:
+                again_s = SAVE_AGAIN_S
+            elif not last:
+                pause_s, again_s = again_s, min(again_s * 2, SAVE_AGAIN_MAX_S)
+                self._perform(Notify(NotKept(self._not_kept.message, pause_s)))
+                self._save_wake.set()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SAVE_S):
+                async with asyncio.timeout(pause_s):
                     await self._ended.wait()
+
+    async def _save(self) -> BadState | None:
+        """Keep the present place; or why it cannot be kept."""
+        async with self._saving:
+            state = self._session.saved()
+            try:
+                if state is not None:
+                    await asyncio.to_thread(self._store.save, state)
+            except Exception as error:  # noqa: BLE001  # disks, and stores of the application, at the edge
+                problem = BadState(
+                    f"the place of this device cannot be kept ({error}): "
+                    "what is taken from now on comes again after a restart"
+                )
+                problem.__cause__ = error
+                return problem
+        return None
+
+
+async def _token_from(source: Callable[[], str | Awaitable[str]]) -> str:
+    """What the application gives, in time."""
+    async with asyncio.timeout(TOKEN_S):
+        token = source()
+        return await token if inspect.isawaitable(token) else token

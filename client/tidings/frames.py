@@ -70,8 +70,12 @@ def presence(users: Iterable[str], *, watch: bool) -> pb.ClientFrame:
     return pb.ClientFrame(presence=pb.PresenceRequest(users=users, watch=watch))
 
 
-def create(name: str, members: Iterable[str], *, is_open: bool, channel: bool, share_history: bool) -> pb.ClientFrame:
-    act = pb.GroupRequest.Create(name=name, members=members, open=is_open, channel=channel, share_history=share_history)
+def create(
+    name: str, members: Iterable[str], client_id: str, *, is_open: bool, channel: bool, share_history: bool
+) -> pb.ClientFrame:
+    act = pb.GroupRequest.Create(
+        name=name, members=members, client_id=client_id, open=is_open, channel=channel, share_history=share_history
+    )
     return pb.ClientFrame(group=pb.GroupRequest(create=act))
 
 

@@ -15,6 +15,7 @@ from enum import IntEnum, StrEnum
 from protos.tidings.v1 import client_pb2 as pb
 
 MEMBERSHIP_MIME = "application/tidings.membership+json"
+SHOWN = (pb.Message.NORMAL, pb.Message.SYSTEM)  # other kinds are of a later version, or have nothing to show
 
 
 class DeviceKind(IntEnum):
@@ -71,7 +72,10 @@ class LinkState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """What a SYSTEM message of a group tells. `act`: create, join, leave, add, remove, role, rename, large."""
+    """What a SYSTEM message of a group tells. `act`: create, join, leave, add, remove, role, rename, large.
+
+    A later server may tell of other acts.
+    """
 
     act: str
     by: str = ""
@@ -213,7 +217,7 @@ class Conversation:
             conversation.peer_delivered_seq,
             conversation.peer_read_seq,
             conversation.large_from,
-            Message.from_proto(conversation.last) if conversation.HasField("last") else None,
+            Message.from_proto(conversation.last) if conversation.last.kind in SHOWN else None,
         )
 
 
@@ -265,7 +269,7 @@ class HistoryPage:
     @classmethod
     def from_proto(cls, page: pb.Page) -> HistoryPage:
         return cls(
-            tuple(Message.from_proto(entry.message) for entry in page.entries),
+            tuple(Message.from_proto(entry.message) for entry in page.entries if entry.message.kind in SHOWN),
             page.head,
             page.more,
             page.truncated,
@@ -286,7 +290,11 @@ class InboxPage:
     @classmethod
     def from_proto(cls, page: pb.Page) -> InboxPage:
         return cls(
-            tuple((entry.number, Message.from_proto(entry.message)) for entry in page.entries),
+            tuple(
+                (entry.number, Message.from_proto(entry.message))
+                for entry in page.entries
+                if entry.message.kind in SHOWN
+            ),
             page.head,
             page.more,
             page.truncated,
@@ -352,21 +360,30 @@ class Restarted:
     first: bool
 
 
-Event = Message | Receipt | Presence | Signal | Group | Progress | Link | Restarted
-Notice = Receipt | Presence | Signal | Group | Progress | Link | Restarted
+@dataclass(frozen=True, slots=True)
+class NotKept:
+    """The place of this device could not be kept; it is tried again. `reason` is a sentence for people."""
+
+    reason: str
+    retry_in_s: float
+
+
+Event = Message | Receipt | Presence | Signal | Group | Progress | Link | Restarted | NotKept
+Notice = Receipt | Presence | Signal | Group | Progress | Link | Restarted | NotKept
 
 
 def _membership(data: bytes) -> Membership | None:
     try:
         told = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(told, dict):
         return None
+    users = told.get("users")
     return Membership(
         act=str(told.get("act", "")),
         by=str(told.get("by", "")),
-        users=tuple(str(user) for user in told.get("users") or ()),
+        users=tuple(map(str, users)) if isinstance(users, list) else (),
         role=str(told.get("role", "")),
         name=str(told.get("name", "")),
     )

@@ -1,7 +1,8 @@
 """Acknowledgements: what each device holds, gathered for a moment and handed to logic in one batch.
 
-Guarantees: the last number of a connection reaches logic, also if it ended right after; a batch that failed is sent
-again with what has come since. One entry a connection, however often it acknowledges.
+Guarantees: the last number of a connection reaches logic, also if it ended right after, or if the node leaves while it
+is being told; a batch that failed is sent again with what has come since. One entry a connection, however often it
+acknowledges.
 
 Does not know: receipts (logic makes them).
 """
@@ -71,15 +72,25 @@ class Acks:
     async def _flush(self) -> bool:
         done = True
         taken, self._waiting = list(self._waiting), {}
-        for first in range(0, len(taken), BATCH_MAX):
-            batch = taken[first : first + BATCH_MAX]
-            outcomes = await self._logic.acknowledge([_item(connection) for connection in batch])
-            for connection, outcome in zip(batch, outcomes, strict=True):
-                if isinstance(outcome, TidingsError) and outcome.retryable:
-                    done = False
-                    self._waiting.setdefault(connection)
-                    self._some.set()
+        told = 0
+        try:
+            while told < len(taken):
+                batch = taken[told : told + BATCH_MAX]
+                outcomes = await self._logic.acknowledge([_item(connection) for connection in batch])
+                told += len(batch)
+                for connection, outcome in zip(batch, outcomes, strict=True):
+                    if isinstance(outcome, TidingsError) and outcome.retryable:
+                        done = False
+                        self._put_back(connection)
+        finally:
+            # Those that were being told when this was cancelled, too: leaving tells them once more.
+            for connection in taken[told:]:
+                self._put_back(connection)
         return done
+
+    def _put_back(self, connection: Connection) -> None:
+        self._waiting.setdefault(connection)
+        self._some.set()
 
 
 def _item(connection: Connection) -> logic_pb2.AckItem:

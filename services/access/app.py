@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -336,7 +337,8 @@ def _terms(settings: AccessSettings) -> Terms:
         limits=client_pb2.Limits(
             frame_bytes_max=settings.frame_bytes_max,
             content_bytes_max=settings.content_bytes_max,
-            sends_per_s=round(settings.sends_per_s),
+            # 0 would say that there is no limit.
+            sends_per_s=round(settings.sends_per_s) or math.ceil(settings.sends_per_s),
         ),
         backoff=client_pb2.Backoff(
             base_ms=settings.backoff_base_ms, max_ms=settings.backoff_max_ms, factor=settings.backoff_factor

@@ -5,9 +5,11 @@ windows of two halves: the count of the last whole span, weighed by how much of 
 count of the present one. Over a limit: slow down (RATE_LIMITED with a time). Over `ABUSE_FACTOR` times the limit, or
 over the limit of refused frames: the connection is closed with 4006 and its user and device are banned for a while.
 
-Each user has windows of its own besides, `user_factor` times as wide: for the traffic of all its connections to this
-node, for refused frames and for sessions begun, whatever device they name. So a thousand connections, or a thousand
-device names, are no way around a limit.
+Each user has windows and a bucket of its own besides, `user_factor` times as wide: for the traffic and the sends of all
+its connections to this node, for refused frames and for sessions begun, whatever device they name. So a thousand
+connections, or a thousand device names, are no way around a limit.
+
+Rates may be below one a second: one is always allowed where there was none for long enough.
 
 A ban is of the user and device, never of an address: behind a load balancer an address is everyone's, and a loopback
 address is the operator's own.
@@ -80,19 +82,30 @@ class Window:
 
 
 class UserTraffic:
-    """The windows that the connections of one user share, from the second one on."""
+    """The windows and the bucket of sends that the connections of one user share, from the second one on."""
 
-    __slots__ = ("__weakref__", "_bytes", "_frames")
+    __slots__ = ("__weakref__", "_bytes", "_frames", "_sends_full_at")
 
     def __init__(self) -> None:
         self._frames = Window()
         self._bytes = Window()
+        self._sends_full_at = 0.0
 
     def count(self, size: int, now: float, policy: LimitPolicy) -> tuple[Verdict, str]:
         """One frame came in on one of them; what there is too much of."""
         window_s = policy.traffic_window_s
         frames = self._frames.add(1.0, now, window_s)
         return judge(frames, self._bytes.add(size, now, window_s), policy, policy.user_factor)
+
+    def sends_wait_s(self, now: float, policy: LimitPolicy) -> float:
+        """As `ConnectionLimits.take_send`, of all of them together; counts nothing yet."""
+        factor = policy.user_factor
+        full_at = max(self._sends_full_at, now)
+        return bucket_wait_s(full_at, now, factor * policy.sends_per_s, factor * policy.sends_burst)
+
+    def take_send(self, now: float, policy: LimitPolicy) -> None:
+        """One that is allowed by all."""
+        self._sends_full_at = max(self._sends_full_at, now) + 1.0 / (policy.user_factor * policy.sends_per_s)
 
 
 class ConnectionLimits:
@@ -129,13 +142,18 @@ class ConnectionLimits:
 
     def take_send(self, now: float, policy: LimitPolicy) -> float:
         """0 if one more send is allowed, else the seconds after which one is; only an allowed one counts."""
-        if not policy.sends_per_s:
+        rate = policy.sends_per_s
+        if not rate:
             return 0.0
         full_at = max(self._sends_full_at, now)
-        wait_s = full_at - now - (policy.sends_burst - 1.0) / policy.sends_per_s
-        if wait_s > 1e-9:
+        wait_s = bucket_wait_s(full_at, now, rate, policy.sends_burst)
+        if self.shared is not None:
+            wait_s = max(wait_s, self.shared.sends_wait_s(now, policy))
+        if wait_s:
             return wait_s
-        self._sends_full_at = full_at + 1.0 / policy.sends_per_s
+        self._sends_full_at = full_at + 1.0 / rate
+        if self.shared is not None:
+            self.shared.take_send(now, policy)
         return 0.0
 
     def count_refused(self, now: float, policy: LimitPolicy) -> bool:
@@ -147,9 +165,16 @@ class ConnectionLimits:
         return self._refused.add(1.0, now, policy.refused_window_s) > policy.refused_per_window
 
 
+def bucket_wait_s(full_at: float, now: float, rate: float, burst: float) -> float:
+    """The seconds until a bucket that is full again at `full_at` has one; 0: it has. One always fits into it."""
+    wait_s = full_at - now - (max(burst, 1.0) - 1.0) / rate
+    return wait_s if wait_s > 1e-9 else 0.0
+
+
 def judge(frames: float, size_sum: float, policy: LimitPolicy, factor: float) -> tuple[Verdict, str]:
     """What so much in a window is, and what there is too much of: `frames` or `bytes`."""
-    frames_max = factor * policy.frames_per_s * policy.traffic_window_s
+    # A rate of less than one in the window still lets one through.
+    frames_max = max(1.0, factor * policy.frames_per_s * policy.traffic_window_s) if policy.frames_per_s else 0.0
     bytes_max = factor * policy.bytes_per_s * policy.traffic_window_s
     if frames_max and frames > ABUSE_FACTOR * frames_max:
         return Verdict.ABUSE, "frames"
@@ -305,8 +330,8 @@ class Admission:
         if not self._rate:
             return 0.0
         full_at = max(self._full_at, now)
-        wait_s = full_at - now - (self._rate - 1.0) / self._rate
-        if wait_s > 1e-9:
+        wait_s = bucket_wait_s(full_at, now, self._rate, self._rate)
+        if wait_s:
             return max(wait_s, 1.0)
         self._full_at = full_at + 1.0 / self._rate
         return 0.0

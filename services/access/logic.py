@@ -3,8 +3,10 @@
 A batch is split by the logic node that owns each item's key, and the parts go out at once. The router repeats a part on
 the next node if its owner does not answer, within a budget: all these calls may be repeated.
 
-Guarantees: outcomes are aligned with the items, and a part that fails gives each of its items the error. Items of one
-key stay in one part, in their order. With `wanted`, nothing is tried again that nobody waits for any more.
+Guarantees: outcomes are aligned with the items, and a part that fails gives each of its items the error, if it is to be
+tried again; any other error is that of the item it is of (dividing.py), and a size that only the call had is nobody's.
+Items of one key stay in one part, in their order; a part of more bytes than a call carries is several calls, one after
+the other. With `wanted`, nothing is tried again that nobody waits for any more.
 
 Does not know: connections, frames.
 """
@@ -13,17 +15,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import common_pb2, logic_pb2
-from services.common.errors import Internal, TidingsError, from_fault
+from services.common.dividing import divided, portions
+from services.common.errors import Internal, TidingsError, TooLarge, from_fault
 from services.common.ids import slot_of
 from services.common.registry.contract import NodeRecord
 from services.common.rpc.contract import Reply
 
-Item = TypeVar("Item")
+Item = TypeVar("Item", bound=Message)
 Outcome = TypeVar("Outcome")
 
 SERVICE: Final = "/tidings.internal.v1.Logic/"
@@ -67,7 +71,7 @@ class Logic:
             batch = logic_pb2.OpenBatch(items=part)
             return (await self._call(slot, "Open", batch, logic_pb2.OpenOutcomes, _any_of(part, wanted))).outcomes
 
-        return await self._spread(items, [item.user for item in items], call)
+        return await self._spread("Open", items, [item.user for item in items], call)
 
     async def close(self, items: Sequence[logic_pb2.CloseItem]) -> Sequence[TidingsError | None]:
         """Sessions ended. Key: the user."""
@@ -78,15 +82,16 @@ class Logic:
                 return [None] * len(part)
             return [from_fault(fault) if fault.code else None for fault in answer.faults]
 
-        return await self._spread(items, [item.user for item in items], call)
+        return await self._spread("Close", items, [item.user for item in items], call)
 
     async def send(self, items: Sequence[logic_pb2.SendItem]) -> Sequence[logic_pb2.SendOutcome | TidingsError]:
-        """Messages. Key: the conversation."""
+        """Messages; those that are `pending` are to be asked about again. Key: the conversation."""
 
         async def call(slot: int, part: list[logic_pb2.SendItem]) -> Sequence[logic_pb2.SendOutcome]:
-            return (await self._call(slot, "Send", logic_pb2.SendBatch(items=part), logic_pb2.SendOutcomes)).outcomes
+            batch = logic_pb2.SendBatch(items=part, holds=True)
+            return (await self._call(slot, "Send", batch, logic_pb2.SendOutcomes)).outcomes
 
-        return await self._spread(items, [item.conversation for item in items], call)
+        return await self._spread("Send", items, [item.conversation for item in items], call)
 
     async def signal(self, items: Sequence[logic_pb2.SignalItem]) -> Sequence[logic_pb2.SignalOutcome | TidingsError]:
         """Signals. Key: the conversation."""
@@ -95,7 +100,7 @@ class Logic:
             batch = logic_pb2.SignalBatch(items=part)
             return (await self._call(slot, "Signal", batch, logic_pb2.SignalOutcomes)).outcomes
 
-        return await self._spread(items, [item.conversation for item in items], call)
+        return await self._spread("Signal", items, [item.conversation for item in items], call)
 
     async def acknowledge(self, items: Sequence[logic_pb2.AckItem]) -> Sequence[TidingsError | None]:
         """What devices hold. Key: the user."""
@@ -104,7 +109,7 @@ class Logic:
             await self._call(slot, "Acknowledge", logic_pb2.AckBatch(items=part), common_pb2.Empty)
             return [None] * len(part)
 
-        return await self._spread(items, [item.user for item in items], call)
+        return await self._spread("Acknowledge", items, [item.user for item in items], call)
 
     async def handle(
         self, items: Sequence[logic_pb2.HandleItem], wanted: Callable[[logic_pb2.HandleItem], bool] | None = None
@@ -115,7 +120,7 @@ class Logic:
             batch = logic_pb2.HandleBatch(items=part)
             return (await self._call(slot, "Handle", batch, logic_pb2.HandleOutcomes, _any_of(part, wanted))).outcomes
 
-        return await self._spread(items, [item.user for item in items], call)
+        return await self._spread("Handle", items, [item.user for item in items], call)
 
     async def heads(
         self, users: Sequence[str], conversations: Sequence[str], *, large_groups: bool = False
@@ -123,6 +128,22 @@ class Logic:
         """Inbox heads, and heads of conversations, aligned; if asked, the users' large groups. Any logic node can tell.
         Raises TidingsError.
         """
+        try:
+            return await self._heads(users, conversations, large_groups=large_groups)
+        except TooLarge:
+            # The answer, of users who are in many large groups: it is asked for by halves.
+            if len(users) <= 1:
+                raise Internal(
+                    "the heads of one user's groups are larger than what nodes can tell each other"
+                ) from None
+        half = len(users) // 2
+        answer = await self.heads(users[:half], conversations, large_groups=large_groups)
+        answer.MergeFrom(await self.heads(users[half:], (), large_groups=large_groups))
+        return answer
+
+    async def _heads(
+        self, users: Sequence[str], conversations: Sequence[str], *, large_groups: bool
+    ) -> logic_pb2.HeadsAnswer:
         slot = slot_of((users or conversations)[0])
         query = logic_pb2.HeadsQuery(users=users, conversations=conversations, large_groups=large_groups)
         answer = await self._router.call(
@@ -161,6 +182,7 @@ class Logic:
 
     async def _spread(
         self,
+        method: str,
         items: Sequence[Item],
         keys: Sequence[str],
         call: Callable[[int, list[Item]], Awaitable[Sequence[Outcome]]],
@@ -170,10 +192,10 @@ class Logic:
         parts = self._parts(keys)
         if len(parts) == 1:
             slot, _ = parts[0]
-            return await _attempt(call, slot, list(items))
+            return await _ask(method, call, slot, list(items))
         outcomes: list[Outcome | TidingsError] = [Internal("no outcome")] * len(items)
         results = await asyncio.gather(
-            *(_attempt(call, slot, [items[place] for place in places]) for slot, places in parts)
+            *(_ask(method, call, slot, [items[place] for place in places]) for slot, places in parts)
         )
         for (_, places), result in zip(parts, results, strict=True):
             for place, outcome in zip(places, result, strict=True):
@@ -198,13 +220,12 @@ def _any_of(part: list[Item], wanted: Callable[[Item], bool] | None) -> Callable
     return None if wanted is None else lambda: any(wanted(item) for item in part)
 
 
-async def _attempt(
-    call: Callable[[int, list[Item]], Awaitable[Sequence[Outcome]]], slot: int, items: list[Item]
+async def _ask(
+    method: str, call: Callable[[int, list[Item]], Awaitable[Sequence[Outcome]]], slot: int, items: list[Item]
 ) -> Sequence[Outcome | TidingsError]:
-    try:
-        outcomes = await call(slot, items)
-    except TidingsError as error:
-        return [error] * len(items)
-    if len(outcomes) != len(items):
-        return [Internal("a logic node answered for another number of items: are the versions the same?")] * len(items)
-    return outcomes
+    """One after the other, since items of one key keep their order."""
+    runs = portions(items, len(items))
+    ask = partial(call, slot)
+    if len(runs) == 1:
+        return await divided(ask, items, method)
+    return [outcome for run in runs for outcome in await divided(ask, run, method)]

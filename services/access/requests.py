@@ -1,44 +1,48 @@
 """What clients ask: checked here as far as a frame alone can be, then handed to logic in lanes, and answered.
 
-    send        lanes by conversation, so what one connection sends to one conversation stays in its order
+    send        lanes by conversation, so what one user sends to one conversation stays in its order; what logic has not
+                decided yet goes on in held.py
     signal      lanes by conversation
     pages       lanes by user (Logic.Handle): sync, history, conversations
     the rest    lanes by user (Logic.Handle)
     ping, ack   heads.py, acks.py; presence also passes watching.py
 
 Guarantees: each request is answered exactly once, with an error if it could not be handed on: nothing waits in a place
-without a bound. A content is encoded once, here, and is opaque bytes from here on. What a connection asked for is not
-begun when it is gone, since its user may have asked for the opposite elsewhere by now; sends, which are idempotent, and
-reads, which never go back, are done all the same.
+without a bound. One whose answer cannot be made is answered INTERNAL, and if an answer cannot be written its connection
+ends, so that none is left unanswered. One user's requests, on however many connections, take a lane from nobody: each
+user has an even share of its room, and of each batch. A content is encoded once, here, and is opaque from here on.
+What a connection asked for is not begun when it is gone, since its user may have asked for the opposite elsewhere by
+now; sends, which are idempotent, and reads, which never go back, are done all the same.
 
 Does not know: who may do what; how the answers come about.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
-
-from google.protobuf.message import DecodeError
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from protos.tidings.internal.v1 import logic_pb2
 from protos.tidings.v1 import client_pb2
 from services.access import send_trace
 from services.access.acks import Acks
 from services.access.connection import Connection
+from services.access.events import Ended
 from services.access.heads import Heads
+from services.access.held import Held
 from services.access.logic import Logic
 from services.access.send_trace import SendTrace
 from services.access.session import COUNTED_REFUSALS, Phase
-from services.access.settings import CONTENT_EXTRA_BYTES
 from services.access.watching import Watching
 from services.common import content, ids
 from services.common.clock import Clock
-from services.common.errors import BadRequest, Blame, Internal, TidingsError, TooLarge, from_fault
+from services.common.errors import BadRequest, Blame, Internal, TidingsError, from_fault
 from services.common.lane import Lanes
-from services.common.telemetry import metrics, tracing
+from services.common.telemetry import logs, metrics, tracing
+from services.common.wire import close
 from services.common.wire.codec import PROTO
 
 # First bytes of a ServerFrame's protobuf whose body is an error (the id is not set yet), or a page.
@@ -50,6 +54,8 @@ _READ: Final = _PAGED | {"conversations"}
 PAGES_MAX: Final = 8
 # Sends that are worth a batch of their own beside one that is under way: it is decided while the other is stored.
 OVERLAP_MIN: Final = 32
+
+log = logs.get_logger(__name__)
 
 
 class Requests:
@@ -85,7 +91,9 @@ class Requests:
             batch_max=send_batch_max,
             overlap_min=min(OVERLAP_MIN, send_batch_max),
             answer_s=send_answer_s,
+            party=lambda sending: sending.item.sender,
         )
+        self._held = Held(logic.send, capacity=capacity, batch_max=send_batch_max)
         self._signals: Lanes[logic_pb2.SignalItem, logic_pb2.SignalOutcome] = Lanes(
             "signal",
             logic.signal,
@@ -93,6 +101,7 @@ class Requests:
             capacity=capacity,
             batch_max=send_batch_max,
             overlap_min=send_batch_max,
+            party=lambda item: item.sender,
         )
         self._others: Lanes[Asked, logic_pb2.HandleOutcome] = Lanes(
             "request",
@@ -100,6 +109,7 @@ class Requests:
             lanes=request_lanes,
             capacity=capacity,
             batch_max=request_batch_max,
+            party=_user,
             wanted=_is_wanted,
         )
         self._pages: Lanes[Asked, logic_pb2.HandleOutcome] = Lanes(
@@ -108,12 +118,14 @@ class Requests:
             lanes=request_lanes,
             capacity=capacity,
             batch_max=min(PAGES_MAX, request_batch_max),
+            party=_user,
             wanted=_is_wanted,
         )
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
+        await self._stack.enter_async_context(self._held)
         for lanes in self.lanes:
             await self._stack.enter_async_context(lanes)
         return self
@@ -156,29 +168,27 @@ class Requests:
         send = frame.send
         content.check_client_id(send.client_id)
         conversation = _addressee(connection, send)
-        content.check_content(send.content, self._content_bytes_max)
-        encoded = send.content.SerializeToString()
-        if len(encoded) > self._content_bytes_max + CONTENT_EXTRA_BYTES:
-            # Fields that this version does not know are passed over, so they are not stored either.
-            send.content.DiscardUnknownFields()
-            encoded = send.content.SerializeToString()
-            if len(encoded) > self._content_bytes_max + CONTENT_EXTRA_BYTES:
-                raise TooLarge(f"the content has {len(encoded)} bytes: send it in parts or as a link")
         item = logic_pb2.SendItem(
             sender=connection.user,
             session=connection.session_id,
             conversation=conversation,
             client_id=send.client_id,
-            content=encoded,
+            content=content.encode_content(send.content, self._content_bytes_max),
             reply_to=send.content.reply_to,
             accepted_ms=self._clock.wall_ms(),
         )
-        sending = Sending(connection, frame.id, item, self._clock, SendTrace.begin(item))
+        sending = Sending(connection, frame.id, item, self._clock, SendTrace.begin(item), self._held)
         self._sends.offer(ids.hash64(conversation), sending, sending.done)
 
     async def _send(self, batch: list[Sending]) -> Sequence[logic_pb2.SendOutcome | TidingsError]:
         with tracing.batch("access send", (sending.item.trace for sending in batch), items=len(batch)):
-            return await self._logic.send([sending.item for sending in batch])
+            items = [sending.item for sending in batch]
+            behind = [self._held.holds(item.conversation) for item in items]
+            if not any(behind):
+                return await self._logic.send(items)
+            free = [item for item, waits in zip(items, behind, strict=True) if not waits]
+            outcomes = iter(await self._logic.send(free))
+            return [_PENDING if waits else next(outcomes) for waits in behind]
 
     # ---- signals
 
@@ -194,7 +204,9 @@ class Requests:
             data=signal.data,
         )
 
-        def done(outcome: logic_pb2.SignalOutcome | TidingsError) -> None:
+        request_id = frame.id
+
+        def answer(outcome: logic_pb2.SignalOutcome | TidingsError) -> None:
             if isinstance(outcome, TidingsError):
                 error = outcome
             elif outcome.HasField("fault"):
@@ -204,7 +216,10 @@ class Requests:
                 connection.answered("signal")
                 return
             metrics.SIGNALS.labels(error.label).inc()
-            connection.refuse(frame.id, "signal", error)
+            connection.refuse(request_id, "signal", error)
+
+        def done(outcome: logic_pb2.SignalOutcome | TidingsError) -> None:
+            _or_end(connection, answer, outcome)
 
         self._signals.offer(ids.hash64(conversation), item, done)
 
@@ -226,10 +241,14 @@ class Requests:
 
         def done(outcome: logic_pb2.HandleOutcome | TidingsError) -> None:
             metrics.REQUEST_SECONDS.labels(body).observe(max(0.0, self._clock.now_s() - began))
-            if isinstance(outcome, TidingsError):
-                connection.refuse(request_id, body, outcome)
+            _or_end(connection, answer, outcome)
+
+        def answer(outcome: logic_pb2.HandleOutcome | TidingsError) -> None:
+            made = outcome if isinstance(outcome, TidingsError) else _made(connection, request_id, body, outcome.frame)
+            if isinstance(made, TidingsError):
+                connection.refuse(request_id, body, made)
             else:
-                self._answer(connection, request_id, body, outcome.frame)
+                self._answer(connection, body, made)
 
         lanes = self._pages if body in _READ else self._others
         lanes.offer(ids.hash64(connection.user), Asked(connection, item, body), done)
@@ -240,24 +259,60 @@ class Requests:
             [asked.item for asked in batch], wanted=lambda item: _is_wanted(askers[item.op])
         )
 
-    def _answer(self, connection: Connection, request_id: int, body: str, frame: bytes) -> None:
-        if frame.startswith(_ERROR_TAG):
-            refusal = _parsed(frame).error
-            metrics.ERRORS.labels(refusal.code.lower()).inc()
-            connection.reply(request_id, body, frame)
-            if refusal.code in COUNTED_REFUSALS:
-                connection.count_refusal(refusal.code)
-            return
-        if body == "presence":
-            self._watching.learn(_parsed(frame).presence_list, told=connection)
+    def _answer(self, connection: Connection, body: str, answer: _Answer) -> None:
+        if answer.error_code:
+            metrics.ERRORS.labels(answer.error_code.lower()).inc()
+        elif answer.presence is not None:
+            self._watching.learn(answer.presence, told=connection)
         elif body in _PAGED:
             metrics.SYNC_PAGES.labels(body).inc()
+        connection.send(answer.frame)
+        connection.answered(body)
+        if answer.error_code in COUNTED_REFUSALS:
+            connection.count_refusal(answer.error_code)
+        elif answer.unpauses is not None:
+            connection.page_written(answer.unpauses.head, more=answer.unpauses.more)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A reply as it is written, and what is known of it; `unpauses`: the page that a paused connection waits for."""
+
+    frame: bytes
+    error_code: str = ""
+    presence: client_pb2.PresenceList | None = None
+    unpauses: client_pb2.Page | None = None
+
+
+def _made(connection: Connection, request_id: int, body: str, frame: bytes) -> _Answer | Internal:
+    """From what logic answered. All that may fail with a frame is here, before anything is written or counted."""
+    try:
+        encoded = connection.codec.reply(request_id, frame)
+        if frame.startswith(_ERROR_TAG):
+            return _Answer(encoded, error_code=client_pb2.ServerFrame.FromString(frame).error.code)
+        if body == "presence":
+            return _Answer(encoded, presence=client_pb2.ServerFrame.FromString(frame).presence_list)
         if body == "sync" and connection.session.outbox.paused:
-            page = _parsed(frame).page
-            connection.reply(request_id, body, frame)
-            connection.page_written(page.head, more=page.more)
-            return
-        connection.reply(request_id, body, frame)
+            return _Answer(encoded, unpauses=client_pb2.ServerFrame.FromString(frame).page)
+        return _Answer(encoded)
+    except Exception:  # the edge: what logic answered is one request's trouble
+        log.exception("answer cannot be made", user=connection.user, request=body)
+        return Internal("the answer to this cannot be shown; the log of the node has the details")
+
+
+Outcome = TypeVar("Outcome")
+
+
+def _or_end(connection: Connection, answer: Callable[[Outcome], None], outcome: Outcome) -> None:
+    """A defect in answering ends the connection, as one in reading does: nothing of it stays unanswered for ever."""
+    try:
+        answer(outcome)
+    except Exception:  # the edge: as in `Connection.receive`
+        log.exception("connection failed", user=connection.user, session=connection.session_id)
+        try:
+            connection.handle(Ended(close.INTERNAL))
+        except Exception:  # noqa: BLE001 - the edge: as in `Connection.tick`
+            connection.transport.abort()
 
 
 class Asked(NamedTuple):
@@ -276,7 +331,7 @@ def _is_wanted(asked: Asked) -> bool:
 class Sending:
     """One send under way."""
 
-    __slots__ = ("_clock", "_connection", "_request_id", "_trace", "item")
+    __slots__ = ("_clock", "_connection", "_held", "_request_id", "_trace", "item")
 
     def __init__(
         self,
@@ -285,15 +340,30 @@ class Sending:
         item: logic_pb2.SendItem,
         clock: Clock,
         trace: SendTrace | None,
+        held: Held,
     ) -> None:
         self._connection = connection
         self._request_id = request_id
         self._clock = clock
         self._trace = trace
+        self._held = held
         self.item = item
 
     def done(self, outcome: logic_pb2.SendOutcome | TidingsError) -> None:
+        """Logic has answered: perhaps that it cannot tell yet."""
+        if not isinstance(outcome, TidingsError) and outcome.pending:
+            try:
+                self._held.take(self)
+            except TidingsError as refusal:
+                self._refuse(refusal)
+            return
+        self.answer(outcome)
+
+    def answer(self, outcome: logic_pb2.SendOutcome | TidingsError) -> None:
         """It was stored, or not."""
+        _or_end(self._connection, self._answer, outcome)
+
+    def _answer(self, outcome: logic_pb2.SendOutcome | TidingsError) -> None:
         if isinstance(outcome, TidingsError):
             self._refuse(outcome)
             return
@@ -327,8 +397,13 @@ class Sending:
         self._connection.refuse(self._request_id, "send", error)
 
 
+_PENDING: Final = logic_pb2.SendOutcome(pending=True)
 _STORED: Final = metrics.SENDS.labels("stored")
 _DUPLICATE: Final = metrics.SENDS.labels("duplicate")
+
+
+def _user(asked: Asked) -> str:
+    return asked.item.user
 
 
 def _addressee(connection: Connection, request: client_pb2.Send | client_pb2.Signal) -> str:
@@ -341,10 +416,3 @@ def _addressee(connection: Connection, request: client_pb2.Send | client_pb2.Sig
             return request.conversation
         case _:
             raise BadRequest("it does not say to whom: give `user` or `conversation`")
-
-
-def _parsed(frame: bytes) -> client_pb2.ServerFrame:
-    try:
-        return client_pb2.ServerFrame.FromString(frame)
-    except DecodeError:
-        raise Internal("logic answered with something that is no frame") from None

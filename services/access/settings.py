@@ -22,7 +22,6 @@ from services.common.settings_security import OptionalFile
 from services.common.tokens import ALGORITHMS
 
 CALL_BYTES_MAX = 14 * 1024 * 1024
-CONTENT_EXTRA_BYTES = 8192  # headers, ids
 
 
 class AccessSettings(NodeSettings):
@@ -101,7 +100,8 @@ class AccessSettings(NodeSettings):
         1000.0,
         ge=0,
         le=1_000_000,
-        description="Sends a second of one connection, with a burst of twice that; above: RATE_LIMITED. 0: no limit.",
+        description="Sends a second of one connection, with a burst of twice that; above: RATE_LIMITED. All the "
+        "connections of a user to this node may send four times as many together. 0: no limit.",
     )
     frames_per_s: float = Field(
         5000.0,
@@ -276,10 +276,6 @@ class AccessSettings(NodeSettings):
     def _fits_together(self) -> Self:
         if self.frame_bytes_max < 2 * self.content_bytes_max:
             raise ValueError("frame_bytes_max must be at least twice content_bytes_max: JSON writes data in base64")
-        if self.batch_max * (self.content_bytes_max + CONTENT_EXTRA_BYTES) > CALL_BYTES_MAX:
-            raise ValueError(
-                "batch_max messages of content_bytes_max must fit into one call of 14 MiB: lower one of them"
-            )
         if (self.tls_certificate_file is None) != (self.tls_key_file is None):
             raise ValueError("tls_certificate_file and tls_key_file belong together: set both or none")
         unknown = sorted(set(self.token_algorithms) - set(ALGORITHMS))

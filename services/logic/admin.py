@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from protos.tidings.internal.v1 import admin_pb2, common_pb2, node_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from protos.tidings.v1 import client_pb2
-from services.common.content import check_client_id, check_content
+from services.common.content import check_client_id, encode_content
 from services.common.errors import BadRequest, NotFound, TidingsError, Unauthenticated
 from services.common.ids import BROADCAST, check_user, message_id, new_id
 from services.common.registry.contract import Membership, NodeRecord
@@ -107,8 +107,7 @@ class Admin:
             content = client_pb2.Content.FromString(request.content)
         except DecodeError:
             raise BadRequest("content must be an encoded tidings.v1.Content") from None
-        check_content(content, self._content_bytes_max)
-        stored = await self._sending.announce(request.content, client_id)
+        stored = await self._sending.announce(encode_content(content, self._content_bytes_max), client_id)
         log.info("notice sent to everyone", seq=stored.seq)
         return admin_pb2.BroadcastAnswer(
             message_id=message_id(BROADCAST, stored.seq),

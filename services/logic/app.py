@@ -128,7 +128,9 @@ async def logic_node(
         hooks = await enter(_hooks(settings, health)) if settings.hook_url else None
 
         policy = Policy(large_above=settings.large_group_threshold, members_max=settings.group_members_max)
-        sending = Sending(storage, conversations, publisher, events, receipts, hooks)
+        sending = await enter(
+            Sending(storage, conversations, publisher, events, receipts, hooks, held_max=settings.sends_in_flight_max)
+        )
         marking = Marking(storage, receipts)
         group_acts = GroupActs(storage, conversations, publisher, events, clock, policy)
         reading = Reading(

@@ -80,6 +80,16 @@ class Conversations:
             raise group
         return group
 
+    async def load_for_change(self, need: Need, actor: str, op: str) -> tuple[Group | None, pb.ChangeItem | None]:
+        """The group, and the change that was made in it with this op, if there is one. Raises the error."""
+        held = self._cache.get(need.conversation)
+        item = _load_item(need, held)
+        item.op, item.actor = op, actor
+        [outcome] = await self._storage.load([item])
+        if isinstance(outcome, TidingsError):
+            raise outcome
+        return self._take(need, held, outcome), outcome.made if outcome.HasField("made") else None
+
     def forget(self, conversation: str) -> None:
         """It was changed, or is known to be stale."""
         self._cache.forget(conversation)

@@ -1,49 +1,48 @@
 """Changes of groups: decided by groups.py, made by storage, told to the members.
 
     load ──▶ decide ──▶ change ──▶ publish ──▶ reply
-      ▲                   │ stale: somebody else changed it meanwhile
-      └───────────────────┘ (at most `DECISIONS_MAX` times)
+      ▲ │                 │ stale: somebody else changed it meanwhile
+      └─┼─────────────────┘ (at most `DECISIONS_MAX` times)
+        └ made by an earlier try ──▶ publish ──▶ reply
 
 Requests of one batch that concern one group are done in their order; different groups at the same time, at most
 `AT_ONCE` of a batch.
 
 Guarantees: a change that was answered is durable and published (or Kafka is away). It may be repeated with the same
-`op`: storage does it once; and a repeat with another one finds it settled and only tells the nodes again who is in a
-large group.
+`op`: storage does it once, and every repeat tells all of it again and is answered as the first, whatever the asker may
+do by now. A repeat with another op finds it settled: the act is told as an event, and in large groups the nodes are
+told who is in. A create with a client id is one group for good.
 
-Does not know: the rules.
+Does not know: the rules (groups.py), what is told (announcing.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
-from protos.tidings.internal.v1 import delivery_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from protos.tidings.v1 import client_pb2
 from services.common.clock import Clock
 from services.common.errors import Internal, NotFound, TidingsError, Unavailable
 from services.common.ids import ConversationKind, check_conversation, new_id
 from services.common.telemetry import logs, metrics
-from services.logic import notices
+from services.logic import announcing
 from services.logic.asking import Ask, Reply, ok
 from services.logic.conversations import Conversations
-from services.logic.events import EventEncoder, StreamEvent
-from services.logic.groups import decide, info_of, need_of
+from services.logic.events import EventEncoder
+from services.logic.groups import Need, decide, info_of, need_of
 from services.logic.model import Change, Group, Member, Policy, Role, Settled
 from services.logic.publisher import Publication, Publisher
-from services.logic.router import Outgoing
-from services.logic.sending import SYSTEM, message_pushes
 from services.logic.storage_client import StorageClient
 
 DECISIONS_MAX = 5
 CHANGING_RETRY_MS = 200
 AT_ONCE = 16
 OWNER_PAGE = 500
+TELLS_OF_THE_GROUP = frozenset({"create", "join", "rename"})
 
-Push = delivery_pb2.Push
 log = logs.get_logger(__name__)
 
 
@@ -113,50 +112,93 @@ class GroupActs:
             return error
 
     async def _act(self, ask: Ask) -> client_pb2.ServerFrame:
-        request, op = ask.frame.group, ask.op or new_id()
+        request, op = ask.frame.group, _op_of(ask)
         need = need_of(request, ask.user, self._policy)
+        if need is None:
+            return await self._create(ask, op)
         for _ in range(DECISIONS_MAX):
-            group = None if need is None else await self._conversations.load_one(need)
-            decision = decide(request, ask.user, group, self._policy, new=_name_of_new(ask.user, op))
+            group, made = await self._conversations.load_for_change(need, ask.user, op)
+            if made is not None:
+                return await self._tell_made(ask, made)
+            decision = decide(request, ask.user, group, self._policy)
             if isinstance(decision, Settled):
                 assert group is not None
                 await self._tell_again(decision, group)
                 return _answer(request, group, ask.user)
-            outcome = await self._storage.change(_change_item(decision, op))
-            self._conversations.forget(decision.conversation)
+            item = announcing.change_item(decision, op)
+            outcome = await self._storage.change(item)
+            self._conversations.forget(item.conversation)
+            if outcome.HasField("made"):
+                return await self._tell_made(ask, outcome.made)
             if outcome.status == pb.ChangeOutcome.DONE:
-                await self._tell(decision, outcome, ask, op)
+                await self._tell(ask, item, outcome)
                 return _answer(request, _after(decision, outcome.record, group), ask.user)
             metrics.STALE_DECISIONS.labels("group").inc()
         raise Unavailable("the group is being changed by others: try again", CHANGING_RETRY_MS)
 
-    async def _tell(self, change: Change, outcome: pb.ChangeOutcome, ask: Ask, op: str) -> None:
-        outgoing = _index_pushes(change, outcome.record, ask.session)
-        events: list[StreamEvent] = []
-        item = _change_item(change, op)
-        for index, (notice, stored) in enumerate(zip(item.notices, outcome.notices, strict=True)):
-            message = pb.StoreItem(
-                conversation=change.conversation,
-                sender=change.actor,
-                client_id=op if index == 0 else f"{op}.{index}",
-                content=notice.content,
-                kind=SYSTEM,
-                # Who is in a group that is created large does not know it yet: its first message is brought to them.
-                recipients=notice.recipients or (change.indexed if change.version == 0 else ()),
+    async def _create(self, ask: Ask, op: str) -> client_pb2.ServerFrame:
+        """The group's id is made of what the creator calls it, so that there is one, whoever is asked how often."""
+        request = ask.frame.group
+        conversation = _name_of_new(ask.user, request.create.client_id, op)
+        decision = decide(request, ask.user, None, self._policy, new=conversation)
+        assert isinstance(decision, Change)
+        item = announcing.change_item(decision, op)
+        outcome = await self._storage.change(item)
+        self._conversations.forget(conversation)
+        if outcome.HasField("made"):
+            return await self._tell_made(ask, outcome.made)
+        if outcome.status != pb.ChangeOutcome.DONE:
+            return await self._answer_made(ask, conversation)  # so long ago that its first message is gone
+        if outcome.notices[0].status == pb.StoreOutcome.DUPLICATE:
+            return await self._tell_made(ask, item)
+        await self._tell(ask, item, outcome)
+        return _answer(request, _after(decision, outcome.record, None), ask.user)
+
+    async def _tell(
+        self,
+        ask: Ask,
+        item: pb.ChangeItem,
+        outcome: pb.ChangeOutcome,
+        members: Mapping[str, Member] | None = None,
+    ) -> None:
+        await self._publisher.publish(
+            announcing.publication(
+                item,
+                outcome,
+                self._events,
+                now_ms=self._clock.wall_ms(),
+                session=ask.session,
                 trace=ask.trace,
+                members=members,
             )
-            push, told = message_pushes(message, stored, self._events)
-            outgoing += push
-            events += told
-        events += self._events.acts(change.conversation, self._clock.wall_ms(), change.acts)
-        await self._publisher.publish(Publication(outgoing, events))
-        log.info("group changed", acts=[act.act for act in change.acts], users=len(change.acts[0].users))
+        )
+        acts = announcing.acts_of(item)
+        log.info("group changed", acts=[act.act for act in acts], users=len(acts[0].users) if acts else 0)
+
+    async def _tell_made(self, ask: Ask, item: pb.ChangeItem) -> client_pb2.ServerFrame:
+        """An earlier try with this op has made it, and may not have told anybody: so all of it is told, and answered
+        from how the group is now.
+        """
+        outcome = await self._storage.change(item)
+        if outcome.status != pb.ChangeOutcome.DONE:
+            raise Unavailable("the group is being changed by others: try again", CHANGING_RETRY_MS)
+        concerned = (ask.user, *announcing.indexed_of(item), *announcing.dropped_of(item))
+        group = await self._conversations.load_one(Need(item.conversation, tuple(dict.fromkeys(concerned))))
+        await self._tell(ask, item, outcome, group.members if group else {})
+        return _answer_made(ask, item.conversation, group)
+
+    async def _answer_made(self, ask: Ask, conversation: str) -> client_pb2.ServerFrame:
+        group = await self._conversations.load_one(Need(conversation, (ask.user,)))
+        if group is None:
+            raise Unavailable("the group is being created: try again", CHANGING_RETRY_MS)
+        return _answer_made(ask, conversation, group)
 
     async def _tell_again(self, settled: Settled, group: Group) -> None:
-        """What the first time told the nodes may have been lost with the node that told it."""
-        outgoing = _membership_pushes(settled.conversation, settled.indexed, settled.dropped, group.head)
-        if outgoing:
-            await self._publisher.publish(Publication(outgoing))
+        """What the first time told may have been lost with the node that told it."""
+        outgoing = announcing.membership_pushes(settled.conversation, settled.indexed, settled.dropped, group.head)
+        events = self._events.acts(settled.conversation, self._clock.wall_ms(), (settled.act,))
+        if outgoing or events:
+            await self._publisher.publish(Publication(outgoing, events))
 
 
 def _concerned(ask: Ask, index: int) -> str:
@@ -166,68 +208,17 @@ def _concerned(ask: Ask, index: int) -> str:
     return f"new {index}" if act in {None, "create"} else getattr(request, act).conversation
 
 
-def _name_of_new(user: str, op: str) -> str:
+def _op_of(ask: Ask) -> str:
+    """What a repeat of this request is known by: a create that has a name of its client's is made once for good."""
+    if ask.frame.group.create.client_id:
+        return "create"
+    return ask.op or new_id()
+
+
+def _name_of_new(user: str, client_id: str, op: str) -> str:
     """The same for a repeat of the same create."""
-    return "g:" + blake2b(f"{user} {op}".encode(), digest_size=12).hexdigest()
-
-
-def _change_item(change: Change, op: str) -> pb.ChangeItem:
-    return pb.ChangeItem(
-        conversation=change.conversation,
-        op=op,
-        actor=change.actor,
-        version=change.version,
-        settings=pb.ConversationRecord(
-            conversation=change.conversation,
-            kind=ConversationKind.GROUP,
-            name=change.name,
-            open=change.open,
-            channel=change.channel,
-            share_history=change.share_history,
-        ),
-        set=[_member_record(member) for member in change.members],
-        removed=change.removed,
-        notices=[
-            pb.ChangeItem.Notice(content=notices.content_of(notice.act), recipients=notice.recipients)
-            for notice in change.notices
-        ],
-        becomes_large=change.becomes_large,
-        keep_version=change.keep_version,
-    )
-
-
-def _member_record(member: Member) -> pb.MemberRecord:
-    return pb.MemberRecord(user=member.user, role=member.role, joined_seq=member.joined_seq, joined_ms=member.joined_ms)
-
-
-def _index_pushes(change: Change, record: pb.ConversationRecord, session: str) -> list[Outgoing]:
-    """What the nodes must know of a large group, and that who is out of it hears so on all devices."""
-    outgoing = _membership_pushes(change.conversation, change.indexed, change.dropped, record.head)
-    if change.dropped:
-        info = client_pb2.GroupInfo(conversation=change.conversation, name=change.name)
-        outgoing.append(
-            Outgoing(
-                kind=Push.GROUP_INFO,
-                body=info.SerializeToString(),
-                users=change.dropped,
-                conversation=change.conversation,
-                except_session=session,
-            )
-        )
-    return outgoing
-
-
-def _membership_pushes(conversation: str, indexed: Sequence[str], dropped: Sequence[str], head: int) -> list[Outgoing]:
-    return [
-        Outgoing(
-            kind=Push.MEMBERSHIP,
-            body=delivery_pb2.LargeMembership(conversation=conversation, member=member, head=head).SerializeToString(),
-            users=users,
-            conversation=conversation,
-        )
-        for users, member in ((indexed, True), (dropped, False))
-        if users
-    ]
+    person = b"client id" if client_id else b""
+    return "g:" + blake2b(f"{user} {client_id or op}".encode(), digest_size=12, person=person).hexdigest()
 
 
 def _after(change: Change, record: pb.ConversationRecord, group: Group | None) -> Group:
@@ -251,6 +242,15 @@ def _after(change: Change, record: pb.ConversationRecord, group: Group | None) -
 
 
 def _answer(request: client_pb2.GroupRequest, group: Group, user: str) -> client_pb2.ServerFrame:
-    if request.WhichOneof("act") in {"create", "join", "rename"}:
+    if request.WhichOneof("act") in TELLS_OF_THE_GROUP:
         return client_pb2.ServerFrame(group_info=info_of(group, group.conversation, user))
     return ok()
+
+
+def _answer_made(ask: Ask, conversation: str, group: Group | None) -> client_pb2.ServerFrame:
+    """To whom may be out of the group by now: then as to those who are put out of it."""
+    request = ask.frame.group
+    if group is not None and (group.open or group.role_of(ask.user) is not None):
+        return _answer(request, group, ask.user)
+    gone = client_pb2.GroupInfo(conversation=conversation)
+    return client_pb2.ServerFrame(group_info=gone) if request.WhichOneof("act") in TELLS_OF_THE_GROUP else ok()

@@ -9,6 +9,7 @@
     add        OWNER, ADMIN                           full: BAD_REQUEST
     remove     OWNER anyone; ADMIN a MEMBER           oneself: BAD_REQUEST (leave)
     set_role   OWNER                                  of no member: NOT_FOUND; the owner's own: BAD_REQUEST
+                                                      (an ADMIN, of the owner as OWNER: settled)
     rename     OWNER, ADMIN
 
 An owner who leaves is followed by the oldest admin, else the oldest member; handing over makes the old owner an
@@ -26,6 +27,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from protos.tidings.v1 import client_pb2
+from services.common.content import check_client_id
 from services.common.errors import BadRequest, Forbidden, NotFound
 from services.common.ids import ConversationKind, check_conversation, check_user
 from services.logic.model import Act, Change, Decision, Group, Member, Notice, Policy, Role, Settled
@@ -47,6 +49,8 @@ def need_of(request: Request, actor: str, policy: Policy) -> Need | None:
     """None for a create, which needs nothing. BadRequest for what no state can make right."""
     match request.WhichOneof("act"):
         case "create":
+            if request.create.client_id:
+                check_client_id(request.create.client_id)
             _check_users(request.create.members, policy)
             _check_name(request.create.name, policy)
             return None
@@ -134,23 +138,24 @@ def _create(request: Request.Create, actor: str, policy: Policy, conversation: s
         acts=(act,),
         notices=(Notice(act, () if large else users),),
         becomes_large=large,
-        indexed=users if large else (),
     )
 
 
 def _join(group: Group, actor: str, policy: Policy) -> Decision:
+    act = Act("join", actor, (actor,))
     if actor in group.members:
-        return Settled(group.conversation, indexed=(actor,) if group.is_large else ())
+        return Settled(group.conversation, act, indexed=act.users if group.is_large else ())
     if not group.open:
         raise Forbidden(f"{group.conversation} is not open: ask an admin to add you")
     role = Role.MEMBER if group.member_count else Role.OWNER
-    return _enter(group, Act("join", actor, (actor,)), role, policy)
+    return _enter(group, act, role, policy)
 
 
 def _add(group: Group, actor: str, users: Sequence[str], policy: Policy) -> Decision:
     missing = tuple(user for user in _once(users) if user not in group.members)
     if not missing:
-        return Settled(group.conversation, indexed=_once(users) if group.is_large else ())
+        act = Act("add", actor, _once(users))
+        return Settled(group.conversation, act, indexed=act.users if group.is_large else ())
     return _enter(group, Act("add", actor, missing), Role.MEMBER, policy)
 
 
@@ -162,7 +167,8 @@ def _enter(group: Group, act: Act, role: Role, policy: Policy) -> Change:
     joined_seq = 1 if group.share_history else 0
     entered = tuple(Member(user, role, joined_seq) for user in act.users)
     if group.is_large:
-        return _change(group, act.by, members=entered, acts=(act,), keep_version=True, indexed=act.users)
+        # Who enters an empty group owns it, so that must be one only: the next ones are decided on another version.
+        return _change(group, act.by, members=entered, acts=(act,), keep_version=group.member_count > 0)
     everyone = (*group.members, *act.users)
     acts = (act, Act("large", act.by)) if count > policy.large_above else (act,)
     return _change(
@@ -172,15 +178,14 @@ def _enter(group: Group, act: Act, role: Role, policy: Policy) -> Change:
         acts=acts,
         notices=tuple(Notice(each, everyone) for each in acts),
         becomes_large=len(acts) > 1,
-        indexed=everyone if len(acts) > 1 else (),
     )
 
 
 def _leave(group: Group, actor: str) -> Decision:
     member = group.members.get(actor)
-    if member is None:
-        return Settled(group.conversation, dropped=(actor,) if group.is_large else ())
     gone = Act("leave", actor, (actor,))
+    if member is None:
+        return Settled(group.conversation, gone, dropped=gone.users if group.is_large else ())
     heir = _successor(group, actor) if member.role is Role.OWNER else None
     acts = (gone,) if heir is None else (gone, Act("role", actor, (heir.user,), role=Role.OWNER.name))
     if group.is_large:
@@ -196,7 +201,7 @@ def _leave(group: Group, actor: str) -> Decision:
         removed=(actor,),
         acts=acts,
         notices=notices,
-        dropped=(actor,) if group.is_large else (),
+        empties=group.is_large and member.role is Role.OWNER and heir is None,
     )
 
 
@@ -219,33 +224,38 @@ def _remove(group: Group, me: Member, users: Sequence[str]) -> Decision:
     if protected:
         raise Forbidden(f"an admin removes members only, and {protected[0]} is an admin or the owner")
     if not there:
-        return Settled(group.conversation, dropped=_once(users) if group.is_large else ())
+        act = Act("remove", me.user, _once(users))
+        return Settled(group.conversation, act, dropped=act.users if group.is_large else ())
     act = Act("remove", me.user, there)
     # Those who are removed still get the notice that says so: they are among the members before.
     notices = () if group.is_large else (Notice(act, tuple(group.members)),)
-    return _change(group, me.user, removed=there, acts=(act,), notices=notices, dropped=there if group.is_large else ())
+    return _change(group, me.user, removed=there, acts=(act,), notices=notices)
 
 
 def _set_role(group: Group, me: Member, user: str, role: Role) -> Decision:
-    if me.role is not Role.OWNER:
-        raise Forbidden(f"only the owner of {group.conversation} gives roles")
     target = group.members.get(user)
+    act = Act("role", me.user, (user,), role=role.name)
+    if me.role is not Role.OWNER:
+        if me.role is Role.ADMIN and role is Role.OWNER and target is not None and target.role is Role.OWNER:
+            return Settled(group.conversation, act)  # who handed over is an admin since
+        raise Forbidden(f"only the owner of {group.conversation} gives roles")
     if target is None:
         raise NotFound(f"{user} is not a member of {group.conversation}: add them first")
     if target.role is role:
-        return Settled(group.conversation)
+        return Settled(group.conversation, act)
     if user == me.user:
         raise BadRequest("the owner stays the owner: hand over by making another member OWNER")
     changed = (
         (_with_role(target, role), _with_role(me, Role.ADMIN)) if role is Role.OWNER else (_with_role(target, role),)
     )
-    return _announced(group, Act("role", me.user, (user,), role=role.name), members=changed)
+    return _announced(group, act, members=changed)
 
 
 def _rename(group: Group, actor: str, name: str) -> Decision:
+    act = Act("rename", actor, name=name)
     if group.name == name:
-        return Settled(group.conversation)
-    return _announced(group, Act("rename", actor, name=name), name=name)
+        return Settled(group.conversation, act)
+    return _announced(group, act, name=name)
 
 
 def _announced(group: Group, act: Act, *, members: tuple[Member, ...] = (), name: str | None = None) -> Change:
@@ -265,8 +275,7 @@ def _change(
     notices: tuple[Notice, ...] = (),
     becomes_large: bool = False,
     keep_version: bool = False,
-    indexed: tuple[str, ...] = (),
-    dropped: tuple[str, ...] = (),
+    empties: bool = False,
 ) -> Change:
     return Change(
         conversation=group.conversation,
@@ -282,8 +291,7 @@ def _change(
         notices=notices,
         becomes_large=becomes_large,
         keep_version=keep_version,
-        indexed=indexed,
-        dropped=dropped,
+        empties=empties,
     )
 
 

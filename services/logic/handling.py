@@ -1,7 +1,7 @@
 """Requests of clients, sorted by kind: each kind of a batch is handled as one, the kinds at the same time.
 
-Guarantees: a reply for each item, in their order; an error of one is its own. The replies of a batch together fit into
-one call: those beyond are refused as OVERLOADED, to be asked again.
+Guarantees: a reply for each item, in their order; an error of one, or a defect in it, is its own. The replies of a
+batch together fit into one call: those beyond are refused as OVERLOADED, to be asked again.
 
 Does not know: what the requests mean. `send`, `signal` and `ack` have calls of their own; `hello`, `ping` and `bye` are
 the access nodes' business.
@@ -17,8 +17,8 @@ from google.protobuf.message import DecodeError
 
 from protos.tidings.internal.v1 import logic_pb2
 from protos.tidings.v1 import client_pb2
+from services.common.dividing import divided
 from services.common.errors import BadFrame, BadRequest, Internal, Overloaded, TidingsError
-from services.common.telemetry import logs
 from services.logic.asking import Ask, Reply
 from services.logic.group_acts import GroupActs
 from services.logic.marking import Marking
@@ -28,9 +28,7 @@ from services.logic.standing import Standing
 # One call carries 16 MiB.
 REPLIES_BYTES_MAX = 12 * 1024 * 1024
 
-Handler = Callable[[Sequence[Ask]], Awaitable[Sequence[Reply]]]
-
-log = logs.get_logger(__name__)
+Handler = Callable[[list[Ask]], Awaitable[Sequence[Reply]]]
 
 
 class Handling:
@@ -59,7 +57,7 @@ class Handling:
                 replies[index] = error
 
         async def handle(kind: str, asked: Sequence[tuple[int, Ask]]) -> None:
-            answered = await _guarded(self._handlers[kind], [ask for _, ask in asked])
+            answered = await divided(self._handlers[kind], [ask for _, ask in asked], kind)
             for (index, _), reply in zip(asked, answered, strict=True):
                 replies[index] = reply
 
@@ -75,7 +73,8 @@ class Handling:
     async def answer(self, ask: Ask) -> bytes:
         """The encoded reply to one request that did not come in a batch."""
         try:
-            [reply] = await _guarded(self._handlers[self._kind(ask.frame)], [ask])
+            kind = self._kind(ask.frame)
+            [reply] = await divided(self._handlers[kind], [ask], kind)
         except TidingsError as error:
             reply = error
         return encoded(reply)
@@ -90,17 +89,6 @@ class Handling:
         if kind not in self._handlers:
             raise BadRequest(f"{body} is not answered here")
         return kind
-
-
-async def _guarded(handler: Handler, asks: Sequence[Ask]) -> Sequence[Reply]:
-    """A defect in the handling of one kind is not the trouble of the others."""
-    try:
-        return await handler(asks)
-    except TidingsError as error:
-        return [error] * len(asks)
-    except Exception:  # the edge where a defect becomes an answer
-        log.exception("request failed", kind=asks[0].frame.WhichOneof("body"), requests=len(asks))
-        return [Internal("something went wrong here; the log of the node has the details")] * len(asks)
 
 
 def _parsed(item: logic_pb2.HandleItem) -> Ask:

@@ -1,56 +1,59 @@
-"""The hook before a send: an HTTP endpoint of the operator's that may refuse a message or change its content.
+"""The hook before a send: who waits for the endpoint's decision, for how long, and what becomes of those without one.
 
-Each call is a POST of JSON with up to `batch_max` messages, answered with a decision for each (docs/hooks.md has the
-schema); at most `calls_max` calls are under way at once, and one waits for its turn no longer than for its answer.
+    offer ──▶ waiting ──▶ a call (`calls_max` at once, `batch_max` messages each) ──▶ decided
+                 └──── two time limits are over, or the endpoint is away ──▶ `when_away` decides
 
-Guarantees: an answer for each message, in their order: its content (as it was, or changed), or the error that the
-sender gets, after two time limits at most. An endpoint that does not answer in time, or with something else than
-decisions, counts as away; `when_away` says what becomes of the messages then. Content that it changed is checked like
-that of a client.
+A breaker: after FAILURES_MAX calls in a row without a usable answer the endpoint is not waited for. One message at a
+time, `probe_interval_s` after the last failure, is still offered to it, as a probe; the others are decided by
+`when_away` at once. The first answer ends that.
 
-Does not know: permissions (asked before), storage. A retry of a message asks again.
+Guarantees: every message that is offered is decided exactly once, its content (as it was, or changed) or the error that
+its sender gets, after two time limits at most, however many wait. An answer for one message that cannot be used
+concerns that message alone.
+
+Does not know: permissions (asked before), storage, the order of conversations (hooked.py). A retry of a message asks
+again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import httpx
-from google.protobuf import json_format
 
-from protos.tidings.v1 import client_pb2
-from services.common.content import check_content
-from services.common.errors import Forbidden, TidingsError, Unavailable
+from services.common.errors import TidingsError, Unavailable
+from services.common.scope import TaskScope
 from services.common.telemetry import logs, metrics
 from services.common.telemetry.health import Health
+from services.logic.hook_endpoint import Away, Candidate, Decision, HookEndpoint, Unusable
 
 CHECK = "hook"
-REASON_MAX = 500
-ANSWER_BYTES_MAX = 32 * 1024 * 1024
 AWAY_RETRY_MS = 1000
+FAILURES_MAX = 3
+# Each probe costs its sender a time limit.
+PROBE_INTERVAL_S = 1.0
 
 log = logs.get_logger(__name__)
 
 Verdict = bytes | TidingsError
+Decided = Callable[[Verdict], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A message that may be stored; `content` is an encoded Content."""
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """A message that waits; `deadline` by the event loop's clock."""
 
-    conversation: str
-    sender: str
-    client_id: str
-    content: bytes
-
-
-class _Away(Exception):
-    """The endpoint gave no usable answer; the text says why."""
+    candidate: Candidate
+    decided: Decided
+    deadline: float
+    is_open: bool = True
 
 
 class Hooks:
@@ -68,145 +71,172 @@ class Hooks:
         batch_max: int,
         calls_max: int,
         content_bytes_max: int,
+        probe_interval_s: float = PROBE_INTERVAL_S,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._url = url
-        self._cluster = cluster
         self._health = health
+        self._probe_interval_s = probe_interval_s
+        self._probe_at = 0.0
         self._timeout_s = timeout_s
         self._when_away = when_away
         self._batch_max = batch_max
-        self._content_bytes_max = content_bytes_max
         self._calls_max = calls_max
-        self._away = False
-        self._defects = 0
-        self._turns = asyncio.Semaphore(calls_max)
-        self._client = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {token}"} if token else {},
-            timeout=httpx.Timeout(timeout_s),
-            limits=httpx.Limits(max_connections=calls_max, max_keepalive_connections=calls_max),
+        self._endpoint = HookEndpoint(
+            url,
+            cluster,
+            token=token,
+            timeout_s=timeout_s,
+            calls_max=calls_max,
+            content_bytes_max=content_bytes_max,
             transport=transport,
-            trust_env=False,
         )
+        self._waiting: deque[_Asked] = deque()
+        self._expiring: deque[_Asked] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._working = 0
+        self._failures = 0
+        self._probing = False
+        self._degraded = False
+        self._scope = TaskScope()
+        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         self._health.set(CHECK, ok=True)
-        await self._client.__aenter__()
+        await self._stack.__aenter__()
+        await self._stack.enter_async_context(self._endpoint)
+        await self._stack.enter_async_context(self._scope)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._client.__aexit__(kind, error, traceback)
+        if self._timer is not None:
+            self._timer.cancel()
+        try:
+            await self._stack.__aexit__(kind, error, traceback)
+        finally:
+            stopping = Unavailable("this node is stopping: try again, another one will answer")
+            for asked in self._expiring:
+                _decide(asked, stopping)
+
+    @property
+    def is_away(self) -> bool:
+        """The breaker is open: only probes are asked about."""
+        return self._failures >= FAILURES_MAX
+
+    def offer(self, candidate: Candidate, decided: Decided) -> None:
+        """`decided` gets the verdict: later, or from within this call while the endpoint is away."""
+        loop = asyncio.get_running_loop()
+        asked = _Asked(candidate, decided, loop.time() + 2 * self._timeout_s)
+        if self.is_away and (self._probing or self._waiting or loop.time() < self._probe_at):
+            self._give_up([asked], "it does not answer")
+            return
+        while self._expiring and not self._expiring[0].is_open:
+            self._expiring.popleft()
+        self._waiting.append(asked)
+        self._expiring.append(asked)
+        if self._timer is None:
+            self._timer = loop.call_at(asked.deadline, self._expire)
+        if self._working < self._calls_max:
+            self._working += 1
+            self._scope.spawn(self._work(), name="hook calls")
 
     async def ask(self, candidates: Sequence[Candidate]) -> list[Verdict]:
-        """Content to store, or why not, for each."""
-        parts = [candidates[start : start + self._batch_max] for start in range(0, len(candidates), self._batch_max)]
-        if len(parts) == 1:
-            return await self._ask_part(parts[0])
-        verdicts: list[list[Verdict]] = [[] for _ in parts]
-        waiting = iter(enumerate(parts))
+        """The verdicts of all, when the last one is there."""
+        loop = asyncio.get_running_loop()
+        verdicts: list[asyncio.Future[Verdict]] = [loop.create_future() for _ in candidates]
+        for candidate, verdict in zip(candidates, verdicts, strict=True):
+            self.offer(candidate, verdict.set_result)
+        return [await verdict for verdict in verdicts]
 
-        async def work() -> None:
-            for index, part in waiting:
-                verdicts[index] = await self._ask_part(part)
+    # ---- calls
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(self._calls_max, len(parts))):
-                group.create_task(work(), name="hook calls")
-        return [verdict for part in verdicts for verdict in part]
+    async def _work(self) -> None:
+        try:
+            while part := self._take():
+                await self._ask_part(part)
+        finally:
+            self._working -= 1
 
-    async def _ask_part(self, candidates: Sequence[Candidate]) -> list[Verdict]:
+    def _take(self) -> list[_Asked]:
+        """The next call's messages."""
+        part: list[_Asked] = []
+        while self._waiting and len(part) < self._batch_max:
+            asked = self._waiting.popleft()
+            if asked.is_open:
+                part.append(asked)
+        return part
+
+    async def _ask_part(self, part: Sequence[_Asked]) -> None:
         begun = time.perf_counter()
+        is_probe = self.is_away
+        self._probing |= is_probe
+        outcome = "away"
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._turns.acquire()
-            try:
-                async with asyncio.timeout(self._timeout_s):
-                    decisions = await self._call(candidates)
-            finally:
-                self._turns.release()
-        except (_Away, TimeoutError) as error:
-            outcome = "away"
-            verdicts = self._without(candidates, str(error) or f"no answer within {self._timeout_s:g} s")
+                decisions = await self._endpoint.ask([asked.candidate for asked in part])
+        except (Away, TimeoutError) as error:
+            self._failures += 1
+            self._probe_at = asyncio.get_running_loop().time() + self._probe_interval_s
+            self._give_up(part, str(error) or f"no answer within {self._timeout_s:g} s")
+        except Exception:  # the edge where a defect of the call becomes that of its messages alone
+            log.exception("hook call failed", messages=len(part))
+            self._give_up(part, "the call failed because of a defect; the log of the node has the details")
         else:
-            outcome, defects = "answered", self._defects
-            verdicts = [
-                self._verdict(candidate, decision) for candidate, decision in zip(candidates, decisions, strict=True)
-            ]
-            if self._defects == defects:
-                self._came_back()
+            outcome = "answered"
+            self._failures = 0
+            self._take_decisions(part, decisions)
+        finally:
+            if is_probe:
+                self._probing = False
         metrics.HOOK_SECONDS.labels(outcome).observe(time.perf_counter() - begun)
-        return verdicts
+        if self.is_away:
+            waiting, self._waiting = self._waiting, deque()
+            self._give_up(waiting, "it does not answer")
 
-    async def _call(self, candidates: Sequence[Candidate]) -> list[Any]:
-        body = {"version": 1, "cluster": self._cluster, "messages": [_shown(candidate) for candidate in candidates]}
-        try:
-            response = await self._client.post(self._url, json=body)
-        except httpx.HTTPError as error:
-            raise _Away(f"{type(error).__name__}: {error}") from None
-        if response.status_code != httpx.codes.OK:
-            raise _Away(f"it answered {response.status_code}")
-        if len(response.content) > ANSWER_BYTES_MAX:
-            raise _Away("its answer is too large")
-        try:
-            answer = response.json()
-        except ValueError:
-            raise _Away("its answer is not JSON") from None
-        decisions = answer.get("decisions") if isinstance(answer, dict) else None
-        if not isinstance(decisions, list) or len(decisions) != len(candidates):
-            raise _Away(f"its answer must have `decisions`, a list of {len(candidates)}")
-        return decisions
-
-    def _verdict(self, candidate: Candidate, decision: Any) -> Verdict:
-        match decision:
-            case {"action": "allow"}:
-                return candidate.content
-            case {"action": "refuse"}:
-                reason = decision.get("reason")
-                return Forbidden(str(reason)[:REASON_MAX] if reason else "the operator's rules refuse this message")
-            case {"action": "change", "content": dict(content)}:
-                return self._changed(candidate, content)
-            case _:
-                return self._without([candidate], "a decision must have an action: allow, refuse or change")[0]
-
-    def _changed(self, candidate: Candidate, content: dict[str, Any]) -> Verdict:
-        """The new content; what is replied to stays as it was, as it was checked."""
-        before = client_pb2.Content.FromString(candidate.content)
-        try:
-            after = json_format.ParseDict(content, client_pb2.Content())
-            check_content(after, self._content_bytes_max)
-        except (json_format.ParseError, TidingsError) as error:
-            return self._without([candidate], f"the content that it gave cannot be sent: {error}")[0]
-        after.reply_to = before.reply_to
-        return after.SerializeToString()
-
-    def _without(self, candidates: Sequence[Candidate], reason: str) -> list[Verdict]:
-        """What becomes of messages that nobody decided about."""
-        self._defects += 1
-        if not self._away:
-            self._away = True
-            self._health.set(CHECK, ok=False, reason=f"the hook is away: {reason}", degraded=True)
-            log.warning("hook is away", reason=reason, policy=self._when_away)
-        if self._when_away == "allow":
-            return [candidate.content for candidate in candidates]
-        refusal = Unavailable(
-            "the check of messages does not answer: send again with the same client_id", AWAY_RETRY_MS
-        )
-        return [refusal] * len(candidates)
-
-    def _came_back(self) -> None:
-        if self._away:
-            self._away = False
+    def _take_decisions(self, part: Sequence[_Asked], decisions: Sequence[Decision]) -> None:
+        unusable = False
+        for asked, decision in zip(part, decisions, strict=True):
+            if isinstance(decision, Unusable):
+                unusable = True
+                self._give_up([asked], decision.reason)
+            else:
+                _decide(asked, decision)
+        if self._degraded and not unusable:
+            self._degraded = False
             self._health.set(CHECK, ok=True)
             log.info("hook is back")
 
+    # ---- without a decision
 
-def _shown(candidate: Candidate) -> dict[str, Any]:
-    content = client_pb2.Content.FromString(candidate.content)
-    return {
-        "conversation": candidate.conversation,
-        "sender": candidate.sender,
-        "clientId": candidate.client_id,
-        "content": json_format.MessageToDict(content),
-    }
+    def _expire(self) -> None:
+        """Those whose time is over; the same for all, so they are in its order."""
+        loop = asyncio.get_running_loop()
+        late: list[_Asked] = []
+        while self._expiring and (self._expiring[0].deadline <= loop.time() or not self._expiring[0].is_open):
+            late.append(self._expiring.popleft())
+        self._give_up(late, f"no turn and answer within {2 * self._timeout_s:g} s")
+        self._timer = loop.call_at(self._expiring[0].deadline, self._expire) if self._expiring else None
+
+    def _give_up(self, asked: Sequence[_Asked], reason: str) -> None:
+        """What becomes of those of them that nobody has decided about."""
+        undecided = [each for each in asked if each.is_open]
+        if not undecided:
+            return
+        if not self._degraded:
+            self._degraded = True
+            self._health.set(CHECK, ok=False, reason=f"the hook is away: {reason}", degraded=True)
+            log.warning("hook is away", reason=reason, policy=self._when_away)
+        if self._when_away == "allow":
+            metrics.HOOK_UNSEEN.inc(len(undecided))
+        refusal = Unavailable(
+            "the check of messages does not answer: send again with the same client_id", AWAY_RETRY_MS
+        )
+        for each in undecided:
+            _decide(each, each.candidate.content if self._when_away == "allow" else refusal)
+
+
+def _decide(asked: _Asked, verdict: Verdict) -> None:
+    if asked.is_open:
+        asked.is_open = False
+        asked.decided(verdict)

@@ -1,18 +1,20 @@
 """Cursors: what devices hold and what users have read moves on, and the others hear of it.
 
     ack   ──▶ storage: which conversations got further? ──▶ receipts
-                  └─▶ mark delivered, where another node owns the conversation ──▶ receipts
+      ▲           └─▶ mark delivered, where another node owns the conversation ──▶ receipts
+      └── all is marked, or there is more: asked again ◀─┘
     read  ──▶ mark read ───────────────────────────────────────────────────▶ receipts
 
 Guarantees: cursors never go back and never beyond the head (storage sees to it), what is read is delivered; a `read`
-that was answered `ok` is durable, an ack is within seconds. Only what moved becomes a receipt.
+that was answered `ok` is durable, an ack is within seconds. An ack is noted only when all that it delivers is marked:
+if something could not be, it raises, and whoever repeats the ack finds it again. Only what moved becomes a receipt.
 
 Does not know: who is told, and how often (receipting.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from protos.tidings.internal.v1 import logic_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
@@ -35,15 +37,38 @@ class Marking:
         self._receipts = receipts
 
     async def acknowledge(self, items: Sequence[logic_pb2.AckItem]) -> None:
-        """Devices hold everything up to a number. Raises if storage could not take some of it: all is sent again."""
-        outcomes = await self._storage.acknowledge(
-            [pb.AcknowledgeItem(user=item.user, device=item.device, number=item.number) for item in items]
-        )
+        """Devices hold everything up to a number. Raises if some of it could not be done: all is sent again."""
+        failure: TidingsError | None = None
+        open_ = dict.fromkeys(range(len(items)), 0)  # index to the number up to which all is marked
+        while open_:
+            asked = [
+                pb.AcknowledgeItem(user=item.user, device=item.device, number=item.number, marked=marked)
+                for item, marked in ((items[index], marked) for index, marked in open_.items())
+            ]
+            outcomes = dict(zip(open_, await self._storage.acknowledge(asked), strict=True))
+            failures = {index: outcome for index, outcome in outcomes.items() if isinstance(outcome, TidingsError)}
+            failures.update(await self._deliver(items, outcomes))
+            failure = failure or next(iter(failures.values()), None)
+            open_ = {
+                index: outcome.upto
+                for index, outcome in outcomes.items()
+                if index not in failures and not isinstance(outcome, TidingsError) and outcome.upto > open_[index]
+            }
+        if failure is not None:
+            raise failure
+
+    async def _deliver(
+        self, items: Sequence[logic_pb2.AckItem], outcomes: Mapping[int, pb.AcknowledgeOutcome | TidingsError]
+    ) -> dict[int, TidingsError]:
+        """Notes what storage marked along, and has the rest marked. The items of which something may be marked later:
+        another refusal than that (who left a group) is the end of it.
+        """
         marks: list[pb.MarkItem] = []
-        sessions: list[str] = []
-        for item, outcome in zip(items, outcomes, strict=True):
+        indexes: list[int] = []
+        for index, outcome in outcomes.items():
             if isinstance(outcome, TidingsError):
                 continue
+            item = items[index]
             for delivered in outcome.delivered:
                 if delivered.HasField("mark"):
                     self._note(item.user, delivered.conversation, item.session, delivered.mark)
@@ -51,9 +76,13 @@ class Marking:
                 marks.append(
                     pb.MarkItem(conversation=delivered.conversation, user=item.user, delivered_seq=delivered.seq)
                 )
-                sessions.append(item.session)
-        await self._mark(marks, sessions)
-        _raise_failed(outcomes)
+                indexes.append(index)
+        marked = await self._mark(marks, [items[index].session for index in indexes])
+        return {
+            index: outcome
+            for index, outcome in zip(indexes, marked, strict=True)
+            if isinstance(outcome, TidingsError) and outcome.retryable
+        }
 
     async def read(self, asks: Sequence[Ask]) -> list[Reply]:
         """`read` requests."""
@@ -111,9 +140,3 @@ def _check_reader(conversation: str, user: str) -> None:
     """Direct chats are for the two of them; of groups storage knows the members when it marks."""
     if check_conversation(conversation) is ConversationKind.DIRECT and user not in peers(conversation):
         raise Forbidden(f"{conversation} is a direct chat of others")
-
-
-def _raise_failed(outcomes: Sequence[object]) -> None:
-    for outcome in outcomes:
-        if isinstance(outcome, TidingsError):
-            raise outcome

@@ -94,8 +94,8 @@ class Change:
     """One atomic change of a group, decided but not made.
 
     `version` is that of the group which the decision rests on, 0 for a new one. In `members` a `joined_seq` of 0 is
-    the seq of the first notice. `acts` are all that happen, `notices` those of them that become messages.
-    `indexed` and `dropped` are the users whose nodes must know that they are, or are not, in this large group.
+    the seq of the first notice. `acts` are all that happen, `notices` those of them that become messages. `empties`:
+    nobody is left after it, or it is stale.
     """
 
     conversation: str
@@ -111,15 +111,17 @@ class Change:
     notices: tuple[Notice, ...] = ()
     becomes_large: bool = False
     keep_version: bool = False
-    indexed: tuple[str, ...] = ()
-    dropped: tuple[str, ...] = ()
+    empties: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """It is so already: a repeat. What may have been lost of the first time is told again to the users' nodes."""
+    """It is so already: a repeat, perhaps of a change that nobody was told of. So `act` is told as an event again, and
+    the nodes of the users are told that they are (`indexed`), or are not (`dropped`), in this large group.
+    """
 
     conversation: str
+    act: Act
     indexed: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
 

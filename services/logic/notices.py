@@ -23,5 +23,10 @@ def content_of(act: Act) -> bytes:
     return client_pb2.Content(data=encoded, mime=MIME).SerializeToString()
 
 
+def act_of(membership: events_pb2.Membership) -> Act:
+    """The inverse of `membership_of`."""
+    return Act(membership.act, membership.by, tuple(membership.users), membership.role, membership.name)
+
+
 def membership_of(act: Act) -> events_pb2.Membership:
     return events_pb2.Membership(act=act.act, by=act.by, users=act.users, role=act.role, name=act.name)

@@ -3,7 +3,9 @@
 Each method takes all the requests of its kind that came in one batch and asks storage once for each owner concerned.
 
 Guarantees: a reply for each request, in their order. Who may read is decided on what storage says now, not on memory: a
-former member reads nothing. Limits over their maximum are cut to it, pages hold about `page_bytes_max`.
+former member reads nothing. Limits over their maximum are cut to it, pages hold about `page_bytes_max`. A message that
+was stored and cannot be read is shown without its content, as a placeholder with its number and its place, so that
+nobody's page fails by it.
 
 Does not know: how pages are found.
 """
@@ -17,7 +19,8 @@ from protos.tidings.v1 import client_pb2
 from services.common.clock import Clock
 from services.common.errors import BadRequest, TidingsError
 from services.common.ids import ConversationKind, check_conversation, kind_of, other_of
-from services.common.telemetry import metrics
+from services.common.telemetry import logs, metrics
+from services.common.wire.body import read_message
 from services.logic import presence
 from services.logic.asking import Ask, Reply, cut
 from services.logic.conversations import Conversations, Found
@@ -30,6 +33,8 @@ SYNC_DEFAULT, SYNC_MAX = 100, 500
 HISTORY_DEFAULT, HISTORY_MAX = 50, 200
 CONVERSATIONS_DEFAULT, CONVERSATIONS_MAX = 50, 200
 MEMBERS_DEFAULT, MEMBERS_MAX = 100, 500
+
+log = logs.get_logger(__name__)
 
 
 class Reading:
@@ -232,9 +237,13 @@ def _page(outcome: pb.PageOutcome | TidingsError, request: str, asked: int) -> R
         next=outcome.next or asked, head=outcome.head, more=outcome.more, truncated=outcome.truncated
     )
     for entry in outcome.entries:
-        added = page.entries.add(number=entry.number)
-        added.message.ParseFromString(entry.message)
+        _show(entry.message, page.entries.add(number=entry.number).message)
     return client_pb2.ServerFrame(page=page)
+
+
+def _show(encoded: bytes, into: client_pb2.Message) -> None:
+    if not read_message(encoded, into):
+        log.error("message cannot be read", conversation=into.conversation, seq=into.seq)
 
 
 def _conversation_page(user: str, outcome: pb.ConversationsOutcome) -> client_pb2.ServerFrame:
@@ -247,13 +256,14 @@ def _conversation_page(user: str, outcome: pb.ConversationsOutcome) -> client_pb
             name=other_of(record.conversation, user) if kind is ConversationKind.DIRECT else record.name,
             kind=client_pb2.Conversation.Kind.ValueType(kind),
             head=record.head,
-            read_seq=entry.me.read_seq,
+            # What retention took is nobody's unread message.
+            read_seq=max(entry.me.read_seq, record.first_seq - 1),
             peer_delivered_seq=entry.peer.delivered_seq,
             peer_read_seq=entry.peer.read_seq,
             large_from=record.large_from,
         )
         if entry.last:
-            added.last.ParseFromString(entry.last)
+            _show(entry.last, added.last)
     return client_pb2.ServerFrame(conversation_page=page)
 
 

@@ -4,8 +4,9 @@
 and publishes it as one batch. While it is publishing, what comes gathers.
 
 Guarantees: those of receipts.py; to the other members and the reader's other devices in direct chats and groups that
-are not large, only to the reader's other devices elsewhere. Leaving the context sends what waits. A receipt that is
-lost (this node died) is found in the conversation list: storage has the cursors.
+are not large, only to the reader's other devices elsewhere. If the members cannot be had now, the receipt goes later.
+Leaving the context sends what waits, as far as that can be done. A receipt that is lost (this node died) is found in
+the conversation list: storage has the cursors.
 
 Does not know: how cursors move (storage says that they did).
 """
@@ -26,6 +27,7 @@ from services.common.scope import TaskScope
 from services.common.telemetry import metrics
 from services.logic.conversations import Conversations, Found
 from services.logic.events import EventEncoder, StreamEvent
+from services.logic.model import Group
 from services.logic.publisher import Publication, Publisher
 from services.logic.receipts import Coalescer, Cursor
 from services.logic.router import Outgoing
@@ -109,6 +111,9 @@ class Receipts:
         outgoing: list[Outgoing] = []
         events: list[StreamEvent] = []
         for cursor in cursors:
+            if _is_away(groups.get(cursor.conversation)):
+                self._coalescer.give_back(cursor)
+                continue
             receipt = client_pb2.Receipt(
                 conversation=cursor.conversation,
                 user=cursor.user,
@@ -127,6 +132,11 @@ class Receipts:
             events += self._events.receipt(receipt, now_ms)
         metrics.RECEIPTS.inc(len(outgoing))
         await self._publisher.publish(Publication(outgoing, events))
+
+
+def _is_away(group: Group | TidingsError | None) -> bool:
+    """Who is in it can be had later."""
+    return isinstance(group, TidingsError) and group.retryable
 
 
 def _told(cursor: Cursor, groups: Found) -> Sequence[str]:

@@ -61,6 +61,16 @@ class Coalescer:
             self._waiting += slot.waiting is None
             slot.waiting = _merged(slot.waiting or slot.told, cursor)
 
+    def give_back(self, cursor: Cursor) -> None:
+        """This one, which `due` gave, was not told to all: it goes again, an interval later."""
+        key = (cursor.user, cursor.conversation)
+        slot = self._slots.get(key)
+        if slot is None:
+            self._ready[key] = _merged(self._ready.get(key), cursor)
+            return
+        self._waiting += slot.waiting is None
+        slot.waiting = cursor if slot.waiting is None else _merged(cursor, slot.waiting)
+
     def due(self, now_s: float) -> list[Cursor]:
         """What goes out now; it is this caller's from here on."""
         for key in self._over(now_s):

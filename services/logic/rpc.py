@@ -3,7 +3,8 @@
 The edge: batches are admitted or refused whole, errors of items become faults.
 
 Guarantees: outcomes aligned with the items; a batch that is refused as a whole has the same fault in each of them, or
-is an error where outcomes have none.
+is an error where outcomes have none. A defect in the handling of one item is that item's fault, and no other's; where
+outcomes have no room for one, whoever called finds out by halves (dividing.py).
 
 Does not know: gRPC's classes beyond the generated servicers (common/rpc serves them).
 """
@@ -12,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from protos.tidings.internal.v1 import (
     admin_pb2,
@@ -24,6 +26,7 @@ from protos.tidings.internal.v1 import (
     node_pb2_grpc,
     storage_pb2,
 )
+from services.common.dividing import divided
 from services.common.errors import TidingsError, to_fault
 from services.common.rpc import Service
 from services.logic.admin import Admin
@@ -65,10 +68,10 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
     async def Open(self, request: logic_pb2.OpenBatch, _: Context) -> logic_pb2.OpenOutcomes:  # noqa: N802
         try:
             with self._requests.admit(len(request.items)):
-                return logic_pb2.OpenOutcomes(outcomes=await self._sessions.open(request.items))
+                opened = await divided(self._sessions.open, list(request.items), "Open")
         except TidingsError as error:
-            refused = logic_pb2.OpenOutcome(fault=to_fault(error))
-            return logic_pb2.OpenOutcomes(outcomes=[refused] * len(request.items))
+            opened = [error] * len(request.items)
+        return logic_pb2.OpenOutcomes(outcomes=_told(opened, logic_pb2.OpenOutcome))
 
     async def Close(self, request: logic_pb2.CloseBatch, _: Context) -> common_pb2.Empty:  # noqa: N802
         """As nodes of 0.1.0 ask, which repeat all of a batch."""
@@ -93,16 +96,17 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
     async def Send(self, request: logic_pb2.SendBatch, _: Context) -> logic_pb2.SendOutcomes:  # noqa: N802
         try:
             with self._sends.admit(len(request.items)):
-                return logic_pb2.SendOutcomes(outcomes=await self._sending.send(request.items))
+                send = partial(self._sending.send, holds=request.holds)
+                sent = await divided(send, list(request.items), "Send")
         except TidingsError as error:
-            refused = logic_pb2.SendOutcome(fault=to_fault(error))
-            return logic_pb2.SendOutcomes(outcomes=[refused] * len(request.items))
+            sent = [error] * len(request.items)
+        return logic_pb2.SendOutcomes(outcomes=_told(sent, logic_pb2.SendOutcome))
 
     async def Signal(self, request: logic_pb2.SignalBatch, _: Context) -> logic_pb2.SignalOutcomes:  # noqa: N802
         outcomes: Sequence[TidingsError | None]
         try:
             with self._requests.admit(len(request.items)):
-                outcomes = await self._signals.signal(request.items)
+                outcomes = await divided(self._signals.signal, list(request.items), "Signal")
         except TidingsError as error:
             outcomes = [error] * len(request.items)
         return logic_pb2.SignalOutcomes(
@@ -199,6 +203,14 @@ def services(logic: LogicServicer, admin: AdminServicer, node: NodeServicer) -> 
         (admin_pb2_grpc.add_AdminServicer_to_server, admin),
         (node_pb2_grpc.add_NodeServicer_to_server, node),
     ]
+
+
+O = TypeVar("O")  # noqa: E741 - an outcome
+
+
+def _told(outcomes: Sequence[O | TidingsError], failed: Callable[..., O]) -> list[O]:
+    """Each error as an outcome with its fault."""
+    return [failed(fault=to_fault(each)) if isinstance(each, TidingsError) else each for each in outcomes]
 
 
 def _known(heads: Sequence[int | TidingsError]) -> list[int]:

@@ -1,13 +1,14 @@
 """Sends: a batch of messages is permitted, offered to the hooks, stored, told to its recipients, answered.
 
-    permit ──▶ hooks ──▶ store ──▶ publish ──▶ outcomes
-      ▲                    │ stale: the group has changed since
-      └────────────────────┘ (at most `DECISIONS_MAX` times)
+    permit ──▶ hook (hooked.py) ──▶ store ──▶ look, for what is refused ──▶ publish ──▶ outcomes
+      ▲                               │ stale: the group has changed since
+      └───────────────────────────────┘ (at most `DECISIONS_MAX` times)
 
 Guarantees: an outcome for each item, in their order; one without a fault is durable and published (or Kafka is away and
 the publisher did not wait). Items of one conversation are stored in their order, among those that are accepted.
 Everything may be repeated, here or on another node: storage gives the same numbers for the same client id, and what is
-pushed again is what was stored first.
+pushed again is what was stored first. Nothing is refused before storage was asked whether it was stored earlier, when
+it was still allowed.
 
 Does not know: the shape of content (access checked it), inbox numbers, nodes.
 """
@@ -15,18 +16,23 @@ Does not know: the shape of content (access checked it), inbox numbers, nodes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Self
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2, storage_pb2
 from protos.tidings.v1 import client_pb2
-from services.common.errors import BadRequest, TidingsError, Unavailable, to_fault
+from services.common.content import stored_content
+from services.common.errors import BadRequest, Blame, TidingsError, Unavailable
 from services.common.ids import BROADCAST, OPERATOR, ConversationKind, kind_of, message_id
 from services.common.telemetry import metrics, tracing
 from services.common.wire.body import message_bytes
 from services.logic.conversations import Conversations, Found
+from services.logic.draft import TO_NOBODY, Draft, outcome_of
 from services.logic.events import EventEncoder, StreamEvent
 from services.logic.fanout import Fanout, fanout_of
 from services.logic.groups import Need
-from services.logic.hooks import Candidate, Hooks
+from services.logic.hooked import HookedSends
+from services.logic.hooks import Hooks
 from services.logic.model import Group
 from services.logic.permissions import check_send
 from services.logic.publisher import Publication, Publisher
@@ -36,29 +42,15 @@ from services.logic.router import Outgoing
 from services.logic.storage_client import StorageClient
 
 DECISIONS_MAX = 4
+# The version of no group, the seq of no message.
+NEVER = 2**63 - 1
+# How long the answer to an access node waits for the hook: those who speak elsewhere wait with it.
+HOOK_PATIENCE_S = 0.02
 CHANGING_RETRY_MS = 200
 
 StoreOutcome = storage_pb2.StoreOutcome
 NORMAL = client_pb2.Message.NORMAL
 SYSTEM = client_pb2.Message.SYSTEM
-
-
-_TO_NOBODY = Fanout(())
-_NO_ITEM = storage_pb2.StoreItem()
-
-
-class _Draft:
-    """One message on its way; an object for each costs 1 µs of the 100 that a message costs here (measured)."""
-
-    __slots__ = ("content", "error", "fanout", "item", "store_item", "stored")
-
-    def __init__(self, item: logic_pb2.SendItem) -> None:
-        self.item = item
-        self.content = item.content
-        self.fanout = _TO_NOBODY
-        self.error: TidingsError | None = None
-        self.store_item = _NO_ITEM
-        self.stored: storage_pb2.StoreOutcome | None = None
 
 
 class Sending:
@@ -72,24 +64,46 @@ class Sending:
         events: EventEncoder,
         receipts: Receipts,
         hooks: Hooks | None,
+        *,
+        held_max: int,
+        hook_patience_s: float = HOOK_PATIENCE_S,
     ) -> None:
+        """`held_max`: messages that may wait for the hook."""
         self._storage = storage
         self._conversations = conversations
         self._publisher = publisher
         self._events = events
         self._receipts = receipts
-        self._hooks = hooks
+        self._hooked: HookedSends | None = None
+        if hooks is not None:
+            self._hooked = HookedSends(hooks, self._permit, self._finish, held_max=held_max, patience_s=hook_patience_s)
 
-    async def send(self, items: Sequence[logic_pb2.SendItem]) -> list[logic_pb2.SendOutcome]:
-        """Users' messages."""
-        drafts = [_Draft(item) for item in items]
+    async def __aenter__(self) -> Self:
+        if self._hooked is not None:
+            await self._hooked.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._hooked is not None:
+            await self._hooked.__aexit__(kind, error, traceback)
+
+    async def send(self, items: Sequence[logic_pb2.SendItem], *, holds: bool = False) -> list[logic_pb2.SendOutcome]:
+        """Users' messages. `holds`: who asks knows what `pending` is, and asks again."""
+        if self._hooked is not None:
+            return await self._hooked.send(items, holds=holds)
+        drafts = [Draft(item) for item in items]
         with tracing.batch("logic send", (item.trace for item in items), items=len(items)):
             await self._permit(drafts)
-            if self._hooks is not None:
-                await self._ask_hooks(self._hooks, drafts)
-            await self._store(drafts)
-            await self._tell(drafts)
-        return [_outcome(draft) for draft in drafts]
+            await self._finish(drafts)
+        return [outcome_of(draft) for draft in drafts]
+
+    async def _finish(self, drafts: Sequence[Draft]) -> None:
+        """All that follows from the decisions."""
+        await self._store(drafts)
+        await self._look(drafts)
+        await self._tell(drafts)
 
     async def announce(self, content: bytes, client_id: str) -> storage_pb2.StoreOutcome:
         """The operator's notice to everyone; raises what went wrong."""
@@ -107,7 +121,7 @@ class Sending:
 
     # ---- permission
 
-    async def _permit(self, drafts: Sequence[_Draft]) -> None:
+    async def _permit(self, drafts: Sequence[Draft]) -> None:
         """Sets each draft's fan-out, or its error. What memory refuses, storage is asked about."""
         groups, fresh = await self._conversations.known(_senders(drafts))
         refused = [draft for draft in drafts if not _decide(draft, groups) and _is_group(draft)]
@@ -118,23 +132,9 @@ class Sending:
             for draft in doubtful:
                 _decide(draft, groups)
 
-    async def _ask_hooks(self, hooks: Hooks, drafts: Sequence[_Draft]) -> None:
-        asked = [draft for draft in drafts if draft.error is None]
-        answers = await hooks.ask(
-            [
-                Candidate(draft.item.conversation, draft.item.sender, draft.item.client_id, draft.content)
-                for draft in asked
-            ]
-        )
-        for draft, answer in zip(asked, answers, strict=True):
-            if isinstance(answer, TidingsError):
-                draft.error = answer
-            else:
-                draft.content = answer
-
     # ---- storing
 
-    async def _store(self, drafts: Sequence[_Draft]) -> None:
+    async def _store(self, drafts: Sequence[Draft]) -> None:
         pending = [draft for draft in drafts if draft.error is None]
         for _ in range(DECISIONS_MAX):
             stale = await self._store_once(pending)
@@ -150,12 +150,12 @@ class Sending:
                 f"{draft.item.conversation} is changing: send again with the same client_id", CHANGING_RETRY_MS
             )
 
-    async def _store_once(self, drafts: Sequence[_Draft]) -> list[_Draft]:
+    async def _store_once(self, drafts: Sequence[Draft]) -> list[Draft]:
         """Those whose decision was stale; the others have their outcome."""
         for draft in drafts:
             draft.store_item = _store_item(draft)
         outcomes = await self._storage.store([draft.store_item for draft in drafts])
-        stale: list[_Draft] = []
+        stale: list[Draft] = []
         for draft, outcome in zip(drafts, outcomes, strict=True):
             if isinstance(outcome, TidingsError):
                 draft.error = outcome
@@ -167,9 +167,26 @@ class Sending:
                 draft.stored = outcome
         return stale
 
+    # ---- repeats
+
+    async def _look(self, drafts: Sequence[Draft]) -> None:
+        """Who is refused now may repeat what was stored when it was allowed: then that is the outcome."""
+        refused = [draft for draft in drafts if draft.error is not None and draft.error.blame is Blame.CALLER]
+        if not refused:
+            return
+        for draft in refused:
+            draft.fanout = _with_sender(draft.fanout, draft.item.sender)
+            draft.store_item = _look_item(draft)
+        outcomes = await self._storage.store([draft.store_item for draft in refused])
+        for draft, outcome in zip(refused, outcomes, strict=True):
+            if isinstance(outcome, TidingsError):
+                draft.error = outcome
+            elif outcome.status == StoreOutcome.DUPLICATE:
+                draft.error, draft.stored = None, outcome
+
     # ---- telling
 
-    async def _tell(self, drafts: Sequence[_Draft]) -> None:
+    async def _tell(self, drafts: Sequence[Draft]) -> None:
         outgoing: list[Outgoing] = []
         events: list[StreamEvent] = []
         for draft in drafts:
@@ -207,7 +224,7 @@ def message_pushes(
         message_id=message_id(item.conversation, outcome.seq),
         sender=item.sender,
         time_ms=outcome.time_ms,
-        content=outcome.content if duplicate and outcome.content else item.content,
+        content=stored_content(outcome.content) if duplicate and outcome.content else item.content,
         kind=outcome.kind if duplicate and outcome.kind else item.kind,
         client_id=item.client_id,
     )
@@ -239,7 +256,7 @@ def _numbered(users: Sequence[str], numbers: Sequence[int]) -> tuple[Sequence[st
     return [user for user, _ in pairs], [number for _, number in pairs]
 
 
-def _senders(drafts: Iterable[_Draft]) -> dict[str, list[str]]:
+def _senders(drafts: Iterable[Draft]) -> dict[str, list[str]]:
     """Who wants to send, by group."""
     senders: dict[str, list[str]] = {}
     for draft in drafts:
@@ -250,18 +267,18 @@ def _senders(drafts: Iterable[_Draft]) -> dict[str, list[str]]:
     return senders
 
 
-def _is_group(draft: _Draft) -> bool:
+def _is_group(draft: Draft) -> bool:
     return draft.item.conversation.startswith("g:")
 
 
-def _decide(draft: _Draft, groups: Found) -> bool:
+def _decide(draft: Draft, groups: Found) -> bool:
     """Whether the draft may be stored, by these groups."""
     conversation = draft.item.conversation
     draft.error = None
     try:
         group = _group(groups, conversation) if kind_of(conversation) is ConversationKind.GROUP else None
+        draft.fanout = TO_NOBODY if group is None and conversation[0] == "g" else fanout_of(conversation, group)
         check_send(conversation, draft.item.sender, group)
-        draft.fanout = fanout_of(conversation, group)
     except TidingsError as error:
         draft.error = error
         return False
@@ -275,7 +292,30 @@ def _group(groups: Found, conversation: str) -> Group | None:
     return group
 
 
-def _store_item(draft: _Draft) -> storage_pb2.StoreItem:
+def _with_sender(fanout: Fanout, sender: str) -> Fanout:
+    """Also for the entry of who is no member any more."""
+    if fanout.by_cursor or sender in fanout.recipients:
+        return fanout
+    return Fanout((*fanout.recipients, sender), fanout.version)
+
+
+def _look_item(draft: Draft) -> storage_pb2.StoreItem:
+    """Something that nobody stores: nor a node of an older version, which knows nothing of `only_look`."""
+    item = draft.item
+    return storage_pb2.StoreItem(
+        conversation=item.conversation,
+        sender=item.sender,
+        client_id=item.client_id,
+        kind=NORMAL,
+        version=NEVER,
+        recipients=draft.fanout.recipients,
+        reply_to=NEVER,
+        trace=item.trace,
+        only_look=True,
+    )
+
+
+def _store_item(draft: Draft) -> storage_pb2.StoreItem:
     item = draft.item
     return storage_pb2.StoreItem(
         conversation=item.conversation,
@@ -290,23 +330,7 @@ def _store_item(draft: _Draft) -> storage_pb2.StoreItem:
     )
 
 
-def _read_up_to(draft: _Draft, seq: int) -> Cursor:
+def _read_up_to(draft: Draft, seq: int) -> Cursor:
     item, fanout = draft.item, draft.fanout
     large = fanout.by_cursor
     return Cursor(item.sender, item.conversation, seq, seq, item.session, fanout.version, large)
-
-
-def _outcome(draft: _Draft) -> logic_pb2.SendOutcome:
-    if draft.error is not None:
-        return logic_pb2.SendOutcome(fault=to_fault(draft.error))
-    stored = draft.stored
-    assert stored is not None
-    number = 0
-    if stored.numbers:
-        number = stored.numbers[draft.fanout.recipients.index(draft.item.sender)]
-    return logic_pb2.SendOutcome(
-        seq=stored.seq,
-        time_ms=stored.time_ms,
-        number=number,
-        duplicate=stored.status == StoreOutcome.DUPLICATE,
-    )

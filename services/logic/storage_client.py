@@ -1,10 +1,11 @@
 """The storage nodes as logic sees them: batches in, outcomes aligned with them out.
 
 Each method spreads its items over the owners by the storage ring, one call for each owner (or several in a row, if
-there are more items than one call takes), the owners at the same time.
+there are more items, or more bytes, than one call takes), the owners at the same time.
 
 Guarantees: as many outcomes as items, in their order; an item whose owner could not be reached, or that was refused,
-has its error in its place, so one bad owner does not spoil the others. The items of one key keep their order.
+has its error in its place, so one bad owner does not spoil the others, nor one bad item those that it was asked with
+(dividing.py). The items of one key keep their order.
 
 Does not know: what the items mean; retries (the caller goes on to the next node, since every call may be repeated).
 """
@@ -19,7 +20,8 @@ from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import common_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.common.errors import Internal, TidingsError, from_fault
+from services.common.dividing import divided, portions
+from services.common.errors import TidingsError, from_fault
 from services.common.ids import slot_of
 
 SERVICE = "/tidings.internal.v1.Storage/"
@@ -200,13 +202,15 @@ class StorageClient:
         step = min(batch_max or self._batch_max, self._batch_max)
 
         async def ask(indexes: list[int]) -> None:
-            for start in range(0, len(indexes), step):
-                part = indexes[start : start + step]
-                batch = _batch(request, [items[index] for index in part])
-                for index, outcome in zip(
-                    part, await self._call(method, slots[part[0]], batch, response, outcomes, len(part)), strict=True
-                ):
-                    found[index] = outcome
+            slot, start = slots[indexes[0]], 0
+
+            async def call(part: list[Any]) -> Sequence[Any]:
+                return await self._call(method, slot, _batch(request, part), response, outcomes, len(part))
+
+            for part in _portions([items[index] for index in indexes], step):
+                for outcome in await divided(call, part, method):
+                    found[indexes[start]] = outcome
+                    start += 1
 
         if len(by_owner) == 1:
             await ask(next(iter(by_owner.values())))
@@ -219,18 +223,20 @@ class StorageClient:
     async def _call(
         self, method: str, slot: int, batch: Message, response: type[Message], outcomes: str | None, count: int
     ) -> Sequence[Any]:
-        try:
-            answer = await self._caller.call(
-                slot, SERVICE + method, batch, response, timeout_s=self._timeout_s, budget_s=self._budget_s
-            )
-        except TidingsError as error:
-            return [error] * count
+        answer = await self._caller.call(
+            slot, SERVICE + method, batch, response, timeout_s=self._timeout_s, budget_s=self._budget_s
+        )
         if outcomes is None:
             return [None] * count
         listed: Sequence[Any] = getattr(answer, outcomes)
-        if len(listed) != count:
-            return [Internal(f"storage gave {len(listed)} outcomes for {count} items of {method}")] * count
         return listed
+
+
+def _portions(items: list[Any], count_max: int) -> list[list[Any]]:
+    """Keys are short: only their number counts."""
+    if isinstance(items[0], str):
+        return [items[start : start + count_max] for start in range(0, len(items), count_max)]
+    return portions(items, count_max)
 
 
 def _batch(request: Callable[..., Message], items: list[Any]) -> Message:

@@ -2,14 +2,19 @@
 
 A message is delivered to a user when one of the user's devices holds it; so only what goes beyond all devices is news.
 
-Guarantees: what is acknowledged is written behind, and never goes back. The news may be told twice after a change of
-owner.
+    what a device holds ──▶ news, up to ENTRIES_MAX entries ──▶ marked here, or by whoever asked
+              ▲                                                          │
+              └────────── asked again with `marked`: noted, and on ──────┘
+
+Guarantees: a number is noted only when all that it tells of is marked; until then whoever asks again is told again,
+which does no harm. What is noted is written behind, and never goes back.
 Does not know: cursors of conversations (marking.py marks those that this node owns, logic has the others marked).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.errors import TidingsError, to_fault
@@ -24,8 +29,17 @@ AcknowledgeItem = storage_pb2.AcknowledgeItem
 AcknowledgeOutcome = storage_pb2.AcknowledgeOutcome
 MarkOutcome = storage_pb2.MarkOutcome
 
-# Entries looked at for one acknowledgement; of more only the newest, since what is delivered covers what is before it.
+# Entries looked at in one step of an acknowledgement.
 ENTRIES_MAX = 2000
+# Devices of one user that are remembered: those that said something while the inbox was in memory.
+DEVICES_MAX = 100
+
+
+class Step(NamedTuple):
+    """(conversation, seq) of the entries up to the number `last`, as far as they are news."""
+
+    last: int
+    entries: Sequence[tuple[str, int]] = ()
 
 
 class Acknowledging:
@@ -39,57 +53,69 @@ class Acknowledging:
         """Aligned with the items. `mark`: what this node owns is marked as delivered, and told if that moved it."""
         try:
             inboxes = await self._inboxes.touch(item.user for item in items)
-            await self._load_devices(list(inboxes.values()))
-            spans = [self._take(inboxes[item.user], item) for item in items]
-            entries = await self._entries(inboxes, spans)
+            await self._load_held(list(inboxes.values()))
+            for item in items:
+                self._note(inboxes[item.user], item.device, item.marked)
+            steps = await self._steps([(inboxes[item.user], item.number) for item in items])
         except TidingsError as error:
             return [AcknowledgeOutcome(fault=to_fault(error)) for _ in items]
         news = [
             (index, Arrival(item.user, conversation, seq))
-            for index, (item, found) in enumerate(zip(items, entries, strict=True))
-            for conversation, seq in _highest(found).items()
+            for index, (item, step) in enumerate(zip(items, steps, strict=True))
+            for conversation, seq in _highest(step.entries).items()
         ]
         marks: Sequence[MarkOutcome | None] = [None] * len(news)
         if mark:
             marks = await self._marking.deliver([arrival for _, arrival in news])
         outcomes = [AcknowledgeOutcome() for _ in items]
+        elsewhere: set[int] = set()
         for (index, arrival), marked in zip(news, marks, strict=True):
+            if marked is None:
+                elsewhere.add(index)
             if marked is None or marked.moved:
                 outcomes[index].delivered.add(conversation=arrival.conversation, seq=arrival.seq, mark=marked)
+        for index, (item, step) in enumerate(zip(items, steps, strict=True)):
+            inbox = inboxes[item.user]
+            if index not in elsewhere:
+                self._note(inbox, item.device, step.last)
+            if index in elsewhere or step.last < min(item.number, inbox.head):
+                outcomes[index].upto = step.last
         return outcomes
 
-    async def _load_devices(self, inboxes: Sequence[Inbox]) -> None:
-        cold = [inbox for inbox in inboxes if inbox.devices is None]
+    async def _load_held(self, inboxes: Sequence[Inbox]) -> None:
+        cold = [inbox for inbox in inboxes if inbox.held is None]
         if cold:
-            found = await self._repository.users.devices([inbox.user for inbox in cold])
+            found = await self._repository.users.held([inbox.user for inbox in cold])
             for inbox in cold:
-                if inbox.devices is None:
-                    inbox.devices = found.get(inbox.user, {})
+                if inbox.held is None:
+                    inbox.held = found.get(inbox.user, 0)
 
-    def _take(self, inbox: Inbox, item: AcknowledgeItem) -> Span:
-        """Notes what the device holds; the entries that are news."""
-        assert inbox.devices is not None
-        held = max(inbox.devices.values(), default=0)
-        number = min(item.number, inbox.head)
-        if number > inbox.devices.get(item.device, 0):
-            inbox.devices[item.device] = number
-            self._behind.held(item.user, item.device, number)
-        return Span(item.user, max(held, number - ENTRIES_MAX), number + 1, ENTRIES_MAX)
+    def _note(self, inbox: Inbox, device: str, number: int) -> None:
+        """All that this device holds up to this number is marked."""
+        number = min(number, inbox.head)
+        if number <= inbox.devices.get(device, 0):
+            return
+        if len(inbox.devices) >= DEVICES_MAX:
+            inbox.devices.clear()  # they are written once more, which changes nothing
+        inbox.devices[device] = number
+        inbox.held = max(inbox.held or 0, number)
+        self._behind.held(inbox.user, device, number)
 
-    async def _entries(self, inboxes: dict[str, Inbox], spans: Sequence[Span]) -> list[list[tuple[str, int]]]:
-        """(conversation, seq) of the entries in each span: from memory, and from the repository what is older."""
-        entries: list[list[tuple[str, int]]] = []
+    async def _steps(self, held: Sequence[tuple[Inbox, int]]) -> list[Step]:
+        """The next step towards each number: from memory, or from the repository if some of it is older."""
+        steps: list[Step] = []
         older: dict[int, Span] = {}
-        for index, span in enumerate(spans):
-            inbox = inboxes[span.key]
-            entries.append(inbox.between(span.after, span.before - 1))
-            if span.after < min(inbox.floor, span.before - 1):
-                older[index] = span._replace(before=min(span.before, inbox.floor + 1))
+        for index, (inbox, number) in enumerate(held):
+            known, number = inbox.held or 0, min(number, inbox.head)
+            steps.append(Step(number, inbox.between(known, number) if known < number else ()))
+            if known < min(inbox.floor, number):
+                older[index] = Span(inbox.user, known, number + 1, ENTRIES_MAX)
         if older:
             pages = await self._repository.inboxes.pages(list(older.values()))
             for index, page in zip(older, pages, strict=True):
-                entries[index] = [(entry.conversation, entry.seq) for entry in page] + entries[index]
-        return entries
+                last = page[-1].number if len(page) == ENTRIES_MAX else steps[index].last
+                steps[index] = Step(last, [(entry.conversation, entry.seq) for entry in page])
+        return steps
 
 
 def _highest(entries: Sequence[tuple[str, int]]) -> dict[str, int]:

@@ -101,7 +101,7 @@ async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]
         )
         tls = tls_of(settings)
         ports = Ports(
-            repository=ports_of(connection, clock),
+            repository=ports_of(connection),
             registry=await enter(registry),
             peers=await enter(Peers(tls=tls)),
             serve=partial(serve, tls=tls),
@@ -175,10 +175,11 @@ def limits_of(settings: StorageSettings) -> Limits:
         read_lanes=settings.read_lanes,
         lane_capacity=settings.lane_capacity,
         batch_max=settings.batch_max,
-        conversations_max=settings.conversations_max,
-        inboxes_max=settings.inboxes_max,
+        cached_members_max=settings.cached_members_max,
+        cached_entries_max=settings.cached_entries_max,
         inbox_tail=settings.inbox_tail,
         recent_sends_max=settings.recent_sends_max,
+        list_places_max=settings.list_places_max,
         store_budget_s=settings.store_budget_s,
         flush_interval_s=settings.flush_interval_s,
     )

@@ -3,14 +3,15 @@
     appends ──▶ lane of the user ──▶ number (inboxes.py) ──▶ one ordered insert for the whole batch
 
 Guarantees: entries of one user get their numbers in the order in which they were offered; an entry that has a number in
-the repository is given the same number again, as far back as LOOK_BACK entries; after a conflict or an unknown outcome
-what is there is read before anything else is written.
+the repository is given the same number again, however long ago that was: it is looked for among the newest LOOK_BACK,
+and then in as many from where its time must be; what retention has removed there counts as delivered. After a conflict
+or an unknown outcome what is there is read before anything else is written.
 Does not know: which node owns a user (diffusion.py), what a message is.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -25,10 +26,14 @@ from services.storage.inboxes import Append, Inbox, Placement
 from services.storage.limits import INSERT_MAX, LOOK_BACK, READ_MAX, TRIES_MAX, Limits
 from services.storage.neighbours import Neighbours
 from services.storage.repository.contract import Repository
-from services.storage.repository.records import Span
+from services.storage.repository.records import InboxEntry, Span
+from services.storage.seeking import Seek
 from services.storage.telling import Telling
 
 Number = int | TidingsError
+
+MINUTE_MS = 60_000
+DAY_MS = 24 * 60 * MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +49,23 @@ class Inboxes:
     """The inboxes that this node has to do with: its own users', and for a while others'."""
 
     def __init__(
-        self, repository: Repository, neighbours: Neighbours, telling: Telling, clock: Clock, limits: Limits
+        self,
+        repository: Repository,
+        neighbours: Neighbours,
+        telling: Telling,
+        clock: Clock,
+        limits: Limits,
+        *,
+        kept_ms: int = DAY_MS,
     ) -> None:
+        """`kept_ms`: retention removes no entry of a message that is younger."""
+        self._kept_ms = kept_ms
         self._repository = repository
         self._neighbours = neighbours
         self._telling = telling
         self._clock = clock
         self._limits = limits
-        self._cache: Cache[Inbox] = Cache(limits.inboxes_max)
+        self._cache: Cache[Inbox] = Cache(limits.cached_entries_max, lambda each: each.weight)
         self.lanes: Lanes[Work, list[Number]] = Lanes(
             "inbox",
             self._handle,
@@ -197,22 +211,73 @@ class Inboxes:
 
     async def _look_back(self, placement: Placement, appends: Sequence[Append], inboxes: dict[str, Inbox]) -> None:
         """Entries that may be there for longer than memory reaches."""
-        wanted: dict[str, list[int]] = {}
+        if not placement.to_search:
+            return
+        begins = {user: max(0, inbox.floor - LOOK_BACK) + 1 for user, inbox in inboxes.items() if inbox.floor}
+        newest: dict[Span, list[int]] = {}
         for index in placement.to_search:
-            wanted.setdefault(appends[index].user, []).append(index)
+            user = appends[index].user
+            if user in begins:
+                span = Span(user, after=begins[user] - 1, before=inboxes[user].floor + 1)
+                newest.setdefault(span, []).append(index)
+        await self._search(placement, appends, newest)
+        left = [index for index in placement.to_search if appends[index].user in begins]
+        if left:
+            await self._look_further(placement, appends, left, begins)
+
+    async def _look_further(
+        self, placement: Placement, appends: Sequence[Append], left: Sequence[int], begins: dict[str, int]
+    ) -> None:
+        """Where the times of these say that they must be; `begins`: from where on each inbox was searched."""
+        users = list(dict.fromkeys(appends[index].user for index in left))
+        firsts = {page[0].user: page[0] for page in await self._pages([Span(user, limit=1) for user in users]) if page}
+        removed_ms = self._clock.wall_ms() - self._kept_ms
+        seeks: dict[tuple[str, int], Seek] = {}
+        sought: dict[Seek, list[int]] = {}
+        for index in sorted(left, key=lambda index: appends[index].time_ms):
+            user, time_ms = appends[index].user, appends[index].time_ms
+            first = firsts.get(user)
+            if first is None:
+                continue
+            if first.number > 1 and time_ms < first.time_ms and time_ms < removed_ms:
+                placement.passed(index)
+            elif first.number < begins[user]:
+                # Those of one user and minute are looked for together, from the place of the earliest.
+                key = user, time_ms // MINUTE_MS
+                seek = seeks.get(key) or seeks.setdefault(key, Seek(user, time_ms, first.number, begins[user] - 1))
+                sought.setdefault(seek, []).append(index)
+        while probes := {seek: span for seek in sought if (span := seek.probe) is not None}:
+            for seek, page in zip(probes, await self._pages(list(probes.values())), strict=True):
+                seek.learn(page)
+        places: dict[Span, list[int]] = {}
+        for seek, indexes in sought.items():
+            user, after = appends[indexes[0]].user, seek.place - 1
+            places.setdefault(Span(user, after, after + LOOK_BACK + 1), []).extend(indexes)
+        await self._search(placement, appends, places)
+
+    async def _search(
+        self, placement: Placement, appends: Sequence[Append], wanted: Mapping[Span, Sequence[int]]
+    ) -> None:
+        """Looks for the appends with these indexes in these spans."""
         asked: list[tuple[Span, dict[tuple[str, int], list[int]]]] = []
-        for user, indexes in wanted.items():
-            if floor := inboxes[user].floor:
-                span = Span(user, after=max(0, floor - LOOK_BACK), before=floor + 1)
-                keys: dict[tuple[str, int], list[int]] = {}
-                for index in indexes:  # several nodes may settle one conversation at once: the same more than once
-                    keys.setdefault(appends[index][1:3], []).append(index)
-                asked.append((span, keys))
-        if asked:
-            for (_, keys), found in zip(asked, await self._repository.inboxes.search(asked), strict=True):
+        for span, indexes in wanted.items():
+            keys: dict[tuple[str, int], list[int]] = {}
+            for index in indexes:  # several nodes may settle one conversation at once: the same more than once
+                keys.setdefault(appends[index][1:3], []).append(index)
+            asked.append((span, keys))
+        for start in range(0, len(asked), INSERT_MAX):
+            part = asked[start : start + INSERT_MAX]
+            for (_, keys), found in zip(part, await self._repository.inboxes.search(part), strict=True):
                 for key, number in found.items():
                     for index in keys[key]:
                         placement.found(index, number)
+
+    async def _pages(self, spans: Sequence[Span]) -> list[list[InboxEntry]]:
+        """Of many inboxes, a part at a time."""
+        pages: list[list[InboxEntry]] = []
+        for start in range(0, len(spans), INSERT_MAX):
+            pages += await self._repository.inboxes.pages(spans[start : start + INSERT_MAX])
+        return pages
 
     async def _insert(self, placement: Placement, inboxes: dict[str, Inbox], deadline: float) -> None:
         for _ in range(TRIES_MAX):

@@ -1,7 +1,10 @@
 """What an owner keeps in memory: by key, bounded, the one used longest ago goes first.
 
-Guarantees: no I/O; never more than `capacity` entries, but for those that may not go (`is_dirty`), which the caller
-writes behind. Dropping costs one pass over the keys.
+What bounds it is not how many entries there are but what they weigh together, since a group of 200 members takes forty
+times the memory of a direct chat. An entry is weighed when it is put and whenever it is used: it grows meanwhile.
+
+Guarantees: no I/O; never more than `capacity` in weight, but for the entry used last, and for those that may not go
+(`is_dirty`), which the caller writes behind. Dropping slots costs one pass over the keys.
 Does not know: what the entries are.
 """
 
@@ -21,10 +24,15 @@ _LOOK = 16
 
 
 class Cache(Generic[S]):
-    def __init__(self, capacity: int, is_dirty: Callable[[S], bool] = lambda _: False) -> None:
+    def __init__(
+        self, capacity: int, weigh: Callable[[S], int], is_dirty: Callable[[S], bool] = lambda _: False
+    ) -> None:
         self._capacity = capacity
+        self._weigh = weigh
         self._is_dirty = is_dirty
         self._entries: OrderedDict[str, S] = OrderedDict()
+        self._weights: dict[str, int] = {}
+        self._weight = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -33,15 +41,24 @@ class Cache(Generic[S]):
         return iter(self._entries.values())
 
     @property
+    def weight(self) -> int:
+        """Of all entries together, as far as it is known."""
+        return self._weight
+
+    @property
     def is_over(self) -> bool:
         """So much over its capacity that what is dirty must be written before more comes in."""
-        return len(self._entries) > self._capacity + self._capacity // 4
+        return self._weight > self._capacity + self._capacity // 4
 
     def get(self, key: str) -> S | None:
         """The entry, which is now the one used last."""
         entry = self._entries.get(key)
         if entry is not None:
             self._entries.move_to_end(key)
+            weight = self._weigh(entry)
+            if weight != self._weights[key]:
+                self._weight += weight - self._weights[key]
+                self._weights[key] = weight
         return entry
 
     def peek(self, key: str) -> S | None:
@@ -51,23 +68,27 @@ class Cache(Generic[S]):
     def put(self, key: str, entry: S) -> None:
         self._entries[key] = entry
         self._entries.move_to_end(key)
+        weight = self._weigh(entry)
+        self._weight += weight - self._weights.get(key, 0)
+        self._weights[key] = weight
         self.shrink()
 
     def shrink(self) -> None:
-        """Forgets the oldest that may go, down to the capacity."""
-        while len(self._entries) > self._capacity:
-            oldest = islice(self._entries.items(), _LOOK)
+        """Forgets the oldest that may go, down to the capacity; never the one used last."""
+        while self._weight > self._capacity and len(self._entries) > 1:
+            oldest = islice(self._entries.items(), min(_LOOK, len(self._entries) - 1))
             gone = next((key for key, entry in oldest if not self._is_dirty(entry)), None)
             if gone is None:
                 return
-            del self._entries[gone]
+            self.drop(gone)
 
     def drop(self, key: str) -> None:
-        self._entries.pop(key, None)
+        if self._entries.pop(key, None) is not None:
+            self._weight -= self._weights.pop(key)
 
     def drop_slots(self, slots: Collection[int]) -> int:
         """Forgets all whose key is in one of these slots; how many there were."""
         gone = [key for key in self._entries if slot_of(key) in slots]
         for key in gone:
-            del self._entries[key]
+            self.drop(key)
         return len(gone)

@@ -23,17 +23,17 @@ from services.common.errors import TidingsError, Unavailable
 from services.common.ids import SLOTS, ConversationKind, check_conversation, hash64, slot_of
 from services.common.lane import Lanes
 from services.common.telemetry import metrics, tracing
-from services.storage import membership
+from services.storage import looking, membership
 from services.storage.batches import through
 from services.storage.cache import Cache
 from services.storage.diffusion import Diffusion
-from services.storage.limits import OVERLAP_MIN, Limits
+from services.storage.limits import ENTRIES_MAX, OVERLAP_MIN, Limits
 from services.storage.loading import Loader
 from services.storage.neighbours import Neighbours
 from services.storage.numbering import Recent
 from services.storage.repository.contract import Repository
 from services.storage.state import Conversation
-from services.storage.storing import ChangeJob, Delivery, Round, change_outcome, store_outcome
+from services.storage.storing import ChangeJob, Delivery, Round, change_outcome, store_outcome, unsure
 from services.storage.telling import Telling
 from services.storage.writing_behind import WriteBehind
 
@@ -80,7 +80,9 @@ class Conversations:
         self._clock = clock
         self._limits = limits
         self._recent = Recent(limits.recent_sends_max)
-        self._cache: Cache[Conversation] = Cache(limits.conversations_max, lambda each: each.is_dirty)
+        self._cache: Cache[Conversation] = Cache(
+            limits.cached_members_max, lambda each: each.weight, lambda each: each.is_dirty
+        )
         self.loader = Loader(repository, diffusion, self._recent, clock, behind.conversation)
         self.lanes: Lanes[Work, Outcome] = Lanes(
             "store",
@@ -89,6 +91,8 @@ class Conversations:
             capacity=limits.lane_capacity,
             batch_max=limits.batch_max,
             overlap_min=OVERLAP_MIN,
+            weigh=_entries_of,
+            weight_max=ENTRIES_MAX,
         )
 
     @asynccontextmanager
@@ -125,8 +129,19 @@ class Conversations:
 
     async def store(self, items: Sequence[StoreItem]) -> list[StoreOutcome | TidingsError]:
         """Aligned with the items."""
+        if any(item.only_look for item in items):
+            return await self._look(items)
         outcomes = await through(self.lanes, [(_lane_of(item.conversation), item) for item in items])
         return cast("list[StoreOutcome | TidingsError]", outcomes)
+
+    async def _look(self, items: Sequence[StoreItem]) -> list[StoreOutcome | TidingsError]:
+        """Which of these are stored; a batch that looks stores nothing."""
+        found = await self._repository.messages.find({looking.key_of(item) for item in items})
+        conversations = await self.get({message.conversation for message in found.values()})
+        if behind := looking.unsettled(found, conversations):
+            await self.forget(behind)
+            conversations |= await self.get(behind)
+        return [*await looking.outcomes(items, found, conversations, self._diffusion)]
 
     async def change(self, items: Sequence[ChangeItem]) -> list[ChangeOutcome | TidingsError]:
         """Aligned with the items."""
@@ -207,14 +222,13 @@ class Conversations:
             await work.run()
         except TidingsError as error:
             for index in (*(index for index, _ in deliveries), *(index for done, _ in changes for index in done)):
-                outcomes[index] = error
+                outcomes[index] = unsure(error)
             return left
         for index, delivery in deliveries:
             outcomes[index] = store_outcome(delivery)
         for done, job in changes:
-            outcome = change_outcome(job)
             for index in done:
-                outcomes[index] = outcome
+                outcomes[index] = change_outcome(job, cast("ChangeItem", batch[index]))
         return left
 
     async def _load(self, ids: set[str]) -> dict[str, Conversation | TidingsError]:
@@ -254,6 +268,13 @@ class Conversations:
 def _lane_of(conversation: str) -> int:
     # The slot has chosen the node: the rest of the hash chooses the lane.
     return hash64(conversation) // SLOTS
+
+
+def _entries_of(work: Work) -> int:
+    """The inbox entries that it makes."""
+    if isinstance(work, StoreItem):
+        return len(work.recipients)
+    return sum(len(notice.recipients) for notice in work.notices) if isinstance(work, ChangeItem) else 0
 
 
 def _conversation_of(work: Work) -> str:

@@ -18,6 +18,9 @@ from services.storage.batches import together
 from services.storage.inboxes import Append
 from services.storage.neighbours import Neighbours, NotAsked
 
+# Entries of one call: some 50 ms of a neighbour, which has a third of `store_budget_s` to answer in.
+APPEND_MAX = 1000
+
 
 class Diffusion:
     def __init__(self, inboxes: Inboxes, neighbours: Neighbours) -> None:
@@ -50,6 +53,23 @@ class Diffusion:
         return numbers
 
     async def _append_at(self, owner: str, appends: Sequence[Append]) -> list[Number]:
+        """A part after the other: each takes a small share of the time that a neighbour has to answer in, so that one
+        who is slow with very many is not taken for dead, which would mean two writers for all of its users.
+        """
+        numbers: list[Number] = []
+        for start in range(0, len(appends), APPEND_MAX):
+            part, rest = appends[start : start + APPEND_MAX], appends[start + APPEND_MAX :]
+            try:
+                found = await self._append_part(owner, part)
+            except NotAsked:
+                return [*numbers, *await self._append_here((), appends[start:])]
+            if found is None:  # it does not answer, or its database is away: perhaps this part was done
+                return [*numbers, *await self._append_here(part, rest)]
+            numbers += found
+        return numbers
+
+    async def _append_part(self, owner: str, appends: Sequence[Append]) -> list[Number] | None:
+        """None: this node is to do it, and look first. Raises NotAsked: there is nothing to look for."""
         batch = storage_pb2.AppendBatch(
             items=[
                 storage_pb2.AppendItem(
@@ -66,17 +86,18 @@ class Diffusion:
         try:
             outcomes = await self._neighbours.append(owner, batch)
         except NotAsked:
-            return await self._inboxes.append(appends)
+            raise
         except TidingsError:
-            return await self._append_here(appends)
+            return None
         failure: TidingsError | None = from_fault(outcomes.fault) if outcomes.HasField("fault") else None
         if isinstance(failure, Unavailable):
-            return await self._append_here(appends)
+            return None
         return [
             failure if failure is not None and not number and not append.only_look else number
             for number, append in zip(outcomes.numbers, appends, strict=True)
         ]
 
-    async def _append_here(self, appends: Sequence[Append]) -> list[Number]:
-        """Perhaps it was done: so this time it is looked for first."""
-        return await self._inboxes.append([append._replace(again=True) for append in appends])
+    async def _append_here(self, doubtful: Sequence[Append], others: Sequence[Append]) -> list[Number]:
+        """The doubtful ones are looked for first."""
+        again = [append._replace(again=True) for append in doubtful]
+        return await self._inboxes.append([*again, *others])

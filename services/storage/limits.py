@@ -9,20 +9,27 @@ from dataclasses import dataclass
 
 # Documents of one insert: more at once would hold up what comes after for too long.
 INSERT_MAX = 500
+# Inbox entries of one batch of messages: as many as 256 messages to 200 members make. More at once would take longer
+# than a batch may, and then nothing of it would be answered.
+ENTRIES_MAX = 51_200
 # Messages, or sessions, that are worth a batch of their own beside one that is under way: half as many cost nearly as
 # much.
 OVERLAP_MIN = 96
-# How far back an inbox is searched for an entry that may be there already.
+# Entries that are searched for one that may be there already: the newest, and those from where its time must be.
 LOOK_BACK = 2048
 # Documents of one read, where many may have to be read.
 READ_MAX = 1000
+# How far the time of a conversation's last message may lead before nobody believes it.
+LEAD_MAX_MS = 60_000
 # Tries of one batch against other writers and unknown outcomes.
 TRIES_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """As in StorageSettings, where each is explained."""
+    """As in StorageSettings, where each is explained. `list_places_min`: the order of fewer conversations is read anew
+    each time, which costs little.
+    """
 
     store_lanes: int = 2
     inbox_lanes: int = 1
@@ -30,9 +37,11 @@ class Limits:
     read_lanes: int = 4
     lane_capacity: int = 4000
     batch_max: int = 256
-    conversations_max: int = 50_000
-    inboxes_max: int = 50_000
+    cached_members_max: int = 600_000
+    cached_entries_max: int = 1_600_000
     inbox_tail: int = 64
     recent_sends_max: int = 50_000
+    list_places_min: int = 500
+    list_places_max: int = 100_000
     store_budget_s: float = 1.8
     flush_interval_s: float = 4.0

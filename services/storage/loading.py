@@ -67,7 +67,12 @@ class Loader:
         for key in ids:
             conversation = _conversation(key, documents.get(key), members.get(key, ()))
             try:
-                loaded[key] = await self._apply_all(conversation, tails[key]) if tails[key] else conversation
+                if tails[key]:
+                    conversation = await self._apply_all(conversation, tails[key])
+                else:
+                    conversation.settled = conversation.head  # retention took what was after the watermark
+                conversation.doubt_time(self._clock.wall_ms())
+                loaded[key] = conversation
             except TidingsError as error:
                 loaded[key] = error
         await self._settle(loaded, tails)
@@ -121,15 +126,18 @@ class Loader:
         return found
 
     async def _redo(self, documents: Collection[ConversationDocument]) -> None:
-        """Members of changes that may not all have been written."""
+        """What follows from changes that may not all have been written."""
         writes = [write for document in documents for write in membership.writes_of(document)]
-        if writes:
+        now_ms = self._clock.wall_ms()
+        kept = [change for document in documents for change in membership.kept_of(document, now_ms)]
+        if writes and kept:
+            await together(self._repository.members.write(writes), self._repository.changes.keep(kept))
+        elif writes:
             await self._repository.members.write(writes)
 
     async def _write(self, document: ConversationDocument) -> None:
-        writes = membership.writes_of(document)
-        users = [write.user for write in writes if not write.gone]
-        await self._repository.members.write(writes)
+        await self._redo([document])
+        users = [write.user for write in membership.writes_of(document) if not write.gone]
         await self._repository.users.create(users, self._clock.wall_ms())
 
     async def _tails(
@@ -191,7 +199,9 @@ class Loader:
             if loaded[conversation.id] is conversation:
                 for message in tails[conversation.id]:
                     self._recent.add(ClientKey(message.conversation, message.sender, message.client_id), message.seq)
-                    conversation.move(message.sender, message.seq, message.seq)
+                    # By the positions that were written: what a device had acknowledged in the last seconds is not
+                    # known here, so that a position may come back with the next acknowledgement only.
+                    conversation.sent(message.sender, message.seq)
                 conversation.settled = conversation.head
                 self._changed(conversation)
         log.info("conversations settled", count=len(open_), entries=len(appends))
@@ -223,7 +233,7 @@ class Loader:
     ) -> None:
         """The further notices of a change whose writer got no further than the first."""
         keys = [
-            ClientKey(conversation.id, change.actor, membership.client_id_of(change.op, index))
+            ClientKey(conversation.id, change.actor, f"{first.client_id}.{index}")
             for index in range(1, len(change.notices))
         ]
         if not keys:
@@ -266,12 +276,21 @@ class Loader:
         members: Collection[str] = conversation.members if conversation.knows_all else ()
         if large_from and any(message.seq < large_from and not message.change for message in tail):
             found = await self._repository.members.of([conversation.id])
-            members = [document.user for document in found.get(conversation.id, ())]
+            members = _members_until(tail, found.get(conversation.id, ()), large_from)
         return [
             Append(user, message.conversation, message.seq, message.time_ms, again=True)
             for message, users in membership.recipients_of(tail, members, large_from)
             for user in users
         ]
+
+
+def _members_until(tail: Sequence[StoredMessage], members: Sequence[MemberDocument], large_from: int) -> list[str]:
+    """Those who were there when the group became large. Who came later left no notice, by which a walk back would know
+    it: they read from a later message on, or, where the history is shared, joined at a later time than the last message
+    that has entries.
+    """
+    until_ms = max(message.time_ms for message in tail if message.seq < large_from)
+    return [each.user for each in members if each.joined_seq < large_from and each.joined_ms <= until_ms]
 
 
 def _conversation(key: str, document: ConversationDocument | None, members: Sequence[MemberDocument]) -> Conversation:

@@ -2,7 +2,8 @@
 
 A change is fenced before anything follows from it: by its first notice, a message whose seq nobody else can take, or by
 the stamp of the conversation's document. What it does to the members is decided once (`decide`) and written into the
-document as `pending`, so that whoever finds it can write the members again (`writes_of`), with the same stamp.
+document as `pending`, so that whoever finds it can write the members again (`writes_of`), with the same stamp, and
+what a change without notices is found by when it is repeated (`kept_of`).
 
 Guarantees: pure; deciding from the same document and members gives the same answer; writing twice, or late, does no
 harm.
@@ -15,16 +16,22 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from protos.tidings.internal.v1 import storage_pb2
-from services.storage.repository.records import ConversationDocument, MemberDocument, StoredMessage
+from services.storage.repository.records import (
+    ConversationDocument,
+    MadeChange,
+    MemberDocument,
+    OpKey,
+    StoredMessage,
+)
 from services.storage.state import Member
 
 ChangeItem = storage_pb2.ChangeItem
 MemberRecord = storage_pb2.MemberRecord
 
 
-def client_id_of(op: str, index: int) -> str:
-    """The client id of a change's notice: op, op.1, op.2 …"""
-    return f"{op}.{index}" if index else op
+def op_of(change: ChangeItem) -> OpKey:
+    """What a repeat of the change is known by."""
+    return OpKey(change.conversation, change.actor, change.op)
 
 
 def carried(change: ChangeItem, index: int) -> bytes:
@@ -50,13 +57,11 @@ def decide(
     with a `joined_ms` only changes the role, and stays away if they have left meanwhile.
     """
     records: dict[str, MemberRecord] = {}
-    joined = 0
     for wanted in change.set:
         present = members.get(wanted.user)
         if present is not None:
             records[wanted.user] = _record(present, wanted.role)
         elif not wanted.joined_ms:
-            joined += 1
             read_seq = notice_seq or head
             records[wanted.user] = MemberRecord(
                 user=wanted.user,
@@ -74,6 +79,8 @@ def decide(
         for user, member in members.items():
             if user not in records and user not in removed:
                 records[user] = _record(member, member.role)
+    # By user: two of the changes that were merged may have added the same one.
+    joined = sum(user not in members for user in records)
     settings = change.settings
     return replace(
         document,
@@ -83,10 +90,12 @@ def decide(
         share_history=settings.share_history,
         large_from=large_from,
         version=document.version if change.keep_version and not creates else document.version + 1,
-        member_count=max(0, document.member_count + joined - len(removed)),
+        member_count=0 if change.empties else max(0, document.member_count + joined - len(removed)),
         stamp=document.stamp + 1,
         applied_seq=notice_seq or document.applied_seq,
-        pending=ChangeItem(op=change.op, set=records.values(), removed=removed).SerializeToString(),
+        pending=ChangeItem(
+            op=change.op, set=records.values(), removed=removed, merged=change.merged
+        ).SerializeToString(),
     )
 
 
@@ -113,14 +122,21 @@ def writes_of(document: ConversationDocument) -> list[MemberDocument]:
     return written + [MemberDocument(conversation, user, stamp=stamp, gone=True) for user in pending.removed]
 
 
+def kept_of(document: ConversationDocument, now_ms: int) -> list[MadeChange]:
+    """The changes without notices that the pending one was made of."""
+    if not document.pending:
+        return []
+    merged = ChangeItem.FromString(document.pending).merged
+    return [MadeChange(op_of(change), change.SerializeToString(), now_ms) for change in merged]
+
+
 def merged(changes: Sequence[ChangeItem]) -> ChangeItem:
-    """Several joins of a large group as one change; later ones win."""
-    if len(changes) == 1:
-        return changes[0]
+    """Changes without notices as one, which names them: one change, or several joins of a large group."""
     one = ChangeItem()
     one.CopyFrom(changes[0])
     for change in changes[1:]:
         one.set.extend(change.set)
+    one.merged.extend(changes)
     return one
 
 

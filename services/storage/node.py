@@ -2,7 +2,7 @@
 
     messages, changes ─▶ conversations ─▶ diffusion ─▶ inboxes (here, or at the users' owners)
     marks ─▶ marking      pages ─▶ reading      lists, loads ─▶ listing      sessions ─▶ sessions
-    all that may wait ─▶ writing_behind
+    all that may wait ─▶ writing_behind      the time of day, for all of these ◀─ timekeeping
 
 Guarantees: leaving does what was accepted, then writes what was to be written behind; after that every conversation is
 settled.
@@ -29,10 +29,11 @@ from services.storage.marking import Marking
 from services.storage.neighbours import Neighbours
 from services.storage.reading import Reading
 from services.storage.repository.contract import Repository
-from services.storage.retention import Policy, Retention
+from services.storage.retention import DAY_MS, Policy, Retention
 from services.storage.sessions import Sessions
 from services.storage.sweeping import SessionSweep
 from services.storage.telling import Telling
+from services.storage.timekeeping import Timekeeper
 from services.storage.writing_behind import WriteBehind
 
 # How long after a change of the ring the one who owned a slot before may still write to it.
@@ -97,6 +98,11 @@ class Storage:
             self.inboxes.drop_slots(moved)
 
 
+def _kept_ms(policy: Policy) -> int:
+    """No inbox entry of a younger message is removed; a day if all are kept now, which may have been different."""
+    return min(filter(None, (policy.inbox_days, policy.message_days)), default=1) * DAY_MS
+
+
 @asynccontextmanager
 async def storage(
     repository: Repository,
@@ -109,25 +115,28 @@ async def storage(
 ) -> AsyncIterator[Storage]:
     """A node that works until it is left. Raises Unavailable if the repository does not answer."""
     epoch = await repository.users.epoch(new_id())
-    behind = WriteBehind(repository, clock)
+    time = Timekeeper(clock, repository.time)
+    await time.measure()
+    behind = WriteBehind(repository, time)
     telling = Telling(neighbours, behind)
-    inboxes = Inboxes(repository, neighbours, telling, clock, limits)
+    policy = policy or Policy()
+    inboxes = Inboxes(repository, neighbours, telling, time, limits, kept_ms=_kept_ms(policy))
     diffusion = Diffusion(inboxes, neighbours)
-    conversations = Conversations(repository, diffusion, behind, neighbours, telling, clock, limits)
+    conversations = Conversations(repository, diffusion, behind, neighbours, telling, time, limits)
     marking = Marking(repository, conversations, behind, limits)
-    listing = Listing(repository, conversations, neighbours)
+    listing = Listing(repository, conversations, neighbours, time, limits)
     node = Storage(
         conversations=conversations,
         inboxes=inboxes,
         marking=marking,
         reading=Reading(repository, conversations, inboxes, limits),
         listing=listing,
-        sessions=Sessions(repository, inboxes, listing, clock, limits, epoch),
+        sessions=Sessions(repository, inboxes, listing, time, limits, epoch),
         acknowledging=Acknowledging(repository, inboxes, marking, behind),
         behind=behind,
         telling=telling,
-        retention=Retention(repository, conversations, behind, neighbours, clock, policy or Policy()),
-        sweep=SessionSweep(repository, neighbours, clock),
+        retention=Retention(repository, conversations, behind, neighbours, time, policy),
+        sweep=SessionSweep(repository, neighbours, time),
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(behind.flush)
@@ -139,6 +148,7 @@ async def storage(
         scope.spawn(behind.run(limits.flush_interval_s), name="write behind")
         scope.spawn(node.drop_again(), name="ring settles")
         scope.spawn(telling.run(), name="telling")
+        scope.spawn(time.run(), name="time")
         scope.spawn(node.retention.run(), name="retention")
         scope.spawn(node.sweep.run(sweep_interval_s), name="session sweep")
         yield node

@@ -8,7 +8,9 @@ nothing is open:
                  └ a place or client id was taken, or nobody knows ──▶ load anew, resolve ──▶ plan
 
 Guarantees: what is planned follows the head of its conversation without a gap, so an ordered insert that stops anywhere
-leaves none; a client id that is known is never planned again; times do not go back within a conversation.
+leaves none; a client id that is known is never planned again; a draft becomes a DUPLICATE only of a message that its
+conversation in memory reaches; times do not go back within a conversation, unless they lead by more than LEAD_MAX_MS:
+then some clock was wrong, and what comes is shown with its real time (seq is the order).
 Does not know: what happens to a message once it is in.
 """
 
@@ -21,6 +23,7 @@ from enum import Enum
 
 from services.common.errors import TidingsError
 from services.common.ids import ConversationKind
+from services.storage.limits import LEAD_MAX_MS
 from services.storage.repository.records import NORMAL, ClientKey, StoredMessage
 from services.storage.state import Conversation
 
@@ -59,6 +62,14 @@ class Draft:
     read_over: bool = False
     first: StoredMessage | None = None
     error: TidingsError | None = None
+
+    def repeats(self, first: StoredMessage) -> bool:
+        """The message of an earlier try is there: a DUPLICATE, if all that follows from it is done. Whether it is."""
+        if not self.conversation.has_settled(first.seq):
+            return False
+        self.status, self.first = Status.DUPLICATE, first
+        self.seq, self.time_ms = first.seq, first.time_ms
+        return True
 
 
 class Recent:
@@ -110,7 +121,7 @@ class Submission:
             draft.status = _refusal(draft, head)
             if draft.status is not Status.OPEN:
                 continue
-            draft.seq, draft.time_ms = head + 1, max(self._now_ms, last_ms)
+            draft.seq, draft.time_ms = head + 1, next_ms(self._now_ms, last_ms)
             heads[conversation.id] = draft.seq, draft.time_ms
             keys.add(draft.key)
             self._planned.append(draft)
@@ -123,19 +134,18 @@ class Submission:
         for draft in self._planned[:count]:
             conversation = draft.conversation
             draft.status = Status.STORED
-            draft.read_over = _passes_unread(draft)
+            conversation.was_ahead |= draft.time_ms < conversation.last_ms
             conversation.head, conversation.last_ms = draft.seq, draft.time_ms
-            conversation.move(draft.key.sender, draft.seq, draft.seq)
+            draft.read_over = conversation.sent(draft.key.sender, draft.seq)
             self._recent.add(draft.key, draft.seq)
         self._planned = []
         self._open = [draft for draft in self._open if draft.status is Status.OPEN]
 
     def resolve(self, found: Mapping[ClientKey, StoredMessage]) -> None:
-        """What was there already, of the client ids that are open."""
+        """What was there already, of the client ids that are open; what is not settled stays open."""
         for draft in self._open:
-            if first := found.get(draft.key):
-                draft.status, draft.first = Status.DUPLICATE, first
-                draft.seq, draft.time_ms = first.seq, first.time_ms
+            first = found.get(draft.key)
+            if first is not None and draft.repeats(first):
                 self._recent.add(draft.key, first.seq)
         self._open = [draft for draft in self._open if draft.status is Status.OPEN]
 
@@ -153,10 +163,17 @@ class Submission:
         self._open = [draft for draft in self._open if draft.status is Status.OPEN]
 
     def _is_known(self, draft: Draft) -> bool:
+        """What lies beyond the head in memory was written by others: the conflict has it loaded, and so settled."""
         seq = self._recent.seq_of(draft.key)
-        if seq:
-            draft.status, draft.seq = Status.DUPLICATE, seq
-        return seq > 0
+        if not 0 < seq <= draft.conversation.head:
+            return False
+        draft.status, draft.seq = Status.DUPLICATE, seq
+        return True
+
+
+def next_ms(now_ms: int, last_ms: int) -> int:
+    """The time of what follows a message of that time."""
+    return now_ms if last_ms > now_ms + LEAD_MAX_MS else max(now_ms, last_ms)
 
 
 def _refusal(draft: Draft, head: int) -> Status:
@@ -171,12 +188,6 @@ def _refusal(draft: Draft, head: int) -> Status:
     if draft.reply_to and not max(conversation.first_seq, 1) <= draft.reply_to <= head:
         return Status.NO_SUCH_REPLY
     return Status.OPEN
-
-
-def _passes_unread(draft: Draft) -> bool:
-    """Whether the sender had not read all that was there; of a member who is not in memory that is not known."""
-    member = draft.conversation.members.get(draft.key.sender)
-    return member is None or member.read_seq < draft.seq - 1
 
 
 def _message(draft: Draft) -> StoredMessage:

@@ -7,7 +7,7 @@ not know: where entries come from.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from protos.tidings.internal.v1 import storage_pb2
@@ -24,6 +24,8 @@ ENTRIES_MAX = 500
 BYTES_MAX = 128 * 1024
 # All pages of one answer together: well below what one answer between nodes may have.
 ANSWER_BYTES_MAX = 12 * 1024 * 1024
+# Content that comes along in any case, however many messages are read for a page.
+SHORT_BYTES = 512
 _CONTENT = length_delimited_tag(client_pb2.Message, "content")
 
 
@@ -57,6 +59,42 @@ def bytes_for(asked: int, pages: int) -> int:
     return max(1, min(asked or BYTES_MAX, ANSWER_BYTES_MAX // max(1, pages)))
 
 
+def content_max(limit: int, bytes_max: int) -> int:
+    """Content up to so many bytes is read at once for a page; what is longer only when it is known to be shown. So what
+    is read for a page is about twice what it may hold, whatever the messages are.
+    """
+    return max(SHORT_BYTES, 2 * bytes_max // max(1, limit))
+
+
+def to_complete(messages: Iterable[StoredMessage], limit: int, bytes_max: int) -> list[tuple[str, int]]:
+    """The (conversation, seq) of those, among what fits into a page, whose content was left out."""
+    keys: list[tuple[str, int]] = []
+    size = 0
+    for count, message in enumerate(messages):
+        size += len(message.content) + message.left_out
+        if count and (count >= limit or size > bytes_max):
+            break
+        if message.left_out:
+            keys.append((message.conversation, message.seq))
+    return keys
+
+
+def completed(
+    messages: Iterable[StoredMessage],
+    wanted: Collection[tuple[str, int]],
+    found: Mapping[tuple[str, int], StoredMessage],
+) -> list[StoredMessage]:
+    """With the content that was left out; without those that were wanted and are gone meanwhile."""
+    whole: list[StoredMessage] = []
+    for message in messages:
+        key = (message.conversation, message.seq)
+        if key not in wanted:
+            whole.append(message)
+        elif key in found:
+            whole.append(found[key])
+    return whole
+
+
 def history_window(item: HistoryItem, bytes_max: int) -> Window:
     """With `after`: upwards from there; otherwise downwards from `before`, or from the newest."""
     lowest = max(item.first_seq, 1)
@@ -69,12 +107,14 @@ def history_window(item: HistoryItem, bytes_max: int) -> Window:
 
 
 def history_page(window: Window, messages: Iterable[StoredMessage], *, head: int, first_seq: int) -> PageOutcome:
-    """The page, from up to limit + 1 messages in the order of the span. `first_seq`: the oldest that retention kept."""
+    """The page, from up to limit + 1 messages in the order of the span, complete as far as it goes. `first_seq`: the
+    oldest that retention kept.
+    """
     taken: list[tuple[int, bytes]] = []
     size, more = 0, False
     for message in messages:
         encoded = encode(message)
-        size += len(encoded)
+        size += len(encoded) + message.left_out
         if taken and (len(taken) >= window.limit or size > window.bytes_max):
             more = True
             break

@@ -1,7 +1,8 @@
 """The storage service on the wire: each method is one batch in, one batch out.
 
-Guarantees: outcomes are aligned with the items; an item that fails has its fault, and the others have their outcomes.
-Methods whose answer has no room for a fault raise it for the whole batch. So does a batch of which nothing could be
+Guarantees: outcomes are aligned with the items; an item that fails, or in whose handling there is a defect, has its
+fault, and the others have their outcomes (dividing.py). Methods whose answer has no room for a fault raise it for the
+whole batch, and the caller finds out by halves whose it is. So does a batch of which nothing could be
 done because the database is out of reach: the caller then asks the next node, which may reach it.
 Does not know: anything else.
 """
@@ -17,6 +18,7 @@ from typing import Any, Protocol, TypeVar
 import grpc
 
 from protos.tidings.internal.v1 import common_pb2, node_pb2, node_pb2_grpc, storage_pb2, storage_pb2_grpc
+from services.common.dividing import divided
 from services.common.errors import TidingsError, Unavailable, from_fault, to_fault
 from services.common.rpc import Service
 from services.storage.inboxes import Append
@@ -40,26 +42,30 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
         self._storage = storage
 
     async def Store(self, request: storage_pb2.StoreBatch, _: Context) -> storage_pb2.StoreOutcomes:
-        outcomes = await self._storage.conversations.store(request.items)
+        outcomes = await divided(self._storage.conversations.store, list(request.items), "Store")
         failed = partial(storage_pb2.StoreOutcome, status=storage_pb2.StoreOutcome.FAILED)
         return storage_pb2.StoreOutcomes(outcomes=_told(outcomes, failed))
 
     async def Change(self, request: storage_pb2.ChangeBatch, _: Context) -> storage_pb2.ChangeOutcomes:
-        outcomes = await self._storage.conversations.change(request.items)
+        outcomes = await divided(self._storage.conversations.change, list(request.items), "Change")
         failed = partial(storage_pb2.ChangeOutcome, status=storage_pb2.ChangeOutcome.FAILED)
         return storage_pb2.ChangeOutcomes(outcomes=_told(outcomes, failed))
 
     async def Load(self, request: storage_pb2.LoadBatch, _: Context) -> storage_pb2.LoadOutcomes:
-        return storage_pb2.LoadOutcomes(outcomes=_pass_on(await self._storage.listing.load(request.items)))
+        outcomes = await divided(self._storage.listing.load, list(request.items), "Load")
+        return storage_pb2.LoadOutcomes(outcomes=_told(outcomes, storage_pb2.LoadOutcome))
 
     async def Mark(self, request: storage_pb2.MarkBatch, _: Context) -> storage_pb2.MarkOutcomes:
-        return storage_pb2.MarkOutcomes(outcomes=_pass_on(await self._storage.marking.mark(request.items)))
+        outcomes = await divided(self._storage.marking.mark, list(request.items), "Mark")
+        return storage_pb2.MarkOutcomes(outcomes=_told(outcomes, storage_pb2.MarkOutcome))
 
     async def History(self, request: storage_pb2.HistoryBatch, _: Context) -> storage_pb2.PageOutcomes:
-        return storage_pb2.PageOutcomes(outcomes=_pass_on(await self._storage.reading.history(request.items)))
+        outcomes = await divided(self._storage.reading.history, list(request.items), "History")
+        return storage_pb2.PageOutcomes(outcomes=_told(outcomes, storage_pb2.PageOutcome))
 
     async def Members(self, request: storage_pb2.MembersBatch, _: Context) -> storage_pb2.MembersOutcomes:
-        return storage_pb2.MembersOutcomes(outcomes=_pass_on(await self._storage.reading.members(request.items)))
+        outcomes = await divided(self._storage.reading.members, list(request.items), "Members")
+        return storage_pb2.MembersOutcomes(outcomes=_told(outcomes, storage_pb2.MembersOutcome))
 
     async def ConversationHeads(self, request: storage_pb2.KeyBatch, _: Context) -> storage_pb2.HeadOutcomes:
         return await self._storage.reading.conversation_heads(request.keys, warm_only=request.warm_only)
@@ -76,7 +82,14 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
         return answer
 
     async def Open(self, request: storage_pb2.SessionBatch, _: Context) -> storage_pb2.SessionOpenOutcomes:
-        outcomes = await self._storage.sessions.open(request.items, request.live_boots)
+        live_boots = request.live_boots
+
+        async def open_(
+            items: list[storage_pb2.SessionItem],
+        ) -> Sequence[storage_pb2.SessionOpenOutcome | TidingsError]:
+            return await self._storage.sessions.open(items, live_boots)
+
+        outcomes = await divided(open_, list(request.items), "Open")
         return storage_pb2.SessionOpenOutcomes(outcomes=_told(outcomes, storage_pb2.SessionOpenOutcome))
 
     async def Close(self, request: storage_pb2.SessionCloseBatch, _: Context) -> common_pb2.Empty:
@@ -90,19 +103,22 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
         return await self._storage.sessions.under(request)
 
     async def Acknowledge(self, request: storage_pb2.AcknowledgeBatch, _: Context) -> storage_pb2.AcknowledgeOutcomes:
-        outcomes = await self._storage.acknowledging.acknowledge(request.items, mark=request.mark)
-        return storage_pb2.AcknowledgeOutcomes(outcomes=_pass_on(outcomes))
+        acknowledge = partial(self._storage.acknowledging.acknowledge, mark=request.mark)
+        outcomes = await divided(acknowledge, list(request.items), "Acknowledge")
+        return storage_pb2.AcknowledgeOutcomes(outcomes=_told(outcomes, storage_pb2.AcknowledgeOutcome))
 
     async def InboxHeads(self, request: storage_pb2.KeyBatch, _: Context) -> storage_pb2.HeadOutcomes:
         return await self._storage.reading.inbox_heads(request.keys)
 
     async def Inbox(self, request: storage_pb2.InboxBatch, _: Context) -> storage_pb2.PageOutcomes:
-        return storage_pb2.PageOutcomes(outcomes=_pass_on(await self._storage.reading.inbox(request.items)))
+        outcomes = await divided(self._storage.reading.inbox, list(request.items), "Inbox")
+        return storage_pb2.PageOutcomes(outcomes=_told(outcomes, storage_pb2.PageOutcome))
 
     async def Conversations(
         self, request: storage_pb2.ConversationsBatch, _: Context
     ) -> storage_pb2.ConversationsOutcomes:
-        return storage_pb2.ConversationsOutcomes(outcomes=_pass_on(await self._storage.listing.pages(request.items)))
+        outcomes = await divided(self._storage.listing.pages, list(request.items), "Conversations")
+        return storage_pb2.ConversationsOutcomes(outcomes=_told(outcomes, storage_pb2.ConversationsOutcome))
 
     async def Users(self, request: storage_pb2.KeyBatch, _: Context) -> storage_pb2.UsersOutcomes:
         return storage_pb2.UsersOutcomes(users=await self._storage.sessions.users(request.keys))

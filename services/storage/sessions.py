@@ -214,10 +214,8 @@ class Sessions:
         new = [user for user in users if user not in known or not known[user].welcomed]
         if not new:
             return
-        (notices,) = await self._listing.load_anywhere([storage_pb2.LoadItem(conversation=BROADCAST, narrow=True)])
-        if notices.HasField("fault"):
-            raise Unavailable(notices.fault.message, notices.fault.retry_after_ms)
-        head, now_ms = notices.record.head, self._clock.wall_ms()
+        notices = (await self._listing.records([BROADCAST])).get(BROADCAST)
+        head, now_ms = notices.head if notices is not None else 0, self._clock.wall_ms()
         await self._repository.members.write(
             [
                 MemberDocument(BROADCAST, user, joined_ms=now_ms, read_seq=head, delivered_seq=head, large=True)

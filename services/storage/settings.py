@@ -25,9 +25,9 @@ class StorageSettings(NodeSettings):
         0,
         ge=0,
         le=36_500,
-        description="Inbox entries older than this are removed; 0 keeps them. A device that was away for longer "
-        "reads its conversations instead of its inbox. Entries cost about 100 bytes per message and "
-        "recipient.",
+        description="Inbox entries older than this are removed; 0 keeps them as long as their messages. A "
+        "device that was away for longer reads its conversations instead of its inbox. Entries cost about 100 bytes "
+        "per message and recipient.",
     )
     retention_interval_s: float = Field(
         3600.0,
@@ -70,18 +70,20 @@ class StorageSettings(NodeSettings):
     batch_max: int = Field(
         256, ge=1, le=2000, description="Items of one batch. Larger batches cost less per message and take longer."
     )
-    conversations_max: int = Field(
-        50_000,
-        ge=100,
-        le=5_000_000,
-        description="Conversations kept in memory (about 1 KB each, more for groups). One that is not is read again "
-        "first.",
+    cached_members_max: int = Field(
+        600_000,
+        ge=100_000,
+        le=100_000_000,
+        description="Members of conversations that are kept in memory, all conversations together; a conversation "
+        "counts as 4 more. About 0.4 KB each at most: 100,000 direct chats or 3,000 groups of 200 in 230 MB. What "
+        "is not in memory is read again first.",
     )
-    inboxes_max: int = Field(
-        50_000,
-        ge=100,
-        le=5_000_000,
-        description="Users whose inbox head and newest entries are kept in memory (2 to 10 KB each).",
+    cached_entries_max: int = Field(
+        1_600_000,
+        ge=100_000,
+        le=100_000_000,
+        description="Newest inbox entries that are kept in memory, of all users together; a user counts as 8 more. "
+        "About 0.22 KB each at most: 40,000 users with 32 entries, or 22,000 with 64, in 350 MB.",
     )
     inbox_tail: int = Field(
         64,
@@ -96,6 +98,14 @@ class StorageSettings(NodeSettings):
         le=10_000_000,
         description="Client ids kept in memory, so that a send repeated soon is found without a failed write (0.4 "
         "KB each).",
+    )
+    list_places_max: int = Field(
+        100_000,
+        ge=0,
+        le=10_000_000,
+        description="Of users with 500 conversations or more, so many places in their lists are kept in memory (0.2 KB "
+        "each), so that the next page costs no more than a page. A list that is not is read from MongoDB: 10 µs a "
+        "conversation.",
     )
     flush_interval_s: float = Field(
         4.0,

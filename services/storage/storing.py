@@ -3,19 +3,22 @@ are kinds of documents.
 
     number ──▶ insert all messages ──▶ make the changes whose notices are in ──▶ inbox entries ──▶ outcomes
 
-Guarantees: an outcome says STORED or DONE only when everything that follows from the message or change is durable. If
-anything fails or is unknown, the conversation is dropped from memory, so that its next load settles it.
+Guarantees: an outcome says STORED or DONE only when everything that follows from the message or change is durable, and
+DUPLICATE only of a message that is settled in the conversation that is in memory (`Conversation.has_settled`): that a
+message is there says nothing about the inboxes. If anything fails or is unknown, the conversation is dropped from
+memory, so that its next load settles it. OVERLOADED, "nothing was done", is the outcome of nothing here.
 Does not know: lanes, caches, who asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
-from services.common.errors import TidingsError, Unavailable, to_fault
+from services.common.content import notice_client_id
+from services.common.errors import Overloaded, TidingsError, Unavailable, to_fault
 from services.common.telemetry import metrics
 from services.storage import membership
 from services.storage.batches import together
@@ -23,9 +26,10 @@ from services.storage.diffusion import Diffusion
 from services.storage.inboxes import Append
 from services.storage.limits import TRIES_MAX, Limits
 from services.storage.loading import Loader
+from services.storage.made import Made
 from services.storage.numbering import Draft, Recent, Status, Submission
 from services.storage.repository.contract import Conflict, Repository
-from services.storage.repository.records import NORMAL, SYSTEM, ClientKey
+from services.storage.repository.records import NORMAL, SYSTEM, ClientKey, OpKey
 from services.storage.state import Conversation
 
 StoreItem = storage_pb2.StoreItem
@@ -54,11 +58,12 @@ class Delivery:
 
 @dataclass(slots=True, eq=False)
 class ChangeJob:
-    """A change on its way; `items` are several if they can be made as one."""
+    """A change on its way; `items` are several if they can be made as one. `made`: what earlier tries have made."""
 
     items: list[ChangeItem]
     conversation: Conversation
     notices: list[Delivery] = field(default_factory=list)
+    made: dict[OpKey, ChangeItem] = field(default_factory=dict)
     status: ChangeOutcome.Status.ValueType = ChangeOutcome.FAILED
     error: TidingsError | None = None
 
@@ -81,6 +86,7 @@ class Round:
         """`replaced` and `dropped` tell the cache what it has to hold now, `changed` what is to be written behind."""
         self._repository = repository
         self._loader = loader
+        self._made = Made(repository)
         self._diffusion = diffusion
         self._recent = recent
         self._clock = clock
@@ -113,7 +119,7 @@ class Round:
         for index, notice in enumerate(item.notices):
             draft = Draft(
                 conversation,
-                ClientKey(conversation.id, item.actor, membership.client_id_of(item.op, index)),
+                ClientKey(conversation.id, item.actor, notice_client_id(item.op, index)),
                 notice.content,
                 SYSTEM,
                 item.version,
@@ -175,10 +181,24 @@ class Round:
         for draft in submission.open:
             draft.status = Status.FAILED
             draft.error = Unavailable("too many writers of this conversation: try again")
-        await self._find_first_tries()
+        await self._find_first_tries(submission)
 
     async def _look_again(self, submission: Submission, ids: Collection[str]) -> None:
-        """What others have written there, and which of the open drafts are in already."""
+        """What others have written there, and which of the open drafts are in already, in whatever conversation."""
+        await self._load_again(submission, ids)
+        found = await self._repository.messages.find({draft.key for draft in submission.open})
+        # Whoever wrote those may have died before anything followed from them: a load settles them.
+        unsettled = {
+            draft.conversation.id
+            for draft in submission.open
+            if (first := found.get(draft.key)) is not None and not draft.conversation.has_settled(first.seq)
+        }
+        if unsettled:
+            await self._load_again(submission, unsettled)
+        submission.resolve(found)
+
+    async def _load_again(self, submission: Submission, ids: Collection[str]) -> None:
+        """These conversations as they are now, settled; what cannot be had fails."""
         for key, conversation in (await self._loader.load(ids)).items():
             if isinstance(conversation, TidingsError):
                 self._dropped(key)
@@ -189,9 +209,8 @@ class Round:
             for job in self._jobs:
                 if job.conversation.id == key:
                     job.conversation = conversation
-        submission.resolve(await self._repository.messages.find({draft.key for draft in submission.open}))
 
-    async def _find_first_tries(self) -> None:
+    async def _find_first_tries(self, submission: Submission) -> None:
         """Duplicates in full; and changes whose version is stale because an earlier try has made them."""
         by_key = {
             delivery.draft.key: delivery.draft
@@ -200,10 +219,7 @@ class Round:
             if delivery.draft.status is Status.STALE
         }
         if by_key:
-            for key, message in (await self._repository.messages.find(by_key.keys())).items():
-                draft = by_key[key]
-                draft.status, draft.first = Status.DUPLICATE, message
-                draft.seq, draft.time_ms = message.seq, message.time_ms
+            await self._find_made(submission, by_key)
         known = [draft for draft in self._drafts if draft.status is Status.DUPLICATE and draft.first is None]
         if not known:
             return
@@ -211,6 +227,17 @@ class Round:
         for draft in known:
             draft.first = found.get((draft.key.conversation, draft.seq))
             draft.time_ms = draft.first.time_ms if draft.first else 0
+
+    async def _find_made(self, submission: Submission, stale: Mapping[ClientKey, Draft]) -> None:
+        """Notices that are in by an earlier try, perhaps by a writer of whom memory knows nothing."""
+        found = await self._repository.messages.find(stale.keys())
+        unsettled = {
+            key.conversation for key, first in found.items() if not stale[key].conversation.has_settled(first.seq)
+        }
+        if unsettled:
+            await self._load_again(submission, unsettled)
+        for key, first in found.items():
+            stale[key].repeats(first)
 
     async def _change_all(self) -> None:
         if not self._jobs:
@@ -235,6 +262,8 @@ class Round:
             job.status = ChangeOutcome.STALE
             return
         job.status = ChangeOutcome.DONE
+        if first.first is not None:
+            job.made[membership.op_of(job.items[0])] = ChangeItem.FromString(first.first.change)
         if job.conversation.document.applied_seq >= first.seq:
             return  # made by an earlier try, or by whoever settled it
         if not await self._loader.apply(job.conversation, job.items[0], notice_seq=first.seq, time_ms=first.time_ms):
@@ -242,14 +271,19 @@ class Round:
             await self._reload(job)
 
     async def _change_quietly(self, job: ChangeJob) -> None:
-        change = membership.merged(job.items)
+        items = {membership.op_of(item): item for item in job.items}
         for _ in range(TRIES_MAX):
-            document = job.conversation.document
-            if document.pending and ChangeItem.FromString(document.pending).op == change.op:
+            job.made = await self._made.without_notices(items)
+            missing = [item for key, item in items.items() if key not in job.made]
+            if not missing:
                 job.status = ChangeOutcome.DONE
                 return
+            document, change = job.conversation.document, membership.merged(missing)
             if (document.version if job.conversation.exists else 0) != change.version:
                 job.status = ChangeOutcome.STALE
+                return
+            if change.empties and await self._repository.members.successor(document.conversation, change.removed[0]):
+                job.status = ChangeOutcome.STALE  # somebody has joined, who is to own it now
                 return
             if await self._loader.apply(job.conversation, change, notice_seq=0, time_ms=self._clock.wall_ms()):
                 job.status = ChangeOutcome.DONE
@@ -301,11 +335,26 @@ class Round:
             if conversation.id not in failed:
                 conversation.settled = conversation.head
                 self._changed(conversation)
+        for draft in self._drafts:
+            if draft.status is Status.DUPLICATE and not draft.conversation.has_settled(draft.seq):
+                # The first one came with this very batch, and what follows from it failed.
+                draft.status, draft.error = Status.FAILED, draft.error or _unsettled()
         stored = [draft for draft in self._drafts if draft.status is Status.STORED]
         system = sum(draft.kind == SYSTEM for draft in stored)
         metrics.STORED.labels("normal").inc(len(stored) - system)
         metrics.STORED.labels("system").inc(system)
         metrics.DUPLICATES.inc(sum(draft.status is Status.DUPLICATE for draft in self._drafts))
+
+
+def unsure(error: TidingsError) -> TidingsError:
+    """OVERLOADED says that nothing was done. When a lane of inboxes is full, a message, or a group, may be there."""
+    if isinstance(error, Overloaded):
+        return Unavailable("what follows from this could not be done yet: send it again", error.retry_after_ms)
+    return error
+
+
+def _unsettled() -> TidingsError:
+    return Unavailable("what follows from this message is not known to be done: send it again")
 
 
 def _take_numbers(delivery: Delivery, numbers: Sequence[int | TidingsError]) -> None:
@@ -328,20 +377,22 @@ def store_outcome(delivery: Delivery) -> StoreOutcome:
         if draft.first is not None:
             outcome.content, outcome.kind = draft.first.content, draft.first.kind
     elif draft.status is Status.FAILED:
-        outcome.fault.CopyFrom(to_fault(draft.error or Unavailable("this could not be stored: try again")))
+        outcome.fault.CopyFrom(to_fault(unsure(draft.error or Unavailable("this could not be stored: try again"))))
     return outcome
 
 
-def change_outcome(job: ChangeJob) -> ChangeOutcome:
-    """What became of a change."""
+def change_outcome(job: ChangeJob, item: ChangeItem) -> ChangeOutcome:
+    """What became of one of the changes of a job."""
     failed = next((each.draft for each in job.notices if each.draft.status is Status.FAILED), None)
     error = job.error or (failed.error if failed else None)
     if error is not None:
-        return ChangeOutcome(status=ChangeOutcome.FAILED, fault=to_fault(error))
-    if job.status != ChangeOutcome.DONE:
+        return ChangeOutcome(status=ChangeOutcome.FAILED, fault=to_fault(unsure(error)))
+    made = job.made.get(membership.op_of(item))
+    if job.status != ChangeOutcome.DONE and made is None:
         return ChangeOutcome(status=job.status)
     return ChangeOutcome(
-        status=job.status,
+        status=ChangeOutcome.DONE,
         record=job.conversation.record(),
         notices=[store_outcome(delivery) for delivery in job.notices],
+        made=None if made == item else made,
     )

@@ -101,7 +101,7 @@ async def fill(uri: str, first: int, end: int, users: int) -> None:
     clock = SystemClock()
     async with connected(uri, "tidings", clock, timeout_s=60, connections_max=16, name="growth") as connection:
         await prepared(connection)
-        repository = ports_of(connection, clock)
+        repository = ports_of(connection)
         batches = iter(range(first, end, BATCH))
 
         async def write() -> None:

@@ -93,7 +93,7 @@ async def measure(arguments: argparse.Namespace) -> None:
     async with connected(arguments.uri, name, clock, timeout_s=5, connections_max=32, name="bench") as connection:
         await prepared(connection)
         try:
-            async with storage(ports_of(connection, clock), Alone(), clock, limits) as node:
+            async with storage(ports_of(connection), Alone(), clock, limits) as node:
                 await run(arguments, node)
         finally:
             await connection.database.client.drop_database(name)

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import msgspec
 
+# The file of a case's whole history, in its folder.
+NAME = "history.jsonl"
+
 
 class Stored(msgspec.Struct, frozen=True, array_like=True):
     """A message as a client sees it. `system`: the cluster wrote it (a change of a group)."""

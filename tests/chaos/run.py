@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.backends import free_port_base
+from tests.chaos import record
 from tests.chaos.cases import Case
 from tests.chaos.crowd_load import users_of
 from tests.chaos.load import Load, Stuck, load_on
@@ -180,7 +181,9 @@ async def _conduct(case: Case, stack: Stack, options: Options, result: Result, s
             await asyncio.sleep(options.after_s)
             events = await load.end()
             progress.cancel()
-        result.verdict = await asyncio.to_thread(judge, [*events, *scene.events])
+        events = [*events, *scene.events]
+        await asyncio.to_thread(record.write, folder / record.NAME, events)
+        result.verdict = await asyncio.to_thread(judge, events)
         if case.graceful and result.verdict.receiver_pause_s >= HEARTBEAT_S:
             raise Broken(f"a message waited {result.verdict.receiver_pause_s:.1f} s: for a heartbeat")
         for name, (since, until) in scene.windows.items():

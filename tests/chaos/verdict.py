@@ -219,41 +219,62 @@ def _receiver_pause_s(events: Iterable[Event]) -> float:
     return longest
 
 
-def _as_history(events: Iterable[Event]) -> history.History:
-    """The same in the words of the simulation. A device counts as one connection: the client keeps its sends' order
-    over connections, retries included."""
-    told = history.History()
+def translated(events: Iterable[Event]) -> Iterator[tuple[int, history.Event]]:
+    """The same in the words of the simulation, with times in nanoseconds, in their order; what readers found in the end
+    comes last. A device counts as one connection: the client keeps its sends' order over connections, retries included.
+    """
+    timed: list[tuple[int, Event]] = []
+    found: list[Event] = []
     for event in events:
-        match event:
-            case record.Posted(_, user, device, order, conversation, client_id):
-                told.add(history.Posted(f"{user}/{device}", order, user, conversation, client_id))
-            case record.Acknowledged():
-                told.add(
-                    history.Acknowledged(
-                        connection=f"{event.user}/{event.device}",
-                        frame=event.order,
-                        user=event.user,
-                        conversation=event.conversation,
-                        client_id=event.client_id,
-                        seq=event.seq,
-                        message_id=event.message_id,
-                        time_ms=event.time_ms,
-                        duplicate=False,
-                    )
-                )
-            case record.Shown(_, user, device, message):
-                told.add(history.Received(user, device, 0, _stored(message)))
-            case record.Read(user, conversation, messages):
-                told.add(history.Read(user, conversation, tuple(map(_stored, messages))))
-            case record.Inbox(user, device, head, entries):
-                inbox = tuple((number, _stored(message)) for number, message in entries)
-                told.add(history.Inbox(user, device, head, inbox))
-            case _:
-                pass
-    return told
+        if isinstance(event, record.Member | record.Read | record.Inbox):
+            found.append(event)
+        else:
+            timed.append((round(event.at * 1e9), event))
+    timed.sort(key=lambda pair: pair[0])
+    end = timed[-1][0] + 1 if timed else 0
+    for at, event in [*timed, *((end, event) for event in found)]:
+        if (told := _translated(event)) is not None:
+            yield at, told
+
+
+def _as_history(events: Iterable[Event]) -> history.History:
+    return history.History([told for event in events if (told := _translated(event)) is not None])
+
+
+def _translated(event: Event) -> history.Event | None:
+    match event:
+        case record.Posted(_, user, device, order, conversation, client_id):
+            return history.Posted(f"{user}/{device}", order, user, conversation, client_id)
+        case record.Acknowledged():
+            return history.Acknowledged(
+                connection=f"{event.user}/{event.device}",
+                frame=event.order,
+                user=event.user,
+                conversation=event.conversation,
+                client_id=event.client_id,
+                seq=event.seq,
+                message_id=event.message_id,
+                time_ms=event.time_ms,
+                duplicate=False,
+            )
+        case record.Shown(_, user, device, message):
+            return history.Received(user, device, 0, _stored(message))
+        case record.Read(user, conversation, messages):
+            return history.Read(user, conversation, tuple(map(_stored, messages)))
+        case record.Inbox(user, device, head, entries):
+            inbox = tuple((number, _stored(message)) for number, message in entries)
+            return history.Inbox(user, device, head, inbox)
+        case _:
+            return None
 
 
 def _stored(message: record.Stored) -> history.Stored:
     return history.Stored(
-        message.conversation, message.seq, message.message_id, message.sender, message.client_id, message.body
+        message.conversation,
+        message.seq,
+        message.message_id,
+        message.sender,
+        message.client_id,
+        message.body,
+        "system" if message.system else "",
     )

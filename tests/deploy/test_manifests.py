@@ -1,4 +1,8 @@
-"""Every overlay is what Kubernetes takes: by the schemas of its API, strictly, for the oldest and newest version."""
+"""Every overlay has the fields and types of Kubernetes' API, strictly, for the oldest and newest version.
+
+The schemas hold no values: a wrong enum, quantity, name or bound passes here. An API server's dry run knows them
+(`make k8s-dry-run`, part of `make k8s-lab`).
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ VERSIONS = ("1.31", "1.37")
 OPERATORS = {
     "cert-manager.io/v1": {"Certificate", "Issuer"},
     "external-secrets.io/v1": {"ExternalSecret"},
-    "kafka.strimzi.io/v1beta2": {"Kafka", "KafkaNodePool"},
+    "kafka.strimzi.io/v1": {"Kafka", "KafkaNodePool"},
     "keda.sh/v1alpha1": {"ScaledObject"},
     "mongodbcommunity.mongodb.com/v1": {"MongoDBCommunity"},
     "monitoring.coreos.com/v1": {"PodMonitor", "PrometheusRule"},

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.e2e
 Name = Callable[[str], str]
 
 
-async def created(owner: Wire, members: list[str], **fields: bool) -> str:
+async def created(owner: Wire, members: list[str], **fields: Any) -> str:
     create = GroupRequest.Create(name="team", members=members, **fields)
     return (await owner.request(group=GroupRequest(create=create))).group_info.conversation
 

@@ -21,6 +21,7 @@ from services.common.token_keys import KeyRefused, jwks_keys, public_key
 from services.common.tokens import Key, TokenRefused, TokenVerifier, check_claims, sign
 from services.common.wire.codec import JSON, PROTO, Codec
 from services.common.wire.framing import PREFIX_BYTES, FrameSplitter
+from tests.fuzz.carrying import check_frame
 from tests.fuzz.port import LIMITS, NO_SOCKET, FakeNode, FakeStream, OpenDoor, seemingly_running
 
 SECRET = b"a secret for the fuzzer, long enough!"
@@ -31,12 +32,12 @@ STATUS = re.compile(rb"HTTP/1\.1 (101|200|400|404|426|503) [ -~]*\r\n")
 
 
 def proto(data: bytes) -> None:
-    """A binary frame is a frame or refused."""
+    """A binary frame is a frame or refused, and whatever it brings in can be carried on."""
     _decode(PROTO, data)
 
 
 def text(data: bytes) -> None:
-    """A text frame is a frame or refused."""
+    """A text frame is a frame or refused, and whatever it brings in can be carried on."""
     _decode(JSON, data)
 
 
@@ -48,6 +49,7 @@ def _decode(codec: Codec, data: bytes) -> None:
     assert frame.WhichOneof("body")
     again = codec.decode_client(codec.encode_client(frame))
     assert again.SerializeToString(deterministic=True) == frame.SerializeToString(deterministic=True)
+    check_frame(frame)
 
 
 def framing(data: bytes) -> None:
@@ -139,6 +141,11 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
 }
 
 
+def deep(levels: int) -> client_pb2.Content:
+    """A content with so many groups in one another that no version knows."""
+    return client_pb2.Content.FromString(b"\x0a\x02hi" + b"\x7b" * levels + b"\x7c" * levels)
+
+
 def seeds() -> Mapping[str, list[bytes]]:
     """Something of every kind to begin with."""
     hello = client_pb2.ClientFrame(id=1, hello=client_pb2.Hello(token=GOOD, device="d", group_cursors={"g:1": 7}))
@@ -146,6 +153,8 @@ def seeds() -> Mapping[str, list[bytes]]:
         id=2, send=client_pb2.Send(client_id="c", user="bob", content=client_pb2.Content(text="hi", headers={"a": "b"}))
     )
     frames = [PROTO.encode_client(frame) for frame in (hello, send)]
+    # A content with fields of no version, as deep as the frame can be read.
+    nested = PROTO.encode_client(client_pb2.ClientFrame(send=client_pb2.Send(user="bob", content=deep(97))))
     framed = b"".join(len(frame).to_bytes(4, "big") + frame for frame in frames)
     upgrade = (
         b"GET /v1/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"
@@ -157,7 +166,7 @@ def seeds() -> Mapping[str, list[bytes]]:
     claims = json.dumps({"sub": "ann", "aud": ["local"], "exp": NOW + 9, "nbf": NOW, "iat": 1}).encode()
     jwk = {"kty": "OKP", "crv": "Ed25519", "kid": "1", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
     return {
-        "proto": frames,
+        "proto": [*frames, nested],
         "text": [JSON.encode_client(frame) for frame in (hello, send)],
         "framing": [b"\x05" + framed],
         "token": [GOOD.encode(), claims],

@@ -39,6 +39,8 @@ done
 say "== the lab"
 "$K8SLAB_DIR/up.sh" --real 2 --prometheus default
 [ -n "${KEEP:-}" ] || trap '"$K8SLAB_DIR/down.sh"' EXIT
+say "== manifests, as the API server takes them"
+KUBECONFIG=$K8SLAB/kubeconfig KUBECTL=$K8SLAB/bin/kubectl .venv/bin/python -m tests.k8s.dry_run
 say "== the cases"
 KUBECONFIG=$K8SLAB/kubeconfig KUBECTL=$K8SLAB/bin/kubectl \
     .venv/bin/python -m tests.k8s --lab "$K8SLAB_DIR" --image "$IMAGE" --cases "${CASES:-all}" ${ARGS:-}

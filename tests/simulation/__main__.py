@@ -5,6 +5,7 @@
     --processes P    side by side                  --until-failure  ends with the first one
     --mutations      every deliberate defect, each until a seed finds it (at most --seeds)
     --ledger FILE    where each seed's outcome is added (build/simulation.jsonl); `python -m tests.chaos.page` reads it
+    --operations FILE  where what the clients of each seed did is added, for `python -m tests.histories`
 
 Exit code 0: every promise was kept. A failing seed prints itself, what it broke and how to see it again; it does
 exactly the same then, because clocks, randomness and the order of sets are part of the simulation (machine.py).
@@ -20,7 +21,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.histories.operations import encoded
 from tests.simulation import ledger, machine
+from tests.simulation.history import History
 
 PROGRESS = 50
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,6 +53,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--until-failure", action="store_true")
     parser.add_argument("--mutations", action="store_true")
     parser.add_argument("--ledger", type=Path, default=ledger.LEDGER)
+    parser.add_argument("--operations", type=Path)
     return parser.parse_args(arguments)
 
 
@@ -75,7 +79,9 @@ def _run(seeds: Sequence[int], options: argparse.Namespace) -> int:
             took_s = round(_real_time() - seed_began, 3)
             ledger.add(options.ledger, ledger.Ran(seed, code, outcome.acknowledged, took_s, mutation, broke))
             if options.seed is not None:
-                _say(*outcome.story, f"digest {outcome.digest}")
+                _say(*outcome.story, f"digest {outcome.history.digest()}")
+            if options.operations is not None:
+                _add_operations(options.operations, f"seed {seed} {mutation}".strip(), outcome.history)
             if outcome.violations:
                 failed += 1
                 again = f"python -m tests.simulation --seed {seed}" + (f" --mutation {mutation}" if mutation else "")
@@ -87,6 +93,12 @@ def _run(seeds: Sequence[int], options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _add_operations(path: Path, name: str, history: History) -> None:
+    """What happened next is later: more than its order need not be known."""
+    with path.open("ab") as file:
+        file.writelines(encoded(name, enumerate(history.events)))
+
+
 def _side_by_side(options: argparse.Namespace) -> int:
     share, rest = divmod(options.seeds, options.processes)
     first, running = options.first, []
@@ -95,6 +107,7 @@ def _side_by_side(options: argparse.Namespace) -> int:
         arguments = ["--seeds", str(seeds), "--from", str(first)]
         arguments += ["--mutation", options.mutation] if options.mutation else []
         arguments += ["--until-failure"] if options.until_failure else []
+        arguments += ["--operations", str(options.operations)] if options.operations else []
         running.append(subprocess.Popen(_again(options, *arguments)))
         first += seeds
     return max(process.wait() for process in running)

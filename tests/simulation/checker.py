@@ -1,9 +1,10 @@
-"""Checks the promises G1 to G5 from the clients' histories alone.
+"""Checks the promises G1 to G5, and that of the events, from the histories of clients and other systems alone.
 
 - G1  what was acknowledged is in the conversation, with the id, number and text that were acknowledged
 - G2  an acknowledgement carries an id, a number, and a time
 - G3  one (sender, conversation, client id) is one message: every acknowledgement says the same, it is stored once
 - G4  numbers are dense, all readers see the same message at a number, a connection's sends are stored as sent
+- EV  what was acknowledged, and every change of a group that was answered, was told as an event (docs/events.md)
 - G5  every device of every member got every message; the inbox is dense, the same on all devices, without doubles
 - newest wins  a device on its only connection is never told that another one is newer (4501: stop)
 
@@ -12,11 +13,23 @@ Does not know: how the cluster works, what was done to it, or that there is one.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.simulation.history import Acknowledged, Dismissed, History, Inbox, Member, Posted, Read, Received, Stored
+from tests.simulation.history import (
+    Acknowledged,
+    Changed,
+    Dismissed,
+    History,
+    Inbox,
+    Member,
+    Posted,
+    Read,
+    Received,
+    Stored,
+    Told,
+)
 
 Key = tuple[str, str, str]  # sender, conversation, client id
 
@@ -44,6 +57,7 @@ def check(history: History) -> list[Violation]:
         *_everyone_got_everything(seen),
         *_inboxes_are_dense_and_the_same(seen),
         *(Violation("newest wins", f"{event} on its only connection") for event in seen.dismissed),
+        *_other_systems_were_told(seen),
     ]
 
 
@@ -58,6 +72,8 @@ class _Seen:
         self.inboxes = [event for event in history.events if isinstance(event, Inbox)]
         self.dismissed = [event for event in history.events if isinstance(event, Dismissed)]
         self.members = [event for event in history.events if isinstance(event, Member)]
+        self.changed = [event for event in history.events if isinstance(event, Changed)]
+        self.told = [event for event in history.events if isinstance(event, Told)]
         self.stored: dict[str, dict[int, Stored]] = {
             read.conversation: {message.seq: message for message in read.messages} for read in self.reads
         }
@@ -167,6 +183,18 @@ def _inboxes_are_dense_and_the_same(seen: _Seen) -> Iterator[Violation]:
         whole = by_user.get(event.user)
         if whole and event.number and (event.number, event.message) not in whole.entries:
             yield Violation("G5", f"{event} is not in the inbox that {event.user} has in the end")
+
+
+def _other_systems_were_told(seen: _Seen) -> Iterator[Violation]:
+    """At least once each: as often as it was answered."""
+    told = Counter(seen.told)
+    for ack in seen.acknowledged:
+        if not told[Told(ack.conversation, seq=ack.seq)]:
+            yield Violation("EV", f"no event tells of {ack}")
+    answered = Counter(Told(each.conversation, act=each.act, by=each.by, users=each.users) for each in seen.changed)
+    for change, count in answered.items():
+        if told[change] < count:
+            yield Violation("EV", f"{change} was answered {count} times and told {told[change]} times")
 
 
 def _ranges(numbers: list[int]) -> str:

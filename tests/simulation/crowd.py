@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 
 from protos.tidings.v1.client_pb2 import GroupRequest
 from tests.simulation.device import Device
-from tests.simulation.history import Member, Read
+from tests.simulation.hall import Hall
+from tests.simulation.history import Changed, Member, Read
 from tests.simulation.nodes import LARGE_ABOVE
 from tests.simulation.world import World
 
 CHANGE_S = (0.5, 3.0)
+SEVERAL = 0.2  # of the messages go to all conversations of their sender: one batch holds them all
 TABS = (2, 3, 5)
 
 
@@ -30,6 +32,7 @@ class Crowd:
     conversations: dict[str, list[str]] = field(default_factory=dict)
     tabs: list[Device] = field(default_factory=list)  # that say they are one device
     changing: str = ""  # a group whose members come and go; its founder is the first person
+    hall: Hall | None = None
 
     @property
     def people(self) -> list[str]:
@@ -51,20 +54,28 @@ class Crowd:
             self.conversations[group] = members
         self.changing = await self._found("changing", everyone[:2])
         self.conversations[self.changing] = everyone[:1]
+        self.hall = Hall(self.devices[everyone[1]][0], random.Random(f"hall {self.here.seed}"))
+        await self.hall.open()
 
     async def talk(self, messages: int, seconds: float) -> None:
-        """So many messages in about this time, some of them pipelined."""
+        """So many messages in about this time, some of them pipelined, some to several conversations at once."""
         for number in range(messages):
             conversation = self.rng.choice(list(self.conversations))
-            device = self.rng.choice(self.devices[self.rng.choice(self.conversations[conversation])])
+            person = self.rng.choice(self.conversations[conversation])
+            device = self.rng.choice(self.devices[person])
             for part in range(self.rng.choice((1, 1, 1, 4))):
                 device.post(conversation, f"message {number}.{part}")
+            if self.rng.random() < SEVERAL:
+                for other, people in self.conversations.items():
+                    if person in people and other != conversation:
+                        device.post(other, f"message {number}")
             await asyncio.sleep(self.rng.expovariate(messages / seconds))
 
     async def come_and_go(self, seconds: float) -> None:
         """The founder of the changing group adds and removes people."""
         founder = self.devices[self.people[0]][0]
         others = self.people[2:LARGE_ABOVE]  # a large group does not tell who comes and goes
+        there: set[str] = set()
         end = asyncio.get_running_loop().time() + seconds
         while asyncio.get_running_loop().time() < end:
             person = self.rng.choice(others)
@@ -73,6 +84,10 @@ class Crowd:
             else:
                 act = GroupRequest(remove=GroupRequest.Remove(conversation=self.changing, users=[person]))
             await founder.act(act)
+            if act.HasField("add") != (person in there):
+                there ^= {person}
+                name = act.WhichOneof("act") or ""
+                self.here.history.add(Changed(self.changing, name, founder.user, (person,)))
             await asyncio.sleep(self.rng.uniform(*CHANGE_S))
 
     async def open_tabs(self, seconds: float) -> None:

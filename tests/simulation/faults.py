@@ -108,6 +108,30 @@ async def no_database_for_one(here: World, rng: random.Random) -> None:
     here.note(f"{name} reaches the database")
 
 
+async def die_in_anothers_place(here: World, rng: random.Random) -> None:
+    """No logic node reaches a storage node, so the others write in its place; the first of them to do so dies between
+    messages and what follows from them. Then the one whose place it was, which knows nothing of it, is reached again.
+    """
+    names = sorted(name for name in here.lives if name.startswith("storage"))
+    if len(names) < 2:
+        return
+    owner = rng.choice(names)
+    ways = {(here.lives[each].address, here.lives[owner].address) for each in here.lives if each.startswith("logic")}
+    died: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    for name in names:
+        if name != owner:
+            here.dies_half_way(name, died)
+    here.note(f"no logic node reaches {owner}")
+    here.wires.cut.update(ways)
+    await asyncio.wait([died], timeout=rng.uniform(*AWAY_S))
+    here.wires.cut.difference_update(ways)
+    if died.done():
+        # Not before its lease has run out: until then nobody takes its death as a reason to forget.
+        await asyncio.sleep(LEASE_TTL_S + rng.uniform(0.0, 2 * RESTART_S))
+        here.start(died.result())
+    died.cancel()
+
+
 async def no_bus(here: World, rng: random.Random) -> None:
     here.note("the bus is away")
     here.broker.away()
@@ -147,6 +171,7 @@ FAULTS: dict[Fault, int] = {
     lose_a_lease: 2,
     no_database: 2,
     no_database_for_one: 2,
+    die_in_anothers_place: 3,
     no_bus: 2,
     no_registry: 1,
     lose_records: 2,

@@ -1,4 +1,4 @@
-"""What the simulated clients did and saw: the only thing that the checker knows.
+"""What the simulated clients did and saw, and what other systems were told: the only thing that the checker knows.
 
 Plain values, in the order in which they happened; a history can be written out and compared, so that two runs of one
 seed can be shown to be the same.
@@ -7,6 +7,7 @@ seed can be shown to be the same.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -98,7 +99,28 @@ class Dismissed:
     connection: str
 
 
-Event = Posted | Acknowledged | Received | Read | Inbox | Member | Dismissed
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A change of a group was answered: it is done, or was so already."""
+
+    conversation: str
+    act: str
+    by: str
+    users: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event for other systems: of the message with this seq, or of an act."""
+
+    conversation: str
+    seq: int = 0
+    act: str = ""
+    by: str = ""
+    users: tuple[str, ...] = ()
+
+
+Event = Posted | Acknowledged | Received | Read | Inbox | Member | Dismissed | Changed | Told
 
 
 @dataclass(slots=True)
@@ -106,9 +128,12 @@ class History:
     """Everything that happened to the clients of one run."""
 
     events: list[Event] = field(default_factory=list)
+    listeners: list[Callable[[Event], None]] = field(default_factory=list)
 
     def add(self, event: Event) -> None:
         self.events.append(event)
+        for listener in self.listeners:
+            listener(event)
 
     def digest(self) -> str:
         """The same for two runs in which the same happened."""

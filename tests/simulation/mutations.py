@@ -1,7 +1,7 @@
 """Deliberate defects: each breaks one thing that a promise rests on, and the simulation has to find it.
 
-They are made at the ports, so that they stay what they are when the services change. A simulation that misses one of
-them proves nothing when it is green.
+They are made at the ports, or at the one place that holds a rule, so that they stay what they are when the services
+change. A simulation that misses one of them proves nothing when it is green.
 """
 
 from __future__ import annotations
@@ -10,10 +10,16 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from protos.tidings.internal.v1.storage_pb2 import ChangeItem
+from protos.tidings.v1.client_pb2 import ServerFrame
 from services.common.errors import Unavailable
+from services.logic.asking import Ask
+from services.logic.group_acts import GroupActs
+from services.logic.model import Group, Settled
 from services.storage.repository import memory
 from services.storage.repository.contract import Conflict, Inserted
 from services.storage.repository.records import InboxEntry, Span, StoredMessage
+from services.storage.state import Conversation
 
 WRITE_BEHIND_S = 0.2
 
@@ -115,6 +121,31 @@ def pages_that_skip() -> Iterator[None]:
     memory.MemoryInboxes.pages = pages  # type: ignore[method-assign]
 
 
+def repeat_before_it_is_settled() -> Iterator[None]:
+    """A repeat is answered because its message is there, whether or not it is in the inboxes."""
+    has_settled = Conversation.has_settled
+    Conversation.has_settled = lambda conversation, seq: True  # type: ignore[method-assign]
+    yield
+    Conversation.has_settled = has_settled  # type: ignore[method-assign]
+
+
+def a_repeat_of_a_change_tells_nothing() -> Iterator[None]:
+    """A change of a group that was made by an earlier try is answered, and nothing of it is told."""
+    tell_made, tell_again = GroupActs._tell_made, GroupActs._tell_again
+
+    async def answer(acts: GroupActs, ask: Ask, item: ChangeItem) -> ServerFrame:
+        return await acts._answer_made(ask, item.conversation)
+
+    async def say_nothing(acts: GroupActs, settled: Settled, group: Group) -> None:
+        return
+
+    GroupActs._tell_made = answer  # type: ignore[method-assign,assignment]
+    GroupActs._tell_again = say_nothing  # type: ignore[method-assign,assignment]
+    yield
+    GroupActs._tell_made = tell_made  # type: ignore[method-assign]
+    GroupActs._tell_again = tell_again  # type: ignore[method-assign]
+
+
 _kept: set[asyncio.Future[None]] = set()
 MUTATIONS: dict[str, Callable[[], Iterator[None]]] = {
     mutation.__name__: mutation
@@ -125,6 +156,8 @@ MUTATIONS: dict[str, Callable[[], Iterator[None]]] = {
         no_unique_inbox_number,
         append_without_looking,
         pages_that_skip,
+        repeat_before_it_is_settled,
+        a_repeat_of_a_change_tells_nothing,
     )
 }
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from tests.simulation.checker import Violation, check
 from tests.simulation.crowd import Crowd
 from tests.simulation.faults import Fault, draw
+from tests.simulation.history import History
 from tests.simulation.machine import Machine
 from tests.simulation.network import CALM, Weather
 from tests.simulation.world import World, world
@@ -32,7 +33,7 @@ class Outcome:
     seed: int
     violations: Sequence[Violation]
     acknowledged: int
-    digest: str
+    history: History
     story: Sequence[str]
 
 
@@ -79,7 +80,7 @@ async def run(seed: int, machine: Machine, shape: Shape | None = None) -> Outcom
             waiting = sorted({task.get_name() for task in asyncio.all_tasks()})
             violations = [Violation("G10", f"the storm does not end: {_unsettled(crowd)}; tasks: {waiting}")]
         acknowledged = sum(device.acknowledged for device in here.devices)
-        return Outcome(seed, violations, acknowledged, here.history.digest(), here.log)
+        return Outcome(seed, [*here.witness.violations, *violations], acknowledged, here.history, here.log)
 
 
 async def _storm(here: World, crowd: Crowd, shape: Shape) -> None:
@@ -89,6 +90,8 @@ async def _storm(here: World, crowd: Crowd, shape: Shape) -> None:
         group.create_task(crowd.talk(shape.messages, TALK_S), name="talking")
         group.create_task(crowd.come_and_go(TALK_S), name="coming and going")
         group.create_task(crowd.open_tabs(TALK_S), name="opening tabs")
+        if crowd.hall is not None:
+            group.create_task(crowd.hall.come_and_go(TALK_S), name="coming and going in the hall")
         for _ in range(shape.faults):
             group.create_task(_later(rng.uniform(0.0, TALK_S), draw(rng), here, rng), name="breaking")
     here.wires.weather = CALM

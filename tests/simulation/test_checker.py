@@ -10,6 +10,7 @@ import pytest
 from tests.simulation.checker import check
 from tests.simulation.history import (
     Acknowledged,
+    Changed,
     Dismissed,
     Event,
     History,
@@ -19,6 +20,7 @@ from tests.simulation.history import (
     Read,
     Received,
     Stored,
+    Told,
 )
 
 CHAT = "d:ann|bob"
@@ -44,6 +46,9 @@ GOOD: list[Event] = [
     Inbox("bob", "web", 3, ENTRIES),
     Member(CHAT, "ann", ("phone",)),
     Member(CHAT, "bob", ("phone", "web")),
+    *(Told(CHAT, seq=seq) for seq in (1, 2, 3)),
+    *(Changed("g:x", "add", "ann", ("bob",)) for _ in range(2)),
+    *(Told("g:x", act="add", by="ann", users=("bob",)) for _ in range(3)),
 ]
 Harm = Callable[[list[Event]], None]
 
@@ -110,6 +115,11 @@ HARMS: dict[str, tuple[str, Harm]] = {
     "an inbox has a message twice": (
         "G5",
         swap(Inbox("bob", "web", 3, ENTRIES), Inbox("bob", "web", 4, (*ENTRIES, (4, message(1))))),
+    ),
+    "no event tells of an acknowledged message": ("EV", drop(Told(CHAT, seq=2))),
+    "a change is told less often than it was answered": (
+        "EV",
+        lambda events: events.append(Changed("g:x", "remove", "ann", ("bob",))),
     ),
     "a delivered number is of another message": (
         "G5",

@@ -32,6 +32,8 @@ from tests.simulation.loop import LISTENING
 from tests.simulation.machine import Machine
 from tests.simulation.network import SimulatedBus, Wires
 from tests.simulation.nodes import LEASE_TTL_S, Door, Ports, life_of, token_of
+from tests.simulation.stream import heard_into
+from tests.simulation.witness import Witness
 
 RESTART_S = 1.0
 
@@ -63,6 +65,7 @@ class World:
         self.database = Database()
         self.wires = Wires(random.Random(f"wires {seed}"), scope)
         self.history = History()
+        self.witness = Witness(self.database, self.history)
         self.lives: dict[str, Life] = {}
         self.devices: list[Device] = []
         self.log: list[str] = []
@@ -104,6 +107,21 @@ class World:
         assert life.task is not None
         life.task.cancel()
         self.scope.spawn(self._expire_later(life), name=f"lease of {name}")
+
+    def dies_half_way(self, name: str, died: asyncio.Future[str]) -> None:
+        """The node dies when it has stored messages of several chats and is about to write their inbox entries, unless
+        `died` is done or cancelled by then.
+        """
+        faults = self.lives[name].ports.faults
+
+        async def before(command: str) -> None:
+            alive = name in self.lives and self.lives[name].ports.faults is faults
+            if command == "inbox.insert" and alive and not died.done() and len(self.witness.half_done()) > 1:
+                died.set_result(name)
+                self.kill(name)
+            await self._database_weather(command)
+
+        faults.delay = before
 
     async def drain(self, name: str) -> None:
         """As SIGTERM: returns when it has left."""
@@ -202,4 +220,6 @@ class World:
 async def world(seed: int, machine: Machine) -> AsyncIterator[World]:
     """A world that ends with everything in it."""
     async with TaskScope() as scope:
-        yield World(seed, machine, scope)
+        here = World(seed, machine, scope)
+        with heard_into(here.history):
+            yield here

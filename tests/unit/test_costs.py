@@ -15,6 +15,7 @@ from protos.tidings.v1 import client_pb2 as pb
 from services.access.hub import Hub
 from services.access.outbox import Outbox
 from services.common.ids import direct, message_id, slot_of
+from services.common.lane_queue import LaneQueue
 from services.common.ring import Ring
 from services.common.wire.body import EncodedBody
 from services.common.wire.codec import JSON, PROTO, Codec
@@ -108,6 +109,24 @@ def _looking_up(users: int) -> Make:
     return lambda count: lambda: [hub.of(f"u{number}") for number in range(count)]
 
 
+def _queueing(batch: int) -> Make:
+    """Through a lane that users share; with batches smaller than what waits they are taken by turns."""
+
+    def make(count: int) -> Callable[[], object]:
+        def pass_through() -> None:
+            queue: LaneQueue[str, None] = LaneQueue(10_000, 10_000, lambda item: item)
+            for number in range(count):
+                user = f"u{number % 20}"
+                if queue.count_in(user):
+                    queue.waiting.append((user, print, 0.0))
+            while queue.waiting:
+                queue.take(min(batch, len(queue.waiting)))
+
+        return pass_through
+
+    return make
+
+
 def _owning(nodes: int) -> Make:
     ring = Ring.build({f"access-{number}": 1.0 for number in range(nodes)})
     return lambda count: lambda: [ring.owner_of(f"u{number}") for number in range(count)]
@@ -145,6 +164,8 @@ BOUNDS: dict[str, tuple[Make, int]] = {
     "inbox entry": (_placing(1000), 62),
     "push and acknowledgement": (_pushing, 43),
     "connections of a user": (_looking_up(1000), 25),
+    "item of a lane": (_queueing(10_000), 75),
+    "item of a lane that is too full": (_queueing(100), 181),
     "owner of a user": (_owning(4), 38),
     "load generator": (_loading, 277),
 }

@@ -16,7 +16,18 @@ from datetime import UTC, datetime
 
 from services.common.errors import BadRequest, TidingsError
 from services.common.ids import check_user
-from tidings import Client, ConversationKind, Event, LinkState, Message, MessageState, Restarted, Role
+from tidings import (
+    Client,
+    ConversationKind,
+    Event,
+    Group,
+    LinkState,
+    Message,
+    MessageState,
+    NotKept,
+    Restarted,
+    Role,
+)
 from tools.chat.commands import Command, Say, Wrong, help_lines, parse
 from tools.chat.model import ChatModel, Line, Talk
 
@@ -50,6 +61,7 @@ class Controller:
         self._watched: set[str] = set()
         self._asked: set[str] = set()
         self._loading: set[str] = set()
+        self._last_reason = ""
 
     async def begin(self, to: str | None, group: str | None) -> None:
         """Read the conversations, and open the one that was asked for, or the newest."""
@@ -69,6 +81,9 @@ class Controller:
     async def follow(self) -> None:
         """Bring in what comes, as long as the session lasts. Raises SessionEnded."""
         async for event in self._client.events():
+            if isinstance(event, Group) and event.role is Role.NONE:
+                self._gone(event)
+                continue
             line = self._model.apply(event, time.monotonic())
             self._told(event)
             if line is not None and isinstance(event, Message):
@@ -76,6 +91,8 @@ class Controller:
                 self._attend.set()
             if isinstance(event, Restarted) and not event.first:
                 await self._try(self._reload())
+            if isinstance(event, NotKept):
+                self._note_once(event.reason)
             self._changed()
 
     async def attend(self) -> None:
@@ -278,6 +295,20 @@ class Controller:
     def _note(self, text: str) -> None:
         line = self._model.note(text, _now_ms())
         self._shown(self._model.talk or NOWHERE, line)
+
+    def _gone(self, group: Group) -> None:
+        """The user is no member any more, perhaps since long ago."""
+        talk = self._model.talks.get(group.id)
+        if talk is not None:
+            self._model.forget(group.id)
+            self._note(f"You are no member of {talk.name} any more.")
+        self._changed()
+
+    def _note_once(self, reason: str) -> None:
+        """What is tried again and again, until it says something else."""
+        if reason != self._last_reason:
+            self._last_reason = reason
+            self._note(f"{reason[:1].upper()}{reason[1:]}")
 
     async def _enter(self, talk: Talk) -> None:
         self._model.open(talk.id)

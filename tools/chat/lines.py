@@ -29,7 +29,7 @@ class PlainChat:
         self._out = out
         self._to, self._group = to, group
         self._model = ChatModel(client.user)
-        self._sending: set[str] = set()
+        self._sending: set[tuple[str, str]] = set()  # conversation, client id
         self._settled = asyncio.Event()
         self._controller = Controller(client, self._model, changed=lambda: None, shown=self._show, told=self._tell)
 
@@ -68,15 +68,15 @@ class PlainChat:
 
     def _show(self, talk: Talk, line: Line) -> None:
         if line.client_id and not line.seq:
-            self._sending.add(line.client_id)  # said when it has its place
+            self._sending.add((talk.id, line.client_id))  # said when it has its place
         else:
             self._put(render.plain(self._model, talk, line))
 
     def _tell(self, event: Event) -> None:
         match event:
-            case Progress(client_id, _, seq, state, reason) if state is not MessageState.SENDING:
+            case Progress(client_id, conversation, seq, state, reason) if state is not MessageState.SENDING:
                 self._say(f"{state} #{seq}" if seq else f"{state}: {reason}; /retry tries again")
-                self._sending.discard(client_id)
+                self._sending.discard((conversation, client_id))
                 self._settled.set()
             case Link(LinkState.ONLINE, node):
                 self._say(f"online at {node}")

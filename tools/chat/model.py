@@ -23,6 +23,7 @@ from tidings import (
     LinkState,
     Message,
     MessageState,
+    NotKept,
     Presence,
     Progress,
     Receipt,
@@ -159,7 +160,7 @@ class ChatModel:
                 self._group(event)
             case Link():
                 self.link, self.link_since = event, now
-            case Restarted() | Signal():
+            case Restarted() | Signal() | NotKept():
                 pass
         return None
 
@@ -260,12 +261,13 @@ class ChatModel:
         if message.sender == self.me:
             talk.read_seq = max(talk.read_seq, message.seq)
             self._settle(talk, message.client_id)
-        if message.seq in talk.seen:
+        text = text_of(message)
+        if message.seq in talk.seen or text is None:
             return None
         line = Line(
             (message.seq, 0),
             message.sender,
-            text_of(message),
+            text,
             message.time_ms,
             message.seq,
             message.client_id,
@@ -329,8 +331,8 @@ class ChatModel:
         talk.head = max(talk.head, group.head)
 
 
-def text_of(message: Message) -> str:
-    """What a line says of a message."""
+def text_of(message: Message) -> str | None:
+    """What a line says of a message; None: a later server tells of something that this chat does not know."""
     told = message.membership
     if told is None:
         return message.text or f"({len(message.data)} bytes of {message.mime or 'application/octet-stream'})"
@@ -353,7 +355,7 @@ def text_of(message: Message) -> str:
         case "large":
             return "the group is large now: no more receipts"
         case _:
-            return told.act
+            return None
 
 
 def _kind_and_name(conversation: str, me: str) -> tuple[ConversationKind, str]:

@@ -137,6 +137,16 @@ BACKENDS = (
         "Commands wait for one another.",
     ),
     Alert(
+        "TidingsClocksDiffer",
+        "ticket",
+        "abs(tidings_clock_lead_seconds)",
+        "> 60",
+        "5m",
+        "The clocks of {{ $labels.instance }} and MongoDB differ",
+        "They are {{ $value | humanizeDuration }} apart. Messages have MongoDB's time; above two minutes retention "
+        "waits.",
+    ),
+    Alert(
         "TidingsMailboxBehind",
         "ticket",
         "max by (cluster, instance, topic) (tidings_bus_lag)",

@@ -1,7 +1,8 @@
 """The data folder of a local stack: where each thing lies, and the lock that lets one supervisor own it.
 
 Guarantees: a folder is only taken if it is new, empty or made by an earlier `up` (so `--purge` can never remove
-something else); the lock ends with the process that holds it, however that ends.
+something else); the lock ends with the process that holds it, however that ends. The state file is for other commands:
+a disk that does not take it is told in the log, and ends nothing.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -22,6 +24,8 @@ from tools.failure import Failure
 MARK = "tidings-data"
 SOCKET_PATH_MAX = 100  # the kernel's limit is 104 to 108 bytes
 LOG_BYTES_MAX = 16 * 1024 * 1024
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +106,21 @@ class Folder:
         return False
 
     def save_state(self, state: dict[str, Any]) -> None:
+        """What other commands find the cluster by. If the disk does not take it, the former one stays."""
         temporary = self.state_file.with_suffix(".new")
-        # Addresses of the user's own backends may have a password in them.
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as out:
-            json.dump(state, out, indent=1)
-        temporary.replace(self.state_file)
+        try:
+            # Addresses of the user's own backends may have a password in them.
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w") as out:
+                json.dump(state, out, indent=1)
+            temporary.replace(self.state_file)
+        except OSError as error:
+            log.warning(
+                "%s cannot be written (%s): the cluster goes on, other commands may see its former state; "
+                "free some space, or correct the permissions",
+                self.state_file,
+                error.strerror,
+            )
 
     def load_state(self) -> dict[str, Any] | None:
         try:

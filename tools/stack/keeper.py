@@ -25,6 +25,7 @@ PROBE_NODE_S = 1.0
 PROBE_BACKEND_S = 10.0  # their questions cost more, and a dead one is seen at once anyway
 SILENCES_MAX = 3  # on a busy machine one late answer says nothing about a node
 START_TIMEOUT_S = 120.0
+CANNOT_START = 1  # as if it had ended with this exit code
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +99,11 @@ class Keeper:
                 return
             self._process = await self._spawn()
         except (OSError, Failure) as error:
+            if self._was_ready and isinstance(error, OSError):
+                # It ran before: what keeps it from starting, such as a full disk, may pass.
+                self._failures += 1
+                await self._decide(CANNOT_START, f"cannot be started again: {error}")
+                return
             self._wanted.clear()
             self.failure = error if isinstance(error, Failure) else self._failed(f"{self.program.name}: {error}.")
             await self._set(State.DOWN)
@@ -110,9 +116,9 @@ class Keeper:
         code = self._process.returncode or 0
         self._process, self.pid = None, None
         self._failures = 0 if ready else self._failures + 1
-        await self._decide(code)
+        await self._decide(code, f"ended with {_named(code)}")
 
-    async def _decide(self, code: int) -> None:
+    async def _decide(self, code: int, detail: str) -> None:
         ended = Ended(
             code=code,
             backend=self.program.kind == "backend",
@@ -121,7 +127,7 @@ class Keeper:
             restart_allowed=self._restart,
             failures=self._failures,
         )
-        self.detail = f"ended with {_named(code)}"
+        self.detail = detail
         decision = after_end(ended)
         if not self._was_ready and not ended.stop_asked and hopeless(ended):
             decision = GivenUp()

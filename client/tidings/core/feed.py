@@ -2,7 +2,9 @@
 
 Guarantees: `take` gives each message once and each conversation in order, whatever the server's pushes lose, repeat or
 mix up, and over any number of connections. What is missing is asked for: a gap a short moment after it is seen, what
-lies behind a welcome at once. A cursor never passes a message that was not taken.
+lies behind a welcome at once; what brought nothing, later and later. A cursor never passes a message that the
+application is not done with (`took`). Kinds of messages that this version does not know are passed over, and count as
+held. An event costs the same however many groups are behind.
 
 Bounds: at most `capacity` messages wait for the application (and a page on top). Pushes beyond that are let go, not
 acknowledged, and read again from the server when there is room: an application that does not read loses nothing.
@@ -14,18 +16,38 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from protos.tidings.v1 import client_pb2 as pb
 from services.common.ids import BROADCAST
+from tidings.core.due import Due
 from tidings.core.inbox import Inbox, Item
 from tidings.core.order import Order
 from tidings.core.wants import Want, WantHistory, WantInfo, WantList, WantSync
-from tidings.model import Message
+from tidings.model import SHOWN, Message
 from tidings.state import SavedState
 
 GAP_S = 0.2
 PATIENCE_MAX_S = 15.0
 FILLS_MAX = 4
+GROUP_CURSORS_MAX = 1000  # the server takes no more in a hello
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Handed:
+    """A message in the application's hands; `number`, `life`: where it stands, for `took`."""
+
+    message: Message
+    number: int
+    life: int
+
+    @property
+    def conversation(self) -> str:
+        return self.message.conversation
+
+    @property
+    def seq(self) -> int:
+        return self.message.seq
 
 
 class Feed:
@@ -46,7 +68,7 @@ class Feed:
         self._patience_s = GAP_S
         self._must_sync = False
         self._starved = False
-        self._due: dict[str, float] = {}
+        self._due = Due()  # unfinished conversations, unless they are asked about just now
         self._flying: set[Want] = set()
         self._listable = {BROADCAST}  # new here, and only the list of conversations tells from where on to read
 
@@ -57,7 +79,16 @@ class Feed:
         return self._inbox.cursor
 
     def group_cursors(self) -> dict[str, int]:
-        return self._order.groups()
+        """For the hello: all, or those that are behind and those that moved last.
+
+        What is left out is read on from its cursor all the same, since the server tells the head of each.
+        """
+        groups = self._order.groups()
+        if len(groups) <= GROUP_CURSORS_MAX:
+            return groups
+        behind = self._order.unfinished()
+        ranked = sorted(groups, key=lambda name: name in behind)  # stable: the quiet ones are first of each
+        return {name: groups[name] for name in ranked[-GROUP_CURSORS_MAX:]}
 
     def saved(self, device: str) -> SavedState:
         return SavedState(self.user, device, self.epoch, self._inbox.cursor, self._order.groups(), self._order.seqs())
@@ -67,29 +98,31 @@ class Feed:
         """Messages for the application."""
         return len(self._ready)
 
-    def take(self, now: float) -> Message | None:
-        """The next message; None: there is none now."""
+    def take(self, now: float) -> Handed | None:
+        """The next message; None: there is none now. It counts as held when `took` is told of it."""
         if not self._ready:
             return None
         life, item = self._ready.popleft()
-        if life == self._life:
-            self._inbox.taken(item.number)
-            self._order.took(item.conversation, item.seq)
         self._recover(now)
         assert item.message is not None
-        return Message.from_proto(item.message)
+        return Handed(Message.from_proto(item.message), item.number, life)
+
+    def took(self, handed: Handed) -> None:
+        """The application is done with it."""
+        if handed.life == self._life:
+            self._inbox.taken(handed.number)
+            self._order.took(handed.conversation, handed.seq)
 
     def next_wake(self) -> float | None:
         """When `wants` has something, if nothing else happens."""
         if len(self._ready) >= self._capacity:
             return None
-        times = [due for name, due in self._due.items() if self._can_ask(name)]
+        times = [self._due.next() if self._filling < FILLS_MAX else None]
         if self._room and not self._syncing:
             if self._must_sync:
                 return 0.0
-            if self._gap_at is not None:
-                times.append(self._gap_at)
-        return min(times, default=None)
+            times.append(self._gap_at)
+        return min((time for time in times if time is not None), default=None)
 
     def wants(self, now: float) -> Iterator[Want]:
         """What is to be asked of the server now; each is answered by `synced`, `filled`, `listed` or `refused`."""
@@ -98,9 +131,10 @@ class Feed:
         if self._room and not self._syncing and (self._must_sync or self._gap_is_due(now)):
             self._must_sync = False
             yield self._fly(WantSync(self._inbox.tip))
-        for name in [name for name, due in self._due.items() if due <= now]:
-            if self._can_ask(name):
-                yield self._fly(self._want_of(name))
+        while self._filling < FILLS_MAX and (name := self._due.pop(now)) is not None:
+            want = self._want_of(name)
+            if want is not None:
+                yield self._fly(want)
 
     # What came from the server
 
@@ -115,6 +149,8 @@ class Feed:
         self._inbox.note_head(welcome.inbox_head)
         self._must_sync = self._inbox.behind
         self._note_groups(welcome.group_heads, now)
+        for name in self._order.unfinished():
+            self._due.put(name, now)
         if BROADCAST not in welcome.group_heads:
             self._order.note_head(BROADCAST, 0)
             self._show(self._order.begin(BROADCAST, 0))
@@ -149,6 +185,13 @@ class Feed:
         self._inbox.note_head(lagging.inbox_head)
         self._must_sync = True
 
+    def removed(self, conversation: str, now: float) -> None:
+        """The user is no member any more. What came is still given; where a large group was read is forgotten."""
+        if self._order.reads_by_cursor(conversation) and conversation != BROADCAST:
+            self._give_up(conversation)
+            self._order.drop(conversation)
+            self._recover(now)
+
     def synced(self, want: WantSync, page: pb.Page, now: float) -> None:
         self._flying.discard(want)
         tip = self._inbox.tip
@@ -165,19 +208,24 @@ class Feed:
     def filled(self, want: WantHistory, page: pb.Page, now: float) -> None:
         self._flying.discard(want)
         name = want.conversation
-        items = [Item(name, entry.message.seq, entry.message) for entry in page.entries]
-        self._show(self._order.fill(name, items, page.head, page.more))
-        self._due.pop(name, None)
-        if page.more and name in self._order.unfinished():
-            self._due[name] = now
+        if self._order.knows(name):
+            items = [Item(name, entry.message.seq, entry.message) for entry in page.entries]
+            self._show(self._order.fill(name, items, page))
+        if name in self._order.unfinished():
+            fruitless = self._order.fruitless(name)
+            patience_s = min(GAP_S * 2 ** min(max(0, fruitless - 1), 8), PATIENCE_MAX_S)
+            self._due.put(name, now if page.more and not fruitless else now + patience_s)
         self._recover(now)
         self._watch_gaps(now)
 
     def informed(self, want: WantInfo, info: pb.GroupInfo, now: float) -> None:
         """A group that is new here. Its history begins with our joining, unless it shows what was before as well."""
         self._flying.discard(want)
+        if not self._order.knows(want.conversation):
+            return
         if info.share_history:
             self._listable.add(want.conversation)
+            self._due.put(want.conversation, now)
         else:
             self._begin(want.conversation, 0, now)
         self._recover(now)
@@ -193,8 +241,9 @@ class Feed:
             if found.conversation in unknown:
                 unknown.discard(found.conversation)
                 self._begin_before_held(found.conversation, found.read_seq, now)
-        if unknown and (page.more or not want.last_pass):
-            again = WantList(page.next, want.last_pass) if page.more else WantList("", last_pass=True)
+        more = page.more and page.next != want.after
+        if unknown and (more or not want.last_pass):
+            again = WantList(page.next, want.last_pass) if more else WantList("", last_pass=True)
             self._flying.add(again)
             return again
         for name in unknown:
@@ -210,7 +259,8 @@ class Feed:
                 self._patience_s = min(self._patience_s * 2, PATIENCE_MAX_S)
                 self._gap_at = None
             case WantHistory(conversation) | WantInfo(conversation):
-                self._give_up(conversation)
+                if self._order.knows(conversation):
+                    self._give_up(conversation)
             case WantList():
                 for name in list(self._listable):
                     self._give_up(name)
@@ -228,22 +278,28 @@ class Feed:
     def _syncing(self) -> bool:
         return any(isinstance(want, WantSync) for want in self._flying)
 
-    def _want_of(self, conversation: str) -> WantHistory | WantInfo | WantList:
+    @property
+    def _filling(self) -> int:
+        return sum(isinstance(want, WantHistory | WantInfo) for want in self._flying)
+
+    def _want_of(self, conversation: str) -> WantHistory | WantInfo | WantList | None:
+        """What it waits for; None: for nothing, or it was asked already (the answer makes it due again)."""
+        if conversation not in self._order.unfinished():
+            return None
+        for want in self._flying:
+            if isinstance(want, WantHistory | WantInfo) and want.conversation == conversation:
+                return None
         last = self._order.track(conversation).last
         if last is not None:
             return WantHistory(conversation, last)
-        return WantList("") if conversation in self._listable else WantInfo(conversation)
-
-    def _can_ask(self, conversation: str) -> bool:
-        """Whether what this conversation waits for was not asked already, and may be now."""
-        if isinstance(self._want_of(conversation), WantList):
-            return not any(isinstance(want, WantList) for want in self._flying)
-        asked = [want.conversation for want in self._flying if isinstance(want, WantHistory | WantInfo)]
-        return len(asked) < FILLS_MAX and conversation not in asked
+        if conversation not in self._listable:
+            return WantInfo(conversation)
+        # One list settles all that wait for it.
+        return None if any(isinstance(want, WantList) for want in self._flying) else WantList("")
 
     def _give_up(self, conversation: str) -> None:
         self._show(self._order.give_up(conversation))
-        self._due.pop(conversation, None)
+        self._due.drop(conversation)
         self._listable.discard(conversation)
 
     def _recover(self, now: float) -> None:
@@ -251,7 +307,8 @@ class Feed:
         if self._starved and len(self._ready) + self._order.held <= self._capacity // 2:
             self._starved = False
             self._must_sync = True
-            self._due.update(dict.fromkeys(self._order.unfinished(), now))
+            for name in self._order.unfinished():
+                self._due.put(name, now)
 
     def _fly(self, want: Want) -> Want:
         self._flying.add(want)
@@ -272,7 +329,7 @@ class Feed:
 
     def _show(self, items: Iterable[Item]) -> None:
         for item in items:
-            if item.message is None or self._own(item.message):
+            if item.message is None or self._own(item.message) or item.message.kind not in SHOWN:
                 self._inbox.taken(item.number)
             else:
                 self._order.queued(item.conversation, item.seq)
@@ -282,7 +339,7 @@ class Feed:
         self._listable.discard(conversation)
         self._show(self._order.begin(conversation, last))
         if conversation in self._order.unfinished():
-            self._due[conversation] = now
+            self._due.put(conversation, now)
 
     def _begin_before_held(self, conversation: str, last: int, now: float) -> None:
         """What has come already is shown, even if the user has read it elsewhere."""
@@ -302,7 +359,7 @@ class Feed:
         for name, head in heads.items():
             self._order.note_head(name, head)
             if name in self._order.unfinished():
-                self._due[name] = min(due, self._due.get(name, due))
+                self._due.put(name, due)
 
     def _gap_is_due(self, now: float) -> bool:
         """A gap that has been there for a moment. One that closed meanwhile and opened anew gets its own moment."""
@@ -321,11 +378,9 @@ class Feed:
         elif self._gap_at is None:
             self._gap_at = now + self._patience_s
             self._gap_target = self._inbox.head
-        unfinished = self._order.unfinished()
-        for name in [name for name in self._due if name not in unfinished]:
-            del self._due[name]
-        for name in unfinished:
-            self._due.setdefault(name, now + GAP_S)
+        for name in self._order.begun():
+            if name in self._order.unfinished():
+                self._due.put(name, now + GAP_S)
 
 
 def _item(entry: pb.Entry) -> Item:

@@ -2,7 +2,8 @@
 
 Guarantees: items leave in order of their numbers, each number once, whatever came twice or out of order; `cursor` never
 passes a number that the application has not taken. A number that a page of the server leaves out is skipped only when
-the server says that old entries are gone, or after the same hole was seen three times.
+the server says that old entries are gone, when it shows none but says that it looked further (`next`), or after the
+same hole was seen three times. So a page that can move this device always does.
 
 Does not know: conversations (order.py), time and requests (feed.py).
 
@@ -78,10 +79,12 @@ class Inbox:
                     break
                 yield from self._skip_to(item.number - 1)
             yield from self.push(item)
-        else:
-            # Nothing is left of what lies below the head: retention took it.
-            if page.truncated and not page.more and not items and page.head > self.tip:
-                yield from self._skip_to(page.head)
+        if (page.truncated or not items) and after <= self.tip:
+            # What it passed without showing it is gone by retention; behind the last page, everything is.
+            gone = page.truncated and not page.more and not items
+            passed = page.head if gone else min(page.next, page.head)
+            if passed > self.tip:
+                yield from self._skip_to(passed)
 
     def taken(self, number: int) -> None:
         """The application has it, or need not see it."""

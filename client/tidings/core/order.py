@@ -24,21 +24,23 @@ TRACKS_MAX = 10_000
 class Track:
     """One conversation. `last` None: it is not known from where on this device reads it.
 
-    `head`: the highest seq the server told of; only kept for those read by cursor (`large`).
+    `head`: the highest seq the server told of; only kept for those read by cursor (`large`). `held`: what waits for
+    one before it, of which `counted` are in the sum of all. `untaken`: came out, and the application is not done with
+    it. `fruitless`: pages of history in a row that brought nothing.
     """
 
     last: int | None = None
     head: int = 0
     large: bool = False
     held: dict[int, Item] = field(default_factory=dict)
-    untaken: int = 0
-    taken: int = 0
+    counted: int = 0
+    untaken: dict[int, None] = field(default_factory=dict)  # ascending, as they came out
     fruitless: int = 0
 
     @property
     def settled(self) -> int:
         """Up to here the application has taken everything."""
-        return self.taken if self.untaken or self.last is None else self.last
+        return next(iter(self.untaken)) - 1 if self.untaken else self.last or 0
 
     @property
     def behind(self) -> bool:
@@ -49,10 +51,12 @@ class Order:
     def __init__(self, groups: Mapping[str, int], seqs: Mapping[str, int]) -> None:
         self._tracks: OrderedDict[str, Track] = OrderedDict()
         self._unfinished: dict[str, None] = {}
+        self._begun: dict[str, None] = {}
+        self._held = 0
         for conversation, seq in seqs.items():
-            self._tracks[conversation] = Track(last=seq, taken=seq)
+            self._tracks[conversation] = Track(last=seq)
         for conversation, seq in groups.items():
-            self._tracks[conversation] = Track(last=seq, taken=seq, large=True)
+            self._tracks[conversation] = Track(last=seq, large=True)
 
     def track(self, conversation: str) -> Track:
         found = self._tracks.get(conversation)
@@ -63,8 +67,23 @@ class Order:
             self._tracks.move_to_end(conversation)
         return found
 
+    def knows(self, conversation: str) -> bool:
+        return conversation in self._tracks
+
+    def reads_by_cursor(self, conversation: str) -> bool:
+        found = self._tracks.get(conversation)
+        return found is not None and found.large
+
+    def drop(self, conversation: str) -> None:
+        """The user has nothing to do with it any more."""
+        found = self._tracks.pop(conversation, None)
+        if found is not None:
+            self._held -= found.counted
+            self._unfinished.pop(conversation, None)
+            self._begun.pop(conversation, None)
+
     def groups(self) -> dict[str, int]:
-        """The cursors of what is read by cursor."""
+        """The cursors of what is read by cursor; the one that was quiet for the longest time first."""
         return {name: track.settled for name, track in self._tracks.items() if track.large and track.last is not None}
 
     def seqs(self) -> dict[str, int]:
@@ -109,10 +128,10 @@ class Order:
         track.head = max(track.head, head)
         self._look(conversation, track)
 
-    def fill(self, conversation: str, items: list[Item], head: int, more: bool) -> Iterator[Item]:
-        """A page of history after `last` came: what it leaves out between two messages does not exist for this user.
+    def fill(self, conversation: str, items: list[Item], page: pb.Page) -> Iterator[Item]:
+        """A page of history after `last` came: what it leaves out up to its `next` does not exist for this user.
 
-        What it leaves out behind the last one may only not be readable yet: that is believed at the third time.
+        What it leaves out behind that may only not be readable yet: that is believed at the third time.
         """
         track = self.track(conversation)
         before = track.last
@@ -121,9 +140,12 @@ class Order:
                 yield from _release(track, item.seq - 1)
             if item.seq > (track.last or 0):
                 yield from _advance(track, track.held.pop(item.seq, item))
+        passed = min(page.next, page.head)
+        if passed > (track.last or 0):
+            yield from _release(track, passed)
         track.fruitless = track.fruitless + 1 if track.last == before else 0
-        if not more and track.fruitless >= STUBBORN:
-            yield from _release(track, head)
+        if not page.more and track.fruitless >= STUBBORN:
+            yield from _release(track, page.head)
         self._look(conversation, track)
 
     def give_up(self, conversation: str) -> Iterator[Item]:
@@ -144,30 +166,39 @@ class Order:
 
     def queued(self, conversation: str, seq: int) -> None:
         """What came out waits for the application."""
-        track = self.track(conversation)
-        if not track.untaken:
-            track.taken = seq - 1
-        track.untaken += 1
+        self.track(conversation).untaken[seq] = None
 
     def took(self, conversation: str, seq: int) -> None:
-        track = self.track(conversation)
-        track.untaken = max(0, track.untaken - 1)
-        track.taken = max(track.taken, seq)
+        track = self._tracks.get(conversation)
+        if track is not None:
+            track.untaken.pop(seq, None)
 
     def unfinished(self) -> KeysView[str]:
         """Conversations that wait for something of the server; a view."""
         return self._unfinished.keys()
 
+    def begun(self) -> list[str]:
+        """Those that came to wait for something since this was asked the last time."""
+        begun, self._begun = self._begun, {}
+        return list(begun)
+
+    def fruitless(self, conversation: str) -> int:
+        """How many pages of its history in a row brought nothing."""
+        found = self._tracks.get(conversation)
+        return found.fruitless if found is not None else 0
+
     @property
     def held(self) -> int:
         """Messages that wait for one before them."""
-        return sum(len(self._tracks[name].held) for name in self._unfinished)
+        return self._held
 
     def _look(self, name: str, track: Track) -> None:
-        if track.behind:
-            self._unfinished[name] = None
-        else:
+        self._held += len(track.held) - track.counted
+        track.counted = len(track.held)
+        if not track.behind:
             self._unfinished.pop(name, None)
+        elif name not in self._unfinished:
+            self._unfinished[name] = self._begun[name] = None
 
     def _forget_old(self) -> None:
         """A conversation that is quiet for the longest time loses only the fence against disorder, no message."""

@@ -1,9 +1,10 @@
 """What the application asked and the server has not answered: order, repetition, giving up. Pure.
 
 Guarantees: the requests of one lane (the sends to one conversation) go out in the order they were submitted, at most
-`pipeline` of them unanswered, so with 1 (the default) no retry can put a later message before an earlier one. A send
+`pipeline` of them unanswered, so with 1 (the default) no retry can put a later message before an earlier one. A request
 keeps its client id through every try and connection, until the server's outcome, its refusal, or the time that the
-application set. What may not be repeated is answered with NoAnswer if the connection is lost under it.
+application set: all of them are such that they may be repeated. A client id counts within its conversation, as on the
+server: one may stand for one announcement to several people.
 
 Bounds: `capacity` tickets at all, `FLIGHT_MAX` unanswered on the wire, the server's sends per second.
 
@@ -35,7 +36,10 @@ ANSWERS = {
     "conversations": ("conversation_page",),
     "group": ("group_info", "member_page", "ok"),
     "presence": ("presence_list",),
+    "refresh": ("ok",),
 }
+
+Key = tuple[str, str]  # conversation, client id
 
 
 @dataclass(slots=True)
@@ -74,8 +78,8 @@ class Outbox:
         self._blocked: list[tuple[float, int, _Lane]] = []
         self._deadlines: list[tuple[float, int]] = []
         self._flying: OrderedDict[int, _Request] = OrderedDict()
-        self._by_client_id: dict[str, _Request] = {}
-        self._own: OrderedDict[str, None] = OrderedDict()
+        self._by_key: dict[Key, _Request] = {}
+        self._own: OrderedDict[Key, None] = OrderedDict()
         self._last_order = 0
         self._now = 0.0
         self._tokens = 0.0
@@ -104,10 +108,10 @@ class Outbox:
         self._requests[submit.ticket] = request
         if submit.timeout_s is not None:
             heappush(self._deadlines, (now + submit.timeout_s, submit.ticket))
-        client_id = submit.frame.send.client_id
-        if client_id:
-            self._by_client_id[client_id] = request
-            self._own[client_id] = None
+        key = _key(submit)
+        if key is not None:
+            self._by_key[key] = request
+            self._own[key] = None
             while len(self._own) > OWN_MAX:
                 self._own.popitem(last=False)
         lane.queue.append(request)
@@ -142,7 +146,7 @@ class Outbox:
         self._now = now
         request = self._flying.pop(frame.id, None)
         if request is None:
-            return None
+            return self._answered_late(frame)
         self._land(request)
         if request.gone:
             return None
@@ -151,7 +155,7 @@ class Outbox:
                 return self._finish(request, frame)
             return self._fail(request, Internal("the server gave an answer that this version does not know: update"))
         error = error_of(frame.error.code, frame.error.message, frame.error.retry_after_ms)
-        if not error.retryable or not (request.submit.repeatable or error.code in ("OVERLOADED", "RATE_LIMITED")):
+        if not error.retryable:
             return self._fail(request, error)
         request.reason = error.message
         self._again(request, error.retry_after_ms / 1000 + self._delay_s(request))
@@ -159,15 +163,12 @@ class Outbox:
 
     def settle(self, message: pb.Message) -> tuple[bool, Done | None]:
         """Whether this message of our user was sent by this client; and the outcome, if it was not known yet."""
-        if message.client_id not in self._own:
+        key = (message.conversation, message.client_id)
+        if key not in self._own:
             return False, None
-        request = self._by_client_id.get(message.client_id)
+        request = self._by_key.get(key)
         if request is None:
             return True, None
-        if request.frame_id:
-            # Its answer may still come, and finds nobody.
-            self._flying.pop(request.frame_id, None)
-            self._land(request)
         sent = pb.Sent(
             client_id=message.client_id,
             message_id=message.message_id,
@@ -176,15 +177,16 @@ class Outbox:
             time_ms=message.time_ms,
             duplicate=True,
         )
-        return True, self._finish(request, pb.ServerFrame(sent=sent))
+        return True, self._settled(request, pb.ServerFrame(sent=sent))
 
-    def lost(self, now: float) -> list[Failed]:
-        """The connection is gone: what it had not answered goes back to its place, or fails if it may not."""
+    def lost(self, now: float) -> None:
+        """The connection is gone: what it had not answered goes back to its place."""
         self._now = now
         flying = list(self._flying.values())
         self._flying.clear()
         self._forget_own()
-        return [failed for request in flying for failed in self._unanswered(request, 0.0)]
+        for request in flying:
+            self._unanswered(request, 0.0)
 
     def expire(self, now: float) -> list[Failed]:
         """What the application waits for no longer, and what the server has not answered for too long."""
@@ -199,7 +201,7 @@ class Outbox:
             if request.answer_by > now:
                 break
             self._flying.popitem(last=False)
-            failed += self._unanswered(request, self._delay_s(request))
+            self._unanswered(request, self._delay_s(request))
         return failed
 
     def close(self, error: TidingsError) -> list[Failed]:
@@ -266,15 +268,25 @@ class Outbox:
         request.lane.flying -= 1
         self._schedule(request.lane)
 
-    def _unanswered(self, request: _Request, delay_s: float) -> list[Failed]:
+    def _unanswered(self, request: _Request, delay_s: float) -> None:
         """It is not known what became of it."""
         self._land(request)
-        if request.gone:
-            return []
-        if not request.submit.repeatable:
-            return [self._fail(request, NoAnswer("no answer came to what was sent: it may have been done"))]
-        self._again(request, delay_s)
-        return []
+        if not request.gone:
+            self._again(request, delay_s)
+
+    def _answered_late(self, frame: pb.ServerFrame) -> Done | None:
+        """To a try that was given up: that it was stored counts, whatever becomes of the try after it."""
+        if not frame.HasField("sent"):
+            return None
+        request = self._by_key.get((frame.sent.conversation, frame.sent.client_id))
+        return self._settled(request, frame) if request is not None else None
+
+    def _settled(self, request: _Request, frame: pb.ServerFrame) -> Done:
+        """It was stored, wherever it stands: the answer to a try that flies finds nobody."""
+        if request.frame_id:
+            self._flying.pop(request.frame_id, None)
+            self._land(request)
+        return self._finish(request, frame)
 
     def _again(self, request: _Request, delay_s: float) -> None:
         """Back into its lane, before everything that was submitted later."""
@@ -294,7 +306,9 @@ class Outbox:
 
     def _fail(self, request: _Request, error: TidingsError) -> Failed:
         # Should it have been stored all the same, the application sees it as any other message.
-        self._own.pop(request.submit.frame.send.client_id, None)
+        key = _key(request.submit)
+        if key is not None and self._by_key.get(key) is request:
+            self._own.pop(key, None)
         self._forget(request)
         return Failed(request.submit.ticket, error)
 
@@ -305,9 +319,9 @@ class Outbox:
     def _forget(self, request: _Request) -> None:
         request.gone = True
         self._requests.pop(request.submit.ticket, None)
-        client_id = request.submit.frame.send.client_id
-        if client_id:
-            self._by_client_id.pop(client_id, None)
+        key = _key(request.submit)
+        if key is not None and self._by_key.get(key) is request:
+            del self._by_key[key]
         self._schedule(request.lane)
 
     def _too_large(self, frame: pb.ClientFrame) -> TooLarge | None:
@@ -333,6 +347,12 @@ class Outbox:
             return False
         self._tokens -= 1.0
         return True
+
+
+def _key(submit: Submit) -> Key | None:
+    """What a message of our own is known again by; None: this is no send."""
+    send = submit.frame.send
+    return (send.conversation, send.client_id) if send.client_id else None
 
 
 def _too_late(request: _Request) -> TidingsError:

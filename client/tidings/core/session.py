@@ -1,10 +1,12 @@
 """The session of one device with the cluster, over any number of connections. Pure: `handle(event, now)` -> effects.
 
 Guarantees: those of feed.py (each message once, in order), outbox.py (each send to its outcome), dialer.py (how it
-connects again) and pulse.py (heartbeats, acknowledgements) together; this module only joins them.
+connects again), pulse.py (heartbeats, acknowledgements) and renewal.py (tokens) together; this module only joins them.
+Each hello carries a higher `attempt` than the one before, also over restarts with a kept state, so that of two logins
+of this device the server knows the newer one.
 
 Does not know: sockets, tasks, clocks. The shell (engine.py) performs the effects in order, and calls `handle` with
-a Tick when `next_wake` has come and after `take`.
+a Tick when `next_wake` has come and after `take` and `took`.
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ from typing import assert_never, cast
 from protos.tidings.v1 import client_pb2 as pb
 from services.common.errors import TidingsError
 from tidings.core.dialer import Bye, Dialer, Greeting, Over
-from tidings.core.feed import Feed
+from tidings.core.feed import Feed, Handed
 from tidings.core.outbox import Outbox
 from tidings.core.progress import ProgressBook
 from tidings.core.pulse import Pulse
+from tidings.core.renewal import Renewal
 from tidings.core.signals import (
     Available,
     Cancel,
@@ -34,6 +37,9 @@ from tidings.core.signals import (
     Opened,
     OpenFailed,
     Received,
+    Renew,
+    RenewalFailed,
+    Renewed,
     Save,
     Start,
     Submit,
@@ -46,8 +52,10 @@ from tidings.core.signals import (
 )
 from tidings.core.wants import Want, WantHistory, WantInfo, WantList, WantSync, question
 from tidings.core.watches import Watches
-from tidings.model import DeviceKind, Group, Message, MessageState, Presence, Progress, Receipt, Restarted, Signal
+from tidings.model import DeviceKind, Group, MessageState, Presence, Progress, Receipt, Restarted, Role, Signal
 from tidings.state import SavedState
+
+PROTOCOL = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,9 @@ class Session:
         self._feed = Feed(saved, self._settle_own, capacity=options.capacity, from_start=options.from_start)
         self._progress = ProgressBook()
         self._watches = Watches()
+        self._renewal = Renewal(random)
+        self._refreshes: dict[int, str] = {}  # tokens that the server was asked to take
+        self._attempt = saved.attempt if saved is not None else 0
         self._pulse: Pulse | None = None  # while the session lives
         self._idle = False
         self._wants: dict[int, Want] = {}
@@ -106,19 +117,28 @@ class Session:
         """Why the session is over, once it is."""
         return self._dialer.phase.error if isinstance(self._dialer.phase, Over) else None
 
-    def take(self, now: float) -> Message | None:
-        """The next message for the application. A Tick must follow, so that it is acknowledged in time."""
+    @property
+    def waiting(self) -> int:
+        """Messages that wait for the application."""
+        return self._feed.waiting
+
+    def take(self, now: float) -> Handed | None:
+        """The next message for the application. A Tick must follow."""
         return self._feed.take(now)
+
+    def took(self, handed: Handed) -> None:
+        """The application is done with it. A Tick must follow, so that it is acknowledged in time."""
+        self._feed.took(handed)
 
     def saved(self) -> SavedState | None:
         """Where this device stands now; None: nowhere yet."""
-        return self._feed.saved(self._options.device) if self._feed.epoch else None
+        return replace(self._feed.saved(self._options.device), attempt=self._attempt) if self._feed.epoch else None
 
     def next_wake(self) -> float | None:
         """When a Tick is due; None: only when something happens."""
         times = [self._dialer.next_wake(), self._outbox.next_wake(live=self.live)]
         if self._pulse is not None:
-            times += [self._pulse.next_wake(self._feed.cursor), self._feed.next_wake()]
+            times += [self._pulse.next_wake(self._feed.cursor), self._feed.next_wake(), self._renewal.next_wake()]
         return min((time for time in times if time is not None), default=None)
 
     def handle(self, event: Input, now: float) -> list[Effect]:
@@ -142,8 +162,8 @@ class Session:
     def _hear(self, event: Opened | OpenFailed | Received | Lost, now: float) -> None:
         """Of the present connection."""
         match event:
-            case Opened():
-                self._greet(now)
+            case Opened(_, wall_ms):
+                self._greet(wall_ms, now)
             case OpenFailed(_, reason, retry_after_s):
                 self._dialer.open_failed(reason, now, retry_after_s)
             case Received(_, frame):
@@ -154,16 +174,27 @@ class Session:
                 assert_never(event)
 
     def _obey(
-        self, event: Start | TokenReady | TokenFailed | Tick | Submit | Cancel | Tell | Watch | Idle | Leave, now: float
+        self,
+        event: Start
+        | TokenReady
+        | TokenFailed
+        | Renewed
+        | RenewalFailed
+        | Tick
+        | Submit
+        | Cancel
+        | Tell
+        | Watch
+        | Idle
+        | Leave,
+        now: float,
     ) -> None:
         """Of the application and its shell."""
         match event:
             case Start():
                 self._dialer.start()
-            case TokenReady(token):
-                self._dialer.token_ready(token)
-            case TokenFailed(reason, final):
-                self._dialer.token_failed(reason, now, final=final)
+            case TokenReady() | TokenFailed() | Renewed() | RenewalFailed():
+                self._token_came(event, now)
             case Tick():
                 self._dialer.tick(now)
             case Submit():
@@ -182,9 +213,23 @@ class Session:
             case _:
                 assert_never(event)
 
+    def _token_came(self, event: TokenReady | TokenFailed | Renewed | RenewalFailed, now: float) -> None:
+        match event:
+            case TokenReady(token):
+                self._dialer.token_ready(token)
+            case TokenFailed(reason, final):
+                self._dialer.token_failed(reason, now, final=final)
+            case Renewed(token):
+                self._renewed(token, now)
+            case RenewalFailed():
+                self._renewal.failed(now)
+            case _:
+                assert_never(event)
+
     # What comes
 
-    def _greet(self, now: float) -> None:
+    def _greet(self, wall_ms: int, now: float) -> None:
+        self._attempt = max(self._attempt + 1, wall_ms)
         hello = pb.Hello(
             token=self._dialer.token,
             device=self._options.device,
@@ -194,9 +239,11 @@ class Session:
             client=self._options.client,
             group_cursors=self._feed.group_cursors(),
             avoid=self._dialer.avoid(now),
+            protocol=PROTOCOL,
+            attempt=self._attempt,
         )
         self._dialer.greeted(now)
-        self._effects.append(Transmit(pb.ClientFrame(hello=hello)))
+        self._effects += [Transmit(pb.ClientFrame(hello=hello)), Save()]
 
     def _receive(self, frame: pb.ServerFrame, now: float) -> None:
         if frame.HasField("goodbye"):
@@ -221,10 +268,13 @@ class Session:
         self._outbox.limits = welcome.limits
         first = self._feed.welcome(welcome, now)
         heartbeat_s = float(welcome.heartbeat_s or 15)
-        self._pulse = Pulse(
-            now, heartbeat_s, float(welcome.idle_heartbeat_s or heartbeat_s), self._feed.cursor, self._idle
-        )
+        # What was taken just before the connection broke may never have been acknowledged: it is, once more. A device
+        # that begins anew holds nothing of what is before its cursor.
+        acked = 0 if first is None else self._feed.cursor
+        self._pulse = Pulse(now, heartbeat_s, float(welcome.idle_heartbeat_s or heartbeat_s), acked, self._idle)
         self._pulse.wait(now)
+        if self._options.fresh_tokens:
+            self._renewal.begin(self._dialer.token, welcome.time_ms, now)
         if first is not None:
             self._effects.append(Notify(Restarted(welcome.epoch, first)))
         for frame in self._watches.requests():
@@ -250,7 +300,10 @@ class Session:
             case "presence_list" if not frame.id:
                 self._presences(frame.presence_list)
             case "group_info" if not frame.id:
-                self._effects.append(Notify(Group.from_proto(frame.group_info)))
+                group = Group.from_proto(frame.group_info)
+                if group.role is Role.NONE:
+                    self._feed.removed(group.id, now)
+                self._effects.append(Notify(group))
             case _:
                 pass
 
@@ -271,6 +324,9 @@ class Session:
         """Of a request: the application's (a ticket above 0), or one of our own."""
         if outcome.ticket > 0:
             self._tell(outcome)
+            return
+        if (token := self._refreshes.pop(outcome.ticket, "")) != "":
+            self._refreshed(token, now, taken=isinstance(outcome, Done))
             return
         want = self._wants.pop(outcome.ticket, None)
         match outcome:
@@ -309,6 +365,24 @@ class Session:
                 if again is not None:
                     self._ask(again, now)
 
+    def _renewed(self, token: str, now: float) -> None:
+        """The application gave a token for the session that lives: the server is asked to take it."""
+        if self._pulse is None:
+            return
+        if not token or token == self._dialer.token:
+            self._renewal.failed(now)
+            return
+        ticket = self._submit_own(pb.ClientFrame(refresh=pb.Refresh(token=token)), now)
+        self._refreshes[ticket] = token
+
+    def _refreshed(self, token: str, now: float, *, taken: bool) -> None:
+        """If the server did not take it, the session goes on as it was, and its end brings the next try."""
+        if taken:
+            self._dialer.token = token
+            self._renewal.renewed(token, now)
+        else:
+            self._renewal.failed(now)
+
     def _settle_own(self, message: pb.Message) -> bool:
         """Whether a message that came was sent by this client (its answer was lost, if it still waits for one)."""
         if message.sender != self._feed.user:
@@ -324,8 +398,9 @@ class Session:
             self._pulse = None
             self._feed.lost()
             self._wants.clear()
-            for failed in self._outbox.lost(now):
-                self._outcome(failed, now)
+            self._refreshes.clear()
+            self._renewal.stop()
+            self._outbox.lost(now)
         self._dialer.ended(bye, now)
 
     # What goes out
@@ -357,6 +432,8 @@ class Session:
             self._effects.append(Save())
         if pulse.ping_due(now):
             self._ping(pulse, now)
+        if self._renewal.due(now):
+            self._effects.append(Renew())
 
     def _ping(self, pulse: Pulse, now: float) -> None:
         self._transmit(pb.ClientFrame(ping=pb.Ping(idle=self._idle)))
@@ -380,11 +457,12 @@ class Session:
         if failed is not None:
             self._tell(failed)
 
-    def _submit_own(self, frame: pb.ClientFrame, now: float, want: Want | None = None) -> None:
+    def _submit_own(self, frame: pb.ClientFrame, now: float, want: Want | None = None) -> int:
         self._last_own_ticket -= 1
         if want is not None:
             self._wants[self._last_own_ticket] = want
         self._outbox.submit(Submit(self._last_own_ticket, frame), now)
+        return self._last_own_ticket
 
     def _set_idle(self, idle: bool, now: float) -> None:
         changed, self._idle = idle != self._idle, idle

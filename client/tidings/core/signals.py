@@ -32,8 +32,23 @@ class TokenFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Renewed:
+    """The application gave a token for the session that lives."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalFailed:
+    """The application could not give one now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
+    """`wall_ms`: what time this device thinks it is; 0: it has no idea."""
+
     link: int
+    wall_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +84,13 @@ class Tick:
 class Submit:
     """The application asks for something.
 
-    `lane`: what keeps its order (a conversation); empty: any order. `repeatable`: may be sent again when it is not
-    known whether it was done. `timeout_s` None: never given up.
+    `lane`: what keeps its order (a conversation); empty: any order. `timeout_s` None: never given up. It is sent again
+    when it is not known whether it was done, so it must be something that may be.
     """
 
     ticket: int
     frame: pb.ClientFrame
     lane: str = ""
-    repeatable: bool = True
     timeout_s: float | None = None
 
 
@@ -118,6 +132,8 @@ Input = (
     Start
     | TokenReady
     | TokenFailed
+    | Renewed
+    | RenewalFailed
     | Opened
     | OpenFailed
     | Received
@@ -137,6 +153,11 @@ class AskToken:
     """Get a token; `fresh`: the last one was refused, so not that one again."""
 
     fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Get a token for the session that lives: the one it has ends soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,4 +214,4 @@ class Stopped:
     error: TidingsError | None
 
 
-Effect = AskToken | Open | Transmit | Drop | Done | Failed | Notify | Available | Save | Stopped
+Effect = AskToken | Renew | Open | Transmit | Drop | Done | Failed | Notify | Available | Save | Stopped

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
-from services.common.errors import Unavailable
+from services.common.errors import TooLarge, Unavailable
 from services.common.registry.contract import NodeRecord
 
 Reply = TypeVar("Reply", bound=Message)
@@ -61,6 +61,11 @@ class PeersPort(Protocol):
         Raises the TidingsError that the other side raised, Unreachable or TimedOut. Never repeats by itself.
         """
         ...
+
+
+def too_large(method: str) -> TooLarge:
+    """A request, or the answer to it, has more bytes than a call carries."""
+    return TooLarge(f"a call of {label_of(method)} is larger than {MESSAGE_BYTES_MAX} bytes: send less at once")
 
 
 def label_of(method: str) -> str:

@@ -5,8 +5,9 @@
         peers = MemoryPeers(network, "access-0")
         network.fault = fault       an async function: awaits to delay, raises Unreachable or TimedOut to fail a call
 
-Guarantees: requests and replies are encoded and decoded, so nobody shares an object; errors are translated as on the
-wire; a method whose caller gives up is cancelled, and so are all methods of a server that is left.
+Guarantees: requests and replies are encoded and decoded, so nobody shares an object, and have at most as many bytes as
+on the wire; errors are translated as there; a method whose caller gives up is cancelled, and so are all methods of a
+server that is left.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from google.protobuf.message import Message
 
 from services.common.errors import TidingsError, from_fault, to_fault
 from services.common.registry.contract import NodeRecord
-from services.common.rpc.contract import Reply, Service, TimedOut, Unreachable
+from services.common.rpc.contract import MESSAGE_BYTES_MAX, Reply, Service, TimedOut, Unreachable, too_large
 from services.common.rpc.server import Method, RpcServer, answer, methods_of
 from services.common.scope import TaskScope
 from services.common.telemetry import tracing
@@ -62,6 +63,8 @@ class MemoryNetwork:
 
     async def carry(self, passage: Passage, request: bytes, timeout_s: float, traceparent: str) -> bytes:
         """One call."""
+        if len(request) > MESSAGE_BYTES_MAX:
+            raise too_large(passage.method)
         await self._pass(passage)
         server = self._servers.get(passage.address)
         if server is None:
@@ -80,6 +83,8 @@ class MemoryNetwork:
         await self._pass(Passage(passage.source, passage.address, passage.method, "reply"))
         if isinstance(outcome, TidingsError):
             raise from_fault(to_fault(outcome))
+        if len(outcome) > MESSAGE_BYTES_MAX:
+            raise too_large(passage.method)
         return outcome
 
     async def _pass(self, passage: Passage) -> None:

@@ -10,7 +10,8 @@ they are not). What waits for the writer goes out as one message.
 
 Guarantees: a call ends with its reply, with the error that the other side raised, with TimedOut after its time, or with
 Unreachable when the stream ends; a caller that gives up cancels the call on the other side. Calls do not wait for each
-other, and have no order. An Answering that is asked to end answers what is under way first.
+other, and have no order. No message of the stream is larger than gRPC takes, whatever waits: a reply that is too large
+by itself is the error of its call, and of no other. An Answering that is asked to end answers what is under way first.
 Does not know: which calls go over a stream (peers.py), what they mean.
 """
 
@@ -24,14 +25,19 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from protos.tidings.internal.v1.calls_pb2 import Call, CallBatch, Reply, ReplyBatch
+from services.common.dividing import portions
 from services.common.errors import Internal, Overloaded, TidingsError, from_fault, to_fault
-from services.common.rpc.contract import TimedOut, Unreachable
+from services.common.rpc.contract import MESSAGE_BYTES_MAX, TimedOut, Unreachable, too_large
 from services.common.rpc.translate import error_from
 from services.common.scope import TaskScope
 from services.common.telemetry import tracing
 
 CONVERSE: Final = "/tidings.internal.v1.Calls/Converse"
 ID_MAX: Final = 2**32 - 1
+# What goes out as one message of the stream, unless one call or reply alone has more: one that is too large for gRPC
+# would end the stream, and every call on it.
+WRITE_BYTES_MAX: Final = 4 * 1024 * 1024
+REPLY_BYTES_MAX: Final = MESSAGE_BYTES_MAX - 1024
 _END: Final = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs do not know it
 
 M = TypeVar("M", Call, Reply)
@@ -46,11 +52,14 @@ class _Outgoing(Generic[M]):
 
     def __init__(self) -> None:
         self._waiting: dict[int, M] = {}
+        self._bytes = 0  # at least what waits: what was taken back or replaced counts too
         self._wake: asyncio.Future[None] | None = None
         self._closed = False
 
-    def put(self, message: M) -> None:
+    def put(self, message: M, size: int = 0) -> None:
+        """`size`: the bytes that it carries."""
         self._waiting[message.id] = message
+        self._bytes += size
         self._awake()
 
     def take_back(self, id_: int) -> bool:
@@ -63,11 +72,16 @@ class _Outgoing(Generic[M]):
         self._awake()
 
     async def write(self, write: Callable[[list[M]], Awaitable[None]]) -> None:
-        """All that waits, as one message; until it is closed."""
+        """All that waits, as one message, or as several of so many bytes; until it is closed."""
         while True:
             while self._waiting:
                 messages, self._waiting = list(self._waiting.values()), {}
-                await write(messages)
+                size, self._bytes = self._bytes, 0
+                if size <= WRITE_BYTES_MAX:
+                    await write(messages)
+                    continue
+                for part in portions(messages, len(messages), WRITE_BYTES_MAX, surely_fit=1):
+                    await write(part)
             if self._closed:
                 return
             self._wake = asyncio.get_running_loop().create_future()
@@ -103,7 +117,8 @@ class Asking:
                 request=request,
                 timeout_ms=max(1, round(timeout_s * 1000)),
                 traceparent=traceparent,
-            )
+            ),
+            len(request),
         )
         try:
             return await reply
@@ -251,8 +266,10 @@ class Answering:
                 request = method.request_from(call.request)
             except DecodeError:
                 raise Internal(f"a request of {call.method} cannot be read: it may be of another version") from None
-            reply = await self._answer(call.method, method.behaviour, request, _CallContext(call))
-            out.put(Reply(id=call.id, reply=method.reply_to(reply)))
+            reply = method.reply_to(await self._answer(call.method, method.behaviour, request, _CallContext(call)))
+            if len(reply) > REPLY_BYTES_MAX:
+                raise too_large(call.method)
+            out.put(Reply(id=call.id, reply=reply), len(reply))
         except TidingsError as error:
             out.put(Reply(id=call.id, fault=to_fault(error)))
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 import grpc
 
 from protos.tidings.internal.v1 import common_pb2
-from services.common.errors import Internal, Overloaded, TidingsError, TooLarge, from_fault, to_fault
-from services.common.rpc.contract import MESSAGE_BYTES_MAX, TimedOut, Unreachable
+from services.common.errors import Internal, Overloaded, TidingsError, from_fault, to_fault
+from services.common.rpc.contract import TimedOut, Unreachable, too_large
 
 FAULT_KEY = "tidings-fault-bin"
 
@@ -41,7 +41,7 @@ def error_from(failure: grpc.aio.AioRpcError, method: str, address: str) -> Tidi
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return TimedOut(f"the node at {address} did not answer in time: try again")
         case grpc.StatusCode.RESOURCE_EXHAUSTED if "larger than max" in details:
-            return TooLarge(f"a call of {method} is larger than {MESSAGE_BYTES_MAX} bytes: send less at once")
+            return too_large(method)
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             return Overloaded(f"the node at {address} has too many calls under way: try again")
         case grpc.StatusCode.UNIMPLEMENTED:

@@ -100,6 +100,9 @@ SESSIONS_RECONCILED = Counter(  # closed|stored|ended
 EVICTIONS = Counter("tidings_evictions", "Sessions that were told to end", ["reason"])  # replaced|kicked
 GROUPS_CACHED = Gauge("tidings_groups_cached", "Groups in the memory of a logic node")
 HOOK_SECONDS = Histogram("tidings_hook_seconds", "Calls of the hook before a send", ["outcome"], buckets=LATENCY_S)
+HOOK_UNSEEN = Counter(
+    "tidings_hook_unseen", "Messages that passed without a decision of the hook, as `hook_when_away` = `allow` says"
+)
 
 # ---- lanes (every service)
 LANE_DEPTH = Gauge("tidings_lane_depth", "Items that wait in the lanes of a set", ["lane"])
@@ -170,6 +173,8 @@ INBOX_ENTRIES = Counter("tidings_inbox_entries", "Inbox entries written")
 CONVERSATIONS_CACHED = Gauge("tidings_conversations_cached", "Conversations in memory")
 USERS_CACHED = Gauge("tidings_users_cached", "Users' inbox heads in memory")
 RETENTION_REMOVED = Counter("tidings_retention_removed", "Documents removed by retention", ["collection"])
+RETENTION_FAILED = Counter("tidings_retention_failed", "Conversations and inboxes that a sweep of retention left out")
+CLOCK_LEAD = Gauge("tidings_clock_lead_seconds", "How far a storage node's clock is ahead of MongoDB's")
 
 # ---- registry, ring, mailboxes
 REGISTRY_CONNECTED = Gauge("tidings_registry_connected", "1 while etcd answers; 0: membership is frozen")

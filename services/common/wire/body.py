@@ -1,7 +1,7 @@
 """What many connections are sent at once: encoded once per codec, shared by all of them.
 
 Guarantees: `EncodedBody.json` is made at most once. `message_bytes` means what protobuf would have written for the
-same fields, with the content embedded as it is.
+same fields, with the content embedded as it is. `read_message` always gives a message that every frame can carry.
 
 Does not know: who gets it, frames (the codecs put bodies into frames).
 """
@@ -14,11 +14,11 @@ from types import MappingProxyType
 from typing import Final
 
 from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from protos.tidings.v1 import client_pb2
 from services.common.wire.json_write import json_bytes
-from services.common.wire.varint import length_delimited_tag, varint
+from services.common.wire.varint import length_delimited_tag, read_varint, varint
 
 # The field of ServerFrame that holds this type of body; every body has a type of its own.
 SERVER_BODIES: Final[Mapping[type[Message], FieldDescriptor]] = MappingProxyType(
@@ -77,3 +77,33 @@ def message_bytes(
         client_id=client_id,
     ).SerializeToString()
     return b"".join((head, _CONTENT_TAG, varint(len(content)), content))
+
+
+def read_message(encoded: bytes, into: client_pb2.Message) -> bool:
+    """Fills `into` with a Message of whichever version; False: its content cannot be read and is left out.
+
+    Fields that are not known here are left out too: they may be nested so deeply that nobody could read the frame.
+    """
+    try:
+        into.ParseFromString(encoded)
+    except DecodeError:
+        into.CopyFrom(_head_of(encoded))
+        return False
+    into.DiscardUnknownFields()
+    return True
+
+
+def _head_of(encoded: bytes) -> client_pb2.Message:
+    """What comes before the content, as far as it can be read."""
+    at = 0
+    try:
+        while at < len(encoded) and not encoded.startswith(_CONTENT_TAG, at):
+            tag, after = read_varint(encoded, at)
+            value, after = read_varint(encoded, after)
+            at = after + value if tag & 7 == _LENGTH_DELIMITED else after
+        return client_pb2.Message.FromString(encoded[:at])
+    except (DecodeError, ValueError):
+        return client_pb2.Message()
+
+
+_LENGTH_DELIMITED = 2

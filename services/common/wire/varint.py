@@ -1,4 +1,4 @@
-"""The two pieces of protobuf's encoding that concatenation needs: varints and tags.
+"""The two pieces of protobuf's encoding that concatenation, and looking past a broken field, need: varints and tags.
 
 Guarantees: what they give is what protobuf itself writes. Tags come from the descriptors, so that numbers stand in the
 .proto file only.
@@ -34,6 +34,19 @@ _SMALL = tuple(_encode(number) for number in range(4096))
 def varint(number: int) -> bytes:
     """A number from 0 to 2**64 - 1."""
     return _SMALL[number] if number < 4096 else _encode(number)
+
+
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """The number that begins there, and where what follows it does. Raises ValueError if there is none."""
+    number = shift = 0
+    while at < len(data) and shift < 70:
+        byte = data[at]
+        at += 1
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number, at
+        shift += 7
+    raise ValueError("no varint")
 
 
 def length_delimited_tag(message: type[Message], field: str) -> bytes:

@@ -17,13 +17,16 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 
 from services.storage.repository.records import (
+    MAX_NUMBER,
     Acknowledged,
     ClientKey,
     ConversationDocument,
     Cursor,
     InboxEntry,
+    MadeChange,
     MemberDocument,
     MemberKey,
+    OpKey,
     SessionDocument,
     SessionKey,
     SessionPut,
@@ -55,12 +58,18 @@ class MessageRepository(Protocol):
         """In this order."""
         ...
 
-    async def pages(self, spans: Sequence[Span], *, content: bool = True) -> list[list[StoredMessage]]:
-        """The messages of each span in its order; without content if that is not needed."""
+    async def pages(
+        self, spans: Sequence[Span], *, content: bool = True, content_max: int = MAX_NUMBER
+    ) -> list[list[StoredMessage]]:
+        """The messages of each span in its order; without content if that is not needed. Content of more bytes than
+        `content_max` is left out (`left_out`).
+        """
         ...
 
-    async def get(self, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], StoredMessage]:
-        """Those of (conversation, seq) that are there."""
+    async def get(
+        self, keys: Sequence[tuple[str, int]], *, content_max: int = MAX_NUMBER
+    ) -> dict[tuple[str, int], StoredMessage]:
+        """Those of (conversation, seq) that are there; content of more bytes than `content_max` is left out."""
         ...
 
     async def find(self, keys: Collection[ClientKey]) -> dict[ClientKey, StoredMessage]:
@@ -117,6 +126,10 @@ class ConversationRepository(Protocol):
         """The next ones by id."""
         ...
 
+    async def times(self, conversations: Collection[str]) -> dict[str, int]:
+        """The times of the last messages, as written, of those that are there."""
+        ...
+
 
 class MemberRepository(Protocol):
     """Members of conversations, unique by (conversation, user). Who is gone is in no answer."""
@@ -145,8 +158,24 @@ class MemberRepository(Protocol):
         """Where each of the users is a member."""
         ...
 
+    async def joined(self, user: str) -> list[str]:
+        """The conversations that the user is a member of."""
+        ...
+
     async def successor(self, conversation: str, owner: str) -> str:
         """The oldest admin, else the oldest member, but not the owner; empty: nobody else is there."""
+        ...
+
+
+class ChangeRepository(Protocol):
+    """Changes of groups that have no notice, unique by (conversation, actor, op); for a day at least."""
+
+    async def keep(self, changes: Sequence[MadeChange]) -> None:
+        """Those that are there already stay as they are."""
+        ...
+
+    async def find(self, keys: Collection[OpKey]) -> dict[OpKey, bytes]:
+        """Those that are there, as they were encoded."""
         ...
 
 
@@ -181,8 +210,8 @@ class UserRepository(Protocol):
         """Those that are there."""
         ...
 
-    async def devices(self, users: Collection[str]) -> dict[str, dict[str, int]]:
-        """Up to which inbox number each device of each user holds everything."""
+    async def held(self, users: Collection[str]) -> dict[str, int]:
+        """Up to which inbox number some device of each user holds everything, whatever the number of devices."""
         ...
 
     async def create(self, users: Collection[str], now_ms: int, *, welcomed: bool = False) -> None:
@@ -206,6 +235,14 @@ class UserRepository(Protocol):
         ...
 
 
+class TimeRepository(Protocol):
+    """The clock that all nodes share."""
+
+    async def now_ms(self) -> int:
+        """The database's time of day."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Repository:
     """All ports of one database."""
@@ -214,5 +251,7 @@ class Repository:
     inboxes: InboxRepository
     conversations: ConversationRepository
     members: MemberRepository
+    changes: ChangeRepository
     sessions: SessionRepository
     users: UserRepository
+    time: TimeRepository

@@ -6,6 +6,7 @@
     database.faults.refuse(2)                 the next two do
     database.faults.lose_answers(1)           the next write is done, and raises all the same: its outcome is unknown
     database.faults.cut(3)                    the next ordered insert does 3 and raises
+    database.clock.jump(1000)                 its time of day is set, if it was given a ManualClock
     database.faults.delay = hook              awaited before and after each command, with its name: latency, or a crash
 
 Guarantees: those of contract.py; one command is atomic, as one event loop runs it.
@@ -19,17 +20,22 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
+from services.common.clock import Clock, SystemClock
 from services.common.errors import Unavailable
+from services.storage.limits import LEAD_MAX_MS
 from services.storage.repository import contract
 from services.storage.repository.contract import Conflict, Inserted
 from services.storage.repository.records import (
+    MAX_NUMBER,
     Acknowledged,
     ClientKey,
     ConversationDocument,
     Cursor,
     InboxEntry,
+    MadeChange,
     MemberDocument,
     MemberKey,
+    OpKey,
     SessionDocument,
     SessionKey,
     SessionPut,
@@ -102,10 +108,13 @@ class Database:
     inboxes: dict[str, dict[int, InboxEntry]] = field(default_factory=lambda: defaultdict(dict))
     conversations: dict[str, ConversationDocument] = field(default_factory=dict)
     members: dict[str, dict[str, MemberDocument]] = field(default_factory=lambda: defaultdict(dict))
+    changes: dict[OpKey, bytes] = field(default_factory=dict)
     sessions: dict[str, dict[str, SessionDocument]] = field(default_factory=lambda: defaultdict(dict))
     users: dict[str, UserDocument] = field(default_factory=dict)
     devices: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     epoch: str = ""
+    clock: Clock = field(default_factory=SystemClock)
+    content_read: int = 0  # bytes of messages' contents that went out
 
     def repository(self, faults: Faults | None = None) -> contract.Repository:
         """The ports. With faults of its own, one node can be cut off while others go on."""
@@ -115,8 +124,10 @@ class Database:
             MemoryInboxes(self, chosen),
             MemoryConversations(self, chosen),
             MemoryMembers(self, chosen),
+            MemoryChanges(self, chosen),
             MemorySessions(self, chosen),
             MemoryUsers(self, chosen),
+            MemoryTime(self, chosen),
         )
 
 
@@ -148,14 +159,28 @@ class MemoryMessages(_Port):
             return Conflict.NUMBER
         return Conflict.CLIENT if _client(message) in self._data.clients else None
 
-    async def pages(self, spans: Sequence[Span], *, content: bool = True) -> list[list[StoredMessage]]:
+    async def pages(
+        self, spans: Sequence[Span], *, content: bool = True, content_max: int = MAX_NUMBER
+    ) -> list[list[StoredMessage]]:
         await self._faults.before("messages.pages")
         found = [_page(self._data.messages[span.key], span) for span in spans]
-        return found if content else [[each._replace(content=b"") for each in page] for page in found]
+        if content:
+            return [[self._bounded(each, content_max) for each in page] for page in found]
+        return [[each._replace(content=b"") for each in page] for page in found]
 
-    async def get(self, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], StoredMessage]:
+    async def get(
+        self, keys: Sequence[tuple[str, int]], *, content_max: int = MAX_NUMBER
+    ) -> dict[tuple[str, int], StoredMessage]:
         await self._faults.before("messages.get")
-        return {key: self._data.messages[key[0]][key[1]] for key in keys if key[1] in self._data.messages[key[0]]}
+        kept = self._data.messages
+        return {key: self._bounded(kept[key[0]][key[1]], content_max) for key in keys if key[1] in kept[key[0]]}
+
+    def _bounded(self, message: StoredMessage, content_max: int) -> StoredMessage:
+        size = len(message.content)
+        if size > content_max:
+            return message._replace(content=b"", left_out=size)
+        self._data.content_read += size
+        return message
 
     async def find(self, keys: Collection[ClientKey]) -> dict[ClientKey, StoredMessage]:
         await self._faults.before("messages.find")
@@ -244,7 +269,7 @@ class MemoryConversations(_Port):
                     present,
                     head=max(present.head, mark.head),
                     settled=max(present.settled, mark.settled),
-                    last_ms=max(present.last_ms, mark.last_ms),
+                    last_ms=_later(present.last_ms, mark),
                     first_seq=max(present.first_seq, mark.first_seq),
                     pending=b"" if mark.applied_stamp == present.stamp else present.pending,
                 )
@@ -253,6 +278,10 @@ class MemoryConversations(_Port):
     async def after(self, conversation: str, limit: int) -> list[ConversationDocument]:
         await self._faults.before("conversations.after")
         return _next(self._data.conversations, conversation, limit)
+
+    async def times(self, conversations: Collection[str]) -> dict[str, int]:
+        await self._faults.before("conversations.times")
+        return {key: each.last_ms for key, each in _those(self._data.conversations, conversations).items()}
 
 
 class MemoryMembers(_Port):
@@ -298,12 +327,28 @@ class MemoryMembers(_Port):
                     found[user].append(there[user])
         return dict(found)
 
+    async def joined(self, user: str) -> list[str]:
+        await self._faults.before("members.joined")
+        return [conversation for conversation in self._data.members if user in self._there(conversation)]
+
     async def successor(self, conversation: str, owner: str) -> str:
         await self._faults.before("members.successor")
         others = [member for member in self._there(conversation).values() if member.user != owner]
         admins = [member for member in others if member.role == ADMIN]
         oldest = min(admins or others, key=lambda member: (member.joined_ms, member.user), default=None)
         return oldest.user if oldest else ""
+
+
+class MemoryChanges(_Port):
+    async def keep(self, changes: Sequence[MadeChange]) -> None:
+        await self._faults.before("changes.keep")
+        for change in changes:
+            self._data.changes.setdefault(change.key, change.change)
+        await self._faults.after("changes.keep")
+
+    async def find(self, keys: Collection[OpKey]) -> dict[OpKey, bytes]:
+        await self._faults.before("changes.find")
+        return {key: self._data.changes[key] for key in keys if key in self._data.changes}
 
 
 class MemorySessions(_Port):
@@ -348,9 +393,9 @@ class MemoryUsers(_Port):
         await self._faults.before("users.find")
         return _those(self._data.users, users)
 
-    async def devices(self, users: Collection[str]) -> dict[str, dict[str, int]]:
-        await self._faults.before("users.devices")
-        return {user: dict(self._data.devices[user]) for user in users if self._data.devices[user]}
+    async def held(self, users: Collection[str]) -> dict[str, int]:
+        await self._faults.before("users.held")
+        return {user: max(devices.values()) for user in users if (devices := self._data.devices[user])}
 
     async def create(self, users: Collection[str], now_ms: int, *, welcomed: bool = False) -> None:
         await self._faults.before("users.create")
@@ -384,6 +429,12 @@ class MemoryUsers(_Port):
         return self._data.epoch
 
 
+class MemoryTime(_Port):
+    async def now_ms(self) -> int:
+        await self._faults.before("time.now")
+        return self._data.clock.wall_ms()
+
+
 class _Cursors(Protocol):
     @property
     def read_seq(self) -> int: ...
@@ -393,6 +444,12 @@ class _Cursors(Protocol):
 
 def _client(message: StoredMessage) -> ClientKey:
     return ClientKey(message.conversation, message.sender, message.client_id)
+
+
+def _later(last_ms: int, mark: Watermark) -> int:
+    if mark.was_ahead and last_ms > mark.last_ms + LEAD_MAX_MS:
+        return mark.last_ms
+    return max(last_ms, mark.last_ms)
 
 
 def _page(kept: Mapping[int, T], span: Span) -> list[T]:

@@ -4,8 +4,8 @@ Every write asks for a majority and the journal, every read for what a majority 
 everything (`timeoutMS`) and is tried once.
 
 Guarantees: those of contract.py. Whatever keeps MongoDB from answering (away, electing, too slow) is Unavailable,
-within the deadline; while it is away only one command at a time tries, for a moment, and the others are refused at
-once; connections heal by themselves.
+within the deadline; while it is away only one command at a time tries, for a moment that doubles up to the deadline,
+and the others are refused at once; connections heal by themselves, also to a MongoDB that has become slow.
 Does not know: what the documents mean.
 """
 
@@ -49,7 +49,7 @@ READ_BATCH = 10_000
 UNION_MAX = 50
 RETRY_MS = 1000
 MAJORITY: Final = WriteConcern("majority", j=True)
-# While MongoDB is away: what the one command may take that tries whether it is back.
+# While MongoDB is away: what the one command may take that tries whether it is back, at first.
 PROBE_S = 0.3
 # How long a command waits for a server that takes writes: enough for a restart, not for an election.
 SELECTION_S = 0.5
@@ -62,14 +62,31 @@ _PASSING = frozenset({6, 7, 24, 50, 64, 89, 91, 133, 189, 202, 262, 9001, 10107,
 log = logs.get_logger(__name__)
 
 
+class Patience:
+    """How long the command may take that tries whether MongoDB is back: twice as long after each that did not get
+    through, up to the deadline of all commands. What answers late is there all the same.
+    """
+
+    def __init__(self, longest_s: float) -> None:
+        self._longest_s = longest_s
+        self.now_s = min(PROBE_S, longest_s)
+
+    def failed(self) -> None:
+        self.now_s = min(self.now_s * 2, self._longest_s)
+
+    def answered(self) -> None:
+        self.now_s = min(PROBE_S, self._longest_s)
+
+
 class Connection:
     """A database, as the ports use it: every command goes through `run`."""
 
-    def __init__(self, database: AsyncIOMotorDatabase[Document], clock: Clock) -> None:
+    def __init__(self, database: AsyncIOMotorDatabase[Document], clock: Clock, timeout_s: float) -> None:
         self.database = database
         self._clock = clock
         self._away = False
         self._probing = False
+        self._patience = Patience(timeout_s)
 
     @property
     def away(self) -> bool:
@@ -116,10 +133,14 @@ class Connection:
     def _patience_s(self) -> float | None:
         """How long a command may take; None: as configured. The driver would wait that long for a server to appear."""
         if self._away:
-            return PROBE_S
+            return self._patience.now_s
         return None if self.database.client.delegate.topology_description.has_writable_server() else SELECTION_S
 
     def _reached(self, *, answered: bool) -> None:
+        if answered:
+            self._patience.answered()
+        elif self._away:
+            self._patience.failed()
         if answered == self._away:
             self._away = not answered
             if answered:
@@ -157,15 +178,16 @@ class Connection:
         collection: str,
         ranges: Sequence[Range],
         *,
-        without: Sequence[str] = (),
+        then: Sequence[Document] = (),
         filters: Sequence[Document] = (),
     ) -> list[list[Document]]:
-        """The documents of each range, without some fields; with filters, aligned with the ranges, those that fit them.
+        """The documents of each range, through these further stages; with filters, aligned with the ranges, those that
+        fit them.
 
         One command for up to UNION_MAX ranges, each a bounded scan of its own.
         """
         pages: list[list[Document]] = [[] for _ in ranges]
-        stages = [_range_stages(tag, each, without) for tag, each in enumerate(ranges)]
+        stages = [_range_stages(tag, each, then) for tag, each in enumerate(ranges)]
         for stage, each in zip(stages, filters, strict=False):
             stage[1:3] = [{"$match": each}]
         for start in range(0, len(ranges), UNION_MAX):
@@ -175,8 +197,12 @@ class Connection:
                 pages[document["#"]].append(document)
         return pages
 
-    async def lookup(self, command: str, collection: str, keys: Sequence[bytes]) -> list[Document]:
-        """The documents with these `_id`s in a clustered collection: each found by itself, all in one command."""
+    async def lookup(
+        self, command: str, collection: str, keys: Sequence[bytes], *, then: Sequence[Document] = ()
+    ) -> list[Document]:
+        """The documents with these `_id`s in a clustered collection, through these further stages: each found by
+        itself, all in one command.
+        """
 
         async def call() -> list[Document]:
             cursor = self.database.aggregate(
@@ -185,6 +211,7 @@ class Connection:
                     {"$lookup": {"from": collection, "localField": "i", "foreignField": "_id", "as": "d"}},
                     {"$match": {"d": {"$ne": []}}},
                     {"$replaceRoot": {"newRoot": {"$first": "$d"}}},
+                    *then,
                 ],
                 batchSize=READ_BATCH,
             )
@@ -230,14 +257,14 @@ class Connection:
         metrics.REPOSITORY_DOCUMENTS.labels(collection).inc(len(updates))
 
 
-def _range_stages(tag: int, bounds: Range, without: Sequence[str]) -> list[Document]:
+def _range_stages(tag: int, bounds: Range, then: Sequence[Document]) -> list[Document]:
     low, high, limit, descending = bounds
     return [
         {"$match": {"_id": {"$gt": low, "$lt": high}}},
         {"$sort": {"_id": -1 if descending else 1}},
         {"$limit": limit},
         {"$addFields": {"#": {"$literal": tag}}},
-        *([{"$project": dict.fromkeys(without, 0)}] if without else []),
+        *then,
     ]
 
 
@@ -297,6 +324,7 @@ async def connected(
                 write_concern=MAJORITY,
             ),
             clock,
+            timeout_s,
         )
     finally:
         client.close()

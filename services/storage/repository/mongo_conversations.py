@@ -12,12 +12,11 @@ Does not know: what a change is.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
 
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
-from services.common.clock import Clock
+from services.storage.limits import LEAD_MAX_MS
 from services.storage.repository.keys import paired, pairs_of, second_of
 from services.storage.repository.mongo import Connection, Document
 from services.storage.repository.records import (
@@ -86,6 +85,13 @@ class MongoConversations:
             if (higher := _higher(h=mark.head, d=mark.settled, t=mark.last_ms, r=mark.first_seq))
         ]
         updates += [
+            UpdateOne(
+                {"_id": mark.conversation, "t": {"$gt": mark.last_ms + LEAD_MAX_MS}}, {"$set": {"t": mark.last_ms}}
+            )
+            for mark in watermarks
+            if mark.was_ahead
+        ]
+        updates += [
             UpdateOne({"_id": mark.conversation, "z": mark.applied_stamp}, {"$unset": {"p": ""}})
             for mark in watermarks
             if mark.applied_stamp
@@ -98,11 +104,15 @@ class MongoConversations:
         )
         return [_conversation(document) for document in found]
 
+    async def times(self, conversations: Collection[str]) -> dict[str, int]:
+        query = {"_id": {"$in": list(conversations)}}
+        found = await self._connection.find("times", CONVERSATIONS, query, {"t": 1})
+        return {document["_id"]: document["t"] for document in found}
+
 
 class MongoMembers:
-    def __init__(self, connection: Connection, clock: Clock) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._clock = clock
 
     async def of(self, conversations: Collection[str]) -> dict[str, list[MemberDocument]]:
         keys = list(conversations)
@@ -122,8 +132,7 @@ class MongoMembers:
         return {MemberKey(document["c"], document["u"]): _member(document) for document in found}
 
     async def write(self, members: Sequence[MemberDocument]) -> None:
-        gone_at = datetime.fromtimestamp(self._clock.wall_ms() / 1000, UTC)
-        updates = [_gone(each, gone_at) if each.gone else _present(each) for each in members]
+        updates = [_gone(each) if each.gone else _present(each) for each in members]
         await self._connection.update("write", MEMBERS, updates)
 
     async def advance(self, cursors: Sequence[Cursor]) -> None:
@@ -149,6 +158,10 @@ class MongoMembers:
         for document in await self._connection.find("memberships", MEMBERS, query):
             found.setdefault(document["u"], []).append(_member(document))
         return found
+
+    async def joined(self, user: str) -> list[str]:
+        found = await self._connection.find("joined", MEMBERS, {"u": user}, {"_id": 0, "c": 1})
+        return [document["c"] for document in found]
 
     async def successor(self, conversation: str, owner: str) -> str:
         others: Document = {**_range(conversation), "u": {"$exists": True, "$ne": owner}}
@@ -227,8 +240,10 @@ def _present(member: MemberDocument) -> UpdateOne:
     )
 
 
-def _gone(member: MemberDocument, at: datetime) -> UpdateOne:
-    return UpdateOne(_older(member), {"$set": {"z": member.stamp, "x": at}, "$unset": {"u": ""}}, upsert=True)
+def _gone(member: MemberDocument) -> UpdateOne:
+    # By MongoDB's own clock, which is also the one that ends it.
+    changes: Document = {"$set": {"z": member.stamp}, "$currentDate": {"x": True}, "$unset": {"u": ""}}
+    return UpdateOne(_older(member), changes, upsert=True)
 
 
 def _older(member: MemberDocument) -> Document:

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import pymongo
 
-from services.common.clock import Clock
 from services.storage.repository.contract import Repository
 from services.storage.repository.mongo import Connection
+from services.storage.repository.mongo_changes import MongoChanges
 from services.storage.repository.mongo_conversations import MongoConversations, MongoMembers
 from services.storage.repository.mongo_messages import MongoInboxes, MongoMessages
 from services.storage.repository.mongo_sessions import MongoSessions, MongoUsers
+from services.storage.repository.mongo_time import MongoTime
 from services.storage.repository.schema import prepare
 
 PREPARE_S = 600
 
 
-def ports_of(connection: Connection, clock: Clock) -> Repository:
+def ports_of(connection: Connection) -> Repository:
     """All ports on one connection; the schema is to be prepared before (schema.py)."""
     return Repository(
         messages=MongoMessages(connection),
         inboxes=MongoInboxes(connection),
         conversations=MongoConversations(connection),
-        members=MongoMembers(connection, clock),
+        members=MongoMembers(connection),
+        changes=MongoChanges(connection),
         sessions=MongoSessions(connection),
-        users=MongoUsers(connection, clock),
+        users=MongoUsers(connection),
+        time=MongoTime(connection),
     )
 
 

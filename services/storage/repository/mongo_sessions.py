@@ -13,12 +13,10 @@ Does not know: who is alive.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
 
 from pymongo import DeleteOne, InsertOne, ReplaceOne, ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError
 
-from services.common.clock import Clock
 from services.storage.repository.keys import paired, second_of
 from services.storage.repository.mongo import Connection, Document
 from services.storage.repository.records import (
@@ -97,9 +95,8 @@ class MongoSessions:
 
 
 class MongoUsers:
-    def __init__(self, connection: Connection, clock: Clock) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._clock = clock
 
     async def find(self, users: Collection[str]) -> dict[str, UserDocument]:
         if not users:
@@ -107,13 +104,16 @@ class MongoUsers:
         found = await self._connection.find("find", USERS, {"_id": {"$in": list(users)}})
         return {document["_id"]: _user(document) for document in found}
 
-    async def devices(self, users: Collection[str]) -> dict[str, dict[str, int]]:
+    async def held(self, users: Collection[str]) -> dict[str, int]:
         if not users:
             return {}
-        held: dict[str, dict[str, int]] = {}
-        for document in await self._connection.find("devices", DEVICES, {"u": {"$in": list(users)}}):
-            held.setdefault(document["u"], {})[second_of(document["_id"])] = document["n"]
-        return held
+        # From the index alone, one key for each user: somebody may have left a hundred thousand devices behind.
+        pipeline: list[Document] = [
+            {"$match": {"u": {"$in": list(users)}}},
+            {"$sort": {"u": 1, "n": -1}},
+            {"$group": {"_id": "$u", "n": {"$first": "$n"}}},
+        ]
+        return {each["_id"]: each["n"] for each in await self._connection.aggregate("held", DEVICES, pipeline)}
 
     async def create(self, users: Collection[str], now_ms: int, *, welcomed: bool = False) -> None:
         changes: Document = {"$setOnInsert": {"f": now_ms}}
@@ -128,10 +128,12 @@ class MongoUsers:
         await self._connection.update("seen", USERS, updates)
 
     async def acknowledge(self, held: Sequence[Acknowledged]) -> None:
-        now = datetime.fromtimestamp(self._clock.wall_ms() / 1000, UTC)
+        # By MongoDB's own clock, which is also the one that ends it.
         updates = [
             UpdateOne(
-                {"_id": paired(user, device), "u": user}, {"$max": {"n": number}, "$set": {"x": now}}, upsert=True
+                {"_id": paired(user, device), "u": user},
+                {"$max": {"n": number}, "$currentDate": {"x": True}},
+                upsert=True,
             )
             for user, device, number in held
         ]

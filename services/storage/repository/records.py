@@ -16,7 +16,9 @@ MAX_NUMBER = 2**63 - 1
 
 
 class StoredMessage(NamedTuple):
-    """A message as it was stored; `change` is what a notice does to its group (an encoded ChangeItem)."""
+    """A message as it was stored; `change` is what a notice does to its group (an encoded ChangeItem). `left_out`: so
+    many bytes of content are there that were not read.
+    """
 
     conversation: str
     seq: int
@@ -26,6 +28,7 @@ class StoredMessage(NamedTuple):
     content: bytes
     kind: int = NORMAL
     change: bytes = b""
+    left_out: int = 0
 
 
 class ClientKey(NamedTuple):
@@ -34,6 +37,22 @@ class ClientKey(NamedTuple):
     conversation: str
     sender: str
     client_id: str
+
+
+class OpKey(NamedTuple):
+    """What makes a change of a group idempotent."""
+
+    conversation: str
+    actor: str
+    op: str
+
+
+class MadeChange(NamedTuple):
+    """A change that has no notice to carry it, and so is kept by its op (an encoded ChangeItem)."""
+
+    key: OpKey
+    change: bytes
+    time_ms: int
 
 
 class InboxEntry(NamedTuple):
@@ -85,7 +104,7 @@ class ConversationDocument:
 
 class Watermark(NamedTuple):
     """What is written behind: never goes back. `applied_stamp`: the pending change of this stamp is done with; 0:
-    leave.
+    leave. `was_ahead`: a time that leads this one by more than LEAD_MAX_MS is replaced by it.
     """
 
     conversation: str
@@ -94,6 +113,7 @@ class Watermark(NamedTuple):
     last_ms: int = 0
     first_seq: int = 0
     applied_stamp: int = 0
+    was_ahead: bool = False
 
 
 class MemberKey(NamedTuple):

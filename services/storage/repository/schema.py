@@ -1,7 +1,8 @@
 """Collections, indexes and shard keys, as code.
 
-`prepare` is idempotent and may run on several nodes at once, on a replica set and on a sharded cluster. Every unique
-index begins with its collection's shard key.
+`prepare` is idempotent and may run on several nodes at once. Every unique index begins with its collection's shard key,
+and `prepare` shards the collections when it talks to a mongos. That layout was written for a sharded cluster and has
+never been run on one: docs/operations.md says what would have to be true.
 
 messages and inbox are clustered by `_id`: one B-tree less to write for each message (measured: 16 instead of 20 µs of
 mongod). The price: `$in` and `$or` on the `_id` of a clustered collection scan everything between the lowest and the
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorDatabase
-from pymongo import ASCENDING, IndexModel
+from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import CollectionInvalid, OperationFailure
 
 from services.common.errors import Internal
@@ -25,11 +26,12 @@ from services.common.errors import Internal
 Document = dict[str, Any]
 
 MESSAGES, INBOX, CONVERSATIONS, MEMBERS = "messages", "inbox", "conversations", "members"
-SESSIONS, USERS, DEVICES, META = "sessions", "users", "devices", "meta"
+CHANGES, SESSIONS, USERS, DEVICES, META = "changes", "sessions", "users", "devices", "meta"
 
 HELD = "held"
 
 GONE_KEPT_S = 24 * 3600
+CHANGE_KEPT_S = 24 * 3600
 DEVICE_KEPT_S = 400 * 24 * 3600
 _NAMESPACE_EXISTS, _ALREADY_SHARDED, _INDEX_CONFLICTS, _NO_SUCH_INDEX = 48, 20, (85, 86), 27
 
@@ -66,6 +68,11 @@ SCHEMA: Mapping[str, Collection] = {
             ),
         ),
     ),
+    CHANGES: Collection(
+        "c",
+        # Whoever repeats a change does so within seconds.
+        indexes=(IndexModel([("x", ASCENDING)], name="kept", expireAfterSeconds=CHANGE_KEPT_S),),
+    ),
     SESSIONS: Collection(
         "u",
         indexes=(
@@ -79,7 +86,7 @@ SCHEMA: Mapping[str, Collection] = {
     DEVICES: Collection(
         "u",
         indexes=(
-            IndexModel([("u", ASCENDING)], name="user"),
+            IndexModel([("u", ASCENDING), ("n", DESCENDING)], name="held"),
             # Devices come and go; one that said nothing for so long begins anew.
             IndexModel([("x", ASCENDING)], name="silent", expireAfterSeconds=DEVICE_KEPT_S),
         ),

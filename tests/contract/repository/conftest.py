@@ -38,7 +38,7 @@ async def on_mongodb(uri: str) -> AsyncIterator[Repository]:
     async with connected(uri, name, clock, timeout_s=10, connections_max=8, name="test") as connection:
         await prepare(connection.database)
         try:
-            yield ports_of(connection, clock)
+            yield ports_of(connection)
         finally:
             await connection.database.client.drop_database(name)
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 
+from services.common.clock import SystemClock
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import (
     ConversationDocument,
     Cursor,
+    MadeChange,
     MemberDocument,
     MemberKey,
+    OpKey,
     Watermark,
 )
 
@@ -141,3 +145,50 @@ async def test_the_successor_is_the_oldest_admin_else_the_oldest_member(reposito
     await repository.members.write([member("later", role=2, joined_ms=9), member("late", role=2, joined_ms=8)])
     assert await repository.members.successor("g:1", "owner") == "late"
     assert await repository.members.successor("g:none", "owner") == ""
+
+
+async def test_a_time_that_was_ahead_is_replaced_and_any_other_never_goes_back(repository: Repository) -> None:
+    day_ms = 24 * 3600 * 1000
+    names = ["g:back", "g:wrong", "g:near"]
+    await repository.conversations.create([ConversationDocument(name, 2, last_ms=day_ms) for name in names])
+    await repository.conversations.advance(
+        [
+            Watermark("g:back", last_ms=5),
+            Watermark("g:wrong", last_ms=5, was_ahead=True),
+            Watermark("g:near", last_ms=day_ms - 1000, was_ahead=True),
+        ]
+    )
+    found = await repository.conversations.load(names)
+    assert {name: document.last_ms for name, document in found.items()} == {
+        "g:back": day_ms,
+        "g:wrong": 5,
+        "g:near": day_ms,
+    }
+
+
+async def test_the_database_has_a_time_of_day(repository: Repository) -> None:
+    """As this machine has it: both run on one."""
+    assert abs(await repository.time.now_ms() - time.time() * 1000) < 60_000
+
+
+async def test_the_times_of_conversations_come_without_the_rest(repository: Repository) -> None:
+    await repository.conversations.create([ConversationDocument(f"g:{ms}", 2, last_ms=ms) for ms in (5, 7)])
+    assert await repository.conversations.times(["g:5", "g:7", "g:none"]) == {"g:5": 5, "g:7": 7}
+    assert await repository.conversations.times([]) == {}
+
+
+async def test_what_a_user_has_joined_is_told_by_id(repository: Repository) -> None:
+    await repository.members.write([member("ann", conversation="g:a"), member("ann", conversation="d:ann|bob")])
+    await repository.members.write([member("bob", conversation="g:b"), member("ann", conversation="g:left")])
+    await repository.members.write([replace(member("ann", 2, conversation="g:left"), gone=True)])
+    assert sorted(await repository.members.joined("ann")) == ["d:ann|bob", "g:a"]
+    assert await repository.members.joined("zoe") == []
+
+
+async def test_a_change_without_notice_is_found_by_its_op_as_it_was_kept_first(repository: Repository) -> None:
+    key, other = OpKey("g:1", "ann", "op 1"), OpKey("g:1", "bob", "op 1")
+    now_ms = SystemClock().wall_ms()
+    await repository.changes.keep([MadeChange(key, b"first", now_ms)])
+    await repository.changes.keep([MadeChange(key, b"second", now_ms), MadeChange(other, b"other", now_ms)])
+    assert await repository.changes.find([key, other, OpKey("g:2", "ann", "op 1")]) == {key: b"first", other: b"other"}
+    assert await repository.changes.find([]) == {}

@@ -75,6 +75,21 @@ async def test_more_pages_than_fit_into_one_command_come_in_order(repository: Re
     assert {page[0].content for page in pages} == {b""}
 
 
+async def test_longer_content_is_left_out_and_its_size_told(repository: Repository) -> None:
+    short, edge, long = (
+        StoredMessage(CHAT, seq, "ann", str(seq), 5, b"x" * size) for seq, size in ((1, 0), (2, 100), (3, 101))
+    )
+    await repository.messages.insert([short, edge, long])
+    without = long._replace(content=b"", left_out=101)
+    (page,) = await repository.messages.pages([Span(CHAT)], content_max=100)
+    assert page == [short, edge, without]
+    assert await repository.messages.get([(CHAT, 2), (CHAT, 3)], content_max=100) == {
+        (CHAT, 2): edge,
+        (CHAT, 3): without,
+    }
+    assert await repository.messages.get([(CHAT, 3)]) == {(CHAT, 3): long}
+
+
 async def test_what_is_removed_is_gone_and_its_neighbours_stay(repository: Repository) -> None:
     await repository.messages.insert([message(seq) for seq in range(1, 6)] + [message(1, conversation=OTHER)])
     assert await repository.messages.remove(CHAT, 4) == 3

@@ -106,7 +106,9 @@ async def test_a_user_is_last_seen_at_the_latest_time(repository: Repository) ->
 async def test_devices_hold_what_they_acknowledged(repository: Repository) -> None:
     await repository.users.acknowledge([Acknowledged("ann", "phone", 5), Acknowledged("ann", "web page", 7)])
     await repository.users.acknowledge([Acknowledged("ann", "phone", 4), Acknowledged("ann", "web page", 9)])
-    assert await repository.users.devices(["ann", "bob"]) == {"ann": {"phone": 5, "web page": 9}}
+    await repository.users.acknowledge([Acknowledged("cid", "tv", 3)])
+    assert await repository.users.held(["ann", "bob", "cid"]) == {"ann": 9, "cid": 3}
+    assert await repository.users.held([]) == {}
 
 
 async def test_users_are_walked_by_id(repository: Repository) -> None:

@@ -1,7 +1,8 @@
 """Just enough of logic and storage behind an access node: numbers messages, keeps inboxes, pushes through the bus.
 
 It decides nothing: everybody may do everything. What tests look at is public: `opened`, `closed`, `acks`, `handled`.
-`gate` holds calls up while it is cleared; `away` makes them fail.
+`gate` holds calls up while it is cleared; `away` makes them fail; sends with client ids in `undecided` are pending, and
+with them what comes behind them in their conversation, but only if it is in the same batch: it remembers nothing of it.
 """
 
 # ruff: noqa: N802  # the names of gRPC
@@ -41,6 +42,7 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
         self.acks: list[logic_pb2.AckItem] = []
         self.handled: list[logic_pb2.HandleItem] = []
         self.sent: list[logic_pb2.SendItem] = []
+        self.undecided: set[str] = set()
         self.batches: list[int] = []  # items of each Send
         self.calls: list[int] = []  # items of each Handle
         self.seqs: dict[str, int] = defaultdict(int)
@@ -123,6 +125,7 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
         self.batches.append(len(request.items))
         self.sent.extend(request.items)
         outcomes, pushes = [], []
+        held: set[str] = set()
         for item in request.items:
             key = (item.sender, item.conversation, item.client_id)
             if key in self.known:
@@ -130,6 +133,10 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
                 again.CopyFrom(self.known[key])
                 again.duplicate = True
                 outcomes.append(again)
+                continue
+            if item.client_id in self.undecided or item.conversation in held:
+                held.add(item.conversation)
+                outcomes.append(logic_pb2.SendOutcome(pending=True))
                 continue
             outcome, push = self._store(item)
             self.known[key] = outcome

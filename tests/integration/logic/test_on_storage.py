@@ -54,13 +54,25 @@ async def test_a_retry_on_another_node_gives_the_first_numbers() -> None:
         assert (await there.ask("bob", sync=client_pb2.Sync())).page.head == 1
 
 
-async def test_an_answer_past_unread_messages_is_a_receipt() -> None:
+async def test_an_answer_past_unread_messages_that_a_device_holds_is_a_receipt() -> None:
     async with nodes() as there:
         await there.send("amy", "d:amy|bob", "one", "two")
+        ack = logic_pb2.AckItem(user="bob", device="phone", session="bob-session", number=2)
+        await there.call("bob", "Acknowledge", logic_pb2.AckBatch(items=[ack]), logic_pb2.AckBatch)
+        await there.receipts(1)
         await there.send("bob", "d:amy|bob", "three")
         [(receipt, _, session)] = await there.receipts(1)
         assert (receipt.user, receipt.read_seq, session) == ("bob", 3, "bob-session")
         assert (await conversation(there, "bob", "d:amy|bob")).read_seq == 3
+
+
+async def test_an_answer_before_anything_was_synced_claims_nothing() -> None:
+    async with nodes() as there:
+        await there.send("amy", "d:amy|bob", "one", "two")
+        await there.send("bob", "d:amy|bob", "three")
+        assert (await conversation(there, "bob", "d:amy|bob")).read_seq == 0
+        seen = await conversation(there, "amy", "d:amy|bob")
+        assert (seen.peer_delivered_seq, seen.peer_read_seq) == (0, 0)
 
 
 async def test_acks_become_delivered_receipts() -> None:

@@ -27,6 +27,10 @@ class Mongod:
         self._process: asyncio.subprocess.Process | None = None
 
     @property
+    def port(self) -> int:
+        return self._port
+
+    @property
     def uri(self) -> str:
         return f"mongodb://127.0.0.1:{self._port}/?replicaSet=test"
 

@@ -54,7 +54,7 @@ async def node_on(mongod: Mongod, timeout_s: float = 1.5) -> AsyncIterator[tuple
         mongod.uri, "tidings", clock, timeout_s=timeout_s, connections_max=16, name="test"
     ) as connection:
         await prepared(connection)
-        ports = ports_of(connection, clock)
+        ports = ports_of(connection)
         async with storage(ports, Alone(), clock, LIMITS) as node:
             yield node, ports
 

@@ -36,7 +36,7 @@ class Line:
     """One connection: frames for the client leave in order by one writer."""
 
     codec: Codec
-    outgoing: asyncio.Queue[pb.ServerFrame | None] = field(default_factory=asyncio.Queue)
+    outgoing: asyncio.Queue[pb.ServerFrame | bytes | None] = field(default_factory=asyncio.Queue)
     session: Session | None = None
 
 
@@ -102,6 +102,11 @@ class FakeAccess:
         """To every connection."""
         for line in self.lines:
             line.outgoing.put_nowait(frame)
+
+    def say_bytes(self, *, proto: bytes, json: str) -> None:
+        """To every connection, in its codec: what the present description of the frames cannot say."""
+        for line in self.lines:
+            line.outgoing.put_nowait(proto if line.codec is PROTO else json.encode())
 
     def goodbye(self, code: int, *, address: str = "", retry_after_ms: int = 0) -> None:
         self.say(reason_of(code).goodbye(address=address, retry_after_ms=retry_after_ms))
@@ -195,10 +200,10 @@ class FakeAccess:
 
     async def _write(self, line: Line, write: Callable[[bytes], object]) -> int:
         while (frame := await line.outgoing.get()) is not None:
-            sent = write(line.codec.encode_server(frame))
+            sent = write(frame if isinstance(frame, bytes) else line.codec.encode_server(frame))
             assert asyncio.iscoroutine(sent)
             await sent
-            if frame.HasField("goodbye"):
+            if not isinstance(frame, bytes) and frame.HasField("goodbye"):
                 return frame.goodbye.code
         return 1000
 

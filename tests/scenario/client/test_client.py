@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from protos.tidings.v1 import client_pb2 as pb
 from services.common.ids import BROADCAST
 from services.common.wire.close import reason_of
 from tests.scenario.client.fake_access import FakeAccess, busy
-from tests.unit.client.model_server import ModelServer
+from tests.unit.client.model_server import ModelServer, Session
 from tidings import (
     BadRequest,
     Busy,
@@ -59,6 +61,12 @@ async def _until(client: Client, fits: Callable[[Event], bool]) -> Event:
             if fits(event):
                 return event
     raise AssertionError("the events ended")
+
+
+def _token(user: str, server: ModelServer, ttl_s: float) -> str:
+    """A JWT with a signature that nobody checks, which ends that long after what the server's clock shows."""
+    claims = json.dumps({"sub": user, "exp": server.time_ms / 1000 + ttl_s})
+    return f"e30.{base64.urlsafe_b64encode(claims.encode()).decode().rstrip('=')}.x"
 
 
 def _texts(messages: list[Message]) -> list[str]:
@@ -209,6 +217,17 @@ async def test_what_was_posted_is_sent_before_the_client_leaves(access: FakeAcce
     assert len(server.rooms["d:ann|bob"].messages) == 20
 
 
+async def test_what_was_posted_is_sent_though_the_connection_broke_as_the_client_left(
+    access: FakeAccess, server: ModelServer
+) -> None:
+    async with Client(access.ws, token="ann") as ann:
+        access.cut()
+        await _until(ann, lambda event: isinstance(event, Link) and event.state is LinkState.WAITING)
+        assert not ann.online
+        ann.post("bob", "good bye")
+    assert [message.content.text for message in server.rooms["d:ann|bob"].messages] == ["good bye"]
+
+
 async def test_many_sends_at_once_keep_their_order(access: FakeAccess, server: ModelServer) -> None:
     async with (
         Client(access.ws, token="ann", outbox_max=5) as ann,
@@ -341,6 +360,122 @@ async def test_another_epoch_begins_anew_and_says_so(access: FakeAccess, server:
         assert restarted == Restarted("epoch-2", first=False)
         server.text("ann", "d:ann|bob", "new")
         assert _texts(await _take(bob, 1)) == ["new"]
+
+
+async def test_an_older_login_that_comes_late_is_replaced_and_does_not_try_again(access: FakeAccess) -> None:
+    access.on_hello = lambda _hello: reason_of(4501).goodbye("a newer login of this device came first")
+    with pytest.raises(Replaced, match="newer login"):
+        async with Client(access.ws, token="ann"):
+            raise AssertionError("unreachable")
+    assert len(access.hellos) == 1
+
+
+async def test_each_login_of_a_device_is_a_higher_attempt_also_after_a_restart(
+    access: FakeAccess, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        async with Client(access.ws, token="bob", device="laptop", state=tmp_path / "bob.json") as bob:
+            access.cut()
+            await _until(bob, lambda event: isinstance(event, Link) and event.state is LinkState.WAITING)
+            await _until(bob, lambda event: isinstance(event, Link) and event.state is LinkState.ONLINE)
+    attempts = [hello.attempt for hello in access.hellos]
+    assert len(attempts) == 4
+    assert attempts == sorted(set(attempts))
+    assert {hello.protocol for hello in access.hellos} == {11}
+
+
+async def test_a_token_that_ends_soon_is_replaced_within_the_session(access: FakeAccess, server: ModelServer) -> None:
+    given = [_token("ann", server, 1.0), _token("ann", server, 3600.0)]
+    refreshed = asyncio.Event()
+
+    def look(_session: object, frame: pb.ClientFrame) -> None:
+        if frame.HasField("refresh"):
+            refreshed.set()
+
+    server.refuse = look
+    async with asyncio.timeout(PATIENCE_S), Client(access.ws, token=lambda: given.pop(0)) as ann:
+        await refreshed.wait()
+        assert (await ann.send("bob", "still here")).seq == 1
+    assert len(access.hellos) == 1
+    assert given == []
+
+
+async def test_a_new_token_that_is_refused_ends_nothing_and_the_next_login_has_a_fresh_one(
+    access: FakeAccess, server: ModelServer
+) -> None:
+    server.takes_tokens = False
+    refused = asyncio.Event()
+    server.refuse = lambda _session, frame: refused.set() if frame.HasField("refresh") else None
+    given: list[str] = []
+
+    async def token() -> str:
+        given.append(_token("ann", server, 1.0 + len(given)))
+        return given[-1]
+
+    async with asyncio.timeout(PATIENCE_S), Client(access.ws, token=token) as ann:
+        await refused.wait()
+        assert (await ann.send("bob", "still here")).seq == 1
+        access.goodbye(4506)
+        await _until(ann, lambda event: isinstance(event, Link) and event.state is LinkState.CONNECTING)
+        assert (await ann.send("bob", "back")).conversation == "d:ann|bob"
+    assert [hello.token for hello in access.hellos] == [given[0], given[2]]
+
+
+async def test_a_group_whose_answer_was_lost_is_made_once(access: FakeAccess, server: ModelServer) -> None:
+    async with Client(access.ws, token="ann") as ann:
+
+        def make_and_die(session: Session, frame: pb.ClientFrame) -> pb.ServerFrame | None:
+            if not frame.HasField("group"):
+                return None
+            server.refuse = lambda _session, _frame: None
+            server.answer(session, frame)
+            access.cut()
+            return pb.ServerFrame()
+
+        server.refuse = make_and_die
+        group = await ann.create_group("friends", ["bob"])
+        assert [name for name in server.rooms if name.startswith("g:")] == [group.id]
+        assert (await ann.create_group("friends", ["bob"], client_id="the same")).id != group.id
+        again = await ann.create_group("friends", ["bob"], client_id="the same")
+        assert len([name for name in server.rooms if name.startswith("g:")]) == 2
+        assert again.member_count == 2
+
+
+async def test_chats_that_move_up_while_the_list_is_read_are_in_it_once(
+    access: FakeAccess, server: ModelServer
+) -> None:
+    server.page_max = 50
+    names = [f"d:bob|u{number:03}" for number in range(120)]
+    for name in names:
+        server.text(name.partition("|")[2], name, "hi")
+    pages = 0
+
+    def busy_world(_session: object, frame: pb.ClientFrame) -> None:
+        nonlocal pages
+        if frame.HasField("conversations"):
+            pages += 1
+            if pages == 2:
+                for name in names[:5]:
+                    server.text(name.partition("|")[2], name, "again")
+
+    server.refuse = busy_world
+    async with Client(access.ws, token="bob") as bob:
+        listed = await bob.conversations()
+    assert sorted(one.id for one in listed) == sorted(names)
+    assert [one.id for one in listed[:5]] == list(reversed(names[:5]))
+    assert {one.last.text for one in listed[:5] if one.last} == {"again"}
+    times = [one.last.time_ms for one in listed if one.last]
+    assert times == sorted(times, reverse=True)
+
+
+async def test_a_list_whose_pages_do_not_move_ends(access: FakeAccess, server: ModelServer) -> None:
+    server.refuse = lambda _session, frame: (
+        pb.ServerFrame(conversation_page=pb.ConversationPage(next="same", more=True))
+        if frame.HasField("conversations")
+        else None
+    )
+    async with asyncio.timeout(PATIENCE_S), Client(access.ws, token="bob") as bob:
+        assert await bob.conversations() == []
 
 
 async def test_a_new_device_reads_from_now_on_or_from_the_start(access: FakeAccess, server: ModelServer) -> None:

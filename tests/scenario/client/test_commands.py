@@ -17,9 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from protos.tidings.v1 import client_pb2 as pb
 from services.common.wire.close import reason_of
 from tests.scenario.client.fake_access import FakeAccess
 from tests.unit.client.model_server import ModelServer
+from tools.chat.session import run_chat
+from tools.failure import Failure
+from tools.reach import Reach
 
 PATIENCE_S = 120.0  # a process starts slowly on a busy machine
 ROOT = Path(__file__).resolve().parents[3]
@@ -118,6 +122,38 @@ async def test_listen_that_gets_too_little_in_time_fails(place: list[str], tmp_p
     assert "0 of 1" in err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["listen", "--timeout", "2"],
+        ["listen", "--timeout", "2", "--count", "1", "--json"],
+        ["send", "--to", "ann", "hi", "--timeout", "2"],
+    ],
+)
+async def test_an_address_that_nobody_answers_is_told_in_the_time_that_was_given(
+    secret: Path, tmp_path: Path, arguments: list[str]
+) -> None:
+    place = ["--url", "ws://127.0.0.1:1", "--secret-file", str(secret)]
+    code, out, err = await _run(*arguments, "--user", "bob", *place, folder=tmp_path)
+    assert (code, out) == (1, "")
+    assert "Not connected within" in err
+    assert "cannot be reached" in err
+    assert "Traceback" not in err
+
+
+def test_a_chat_at_an_address_that_nobody_answers_says_so(tmp_path: Path) -> None:
+    place = Reach(["ws://127.0.0.1:1"], "ann", lambda: "ann", connect_s=0.2)
+    with pytest.raises(Failure, match=r"Not connected within 0\.2 s: .*cannot be reached") as told:
+        run_chat(place, "device", tmp_path / "state", "bob", None)
+    assert told.value.code == 1
+    assert "tidings status" in told.value.advice
+
+
+async def test_listen_without_a_count_is_content_with_nothing(place: list[str], tmp_path: Path) -> None:
+    code, out, err = await _run("listen", "--user", "bob", "--timeout", "0.1", *place, folder=tmp_path)
+    assert (code, out, err) == (0, "", "")
+
+
 async def test_a_refused_token_is_one_sentence(place: list[str], access: FakeAccess, tmp_path: Path) -> None:
     access.on_hello = lambda _hello: reason_of(4500).goodbye("the token is not valid")
     code, _, err = await _run("send", "--user", "ann", "--to", "bob", "hi", *place, folder=tmp_path)
@@ -142,6 +178,20 @@ async def test_a_chat_in_a_pipe_sends_lines_and_prints_what_comes(
         process.stdin.close()
         assert await process.wait() == 0
     assert [message.content.text for message in server.rooms["d:ann|bob"].messages][1] == "hello"
+
+
+async def test_a_chat_tells_that_one_is_no_member_any_more(
+    place: list[str], server: ModelServer, access: FakeAccess, tmp_path: Path
+) -> None:
+    server.group("g:1", ["ann", "bob"], name="friends")
+    async with _started("chat", "--user", "ann", "--group", "g:1", *place, folder=tmp_path) as process:
+        assert process.stdin is not None
+        lines = _lines(process)
+        await _until(lines, "chatting in g:1")
+        access.say(pb.ServerFrame(group_info=pb.GroupInfo(conversation="g:1", name="friends")))
+        await _until(lines, "You are no member of friends any more")
+        process.stdin.close()
+        assert await process.wait() == 0
 
 
 async def test_a_chat_that_is_opened_again_is_the_same_device(

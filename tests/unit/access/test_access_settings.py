@@ -49,7 +49,6 @@ def test_a_call_can_hold_a_batch_of_the_largest_requests() -> None:
     ("given", "sentence"),
     [
         ({"TIDINGS_CONTENT_BYTES_MAX": "100000"}, "frame_bytes_max must be at least twice content_bytes_max"),
-        ({"TIDINGS_BATCH_MAX": "10000"}, "must fit into one call"),
         ({"TIDINGS_TLS_KEY_FILE": __file__}, "belong together"),
         ({"TIDINGS_TOKEN_ALGORITHMS": "HS256,none"}, "token_algorithms has none"),
         ({"TIDINGS_HEARTBEAT_S": "500"}, "idle_heartbeat_s must not be below"),

@@ -33,6 +33,54 @@ def test_sends_have_a_burst_and_then_a_rate() -> None:
     assert [limits.take_send(60.0, policy) for _ in range(20)] == [0.0] * 20
 
 
+def test_the_connections_of_a_user_share_a_bucket_of_sends_from_the_second_one_on() -> None:
+    policy = LimitPolicy(sends_per_s=10, sends_burst=20, user_factor=4)
+    shared = Conduct(policy).traffic_of("ann")
+    many = [ConnectionLimits() for _ in range(10)]
+    assert [many[0].take_send(5.0, policy) for _ in range(20)] == [0.0] * 20, "alone it has its own"
+    for limits in many:
+        limits.shared = shared
+    sent = sum(not limits.take_send(5.0, policy) for limits in many[1:] for _ in range(20))
+    assert sent == 80
+    assert many[9].take_send(5.0, policy) == pytest.approx(1 / 40)
+    assert many[9].take_send(5.03, policy) == 0.0
+    assert sum(not limits.take_send(6.03, policy) for limits in many for _ in range(20)) == 40
+    assert many[0].take_send(6.03, policy) > 0
+
+
+def test_what_one_bucket_refuses_is_not_taken_from_the_other() -> None:
+    policy = LimitPolicy(sends_per_s=10, sends_burst=1, user_factor=2)
+    shared = Conduct(policy).traffic_of("ann")
+    one, other = ConnectionLimits(), ConnectionLimits()
+    one.shared = other.shared = shared
+    assert one.take_send(5.0, policy) == 0.0
+    assert [one.take_send(5.0, policy) for _ in range(50)] == [pytest.approx(0.1)] * 50
+    assert other.take_send(5.0, policy) == 0.0, "the user has one left"
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.4, 0.999])
+def test_rates_below_one_a_second_let_one_through_and_then_the_next_in_time(rate: float) -> None:
+    policy = LimitPolicy(sends_per_s=rate, sends_burst=2 * rate, user_factor=1)
+    limits, admission = ConnectionLimits(), Admission(per_s=rate, handshakes_max=100)
+    assert limits.take_send(5.0, policy) == 0.0
+    wait_s = 2 * limits.take_send(5.0, policy)
+    assert 0 < wait_s <= 2 / rate
+    assert limits.take_send(5.0 + wait_s, policy) == 0.0
+    assert admission.ask(5.0) == 0.0
+    assert admission.ask(5.0) == pytest.approx(max(1.0, 1 / rate))
+    assert admission.ask(5.0 + 1 / rate) == 0.0
+
+
+def test_less_than_one_frame_in_a_window_is_one() -> None:
+    policy = LimitPolicy(frames_per_s=0.05, bytes_per_s=0, traffic_window_s=10)
+    limits = ConnectionLimits()
+    assert [limits.count_frame(1, at, policy) for at in (1000.0, 1000.0, 1100.0)] == [
+        Verdict.FINE,
+        Verdict.SLOW_DOWN,
+        Verdict.FINE,
+    ]
+
+
 def test_without_a_limit_nothing_is_refused() -> None:
     policy = LimitPolicy(sends_per_s=0, frames_per_s=0, bytes_per_s=0, refused_per_window=0)
     limits = ConnectionLimits()

@@ -28,6 +28,7 @@ class Room:
     by_client_id: dict[tuple[str, str], pb.Message] = field(default_factory=dict)
     read: dict[str, int] = field(default_factory=dict)
     delivered: dict[str, int] = field(default_factory=dict)
+    changed_ms: int = 0  # when it last got a message
 
     @property
     def head(self) -> int:
@@ -53,6 +54,14 @@ class ModelServer:
         self.rooms: dict[str, Room] = {}
         self.inboxes: dict[str, list[tuple[str, int]]] = {}
         self.sessions: list[Session] = []
+        self.attempts: list[int] = []  # of the hellos, as they came
+        self.protocols: list[int] = []
+        self.cursors: list[dict[str, int]] = []  # the same of their group cursors
+        self.made: dict[tuple[str, str], Room] = {}  # groups, by who made them and the client id
+        self.refreshed: list[str] = []
+        self.takes_tokens = True
+        self.acknowledged: list[int] = []
+        self.gone: dict[str, int] = {}  # retention took each conversation up to here
         self.refuse: Callable[[Session, pb.ClientFrame], pb.ServerFrame | None] = lambda _session, _frame: None
         self.time_ms = 1_700_000_000_000
 
@@ -91,6 +100,7 @@ class ModelServer:
             client_id=client_id,
         )
         room.messages.append(message)
+        room.changed_ms = self.time_ms
         if client_id:
             room.by_client_id[sender, client_id] = message
         room.read[sender] = seq
@@ -114,6 +124,9 @@ class ModelServer:
     def hello(
         self, hello: pb.Hello, push: Callable[[pb.ServerFrame], None], user: str, node: str = "access-0"
     ) -> tuple[Session, pb.ServerFrame]:
+        self.attempts.append(hello.attempt)
+        self.protocols.append(hello.protocol)
+        self.cursors.append(dict(hello.group_cursors))
         session = Session(user, hello.device, push)
         self.sessions.append(session)
         head = self._head(user)
@@ -194,15 +207,24 @@ class ModelServer:
         entries = [
             pb.Entry(number=sync.after + i + 1, message=self.rooms[conversation].messages[seq - 1])
             for i, (conversation, seq) in enumerate(part)
+            if seq > self.gone.get(conversation, 0)
         ]
-        return pb.ServerFrame(page=pb.Page(entries=entries, next=sync.after + len(part), head=len(inbox), more=more))
+        return pb.ServerFrame(
+            page=pb.Page(
+                entries=entries,
+                next=sync.after + len(part),
+                head=len(inbox),
+                more=more,
+                truncated=len(entries) < len(part),
+            )
+        )
 
     def _on_history(self, session: Session, asked: pb.History) -> pb.ServerFrame:
         room = self.room(asked.conversation)
         if session.user not in room.members and room.id != BROADCAST:
             return _error("FORBIDDEN", "you are not a member")
         limit = min(asked.limit or 50, self.page_max)
-        joined = 0 if room.shared else room.members.get(session.user, 0)
+        joined = max(0 if room.shared else room.members.get(session.user, 0), self.gone.get(room.id, 0))
         if asked.HasField("after"):
             after = max(joined, asked.after)
             part = room.messages[after : after + limit]
@@ -214,20 +236,37 @@ class ModelServer:
             more = bool(part) and part[0].seq > joined + 1
             following = part[0].seq if part else 0
         entries = [pb.Entry(message=message) for message in part]
-        return pb.ServerFrame(page=pb.Page(entries=entries, next=following, head=room.head, more=more))
+        truncated = self.gone.get(room.id, 0) > 0
+        return pb.ServerFrame(
+            page=pb.Page(entries=entries, next=following, head=room.head, more=more, truncated=truncated)
+        )
 
     def _on_conversations(self, session: Session, asked: pb.ListConversations) -> pb.ServerFrame:
-        mine = sorted((room for room in self.rooms.values() if session.user in room.members), key=lambda r: r.id)
-        start = int(asked.after or 0)
-        part = mine[start : start + min(asked.limit or 50, self.page_max)]
-        more = start + len(part) < len(mine)
+        """Newest first, below a place in time; `after` also says when the list was begun: what moved up comes too."""
+        mine = sorted(
+            (room for room in self.rooms.values() if session.user in room.members), key=lambda r: (-r.changed_ms, r.id)
+        )
+        if asked.after:
+            begun_ms, below_ms, name = asked.after.split("~", 2)
+            moved = [room for room in mine if room.changed_ms > int(begun_ms)]
+            rest = [room for room in mine if (-room.changed_ms, room.id) > (-int(below_ms), name)]
+        else:
+            begun_ms, moved, rest = str(self.time_ms), [], mine
+        part = rest[: min(asked.limit or 50, self.page_max)]
+        more = len(part) < len(rest)
         return pb.ServerFrame(
             conversation_page=pb.ConversationPage(
-                conversations=[self._listed(room, session.user) for room in part],
-                next=str(start + len(part)) if more else "",
+                conversations=[self._listed(room, session.user) for room in [*moved, *part]],
+                next=f"{begun_ms}~{part[-1].changed_ms}~{part[-1].id}" if more else "",
                 more=more,
             )
         )
+
+    def _on_refresh(self, session: Session, refresh: pb.Refresh) -> pb.ServerFrame:
+        self.refreshed.append(refresh.token)
+        if not self.takes_tokens:
+            return _error("UNAUTHENTICATED", "the token is not valid")
+        return pb.ServerFrame(ok=pb.Ok())
 
     def _on_read(self, session: Session, read: pb.Read) -> pb.ServerFrame:
         room = self.room(read.conversation)
@@ -236,6 +275,7 @@ class ModelServer:
         return pb.ServerFrame(ok=pb.Ok())
 
     def _on_ack(self, session: Session, ack: pb.Ack) -> None:
+        self.acknowledged.append(ack.number)
         for conversation, seq in self.inboxes.get(session.user, [])[: ack.number]:
             room = self.rooms[conversation]
             room.delivered[session.user] = max(room.delivered.get(session.user, 0), seq)
@@ -261,8 +301,12 @@ class ModelServer:
     def _on_group(self, session: Session, request: pb.GroupRequest) -> pb.ServerFrame:
         act = request.WhichOneof("act") or ""
         if act == "create":
-            members = [session.user, *(user for user in request.create.members if user != session.user)]
-            return self._info(self.group(new_group(), members, name=request.create.name), session.user)
+            made = self.made.get((session.user, request.create.client_id))
+            if made is None:
+                members = [session.user, *(user for user in request.create.members if user != session.user)]
+                made = self.group(new_group(), members, name=request.create.name)
+                self.made[session.user, request.create.client_id] = made
+            return self._info(made, session.user)
         asked = getattr(request, act)
         room = self.rooms.get(asked.conversation)
         if room is None:

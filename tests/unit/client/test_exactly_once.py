@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,8 +19,11 @@ OTHERS = ("ann", "bob", "cleo")
 SMALL, LARGE = "g:small", "g:large"
 
 
-def _talk(world: World, rounds: int) -> list[int]:
-    """Everyone writes, the connection breaks now and then, the application stalls and goes on. The client's tickets."""
+def _talk(world: World, rounds: int, *, kills: bool = False) -> list[int]:
+    """Everyone writes, the connection breaks now and then, the application stalls and goes on. The client's tickets.
+
+    `kills`: where the process starts again, it was killed at its work.
+    """
     server, random = world.server, world.random
     rooms = [world.me_to("bob"), world.me_to("ann"), SMALL, LARGE]
     tickets: list[int] = []
@@ -43,7 +47,7 @@ def _talk(world: World, rounds: int) -> list[int]:
             case "nudge" if world.session is not None:
                 server.nudge(world.session)
             case "restart" if not set(tickets) - set(world.outcomes):
-                world.restart()
+                (world.kill if kills else world.restart)()
             case "other device":
                 if not server.room(room).shared:
                     server.text("me", room, f"mine, elsewhere {number}")
@@ -65,8 +69,8 @@ def _added(world: World, name: str, *, shared: bool) -> str:
     return name
 
 
-def _world(seed: int, faults: Faults, capacity: int) -> World:
-    world = World(seed, faults, capacity=capacity)
+def _world(seed: int, faults: Faults, capacity: int, **options: Any) -> World:
+    world = World(seed, faults, capacity=capacity, **options)
     everyone = ["me", *OTHERS]
     world.server.group(SMALL, everyone)
     world.server.group(LARGE, everyone, large=True)
@@ -84,7 +88,7 @@ def _world(seed: int, faults: Faults, capacity: int) -> World:
 def test_each_message_is_shown_once_and_in_order_whatever_is_lost_repeated_or_mixed_up(
     seed: int, faults: Faults, capacity: int
 ) -> None:
-    world = _world(seed, faults, capacity)
+    world = _world(seed, faults, capacity, clock_jumps=True)
     start = {name: room.head for name, room in world.server.rooms.items()}
 
     tickets = _talk(world, 60)
@@ -92,6 +96,8 @@ def test_each_message_is_shown_once_and_in_order_whatever_is_lost_repeated_or_mi
     world.reading = True
     world.run(120.0)
 
+    attempts = world.server.attempts
+    assert all(later > earlier for earlier, later in pairwise(attempts))
     mine = {f"c{ticket}" for ticket in tickets}
     for name, room in world.server.rooms.items():
         first = max(start.get(name, 0), room.members["me"])
@@ -101,6 +107,66 @@ def test_each_message_is_shown_once_and_in_order_whatever_is_lost_repeated_or_mi
         expected = [message.seq for message in room.messages if message.seq > first and message.client_id not in mine]
         assert shown == sorted(set(shown)), name
         assert [seq for seq in shown if seq not in optional] == expected, name
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), faults=FAULTS, capacity=st.sampled_from([3, 50]), burst=st.integers(1, 60))
+def test_wherever_retention_took_messages_a_device_comes_to_what_is_left(
+    seed: int, faults: Faults, capacity: int, burst: int
+) -> None:
+    world = _world(seed, faults, capacity)
+    server, random = world.server, world.random
+    start = {name: room.head for name, room in server.rooms.items()}
+    rooms = [world.me_to("bob"), world.me_to("ann"), SMALL, LARGE]
+    for _ in range(4):
+        world.reading = random.random() < 0.7
+        world.cut()
+        for number in range(random.randrange(burst)):
+            place = random.choice(rooms)
+            server.text("ann" if "ann" in place else "bob", place, f"{number}")
+        for name in random.sample(rooms, 2):
+            server.gone[name] = random.randint(server.gone.get(name, 0), server.room(name).head)
+        world.run(random.choice((0.01, 1.0, 20.0)))
+    world.calm()
+    world.reading = True
+    world.run(120.0)
+
+    for name, room in server.rooms.items():
+        shown = [message.seq for message in world.shown if message.conversation == name]
+        assert shown == sorted(set(shown)), name
+        left = range(max(start.get(name, 0), server.gone.get(name, 0)) + 1, room.head + 1)
+        assert set(left) <= set(shown), name
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    faults=FAULTS,
+    capacity=st.sampled_from([3, 10, 50]),
+    work_s=st.sampled_from([0.001, 0.2, 1.5]),
+)
+def test_what_a_killed_process_was_at_work_on_comes_again_and_nothing_is_lost(
+    seed: int, faults: Faults, capacity: int, work_s: float
+) -> None:
+    world = _world(seed, faults, capacity, work_s=work_s)
+    start = {name: room.head for name, room in world.server.rooms.items()}
+
+    tickets = _talk(world, 60, kills=True)
+    world.calm()
+    world.reading = True
+    world.run(300.0)
+
+    mine = {f"c{ticket}" for ticket in tickets}
+    for name, room in world.server.rooms.items():
+        first = max(start.get(name, 0), room.members["me"])
+        handled = {message.seq for message in world.handled if message.conversation == name}
+        missing = {
+            message.seq for message in room.messages if message.seq > first and message.client_id not in mine
+        } - handled
+        assert not missing, name
+    lives = Counter((message.conversation, message.seq) for message in world.shown)
+    assert max(lives.values(), default=1) <= 1 + world.restarts
+    assert all(later > earlier for earlier, later in pairwise(world.server.attempts))
 
 
 @settings(max_examples=40, deadline=None)

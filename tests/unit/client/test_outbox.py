@@ -62,7 +62,7 @@ def test_what_the_lost_connection_had_not_answered_goes_out_again_in_order() -> 
     for ticket in (1, 2, 3, 4):
         outbox.submit(_send(ticket), 0.0)
     assert len(_out(outbox)) == 3
-    assert outbox.lost(1.0) == []
+    outbox.lost(1.0)
     assert [frame.send.client_id for frame in _out(outbox, 1.0)] == ["c1", "c2", "c3"]
 
 
@@ -74,13 +74,18 @@ def test_the_end_of_the_session_is_no_answer_to_what_the_library_itself_asked() 
     assert [failed.ticket for failed in outbox.close(ClientClosed("closed"))] == [1]
 
 
-def test_what_may_not_be_repeated_fails_with_the_connection() -> None:
+def test_a_group_that_is_being_made_is_asked_for_again_with_the_same_client_id() -> None:
     outbox = _outbox()
-    create = pb.ClientFrame(group=pb.GroupRequest(create=pb.GroupRequest.Create(name="g")))
-    outbox.submit(Submit(1, create, repeatable=False), 0.0)
-    _out(outbox)
-    (failed,) = outbox.lost(1.0)
-    assert isinstance(failed.error, NoAnswer)
+    create = pb.ClientFrame(group=pb.GroupRequest(create=pb.GroupRequest.Create(name="g", client_id="c")))
+    outbox.submit(Submit(1, create), 0.0)
+    (first,) = _out(outbox)
+    outbox.lost(1.0)
+    (again,) = _out(outbox, 1.0)
+    assert again.group.create.client_id == first.group.create.client_id == "c"
+    assert outbox.answered(_error(again, "UNAVAILABLE", 500), 1.0) is None
+    (once_more,) = _out(outbox, 1.5)
+    made = outbox.answered(pb.ServerFrame(id=once_more.id, group_info=pb.GroupInfo(conversation="g:1")), 1.6)
+    assert isinstance(made, Done)
 
 
 def test_a_refusal_is_final_unless_the_server_says_when_to_try_again() -> None:
@@ -160,12 +165,42 @@ def test_a_message_that_shows_up_settles_the_send_that_waits_for_its_answer() ->
     outbox = _outbox()
     outbox.submit(_send(1), 0.0)
     _out(outbox)
-    own, done = outbox.settle(pb.Message(client_id="c1", seq=7, message_id="m"))
+    own, done = outbox.settle(pb.Message(conversation="d:a|b", client_id="c1", seq=7, message_id="m"))
     assert own
     assert isinstance(done, Done)
     assert done.frame.sent.seq == 7
-    assert outbox.settle(pb.Message(client_id="c1", seq=7)) == (True, None)
-    assert outbox.settle(pb.Message(client_id="somebody's", seq=8)) == (False, None)
+    assert outbox.settle(pb.Message(conversation="d:a|b", client_id="c1", seq=7)) == (True, None)
+    assert outbox.settle(pb.Message(conversation="d:a|b", client_id="somebody's", seq=8)) == (False, None)
+
+
+def test_one_client_id_may_stand_for_a_message_to_several_people() -> None:
+    outbox = _outbox()
+    for ticket, lane in ((1, "d:ann|me"), (2, "d:bob|me")):
+        frame = pb.ClientFrame(send=pb.Send(client_id="news", conversation=lane, content=pb.Content(text="x")))
+        outbox.submit(Submit(ticket, frame, lane), 0.0)
+    _out(outbox)
+    own, done = outbox.settle(pb.Message(conversation="d:ann|me", client_id="news", seq=7))
+    assert own
+    assert isinstance(done, Done)
+    assert (done.ticket, done.frame.sent.conversation) == (1, "d:ann|me")
+    assert outbox.settle(pb.Message(conversation="d:cleo|me", client_id="news", seq=1)) == (False, None)
+    assert outbox.waiting == 1
+
+
+@pytest.mark.parametrize("flies", [True, False])
+def test_a_late_answer_that_it_was_stored_counts_though_the_next_try_is_refused(flies: bool) -> None:
+    outbox = _outbox()
+    outbox.submit(_send(1), 0.0)
+    (first,) = _out(outbox)
+    outbox.expire(ANSWER_S)
+    again = _out(outbox, ANSWER_S) if flies else []
+    sent = pb.Sent(client_id="c1", conversation="d:a|b", seq=7)
+    done = outbox.answered(pb.ServerFrame(id=first.id, sent=sent), ANSWER_S)
+    assert isinstance(done, Done)
+    assert [outbox.answered(_error(frame, "FORBIDDEN"), ANSWER_S) for frame in again] == [None] * len(again)
+    assert _out(outbox, 100.0) == []
+    outbox.submit(_send(2), 100.0)
+    assert len(_out(outbox, 100.0)) == 1  # the lane goes on
 
 
 def test_what_is_cancelled_before_it_went_out_does_not_go_out() -> None:
@@ -215,8 +250,7 @@ def test_every_ticket_has_exactly_one_outcome_and_lanes_keep_their_order(  # noq
                 settle(outbox.answered(_error(unanswered.pop(0), "UNAVAILABLE", 50), now))
             case "lose":
                 unanswered.clear()
-                for failed in outbox.lost(now):
-                    settle(failed)
+                outbox.lost(now)
             case "cancel" if ticket and outbox.cancel(ticket):
                 cancelled.add(ticket)
             case "wait":

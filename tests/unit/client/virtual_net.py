@@ -17,6 +17,7 @@ from services.common.ids import direct
 from tests.unit.client.model_server import ModelServer, Session
 from tidings import Message
 from tidings.core import session as core
+from tidings.core.feed import Handed
 from tidings.core.signals import (
     AskToken,
     Available,
@@ -31,6 +32,9 @@ from tidings.core.signals import (
     Opened,
     OpenFailed,
     Received,
+    Renew,
+    RenewalFailed,
+    Renewed,
     Save,
     Start,
     Stopped,
@@ -54,14 +58,32 @@ class Faults:
 
 
 class World:
-    """The user `me` on one device, with everybody else as calls to the server."""
+    """The user `me` on one device, with everybody else as calls to the server.
 
-    def __init__(self, seed: int, faults: Faults, *, capacity: int = 50, from_start: bool = False) -> None:
+    `work_s`: how long the application is at work on a message (0: no time). `fresh_tokens`: it gives others when asked,
+    by `next_token`. `clock_jumps`: the device's own clock is set ahead and back as it likes.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        faults: Faults,
+        *,
+        capacity: int = 50,
+        from_start: bool = False,
+        work_s: float = 0.0,
+        fresh_tokens: bool = False,
+        clock_jumps: bool = False,
+    ) -> None:
         self.random = Random(seed)
         self.faults = faults
         self.now = 0.0
         self.server = ModelServer()
         self.shown: list[Message] = []
+        self.handled: list[Message] = []  # the application was done with these
+        self.tokens: list[str] = []  # of the hellos
+        self.next_token: Callable[[], str | None] = lambda: "token"
+        self.renewals = 0
         self.notices: list[Notice] = []
         self.outcomes: dict[int, pb.ServerFrame | TidingsError] = {}
         self.acks: list[tuple[float, int]] = []
@@ -71,6 +93,11 @@ class World:
         self.ended: TidingsError | None = None
         self._capacity = capacity
         self._from_start = from_start
+        self._work_s = work_s
+        self._fresh_tokens = fresh_tokens
+        self._clock_jumps = clock_jumps
+        self._at_work: Handed | None = None
+        self._kept: tuple[float, SavedState | None] = (0.0, None)
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         self._ticket = 0
@@ -112,6 +139,16 @@ class World:
         self._tell(Submit(self._ticket, frame, conversation))
         return self._ticket
 
+    def submit(self, submit: Submit) -> None:
+        """The application asks for something."""
+        self._tell(submit)
+
+    def sent(self, ticket: int) -> tuple[str, int]:
+        """The place that a send was told."""
+        outcome = self.outcomes[ticket]
+        assert isinstance(outcome, pb.ServerFrame)
+        return outcome.sent.conversation, outcome.sent.seq
+
     def cut(self) -> None:
         """The connection breaks."""
         if self._session is not None:
@@ -125,7 +162,10 @@ class World:
         if self.random.random() < 0.5:
             self._tell(Leave())
             self.ended = None
-        saved = self.client.saved()
+        self._begin_anew(self.client.saved())
+
+    def _begin_anew(self, saved: SavedState | None) -> None:
+        self._at_work = None
         if self._session is not None:
             self.server.end(self._session)
             self._session = None
@@ -134,9 +174,19 @@ class World:
         self.client = self._new_client(saved)
         self._tell(Start())
 
+    def kill(self) -> None:
+        """The process dies and starts again with what was kept of its place, up to half a second ago."""
+        self.restarts += 1
+        self._begin_anew(self._kept[1])
+
     def push(self, frame: pb.ServerFrame) -> None:
         """The server says something by itself."""
         self._arrive(self._link, frame, 0.0)
+
+    def wall_ms(self) -> int:
+        """What time the device thinks it is."""
+        jump_s = self.random.choice((-86_400.0, 0.0, 3_600.0)) if self._clock_jumps else 0.0
+        return round((1_700_000_000.0 + self.now + jump_s) * 1000)
 
     @property
     def session(self) -> Session | None:
@@ -148,25 +198,31 @@ class World:
     # The shell
 
     def _new_client(self, saved: SavedState | None) -> core.Session:
-        options = core.Options(["ws://a"], "phone", capacity=self._capacity, from_start=self._from_start)
+        options = core.Options(
+            ["ws://a"],
+            "phone",
+            capacity=self._capacity,
+            from_start=self._from_start,
+            fresh_tokens=self._fresh_tokens,
+        )
         return core.Session(options, saved, self.random.random)
 
     def _tell(self, event: Input) -> None:
         for effect in self.client.handle(event, self.now):
             match effect:
                 case AskToken():
-                    self._later(0.0, lambda: self._tell(TokenReady("token")))
+                    self._later(0.0, lambda: self._tell(TokenReady(self.next_token() or "token")))
+                case Renew():
+                    self.renewals += 1
+                    self._later(0.05, self._renew)
                 case Open(link, _):
                     self._later(0.005, lambda link=link: self._open(link))  # type: ignore[misc]
                 case Transmit(frame):
                     link = self._link
                     self._later(0.002, lambda frame=frame, link=link: self._serve(link, frame))  # type: ignore[misc]
-                case Done(ticket, frame):
+                case Done(ticket, outcome) | Failed(ticket, outcome):
                     assert ticket not in self.outcomes
-                    self.outcomes[ticket] = frame
-                case Failed(ticket, error):
-                    assert ticket not in self.outcomes
-                    self.outcomes[ticket] = error
+                    self.outcomes[ticket] = outcome
                 case Notify(notice):
                     self.notices.append(notice)
                 case Drop():
@@ -180,18 +236,23 @@ class World:
                 case _:
                     assert_never(effect)
 
+    def _renew(self) -> None:
+        token = self.next_token()
+        self._tell(RenewalFailed() if token is None else Renewed(token))
+
     def _open(self, link: int) -> None:
         if self.random.random() < self.faults.refuse:
             self._tell(OpenFailed(link, "refused"))
             return
         self._link = link
         self.connections += 1
-        self._tell(Opened(link))
+        self._tell(Opened(link, self.wall_ms()))
 
     def _serve(self, link: int, frame: pb.ClientFrame) -> None:
         if link != self._link:
             return
         if frame.HasField("hello"):
+            self.tokens.append(frame.hello.token)
             self._session, welcome = self.server.hello(frame.hello, lambda push: self._send_back(link, push), "me")
             self._arrive(link, welcome, 0.002)
             return
@@ -218,9 +279,23 @@ class World:
         self._later(delay, lambda: self._tell(Received(link, frame)))
 
     def _read(self) -> None:
-        while self.reading and (message := self.client.take(self.now)) is not None:
-            self.shown.append(message)
-            self._tell(Tick())
+        if self.now >= self._kept[0] + 0.5:
+            self._kept = (self.now, self.client.saved())
+        while self.reading and self._at_work is None and (handed := self.client.take(self.now)) is not None:
+            self.shown.append(handed.message)
+            self._at_work = handed
+            if self._work_s:
+                self._later(self._work_s, lambda handed=handed: self._done(handed))  # type: ignore[misc]
+                self._tell(Tick())
+            else:
+                self._done(handed)
+
+    def _done(self, handed: Handed) -> None:
+        """The application asks for the next message."""
+        self._at_work = None
+        self.handled.append(handed.message)
+        self.client.took(handed)
+        self._tell(Tick())
 
     def _later(self, delay: float, act: Callable[[], None]) -> None:
         self._count += 1

@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 
 from protos.tidings.v1 import client_pb2
-from services.common.content import check_client_id, check_content, check_signal
+from services.common.content import (
+    CLIENT_ID_BYTES_MAX,
+    check_client_id,
+    check_content,
+    check_signal,
+    notice_client_id,
+)
 from services.common.errors import BadRequest, TooLarge
+from services.common.ids import new_id
 
 Content = client_pb2.Content
 
@@ -54,6 +61,15 @@ def test_a_client_id_has_up_to_64_bytes(client_id: str) -> None:
 def test_a_client_id_that_is_empty_or_longer_is_refused(client_id: str) -> None:
     with pytest.raises(BadRequest, match="1 to 64"):
         check_client_id(client_id)
+
+
+def test_no_message_of_a_client_can_take_the_place_of_a_notice() -> None:
+    """The longest op that there is: a session's id and the number of a request."""
+    for index in (0, 1):
+        client_id = notice_client_id(f"{new_id()}.{2**32}", index)
+        assert len(client_id) <= CLIENT_ID_BYTES_MAX
+        with pytest.raises(BadRequest, match="must not begin"):
+            check_client_id(client_id)
 
 
 def test_signal_data_has_up_to_one_kib() -> None:

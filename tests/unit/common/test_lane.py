@@ -10,6 +10,7 @@ import pytest
 
 from services.common.errors import Internal, NotFound, Overloaded, TidingsError, Unavailable
 from services.common.lane import RETRY_MAX_MS, ROOM_MIN, Lanes
+from services.common.lane_queue import SHARE_MIN
 
 
 class Desk:
@@ -605,3 +606,115 @@ async def test_an_item_costs_little() -> None:
                 lanes.offer(key, key, done)
         costs.append((time.process_time() - before) / 20_000)
     assert min(costs) < 3e-6
+
+
+async def test_a_defect_with_one_item_is_not_the_fate_of_its_batch() -> None:
+    async def handle(batch: list[str]) -> Sequence[str]:
+        if "x" in batch:
+            raise ValueError(batch)
+        return [item.upper() for item in batch]
+
+    notes = Notes()
+    async with Lanes("test", handle, lanes=1, capacity=8, batch_max=8) as lanes:
+        for item in "abxcd":
+            lanes.offer(0, item, notes)
+    assert [each.code if isinstance(each, TidingsError) else each for each in notes.outcomes] == [
+        *"AB",
+        "INTERNAL",
+        *"CD",
+    ]
+
+
+class Crowd:
+    """A handler that is held, and lanes whose items are `user.number`."""
+
+    def __init__(self, *, capacity: int = 100, batch_max: int = 10) -> None:
+        self.desk = Desk()
+        self.notes: dict[str, Notes] = {}
+        self.lanes: Lanes[str, str] = Lanes(
+            "test", self.desk.handle, lanes=1, capacity=capacity, batch_max=batch_max, party=lambda item: item[0]
+        )
+
+    def offer(self, user: str, count: int, first: int = 0) -> int:
+        """How many were accepted."""
+        accepted = 0
+        for number in range(first, first + count):
+            try:
+                self.lanes.offer(0, f"{user}{number}", self.notes.setdefault(user, Notes()))
+                accepted += 1
+            except Overloaded:
+                pass
+        return accepted
+
+    async def busy(self) -> None:
+        """A batch is under way."""
+        self.desk.open.clear()
+        self.offer("z", 1)
+        await self.desk.begun.wait()
+
+
+async def test_one_user_leaves_room_for_the_others() -> None:
+    crowd = Crowd()
+    async with crowd.lanes:
+        await crowd.busy()
+        assert crowd.offer("a", 1000) == 50, "half of the room is for whoever comes"
+        assert crowd.offer("b", 1000) == 33
+        assert crowd.offer("c", 5) == 5
+        assert crowd.lanes.depth == 88
+        crowd.desk.open.set()
+
+
+async def test_who_has_little_is_taken_also_when_the_room_became_smaller_under_the_others() -> None:
+    crowd = Crowd()
+    async with crowd.lanes:
+        await crowd.busy()
+        assert crowd.offer("a", 1000) == 50
+        crowd.lanes._lanes[0].room = 32
+        assert crowd.offer("a", 10) == 0
+        assert crowd.offer("b", 3) == 3
+        crowd.desk.open.set()
+
+
+async def test_while_all_that_waits_is_one_batch_nobody_is_counted() -> None:
+    crowd = Crowd(capacity=20, batch_max=20)
+    async with crowd.lanes:
+        await crowd.busy()
+        assert crowd.offer("a", 30) == 20
+        crowd.desk.open.set()
+    assert len(crowd.desk.batches[1]) == 20
+
+
+async def test_a_few_are_always_taken_while_there_is_room() -> None:
+    crowd = Crowd(capacity=500, batch_max=10)
+    async with crowd.lanes:
+        await crowd.busy()
+        for number in range(100):
+            crowd.lanes.offer(0, chr(200 + number), Notes())
+        assert crowd.offer("a", 20) == SHARE_MIN
+        crowd.desk.open.set()
+
+
+async def test_who_asks_for_little_is_answered_before_the_rest_of_who_asks_for_much() -> None:
+    crowd = Crowd()
+    async with crowd.lanes:
+        await crowd.busy()
+        crowd.offer("a", 40)
+        crowd.offer("b", 2)
+        crowd.offer("c", 1)
+        crowd.desk.open.set()
+        while crowd.lanes.depth:
+            await turn()
+    assert crowd.desk.batches[1] == [*(f"a{n}" for n in range(7)), "b0", "b1", "c0"]
+    assert [item for batch in crowd.desk.batches for item in batch if item[0] == "a"] == [f"a{n}" for n in range(40)]
+
+
+async def test_a_batch_is_no_heavier_than_it_may_be() -> None:
+    desk, notes = Desk(), Notes()
+    weights = {"a": 1, "b": 5, "c": 4, "d": 30, "e": 2, "f": 9, "g": 0}
+    async with Lanes(
+        "test", desk.handle, lanes=1, capacity=9, batch_max=9, weigh=weights.__getitem__, weight_max=10
+    ) as lanes:
+        for item in weights:
+            lanes.offer(0, item, notes)
+    assert desk.batches == [["a", "b", "c"], ["d"], ["e"], ["f", "g"]]
+    assert notes.outcomes == [*"ABCDEFG"]

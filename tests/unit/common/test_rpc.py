@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import grpc
 import pytest
 
-from protos.tidings.internal.v1 import logic_pb2, logic_pb2_grpc
+from protos.tidings.internal.v1 import common_pb2, logic_pb2, logic_pb2_grpc
 from services.common.errors import (
     BadFrame,
     BadRequest,
@@ -250,6 +250,44 @@ async def test_a_call_without_a_deadline_is_refused() -> None:
             await call(batch())
     assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "needs a deadline" in (raised.value.details() or "")
+
+
+async def test_an_answer_over_the_limit_is_one_calls_error_and_the_others_go_on(net: Net) -> None:
+    """By stream and by calls: what is written together would be too large for gRPC, and end all that is under way."""
+    logic = new_logic()
+
+    async def answer(request: logic_pb2.SendBatch, context: Any) -> logic_pb2.SendOutcomes:
+        size = request.items[0].reply_to
+        return logic_pb2.SendOutcomes(outcomes=[logic_pb2.SendOutcome(fault=common_pb2.Fault(message="x" * size))])
+
+    logic.Send = answer  # type: ignore[method-assign]
+    async with net.serve("127.0.0.1:0", [service_of(logic)]) as server:
+        sizes = [1, 17 * 1024 * 1024, 6 * 1024 * 1024, 6 * 1024 * 1024, 6 * 1024 * 1024, 1]
+        calls = [
+            net.peers.call(
+                SEND,
+                logic_pb2.SendBatch(items=[logic_pb2.SendItem(reply_to=size)]),
+                logic_pb2.SendOutcomes,
+                node=at(server.address),
+                timeout_s=LONG_S,
+            )
+            for size in sizes
+        ]
+        replies = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(replies[1], TooLarge)
+    assert [len(each.outcomes[0].fault.message) for each in replies if not isinstance(each, BaseException)] == [
+        size for size in sizes if size != 17 * 1024 * 1024
+    ]
+
+
+async def test_many_large_requests_at_once_are_several_messages_of_the_stream() -> None:
+    large = logic_pb2.SendBatch(items=[logic_pb2.SendItem(content=bytes(STREAMED_BYTES_MAX - 100))])
+    async with serve("127.0.0.1:0", [service_of(new_logic())]) as server, Peers() as peers:
+        calls = [
+            peers.call(SEND, large, logic_pb2.SendOutcomes, node=at(server.address), timeout_s=LONG_S)
+            for _ in range(80)
+        ]
+        assert [len(reply.outcomes) for reply in await asyncio.gather(*calls)] == [1] * 80
 
 
 async def test_a_message_over_the_limit_is_too_large() -> None:

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import common_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.common.content import notice_client_id
 from services.common.errors import TidingsError
 from services.common.ids import ConversationKind, kind_of
 from services.common.wire.body import message_bytes
@@ -100,8 +101,12 @@ class FakeStorage:
         return pb.StoreOutcomes(outcomes=[self._store_one(item) for item in batch.items])
 
     def _store_one(self, item: pb.StoreItem) -> pb.StoreOutcome:
+        if item.only_look and item.conversation not in self.conversations:
+            return pb.StoreOutcome(status=pb.StoreOutcome.NOT_STORED)
         there = self._there(item.conversation)
         seq = there.find(item)
+        if item.only_look and not seq:
+            return pb.StoreOutcome(status=pb.StoreOutcome.NOT_STORED)
         if seq:
             first = there.messages[seq - 1]
             return self._stored(item, seq, pb.StoreOutcome.DUPLICATE, content=first.content, kind=first.kind)
@@ -136,7 +141,7 @@ class FakeStorage:
             pb.StoreItem(
                 conversation=item.conversation,
                 sender=item.actor,
-                client_id=item.op if index == 0 else f"{item.op}.{index}",
+                client_id=notice_client_id(item.op, index),
                 content=notice.content,
                 kind=2,
                 recipients=notice.recipients,
@@ -279,11 +284,13 @@ class FakeStorage:
         outcomes = []
         for item in batch.items:
             outcome = pb.AcknowledgeOutcome()
-            for conversation, seq in self.delivered.get(item.user, []):
+            for conversation, seq in self.delivered.get(item.user, []) if item.marked < item.number else ():
                 news = outcome.delivered.add(conversation=conversation, seq=seq)
                 if batch.mark and conversation in self.marked_along:
                     arrival = pb.MarkItem(conversation=conversation, user=item.user, delivered_seq=seq)
                     news.mark.CopyFrom(self._mark_one(arrival))
+                else:
+                    outcome.upto = item.number
             outcomes.append(outcome)
         return pb.AcknowledgeOutcomes(outcomes=outcomes)
 

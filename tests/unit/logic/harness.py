@@ -121,8 +121,8 @@ class Logic:
     conversations: Conversations
     _read: dict[tuple[str, int], int] = field(default_factory=dict)
 
-    async def send(self, *items: logic_pb2.SendItem) -> list[logic_pb2.SendOutcome]:
-        return await self.sending.send(items)
+    async def send(self, *items: logic_pb2.SendItem, holds: bool = False) -> list[logic_pb2.SendOutcome]:
+        return await self.sending.send(items, holds=holds)
 
     async def ask(self, user: str, op: str = "", **body: Message) -> client_pb2.ServerFrame:
         """One request of a client, in its present session."""
@@ -159,6 +159,10 @@ class Logic:
     def events(self) -> list[events_pb2.Event]:
         return [events_pb2.Event.FromString(value) for value in self._new(TOPICS.events)]
 
+    def skip_events(self) -> None:
+        """As `events`, of what cannot be read."""
+        self._new(TOPICS.events)
+
     def _new(self, topic: str) -> list[bytes]:
         found: list[bytes] = []
         for number, partition in enumerate(self.broker.topic(topic)):
@@ -170,11 +174,16 @@ class Logic:
 
 @asynccontextmanager
 async def logic(
-    *, hooks: Hooks | None = None, health: Health | None = None, backlog_bytes_max: int = 1_000_000, token: str = TOKEN
+    *,
+    hooks: Hooks | None = None,
+    health: Health | None = None,
+    backlog_bytes_max: int = 1_000_000,
+    token: str = TOKEN,
+    storage: Any = None,
 ) -> AsyncIterator[Logic]:
-    """Everything up, in the order of the app."""
+    """Everything up, in the order of the app. `storage`: another one than the fake."""
     storage, broker, clock, health, peers, view = (
-        FakeStorage(),
+        storage or FakeStorage(),
         MemoryBroker(),
         ManualClock(),
         health or Health(),
@@ -211,8 +220,8 @@ async def logic(
         connected=lambda: view.connected,
     )
     receipts = Receipts(conversations, publisher, events, clock, interval_s=1.0, pending_max=1000)
-    async with publisher, receipts:
-        sending = Sending(client, conversations, publisher, events, receipts, hooks)
+    sending = Sending(client, conversations, publisher, events, receipts, hooks, held_max=100)
+    async with publisher, receipts, sending:
         marking = Marking(client, receipts)
         group_acts = GroupActs(client, conversations, publisher, events, clock, POLICY)
         reading = Reading(client, conversations, clock, POLICY, alive=view.alive, page_bytes_max=100_000)

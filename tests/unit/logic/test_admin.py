@@ -67,6 +67,13 @@ async def test_a_notice_is_sent_once_however_often_it_is_asked_for() -> None:
         assert (await node.admin.broadcast(admin_pb2.BroadcastRequest(content=content))).seq == 2
 
 
+async def test_a_notice_is_stored_without_what_no_version_knows() -> None:
+    async with logic() as node:
+        content = client_pb2.Content(text="hi").SerializeToString()
+        await node.admin.broadcast(admin_pb2.BroadcastRequest(content=content + b"\x7b" * 90 + b"\x7c" * 90))
+        assert [item.content for item in node.storage.conversations["b:all"].messages] == [content]
+
+
 async def test_a_notice_without_content_is_refused() -> None:
     async with logic() as node:
         for content in (b"", b"\xff\xff"):

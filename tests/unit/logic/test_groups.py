@@ -9,6 +9,7 @@ import pytest
 
 from protos.tidings.v1 import client_pb2
 from services.common.errors import BadRequest, Forbidden, NotFound, TidingsError
+from services.logic import announcing
 from services.logic.groups import Need, decide, info_of, need_of
 from services.logic.model import Act, Change, Decision, Group, Member, Notice, Policy, Role, Settled
 from services.logic.notices import content_of
@@ -64,6 +65,15 @@ def refused(kind: type[TidingsError], actor: str, there: Group | None, **fields:
     return caught.value.message
 
 
+def indexed(made: Change) -> tuple[str, ...]:
+    """Whose nodes are told that they are in a large group."""
+    return tuple(announcing.indexed_of(announcing.change_item(made, "op")))
+
+
+def dropped(made: Change) -> tuple[str, ...]:
+    return tuple(announcing.dropped_of(announcing.change_item(made, "op")))
+
+
 def roles(made: Change) -> dict[str, Role]:
     return {member.user: member.role for member in made.members}
 
@@ -95,7 +105,7 @@ def test_a_group_created_above_the_threshold_is_large_from_its_first_message() -
     assert made.becomes_large
     assert [notice.act.act for notice in made.notices] == ["create"]
     assert made.notices[0].recipients == ()
-    assert made.indexed == ("olga", "a", "b", "c", "d", "e")
+    assert indexed(made) == ("olga", "a", "b", "c", "d", "e")
 
 
 def test_a_group_created_at_the_threshold_is_not_large() -> None:
@@ -137,12 +147,20 @@ def test_nobody_joins_a_group_that_is_not_open() -> None:
 
 
 def test_joining_again_is_settled_even_if_the_group_is_not_open() -> None:
-    assert act("mia", group("olga", "mia"), join=Request.Join(conversation="g:x")) == Settled("g:x")
+    assert act("mia", group("olga", "mia"), join=Request.Join(conversation="g:x")) == Settled(
+        "g:x", Act("join", "mia", ("mia",))
+    )
 
 
 def test_who_joins_a_group_that_everybody_left_owns_it() -> None:
     made = change("eve", group(open_to_all=True), join=Request.Join(conversation="g:x"))
     assert roles(made) == {"eve": Role.OWNER}
+
+
+def test_who_joins_an_empty_large_group_is_the_only_one_to_be_decided_on_that_version() -> None:
+    there = group(open_to_all=True, large_from=4, count=0)
+    made = change("eve", there, join=Request.Join(conversation="g:x"))
+    assert (roles(made), made.keep_version) == ({"eve": Role.OWNER}, False)
 
 
 def test_new_members_read_what_was_before_them_only_if_history_is_shared() -> None:
@@ -178,7 +196,7 @@ def test_only_those_who_are_not_there_are_added() -> None:
 
 def test_adding_members_is_settled() -> None:
     decision = act("olga", group("olga", "mia"), add=Request.Add(conversation="g:x", users=["mia"]))
-    assert decision == Settled("g:x")
+    assert decision == Settled("g:x", Act("add", "olga", ("mia",)))
 
 
 def test_adding_nobody_is_refused() -> None:
@@ -193,14 +211,14 @@ def test_a_group_that_grows_above_the_threshold_becomes_large_with_a_last_number
         Notice(Act("add", "olga", ("e",)), everyone),
         Notice(Act("large", "olga"), everyone),
     )
-    assert made.indexed == everyone
+    assert indexed(made) == everyone
     assert not made.keep_version
 
 
 def test_a_group_that_reaches_the_threshold_stays_as_it_is() -> None:
     made = change("olga", group("olga", "a", "b", "c"), add=Request.Add(conversation="g:x", users=["d"]))
     assert not made.becomes_large
-    assert made.indexed == ()
+    assert indexed(made) == ()
 
 
 def test_a_join_can_make_a_group_large_too() -> None:
@@ -213,17 +231,21 @@ def test_a_large_group_takes_members_quietly_and_keeps_its_version() -> None:
     made = change("olga", group("olga", large_from=4, count=6), add=Request.Add(conversation="g:x", users=["eve"]))
     assert made.notices == ()
     assert made.keep_version
-    assert made.indexed == ("eve",)
+    assert indexed(made) == ("eve",)
     assert made.acts == (Act("add", "olga", ("eve",)),)
 
 
 def test_a_repeat_in_a_large_group_tells_the_nodes_again() -> None:
     there = group("olga", "mia", large_from=4, count=6)
-    assert act("olga", there, add=Request.Add(conversation="g:x", users=["mia"])) == Settled("g:x", indexed=("mia",))
-    assert act("olga", there, remove=Request.Remove(conversation="g:x", users=["eve"])) == Settled(
-        "g:x", dropped=("eve",)
+    assert act("olga", there, add=Request.Add(conversation="g:x", users=["mia"])) == Settled(
+        "g:x", Act("add", "olga", ("mia",)), indexed=("mia",)
     )
-    assert act("eve", there, leave=Request.Leave(conversation="g:x")) == Settled("g:x", dropped=("eve",))
+    assert act("olga", there, remove=Request.Remove(conversation="g:x", users=["eve"])) == Settled(
+        "g:x", Act("remove", "olga", ("eve",)), dropped=("eve",)
+    )
+    assert act("eve", there, leave=Request.Leave(conversation="g:x")) == Settled(
+        "g:x", Act("leave", "eve", ("eve",)), dropped=("eve",)
+    )
 
 
 # ---- leave
@@ -236,7 +258,9 @@ def test_who_leaves_hears_of_it_too() -> None:
 
 
 def test_leaving_a_group_that_one_is_not_in_is_settled() -> None:
-    assert act("eve", group("olga"), leave=Request.Leave(conversation="g:x")) == Settled("g:x")
+    assert act("eve", group("olga"), leave=Request.Leave(conversation="g:x")) == Settled(
+        "g:x", Act("leave", "eve", ("eve",))
+    )
 
 
 def test_the_oldest_admin_follows_an_owner_who_leaves() -> None:
@@ -273,12 +297,13 @@ def test_of_a_large_group_storage_says_who_follows_its_owner() -> None:
     made = change("olga", there, leave=Request.Leave(conversation="g:x"))
     assert roles(made) == {"mia": Role.OWNER}
     assert made.notices == (Notice(Act("role", "olga", ("mia",), role="OWNER")),)
-    assert made.dropped == ("olga",)
+    assert dropped(made) == ("olga",)
 
 
 def test_the_last_member_leaves_a_large_group() -> None:
     made = change("olga", group("olga", large_from=4, count=1), leave=Request.Leave(conversation="g:x"))
     assert made.members == ()
+    assert made.empties
     assert made.notices == ()
 
 
@@ -311,7 +336,9 @@ def test_nobody_removes_oneself() -> None:
 
 def test_removing_who_is_not_there_is_settled() -> None:
     there = group("olga", "mia")
-    assert act("olga", there, remove=Request.Remove(conversation="g:x", users=["eve"])) == Settled("g:x")
+    assert act("olga", there, remove=Request.Remove(conversation="g:x", users=["eve"])) == Settled(
+        "g:x", Act("remove", "olga", ("eve",))
+    )
     assert change("olga", there, remove=Request.Remove(conversation="g:x", users=["eve", "mia"])).removed == ("mia",)
 
 
@@ -319,7 +346,7 @@ def test_a_large_group_loses_members_quietly() -> None:
     there = group("olga", "mia", large_from=4, count=6)
     made = change("olga", there, remove=Request.Remove(conversation="g:x", users=["mia"]))
     assert made.notices == ()
-    assert made.dropped == ("mia",)
+    assert dropped(made) == ("mia",)
     assert not made.keep_version
 
 
@@ -346,11 +373,20 @@ def test_nobody_but_the_owner_gives_roles(actor: str) -> None:
     refused(Forbidden, actor, there, set_role=Request.SetRole(conversation="g:x", user="mia", role=ADMIN))
 
 
+def test_who_handed_over_and_says_so_again_is_told_that_it_is_so() -> None:
+    there = group("olga", "adam", "mia")
+    owner = Request.SetRole(conversation="g:x", user="olga", role=client_pb2.Member.OWNER)
+    assert act("adam", there, set_role=owner) == Settled("g:x", Act("role", "adam", ("olga",), role="OWNER"))
+    refused(Forbidden, "mia", there, set_role=owner)
+    owner.user = "mia"
+    refused(Forbidden, "adam", there, set_role=owner)
+
+
 def test_a_role_that_is_held_already_is_settled() -> None:
     there = group("olga", "adam")
     for user, role in (("adam", Role.ADMIN), ("olga", Role.OWNER)):
         request = Request.SetRole(conversation="g:x", user=user, role=int(role))  # type: ignore[arg-type]
-        assert act("olga", there, set_role=request) == Settled("g:x")
+        assert act("olga", there, set_role=request) == Settled("g:x", Act("role", "olga", (user,), role=role.name))
 
 
 def test_the_owner_does_not_step_down_without_a_follower() -> None:
@@ -393,7 +429,7 @@ def test_a_member_does_not_rename() -> None:
 
 def test_the_same_name_again_is_settled() -> None:
     decision = act("olga", group("olga"), rename=Request.Rename(conversation="g:x", name="Old"))
-    assert decision == Settled("g:x")
+    assert decision == Settled("g:x", Act("rename", "olga", name="Old"))
 
 
 def test_a_change_keeps_what_it_does_not_change() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
 from protos.tidings.v1 import client_pb2
-from services.common.errors import Unavailable
+from services.common.errors import Forbidden, Unavailable
 from tests.unit.logic.harness import Logic, logic, message
 
 Receipt = client_pb2.Receipt
@@ -76,7 +78,7 @@ async def test_what_storage_marked_along_with_an_acknowledgement_is_not_marked_a
         node.storage.delivered["bob"] = [("d:amy|bob", 1), ("d:bob|cleo", 1)]
         node.storage.marked_along = {"d:amy|bob"}
         await node.marking.acknowledge([logic_pb2.AckItem(user="bob", device="phone", session="s9", number=2)])
-        assert node.storage.calls[-2:] == [("Acknowledge", 1), ("Mark", 1)]
+        assert node.storage.calls[-3:] == [("Acknowledge", 1), ("Mark", 1), ("Acknowledge", 1)]
         node.storage.delivered["bob"] = [("d:amy|bob", 1)]
         await node.marking.acknowledge([logic_pb2.AckItem(user="bob", device="phone", session="s9", number=2)])
         assert node.storage.calls[-1] == ("Acknowledge", 1)
@@ -91,7 +93,7 @@ async def test_what_devices_hold_is_told_as_delivered() -> None:
         await node.send(message("amy", "d:amy|bob", "hi"))
         node.storage.delivered["bob"] = [("d:amy|bob", 1)]
         await node.marking.acknowledge([logic_pb2.AckItem(user="bob", device="phone", session="s9", number=1)])
-        assert node.storage.calls[-2:] == [("Acknowledge", 1), ("Mark", 1)]
+        assert node.storage.calls[-3:] == [("Acknowledge", 1), ("Mark", 1), ("Acknowledge", 1)]
     assert told(node) == [(Receipt(conversation="d:amy|bob", user="bob", delivered_seq=1), {"amy", "bob"}, "s9")]
     assert [event.receipt.delivered_seq for event in node.events() if event.HasField("receipt")] == [1]
 
@@ -107,6 +109,45 @@ async def test_acks_that_storage_did_not_take_are_to_be_sent_again() -> None:
         node.storage.fail["Acknowledge"] = [Unavailable("away")]
         with pytest.raises(Unavailable):
             await node.marking.acknowledge([logic_pb2.AckItem(user="bob", device="phone", number=1)])
+
+
+async def test_an_ack_of_which_something_could_not_be_marked_is_to_be_sent_again_and_then_told() -> None:
+    async with logic() as node:
+        await node.send(message("amy", "d:amy|bob", "hi"), message("cleo", "d:cleo|dan", "hi"))
+        node.storage.delivered = {"bob": [("d:amy|bob", 1)], "dan": [("d:cleo|dan", 1)]}
+        acks = [logic_pb2.AckItem(user=user, device="phone", session=user, number=1) for user in ("bob", "dan")]
+        node.storage.fail["Mark"] = [Unavailable("away")]
+        with pytest.raises(Unavailable):
+            await node.marking.acknowledge(acks)
+        assert node.storage.calls[-2:] == [("Acknowledge", 2), ("Mark", 2)], "nothing was noted"
+        await node.marking.acknowledge(acks)
+        assert node.storage.calls[-3:] == [("Acknowledge", 2), ("Mark", 2), ("Acknowledge", 2)]
+    assert {receipt.user for receipt, _, _ in told(node)} == {"bob", "dan"}
+
+
+async def test_an_ack_for_a_group_that_one_has_left_is_done() -> None:
+    async with logic() as node:
+        node.storage.group("g:x", "amy", "bob")
+        await node.send(message("amy", "g:x", "hi"))
+        node.storage.delivered["eve"] = [("g:x", 1)]
+        node.storage.fail["Mark"] = [Forbidden("you are not a member of g:x")]
+        await node.marking.acknowledge([logic_pb2.AckItem(user="eve", device="phone", number=1)])
+        assert node.storage.calls[-3:] == [("Acknowledge", 1), ("Mark", 1), ("Acknowledge", 1)]
+    assert told(node) == []
+
+
+async def test_a_receipt_whose_members_cannot_be_had_is_told_to_all_of_them_later() -> None:
+    async with logic() as node:
+        there = node.storage.group("g:x", "amy", "bob", "cleo")
+        await node.send(message("amy", "g:x", "hi"))
+        there.join("dan")
+        node.storage.fail["Load"] = [Unavailable("away")]
+        await node.ask("bob", read=client_pb2.Read(conversation="g:x", seq=1))
+        async with asyncio.timeout(5):
+            while node.storage.fail["Load"]:  # noqa: ASYNC110 - until it was tried
+                await asyncio.sleep(0)
+        assert told(node) == []
+    assert [(receipt.read_seq, users) for receipt, users, _ in told(node)] == [(1, {"amy", "bob", "cleo", "dan"})]
 
 
 async def test_a_strangers_direct_chat_cannot_be_read() -> None:

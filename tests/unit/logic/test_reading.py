@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from protos.tidings.internal.v1 import storage_pb2
 from protos.tidings.v1 import client_pb2
 from services.common.errors import Unavailable
+from services.common.wire.codec import JSON, PROTO, Codec
 from tests.unit.logic.harness import Logic, logic, message
 
 History = client_pb2.History
@@ -23,6 +26,45 @@ async def test_a_page_of_the_inbox_holds_what_comes_after_the_cursor() -> None:
         page = (await node.ask("bob", sync=client_pb2.Sync(after=2, limit=2))).page
         assert [(entry.number, entry.message.content.text) for entry in page.entries] == [(3, "3"), (4, "4")]
         assert (page.next, page.head, page.more) == (4, 5, True)
+
+
+GROUPS = {levels: b"\x7b" * levels + b"\x7c" * levels for levels in (97, 98, 200)}
+
+
+@pytest.mark.parametrize("levels", GROUPS)
+@pytest.mark.parametrize("codec", [PROTO, JSON], ids=["protobuf", "JSON"])
+async def test_a_message_that_nobody_can_read_is_shown_by_its_place_and_spoils_nobodys_page(
+    levels: int, codec: Codec
+) -> None:
+    """Version 0.1.0 stored such messages."""
+    async with logic() as node:
+        poison = message("eve", "d:bob|eve", "hi")
+        poison.content += GROUPS[levels]
+        await node.send(message("amy", "d:amy|bob", "1"), poison, message("amy", "d:amy|bob", "2"))
+        await node.send(message("amy", "d:amy|zoe", "3"))
+        for chat in ("d:amy|bob", "d:bob|eve"):
+            node.storage.conversations[chat].members["bob"] = storage_pb2.MemberRecord(user="bob")
+        replies = await node.ask_all(
+            ("bob", "", {"sync": client_pb2.Sync()}),
+            ("zoe", "", {"sync": client_pb2.Sync()}),
+            ("bob", "", {"history": History(conversation="d:bob|eve")}),
+            ("bob", "", {"conversations": client_pb2.ListConversations()}),
+        )
+        page, other, history, chats = [
+            codec.decode_server(codec.reply(1, each.SerializeToString())) for each in replies
+        ]
+        assert [(each.number, each.message.conversation, each.message.seq) for each in page.page.entries] == [
+            (1, "d:amy|bob", 1),
+            (2, "d:bob|eve", 1),
+            (3, "d:amy|bob", 2),
+        ]
+        hi = "hi" if levels < 99 else ""
+        assert [each.message.content.text for each in page.page.entries] == ["1", hi, "2"]
+        assert [each.message.content.text for each in other.page.entries] == ["3"]
+        assert [(each.message.seq, each.message.sender) for each in history.page.entries] == [(1, "eve")]
+        last = {each.conversation: each.last for each in chats.conversation_page.conversations}
+        assert (last["d:bob|eve"].seq, last["d:bob|eve"].content.text) == (1, hi)
+        assert last["d:amy|bob"].content.text == "2"
 
 
 async def test_an_empty_page_goes_on_where_it_was_asked() -> None:
@@ -121,6 +163,18 @@ async def test_conversations_are_named_and_counted_for_the_one_who_asks() -> Non
         assert direct.last.content.text == "3"
         assert (group.name, group.kind, group.large_from) == ("Tea", client_pb2.Conversation.GROUP, 4)
         assert not group.HasField("last")
+
+
+async def test_what_retention_took_does_not_count_as_unread() -> None:
+    async with logic() as node:
+        await _talk(node, "d:amy|bob", "amy", 9)
+        there = node.storage.conversations["d:amy|bob"]
+        there.record.first_seq = 8
+        for read, shown in ((0, 7), (8, 8)):
+            there.members["bob"] = storage_pb2.MemberRecord(user="bob", read_seq=read)
+            page = (await node.ask("bob", conversations=client_pb2.ListConversations())).conversation_page
+            (direct,) = page.conversations
+            assert (direct.head, direct.read_seq) == (9, shown)
 
 
 async def test_members_come_by_pages_to_members_only() -> None:

@@ -87,3 +87,19 @@ def test_the_last_session_and_version_count() -> None:
     coalescer.note(cursor(read=1, session="phone", version=3))
     coalescer.note(cursor(read=2, session="desk", version=4))
     assert coalescer.due(0.0) == [cursor(read=2, session="desk", version=4)]
+
+
+def test_what_could_not_be_told_goes_again_after_the_interval_with_what_came_since() -> None:
+    coalescer = Coalescer(1.0, 100)
+    coalescer.note(cursor(read=5))
+    (taken,) = coalescer.due(10.0)
+    coalescer.give_back(taken)
+    assert coalescer.due(10.9) == []
+    coalescer.note(cursor(read=5))
+    assert coalescer.due(11.0) == [cursor(read=5)]
+    coalescer.note(cursor(read=7))
+    coalescer.give_back(cursor(read=5, delivered=6))
+    assert coalescer.due(12.0) == [cursor(read=7, delivered=6)]
+    assert coalescer.due(13.0) == []
+    coalescer.give_back(cursor(read=7))
+    assert coalescer.flush() == [cursor(read=7)]

@@ -8,6 +8,8 @@ from protos.tidings.internal.v1 import delivery_pb2
 from protos.tidings.v1 import client_pb2
 from services.common.errors import Unavailable
 from services.common.ids import message_id
+from services.common.wire.body import EncodedBody
+from services.common.wire.codec import JSON, PROTO
 from tests.unit.logic.harness import body, logic, message
 
 Push = delivery_pb2.Push
@@ -72,6 +74,24 @@ async def test_a_repeat_gives_the_first_outcome_and_pushes_what_was_stored_first
         assert (again.seq, again.number, again.time_ms, again.duplicate) == (1, first.number, first.time_ms, True)
         assert {body(push).content.text for push in node.pushes()} == {"one"}
         assert len(node.storage.conversations["d:amy|bob"].messages) == 1
+
+
+@pytest.mark.parametrize(("levels", "shown"), [(97, "hi"), (98, "hi"), (200, "")])
+async def test_a_repeat_of_what_nobody_can_read_is_told_so_that_it_can_be_read(levels: int, shown: str) -> None:
+    """Version 0.1.0 stored such messages."""
+    async with logic() as node:
+        item = message("amy", "d:amy|bob", "hi")
+        item.content += b"\x7b" * levels + b"\x7c" * levels
+        await node.send(item)
+        node.parcels()
+        node.skip_events()
+        [again] = await node.send(message("amy", "d:amy|bob", "hi"))
+        assert again.duplicate
+        [push, *_], [event] = node.pushes(), node.events()
+        for codec in (PROTO, JSON):
+            frame = codec.decode_server(codec.deliver([(1, EncodedBody(client_pb2.Message, push.body))]))
+            assert frame.deliver.entries[0].message.content.text == shown
+        assert event.message.content.text == shown
 
 
 async def test_a_repeat_of_long_ago_is_answered_but_not_told_to_everyone() -> None:

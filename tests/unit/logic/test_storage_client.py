@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.errors import Internal, NotFound, TidingsError, Unavailable, to_fault
 from services.common.ids import slot_of
+from services.common.rpc.contract import MESSAGE_BYTES_MAX, too_large
 from services.logic.storage_client import StorageClient
 from tests.unit.logic.fake_storage import FakeStorage
 
@@ -96,3 +97,63 @@ async def test_nothing_to_ask_is_no_call() -> None:
     owners = Owners()
     assert await client(owners).inbox_heads([]) == []
     assert owners.asked == []
+
+
+async def test_an_error_of_one_item_is_found_where_the_answer_has_no_room_for_it() -> None:
+    """Sessions, heads and users come without faults: the call fails whole, and is made by halves."""
+    owners = Owners()
+    broken = "user7"
+
+    async def call(slot: int, method: str, request: pb.KeyBatch, reply_type: type[M], **_: float) -> M:
+        owners.asked.append((0, request))
+        if broken in request.keys:
+            raise Internal("Storage/InboxHeads failed because of a defect")
+        return reply_type(heads=[int(user[4:]) for user in request.keys])
+
+    owners.call = call  # type: ignore[method-assign,assignment]
+    one = StorageClient(owners, lambda _: "storage-0", timeout_s=1, budget_s=2, batch_max=500)
+    heads = await one.inbox_heads(USERS)
+    assert [isinstance(head, Internal) for head in heads] == [user == broken for user in USERS]
+    assert [head for head in heads if not isinstance(head, Internal)] == [n for n in range(40) if n != 7]
+    assert len(owners.asked) <= 1 + 2 * 6
+
+
+async def test_messages_to_many_are_as_many_calls_as_carry_them() -> None:
+    """With a threshold of 2,000 members a batch of messages is larger than a call, whatever their contents are."""
+    owners = Owners()
+    recipients = [f"{number:060}" for number in range(2000)]
+    items = [
+        pb.StoreItem(conversation="d:a|b", sender="a", client_id=str(number), recipients=recipients)
+        for number in range(150)
+    ]
+    assert pb.StoreBatch(items=items).ByteSize() > MESSAGE_BYTES_MAX
+    for node in owners.nodes.values():
+        node._number = lambda *_: 1  # type: ignore[method-assign]  # finding the true ones would take seconds
+    outcomes = await client(owners).store(items)
+    assert [outcome.seq for outcome in outcomes if not isinstance(outcome, TidingsError)] == list(range(1, 151))
+    assert len(owners.asked) == 2
+    assert all(request.ByteSize() < MESSAGE_BYTES_MAX for _, request in owners.asked)
+
+
+async def test_an_answer_that_is_larger_than_a_call_is_asked_for_by_halves() -> None:
+    """Repeats of large messages come back with what was stored first, whatever they have themselves."""
+    owners = Owners()
+    items = [
+        pb.StoreItem(conversation="d:a|b", sender="a", client_id=str(n), content=bytes(100_000)) for n in range(250)
+    ]
+    await client(owners).store(items)
+    answer = owners.nodes[slot_of("d:a|b") % 2].call
+
+    async def call(slot: int, method: str, request: Message, reply_type: type[M], **times: float) -> M:
+        reply = await answer(slot, method, request, reply_type, **times)
+        if reply.ByteSize() > MESSAGE_BYTES_MAX:
+            raise too_large(method)
+        return reply
+
+    owners.nodes[slot_of("d:a|b") % 2].call = call  # type: ignore[method-assign]
+    for item in items:
+        item.content = b""
+    outcomes = await client(owners).store(items)
+    assert [(each.seq, len(each.content)) for each in outcomes if not isinstance(each, TidingsError)] == [
+        (seq, 100_000) for seq in range(1, 251)
+    ]

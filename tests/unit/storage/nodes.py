@@ -65,12 +65,17 @@ class FakeNeighbours:
 
 @dataclass(slots=True)
 class World:
-    """A database, a clock, and the nodes that a test starts on them."""
+    """A database, a clock that it shares with the nodes until it is given its own, and the nodes that a test starts on
+    them.
+    """
 
     database: Database = field(default_factory=Database)
     clock: ManualClock = field(default_factory=ManualClock)
     hood: Neighbourhood = field(default_factory=lambda: Neighbourhood(lambda _: "one"))
     limits: Limits = field(default_factory=lambda: Limits(flush_interval_s=1e6))
+
+    def __post_init__(self) -> None:
+        self.database.clock = self.clock
 
     @asynccontextmanager
     async def node(

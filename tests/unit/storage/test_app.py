@@ -14,7 +14,7 @@ from protos.tidings.internal.v1 import common_pb2, node_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import SystemClock
 from services.common.cluster import Cluster
-from services.common.ids import slot_of
+from services.common.ids import direct, slot_of
 from services.common.lifecycle import Lifecycle, live
 from services.common.registry.memory import MemoryRegistry, MemoryStore
 from services.common.rpc import Router
@@ -93,7 +93,11 @@ async def _run(name: str, index: int, there: Nodes, store: MemoryStore, network:
 async def test_nodes_share_the_work_by_the_ring_and_numbers_agree() -> None:
     async with nodes() as there:
         users = [f"user{index}" for index in range(30)]
-        await there.store(*(send("bob", user, "x") for user in users), *(send(user, "bob", "y") for user in users))
+        await there.store(*(send("bob", user, "x") for user in users))
+        for user in users:  # who holds what was said before moves on by answering
+            held = pb.MarkItem(conversation=direct("bob", user), user=user, delivered_seq=1)
+            await there.call(held.conversation, "Mark", pb.MarkBatch(items=[held]), pb.MarkOutcomes)
+        await there.store(*(send(user, "bob", "y") for user in users))
         owners = {there.cluster.ring("storage").owner_of(user) for user in users}
         assert owners == set(NAMES)
         heads = await there.call("bob", "InboxHeads", pb.KeyBatch(keys=["bob"]), pb.HeadOutcomes)

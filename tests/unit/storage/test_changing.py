@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 
+import pytest
+
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.common.content import notice_client_id
 from services.common.errors import TidingsError, Unavailable
 from services.storage.limits import Limits
 from services.storage.node import Storage
@@ -187,6 +190,75 @@ async def test_joins_of_a_large_group_that_come_together_are_made_together() -> 
         assert (await record_of(node)).member_count == 21
 
 
+async def test_two_who_add_the_same_at_once_count_them_once() -> None:
+    async with World().node() as node:
+        await changed(node, create(G, "ann", "adam", large=True))
+        adds = [
+            change(G, admin, f"add by {admin}", 1, joins=["bob", "cid"], keep_version=True) for admin in ("ann", "adam")
+        ]
+        await node.conversations.change(adds)
+        assert (await record_of(node)).member_count == 4
+
+
+async def test_a_join_that_is_repeated_while_it_is_under_way_counts_once() -> None:
+    async with World().node() as node:
+        await changed(node, create(G, "ann", large=True))
+        join = change(G, "bob", "join", 1, joins=["bob"], keep_version=True)
+        other = change(G, "bob", "join on the next connection", 1, joins=["bob"], keep_version=True)
+        outcomes = await node.conversations.change([join, join, other])
+        assert [outcome.status for outcome in outcomes if isinstance(outcome, Outcome)] == [Outcome.DONE] * 3
+        assert (await record_of(node)).member_count == 2
+
+
+@pytest.mark.parametrize("others", [0, 3])
+async def test_a_quiet_change_that_was_made_is_not_made_again_however_many_followed(others: int) -> None:
+    world = World()
+    add = change(G, "ann", "add", 1, joins=["bob"], keep_version=True)
+    async with world.node() as node:
+        await changed(node, create(G, "ann", large=True))
+        await changed(node, add)
+        await changed(node, change(G, "bob", "leave", 1, removed=["bob"]))
+        for number in range(others):
+            await changed(node, change(G, f"u{number}", "join", 2, joins=[f"u{number}"], keep_version=True))
+        assert (await changed(node, add)).status == Outcome.DONE
+        assert (await record_of(node)).member_count == 1 + others
+    async with world.node() as node:
+        (loaded,) = await node.listing.load([pb.LoadItem(conversation=G, users=["bob"], op="add", actor="ann")])
+        assert (loaded.made, list(loaded.members)) == (add, [])
+        assert (await changed(node, add)).status == Outcome.DONE
+        assert (await record_of(node)).member_count == 1 + others
+
+
+async def test_a_change_is_found_by_its_op_with_or_without_a_notice() -> None:
+    async with World().node() as node:
+        made = create(G, "ann", "bob")
+        await changed(node, made)
+        for actor, op, expected in (("ann", "create", made), ("bob", "create", None), ("ann", "other", None)):
+            (loaded,) = await node.listing.load([pb.LoadItem(conversation=G, op=op, actor=actor)])
+            assert (loaded.made if loaded.HasField("made") else None) == expected
+
+
+async def test_what_an_op_has_made_is_told_to_who_asks_for_something_else_with_it() -> None:
+    async with World().node() as node:
+        made = create(G, "ann", "bob")
+        await changed(node, made)
+        outcome = await changed(node, create(G, "ann", "cid"))
+        assert (outcome.status, outcome.made) == (Outcome.DONE, made)
+        assert sorted(await members_of(node, G)) == ["ann", "bob"]
+
+
+async def test_nobody_who_has_joined_meanwhile_is_left_without_an_owner() -> None:
+    async with World().node() as node:
+        await changed(node, create(G, "ann", large=True))
+        await changed(node, change(G, "bob", "join", 1, joins=["bob"], keep_version=True))
+        leave = change(G, "ann", "leave", 1, removed=["ann"])
+        leave.empties = True
+        assert (await changed(node, leave)).status == Outcome.STALE
+        await changed(node, change(G, "bob", "leave", 1, removed=["bob"]))
+        leave.version = 2
+        assert (await changed(node, leave)).record.member_count == 0
+
+
 async def test_the_successor_in_a_large_group_is_told_if_the_owner_asks() -> None:
     async with World().node() as node:
         await changed(node, create(G, "ann", "bob", "cid", large=True))
@@ -288,7 +360,7 @@ async def test_the_second_notice_of_a_change_whose_writer_died_is_written_by_the
     async with world.node() as node:
         record = await record_of(node)
         assert (record.head, record.large_from, record.member_count) == (3, 4, 3)
-        assert ClientKey(G, "ann", "add.1") in world.database.clients
+        assert ClientKey(G, "ann", notice_client_id("add", 1)) in world.database.clients
         assert [await inbox_of(node, user) for user in ("bob", "cid")] == [[(1, G, 1), (2, G, 3)], [(1, G, 2)]]
 
 
@@ -346,3 +418,22 @@ async def test_two_nodes_change_a_large_group_quietly_and_no_count_is_lost() -> 
 
 async def _away(_: object) -> object:
     raise Unavailable("gone")
+
+
+async def test_a_role_that_changes_while_a_mark_is_written_leaves_the_mark_where_it_is() -> None:
+    world = World()
+    async with world.node() as node:
+        await changed(node, create("g:1", "ann", "bob"))
+        await stored(node, *(post("g:1", "ann", f"c{number}", 1, ["ann", "bob"]) for number in range(5)))
+
+        async def between(command: str) -> None:
+            """The change is decided and not made yet when bob reads, and that is written."""
+            if command == "conversations.swap":
+                world.database.faults.delay = None
+                await node.marking.mark([pb.MarkItem(conversation="g:1", user="bob", read_seq=4)])
+                await node.behind.flush()
+
+        world.database.faults.delay = between
+        await changed(node, change("g:1", "ann", "op", 1, roles=[("bob", 2)], notices=[["ann", "bob"]]))
+        bob = (await members_of(node, "g:1"))["bob"]
+        assert (bob.role, bob.read_seq, bob.delivered_seq) == (2, 4, 4)

@@ -15,8 +15,9 @@ CHAT = "d:ann|bob"
 
 
 def chat(name: str = CHAT, head: int = 0) -> Conversation:
+    """As a load gives it: all is settled."""
     document = ConversationDocument(name, 1)
-    return Conversation(name, ConversationKind.DIRECT, document, exists=True, head=head)
+    return Conversation(name, ConversationKind.DIRECT, document, exists=True, head=head, settled=head)
 
 
 def draft(conversation: Conversation, client_id: str, **fields: int) -> Draft:
@@ -104,6 +105,19 @@ def test_the_senders_cursor_moves_with_the_message() -> None:
     submission.committed(2)
     assert (conversation.members["ann"].read_seq, conversation.moved["ann"].read_seq) == (4, 4)
     assert [each.read_over for each in drafts] == [False, False]
+
+
+def test_what_was_there_but_is_not_settled_stays_open_until_it_is_loaded() -> None:
+    conversation, recent = chat(head=4), Recent(10)
+    drafts = [draft(conversation, "a"), draft(conversation, "b")]
+    recent.add(drafts[1].key, 5)
+    submission = Submission(drafts, recent, 0)
+    submission.resolve({drafts[0].key: stored(conversation, 5, "a")})
+    assert [message.client_id for message in submission.plan()] == ["a", "b"]
+    fresh = chat(head=6)
+    submission.reload(fresh)
+    submission.resolve({drafts[0].key: stored(fresh, 5, "a"), drafts[1].key: stored(fresh, 6, "b")})
+    assert [each.status for each in drafts] == [Status.DUPLICATE, Status.DUPLICATE]
 
 
 def test_failed_drafts_are_not_planned_again() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from protos.tidings.v1 import client_pb2
-from services.common.errors import Unavailable
+from services.common.errors import TidingsError, Unavailable
 from services.common.ids import message_id, slot_of
 from services.storage.limits import Limits
 from services.storage.node import Storage
+from services.storage.repository.records import InboxEntry
+from services.storage.state import Conversation
 from tests.unit.storage.nodes import World, change, changed, content_of, create, post, send, stored
 
 CHAT = "d:ann|bob"
@@ -186,6 +190,38 @@ async def test_an_inbox_page_is_cut_by_its_bytes() -> None:
         assert ([entry.number for entry in page.entries], page.more, page.next) == ([1, 2], True, 2)
 
 
+async def test_large_messages_come_whole_between_small_ones() -> None:
+    texts = ["x" * size for size in (1, 40_000, 5, 3000, 200_000, 2)]
+    async with World().node() as node:
+        await stored(node, *(send("ann", "bob", f"c{index}", text) for index, text in enumerate(texts)))
+        shown: list[str] = []
+        after, more = 0, True
+        while more:
+            page = await history(node, after=after, limit=100)
+            shown += [client_pb2.Message.FromString(entry.message).content.text for entry in page.entries]
+            after, more = page.next, page.more
+        assert shown == texts
+        synced: list[str] = []
+        after, more = 0, True
+        while more:
+            (page,) = await node.reading.inbox([pb.InboxItem(user="bob", after=after, limit=100)])
+            synced += [client_pb2.Message.FromString(entry.message).content.text for entry in page.entries]
+            after, more = page.next, page.more
+        assert synced == texts
+
+
+async def test_for_a_page_hardly_more_is_read_than_it_holds() -> None:
+    world = World()
+    async with world.node() as node:
+        for index in range(100):
+            await stored(node, send("ann", "bob", f"c{index}", "x" * 32_000))
+        before = world.database.content_read
+        page = await history(node, limit=100)
+        (inbox,) = await node.reading.inbox([pb.InboxItem(user="bob", limit=100)])
+        assert (len(page.entries), len(inbox.entries)) == (4, 4)
+        assert world.database.content_read - before <= 2 * 5 * 33_000
+
+
 # ---- heads
 
 
@@ -214,8 +250,16 @@ async def test_members_are_paged_by_user_whether_the_group_is_large_or_not() -> 
 
 
 async def acknowledge(node: Storage, device: str, number: int) -> dict[str, int]:
-    (outcome,) = await node.acknowledging.acknowledge([pb.AcknowledgeItem(user="bob", device=device, number=number)])
-    return {each.conversation: each.seq for each in outcome.delivered}
+    """As logic does it: until all is marked and noted."""
+    news: dict[str, int] = {}
+    item = pb.AcknowledgeItem(user="bob", device=device, number=number)
+    while True:
+        (outcome,) = await node.acknowledging.acknowledge([item])
+        news.update({each.conversation: each.seq for each in outcome.delivered})
+        if not outcome.upto:
+            return news
+        assert outcome.upto > item.marked
+        item.marked = outcome.upto
 
 
 async def test_an_acknowledgement_delivers_what_no_device_held_before() -> None:
@@ -231,6 +275,38 @@ async def test_an_acknowledgement_delivers_what_no_device_held_before() -> None:
     assert world.database.devices["bob"] == {"phone": 21, "web": 5}
     async with world.node() as node:
         assert await acknowledge(node, "tv", 21) == {}
+
+
+async def test_one_acknowledgement_of_thousands_of_entries_delivers_every_conversation_in_steps() -> None:
+    world = World()
+    async with world.node() as node:
+        await stored(node, send("ann", "bob", "first"))
+        inbox = world.database.inboxes["bob"]
+        for number in range(2, 5003):
+            inbox[number] = InboxEntry("bob", number, "d:bob|dan", number - 1, 1)
+        node.inboxes.drop_slots(frozenset([slot_of("bob")]))
+        (first,) = await node.acknowledging.acknowledge([pb.AcknowledgeItem(user="bob", device="tv", number=5002)])
+        assert (first.upto, [each.seq for each in first.delivered]) == (2000, [1, 1999])
+        assert await acknowledge(node, "tv", 5002) == {CHAT: 1, "d:bob|dan": 5001}
+        assert await acknowledge(node, "tv", 5002) == {}
+
+
+async def test_what_could_not_be_marked_is_told_again_until_it_is() -> None:
+    """The number is noted only then, whatever happens to the one who had to see to it."""
+    world = World(limits=Limits(flush_interval_s=1e6, inbox_tail=8))
+    async with world.node() as node:
+        await stored(node, *(send("ann", "bob", f"c{index}") for index in range(3)))
+        item = pb.AcknowledgeItem(user="bob", device="phone", number=2)
+        for _ in range(2):
+            (outcome,) = await node.acknowledging.acknowledge([item])
+            assert (outcome.upto, [each.seq for each in outcome.delivered]) == (2, [2])
+        item.number = 3
+        (outcome,) = await node.acknowledging.acknowledge([item])
+        assert (outcome.upto, [each.seq for each in outcome.delivered]) == (3, [3])
+        item.marked = 3
+        (outcome,) = await node.acknowledging.acknowledge([item])
+        assert (outcome.upto, list(outcome.delivered)) == (0, [])
+    assert world.database.devices["bob"] == {"phone": 3}
 
 
 async def marked(node: Storage, number: int) -> list[pb.AcknowledgeOutcome.Delivered]:
@@ -300,8 +376,8 @@ async def test_conversations_come_newest_first_with_their_last_message_and_curso
         world.clock.advance(1)
         await changed(node, create("g:1", "ann", "cid"))
         world.clock.advance(1)
+        await mark(node, "bob", delivered=1)
         await stored(node, send("bob", "ann", "b", "newest"))
-        await mark(node, "bob", delivered=2)
         outcome = await listed(node, "ann")
         chat, group = outcome.entries
         assert (chat.record.conversation, chat.record.head, chat.me.read_seq) == (CHAT, 2, 1)
@@ -405,3 +481,69 @@ async def test_content_comes_back_as_it_was_given() -> None:
         message = client_pb2.Message.FromString((await history(node)).entries[0].message)
         assert message.content == content
         assert content_of("hello") != item.content
+
+
+# ---- one that cannot be loaded
+
+
+async def world_with_a_broken_group(node: Storage, world: World) -> None:
+    """ann is in three large groups; one of them cannot be loaded."""
+    for group in ("g:1", "g:2", "g:3"):
+        await changed(node, create(group, "ann", large=True))
+        world.clock.advance(1)
+    await node.behind.flush()
+    node.conversations.drop_slots(frozenset(range(4096)))
+    loaded = node.conversations.loader.load
+
+    async def load(ids: Collection[str]) -> dict[str, Conversation | TidingsError]:
+        found = await loaded(ids)
+        return {key: Unavailable("its tail cannot be settled", 1000) if key == "g:2" else found[key] for key in ids}
+
+    node.conversations.loader.load = load  # type: ignore[method-assign]
+
+
+async def test_a_conversation_that_cannot_be_loaded_is_left_out_of_lists_and_heads() -> None:
+    world = World()
+    async with world.node() as node:
+        await world_with_a_broken_group(node, world)
+        assert [entry.record.conversation for entry in (await listed(node, "ann")).entries] == ["g:3", "g:1"]
+        heads = await node.reading.conversation_heads(["g:1", "g:2", "g:3"], warm_only=False)
+        assert list(heads.heads) == [1, 0, 1]
+        only = await listed(node, "ann", large_only=True)
+        assert sorted(entry.record.conversation for entry in only.entries) == ["g:1", "g:2", "g:3"]
+
+
+async def test_large_groups_are_told_to_who_logs_in_though_one_cannot_be_loaded() -> None:
+    world = World()
+    async with world.node() as node:
+        await world_with_a_broken_group(node, world)
+        found = await node.listing.large_of(["ann", "bob"])
+        assert sorted((record.conversation, record.head) for record in found["ann"]) == [
+            ("g:1", 1),
+            ("g:2", 1),
+            ("g:3", 1),
+        ]
+        assert node.conversations.peek("g:1") is None, "nothing was loaded for that"
+
+
+async def test_thousands_of_large_groups_do_not_fill_the_lanes() -> None:
+    world = World(limits=Limits(flush_interval_s=1e6, lane_capacity=20, store_lanes=1, batch_max=10))
+    async with world.node() as node:
+        groups = [f"g:{index}" for index in range(100)]
+        for group in groups:
+            await changed(node, create(group, "ann", large=True))
+        await node.behind.flush()
+        node.conversations.drop_slots(frozenset(range(4096)))
+        assert len((await node.listing.large_of(["ann"]))["ann"]) == 100
+        assert len((await listed(node, "ann", large_only=True)).entries) == 100
+
+
+async def test_the_heads_of_large_groups_are_those_in_their_owners_memory() -> None:
+    world = World()
+    world.hood.owner_of = lambda slot: "two" if slot == slot_of("g:1") else "one"
+    async with world.node("one") as one, world.node("two") as two:
+        await changed(two, create("g:1", "ann", large=True))
+        await two.behind.flush()
+        await stored(two, post("g:1", "ann", "x", 1), post("g:1", "ann", "y", 1))
+        (record,) = (await one.listing.large_of(["ann"]))["ann"]
+        assert record.head == 3

@@ -10,8 +10,10 @@ import pytest
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.errors import Overloaded, TidingsError
 from services.storage.node import Storage
-from services.storage.retention import DAY_MS, Policy
+from services.storage.retention import Policy
 from tests.unit.storage.nodes import World, changed, create, inbox_of, send, stored
+
+DAY_S = 24 * 3600.0
 
 
 def item(
@@ -434,7 +436,7 @@ async def test_old_messages_are_removed_and_pages_say_so() -> None:
     policy = Policy(message_days=10, interval_s=1e6, step=2)
     async with world.node(policy=policy) as node:
         await stored(node, *(send("ann", "bob", f"old{index}") for index in range(5)))
-        world.clock.jump(20 * DAY_MS)
+        world.clock.advance(20 * DAY_S)
         await stored(node, send("ann", "bob", "new"))
         await node.retention.sweep()
         assert sorted(world.database.messages["d:ann|bob"]) == [6]
@@ -452,7 +454,7 @@ async def test_a_conversation_whose_messages_are_all_gone_goes_on_with_the_next_
     world = World()
     async with world.node(policy=Policy(message_days=1, interval_s=1e6)) as node:
         await stored(node, *(send("ann", "bob", f"old{index}") for index in range(3)))
-        world.clock.jump(20 * DAY_MS)
+        world.clock.advance(20 * DAY_S)
         await node.retention.sweep()
         assert world.database.messages["d:ann|bob"] == {}
         (page,) = await node.listing.pages([pb.ConversationsItem(user="ann")])
@@ -465,7 +467,7 @@ async def test_old_inbox_entries_are_removed_but_never_the_newest() -> None:
     world = World()
     async with world.node(policy=Policy(inbox_days=10, interval_s=1e6, step=2)) as node:
         await stored(node, *(send("ann", "bob", f"old{index}") for index in range(5)))
-        world.clock.jump(20 * DAY_MS)
+        world.clock.advance(20 * DAY_S)
         await node.retention.sweep()
         assert sorted(world.database.inboxes["bob"]) == [5]
         (page,) = await node.reading.inbox([pb.InboxItem(user="bob", after=1)])
@@ -481,7 +483,7 @@ async def test_what_another_node_owns_is_left_to_it() -> None:
     world = World()
     async with world.node(policy=Policy(1, 1, interval_s=1e6)) as node:
         await stored(node, send("ann", "bob", "old"), send("ann", "bob", "older"))
-        world.clock.jump(20 * DAY_MS)
+        world.clock.advance(20 * DAY_S)
         world.hood.owner_of = lambda _: "two"
         await node.retention.sweep()
         assert len(world.database.messages["d:ann|bob"]) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 import pytest
@@ -10,8 +11,11 @@ import pytest
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.errors import BadRequest, Overloaded, TidingsError, Unavailable
 from services.common.ids import slot_of
+from services.storage.appending import Number
+from services.storage.diffusion import APPEND_MAX
 from services.storage.inboxes import Append
 from services.storage.limits import Limits
+from services.storage.node import Storage
 from services.storage.repository.memory import Faults
 from tests.unit.storage.nodes import NO_CONTEXT, World, change, changed, create, inbox_of, post, send, stored
 
@@ -105,12 +109,71 @@ async def test_an_id_that_is_none_harms_only_its_own_item() -> None:
         assert isinstance(bad, BadRequest)
 
 
-async def test_sending_says_whether_it_passed_over_unread_messages() -> None:
+async def position_of(node: Storage, user: str, chat: str = CHAT) -> tuple[int, int]:
+    """(read, delivered)"""
+    (loaded,) = await node.listing.load([pb.LoadItem(conversation=chat)])
+    me = next(member for member in loaded.members if member.user == user)
+    return me.read_seq, me.delivered_seq
+
+
+async def test_sending_leaves_the_position_where_it_is_while_something_before_is_held_by_no_device() -> None:
     async with World().node() as node:
         first, second, third = await stored(
             node, send("ann", "bob", "a"), send("ann", "bob", "b"), send("bob", "ann", "c")
         )
-        assert (first.read_over, second.read_over, third.read_over) == (False, False, True)
+        assert (first.read_over, second.read_over, third.read_over) == (False, False, False)
+        assert await position_of(node, "ann") == (2, 2)
+        assert await position_of(node, "bob") == (0, 0)
+        (fourth,) = await stored(node, send("bob", "ann", "d"))
+        assert (fourth.read_over, await position_of(node, "bob")) == (False, (0, 0))
+
+
+async def test_sending_moves_the_position_past_what_a_device_holds_and_says_that_it_was_not_read() -> None:
+    async with World().node() as node:
+        await stored(node, send("ann", "bob", "a"), send("ann", "bob", "b"))
+        await node.acknowledging.acknowledge([pb.AcknowledgeItem(user="bob", device="phone", number=2)], mark=True)
+        assert await position_of(node, "bob") == (0, 2)
+        first, second = await stored(node, send("bob", "ann", "c"), send("bob", "ann", "d"))
+        assert (first.read_over, second.read_over) == (True, False)
+        assert await position_of(node, "bob") == (4, 4)
+
+
+async def test_ones_own_messages_are_no_reason_to_stay_behind() -> None:
+    """Bob wrote before his device said that it holds what was there; then it says so."""
+    async with World().node() as node:
+        await stored(node, send("ann", "bob", "a"), send("bob", "ann", "b"))
+        await node.acknowledging.acknowledge([pb.AcknowledgeItem(user="bob", device="phone", number=1)], mark=True)
+        (late,) = await stored(node, send("bob", "ann", "c"))
+        assert (late.read_over, await position_of(node, "bob")) == (True, (3, 3))
+
+
+async def test_a_take_over_moves_the_positions_of_senders_by_the_same_rule() -> None:
+    world = World()
+    async with AsyncExitStack() as stack:
+        node = await world.crashed(stack)
+        await stored(node, send("ann", "bob", "a"), send("ann", "bob", "b"), send("bob", "ann", "c"))
+    async with world.node() as node:
+        assert await position_of(node, "ann") == (2, 2)
+        assert await position_of(node, "bob") == (0, 0)
+
+
+async def test_overloaded_is_never_answered_for_what_is_stored_already() -> None:
+    async with World().node() as node:
+        await stored(node, send("ann", "bob", "warm"))
+        append = node.inboxes.append
+
+        async def full(appends: Sequence[Append]) -> list[Number]:
+            return [Overloaded("this node has too much to do", 70)] * len(appends)
+
+        node.inboxes.append = full  # type: ignore[method-assign]
+        (message,) = await stored(node, send("ann", "bob", "x"))
+        group = await changed(node, create("g:1", "ann", "bob"))
+        assert {(each.fault.code, each.fault.retry_after_ms) for each in (message, group)} == {("UNAVAILABLE", 70)}
+        (untouched,) = await node.listing.load([pb.LoadItem(conversation=CHAT)])
+        assert untouched.fault.code == "OVERLOADED", "loading again did nothing new"
+        node.inboxes.append = append  # type: ignore[method-assign]
+        (again,) = await stored(node, send("ann", "bob", "x"))
+        assert (again.status, again.seq) == (Outcome.DUPLICATE, 2)
 
 
 async def test_a_lost_answer_is_settled_before_anything_else_is_written() -> None:
@@ -286,6 +349,28 @@ async def test_an_append_whose_answer_was_lost_is_not_made_twice() -> None:
         assert await inbox_of(two, "bob") == [(1, CHAT, 1)]
 
 
+async def test_very_many_entries_go_to_their_owner_in_parts_and_here_when_it_stops_answering() -> None:
+    world = World()
+    world.hood.owner_of = lambda slot: "one" if slot == slot_of(CHAT) else "two"
+    users = [f"u{number}" for number in range(APPEND_MAX)]
+    async with world.node("one") as one, world.node("two") as two:
+        append, sizes = two.inboxes.append, list[int]()
+
+        async def one_answer(appends: Sequence[Append]) -> list[Number]:
+            sizes.append(len(appends))
+            numbers = await append(appends)
+            if len(sizes) == 2:
+                raise Unavailable("the answer is lost")
+            return numbers
+
+        two.inboxes.append = one_answer  # type: ignore[method-assign]
+        appends = [Append(user, CHAT, seq, 1) for seq in (1, 2, 3) for user in users]
+        numbers = await one.conversations._diffusion.append(appends)
+        assert sizes == [APPEND_MAX, APPEND_MAX]
+        assert numbers == [append.seq for append in appends]
+        assert all(len(world.database.inboxes[user]) == 3 for user in users)
+
+
 async def test_two_repeats_of_an_append_that_memory_has_forgotten_find_its_entry_in_one_batch() -> None:
     world = World(limits=Limits(inbox_tail=8, flush_interval_s=1e6))
     async with world.node() as node:
@@ -327,7 +412,7 @@ async def test_a_full_lane_refuses_at_once() -> None:
 
 
 async def test_more_conversations_than_fit_into_memory_stay_right() -> None:
-    world = World(limits=Limits(flush_interval_s=1e6, conversations_max=100, inboxes_max=100))
+    world = World(limits=Limits(flush_interval_s=1e6, cached_members_max=600, cached_entries_max=1200))
     async with world.node() as node:
         users = [f"user{index}" for index in range(300)]
         for _ in range(2):

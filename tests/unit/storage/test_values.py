@@ -15,8 +15,8 @@ from services.storage import membership
 from services.storage.app import limits_of, policy_of
 from services.storage.cache import Cache
 from services.storage.limits import Limits
-from services.storage.listing import Place
 from services.storage.paging import bytes_for, encode, history_page, history_window
+from services.storage.places import Place, Places, Token
 from services.storage.repository.keys import number_of, numbered, paired, pairs_of, second_of
 from services.storage.repository.records import ConversationDocument, StoredMessage
 from services.storage.retention import Policy
@@ -72,7 +72,6 @@ def test_a_notice_carries_who_gets_it_and_the_first_one_the_whole_change() -> No
     assert pb.ChangeItem.FromString(membership.carried(item, 0)) == item
     second = pb.ChangeItem.FromString(membership.carried(item, 1))
     assert (second.op, list(second.notices[0].recipients), list(second.set)) == ("", ["bob"], [])
-    assert [membership.client_id_of("op", index) for index in range(3)] == ["op", "op.1", "op.2"]
 
 
 def test_only_quiet_joins_of_one_version_are_merged() -> None:
@@ -177,16 +176,43 @@ def test_places_sort_newest_first_and_come_back_from_their_text() -> None:
     places = [Place(5, "g:b"), Place(9, "g:a"), Place(5, "d:a|b")]
     assert sorted(places) == [Place(9, "g:a"), Place(5, "d:a|b"), Place(5, "g:b")]
     assert [Place.parse(str(place)) for place in places] == places
-    for wrong in ("", "x", "5", "~g:a", "-5~g:a"):
+    for wrong in ("", "x", "5", "~g:a", "-5~g:a", "²~d:a|b", "٣~g:a", "1" * 20 + "~g:a", "1_0~g:a", " 1~g:a"):
         with pytest.raises(BadRequest):
             Place.parse(wrong)
+
+
+def test_tokens_come_back_from_their_text_and_one_of_the_version_before_is_taken() -> None:
+    first = Token(Place(5, "d:a|b"), 7, 1_700_000_000_000)
+    for token in (first, first.second, first.second.at(Place(9, "g:a")), Token(Place(5, "g:b"), None, 0)):
+        assert Token.parse(str(token)) == token
+    for wrong in ("", "5~g:a~", "5~g:a~7", "5~g:a~7~8~3", "5~g:a~²~8", "5~g:a~7~8~2~", "5~g:a~7~" + "9" * 20):
+        with pytest.raises(BadRequest):
+            Token.parse(wrong)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 9))), st.integers(1, 4))
+def test_places_stay_in_order_whatever_moves(moves: list[tuple[str, int]], count: int) -> None:
+    places, times = Places(), {"a": 3, "b": 3, "c": 7}
+    places.fill(times.items())
+    places.fill([("d", 5)])
+    places.sort()
+    times["d"] = 5
+    for conversation, last_ms in moves:
+        places.move(conversation, last_ms)
+        times[conversation] = max(times.get(conversation, 0), last_ms)
+    found: list[Place] = []
+    while page := places.after(found[-1] if found else None, count):
+        found += page
+    assert found == sorted(Place(last_ms, conversation) for conversation, last_ms in times.items())
+    places.move("unknown", 9, known_only=True)
+    assert len(places) == len(times)
 
 
 # ---- the cache
 
 
 def test_a_cache_forgets_what_was_used_longest_ago_but_nothing_dirty() -> None:
-    cache: Cache[str] = Cache(2, lambda entry: entry == "dirty")
+    cache: Cache[str] = Cache(2, lambda _: 1, lambda entry: entry == "dirty")
     cache.put("a", "dirty")
     cache.put("b", "x")
     cache.put("c", "y")
@@ -198,11 +224,27 @@ def test_a_cache_forgets_what_was_used_longest_ago_but_nothing_dirty() -> None:
 
 
 def test_a_cache_drops_the_slots_it_is_told() -> None:
-    cache: Cache[int] = Cache(10)
+    cache: Cache[int] = Cache(10, lambda weight: weight)
     for name in ("a", "b"):
         cache.put(name, 1)
     assert cache.drop_slots({slot_of("a")}) == 1
-    assert (cache.peek("a"), cache.peek("b")) == (None, 1)
+    assert (cache.peek("a"), cache.peek("b"), cache.weight) == (None, 1, 1)
+
+
+def test_a_cache_is_bounded_by_what_its_entries_weigh_also_when_they_grow() -> None:
+    cache: Cache[list[int]] = Cache(10, len)
+    cache.put("a", [1] * 4)
+    cache.put("b", [1] * 6)
+    assert cache.weight == 10
+    grown = cache.get("a")
+    assert grown is not None
+    grown += [1] * 9
+    assert cache.get("a") is grown, "what is used is kept, whatever it weighs"
+    assert (cache.weight, len(cache)) == (19, 2)
+    cache.put("c", [1])
+    assert (cache.weight, len(cache), cache.peek("c")) == (1, 1, [1])
+    cache.put("d", [1] * 99)
+    assert (len(cache), cache.peek("d")) == (1, [1] * 99), "the one used last stays"
 
 
 # ---- keys

@@ -92,3 +92,13 @@ def test_a_long_log_is_kept_aside_at_the_next_start(folder: Folder) -> None:
 
 def test_the_last_lines_of_a_log_that_is_not_there_are_none(folder: Folder) -> None:
     assert folder.last_lines("kafka") == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_a_full_disk_is_told_and_the_former_state_stays(folder: Folder, caplog: pytest.LogCaptureFixture) -> None:
+    folder.save_state({"running": True})
+    folder.state_file.with_suffix(".new").symlink_to("/dev/full")
+    folder.save_state({"running": False})
+    assert "No space left on device" in caplog.text
+    assert "the cluster goes on" in caplog.text
+    assert folder.load_state() == {"running": True}

@@ -55,11 +55,11 @@ def test_where_it_cannot_be_had_it_says_what_to_do(tmp_path: Path) -> None:
     go.write_text("#!/bin/sh\necho no network >&2\nexit 1\n")
     go.chmod(0o755)
     with pytest.raises(Failure, match=r"`go install` said: no network.* Put Go on PATH"):
-        kube_score.fetch({"PATH": f"{tmp_path}{os.pathsep}/bin", "TIDINGS_CACHE": str(tmp_path / "cache")})
+        kube_score.PROGRAM.fetch({"PATH": f"{tmp_path}{os.pathsep}/bin", "TIDINGS_CACHE": str(tmp_path / "cache")})
 
 
 def test_a_program_that_is_there_is_not_fetched(tmp_path: Path) -> None:
     program = tmp_path / "kube-score"
     program.write_text("")
     program.chmod(0o755)
-    assert kube_score.fetch({"PATH": str(tmp_path), "TIDINGS_CACHE": str(tmp_path)}) == program
+    assert kube_score.PROGRAM.fetch({"PATH": str(tmp_path), "TIDINGS_CACHE": str(tmp_path)}) == program

@@ -18,6 +18,7 @@ from tidings import (
     Receipt,
     Signal,
 )
+from tidings.model import MEMBERSHIP_MIME
 from tools.chat import render
 from tools.chat.model import LINES_MAX, ChatModel
 
@@ -163,3 +164,10 @@ def test_the_rows_of_a_chat() -> None:
     assert "── new ──" in rows
     assert rows[-1].endswith("lines  …")
     assert "↳1 bob: hi" in rows[-2]
+
+
+def test_acts_that_this_chat_does_not_know_are_no_lines_but_count_as_seen() -> None:
+    model = ChatModel("ann")
+    told = Message("m1", "g:1", 1, "bob", 1, data=b'{"act": "merge"}', mime=MEMBERSHIP_MIME, system=True)
+    assert model.apply(told, 0.0) is None
+    assert (model.talks["g:1"].head, model.talks["g:1"].lines) == (1, [])

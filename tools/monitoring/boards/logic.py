@@ -78,6 +78,7 @@ BOARD = Board(
                     (
                         Query(quantile(0.99, "tidings_hook_seconds", where=HERE), "p99", NO_HOOK),
                         Query(rate("tidings_hook_seconds_count", "outcome", HERE), "{{outcome}} /s", NO_HOOK),
+                        Query(rate("tidings_hook_unseen_total", where=HERE), "passed unseen /s", NO_HOOK),
                     ),
                 ),
                 Panel(

@@ -86,7 +86,14 @@ BOARD = Board(
                         Query(
                             rate("tidings_retention_removed_total", "collection", HERE), "{{collection}}", NO_RETENTION
                         ),
+                        Query(rate("tidings_retention_failed_total", where=HERE), "left out", NO_RETENTION),
                     ),
+                ),
+                Panel(
+                    "Clocks",
+                    "How far each node's clock is ahead of MongoDB's; above two minutes, either way, retention waits.",
+                    "s",
+                    (Query(total("tidings_clock_lead_seconds", "instance", HERE), "{{instance}}"),),
                 ),
             ),
         ),

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from protos.tidings.internal.v1 import common_pb2 as protos_dot_tidings_dot_internal_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&protos/tidings/internal/v1/logic.proto\x12\x13tidings.internal.v1\x1a\'protos/tidings/internal/v1/common.proto\"\xd5\x02\n\x08OpenItem\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\r\x12\x0f\n\x07session\x18\x04 \x01(\t\x12\x0c\n\x04node\x18\x05 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x06 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x07 \x01(\x04\x12\r\n\x05\x65poch\x18\x08 \x01(\t\x12\x46\n\rgroup_cursors\x18\t \x03(\x0b\x32/.tidings.internal.v1.OpenItem.GroupCursorsEntry\x12\x0e\n\x06\x63lient\x18\n \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x0b \x01(\x04\x12\x0f\n\x07\x61\x64\x64ress\x18\x0c \x01(\t\x12\x10\n\x08since_ms\x18\r \x01(\x03\x12\r\n\x05\x61gain\x18\x0e \x01(\x08\x1a\x33\n\x11GroupCursorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"9\n\tOpenBatch\x12,\n\x05items\x18\x01 \x03(\x0b\x32\x1d.tidings.internal.v1.OpenItem\"\xea\x02\n\x0bOpenOutcome\x12)\n\x05\x66\x61ult\x18\x01 \x01(\x0b\x32\x1a.tidings.internal.v1.Fault\x12\x12\n\ninbox_head\x18\x02 \x01(\x04\x12\r\n\x05\x65poch\x18\x03 \x01(\t\x12\r\n\x05reset\x18\x04 \x01(\x08\x12\x45\n\x0bgroup_heads\x18\x05 \x03(\x0b\x32\x30.tidings.internal.v1.OpenOutcome.GroupHeadsEntry\x12\x14\n\x0clarge_groups\x18\x06 \x03(\t\x12\x33\n\x08replaced\x18\x07 \x03(\x0b\x32!.tidings.internal.v1.SessionPlace\x12\r\n\x05newer\x18\x08 \x01(\t\x12\x15\n\rnewer_attempt\x18\t \x01(\x04\x12\x13\n\x0bleft_groups\x18\n \x03(\t\x1a\x31\n\x0fGroupHeadsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\">\n\x0cSessionPlace\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\t\"B\n\x0cOpenOutcomes\x12\x32\n\x08outcomes\x18\x01 \x03(\x0b\x32 .tidings.internal.v1.OpenOutcome\"K\n\tCloseItem\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x04 \x01(\t\";\n\nCloseBatch\x12-\n\x05items\x18\x01 \x03(\x0b\x32\x1e.tidings.internal.v1.CloseItem\";\n\rCloseOutcomes\x12*\n\x06\x66\x61ults\x18\x01 \x03(\x0b\x32\x1a.tidings.internal.v1.Fault\"U\n\tHeldQuery\x12\x0f\n\x07\x62oot_id\x18\x01 \x01(\t\x12\x12\n\nafter_user\x18\x02 \x01(\t\x12\x14\n\x0c\x61\x66ter_device\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\r\"<\n\x0bHeldSession\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\"L\n\x08HeldPage\x12\x32\n\x08sessions\x18\x01 \x03(\x0b\x32 .tidings.internal.v1.HeldSession\x12\x0c\n\x04more\x18\x02 \x01(\x08\"\x9b\x01\n\x08SendItem\x12\x0e\n\x06sender\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\x14\n\x0c\x63onversation\x18\x03 \x01(\t\x12\x11\n\tclient_id\x18\x04 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x05 \x01(\x0c\x12\x10\n\x08reply_to\x18\x06 \x01(\x04\x12\r\n\x05trace\x18\x07 \x01(\t\x12\x13\n\x0b\x61\x63\x63\x65pted_ms\x18\x08 \x01(\x03\"9\n\tSendBatch\x12,\n\x05items\x18\x01 \x03(\x0b\x32\x1d.tidings.internal.v1.SendItem\"y\n\x0bSendOutcome\x12)\n\x05\x66\x61ult\x18\x01 \x01(\x0b\x32\x1a.tidings.internal.v1.Fault\x12\x0b\n\x03seq\x18\x02 \x01(\x04\x12\x0f\n\x07time_ms\x18\x03 \x01(\x03\x12\x0e\n\x06number\x18\x04 \x01(\x04\x12\x11\n\tduplicate\x18\x05 \x01(\x08\"B\n\x0cSendOutcomes\x12\x32\n\x08outcomes\x18\x01 \x03(\x0b\x32 .tidings.internal.v1.SendOutcome\"_\n\nSignalItem\x12\x0e\n\x06sender\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\x14\n\x0c\x63onversation\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\x0c\"=\n\x0bSignalBatch\x12.\n\x05items\x18\x01 \x03(\x0b\x32\x1f.tidings.internal.v1.SignalItem\":\n\rSignalOutcome\x12)\n\x05\x66\x61ult\x18\x01 \x01(\x0b\x32\x1a.tidings.internal.v1.Fault\"F\n\x0eSignalOutcomes\x12\x34\n\x08outcomes\x18\x01 \x03(\x0b\x32\".tidings.internal.v1.SignalOutcome\"H\n\x07\x41\x63kItem\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\x12\x0e\n\x06number\x18\x04 \x01(\x04\"7\n\x08\x41\x63kBatch\x12+\n\x05items\x18\x01 \x03(\x0b\x32\x1c.tidings.internal.v1.AckItem\"e\n\nHandleItem\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\x12\r\n\x05\x66rame\x18\x04 \x01(\x0c\x12\n\n\x02op\x18\x05 \x01(\t\x12\r\n\x05trace\x18\x06 \x01(\t\"=\n\x0bHandleBatch\x12.\n\x05items\x18\x01 \x03(\x0b\x32\x1f.tidings.internal.v1.HandleItem\"\x1e\n\rHandleOutcome\x12\r\n\x05\x66rame\x18\x01 \x01(\x0c\"F\n\x0eHandleOutcomes\x12\x34\n\x08outcomes\x18\x01 \x03(\x0b\x32\".tidings.internal.v1.HandleOutcome\"H\n\nHeadsQuery\x12\r\n\x05users\x18\x01 \x03(\t\x12\x15\n\rconversations\x18\x02 \x03(\t\x12\x14\n\x0clarge_groups\x18\x03 \x01(\x08\"w\n\x0bLargeGroups\x12:\n\x05heads\x18\x01 \x03(\x0b\x32+.tidings.internal.v1.LargeGroups.HeadsEntry\x1a,\n\nHeadsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"k\n\x0bHeadsAnswer\x12\r\n\x05users\x18\x01 \x03(\x04\x12\x15\n\rconversations\x18\x02 \x03(\x04\x12\x36\n\x0clarge_groups\x18\x03 \x03(\x0b\x32 .tidings.internal.v1.LargeGroups2\xae\x05\n\x05Logic\x12I\n\x04Open\x12\x1e.tidings.internal.v1.OpenBatch\x1a!.tidings.internal.v1.OpenOutcomes\x12\x44\n\x05\x43lose\x12\x1f.tidings.internal.v1.CloseBatch\x1a\x1a.tidings.internal.v1.Empty\x12I\n\x04Send\x12\x1e.tidings.internal.v1.SendBatch\x1a!.tidings.internal.v1.SendOutcomes\x12O\n\x06Signal\x12 .tidings.internal.v1.SignalBatch\x1a#.tidings.internal.v1.SignalOutcomes\x12H\n\x0b\x41\x63knowledge\x12\x1d.tidings.internal.v1.AckBatch\x1a\x1a.tidings.internal.v1.Empty\x12O\n\x06Handle\x12 .tidings.internal.v1.HandleBatch\x1a#.tidings.internal.v1.HandleOutcomes\x12J\n\x05Heads\x12\x1f.tidings.internal.v1.HeadsQuery\x1a .tidings.internal.v1.HeadsAnswer\x12J\n\x03\x45nd\x12\x1f.tidings.internal.v1.CloseBatch\x1a\".tidings.internal.v1.CloseOutcomes\x12\x45\n\x04Held\x12\x1e.tidings.internal.v1.HeldQuery\x1a\x1d.tidings.internal.v1.HeldPageb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&protos/tidings/internal/v1/logic.proto\x12\x13tidings.internal.v1\x1a\'protos/tidings/internal/v1/common.proto\"\xd5\x02\n\x08OpenItem\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\r\x12\x0f\n\x07session\x18\x04 \x01(\t\x12\x0c\n\x04node\x18\x05 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x06 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x07 \x01(\x04\x12\r\n\x05\x65poch\x18\x08 \x01(\t\x12\x46\n\rgroup_cursors\x18\t \x03(\x0b\x32/.tidings.internal.v1.OpenItem.GroupCursorsEntry\x12\x0e\n\x06\x63lient\x18\n \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x0b \x01(\x04\x12\x0f\n\x07\x61\x64\x64ress\x18\x0c \x01(\t\x12\x10\n\x08since_ms\x18\r \x01(\x03\x12\r\n\x05\x61gain\x18\x0e \x01(\x08\x1a\x33\n\x11GroupCursorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"9\n\tOpenBatch\x12,\n\x05items\x18\x01 \x03(\x0b\x32\x1d.tidings.internal.v1.OpenItem\"\xea\x02\n\x0bOpenOutcome\x12)\n\x05\x66\x61ult\x18\x01 \x01(\x0b\x32\x1a.tidings.internal.v1.Fault\x12\x12\n\ninbox_head\x18\x02 \x01(\x04\x12\r\n\x05\x65poch\x18\x03 \x01(\t\x12\r\n\x05reset\x18\x04 \x01(\x08\x12\x45\n\x0bgroup_heads\x18\x05 \x03(\x0b\x32\x30.tidings.internal.v1.OpenOutcome.GroupHeadsEntry\x12\x14\n\x0clarge_groups\x18\x06 \x03(\t\x12\x33\n\x08replaced\x18\x07 \x03(\x0b\x32!.tidings.internal.v1.SessionPlace\x12\r\n\x05newer\x18\x08 \x01(\t\x12\x15\n\rnewer_attempt\x18\t \x01(\x04\x12\x13\n\x0bleft_groups\x18\n \x03(\t\x1a\x31\n\x0fGroupHeadsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\">\n\x0cSessionPlace\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\t\"B\n\x0cOpenOutcomes\x12\x32\n\x08outcomes\x18\x01 \x03(\x0b\x32 .tidings.internal.v1.OpenOutcome\"K\n\tCloseItem\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x04 \x01(\t\";\n\nCloseBatch\x12-\n\x05items\x18\x01 \x03(\x0b\x32\x1e.tidings.internal.v1.CloseItem\";\n\rCloseOutcomes\x12*\n\x06\x66\x61ults\x18\x01 \x03(\x0b\x32\x1a.tidings.internal.v1.Fault\"U\n\tHeldQuery\x12\x0f\n\x07\x62oot_id\x18\x01 \x01(\t\x12\x12\n\nafter_user\x18\x02 \x01(\t\x12\x14\n\x0c\x61\x66ter_device\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\r\"<\n\x0bHeldSession\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\"L\n\x08HeldPage\x12\x32\n\x08sessions\x18\x01 \x03(\x0b\x32 .tidings.internal.v1.HeldSession\x12\x0c\n\x04more\x18\x02 \x01(\x08\"\x9b\x01\n\x08SendItem\x12\x0e\n\x06sender\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\x14\n\x0c\x63onversation\x18\x03 \x01(\t\x12\x11\n\tclient_id\x18\x04 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x05 \x01(\x0c\x12\x10\n\x08reply_to\x18\x06 \x01(\x04\x12\r\n\x05trace\x18\x07 \x01(\t\x12\x13\n\x0b\x61\x63\x63\x65pted_ms\x18\x08 \x01(\x03\"H\n\tSendBatch\x12,\n\x05items\x18\x01 \x03(\x0b\x32\x1d.tidings.internal.v1.SendItem\x12\r\n\x05holds\x18\x02 \x01(\x08\"\x8a\x01\n\x0bSendOutcome\x12)\n\x05\x66\x61ult\x18\x01 \x01(\x0b\x32\x1a.tidings.internal.v1.Fault\x12\x0b\n\x03seq\x18\x02 \x01(\x04\x12\x0f\n\x07time_ms\x18\x03 \x01(\x03\x12\x0e\n\x06number\x18\x04 \x01(\x04\x12\x11\n\tduplicate\x18\x05 \x01(\x08\x12\x0f\n\x07pending\x18\x06 \x01(\x08\"B\n\x0cSendOutcomes\x12\x32\n\x08outcomes\x18\x01 \x03(\x0b\x32 .tidings.internal.v1.SendOutcome\"_\n\nSignalItem\x12\x0e\n\x06sender\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\x14\n\x0c\x63onversation\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\x0c\"=\n\x0bSignalBatch\x12.\n\x05items\x18\x01 \x03(\x0b\x32\x1f.tidings.internal.v1.SignalItem\":\n\rSignalOutcome\x12)\n\x05\x66\x61ult\x18\x01 \x01(\x0b\x32\x1a.tidings.internal.v1.Fault\"F\n\x0eSignalOutcomes\x12\x34\n\x08outcomes\x18\x01 \x03(\x0b\x32\".tidings.internal.v1.SignalOutcome\"H\n\x07\x41\x63kItem\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\x12\x0e\n\x06number\x18\x04 \x01(\x04\"7\n\x08\x41\x63kBatch\x12+\n\x05items\x18\x01 \x03(\x0b\x32\x1c.tidings.internal.v1.AckItem\"e\n\nHandleItem\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\x12\r\n\x05\x66rame\x18\x04 \x01(\x0c\x12\n\n\x02op\x18\x05 \x01(\t\x12\r\n\x05trace\x18\x06 \x01(\t\"=\n\x0bHandleBatch\x12.\n\x05items\x18\x01 \x03(\x0b\x32\x1f.tidings.internal.v1.HandleItem\"\x1e\n\rHandleOutcome\x12\r\n\x05\x66rame\x18\x01 \x01(\x0c\"F\n\x0eHandleOutcomes\x12\x34\n\x08outcomes\x18\x01 \x03(\x0b\x32\".tidings.internal.v1.HandleOutcome\"H\n\nHeadsQuery\x12\r\n\x05users\x18\x01 \x03(\t\x12\x15\n\rconversations\x18\x02 \x03(\t\x12\x14\n\x0clarge_groups\x18\x03 \x01(\x08\"w\n\x0bLargeGroups\x12:\n\x05heads\x18\x01 \x03(\x0b\x32+.tidings.internal.v1.LargeGroups.HeadsEntry\x1a,\n\nHeadsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"k\n\x0bHeadsAnswer\x12\r\n\x05users\x18\x01 \x03(\x04\x12\x15\n\rconversations\x18\x02 \x03(\x04\x12\x36\n\x0clarge_groups\x18\x03 \x03(\x0b\x32 .tidings.internal.v1.LargeGroups2\xae\x05\n\x05Logic\x12I\n\x04Open\x12\x1e.tidings.internal.v1.OpenBatch\x1a!.tidings.internal.v1.OpenOutcomes\x12\x44\n\x05\x43lose\x12\x1f.tidings.internal.v1.CloseBatch\x1a\x1a.tidings.internal.v1.Empty\x12I\n\x04Send\x12\x1e.tidings.internal.v1.SendBatch\x1a!.tidings.internal.v1.SendOutcomes\x12O\n\x06Signal\x12 .tidings.internal.v1.SignalBatch\x1a#.tidings.internal.v1.SignalOutcomes\x12H\n\x0b\x41\x63knowledge\x12\x1d.tidings.internal.v1.AckBatch\x1a\x1a.tidings.internal.v1.Empty\x12O\n\x06Handle\x12 .tidings.internal.v1.HandleBatch\x1a#.tidings.internal.v1.HandleOutcomes\x12J\n\x05Heads\x12\x1f.tidings.internal.v1.HeadsQuery\x1a .tidings.internal.v1.HeadsAnswer\x12J\n\x03\x45nd\x12\x1f.tidings.internal.v1.CloseBatch\x1a\".tidings.internal.v1.CloseOutcomes\x12\x45\n\x04Held\x12\x1e.tidings.internal.v1.HeldQuery\x1a\x1d.tidings.internal.v1.HeldPageb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -67,39 +67,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SENDITEM']._serialized_start=1431
   _globals['_SENDITEM']._serialized_end=1586
   _globals['_SENDBATCH']._serialized_start=1588
-  _globals['_SENDBATCH']._serialized_end=1645
-  _globals['_SENDOUTCOME']._serialized_start=1647
-  _globals['_SENDOUTCOME']._serialized_end=1768
-  _globals['_SENDOUTCOMES']._serialized_start=1770
-  _globals['_SENDOUTCOMES']._serialized_end=1836
-  _globals['_SIGNALITEM']._serialized_start=1838
-  _globals['_SIGNALITEM']._serialized_end=1933
-  _globals['_SIGNALBATCH']._serialized_start=1935
-  _globals['_SIGNALBATCH']._serialized_end=1996
-  _globals['_SIGNALOUTCOME']._serialized_start=1998
-  _globals['_SIGNALOUTCOME']._serialized_end=2056
-  _globals['_SIGNALOUTCOMES']._serialized_start=2058
-  _globals['_SIGNALOUTCOMES']._serialized_end=2128
-  _globals['_ACKITEM']._serialized_start=2130
-  _globals['_ACKITEM']._serialized_end=2202
-  _globals['_ACKBATCH']._serialized_start=2204
-  _globals['_ACKBATCH']._serialized_end=2259
-  _globals['_HANDLEITEM']._serialized_start=2261
-  _globals['_HANDLEITEM']._serialized_end=2362
-  _globals['_HANDLEBATCH']._serialized_start=2364
-  _globals['_HANDLEBATCH']._serialized_end=2425
-  _globals['_HANDLEOUTCOME']._serialized_start=2427
-  _globals['_HANDLEOUTCOME']._serialized_end=2457
-  _globals['_HANDLEOUTCOMES']._serialized_start=2459
-  _globals['_HANDLEOUTCOMES']._serialized_end=2529
-  _globals['_HEADSQUERY']._serialized_start=2531
-  _globals['_HEADSQUERY']._serialized_end=2603
-  _globals['_LARGEGROUPS']._serialized_start=2605
-  _globals['_LARGEGROUPS']._serialized_end=2724
-  _globals['_LARGEGROUPS_HEADSENTRY']._serialized_start=2680
-  _globals['_LARGEGROUPS_HEADSENTRY']._serialized_end=2724
-  _globals['_HEADSANSWER']._serialized_start=2726
-  _globals['_HEADSANSWER']._serialized_end=2833
-  _globals['_LOGIC']._serialized_start=2836
-  _globals['_LOGIC']._serialized_end=3522
+  _globals['_SENDBATCH']._serialized_end=1660
+  _globals['_SENDOUTCOME']._serialized_start=1663
+  _globals['_SENDOUTCOME']._serialized_end=1801
+  _globals['_SENDOUTCOMES']._serialized_start=1803
+  _globals['_SENDOUTCOMES']._serialized_end=1869
+  _globals['_SIGNALITEM']._serialized_start=1871
+  _globals['_SIGNALITEM']._serialized_end=1966
+  _globals['_SIGNALBATCH']._serialized_start=1968
+  _globals['_SIGNALBATCH']._serialized_end=2029
+  _globals['_SIGNALOUTCOME']._serialized_start=2031
+  _globals['_SIGNALOUTCOME']._serialized_end=2089
+  _globals['_SIGNALOUTCOMES']._serialized_start=2091
+  _globals['_SIGNALOUTCOMES']._serialized_end=2161
+  _globals['_ACKITEM']._serialized_start=2163
+  _globals['_ACKITEM']._serialized_end=2235
+  _globals['_ACKBATCH']._serialized_start=2237
+  _globals['_ACKBATCH']._serialized_end=2292
+  _globals['_HANDLEITEM']._serialized_start=2294
+  _globals['_HANDLEITEM']._serialized_end=2395
+  _globals['_HANDLEBATCH']._serialized_start=2397
+  _globals['_HANDLEBATCH']._serialized_end=2458
+  _globals['_HANDLEOUTCOME']._serialized_start=2460
+  _globals['_HANDLEOUTCOME']._serialized_end=2490
+  _globals['_HANDLEOUTCOMES']._serialized_start=2492
+  _globals['_HANDLEOUTCOMES']._serialized_end=2562
+  _globals['_HEADSQUERY']._serialized_start=2564
+  _globals['_HEADSQUERY']._serialized_end=2636
+  _globals['_LARGEGROUPS']._serialized_start=2638
+  _globals['_LARGEGROUPS']._serialized_end=2757
+  _globals['_LARGEGROUPS_HEADSENTRY']._serialized_start=2713
+  _globals['_LARGEGROUPS_HEADSENTRY']._serialized_end=2757
+  _globals['_HEADSANSWER']._serialized_start=2759
+  _globals['_HEADSANSWER']._serialized_end=2866
+  _globals['_LOGIC']._serialized_start=2869
+  _globals['_LOGIC']._serialized_end=3555
 # @@protoc_insertion_point(module_scope)

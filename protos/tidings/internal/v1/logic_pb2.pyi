@@ -450,16 +450,20 @@ class SendBatch(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ITEMS_FIELD_NUMBER: _builtins.int
+    HOLDS_FIELD_NUMBER: _builtins.int
+    holds: _builtins.bool
+    """the asker knows `pending`; else the answer waits for everything"""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___SendItem]: ...
     def __init__(
         self,
         *,
         items: _abc.Iterable[Global___SendItem] | None = ...,
+        holds: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holds", b"holds", "items", b"items"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -474,11 +478,14 @@ class SendOutcome(_message.Message):
     TIME_MS_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
     DUPLICATE_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     time_ms: _builtins.int
     number: _builtins.int
     """the sender's own inbox number; 0: it takes none"""
     duplicate: _builtins.bool
+    pending: _builtins.bool
+    """not decided yet: ask again soon with the same item, and let nothing of its conversation pass it"""
     @_builtins.property
     def fault(self) -> _common_pb2.Fault:
         """set: refused"""
@@ -491,10 +498,11 @@ class SendOutcome(_message.Message):
         time_ms: _builtins.int = ...,
         number: _builtins.int = ...,
         duplicate: _builtins.bool = ...,
+        pending: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate", b"duplicate", "fault", b"fault", "number", b"number", "seq", b"seq", "time_ms", b"time_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate", b"duplicate", "fault", b"fault", "number", b"number", "pending", b"pending", "seq", b"seq", "time_ms", b"time_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -90,6 +90,7 @@ class StoreItem(_message.Message):
     RECIPIENTS_FIELD_NUMBER: _builtins.int
     REPLY_TO_FIELD_NUMBER: _builtins.int
     TRACE_FIELD_NUMBER: _builtins.int
+    ONLY_LOOK_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     sender: _builtins.str
     client_id: _builtins.str
@@ -102,6 +103,8 @@ class StoreItem(_message.Message):
     reply_to: _builtins.int
     """must exist; 0: none"""
     trace: _builtins.str
+    only_look: _builtins.bool
+    """store nothing: DUPLICATE if it was stored before, else NOT_STORED"""
     @_builtins.property
     def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """each gets an inbox entry; empty: read diffusion"""
@@ -118,10 +121,11 @@ class StoreItem(_message.Message):
         recipients: _abc.Iterable[_builtins.str] | None = ...,
         reply_to: _builtins.int = ...,
         trace: _builtins.str = ...,
+        only_look: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "content", b"content", "conversation", b"conversation", "kind", b"kind", "recipients", b"recipients", "reply_to", b"reply_to", "sender", b"sender", "trace", b"trace", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "content", b"content", "conversation", b"conversation", "kind", b"kind", "only_look", b"only_look", "recipients", b"recipients", "reply_to", b"reply_to", "sender", b"sender", "trace", b"trace", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -165,6 +169,8 @@ class StoreOutcome(_message.Message):
         NO_SUCH_REPLY: StoreOutcome._Status.ValueType  # 3
         FAILED: StoreOutcome._Status.ValueType  # 4
         """fault says why; the outcome may be unknown"""
+        NOT_STORED: StoreOutcome._Status.ValueType  # 5
+        """of only_look: no message has that client id"""
 
     class Status(_Status, metaclass=_StatusEnumTypeWrapper): ...
     STORED: StoreOutcome.Status.ValueType  # 0
@@ -175,6 +181,8 @@ class StoreOutcome(_message.Message):
     NO_SUCH_REPLY: StoreOutcome.Status.ValueType  # 3
     FAILED: StoreOutcome.Status.ValueType  # 4
     """fault says why; the outcome may be unknown"""
+    NOT_STORED: StoreOutcome.Status.ValueType  # 5
+    """of only_look: no message has that client id"""
 
     STATUS_FIELD_NUMBER: _builtins.int
     SEQ_FIELD_NUMBER: _builtins.int
@@ -192,7 +200,7 @@ class StoreOutcome(_message.Message):
     kind: _builtins.int
     """of a duplicate only"""
     read_over: _builtins.bool
-    """the sender's read position, which a stored message moves to its own seq, passed unread messages of others"""
+    """the sender's read position, which a message moves if a device of theirs holds all before it, passed what they had not read"""
     @_builtins.property
     def numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """inbox numbers, aligned with the recipients; of a duplicate 0 where it is long ago"""
@@ -347,6 +355,8 @@ class LoadItem(_message.Message):
     SUCCESSOR_FIELD_NUMBER: _builtins.int
     KNOWN_VERSION_FIELD_NUMBER: _builtins.int
     NARROW_FIELD_NUMBER: _builtins.int
+    OP_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     successor: _builtins.bool
     """of a large group: also who follows an owner that leaves"""
@@ -354,6 +364,9 @@ class LoadItem(_message.Message):
     """the asker holds the members of this version: if it is the present one they may be left out; 0: none"""
     narrow: _builtins.bool
     """only the members asked for, whatever the size of the group"""
+    op: _builtins.str
+    """was a change made with it, by this actor? empty: nobody asks"""
+    actor: _builtins.str
     @_builtins.property
     def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """of a large group: look up just these members (and the oldest admin or member if successor)"""
@@ -366,10 +379,12 @@ class LoadItem(_message.Message):
         successor: _builtins.bool = ...,
         known_version: _builtins.int = ...,
         narrow: _builtins.bool = ...,
+        op: _builtins.str = ...,
+        actor: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "known_version", b"known_version", "narrow", b"narrow", "successor", b"successor", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "conversation", b"conversation", "known_version", b"known_version", "narrow", b"narrow", "op", b"op", "successor", b"successor", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -404,6 +419,7 @@ class LoadOutcome(_message.Message):
     MEMBERS_FIELD_NUMBER: _builtins.int
     SUCCESSOR_FIELD_NUMBER: _builtins.int
     UNCHANGED_FIELD_NUMBER: _builtins.int
+    MADE_FIELD_NUMBER: _builtins.int
     successor: _builtins.str
     """of a large group, if asked: oldest admin, else oldest member, not the owner"""
     unchanged: _builtins.bool
@@ -418,6 +434,10 @@ class LoadOutcome(_message.Message):
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberRecord]:
         """all of them if not large; of a large group those asked for that are members"""
 
+    @_builtins.property
+    def made(self) -> Global___ChangeItem:
+        """of `op`, if it was made: asking for it again gives its outcome"""
+
     def __init__(
         self,
         *,
@@ -426,10 +446,11 @@ class LoadOutcome(_message.Message):
         members: _abc.Iterable[Global___MemberRecord] | None = ...,
         successor: _builtins.str = ...,
         unchanged: _builtins.bool = ...,
+        made: Global___ChangeItem | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "record", b"record"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "made", b"made", "record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "members", b"members", "record", b"record", "successor", b"successor", "unchanged", b"unchanged"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "made", b"made", "members", b"members", "record", b"record", "successor", b"successor", "unchanged", b"unchanged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -495,9 +516,12 @@ class ChangeItem(_message.Message):
     NOTICES_FIELD_NUMBER: _builtins.int
     BECOMES_LARGE_FIELD_NUMBER: _builtins.int
     KEEP_VERSION_FIELD_NUMBER: _builtins.int
+    ACTS_FIELD_NUMBER: _builtins.int
+    EMPTIES_FIELD_NUMBER: _builtins.int
+    MERGED_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     op: _builtins.str
-    """idempotency key: the notices' client ids are op, op.1, …"""
+    """idempotency key, with the actor; the notices' client ids are made of it"""
     actor: _builtins.str
     """sender of the notices"""
     version: _builtins.int
@@ -506,6 +530,8 @@ class ChangeItem(_message.Message):
     """large_from = seq after the last notice (1 for a group created large)"""
     keep_version: _builtins.bool
     """joins and adds of a large group: cached decisions stay right"""
+    empties: _builtins.bool
+    """of a large group: STALE if a member is left after it"""
     @_builtins.property
     def settings(self) -> Global___ConversationRecord:
         """name, open, channel, share_history as they shall be"""
@@ -518,6 +544,14 @@ class ChangeItem(_message.Message):
     def removed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def notices(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChangeItem.Notice]: ...
+    @_builtins.property
+    def acts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """encoded tidings.v1.Membership: all that happens by this, to be told as events"""
+
+    @_builtins.property
+    def merged(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChangeItem]:
+        """in a pending change only: the ones without notices that it was made of"""
+
     def __init__(
         self,
         *,
@@ -531,10 +565,13 @@ class ChangeItem(_message.Message):
         notices: _abc.Iterable[Global___ChangeItem.Notice] | None = ...,
         becomes_large: _builtins.bool = ...,
         keep_version: _builtins.bool = ...,
+        acts: _abc.Iterable[_builtins.bytes] | None = ...,
+        empties: _builtins.bool = ...,
+        merged: _abc.Iterable[Global___ChangeItem] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "becomes_large", b"becomes_large", "conversation", b"conversation", "keep_version", b"keep_version", "notices", b"notices", "op", b"op", "removed", b"removed", "set", b"set", "settings", b"settings", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "acts", b"acts", "becomes_large", b"becomes_large", "conversation", b"conversation", "empties", b"empties", "keep_version", b"keep_version", "merged", b"merged", "notices", b"notices", "op", b"op", "removed", b"removed", "set", b"set", "settings", b"settings", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -585,6 +622,7 @@ class ChangeOutcome(_message.Message):
     RECORD_FIELD_NUMBER: _builtins.int
     NOTICES_FIELD_NUMBER: _builtins.int
     FAULT_FIELD_NUMBER: _builtins.int
+    MADE_FIELD_NUMBER: _builtins.int
     status: Global___ChangeOutcome.Status.ValueType
     @_builtins.property
     def record(self) -> Global___ConversationRecord:
@@ -596,6 +634,10 @@ class ChangeOutcome(_message.Message):
 
     @_builtins.property
     def fault(self) -> _common_pb2.Fault: ...
+    @_builtins.property
+    def made(self) -> Global___ChangeItem:
+        """of DONE: another one was made by this op, earlier: ask for that one again"""
+
     def __init__(
         self,
         *,
@@ -603,10 +645,11 @@ class ChangeOutcome(_message.Message):
         record: Global___ConversationRecord | None = ...,
         notices: _abc.Iterable[Global___StoreOutcome] | None = ...,
         fault: _common_pb2.Fault | None = ...,
+        made: Global___ChangeItem | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "record", b"record"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "made", b"made", "record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "notices", b"notices", "record", b"record", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "made", b"made", "notices", b"notices", "record", b"record", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -850,19 +893,23 @@ class AcknowledgeItem(_message.Message):
     USER_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
+    MARKED_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     device: _builtins.str
     number: _builtins.int
+    marked: _builtins.int
+    """all that was told of up to this number (an earlier `upto`) is marked: noted first, and gone on from"""
     def __init__(
         self,
         *,
         user: _builtins.str = ...,
         device: _builtins.str = ...,
         number: _builtins.int = ...,
+        marked: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "number", b"number", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "marked", b"marked", "number", b"number", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -924,6 +971,9 @@ class AcknowledgeOutcome(_message.Message):
 
     FAULT_FIELD_NUMBER: _builtins.int
     DELIVERED_FIELD_NUMBER: _builtins.int
+    UPTO_FIELD_NUMBER: _builtins.int
+    upto: _builtins.int
+    """not 0: this tells of what is there up to this number, which is not noted yet or not all: mark, then ask again with it"""
     @_builtins.property
     def fault(self) -> _common_pb2.Fault: ...
     @_builtins.property
@@ -935,10 +985,11 @@ class AcknowledgeOutcome(_message.Message):
         *,
         fault: _common_pb2.Fault | None = ...,
         delivered: _abc.Iterable[Global___AcknowledgeOutcome.Delivered] | None = ...,
+        upto: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered", b"delivered", "fault", b"fault"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered", b"delivered", "fault", b"fault", "upto", b"upto"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,147 @@
+"""A change of a group as storage is asked for it, and what is published of it.
+
+All that is published is in the `ChangeItem`, which storage keeps: so whoever finds a change that was made can tell it
+whole, whichever node made it, and whatever has become of the group since.
+
+Guarantees: pure; the same change gives the same events and pushes, but for those of the index of large groups: a repeat
+says of nobody that they are in it, or out of it, if that is not so now.
+
+Does not know: the rules (groups.py), when it is published (group_acts.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from protos.tidings.internal.v1 import delivery_pb2
+from protos.tidings.internal.v1 import storage_pb2 as pb
+from protos.tidings.v1 import client_pb2, events_pb2
+from services.common.content import notice_client_id
+from services.common.ids import ConversationKind
+from services.logic import notices
+from services.logic.events import EventEncoder, StreamEvent
+from services.logic.model import Act, Change, Member
+from services.logic.publisher import Publication
+from services.logic.router import Outgoing
+from services.logic.sending import SYSTEM, message_pushes
+
+Push = delivery_pb2.Push
+
+
+def change_item(change: Change, op: str) -> pb.ChangeItem:
+    """What storage is asked to make."""
+    return pb.ChangeItem(
+        conversation=change.conversation,
+        op=op,
+        actor=change.actor,
+        version=change.version,
+        settings=pb.ConversationRecord(
+            conversation=change.conversation,
+            kind=ConversationKind.GROUP,
+            name=change.name,
+            open=change.open,
+            channel=change.channel,
+            share_history=change.share_history,
+        ),
+        set=[_member_record(member) for member in change.members],
+        removed=change.removed,
+        notices=[
+            pb.ChangeItem.Notice(content=notices.content_of(notice.act), recipients=notice.recipients)
+            for notice in change.notices
+        ],
+        becomes_large=change.becomes_large,
+        keep_version=change.keep_version,
+        acts=[notices.membership_of(act).SerializeToString() for act in change.acts],
+        empties=change.empties,
+    )
+
+
+def publication(
+    item: pb.ChangeItem,
+    outcome: pb.ChangeOutcome,
+    encoder: EventEncoder,
+    *,
+    now_ms: int,
+    session: str = "",
+    trace: str = "",
+    members: Mapping[str, Member] | None = None,
+) -> Publication:
+    """All that is told of a change that was made. `members`: of a repeat, who of those concerned is a member now."""
+    outgoing: list[Outgoing] = []
+    events: list[StreamEvent] = []
+    indexed, dropped = indexed_of(item), dropped_of(item)
+    if members is not None:
+        indexed = [user for user in indexed if user in members]
+        dropped = [user for user in dropped if user not in members]
+    outgoing += membership_pushes(item.conversation, indexed, dropped, outcome.record.head)
+    if dropped:
+        outgoing.append(_out_of_it(item, dropped, session))
+    for index, (notice, stored) in enumerate(zip(item.notices, outcome.notices, strict=True)):
+        message = pb.StoreItem(
+            conversation=item.conversation,
+            sender=item.actor,
+            client_id=notice_client_id(item.op, index),
+            content=notice.content,
+            kind=SYSTEM,
+            # Who is in a group that is created large does not know it yet: its first message is brought to them.
+            recipients=notice.recipients or (() if item.version else indexed),
+            trace=trace,
+        )
+        push, told = message_pushes(message, stored, encoder)
+        outgoing += push
+        events += told
+    time_ms = outcome.notices[0].time_ms if outcome.notices else now_ms
+    return Publication(outgoing, [*events, *encoder.acts(item.conversation, time_ms, acts_of(item))])
+
+
+def acts_of(item: pb.ChangeItem) -> list[Act]:
+    """All that happens by the change."""
+    return [notices.act_of(events_pb2.Membership.FromString(act)) for act in item.acts]
+
+
+def indexed_of(item: pb.ChangeItem) -> Sequence[str]:
+    """Whose nodes must know that they are in this large group."""
+    entered = [member.user for member in item.set if not member.joined_ms]
+    if item.becomes_large:
+        return list(dict.fromkeys([*item.notices[0].recipients, *entered]))
+    return entered if _is_by_cursor(item) else ()
+
+
+def dropped_of(item: pb.ChangeItem) -> Sequence[str]:
+    """Whose nodes must know that they are no more in this large group."""
+    return item.removed if _is_by_cursor(item) else ()
+
+
+def membership_pushes(conversation: str, indexed: Sequence[str], dropped: Sequence[str], head: int) -> list[Outgoing]:
+    """For the nodes of these users."""
+    return [
+        Outgoing(
+            kind=Push.MEMBERSHIP,
+            body=delivery_pb2.LargeMembership(conversation=conversation, member=member, head=head).SerializeToString(),
+            users=users,
+            conversation=conversation,
+        )
+        for users, member in ((indexed, True), (dropped, False))
+        if users
+    ]
+
+
+def _is_by_cursor(item: pb.ChangeItem) -> bool:
+    """The group was large before: in another one, each notice has recipients."""
+    return bool(item.version) and not any(notice.recipients for notice in item.notices)
+
+
+def _out_of_it(item: pb.ChangeItem, users: Sequence[str], session: str) -> Outgoing:
+    """Who is out of a large group hears so on all devices, since no message tells it."""
+    info = client_pb2.GroupInfo(conversation=item.conversation, name=item.settings.name)
+    return Outgoing(
+        kind=Push.GROUP_INFO,
+        body=info.SerializeToString(),
+        users=users,
+        conversation=item.conversation,
+        except_session=session,
+    )
+
+
+def _member_record(member: Member) -> pb.MemberRecord:
+    return pb.MemberRecord(user=member.user, role=member.role, joined_seq=member.joined_seq, joined_ms=member.joined_ms)

@@ -1,0 +1,191 @@
+"""The operator's endpoint on the wire: one POST of JSON for some messages, a decision for each (docs/hooks.md).
+
+A call that breaks before the answer begins, on a kept connection, is made once more on a fresh one: a server may close
+a connection that it kept at any moment, also as a call goes out on it. So an endpoint may see a call twice.
+
+Guarantees: what it changed is checked like what a client sends, fields that nobody knows are dropped, and all text can
+be stored and sent: what cannot is `Unusable`, the endpoint's fault, and only that message's. No answer of more than
+ANSWER_BYTES_MAX is held.
+
+Does not know: time limits (hooks.py cancels), what becomes of messages without a decision.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx
+from google.protobuf import json_format
+
+from protos.tidings.v1 import client_pb2
+from services.common.content import encode_content
+from services.common.errors import Forbidden, TidingsError
+
+REASON_MAX: Final = 500
+ANSWER_BYTES_MAX: Final = 32 * 1024 * 1024
+# A connection ended, before the answer began or in it; one that could not be made is none of these.
+_BROKEN: Final = (httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.RemoteProtocolError)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A message that may be stored; `content` is an encoded Content."""
+
+    conversation: str
+    sender: str
+    client_id: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """The endpoint decided something about a message that cannot be done."""
+
+    reason: str
+
+
+Decision = bytes | TidingsError | Unusable
+
+
+class Away(Exception):
+    """The endpoint gave no usable answer; the text says why."""
+
+
+class _Broke(Exception):
+    """The connection ended before an answer began."""
+
+
+class HookEndpoint:
+    """An async context manager. `transport` replaces the network in tests."""
+
+    def __init__(
+        self,
+        url: str,
+        cluster: str,
+        *,
+        token: str,
+        timeout_s: float,
+        calls_max: int,
+        content_bytes_max: int,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._url = url
+        self._cluster = cluster
+        self._content_bytes_max = content_bytes_max
+        self._answered = False
+        self._stack = AsyncExitStack()
+
+        def client(kept: int) -> httpx.AsyncClient:
+            return httpx.AsyncClient(
+                headers={"Authorization": f"Bearer {token}"} if token else {},
+                timeout=httpx.Timeout(timeout_s),
+                limits=httpx.Limits(max_connections=calls_max, max_keepalive_connections=kept),
+                transport=transport,
+                trust_env=False,
+            )
+
+        self._client, self._fresh = client(calls_max), client(0)
+
+    async def __aenter__(self) -> Self:
+        await self._stack.__aenter__()
+        await self._stack.enter_async_context(self._client)
+        await self._stack.enter_async_context(self._fresh)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, traceback)
+
+    async def ask(self, candidates: Sequence[Candidate]) -> list[Decision]:
+        """Content to store, or why not, for each. Raises Away."""
+        body = {"version": 1, "cluster": self._cluster, "messages": [_shown(candidate) for candidate in candidates]}
+        try:
+            answer = await self._exchange(self._client, body)
+        except _Broke as broke:
+            if not self._answered:
+                raise Away(str(broke)) from None  # no connection was kept yet
+            try:
+                answer = await self._exchange(self._fresh, body)
+            except _Broke as again:
+                raise Away(str(again)) from None
+        self._answered = True
+        decisions = _decisions(answer, len(candidates))
+        return [self._decision(candidate, each) for candidate, each in zip(candidates, decisions, strict=True)]
+
+    async def _exchange(self, client: httpx.AsyncClient, body: dict[str, Any]) -> bytes:
+        begun = False
+        try:
+            async with client.stream("POST", self._url, json=body) as response:
+                begun = True
+                if response.status_code != httpx.codes.OK:
+                    raise Away(f"it answered {response.status_code}")
+                return await _read(response)
+        except httpx.HTTPError as error:
+            reason = f"{type(error).__name__}: {error}"
+            if isinstance(error, _BROKEN) and not begun:
+                raise _Broke(reason) from None
+            raise Away(reason) from None
+
+    def _decision(self, candidate: Candidate, decision: Any) -> Decision:
+        match decision:
+            case {"action": "allow"}:
+                return candidate.content
+            case {"action": "refuse"}:
+                reason = decision.get("reason")
+                return Forbidden(_text(reason)[:REASON_MAX] if reason else "the operator's rules refuse this message")
+            case {"action": "change", "content": dict(content)}:
+                return self._changed(candidate, content)
+            case _:
+                return Unusable("a decision must have an action: allow, refuse or change")
+
+    def _changed(self, candidate: Candidate, content: dict[str, Any]) -> Decision:
+        """The new content; what is replied to stays as it was, as it was checked."""
+        try:
+            after = json_format.ParseDict(content, client_pb2.Content(), ignore_unknown_fields=True)
+            after.reply_to = client_pb2.Content.FromString(candidate.content).reply_to
+            return encode_content(after, self._content_bytes_max)
+        except (json_format.ParseError, ValueError, TypeError, RecursionError, TidingsError) as error:
+            return Unusable(f"the content that it gave cannot be sent: {_text(error)[:REASON_MAX]}")
+
+
+async def _read(response: httpx.Response) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.aiter_bytes():
+        size += len(part)
+        if size > ANSWER_BYTES_MAX:
+            raise Away("its answer is too large")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _decisions(answer: bytes, count: int) -> list[Any]:
+    try:
+        parsed = json.loads(answer)
+    except (ValueError, RecursionError):
+        raise Away("its answer is not JSON") from None
+    decisions = parsed.get("decisions") if isinstance(parsed, dict) else None
+    if not isinstance(decisions, list) or len(decisions) != count:
+        raise Away(f"its answer must have `decisions`, a list of {count}")
+    return decisions
+
+
+def _text(value: object) -> str:
+    """JSON may hold halves of characters, which no message can carry."""
+    return str(value).encode("utf-8", "replace").decode()
+
+
+def _shown(candidate: Candidate) -> dict[str, Any]:
+    content = client_pb2.Content.FromString(candidate.content)
+    return {
+        "conversation": candidate.conversation,
+        "sender": candidate.sender,
+        "clientId": candidate.client_id,
+        "content": json_format.MessageToDict(content),
+    }

@@ -1,0 +1,69 @@
+"""One process of the stack, kept: what ran once comes back, also over a disk that is full for a while."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from tools.stack.folder import Folder
+from tools.stack.keeper import Keeper
+from tools.stack.policy import State
+
+pytestmark = pytest.mark.integration
+
+
+class EndsAtOnce:
+    """A program that is ready and ends; `full` times its files cannot be written."""
+
+    name = "etcd"
+    kind = "backend"
+    addresses: Mapping[str, str] = {}
+    stop_timeout_s = 1.0
+
+    def __init__(self) -> None:
+        self.prepared = 0
+        self.full = 0
+
+    def prepare(self) -> None:
+        self.prepared += 1
+        if self.prepared > 1 and self.full:
+            self.full -= 1
+            raise OSError(28, "No space left on device")
+
+    def command(self) -> Sequence[str]:
+        return ["true"]
+
+    def environment(self) -> Mapping[str, str]:
+        return {}
+
+    async def probe(self) -> None:
+        """Ready."""
+
+    def advice(self, last_lines: Sequence[str]) -> str:
+        return ""
+
+
+async def test_what_ran_is_started_again_until_the_disk_takes_its_files(tmp_path: Path) -> None:
+    folder = Folder.at(tmp_path / "data")
+    folder.take()
+    program = EndsAtOnce()
+    program.full = 2
+    back = asyncio.Event()
+    details: list[str] = []
+
+    def changed() -> None:
+        details.append(keeper.detail)
+        if program.prepared > 3 and keeper.state is State.READY:
+            back.set()
+
+    keeper = Keeper(program, folder, restart=True, on_change=changed)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        keeping = tasks.create_task(keeper.run())
+        keeper.start()
+        await back.wait()
+        keeping.cancel()
+    assert any("No space left" in detail for detail in details)
+    assert keeper.failure is None

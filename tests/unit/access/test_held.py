@@ -1,0 +1,93 @@
+"""Sends that logic has not decided yet: asked about again, in their order, until there is an outcome."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from protos.tidings.internal.v1 import logic_pb2
+from services.access import held
+from services.access.held import Held, Outcome
+from services.common.errors import Overloaded, TidingsError
+
+Item = logic_pb2.SendItem
+SendOutcome = logic_pb2.SendOutcome
+
+
+@dataclass
+class Asked:
+    """Logic: says `pending` of what the test does not let go on."""
+
+    ready: set[str] = field(default_factory=set)
+    calls: list[list[str]] = field(default_factory=list)
+
+    async def __call__(self, items: Sequence[Item]) -> Sequence[Outcome]:
+        self.calls.append([item.client_id for item in items])
+        return [SendOutcome(pending=item.client_id not in self.ready, seq=1) for item in items]
+
+
+@dataclass
+class Sent:
+    item: Item
+    answered: asyncio.Future[Outcome]
+
+    def answer(self, outcome: Outcome) -> None:
+        self.answered.set_result(outcome)
+
+
+def sent(client_id: str, conversation: str = "d:a|b") -> Sent:
+    item = Item(conversation=conversation, client_id=client_id)
+    return Sent(item, asyncio.get_running_loop().create_future())
+
+
+async def test_each_has_its_outcome_as_soon_as_it_is_decided() -> None:
+    logic = Asked(ready={"b"})
+    async with Held(logic, capacity=10, batch_max=2) as waiting:
+        first, second, third = sent("a"), sent("b", "d:a|c"), sent("c", "d:a|d")
+        for each in (first, second, third):
+            waiting.take(each)
+        outcome = await second.answered
+        assert isinstance(outcome, SendOutcome)
+        assert outcome.seq == 1
+        assert (waiting.holds("d:a|b"), waiting.holds("d:a|c")) == (True, False)
+        logic.ready |= {"a", "c"}
+        await first.answered
+        await third.answered
+        assert not waiting.holds("d:a|b")
+    assert logic.calls[:2] == [["a", "b"], ["c"]]
+
+
+async def test_the_order_of_a_conversation_is_that_in_which_they_came() -> None:
+    logic = Asked()
+    async with Held(logic, capacity=10, batch_max=10) as waiting:
+        first, second = sent("a"), sent("b")
+        waiting.take(first)
+        while not logic.calls:
+            await asyncio.wait([first.answered], timeout=held.POLL_S)
+        waiting.take(second)
+        logic.ready = {"a", "b"}
+        await second.answered
+        assert logic.calls[-1] == ["a", "b"]
+        assert first.answered.done()
+
+
+async def test_one_more_than_may_wait_is_refused() -> None:
+    async with Held(Asked(ready={"a"}), capacity=1, batch_max=10) as waiting:
+        first = sent("a")
+        waiting.take(first)
+        with pytest.raises(Overloaded):
+            waiting.take(sent("b"))
+        await first.answered
+        waiting.take(last := sent("a"))
+        await last.answered
+
+
+async def test_leaving_answers_what_waits() -> None:
+    async with Held(Asked(), capacity=1, batch_max=10) as waiting:
+        waiting.take(first := sent("a"))
+    outcome = first.answered.result()
+    assert isinstance(outcome, TidingsError)
+    assert outcome.code == "UNAVAILABLE"

@@ -1,0 +1,232 @@
+"""Batches to logic nodes: over real calls they are never larger than one carries, and one item spoils no other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from protos.tidings.internal.v1 import common_pb2, logic_pb2, logic_pb2_grpc
+from protos.tidings.v1 import client_pb2
+from services.access.hub import Hub
+from services.access.limits import Conduct, LimitPolicy
+from services.access.logic import Logic
+from services.access.opening import Opening, Terms
+from services.access.session import Phase
+from services.access.visitors import Host
+from services.common.clock import SystemClock
+from services.common.errors import Internal, TidingsError, Unavailable
+from services.common.registry.contract import NodeRecord
+from services.common.rpc import Peers, serve
+from services.common.rpc.contract import MESSAGE_BYTES_MAX
+
+KIB = 1024
+
+
+class Service(logic_pb2_grpc.LogicServicer):
+    """Answers every item; notes how many and how large its batches were."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[int, int]] = []
+        self.refuse: Callable[[Any], bool] = lambda _: False
+        self.answer_bytes = 0
+        self.groups: dict[str, int] = {}
+
+    def _note(self, request: Any) -> None:
+        self.batches.append((len(request.items), request.ByteSize()))
+        if any(self.refuse(item) for item in request.items):
+            raise KeyError("a defect")
+
+    async def Open(self, request: logic_pb2.OpenBatch, context: Any) -> logic_pb2.OpenOutcomes:  # noqa: N802
+        self._note(request)
+        return logic_pb2.OpenOutcomes(outcomes=[logic_pb2.OpenOutcome(epoch=item.user) for item in request.items])
+
+    async def Close(self, request: logic_pb2.CloseBatch, context: Any) -> common_pb2.Empty:  # noqa: N802
+        raise AssertionError("only nodes of 0.1.0 ask this")
+
+    async def End(self, request: logic_pb2.CloseBatch, context: Any) -> logic_pb2.CloseOutcomes:  # noqa: N802
+        self._note(request)
+        return logic_pb2.CloseOutcomes()
+
+    async def Held(self, request: logic_pb2.HeldQuery, context: Any) -> logic_pb2.HeldPage:  # noqa: N802
+        return logic_pb2.HeldPage()
+
+    async def Send(self, request: logic_pb2.SendBatch, context: Any) -> logic_pb2.SendOutcomes:  # noqa: N802
+        self._note(request)
+        return logic_pb2.SendOutcomes(outcomes=[logic_pb2.SendOutcome(seq=item.reply_to) for item in request.items])
+
+    async def Signal(self, request: logic_pb2.SignalBatch, context: Any) -> logic_pb2.SignalOutcomes:  # noqa: N802
+        self._note(request)
+        return logic_pb2.SignalOutcomes(outcomes=[logic_pb2.SignalOutcome() for _ in request.items])
+
+    async def Acknowledge(self, request: logic_pb2.AckBatch, context: Any) -> common_pb2.Empty:  # noqa: N802
+        self._note(request)
+        return common_pb2.Empty()
+
+    async def Handle(self, request: logic_pb2.HandleBatch, context: Any) -> logic_pb2.HandleOutcomes:  # noqa: N802
+        self._note(request)
+        return logic_pb2.HandleOutcomes(
+            outcomes=[logic_pb2.HandleOutcome(frame=bytes(self.answer_bytes)) for _ in request.items]
+        )
+
+    async def Heads(self, request: logic_pb2.HeadsQuery, context: Any) -> logic_pb2.HeadsAnswer:  # noqa: N802
+        return logic_pb2.HeadsAnswer(
+            users=[int(user[4:]) for user in request.users],
+            conversations=[7 for _ in request.conversations],
+            large_groups=[logic_pb2.LargeGroups(heads=self.groups) for _ in request.users],
+        )
+
+
+@asynccontextmanager
+async def logic() -> AsyncIterator[tuple[Logic, Service]]:
+    service = Service()
+    add = logic_pb2_grpc.add_LogicServicer_to_server
+    async with serve("127.0.0.1:0", [(add, service)], grace_s=0) as server, Peers() as peers:
+        node = NodeRecord("logic-0", "logic", "boot", server.address, state="ready")
+
+        class Router:
+            def owner(self, slot: int) -> NodeRecord:
+                return node
+
+            async def call(self, slot: int, method: str, request: Any, reply_type: Any, **times: Any) -> Any:
+                return await peers.call(method, request, reply_type, node=node, timeout_s=20.0)
+
+        yield Logic(cast("Any", Router()), timeout_s=20, budget_s=20), service
+
+
+def shown(outcomes: Sequence[Any]) -> list[Any]:
+    return [each.code if isinstance(each, TidingsError) else each for each in outcomes]
+
+
+async def test_sends_of_any_size_go_in_calls_that_carry_them_in_their_order() -> None:
+    items = [logic_pb2.SendItem(conversation="d:a|b", content=bytes(72 * KIB), reply_to=n) for n in range(256)]
+    async with logic() as (asked, service):
+        outcomes = await asked.send(items)
+    assert [each.seq for each in outcomes if not isinstance(each, TidingsError)] == list(range(256))
+    assert len(service.batches) == 2
+    assert all(size <= 12 * KIB * KIB for _, size in service.batches)
+
+
+async def test_requests_and_their_answers_of_any_size_go_in_calls_that_carry_them() -> None:
+    items = [logic_pb2.HandleItem(user=f"u{n}", frame=bytes(1024 * KIB)) for n in range(40)]
+    async with logic() as (asked, service):
+        service.answer_bytes = 700 * KIB
+        outcomes = await asked.handle(items)
+    assert Counter(len(each.frame) for each in outcomes if not isinstance(each, TidingsError)) == {700 * KIB: 40}
+    assert max(size for _, size in service.batches) <= 13 * KIB * KIB
+
+
+async def test_an_item_that_no_call_carries_is_told_so_alone_and_not_as_its_own_fault() -> None:
+    items = [logic_pb2.SendItem(conversation="d:a|b", content=bytes(size)) for size in (1, 17 * KIB * KIB, 1)]
+    async with logic() as (asked, _):
+        [first, huge, last] = await asked.send(items)
+    assert not isinstance(first, TidingsError)
+    assert not isinstance(last, TidingsError)
+    assert isinstance(huge, Internal)
+
+
+@pytest.mark.parametrize("method", ["open", "close", "send", "signal", "acknowledge", "handle"])
+async def test_a_defect_in_the_handling_of_one_item_is_its_own(method: str) -> None:
+    kind, field = {
+        "open": (logic_pb2.OpenItem, "user"),
+        "close": (logic_pb2.CloseItem, "user"),
+        "send": (logic_pb2.SendItem, "sender"),
+        "signal": (logic_pb2.SignalItem, "sender"),
+        "acknowledge": (logic_pb2.AckItem, "user"),
+        "handle": (logic_pb2.HandleItem, "user"),
+    }[method]
+    async with logic() as (asked, service):
+        service.refuse = lambda item: getattr(item, field) == "bad"
+        items = [kind(**{field: who}) for who in ("ann", "bob", "bad", "cid")]
+        outcomes = await getattr(asked, method)(items)
+    assert [isinstance(each, Internal) for each in outcomes] == [False, False, True, False]
+    assert [count for count, _ in service.batches] == [4, 2, 2, 1, 1]
+
+
+async def test_a_node_that_is_away_is_so_for_all_and_asked_once() -> None:
+    calls: list[int] = []
+
+    class Away:
+        def owner(self, slot: int) -> None:
+            return None
+
+        async def call(self, slot: int, method: str, request: Any, reply_type: Any, **times: Any) -> Any:
+            calls.append(len(request.items))
+            raise Unavailable("no logic node is ready")
+
+    outcomes = await Logic(cast("Any", Away()), timeout_s=1, budget_s=1).send([logic_pb2.SendItem()] * 20)
+    assert shown(outcomes) == ["UNAVAILABLE"] * 20
+    assert calls == [20]
+
+
+async def test_heads_of_users_in_very_many_groups_are_asked_for_by_halves() -> None:
+    async with logic() as (asked, service):
+        service.groups = {f"g:{number:060}": number for number in range(60_000)}
+        answer = await asked.heads(["user1", "user2", "user3", "user4", "user5"], ["b:all"], large_groups=True)
+    assert list(answer.users) == [1, 2, 3, 4, 5]
+    assert list(answer.conversations) == [7]
+    assert [len(each.heads) for each in answer.large_groups] == [60_000] * 5
+
+
+class Guest:
+    """As much of a connection as a login needs."""
+
+    wheel_tick = 0
+
+    def __init__(self, user: str, hello: client_pb2.Hello) -> None:
+        self.user, self.hello, self.device, self.kind, self.session_id = (
+            user,
+            hello,
+            hello.device,
+            1,
+            f"s-{user}-{id(self)}",
+        )
+        self.session = SimpleNamespace(phase=Phase.OPENING)
+        self.node = SimpleNamespace(close_session=lambda _: None)
+        self.early, self.group_heads, self.opened_at, self.hello_id = None, None, 0.0, 1
+        self.told = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return None
+
+    def handle(self, event: Any) -> None:
+        self.told = self.told or event.reason.name
+
+    def open(self, welcome: client_pb2.ServerFrame, behind: Sequence[client_pb2.ServerFrame]) -> None:
+        self.told = self.told or "WELCOME"
+
+
+async def test_one_users_large_hellos_do_not_make_others_logins_fail() -> None:
+    large = client_pb2.Hello(device="d", group_cursors={f"g:{number:028}": 1 for number in range(4_000)})
+    guests = [
+        Guest(f"eve{n}" if n % 2 else f"u{n}", large if n % 2 else client_pb2.Hello(device="d")) for n in range(250)
+    ]
+    assert sum(guest.hello.ByteSize() for guest in guests) > MESSAGE_BYTES_MAX - KIB * KIB
+
+    async def settle(users: Sequence[str]) -> None: ...
+
+    async with logic() as (asked, _):
+        opening = Opening(
+            cast("Any", None),
+            asked,
+            cast("Any", SimpleNamespace(settle=settle)),
+            cast("Any", SimpleNamespace(end=lambda *_: None)),
+            Hub(),
+            Conduct(LimitPolicy()),
+            SystemClock(),
+            Terms(lambda _: 15, 120, client_pb2.Limits(), client_pb2.Backoff()),
+            me=lambda: Host("access-0", "boot"),
+            moved=lambda *_: "",
+            capacity=1000,
+            batch_max=256,
+        )
+        async with opening:
+            for guest in guests:
+                opening.store(cast("Any", guest))
+            await asyncio.sleep(0)
+    assert Counter(guest.told for guest in guests) == {"WELCOME": 250}

@@ -1,0 +1,92 @@
+"""Logic's shells on a real storage node, on the twin of its database: what depends on both is tested with these.
+
+Does not know: gRPC, other nodes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from services.common.errors import Unavailable
+from services.logic.hooks import Hooks
+from services.logic.publisher import Publication
+from services.storage.rpc import StorageServicer
+from tests.unit.logic.harness import Logic, logic
+from tests.unit.storage.nodes import World
+
+M = TypeVar("M", bound=Message)
+
+
+@dataclass
+class Called:
+    """The `Caller` of a StorageClient that has one storage node.
+
+    `lose`: the next answers of these methods are lost. `forgets_to_look`: it is of an older version, which stores
+    whatever it is asked to.
+    """
+
+    servicer: StorageServicer
+    lose: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    forgets_to_look: bool = False
+    present: dict[tuple[str, str], str] = field(default_factory=dict)  # sessions that are there without being opened
+
+    async def call(
+        self, slot: int, method: str, request: Message, reply_type: type[M], *, timeout_s: float, budget_s: float
+    ) -> M:
+        name = method.rpartition("/")[2]
+        self.calls.append(name)
+        asked: Any = type(request).FromString(request.SerializeToString())
+        if self.forgets_to_look and name == "Store":
+            for item in asked.items:
+                item.only_look = False
+        answer: Any = await getattr(self.servicer, name)(asked, None)
+        if name == "Sessions":
+            for key, outcome in zip(asked.keys, answer.outcomes, strict=True):
+                for (user, device), session in self.present.items():
+                    if user == key:
+                        outcome.sessions.add(user=user, device=device, session=session)
+        if name in self.lose:
+            self.lose.remove(name)
+            raise Unavailable("no answer")
+        return reply_type.FromString(answer.SerializeToString())
+
+
+@asynccontextmanager
+async def on_storage(world: World | None = None, *, hooks: Hooks | None = None) -> AsyncIterator[Logic]:
+    """A logic node that knows nothing yet, on a storage node of this world."""
+    world = world or World()
+    async with world.node(), logic(hooks=hooks, storage=Called(world.hood.nodes["one"])) as node:
+        yield node
+
+
+@asynccontextmanager
+async def dies_before_it_tells(node: Logic) -> AsyncIterator[None]:
+    """The handler is cancelled between what storage does and its publication, as by the deadline of its caller."""
+    publish = node.publisher.publish
+
+    async def die(_: Publication) -> bool:
+        raise asyncio.CancelledError
+
+    node.publisher.publish = die  # type: ignore[method-assign,assignment]
+    try:
+        yield
+    except asyncio.CancelledError:
+        pass
+    finally:
+        node.publisher.publish = publish  # type: ignore[method-assign]
+
+
+def acts_of(node: Logic) -> Sequence[tuple[str, str, tuple[str, ...]]]:
+    """(act, by, users) of the membership events since the last look."""
+    return [
+        (event.membership.act, event.membership.by, tuple(event.membership.users))
+        for event in node.events()
+        if event.HasField("membership")
+    ]

@@ -1,0 +1,82 @@
+"""Retention: what it removes, what it passes over, and what pages show of that."""
+
+from __future__ import annotations
+
+from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.common.errors import Unavailable
+from services.storage.repository.records import ConversationDocument, StoredMessage
+from services.storage.retention import Policy
+from tests.unit.storage.nodes import World, send, stored
+
+DAY_S = 24 * 3600.0
+WEEKLY = Policy(message_days=7, interval_s=1e6, pause_s=0)
+
+
+async def test_inbox_entries_go_with_their_messages() -> None:
+    world = World()
+    async with world.node(policy=WEEKLY) as node:
+        await stored(node, *(send("ann", "bob", f"old{index}") for index in range(5)))
+        world.clock.advance(8 * DAY_S)
+        await stored(node, send("ann", "bob", "new"))
+        await node.retention.sweep()
+        assert sorted(world.database.inboxes["bob"]) == [6]
+
+
+async def test_a_device_far_behind_has_todays_messages_within_a_few_pages() -> None:
+    """Also before retention has come to its inbox: entries whose messages are gone are passed over."""
+    world = World()
+    async with world.node(policy=WEEKLY) as node:
+        for start in range(0, 20_000, 250):
+            await stored(node, *(send("ann", "bob", f"old{start + index}") for index in range(250)))
+        world.clock.advance(8 * DAY_S)
+        await stored(node, *(send("cleo", "bob", f"new{index}") for index in range(3)))
+        kept = dict(world.database.inboxes["bob"])
+        await node.retention.sweep()
+        for entries in (dict(world.database.inboxes["bob"]), kept):
+            world.database.inboxes["bob"] = entries
+            after, pages, numbers, more = 10, 0, list[int](), True
+            while more:
+                (page,) = await node.reading.inbox([pb.InboxItem(user="bob", after=after, limit=200)])
+                assert page.next > after or not page.more, "a page moves"
+                numbers += [entry.number for entry in page.entries]
+                after, more, pages = page.next, page.more, pages + 1
+                assert page.truncated
+            assert numbers == [20_001, 20_002, 20_003]
+            assert pages <= 3
+
+
+async def test_the_next_sweep_begins_where_the_last_one_was_interrupted() -> None:
+    world = World()
+    async with world.node(policy=WEEKLY) as node:
+        for index in range(120):
+            await stored(node, send("ann", f"peer{index:03}", "old"))
+        world.clock.advance(8 * DAY_S)
+        reads = 0
+
+        async def away_after_one_page(command: str) -> None:
+            nonlocal reads
+            reads += command == "conversations.after"
+            if reads > 1:
+                raise Unavailable("away")
+
+        world.database.faults.delay = away_after_one_page
+        for _ in range(3):
+            reads = 0
+            try:
+                await node.retention.sweep()
+            except Unavailable:
+                continue
+        world.database.faults.delay = None
+        assert not any(world.database.messages.values())
+
+
+async def test_a_conversation_that_cannot_be_loaded_keeps_none_behind_it() -> None:
+    world = World()
+    async with world.node(policy=WEEKLY) as node:
+        await stored(node, send("ann", "bob", "old"))
+        broken = StoredMessage("?", 1, "ann", "c", 1, b"")
+        world.database.conversations["?"] = ConversationDocument("?", 1, head=1, settled=1)
+        world.database.messages["?"][1] = broken
+        world.clock.advance(8 * DAY_S)
+        await node.retention.sweep()
+        assert (world.database.messages["?"], world.database.messages["d:ann|bob"]) == ({1: broken}, {})

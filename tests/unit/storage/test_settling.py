@@ -1,0 +1,169 @@
+"""What a node that takes over gives to whom, of messages that it finds half done."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+import pytest
+
+from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.common.errors import Unavailable
+from services.common.ids import SLOTS
+from services.storage.node import Storage
+from services.storage.repository.memory import Faults
+from services.storage.repository.records import InboxEntry
+from services.storage.retention import Policy
+from tests.unit.storage.nodes import World, change, changed, create, inbox_of, post, send, stored
+
+CHAT = "d:ann|bob"
+DAY_S = 86_400.0
+
+
+async def load(node: Storage, conversation: str) -> pb.LoadOutcome:
+    (loaded,) = await node.listing.load([pb.LoadItem(conversation=conversation, narrow=True)])
+    assert not loaded.HasField("fault")
+    return loaded
+
+
+@pytest.mark.parametrize("joined_seq", [0, 1], ids=["history of their own", "shared history"])
+async def test_who_joins_quietly_after_a_group_became_large_gets_nothing_from_before(joined_seq: int) -> None:
+    world = World()
+    async with AsyncExitStack() as stack:
+        node = await world.crashed(stack)
+        await changed(node, create("g:1", "ann", "bob"))
+        await stored(node, post("g:1", "ann", "x", 1, ["ann", "bob"]))
+        large = change("g:1", "ann", "large", 1, notices=[["ann", "bob"]], becomes_large=True)
+        await changed(node, large)
+        world.clock.advance(0.001)
+        quiet = change("g:1", "ann", "add", 2, joins=["eve"], keep_version=True)
+        quiet.set[0].joined_seq = joined_seq
+        await changed(node, quiet)
+    async with world.node() as node:
+        await load(node, "g:1")
+        assert [seq for _, _, seq in await inbox_of(node, "bob")] == [1, 2, 3]
+        assert await inbox_of(node, "eve") == []
+
+
+async def test_who_was_removed_and_came_back_gets_what_was_stored_while_they_were_a_member() -> None:
+    world = World()
+    everyone = ["ann", "bob", "eve"]
+    async with AsyncExitStack() as stack:
+        faults = Faults()
+        node = await stack.enter_async_context(world.node(faults=faults))
+        stack.callback(setattr, faults, "away", True)
+        await changed(node, create("g:1", *everyone))
+
+        async def no_entries(command: str) -> None:
+            if command == "inbox.insert":
+                raise Unavailable("gone")
+
+        faults.delay = no_entries
+        await node.conversations.store([post("g:1", "ann", "x", 1, everyone)])
+        faults.delay = None
+        messages = world.database.messages["g:1"]
+        out = change("g:1", "ann", "out", 1, removed=["eve"], notices=[everyone])
+        back = change("g:1", "ann", "back", 2, joins=["eve"], notices=[everyone])
+        for seq, made in enumerate((out, back), start=3):
+            messages[seq] = messages[2]._replace(seq=seq, client_id=made.op, change=made.SerializeToString(), kind=2)
+    async with world.node() as node:
+        await load(node, "g:1")
+        assert [seq for _, _, seq in await inbox_of(node, "eve")] == [1, 2, 3, 4]
+
+
+async def left_behind(world: World, stack: AsyncExitStack, *, delivered: bool = True) -> None:
+    """A message whose node died before it said that all is settled; its entries are there, or are not."""
+    faults = Faults()
+    node = await stack.enter_async_context(world.node("dead", faults=faults))
+    stack.callback(setattr, faults, "away", True)
+    world.hood.owner_of = lambda _: ""
+
+    async def dies(command: str) -> None:
+        if command == "inbox.insert" and not delivered:
+            raise Unavailable("gone")
+
+    faults.delay = dies
+    await node.conversations.store([send("ann", "bob", "old")])
+    faults.delay = None
+    faults.away = True
+
+
+def quarrel(world: World, node: Storage, entries: int) -> None:
+    """Bob's inbox gets so many entries of others, a second apart."""
+    inbox = world.database.inboxes["bob"]
+    for _ in range(entries):
+        number = next(reversed(inbox), 0) + 1
+        inbox[number] = InboxEntry("bob", number, "d:bob|dan", number, world.clock.wall_ms())
+        world.clock.advance(1)
+    node.inboxes.drop_slots(frozenset(range(SLOTS)))
+
+
+@pytest.mark.parametrize("before", [0, 1500])
+@pytest.mark.parametrize("entries", [100, 2500, 6000])
+async def test_an_old_message_does_not_come_again_however_much_came_since(entries: int, before: int) -> None:
+    world = World()
+    async with AsyncExitStack() as stack:
+        node = await stack.enter_async_context(world.node())
+        quarrel(world, node, before)
+        await left_behind(world, stack)
+        quarrel(world, node, entries)
+        await load(node, CHAT)
+        assert (await node.reading.inbox_heads(["bob"])).heads[0] == before + 1 + entries
+
+
+async def test_an_old_message_that_nobody_ever_got_is_delivered_however_much_came_since() -> None:
+    world = World()
+    async with AsyncExitStack() as stack:
+        await left_behind(world, stack, delivered=False)
+        node = await stack.enter_async_context(world.node())
+        quarrel(world, node, 2500)
+        await load(node, CHAT)
+        assert (await node.reading.inbox_heads(["bob"])).heads[0] == 2501
+        assert world.database.inboxes["bob"][2501].conversation == CHAT
+
+
+async def test_what_inbox_retention_has_removed_counts_as_delivered() -> None:
+    world = World()
+    policy = Policy(inbox_days=30)
+    async with AsyncExitStack() as stack:
+        await left_behind(world, stack)
+        node = await stack.enter_async_context(world.node(policy=policy))
+        quarrel(world, node, 300)
+        world.clock.advance(31 * DAY_S)
+        await stored(node, send("cleo", "bob", "today"))
+        await node.retention.sweep()
+        assert min(world.database.inboxes["bob"]) == 302
+        await load(node, CHAT)
+        assert (await node.reading.inbox_heads(["bob"])).heads[0] == 302
+
+
+async def test_what_is_younger_than_retention_is_delivered_although_all_before_it_was_removed() -> None:
+    world = World()
+    policy = Policy(inbox_days=30)
+    async with AsyncExitStack() as stack:
+        node = await stack.enter_async_context(world.node(policy=policy))
+        quarrel(world, node, 50)
+        world.clock.advance(40 * DAY_S)
+        await left_behind(world, stack, delivered=False)
+        world.clock.advance(1)
+        await stored(node, send("cleo", "bob", "today"))
+        await node.retention.sweep()
+        assert min(world.database.inboxes["bob"]) == 51
+        await load(node, CHAT)
+        assert world.database.inboxes["bob"][52].conversation == CHAT
+
+
+async def test_a_settled_late_entry_among_the_others_does_not_mislead_the_search() -> None:
+    """Entries ascend in time but for those that a take-over appended late."""
+    world = World()
+    async with AsyncExitStack() as stack:
+        node = await stack.enter_async_context(world.node())
+        quarrel(world, node, 10)
+        await left_behind(world, stack)
+        for _ in range(8):
+            quarrel(world, node, 600)
+            # Half of the probes may meet one of these.
+            entries = world.database.inboxes["bob"]
+            for number in list(entries)[-1:]:
+                entries[number] = entries[number]._replace(time_ms=1)
+        await load(node, CHAT)
+        assert (await node.reading.inbox_heads(["bob"])).heads[0] == 10 + 1 + 4800
