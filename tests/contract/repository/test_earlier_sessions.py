@@ -35,7 +35,7 @@ async def test_sessions_of_an_earlier_version_are_read_and_its_index_is_gone(mon
             await prepare(connection.database)
             assert set(await sessions.index_information()) == {"_id_", "user", "held"}
             await prepare(connection.database)
-            found = await ports_of(connection, clock).sessions.of(["ann"])
+            found = await ports_of(connection).sessions.of(["ann"])
             replaced = (Replaced("s1", "access-1", "boot-0"),)
             assert found == {
                 "ann": [SessionDocument("ann", "phone", "s2", 1, "access-0", "boot-1", 5, "app/1", replaced)]

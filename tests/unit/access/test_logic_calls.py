@@ -46,9 +46,15 @@ class Service(logic_pb2_grpc.LogicServicer):
         self._note(request)
         return logic_pb2.OpenOutcomes(outcomes=[logic_pb2.OpenOutcome(epoch=item.user) for item in request.items])
 
+    async def Close(self, request: logic_pb2.CloseBatch, context: Any) -> common_pb2.Empty:  # noqa: N802
+        raise AssertionError("only nodes of 0.1.0 ask this")
+
     async def End(self, request: logic_pb2.CloseBatch, context: Any) -> logic_pb2.CloseOutcomes:  # noqa: N802
         self._note(request)
         return logic_pb2.CloseOutcomes()
+
+    async def Held(self, request: logic_pb2.HeldQuery, context: Any) -> logic_pb2.HeldPage:  # noqa: N802
+        return logic_pb2.HeldPage()
 
     async def Send(self, request: logic_pb2.SendBatch, context: Any) -> logic_pb2.SendOutcomes:  # noqa: N802
         self._note(request)
@@ -173,7 +179,13 @@ class Guest:
     wheel_tick = 0
 
     def __init__(self, user: str, hello: client_pb2.Hello) -> None:
-        self.user, self.hello, self.device, self.kind, self.session_id = user, hello, hello.device, 1, user
+        self.user, self.hello, self.device, self.kind, self.session_id = (
+            user,
+            hello,
+            hello.device,
+            1,
+            f"s-{user}-{id(self)}",
+        )
         self.session = SimpleNamespace(phase=Phase.OPENING)
         self.node = SimpleNamespace(close_session=lambda _: None)
         self.early, self.group_heads, self.opened_at, self.hello_id = None, None, 0.0, 1
@@ -185,7 +197,7 @@ class Guest:
     def handle(self, event: Any) -> None:
         self.told = self.told or event.reason.name
 
-    def open(self, welcome: client_pb2.ServerFrame, behind: Sequence[client_pb2.ServerFrame] = ()) -> None:
+    def open(self, welcome: client_pb2.ServerFrame, behind: Sequence[client_pb2.ServerFrame]) -> None:
         self.told = self.told or "WELCOME"
 
 
@@ -203,7 +215,7 @@ async def test_one_users_large_hellos_do_not_make_others_logins_fail() -> None:
             cast("Any", None),
             asked,
             cast("Any", SimpleNamespace(settle=settle)),
-            cast("Any", SimpleNamespace(end=lambda user, places: None)),
+            cast("Any", SimpleNamespace(end=lambda *_: None)),
             Hub(),
             Conduct(LimitPolicy()),
             SystemClock(),
