@@ -10,7 +10,7 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.limits import Limits
 from services.storage.listing import SLACK_MS
 from services.storage.node import Storage
-from tests.unit.storage.nodes import World, change, changed, create, post, send, stored
+from tests.unit.storage.nodes import World, changed, create, post, send, stored
 
 CHATS, SMALL, LARGE = 9, 2, 4
 PAGES_MAX = 200
@@ -68,21 +68,3 @@ async def test_nothing_is_missed_whatever_moves(
         assert len(set(seen)) == everything
         if not any(steps):
             assert len(seen) == everything, "a list that nobody moves has nothing twice"
-
-
-async def test_who_leaves_and_who_joins_while_an_order_is_kept() -> None:
-    world = World(limits=Limits(flush_interval_s=1e6, list_places_min=0))
-    async with world.node() as node:
-        await changed(node, create("g:1", "bob", "ann"))
-        assert await listed(node) == ["g:1"]
-        await changed(node, create("g:2", "bob", "ann"))
-        await changed(node, create("g:3", "bob", large=True))
-        await changed(node, change("g:3", "ann", "join", 1, joins=["ann"], keep_version=True))
-        assert sorted(await listed(node)) == ["g:1", "g:2", "g:3"]
-        await changed(node, change("g:1", "bob", "out", 1, removed=["ann"], notices=[["ann", "bob"]]))
-        assert sorted(await listed(node)) == ["g:2", "g:3"]
-
-
-async def listed(node: Storage) -> list[str]:
-    (page,) = await node.listing.pages([pb.ConversationsItem(user="ann")])
-    return [entry.record.conversation for entry in page.entries]
