@@ -124,7 +124,7 @@ def pages_that_skip() -> Iterator[None]:
 def repeat_before_it_is_settled() -> Iterator[None]:
     """A repeat is answered because its message is there, whether or not it is in the inboxes."""
     has_settled = Conversation.has_settled
-    Conversation.has_settled = lambda conversation, seq: True  # type: ignore[method-assign]
+    Conversation.has_settled = lambda conversation, seq: True  # type: ignore[method-assign,assignment]
     yield
     Conversation.has_settled = has_settled  # type: ignore[method-assign]
 

@@ -20,7 +20,7 @@ from services.common.errors import TidingsError, Unavailable
 from services.common.ids import peers
 from services.storage.limits import Limits
 from services.storage.node import Storage
-from services.storage.repository.memory import Faults
+from services.storage.repository.memory import Database, Faults
 from services.storage.repository.records import MemberKey, StoredMessage
 from tests.unit.storage.nodes import World, change, create, post, send
 
@@ -101,9 +101,9 @@ def item_of(one: tuple[int, int, int]) -> pb.StoreItem:
 
 
 async def store(
-    node: Storage, items: Sequence[pb.StoreItem], seqs: dict[tuple[str, str, str], set[int]]
+    database: Database, node: Storage, items: Sequence[pb.StoreItem], seqs: dict[tuple[str, str, str], set[int]]
 ) -> list[pb.StoreItem]:
-    """Notes what was acknowledged; gives what was not."""
+    """Notes what was acknowledged, which must be in every inbox at that moment; gives what was not."""
     failed = []
     for item, outcome in zip(items, await node.conversations.store(items), strict=True):
         if isinstance(outcome, TidingsError) or outcome.status == pb.StoreOutcome.FAILED:
@@ -112,6 +112,9 @@ async def store(
         else:
             assert outcome.status in (pb.StoreOutcome.STORED, pb.StoreOutcome.DUPLICATE)
             seqs.setdefault((item.conversation, item.sender, item.client_id), set()).add(outcome.seq)
+            for user in peers(item.conversation):
+                entries = database.inboxes[user].values()
+                assert (item.conversation, outcome.seq) in {(each.conversation, each.seq) for each in entries}
     return failed
 
 
@@ -128,14 +131,14 @@ async def run_sends(plan: list[list[Batch]], seed: int) -> None:
                 items = [item_of(one) for one in batch.sends]
                 sent |= {(item.conversation, item.sender, item.client_id) for item in items}
                 there.trouble(batch)
-                jobs.append(store(there.nodes[batch.node], items, seqs))
+                jobs.append(store(there.world.database, there.nodes[batch.node], items, seqs))
             for failed in await asyncio.gather(*jobs):
                 again += failed
         there.heal()
         for attempt in range(ROUNDS_MAX):
             if not again:
                 break
-            again = await store(there.nodes[attempt % len(NODES)], again, seqs)
+            again = await store(there.world.database, there.nodes[attempt % len(NODES)], again, seqs)
         assert not again, "what fails no more is stored at last"
     check_sends(there.world, seqs, sent)
 
