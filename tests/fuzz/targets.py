@@ -21,6 +21,7 @@ from services.common.token_keys import KeyRefused, jwks_keys, public_key
 from services.common.tokens import Key, TokenRefused, TokenVerifier, check_claims, sign
 from services.common.wire.codec import JSON, PROTO, Codec
 from services.common.wire.framing import PREFIX_BYTES, FrameSplitter
+from tests.fuzz.edges import EDGES, EDGE_SEEDS
 from tests.fuzz.port import LIMITS, NO_SOCKET, FakeNode, FakeStream, OpenDoor, seemingly_running
 
 SECRET = b"a secret for the fuzzer, long enough!"
@@ -136,6 +137,7 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "keys": keys,
     "websocket": websocket,
     "tcp": tcp,
+    **EDGES,
 }
 
 
@@ -168,4 +170,5 @@ def seeds() -> Mapping[str, list[bytes]]:
             b"\xffGET //[ HTTP/1.1\r\nSec-WebSocket-Protocol: \xff\r\n\r\n",
         ],
         "tcp": [b"\xff" + framed],
+        **EDGE_SEEDS,
     }

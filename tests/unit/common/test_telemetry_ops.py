@@ -213,3 +213,21 @@ def _observations() -> float:
         for sample in next(iter(metrics.EVENT_LOOP_LAG.collect())).samples
         if sample.name.endswith("_count")
     )
+
+
+async def test_an_address_that_is_none_is_an_answer_and_the_server_goes_on() -> None:
+    async with serving() as server:
+        for target in (b"//[", b"http://[::1", b"//]", b"/%zz?" + b"a&" * 2000):
+            answer = await raw(server, b"GET " + target + b" HTTP/1.1\r\n\r\n")
+            assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 404 ")), answer
+        assert (await get(server, "/healthz"))[0] == 200
+
+
+async def test_a_defect_while_a_caller_is_answered_ends_that_caller_only() -> None:
+    class Broken(asyncio.StreamReader):
+        async def readuntil(self, separator: bytes = b"\n") -> bytes:
+            raise LookupError("a defect")
+
+    async with serving() as server, connected(server) as (_, writer):
+        server._accept(Broken(), writer)
+        assert (await get(server, "/healthz"))[0] == 200
