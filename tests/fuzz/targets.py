@@ -21,7 +21,7 @@ from services.common.token_keys import KeyRefused, jwks_keys, public_key
 from services.common.tokens import Key, TokenRefused, TokenVerifier, check_claims, sign
 from services.common.wire.codec import JSON, PROTO, Codec
 from services.common.wire.framing import PREFIX_BYTES, FrameSplitter
-from tests.fuzz.edges import EDGES, EDGE_SEEDS
+from tests.fuzz.edges import EDGE_SEEDS, EDGES
 from tests.fuzz.port import LIMITS, NO_SOCKET, FakeNode, FakeStream, OpenDoor, seemingly_running
 
 SECRET = b"a secret for the fuzzer, long enough!"

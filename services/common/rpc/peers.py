@@ -19,10 +19,10 @@ from types import TracebackType
 from typing import Any, Self
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from protos.tidings.internal.v1 import calls_pb2
-from services.common.errors import TidingsError
+from services.common.errors import Internal, TidingsError
 from services.common.registry.contract import NodeRecord
 from services.common.rpc.contract import (
     MESSAGE_BYTES_MAX,
@@ -148,7 +148,7 @@ class Peers:
             if len(body) <= STREAMED_BYTES_MAX:
                 try:
                     stream = self._stream(channel, address)
-                    return reply_type.FromString(await stream.ask(method, body, timeout_s, traceparent))
+                    return _read(reply_type, await stream.ask(method, body, timeout_s, traceparent), method)
                 except NoStreams:
                     channel.streams = False
         call = channel.methods.get(method)
@@ -190,6 +190,13 @@ class Peers:
     def _close(self, address: str) -> None:
         metrics.RPC_CHANNELS.dec()
         self._scope.spawn(self._channels.pop(address).channel.close(None), name=f"close channel to {address}")
+
+
+def _read(reply_type: type[Reply], body: bytes, method: str) -> Reply:
+    try:
+        return reply_type.FromString(body)
+    except DecodeError:
+        raise Internal(f"a reply of {method} cannot be read: that node may be of another version") from None
 
 
 def _code(error: TidingsError) -> str:

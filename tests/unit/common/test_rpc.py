@@ -30,6 +30,7 @@ from services.common.registry.contract import NodeRecord
 from services.common.rpc import Peers, PeersPort, RpcServer, Service, TimedOut, Tls, Unreachable, serve
 from services.common.rpc.contract import STREAMED_BYTES_MAX
 from services.common.rpc.memory import MemoryNetwork, MemoryPeers, Passage
+from services.common.rpc.stream import CONVERSE
 from services.common.telemetry import metrics, tracing
 from tests.certificates import Authority
 from tests.ports import free_address
@@ -302,6 +303,42 @@ async def test_a_request_that_cannot_be_read_fails_alone() -> None:
             await stream.ask(SEND, b"\xff", LONG_S, "")
         logic.hold.set()
         assert await held == 3
+
+
+async def test_a_reply_that_cannot_be_written_fails_alone() -> None:
+    class Broken(Logic):
+        async def Send(self, request: logic_pb2.SendBatch, context: Any) -> logic_pb2.SendOutcomes:  # noqa: N802
+            reply = await super().Send(request, context)
+            return reply if reply.outcomes else None  # type: ignore[return-value]  # a defect
+
+    logic = Broken()  # type: ignore[abstract]
+    logic.hold = asyncio.Event()
+    async with serve("127.0.0.1:0", [service_of(logic)]) as server, Peers() as peers:
+        held = asyncio.create_task(send(peers, server, 3))
+        await logic.begun.wait()
+        hold, logic.hold = logic.hold, None
+        with pytest.raises(Internal, match="because of a defect"):
+            await send(peers, server, 0)
+        hold.set()
+        assert await held == 3
+
+
+async def test_a_node_that_writes_what_is_no_reply_ends_its_stream_and_not_the_process_of_its_caller() -> None:
+    async def converse(_: Any, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+        await context.read()
+        await context.write(b"\xff")
+
+    server = grpc.aio.server()
+    service, _, method = CONVERSE.strip("/").partition("/")
+    handler = grpc.stream_stream_rpc_method_handler(converse)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with Peers() as peers:
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await send(peers, RpcServer(f"127.0.0.1:{port}"))
+    await server.stop(0)
 
 
 async def test_leaving_a_server_answers_what_is_under_way() -> None:
