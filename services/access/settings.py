@@ -36,10 +36,11 @@ class AccessSettings(NodeSettings):
         "",
         pattern=r"^$|^wss?://\S+$",
         description="URL that clients are sent to for this node, for example wss://a1.chat.example.com/v1/ws; empty: "
-        "made from `ws_listen`. Under placement `ring` clients must reach each node by its own.",
+        "made from `ws_listen`. Under placement `ring` clients must reach each node by its own, so it must be given "
+        "when that is 0.0.0.0 or [::].",
     )
     tcp_public: OptionalAddress = Field(
-        "", description="host:port that TCP clients are sent to for this node; empty: `tcp_listen`."
+        "", description="host:port that TCP clients are sent to for this node; empty: `tcp_listen`. As `ws_public`."
     )
     tls_certificate_file: OptionalFile = Field(
         None,
@@ -285,6 +286,12 @@ class AccessSettings(NodeSettings):
         if self.idle_heartbeat_s < max(self.heartbeat_s, self.mobile_heartbeat_s):
             raise ValueError("idle_heartbeat_s must not be below heartbeat_s and mobile_heartbeat_s")
         return self
+
+    def told_to_others(self) -> tuple[tuple[str, str], ...]:
+        told = super().told_to_others()
+        if self.placement == "any":
+            return told  # clients come through a balancer, and are sent nowhere
+        return (*told, ("ws_listen", "ws_public"), ("tcp_listen", "tcp_public"))
 
     def insecurities(self) -> Iterator[Objection]:
         yield from super().insecurities()

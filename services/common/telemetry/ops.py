@@ -22,7 +22,7 @@ import msgspec
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 
-from services.common.settings import split_address
+from services.common.settings import join_address, split_address
 from services.common.telemetry import logs, profile, runtime
 from services.common.telemetry.health import Health
 
@@ -84,8 +84,7 @@ class OpsServer:
     def address(self) -> str:
         """host:port that it really listens on (port 0 takes a free one)."""
         assert self._server is not None
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return f"{host}:{port}"
+        return join_address(*self._server.sockets[0].getsockname()[:2])
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert self._group is not None

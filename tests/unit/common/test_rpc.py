@@ -201,6 +201,12 @@ async def test_a_node_that_stops_while_it_works_is_unreachable(net: Net) -> None
             await task
 
 
+async def test_a_node_on_version_6_is_called(net: Net) -> None:
+    async with net.serve("[::1]:0", [service_of(new_logic())]) as server:
+        assert server.address.startswith("[::1]:")
+        assert await send(net.peers, server, 3) == 3
+
+
 async def test_a_port_in_use_is_an_error_that_says_so(net: Net) -> None:
     async with net.serve("127.0.0.1:0", [service_of(new_logic())]) as server:
         with pytest.raises(OSError, match="the port is in use"):
