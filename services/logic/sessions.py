@@ -202,6 +202,7 @@ def _record(item: logic_pb2.OpenItem, now_ms: int) -> pb.SessionRecord:
         boot_id=item.boot_id,
         since_ms=now_ms,
         client=item.client,
+        address=item.address,
     )
 
 

@@ -275,6 +275,7 @@ def _document(record: SessionRecord, now_ms: int) -> SessionDocument:
         boot_id=record.boot_id,
         since_ms=record.since_ms or now_ms,
         client=record.client,
+        address=record.address,
     )
 
 
@@ -288,4 +289,5 @@ def _record(session: SessionDocument) -> SessionRecord:
         boot_id=session.boot_id,
         since_ms=session.since_ms,
         client=session.client,
+        address=session.address,
     )

@@ -1,6 +1,7 @@
 """Sessions, users and devices in MongoDB.
 
     sessions  _id "user device"  u user  s session  k kind  n node  b boot  t since  v client  p replaced [s, n, b]
+              a address, if known
     users     _id user  f first seen  l last seen  w welcomed
     devices   _id "user device"  u user  n inbox number held  x when that was
     meta      _id "epoch"  v
@@ -158,6 +159,8 @@ def _document(session: SessionDocument) -> Document:
         "t": session.since_ms,
         "v": session.client,
     }
+    if session.address:
+        document["a"] = session.address
     if session.replaced is not None:
         document["p"] = list(session.replaced)
     return document
@@ -174,6 +177,7 @@ def _session(document: Document) -> SessionDocument:
         boot_id=document["b"],
         since_ms=document["t"],
         client=document["v"],
+        address=document.get("a", ""),
         replaced=None if replaced is None else (replaced[0], replaced[1], replaced[2]),
     )
 

@@ -141,6 +141,7 @@ class SessionDocument:
     since_ms: int = 0
     client: str = ""
     replaced: tuple[str, str, str] | None = None
+    address: str = ""  # the client's IP address; empty: not known
 
 
 class SessionPut(NamedTuple):

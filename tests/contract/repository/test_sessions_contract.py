@@ -17,7 +17,9 @@ from services.storage.repository.records import (
 def session(
     name: str, device: str = "phone", user: str = "ann", boot: str = "boot-1", since: int = 10
 ) -> SessionDocument:
-    return SessionDocument(user, device, name, 2, "access-0", boot, since, "app/1", ("s0", "access-9", "boot-0"))
+    return SessionDocument(
+        user, device, name, 2, "access-0", boot, since, "app/1", ("s0", "access-9", "boot-0"), "2001:db8::7"
+    )
 
 
 async def test_a_session_takes_the_place_that_it_expects(repository: Repository) -> None:
