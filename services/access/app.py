@@ -18,6 +18,7 @@ from typing import Any
 from protos.tidings.internal.v1 import access_pb2_grpc, node_pb2_grpc
 from protos.tidings.v1 import client_pb2
 from services.access.acks import Acks
+from services.access.addresses import AddressLimit, TrustedProxies, networks
 from services.access.connection import Connection
 from services.access.delivery import Delivery
 from services.access.drain import Farewell
@@ -39,7 +40,7 @@ from services.access.rpc import AccessServicer, NodeServicer
 from services.access.settings import AccessSettings
 from services.access.state import debug_state
 from services.access.tenure import LeavingRules, Tenure, ensure_topics
-from services.access.transport.listening import StreamLimits, listen, tls_context
+from services.access.transport.listening import EarlyBytes, StreamLimits, listen, tls_context
 from services.access.transport.tcp import TcpServer
 from services.access.transport.websocket import WebSocketServer
 from services.access.visiting import Visiting
@@ -51,6 +52,7 @@ from services.common.cluster import Cluster
 from services.common.lifecycle import Lifecycle
 from services.common.registry.contract import Registry
 from services.common.rpc import Peers, PeersPort, Router, RpcServer, Service, serve, tls_of
+from services.common.telemetry import metrics
 from services.common.telemetry.health import Health
 from services.common.telemetry.ops import OpsServer
 from services.common.token_source import Authenticator, KeySources
@@ -261,9 +263,11 @@ async def access_node(
         await enter(ports.serve(settings.rpc_listen, servicers))
         await tenure.come()
         limits = StreamLimits(settings.frame_bytes_max, settings.slow_consumer_bytes, settings.handshake_s)
-        door = FrontDoor(node, placement)
-        await enter(WebSocketServer(node, door, node.traffic[0], limits, ws_socket, tls))
-        await enter(TcpServer(node, door, node.traffic[1], limits, tcp_socket, tls))
+        trusted = TrustedProxies(networks(settings.trusted_proxies))
+        early = EarlyBytes(settings.handshake_bytes_max)
+        door = FrontDoor(node, placement, AddressLimit(trusted, settings.address_connections_per_s), early)
+        await enter(WebSocketServer(node, door, node.traffic[0], limits, ws_socket, tls, trusted))
+        await enter(TcpServer(node, door, node.traffic[1], limits, tcp_socket, tls, trusted))
         life.spawn(tenure.stay(rebalance), name="tenure")
         life.spawn(visiting.run(), name="visits")
         isolation = Isolation(
@@ -291,11 +295,21 @@ async def access_node(
 class FrontDoor:
     """The Door of the transports."""
 
-    def __init__(self, node: Node, placement: Placement) -> None:
+    def __init__(self, node: Node, placement: Placement, addresses: AddressLimit, early: EarlyBytes) -> None:
+        self._node = node
+        self._addresses = addresses
         self.greet = node.greet
         self.dismiss = node.dismiss
-        self.ask = node.ask
         self.route = placement.route
+        self.hold = early.hold
+        self.release = early.release
+
+    def ask(self, address: str) -> float:
+        wait_s = self._addresses.ask(address, self._node.now())
+        if wait_s:
+            metrics.CONNECTIONS_REFUSED.labels("address").inc()
+            return wait_s
+        return self._node.ask()
 
 
 def _keys(settings: AccessSettings) -> KeySources:

@@ -381,6 +381,7 @@ class Connection:
         assert self._welcome is not None
         welcome = self._welcome.welcome
         self.session.outbox.show(welcome.inbox_head)
+        self.transport.admit()
         self._send_frame(self._welcome)
         self.opened_at = self.node.now()
         self.node.wake(self, self.session.due())

@@ -189,6 +189,7 @@ class Node:
             device=connection.device,
             session=connection.session_id,
             transport=connection.transport.name,
+            address=connection.transport.address,
             kind=_kind(connection),
         )
 

@@ -268,6 +268,7 @@ def _open_item(connection: Connection, me: Host) -> logic_pb2.OpenItem:
         epoch=hello.epoch,
         group_cursors=hello.group_cursors,
         client=hello.client,
+        address=connection.transport.address,
     )
 
 

@@ -91,6 +91,7 @@ class SessionPolicy:
     pages_max: int = 8
     held_max: int = 256
     held_bytes_max: int = 256 * 1024
+    early_bytes_max: int = 32 * 1024  # held behind a hello
     ack_timeout_s: float = 10.0
     leave_grace_s: float = 5.0
     linger_s: float = 1.0
@@ -227,7 +228,9 @@ class Session:
             return self._flood(now)
         self._held += 1
         self._held_bytes += size
-        many = self._held >= self.policy.held_max or self._held_bytes >= self.policy.held_bytes_max
+        policy = self.policy
+        bytes_max = policy.held_bytes_max if self.phase is Phase.OPEN else policy.early_bytes_max
+        many = self._held >= policy.held_max or self._held_bytes >= bytes_max
         if many and not self._stopped:
             self._stopped = True
             return HOLD_AND_STOP

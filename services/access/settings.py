@@ -12,6 +12,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from services.access.addresses import networks
 from services.access.heartbeat import HeartbeatPolicy
 from services.access.limits import LimitPolicy
 from services.access.session import SessionPolicy
@@ -169,11 +170,33 @@ class AccessSettings(NodeSettings):
         description="New connections a second; more are answered 503 (TCP: goodbye 4003) with a retry time. Protects "
         "live traffic in a reconnect storm. 0: no limit.",
     )
+    address_connections_per_s: float = Field(
+        200.0,
+        ge=0,
+        le=1_000_000,
+        description="New connections a second of one client's address (of version 6: of its /64), over 10 s; more are "
+        "told to come later. Generous, since thousands may share one address; a proxy before this node must be in "
+        "`trusted_proxies`, or all its clients share its own. Not for loopback addresses. 0: no limit.",
+    )
+    trusted_proxies: CommaSeparated = Field(
+        [],
+        description="Networks of the balancers and proxies before this node, comma separated, for example "
+        "`10.0.0.0/8,fd00::/8`: what they say of a client's address counts (`X-Forwarded-For`, `Forwarded`, PROXY "
+        "protocol 1 and 2 on both transports). Only those that write it themselves: whoever is in it may claim any "
+        "address.",
+    )
     handshakes_max: int = Field(
         5000,
         ge=1,
         le=1_000_000,
         description="Connections without a session at once, so that slow handshakes cost bounded memory.",
+    )
+    handshake_bytes_max: int = Field(
+        67_108_864,
+        ge=1_048_576,
+        le=17_179_869_184,
+        description="Bytes that all connections without a session may have sent together; more are told to come "
+        "later. Each may have 32 KiB for its `hello` and as much behind it.",
     )
     connections_max: int = Field(
         200_000,
@@ -275,6 +298,7 @@ class AccessSettings(NodeSettings):
             )
         if (self.tls_certificate_file is None) != (self.tls_key_file is None):
             raise ValueError("tls_certificate_file and tls_key_file belong together: set both or none")
+        networks(self.trusted_proxies)
         unknown = sorted(set(self.token_algorithms) - set(ALGORITHMS))
         if unknown:
             raise ValueError(f"token_algorithms has {', '.join(unknown)}: use some of {', '.join(ALGORITHMS)}")

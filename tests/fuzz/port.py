@@ -45,6 +45,9 @@ class FakeStream(asyncio.Transport):
         found = {"socket": FakeSocket(), "peername": ("192.0.2.1", 1), "sockname": ("192.0.2.2", 2)}
         return found.get(name, True if name in {"ssl_object", "sslcontext"} else default)
 
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
     def write(self, data: Any) -> None:
         if not self.closing:
             self.written += data
@@ -78,8 +81,13 @@ class OpenDoor:
 
     def dismiss(self, guest: object) -> None: ...
 
-    def ask(self) -> float:
+    def ask(self, address: str) -> float:
         return 0.0
+
+    def hold(self, size: int) -> bool:
+        return True
+
+    def release(self, size: int) -> None: ...
 
     def route(self, user: str) -> dict[str, Any]:
         check_user(user)

@@ -28,7 +28,7 @@ SECRET = b"a secret for the fuzzer, long enough!"
 NOW = 1_800_000_000.0
 VERIFIER = TokenVerifier("local", lambda: [Key("HS256", SECRET)])
 GOOD = sign(SECRET, "ann", "local", 3600, now=NOW)
-STATUS = re.compile(rb"HTTP/1\.1 (101|200|400|404|426|503) [ -~]*\r\n")
+STATUS = re.compile(rb"HTTP/1\.1 (101|200|204|400|404|405|426|431|503) [ -~]*\r\n")
 
 
 def proto(data: bytes) -> None:

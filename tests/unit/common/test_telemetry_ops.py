@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -233,7 +234,7 @@ async def test_an_address_that_is_none_is_an_answer_and_the_server_goes_on() -> 
 
 async def test_a_defect_while_a_caller_is_answered_ends_that_caller_only() -> None:
     class Broken(asyncio.StreamReader):
-        async def readuntil(self, separator: bytes = b"\n") -> bytes:
+        async def readuntil(self, separator: Any = b"\n") -> bytes:
             raise LookupError("a defect")
 
     async with serving() as server, connected(server) as (_, writer):
