@@ -40,13 +40,14 @@ from services.access.rpc import AccessServicer, NodeServicer
 from services.access.settings import AccessSettings
 from services.access.state import debug_state
 from services.access.tenure import LeavingRules, Tenure, ensure_topics
-from services.access.transport.listening import EarlyBytes, StreamLimits, listen, tls_context
+from services.access.transport.listening import EarlyBytes, StreamLimits, listen, renew_tls, tls_context
 from services.access.transport.tcp import TcpServer
 from services.access.transport.websocket import WebSocketServer
 from services.access.visiting import Visiting
 from services.access.visitors import Guests, Host
 from services.access.watching import Watching
 from services.common.bus.contract import Bus, Topic
+from services.common.certificates import Certificates, watch_inner
 from services.common.clock import Clock, SystemClock
 from services.common.cluster import Cluster
 from services.common.lifecycle import Lifecycle
@@ -89,7 +90,15 @@ async def app(settings: AccessSettings, life: Lifecycle) -> AsyncIterator[None]:
         ops = OpsServer(settings.ops_listen, health, lambda: parts[0]() if parts else {"state": "starting"})
         await stack.enter_async_context(ops)
         authenticator = await stack.enter_async_context(
-            Authenticator(settings.cluster, _keys(settings), clock, algorithms=settings.token_algorithms)
+            Authenticator(
+                settings.cluster,
+                _keys(settings),
+                clock,
+                algorithms=settings.token_algorithms,
+                told=lambda problem: health.set(
+                    "keys", not problem, f"the issuer's keys are old: {problem}", degraded=True
+                ),
+            )
         )
         life.spawn(authenticator.run(), name="token keys")
         registry = EtcdRegistry(
@@ -100,6 +109,10 @@ async def app(settings: AccessSettings, life: Lifecycle) -> AsyncIterator[None]:
         )
         bus = KafkaBus(settings.kafka_bootstrap, settings.node, security=kafka_security_of(settings))
         tls = tls_of(settings)
+        certificates = Certificates()
+        rpc = tls.renew if tls is not None else None
+        watch_inner(certificates, settings, rpc=rpc, etcd=registry.renew_certificate, kafka=bus.renew_certificate)
+        life.spawn(certificates.run(), name="certificates")
         ports = Ports(
             registry=await stack.enter_async_context(registry),
             bus=await stack.enter_async_context(bus),
@@ -121,6 +134,11 @@ async def access_node(
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         tls = tls_context(settings.tls_certificate_file, settings.tls_key_file)
+        if tls is not None and settings.tls_certificate_file is not None:
+            files = settings.tls_certificate_file, settings.tls_key_file
+            certificates = Certificates()
+            certificates.watch("clients", *files, renew=partial(renew_tls, tls, *files))
+            life.spawn(certificates.run(), name="clients' certificate")
         ws_socket = listen(settings.ws_listen, send_buffer_bytes=settings.socket_send_buffer_bytes)
         stack.callback(ws_socket.close)
         tcp_socket = listen(settings.tcp_listen, send_buffer_bytes=settings.socket_send_buffer_bytes)

@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self
 
 from services.access.addresses import TrustedProxies
 from services.access.transport.gate import Gate
+from services.common.certificates import check_pair
 from services.common.settings import split_address
 from services.common.telemetry import metrics
 
@@ -151,6 +152,12 @@ def listen(address: str, *, send_buffer_bytes: int) -> socket.socket:
         raise OSError(error.errno, f"cannot listen on {address}: {error.strerror}") from None
     bound.setblocking(False)
     return bound
+
+
+async def renew_tls(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+    """What the files hold now, for every handshake from now on. Raises OSError, ValueError; then nothing changes."""
+    check_pair(certificate, key)
+    context.load_cert_chain(certificate, key)
 
 
 def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:

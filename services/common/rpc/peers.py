@@ -5,7 +5,8 @@ of a version without streams gets all of them that way.
 
 Guarantees: one channel for an address, however many calls; every call has a deadline; a node that comes back is called
 again within a second of it; channels that nobody has used for a while are closed when another one is opened, so that
-their number follows the nodes that are there; errors are those of the tree.
+their number follows the nodes that are there; after a renewal of the certificate calls go over channels with the new
+one; errors are those of the tree.
 
 Does not know: rings, retries (router.py).
 """
@@ -60,6 +61,8 @@ CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 
+RENEWAL_GRACE_S = 10.0
+
 
 def open_channel(address: str, tls: Tls | None) -> grpc.aio.Channel:
     """One channel, for who has no need of Peers. Raises OSError if a file of `tls` cannot be read."""
@@ -99,7 +102,10 @@ class Peers:
 
     def __init__(self, *, tls: Tls | None = None, idle_s: float = 120.0) -> None:
         """`idle_s`: after so long without a call a channel may be closed."""
+        self._tls = tls
         self._credentials = tls.channel_credentials() if tls else None
+        if tls is not None:
+            tls.when_renewed(self._renew)
         self._options = _options(tls)
         self._idle_s = idle_s
         self._channels: dict[str, _Channel] = {}
@@ -187,9 +193,16 @@ class Peers:
         metrics.RPC_CHANNELS.inc()
         return self._channels.setdefault(address, _Channel(opened))
 
-    def _close(self, address: str) -> None:
+    def _close(self, address: str, grace_s: float | None = None) -> None:
         metrics.RPC_CHANNELS.dec()
-        self._scope.spawn(self._channels.pop(address).channel.close(None), name=f"close channel to {address}")
+        self._scope.spawn(self._channels.pop(address).channel.close(grace_s), name=f"close channel to {address}")
+
+    def _renew(self) -> None:
+        """The certificate is another one: new channels from now on; what is under way may end on the old ones."""
+        assert self._tls is not None
+        self._credentials = self._tls.channel_credentials()
+        for address in list(self._channels):
+            self._close(address, RENEWAL_GRACE_S)
 
 
 def _read(reply_type: type[Reply], body: bytes, method: str) -> Reply:

@@ -439,6 +439,37 @@ async def test_with_certificates_only_nodes_of_the_same_authority_are_answered(t
                     await send(peers, server)
 
 
+async def test_a_renewed_certificate_counts_from_the_next_connection_on_and_a_broken_one_does_not(
+    tmp_path: Path,
+) -> None:
+    first, second = Authority(tmp_path / "first"), Authority(tmp_path / "second")
+    pair = first.issue("node", "127.0.0.1")
+    tls = Tls(pair.certificate, pair.key, first.file)
+    other = second.issue("node", "127.0.0.1")
+    async with (
+        Peers(tls=tls) as peers,
+        Peers(tls=Tls(other.certificate, other.key, second.file)) as renewed,
+        serve("127.0.0.1:0", [service_of(new_logic())], tls=tls) as server,
+    ):
+        assert await send(peers, server, 1) == 1
+
+        key = pair.key.read_bytes()
+        pair.key.write_bytes(other.key.read_bytes())
+        with pytest.raises((OSError, ValueError)):
+            await tls.renew()
+        pair.key.write_bytes(key)
+        assert await send(peers, server, 2) == 2
+        with pytest.raises(Unreachable):
+            await send(renewed, server)
+
+        for old, new in ((pair.certificate, other.certificate), (pair.key, other.key), (first.file, second.file)):
+            old.write_bytes(new.read_bytes())
+        await tls.renew()
+        assert await send(peers, server, 3) == 3
+        async with Peers(tls=Tls(other.certificate, other.key, second.file)) as fresh:
+            assert await send(fresh, server, 4) == 4
+
+
 async def test_certificates_may_be_issued_for_a_name_instead_of_addresses(tmp_path: Path) -> None:
     ours = Authority(tmp_path / "ours")
     named = tls(ours, "node")
