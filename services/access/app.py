@@ -34,6 +34,7 @@ from services.access.opening import Authenticate, Opening, Terms
 from services.access.parcels import Sorter
 from services.access.placement import Placement
 from services.access.rebalance import Rebalance
+from services.access.refreshing import Refreshing
 from services.access.registration import Addresses, Registration
 from services.access.requests import Requests
 from services.access.rpc import AccessServicer, NodeServicer
@@ -229,7 +230,8 @@ async def access_node(
                 batch_max=settings.batch_max,
             )
         )
-        node.attach(opening=opening, requests=requests, watching=watching, visiting=visiting)
+        refreshing = await enter(Refreshing(ports.authenticator, clock, capacity=settings.lane_capacity))
+        node.attach(opening=opening, requests=requests, refreshing=refreshing, watching=watching, visiting=visiting)
 
         mailbox_topic, broadcast_topic = _topics(settings)
         await ensure_topics(bus, [mailbox_topic, broadcast_topic])

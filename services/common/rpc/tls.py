@@ -33,10 +33,10 @@ class Tls:
 
     def server_credentials(self) -> grpc.ServerCredentials:
         """Raises OSError if a file cannot be read."""
-        self._served = self._configuration()
+        self._served = served = self._configuration()
         # gRPC asks at each handshake, in a thread of its own.
         return grpc.dynamic_ssl_server_credentials(
-            self._served, lambda: self._served, require_client_authentication=True
+            served, lambda: self._served or served, require_client_authentication=True
         )
 
     def when_renewed(self, channels: Callable[[], None]) -> None:
