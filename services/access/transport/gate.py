@@ -3,7 +3,7 @@
 Only entered with `trusted_proxies`. What the connection begins with is looked at: a PROXY header of a trusted proxy
 gives the client's address, one of anybody else ends the connection.
 
-Guarantees: at most a header is kept, for at most the time of a handshake; a gate counts as a guest.
+Guarantees: at most a header is kept, for at most half the time of a handshake; a gate counts as a guest.
 
 Does not know: HTTP, frames.
 """
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from services.access.transport.listening import Listener
 
 SHUTDOWN_S = 1.0
+PATIENCE = 0.5  # of the time for a handshake: a balancer writes its header at once
 
 log = logs.get_logger(__name__)
 
@@ -44,11 +45,12 @@ class Gate(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._stream = cast("asyncio.Transport", transport)
         self._peer = peer_of(transport)
-        if not self._listener.door.greet(self):
-            self._hand_over(self._peer)  # it is told that there are too many
+        stranger = self._tls is None and self._peer not in self._listener.trusted
+        if stranger or not self._listener.door.greet(self):
+            self._hand_over(self._peer)  # its protocol tells it what it has to be told
             return
         loop = asyncio.get_running_loop()
-        self._late = loop.call_later(self._listener.handshake_s, self._give_up)
+        self._late = loop.call_later(self._listener.handshake_s * PATIENCE, self._give_up)
 
     def data_received(self, data: bytes) -> None:
         self._data += data
@@ -61,7 +63,7 @@ class Gate(asyncio.Protocol):
             self._refuse(str(error))
             return
         if self._peer not in self._listener.trusted:
-            self._refuse_stranger()
+            self._refuse(NOT_TRUSTED)  # under TLS nothing can be said to it
             return
         if header is not None:
             self._data = self._data[header.size :]
@@ -91,13 +93,6 @@ class Gate(asyncio.Protocol):
         if data and not stream.is_closing():
             feed(protocol, data)
 
-    def _refuse_stranger(self) -> None:
-        """Without TLS its protocol, which knows no PROXY header, tells the peer; under TLS nothing can be said."""
-        if self._tls is None:
-            self._hand_over(self._peer)
-        else:
-            self._refuse(NOT_TRUSTED)
-
     def _refuse(self, why: str) -> None:
         metrics.CONNECTIONS_REFUSED.labels("proxy").inc()
         log.warning("connection with a wrong PROXY header refused", peer=self._peer, error=why)
@@ -105,6 +100,9 @@ class Gate(asyncio.Protocol):
         self._stream.abort()
 
     def _give_up(self) -> None:
+        if not self._data:
+            self._hand_over(self._peer)  # who says nothing is told so by its protocol, in its time
+            return
         metrics.CONNECTIONS_REFUSED.labels("slow").inc()
         assert self._stream is not None
         self._stream.abort()

@@ -157,6 +157,13 @@ async def test_a_header_that_is_none_or_never_ends_closes_the_connection(
             assert await wire.rest() == b""
 
 
+async def test_who_says_nothing_behind_a_trusted_proxy_is_told_so(empty: AccessCluster) -> None:
+    node = await empty.start("access-0", trusted_proxies=["127.0.0.1"], handshake_s=0.3)
+    async with raw(node, "tcp") as wire:
+        (frame,) = frames_in(await wire.rest())
+        assert frame.goodbye.code == 4004
+
+
 async def test_the_headers_of_a_proxy_count_if_it_is_trusted(empty: AccessCluster) -> None:
     trusting = await empty.start("access-0", trusted_proxies=["127.0.0.1"], placement="any")
     other = await empty.start("access-1", placement="any")
