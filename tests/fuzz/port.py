@@ -40,6 +40,7 @@ class FakeStream(asyncio.Transport):
         super().__init__()
         self.written = bytearray()
         self.closing = False
+        self.protocol: Any = None  # that took over from the first one
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         found = {"socket": FakeSocket(), "peername": ("192.0.2.1", 1), "sockname": ("192.0.2.2", 2)}

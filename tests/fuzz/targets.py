@@ -14,6 +14,7 @@ from typing import Any
 
 from protos.tidings.v1 import client_pb2
 from services.access.traffic import Traffic
+from services.access.transport.arrival import feed
 from services.access.transport.tcp import TcpServer
 from services.access.transport.websocket import WebSocketServer
 from services.common.errors import BadFrame
@@ -116,17 +117,8 @@ def _feed(stream: FakeStream, protocol: Any, data: bytes) -> None:
     for start in range(0, len(data), step):
         if stream.closing:
             break
-        chunk = data[start : start + step]
-        if hasattr(protocol, "get_buffer"):
-            while chunk:
-                room = protocol.get_buffer(-1)
-                size = min(len(room), len(chunk))
-                room[:size] = chunk[:size]
-                protocol.buffer_updated(size)
-                chunk = chunk[size:]
-        else:
-            protocol.data_received(chunk)
-    protocol.connection_lost(None)
+        feed(stream.protocol or protocol, data[start : start + step])
+    (stream.protocol or protocol).connection_lost(None)
 
 
 TARGETS: Mapping[str, Callable[[bytes], None]] = {

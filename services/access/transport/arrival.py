@@ -71,6 +71,7 @@ class Arrival(asyncio.BufferedProtocol):
         """The session is stored: what comes from now on goes to the protocol itself."""
         self._settle()
         if self.stream is not None and not self.stream.is_closing():
+            _limit_reading(self.stream, None)
             self.stream.set_protocol(self.inner)
 
     def ignore(self) -> None:
@@ -83,6 +84,7 @@ class Arrival(asyncio.BufferedProtocol):
         # uvloop's transports have the methods, but not the class.
         self.stream = cast("asyncio.Transport", transport)
         self.address = self.address or peer_of(transport)
+        _limit_reading(self.stream, READ_BYTES)
         self.inner.connection_made(transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
@@ -120,3 +122,10 @@ class Arrival(asyncio.BufferedProtocol):
         held, self._held = self._held, 0
         if held:
             self._door.release(held)
+
+
+def _limit_reading(stream: asyncio.Transport, size: int | None) -> None:
+    """What the TLS below may have read ahead while reading is paused: half a megabyte unless it is told otherwise."""
+    limit = getattr(stream, "set_read_buffer_limits", None)
+    if limit is not None:
+        limit(size)

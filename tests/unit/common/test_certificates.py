@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from services.common.bus.kafka_security import KafkaSecurity
 from services.common.certificates import Certificates, check_pair, end_of
+from services.common.registry.etcd_client import EtcdClient, EtcdTls
 from services.common.telemetry import metrics
 from tests.certificates import Authority, Pair
 
@@ -101,3 +103,28 @@ def test_a_chain_ends_with_the_first_of_its_certificates(authority: Authority) -
         + authority.issue("between", days=2).certificate.read_bytes()
     )
     assert end_of(chain) - datetime.now(UTC) < timedelta(days=2, hours=1)
+
+
+async def test_kafkas_clients_get_what_is_renewed_and_keep_what_they_have_if_it_is_broken(authority: Authority) -> None:
+    pair = authority.issue("node")
+    security = KafkaSecurity("ssl", authority.file, pair.certificate, pair.key)
+    options = security.options()
+    authority.issue("node", days=60)
+    await security.renew(options)
+    pair.key.write_bytes(authority.issue("other").key.read_bytes())
+    with pytest.raises((OSError, ValueError)):
+        await security.renew(options)
+
+
+async def test_etcd_is_spoken_to_by_new_channels_and_by_the_old_ones_if_it_is_broken(authority: Authority) -> None:
+    pair = authority.issue("node")
+    async with EtcdClient(["127.0.0.1:1"], tls=EtcdTls(authority.file, pair.certificate, pair.key)) as client:
+        before = client._endpoints
+        authority.issue("node", days=60)
+        await client.renew_certificate()
+        renewed = client._endpoints
+        assert renewed is not before
+        pair.certificate.write_bytes(b"cut off")
+        with pytest.raises((OSError, ValueError)):
+            await client.renew_certificate()
+        assert client._endpoints is renewed
