@@ -58,7 +58,7 @@ class Door:
         """Makes the server's end of a new connection; None while the node does not listen."""
         for protocol in self.protocols:
             if isinstance(getattr(protocol, "__self__", None), TcpServer):
-                return protocol  # type: ignore[return-value]  # a stream's
+                return protocol
         return None
 
 
