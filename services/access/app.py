@@ -19,6 +19,7 @@ from typing import Any
 from protos.tidings.internal.v1 import access_pb2_grpc, node_pb2_grpc
 from protos.tidings.v1 import client_pb2
 from services.access.acks import Acks
+from services.access.addresses import AddressLimit, TrustedProxies, networks
 from services.access.connection import Connection
 from services.access.delivery import Delivery
 from services.access.drain import Farewell
@@ -35,6 +36,7 @@ from services.access.parcels import Sorter
 from services.access.placement import Placement
 from services.access.rebalance import Rebalance
 from services.access.reconciling import Reconciling
+from services.access.refreshing import Refreshing
 from services.access.registration import Addresses, Registration
 from services.access.replacing import Replacing
 from services.access.requests import Requests
@@ -42,18 +44,20 @@ from services.access.rpc import AccessServicer, NodeServicer
 from services.access.settings import AccessSettings
 from services.access.state import debug_state
 from services.access.tenure import LeavingRules, Tenure, ensure_topics
-from services.access.transport.listening import StreamLimits, listen, tls_context
+from services.access.transport.listening import EarlyBytes, StreamLimits, listen, renew_tls, tls_context
 from services.access.transport.tcp import TcpServer
 from services.access.transport.websocket import WebSocketServer
 from services.access.visiting import Visiting
 from services.access.visitors import Guests, Host
 from services.access.watching import Watching
 from services.common.bus.contract import Bus, Topic
+from services.common.certificates import Certificates, watch_inner
 from services.common.clock import Clock, SystemClock
 from services.common.cluster import Cluster
 from services.common.lifecycle import Lifecycle
 from services.common.registry.contract import Registry
 from services.common.rpc import Peers, PeersPort, Router, RpcServer, Service, serve, tls_of
+from services.common.telemetry import metrics
 from services.common.telemetry.health import Health
 from services.common.telemetry.ops import OpsServer
 from services.common.token_source import Authenticator, KeySources
@@ -90,7 +94,15 @@ async def app(settings: AccessSettings, life: Lifecycle) -> AsyncIterator[None]:
         ops = OpsServer(settings.ops_listen, health, lambda: parts[0]() if parts else {"state": "starting"})
         await stack.enter_async_context(ops)
         authenticator = await stack.enter_async_context(
-            Authenticator(settings.cluster, _keys(settings), clock, algorithms=settings.token_algorithms)
+            Authenticator(
+                settings.cluster,
+                _keys(settings),
+                clock,
+                algorithms=settings.token_algorithms,
+                told=lambda problem: health.set(
+                    "keys", not problem, f"the issuer's keys are old: {problem}", degraded=True
+                ),
+            )
         )
         life.spawn(authenticator.run(), name="token keys")
         registry = EtcdRegistry(
@@ -101,6 +113,10 @@ async def app(settings: AccessSettings, life: Lifecycle) -> AsyncIterator[None]:
         )
         bus = KafkaBus(settings.kafka_bootstrap, settings.node, security=kafka_security_of(settings))
         tls = tls_of(settings)
+        certificates = Certificates()
+        rpc = tls.renew if tls is not None else None
+        watch_inner(certificates, settings, rpc=rpc, etcd=registry.renew_certificate, kafka=bus.renew_certificate)
+        life.spawn(certificates.run(), name="certificates")
         ports = Ports(
             registry=await stack.enter_async_context(registry),
             bus=await stack.enter_async_context(bus),
@@ -122,6 +138,11 @@ async def access_node(
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         tls = tls_context(settings.tls_certificate_file, settings.tls_key_file)
+        if tls is not None and settings.tls_certificate_file is not None:
+            files = settings.tls_certificate_file, settings.tls_key_file
+            certificates = Certificates()
+            certificates.watch("clients", *files, renew=partial(renew_tls, tls, *files))
+            life.spawn(certificates.run(), name="clients' certificate")
         ws_socket = listen(settings.ws_listen, send_buffer_bytes=settings.socket_send_buffer_bytes)
         stack.callback(ws_socket.close)
         tcp_socket = listen(settings.tcp_listen, send_buffer_bytes=settings.socket_send_buffer_bytes)
@@ -215,7 +236,8 @@ async def access_node(
                 batch_max=settings.batch_max,
             )
         )
-        node.attach(opening=opening, requests=requests, watching=watching, visiting=visiting)
+        refreshing = await enter(Refreshing(ports.authenticator, clock, capacity=settings.lane_capacity))
+        node.attach(opening=opening, requests=requests, refreshing=refreshing, watching=watching, visiting=visiting)
 
         mailbox_topic, broadcast_topic = _topics(settings)
         await ensure_topics(bus, [mailbox_topic, broadcast_topic])
@@ -267,9 +289,11 @@ async def access_node(
         await enter(ports.serve(settings.rpc_listen, servicers))
         await tenure.come()
         limits = StreamLimits(settings.frame_bytes_max, settings.slow_consumer_bytes, settings.handshake_s)
-        door = FrontDoor(node, placement)
-        await enter(WebSocketServer(node, door, node.traffic[0], limits, ws_socket, tls))
-        await enter(TcpServer(node, door, node.traffic[1], limits, tcp_socket, tls))
+        trusted = TrustedProxies(networks(settings.trusted_proxies))
+        early = EarlyBytes(settings.handshake_bytes_max)
+        door = FrontDoor(node, placement, AddressLimit(trusted, settings.address_connections_per_s), early)
+        await enter(WebSocketServer(node, door, node.traffic[0], limits, ws_socket, tls, trusted))
+        await enter(TcpServer(node, door, node.traffic[1], limits, tcp_socket, tls, trusted))
         life.spawn(tenure.stay(rebalance), name="tenure")
         life.spawn(visiting.run(), name="visits")
         life.spawn(replacing.run(), name="replaced sessions")
@@ -306,11 +330,21 @@ async def access_node(
 class FrontDoor:
     """The Door of the transports."""
 
-    def __init__(self, node: Node, placement: Placement) -> None:
+    def __init__(self, node: Node, placement: Placement, addresses: AddressLimit, early: EarlyBytes) -> None:
+        self._node = node
+        self._addresses = addresses
         self.greet = node.greet
         self.dismiss = node.dismiss
-        self.ask = node.ask
         self.route = placement.route
+        self.hold = early.hold
+        self.release = early.release
+
+    def ask(self, address: str) -> float:
+        wait_s = self._addresses.ask(address, self._node.now())
+        if wait_s:
+            metrics.CONNECTIONS_REFUSED.labels("address").inc()
+            return wait_s
+        return self._node.ask()
 
 
 def _keys(settings: AccessSettings) -> KeySources:

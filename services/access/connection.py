@@ -39,6 +39,7 @@ from services.access.events import (
     Pause,
     PeerGone,
     Probe,
+    Refreshed,
     Refuse,
     ResumeReading,
     SayGoodbye,
@@ -49,6 +50,7 @@ from services.access.events import (
     Welcome,
 )
 from services.access.ports import NodePort, Transport
+from services.access.rules import ONLY_PONGS
 from services.access.session import COUNTED_REFUSALS, HAND_ON, TOO_MANY_REFUSED, Phase, Session
 from services.common.errors import BadFrame, TidingsError, Unparsable, error_of
 from services.common.telemetry import logs, metrics
@@ -169,6 +171,11 @@ class Connection:
         self.handle(Opened())
         self._welcome, self._behind = None, ()
         self.hello = None
+
+    def refresh(self, expires_at: float) -> None:
+        """A new token was shown."""
+        self.handle(Refreshed(expires_at))
+        self.node.wake(self, self.session.due())
 
     def leave(self, event: AskedToLeave) -> None:
         """Go elsewhere, after what is unanswered."""
@@ -387,6 +394,7 @@ class Connection:
         assert self._welcome is not None
         welcome = self._welcome.welcome
         self.session.outbox.show(welcome.inbox_head)
+        self.transport.admit()
         self._send_frame(self._welcome)
         for frame in self._behind:
             self._send_frame(frame)
@@ -427,7 +435,7 @@ class Connection:
             self.transport.close(close.NORMAL, "")
         else:
             reason = effect.reason
-            if reason is close.HEARTBEAT_TIMEOUT:
+            if reason is close.HEARTBEAT_TIMEOUT and effect.message != ONLY_PONGS:
                 metrics.HEARTBEATS_LOST.inc()
             self.node.count_goodbye(self, reason.code)
             frame = reason.goodbye(

@@ -58,6 +58,13 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
+class Refreshed:
+    """The client has shown a new token of the same user. `expires_at`: as in HelloAccepted."""
+
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The server has a reason to end it at once: a refusal, an eviction, a defect."""
 
@@ -94,6 +101,7 @@ Event = (
     | Misbehaved
     | HelloAccepted
     | Opened
+    | Refreshed
     | Ended
     | AskedToLeave
     | Ticked

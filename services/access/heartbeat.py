@@ -9,6 +9,14 @@ connection costs a dictionary entry every interval and a half, and an idle one n
     + 5 s, + 5 s               probes 2 and 3
     + 5 s                      lost
 
+A page in a browser's back/forward cache answers probes for as long as the browser likes, and throws away what it is
+sent. So a sign of life that is no frame (a pong) keeps a connection from being lost, and no more:
+
+    said + 2 x interval                    idle: nobody is there to see what is pushed
+    said + 300 s, at least 2.5 x interval  silent: it is ended, and may come back
+
+A client that keeps to the protocol pings every interval, so it is never silent for two.
+
 The interval is the device kind's; a mobile client that was not used for `idle_after_s`, and any client that says that
 its user is away, has the idle one.
 
@@ -42,6 +50,9 @@ class HeartbeatPolicy:
     late_factor: float = 1.5
     probes: int = 3
     probe_gap_s: float = 5.0
+    idle_factor: float = 2.0
+    silent_factor: float = 2.5
+    silent_s: float = 300.0
 
     def interval_of(self, kind: int) -> float:
         """What a device of this kind is told in its welcome."""
@@ -54,34 +65,48 @@ class Life(Enum):
     ALIVE = "alive"
     LATE = "late"  # probe it
     LOST = "lost"
+    SILENT = "silent"  # it answers probes and says nothing
 
 
 class Pulse:
     """Of one connection. Seconds on the clock of its caller."""
 
-    __slots__ = ("away", "heard", "mobile", "probes", "used")
+    __slots__ = ("away", "heard", "mobile", "probes", "said", "used")
 
     def __init__(self, kind: int, now: float) -> None:
         self.mobile = kind == MOBILE
         self.away = False
         self.heard = now
+        self.said = now
         self.used = now
         self.probes = 0
 
     def beat(self, now: float) -> None:
-        """Anything complete was heard."""
+        """A frame was heard."""
+        self.heard = self.said = now
+        self.probes = 0
+
+    def answer_probe(self, now: float) -> None:
+        """Something complete was heard that is no frame."""
         self.heard = now
         self.probes = 0
 
+    def idle(self, now: float, policy: HeartbeatPolicy) -> bool:
+        """Whether nobody is there to see what is pushed: the client says so, or says nothing."""
+        return self.away or now - self.said >= policy.idle_factor * self.interval(policy)
+
     def due(self, policy: HeartbeatPolicy) -> float:
         """When to look next, if nothing is heard until then."""
-        late = self.heard + policy.late_factor * self.interval(policy)
-        return late + self.probes * policy.probe_gap_s
+        interval_s = self.interval(policy)
+        late = self.heard + policy.late_factor * interval_s + self.probes * policy.probe_gap_s
+        return min(late, self._silent_at(interval_s, policy))
 
     def check(self, now: float, policy: HeartbeatPolicy) -> Life:
         """To be called at `due` or later; LATE counts as one probe sent."""
         if now < self.due(policy):
             return Life.ALIVE
+        if now >= self._silent_at(self.interval(policy), policy):
+            return Life.SILENT
         if self.probes >= policy.probes:
             return Life.LOST
         self.probes += 1
@@ -94,6 +119,9 @@ class Pulse:
         if idle:
             return policy.idle_interval_s
         return policy.mobile_interval_s if self.mobile else policy.interval_s
+
+    def _silent_at(self, interval_s: float, policy: HeartbeatPolicy) -> float:
+        return self.said + max(policy.silent_s, policy.silent_factor * interval_s)
 
 
 class Scheduled(Hashable, Protocol):

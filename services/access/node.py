@@ -24,6 +24,7 @@ from services.access.hub import Hub
 from services.access.limits import Admission, Conduct, Device
 from services.access.logic import Logic
 from services.access.opening import Opening
+from services.access.refreshing import Refreshing
 from services.access.requests import Requests
 from services.access.sampling import sample
 from services.access.session import SessionPolicy
@@ -86,6 +87,7 @@ class Node:
         metrics.CONNECTIONS_MAX.set(connections_max)
         self._opening: Opening | None = None
         self._requests: Requests | None = None
+        self._refreshing: Refreshing | None = None
         self._watching: Watching | None = None
         self._visiting: Visiting | None = None
         self._ended = False
@@ -98,9 +100,18 @@ class Node:
         self._scope = TaskScope()
         self._stack = AsyncExitStack()
 
-    def attach(self, *, opening: Opening, requests: Requests, watching: Watching, visiting: Visiting) -> None:
+    def attach(
+        self,
+        *,
+        opening: Opening,
+        requests: Requests,
+        refreshing: Refreshing,
+        watching: Watching,
+        visiting: Visiting,
+    ) -> None:
         """Before the first connection."""
         self._opening, self._requests, self._watching, self._visiting = opening, requests, watching, visiting
+        self._refreshing = refreshing
 
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
@@ -172,7 +183,11 @@ class Node:
 
     def take(self, connection: Connection, frame: client_pb2.ClientFrame, body: str) -> None:
         assert self._requests is not None
-        self._requests.take(connection, frame, body)
+        assert self._refreshing is not None
+        if body == "refresh":
+            self._refreshing.take(connection, frame)
+        else:
+            self._requests.take(connection, frame, body)
 
     def opened(self, connection: Connection) -> None:
         self._admission.handshakes -= 1
@@ -186,6 +201,7 @@ class Node:
             device=connection.device,
             session=connection.session_id,
             transport=connection.transport.name,
+            address=connection.transport.address,
             kind=_kind(connection),
         )
 
@@ -259,6 +275,11 @@ class Node:
         """That were welcomed and whose transport is not gone."""
         return self._sessions
 
+    def idle_sessions(self) -> int:
+        """Whose user is away, or whose client only answers probes."""
+        now = self.now()
+        return sum(connection.session.idle(now) for connection in self.connections)
+
     @property
     def closes(self) -> Lanes[logic_pb2.CloseItem, None]:
         """For /debug/state."""
@@ -307,6 +328,7 @@ class Node:
             metrics.CONNECTION_STATES.labels(state).set(count)
         metrics.SLOW_CONSUMERS.set(counts["paused"])
         metrics.OUTBOX_BYTES.set(waiting)
+        metrics.SESSIONS_IDLE.set(self.idle_sessions())
 
     async def _close(self, items: list[logic_pb2.CloseItem]) -> Sequence[TidingsError | None]:
         """Until logic has taken each: one that is not closed looks online until it is found (reconciling.py)."""

@@ -321,6 +321,7 @@ def open_item(connection: Connection, node: str, *, again: bool = False) -> logi
         boot_id=connection.boot_id,
         client=connection.client,
         attempt=connection.attempt,
+        address=connection.transport.address,
         since_ms=connection.since_ms,
         again=again,
     )

@@ -26,6 +26,15 @@ class Transport(Protocol):
     def traffic(self) -> Traffic: ...
 
     @property
+    def address(self) -> str:
+        """The client's IP address; empty: not known."""
+        ...
+
+    def admit(self) -> None:
+        """Its session is stored: from now on its frames may be as large as the limits say."""
+        ...
+
+    @property
     def waiting_bytes(self) -> int:
         """Written, and not yet taken by the peer's side."""
         ...

@@ -9,9 +9,9 @@ Theory of operation. A connection passes through four phases and never goes back
 - AWAITING_HELLO: only `hello` will do, within 5 s. Anything else, and every error until the welcome, is a goodbye.
 - OPENING: the token is checked, the owner knows of the visitor, the session is being stored. Frames that were pipelined
   behind the hello are held by the shell, in order, and handled after the welcome.
-- OPEN: the table `RULES` says what a frame is. A request counts as unanswered until `answer`. At `unanswered_max` of
-  them (or `pages_max` requests for pages, whose answers are large) nothing more is read; what the transport had read
-  already is held. One who was asked to leave finishes what is unanswered first.
+- OPEN: the table `RULES` (rules.py) says what a frame is. A request counts as unanswered until `answer`. At
+  `unanswered_max` of them (or `pages_max` requests for pages, whose answers are large) nothing more is read; what the
+  transport had read already is held. One who was asked to leave finishes what is unanswered first.
   One who does not read what is written to it is not served either: its requests are held like the others.
 - CLOSING: a goodbye was said (or the peer is gone). Nothing is handled; the shell shuts down, and cuts the connection
   off at the deadline if the peer does not.
@@ -30,7 +30,6 @@ Does not know: sockets, codecs, tokens, what a request asks for.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import assert_never
@@ -57,6 +56,7 @@ from services.access.events import (
     Pause,
     PeerGone,
     Probe,
+    Refreshed,
     Refuse,
     ResumeReading,
     SayGoodbye,
@@ -69,6 +69,7 @@ from services.access.events import (
 from services.access.heartbeat import FOREVER, HeartbeatPolicy, Life, Pulse
 from services.access.limits import ConnectionLimits, LimitPolicy, Verdict
 from services.access.outbox import Outbox
+from services.access.rules import EARLY_PARTS_MAX, NO_REFRESHES, ONLY_PONGS, RULES, TOO_MUCH, RefreshLimit
 from services.common.wire import close
 from services.common.wire.close import CloseReason
 
@@ -91,6 +92,7 @@ class SessionPolicy:
     pages_max: int = 8
     held_max: int = 256
     held_bytes_max: int = 256 * 1024
+    early_bytes_max: int = 32 * 1024  # held behind a hello
     ack_timeout_s: float = 10.0
     leave_grace_s: float = 5.0
     linger_s: float = 1.0
@@ -107,32 +109,8 @@ PAUSE: Effects = (Pause(),)
 NUDGE: Effects = (Nudge(),)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What a frame is in the open phase."""
-
-    answered: bool = True  # has a reply, or an outcome that is waited for
-    used: bool = True  # shows that a person uses the client
-    paged: bool = False  # the reply may be large
-
-
-RULES: Mapping[str, Rule] = {
-    "ping": Rule(used=False),
-    "send": Rule(),
-    "ack": Rule(answered=False, used=False),
-    "read": Rule(),
-    "sync": Rule(paged=True, used=False),
-    "history": Rule(paged=True),
-    "conversations": Rule(paged=True),
-    "group": Rule(paged=True),
-    "signal": Rule(),
-    "presence": Rule(),
-}
-# Refusals that count against the client; RATE_LIMITED and those of the server do not.
-TOO_MUCH = "far too many frames or bytes in a short time"
-# Parts of frames and control frames before the welcome: a hello in fragments has a good part of them.
-EARLY_PARTS_MAX = 2048
 TOO_MANY_REFUSED = "too many bad or forbidden requests within a minute"
+# Refusals that count against the client; RATE_LIMITED and those of the server do not.
 COUNTED_REFUSALS = frozenset({"BAD_FRAME", "BAD_REQUEST", "FORBIDDEN"})
 
 
@@ -140,7 +118,8 @@ class Session:
     """One connection. The shell calls it in the event loop, and carries out what it says before the next call."""
 
     __slots__ = (
-        "_blocked", "_close_at", "_early_parts", "_expires_at", "_held", "_held_bytes", "_leaving", "_pages", "_since",
+        "_blocked", "_close_at", "_early_parts", "_expires_at", "_held", "_held_bytes", "_leaving", "_pages",
+        "_refreshes", "_since",
         "_stopped", "_unanswered", "limits", "outbox", "phase", "policy", "pulse",
     )  # fmt: skip
 
@@ -161,6 +140,7 @@ class Session:
         self._blocked = False
         self._early_parts = 0
         self._leaving: AskedToLeave | None = None
+        self._refreshes = NO_REFRESHES
 
     @property
     def unanswered(self) -> int:
@@ -170,7 +150,7 @@ class Session:
     def held(self) -> int:
         return self._held
 
-    def handle(self, event: Event, now: float) -> Effects:
+    def handle(self, event: Event, now: float) -> Effects:  # noqa: C901 - one case for each event
         """Everything that can happen to a connection."""
         match event:
             case FrameCame(body, size):
@@ -185,6 +165,10 @@ class Session:
                 return self._accept(kind, expires_at, now)
             case Opened():
                 return self._open(now)
+            case Refreshed(expires_at):
+                if self.phase is Phase.OPEN:
+                    self._expires_at = expires_at
+                return NOTHING
             case Ended(reason, message, retry_after_ms, address):
                 return self._goodbye(reason, now, message, retry_after_ms, address)
             case AskedToLeave():
@@ -227,7 +211,11 @@ class Session:
             return self._flood(now)
         self._held += 1
         self._held_bytes += size
-        many = self._held >= self.policy.held_max or self._held_bytes >= self.policy.held_bytes_max
+        policy = self.policy
+        bytes_max = policy.held_bytes_max
+        if self.phase is not Phase.OPEN:
+            bytes_max = min(bytes_max, policy.early_bytes_max)
+        many = self._held >= policy.held_max or self._held_bytes >= bytes_max
         if many and not self._stopped:
             self._stopped = True
             return HOLD_AND_STOP
@@ -300,8 +288,8 @@ class Session:
         a fragment."""
         if self.phase is Phase.OPEN:
             assert self.limits is not None
-            if alive:
-                self._hear(now)
+            if alive and self.pulse is not None:
+                self.pulse.answer_probe(now)
             flood = self.limits.count_frame(size, now, self.policy.limits) is Verdict.ABUSE
             return self._flood(now) if flood else NOTHING
         self._early_parts += 1
@@ -313,6 +301,10 @@ class Session:
     def answers_pings(self) -> bool:
         """Whether a control frame may be answered: not after the goodbye, nor while the peer does not read."""
         return not self._blocked and self.phase is not Phase.CLOSING
+
+    def idle(self, now: float) -> bool:
+        """Whether its user is away, or nobody can be seen to be there: as presence and push notifications count it."""
+        return self.phase is Phase.OPEN and self.pulse is not None and self.pulse.idle(now, self.policy.heartbeat)
 
     def set_away(self, away: bool) -> None:
         """`ping.idle`."""
@@ -370,6 +362,10 @@ class Session:
             if wait_s:
                 retry_ms = math.ceil(wait_s * 1000)
                 return (Refuse("RATE_LIMITED", "too many sends a second: send again after the time given", retry_ms),)
+        if body == "refresh":
+            wait_s = self._refreshes.take(now)
+            if wait_s:
+                return (Refuse("RATE_LIMITED", "too many refreshes: one is enough", math.ceil(wait_s * 1000)),)
         self._unanswered += 1
         if rule.paged:
             self._pages += 1
@@ -404,6 +400,7 @@ class Session:
             return NOTHING
         self.pulse = Pulse(kind, now)
         self.limits = ConnectionLimits()
+        self._refreshes = RefreshLimit()
         self.outbox = Outbox()
         self._expires_at = expires_at
         return (StoreSession(),)
@@ -456,6 +453,8 @@ class Session:
         life = self.pulse.check(now, self.policy.heartbeat)
         if life is Life.LOST:
             return self._goodbye(close.HEARTBEAT_TIMEOUT, now)
+        if life is Life.SILENT:
+            return self._goodbye(close.HEARTBEAT_TIMEOUT, now, ONLY_PONGS)
         probe: Effects = (Probe(),) if life is Life.LATE else ()
         nudge: Effects = (Nudge(),) if self.outbox.check(now, self.policy.ack_timeout_s) else ()
         return probe + nudge

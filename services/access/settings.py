@@ -12,6 +12,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from services.access.addresses import networks
 from services.access.heartbeat import HeartbeatPolicy
 from services.access.limits import LimitPolicy
 from services.access.session import SessionPolicy
@@ -35,10 +36,11 @@ class AccessSettings(NodeSettings):
         "",
         pattern=r"^$|^wss?://\S+$",
         description="URL that clients are sent to for this node, for example wss://a1.chat.example.com/v1/ws; empty: "
-        "made from `ws_listen`. Under placement `ring` clients must reach each node by its own.",
+        "made from `ws_listen`. Under placement `ring` clients must reach each node by its own, so it must be given "
+        "when that is 0.0.0.0 or [::].",
     )
     tcp_public: OptionalAddress = Field(
-        "", description="host:port that TCP clients are sent to for this node; empty: `tcp_listen`."
+        "", description="host:port that TCP clients are sent to for this node; empty: `tcp_listen`. As `ws_public`."
     )
     tls_certificate_file: OptionalFile = Field(
         None,
@@ -168,11 +170,33 @@ class AccessSettings(NodeSettings):
         description="New connections a second; more are answered 503 (TCP: goodbye 4003) with a retry time. Protects "
         "live traffic in a reconnect storm. 0: no limit.",
     )
+    address_connections_per_s: float = Field(
+        200.0,
+        ge=0,
+        le=1_000_000,
+        description="New connections a second of one client's address (of version 6: of its /64), over 10 s; more are "
+        "told to come later. Generous, since thousands may share one address; a proxy before this node must be in "
+        "`trusted_proxies`, or all its clients share its own. Not for loopback addresses. 0: no limit.",
+    )
+    trusted_proxies: CommaSeparated = Field(
+        [],
+        description="Networks of the balancers and proxies before this node, comma separated, for example "
+        "`10.0.0.0/8,fd00::/8`: what they say of a client's address counts (`X-Forwarded-For`, `Forwarded`, PROXY "
+        "protocol 1 and 2 on both transports). Only those that write it themselves: whoever is in it may claim any "
+        "address.",
+    )
     handshakes_max: int = Field(
         5000,
         ge=1,
         le=1_000_000,
         description="Connections without a session at once, so that slow handshakes cost bounded memory.",
+    )
+    handshake_bytes_max: int = Field(
+        67_108_864,
+        ge=1_048_576,
+        le=17_179_869_184,
+        description="Bytes that all connections without a session may have sent together; more are told to come "
+        "later. Each may have 32 KiB for its `hello` and as much behind it.",
     )
     connections_max: int = Field(
         200_000,
@@ -278,6 +302,7 @@ class AccessSettings(NodeSettings):
             raise ValueError("frame_bytes_max must be at least twice content_bytes_max: JSON writes data in base64")
         if (self.tls_certificate_file is None) != (self.tls_key_file is None):
             raise ValueError("tls_certificate_file and tls_key_file belong together: set both or none")
+        networks(self.trusted_proxies)
         unknown = sorted(set(self.token_algorithms) - set(ALGORITHMS))
         if unknown:
             raise ValueError(f"token_algorithms has {', '.join(unknown)}: use some of {', '.join(ALGORITHMS)}")
@@ -289,6 +314,12 @@ class AccessSettings(NodeSettings):
         if self.idle_heartbeat_s < max(self.heartbeat_s, self.mobile_heartbeat_s):
             raise ValueError("idle_heartbeat_s must not be below heartbeat_s and mobile_heartbeat_s")
         return self
+
+    def told_to_others(self) -> tuple[tuple[str, str], ...]:
+        told = super().told_to_others()
+        if self.placement == "any":
+            return told  # clients come through a balancer, and are sent nowhere
+        return (*told, ("ws_listen", "ws_public"), ("tcp_listen", "tcp_public"))
 
     def insecurities(self) -> Iterator[Objection]:
         yield from super().insecurities()

@@ -43,6 +43,7 @@ def debug_state(
         "connections": len(node.connections),
         "phases": dict(phases),
         "sessions": node.sessions,
+        "idle": node.idle_sessions(),
         "users": len(node.hub),
         "large_groups": node.hub.group_count,
         "slots": cluster.ring("access").owners.count(record.name),

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import difflib
 import os
+import socket
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from urllib.parse import urlsplit
@@ -42,6 +44,8 @@ SERVICES: Mapping[str, tuple[str, str]] = {
     "storage": ("services.storage.settings", "StorageSettings"),
 }
 HIDDEN = "(hidden)"
+PORT_MAX = 65535
+PORT_DIGITS_MAX = 5
 
 Origin = Literal["default", "file", "environment", "argument"]
 S = TypeVar("S", bound=SecuritySettings)
@@ -84,13 +88,36 @@ class Setting:
 def split_address(address: str) -> tuple[str, int]:
     """("127.0.0.1", 8300) of "127.0.0.1:8300"; IPv6 in brackets; ValueError says what is wrong."""
     host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdigit() or int(port) > 65535:
+    digits = port.isascii() and port.isdigit() and len(port) <= PORT_DIGITS_MAX
+    if not colon or not host or not digits or int(port) > PORT_MAX:
         raise ValueError("should be host:port, for example 127.0.0.1:8300")
     if host.startswith("[") and host.endswith("]"):
+        try:
+            IPv6Address(host[1:-1])
+        except ValueError:
+            raise ValueError("should have an IPv6 address in the brackets, for example [::1]:8300") from None
         return host[1:-1], int(port)
     if ":" in host:
         raise ValueError("should have an IPv6 address in brackets, for example [::1]:8300")
     return host, int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    """The inverse of `split_address`."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def means_every(host: str) -> bool:
+    """Whether who listens there listens on every address of the machine, so that nobody can be told to call it."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        try:
+            return not any(socket.inet_aton(host))  # "0", which the system takes as well
+        except OSError:
+            return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_unspecified
 
 
 def _address(value: str) -> str:
@@ -251,10 +278,14 @@ class NodeSettings(SecuritySettings):
 
     @model_validator(mode="after")
     def _is_reachable(self) -> Self:
-        host, _ = split_address(self.rpc_listen)
-        if host in {"0.0.0.0", "::"} and not self.rpc_advertise:  # compared, not bound  # nosec B104
-            raise ValueError("rpc_advertise must be set when rpc_listen is every address: others cannot call that one")
+        for listen, told in self.told_to_others():
+            if means_every(split_address(getattr(self, listen))[0]) and not getattr(self, told):
+                raise ValueError(f"{told} must be set when {listen} is every address: others cannot call that one")
         return self
+
+    def told_to_others(self) -> tuple[tuple[str, str], ...]:
+        """Settings of where this node listens, each with the one that says where others reach it instead."""
+        return (("rpc_listen", "rpc_advertise"),)
 
     @model_validator(mode="after")
     def _fits_its_budget(self) -> Self:

@@ -1,8 +1,10 @@
 """Where the keys for tokens come from: files, or a JWKS at a URL that is fetched again when a new key id shows up.
 
 Guarantees: entering `Authenticator` means that there are keys (KeyRefused or Unavailable says why not); a token with
-an unknown key id causes at most one fetch in `COOLDOWN_S`, whoever sends how many; a fetch that fails leaves the keys
-as they were; a fetched document is bounded in bytes and time. Files are read in a thread.
+an unknown key id causes at most one fetch in `COOLDOWN_S`, whoever sends how many; a fetch that fails, however, leaves
+the keys as they were, and a token that may be good by those that could not be had is told to come later (Unavailable);
+that keys cannot be fetched is told once, when it changes; a fetched document is bounded in bytes and time, and a secret
+in its address is told nobody. Files are read in a thread.
 
 Does not know: what a good token is (tokens.py), what a good key is (token_keys.py).
 """
@@ -21,15 +23,20 @@ import httpx
 
 from services.common.clock import Clock
 from services.common.errors import Unavailable
+from services.common.settings import without_password
+from services.common.telemetry import logs, metrics
 from services.common.token_keys import KeyRefused, jwks_keys, public_key, secret_key
 from services.common.tokens import ALGORITHMS, Claims, Key, TokenVerifier, UnknownKey
 
 COOLDOWN_S: Final = 10.0
 REFRESH_S: Final = 300.0
+RETRY_S: Final = 30.0
 FETCH_TIMEOUT_S: Final = 3.0
 DOCUMENT_BYTES_MAX: Final = 256 * 1024
 
 Fetch = Callable[[], Awaitable[bytes]]
+
+log = logs.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,7 @@ class JwksCache:
         self._lock = asyncio.Lock()
         self.keys: Sequence[Key] = ()
         self.problem = ""  # of the last fetch; empty: it went well
+        self.fetched_at = clock.now_s()  # the keys that are here
 
     async def refresh(self) -> bool:
         """Fetches again, unless that was tried a moment ago; whether there are newly fetched keys since the call.
@@ -71,12 +79,22 @@ class JwksCache:
                 await self._load()
         return self.keys is not before
 
+    @property
+    def cooldown_s(self) -> float:
+        """Until it may be fetched again."""
+        return 0.0 if self._tried_at is None else max(0.0, self._tried_at + COOLDOWN_S - self._clock.now_s())
+
     async def _load(self) -> None:
         try:
             self.keys = jwks_keys(await self._fetch(), self._algorithms)
-            self.problem = ""
         except (KeyRefused, Unavailable) as error:
             self.problem = str(error)
+        except Exception as error:  # the edge to what somebody else publishes: it ends no node
+            log.exception("the key set cannot be used")
+            self.problem = f"the key set cannot be used ({type(error).__name__})"
+        else:
+            self.problem = ""
+            self.fetched_at = self._clock.now_s()
 
 
 class Authenticator:
@@ -90,8 +108,12 @@ class Authenticator:
         *,
         algorithms: Collection[str] = ALGORITHMS,
         transport: httpx.AsyncBaseTransport | None = None,
+        told: Callable[[str], object] = str,
     ) -> None:
+        """`told` hears the problem, or that there is none (empty), when it changes."""
         self._sources = sources
+        self._told = told
+        self._problem: str | None = None
         self._clock = clock
         self._algorithms = algorithms
         self._transport = transport
@@ -109,6 +131,10 @@ class Authenticator:
                 await cache.refresh()
                 if cache.problem:
                     raise Unavailable(f"the keys for tokens could not be loaded: {cache.problem}")
+            if self._caches:
+                metrics.TOKEN_KEYS_AGE.set_function(self._age_s)
+                stack.callback(metrics.TOKEN_KEYS_AGE.set_function, float)
+            self._tell()
             self._stack = stack.pop_all()
         return self
 
@@ -126,22 +152,53 @@ class Authenticator:
         """The claims of a good token; TokenRefused otherwise. Waits only if the keys may have changed."""
         try:
             return self._verifier.verify(token, self._clock.wall_ms() / 1000)
-        except UnknownKey:
+        except UnknownKey as error:
             if not await self._refresh():
-                raise
-        return self._verifier.verify(token, self._clock.wall_ms() / 1000)
+                raise self._unless_it_may_come(error) from None
+        try:
+            return self._verifier.verify(token, self._clock.wall_ms() / 1000)
+        except UnknownKey as error:
+            raise self._unless_it_may_come(error) from None
 
     async def run(self) -> None:
-        """Fetches the keys every few minutes, so that a withdrawn one is forgotten; for ever."""
+        """Fetches the keys every few minutes, so that a withdrawn one is forgotten, and more often while that fails;
+        for ever."""
         while True:
-            await asyncio.sleep(REFRESH_S)
+            await asyncio.sleep(RETRY_S if self.problem else REFRESH_S)
             await self._refresh()
+
+    def _unless_it_may_come(self, error: UnknownKey) -> UnknownKey | Unavailable:
+        """While the newest keys cannot be had, nobody knows that there is no such key."""
+        failing = [cache for cache in self._caches if cache.problem]
+        if not failing or not error.may_come:
+            return error
+        retry_s = max(1.0, *(cache.cooldown_s for cache in failing))
+        return Unavailable(
+            "the keys of the tokens' issuer cannot be fetched now, and this token may need a new one: try again later",
+            round(retry_s * 1000),
+        )
+
+    def _age_s(self) -> float:
+        return max(self._clock.now_s() - cache.fetched_at for cache in self._caches)
+
+    def _tell(self) -> None:
+        """One line for each change, however often it is asked for."""
+        problem = self.problem
+        if problem == self._problem:
+            return
+        if problem:
+            log.warning("the keys for tokens cannot be fetched, the last ones count", problem=problem)
+        elif self._problem:
+            log.info("the keys for tokens can be fetched again")
+        self._problem = problem
+        self._told(problem)
 
     def _keys(self) -> Sequence[Key]:
         return [*self._fixed, *(key for cache in self._caches for key in cache.keys)]
 
     async def _refresh(self) -> bool:
         changed = [await cache.refresh() for cache in self._caches]
+        self._tell()
         return any(changed)
 
     async def _read_fixed(self) -> list[Key]:
@@ -188,15 +245,16 @@ def _read_bounded(path: Path) -> bytes:
 
 
 async def _get(url: str, client: httpx.AsyncClient) -> bytes:
+    shown = without_password(url)  # what fails is told in the log and on /readyz
     try:
         async with asyncio.timeout(FETCH_TIMEOUT_S), client.stream("GET", url) as response:
             if response.status_code != httpx.codes.OK:
-                raise Unavailable(f"{url} answered {response.status_code}")
+                raise Unavailable(f"{shown} answered {response.status_code}")
             text = bytearray()
             async for part in response.aiter_bytes():
                 text += part
                 if len(text) > DOCUMENT_BYTES_MAX:
-                    raise KeyRefused(f"{url} has more than {DOCUMENT_BYTES_MAX} bytes: that is no key set")
+                    raise KeyRefused(f"{shown} has more than {DOCUMENT_BYTES_MAX} bytes: that is no key set")
             return bytes(text)
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-        raise Unavailable(f"{url} cannot be fetched: {type(error).__name__} {error}".rstrip()) from None
+        raise Unavailable(f"{shown} cannot be fetched: {type(error).__name__}") from None

@@ -45,7 +45,11 @@ class TokenRefused(Unauthenticated):
 
 
 class UnknownKey(TokenRefused):
-    """No key of that id is known: fetching the keys again may help."""
+    """No key of that id is known: fetching the keys again may help, unless it would be a shared secret."""
+
+    def __init__(self, algorithm: str, kid: str) -> None:
+        super().__init__(close.UNAUTHENTICATED.code, f"no {algorithm} key of this cluster has the token's key id {kid}")
+        self.may_come = algorithm != "HS256"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +109,7 @@ class TokenVerifier:
             if key.algorithm == algorithm and (kid is None or key.kid is None or key.kid == kid)
         ]
         if not candidates:
-            raise UnknownKey(
-                close.UNAUTHENTICATED.code, f"no {algorithm} key of this cluster has the token's key id {_shown(kid)}"
-            )
+            raise UnknownKey(algorithm, _shown(kid))
         for key in candidates:
             try:
                 payload: bytes = _jws.decode_complete(token, key.material, algorithms=[key.algorithm])["payload"]

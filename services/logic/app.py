@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 from services.common.bus.contract import Bus
+from services.common.certificates import Certificates, watch_inner
 from services.common.clock import Clock, SystemClock
 from services.common.cluster import Cluster
 from services.common.errors import Unavailable
@@ -96,6 +97,10 @@ async def app(settings: LogicSettings, life: Lifecycle) -> AsyncIterator[None]:
         )
         bus = KafkaBus(settings.kafka_bootstrap, settings.node, security=kafka_security_of(settings))
         tls = tls_of(settings)
+        certificates = Certificates()
+        rpc = tls.renew if tls is not None else None
+        watch_inner(certificates, settings, rpc=rpc, etcd=registry.renew_certificate, kafka=bus.renew_certificate)
+        life.spawn(certificates.run(), name="certificates")
         ports = Ports(
             registry=await enter(registry),
             bus=await enter(bus),

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from services.common.certificates import Certificates, watch_inner
 from services.common.clock import Clock, SystemClock
 from services.common.cluster import Cluster
 from services.common.errors import Unavailable
@@ -100,6 +101,10 @@ async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]
             tls=etcd_tls_of(settings),
         )
         tls = tls_of(settings)
+        certificates = Certificates()
+        rpc = tls.renew if tls is not None else None
+        watch_inner(certificates, settings, rpc=rpc, etcd=registry.renew_certificate)
+        life.spawn(certificates.run(), name="certificates")
         ports = Ports(
             repository=ports_of(connection),
             registry=await enter(registry),

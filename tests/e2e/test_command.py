@@ -113,6 +113,7 @@ async def test_sessions_are_listed_and_kicked(cluster: Cluster, name: Name) -> N
         assert (mine["node"], mine["session"]) == (welcome.node, welcome.session)
         assert mine["kind"].upper() == "MOBILE"
         assert mine["since_ms"] > 1_600_000_000_000
+        assert mine["address"] == "127.0.0.1"
         assert (await asked(cluster, "kick", name("ann"), "--device", "phone"))["kicked"] == 1
         closed = await phone.end()
         assert closed.goodbye is not None

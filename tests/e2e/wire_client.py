@@ -260,7 +260,7 @@ async def open_pipe(address: Address, way: Way) -> Pipe:
     """A bare connection."""
     if way == "tcp":
         host, _, port = address.tcp.rpartition(":")
-        return TcpPipe(*await asyncio.open_connection(host, int(port)))
+        return TcpPipe(*await asyncio.open_connection(host.strip("[]"), int(port)))
     socket = await connect_websocket(
         address.ws,
         subprotocols=[Subprotocol(f"tidings.v1.{way}")],

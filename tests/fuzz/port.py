@@ -40,10 +40,14 @@ class FakeStream(asyncio.Transport):
         super().__init__()
         self.written = bytearray()
         self.closing = False
+        self.protocol: Any = None  # that took over from the first one
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         found = {"socket": FakeSocket(), "peername": ("192.0.2.1", 1), "sockname": ("192.0.2.2", 2)}
         return found.get(name, True if name in {"ssl_object", "sslcontext"} else default)
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
 
     def write(self, data: Any) -> None:
         if not self.closing:
@@ -78,8 +82,13 @@ class OpenDoor:
 
     def dismiss(self, guest: object) -> None: ...
 
-    def ask(self) -> float:
+    def ask(self, address: str) -> float:
         return 0.0
+
+    def hold(self, size: int) -> bool:
+        return True
+
+    def release(self, size: int) -> None: ...
 
     def route(self, user: str) -> dict[str, Any]:
         check_user(user)

@@ -14,6 +14,7 @@ from typing import Any
 
 from protos.tidings.v1 import client_pb2
 from services.access.traffic import Traffic
+from services.access.transport.arrival import feed
 from services.access.transport.tcp import TcpServer
 from services.access.transport.websocket import WebSocketServer
 from services.common.errors import BadFrame
@@ -22,13 +23,14 @@ from services.common.tokens import Key, TokenRefused, TokenVerifier, check_claim
 from services.common.wire.codec import JSON, PROTO, Codec
 from services.common.wire.framing import PREFIX_BYTES, FrameSplitter
 from tests.fuzz.carrying import check_frame
+from tests.fuzz.edges import EDGE_SEEDS, EDGES
 from tests.fuzz.port import LIMITS, NO_SOCKET, FakeNode, FakeStream, OpenDoor, seemingly_running
 
 SECRET = b"a secret for the fuzzer, long enough!"
 NOW = 1_800_000_000.0
 VERIFIER = TokenVerifier("local", lambda: [Key("HS256", SECRET)])
 GOOD = sign(SECRET, "ann", "local", 3600, now=NOW)
-STATUS = re.compile(rb"HTTP/1\.1 (101|200|400|404|426|503) [ -~]*\r\n")
+STATUS = re.compile(rb"HTTP/1\.1 (101|200|204|400|404|405|426|431|503) [ -~]*\r\n")
 
 
 def proto(data: bytes) -> None:
@@ -117,17 +119,8 @@ def _feed(stream: FakeStream, protocol: Any, data: bytes) -> None:
     for start in range(0, len(data), step):
         if stream.closing:
             break
-        chunk = data[start : start + step]
-        if hasattr(protocol, "get_buffer"):
-            while chunk:
-                room = protocol.get_buffer(-1)
-                size = min(len(room), len(chunk))
-                room[:size] = chunk[:size]
-                protocol.buffer_updated(size)
-                chunk = chunk[size:]
-        else:
-            protocol.data_received(chunk)
-    protocol.connection_lost(None)
+        feed(stream.protocol or protocol, data[start : start + step])
+    (stream.protocol or protocol).connection_lost(None)
 
 
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
@@ -138,6 +131,7 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "keys": keys,
     "websocket": websocket,
     "tcp": tcp,
+    **EDGES,
 }
 
 
@@ -177,4 +171,5 @@ def seeds() -> Mapping[str, list[bytes]]:
             b"\xffGET //[ HTTP/1.1\r\nSec-WebSocket-Protocol: \xff\r\n\r\n",
         ],
         "tcp": [b"\xff" + framed],
+        **EDGE_SEEDS,
     }

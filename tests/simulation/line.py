@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from protos.tidings.v1.client_pb2 import ClientFrame, ServerFrame
+from services.access.transport.arrival import feed
 
 DELAY_S = (0.001, 0.02)
 APART_S = 1e-6
@@ -23,10 +24,10 @@ APART_S = 1e-6
 class Line(asyncio.Transport):
     """The server's end; `pipe` is the device's."""
 
-    def __init__(self, protocol: asyncio.Protocol, rng: random.Random, gone: Callable[[Line], None]) -> None:
+    def __init__(self, protocol: asyncio.BaseProtocol, rng: random.Random, gone: Callable[[Line], None]) -> None:
         super().__init__()
         self.pipe = DevicePipe(self)
-        self._protocol: asyncio.Protocol | None = protocol
+        self._protocol: asyncio.BaseProtocol | None = protocol
         self._rng = rng
         self._gone = gone
         self._to_device: asyncio.Queue[ServerFrame | None] = asyncio.Queue()
@@ -58,6 +59,9 @@ class Line(asyncio.Transport):
     def abort(self) -> None:
         self.write_eof()
         self._end()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol = protocol
 
     def is_closing(self) -> bool:
         return self._closing
@@ -115,7 +119,7 @@ class Line(asyncio.Transport):
 
     def _read_on(self) -> None:
         while self._unread and not self._paused and self._protocol is not None:
-            self._protocol.data_received(self._unread.pop(0))
+            feed(self._protocol, self._unread.pop(0))
 
     def _show(self, data: bytes) -> None:
         self._down += data

@@ -54,11 +54,11 @@ class Door:
 
     protocols: Protocols = field(default_factory=list)
 
-    def open(self) -> Callable[[], asyncio.Protocol] | None:
+    def open(self) -> Callable[[], asyncio.BaseProtocol] | None:
         """Makes the server's end of a new connection; None while the node does not listen."""
         for protocol in self.protocols:
             if isinstance(getattr(protocol, "__self__", None), TcpServer):
-                return protocol  # type: ignore[return-value]  # a stream's
+                return protocol
         return None
 
 

@@ -51,6 +51,7 @@ def sessions(
             "session": record.session,
             "since_ms": record.since_ms,
             "client": record.client,
+            "address": record.address,
         }
         for record in answer.sessions
     ]
@@ -59,7 +60,8 @@ def sessions(
         return
     for session in found:
         since = datetime.fromtimestamp(session["since_ms"] / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        results.print(f"{safe(session['device'])} ({session['kind'].lower()}) on {session['node']} since {since}")
+        by = f" from {session['address']}" if session["address"] else ""
+        results.print(f"{safe(session['device'])} ({session['kind'].lower()}) on {session['node']} since {since}{by}")
     if not found:
         results.print(f"{user} is not connected.")
 

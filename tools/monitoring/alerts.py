@@ -51,6 +51,16 @@ NODES = (
         "An upgrade was begun and not ended.",
     ),
     Alert(
+        "TidingsCertificateExpires",
+        "ticket",
+        f"min by (cluster, use) (tidings_certificate_expiry_seconds{{{ANY}}}) - time()",
+        f"< {14 * 86_400}",
+        "10m",
+        "The certificate for {{ $labels.use }} runs out in {{ $value | humanizeDuration }}",
+        "It was not renewed, or the renewed one cannot be used.",
+        may_be_empty="no certificate is configured",
+    ),
+    Alert(
         "TidingsEventLoopSlow",
         "ticket",
         "histogram_quantile(0.99, sum by (cluster, job, instance, le)"
@@ -165,6 +175,16 @@ BACKENDS = (
         "Kafka was away for longer than the backlog holds: other systems have to be told what they missed.",
     ),
     Alert(
+        "TidingsTokenKeysOld",
+        "ticket",
+        'max by (cluster) (tidings_degraded{check="keys"})',
+        "== 1",
+        "10m",
+        "The keys of the tokens' issuer cannot be fetched",
+        "The last ones count: who has a token of a new key is told to come later, and a withdrawn key is still good.",
+        may_be_empty="no key set is fetched",
+    ),
+    Alert(
         "TidingsHookFails",
         "ticket",
         'max by (cluster) (tidings_degraded{check="hook"})',
@@ -259,7 +279,8 @@ LOAD = (
     Alert(
         "TidingsConnectionsRefused",
         "ticket",
-        'sum by (cluster, reason) (rate(tidings_connections_refused_total{reason=~"full|rate|handshakes|slow"}[5m]))',
+        "sum by (cluster, reason) (rate(tidings_connections_refused_total"
+        '{reason=~"full|rate|handshakes|handshake_bytes|address|slow"}[5m]))',
         "> 5",
         "5m",
         "Connections are refused: {{ $labels.reason }}",

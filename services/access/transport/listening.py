@@ -12,9 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from services.access.addresses import TrustedProxies
+from services.access.transport.gate import Gate
+from services.common.certificates import check_pair
 from services.common.settings import split_address
+from services.common.telemetry import metrics
 
 BACKLOG = 4096
+EARLY_BYTES_MAX = 32 * 1024
 SHUTDOWN_S = 1.0
 
 
@@ -30,8 +35,16 @@ class Door(Protocol):
         """It has asked to come in."""
         ...
 
-    def ask(self) -> float:
-        """0: come in; else the seconds after which to try again."""
+    def ask(self, address: str) -> float:
+        """0: who comes from there may come in; else the seconds after which to try again."""
+        ...
+
+    def hold(self, size: int) -> bool:
+        """So many bytes came in on a connection that has no session; False: all of them together hold too many."""
+        ...
+
+    def release(self, size: int) -> None:
+        """A connection that held so many has its session, or is gone."""
         ...
 
     def route(self, user: str) -> dict[str, Any]:
@@ -46,24 +59,62 @@ class StreamLimits:
     frame_bytes_max: int
     outbox_bytes_max: int
     handshake_s: float
+    early_bytes_max: int = EARLY_BYTES_MAX  # of a frame before the session is stored
+
+
+class EarlyBytes:
+    """What all connections without a session hold together: at most `most`."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.held = 0
+
+    def hold(self, size: int) -> bool:
+        """So many more; False: that is too much, and they do not count."""
+        if self.held + size > self._most:
+            metrics.CONNECTIONS_REFUSED.labels("handshake_bytes").inc()
+            return False
+        self.held += size
+        return True
+
+    def release(self, size: int) -> None:
+        """So many fewer."""
+        self.held -= size
 
 
 class Listener:
-    """A listening socket and the server on it: it serves while it is entered, and takes nobody new after `stop`."""
+    """A listening socket and the server on it: it serves while it is entered, and takes nobody new after `stop`.
 
-    def __init__(self, listening: socket.socket, tls: ssl.SSLContext | None, handshake_s: float) -> None:
+    With `trusted` proxies each connection passes a gate first (gate.py), which reads what a proxy says of it, and
+    begins TLS after that.
+    """
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        door: Door,
+        tls: ssl.SSLContext | None,
+        handshake_s: float,
+        trusted: TrustedProxies,
+    ) -> None:
         self._socket = listening
         self._tls = tls
+        self.door = door
+        self.trusted = trusted
+        self.handshake_s = handshake_s
         # How long TLS may take to begin, and to end after the goodbye.
         self._times = (handshake_s, SHUTDOWN_S) if tls else (None, None)
         self._server: asyncio.Server | None = None
 
-    def protocol(self) -> asyncio.BaseProtocol:
-        """A new connection's."""
+    def protocol(self, address: str = "") -> asyncio.BaseProtocol:
+        """A new connection's, of a client at this address; empty: the socket's."""
         raise NotImplementedError
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
+        if self.trusted:
+            self._server = await loop.create_server(lambda: Gate(self, self._tls), sock=self._socket, backlog=BACKLOG)
+            return self
         handshake_s, shutdown_s = self._times
         self._server = await loop.create_server(
             self.protocol,
@@ -101,6 +152,12 @@ def listen(address: str, *, send_buffer_bytes: int) -> socket.socket:
         raise OSError(error.errno, f"cannot listen on {address}: {error.strerror}") from None
     bound.setblocking(False)
     return bound
+
+
+async def renew_tls(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+    """What the files hold now, for every handshake from now on. Raises OSError, ValueError; then nothing changes."""
+    check_pair(certificate, key)
+    context.load_cert_chain(certificate, key)
 
 
 def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:

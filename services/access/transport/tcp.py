@@ -1,8 +1,9 @@
 """TCP: a 4-byte length, then one protobuf frame.
 
-Guarantees: a frame over the limit is refused as soon as its length is read; between two reads less than one frame is
-kept. After a goodbye the sending side is shut and the rest of what the peer sends is read and dropped, until it closes
-or the session's time to linger is over: so that the goodbye is not lost in a reset.
+Guarantees: a frame over the limit (a lower one until the session is stored, see arrival.py) is refused as soon as its
+length is read; between two reads less than one frame is kept. A PROXY header that nobody expected is told as such.
+After a goodbye the sending side is shut and the rest of what the peer sends is read and dropped, until it closes or the
+session's time to linger is over: so that the goodbye is not lost in a reset.
 
 Does not know: what is in a frame, sessions.
 """
@@ -14,18 +15,26 @@ import socket
 import ssl
 from typing import cast
 
+from services.access.addresses import TrustedProxies
 from services.access.connection import Connection
+from services.access.events import Ended
 from services.access.placement import TransportName
 from services.access.ports import NodePort
 from services.access.traffic import Traffic
+from services.access.transport.arrival import Arrival
 from services.access.transport.listening import Door, Listener, StreamLimits
+from services.access.transport.proxy_header import NOT_TRUSTED, VERSION_1, VERSION_2
 from services.common.telemetry import metrics
 from services.common.wire import close
 from services.common.wire.codec import PROTO
-from services.common.wire.framing import FrameSplitter, framed
+from services.common.wire.framing import PREFIX_BYTES, FrameSplitter, framed
 
 BUSY_S = 1.0
+PROXY_STARTS = frozenset({VERSION_1[:PREFIX_BYTES], VERSION_2[:PREFIX_BYTES]})
 _OPENED = metrics.CONNECTIONS_OPENED.labels("tcp")
+
+
+NOBODY = TrustedProxies()
 
 
 class TcpServer(Listener):
@@ -39,30 +48,61 @@ class TcpServer(Listener):
         limits: StreamLimits,
         listening: socket.socket,
         tls: ssl.SSLContext | None = None,
+        trusted: TrustedProxies = NOBODY,
     ) -> None:
-        super().__init__(listening, tls, limits.handshake_s)
+        super().__init__(listening, door, tls, limits.handshake_s, trusted)
         self._greets = tls is not None  # without TLS a connection asks to come in as soon as it is there
         self.node = node
-        self.door = door
         self.traffic = traffic
         self.limits = limits
 
-    def protocol(self) -> asyncio.BaseProtocol:
+    def protocol(self, address: str = "") -> asyncio.BaseProtocol:
         stream = TcpStream(self)
         stream.refused = self._greets and not self.door.greet(stream)
-        return stream
+        return TcpArrival(self.door, stream, address)
+
+
+class TcpArrival(Arrival):
+    """Until the session is stored."""
+
+    __slots__ = ("_began",)
+
+    inner: TcpStream
+
+    def __init__(self, door: Door, stream: TcpStream, address: str) -> None:
+        super().__init__(door, stream, address)
+        self._began = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.inner.arrival = self
+        super().connection_made(transport)
+
+    def receive(self, data: bytes) -> None:
+        if len(self._began) < PREFIX_BYTES:
+            self._began += data[: PREFIX_BYTES - len(self._began)]
+            if self._began in PROXY_STARTS:
+                self.ignore()
+                self.inner.refuse(NOT_TRUSTED)
+                return
+        self.inner.data_received(data)
+
+    def overflow(self) -> None:
+        self.ignore()
+        self.inner.overflow()
 
 
 class TcpStream(asyncio.Protocol):
     """One stream: the protocol of its socket, and the transport of a connection."""
 
-    __slots__ = ("__weakref__", "_connection", "_server", "_splitter", "_stream", "refused")
+    __slots__ = ("__weakref__", "_connection", "_server", "_splitter", "_stream", "address", "arrival", "refused")
 
     def __init__(self, server: TcpServer) -> None:
         self._server = server
         self._splitter: FrameSplitter | None = None
         self._connection: Connection | None = None
         self._stream: asyncio.Transport | None = None
+        self.arrival: Arrival | None = None  # until the session is stored
+        self.address = ""
         self.refused = False  # before it was there
 
     # ---- what the event loop calls
@@ -70,14 +110,16 @@ class TcpStream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports have the methods, but not the class.
         self._stream = stream = cast("asyncio.Transport", transport)
+        self.address = self.arrival.address if self.arrival is not None else ""
         self._server.door.dismiss(self)
-        wait_s = BUSY_S if self.refused else self._server.door.ask()
+        wait_s = BUSY_S if self.refused else self._server.door.ask(self.address)
         if wait_s:
             self._turn_away(wait_s)
             return
         stream.set_write_buffer_limits(high=self._server.limits.outbox_bytes_max)
         _OPENED.inc()
-        self._splitter = FrameSplitter(self._server.limits.frame_bytes_max)
+        limits = self._server.limits
+        self._splitter = FrameSplitter(min(limits.early_bytes_max, limits.frame_bytes_max))
         self._connection = Connection(self._server.node, self, PROTO)
 
     def data_received(self, data: bytes) -> None:
@@ -95,7 +137,7 @@ class TcpStream(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         connection, self._connection = self._connection, None
-        self._splitter = None
+        self._splitter = self.arrival = None
         if connection is not None:
             connection.lost()
 
@@ -107,11 +149,32 @@ class TcpStream(asyncio.Protocol):
         if self._connection is not None:
             self._connection.unblock()
 
+    # ---- what its arrival calls
+
+    def refuse(self, why: str) -> None:
+        """What came can be no frame."""
+        self._splitter = None
+        if self._connection is not None:
+            self._connection.refuse_frame(why)
+
+    def overflow(self) -> None:
+        """All connections without a session together hold too much."""
+        self._splitter = None
+        if self._connection is not None:
+            self._connection.handle(Ended(close.OVERLOADED, retry_after_ms=round(BUSY_S * 1000)))
+
     # ---- what the connection calls
 
     @property
     def name(self) -> TransportName:
         return "tcp"
+
+    def admit(self) -> None:
+        arrival, self.arrival = self.arrival, None
+        if self._splitter is not None:
+            self._splitter.frame_bytes_max = self._server.limits.frame_bytes_max
+        if arrival is not None:
+            arrival.admit()
 
     @property
     def traffic(self) -> Traffic:

@@ -9,9 +9,11 @@ What picows does not tell its listener, that a message over the limit was announ
 closes: so each connection is its own logger (`error`), and says goodbye 4504 before picows gets to 1009. The header is
 all that was read of such a message.
 
-Guarantees: a message over the limit is refused before its payload is kept, also in fragments; control frames count as
-life and are answered; errors of the WebSocket protocol close with 1002, text that is not UTF-8 with 1007, without a
-goodbye. Browsers that send `Connection: keep-alive, Upgrade` are let in.
+Guarantees: a message over the limit (a lower one until the session is stored, see arrival.py) is refused before its
+payload is kept, also in fragments; control frames count as life and are answered; errors of the WebSocket protocol,
+codes that no close frame may have among them, close with 1002, text that is not UTF-8 with 1007, without a goodbye;
+nothing behind a close frame is acted upon. What is no upgrade is answered before (http.py). Browsers that send
+`Connection: keep-alive, Upgrade` are let in.
 
 Does not know: what is in a frame, sessions.
 """
@@ -23,25 +25,29 @@ import socket
 import ssl
 from http import HTTPStatus
 from typing import Any, Final, cast
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
-import msgspec
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, WSUpgradeResponse
 from picows import WSUpgradeResponseWithListener as Upgrade
 from picows.common import WSProtocolError
 from picows.picows import WSAutoPingStrategy, WSProtocol  # type: ignore[attr-defined]  # not in its stubs
 
+from services.access.addresses import TrustedProxies
 from services.access.connection import Connection
+from services.access.events import Ended
 from services.access.placement import TransportName
 from services.access.ports import NodePort
 from services.access.traffic import Traffic
+from services.access.transport.arrival import Arrival
+from services.access.transport.http import BUSY, PATH, ROUTE_PATH
 from services.access.transport.listening import Door, Listener, StreamLimits
-from services.common.errors import BadRequest, TidingsError, Unavailable
+from services.access.transport.web_arrival import WebArrival
+from services.common.errors import BadRequest
 from services.common.telemetry import metrics
+from services.common.wire import close
 from services.common.wire.codec import Codec, negotiate, offers
 
-PATH: Final = "/v1/ws"
-ROUTE_PATH: Final = "/v1/route"
+NOBODY: Final = TrustedProxies()
 REASON_BYTES_MAX: Final = 120
 TEXT, BINARY, CONTINUATION = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION
 _OVER_LIMIT: Final = 1009
@@ -60,35 +66,33 @@ class WebSocketServer(Listener):
         limits: StreamLimits,
         listening: socket.socket,
         tls: ssl.SSLContext | None = None,
+        trusted: TrustedProxies = NOBODY,
     ) -> None:
-        super().__init__(listening, tls, limits.handshake_s)
+        super().__init__(listening, door, tls, limits.handshake_s, trusted)
         self.node = node
-        self.door = door
         self.traffic = traffic
         self.limits = limits
 
-    def protocol(self) -> asyncio.BaseProtocol:
+    def protocol(self, address: str = "") -> asyncio.BaseProtocol:
         listener = WebSocket(self)
         if not self.door.greet(listener):
             return Busy()
         # In the order of picows: host and path, client side, listener, logger, disconnect on exception, handshake
         # time-out, auto-ping and its times, auto-pong, frame size, headers, read buffer (kept as small as it goes:
         # 8.6 KB an idle connection instead of 27.8 KB).
-        made: asyncio.BaseProtocol = WSProtocol(
+        parser: asyncio.BaseProtocol = WSProtocol(
             None, None, False, listener.accept, listener, True, self.limits.handshake_s,
             False, 10, 10, WSAutoPingStrategy.PING_WHEN_IDLE, False, self.limits.frame_bytes_max, None, 256,
         )  # fmt: skip
-        return made
+        return WebArrival(self, listener, parser, address)
 
     def upgrade(self, request: WSUpgradeRequest, listener: WebSocket) -> Upgrade:
         """The answer to a request, before anything of WebSocket is checked."""
         try:
-            url = urlsplit(request.path.decode("latin-1"))
+            path = urlsplit(request.path.decode("latin-1")).path
         except ValueError:
             return _plain(HTTPStatus.BAD_REQUEST, "this is no address")
-        if url.path == ROUTE_PATH:
-            return self._route(parse_qs(url.query))
-        if url.path != PATH:
+        if path != PATH:
             return _plain(HTTPStatus.NOT_FOUND, f"nothing here; there are {PATH} and {ROUTE_PATH}?user=")
         offered = offers(", ".join(request.headers.getall("Sec-WebSocket-Protocol", [])))
         try:
@@ -101,8 +105,13 @@ class WebSocketServer(Listener):
             # picows would put the value into its answer, and fails if that is not UTF-8.
             known = {"Sec-WebSocket-Version": VERSIONS[0]}
             return _plain(HTTPStatus.UPGRADE_REQUIRED, f"WebSocket version {VERSIONS[0]} is spoken here", known)
+        listener.address = self.trusted.client_of(
+            listener.address,
+            request.headers.getall("X-Forwarded-For", []),
+            request.headers.getall("Forwarded", []),
+        )
         self.door.dismiss(listener)
-        wait_s = self.door.ask()
+        wait_s = self.door.ask(listener.address)
         if wait_s:
             headers = {"Retry-After": str(max(1, round(wait_s)))}
             return _plain(HTTPStatus.SERVICE_UNAVAILABLE, "too many new connections: try again", headers)
@@ -112,19 +121,6 @@ class WebSocketServer(Listener):
         listener.codec = codec
         chosen = {"Sec-WebSocket-Protocol": codec.subprotocol} if offered else None
         return Upgrade(WSUpgradeResponse.create_101_response(chosen), listener)
-
-    def _route(self, query: dict[str, list[str]]) -> Upgrade:
-        users = query.get("user", [])
-        if len(users) != 1:
-            return _plain(HTTPStatus.BAD_REQUEST, f"ask for one user: {ROUTE_PATH}?user=U")
-        try:
-            route = self.door.route(users[0])
-        except Unavailable as error:
-            return _plain(HTTPStatus.SERVICE_UNAVAILABLE, error.message, {"Retry-After": "1"})
-        except TidingsError as error:
-            return _plain(HTTPStatus.BAD_REQUEST, error.message)
-        headers = {"Content-Type": "application/json", "Cache-Control": "no-store", "Access-Control-Allow-Origin": "*"}
-        return Upgrade(WSUpgradeResponse.create_ok_response(msgspec.json.encode(route), headers), None)
 
 
 class Busy(asyncio.Protocol):
@@ -137,7 +133,7 @@ class Busy(asyncio.Protocol):
         self._late = asyncio.get_running_loop().call_later(BUSY_S, self._stream.abort)
 
     def data_received(self, data: bytes) -> None:  # noqa: ARG002 - whatever it asks
-        self._stream.write(BUSY)
+        self._stream.write(BUSY.to_bytes())
         self._stream.close()
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
@@ -147,7 +143,10 @@ class Busy(asyncio.Protocol):
 class WebSocket(WSListener):
     """One WebSocket: picows' listener, its logger, and the transport of a connection."""
 
-    __slots__ = ("_binary", "_connection", "_fragments", "_server", "_size", "_stream", "_ws", "codec")
+    __slots__ = (
+        "_binary", "_closed", "_connection", "_fragments", "_limit", "_server", "_size", "_stream", "_ws", "address",
+        "arrival", "codec",
+    )  # fmt: skip
 
     def __init__(self, server: WebSocketServer) -> None:
         self._server = server
@@ -157,6 +156,10 @@ class WebSocket(WSListener):
         self._fragments: list[bytes] | None = None
         self._binary = False  # of the message whose fragments are kept
         self._size = 0
+        self._limit = min(server.limits.early_bytes_max, server.limits.frame_bytes_max)
+        self._closed = False  # the peer's close frame came: nothing behind it counts
+        self.arrival: Arrival | None = None  # until the session is stored
+        self.address = ""
         self.codec: Codec | None = None
 
     def accept(self, request: WSUpgradeRequest) -> Upgrade:
@@ -176,7 +179,7 @@ class WebSocket(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         connection = self._connection
-        if connection is None:
+        if connection is None or self._closed:
             return
         kind = frame.msg_type
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
@@ -198,7 +201,7 @@ class WebSocket(WSListener):
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - picows' signature
         connection, self._connection = self._connection, None
-        self._fragments = None
+        self._fragments = self.arrival = None
         if connection is not None:
             connection.lost()
 
@@ -217,8 +220,7 @@ class WebSocket(WSListener):
         """picows is about to close because of this: (code, sentence)."""
         problem = args[0] if args else None
         if self._connection is not None and isinstance(problem, tuple) and problem[0] == _OVER_LIMIT:
-            limit = self._server.limits.frame_bytes_max
-            self._connection.refuse_size(f"a frame may have {limit} bytes: send less at once")
+            self.refuse_early()
 
     def info(self, message: str, *_: object) -> None:
         if message.startswith("Handshake timeout"):
@@ -228,11 +230,32 @@ class WebSocket(WSListener):
 
     warning = log = exception = debug
 
+    # ---- what its arrival calls
+
+    def refuse_early(self) -> None:
+        """A message over the limit of this moment was announced."""
+        if self._connection is not None:
+            until = " until it is welcomed" if self.arrival is not None else ""
+            self._connection.refuse_size(f"a frame may have {self._limit} bytes{until}: send less at once")
+
+    def overflow(self) -> bool:
+        """All connections without a session together hold too much; False: this one is no connection yet."""
+        if self._connection is None:
+            return False
+        self._connection.handle(Ended(close.OVERLOADED, retry_after_ms=round(BUSY_S * 1000)))
+        return True
+
     # ---- what the connection calls
 
     @property
     def name(self) -> TransportName:
         return "ws"
+
+    def admit(self) -> None:
+        arrival, self.arrival = self.arrival, None
+        self._limit = self._server.limits.frame_bytes_max
+        if arrival is not None:
+            arrival.admit()
 
     @property
     def traffic(self) -> Traffic:
@@ -285,10 +308,11 @@ class WebSocket(WSListener):
     def _gather(self, connection: Connection, frame: WSFrame) -> None:
         assert self._fragments is not None
         self._size += frame.payload_size
-        if self._size > self._server.limits.frame_bytes_max or len(self._fragments) >= FRAGMENTS_MAX:
+        if self._size > self._limit or len(self._fragments) >= FRAGMENTS_MAX:
             self._fragments = []
-            limit = self._server.limits.frame_bytes_max
-            connection.refuse_size(f"a frame may have {limit} bytes in {FRAGMENTS_MAX} fragments: send less at once")
+            connection.refuse_size(
+                f"a frame may have {self._limit} bytes in {FRAGMENTS_MAX} fragments: send less at once"
+            )
             return
         self._fragments.append(frame.get_payload_as_bytes())
         if not frame.fin:
@@ -304,19 +328,18 @@ class WebSocket(WSListener):
             if answers and not transport.is_close_frame_sent and not transport.is_disconnected:
                 self.write(_framed(frame.get_payload_as_bytes(), 0x8A))
         elif frame.msg_type == WSMsgType.CLOSE:
+            self._closed = True
+            code: Any = frame.get_close_code() if frame.payload_size else close.NORMAL
+            if not _may_be_sent(code):
+                raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "no close frame may have this code")
             if not transport.is_close_frame_sent:
-                code = frame.get_close_code()
-                transport.send_close(WSCloseCode.OK if code == WSCloseCode.NO_INFO else code)
+                transport.send_close(code)
             transport.disconnect()
 
 
 VERSIONS: Final = ("13", "8", "7")
 FRAGMENTS_MAX: Final = 1024
 BUSY_S: Final = 1.0
-BUSY: Final = (
-    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: text/plain\r\n"
-    b"Content-Length: 37\r\nConnection: close\r\n\r\ntoo many new connections: try again\r\n"
-)
 _SHORT = {first: [bytes((first, size)) for size in range(126)] for first in (0x81, 0x82, 0x8A)}
 
 
@@ -328,6 +351,12 @@ def _framed(payload: bytes, first: int) -> bytes:
     if size < 0x10000:
         return bytes((first, 126)) + size.to_bytes(2, "big") + payload
     return bytes((first, 127)) + size.to_bytes(8, "big") + payload
+
+
+def _may_be_sent(code: int) -> bool:
+    """Whether RFC 6455 and the registry of codes allow it in a close frame. (picows lets 1004 to 1006, 1015 and what is
+    above 4999 through.)"""
+    return 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in {1004, 1005, 1006})
 
 
 def _check_text(data: bytes) -> None:

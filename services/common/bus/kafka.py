@@ -44,6 +44,7 @@ class KafkaBus:
             raise ValueError("Kafka needs at least one address to begin with, host:port")
         self._bootstrap = list(bootstrap)
         self._client_id = client_id
+        self._renew = security.renew
         self._security = security.options()
         self._producer = KafkaProducer(self._bootstrap, client_id, publish_timeout_s, self._security)
         self._admin = KafkaAdmin(self._bootstrap, client_id, self._security)
@@ -74,6 +75,10 @@ class KafkaBus:
 
     async def partitions(self, topic: str) -> int:
         return await self._admin.partitions(topic)
+
+    async def renew_certificate(self) -> None:
+        """Its files have changed (certificates.py)."""
+        await self._renew(self._security)
 
     async def __aenter__(self) -> Self:
         # It tells every try of every connection; this adapter tells when Kafka goes and when it is back.

@@ -6,10 +6,12 @@ Guarantees: the password is in no text of this value. Does not know: who uses it
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from services.common.certificates import check_pair
 from services.common.settings_security import SecuritySettings
 
 
@@ -38,6 +40,18 @@ class KafkaSecurity:
             options["sasl_plain_username"] = self.username
             options["sasl_plain_password"] = self.password
         return options
+
+    async def renew(self, options: Mapping[str, Any]) -> None:
+        """What the files hold now, for all clients that were made with these options, from their next connection on.
+
+        Raises OSError, ValueError; then nothing changes.
+        """
+        context = options["ssl_context"]
+        if self.cert_file is not None:
+            check_pair(self.cert_file, self.key_file, self.ca_file)
+            context.load_cert_chain(self.cert_file, self.key_file)
+        if self.ca_file is not None:
+            context.load_verify_locations(self.ca_file)
 
 
 PLAINTEXT = KafkaSecurity()

@@ -84,6 +84,10 @@ class EtcdRegistry:
         """etcd's id of this node's lease; 0: it has none."""
         return self._lease
 
+    async def renew_certificate(self) -> None:
+        """Its files have changed (certificates.py)."""
+        await self._client.renew_certificate()
+
     async def register(self, record: NodeRecord) -> None:
         async with self._own:
             old, self._lease = self._lease, 0

@@ -22,6 +22,7 @@ from typing import Any, Self, TypeVar
 import grpc
 from etcd3 import etcdrpc
 
+from services.common.certificates import check_pair
 from services.common.errors import Unavailable
 from services.common.settings_security import SecuritySettings
 from services.common.telemetry import metrics
@@ -132,6 +133,7 @@ class EtcdClient:
             raise ValueError("etcd needs at least one endpoint, host:port")
         self._addresses = tuple(endpoints)
         self._try_s = try_s
+        self._tls = tls
         self._credentials = tls.credentials() if tls else None
         self._endpoints: list[_Endpoint] = []
         self._current = 0
@@ -249,6 +251,18 @@ class EtcdClient:
     ) -> None:
         for endpoint in self._endpoints:
             await endpoint.channel.close(None)
+
+    async def renew_certificate(self) -> None:
+        """What the files hold now, by new channels; calls under way may end. Raises OSError, ValueError; then nothing
+        changes."""
+        tls = self._tls
+        assert tls is not None
+        if tls.cert_file is not None:
+            check_pair(tls.cert_file, tls.key_file, tls.ca_file)
+        self._credentials = tls.credentials()
+        old, self._endpoints = self._endpoints, [_Endpoint(each, self._credentials) for each in self._addresses]
+        for endpoint in old:
+            await endpoint.channel.close(self._try_s)
 
     def _fail_over(self) -> None:
         """The next endpoint from now on, also for the watch."""

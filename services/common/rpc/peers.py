@@ -5,7 +5,8 @@ of a version without streams gets all of them that way.
 
 Guarantees: one channel for an address, however many calls; every call has a deadline; a node that comes back is called
 again within a second of it; channels that nobody has used for a while are closed when another one is opened, so that
-their number follows the nodes that are there; errors are those of the tree.
+their number follows the nodes that are there; after a renewal of the certificate calls go over channels with the new
+one; errors are those of the tree.
 
 Does not know: rings, retries (router.py).
 """
@@ -19,10 +20,10 @@ from types import TracebackType
 from typing import Any, Self
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from protos.tidings.internal.v1 import calls_pb2
-from services.common.errors import TidingsError
+from services.common.errors import Internal, TidingsError
 from services.common.registry.contract import NodeRecord
 from services.common.rpc.contract import (
     MESSAGE_BYTES_MAX,
@@ -59,6 +60,8 @@ CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
     # Two users of one address in one process (tests, tools) keep apart.
     ("grpc.use_local_subchannel_pool", 1),
 )
+
+RENEWAL_GRACE_S = 10.0
 
 
 def open_channel(address: str, tls: Tls | None) -> grpc.aio.Channel:
@@ -99,7 +102,10 @@ class Peers:
 
     def __init__(self, *, tls: Tls | None = None, idle_s: float = 120.0) -> None:
         """`idle_s`: after so long without a call a channel may be closed."""
+        self._tls = tls
         self._credentials = tls.channel_credentials() if tls else None
+        if tls is not None:
+            tls.when_renewed(self._renew)
         self._options = _options(tls)
         self._idle_s = idle_s
         self._channels: dict[str, _Channel] = {}
@@ -148,7 +154,7 @@ class Peers:
             if len(body) <= STREAMED_BYTES_MAX:
                 try:
                     stream = self._stream(channel, address)
-                    return reply_type.FromString(await stream.ask(method, body, timeout_s, traceparent))
+                    return _read(reply_type, await stream.ask(method, body, timeout_s, traceparent), method)
                 except NoStreams:
                     channel.streams = False
         call = channel.methods.get(method)
@@ -187,9 +193,23 @@ class Peers:
         metrics.RPC_CHANNELS.inc()
         return self._channels.setdefault(address, _Channel(opened))
 
-    def _close(self, address: str) -> None:
+    def _close(self, address: str, grace_s: float | None = None) -> None:
         metrics.RPC_CHANNELS.dec()
-        self._scope.spawn(self._channels.pop(address).channel.close(None), name=f"close channel to {address}")
+        self._scope.spawn(self._channels.pop(address).channel.close(grace_s), name=f"close channel to {address}")
+
+    def _renew(self) -> None:
+        """The certificate is another one: new channels from now on; what is under way may end on the old ones."""
+        assert self._tls is not None
+        self._credentials = self._tls.channel_credentials()
+        for address in list(self._channels):
+            self._close(address, RENEWAL_GRACE_S)
+
+
+def _read(reply_type: type[Reply], body: bytes, method: str) -> Reply:
+    try:
+        return reply_type.FromString(body)
+    except DecodeError:
+        raise Internal(f"a reply of {method} cannot be read: that node may be of another version") from None
 
 
 def _code(error: TidingsError) -> str:

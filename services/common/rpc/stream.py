@@ -9,9 +9,10 @@ with 300 bytes, both sides together, on a busy machine: 1.6 against 0.95 ms when
 they are not). What waits for the writer goes out as one message.
 
 Guarantees: a call ends with its reply, with the error that the other side raised, with TimedOut after its time, or with
-Unreachable when the stream ends; a caller that gives up cancels the call on the other side. Calls do not wait for each
-other, and have no order. No message of the stream is larger than gRPC takes, whatever waits: a reply that is too large
-by itself is the error of its call, and of no other. An Answering that is asked to end answers what is under way first.
+Unreachable when the stream ends; whatever fails because of one call, or because of what one node writes, ends that
+call or that stream only; a caller that gives up cancels the call on the other side. Calls do not wait for each other,
+and have no order. No message of the stream is larger than gRPC takes, whatever waits: a reply that is too large by
+itself is the error of its call, and of no other. An Answering that is asked to end answers what is under way first.
 Does not know: which calls go over a stream (peers.py), what they mean.
 """
 
@@ -30,7 +31,7 @@ from services.common.errors import Internal, Overloaded, TidingsError, from_faul
 from services.common.rpc.contract import MESSAGE_BYTES_MAX, TimedOut, Unreachable, too_large
 from services.common.rpc.translate import error_from
 from services.common.scope import TaskScope
-from services.common.telemetry import tracing
+from services.common.telemetry import logs, tracing
 
 CONVERSE: Final = "/tidings.internal.v1.Calls/Converse"
 ID_MAX: Final = 2**32 - 1
@@ -41,6 +42,8 @@ REPLY_BYTES_MAX: Final = MESSAGE_BYTES_MAX - 1024
 _END: Final = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs do not know it
 
 M = TypeVar("M", Call, Reply)
+
+log = logs.get_logger(__name__)
 
 
 class NoStreams(Exception):
@@ -140,6 +143,8 @@ class Asking:
         except grpc.aio.AioRpcError as error:
             unknown = error.code() is grpc.StatusCode.UNIMPLEMENTED
             failure = NoStreams() if unknown else error_from(error, CONVERSE, self._address)
+        except Exception:  # the edge: what the other side wrote ends this stream, never the process of its reader
+            log.exception("a stream cannot be read", address=self._address)
         except asyncio.CancelledError:
             # Either this task's, or the channel was closed.
             task = asyncio.current_task()
@@ -272,6 +277,9 @@ class Answering:
             out.put(Reply(id=call.id, reply=reply), len(reply))
         except TidingsError as error:
             out.put(Reply(id=call.id, fault=to_fault(error)))
+        except Exception:  # the edge: a defect of one call is that call's, not of all that share the stream
+            log.exception("call failed", method=call.method)
+            out.put(Reply(id=call.id, fault=to_fault(Internal(f"{call.method} failed because of a defect"))))
 
 
 class _CallContext:

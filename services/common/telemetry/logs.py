@@ -6,8 +6,8 @@
 The text never changes, what varies is in the names: so that events can be counted and searched. The libraries' own
 logging goes the same way, from WARNING on.
 
-Guarantees: values under names that may hold a secret are replaced (`CONCEALED`), one event is one line in JSON, and for
-people no bound value has control characters.
+Guarantees: values under names that may hold a secret are replaced (`CONCEALED`), tracebacks have no values of variables
+in either form, one event is one line in JSON, and for people no bound value has control characters.
 Does not know: where the lines go.
 """
 
@@ -111,7 +111,12 @@ def printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 def _renderers(form: str, out: TextIO) -> list[Processor]:
     if form == "console":
         colours = getattr(out, "isatty", lambda: False)()
-        return [printable, structlog.dev.ConsoleRenderer(colors=colours, timestamp_key="time")]
+        # Without the values of variables, which the library shows if rich is installed: they hold tokens and messages.
+        plain = structlog.dev.plain_traceback
+        return [
+            printable,
+            structlog.dev.ConsoleRenderer(colors=colours, timestamp_key="time", exception_formatter=plain),
+        ]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
 
 

@@ -54,6 +54,9 @@ CONNECTION_STATES = Gauge(
 HANDSHAKES = Gauge("tidings_handshakes", "Connections that have not said hello yet")
 HANDSHAKE_SECONDS = Histogram("tidings_handshake_seconds", "From hello to welcome", buckets=LATENCY_S)
 SESSIONS = Gauge("tidings_sessions", "Sessions of this node")
+SESSIONS_IDLE = Gauge(
+    "tidings_sessions_idle", "Sessions whose user is away, or whose client only answers probes: a sample"
+)
 USERS = Gauge("tidings_users_connected", "Different users with a session on this node")
 GOODBYES = Counter("tidings_goodbyes", "Goodbyes by close code", ["code"])
 HEARTBEAT_PROBES = Counter("tidings_heartbeat_probes", "Silent connections that were probed")
@@ -200,6 +203,17 @@ EVENT_LOOP_LAG = Histogram(
 )
 EVENT_LOOP_LAG_LAST = Gauge("tidings_event_loop_lag_last_seconds", "The last such lag")
 GC_PAUSE = Histogram("tidings_gc_pause_seconds", "Pauses of the garbage collector", ["generation"], buckets=PAUSE_S)
+CERTIFICATE_EXPIRY = Gauge(
+    "tidings_certificate_expiry_seconds", "When a certificate in use runs out, in seconds since 1970", ["use"]
+)  # clients|rpc|etcd|kafka
+CERTIFICATE_RENEWALS = Counter(
+    "tidings_certificate_renewals",
+    "Renewed certificate files that were put to use, or could not be",
+    ["use", "outcome"],
+)  # renewed|refused
+TOKEN_KEYS_AGE = Gauge(
+    "tidings_token_keys_age_seconds", "Since the issuer's key set was fetched; 0: none is to be fetched"
+)
 DEGRADED = Gauge("tidings_degraded", "1 while a named check says that something is away", ["check"])
 BUILD = Gauge("tidings_build_info", "Always 1; the version is in the labels", ["version", "service"])
 
@@ -209,7 +223,7 @@ BUILD = Gauge("tidings_build_info", "Always 1; the version is in the labels", ["
 # What each label may hold, in all metrics together; a test holds a running cluster to it, so nothing grows with users.
 LABELS: Mapping[str, str] = {
     "body": "[a-z_]+",  # of frames: the protocol's own, about 25
-    "check": "etcd|kafka|logic|mongodb|hook|drain|start",
+    "check": "etcd|kafka|logic|mongodb|hook|keys|drain|start",
     "code": "[0-9]{4}|ok|deadline|cancelled|[a-z_]+",  # close codes, codes of errors
     "collection": "[a-z_]+",  # the schema's
     "command": "[a-z_ ]+",  # the repository's
@@ -226,6 +240,7 @@ LABELS: Mapping[str, str] = {
     "state": "[a-z_]+",
     "topic": r"[A-Za-z0-9._-]+\.(deliver|broadcast|events)",
     "transport": "ws|tcp",
+    "use": "clients|rpc|etcd|kafka",
     "version": ".+",
 }
 
@@ -235,7 +250,7 @@ _FIRST: tuple[tuple[Counter | Gauge, tuple[str, ...]], ...] = (
     (LAGGING, ("paused", "unacknowledged", "ring")),
     (LIMITED, ("sends", "frames")),
     (BANS, ("reconnects", "refused")),
-    (CONNECTIONS_REFUSED, ("full", "rate", "handshakes", "draining")),
+    (CONNECTIONS_REFUSED, ("full", "rate", "handshakes", "draining", "address", "handshake_bytes", "proxy")),
     (CONNECTION_STATES, ("awaiting_hello", "opening", "live", "paused", "closing")),
     (REROUTED, ("sent", "lost", "gave_up")),
     (PUBLISH_DROPPED, ("push", "lasting")),

@@ -4,7 +4,7 @@ For operators and Prometheus. A server of its own in a few lines: GET only, one 
 time, size and number, so that no framework runs inside a node. It has no login: loopback or the pods' network only.
 
 Guarantees: an answer to every well-formed GET; a slow or hostile caller holds one of `CALLERS_MAX` places for at most
-`REQUEST_S`.
+`REQUEST_S`. Whatever a caller sends, and whatever fails because of it, ends that caller's connection and nothing else.
 Does not know: what the state means.
 """
 
@@ -22,7 +22,7 @@ import msgspec
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 
-from services.common.settings import split_address
+from services.common.settings import join_address, split_address
 from services.common.telemetry import logs, profile, runtime
 from services.common.telemetry.health import Health
 
@@ -41,6 +41,15 @@ class Answer:
     status: HTTPStatus
     kind: str
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A GET; names of headers in lower case."""
+
+    path: str
+    query: Mapping[str, list[str]]
+    headers: Mapping[str, str]
 
 
 class OpsServer:
@@ -75,8 +84,7 @@ class OpsServer:
     def address(self) -> str:
         """host:port that it really listens on (port 0 takes a free one)."""
         assert self._server is not None
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return f"{host}:{port}"
+        return join_address(*self._server.sockets[0].getsockname()[:2])
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert self._group is not None
@@ -95,6 +103,8 @@ class OpsServer:
                 await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError):
             pass  # the caller is gone or too slow: there is nobody to tell
+        except Exception:  # the edge: this task is one of the process's own group, which a stranger must not end
+            log.exception("ops caller failed")
         finally:
             writer.close()
 
@@ -104,33 +114,32 @@ class OpsServer:
                 head = await reader.readuntil(b"\r\n\r\n")
             except asyncio.LimitOverrunError:
                 return _plain(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the request's head is too large")
-        request, *lines = head.decode("latin-1").split("\r\n")
-        parts = request.split(" ")
-        if len(parts) != 3 or not parts[2].startswith("HTTP/1."):
-            return _plain(HTTPStatus.BAD_REQUEST, "this is not an HTTP request")
-        if parts[0] != "GET":
-            return _plain(HTTPStatus.METHOD_NOT_ALLOWED, "only GET is served here")
-        headers = dict(_header(line) for line in lines if line)
-        url = urlsplit(parts[1])
+        return await self.answer(head)
+
+    async def answer(self, head: bytes) -> Answer:
+        """What a request with this head gets; never raises, whatever the bytes."""
+        asked = request_of(head)
+        if isinstance(asked, Answer):
+            return asked
         try:
-            return await self._route(url.path, parse_qs(url.query), headers)
-        except Exception as error:
-            log.exception("ops request failed", path=url.path)
+            return await self._route(asked)
+        except Exception as error:  # the edge: a defect of what is shown is an answer
+            log.exception("ops request failed", path=asked.path)
             return _plain(HTTPStatus.INTERNAL_SERVER_ERROR, f"{type(error).__name__}: {error}")
 
-    async def _route(self, path: str, query: dict[str, list[str]], headers: Mapping[str, str]) -> Answer:
-        match path:
+    async def _route(self, asked: Request) -> Answer:
+        match asked.path:
             case "/healthz":
                 return _json(HTTPStatus.OK, {"alive": True})
             case "/readyz":
                 return self._readiness()
             case "/metrics":
-                encode, kind = choose_encoder(headers.get("accept", ""))
+                encode, kind = choose_encoder(asked.headers.get("accept", ""))
                 return Answer(HTTPStatus.OK, kind, encode(REGISTRY))
             case "/debug/state":
                 return _json(HTTPStatus.OK, {**self._debug(), "asyncio_tasks": _tasks(), "process": runtime.held()})
             case "/debug/profile":
-                return await self._profile(query, headers)
+                return await self._profile(asked.query, asked.headers)
             case _:
                 known = "/healthz /readyz /metrics /debug/state /debug/profile?seconds=N"
                 return _plain(HTTPStatus.NOT_FOUND, f"nothing here; there are {known}")
@@ -141,7 +150,7 @@ class OpsServer:
             status, {"ready": self._health.ready, "reasons": self._health.failed, "degraded": self._health.degraded}
         )
 
-    async def _profile(self, query: dict[str, list[str]], headers: Mapping[str, str]) -> Answer:
+    async def _profile(self, query: Mapping[str, list[str]], headers: Mapping[str, str]) -> Answer:
         try:
             seconds = float(query.get("seconds", ["5"])[0])
         except ValueError:
@@ -160,6 +169,21 @@ class OpsServer:
             self._profiling = False
         kind, render = profile.FORMATS[asked]
         return Answer(HTTPStatus.OK, kind, render(stacks, seconds).encode())
+
+
+def request_of(head: bytes) -> Request | Answer:
+    """What a head asks for; or the answer, if that cannot be told. Never raises, whatever the bytes."""
+    request, *lines = head.decode("latin-1").split("\r\n")
+    parts = request.split(" ")
+    if len(parts) != 3 or not parts[2].startswith("HTTP/1."):
+        return _plain(HTTPStatus.BAD_REQUEST, "this is not an HTTP request")
+    if parts[0] != "GET":
+        return _plain(HTTPStatus.METHOD_NOT_ALLOWED, "only GET is served here")
+    try:
+        url = urlsplit(parts[1])
+        return Request(url.path, parse_qs(url.query), dict(_header(line) for line in lines if line))
+    except ValueError:
+        return _plain(HTTPStatus.BAD_REQUEST, "this is no address")
 
 
 def _header(line: str) -> tuple[str, str]:

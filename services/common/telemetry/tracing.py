@@ -7,12 +7,14 @@ A batch holds many messages, so a trace travels with its item, as the text of W3
 A batch is worked on inside the span of its first traced item, and each other traced item gets a span of its own for the
 same time, linked to that one: so every trace shows every hop.
 
-Guarantees: while tracing is off, each function costs one comparison. Nothing here raises because a collector is away.
+Guarantees: while tracing is off, each function costs one comparison. Nothing here raises because a collector is away,
+and ending waits `SHUTDOWN_S` for it at most: a node has to end within the time that its pod has.
 Does not know: who calls.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
@@ -26,6 +28,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, TraceIdRati
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, StatusCode, TraceFlags, Tracer
 
 HEADER: Final = "traceparent"
+SHUTDOWN_S: Final = 2.0
+_CUT_OFF_S: Final = 0.5  # of it: for the export under way to end when it is cut off
 _NOTHING: Final[AbstractContextManager[Span | None]] = nullcontext(None)
 _LENGTHS: Final = (2, 32, 16, 2)
 
@@ -33,6 +37,7 @@ _LENGTHS: Final = (2, 32, 16, 2)
 class _State:
     """The process has one collector, as it has one set of metrics."""
 
+    exporter: SpanExporter | None = None
     provider: TracerProvider | None = None
     tracer: Tracer | None = None
     always: Tracer | None = None
@@ -51,7 +56,9 @@ def configure(
         exporter = OTLPSpanExporter(endpoint=endpoint, insecure=not endpoint.startswith("https://"))
     resource = Resource.create({"service.name": f"tidings-{service}", "service.instance.id": node})
     processor = BatchSpanProcessor(exporter)
-    _State.provider = TracerProvider(sampler=ParentBased(TraceIdRatioBased(sample_ratio)), resource=resource)
+    _State.exporter = exporter
+    sampler = ParentBased(TraceIdRatioBased(sample_ratio))
+    _State.provider = TracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
     _State.provider.add_span_processor(processor)
     _State.tracer = _State.provider.get_tracer("tidings")
     always = TracerProvider(sampler=ALWAYS_ON, resource=resource, shutdown_on_exit=False)
@@ -60,10 +67,21 @@ def configure(
 
 
 def shutdown() -> None:
-    """Sends what is left and turns tracing off."""
-    if _State.provider is not None:
-        _State.provider.shutdown()
-    _State.provider = _State.tracer = _State.always = None
+    """Sends what is left, as far as the collector takes it in time, and turns tracing off.
+
+    The library's own shutdown waits for up to 30 s, whatever it is told: so it runs in a thread, and the exporter is
+    closed under it when the time is over.
+    """
+    provider, exporter = _State.provider, _State.exporter
+    _State.exporter = _State.provider = _State.tracer = _State.always = None
+    if provider is None or exporter is None:
+        return
+    ending = threading.Thread(target=provider.shutdown, name="traces' end", daemon=True)
+    ending.start()
+    ending.join(SHUTDOWN_S - _CUT_OFF_S)
+    if ending.is_alive():
+        exporter.shutdown()
+        ending.join(_CUT_OFF_S)
 
 
 def enabled() -> bool:

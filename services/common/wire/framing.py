@@ -16,12 +16,12 @@ LENGTH_MAX = 0xFFFF_FFFF
 
 
 class FrameSplitter:
-    """Chunks in, whole frames out. One per connection and direction."""
+    """Chunks in, whole frames out. One per connection and direction. `frame_bytes_max` may change between chunks."""
 
-    __slots__ = ("_buffer", "_frame_bytes_max", "_needed", "refusal")
+    __slots__ = ("_buffer", "_needed", "frame_bytes_max", "refusal")
 
     def __init__(self, frame_bytes_max: int) -> None:
-        self._frame_bytes_max = frame_bytes_max
+        self.frame_bytes_max = frame_bytes_max
         self._buffer = bytearray()
         self._needed = PREFIX_BYTES  # bytes in the buffer below which no frame can be complete
         self.refusal: TooLarge | None = None
@@ -53,7 +53,7 @@ class FrameSplitter:
         start, size = 0, len(data)
         while size - start >= PREFIX_BYTES:
             length = int.from_bytes(data[start : start + PREFIX_BYTES], "big")
-            if length > self._frame_bytes_max:
+            if length > self.frame_bytes_max:
                 self._refuse(length)
                 return frames, size
             end = start + PREFIX_BYTES + length
@@ -67,7 +67,7 @@ class FrameSplitter:
 
     def _refuse(self, length: int) -> None:
         self.refusal = TooLarge(
-            f"a frame of {length} bytes was announced, the limit is {self._frame_bytes_max}: send less in one frame"
+            f"a frame of {length} bytes was announced, the limit is {self.frame_bytes_max}: send less in one frame"
         )
 
 

@@ -170,7 +170,7 @@ class SessionDocument:
     client: str = ""
     replaced: tuple[Replaced, ...] = ()
     attempt: int = 0
-    address: str = ""
+    address: str = ""  # the client's IP address; empty: not known
 
 
 class SessionPut(NamedTuple):

@@ -20,7 +20,7 @@ def session(
 ) -> SessionDocument:
     replaced = (Replaced("s0", "access-9", "boot-0"), Replaced("r0", "access-8", "boot-9"))
     return SessionDocument(
-        user, device, name, 2, "access-0", boot, since, "app/1", replaced, attempt=2**63 - 1, address="192.0.2.7"
+        user, device, name, 2, "access-0", boot, since, "app/1", replaced, attempt=2**63 - 1, address="2001:db8::7"
     )
 
 

@@ -16,6 +16,8 @@ from websockets.asyncio.client import connect as connect_websocket
 from websockets.typing import Subprotocol
 
 from protos.tidings.v1.client_pb2 import Bye, ClientFrame, Content, Hello, Send, ServerFrame
+from services.access.transport.listening import renew_tls, tls_context
+from tests.certificates import Authority
 from tests.integration.access.harness import AccessCluster
 
 
@@ -80,3 +82,27 @@ async def test_files_that_are_no_certificate_stop_the_start_with_a_sentence(
     (tmp_path / "pem").write_text("nothing of the kind")
     with pytest.raises(ValueError, match="give files that belong together"):
         await empty.start("access-0", tls_certificate_file=tmp_path / "pem", tls_key_file=tmp_path / "pem")
+
+
+async def test_a_renewed_certificate_is_shown_from_the_next_connection_on(empty: AccessCluster, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    pair = authority.issue("localhost")
+    context = tls_context(pair.certificate, pair.key)
+    assert context is not None
+    shown: list[bytes | None] = []
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+    async with server:
+        for renewal in range(2):
+            if renewal:
+                authority.issue("localhost", days=60)
+                await renew_tls(context, *pair)
+            port = server.sockets[0].getsockname()[1]
+            _, writer = await asyncio.open_connection("localhost", port, ssl=authority.trusted())
+            shown.append(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
+            writer.close()
+    assert shown[0] != shown[1]
+    assert x509.load_der_x509_certificate(shown[1] or b"") == x509.load_pem_x509_certificate(
+        pair.certificate.read_bytes()
+    )
+    node = await empty.start("access-0", tls_certificate_file=pair.certificate, tls_key_file=pair.key)
+    assert any("certificate" in name for name in node.life.tasks)

@@ -76,7 +76,9 @@ class FakeCluster(admin_pb2_grpc.AdminServicer):
 
     async def Sessions(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
         self._take(request, context)
-        record = storage_pb2.SessionRecord(device="phone", kind=2, node="access-0", session="s1", since_ms=1_700_000)
+        record = storage_pb2.SessionRecord(
+            device="phone", kind=2, node="access-0", session="s1", since_ms=1_700_000, address="198.51.100.7"
+        )
         return admin_pb2.AdminSessions(sessions=[record])
 
     async def Kick(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -146,6 +148,7 @@ async def test_sessions_tells_where_a_user_is(cluster: FakeCluster) -> None:
         "node": "access-0",
         "session": "s1",
         "since_ms": 1_700_000,
+        "address": "198.51.100.7",
     }.items() <= (session.items())
     assert cluster.asked == [admin_pb2.AdminUser(user="ann")]
 

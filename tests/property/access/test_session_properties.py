@@ -33,7 +33,8 @@ from services.access.events import (
 )
 from services.access.heartbeat import FOREVER
 from services.access.limits import LimitPolicy
-from services.access.session import RULES, Phase, Session, SessionPolicy
+from services.access.rules import RULES
+from services.access.session import Phase, Session, SessionPolicy
 from services.common.wire import close
 
 POLICY = SessionPolicy(unanswered_max=4, pages_max=2, held_max=3, limits=LimitPolicy(refused_per_window=5))

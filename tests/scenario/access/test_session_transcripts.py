@@ -35,6 +35,7 @@ from services.access.events import (
     HelloAccepted,
     Opened,
     PeerGone,
+    Refreshed,
     Refuse,
     SayGoodbye,
     Ticked,
@@ -85,7 +86,7 @@ def test_a_session_does_what_its_transcript_says(transcript: Transcript) -> None
 
 # How many words belong to an event.
 ARGUMENTS = {"frame": 1, "accepted": 2, "leave": 1, "end": 1, "answer": 1, "held": 1, "refusal": 1, "push": 1, "ack": 1,
-             "page": 2, "repeat": 2}  # fmt: skip
+             "page": 2, "repeat": 2, "refreshed": 1}  # fmt: skip
 KINDS = {"web": client_pb2.Hello.WEB, "mobile": client_pb2.Hello.MOBILE}
 
 
@@ -101,6 +102,8 @@ def _play(session: Session, did: list[str], now: float) -> str:
         case ["repeat", count, body]:
             shown = [_shown(session.receive_frame(body, 10, now)) for _ in range(int(count))]
             return shown[-1]
+        case ["idle"]:
+            return "yes" if session.idle(now) else "no"
         case ["away"]:
             session.set_away(True)
             return "-"
@@ -122,6 +125,8 @@ def _effects(session: Session, did: list[str], now: float) -> Effects:  # noqa: 
             return session.handle(FrameRefused("this is nothing", fatal=True), now)
         case ["accepted", kind, expires]:
             return session.handle(HelloAccepted(KINDS[kind], float(expires.removeprefix("until="))), now)
+        case ["refreshed", expires]:
+            return session.handle(Refreshed(float(expires.removeprefix("until="))), now)
         case ["leave", code]:
             return session.handle(AskedToLeave(close.reason_of(int(code))), now)
         case ["end", code]:

@@ -45,6 +45,17 @@ def test_a_call_can_hold_a_batch_of_the_largest_requests() -> None:
     assert settings.batch_max * settings.content_bytes_max <= 14 * 1024 * 1024
 
 
+@pytest.mark.parametrize("every", ["0.0.0.0", "[::]", "[::0]", "0", "[::ffff:0.0.0.0]"])
+@pytest.mark.parametrize(("listen", "public"), [("WS_LISTEN", "WS_PUBLIC"), ("TCP_LISTEN", "TCP_PUBLIC")])
+def test_clients_must_be_told_an_address_that_is_one(listen: str, public: str, every: str) -> None:
+    given = GIVEN | {f"TIDINGS_{listen}": f"{every}:8000"}
+    with pytest.raises(SettingsError, match=f"{public.lower()} must be set when {listen.lower()} is every address"):
+        load(AccessSettings, given)
+    named = {"TIDINGS_WS_PUBLIC": "wss://a.example/v1/ws", "TIDINGS_TCP_PUBLIC": "a.example:1"}
+    load(AccessSettings, given | named)
+    load(AccessSettings, given | {"TIDINGS_PLACEMENT": "any"})
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [

@@ -18,11 +18,14 @@ class Wire:
 
     name: TransportName = "tcp"
     waiting_bytes = 0
+    address = ""
 
     def __init__(self) -> None:
         self.traffic = Traffic("tcp")
         self.written: list[bytes] = []
         self.fails = False
+
+    def admit(self) -> None: ...
 
     def wrap(self, frame: bytes) -> bytes:
         return b"<" + frame + b">"

@@ -188,6 +188,7 @@ class Guest:
         )
         self.session = SimpleNamespace(phase=Phase.OPENING)
         self.node = SimpleNamespace(close_session=lambda _: None)
+        self.transport = SimpleNamespace(address="192.0.2.7")
         self.early, self.group_heads, self.opened_at, self.hello_id = None, None, 0.0, 1
         self.told = ""
 

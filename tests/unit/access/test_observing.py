@@ -20,7 +20,7 @@ from services.access.hub import Hub
 from services.access.sampling import STATES, sample
 from services.access.send_trace import FAILURES_MAX, Allowance, SendTrace
 from services.access.traffic import Traffic
-from services.access.transport.tcp import TcpServer, TcpStream
+from services.access.transport.tcp import TcpArrival, TcpServer, TcpStream
 from services.common.clock import SystemClock
 from services.common.errors import Forbidden, Unavailable
 from services.common.telemetry import logs, metrics, tracing
@@ -122,10 +122,10 @@ def test_an_outage_is_told_a_few_times_a_second_and_the_rest_is_counted() -> Non
 
 def silent() -> TcpStream:
     """A connection that has not said hello."""
-    stream = TcpServer(FakeNode(), OpenDoor(), Traffic("tcp"), LIMITS, NO_SOCKET).protocol()
-    assert isinstance(stream, TcpStream)
-    stream.connection_made(FakeStream())
-    return stream
+    arrival = TcpServer(FakeNode(), OpenDoor(), Traffic("tcp"), LIMITS, NO_SOCKET).protocol()
+    assert isinstance(arrival, TcpArrival)
+    arrival.connection_made(FakeStream())
+    return arrival.inner
 
 
 def welcomed() -> TcpStream:

@@ -30,6 +30,7 @@ from services.common.registry.contract import NodeRecord
 from services.common.rpc import Peers, PeersPort, RpcServer, Service, TimedOut, Tls, Unreachable, serve
 from services.common.rpc.contract import STREAMED_BYTES_MAX
 from services.common.rpc.memory import MemoryNetwork, MemoryPeers, Passage
+from services.common.rpc.stream import CONVERSE
 from services.common.telemetry import metrics, tracing
 from tests.certificates import Authority
 from tests.ports import free_address
@@ -200,6 +201,12 @@ async def test_a_node_that_stops_while_it_works_is_unreachable(net: Net) -> None
             await task
 
 
+async def test_a_node_on_version_6_is_called(net: Net) -> None:
+    async with net.serve("[::1]:0", [service_of(new_logic())]) as server:
+        assert server.address.startswith("[::1]:")
+        assert await send(net.peers, server, 3) == 3
+
+
 async def test_a_port_in_use_is_an_error_that_says_so(net: Net) -> None:
     async with net.serve("127.0.0.1:0", [service_of(new_logic())]) as server:
         with pytest.raises(OSError, match="the port is in use"):
@@ -342,6 +349,42 @@ async def test_a_request_that_cannot_be_read_fails_alone() -> None:
         assert await held == 3
 
 
+async def test_a_reply_that_cannot_be_written_fails_alone() -> None:
+    class Broken(Logic):
+        async def Send(self, request: logic_pb2.SendBatch, context: Any) -> logic_pb2.SendOutcomes:  # noqa: N802
+            reply = await super().Send(request, context)
+            return reply if reply.outcomes else None  # type: ignore[return-value]  # a defect
+
+    logic = Broken()  # type: ignore[abstract]
+    logic.hold = asyncio.Event()
+    async with serve("127.0.0.1:0", [service_of(logic)]) as server, Peers() as peers:
+        held = asyncio.create_task(send(peers, server, 3))
+        await logic.begun.wait()
+        hold, logic.hold = logic.hold, None
+        with pytest.raises(Internal, match="because of a defect"):
+            await send(peers, server, 0)
+        hold.set()
+        assert await held == 3
+
+
+async def test_a_node_that_writes_what_is_no_reply_ends_its_stream_and_not_the_process_of_its_caller() -> None:
+    async def converse(_: Any, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+        await context.read()
+        await context.write(b"\xff")
+
+    server = grpc.aio.server()
+    service, _, method = CONVERSE.strip("/").partition("/")
+    handler = grpc.stream_stream_rpc_method_handler(converse)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with Peers() as peers:
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await send(peers, RpcServer(f"127.0.0.1:{port}"))
+    await server.stop(0)
+
+
 async def test_leaving_a_server_answers_what_is_under_way() -> None:
     logic = new_logic()
     logic.hold = asyncio.Event()
@@ -432,6 +475,37 @@ async def test_with_certificates_only_nodes_of_the_same_authority_are_answered(t
             async with Peers(tls=stranger) as peers:
                 with pytest.raises(Unreachable):
                     await send(peers, server)
+
+
+async def test_a_renewed_certificate_counts_from_the_next_connection_on_and_a_broken_one_does_not(
+    tmp_path: Path,
+) -> None:
+    first, second = Authority(tmp_path / "first"), Authority(tmp_path / "second")
+    pair = first.issue("node", "127.0.0.1")
+    tls = Tls(pair.certificate, pair.key, first.file)
+    other = second.issue("node", "127.0.0.1")
+    async with (
+        Peers(tls=tls) as peers,
+        Peers(tls=Tls(other.certificate, other.key, second.file)) as renewed,
+        serve("127.0.0.1:0", [service_of(new_logic())], tls=tls) as server,
+    ):
+        assert await send(peers, server, 1) == 1
+
+        key = pair.key.read_bytes()
+        pair.key.write_bytes(other.key.read_bytes())
+        with pytest.raises((OSError, ValueError)):
+            await tls.renew()
+        pair.key.write_bytes(key)
+        assert await send(peers, server, 2) == 2
+        with pytest.raises(Unreachable):
+            await send(renewed, server)
+
+        for old, new in ((pair.certificate, other.certificate), (pair.key, other.key), (first.file, second.file)):
+            old.write_bytes(new.read_bytes())
+        await tls.renew()
+        assert await send(peers, server, 3) == 3
+        async with Peers(tls=Tls(other.certificate, other.key, second.file)) as fresh:
+            assert await send(fresh, server, 4) == 4
 
 
 async def test_certificates_may_be_issued_for_a_name_instead_of_addresses(tmp_path: Path) -> None:

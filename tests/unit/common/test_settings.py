@@ -16,7 +16,9 @@ from services.common.settings import (
     SettingsError,
     describe,
     describe_class,
+    join_address,
     load,
+    means_every,
     settings_class,
     split_address,
 )
@@ -128,7 +130,13 @@ def test_listening_on_every_address_asks_for_one_that_others_can_call() -> None:
     assert settings.rpc_address == "h:83"
 
 
-@pytest.mark.parametrize("wrong", ["8300", "localhost", "h:port", "h:70000", ":1", "::1:80"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "8300", "localhost", "h:port", "h:70000", ":1", "::1:80", "[]:80", "[::1:80", "[h]:80", "[127.0.0.1]:80",
+        "h:²", f"h:{'9' * 5000}",
+    ],
+)  # fmt: skip
 def test_an_address_that_cannot_be_one_is_refused(wrong: str) -> None:
     with pytest.raises(ValueError, match="should"):
         split_address(wrong)
@@ -137,6 +145,18 @@ def test_an_address_that_cannot_be_one_is_refused(wrong: str) -> None:
 def test_addresses_are_split_also_in_version_6() -> None:
     assert split_address("127.0.0.1:80") == ("127.0.0.1", 80)
     assert split_address("[::1]:80") == ("::1", 80)
+    assert join_address("::1", 80) == "[::1]:80"
+    assert join_address("127.0.0.1", 80) == "127.0.0.1:80"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "0", "::", "::0", "0:0:0:0:0:0:0:0", "::ffff:0.0.0.0"])
+def test_every_way_to_say_every_address_is_known(host: str) -> None:
+    assert means_every(host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "1", "::1", "localhost", "a.example", "fe80::1%eth0"])
+def test_an_address_of_its_own_is_not_every_address(host: str) -> None:
+    assert not means_every(host)
 
 
 def test_a_file_that_is_not_there_or_not_toml_is_named(tmp_path: Path) -> None:

@@ -95,3 +95,25 @@ def test_what_a_client_calls_itself_is_no_line_and_no_command_of_a_terminal(form
     logs.get_logger("x").info("connection opened", device="phone\n\x1b[2J2026-01-01 [info] all is well")
     assert len(out.getvalue().splitlines()) == 1
     assert "\x1b" not in out.getvalue()
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.parametrize("library", [False, True], ids=["ours", "a-library"])
+def test_a_traceback_has_no_values_of_variables(form: Literal["json", "console"], library: bool) -> None:
+    def receive(token: str, data: bytes) -> None:
+        hello = {"token": token, "data": data}
+        raise LookupError("a defect", len(hello))
+
+    token, message = "eyJhbGciOiJ", b"a secret message"
+    out = io.StringIO()
+    logs.configure(level="info", form=form, stream=out)
+    try:
+        receive(token, message)
+    except LookupError:
+        if library:
+            logging.getLogger("asyncio").exception("it failed")
+        else:
+            logs.get_logger("x").exception("connection failed")
+    assert "LookupError" in out.getvalue()
+    assert token not in out.getvalue()
+    assert message.decode() not in out.getvalue()

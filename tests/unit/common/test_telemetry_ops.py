@@ -7,11 +7,13 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.common.settings import split_address
 from services.common.telemetry import metrics, profile
 from services.common.telemetry.health import Health
 from services.common.telemetry.ops import CALLERS_MAX, OpsServer
@@ -19,15 +21,16 @@ from services.common.telemetry.runtime import watch_event_loop
 
 
 @asynccontextmanager
-async def serving(health: Health | None = None, debug: dict[str, object] | None = None) -> AsyncIterator[OpsServer]:
-    async with OpsServer("127.0.0.1:0", health or Health(), lambda: debug or {}) as server:
+async def serving(
+    health: Health | None = None, debug: dict[str, object] | None = None, listen: str = "127.0.0.1:0"
+) -> AsyncIterator[OpsServer]:
+    async with OpsServer(listen, health or Health(), lambda: debug or {}) as server:
         yield server
 
 
 @asynccontextmanager
 async def connected(server: OpsServer) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    host, port = server.address.split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    reader, writer = await asyncio.open_connection(*split_address(server.address))
     try:
         yield reader, writer
     finally:
@@ -51,6 +54,12 @@ async def get(server: OpsServer, path: str, **headers: str) -> tuple[int, str, s
 
 async def test_a_process_that_answers_is_alive() -> None:
     async with serving() as server:
+        assert (await get(server, "/healthz"))[0] == 200
+
+
+async def test_it_is_served_on_version_6_as_well() -> None:
+    async with serving(listen="[::1]:0") as server:
+        assert server.address.startswith("[::1]:")
         assert (await get(server, "/healthz"))[0] == 200
 
 
@@ -213,3 +222,21 @@ def _observations() -> float:
         for sample in next(iter(metrics.EVENT_LOOP_LAG.collect())).samples
         if sample.name.endswith("_count")
     )
+
+
+async def test_an_address_that_is_none_is_an_answer_and_the_server_goes_on() -> None:
+    async with serving() as server:
+        for target in (b"//[", b"http://[::1", b"//]", b"/%zz?" + b"a&" * 2000):
+            answer = await raw(server, b"GET " + target + b" HTTP/1.1\r\n\r\n")
+            assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 404 ")), answer
+        assert (await get(server, "/healthz"))[0] == 200
+
+
+async def test_a_defect_while_a_caller_is_answered_ends_that_caller_only() -> None:
+    class Broken(asyncio.StreamReader):
+        async def readuntil(self, separator: Any = b"\n") -> bytes:
+            raise LookupError("a defect")
+
+    async with serving() as server, connected(server) as (_, writer):
+        server._accept(Broken(), writer)
+        assert (await get(server, "/healthz"))[0] == 200

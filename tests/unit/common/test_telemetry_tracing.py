@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import time
 from collections.abc import Iterator
 
@@ -134,3 +135,19 @@ def test_a_line_in_the_log_says_which_trace_it_belongs_to(spans: InMemorySpanExp
     within, outside = map(json.loads, out.getvalue().splitlines())
     assert within["trace_id"] == tracing.id_of(carried)
     assert "trace_id" not in outside
+
+
+@pytest.mark.parametrize(("spans_left", "listens"), [(1500, False), (1, True)], ids=["nobody-there", "never-answers"])
+def test_ending_does_not_wait_for_a_collector_that_is_away(spans_left: int, listens: bool) -> None:
+    with socket.socket() as collector:
+        collector.bind(("127.0.0.1", 0))
+        if listens:
+            collector.listen()
+        endpoint = f"http://127.0.0.1:{collector.getsockname()[1]}"
+        tracing.configure(endpoint, sample_ratio=1.0, service="test", node="test")
+        for _ in range(spans_left):
+            tracing.failure("send", time.time_ns(), "internal", {})
+        began = time.monotonic()
+        tracing.shutdown()
+        assert time.monotonic() - began < 2.2
+    assert not tracing.enabled()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
+from structlog.testing import capture_logs
 
 from services.common.clock import ManualClock
-from services.common.errors import Unavailable
+from services.common.errors import TidingsError, Unavailable
+from services.common.telemetry import metrics
 from services.common.token_keys import KeyRefused
 from services.common.token_source import DOCUMENT_BYTES_MAX, Authenticator, JwksCache, KeySources
 from services.common.tokens import TokenRefused, UnknownKey, sign
@@ -61,6 +64,11 @@ class Issuer(httpx.AsyncBaseTransport):
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock(wall_ms=WALL_MS)
+
+
+def age_of_keys() -> float:
+    (family,) = metrics.TOKEN_KEYS_AGE.collect()
+    return family.samples[0].value
 
 
 def from_url(issuer: Issuer, clock: ManualClock, **options: Any) -> Authenticator:
@@ -176,7 +184,7 @@ async def test_an_issuer_that_is_away_leaves_the_keys_as_they_were(clock: Manual
     async with from_url(issuer, clock) as authenticator:
         issuer.away = True
         clock.advance(11)
-        with pytest.raises(UnknownKey):
+        with pytest.raises(Unavailable):
             await authenticator.authenticate(token(2))
         assert (await authenticator.authenticate(token(1))).user == "alice"
         assert "cannot be fetched" in authenticator.problem
@@ -185,6 +193,78 @@ async def test_an_issuer_that_is_away_leaves_the_keys_as_they_were(clock: Manual
         clock.advance(11)
         assert (await authenticator.authenticate(token(2))).user == "alice"
         assert authenticator.problem == ""
+
+
+async def test_a_token_that_may_be_good_by_keys_that_cannot_be_had_is_told_to_come_later(clock: ManualClock) -> None:
+    issuer = Issuer(key_set(1))
+
+    async with from_url(issuer, clock) as authenticator:
+        issuer.away = True
+        clock.advance(11)
+        for waited in (0, 4):
+            clock.advance(waited)
+            with pytest.raises(Unavailable) as refused:
+                await authenticator.authenticate(token(2))
+            assert refused.value.retry_after_ms == (10 - waited) * 1000
+        with pytest.raises(UnknownKey):  # a shared secret comes from no key set
+            await authenticator.authenticate(sign(SECRET, "alice", "local", 60, now=NOW))
+
+        issuer.away, issuer.document = False, key_set(2)
+        clock.advance(7)
+        assert (await authenticator.authenticate(token(2))).user == "alice"
+        with pytest.raises(UnknownKey):
+            await authenticator.authenticate(token(3))
+
+
+async def test_what_is_wrong_with_the_keys_is_told_once_when_it_changes(clock: ManualClock) -> None:
+    issuer, told = Issuer(key_set(1)), list[str]()
+
+    with capture_logs() as lines:
+        async with from_url(issuer, clock, told=told.append) as authenticator:
+            for away in (False, True, True, False):
+                issuer.away = away
+                clock.advance(11)
+                with suppress(TidingsError):
+                    await authenticator.authenticate(token(9))
+
+    assert [bool(problem) for problem in told] == [False, True, False]
+    assert [line["event"] for line in lines] == [
+        "the keys for tokens cannot be fetched, the last ones count",
+        "the keys for tokens can be fetched again",
+    ]
+
+
+async def test_the_age_of_the_keys_is_told(clock: ManualClock) -> None:
+    issuer = Issuer(key_set(1))
+
+    async with from_url(issuer, clock) as authenticator:
+        issuer.away = True
+        clock.advance(11)
+        with suppress(TidingsError):
+            await authenticator.authenticate(token(9))
+        assert age_of_keys() == 11
+        issuer.away = False
+        clock.advance(11)
+        with suppress(TidingsError):
+            await authenticator.authenticate(token(9))
+        assert age_of_keys() == 0
+    assert age_of_keys() == 0
+
+
+async def test_a_password_in_the_address_is_told_nobody(clock: ManualClock) -> None:
+    issuer = Issuer(key_set(1))
+    sources = KeySources(jwks_url="https://user:s3cret@issuer.example/jwks?key=s3cret")
+
+    async with Authenticator("local", sources, clock, transport=issuer) as authenticator:
+        for change in ({"away": True}, {"away": False, "status": 500}, {"document": b"x" * (DOCUMENT_BYTES_MAX + 1)}):
+            for name, value in change.items():
+                setattr(issuer, name, value)
+            clock.advance(11)
+            with suppress(TidingsError):
+                await authenticator.authenticate(token(9))
+            assert "issuer.example" in authenticator.problem
+            assert "s3cret" not in authenticator.problem
+            issuer.status = 200
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,7 @@ BOARD = Board(
                     (
                         Query(total("tidings_users_connected", where=HERE), "users"),
                         Query(total("tidings_sessions", where=HERE), "sessions"),
+                        Query(total("tidings_sessions_idle", where=HERE), "of them idle"),
                         Query(total("tidings_handshakes", where=HERE), "handshakes"),
                     ),
                 ),
@@ -320,6 +321,30 @@ BOARD = Board(
                     "Share of the time that its pauses take.",
                     "percentunit",
                     (Query(rate("tidings_gc_pause_seconds_sum", "instance", HERE), "{{instance}}"),),
+                ),
+                Panel(
+                    "Certificates",
+                    "Time until each certificate in use runs out, by what it is for; renewed files that could not be "
+                    "used.",
+                    "s",
+                    (
+                        Query(
+                            f"min by (use) ({select('tidings_certificate_expiry_seconds', HERE)}) - time()",
+                            "{{use}}",
+                            "no certificate is configured",
+                        ),
+                        Query(
+                            rate("tidings_certificate_renewals_total", "use, outcome", HERE),
+                            "{{outcome}} {{use}} /s",
+                            "no certificate is configured",
+                        ),
+                    ),
+                ),
+                Panel(
+                    "Age of the token keys",
+                    "Since the issuer's key set was fetched; 0 where none is to be fetched.",
+                    "s",
+                    (Query(select("tidings_token_keys_age_seconds", HERE), "{{instance}}"),),
                 ),
                 Panel(
                     "Memory",
