@@ -102,7 +102,7 @@ class Mailbox:
             if not entered.done():
                 entered.set_result(None)
             async for records in mail:
-                batch = self._sorter().sort(_parcels(records))
+                batch = await self._sorter().sort(_parcels(records))
                 self._forwarding.send(batch)
                 await self._delivery.deliver(batch.local)
 

@@ -143,6 +143,7 @@ PUBLISH_BACKLOG_BYTES = Gauge("tidings_publish_backlog_bytes", "Bytes that wait 
 PUBLISH_DROPPED = Counter(
     "tidings_publish_dropped", "Records given up while Kafka was away", ["kind"]
 )  # push|lasting (events, presence, membership)
+PUSHES_UNREADABLE = Counter("tidings_pushes_unreadable", "Pushes that an access node could not read, and dropped")
 PUSHES_UNOWNED = Counter("tidings_pushes_unowned", "Recipients left out because no access node owns their slot")
 
 # ---- MongoDB

@@ -256,12 +256,13 @@ BOARD = Board(
                     "Moves",
                     "Sessions asked to move to the owner of their slot; users whose heads were compared after a "
                     "change; pushes that "
-                    "reached a former owner, by what became of them.",
+                    "reached a former owner, by what became of them; pushes that could not be read.",
                     "ops",
                     (
                         Query(rate("tidings_moves_total", where=HERE), "moves"),
                         Query(rate("tidings_head_checks_total", where=HERE), "head checks"),
                         Query(rate("tidings_mailbox_rerouted_total", "outcome", HERE), "rerouted {{outcome}}"),
+                        Query(rate("tidings_pushes_unreadable_total", where=HERE), "unreadable"),
                     ),
                 ),
             ),
