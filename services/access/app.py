@@ -22,6 +22,7 @@ from services.access.connection import Connection
 from services.access.delivery import Delivery
 from services.access.drain import Farewell
 from services.access.forward import Forwarding
+from services.access.group_index import GroupIndex
 from services.access.heads import Heads
 from services.access.hub import Hub
 from services.access.isolation import Isolation
@@ -166,6 +167,7 @@ async def access_node(
         watching = await enter(Watching(logic, clock, watched_max=settings.watched_max))
         acks = await enter(Acks(logic, clock, flush_s=settings.ack_flush_ms / 1000))
         heads = await enter(Heads(logic, hub, clock, capacity=settings.lane_capacity))
+        index = await enter(GroupIndex(hub, heads, every_s=settings.group_check_s))
         node = await enter(
             Node(
                 policy,
@@ -248,6 +250,7 @@ async def access_node(
                 visiting,
                 guests,
                 heads,
+                index,
                 watching,
                 moves_per_s=settings.moves_per_s,
                 head_check_delay_s=settings.head_check_delay_s,

@@ -185,6 +185,9 @@ REROUTED = Counter(
 )
 VISITORS = Gauge("tidings_visitors", "Users that are connected elsewhere and forwarded to by this node")
 VISITS = Gauge("tidings_visits", "Users connected here whose owner is another node")
+INDEX_REPAIRED = Counter(
+    "tidings_group_index_repaired", "Entries of the index of large groups that were not what storage says", ["reason"]
+)  # joined|left
 HEAD_CHECKS = Counter("tidings_head_checks", "Users whose heads were read after a change of the ring")
 
 # ---- the process
@@ -231,6 +234,7 @@ _FIRST: tuple[tuple[Counter | Gauge, tuple[str, ...]], ...] = (
     (CONNECTIONS_REFUSED, ("full", "rate", "handshakes", "draining")),
     (CONNECTION_STATES, ("awaiting_hello", "opening", "live", "paused", "closing")),
     (REROUTED, ("sent", "lost", "gave_up")),
+    (INDEX_REPAIRED, ("joined", "left")),
     (PUBLISH_DROPPED, ("push", "lasting")),
     (STALE_DECISIONS, ("send", "group")),
     (REPOSITORY_CHECKOUTS_FAILED, ("timeout", "closed", "error")),

@@ -61,7 +61,8 @@ class Here:
 
     def __init__(self) -> None:
         self.hub: Hub[Connection] = Hub()
-        self.delivery = Delivery(self.hub, SystemClock(), lambda _: None)
+        self.clock = SystemClock()
+        self.delivery = Delivery(self.hub, self.clock, lambda _: None)
 
     def connect(self, user: str, codec: Codec = PROTO) -> Wire:
         wire = Wire()

@@ -256,13 +256,15 @@ BOARD = Board(
                     "Moves",
                     "Sessions asked to move to the owner of their slot; users whose heads were compared after a "
                     "change; pushes that "
-                    "reached a former owner, by what became of them; pushes that could not be read.",
+                    "reached a former owner, by what became of them; pushes that could not be read; entries of the "
+                    "index of large groups that had to be mended.",
                     "ops",
                     (
                         Query(rate("tidings_moves_total", where=HERE), "moves"),
                         Query(rate("tidings_head_checks_total", where=HERE), "head checks"),
                         Query(rate("tidings_mailbox_rerouted_total", "outcome", HERE), "rerouted {{outcome}}"),
                         Query(rate("tidings_pushes_unreadable_total", where=HERE), "unreadable"),
+                        Query(rate("tidings_group_index_repaired_total", "reason", HERE), "index {{reason}}"),
                     ),
                 ),
             ),
