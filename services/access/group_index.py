@@ -2,11 +2,11 @@
 
 Theory of operation. Who of this node's users reads which large group comes with each welcome, and then by news that may
 be lost: with a node, with Kafka, with a change of the ring. So the index is a cache, and is compared: all users within
-`every_s`, a few each second, and at once those of whom something may have been lost. What storage says is made true both
-ways: who was added is told the group's head, who is out hears nothing more of it. News that comes while an answer is on
-its way may be newer than it, so that user, and only that one, is asked about again.
+`every_s`, a few each second, and at once those of whom something may have been lost. What storage says is made true
+both ways: who was added is told the group's head, who is out hears nothing more of it. News that comes while an answer
+is on its way may be newer than it, so that user, and only that one, is asked about again.
 
-Guarantees: an entry that is wrong is right after `every_s` and the time of an answer, however busy the groups are; while
+Guarantees: a wrong entry is right after `every_s` and the time of an answer, however busy the groups are; while
 logic is away users stay noted and are asked about again. A list that is known to be incomplete removes nobody.
 
 Does not know: how the index is used, what a membership is.
