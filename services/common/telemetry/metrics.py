@@ -132,7 +132,7 @@ BUS_CONSUMED = Counter("tidings_bus_consumed", "Records read", ["topic"])
 BUS_CONSUMERS = Gauge("tidings_bus_consumers", "Consumers of Kafka that are open")
 BUS_TRANSIT_SECONDS = Histogram(
     "tidings_bus_transit_seconds",
-    "From the making of a record to its being read, of the oldest of each batch (needs clocks that agree)",
+    "From Kafka's taking of a record to its being read, of the oldest of each batch (by both their clocks)",
     ["topic"],
     buckets=LATENCY_S,
 )
