@@ -2,7 +2,7 @@
 
     client ─▶ transport ─▶ connection (session) ─▶ requests ─▶ lanes ─▶ logic
     Kafka  ─▶ mailbox ─▶ parcels ─▶ delivery ─▶ connections
-                              └──▶ forward ─▶ other access nodes' mailboxes
+                              └──▶ forward ─▶ other access nodes' mailboxes; by call while Kafka is away
 
 `access_node` stands on ports, so that a simulation gives it twins; `app` gives it etcd, Kafka and gRPC.
 """
@@ -49,6 +49,7 @@ from services.access.watching import Watching
 from services.common.bus.contract import Bus, Topic
 from services.common.clock import Clock, SystemClock
 from services.common.cluster import Cluster
+from services.common.direct import Direct
 from services.common.lifecycle import Lifecycle
 from services.common.registry.contract import Registry
 from services.common.rpc import Peers, PeersPort, Router, RpcServer, Service, serve, tls_of
@@ -215,7 +216,8 @@ async def access_node(
 
         mailbox_topic, broadcast_topic = _topics(settings)
         await ensure_topics(bus, [mailbox_topic, broadcast_topic])
-        forwarding = await enter(Forwarding(bus, topic=mailbox_topic.name, node=cluster.node))
+        direct = await enter(Direct(ports.peers, cluster.node))
+        forwarding = await enter(Forwarding(bus, direct, topic=mailbox_topic.name, node=cluster.node))
         delivery = Delivery(hub, clock, watching.sessions_changed)
         farewell = Farewell(placement)
         rebalance: Rebalance | None = None
@@ -258,7 +260,7 @@ async def access_node(
             )
         )
         servicers: list[Service] = [
-            (access_pb2_grpc.add_AccessServicer_to_server, AccessServicer(hub, guests)),
+            (access_pb2_grpc.add_AccessServicer_to_server, AccessServicer(hub, guests, mailbox.take)),
             (node_pb2_grpc.add_NodeServicer_to_server, NodeServicer(life.request_stop)),
         ]
         await enter(ports.serve(settings.rpc_listen, servicers))

@@ -7,17 +7,15 @@ connections here all the same: nobody waits for the hop, and clients pass over w
 `direct`: for one boot only, and never routed again; everything else at most `HOPS_MAX` times.
 
 Guarantees: a recipient that is owned here gets its push here exactly as often as it came; as few records for
-each target as their size allows, at a cost that grows with the recipients and no faster. The event loop gets its turn
-after every `TURN` recipients. A push with fewer numbers than recipients goes no further than to delivery.py, which
-drops it.
+each target as their size allows, at a cost that grows with the recipients and no faster. A push with fewer numbers than
+recipients goes no further than to delivery.py, which drops it.
 
 Does not know: Kafka, connections, when the ring changes.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from protos.tidings.internal.v1 import delivery_pb2
@@ -50,23 +48,16 @@ class Sorter:
         self._owner_of = owner_of
         self._guests = guests
 
-    async def sort(self, parcels: Sequence[delivery_pb2.Parcel]) -> Sorted:
-        """In their order."""
-        sorting = _Sorting(self._me, self._owner_of, self._guests)
-        turn = TURN
-        for parcel in parcels:
-            ours = parcel.boot_id == self._me.boot_id
-            if parcel.direct and not ours:
-                continue
-            for push in parcel.pushes:
-                # What turns out to be this node's own is delivered here, without a hop.
-                sorting.local.append(push)
-                if not parcel.direct and is_sound(push):
-                    sorting.pass_on(push, parcel.hops)
-                if sorting.seen >= turn:
-                    turn = sorting.seen + TURN
-                    await asyncio.sleep(0)
+    def sort(self, parcels: Sequence[delivery_pb2.Parcel]) -> Sorted:
+        """In their order, at one go."""
+        sorting = self.begin(parcels)
+        for _ in sorting.turns():
+            pass
         return sorting.sorted()
+
+    def begin(self, parcels: Sequence[delivery_pb2.Parcel]) -> Sorting:
+        """In their order, by turns."""
+        return Sorting(parcels, self._me, self._owner_of, self._guests)
 
 
 def is_sound(push: delivery_pb2.Push) -> bool:
@@ -74,22 +65,43 @@ def is_sound(push: delivery_pb2.Push) -> bool:
     return not push.numbers or len(push.numbers) >= len(push.users)
 
 
-class _Sorting:
-    """One batch that is being sorted."""
+class Sorting:
+    """A batch that is being sorted: go through `turns`, and others may do something in between; then it is `sorted`."""
 
-    def __init__(self, me: Host, owner_of: Callable[[str], Host | None], guests: Guests) -> None:
-        self.local: list[delivery_pb2.Push] = []
-        self.seen = 0  # recipients
+    def __init__(
+        self,
+        parcels: Sequence[delivery_pb2.Parcel],
+        me: Host,
+        owner_of: Callable[[str], Host | None],
+        guests: Guests,
+    ) -> None:
+        self._parcels = parcels
         self._me = me
         self._owner_of = owner_of
         self._guests = guests
+        self._local: list[delivery_pb2.Push] = []
         self._onward: dict[Host, _Filling] = {}
         self._rerouted: dict[tuple[Host, int], _Filling] = {}
         self._lost = 0
 
-    def pass_on(self, push: delivery_pb2.Push, hops: int) -> None:
+    def turns(self) -> Iterator[None]:
+        """Comes back after every `TURN` recipients."""
+        seen, turn = 0, TURN
+        for parcel in self._parcels:
+            if parcel.direct and parcel.boot_id != self._me.boot_id:
+                continue
+            for push in parcel.pushes:
+                # What turns out to be this node's own is delivered here, without a hop.
+                self._local.append(push)
+                if not parcel.direct and is_sound(push):
+                    self._pass_on(push, parcel.hops)
+                    seen += len(push.users)
+                if seen >= turn:
+                    turn = seen + TURN
+                    yield
+
+    def _pass_on(self, push: delivery_pb2.Push, hops: int) -> None:
         numbers = push.numbers
-        self.seen += len(push.users)
         for place, user in enumerate(push.users):
             number = numbers[place] if numbers else 0
             for host in self._guests.hosts_of(user):
@@ -110,8 +122,9 @@ class _Sorting:
             rerouted.add(push, user, number)
 
     def sorted(self) -> Sorted:
+        """What follows from those that were gone through."""
         return Sorted(
-            self.local,
+            self._local,
             {host: filling.parcels for host, filling in self._onward.items()},
             {key: filling.parcels for key, filling in self._rerouted.items()},
             self._lost,

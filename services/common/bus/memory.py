@@ -5,6 +5,7 @@
     broker.away() / broker.back()               publishing fails at once, reading waits
     broker.swallow(n)                           the next n publishes are stored, but their outcome is Unavailable
     broker.drop("tidings.deliver", 3)           the records of a partition are lost, offsets go on
+    broker.refuse("tidings.deliver", 3)         nothing is published to this partition any more, as without a leader
     broker.wipe()                               all topics are lost; who ensured one makes it again when it needs it
     bus.cut() / bus.heal()                      just this node does not reach the bus
 
@@ -45,6 +46,7 @@ class MemoryBroker:
         self.is_away = False
         self._topics: dict[str, list[_Partition]] = {}
         self._swallow = 0
+        self.refused: set[tuple[str, int]] = set()
         self._changed = asyncio.Event()
 
     def away(self) -> None:
@@ -64,6 +66,10 @@ class MemoryBroker:
         """What this partition holds is lost."""
         lost = self._topics[topic][partition]
         lost.start, lost.records = lost.end, []
+
+    def refuse(self, topic: str, partition: int) -> None:
+        """This partition has no leader."""
+        self.refused.add((topic, partition))
 
     def wipe(self) -> None:
         """It has lost its disk."""
@@ -207,6 +213,8 @@ class MemoryBus:
             there = len(self.topic(record.topic))
             if len(record.value) > VALUE_BYTES_MAX:
                 raise TooLarge(f"a record of {len(record.value)} bytes is more than the bus takes")
+            if (record.topic, record.partition) in self.broker.refused:
+                raise Unavailable(f"partition {record.partition} of {record.topic} has no leader: try again")
             if there <= (record.partition or 0):
                 raise Unavailable(f"the topic {record.topic} has {there} partitions: ensure it first")
         if not self.broker.append(records):

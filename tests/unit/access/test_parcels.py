@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections import Counter
 from types import FrameType
@@ -27,7 +26,7 @@ def parcel(
 
 def sort(*parcels: delivery_pb2.Parcel, owners: dict[str, Host] | None = None, guests: Guests | None = None) -> Sorted:
     owners = owners or {}
-    return asyncio.run(Sorter(ME, lambda user: owners.get(user, ME), guests or Guests()).sort(parcels))
+    return Sorter(ME, lambda user: owners.get(user, ME), guests or Guests()).sort(parcels)
 
 
 def recipients(found: delivery_pb2.Parcel) -> list[tuple[bytes, list[str], list[int]]]:
@@ -117,16 +116,13 @@ def test_sorting_for_guests_never_measures_or_copies_what_was_added_before() -> 
     assert [list(each.users) for each in onward.pushes] == [[user] for user in users]
 
 
-async def test_a_large_batch_lets_others_have_their_turn() -> None:
+def test_a_large_batch_is_sorted_by_turns() -> None:
     guests = Guests()
     guests.arrive(OTHER, ["ann"])
     parcels = [parcel(push("ann")) for _ in range(5 * TURN)]
-    sorting = asyncio.create_task(Sorter(ME, lambda _: ME, guests).sort(parcels))
-    turns = 0
-    while not sorting.done():
-        turns += 1
-        await asyncio.sleep(0)
-    assert turns >= 5
+    sorting = Sorter(ME, lambda _: ME, guests).begin(parcels)
+    assert sum(1 for _ in sorting.turns()) == 5
+    assert sorting.sorted() == sort(*parcels, guests=guests)
 
 
 def c_calls(work: Any) -> Counter[str]:

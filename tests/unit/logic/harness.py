@@ -5,6 +5,7 @@ Does not know: gRPC, processes.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,8 @@ from protos.tidings.v1 import client_pb2, events_pb2
 from services.common.bus.contract import Topic
 from services.common.bus.memory import MemoryBroker, MemoryBus
 from services.common.clock import ManualClock
-from services.common.errors import TidingsError
+from services.common.direct import Direct
+from services.common.errors import TidingsError, Unavailable
 from services.common.registry.contract import Membership, NodeRecord
 from services.common.ring import Ring
 from services.common.telemetry.health import Health
@@ -69,15 +71,27 @@ class View:
 
 @dataclass
 class FakePeers:
-    """Access nodes that end every session they are told to."""
+    """Access nodes that end every session they are told to; they take deliveries only if `delivers` says so."""
 
     evicted: list[tuple[str, str, int, str]] = field(default_factory=list)
     drained: list[tuple[str, int]] = field(default_factory=list)
     fail: list[TidingsError] = field(default_factory=list)
+    delivers: set[str] = field(default_factory=set)  # names of nodes
+    delivered: list[tuple[str, delivery_pb2.Parcel]] = field(default_factory=list)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)  # deliveries wait while it is cleared
+
+    def __post_init__(self) -> None:
+        self.gate.set()
 
     async def call(self, method: str, request: Any, reply_type: Any, *, node: NodeRecord, timeout_s: float) -> Any:
         if self.fail:
             raise self.fail.pop(0)
+        if method.endswith("Deliver"):
+            await self.gate.wait()
+            if node.name not in self.delivers:
+                raise Unavailable("this node does not answer")
+            self.delivered += [(node.name, delivery_pb2.Parcel.FromString(value)) for value in request.parcels]
+            return access_pb2.DeliverOutcome()
         if method.endswith("Drain"):
             self.drained.append((node.name, request.pace_per_s))
             return common_pb2.Empty()
@@ -96,6 +110,7 @@ class Logic:
     health: Health
     peers: FakePeers
     view: View
+    direct: Direct
     publisher: Publisher
     receipts: Receipts
     sending: Sending
@@ -170,12 +185,14 @@ async def logic(
     client = StorageClient(storage, lambda slot: "storage-0", timeout_s=1, budget_s=2, batch_max=500)
     conversations = Conversations(client, 10_000)
     events = EventEncoder("test", enabled=True)
+    direct = Direct(peers, view.node)
     publisher = Publisher(
         bus,
         view,
         TOPICS,
         health,
         clock,
+        direct,
         wait_s=5,
         lanes=2,
         waiting_max=100,
@@ -185,7 +202,7 @@ async def logic(
     )
     sessions = Sessions(client, publisher, view, peers, clock, devices_max=3, evict_timeout_s=1)
     receipts = Receipts(conversations, publisher, events, clock, interval_s=1.0, pending_max=1000)
-    async with publisher, sessions, receipts:
+    async with direct, publisher, sessions, receipts:
         sending = Sending(client, conversations, publisher, events, receipts, hooks)
         marking = Marking(client, receipts)
         group_acts = GroupActs(client, conversations, publisher, events, clock, POLICY)
@@ -211,6 +228,7 @@ async def logic(
             health,
             peers,
             view,
+            direct,
             publisher,
             receipts,
             sending,

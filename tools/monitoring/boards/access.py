@@ -264,6 +264,7 @@ BOARD = Board(
                         Query(rate("tidings_head_checks_total", where=HERE), "head checks"),
                         Query(rate("tidings_mailbox_rerouted_total", "outcome", HERE), "rerouted {{outcome}}"),
                         Query(rate("tidings_pushes_unreadable_total", where=HERE), "unreadable"),
+                        Query(rate("tidings_forwards_lost_total", where=HERE), "forwards lost"),
                         Query(rate("tidings_group_index_repaired_total", "reason", HERE), "index {{reason}}"),
                     ),
                 ),
