@@ -88,7 +88,7 @@ def seqs(wire: Wire, codec: Codec) -> list[int]:
 
 
 def unreadable() -> float:
-    return metrics.PUSHES_UNREADABLE._value.get()
+    return float(metrics.PUSHES_UNREADABLE._value.get())
 
 
 @pytest.mark.parametrize("kind", [Push.MESSAGE, Push.RECEIPT, Push.SIGNAL, Push.GROUP_INFO])

@@ -47,17 +47,9 @@ class Lists:
 
 def logic_on(storage: Lists) -> LogicServicer:
     nobody: Any = None
+    enough_of_it: Any = storage
     room = Admission(1000)
-    return LogicServicer(
-        nobody,
-        nobody,
-        nobody,
-        nobody,
-        nobody,
-        storage,
-        sends=room,
-        requests=room,  # type: ignore[arg-type]  # enough of it
-    )
+    return LogicServicer(nobody, nobody, nobody, nobody, nobody, enough_of_it, sends=room, requests=room)
 
 
 async def heads(storage: Lists, *users: str) -> list[tuple[int, bool]]:
