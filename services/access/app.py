@@ -231,6 +231,7 @@ async def access_node(
                 broadcast_partitions=settings.broadcast_partitions,
                 sorter=lambda: Sorter(registration.me, placement.owner_of, guests),
                 on_gap=lambda: rebalance.check_all() if rebalance is not None else None,
+                on_hearing=registration.set_deaf,
             )
         )
         tenure = Tenure(

@@ -70,6 +70,7 @@ class Forwarding:
         self._node = node
         self._probe_s = probe_s
         self._away = asyncio.Event()
+        self._returned = False  # just now
         self._kept: deque[Letter] = deque()
         self._kept_bytes = 0
         self._lanes: Lanes[list[Letter], None] = Lanes(
@@ -136,9 +137,11 @@ class Forwarding:
     async def _carry(self, batches: list[list[Letter]]) -> Sequence[TidingsError | None]:
         letters = [letter for batch in batches for letter in batch]
         if not self._away.is_set():
-            if self._direct.under_way:
+            if self._returned:
                 await self._direct.quiet(PUBLISH_S)  # nothing overtakes what went by call
+                self._returned = False
             if await self._publish(letters):
+                self._call_the_deaf(letters)
                 return [None] * len(batches)
             self._away.set()
         missed = set(map(id, await self._call(letters)))
@@ -156,6 +159,13 @@ class Forwarding:
                 log.info("parcels go by call: kafka does not take them", reason=str(error))
             return False
         return True
+
+    def _call_the_deaf(self, letters: Sequence[Letter]) -> None:
+        """Those who say that they do not hear Kafka; they read it when they do."""
+        for letter in letters:
+            record = self._node(letter.host.node)
+            if record is not None and record.deaf:
+                self._direct.offer(Errand(letter.host.node, letter.host.boot_id, letter.parcel), _nothing)
 
     async def _call(self, letters: Sequence[Letter]) -> list[Letter]:
         """Those that were not taken."""
@@ -194,6 +204,7 @@ class Forwarding:
             await asyncio.sleep(self._probe_s)
             while await self._try_again():
                 if not self._kept:
+                    self._returned = True
                     self._away.clear()
                     break
 
@@ -212,6 +223,10 @@ class Forwarding:
     def _is_there(self, host: Host) -> bool:
         record = self._node(host.node)
         return record is not None and record.boot_id == host.boot_id
+
+
+def _nothing(_: bool) -> None:
+    """It is in Kafka all the same."""
 
 
 def _lasting(parcel: delivery_pb2.Parcel) -> bytes:

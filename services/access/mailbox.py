@@ -3,8 +3,9 @@
 Guarantees: a mailbox is read from its end as it is when `attach` is called, before the node becomes ready; its records
 are worked on in their order, and the next batch is read when the last one is written to the connections. A record that
 cannot be read is dropped with a line in the log. Where Kafka has lost records, the users' heads are compared
-(`on_gap`). What comes by call is worked on in the order in which it came, and answered when it is written; at most
-`CALLS_MAX` calls wait. It may have come through Kafka too, or come so later: clients know by the numbers.
+(`on_gap`). A node that does not hear Kafka says so (`on_hearing`), so that others call it. What comes by call is worked
+on in the order in which it came, and answered when it is written; at most `CALLS_MAX` calls wait. It may have come
+through Kafka too, or come so later: clients know by the numbers.
 
 Does not know: what a push means (delivery.py), whom it is for (parcels.py).
 """
@@ -12,7 +13,7 @@ Does not know: what a push means (delivery.py), whom it is for (parcels.py).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from itertools import groupby
 from typing import Final, Self
@@ -29,6 +30,8 @@ from services.common.scope import TaskScope
 from services.common.telemetry import logs, metrics
 
 LAG_S: Final = 1.0
+# Kafka answers a fetch twice a second when it has nothing.
+DEAF_S: Final = 3.0
 CALLS_MAX: Final = 256
 
 log = logs.get_logger(__name__)
@@ -48,7 +51,9 @@ class Mailbox:
         broadcast_partitions: int,
         sorter: Callable[[], Sorter],
         on_gap: Callable[[], None],
+        on_hearing: Callable[[bool], Awaitable[None]],
     ) -> None:
+        """`on_hearing`: whether this node is deaf, after each change."""
         self._bus = bus
         self._delivery = delivery
         self._forwarding = forwarding
@@ -57,6 +62,8 @@ class Mailbox:
         self._broadcast_partitions = broadcast_partitions
         self._sorter = sorter
         self._on_gap = on_gap
+        self._on_hearing = on_hearing
+        self._deaf = False
         self._scope = TaskScope()
         self._stack = AsyncExitStack()
         self._mail: Subscription | None = None
@@ -83,6 +90,7 @@ class Mailbox:
     def state(self) -> dict[str, object]:
         """For /debug/state."""
         return {
+            "deaf": self._deaf,
             "mailbox": self._partition,
             "positions": dict(self._mail.positions) if self._mail else {},
             "lag": self._mail.lag if self._mail else 0,
@@ -142,6 +150,15 @@ class Mailbox:
             await asyncio.sleep(LAG_S)
             metrics.BUS_LAG.labels(self._mailbox_topic).set(self._mail.lag if self._mail else 0)
             metrics.BUS_LAG.labels(self._broadcast_topic).set(self._broadcast.lag if self._broadcast else 0)
+            if self._partition is not None:
+                await self._watch_hearing()
+
+    async def _watch_hearing(self) -> None:
+        deaf = any(each is not None and each.quiet_s > DEAF_S for each in (self._mail, self._broadcast))
+        if deaf != self._deaf:
+            self._deaf = deaf
+            log.info("kafka is not heard: others call" if deaf else "kafka is heard again")
+            await self._on_hearing(deaf)
 
     def _gap(self, topic: str, partition: int) -> None:
         log.warning("records were lost before they were read: heads are compared", topic=topic, partition=partition)

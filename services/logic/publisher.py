@@ -11,6 +11,7 @@ Guarantees:
 - so events, presence and the membership of large groups arrive at least once, unless this node dies while Kafka is
   away or the backlog overflows (counted). Pushes of messages and receipts are kept for some seconds only, since devices
   find by their next heartbeat that they lack something;
+- an access node that says that it does not hear Kafka, while this one does, gets its parcels by call as well;
 - the pushes of one publication keep their order on their way to a node, on either way; what is published when Kafka is
   back waits for the calls that are still under way. What Kafka took without saying so may come again and late:
   numbers tell.
@@ -124,6 +125,7 @@ class Publisher:
         self._probe_interval_s = probe_interval_s
         self._backlog = Backlog(backlog_bytes_max, PUSH_AGE_MAX_S)
         self._away = asyncio.Event()
+        self._returned = False  # just now
         self._lanes: Lanes[Publication, None] = Lanes(
             "publish", self._handle, lanes=lanes, capacity=waiting_max, batch_max=BATCH_MAX
         )
@@ -193,9 +195,21 @@ class Publisher:
 
     async def _write_after_direct(self, waiting: list[Waiting]) -> bool:
         """As `_write`, but nothing overtakes what is still on its way from when Kafka was away."""
-        if self._direct.under_way:
+        if self._returned:
             await self._direct.quiet(self._wait_s)
-        return await self._write(waiting, self._wait_s)
+            self._returned = False
+        written = await self._write(waiting, self._wait_s)
+        if written and (deaf := self._directory.deaf()):
+            self._call_the_deaf(waiting, deaf)
+        return written
+
+    def _call_the_deaf(self, waiting: list[Waiting], deaf: Sequence[tuple[str, str]]) -> None:
+        """Access nodes that say that they do not hear Kafka; they read it when they do."""
+        for each in waiting:
+            for node, boot_id in deaf:
+                is_theirs = each.to == (node, boot_id) or each.record.topic == self._topics.broadcast
+                if is_theirs:
+                    self._direct.offer(Errand(node, boot_id, each.record.value), _whatever)
 
     async def _write(self, waiting: list[Waiting], timeout_s: float) -> bool:
         """Whether Kafka has it all; if not, it goes the other way and the node is degraded."""
@@ -338,6 +352,7 @@ class Publisher:
         self._health.set(CHECK, ok=False, reason=f"messages go straight to access nodes: {reason}", degraded=True)
 
     def _came_back(self) -> None:
+        self._returned = True
         self._away.clear()
         self._health.set(CHECK, ok=True)
         log.info("kafka is back")
@@ -362,6 +377,7 @@ class _Directory:
         self._seen = NOBODY
         self._mailboxes: dict[str, Mailbox] = {}
         self._readers: list[tuple[str, str]] = []
+        self._deaf: list[tuple[str, str]] = []
 
     def owner_of(self) -> Callable[[str], str | None]:
         return self._cluster.ring("access").owner_of
@@ -375,15 +391,25 @@ class _Directory:
         self._look()
         return self._readers
 
+    def deaf(self) -> list[tuple[str, str]]:
+        """(name, boot id) of the access nodes that do not hear Kafka."""
+        self._look()
+        return self._deaf
+
     def _look(self) -> None:
         membership = self._cluster.membership
         if membership is not self._seen:
             self._seen = membership
             access = [node for node in membership.nodes if node.kind == "access"]
             self._readers = [(node.name, node.boot_id) for node in access]
+            self._deaf = [(node.name, node.boot_id) for node in access if node.deaf]
             self._mailboxes = {
                 node.name: Mailbox(node.name, node.boot_id, node.mailbox) for node in access if node.mailbox is not None
             }
+
+
+def _whatever(_: bool) -> None:
+    """It is in Kafka all the same."""
 
 
 def _nothing(_: TidingsError | None) -> None:

@@ -15,6 +15,7 @@ Guarantees: those of the contract.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Self
@@ -125,6 +126,11 @@ class MemorySubscription:
     def lag(self) -> int:
         there = dict(enumerate(self._bus.broker.topic(self._topic)))
         return sum(there[number].end - position for number, position in self.positions.items() if number in there)
+
+    @property
+    def quiet_s(self) -> float:
+        """The twin knows no time: either it is heard or it is not."""
+        return 0.0 if self._bus.connected else math.inf
 
     def __aiter__(self) -> AsyncIterator[list[ConsumedRecord]]:
         return self

@@ -344,6 +344,18 @@ async def test_what_comes_by_call_is_delivered_as_what_comes_through_kafka(clust
         assert (await ann.push("deliver")).deliver.entries[0].message.conversation == "b:all"
 
 
+async def test_a_node_that_does_not_hear_kafka_says_so_until_it_does(cluster: AccessCluster) -> None:
+    def deaf() -> bool:
+        node = cluster.cluster.node("access-0")
+        return node is not None and node.deaf and node.state == "ready"
+
+    assert not deaf()
+    cluster.broker.away()
+    await eventually(deaf)
+    cluster.broker.back()
+    await eventually(lambda: not deaf())
+
+
 async def test_records_that_kafka_lost_bring_a_nudge(cluster: AccessCluster) -> None:
     async with cluster.session("ann") as ann, cluster.session("bob") as bob:
         cluster.broker.away()

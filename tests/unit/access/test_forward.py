@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,11 +31,12 @@ class Peers:
 
     def __init__(self) -> None:
         self.takes = True
+        self.there = THERE
         self.calls: list[list[delivery_pb2.Parcel]] = []
 
     async def call(self, method: str, request: Any, reply_type: Any, *, node: NodeRecord, timeout_s: float) -> Any:
         assert method.endswith("Access/Deliver")
-        assert node is THERE
+        assert node is self.there
         if not self.takes:
             raise Unavailable("as asked")
         self.calls.append([delivery_pb2.Parcel.FromString(value) for value in request.parcels if any(value)])
@@ -143,6 +145,13 @@ async def test_what_is_kept_is_bounded_and_the_oldest_goes_first(monkeypatch: py
         here.broker.back()
         await eventually(lambda: here.by_kafka() and not here.forwarding.kept)
     assert here.by_kafka()[-1][:1] == b"9"
+
+
+async def test_a_node_that_does_not_hear_kafka_is_called_as_well() -> None:
+    async with place() as here:
+        here.there = here.peers.there = replace(THERE, deaf=True)
+        here.send(b"1")
+        await eventually(lambda: here.by_kafka() == [b"1"] and here.by_call() == [b"1"])
 
 
 # ---- the calls themselves

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+)
 
-from services.common.bus import kafka_topics
+from services.common.bus import kafka_admin, kafka_topics
 from services.common.bus.contract import Topic
 from services.common.bus.kafka_topics import TopicGuard
 from services.common.errors import Unavailable
@@ -104,3 +110,14 @@ async def test_that_kafka_is_away_is_told_by_others(guarded: Guarded) -> None:
     guarded.quiet = guarded.admin.away = True
     await guarded.guard.step()
     assert guarded.guard.trouble == ""
+
+
+@pytest.mark.parametrize("error", [TopicAuthorizationFailedError, ClusterAuthorizationFailedError])
+def test_a_refusal_by_kafka_names_the_topic_and_the_job(error: type[KafkaError]) -> None:
+    outcomes = [("t.deliver", error.errno, None)]
+    with pytest.raises(Unavailable, match=r"t\.deliver.*`prepare`"):
+        kafka_admin._check(outcomes, TopicAlreadyExistsError, "make the topic t.deliver")
+
+
+def test_what_another_node_did_first_is_no_error() -> None:
+    kafka_admin._check([("t.deliver", TopicAlreadyExistsError.errno, None)], TopicAlreadyExistsError, "make it")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from protos.tidings.internal.v1 import delivery_pb2
 from services.common.bus.contract import ConsumedRecord
+from services.common.registry.contract import Membership
 from services.common.telemetry.health import Health
 from services.logic.events import StreamEvent
 from services.logic.publisher import Publication
@@ -214,3 +216,24 @@ async def test_leaving_while_kafka_is_away_waits_for_what_is_on_its_way_by_call(
         node.broker.away()
         await node.send(message("amy", "d:amy|bob", "one"))
     assert {text for _, text in _called(node)} == {"one"}
+
+
+async def test_an_access_node_that_does_not_hear_kafka_is_called_as_well_and_holds_up_nobody() -> None:
+    async with logic() as node:
+        node.peers.delivers = {"access-0", "access-1"}
+        node.peers.gate.clear()
+        [ear, deaf] = node.view.membership.nodes
+        node.view.membership = Membership.of(2, [ear, replace(deaf, deaf=True)])
+        owner = node.view.ring("access").owner_of
+        users = sorted({owner(f"u{number}"): f"u{number}" for number in range(50)}.items())
+        for number in range(3):
+            await node.publisher.publish(
+                Publication([Outgoing(Push.SIGNAL, b"%d" % number, [user]) for _, user in users])
+            )
+        await node.publisher.publish(Publication([Outgoing(Push.SESSIONS, b"")]))
+        assert len(node.pushes(Push.SIGNAL)) == 6, "Kafka has all, although the call is not answered"
+        node.peers.gate.set()
+        await _eventually(lambda: not node.direct.under_way)
+        assert {name for name, _ in node.peers.delivered} == {deaf.name}
+        bodies = [push.body for _, parcel in node.peers.delivered for push in parcel.pushes]
+        assert bodies == [b"0", b"1", b"2", b""]
