@@ -22,24 +22,23 @@ Does not know: what is told (sending, group_acts, receipting, …), which device
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from services.common.bus.contract import Record
 from services.common.clock import Clock
 from services.common.direct import Direct, Errand
 from services.common.errors import TidingsError, TooLarge, Unavailable
 from services.common.lane import Lanes
-from services.common.registry.contract import NOBODY, Membership
-from services.common.ring import Ring
 from services.common.scope import TaskScope
 from services.common.telemetry import logs, metrics, tracing
 from services.common.telemetry.health import Health
 from services.logic.backlog import Backlog, Waiting
+from services.logic.directory import Directory, View
 from services.logic.events import StreamEvent
-from services.logic.router import Mailbox, Outgoing, Posted, route
+from services.logic.router import Outgoing, Posted, route
 
 CHECK = "kafka"
 BATCH_MAX = 512
@@ -86,15 +85,6 @@ class Publishing(Protocol):
     async def publish(self, records: Sequence[Record]) -> None: ...
 
 
-class View(Protocol):
-    """What is needed of the cluster (services.common.cluster.Cluster)."""
-
-    @property
-    def membership(self) -> Membership: ...
-
-    def ring(self, kind: Any) -> Ring: ...
-
-
 class Publisher:
     """An async context manager; leaving it publishes what waits, within `wait_s`."""
 
@@ -115,7 +105,7 @@ class Publisher:
         probe_interval_s: float = PROBE_INTERVAL_S,
     ) -> None:
         self._bus = bus
-        self._directory = _Directory(cluster)
+        self._directory = Directory(cluster)
         self._topics = topics
         self._health = health
         self._clock = clock
@@ -366,46 +356,6 @@ class Publisher:
     def _count_dropped(self, dropped: list[Waiting]) -> None:
         for waiting in dropped:
             metrics.PUBLISH_DROPPED.labels("lasting" if waiting.lasting else "push").inc()
-
-
-class _Directory:
-    """Who owns which slot and where its mailbox is, and who reads the broadcast; made anew when the membership changes,
-    not for each batch."""
-
-    def __init__(self, cluster: View) -> None:
-        self._cluster = cluster
-        self._seen = NOBODY
-        self._mailboxes: dict[str, Mailbox] = {}
-        self._readers: list[tuple[str, str]] = []
-        self._deaf: list[tuple[str, str]] = []
-
-    def owner_of(self) -> Callable[[str], str | None]:
-        return self._cluster.ring("access").owner_of
-
-    def mailboxes(self) -> dict[str, Mailbox]:
-        self._look()
-        return self._mailboxes
-
-    def readers(self) -> list[tuple[str, str]]:
-        """(name, boot id) of every access node."""
-        self._look()
-        return self._readers
-
-    def deaf(self) -> list[tuple[str, str]]:
-        """(name, boot id) of the access nodes that do not hear Kafka."""
-        self._look()
-        return self._deaf
-
-    def _look(self) -> None:
-        membership = self._cluster.membership
-        if membership is not self._seen:
-            self._seen = membership
-            access = [node for node in membership.nodes if node.kind == "access"]
-            self._readers = [(node.name, node.boot_id) for node in access]
-            self._deaf = [(node.name, node.boot_id) for node in access if node.deaf]
-            self._mailboxes = {
-                node.name: Mailbox(node.name, node.boot_id, node.mailbox) for node in access if node.mailbox is not None
-            }
 
 
 def _whatever(_: bool) -> None:
