@@ -74,7 +74,8 @@ class Subscription(Protocol):
 
     @property
     def quiet_s(self) -> float:
-        """For how long the bus has said nothing, not even that there is nothing: while all is well below a second."""
+        """For how long the bus has said nothing to who waits for records, not even that there are none: while all is
+        well below a second."""
         ...
 
     def __aiter__(self) -> AsyncIterator[list[ConsumedRecord]]: ...

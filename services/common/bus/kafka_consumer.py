@@ -64,6 +64,7 @@ class KafkaSubscription:
         self._consumer: AIOKafkaConsumer | None = None
         self._pause_s = PAUSE_MIN_S
         self._fetched_s = 0.0
+        self._asked_s: float | None = None  # since when somebody waits for records
         self._is_late = False  # it was entered without knowing its positions
         self._is_new = False  # the topic, which was lost
 
@@ -73,8 +74,9 @@ class KafkaSubscription:
 
     @property
     def quiet_s(self) -> float:
-        """For how long Kafka has not answered a fetch; it answers twice a second when it has nothing."""
-        return time.monotonic() - self._fetched_s
+        """For how long Kafka has not answered a fetch; it answers twice a second when it has nothing. While the reader
+        is busy with what it got, nothing is waited for, and Kafka is not to blame."""
+        return 0.0 if self._asked_s is None else time.monotonic() - max(self._fetched_s, self._asked_s)
 
     @property
     def connected(self) -> bool:
@@ -100,6 +102,13 @@ class KafkaSubscription:
         return self
 
     async def __anext__(self) -> list[ConsumedRecord]:
+        self._asked_s = time.monotonic()
+        try:
+            return await self._read()
+        finally:
+            self._asked_s = None
+
+    async def _read(self) -> list[ConsumedRecord]:
         while True:
             try:
                 if self._is_new:

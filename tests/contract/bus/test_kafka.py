@@ -237,6 +237,14 @@ async def test_a_node_that_only_reads_finds_out_that_kafka_is_away(
         await reading
 
 
+async def test_a_reader_that_is_busy_with_what_it_got_does_not_take_kafka_for_silent(bus: KafkaBus, topic: str) -> None:
+    async with bus.consume(topic, [0]) as reader:
+        await bus.publish([Record(topic, b"x", 0)])
+        await read_until(reader, b"x")
+        reader._fetched_s -= 3600
+        assert (reader.quiet_s, reader.connected) == (0.0, True)
+
+
 # ---- clocks
 
 
