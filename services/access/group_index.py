@@ -15,7 +15,6 @@ Does not know: how the index is used, what a membership is.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from types import TracebackType
@@ -32,6 +31,7 @@ from services.common.telemetry import logs, metrics
 
 STEP_S: Final = 1.0
 ROUNDS: Final = 5
+ROUNDING: Final = 1e-6
 
 log = logs.get_logger(__name__)
 
@@ -44,7 +44,7 @@ class GroupIndex:
         self._heads = heads
         self._every_s = every_s
         self._round: deque[str] = deque()
-        self._share = 0
+        self._share = self._credit = 0.0  # users for each step of this round; for the next step
         self._again: dict[str, None] = {}
         self._scope = TaskScope()
 
@@ -71,14 +71,20 @@ class GroupIndex:
         while True:
             await asyncio.sleep(STEP_S)
             again, self._again = list(self._again), {}
-            await self.compare([user for user in again if user in self._hub] + self._next())
+            users = [user for user in again if user in self._hub] + self._next()
+            if users:
+                await self.compare(users)
 
     def _next(self) -> list[str]:
         """The next of those whose turn it is by time."""
         if not self._round:
             self._round.extend(self._hub.users())
-            self._share = max(1, math.ceil(len(self._round) * STEP_S / self._every_s))
-        taken = [self._round.popleft() for _ in range(min(self._share, len(self._round)))]
+            self._share = len(self._round) * STEP_S / self._every_s
+            self._credit = 0.0
+        self._credit += self._share
+        count = min(int(self._credit + ROUNDING), len(self._round))
+        self._credit -= count
+        taken = [self._round.popleft() for _ in range(count)]
         return [user for user in taken if user in self._hub]
 
     async def _compare_once(self, users: Sequence[str]) -> list[str]:

@@ -66,7 +66,7 @@ class Place:
     def __init__(self) -> None:
         self.here, self.storage = Here(), Storage()
         self.hub = self.storage.hub = self.here.hub
-        self.index = GroupIndex(self.hub, StorageHeads(self.storage, self.here), every_s=300)
+        self.index = GroupIndex(self.hub, StorageHeads(self.storage, self.here), every_s=0.1)
 
     def connect(self, user: str) -> Wire:
         return self.here.connect(user)
@@ -77,7 +77,7 @@ class Place:
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.access.group_index.STEP_S", 0.0)
+    monkeypatch.setattr("services.access.group_index.STEP_S", 0.001)
 
 
 def heads_told(wire: Wire) -> list[dict[str, int]]:
@@ -167,6 +167,16 @@ async def test_all_users_are_compared_by_time_and_those_who_could_not_be_in_the_
         while len(list(place.hub.readers("g:1"))) < 120:  # noqa: ASYNC110 - plain values are looked at
             await asyncio.sleep(0)
     assert max(map(len, place.storage.asked)) <= 50
+
+
+async def test_a_round_takes_the_time_that_it_has_and_begins_anew() -> None:
+    place = Place()
+    assert place.index._next() == []
+    for number in range(10):
+        place.connect(f"user{number}")
+    shares = [len(place.index._next()) for _ in range(1000)]  # ten rounds of a hundred steps
+    assert sum(shares) == 100
+    assert max(shares) == 1
 
 
 GROUPS = ["g:1", "g:2"]
