@@ -369,3 +369,12 @@ async def test_records_that_kafka_lost_bring_a_nudge(cluster: AccessCluster) -> 
         await bob.request(send=Send(client_id="1", user="cid", content=Content(text="x")))
         await cluster.logic.push([Push(kind=Push.RECEIPT, body=b"", users=["bob"])])
         assert (await ann.push("lagging")).lagging.inbox_head == 1
+
+
+async def test_a_kafka_that_comes_back_empty_brings_a_nudge_and_live_delivery_goes_on(cluster: AccessCluster) -> None:
+    async with cluster.session("ann") as ann:
+        cluster.logic.inboxes["ann"].append(message(1))  # its record went with the disk
+        cluster.broker.wipe()
+        assert (await ann.push("lagging")).lagging.inbox_head == 1
+        await cluster.logic.push([for_ann(2)])
+        assert (await ann.push("deliver")).deliver.entries[0].number == 2
