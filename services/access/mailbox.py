@@ -3,9 +3,9 @@
 Guarantees: a mailbox is read from its end as it is when `attach` is called, before the node becomes ready; its records
 are worked on in their order, and the next batch is read when the last one is written to the connections. A record that
 cannot be read is dropped with a line in the log. Where Kafka has lost records, the users' heads are compared
-(`on_gap`). A node that does not hear Kafka says so (`on_hearing`), so that others call it. What comes by call is worked
-on in the order in which it came, and answered when it is written; at most `CALLS_MAX` calls wait. It may have come
-through Kafka too, or come so later: clients know by the numbers.
+(`on_gap`). A node that does not hear Kafka says so (`on_hearing`), so that others call it, and compares heads too. What
+comes by call is worked on in the order in which it came, and answered when it is written; at most `CALLS_MAX` calls
+wait. It may have come through Kafka too, or come so later: clients know by the numbers.
 
 Does not know: what a push means (delivery.py), whom it is for (parcels.py).
 """
@@ -31,7 +31,7 @@ from services.common.telemetry import logs, metrics
 
 LAG_S: Final = 1.0
 # Kafka answers a fetch twice a second when it has nothing.
-DEAF_S: Final = 3.0
+DEAF_S: Final = 2.0
 CALLS_MAX: Final = 256
 
 log = logs.get_logger(__name__)
@@ -159,6 +159,9 @@ class Mailbox:
             self._deaf = deaf
             log.info("kafka is not heard: others call" if deaf else "kafka is heard again")
             await self._on_hearing(deaf)
+            if deaf:
+                # What came before the others knew lies in Kafka: it is found by the heads.
+                self._on_gap()
 
     def _gap(self, topic: str, partition: int) -> None:
         log.warning("records were lost before they were read: heads are compared", topic=topic, partition=partition)

@@ -349,11 +349,14 @@ async def test_a_node_that_does_not_hear_kafka_says_so_until_it_does(cluster: Ac
         node = cluster.cluster.node("access-0")
         return node is not None and node.deaf and node.state == "ready"
 
-    assert not deaf()
-    cluster.broker.away()
-    await eventually(deaf)
-    cluster.broker.back()
-    await eventually(lambda: not deaf())
+    async with cluster.session("ann") as ann:
+        assert not deaf()
+        cluster.logic.inboxes["ann"].append(message(1))  # published before anybody knew
+        cluster.broker.away()
+        await eventually(deaf)
+        assert (await ann.push("lagging")).lagging.inbox_head == 1
+        cluster.broker.back()
+        await eventually(lambda: not deaf())
 
 
 async def test_records_that_kafka_lost_bring_a_nudge(cluster: AccessCluster) -> None:
