@@ -2,7 +2,7 @@
 
     client ─▶ transport ─▶ connection (session) ─▶ requests ─▶ lanes ─▶ logic
     Kafka  ─▶ mailbox ─▶ parcels ─▶ delivery ─▶ connections
-                              └──▶ forward ─▶ other access nodes' mailboxes
+                              └──▶ forward ─▶ other access nodes' mailboxes; by call while Kafka is away
 
 `access_node` stands on ports, so that a simulation gives it twins; `app` gives it etcd, Kafka and gRPC.
 """
@@ -24,6 +24,7 @@ from services.access.connection import Connection
 from services.access.delivery import Delivery
 from services.access.drain import Farewell
 from services.access.forward import Forwarding
+from services.access.group_index import GroupIndex
 from services.access.heads import Heads
 from services.access.hub import Hub
 from services.access.isolation import Isolation
@@ -54,6 +55,7 @@ from services.common.bus.contract import Bus, Topic
 from services.common.certificates import Certificates, watch_inner
 from services.common.clock import Clock, SystemClock
 from services.common.cluster import Cluster
+from services.common.direct import Direct
 from services.common.lifecycle import Lifecycle
 from services.common.registry.contract import Registry
 from services.common.rpc import Peers, PeersPort, Router, RpcServer, Service, serve, tls_of
@@ -190,6 +192,7 @@ async def access_node(
         watching = await enter(Watching(logic, clock, watched_max=settings.watched_max))
         acks = await enter(Acks(logic, clock, flush_s=settings.ack_flush_ms / 1000))
         heads = await enter(Heads(logic, hub, clock, capacity=settings.lane_capacity))
+        index = await enter(GroupIndex(hub, heads, every_s=settings.group_check_s))
         node = await enter(
             Node(
                 policy,
@@ -241,7 +244,8 @@ async def access_node(
 
         mailbox_topic, broadcast_topic = _topics(settings)
         await ensure_topics(bus, [mailbox_topic, broadcast_topic])
-        forwarding = await enter(Forwarding(bus, topic=mailbox_topic.name, node=cluster.node))
+        direct = await enter(Direct(ports.peers, cluster.node))
+        forwarding = await enter(Forwarding(bus, direct, topic=mailbox_topic.name, node=cluster.node))
         delivery = Delivery(hub, clock, watching.sessions_changed)
         farewell = Farewell(placement)
         rebalance: Rebalance | None = None
@@ -255,6 +259,7 @@ async def access_node(
                 broadcast_partitions=settings.broadcast_partitions,
                 sorter=lambda: Sorter(registration.me, placement.owner_of, guests),
                 on_gap=lambda: rebalance.check_all() if rebalance is not None else None,
+                on_hearing=registration.set_deaf,
             )
         )
         tenure = Tenure(
@@ -276,6 +281,7 @@ async def access_node(
                 visiting,
                 guests,
                 heads,
+                index,
                 watching,
                 moves_per_s=settings.moves_per_s,
                 head_check_delay_s=settings.head_check_delay_s,
@@ -283,7 +289,7 @@ async def access_node(
             )
         )
         servicers: list[Service] = [
-            (access_pb2_grpc.add_AccessServicer_to_server, AccessServicer(hub, guests)),
+            (access_pb2_grpc.add_AccessServicer_to_server, AccessServicer(hub, guests, mailbox.take)),
             (node_pb2_grpc.add_NodeServicer_to_server, NodeServicer(life.request_stop)),
         ]
         await enter(ports.serve(settings.rpc_listen, servicers))

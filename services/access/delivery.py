@@ -5,7 +5,9 @@ notices to all) the whole frame is the same for every connection of a codec and 
 
 Guarantees: a connection whose session is still being stored keeps its pushes until the welcome; one that is paused gets
 none, and what it misses is noted. A frame holds about `FRAME_BYTES` of messages at most. The event loop gets its turn
-after every `TURN` connections.
+after every `TURN` connections that are addressed, and every `TURN` that are written to. A push that cannot be read, or
+has fewer numbers than recipients, is dropped and counted, and its neighbours go out; a defect with one connection ends
+that one.
 
 Does not know: Kafka, parcels, who owns whom.
 """
@@ -23,6 +25,7 @@ from protos.tidings.internal.v1 import delivery_pb2
 from protos.tidings.v1 import client_pb2
 from services.access.connection import Connection
 from services.access.hub import Hub
+from services.access.parcels import is_sound
 from services.access.session import Phase
 from services.common.clock import Clock
 from services.common.ids import BROADCAST
@@ -60,15 +63,22 @@ class Delivery:
     async def deliver(self, pushes: Iterable[delivery_pb2.Push]) -> None:
         """All of them, in their order."""
         batch, began_ns = _Batch(), time.time_ns()
+        turn = TURN
         for push in pushes:
             try:
-                self._take(push, batch)
-            except DecodeError:
-                log.error("push dropped: its body cannot be read", kind=push.kind)  # noqa: TRY400 - whoever sent it
+                await self._take(push, batch)
+            except DecodeError as error:
+                _drop(push.kind, error)
+            if batch.addressed >= turn:
+                turn = batch.addressed + TURN
+                await asyncio.sleep(0)
         await self._write(batch)
         self._measure(batch.told, began_ns)
 
-    def _take(self, push: delivery_pb2.Push, batch: _Batch) -> None:
+    async def _take(self, push: delivery_pb2.Push, batch: _Batch) -> None:
+        """Raises DecodeError."""
+        if not is_sound(push):
+            raise DecodeError("it has fewer numbers than recipients")
         if push.kind == Push.SESSIONS:
             self._on_sessions(delivery_pb2.SessionChanges.FromString(push.body))
         elif push.kind == Push.MEMBERSHIP:
@@ -76,25 +86,30 @@ class Delivery:
         elif push.kind in _BODIES:
             body = EncodedBody(_BODIES[push.kind], push.body)
             batch.reached = False
-            self._address(push, body, batch)
+            if push.users:
+                self._address(push, body, batch)
+            elif push.conversation:
+                await self._address_readers(push, body, batch)
             if batch.reached and push.kind == Push.MESSAGE and push.accepted_ms:
                 batch.told.append(push)
 
     def _address(self, push: delivery_pb2.Push, body: EncodedBody, batch: _Batch) -> None:
-        hub, skipped = self._hub, push.except_session
-        if push.users:
-            numbers = push.numbers
-            for place, user in enumerate(push.users):
-                connections = hub.of(user)
-                if connections:
-                    number = numbers[place] if numbers else 0
-                    for connection in connections:
-                        if connection.session_id != skipped:
-                            batch.add(connection, number, body)
-        elif push.conversation:
-            for connection in self._readers(push.conversation):
-                if connection.session_id != skipped:
-                    batch.add(connection, 0, body)
+        hub, skipped, numbers = self._hub, push.except_session, push.numbers
+        for place, user in enumerate(push.users):
+            connections = hub.of(user)
+            if connections:
+                number = numbers[place] if numbers else 0
+                for connection in connections:
+                    if connection.session_id != skipped:
+                        batch.add(connection, number, body)
+
+    async def _address_readers(self, push: delivery_pb2.Push, body: EncodedBody, batch: _Batch) -> None:
+        # A list, since the hub changes while others have their turn. Who comes meanwhile reads a head that has this.
+        for turn, connection in enumerate(list(self._readers(push.conversation)), 1):
+            if connection.session_id != push.except_session:
+                batch.add(connection, 0, body)
+            if turn % TURN == 0:
+                await asyncio.sleep(0)
 
     def _readers(self, conversation: str) -> Iterator[Connection]:
         if conversation == BROADCAST:
@@ -115,16 +130,21 @@ class Delivery:
         written = 0
         shared: dict[tuple[object, ...], bytes] = {}
         for turn, (connection, entries) in enumerate(batch.entries.items(), 1):
-            written += _push_entries(connection, entries, shared, now)
+            try:
+                written += batch.push_entries(connection, entries, shared, now)
+            except Exception:  # the edge: a defect ends this connection, not its node
+                log.exception("connection failed", user=connection.user, session=connection.session_id)
+                connection.transport.abort()
             if turn % TURN == 0:
                 await asyncio.sleep(0)
-        for connection, body in batch.others:
-            key = (connection.codec, connection.transport.traffic, id(body))
-            data = shared.get(key)
-            if data is None:
-                data = shared[key] = connection.transport.wrap(connection.codec.push(body))
-            if connection.push(data, 0, now):
-                connection.transport.traffic.frames_out[_name_of(body)] += 1
+        for turn, (connection, body) in enumerate(batch.others, 1):
+            try:
+                batch.push_other(connection, body, shared, now)
+            except Exception:  # the edge: a defect ends this connection, not its node
+                log.exception("connection failed", user=connection.user, session=connection.session_id)
+                connection.transport.abort()
+            if turn % TURN == 0:
+                await asyncio.sleep(0)
         if written:
             metrics.DELIVERED.inc(written)
 
@@ -142,19 +162,23 @@ class Delivery:
 class _Batch:
     """What each connection gets."""
 
-    __slots__ = ("entries", "others", "reached", "told")
+    __slots__ = ("_unreadable", "addressed", "entries", "others", "reached", "told")
 
     def __init__(self) -> None:
         self.entries: dict[Connection, list[Entry]] = {}
         self.others: list[tuple[Connection, EncodedBody]] = []
+        self.addressed = 0  # entries and others that were added so far
         self.reached = False  # somebody, with the present push
         self.told: list[delivery_pb2.Push] = []  # messages that reached somebody
+        self._unreadable: dict[int, EncodedBody] = {}  # by their ids, which are theirs while they are kept here
 
     def add(self, connection: Connection, number: int, body: EncodedBody) -> None:
         phase = connection.session.phase
         self.reached = True
+        self.addressed += 1
         if phase is Phase.OPENING:
-            connection.keep_early(number, body)
+            if self._is_readable(body):
+                connection.keep_early(number, body)
         elif phase is not Phase.OPEN:
             return
         elif body.kind is client_pb2.Message:
@@ -166,23 +190,62 @@ class _Batch:
         else:
             self.others.append((connection, body))
 
+    def push_entries(
+        self, connection: Connection, entries: list[Entry], shared: dict[tuple[object, ...], bytes], now: float
+    ) -> int:
+        """How many were written."""
+        written = 0
+        if len(entries) > 1:
+            entries.sort(key=_number_of)
+        for part in _parts(entries):
+            number = part[-1][0]
+            if connection.session.outbox.paused:
+                connection.session.outbox.push(number, now)
+                continue
+            try:
+                data = _wrapped(connection, part, shared)
+            except DecodeError:
+                # Only now is each of them looked at: nobody pays for it as long as all can be read.
+                part = [entry for entry in part if self._is_readable(entry[1])]
+                if not part:
+                    continue
+                number, data = part[-1][0], _wrapped(connection, part, shared)
+            if connection.push(data, number, now):
+                written += len(part)
+                connection.transport.traffic.frames_out["deliver"] += 1
+        return written
 
-def _push_entries(
-    connection: Connection, entries: list[Entry], shared: dict[tuple[object, ...], bytes], now: float
-) -> int:
-    """How many were written."""
-    written = 0
-    if len(entries) > 1:
-        entries.sort(key=_number_of)
-    for part in _parts(entries):
-        number = part[-1][0]
-        if connection.session.outbox.paused:
-            connection.session.outbox.push(number, now)
-            continue
-        if connection.push(_wrapped(connection, part, shared), number, now):
-            written += len(part)
-            connection.transport.traffic.frames_out["deliver"] += 1
-    return written
+    def push_other(
+        self, connection: Connection, body: EncodedBody, shared: dict[tuple[object, ...], bytes], now: float
+    ) -> None:
+        key = (connection.codec, connection.transport.traffic, id(body))
+        data = shared.get(key)
+        if data is None:
+            if id(body) in self._unreadable:
+                return
+            try:
+                data = shared[key] = connection.transport.wrap(connection.codec.push(body))
+            except DecodeError as error:
+                self._unreadable[id(body)] = body
+                _drop(body.kind.DESCRIPTOR.name, error)
+                return
+        if connection.push(data, 0, now):
+            connection.transport.traffic.frames_out[_name_of(body)] += 1
+
+    def _is_readable(self, body: EncodedBody) -> bool:
+        if id(body) in self._unreadable:
+            return False
+        try:
+            return bool(body.json)
+        except DecodeError as error:
+            self._unreadable[id(body)] = body
+            _drop(body.kind.DESCRIPTOR.name, error)
+            return False
+
+
+def _drop(kind: object, error: DecodeError) -> None:
+    metrics.PUSHES_UNREADABLE.inc()
+    log.error("push dropped: it cannot be read", kind=kind, reason=str(error)[:200])
 
 
 def _wrapped(connection: Connection, entries: list[Entry], shared: dict[tuple[object, ...], bytes]) -> bytes:

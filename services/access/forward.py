@@ -1,66 +1,118 @@
-"""Sending parcels to other access nodes through their mailboxes: to visitors' nodes, and once more to a new owner.
+"""Sending parcels to other access nodes: to visitors' nodes, and once more to a new owner.
 
-Guarantees: one record for each target and batch, in the order in which batches came; what cannot be published in time,
-or waits behind too much, is dropped and counted: the clients find the gap at their next heartbeat.
+They go through the mailboxes of those nodes. While Kafka does not take them they go by call, at once; what was not
+taken there either and must arrive (memberships: nobody finds out by a heartbeat) is kept, and tried both ways until it
+can.
+
+Guarantees: one record for each target and batch, in the order in which batches came, on either way. What lasts arrives
+unless that boot of the target ends, this node does, or more than `LASTING_BYTES_MAX` waits (counted; the target's own
+comparison of its index repairs it then). Everything else that cannot be sent in time, or waits behind too much, is
+dropped and counted: the clients find the gap at their next heartbeat.
 
 Does not know: who is to get what (parcels.py decides).
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Final, NamedTuple, Self
 
 from protos.tidings.internal.v1 import delivery_pb2
 from services.access.parcels import Sorted
 from services.access.visitors import Host
 from services.common.bus.contract import Bus, Record
-from services.common.errors import TidingsError
+from services.common.direct import Direct, Errand
+from services.common.errors import TidingsError, Unavailable
 from services.common.lane import Lanes
 from services.common.registry.contract import NodeRecord
-from services.common.telemetry import metrics
+from services.common.scope import TaskScope
+from services.common.telemetry import logs, metrics
 
-WAITING_MAX = 2000
-BATCH_MAX = 64
+WAITING_MAX: Final = 2000
+BATCH_MAX: Final = 64
+# Receivers wait for it: after that the parcels go by call.
+PUBLISH_S: Final = 0.5
+PROBE_S: Final = 0.5
+LASTING_BYTES_MAX: Final = 8 * 1024 * 1024
+LASTING_BATCH: Final = 64
+LASTING_KINDS: Final = frozenset({delivery_pb2.Push.MEMBERSHIP, delivery_pb2.Push.GROUP_INFO})
+
+log = logs.get_logger(__name__)
+
+
+class Letter(NamedTuple):
+    """A parcel on its way; `lasting`: what of it must arrive, encoded; empty: nothing."""
+
+    host: Host
+    mailbox: int
+    parcel: bytes
+    lasting: bytes
 
 
 class Forwarding:
-    """Publishes while it is entered."""
+    """Sends while it is entered."""
 
-    def __init__(self, bus: Bus, *, topic: str, node: Callable[[str], NodeRecord | None]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        direct: Direct,
+        *,
+        topic: str,
+        node: Callable[[str], NodeRecord | None],
+        probe_s: float = PROBE_S,
+    ) -> None:
         self._bus = bus
+        self._direct = direct
         self._topic = topic
         self._node = node
-        self._lanes: Lanes[list[Record], None] = Lanes(
-            "forward", self._publish, lanes=1, capacity=WAITING_MAX, batch_max=BATCH_MAX
+        self._probe_s = probe_s
+        self._away = asyncio.Event()
+        self._returned = False  # just now
+        self._kept: deque[Letter] = deque()
+        self._kept_bytes = 0
+        self._lanes: Lanes[list[Letter], None] = Lanes(
+            "forward", self._carry, lanes=1, capacity=WAITING_MAX, batch_max=BATCH_MAX
         )
+        self._scope = TaskScope()
 
     async def __aenter__(self) -> Self:
+        await self._scope.__aenter__()
+        self._scope.spawn(self._recover(), name="forward recovery")
         await self._lanes.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._lanes.__aexit__(kind, error, traceback)
+        try:
+            await self._lanes.__aexit__(kind, error, traceback)
+        finally:
+            await self._scope.__aexit__(kind, error, traceback)
 
     @property
     def depth(self) -> int:
         return self._lanes.depth
 
+    @property
+    def kept(self) -> int:
+        """Letters that must arrive and could not be sent yet."""
+        return len(self._kept)
+
     def send(self, batch: Sorted) -> None:
         """What of this batch goes to other nodes."""
-        records: list[Record] = []
+        letters: list[Letter] = []
         recipients = 0
         for host, parcels in batch.onward.items():
-            self._address(host, parcels, records)
+            self._address(host, parcels, letters)
         for (owner, _), parcels in batch.rerouted.items():
             recipients += sum(len(push.users) for parcel in parcels for push in parcel.pushes)
-            self._address(owner, parcels, records)
+            self._address(owner, parcels, letters)
         if batch.lost:
             metrics.REROUTED.labels("gave_up").inc(batch.lost)
-        if not records:
+        if not letters:
             return
 
         def done(outcome: TidingsError | None) -> None:
@@ -68,17 +120,120 @@ class Forwarding:
                 metrics.REROUTED.labels("lost" if isinstance(outcome, TidingsError) else "sent").inc(recipients)
 
         try:
-            self._lanes.offer(0, records, done)
+            self._lanes.offer(0, letters, done)
         except TidingsError as error:
+            self._keep(letters)
             done(error)
 
-    def _address(self, host: Host, parcels: Sequence[delivery_pb2.Parcel], records: list[Record]) -> None:
+    def _address(self, host: Host, parcels: Sequence[delivery_pb2.Parcel], letters: list[Letter]) -> None:
         record = self._node(host.node)
         if record is None or record.boot_id != host.boot_id or record.mailbox is None:
             return
         mailbox = record.mailbox
-        records.extend(Record(self._topic, parcel.SerializeToString(), partition=mailbox) for parcel in parcels)
+        letters.extend(Letter(host, mailbox, parcel.SerializeToString(), _lasting(parcel)) for parcel in parcels)
 
-    async def _publish(self, batches: list[list[Record]]) -> Sequence[TidingsError | None]:
-        await self._bus.publish([record for batch in batches for record in batch])
-        return [None] * len(batches)
+    # ---- the two ways
+
+    async def _carry(self, batches: list[list[Letter]]) -> Sequence[TidingsError | None]:
+        letters = [letter for batch in batches for letter in batch]
+        if not self._away.is_set():
+            if self._returned:
+                await self._direct.quiet(PUBLISH_S)  # nothing overtakes what went by call
+                self._returned = False
+            if await self._publish(letters):
+                self._call_the_deaf(letters)
+                return [None] * len(batches)
+            self._away.set()
+        missed = set(map(id, await self._call(letters)))
+        self._keep([letter for letter in letters if id(letter) in missed])
+        lost = Unavailable("neither Kafka nor the node itself takes it")
+        return [lost if any(id(letter) in missed for letter in batch) else None for batch in batches]
+
+    async def _publish(self, letters: Sequence[Letter]) -> bool:
+        records = [Record(self._topic, letter.parcel, partition=letter.mailbox) for letter in letters]
+        try:
+            async with asyncio.timeout(PUBLISH_S):
+                await self._bus.publish(records)
+        except (TidingsError, TimeoutError) as error:
+            if not self._away.is_set():
+                log.info("parcels go by call: kafka does not take them", reason=str(error))
+            return False
+        return True
+
+    def _call_the_deaf(self, letters: Sequence[Letter]) -> None:
+        """Those who say that they do not hear Kafka; they read it when they do."""
+        for letter in letters:
+            record = self._node(letter.host.node)
+            if record is not None and record.deaf:
+                self._direct.offer(Errand(letter.host.node, letter.host.boot_id, letter.parcel), _nothing)
+
+    async def _call(self, letters: Sequence[Letter]) -> list[Letter]:
+        """Those that were not taken."""
+        outcomes = await asyncio.gather(*(self._call_one(letter) for letter in letters))
+        return [letter for letter, taken in zip(letters, outcomes, strict=True) if not taken]
+
+    def _call_one(self, letter: Letter) -> asyncio.Future[bool]:
+        outcome: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        def done(taken: bool) -> None:
+            if not outcome.done():
+                outcome.set_result(taken)
+
+        self._direct.offer(Errand(letter.host.node, letter.host.boot_id, letter.parcel), done)
+        return outcome
+
+    # ---- what could not be sent
+
+    def _keep(self, letters: Sequence[Letter]) -> None:
+        """What of them must arrive."""
+        for letter in letters:
+            if letter.lasting:
+                self._kept.append(letter._replace(parcel=letter.lasting))
+                self._kept_bytes += len(letter.lasting)
+            else:
+                metrics.FORWARDS_LOST.inc()
+        while self._kept_bytes > LASTING_BYTES_MAX:
+            self._kept_bytes -= len(self._kept.popleft().lasting)
+            metrics.FORWARDS_LOST.inc()
+        if letters:
+            self._away.set()
+
+    async def _recover(self) -> None:
+        while True:
+            await self._away.wait()
+            await asyncio.sleep(self._probe_s)
+            while await self._try_again():
+                if not self._kept:
+                    self._returned = True
+                    self._away.clear()
+                    break
+
+    async def _try_again(self) -> bool:
+        """Some of what is kept goes, if it can; whether Kafka takes records."""
+        taken = [self._kept.popleft() for _ in range(min(LASTING_BATCH, len(self._kept)))]
+        self._kept_bytes -= sum(len(letter.lasting) for letter in taken)
+        letters = [letter for letter in taken if self._is_there(letter.host)]
+        if await self._publish(letters or [Letter(Host("", ""), 0, b"", b"")]):
+            return True
+        missed = await self._call(letters)
+        self._kept.extendleft(reversed(missed))
+        self._kept_bytes += sum(len(letter.lasting) for letter in missed)
+        return False
+
+    def _is_there(self, host: Host) -> bool:
+        record = self._node(host.node)
+        return record is not None and record.boot_id == host.boot_id
+
+
+def _nothing(_: bool) -> None:
+    """It is in Kafka all the same."""
+
+
+def _lasting(parcel: delivery_pb2.Parcel) -> bytes:
+    pushes = [push for push in parcel.pushes if push.kind in LASTING_KINDS]
+    if not pushes:
+        return b""
+    part = delivery_pb2.Parcel(
+        node=parcel.node, boot_id=parcel.boot_id, hops=parcel.hops, direct=parcel.direct, pushes=pushes
+    )
+    return part.SerializeToString()

@@ -34,6 +34,13 @@ class Known(NamedTuple):
     group_heads: dict[str, int]
 
 
+class Groups(NamedTuple):
+    """The large groups of a user, with their heads; `complete`: there are no others."""
+
+    heads: dict[str, int]
+    complete: bool
+
+
 class Heads:
     """Answers pings while it is entered."""
 
@@ -78,14 +85,18 @@ class Heads:
             heads += (await self._logic.heads(users[first : first + BATCH_MAX], [])).users
         return heads
 
-    async def groups(self, users: Sequence[str]) -> list[dict[str, int]]:
-        """The large groups that each of these users is in, with their heads, and b:all. Raises TidingsError."""
-        groups: list[dict[str, int]] = []
+    async def groups(self, users: Sequence[str]) -> list[Groups | None]:
+        """The large groups that each of these users is in, with their heads, and b:all; None: not told. Raises
+        TidingsError.
+        """
+        groups: list[Groups | None] = []
         for first in range(0, len(users), GROUPS_MAX):
             part = users[first : first + GROUPS_MAX]
             answer = await self._logic.heads(part, [], large_groups=True)
-            # A logic node of the version before does not tell.
-            groups += [dict(each.heads) for each in answer.large_groups] or [{} for _ in part]
+            if len(answer.large_groups) == len(part):
+                groups += [Groups(dict(each.heads), not each.more) for each in answer.large_groups]
+            else:
+                groups += [None] * len(part)  # a logic node of an earlier version does not tell
         return groups
 
     def tell(self, connection: Connection, heads: dict[str, int]) -> None:

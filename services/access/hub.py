@@ -8,6 +8,7 @@ Does not know: what a connection is, who owns a user, what is sent.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 C = TypeVar("C")
@@ -16,10 +17,10 @@ C = TypeVar("C")
 class Hub(Generic[C]):
     """The node's index. One tuple a user: most have one connection, and a tuple is the smallest thing that holds it."""
 
-    __slots__ = ("_groups", "_groups_of", "_users", "leaves")
+    __slots__ = ("_changes", "_groups", "_groups_of", "_users")
 
     def __init__(self) -> None:
-        self.leaves = 0  # so far: who reads memberships elsewhere sees whether somebody left meanwhile
+        self._changes: dict[int, set[str]] = {}  # of those who read memberships elsewhere just now
         self._users: dict[str, tuple[C, ...]] = {}
         self._groups: dict[str, set[str]] = {}
         self._groups_of: dict[str, set[str]] = {}
@@ -46,6 +47,7 @@ class Hub(Generic[C]):
         if not known:
             return False
         del self._users[user]
+        self._note_change(user)
         for group in self._groups_of.pop(user, ()):
             self._drop(group, user)
         return True
@@ -66,12 +68,13 @@ class Hub(Generic[C]):
     def join(self, group: str, user: str) -> None:
         """The user reads this large group; one who is not connected here is not indexed."""
         if user in self._users:
+            self._note_change(user)
             self._groups.setdefault(group, set()).add(user)
             self._groups_of.setdefault(user, set()).add(group)
 
     def leave(self, group: str, user: str) -> None:
         """No longer."""
-        self.leaves += 1
+        self._note_change(user)
         groups = self._groups_of.get(user)
         if groups is not None and group in groups:
             groups.discard(group)
@@ -87,9 +90,23 @@ class Hub(Generic[C]):
         """The large groups that this user reads."""
         return self._groups_of.get(user, ())
 
+    @contextmanager
+    def changes(self) -> Iterator[set[str]]:
+        """Gathers whose groups change meanwhile, or who is gone: what was read of them elsewhere may be older."""
+        gathered: set[str] = set()
+        self._changes[id(gathered)] = gathered
+        try:
+            yield gathered
+        finally:
+            del self._changes[id(gathered)]
+
     @property
     def group_count(self) -> int:
         return len(self._groups)
+
+    def _note_change(self, user: str) -> None:
+        for gathered in self._changes.values():
+            gathered.add(user)
 
     def _drop(self, group: str, user: str) -> None:
         members = self._groups.get(group)

@@ -1,9 +1,11 @@
-"""Reading this node's mailbox and the broadcast topic.
+"""Reading this node's mailbox and the broadcast topic, and taking what comes by call while Kafka is away.
 
 Guarantees: a mailbox is read from its end as it is when `attach` is called, before the node becomes ready; its records
 are worked on in their order, and the next batch is read when the last one is written to the connections. A record that
 cannot be read is dropped with a line in the log. Where Kafka has lost records, the users' heads are compared
-(`on_gap`).
+(`on_gap`). A node that does not hear Kafka says so (`on_hearing`), so that others call it, and compares heads too. What
+comes by call is worked on in the order in which it came, and answered when it is written; at most `CALLS_MAX` calls
+wait. It may have come through Kafka too, or come so later: clients know by the numbers.
 
 Does not know: what a push means (delivery.py), whom it is for (parcels.py).
 """
@@ -11,8 +13,9 @@ Does not know: what a push means (delivery.py), whom it is for (parcels.py).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
+from itertools import groupby
 from typing import Final, Self
 
 from google.protobuf.message import DecodeError
@@ -21,11 +24,15 @@ from protos.tidings.internal.v1 import delivery_pb2
 from services.access.delivery import Delivery
 from services.access.forward import Forwarding
 from services.access.parcels import Sorter
-from services.common.bus.contract import Bus, ConsumedRecord, Subscription
+from services.common.bus.contract import Bus, Subscription
+from services.common.errors import Overloaded
 from services.common.scope import TaskScope
 from services.common.telemetry import logs, metrics
 
 LAG_S: Final = 1.0
+# Kafka answers a fetch twice a second when it has nothing.
+DEAF_S: Final = 2.0
+CALLS_MAX: Final = 256
 
 log = logs.get_logger(__name__)
 
@@ -44,7 +51,9 @@ class Mailbox:
         broadcast_partitions: int,
         sorter: Callable[[], Sorter],
         on_gap: Callable[[], None],
+        on_hearing: Callable[[bool], Awaitable[None]],
     ) -> None:
+        """`on_hearing`: whether this node is deaf, after each change."""
         self._bus = bus
         self._delivery = delivery
         self._forwarding = forwarding
@@ -53,12 +62,16 @@ class Mailbox:
         self._broadcast_partitions = broadcast_partitions
         self._sorter = sorter
         self._on_gap = on_gap
+        self._on_hearing = on_hearing
+        self._deaf = False
         self._scope = TaskScope()
         self._stack = AsyncExitStack()
         self._mail: Subscription | None = None
         self._broadcast: Subscription | None = None
         self._reader: asyncio.Task[None] | None = None
         self._partition: int | None = None
+        self._calls = 0
+        self._turn = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
@@ -77,6 +90,7 @@ class Mailbox:
     def state(self) -> dict[str, object]:
         """For /debug/state."""
         return {
+            "deaf": self._deaf,
             "mailbox": self._partition,
             "positions": dict(self._mail.positions) if self._mail else {},
             "lag": self._mail.lag if self._mail else 0,
@@ -96,36 +110,69 @@ class Mailbox:
         self._reader = self._scope.spawn(self._read_mail(mail, entered), name=f"mailbox {partition}")
         await entered
 
+    async def take(self, values: Sequence[bytes]) -> None:
+        """Encoded parcels, of the mailbox (they name this node) or of the broadcast. Raises Overloaded."""
+        if self._calls >= CALLS_MAX:
+            raise Overloaded("this access node has too many deliveries to make: they come by Kafka, or by sync")
+        self._calls += 1
+        try:
+            async with self._turn:
+                for is_mail, parcels in groupby(_read(values), key=lambda parcel: bool(parcel.node)):
+                    await (self._deliver_mail if is_mail else self._deliver_broadcast)(list(parcels))
+        finally:
+            self._calls -= 1
+
     async def _read_mail(self, mail: Subscription, entered: asyncio.Future[None]) -> None:
         async with mail:
             self._mail = mail
             if not entered.done():
                 entered.set_result(None)
             async for records in mail:
-                batch = self._sorter().sort(_parcels(records))
-                self._forwarding.send(batch)
-                await self._delivery.deliver(batch.local)
+                await self._deliver_mail(_read(record.value for record in records))
 
     async def _read_broadcast(self, broadcast: Subscription) -> None:
         async for records in broadcast:
-            await self._delivery.deliver(push for parcel in _parcels(records) for push in parcel.pushes)
+            await self._deliver_broadcast(_read(record.value for record in records))
+
+    async def _deliver_mail(self, parcels: Sequence[delivery_pb2.Parcel]) -> None:
+        sorting = self._sorter().begin(parcels)
+        for _ in sorting.turns():
+            await asyncio.sleep(0)
+        batch = sorting.sorted()
+        self._forwarding.send(batch)
+        await self._delivery.deliver(batch.local)
+
+    async def _deliver_broadcast(self, parcels: Sequence[delivery_pb2.Parcel]) -> None:
+        await self._delivery.deliver(push for parcel in parcels for push in parcel.pushes)
 
     async def _watch_lag(self) -> None:
         while True:
             await asyncio.sleep(LAG_S)
             metrics.BUS_LAG.labels(self._mailbox_topic).set(self._mail.lag if self._mail else 0)
             metrics.BUS_LAG.labels(self._broadcast_topic).set(self._broadcast.lag if self._broadcast else 0)
+            if self._partition is not None:
+                await self._watch_hearing()
+
+    async def _watch_hearing(self) -> None:
+        deaf = any(each is not None and each.quiet_s > DEAF_S for each in (self._mail, self._broadcast))
+        if deaf != self._deaf:
+            self._deaf = deaf
+            log.info("kafka is not heard: others call" if deaf else "kafka is heard again")
+            await self._on_hearing(deaf)
+            if deaf:
+                # What came before the others knew lies in Kafka: it is found by the heads.
+                self._on_gap()
 
     def _gap(self, topic: str, partition: int) -> None:
         log.warning("records were lost before they were read: heads are compared", topic=topic, partition=partition)
         self._on_gap()
 
 
-def _parcels(records: Sequence[ConsumedRecord]) -> list[delivery_pb2.Parcel]:
+def _read(values: Iterable[bytes]) -> list[delivery_pb2.Parcel]:
     parcels = []
-    for record in records:
+    for value in values:
         try:
-            parcels.append(delivery_pb2.Parcel.FromString(record.value))
+            parcels.append(delivery_pb2.Parcel.FromString(value))
         except DecodeError:
-            log.error("record dropped: it is no parcel", topic=record.topic, offset=record.offset)  # noqa: TRY400
+            log.error("record dropped: it is no parcel", size=len(value))  # noqa: TRY400 - the stack says nothing
     return parcels

@@ -2,8 +2,7 @@
 
     at once               visits are made with the new owners of the moved slots, dead guests are forgotten
     after a short delay   the inbox heads of the users in the moved slots are read, and who lags is nudged: this finds
-                          what was on its way to the wrong node; their large groups too, and who was added to one
-                          meanwhile is told its head
+                          what was on its way to the wrong node; their large groups are compared too (group_index.py)
     then, at a pace       under placement `ring`, sessions whose slot moved are asked to go to the new owner
 
 Guarantees: one change is worked on at a time; changes that come meanwhile are taken together. A user is asked to move
@@ -23,6 +22,7 @@ from typing import Final, Self
 
 from services.access.connection import Connection
 from services.access.events import AskedToLeave
+from services.access.group_index import GroupIndex
 from services.access.heads import Heads
 from services.access.hub import Hub
 from services.access.placement import Placement
@@ -32,7 +32,7 @@ from services.access.visitors import Guests
 from services.access.watching import Watching
 from services.common.cluster import Cluster
 from services.common.errors import TidingsError
-from services.common.ids import BROADCAST, slot_of
+from services.common.ids import slot_of
 from services.common.registry.contract import Membership
 from services.common.ring import Ring
 from services.common.scope import TaskScope
@@ -58,6 +58,7 @@ class Rebalance:
         visiting: Visiting,
         guests: Guests,
         heads: Heads,
+        index: GroupIndex,
         watching: Watching,
         *,
         moves_per_s: float,
@@ -71,6 +72,7 @@ class Rebalance:
         self._visiting = visiting
         self._guests = guests
         self._heads = heads
+        self._index = index
         self._watching = watching
         self._moves_per_s = moves_per_s
         self._head_check_delay_s = head_check_delay_s
@@ -146,7 +148,7 @@ class Rebalance:
             if users:
                 await asyncio.sleep(self._head_check_delay_s)
                 await self._check_heads(users)
-                await self._check_groups(users)
+                await self._index.compare(users)
 
     def _users_in(self, slots: set[int]) -> list[str]:
         return [user for user in self._hub.users() if slot_of(user) in slots] if slots else []
@@ -164,29 +166,6 @@ class Rebalance:
                 for connection in self._hub.of(user):
                     if head > connection.session.outbox.shown:
                         connection.nudge(head, "ring")
-            return
-
-    async def _check_groups(self, users: list[str]) -> None:
-        """Finds the large groups that a user joined while the news of it went to a node that was gone."""
-        for _ in range(RETRIES):
-            leaves = self._hub.leaves
-            try:
-                found = await self._heads.groups(users)
-            except TidingsError as error:
-                log.info("large groups cannot be compared yet", users=len(users), error=str(error))
-                await asyncio.sleep(RETRY_S)
-                continue
-            if self._hub.leaves != leaves:
-                continue  # somebody left a group meanwhile: what was read must not bring them back
-            for user, heads in zip(users, found, strict=True):
-                known = set(self._hub.groups_of(user))
-                fresh = {group: head for group, head in heads.items() if group not in known and group != BROADCAST}
-                for group in fresh:
-                    self._hub.join(group, user)
-                if fresh:
-                    for connection in self._hub.of(user):
-                        if connection.session.phase is Phase.OPEN:
-                            self._heads.tell(connection, fresh)
             return
 
     # ---- moves

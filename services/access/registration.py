@@ -64,6 +64,7 @@ class Registration:
             tcp=addresses.tcp,
             since_ms=since_ms,
         )
+        self._registered = False
 
     @property
     def record(self) -> NodeRecord:
@@ -83,6 +84,7 @@ class Registration:
     async def begin(self) -> None:
         """Registers and claims. Raises CannotStart, Unavailable."""
         await self._registry.register(self._record)
+        self._registered = True
         holds = await self._registry.put_once(PARTITIONS_KEY, str(self._partitions))
         if holds != str(self._partitions):
             raise CannotStart(
@@ -96,16 +98,28 @@ class Registration:
         self._record = replace(
             self._record, boot_id=new_id(), state="starting", mailbox=self._record.mailbox, since_ms=since_ms
         )
+        self._registered = False
         await self._registry.register(self._record)
+        self._registered = True
         await self._claim()
+
+    async def set_deaf(self, deaf: bool) -> None:
+        """Whether this node does not hear Kafka; the others are told as `set_state` does it."""
+        self._record = replace(self._record, deaf=deaf)
+        if self._registered:
+            await self._tell()
 
     async def set_state(self, state: NodeState) -> None:
         """Tells the others. While the registry is away it is told as soon as it is back."""
         self._record = replace(self._record, state=state)
+        await self._tell()
+
+    async def _tell(self) -> None:
+        record = self._record
         try:
-            await self._registry.update(self._record)
+            await self._registry.update(record)
         except Unavailable as error:
-            log.warning("registry does not answer, it will be told later", state=state, error=error.message)
+            log.warning("registry does not answer, it will be told later", state=record.state, error=error.message)
 
     async def _claim(self) -> None:
         """The mailbox that was held before, if it is free, else the first free one from a place of one's own."""

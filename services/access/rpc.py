@@ -1,11 +1,12 @@
-"""What other nodes ask of this one: visits (access nodes), evictions (logic nodes), drain (logic nodes, operators).
+"""What other nodes ask of this one: visits (access nodes), evictions (logic nodes), deliveries while Kafka is away
+(both), drain (logic nodes, operators).
 
 Guarantees: all of them may be repeated. Does not know: gRPC, beyond the shape of a servicer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from protos.tidings.internal.v1 import access_pb2, access_pb2_grpc, common_pb2, node_pb2, node_pb2_grpc
@@ -18,11 +19,14 @@ from services.common.wire import close
 
 
 class AccessServicer(access_pb2_grpc.AccessServicer):
-    """tidings.internal.v1.Access"""
+    """tidings.internal.v1.Access. `deliver` takes encoded parcels."""
 
-    def __init__(self, hub: Hub[Connection], guests: Guests) -> None:
+    def __init__(
+        self, hub: Hub[Connection], guests: Guests, deliver: Callable[[Sequence[bytes]], Awaitable[None]]
+    ) -> None:
         self._hub = hub
         self._guests = guests
+        self._deliver = deliver
 
     async def Visit(self, request: access_pb2.VisitBatch, context: Any) -> access_pb2.VisitOutcome:  # noqa: ARG002, N802
         """From the answer on, what these users get is forwarded."""
@@ -40,6 +44,15 @@ class AccessServicer(access_pb2_grpc.AccessServicer):
                     connection.handle(Ended(close.reason_of(eviction.code), eviction.message))
                     evicted += 1
         return access_pb2.EvictOutcome(evicted=evicted)
+
+    async def Deliver(  # noqa: N802
+        self,
+        request: access_pb2.DeliverBatch,
+        context: Any,  # noqa: ARG002
+    ) -> access_pb2.DeliverOutcome:
+        """Returns when it is written to the connections."""
+        await self._deliver(request.parcels)
+        return access_pb2.DeliverOutcome()
 
 
 class NodeServicer(node_pb2_grpc.NodeServicer):

@@ -296,6 +296,15 @@ class AccessSettings(NodeSettings):
         "compared.",
     )
 
+    group_check_s: float = Field(
+        300.0,
+        ge=1,
+        le=86_400,
+        description="Within this time the large groups of every user who is connected are compared with what storage "
+        "says: the longest that somebody who was removed may still be shown a group's messages if the news of it was "
+        "lost. Shorter: a read of MongoDB for each user that much more often.",
+    )
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.frame_bytes_max < 2 * self.content_bytes_max:

@@ -170,7 +170,7 @@ class Tenure:
         """What is away shows in /readyz as degraded; for ever."""
         while True:
             self._health.set("etcd", self._registry.connected, "etcd does not answer: membership stays", degraded=True)
-            self._health.set("kafka", bus.connected, "Kafka is away: messages come by heartbeat", degraded=True)
+            self._health.set("kafka", bus.connected, f"{bus.trouble}: messages come late", degraded=True)
             self._health.set("logic", has_logic(), "no logic node is ready: requests are refused", degraded=True)
             metrics.REGISTRY_CONNECTED.set(self._registry.connected)
             await asyncio.sleep(CHECK_S)

@@ -23,6 +23,7 @@ from services.common.bus.contract import Bus
 from services.common.certificates import Certificates, watch_inner
 from services.common.clock import Clock, SystemClock
 from services.common.cluster import Cluster
+from services.common.direct import Direct
 from services.common.errors import Unavailable
 from services.common.ids import new_id
 from services.common.lifecycle import Lifecycle
@@ -127,7 +128,8 @@ async def logic_node(
         storage = _storage(settings, ports, cluster)
         conversations = Conversations(storage, settings.cached_members_max)
         events = EventEncoder(settings.cluster, enabled=settings.events_enabled)
-        publisher = await enter(_publisher(settings, ports, cluster))
+        direct = await enter(Direct(ports.peers, cluster.node))
+        publisher = await enter(_publisher(settings, ports, cluster, direct))
         sessions = _sessions(settings, ports, cluster, storage, publisher)
         receipts = await enter(_receipts(settings, ports, conversations, publisher, events))
         hooks = await enter(_hooks(settings, health)) if settings.hook_url else None
@@ -214,13 +216,14 @@ def _storage(settings: LogicSettings, ports: Ports, cluster: Cluster) -> Storage
     )
 
 
-def _publisher(settings: LogicSettings, ports: Ports, cluster: Cluster) -> Publisher:
+def _publisher(settings: LogicSettings, ports: Ports, cluster: Cluster, direct: Direct) -> Publisher:
     return Publisher(
         ports.bus,
         cluster,
         topics_of(settings),
         ports.health,
         ports.clock,
+        direct,
         wait_s=settings.publish_wait_ms / 1000,
         lanes=settings.publish_lanes,
         waiting_max=settings.publish_waiting_max,

@@ -19,11 +19,12 @@ from services.common.bus.contract import Record
 
 
 class Waiting(NamedTuple):
-    """A record that was not published. `lasting`: it must still arrive."""
+    """A record that was not published. `lasting`: it must still arrive. `to`: (node, boot id) of a mailbox's owner."""
 
     record: Record
     lasting: bool
     since_s: float
+    to: tuple[str, str] | None = None
 
     @property
     def size(self) -> int:

@@ -5,12 +5,16 @@ written to go together in the next records.
 
 Guarantees:
 - `publish` returns when all of it is acknowledged by Kafka; or, when Kafka does not answer within `wait_s`, all the
-  same. From then on nobody waits until Kafka is back: the node is degraded (health, metric), and what comes is put into
-  a backlog of bounded size, which is published first when Kafka answers again;
-- so events, presence and the membership of large groups reach Kafka at least once, unless this node dies while Kafka is
+  same. From then on nobody waits until Kafka is back: the node is degraded (health, metric). Pushes then go straight to
+  the access nodes by call, and what comes beside them, or was not taken there, is put into a backlog of bounded size,
+  which is published first when Kafka answers again;
+- so events, presence and the membership of large groups arrive at least once, unless this node dies while Kafka is
   away or the backlog overflows (counted). Pushes of messages and receipts are kept for some seconds only, since devices
   find by their next heartbeat that they lack something;
-- the pushes of one publication keep their order on their way to a node.
+- an access node that says that it does not hear Kafka, while this one does, gets its parcels by call as well;
+- the pushes of one publication keep their order on their way to a node, on either way; what is published when Kafka is
+  back waits for the calls that are still under way. What Kafka took without saying so may come again and late:
+  numbers tell.
 
 Does not know: what is told (sending, group_acts, receipting, …), which devices are where (the access nodes).
 """
@@ -18,23 +22,23 @@ Does not know: what is told (sending, group_acts, receipting, …), which device
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from services.common.bus.contract import Record
 from services.common.clock import Clock
+from services.common.direct import Direct, Errand
 from services.common.errors import TidingsError, TooLarge, Unavailable
 from services.common.lane import Lanes
-from services.common.registry.contract import NOBODY, Membership
-from services.common.ring import Ring
 from services.common.scope import TaskScope
 from services.common.telemetry import logs, metrics, tracing
 from services.common.telemetry.health import Health
 from services.logic.backlog import Backlog, Waiting
+from services.logic.directory import Directory, View
 from services.logic.events import StreamEvent
-from services.logic.router import Mailbox, Outgoing, Posted, route
+from services.logic.router import Outgoing, Posted, route
 
 CHECK = "kafka"
 BATCH_MAX = 512
@@ -81,15 +85,6 @@ class Publishing(Protocol):
     async def publish(self, records: Sequence[Record]) -> None: ...
 
 
-class View(Protocol):
-    """What is needed of the cluster (services.common.cluster.Cluster)."""
-
-    @property
-    def membership(self) -> Membership: ...
-
-    def ring(self, kind: Any) -> Ring: ...
-
-
 class Publisher:
     """An async context manager; leaving it publishes what waits, within `wait_s`."""
 
@@ -100,6 +95,7 @@ class Publisher:
         topics: Topics,
         health: Health,
         clock: Clock,
+        direct: Direct,
         *,
         wait_s: float,
         lanes: int,
@@ -109,15 +105,17 @@ class Publisher:
         probe_interval_s: float = PROBE_INTERVAL_S,
     ) -> None:
         self._bus = bus
-        self._directory = _Directory(cluster)
+        self._directory = Directory(cluster)
         self._topics = topics
         self._health = health
         self._clock = clock
+        self._direct = direct
         self._wait_s = wait_s
         self._parcel_bytes_max = parcel_bytes_max
         self._probe_interval_s = probe_interval_s
         self._backlog = Backlog(backlog_bytes_max, PUSH_AGE_MAX_S)
         self._away = asyncio.Event()
+        self._returned = False  # just now
         self._lanes: Lanes[Publication, None] = Lanes(
             "publish", self._handle, lanes=lanes, capacity=waiting_max, batch_max=BATCH_MAX
         )
@@ -165,6 +163,7 @@ class Publisher:
     ) -> None:
         try:
             await self._lanes.__aexit__(kind, error, traceback)
+            await self._direct.quiet(self._wait_s)
             await self._last_try()
         finally:
             await self._scope.__aexit__(kind, error, traceback)
@@ -178,14 +177,32 @@ class Publisher:
         traces = (item.trace for publication in batch for item in publication.outgoing)
         with tracing.batch("publish", traces, records=len(waiting)):
             if self._away.is_set():
-                self._keep(waiting)
+                self._go_direct(waiting)
                 metrics.BUS_LATE.inc(sum(publication.messages for publication in batch))
-            elif not await self._write(waiting, self._wait_s):
+            elif not await self._write_after_direct(waiting):
                 metrics.BUS_LATE.inc(sum(publication.messages for publication in batch))
         return [None] * len(batch)
 
+    async def _write_after_direct(self, waiting: list[Waiting]) -> bool:
+        """As `_write`, but nothing overtakes what is still on its way from when Kafka was away."""
+        if self._returned:
+            await self._direct.quiet(self._wait_s)
+            self._returned = False
+        written = await self._write(waiting, self._wait_s)
+        if written and (deaf := self._directory.deaf()):
+            self._call_the_deaf(waiting, deaf)
+        return written
+
+    def _call_the_deaf(self, waiting: list[Waiting], deaf: Sequence[tuple[str, str]]) -> None:
+        """Access nodes that say that they do not hear Kafka; they read it when they do."""
+        for each in waiting:
+            for node, boot_id in deaf:
+                is_theirs = each.to == (node, boot_id) or each.record.topic == self._topics.broadcast
+                if is_theirs:
+                    self._direct.offer(Errand(node, boot_id, each.record.value), _whatever)
+
     async def _write(self, waiting: list[Waiting], timeout_s: float) -> bool:
-        """Whether Kafka has it all; if not, it is kept and the node is degraded."""
+        """Whether Kafka has it all; if not, it goes the other way and the node is degraded."""
         if not waiting:
             return True
         try:
@@ -193,7 +210,7 @@ class Publisher:
                 await self._send(waiting)
         except (TimeoutError, Unavailable) as error:
             self._went_away(str(error) or f"no answer within {timeout_s:g} s")
-            self._keep(waiting)
+            self._go_direct(waiting)
             return False
         return True
 
@@ -222,7 +239,12 @@ class Publisher:
         )
         if routed.unowned:
             metrics.PUSHES_UNOWNED.inc(routed.unowned)
-        waiting = [Waiting(self._record(parcel), parcel.lasting, now_s) for parcel in routed.parcels]
+        waiting = [
+            Waiting(
+                self._record(parcel), parcel.lasting, now_s, (parcel.to.node, parcel.to.boot_id) if parcel.to else None
+            )
+            for parcel in routed.parcels
+        ]
         events = self._topics.events
         for publication in batch:
             waiting += [
@@ -247,6 +269,34 @@ class Publisher:
                     self._came_back()
                     break
 
+    def _go_direct(self, waiting: list[Waiting]) -> None:
+        """Parcels to the nodes that they are for; events wait for Kafka."""
+        events = [each for each in waiting if each.record.topic == self._topics.events]
+        if events:
+            self._keep(events)
+        for each in waiting:
+            if each.record.topic == self._topics.deliver and each.to is not None:
+                self._hand_over(each, [each.to])
+            elif each.record.topic == self._topics.broadcast:
+                self._hand_over(each, self._directory.readers())
+
+    def _hand_over(self, each: Waiting, nodes: Sequence[tuple[str, str]]) -> None:
+        """It is kept for Kafka unless all of them take it."""
+        if not nodes:
+            self._keep([each])
+            return
+        left, missed = len(nodes), False
+
+        def done(taken: bool) -> None:
+            nonlocal left, missed
+            left, missed = left - 1, missed or not taken
+            if not left and missed:
+                self._keep([each])
+                self._away.set()  # if Kafka is back meanwhile: what is kept has to be published
+
+        for node, boot_id in nodes:
+            self._direct.offer(Errand(node, boot_id, each.record.value), done)
+
     async def _try_again(self) -> bool:
         """Publishes some of the backlog, or a parcel with nothing in it; whether that went well."""
         now_s = self._clock.now_s()
@@ -255,8 +305,10 @@ class Publisher:
         try:
             async with asyncio.timeout(max(self._wait_s, 5.0)):
                 await self._send(waiting or [Waiting(self._probe(), False, now_s)])
-        except (TimeoutError, Unavailable):
+        except (TimeoutError, Unavailable) as error:
             self._count_dropped(self._backlog.give_back(waiting, self._clock.now_s()))
+            if self._away.is_set() and str(error):
+                self._degrade(str(error))
             return False
         finally:
             metrics.PUBLISH_BACKLOG_BYTES.set(self._backlog.size)
@@ -283,10 +335,14 @@ class Publisher:
     def _went_away(self, reason: str) -> None:
         if not self._away.is_set():
             self._away.set()
-            self._health.set(CHECK, ok=False, reason=f"messages come by the next heartbeat: {reason}", degraded=True)
+            self._degrade(reason)
             log.warning("kafka is away", reason=reason)
 
+    def _degrade(self, reason: str) -> None:
+        self._health.set(CHECK, ok=False, reason=f"messages go straight to access nodes: {reason}", degraded=True)
+
     def _came_back(self) -> None:
+        self._returned = True
         self._away.clear()
         self._health.set(CHECK, ok=True)
         log.info("kafka is back")
@@ -302,27 +358,8 @@ class Publisher:
             metrics.PUBLISH_DROPPED.labels("lasting" if waiting.lasting else "push").inc()
 
 
-class _Directory:
-    """Who owns which slot and where its mailbox is; made anew when the membership changes, not for each batch."""
-
-    def __init__(self, cluster: View) -> None:
-        self._cluster = cluster
-        self._seen = NOBODY
-        self._mailboxes: dict[str, Mailbox] = {}
-
-    def owner_of(self) -> Callable[[str], str | None]:
-        return self._cluster.ring("access").owner_of
-
-    def mailboxes(self) -> dict[str, Mailbox]:
-        membership = self._cluster.membership
-        if membership is not self._seen:
-            self._seen = membership
-            self._mailboxes = {
-                node.name: Mailbox(node.name, node.boot_id, node.mailbox)
-                for node in membership.nodes
-                if node.kind == "access" and node.mailbox is not None
-            }
-        return self._mailboxes
+def _whatever(_: bool) -> None:
+    """It is in Kafka all the same."""
 
 
 def _nothing(_: TidingsError | None) -> None:

@@ -54,14 +54,19 @@ class Mailbox(NamedTuple):
 class Posted(NamedTuple):
     """One Kafka record: on `tidings.deliver`, or on `tidings.broadcast`.
 
-    `lasting`: it holds what no heartbeat repairs. `trace`: of the first of its pushes that is traced.
+    `to`: whose mailbox it is for; None: everybody's broadcast. `lasting`: it holds what no heartbeat repairs. `trace`:
+    of the first of its pushes that is traced.
     """
 
     partition: int
-    broadcast: bool
+    to: Mailbox | None
     value: bytes
     lasting: bool
     trace: str
+
+    @property
+    def broadcast(self) -> bool:
+        return self.to is None
 
 
 @dataclass(slots=True)
@@ -155,7 +160,6 @@ class _Parcel:
         self.size += len(item.body) + 64 + 24 * len(users)
 
     def closed(self) -> Posted:
-        address = self._address
-        broadcast = not isinstance(address, Mailbox)
-        partition = address.partition if isinstance(address, Mailbox) else address
-        return Posted(partition, broadcast, self._parcel.SerializeToString(), self._lasting, self._trace)
+        to = self._address if isinstance(self._address, Mailbox) else None
+        partition = self._address.partition if isinstance(self._address, Mailbox) else self._address
+        return Posted(partition, to, self._parcel.SerializeToString(), self._lasting, self._trace)

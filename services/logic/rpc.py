@@ -39,6 +39,8 @@ from services.logic.signals import Signals
 from services.logic.storage_client import StorageClient
 
 Context = Any
+# Of 200 large groups each: who is in more is told so, and nobody is taken out of the index by such a list.
+LARGE_PAGES_MAX = 50
 
 
 class LogicServicer(logic_pb2_grpc.LogicServicer):
@@ -138,15 +140,22 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
 
     async def _large_groups(self, users: Sequence[str]) -> list[logic_pb2.LargeGroups]:
         """Raises the error if those of one user cannot be told: an empty answer would look like an answer."""
-        groups: list[logic_pb2.LargeGroups] = []
-        for listed in await self._storage.conversations(
-            [storage_pb2.ConversationsItem(user=user, large_only=True) for user in users]
-        ):
-            if isinstance(listed, TidingsError):
-                raise listed
-            heads = {entry.record.conversation: entry.record.head for entry in listed.entries}
-            groups.append(logic_pb2.LargeGroups(heads=heads))
-        return groups
+        groups = {user: logic_pb2.LargeGroups() for user in users}
+        items = [storage_pb2.ConversationsItem(user=user, large_only=True) for user in groups]
+        for _ in range(LARGE_PAGES_MAX):
+            rest: list[storage_pb2.ConversationsItem] = []
+            for item, listed in zip(items, await self._storage.conversations(items), strict=True):
+                if isinstance(listed, TidingsError):
+                    raise listed
+                found = groups[item.user]
+                found.heads.update({entry.record.conversation: entry.record.head for entry in listed.entries})
+                found.more = listed.more
+                if listed.more:
+                    rest.append(storage_pb2.ConversationsItem(user=item.user, large_only=True, after=listed.next))
+            if not rest:
+                break
+            items = rest
+        return [groups[user] for user in users]
 
 
 class AdminServicer(admin_pb2_grpc.AdminServicer):

@@ -71,8 +71,8 @@ class LogicSettings(NodeSettings):
         500,
         ge=10,
         le=30_000,
-        description="How long an acknowledgement waits for Kafka. After that it goes out, and messages come by the "
-        "next heartbeat (degraded); later ones do not wait again until Kafka is back.",
+        description="How long an acknowledgement waits for Kafka. After that it goes out, and messages go straight to "
+        "the access nodes (degraded); later ones do not wait again until Kafka is back.",
     )
     publish_lanes: int = Field(
         1,

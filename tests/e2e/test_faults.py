@@ -16,12 +16,13 @@ from dataclasses import dataclass
 import pytest
 from websockets.exceptions import WebSocketException
 
-from protos.tidings.v1.client_pb2 import GroupRequest
+from protos.tidings.v1.client_pb2 import Content, GroupRequest, Send
 from tests.e2e.cluster import Cluster
-from tests.e2e.wire_client import WAYS, Address, Way, connect, open_pipe
+from tests.e2e.wire_client import WAYS, Address, Way, Wire, connect, open_pipe
 from tests.simulation.checker import check
 from tests.simulation.device import Device, Dial, Hint, Pipe
 from tests.simulation.history import History, Member
+from tests.standstill import go_on, stop
 
 pytestmark = pytest.mark.e2e
 Name = Callable[[str], str]
@@ -191,6 +192,60 @@ def drain_and_restart(cluster: Cluster) -> None:
     assert states["access-1"] == ("down", None)
     for what in ("access", "logic-0", "storage-0"):
         cluster.tidings("restart", what)
+
+
+@pytest.mark.parametrize("how", ["stands still", "is killed"])
+async def test_while_kafka_is_away_messages_are_pushed_within_a_second_and_a_half_and_none_is_shown_twice(
+    cluster_to_break: Cluster, name: Name, how: str
+) -> None:
+    """Between users of two nodes, to a device at home and to one that visits; no heartbeat brings them."""
+    await ready(cluster_to_break, 5)
+    ann, bob = await at_different_nodes(cluster_to_break, name)
+    pid = await asyncio.to_thread(cluster_to_break.pid, "kafka")
+    async with (
+        cluster_to_break.session(ann) as (sender, _),
+        cluster_to_break.session(bob) as (home, _),
+        cluster_to_break.session(bob, device="web", visiting=True) as (visitor, _),
+        crowd(cluster_to_break, name) as people,
+    ):
+        stop(pid) if how == "stands still" else os.kill(pid, signal.SIGKILL)
+        try:
+            for number in range(1, 61):
+                text = f"message {number}"
+                await sender.request(send=Send(client_id=text, user=bob, content=Content(text=text)))
+                answered = asyncio.get_running_loop().time()
+                await asyncio.gather(*(shows(wire, text) for wire in (home, visitor)))
+                late_s = asyncio.get_running_loop().time() - answered
+                assert late_s < 1.5, f"{text} came {late_s:.2f} s after its answer"
+                await people.talk(0.1, rate_per_s=50)
+        finally:
+            if how == "stands still":
+                go_on(pid)
+        await people.talk(5, rate_per_s=50)
+        await people.settle_and_check()
+        for wire in (home, visitor):
+            numbers = [entry.number for frame in wire.received for entry in frame.deliver.entries]
+            assert set(numbers) == set(range(1, 61))
+            assert sorted(set(numbers)) == list(dict.fromkeys(numbers)), "a number that is new is the next one"
+
+
+async def at_different_nodes(cluster: Cluster, name: Name) -> tuple[str, str]:
+    """Two users."""
+    homes: dict[str, str] = {}
+    for number in range(100):
+        user = name(f"u{number}")
+        homes.setdefault(await cluster.home(user), user)
+        if len(homes) == 2:
+            break
+    first, second = homes.values()
+    return first, second
+
+
+async def shows(wire: Wire, text: str) -> None:
+    while True:
+        frame = await wire.push("deliver", 10)
+        if any(entry.message.content.text == text for entry in frame.deliver.entries):
+            return
 
 
 async def test_after_everything_was_killed_up_on_the_same_data_has_all_that_was_acknowledged(

@@ -157,6 +157,16 @@ async def lose_records(here: World, rng: random.Random) -> None:
         here.broker.drop("tidings.deliver", record.mailbox)
 
 
+async def empty_the_bus(here: World, rng: random.Random) -> None:
+    """The broker comes back with an empty disk: no topics, no records."""
+    here.note("the bus has lost its disk")
+    here.broker.away()
+    here.broker.wipe()
+    await asyncio.sleep(rng.uniform(*AWAY_S))
+    here.broker.back()
+    here.note("the bus is back, with nothing")
+
+
 async def move_the_clock(here: World, rng: random.Random) -> None:
     """The time of day jumps, for good."""
     here.clock_jumps(rng.choice((-3600.0, -5.0, 5.0, 3600.0)))
@@ -175,6 +185,7 @@ FAULTS: dict[Fault, int] = {
     no_bus: 2,
     no_registry: 1,
     lose_records: 2,
+    empty_the_bus: 1,
     move_the_clock: 1,
 }
 

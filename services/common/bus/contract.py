@@ -7,7 +7,9 @@ Guarantees (the contract suite in tests/contract/bus holds both to them):
   given;
 - `consume` reads each record of the given partitions from a position that is fixed when it is entered (or as soon as
   the bus is there), at least once, across reconnects; nothing is committed anywhere and nobody else is moved. Records
-  that the bus has lost or dropped before they were read are passed over, and `on_gap` says so;
+  that the bus has lost or dropped before they were read are passed over, and `on_gap` says so; so it does when an end
+  could only be fixed after entering;
+- a topic that was ensured and that the bus has lost is made again, and read from its beginning, with `on_gap`;
 - while the bus is away `publish` raises after its time and `consume` waits; both go on by themselves.
 
 Does not know: what is in a record, who reads which partition.
@@ -70,6 +72,12 @@ class Subscription(Protocol):
         """Records that are on the bus and not read yet, as far as known."""
         ...
 
+    @property
+    def quiet_s(self) -> float:
+        """For how long the bus has said nothing to who waits for records, not even that there are none: while all is
+        well below a second."""
+        ...
+
     def __aiter__(self) -> AsyncIterator[list[ConsumedRecord]]: ...
 
     async def __anext__(self) -> list[ConsumedRecord]: ...
@@ -86,7 +94,12 @@ class Bus(Protocol):
 
     @property
     def connected(self) -> bool:
-        """Whether the bus answered last time."""
+        """Whether the bus takes records, and answers all who read from it."""
+        ...
+
+    @property
+    def trouble(self) -> str:
+        """Why it is not `connected`, as a sentence without a full stop; empty if it is."""
         ...
 
     async def publish(self, records: Sequence[Record]) -> None:
@@ -99,7 +112,7 @@ class Bus(Protocol):
         """Reads these partitions: from their ends as they are when the subscription is entered, or from their starts.
 
         Entering waits a little for the ends; if the bus is away it goes on without, and they are what they are when it
-        is back. `on_gap(topic, partition)` is called when records were passed over.
+        is back. `on_gap(topic, partition)` is called when records were passed over, or may have been.
         """
         ...
 

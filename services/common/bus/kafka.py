@@ -3,6 +3,7 @@
     kafka_producer.py   one idempotent producer for the node, made anew when it is broken
     kafka_consumer.py   a consumer for each subscription, with positions of its own
     kafka_admin.py      topics
+    kafka_topics.py     topics that Kafka has lost are made again
 
 Guarantees: those of the contract. A node starts and goes on without Kafka. Leaving waits a moment for what was
 published, then ends; nothing runs on afterwards.
@@ -22,7 +23,12 @@ from services.common.bus.kafka_admin import KafkaAdmin
 from services.common.bus.kafka_consumer import KafkaSubscription
 from services.common.bus.kafka_producer import KafkaProducer
 from services.common.bus.kafka_security import PLAINTEXT, KafkaSecurity
+from services.common.bus.kafka_topics import TopicGuard
+from services.common.errors import Unavailable
 from services.common.scope import TaskScope
+
+# Kafka answers a fetch twice a second when it has nothing.
+QUIET_S = 2.5
 
 
 class KafkaBus:
@@ -48,14 +54,30 @@ class KafkaBus:
         self._security = security.options()
         self._producer = KafkaProducer(self._bootstrap, client_id, publish_timeout_s, self._security)
         self._admin = KafkaAdmin(self._bootstrap, client_id, self._security)
+        self._subscriptions: set[KafkaSubscription] = set()
+        self._guard = TopicGuard(self._admin, self._is_quiet, self._begin_anew)
         self._scope = TaskScope()
 
     @property
     def connected(self) -> bool:
-        return self._producer.connected
+        return not self.trouble
+
+    @property
+    def trouble(self) -> str:
+        if self._guard.trouble:
+            return self._guard.trouble
+        unheard = sorted({each.topic for each in self._subscriptions if not each.connected})
+        if unheard:
+            return f"Kafka is not heard: nothing is read from {', '.join(unheard)}"
+        return "" if self._producer.connected else "Kafka does not take records"
 
     async def publish(self, records: Sequence[Record]) -> None:
-        await self._producer.publish(records)
+        try:
+            await self._producer.publish(records)
+        except Unavailable as error:
+            if self._guard.trouble:
+                raise Unavailable(self._guard.trouble) from error
+            raise
 
     def consume(
         self, topic: str, partitions: Sequence[int], *, from_end: bool = True, on_gap: OnGap | None = None
@@ -68,9 +90,11 @@ class KafkaBus:
             from_end=from_end,
             on_gap=on_gap,
             security=self._security,
+            entered=self._subscriptions,
         )
 
     async def ensure_topics(self, topics: Sequence[Topic]) -> None:
+        self._guard.want(topics)
         await self._admin.ensure_topics(topics)
 
     async def partitions(self, topic: str) -> int:
@@ -85,6 +109,7 @@ class KafkaBus:
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
         await self._scope.__aenter__()
         self._scope.spawn(self._producer.run(), name="kafka producer")
+        self._scope.spawn(self._guard.run(), name="kafka topics")
         return self
 
     async def __aexit__(
@@ -93,3 +118,12 @@ class KafkaBus:
         if kind is None:
             await self._producer.flush()
         await self._scope.__aexit__(kind, error, traceback)
+
+    def _is_quiet(self) -> bool:
+        return not self._producer.connected or any(each.quiet_s > QUIET_S for each in self._subscriptions)
+
+    def _begin_anew(self, topic: str) -> None:
+        self._producer.replace()
+        for each in self._subscriptions:
+            if each.topic == topic:
+                each.topic_was_made_anew()

@@ -1,6 +1,10 @@
 """Kafka's topics: made if they are not there, never unmade.
 
-Guarantees: harmless when several nodes do it at once; returns when every partition has a leader.
+The time of a record is the broker's (LogAppendTime), also in topics that were there before, where this node may change
+that: with the producer's own time, a node whose clock is more than an hour ahead would publish nothing any more.
+
+Guarantees: harmless when several nodes do it at once; returns when every partition has a leader. What is set for a
+topic beside this stays as it is.
 Does not know: what the topics are for.
 """
 
@@ -13,12 +17,15 @@ from typing import Any
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
     InvalidPartitionsError,
     KafkaError,
     LeaderNotAvailableError,
     NoError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
     for_code,
 )
@@ -32,6 +39,10 @@ _log = structlog.get_logger(__name__)
 REQUEST_MS = 5_000
 LEADERS_S = 15.0
 PAUSE_S = 0.1
+TIME_CONFIG = "message.timestamp.type"
+TIME_OF_THE_BROKER = "LogAppendTime"
+# In an answer: set for this topic, not inherited.
+SET_HERE = 1
 
 
 class KafkaAdmin:
@@ -49,16 +60,24 @@ class KafkaAdmin:
             missing = [topic for topic in topics if there[topic.name] == 0]
             smaller = [topic for topic in topics if 0 < there[topic.name] < topic.partitions]
             if missing:
+                names = ", ".join(topic.name for topic in missing)
                 answer = await admin.create_topics([_new(topic) for topic in missing], timeout_ms=REQUEST_MS)
-                _check(answer.topic_errors, TopicAlreadyExistsError)
+                _check(answer.topic_errors, TopicAlreadyExistsError, f"make the topic {names}")
                 _log.info("kafka topics created", topics=[topic.name for topic in missing])
             if smaller:
                 wanted = {topic.name: NewPartitions(topic.partitions) for topic in smaller}
                 answer = await admin.create_partitions(wanted, timeout_ms=REQUEST_MS)
                 # Somebody else may have added them first.
-                _check(answer.topic_errors, InvalidPartitionsError)
+                _check(answer.topic_errors, InvalidPartitionsError, f"let the topic {', '.join(wanted)} grow")
             if missing or smaller:
                 await _wait_for_leaders(admin, {topic.name: topic.partitions for topic in topics})
+            await _let_the_broker_tell_the_time(admin, [topic.name for topic in topics if topic not in missing])
+
+    async def unknown(self, topics: Sequence[Topic]) -> list[Topic]:
+        """Those that are not there, or have too few partitions. Raises Unavailable."""
+        async with self._connected() as admin:
+            there = await _partitions(admin, [topic.name for topic in topics])
+            return [topic for topic in topics if there[topic.name] < topic.partitions]
 
     async def partitions(self, topic: str) -> int:
         async with self._connected() as admin:
@@ -95,6 +114,32 @@ async def _partitions(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str,
     return counts
 
 
+async def _let_the_broker_tell_the_time(admin: AIOKafkaAdminClient, names: list[str]) -> None:
+    """In topics that are older than this, where this node may. Kafka's call replaces all that is set for a topic."""
+    if not names:
+        return
+    asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    changed: list[ConfigResource] = []
+    for response in await admin.describe_configs(asked):
+        for code, _, _, name, entries in response.resources:
+            if code:
+                _log.info("settings of a topic cannot be read", topic=name, reason=for_code(code).__name__)
+                continue
+            configs = {entry[0]: entry[1] for entry in entries if entry[3] == SET_HERE}
+            if configs.get(TIME_CONFIG) != TIME_OF_THE_BROKER:
+                configs[TIME_CONFIG] = TIME_OF_THE_BROKER
+                changed.append(ConfigResource(ConfigResourceType.TOPIC, name, configs))
+    if not changed:
+        return
+    for response in await admin.alter_configs(changed):
+        for code, _, _, name, *_ in response.resources:
+            if code:
+                reason = for_code(code).__name__
+                _log.warning("records keep the time of who publishes: run the job prepare", topic=name, reason=reason)
+            else:
+                _log.info("records have the time of the broker from now on", topic=name)
+
+
 async def _wait_for_leaders(admin: AIOKafkaAdminClient, wanted: dict[str, int]) -> None:
     async with asyncio.timeout(LEADERS_S):
         while True:
@@ -116,14 +161,17 @@ def _new(topic: Topic) -> NewTopic:
             "retention.ms": str(topic.retention_ms),
             "retention.bytes": str(topic.retention_bytes),
             "max.message.bytes": str(RECORD_BYTES_MAX),
+            TIME_CONFIG: TIME_OF_THE_BROKER,
             "min.insync.replicas": str(2 if topic.replication > 2 else 1),
         },
     )
 
 
-def _check(outcomes: Sequence[Sequence[Any]], harmless: type[KafkaError]) -> None:
+def _check(outcomes: Sequence[Sequence[Any]], harmless: type[KafkaError], what: str) -> None:
     """Raises what went wrong, but for what another node did first. Each outcome is (topic, code, message, ...)."""
     for name, code, *_ in outcomes:
         error = for_code(code)
+        if error in (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
+            raise Unavailable(f"this node may not {what} in Kafka: run the job `prepare` with a login that may")
         if error is not NoError and error is not harmless:
             raise error(name)

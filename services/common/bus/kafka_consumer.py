@@ -1,8 +1,9 @@
 """Reading given partitions of a topic, from positions of our own.
 
-Guarantees: positions are fixed by entering (or when Kafka is there), are kept across every reconnect, and move past a
-record only when it was handed out; a position that Kafka no longer has is moved to the oldest record there is, or, if
-Kafka has lost records that were there, to the end, and `on_gap` says so.
+Guarantees: positions are fixed by entering (or when Kafka is there, which is a gap if reading begins at the end), are
+kept across every reconnect, and move past a record only when it was handed out; a position that Kafka no longer has is
+moved to the oldest record there is, or, if Kafka has lost records that were there, to the end, and `on_gap` says so. A
+topic that was made anew is read from its beginning, and that is a gap too.
 
 Does not know: groups, commits.
 """
@@ -48,9 +49,11 @@ class KafkaSubscription:
         from_end: bool,
         on_gap: OnGap | None,
         security: Mapping[str, Any],
+        entered: set[KafkaSubscription],
     ) -> None:
-        """`security`: what a client's constructor is given (kafka_security.py)."""
+        """`security`: what a client's constructor is given (kafka_security.py); `entered`: those that are read now."""
         self._security = security
+        self._entered = entered
         self.positions: dict[int, int] = {}
         self._bootstrap = bootstrap
         self._client_id = client_id
@@ -61,11 +64,28 @@ class KafkaSubscription:
         self._consumer: AIOKafkaConsumer | None = None
         self._pause_s = PAUSE_MIN_S
         self._fetched_s = 0.0
+        self._asked_s: float | None = None  # since when somebody waits for records
+        self._is_late = False  # it was entered without knowing its positions
+        self._is_new = False  # the topic, which was lost
+
+    @property
+    def topic(self) -> str:
+        return self._topic
+
+    @property
+    def quiet_s(self) -> float:
+        """For how long Kafka has not answered a fetch; it answers twice a second when it has nothing. While the reader
+        is busy with what it got, nothing is waited for, and Kafka is not to blame."""
+        return 0.0 if self._asked_s is None else time.monotonic() - max(self._fetched_s, self._asked_s)
 
     @property
     def connected(self) -> bool:
-        """Whether Kafka answered a fetch lately; it answers twice a second when it has nothing."""
-        return time.monotonic() - self._fetched_s < 3 * REQUEST_MS / 1000
+        """Whether Kafka answered a fetch lately."""
+        return self.quiet_s < 3 * REQUEST_MS / 1000
+
+    def topic_was_made_anew(self) -> None:
+        """What it held is lost, and so is what the positions meant."""
+        self._is_new = True
 
     @property
     def lag(self) -> int:
@@ -82,8 +102,17 @@ class KafkaSubscription:
         return self
 
     async def __anext__(self) -> list[ConsumedRecord]:
+        self._asked_s = time.monotonic()
+        try:
+            return await self._read()
+        finally:
+            self._asked_s = None
+
+    async def _read(self) -> list[ConsumedRecord]:
         while True:
             try:
+                if self._is_new:
+                    await self._begin_anew()
                 consumer = self._consumer or await self._connect()
                 found = await consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH_MAX)
                 self._pause_s = PAUSE_MIN_S
@@ -97,15 +126,18 @@ class KafkaSubscription:
 
     async def __aenter__(self) -> Self:
         try:
+            self._entered.add(self)
             async with asyncio.timeout(ENTER_S):
                 await self._connect()
         except (KafkaError, OSError, TimeoutError) as error:
             _log.warning("kafka is away; reading begins when it is back", topic=self._topic, reason=repr(error)[:300])
+        self._is_late = self._from_end
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._entered.discard(self)
         await self._close()
         metrics.BUS_LAG.labels(self._topic).set(0)
 
@@ -147,6 +179,21 @@ class KafkaSubscription:
             ask = consumer.end_offsets if self._from_end else consumer.beginning_offsets
             for partition, offset in (await ask(unknown)).items():
                 self.positions[partition.partition] = offset
+                if self._is_late:
+                    # What was published since it was entered may lie before this end.
+                    self._tell_gap(partition.partition)
+
+    async def _begin_anew(self) -> None:
+        self._is_new = False
+        await self._close()
+        for partition in self._partitions:
+            self.positions[partition.partition] = 0
+            self._tell_gap(partition.partition)
+
+    def _tell_gap(self, partition: int) -> None:
+        metrics.BUS_GAPS.labels(self._topic).inc()
+        if self._on_gap is not None:
+            self._on_gap(self._topic, partition)
 
     def _take(self, found: dict[TopicPartition, list[ConsumerRecord[bytes, bytes]]]) -> list[ConsumedRecord]:
         batch = [
@@ -199,9 +246,7 @@ class KafkaSubscription:
             )
             self.positions[partition.partition] = there
             consumer.seek(partition, there)
-            metrics.BUS_GAPS.labels(self._topic).inc()
-            if self._on_gap is not None:
-                self._on_gap(self._topic, partition.partition)
+            self._tell_gap(partition.partition)
 
     async def _lose(self, error: BaseException) -> None:
         """The consumer is of no more use; another one is made after a pause."""

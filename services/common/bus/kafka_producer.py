@@ -23,7 +23,7 @@ from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import InvalidTimestampError, KafkaConnectionError, KafkaError, MessageSizeTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import TopicPartition
 from xxhash import xxh64_intdigest
@@ -102,6 +102,10 @@ class KafkaProducer:
         """Waits a moment for what is under way."""
         if self._waiting:
             await asyncio.wait(list(self._waiting), timeout=FLUSH_S)
+
+    def replace(self) -> None:
+        """A new one as soon as possible: what the brokers knew of this one may be gone, or be another's."""
+        self._broken.set()
 
     async def run(self) -> None:
         """Makes a producer, and a new one whenever that is broken."""
@@ -202,6 +206,11 @@ class KafkaProducer:
         _count_failed(records)
         if any(isinstance(error, MessageSizeTooLargeError) for error in errors):
             raise _too_large()
+        if any(isinstance(error, InvalidTimestampError) for error in errors):
+            raise Unavailable(
+                "the bus (Kafka) refuses the time of the records (InvalidTimestamp): set this node's clock, or let the "
+                "topic have message.timestamp.type=LogAppendTime, which the job `prepare` does"
+            )
         raise Unavailable("the bus (Kafka) did not answer in time: whether it has the records is not known")
 
     def _note(self, answered: bool, why: str = "") -> None:

@@ -5,6 +5,8 @@
     broker.away() / broker.back()               publishing fails at once, reading waits
     broker.swallow(n)                           the next n publishes are stored, but their outcome is Unavailable
     broker.drop("tidings.deliver", 3)           the records of a partition are lost, offsets go on
+    broker.refuse("tidings.deliver", 3)         nothing is published to this partition any more, as without a leader
+    broker.wipe()                               all topics are lost; who ensured one makes it again when it needs it
     bus.cut() / bus.heal()                      just this node does not reach the bus
 
 Guarantees: those of the contract.
@@ -13,6 +15,7 @@ Guarantees: those of the contract.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Self
@@ -44,6 +47,7 @@ class MemoryBroker:
         self.is_away = False
         self._topics: dict[str, list[_Partition]] = {}
         self._swallow = 0
+        self.refused: set[tuple[str, int]] = set()
         self._changed = asyncio.Event()
 
     def away(self) -> None:
@@ -63,6 +67,15 @@ class MemoryBroker:
         """What this partition holds is lost."""
         lost = self._topics[topic][partition]
         lost.start, lost.records = lost.end, []
+
+    def refuse(self, topic: str, partition: int) -> None:
+        """This partition has no leader."""
+        self.refused.add((topic, partition))
+
+    def wipe(self) -> None:
+        """It has lost its disk."""
+        self._topics.clear()
+        self.wake()
 
     def wake(self) -> None:
         """Whoever waits looks again."""
@@ -106,11 +119,18 @@ class MemorySubscription:
         self._partitions = tuple(partitions)
         self._from_end = from_end
         self._on_gap = on_gap
+        self._seen: dict[int, _Partition] = {}
+        self._is_late = False
 
     @property
     def lag(self) -> int:
-        there = self._bus.broker.topic(self._topic)
-        return sum(there[number].end - position for number, position in self.positions.items())
+        there = dict(enumerate(self._bus.broker.topic(self._topic)))
+        return sum(there[number].end - position for number, position in self.positions.items() if number in there)
+
+    @property
+    def quiet_s(self) -> float:
+        """The twin knows no time: either it is heard or it is not."""
+        return 0.0 if self._bus.connected else math.inf
 
     def __aiter__(self) -> AsyncIterator[list[ConsumedRecord]]:
         return self
@@ -124,6 +144,7 @@ class MemorySubscription:
 
     async def __aenter__(self) -> Self:
         self._resolve()
+        self._is_late = self._from_end
         return self
 
     async def __aexit__(
@@ -132,26 +153,40 @@ class MemorySubscription:
         return
 
     def _resolve(self) -> None:
-        there = self._bus.broker.topic(self._topic)
-        if self._bus.connected and len(there) > max(self._partitions, default=0):
-            for number in self._partitions:
-                end_or_start = there[number].end if self._from_end else there[number].start
-                self.positions.setdefault(number, end_or_start)
+        there = self._bus.topic(self._topic)
+        if not self._bus.connected or len(there) <= max(self._partitions, default=0):
+            return
+        for number in self._partitions:
+            partition = there[number]
+            seen = self._seen.get(number)
+            if seen is None:
+                self.positions.setdefault(number, partition.end if self._from_end else partition.start)
+            if (seen is None and self._is_late) or (seen is not None and seen is not partition):
+                if seen is not None:
+                    self.positions[number] = partition.start
+                self._tell_gap(number)
+            self._seen[number] = partition
 
     def _poll(self) -> list[ConsumedRecord]:
         self._resolve()
         batch: list[ConsumedRecord] = []
+        there = dict(enumerate(self._bus.broker.topic(self._topic)))
         for number, position in self.positions.items():
-            partition = self._bus.broker.topic(self._topic)[number]
+            if number not in there:
+                continue
+            partition = there[number]
             if position < partition.start:
                 position = partition.start
-                if self._on_gap is not None:
-                    self._on_gap(self._topic, number)
+                self._tell_gap(number)
             first = position - partition.start
             found = partition.records[first : first + BATCH_MAX - len(batch)]
             self.positions[number] = position + len(found)
             batch += found
         return batch
+
+    def _tell_gap(self, number: int) -> None:
+        if self._on_gap is not None:
+            self._on_gap(self._topic, number)
 
 
 class MemoryBus:
@@ -160,17 +195,32 @@ class MemoryBus:
     def __init__(self, broker: MemoryBroker) -> None:
         self.broker = broker
         self._cut = False
+        self._wanted: dict[str, Topic] = {}
 
     @property
     def connected(self) -> bool:
         return not self.broker.is_away and not self._cut
 
+    @property
+    def trouble(self) -> str:
+        return "" if self.connected else "Kafka does not take records"
+
+    def topic(self, name: str) -> list[_Partition]:
+        """As it is; one that was ensured by this node and is lost is made again."""
+        there = self.broker.topic(name)
+        if not there and name in self._wanted and self.connected:
+            self.broker.ensure(self._wanted[name])
+            there = self.broker.topic(name)
+        return there
+
     async def publish(self, records: Sequence[Record]) -> None:
         self._check()
         for record in records:
-            there = len(self.broker.topic(record.topic))
+            there = len(self.topic(record.topic))
             if len(record.value) > VALUE_BYTES_MAX:
                 raise TooLarge(f"a record of {len(record.value)} bytes is more than the bus takes")
+            if (record.topic, record.partition) in self.broker.refused:
+                raise Unavailable(f"partition {record.partition} of {record.topic} has no leader: try again")
             if there <= (record.partition or 0):
                 raise Unavailable(f"the topic {record.topic} has {there} partitions: ensure it first")
         if not self.broker.append(records):
@@ -182,6 +232,7 @@ class MemoryBus:
         return MemorySubscription(self, topic, partitions, from_end, on_gap)
 
     async def ensure_topics(self, topics: Sequence[Topic]) -> None:
+        self._wanted.update((topic.name, topic) for topic in topics)
         self._check()
         for topic in topics:
             self.broker.ensure(topic)

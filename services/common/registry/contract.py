@@ -45,6 +45,7 @@ class NodeRecord:
     tcp: str = ""
     mailbox: int | None = None
     since_ms: int = 0
+    deaf: bool = False  # an access node that does not hear Kafka: what is for it goes by call too
 
     def to_json(self) -> str:
         """As it stands in etcd."""

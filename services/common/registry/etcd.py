@@ -12,6 +12,9 @@ node that finds its lease gone puts its record back under a new lease, if its bo
 taken. etcd lets only one of the two happen, and the other side learns which: nodes that were thought dead become
 `lost`, and an etcd that was away for however long makes nobody leave.
 
+A node that was suspended with its machine, or cut off, for so long that a burial may have been forgotten comes back as
+another boot.
+
 Keep-alives are sent from the node's own event loop: one that is blocked for longer than its lease is not alive.
 
 Guarantees: those of the contract; no threads; leaving takes about a second at most, also when etcd is away.
@@ -21,7 +24,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from types import TracebackType
 from typing import Self
@@ -46,18 +49,32 @@ REVOKE_S = 1.0
 BURIAL_S = 3600
 
 
+def seconds_since_boot() -> float:
+    """Like time.monotonic, which stands still while the machine is suspended; this goes on where the system can."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
 class EtcdRegistry:
     """One node's (or tool's) view of the registry. A tool just enters it and watches; nodes also register."""
 
     def __init__(
-        self, endpoints: Sequence[str], cluster: str, *, lease_ttl_s: int = 5, tls: EtcdTls | None = None
+        self,
+        endpoints: Sequence[str],
+        cluster: str,
+        *,
+        lease_ttl_s: int = 5,
+        tls: EtcdTls | None = None,
+        since_boot_s: Callable[[], float] = seconds_since_boot,
     ) -> None:
+        """`since_boot_s` goes on while the machine is suspended, as the leases and burials in etcd do."""
         self.lost = asyncio.Event()
         self.lost_because = ""
         # Short enough that an endpoint which hangs does not cost the lease.
         self._client = EtcdClient(endpoints, try_s=min(1.5, lease_ttl_s / 4), tls=tls)
         self._prefix = f"/tidings/{cluster}/"
-        self._ttl_s = lease_ttl_s
+        self._asked_ttl_s = lease_ttl_s
+        self._ttl_s = lease_ttl_s  # what etcd grants, which may be longer
+        self._since_boot_s = since_boot_s
         self._roster = Roster(lease_ttl_s)
         self._feed = MembershipFeed()
         self._stack = AsyncExitStack()
@@ -69,6 +86,7 @@ class EtcdRegistry:
         self._lease = 0
         self._put_revision = 0
         self._kept_s = 0.0
+        self._kept_since_boot_s = 0.0
         self._dirty = False
         self._claims: dict[str, str] = {}
         self._look_now = asyncio.Event()
@@ -102,7 +120,6 @@ class EtcdRegistry:
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, PAUSE_MAX_S)
             self._record = record
-            metrics.REGISTRY_LEASE_TTL.set(self._ttl_s)
             metrics.REGISTRY_LEASE_AGE.set_function(self._lease_age_s)
             self.lost_because = ""
             self.lost.clear()
@@ -237,8 +254,7 @@ class EtcdRegistry:
 
     async def _keep(self) -> None:
         """Renews the lease, or without one asks etcd whether it is there, three times in a lease time."""
-        period_s = self._ttl_s / RENEWALS
-        pause_s = period_s
+        pause_s = self._ttl_s / RENEWALS
         while True:
             self._look_now.clear()
             try:
@@ -248,10 +264,10 @@ class EtcdRegistry:
                 pass
             try:
                 await self._look()
-                pause_s = period_s
+                pause_s = self._ttl_s / RENEWALS
             except Unavailable as error:
                 self._answer(False, error.message)
-                pause_s = min(PAUSE_MAX_S, period_s)
+                pause_s = min(PAUSE_MAX_S, self._ttl_s / RENEWALS)
 
     async def _look(self) -> None:
         async with self._own:
@@ -261,7 +277,7 @@ class EtcdRegistry:
                 return
             try:
                 await self._client.keep_alive(self._lease)
-                self._kept_s = time.monotonic()
+                self._note_kept()
                 self._answer(True)
                 if self._dirty:
                     await self._write_or_recover()
@@ -272,7 +288,7 @@ class EtcdRegistry:
     async def _recover(self) -> None:
         """The lease is gone: everything goes under a new one, unless others have taken over."""
         assert self._record is not None
-        if time.monotonic() - self._kept_s > BURIAL_S / 2:
+        if self._since_boot_s() - self._kept_since_boot_s > BURIAL_S / 2:
             self._lose("the lease ran out too long ago to know whether the others buried this boot id")
             return
         try:
@@ -300,11 +316,12 @@ class EtcdRegistry:
     async def _take_name(self, record: NodeRecord) -> None:
         """A new lease and the record under it, whoever had the name."""
         grave = self._grave(record)
-        lease = await self._client.grant(self._ttl_s)
+        lease = await self._grant()
         outcome = await self._client.put_if([(grave, 0)], self._key(record), record.to_json(), lease)
         if not outcome.done:
             raise ValueError(f"the boot id {record.boot_id} is buried: register with a new one")
-        self._lease, self._put_revision, self._kept_s = lease, outcome.revision, time.monotonic()
+        self._lease, self._put_revision = lease, outcome.revision
+        self._note_kept()
         self._answer(True)
 
     async def _return(self, record: NodeRecord) -> bool:
@@ -313,7 +330,7 @@ class EtcdRegistry:
         there = await self._client.read(key)
         if there is not None and not self._is_mine(there):
             return False
-        lease = await self._client.grant(self._ttl_s)
+        lease = await self._grant()
         conditions = [(self._grave(record), 0), (key, there.revision if there else 0)]
         outcome = await self._client.put_if(conditions, key, record.to_json(), lease)
         if not outcome.done:
@@ -322,9 +339,24 @@ class EtcdRegistry:
             if there is None or there.lease != lease:
                 await self._revoke(lease)
                 return False
-        self._lease, self._put_revision, self._kept_s = lease, outcome.revision, time.monotonic()
+        self._lease, self._put_revision = lease, outcome.revision
+        self._note_kept()
         self._dirty = False
         return True
+
+    async def _grant(self) -> int:
+        """A lease for this node; how long it really lasts counts from now on."""
+        lease = await self._client.grant(self._asked_ttl_s)
+        if lease.ttl_s != self._ttl_s:
+            _log.warning("etcd keeps leases for another time than asked", asked_s=self._asked_ttl_s, ttl_s=lease.ttl_s)
+            self._ttl_s = lease.ttl_s
+            self._roster.leases_last(lease.ttl_s)
+        metrics.REGISTRY_LEASE_TTL.set(lease.ttl_s)
+        return lease.id
+
+    def _note_kept(self) -> None:
+        """The lease has its whole time from now on."""
+        self._kept_s, self._kept_since_boot_s = time.monotonic(), self._since_boot_s()
 
     async def _write_or_recover(self) -> None:
         try:
@@ -402,7 +434,7 @@ class EtcdRegistry:
             return False
         if self._record is None or await self._client.read(grave) is not None:
             return True
-        lease = await self._client.grant(BURIAL_S)
+        lease = (await self._client.grant(BURIAL_S)).id
         try:
             done = (await self._client.put_if([(key, 0), (grave, 0)], grave, record.name, lease)).done
         except LeaseGone:

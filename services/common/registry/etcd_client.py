@@ -13,6 +13,7 @@ Does not know: what the keys mean. Calls that were not answered may have been do
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,8 @@ OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.enable_http_proxy", 0),
     ("grpc.service_config_disable_resolution", 1),
     ("grpc.use_local_subchannel_pool", 1),
+    # A list of all nodes, or a watch that catches up, is one message: gRPC takes 4 MiB by itself.
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
 )
 _EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]
 # A member that is cut off from the others says so instead of answering from the past.
@@ -110,6 +113,14 @@ class Outcome:
     revision: int
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """As etcd granted it: for longer than asked, if that is less than etcd can hold."""
+
+    id: int
+    ttl_s: int
+
+
 class _Endpoint:
     """One address with its channel and stubs."""
 
@@ -177,13 +188,13 @@ class EtcdClient:
         )
         return Outcome(response.succeeded, response.header.revision)
 
-    async def grant(self, ttl_s: int) -> int:
+    async def grant(self, ttl_s: int) -> Lease:
         """A new lease."""
         request = etcdrpc.LeaseGrantRequest(TTL=ttl_s)
         response = await self._call(
             "grant", lambda to, timeout_s: to.lease.LeaseGrant(request, timeout=timeout_s, metadata=METADATA)
         )
-        return int(response.ID)
+        return Lease(int(response.ID), int(response.TTL) or ttl_s)
 
     async def keep_alive(self, lease: int) -> None:
         """Renews the lease once; raises LeaseGone if there is nothing to renew."""
@@ -214,11 +225,14 @@ class EtcdClient:
             return
 
     async def watch(self, prefix: str, since: int) -> AsyncGenerator[tuple[list[Event], int], None]:
-        """Changes below the prefix from that revision on, with the revision they lead to; the first comes without any.
+        """Changes below the prefix from that revision on, each with the place to go on from: the revision of the last
+        change that was shown. The first comes without any change.
 
+        A header's revision is no such place: it is the store's, and what happened before it may still be on its way.
         Ends with Unavailable when the stream breaks, with Compacted when it cannot begin there.
         """
         stream = self._stream = self._endpoints[self._current].watch.Watch(metadata=METADATA)
+        seen = since - 1
         create = etcdrpc.WatchCreateRequest(key=prefix.encode(), range_end=_end_of(prefix), start_revision=since)
         try:
             async with asyncio.timeout(self._try_s):
@@ -226,11 +240,13 @@ class EtcdClient:
                 first = await stream.read()
             while first is not _EOF:
                 # A revision below what was seen: etcd has lost its data, and the watch would wait for a far future.
-                if first.compact_revision or (first.created and first.header.revision < since - 1):
+                if first.compact_revision or (first.created and first.header.revision < seen):
                     raise Compacted
                 if first.canceled:
                     break
-                yield [_event(event) for event in first.events], first.header.revision
+                if first.events:
+                    seen = first.events[-1].kv.mod_revision
+                yield [_event(event) for event in first.events], seen
                 first = await stream.read()
             raise Unavailable("etcd ended the watch")
         except (grpc.aio.AioRpcError, TimeoutError, asyncio.InvalidStateError) as failure:
@@ -280,7 +296,7 @@ class EtcdClient:
         self, operation: str, attempt: Callable[[_Endpoint, float], Awaitable[Any]], timeout_s: float = CALL_S
     ) -> Any:
         """One call, measured."""
-        began, outcome = asyncio.get_running_loop().time(), "cancelled"
+        began, outcome = time.monotonic(), "cancelled"  # the loop's own clock has whole milliseconds
         try:
             response = await self._attempt(attempt, timeout_s)
             outcome = "ok"
@@ -291,7 +307,7 @@ class EtcdClient:
             outcome = "unavailable"
             raise
         finally:
-            took_s = asyncio.get_running_loop().time() - began
+            took_s = time.monotonic() - began
             metrics.REGISTRY_SECONDS.labels(operation, outcome).observe(took_s)
         return response
 

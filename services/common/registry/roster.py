@@ -36,6 +36,10 @@ class Roster:
         self._answered_s: float | None = None
         self._grace_until_s = 0.0
 
+    def leases_last(self, ttl_s: float) -> None:
+        """etcd keeps leases for so long, whatever it was asked for."""
+        self._ttl_s = ttl_s
+
     def answered(self, now_s: float) -> None:
         """etcd answered something."""
         if self._answered_s is not None and now_s - self._answered_s >= self._ttl_s * SILENCE:

@@ -141,7 +141,7 @@ BUS_CONSUMED = Counter("tidings_bus_consumed", "Records read", ["topic"])
 BUS_CONSUMERS = Gauge("tidings_bus_consumers", "Consumers of Kafka that are open")
 BUS_TRANSIT_SECONDS = Histogram(
     "tidings_bus_transit_seconds",
-    "From the making of a record to its being read, of the oldest of each batch (needs clocks that agree)",
+    "From Kafka's taking of a record to its being read, of the oldest of each batch (by both their clocks)",
     ["topic"],
     buckets=LATENCY_S,
 )
@@ -152,6 +152,11 @@ PUBLISH_BACKLOG_BYTES = Gauge("tidings_publish_backlog_bytes", "Bytes that wait 
 PUBLISH_DROPPED = Counter(
     "tidings_publish_dropped", "Records given up while Kafka was away", ["kind"]
 )  # push|lasting (events, presence, membership)
+DIRECT = Counter(
+    "tidings_parcels_direct", "Parcels handed to access nodes by call because Kafka did not carry them", ["outcome"]
+)  # sent|failed|full
+FORWARDS_LOST = Counter("tidings_forwards_lost", "Parcels to other access nodes that were given up")
+PUSHES_UNREADABLE = Counter("tidings_pushes_unreadable", "Pushes that an access node could not read, and dropped")
 PUSHES_UNOWNED = Counter("tidings_pushes_unowned", "Recipients left out because no access node owns their slot")
 
 # ---- MongoDB
@@ -195,6 +200,9 @@ REROUTED = Counter(
 )
 VISITORS = Gauge("tidings_visitors", "Users that are connected elsewhere and forwarded to by this node")
 VISITS = Gauge("tidings_visits", "Users connected here whose owner is another node")
+INDEX_REPAIRED = Counter(
+    "tidings_group_index_repaired", "Entries of the index of large groups that were not what storage says", ["reason"]
+)  # joined|left
 HEAD_CHECKS = Counter("tidings_head_checks", "Users whose heads were read after a change of the ring")
 
 # ---- the process
@@ -253,7 +261,9 @@ _FIRST: tuple[tuple[Counter | Gauge, tuple[str, ...]], ...] = (
     (CONNECTIONS_REFUSED, ("full", "rate", "handshakes", "draining", "address", "handshake_bytes", "proxy")),
     (CONNECTION_STATES, ("awaiting_hello", "opening", "live", "paused", "closing")),
     (REROUTED, ("sent", "lost", "gave_up")),
+    (INDEX_REPAIRED, ("joined", "left")),
     (PUBLISH_DROPPED, ("push", "lasting")),
+    (DIRECT, ("sent", "failed", "full")),
     (STALE_DECISIONS, ("send", "group")),
     (REPOSITORY_CHECKOUTS_FAILED, ("timeout", "closed", "error")),
 )

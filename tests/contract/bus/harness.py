@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from services.common.bus.contract import Bus, Topic
 from services.common.bus.kafka import KafkaBus
+from services.common.bus.kafka_admin import SET_HERE
 from services.common.bus.memory import MemoryBroker, MemoryBus
 from services.common.errors import Unavailable
 from services.common.ids import new_id
@@ -55,6 +58,10 @@ class Harness(Protocol):
         """All records that the partition holds are gone."""
         ...
 
+    async def wipe(self) -> None:
+        """The service comes back with nothing: no topics, no records."""
+        ...
+
 
 class MemoryHarness:
     """The twin."""
@@ -79,6 +86,9 @@ class MemoryHarness:
     async def lose(self, topic: str, partition: int) -> None:
         self.broker.drop(topic, partition)
 
+    async def wipe(self) -> None:
+        self.broker.wipe()
+
 
 class KafkaHarness:
     """The adapter on a real Kafka that others may use too."""
@@ -92,7 +102,7 @@ class KafkaHarness:
         async with asyncio.timeout(LONG_S):
             while True:
                 try:
-                    async with self._admin() as admin:
+                    async with self.admin() as admin:
                         there = await admin.list_topics()
                         await admin.delete_topics([name for name in there if name.startswith(tuple(self._topics))])
                         return
@@ -101,6 +111,12 @@ class KafkaHarness:
 
     def new(self) -> KafkaBus:
         return KafkaBus([self.backends.kafka], "test", publish_timeout_s=4.0)
+
+    async def configs(self, topic: str) -> dict[str, str]:
+        """What is set for this topic."""
+        async with self.admin() as admin:
+            [response] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+            return {entry[0]: entry[1] for entry in response.resources[0][4] if entry[3] == SET_HERE}
 
     def topic(self) -> str:
         self._topics.append(f"test-{new_id()}")
@@ -116,10 +132,16 @@ class KafkaHarness:
         finally:
             go_on(pid)
 
-    async def kill(self) -> None:
-        """As kill -9; whoever watches over it starts it again."""
+    async def wipe(self) -> None:
+        await self.kill(empty=True)
+
+    async def kill(self, *, empty: bool = False) -> None:
+        """As kill -9; whoever watches over it starts it again, on an empty disk if asked."""
         pid = self.backends.process_of("kafka")["pid"]
         os.kill(pid, signal.SIGKILL)
+        if empty:
+            (records,) = self.backends.folder.path.glob("**/kafka/records")
+            shutil.rmtree(records)
         async with asyncio.timeout(RESTART_S):
             while True:
                 now = self.backends.process_of("kafka")
@@ -128,11 +150,12 @@ class KafkaHarness:
                 await asyncio.sleep(0.1)
 
     async def lose(self, topic: str, partition: int) -> None:
-        async with self._admin() as admin:
+        async with self.admin() as admin:
             await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(before_offset=-1)})
 
     @asynccontextmanager
-    async def _admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
+    async def admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
+        """A connection that may do everything."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.backends.kafka)
         try:
             await admin.start()

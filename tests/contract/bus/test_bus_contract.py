@@ -47,6 +47,11 @@ async def publish_until_done(bus: Bus, records: Sequence[Record]) -> None:
                 await asyncio.sleep(0)
 
 
+def is_well(bus: Bus) -> tuple[bool, bool]:
+    """Whether it says that it is connected, and that there is no trouble."""
+    return bus.connected, not bus.trouble
+
+
 def values(records: Sequence[ConsumedRecord]) -> list[bytes]:
     return [record.value for record in records]
 
@@ -190,8 +195,9 @@ async def test_a_node_may_start_while_the_bus_is_away(harness: Harness, bus: Bus
         async with harness.outage():
             with pytest.raises(Unavailable):
                 await late.ensure_topics([Topic(topic, partitions=3)])
-            assert not late.connected
-            reader = late.consume(topic, [0])
+            assert is_well(late) == (False, False)
+            gaps: list[tuple[str, int]] = []
+            reader = late.consume(topic, [0], on_gap=lambda name, number: gaps.append((name, number)))
             await reader.__aenter__()
             assert reader.positions == {}
         try:
@@ -202,6 +208,8 @@ async def test_a_node_may_start_while_the_bus_is_away(harness: Harness, bus: Bus
                     await publish_until_done(bus, [Record(topic, b"x", 0)])
                     await asyncio.sleep(0)
             assert set(values(reading.result())) == {b"x"}
+            assert gaps == [(topic, 0)], "what was published between entering and this end is passed over"
+            assert is_well(late) == (True, True)
         finally:
             await reader.__aexit__(None, None, None)
 
@@ -235,3 +243,21 @@ async def test_records_that_were_lost_before_they_were_read_are_passed_over_and_
             found += values(await read(reader, 1))
         # Kafka's reader reads ahead, so it may have had them before they were lost.
         assert gaps == [(topic, 0)] or b"lost" in found
+
+
+async def test_a_bus_that_comes_back_with_nothing_has_its_topics_again_and_says_that_there_was_a_gap(
+    harness: Harness, bus: Bus, topic: str
+) -> None:
+    gaps: set[tuple[str, int]] = set()
+    async with bus.consume(topic, [0, 1], on_gap=lambda name, number: gaps.add((name, number))) as reader:
+        await bus.publish([Record(topic, b"before", 0)])
+        assert values(await read(reader, 1)) == [b"before"]
+        await harness.wipe()
+        async with asyncio.timeout(LONG_S), asyncio.TaskGroup() as group:
+            reading = group.create_task(read(reader, 1))
+            while not reading.done():
+                await publish_until_done(bus, [Record(topic, b"after", 0)])
+                await asyncio.sleep(0)
+        assert set(values(reading.result())) == {b"after"}
+    assert gaps == {(topic, 0), (topic, 1)}
+    assert await bus.partitions(topic) == 3

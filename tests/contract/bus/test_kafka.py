@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
+from aiokafka.admin import NewTopic
+from aiokafka.producer.message_accumulator import BatchBuilder
 
-from services.common.bus import kafka_producer
+from services.common.bus import kafka_consumer, kafka_producer
 from services.common.bus.contract import ConsumedRecord, Record, Subscription, Topic
 from services.common.bus.kafka import KafkaBus
 from services.common.errors import Unavailable
@@ -45,6 +48,12 @@ async def read_until(subscription: Subscription, last: bytes) -> list[ConsumedRe
         while not found or found[-1].value != last:
             found += await anext(aiter(subscription))
     return found
+
+
+async def until(so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(LONG_S):
+        while not so():  # noqa: ASYNC110 - plain values of the adapter are looked at
+            await asyncio.sleep(0.05)
 
 
 async def publish_until_done(bus: KafkaBus, record: Record) -> None:
@@ -185,6 +194,98 @@ async def test_nothing_is_left_behind(harness: KafkaHarness, topic: str) -> None
             await read_until(reader, b"x")
     assert asyncio.all_tasks() == tasks
     assert set(threading.enumerate()) == threads
+
+
+async def test_live_delivery_is_back_within_ten_seconds_after_kafka_came_back_with_an_empty_disk(
+    harness: KafkaHarness, topic: str
+) -> None:
+    """For two nodes that write and read each, as logic and access nodes do; the number of partitions is as before."""
+    async with harness.new() as one, harness.new() as two:
+        for bus in (one, two):
+            await bus.ensure_topics([Topic(topic, partitions=2)])
+        async with one.consume(topic, [0]) as first, two.consume(topic, [1]) as second:
+            await one.publish([Record(topic, b"before", 0), Record(topic, b"before", 1)])
+            for reader in (first, second):
+                await read_until(reader, b"before")
+            async with asyncio.TaskGroup() as group:
+                reading = [group.create_task(read_until(reader, b"after")) for reader in (first, second)]
+                await harness.wipe()
+                began = time.monotonic()
+                while not all(task.done() for task in reading):
+                    await publish_until_done(two, Record(topic, b"after", 0))
+                    await publish_until_done(one, Record(topic, b"after", 1))
+                    await asyncio.sleep(0.1)
+                assert time.monotonic() - began < 10
+        assert await one.partitions(topic) == 2
+        assert (await harness.configs(topic))["max.message.bytes"] == str(kafka_producer.RECORD_BYTES_MAX)
+
+
+async def test_a_node_that_only_reads_finds_out_that_kafka_is_away(
+    harness: KafkaHarness, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_consumer, "REQUEST_MS", 1000)
+    async with harness.new() as bus, bus.consume(topic, [0]) as reader, asyncio.TaskGroup() as group:
+        reading = group.create_task(read_until(reader, b"end"))
+        async with asyncio.timeout(LONG_S):
+            await publish_until_done(bus, Record(topic, b"x", 0))
+            await until(lambda: bus.connected)
+            async with harness.outage():
+                await until(lambda: topic in bus.trouble)
+                assert not bus.connected
+            await until(lambda: not bus.trouble)
+        await publish_until_done(bus, Record(topic, b"end", 0))
+        await reading
+
+
+async def test_a_reader_that_is_busy_with_what_it_got_does_not_take_kafka_for_silent(bus: KafkaBus, topic: str) -> None:
+    async with bus.consume(topic, [0]) as reader:
+        await bus.publish([Record(topic, b"x", 0)])
+        await read_until(reader, b"x")
+        reader._fetched_s -= 3600
+        assert (reader.quiet_s, reader.connected) == (0.0, True)
+
+
+# ---- clocks
+
+
+@pytest.fixture
+def ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock that a producer writes into its records is two hours ahead."""
+    real = BatchBuilder.append
+
+    def append(self: BatchBuilder, *, timestamp: int | None, **fields: Any) -> Any:
+        assert timestamp is None
+        return real(self, timestamp=round(1000 * time.time()) + 7_200_000, **fields)
+
+    monkeypatch.setattr(BatchBuilder, "append", append)
+
+
+@pytest.mark.usefixtures("ahead")
+async def test_a_node_whose_clock_is_hours_ahead_publishes_and_the_time_of_a_record_is_the_brokers(
+    bus: KafkaBus, topic: str
+) -> None:
+    async with bus.consume(topic, [0]) as reader:
+        await bus.publish([Record(topic, b"x", 0)])
+        (record,) = await read_until(reader, b"x")
+    assert abs(record.timestamp_ms / 1000 - time.time()) < LONG_S
+
+
+@pytest.mark.usefixtures("ahead")
+async def test_a_topic_that_was_there_before_gets_the_brokers_time_and_keeps_what_else_is_set(
+    harness: KafkaHarness, bus: KafkaBus
+) -> None:
+    name = harness.topic()
+    async with harness.admin() as admin:
+        await admin.create_topics([NewTopic(name, 1, 1, topic_configs={"retention.ms": "7000000"})])
+    async with asyncio.timeout(LONG_S):
+        while await bus.partitions(name) < 1:
+            pass  # each answer takes its time
+    with pytest.raises(Unavailable, match=r"InvalidTimestamp.*clock.*prepare"):
+        await bus.publish([Record(name, b"x", 0)])
+    await bus.ensure_topics([Topic(name, partitions=1)])
+    configs = await harness.configs(name)
+    assert configs == {"retention.ms": "7000000", "message.timestamp.type": "LogAppendTime"}
+    await publish_until_done(bus, Record(name, b"y", 0))
 
 
 async def test_without_kafka_a_node_starts_and_says_where_it_looked() -> None:

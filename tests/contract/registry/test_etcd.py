@@ -6,16 +6,17 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Self
 
 import pytest
 
 from services.common.errors import Unavailable
 from services.common.registry.contract import Membership, NodeRecord
-from services.common.registry.etcd import EtcdRegistry
-from services.common.registry.etcd_client import Compacted, EtcdClient
+from services.common.registry.etcd import BURIAL_S, EtcdRegistry
+from services.common.registry.etcd_client import Compacted, EtcdClient, Event, Lease
+from services.common.telemetry import metrics
 from tests.standstill import go_on, stop
 
 from .harness import LONG_S, TTL_S, EtcdHarness, EtcdProcess, Link, seen, until
@@ -253,6 +254,70 @@ async def test_a_watch_goes_on_from_its_revision_when_the_stream_breaks(harness:
             await a.update(NodeRecord("a", "access", "a.1", "a:1", state="ready", mailbox=mailbox))
             async with asyncio.timeout(LONG_S):
                 assert (await anext(watch)).nodes[0].mailbox == mailbox
+
+
+async def test_a_node_that_left_while_the_watch_broke_twice_is_gone(harness: EtcdHarness) -> None:
+    """The second break comes after the first response, before etcd has sent what happened meanwhile."""
+    async with registered(harness, "a", "b") as (a, b), harness.at(harness.etcd.address) as watcher:
+        await seen(watcher, lambda m: boots(m) == ["a.1", "b.1"])
+        real, gone, first = watcher._client.watch, asyncio.Event(), asyncio.Event()
+
+        async def broken(prefix: str, since: int) -> AsyncGenerator[tuple[list[Event], int], None]:
+            if not gone.is_set():
+                await gone.wait()
+                raise Unavailable("as asked")
+            async with aclosing(real(prefix, since)) as changes:
+                async for change in changes:
+                    yield change
+                    if not first.is_set():
+                        first.set()
+                        raise Unavailable("as asked, once more")
+
+        watcher._client.watch = broken  # type: ignore[method-assign]  # breaks as asked
+        watcher._client._fail_over()
+        await asyncio.sleep(0.3)
+        await b.deregister()
+        await a.update(NodeRecord("a", "access", "a.1", "a:1", state="ready", mailbox=5))
+        gone.set()
+        await seen(watcher, lambda m: boots(m) == ["a.1"] and m.nodes[0].mailbox == 5)
+        assert first.is_set()
+
+
+async def test_a_lease_that_etcd_keeps_for_longer_than_asked_counts_as_it_is(harness: EtcdHarness) -> None:
+    """etcd grants no less than one and a half of its election time-outs: one for a far network, 8 s for 5."""
+    async with harness.at(harness.etcd.address) as registry:
+        real = registry._client.grant
+
+        async def grant(ttl_s: int) -> Lease:
+            return await real(4 * ttl_s)
+
+        registry._client.grant = grant  # type: ignore[method-assign]  # as an etcd with longer time-outs
+        await registry.register(node("a"))
+        assert metrics.REGISTRY_LEASE_TTL._value.get() == 4 * TTL_S
+        assert (registry._ttl_s, registry._roster._ttl_s) == (4 * TTL_S, 4 * TTL_S)
+        renewed_s = registry._kept_s
+        await until(lambda: registry._kept_s > renewed_s)
+
+
+async def test_a_node_whose_machine_was_suspended_for_longer_than_burials_last_comes_back_as_another_boot(
+    harness: EtcdHarness,
+) -> None:
+    since_boot_s = 1000.0
+    registry = EtcdRegistry(
+        [harness.etcd.address], harness.cluster, lease_ttl_s=TTL_S, since_boot_s=lambda: since_boot_s
+    )
+    async with registry, EtcdClient([harness.etcd.address]) as client:
+        await registry.register(node("a"))
+        old = registry.lease
+        await client.revoke(old)
+        await until(lambda: registry.lease not in (0, old))
+        assert not registry.lost.is_set(), "nobody has buried it, and it knows"
+        async with registry._own:
+            await client.revoke(registry.lease)
+            since_boot_s += BURIAL_S
+        async with asyncio.timeout(LONG_S):
+            await registry.lost.wait()
+        assert "too long ago" in registry.lost_because
 
 
 async def test_a_record_that_nobody_understands_is_passed_over(harness: EtcdHarness) -> None:

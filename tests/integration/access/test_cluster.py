@@ -29,6 +29,16 @@ def code_of(closed: Closed) -> int:
     return closed.goodbye.code
 
 
+def group_message(group: str, seq: int) -> delivery_pb2.Push:
+    body = Message(conversation=group, seq=seq, sender="eve", content=Content(text="secret"))
+    return delivery_pb2.Push(kind=delivery_pb2.Push.MESSAGE, body=body.SerializeToString(), conversation=group, seq=seq)
+
+
+def membership(group: str, user: str, *, member: bool) -> delivery_pb2.Push:
+    body = delivery_pb2.LargeMembership(conversation=group, member=member).SerializeToString()
+    return delivery_pb2.Push(kind=delivery_pb2.Push.MEMBERSHIP, body=body, users=[user])
+
+
 async def two(cluster: AccessCluster, placement: str = "ring", **settings: object) -> None:
     for name in ("access-0", "access-1"):
         await cluster.start(name, placement=placement, **settings)
@@ -78,6 +88,49 @@ async def test_who_was_added_to_a_large_group_while_the_owner_was_gone_is_told_o
         await empty.nodes["access-1"].stop()
         assert (await guest.push("pong")).pong.group_heads["g:big"] == 7
         assert empty.nodes["access-0"].state["large_groups"] == 1
+
+
+@pytest.mark.parametrize("placement", ["ring", "any"])
+async def test_news_of_large_groups_that_was_lost_is_made_good_by_time_both_ways(
+    empty: AccessCluster, placement: str
+) -> None:
+    """Who was removed is shown nothing more, who was added is told, and nobody has to connect again for it."""
+    await two(empty, placement, group_check_s=1)
+    ann, bob = empty.owned_by("access-0", "ann"), empty.owned_by("access-0", "bob")
+    empty.logic.large = {"g:old": {ann}, "g:new": set()}
+    empty.logic.seqs.update({"g:old": 6, "g:new": 6})
+    async with empty.session(ann, node="access-0") as removed, empty.session(bob, node="access-0") as added:
+        # Nobody tells the nodes.
+        empty.logic.large = {"g:old": set(), "g:new": {bob}}
+        assert (await added.push("pong")).pong.group_heads["g:new"] == 6
+        await eventually(lambda: empty.nodes["access-0"].state["large_groups"] == 1)
+        for group in ("g:old", "g:new"):
+            await empty.logic.push([group_message(group, 7)])
+        assert (await added.push("deliver")).deliver.entries[0].message.conversation == "g:new"
+        pong = (await removed.request(ping=Ping())).pong
+        assert "g:old" not in pong.group_heads
+        assert not removed.pushed("deliver")
+
+
+async def test_news_of_a_large_group_reaches_a_visitors_node_although_its_forward_fails(empty: AccessCluster) -> None:
+    """The owner's node cannot publish to the visitor's mailbox; who was removed is shown nothing that comes after."""
+    await two(empty, "any")
+    ann, bob = empty.owned_by("access-0", "ann"), empty.owned_by("access-0", "bob")
+    empty.logic.large = {"g:old": {ann}, "g:new": set()}
+    node = empty.cluster.node("access-1")
+    assert node is not None
+    assert node.mailbox is not None
+    async with empty.session(ann, node="access-1") as removed, empty.session(bob, node="access-1") as added:
+        empty.broker.refuse("tidings.deliver", node.mailbox)
+        empty.logic.large = {"g:old": set(), "g:new": {bob}}
+        for group, user, member in (("g:old", ann, False), ("g:new", bob, True), ("g:other", bob, True)):
+            await empty.logic.push([membership(group, user, member=member)])
+        await eventually(lambda: empty.nodes["access-1"].state["large_groups"] == 2)
+        for group in ("g:old", "g:new"):
+            await empty.logic.push([group_message(group, 7)])
+        assert (await added.push("deliver")).deliver.entries[0].message.conversation == "g:new"
+        await removed.request(ping=Ping())
+        assert not removed.pushed("deliver")
 
 
 @each_way

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from protos.tidings.internal.v1 import delivery_pb2
+from protos.tidings.internal.v1 import access_pb2, delivery_pb2
 from protos.tidings.v1.client_pb2 import (
     Ack,
     Content,
@@ -21,6 +21,8 @@ from protos.tidings.v1.client_pb2 import (
     Sync,
 )
 from services.access.requests import PAGES_MAX
+from services.common.direct import DELIVER
+from services.common.rpc.memory import MemoryPeers
 from tests.e2e.wire_client import WAYS, Closed, Refused, Way, connect
 from tests.integration.access.harness import AccessCluster, eventually
 
@@ -325,6 +327,38 @@ async def test_a_message_that_kafka_did_not_carry_shows_at_the_next_heartbeat(cl
         assert (await ann.push("deliver")).deliver.entries[-1].number == 2
 
 
+@each_way
+async def test_what_comes_by_call_is_delivered_as_what_comes_through_kafka(cluster: AccessCluster, way: Way) -> None:
+    async with cluster.session("ann", way) as ann:
+        node = cluster.cluster.node("access-0")
+        assert node is not None
+        cluster.broker.away()
+        mail = delivery_pb2.Parcel(node=node.name, boot_id=node.boot_id, pushes=[for_ann(1), for_ann(2)])
+        notice = Push(kind=Push.MESSAGE, body=message(1, "b:all"), conversation="b:all", seq=1)
+        values = [each.SerializeToString() for each in (mail, delivery_pb2.Parcel(pushes=[notice]))]
+        batch = access_pb2.DeliverBatch(parcels=[values[0], b"\xff\xff", values[1]])
+        peers = MemoryPeers(cluster.network, "logic-0")
+        await peers.call(DELIVER, batch, access_pb2.DeliverOutcome, node=node, timeout_s=5)
+        entries = (await ann.push("deliver")).deliver.entries
+        assert [entry.number for entry in entries] == [1, 2]
+        assert (await ann.push("deliver")).deliver.entries[0].message.conversation == "b:all"
+
+
+async def test_a_node_that_does_not_hear_kafka_says_so_until_it_does(cluster: AccessCluster) -> None:
+    def deaf() -> bool:
+        node = cluster.cluster.node("access-0")
+        return node is not None and node.deaf and node.state == "ready"
+
+    async with cluster.session("ann") as ann:
+        assert not deaf()
+        cluster.logic.inboxes["ann"].append(message(1))  # published before anybody knew
+        cluster.broker.away()
+        await eventually(deaf)
+        assert (await ann.push("lagging")).lagging.inbox_head == 1
+        cluster.broker.back()
+        await eventually(lambda: not deaf())
+
+
 async def test_records_that_kafka_lost_bring_a_nudge(cluster: AccessCluster) -> None:
     async with cluster.session("ann") as ann, cluster.session("bob") as bob:
         cluster.broker.away()
@@ -338,3 +372,12 @@ async def test_records_that_kafka_lost_bring_a_nudge(cluster: AccessCluster) -> 
         await bob.request(send=Send(client_id="1", user="cid", content=Content(text="x")))
         await cluster.logic.push([Push(kind=Push.RECEIPT, body=b"", users=["bob"])])
         assert (await ann.push("lagging")).lagging.inbox_head == 1
+
+
+async def test_a_kafka_that_comes_back_empty_brings_a_nudge_and_live_delivery_goes_on(cluster: AccessCluster) -> None:
+    async with cluster.session("ann") as ann:
+        cluster.logic.inboxes["ann"].append(message(1))  # its record went with the disk
+        cluster.broker.wipe()
+        assert (await ann.push("lagging")).lagging.inbox_head == 1
+        await cluster.logic.push([for_ann(2)])
+        assert (await ann.push("deliver")).deliver.entries[0].number == 2

@@ -20,6 +20,7 @@ from protos.tidings.v1 import client_pb2, events_pb2
 from services.common.bus.memory import MemoryBroker, MemoryBus
 from services.common.clock import SystemClock
 from services.common.cluster import Cluster
+from services.common.errors import Unavailable
 from services.common.ids import slot_of
 from services.common.lifecycle import Lifecycle, live
 from services.common.registry.contract import NodeRecord
@@ -53,6 +54,9 @@ class AccessServicer(access_pb2_grpc.AccessServicer):
     async def Evict(self, request: access_pb2.EvictBatch, _: Any) -> access_pb2.EvictOutcome:  # noqa: N802
         self.evicted += request.evictions
         return access_pb2.EvictOutcome(evicted=len(request.evictions))
+
+    async def Deliver(self, request: access_pb2.DeliverBatch, _: Any) -> access_pb2.DeliverOutcome:  # noqa: N802
+        raise Unavailable("what comes through Kafka is looked at here")
 
 
 @dataclass

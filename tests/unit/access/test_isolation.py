@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -98,10 +98,14 @@ class World:
         await self.isolation.look()
 
 
+async def _nothing(_: Sequence[bytes]) -> None:
+    """Nothing is delivered here."""
+
+
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
     world = World()
-    access = AccessServicer(Hub(), Guests())
+    access = AccessServicer(Hub(), Guests(), _nothing)
     async with AsyncExitStack() as stack:
         for name, service in (
             ("access-1", (access_pb2_grpc.add_AccessServicer_to_server, access)),

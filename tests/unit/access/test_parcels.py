@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+from types import FrameType
+from typing import Any
+
 from protos.tidings.internal.v1 import delivery_pb2
-from services.access.parcels import Sorted, Sorter
+from services.access.parcels import TURN, Sorted, Sorter
 from services.access.visitors import Guests, Host
 
 ME, OTHER = Host("access-0", "boot-a"), Host("access-1", "boot-b")
@@ -87,3 +92,51 @@ def test_what_is_too_large_for_one_record_takes_several_in_order() -> None:
     assert [len(each.pushes) for each in parcels] == [2, 2, 1]
     assert [each.body[0] for found in parcels for each in found.pushes] == [0, 1, 2, 3, 4]
     assert all(found.ByteSize() < 700_000 for found in parcels)
+
+
+def test_a_push_with_too_few_numbers_is_passed_on_to_nobody() -> None:
+    guests = Guests()
+    guests.arrive(OTHER, ["ann", "bob"])
+    short = push("ann", "bob")
+    del short.numbers[1:]
+    batch = sort(parcel(short, push("bob")), guests=guests)
+    assert [recipients(each) for each in batch.onward[OTHER]] == [[(b"m", ["bob"], [1])]]
+    assert len(batch.local) == 2, "delivery drops it, and says so"
+
+
+def test_sorting_for_guests_never_measures_or_copies_what_was_added_before() -> None:
+    users = [f"u{number}" for number in range(3000)]
+    guests = Guests()
+    guests.arrive(OTHER, users)
+    parcels = [parcel(push(user, body=user.encode())) for user in users]
+    counted = c_calls(lambda: sort(*parcels, guests=guests))
+    whole = {"ByteSize", "SerializeToString", "CopyFrom", "MergeFrom"}
+    assert {name: count for name, count in counted.items() if name in whole} == {}
+    (onward,) = sort(*parcels, guests=guests).onward[OTHER]
+    assert [list(each.users) for each in onward.pushes] == [[user] for user in users]
+
+
+def test_a_large_batch_is_sorted_by_turns() -> None:
+    guests = Guests()
+    guests.arrive(OTHER, ["ann"])
+    parcels = [parcel(push("ann")) for _ in range(5 * TURN)]
+    sorting = Sorter(ME, lambda _: ME, guests).begin(parcels)
+    assert sum(1 for _ in sorting.turns()) == 5
+    assert sorting.sorted() == sort(*parcels, guests=guests)
+
+
+def c_calls(work: Any) -> Counter[str]:
+    """What is called of compiled code meanwhile, by name."""
+    counted: Counter[str] = Counter()
+
+    def note(frame: FrameType, event: str, argument: Any) -> None:
+        del frame
+        if event == "c_call":
+            counted[argument.__name__] += 1
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return counted

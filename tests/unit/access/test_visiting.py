@@ -34,6 +34,9 @@ class Owner(access_pb2_grpc.AccessServicer):
     async def Evict(self, request: access_pb2.EvictBatch, context: Any) -> access_pb2.EvictOutcome:  # noqa: N802
         raise AssertionError("nobody is to be evicted here")
 
+    async def Deliver(self, request: access_pb2.DeliverBatch, context: Any) -> access_pb2.DeliverOutcome:  # noqa: N802
+        raise AssertionError("nothing is to be delivered here")
+
     async def Visit(self, request: access_pb2.VisitBatch, context: Any) -> access_pb2.VisitOutcome:  # noqa: N802
         self.calls.append((list(request.arrived), list(request.left)))
         self.asked.set()

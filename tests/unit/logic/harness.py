@@ -18,7 +18,8 @@ from protos.tidings.v1 import client_pb2, events_pb2
 from services.common.bus.contract import Topic
 from services.common.bus.memory import MemoryBroker, MemoryBus
 from services.common.clock import ManualClock
-from services.common.errors import TidingsError
+from services.common.direct import Direct
+from services.common.errors import TidingsError, Unavailable
 from services.common.registry.contract import Membership, NodeRecord
 from services.common.ring import Ring
 from services.common.telemetry.health import Health
@@ -83,15 +84,27 @@ class View:
 
 @dataclass
 class FakePeers:
-    """Access nodes that end every session they are told to."""
+    """Access nodes that end every session they are told to; they take deliveries only if `delivers` says so."""
 
     evicted: list[tuple[str, str, int, str]] = field(default_factory=list)
     drained: list[tuple[str, int]] = field(default_factory=list)
     fail: list[TidingsError] = field(default_factory=list)
+    delivers: set[str] = field(default_factory=set)  # names of nodes
+    delivered: list[tuple[str, delivery_pb2.Parcel]] = field(default_factory=list)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)  # deliveries wait while it is cleared
+
+    def __post_init__(self) -> None:
+        self.gate.set()
 
     async def call(self, method: str, request: Any, reply_type: Any, *, node: NodeRecord, timeout_s: float) -> Any:
         if self.fail:
             raise self.fail.pop(0)
+        if method.endswith("Deliver"):
+            await self.gate.wait()
+            if node.name not in self.delivers:
+                raise Unavailable("this node does not answer")
+            self.delivered += [(node.name, delivery_pb2.Parcel.FromString(value)) for value in request.parcels]
+            return access_pb2.DeliverOutcome()
         if method.endswith("Drain"):
             self.drained.append((node.name, request.pace_per_s))
             return common_pb2.Empty()
@@ -110,6 +123,7 @@ class Logic:
     health: Health
     peers: FakePeers
     view: View
+    direct: Direct
     publisher: Publisher
     receipts: Receipts
     sending: Sending
@@ -195,12 +209,14 @@ async def logic(
     client = StorageClient(storage, lambda slot: "storage-0", timeout_s=1, budget_s=2, batch_max=500)
     conversations = Conversations(client, 10_000)
     events = EventEncoder("test", enabled=True)
+    direct = Direct(peers, view.node)
     publisher = Publisher(
         bus,
         view,
         TOPICS,
         health,
         clock,
+        direct,
         wait_s=5,
         lanes=2,
         waiting_max=100,
@@ -221,7 +237,7 @@ async def logic(
     )
     receipts = Receipts(conversations, publisher, events, clock, interval_s=1.0, pending_max=1000)
     sending = Sending(client, conversations, publisher, events, receipts, hooks, held_max=100)
-    async with publisher, receipts, sending:
+    async with direct, publisher, receipts, sending:
         marking = Marking(client, receipts)
         group_acts = GroupActs(client, conversations, publisher, events, clock, POLICY)
         reading = Reading(client, conversations, clock, POLICY, alive=view.alive, page_bytes_max=100_000)
@@ -246,6 +262,7 @@ async def logic(
             health,
             peers,
             view,
+            direct,
             publisher,
             receipts,
             sending,

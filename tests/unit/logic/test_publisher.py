@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import replace
 
 from protos.tidings.internal.v1 import delivery_pb2
 from services.common.bus.contract import ConsumedRecord
+from services.common.registry.contract import Membership
 from services.common.telemetry.health import Health
 from services.logic.events import StreamEvent
 from services.logic.publisher import Publication
@@ -19,6 +22,16 @@ async def _next(node: Logic, topic: str, *, partitions: int = 1) -> list[Consume
     """What is on the topic, as soon as there is something."""
     async with node.bus.consume(topic, range(partitions), from_end=False) as records:
         return await anext(aiter(records))
+
+
+async def _texts(node: Logic, count: int) -> set[str]:
+    """Of the messages that are pushed through Kafka, as soon as there are so many."""
+    texts: set[str] = set()
+    async with asyncio.timeout(5):
+        while len(texts) < count:
+            texts |= {body(push).content.text for push in node.pushes()}
+            await asyncio.sleep(0)
+    return texts
 
 
 async def test_publications_that_come_together_share_their_records() -> None:
@@ -48,8 +61,7 @@ async def test_what_was_told_meanwhile_arrives_when_kafka_is_back() -> None:
         for text in ("one", "two"):
             await node.send(message("amy", "d:amy|bob", text))
         node.broker.back()
-        await _next(node, TOPICS.events, partitions=2)
-        assert {body(push).content.text for push in node.pushes()} == {"one", "two"}
+        assert await _texts(node, 2) == {"one", "two"}
         assert [event.message.content.text for event in node.events()] == ["one", "two"]
         await node.send(message("amy", "d:amy|bob", "three"))
     assert {body(push).content.text for push in node.pushes()} == {"three"}
@@ -114,3 +126,114 @@ async def test_recipients_without_an_owner_are_left_out() -> None:
         [outcome] = await node.send(message("amy", "d:amy|bob", "hi"))
         assert outcome.seq == 1
         assert node.parcels() == []
+
+
+# ---- by call, while Kafka is away
+
+
+def _called(node: Logic) -> list[tuple[str, str]]:
+    """(node, text) of the messages that went by call."""
+    return [
+        (name, body(push).content.text)
+        for name, parcel in node.peers.delivered
+        for push in parcel.pushes
+        if push.kind == Push.MESSAGE
+    ]
+
+
+async def _eventually(so: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not so():  # noqa: ASYNC110 - plain values are looked at
+            await asyncio.sleep(0)
+
+
+async def test_while_kafka_is_away_messages_go_straight_to_their_owners_in_order_and_no_answer_waits_for_it() -> None:
+    async with logic() as node:
+        node.peers.delivers = {"access-0", "access-1"}
+        node.peers.gate.clear()
+        node.broker.away()
+        for number in range(10):
+            [outcome] = await node.send(message("amy", "d:amy|bob", str(number), client_id=str(number)))
+            assert outcome.seq == number + 1
+        assert _called(node) == []
+        node.peers.gate.set()
+        owners = {node.view.ring("access").owner_of(user) for user in ("amy", "bob")}
+        await _eventually(lambda: len(_called(node)) >= 10 * len(owners))
+        for owner in owners:
+            texts = [text for name, text in _called(node) if name == owner]
+            assert list(dict.fromkeys(texts)) == [str(number) for number in range(10)]
+        node.broker.back()
+        await _next(node, TOPICS.events, partitions=2)
+        await _eventually(lambda: not node.publisher.degraded)
+        assert node.pushes() == [], "what was taken does not come again"
+        assert len(node.events()) == 10
+
+
+async def test_what_a_node_does_not_take_comes_through_kafka_when_that_is_back() -> None:
+    async with logic() as node:
+        node.peers.delivers = set()
+        node.broker.away()
+        await node.send(message("amy", "d:amy|bob", "one"))
+        await _eventually(lambda: not node.direct.under_way)
+        node.broker.back()
+        assert await _texts(node, 1) == {"one"}
+
+
+async def test_what_everybody_must_hear_goes_to_all_access_nodes_and_is_kept_unless_all_take_it() -> None:
+    for takers, again in (({"access-0", "access-1"}, 0), ({"access-0"}, 1)):
+        async with logic() as node:
+            node.peers.delivers = takers
+            node.broker.away()
+            await node.publisher.publish(Publication([Outgoing(Push.SESSIONS, b"")]))
+            await _eventually(lambda: not node.direct.under_way)
+            assert {name for name, _ in node.peers.delivered} == takers
+            node.broker.back()
+            await _eventually(lambda: not node.publisher.degraded)
+            assert len(node.pushes(Push.SESSIONS)) == again
+
+
+async def test_nothing_that_is_published_when_kafka_is_back_overtakes_what_is_still_on_its_way_by_call() -> None:
+    async with logic() as node:
+        node.peers.delivers = {"access-0", "access-1"}
+        node.peers.gate.clear()
+        node.broker.away()
+        await node.send(message("amy", "d:amy|bob", "one"))
+        node.broker.back()
+        await _eventually(lambda: not node.publisher.degraded)
+        later = asyncio.create_task(node.send(message("amy", "d:amy|bob", "two", client_id="2")))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert node.pushes() == []
+        node.peers.gate.set()
+        await later
+        assert {text for _, text in _called(node)} == {"one"}
+        assert {body(push).content.text for push in node.pushes()} == {"two"}
+
+
+async def test_leaving_while_kafka_is_away_waits_for_what_is_on_its_way_by_call() -> None:
+    async with logic() as node:
+        node.peers.delivers = {"access-0", "access-1"}
+        node.broker.away()
+        await node.send(message("amy", "d:amy|bob", "one"))
+    assert {text for _, text in _called(node)} == {"one"}
+
+
+async def test_an_access_node_that_does_not_hear_kafka_is_called_as_well_and_holds_up_nobody() -> None:
+    async with logic() as node:
+        node.peers.delivers = {"access-0", "access-1"}
+        node.peers.gate.clear()
+        [ear, deaf] = node.view.membership.nodes
+        node.view.membership = Membership.of(2, [ear, replace(deaf, deaf=True)])
+        owner = node.view.ring("access").owner_of
+        users = sorted({owner(f"u{number}"): f"u{number}" for number in range(50)}.items())
+        for number in range(3):
+            await node.publisher.publish(
+                Publication([Outgoing(Push.SIGNAL, b"%d" % number, [user]) for _, user in users])
+            )
+        await node.publisher.publish(Publication([Outgoing(Push.SESSIONS, b"")]))
+        assert len(node.pushes(Push.SIGNAL)) == 6, "Kafka has all, although the call is not answered"
+        node.peers.gate.set()
+        await _eventually(lambda: not node.direct.under_way)
+        assert {name for name, _ in node.peers.delivered} == {deaf.name}
+        bodies = [push.body for _, parcel in node.peers.delivered for push in parcel.pushes]
+        assert bodies == [b"0", b"1", b"2", b""]

@@ -257,12 +257,16 @@ BOARD = Board(
                     "Moves",
                     "Sessions asked to move to the owner of their slot; users whose heads were compared after a "
                     "change; pushes that "
-                    "reached a former owner, by what became of them.",
+                    "reached a former owner, by what became of them; pushes that could not be read; entries of the "
+                    "index of large groups that had to be mended.",
                     "ops",
                     (
                         Query(rate("tidings_moves_total", where=HERE), "moves"),
                         Query(rate("tidings_head_checks_total", where=HERE), "head checks"),
                         Query(rate("tidings_mailbox_rerouted_total", "outcome", HERE), "rerouted {{outcome}}"),
+                        Query(rate("tidings_pushes_unreadable_total", where=HERE), "unreadable"),
+                        Query(rate("tidings_forwards_lost_total", where=HERE), "forwards lost"),
+                        Query(rate("tidings_group_index_repaired_total", "reason", HERE), "index {{reason}}"),
                     ),
                 ),
             ),

@@ -125,7 +125,7 @@ BOARD = Board(
                     "while Kafka was away "
                     "(push: devices find them by heartbeat; lasting: events that the public stream lacks); "
                     "unowned: recipients whose "
-                    "slot nobody owned.",
+                    "slot nobody owned; by call: what went straight to access nodes because Kafka was away.",
                     "ops",
                     (
                         Query(
@@ -136,6 +136,7 @@ BOARD = Board(
                         Query(rate("tidings_bus_late_total", where=HERE), "late"),
                         Query(rate("tidings_publish_dropped_total", "kind", HERE), "dropped {{kind}}"),
                         Query(rate("tidings_pushes_unowned_total", where=HERE), "unowned"),
+                        Query(rate("tidings_parcels_direct_total", "outcome", HERE), "by call {{outcome}}"),
                     ),
                 ),
                 Panel(

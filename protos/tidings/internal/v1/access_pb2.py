@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'protos/tidings/internal/v1/access.proto\x12\x13tidings.internal.v1\"J\n\nVisitBatch\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61rrived\x18\x03 \x03(\t\x12\x0c\n\x04left\x18\x04 \x03(\t\"\x0e\n\x0cVisitOutcome\"H\n\x08\x45viction\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\r\x12\x0f\n\x07message\x18\x04 \x01(\t\">\n\nEvictBatch\x12\x30\n\tevictions\x18\x01 \x03(\x0b\x32\x1d.tidings.internal.v1.Eviction\"\x1f\n\x0c\x45victOutcome\x12\x0f\n\x07\x65victed\x18\x01 \x01(\r2\xa2\x01\n\x06\x41\x63\x63\x65ss\x12K\n\x05Visit\x12\x1f.tidings.internal.v1.VisitBatch\x1a!.tidings.internal.v1.VisitOutcome\x12K\n\x05\x45vict\x12\x1f.tidings.internal.v1.EvictBatch\x1a!.tidings.internal.v1.EvictOutcomeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'protos/tidings/internal/v1/access.proto\x12\x13tidings.internal.v1\"J\n\nVisitBatch\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x02 \x01(\t\x12\x0f\n\x07\x61rrived\x18\x03 \x03(\t\x12\x0c\n\x04left\x18\x04 \x03(\t\"\x0e\n\x0cVisitOutcome\"H\n\x08\x45viction\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\r\x12\x0f\n\x07message\x18\x04 \x01(\t\">\n\nEvictBatch\x12\x30\n\tevictions\x18\x01 \x03(\x0b\x32\x1d.tidings.internal.v1.Eviction\"\x1f\n\x0c\x45victOutcome\x12\x0f\n\x07\x65victed\x18\x01 \x01(\r\"\x1f\n\x0c\x44\x65liverBatch\x12\x0f\n\x07parcels\x18\x01 \x03(\x0c\"\x10\n\x0e\x44\x65liverOutcome2\xf5\x01\n\x06\x41\x63\x63\x65ss\x12K\n\x05Visit\x12\x1f.tidings.internal.v1.VisitBatch\x1a!.tidings.internal.v1.VisitOutcome\x12K\n\x05\x45vict\x12\x1f.tidings.internal.v1.EvictBatch\x1a!.tidings.internal.v1.EvictOutcome\x12Q\n\x07\x44\x65liver\x12!.tidings.internal.v1.DeliverBatch\x1a#.tidings.internal.v1.DeliverOutcomeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVICTBATCH']._serialized_end=292
   _globals['_EVICTOUTCOME']._serialized_start=294
   _globals['_EVICTOUTCOME']._serialized_end=325
-  _globals['_ACCESS']._serialized_start=328
-  _globals['_ACCESS']._serialized_end=490
+  _globals['_DELIVERBATCH']._serialized_start=327
+  _globals['_DELIVERBATCH']._serialized_end=358
+  _globals['_DELIVEROUTCOME']._serialized_start=360
+  _globals['_DELIVEROUTCOME']._serialized_end=376
+  _globals['_ACCESS']._serialized_start=379
+  _globals['_ACCESS']._serialized_end=624
 # @@protoc_insertion_point(module_scope)

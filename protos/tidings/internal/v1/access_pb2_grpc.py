@@ -44,6 +44,11 @@ class AccessStub:
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_access__pb2.EvictBatch.SerializeToString,
                 response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_access__pb2.EvictOutcome.FromString,
                 _registered_method=True)
+        self.Deliver = channel.unary_unary(
+                '/tidings.internal.v1.Access/Deliver',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_access__pb2.DeliverBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_access__pb2.DeliverOutcome.FromString,
+                _registered_method=True)
 
 
 class AccessServicer:
@@ -63,6 +68,13 @@ class AccessServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Deliver(self, request, context):
+        """while Kafka is away: what the mailbox or the broadcast would bring
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccessServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -75,6 +87,11 @@ def add_AccessServicer_to_server(servicer, server):
                     servicer.Evict,
                     request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_access__pb2.EvictBatch.FromString,
                     response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_access__pb2.EvictOutcome.SerializeToString,
+            ),
+            'Deliver': grpc.unary_unary_rpc_method_handler(
+                    servicer.Deliver,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_access__pb2.DeliverBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_access__pb2.DeliverOutcome.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -131,6 +148,33 @@ class Access:
             '/tidings.internal.v1.Access/Evict',
             protos_dot_tidings_dot_internal_dot_v1_dot_access__pb2.EvictBatch.SerializeToString,
             protos_dot_tidings_dot_internal_dot_v1_dot_access__pb2.EvictOutcome.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Deliver(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Access/Deliver',
+            protos_dot_tidings_dot_internal_dot_v1_dot_access__pb2.DeliverBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_access__pb2.DeliverOutcome.FromString,
             options,
             channel_credentials,
             insecure,

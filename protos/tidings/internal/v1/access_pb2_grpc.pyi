@@ -35,6 +35,8 @@ class AccessStub:
     """confirmed before the visitor's welcome"""
     Evict: _grpc.UnaryUnaryMultiCallable[_access_pb2.EvictBatch, _access_pb2.EvictOutcome]
     """ends sessions: replaced, kicked"""
+    Deliver: _grpc.UnaryUnaryMultiCallable[_access_pb2.DeliverBatch, _access_pb2.DeliverOutcome]
+    """while Kafka is away: what the mailbox or the broadcast would bring"""
 
 @_typing.type_check_only
 class AccessAsyncStub(AccessStub):
@@ -43,6 +45,8 @@ class AccessAsyncStub(AccessStub):
     """confirmed before the visitor's welcome"""
     Evict: _aio.UnaryUnaryMultiCallable[_access_pb2.EvictBatch, _access_pb2.EvictOutcome]  # type: ignore[assignment]
     """ends sessions: replaced, kicked"""
+    Deliver: _aio.UnaryUnaryMultiCallable[_access_pb2.DeliverBatch, _access_pb2.DeliverOutcome]  # type: ignore[assignment]
+    """while Kafka is away: what the mailbox or the broadcast would bring"""
 
 class AccessServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -60,5 +64,13 @@ class AccessServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_access_pb2.EvictOutcome, _abc.Awaitable[_access_pb2.EvictOutcome]]:
         """ends sessions: replaced, kicked"""
+
+    @_abc_1.abstractmethod
+    def Deliver(
+        self,
+        request: _access_pb2.DeliverBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_pb2.DeliverOutcome, _abc.Awaitable[_access_pb2.DeliverOutcome]]:
+        """while Kafka is away: what the mailbox or the broadcast would bring"""
 
 def add_AccessServicer_to_server(servicer: AccessServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,63 @@
+"""Which access node owns which slot, where its mailbox is, who reads the broadcast and who does not hear Kafka.
+
+Guarantees: as the cluster says now; made anew when the membership changes, not for each batch.
+
+Does not know: what is told to whom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from services.common.registry.contract import NOBODY, Membership
+from services.common.ring import Ring
+from services.logic.router import Mailbox
+
+
+class View(Protocol):
+    """What is needed of the cluster (services.common.cluster.Cluster)."""
+
+    @property
+    def membership(self) -> Membership: ...
+
+    def ring(self, kind: Any) -> Ring: ...
+
+
+class Directory:
+    """The access nodes, as a publisher needs them."""
+
+    def __init__(self, cluster: View) -> None:
+        self._cluster = cluster
+        self._seen = NOBODY
+        self._mailboxes: dict[str, Mailbox] = {}
+        self._readers: list[tuple[str, str]] = []
+        self._deaf: list[tuple[str, str]] = []
+
+    def owner_of(self) -> Callable[[str], str | None]:
+        return self._cluster.ring("access").owner_of
+
+    def mailboxes(self) -> dict[str, Mailbox]:
+        self._look()
+        return self._mailboxes
+
+    def readers(self) -> list[tuple[str, str]]:
+        """(name, boot id) of every access node."""
+        self._look()
+        return self._readers
+
+    def deaf(self) -> list[tuple[str, str]]:
+        """(name, boot id) of the access nodes that do not hear Kafka."""
+        self._look()
+        return self._deaf
+
+    def _look(self) -> None:
+        membership = self._cluster.membership
+        if membership is not self._seen:
+            self._seen = membership
+            access = [node for node in membership.nodes if node.kind == "access"]
+            self._readers = [(node.name, node.boot_id) for node in access]
+            self._deaf = [(node.name, node.boot_id) for node in access if node.deaf]
+            self._mailboxes = {
+                node.name: Mailbox(node.name, node.boot_id, node.mailbox) for node in access if node.mailbox is not None
+            }
