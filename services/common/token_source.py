@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-import httpx
+import httpx2
 
 from services.common.clock import Clock
 from services.common.errors import Unavailable
@@ -107,7 +107,7 @@ class Authenticator:
         clock: Clock,
         *,
         algorithms: Collection[str] = ALGORITHMS,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
         told: Callable[[str], object] = str,
     ) -> None:
         """`told` hears the problem, or that there is none (empty), when it changes."""
@@ -223,7 +223,7 @@ class Authenticator:
         if url:
             # One client for all fetches: making one reads the certificates, which holds up the loop.
             client = await stack.enter_async_context(
-                httpx.AsyncClient(transport=self._transport, timeout=FETCH_TIMEOUT_S)
+                httpx2.AsyncClient(transport=self._transport, timeout=FETCH_TIMEOUT_S)
             )
             fetches.append(lambda: _get(url, client))
         return fetches
@@ -244,11 +244,11 @@ def _read_bounded(path: Path) -> bytes:
     return text
 
 
-async def _get(url: str, client: httpx.AsyncClient) -> bytes:
+async def _get(url: str, client: httpx2.AsyncClient) -> bytes:
     shown = without_password(url)  # what fails is told in the log and on /readyz
     try:
         async with asyncio.timeout(FETCH_TIMEOUT_S), client.stream("GET", url) as response:
-            if response.status_code != httpx.codes.OK:
+            if response.status_code != httpx2.codes.OK:
                 raise Unavailable(f"{shown} answered {response.status_code}")
             text = bytearray()
             async for part in response.aiter_bytes():
@@ -256,5 +256,5 @@ async def _get(url: str, client: httpx.AsyncClient) -> bytes:
                 if len(text) > DOCUMENT_BYTES_MAX:
                     raise KeyRefused(f"{shown} has more than {DOCUMENT_BYTES_MAX} bytes: that is no key set")
             return bytes(text)
-    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
         raise Unavailable(f"{shown} cannot be fetched: {type(error).__name__}") from None

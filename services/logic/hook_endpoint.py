@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
-import httpx
+import httpx2
 from google.protobuf import json_format
 
 from protos.tidings.v1 import client_pb2
@@ -29,7 +29,7 @@ from services.common.errors import Forbidden, TidingsError
 REASON_MAX: Final = 500
 ANSWER_BYTES_MAX: Final = 32 * 1024 * 1024
 # A connection ended, before the answer began or in it; one that could not be made is none of these.
-_BROKEN: Final = (httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.RemoteProtocolError)
+_BROKEN: Final = (httpx2.ReadError, httpx2.WriteError, httpx2.CloseError, httpx2.RemoteProtocolError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class HookEndpoint:
         timeout_s: float,
         calls_max: int,
         content_bytes_max: int,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self._url = url
         self._cluster = cluster
@@ -80,11 +80,11 @@ class HookEndpoint:
         self._answered = False
         self._stack = AsyncExitStack()
 
-        def client(kept: int) -> httpx.AsyncClient:
-            return httpx.AsyncClient(
+        def client(kept: int) -> httpx2.AsyncClient:
+            return httpx2.AsyncClient(
                 headers={"Authorization": f"Bearer {token}"} if token else {},
-                timeout=httpx.Timeout(timeout_s),
-                limits=httpx.Limits(max_connections=calls_max, max_keepalive_connections=kept),
+                timeout=httpx2.Timeout(timeout_s),
+                limits=httpx2.Limits(max_connections=calls_max, max_keepalive_connections=kept),
                 transport=transport,
                 trust_env=False,
             )
@@ -118,15 +118,15 @@ class HookEndpoint:
         decisions = _decisions(answer, len(candidates))
         return [self._decision(candidate, each) for candidate, each in zip(candidates, decisions, strict=True)]
 
-    async def _exchange(self, client: httpx.AsyncClient, body: dict[str, Any]) -> bytes:
+    async def _exchange(self, client: httpx2.AsyncClient, body: dict[str, Any]) -> bytes:
         begun = False
         try:
             async with client.stream("POST", self._url, json=body) as response:
                 begun = True
-                if response.status_code != httpx.codes.OK:
+                if response.status_code != httpx2.codes.OK:
                     raise Away(f"it answered {response.status_code}")
                 return await _read(response)
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             reason = f"{type(error).__name__}: {error}"
             if isinstance(error, _BROKEN) and not begun:
                 raise _Broke(reason) from None
@@ -154,7 +154,7 @@ class HookEndpoint:
             return Unusable(f"the content that it gave cannot be sent: {_text(error)[:REASON_MAX]}")
 
 
-async def _read(response: httpx.Response) -> bytes:
+async def _read(response: httpx2.Response) -> bytes:
     parts: list[bytes] = []
     size = 0
     async for part in response.aiter_bytes():

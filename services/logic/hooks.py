@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
 
-import httpx
+import httpx2
 
 from services.common.errors import TidingsError, Unavailable
 from services.common.scope import TaskScope
@@ -72,7 +72,7 @@ class Hooks:
         calls_max: int,
         content_bytes_max: int,
         probe_interval_s: float = PROBE_INTERVAL_S,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self._health = health
         self._probe_interval_s = probe_interval_s

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
+import httpx2
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 from pymongo import AsyncMongoClient
@@ -92,9 +92,9 @@ def grown(before: Mapping[str, float], after: Mapping[str, float]) -> list[str]:
 
 
 async def counts_of(stack: Stack) -> dict[str, Counts]:
-    """Of every node, from its own /debug/state, and of the backends. Raises httpx.HTTPError."""
+    """Of every node, from its own /debug/state, and of the backends. Raises httpx2.HTTPError."""
     status = await asyncio.to_thread(stack.status)
-    async with httpx.AsyncClient(trust_env=False, timeout=5.0) as http:
+    async with httpx2.AsyncClient(trust_env=False, timeout=5.0) as http:
         nodes = [node for kind in KINDS[:3] for node in status[kind]]
         counts = await asyncio.gather(*(_of_node(http, node) for node in nodes))
     told = dict(zip((node["name"] for node in nodes), counts, strict=True))
@@ -124,7 +124,7 @@ def highest(some: Mapping[str, Counts], others: Mapping[str, Counts]) -> dict[st
     }
 
 
-async def _of_node(http: httpx.AsyncClient, node: Mapping[str, Any]) -> Counts:
+async def _of_node(http: httpx2.AsyncClient, node: Mapping[str, Any]) -> Counts:
     state = (await http.get(f"{node['ops']}/debug/state")).raise_for_status()
     metrics = (await http.get(f"{node['ops']}/metrics")).raise_for_status()
     values = {

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import jwt
 
 from tests.backends import clean_environment
@@ -206,14 +206,14 @@ class Stack:
     async def until_healthy(self, timeout_s: float = 180.0) -> float:
         """Waits until everything is ready, by its own word and by the supervisor's; how long that took."""
         began = time.monotonic()
-        async with httpx.AsyncClient(trust_env=False, timeout=2.0) as http:
+        async with httpx2.AsyncClient(trust_env=False, timeout=2.0) as http:
             while reasons := await self._unhealthy(http):
                 if time.monotonic() - began > timeout_s:
                     raise Failure(f"after {timeout_s:g} s it is not healthy: {'; '.join(reasons)}")
                 await asyncio.sleep(POLL_S)
         return time.monotonic() - began
 
-    async def _unhealthy(self, http: httpx.AsyncClient) -> list[str]:
+    async def _unhealthy(self, http: httpx2.AsyncClient) -> list[str]:
         try:
             status = await asyncio.to_thread(self.status)
         except Failure as failure:
@@ -231,11 +231,11 @@ class Stack:
         return [answer for answer in answers if answer]
 
 
-async def _not_ready(http: httpx.AsyncClient, node: Mapping[str, Any]) -> str:
+async def _not_ready(http: httpx2.AsyncClient, node: Mapping[str, Any]) -> str:
     """Why this node is not all right; degraded is not all right here."""
     try:
         answer = await http.get(f"{node['ops']}/readyz")
-    except httpx.HTTPError as error:
+    except httpx2.HTTPError as error:
         return f"{node['name']} does not answer ({type(error).__name__})"
     told = answer.json()
     wrong = {**told["reasons"], **told["degraded"]}

@@ -27,7 +27,7 @@ def rendered(chart: Path, values: Mapping[str, Any]) -> list[dict[str, Any]]:
 def lint(chart: Path) -> list[str]:
     """What Helm criticises, warnings too."""
     said = _run("lint", chart, {})
-    return [f"{each['path']}: {each['error']}" for each in said["messages"] if each["severity"] > 1] + said["errors"]
+    return [*(f"{each['path']}: {each['error']}" for each in said["messages"] if each["severity"] > 1), *said["errors"]]
 
 
 def _run(verb: str, chart: Path, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import jwt
 
 from protos.tidings.v1.client_pb2 import Welcome
@@ -100,7 +100,7 @@ class Cluster:
     async def home(self, user: str) -> str:
         """The name of the node where this user belongs, as any node says."""
         first = next(iter(self.access().values()))
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx2.AsyncClient(trust_env=False) as http:
             answer = await http.get(route_url(first), params={"user": user})
         answer.raise_for_status()
         return str(answer.json()["node"])

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import httpx
+import httpx2
 import jwt
 import pytest
 from websockets.asyncio.client import connect as connect_websocket
@@ -256,7 +256,7 @@ async def test_only_unknown_subprotocols_are_refused_with_the_known_ones(cluster
 
 async def test_a_route_that_is_asked_wrong_is_an_http_error(cluster: Cluster, name: Name) -> None:
     url = route_url(next(iter(cluster.access().values())))
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx2.AsyncClient(trust_env=False) as http:
         answer = await http.get(url, params={"user": name("ann")})
         assert answer.json().keys() == {"user", "slot", "node", "ws", "tcp"}
         for params in ({}, {"user": ""}, {"user": "a b"}, {"user": "x" * 65}):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import jwt
 import pytest
 
@@ -96,7 +96,7 @@ def test_the_ring_is_even_and_slot_agrees_with_it_and_with_the_route(cluster: Cl
     slot = cluster.asked("slot", name("ann"))
     assert slot.keys() >= {"user", "slot", "node", "ws", "tcp"}
     assert slot["node"] == ring["owners"][slot["slot"]]
-    route = httpx.get(route_url(cluster.access()[slot["node"]]), params={"user": name("ann")}, trust_env=False)
+    route = httpx2.get(route_url(cluster.access()[slot["node"]]), params={"user": name("ann")}, trust_env=False)
     assert {key: slot[key] for key in route.json()} == route.json()
 
 
@@ -190,7 +190,7 @@ def test_config_shows_every_setting_with_its_origin(cluster: Cluster) -> None:
 def test_every_node_answers_on_its_ops_address(cluster: Cluster) -> None:
     status = cluster.status()
     for node in (*status["access"], *status["logic"], *status["storage"]):
-        with httpx.Client(base_url=node["ops"], trust_env=False) as http:
+        with httpx2.Client(base_url=node["ops"], trust_env=False) as http:
             assert http.get("/healthz").status_code == 200
             assert http.get("/readyz").status_code == 200
             assert "tidings_lane_depth" in http.get("/metrics").text

@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
@@ -156,7 +156,7 @@ def test_exemplars_lead_from_the_histogram_to_the_trace(watched: Watched, histog
 
 def test_no_label_has_a_value_that_was_not_foreseen_and_no_series_grows_with_the_users(watched: Watched) -> None:
     for target in watched.targets:
-        answer = httpx.get(f"http://{target.address}/metrics", headers={"Accept": OPENMETRICS}, trust_env=False)
+        answer = httpx2.get(f"http://{target.address}/metrics", headers={"Accept": OPENMETRICS}, trust_env=False)
         assert answer.headers["content-type"].startswith("application/openmetrics-text")
         samples = [
             sample

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import httpx
+import httpx2
 import pytest
 
 from protos.tidings.internal.v1 import admin_pb2, admin_pb2_grpc
@@ -129,7 +129,7 @@ def test_no_secret_and_no_message_is_in_logs_states_metrics_and_settings(secure:
     for kind in ("access", "logic", "storage"):
         for node in status[kind]:
             for path in ("/debug/state", "/metrics", "/readyz"):
-                written[f"{node['name']}{path}"] = httpx.get(node["ops"] + path, trust_env=False).text
+                written[f"{node['name']}{path}"] = httpx2.get(node["ops"] + path, trust_env=False).text
             written[f"log of {node['name']}"] = Folder.at(secure.folder).log(node["name"]).read_text()
     assert "connection opened" in written["log of access-0"] + written["log of access-1"]
     secrets = {

@@ -52,7 +52,7 @@ class _Log:
     posted: dict[tuple[str, int], tuple[int, str]] = field(default_factory=dict)
     answered: dict[tuple[str, int], tuple[int, Acknowledged]] = field(default_factory=dict)
     first_posted: dict[str, int] = field(default_factory=dict)
-    seen: dict[tuple[int, str, str], tuple[int, str]] = field(default_factory=dict)
+    seen: dict[tuple[int, str, str], tuple[int, str, Stored]] = field(default_factory=dict)
     whole: list[tuple[int, str, tuple[Stored, ...]]] = field(default_factory=list)
     evidence: dict[str, int] = field(default_factory=dict)
 
@@ -61,13 +61,20 @@ class _Log:
         self.posted[event.connection, event.frame] = at, key
         self.first_posted.setdefault(key, at)
 
+    @property
+    def final(self) -> dict[str, Stored]:
+        """What is there in the end, by key; of a log that nobody read as a whole, what was seen of it."""
+        if not self.whole:
+            return {key: message for (_, _, key), (_, _, message) in self.seen.items()}
+        return {_key(each.sender, each.client_id): each for _, _, whole in self.whole for each in whole}
+
     def answer(self, at: int, event: Acknowledged) -> None:
         self.answered[event.connection, event.frame] = at, event
         self.evidence.setdefault(_key(event.user, event.client_id), at)
 
     def see(self, at: int, who: str, message: Stored) -> None:
         key = _key(message.sender, message.client_id)
-        self.seen.setdefault((message.seq, message.message_id, key), (at, who))
+        self.seen.setdefault((message.seq, message.message_id, key), (at, who, message))
         self.evidence.setdefault(key, at)
 
     def read(self, at: int, who: str, messages: tuple[Stored, ...]) -> None:
@@ -106,7 +113,7 @@ def encoded(history: str, events: Iterable[tuple[int, Event]]) -> Iterator[bytes
 
 
 def _appends(log: _Log) -> Iterator[tuple[str, Operation]]:
-    final = {_key(each.sender, each.client_id): each for _, _, whole in log.whole for each in whole}
+    final = log.final
     for sent, (call, key) in log.posted.items():
         if sent in log.answered:
             at, told = log.answered[sent]
@@ -124,7 +131,7 @@ def _append(call: int, returned: int, key: str, seq: int, message_id: str) -> Op
 
 
 def _reads(log: _Log) -> Iterator[tuple[str, Operation]]:
-    for (seq, message_id, key), (at, who) in log.seen.items():
+    for (seq, message_id, key), (at, who, _) in log.seen.items():
         call = min(log.first_posted.get(key, BEFORE_ALL), at)
         yield who, Operation("", "", "read", call, at, seq=seq, entry=_entry(message_id, key))
     for at, who, messages in log.whole:

@@ -77,8 +77,9 @@ def test_what_the_system_says_is_appended_some_time_before_it_is_seen() -> None:
         (posted(1), posted(2, "b"), told(1, 2), told(2, 1, "b"), read(message(1, "b"), message(2))),
         (posted(1), read()),
         (read(message(1, "op", act="create")),),
+        (posted(1), Received("bob", "phone", 1, message(1, "op", act="create")), seen(2)),
     ],
-    ids=["plain", "repeated", "not answered", "two at once", "never stored", "the system's"],
+    ids=["plain", "repeated", "not answered", "two at once", "never stored", "the system's", "never read whole"],
 )
 def test_what_a_log_can_do_is_accepted(tmp_path: Path, events: Sequence[Event]) -> None:
     assert is_linearizable(tmp_path, events)

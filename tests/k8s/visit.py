@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
+import httpx2
 import msgspec
 
 from tidings import Client, DeviceKind, MemoryState
@@ -31,7 +31,7 @@ class Task:
 
 async def visit(task: Task) -> list[Mapping[str, Any]]:
     """For each user and way: the node that welcomed, the node that owns, whether a chat went both ways."""
-    async with httpx.AsyncClient(trust_env=False, timeout=10.0) as http:
+    async with httpx2.AsyncClient(trust_env=False, timeout=10.0) as http:
         owners = {user: (await http.get(task.route, params={"user": user})).json()["node"] for user in task.tokens}
     users = list(task.tokens)
     pairs = list(zip(users, [*users[1:], users[0]], strict=True))

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import yaml
 
 from tools.failure import Failure
@@ -42,7 +42,7 @@ class Prometheus:
     """One that runs."""
 
     url: str
-    http: httpx.Client
+    http: httpx2.Client
 
     def ask(self, path: str, **parameters: str) -> Any:
         """The `data` of an answer; raises Failure with what Prometheus said."""
@@ -129,7 +129,7 @@ def watching(
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out)
     try:
-        with httpx.Client(timeout=ANSWER_S, trust_env=False) as http:
+        with httpx2.Client(timeout=ANSWER_S, trust_env=False) as http:
             prometheus = Prometheus(f"http://{HOST}:{port}", http)
             _await_ready(prometheus, process, log)
             yield prometheus
@@ -155,9 +155,9 @@ def _await_ready(prometheus: Prometheus, process: subprocess.Popen[bytes], log: 
     deadline = time.monotonic() + READY_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if prometheus.http.get(f"{prometheus.url}/-/ready").status_code == httpx.codes.OK:
+            if prometheus.http.get(f"{prometheus.url}/-/ready").status_code == httpx2.codes.OK:
                 return
-        except httpx.HTTPError:
+        except httpx2.HTTPError:
             pass
         time.sleep(0.1)
     raise Failure(f"Prometheus did not start: {log.read_text(errors='replace')[-500:]}", "See above.")

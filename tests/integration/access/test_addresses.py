@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 import structlog
 
@@ -63,7 +63,7 @@ async def test_a_node_on_version_6_serves_its_clients_and_says_where_it_is(empty
     node = await empty.start("access-0", ws_listen=f"[::1]:{free_port()}", tcp_listen=f"[::1]:{free_port()}")
     assert node.address.ws.startswith("ws://[::1]:")
     url = node.address.ws.replace("ws:", "http:").replace("/v1/ws", "/v1/route?user=ann")
-    async with httpx.AsyncClient() as client:
+    async with httpx2.AsyncClient() as client:
         route = (await client.get(url)).json()
     assert (route["ws"], route["tcp"]) == (node.address.ws, node.address.tcp)
     async with connect(node.address, way) as wire:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import InvalidStatus
@@ -349,13 +349,13 @@ async def test_a_browser_that_keeps_its_connection_alive_is_let_in(cluster: Acce
         "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
     }
-    async with httpx.AsyncClient(trust_env=False) as http, http.stream("GET", url, headers=upgrade) as answer:
+    async with httpx2.AsyncClient(trust_env=False) as http, http.stream("GET", url, headers=upgrade) as answer:
         assert answer.status_code == 101
 
 
 async def test_the_route_says_where_a_user_belongs_and_refuses_bad_names(cluster: AccessCluster) -> None:
     base = cluster.nodes["access-0"].address.ws.replace("ws://", "http://").removesuffix("/v1/ws")
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx2.AsyncClient(trust_env=False) as http:
         answer = await http.get(f"{base}/v1/route", params={"user": "ann"})
         node = cluster.nodes["access-0"]
         assert answer.json() == {

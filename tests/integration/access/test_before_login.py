@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from protos.tidings.v1.client_pb2 import ClientFrame, Content, Hello, Ping, Send
+from protos.tidings.v1.client_pb2 import ClientFrame, Content, Hello, Member, Ping, Send
 from services.access.transport.listening import EARLY_BYTES_MAX
 from tests.integration.access.harness import AccessCluster, eventually
 from tests.integration.access.raw import Transport, masked, masked_header, raw
@@ -61,6 +61,8 @@ async def test_a_hello_of_32_kib_is_taken_and_larger_frames_after_the_welcome(
         await wire.upgrade()
         wire.send_frame(said)
         assert (await wire.frame()).WhichOneof("body") == "welcome"
+        for _ in said.hello.group_cursors:
+            assert (await wire.frame()).group_info.role == Member.ROLE_UNSPECIFIED  # a member of none of them
         content = Content(data=bytes(32_000), headers={"x": "y" * 2000})
         large = ClientFrame(id=2, send=Send(client_id="c", user="bob", content=content))
         assert large.ByteSize() > EARLY_BYTES_MAX

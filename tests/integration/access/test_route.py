@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import httpx
+import httpx2
 import pytest
 
 from services.access.transport.http import OPEN, ROUTE_PATH, Asked, answer_to
@@ -18,7 +18,7 @@ def url_of(node: RunningNode, path: str) -> str:
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "DELETE"])
 @pytest.mark.parametrize("query", ["?user=ann", "?user=", "?user=a%00b", "", "?user=ann&user=bob", "?user=[", "?%ff"])
 async def test_every_answer_may_be_read_by_a_page_of_any_site(cluster: AccessCluster, method: str, query: str) -> None:
-    async with httpx.AsyncClient() as client:
+    async with httpx2.AsyncClient() as client:
         answer = await client.request(method, url_of(cluster.nodes["access-0"], f"/v1/route{query}"))
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert answer.headers["Access-Control-Expose-Headers"] == "Retry-After"
@@ -45,7 +45,7 @@ def test_a_page_learns_when_to_ask_again() -> None:
 
 async def test_who_comes_when_there_are_too_many_may_read_that(empty: AccessCluster) -> None:
     node = await empty.start("access-0", handshakes_max=1)
-    async with raw(node), httpx.AsyncClient() as client:
+    async with raw(node), httpx2.AsyncClient() as client:
         answer = await client.get(url_of(node, "/v1/route?user=ann"))
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "1"
@@ -72,5 +72,5 @@ async def test_a_head_that_is_large_and_not_too_large_is_taken(cluster: AccessCl
 async def test_a_health_check_of_a_balancer_gets_an_answer(
     cluster: AccessCluster, method: str, path: str, status: int
 ) -> None:
-    async with httpx.AsyncClient() as client:
+    async with httpx2.AsyncClient() as client:
         assert (await client.request(method, url_of(cluster.nodes["access-0"], path))).status_code == status

@@ -28,6 +28,7 @@ class Wire:
     """A transport that notes what is written, and fails on command."""
 
     name: TransportName = "tcp"
+    address = "192.0.2.7"
     waiting_bytes = 0
 
     def __init__(self) -> None:
@@ -45,6 +46,8 @@ class Wire:
 
     def probe(self) -> bool:
         return False
+
+    def admit(self) -> None: ...
 
     def pause_reading(self) -> None: ...
 

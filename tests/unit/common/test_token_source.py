@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -44,7 +44,7 @@ def token(number: int) -> str:
     return jwt.encode(claims, private(number), algorithm="EdDSA", headers={"kid": f"k{number}"})
 
 
-class Issuer(httpx.AsyncBaseTransport):
+class Issuer(httpx2.AsyncBaseTransport):
     """A web server that counts and can be away."""
 
     def __init__(self, document: bytes) -> None:
@@ -53,12 +53,12 @@ class Issuer(httpx.AsyncBaseTransport):
         self.away = False
         self.asked = 0
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         self.asked += 1
         await asyncio.sleep(0)
         if self.away:
-            raise httpx.ConnectError("refused")
-        return httpx.Response(self.status, content=self.document, request=request)
+            raise httpx2.ConnectError("refused")
+        return httpx2.Response(self.status, content=self.document, request=request)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import httpx
+import httpx2
 
 from protos.tidings.internal.v1 import logic_pb2
 from services.common.errors import Unavailable
@@ -22,12 +22,12 @@ class Deciding:
         self.slow = {text: asyncio.get_running_loop().create_future() for text in slow}
         self.asked: list[str] = []
 
-    async def __call__(self, request: httpx.Request) -> httpx.Response:
+    async def __call__(self, request: httpx2.Request) -> httpx2.Response:
         [asked] = json.loads(request.content)["messages"]
         text = asked["content"]["text"]
         self.asked.append(text)
         decision = await self.slow[text] if text in self.slow else {"action": "allow"}
-        return httpx.Response(200, content=json.dumps({"decisions": [decision]}))
+        return httpx2.Response(200, content=json.dumps({"decisions": [decision]}))
 
     def decide(self, text: str, **decision: Any) -> None:
         self.slow[text].set_result(decision or {"action": "allow"})

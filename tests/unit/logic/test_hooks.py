@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
-import httpx
+import httpx2
 import pytest
 
 from protos.tidings.v1 import client_pb2
@@ -20,7 +20,7 @@ from services.logic.hooks import Hooks, Verdict
 from tests.unit.logic.harness import body, logic, message
 
 UNSEEN = metrics.HOOK_UNSEEN
-Answer = Callable[[dict[str, Any]], httpx.Response]
+Answer = Callable[[dict[str, Any]], httpx2.Response]
 
 
 class Endpoint:
@@ -29,10 +29,10 @@ class Endpoint:
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
         self.requests: list[dict[str, Any]] = []
-        self.headers: list[httpx.Headers] = []
+        self.headers: list[httpx2.Headers] = []
         self.under_way = self.most_under_way = 0
 
-    async def __call__(self, request: httpx.Request) -> httpx.Response:
+    async def __call__(self, request: httpx2.Request) -> httpx2.Response:
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         await _turn()
@@ -53,7 +53,7 @@ async def _turn() -> None:
 
 def decide(decision: Callable[[dict[str, Any]], dict[str, Any]]) -> Answer:
     """As ASCII, which can also say what UTF-8 cannot."""
-    return lambda asked: httpx.Response(
+    return lambda asked: httpx2.Response(
         200, content=json.dumps({"decisions": [decision(each) for each in asked["messages"]]})
     )
 
@@ -63,7 +63,7 @@ ALLOW = decide(lambda _: {"action": "allow"})
 
 @asynccontextmanager
 async def hooks(
-    endpoint: Callable[[httpx.Request], Any],
+    endpoint: Callable[[httpx2.Request], Any],
     *,
     when_away: Literal["allow", "refuse"] = "refuse",
     batch_max: int = 1,
@@ -84,7 +84,7 @@ async def hooks(
         calls_max=calls_max,
         content_bytes_max=100,
         probe_interval_s=probe_interval_s,
-        transport=httpx.MockTransport(endpoint),
+        transport=httpx2.MockTransport(endpoint),
     ) as opened:
         yield opened
 
@@ -142,18 +142,18 @@ async def test_a_change_replaces_the_content_but_not_what_it_replies_to() -> Non
 @pytest.mark.parametrize(
     "answer",
     [
-        lambda _: httpx.Response(500),
-        lambda _: httpx.Response(200, text="fine"),
-        lambda _: httpx.Response(200, json=[]),
-        lambda _: httpx.Response(200, json={"decisions": []}),
+        lambda _: httpx2.Response(500),
+        lambda _: httpx2.Response(200, text="fine"),
+        lambda _: httpx2.Response(200, json=[]),
+        lambda _: httpx2.Response(200, json={"decisions": []}),
         decide(lambda _: {"action": "maybe"}),
         decide(lambda _: {"action": "change", "content": {"text": ""}}),
         decide(lambda _: {"action": "change", "content": {"text": "x" * 101}}),
         decide(lambda _: {"action": "change", "content": {"colour": "red"}}),
         decide(lambda _: {"action": "change", "content": {"text": 7}}),
         decide(lambda _: {"action": "change", "content": {"headers": {"a": "b" * 5000}, "text": "x"}}),
-        lambda _: httpx.Response(200, text="[" * 100_000),
-        lambda _: httpx.Response(200, content=b'{"decisions":[{"action":"change","content":{"text":"\\ud83d"}}]}'),
+        lambda _: httpx2.Response(200, text="[" * 100_000),
+        lambda _: httpx2.Response(200, content=b'{"decisions":[{"action":"change","content":{"text":"\\ud83d"}}]}'),
         decide(lambda _: {"action": "change", "content": "hi"}),
     ],
 )
@@ -171,9 +171,9 @@ async def test_an_answer_that_is_none_counts_as_away(answer: Answer) -> None:
 async def test_an_endpoint_that_cannot_be_reached_is_away_and_then_back() -> None:
     health, away = Health(), True
 
-    def answer(asked: dict[str, Any]) -> httpx.Response:
+    def answer(asked: dict[str, Any]) -> httpx2.Response:
         if away:
-            raise httpx.ConnectError("refused")
+            raise httpx2.ConnectError("refused")
         return ALLOW(asked)
 
     async with hooks(Endpoint(answer), health=health) as opened:
@@ -184,7 +184,7 @@ async def test_an_endpoint_that_cannot_be_reached_is_away_and_then_back() -> Non
 
 
 async def test_an_endpoint_that_takes_too_long_is_away() -> None:
-    async def never(_: httpx.Request) -> httpx.Response:
+    async def never(_: httpx2.Request) -> httpx2.Response:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -198,7 +198,7 @@ async def test_an_endpoint_that_takes_too_long_is_away() -> None:
         batch_max=1,
         calls_max=1,
         content_bytes_max=100,
-        transport=httpx.MockTransport(never),
+        transport=httpx2.MockTransport(never),
     )
     async with opened:
         verdicts = await opened.ask([candidate(), candidate()])
@@ -231,7 +231,7 @@ async def test_of_a_batch_each_message_has_its_own_decision() -> None:
         assert {body(push).content.text for push in node.pushes()} == {"one", "new"}
 
 
-async def hangs(_: httpx.Request) -> httpx.Response:
+async def hangs(_: httpx2.Request) -> httpx2.Response:
     await asyncio.Event().wait()
     raise AssertionError
 
@@ -252,7 +252,7 @@ async def test_a_batch_is_answered_after_two_time_limits_however_large_it_is(
 async def test_one_that_is_slow_gets_what_it_can_answer_and_the_rest_is_decided_in_time() -> None:
     """No call takes longer than it may, and still the last one's turn would come too late."""
 
-    async def slow(request: httpx.Request) -> httpx.Response:
+    async def slow(request: httpx2.Request) -> httpx2.Response:
         answered: asyncio.Future[None] = loop.create_future()
         loop.call_later(0.04, answered.set_result, None)
         await answered
@@ -268,21 +268,21 @@ async def test_one_that_is_slow_gets_what_it_can_answer_and_the_rest_is_decided_
 
 
 async def test_one_that_is_away_is_not_waited_for_but_probed_until_it_is_back() -> None:
-    held: list[asyncio.Future[httpx.Response]] = []
+    held: list[asyncio.Future[httpx2.Response]] = []
     waiting = asyncio.Event()
     away = True
 
-    async def answer(request: httpx.Request) -> httpx.Response:
+    async def answer(request: httpx2.Request) -> httpx2.Response:
         if not away:
             return ALLOW(json.loads(request.content))
         if len(held) < 3:
             held.append(asyncio.get_running_loop().create_future())
-            raise httpx.ConnectError("refused")
+            raise httpx2.ConnectError("refused")
         waiting.set()
         return await probe
 
     health = Health()
-    probe: asyncio.Future[httpx.Response] = asyncio.get_running_loop().create_future()
+    probe: asyncio.Future[httpx2.Response] = asyncio.get_running_loop().create_future()
     async with hooks(answer, when_away="allow", health=health) as opened:
         unseen = UNSEEN._value.get()
         await opened.ask([candidate(), candidate(), candidate()])
@@ -305,10 +305,10 @@ async def test_one_that_is_away_is_not_waited_for_but_probed_until_it_is_back() 
 async def test_a_probe_is_a_while_after_the_last_failure_so_that_one_who_is_alone_does_not_wait_each_time() -> None:
     calls = 0
 
-    async def refuses(_: httpx.Request) -> httpx.Response:
+    async def refuses(_: httpx2.Request) -> httpx2.Response:
         nonlocal calls
         calls += 1
-        raise httpx.ConnectError("refused")
+        raise httpx2.ConnectError("refused")
 
     async with hooks(refuses, when_away="allow", probe_interval_s=3600) as opened:
         for _ in range(20):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-import httpx
+import httpx2
 import pytest
 
 from protos.tidings.internal.v1 import logic_pb2
@@ -79,9 +79,9 @@ async def test_what_the_first_try_could_not_tell_is_told() -> None:
 async def test_a_hook_that_refuses_the_second_time_has_no_say_in_what_is_stored() -> None:
     refusing = False
 
-    def answer(asked: object) -> httpx.Response:
+    def answer(asked: object) -> httpx2.Response:
         decision = {"action": "refuse", "reason": "not any more"} if refusing else {"action": "allow"}
-        return httpx.Response(200, content=json.dumps({"decisions": [decision]}))
+        return httpx2.Response(200, content=json.dumps({"decisions": [decision]}))
 
     async with hooks(Endpoint(answer)) as opened, on_storage(hooks=opened) as node:
         first = await send(node, "ann", "d:ann|bob")
