@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 class Pair(NamedTuple):
@@ -46,9 +48,9 @@ class Authority:
         self._certificate = self._sign(self._name, self._key, [(constraints, True), (usage, True)])
         self.file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str, *addresses: str, days: int = 1) -> Pair:
+    def issue(self, name: str, *addresses: str, days: int = 1, rsa_key: bool = False) -> Pair:
         """For this name and these addresses, for servers and clients. `days` below 0: it has run out."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key: Key = rsa.generate_private_key(65537, 2048) if rsa_key else ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = [x509.DNSName(name)]
         names += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -71,7 +73,7 @@ class Authority:
     def _sign(
         self,
         subject: x509.Name,
-        key: ec.EllipticCurvePrivateKey,
+        key: Key,
         extensions: list[tuple[x509.ExtensionType, bool]],
         days: int = 1,
     ) -> x509.Certificate:

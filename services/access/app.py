@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import math
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -45,7 +46,8 @@ from services.access.rpc import AccessServicer, NodeServicer
 from services.access.settings import AccessSettings
 from services.access.state import debug_state
 from services.access.tenure import LeavingRules, Tenure, ensure_topics
-from services.access.transport.listening import EarlyBytes, StreamLimits, listen, renew_tls, tls_context
+from services.access.transport.listening import EarlyBytes, StreamLimits, listen
+from services.access.transport.server_tls import ServerTls
 from services.access.transport.tcp import TcpServer
 from services.access.transport.websocket import WebSocketServer
 from services.access.visiting import Visiting
@@ -139,11 +141,13 @@ async def access_node(
     """A node on its ports: ready when entered, drained when left. Gives what /debug/state shows."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        tls = tls_context(settings.tls_certificate_file, settings.tls_key_file)
-        if tls is not None and settings.tls_certificate_file is not None:
+        tls: ssl.SSLContext | None = None
+        if settings.tls_certificate_file is not None:
             files = settings.tls_certificate_file, settings.tls_key_file
+            server_tls = ServerTls(*files)
+            tls = server_tls.context
             certificates = Certificates()
-            certificates.watch("clients", *files, renew=partial(renew_tls, tls, *files))
+            certificates.watch("clients", *files, renew=server_tls.renew)
             life.spawn(certificates.run(), name="clients' certificate")
         ws_socket = listen(settings.ws_listen, send_buffer_bytes=settings.socket_send_buffer_bytes)
         stack.callback(ws_socket.close)

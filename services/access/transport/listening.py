@@ -9,12 +9,10 @@ import asyncio
 import socket
 import ssl
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, Self
 
 from services.access.addresses import TrustedProxies
 from services.access.transport.gate import Gate
-from services.common.certificates import check_pair
 from services.common.settings import split_address
 from services.common.telemetry import metrics
 
@@ -152,25 +150,3 @@ def listen(address: str, *, send_buffer_bytes: int) -> socket.socket:
         raise OSError(error.errno, f"cannot listen on {address}: {error.strerror}") from None
     bound.setblocking(False)
     return bound
-
-
-async def renew_tls(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
-    """What the files hold now, for every handshake from now on. Raises OSError, ValueError; then nothing changes."""
-    check_pair(certificate, key)
-    context.load_cert_chain(certificate, key)
-
-
-def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    """TLS 1.2 or later with this certificate; None without one. Raises OSError, ValueError if it cannot be used."""
-    if certificate is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(certificate, key)
-    except ssl.SSLError as error:
-        raise ValueError(
-            f"{certificate} and {key} are not a certificate chain and its private key in PEM ({error.reason}): "
-            "give files that belong together"
-        ) from None
-    return context

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,8 @@ from websockets.asyncio.client import connect as connect_websocket
 from websockets.typing import Subprotocol
 
 from protos.tidings.v1.client_pb2 import Bye, ClientFrame, Content, Hello, Send, ServerFrame
-from services.access.transport.listening import renew_tls, tls_context
-from tests.certificates import Authority
+from services.access.transport.server_tls import ServerTls
+from tests.certificates import Authority, Pair
 from tests.integration.access.harness import AccessCluster
 
 
@@ -87,22 +89,60 @@ async def test_files_that_are_no_certificate_stop_the_start_with_a_sentence(
 async def test_a_renewed_certificate_is_shown_from_the_next_connection_on(empty: AccessCluster, tmp_path: Path) -> None:
     authority = Authority(tmp_path / "authority")
     pair = authority.issue("localhost")
-    context = tls_context(pair.certificate, pair.key)
-    assert context is not None
-    shown: list[bytes | None] = []
-    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context)
-    async with server:
-        for renewal in range(2):
-            if renewal:
-                authority.issue("localhost", days=60)
-                await renew_tls(context, *pair)
-            port = server.sockets[0].getsockname()[1]
-            _, writer = await asyncio.open_connection("localhost", port, ssl=authority.trusted())
-            shown.append(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
-            writer.close()
-    assert shown[0] != shown[1]
-    assert x509.load_der_x509_certificate(shown[1] or b"") == x509.load_pem_x509_certificate(
-        pair.certificate.read_bytes()
-    )
+    tls = ServerTls(*pair)
+    async with asyncio_server(tls) as port:
+        first = await shown(authority, port)
+        authority.issue("localhost", days=60)
+        await tls.renew()
+        assert first != await shown(authority, port) == present(pair)
     node = await empty.start("access-0", tls_certificate_file=pair.certificate, tls_key_file=pair.key)
     assert any("certificate" in name for name in node.life.tasks)
+
+
+async def test_a_certificate_of_another_kind_of_key_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    pair = authority.issue("localhost")
+    tls = ServerTls(*pair)
+    async with asyncio_server(tls) as port:
+        await shown(authority, port)
+        authority.issue("localhost", rsa_key=True)
+        await tls.renew()
+        assert await shown(authority, port) == present(pair)
+
+
+async def test_files_that_do_not_belong_together_leave_the_certificate_before_in_force(tmp_path: Path) -> None:
+    """As when they are renewed one after the other."""
+    authority = Authority(tmp_path / "authority")
+    pair = authority.issue("localhost")
+    tls = ServerTls(*pair)
+    async with asyncio_server(tls) as port:
+        before = await shown(authority, port)
+        key = pair.key.read_bytes()
+        authority.issue("localhost")
+        renewed, _ = pair.key.read_bytes(), pair.key.write_bytes(key)
+        with pytest.raises(ValueError, match="belong together"):
+            await tls.renew()
+        assert await shown(authority, port) == before
+        pair.key.write_bytes(renewed)
+        await tls.renew()
+        assert await shown(authority, port) == present(pair) != before
+
+
+@asynccontextmanager
+async def asyncio_server(tls: ServerTls) -> AsyncIterator[int]:
+    """Its port."""
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=tls.context)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def shown(authority: Authority, port: int) -> x509.Certificate:
+    """What a client gets that trusts this authority."""
+    _, writer = await asyncio.open_connection("localhost", port, ssl=authority.trusted())
+    got = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
+    return x509.load_der_x509_certificate(got)
+
+
+def present(pair: Pair) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(pair.certificate.read_bytes())
