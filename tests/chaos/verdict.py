@@ -63,7 +63,7 @@ def judge(events: Sequence[Event]) -> Verdict:
         sender_pause_s=_sender_pause_s(events),
         receiver_pause_s=_receiver_pause_s(events),
     )
-    for violation in check(_as_history(events), hears_events=False):
+    for violation in check(_as_history(events)):
         verdict.findings.append(Finding(KINDS[violation.promise], str(violation)))
     verdict.findings += [*_shown_well(events), *_all_shown(events), *_ended(events)]
     return verdict

@@ -118,7 +118,7 @@ async def _aftermath(here: World, crowd: Crowd, shape: Shape) -> list[Violation]
     except TimeoutError:
         alive = sorted(f"{record.name} {record.state}" for record, _ in here.store.nodes.values())
         return [Violation("G10", f"{HEAL_S:g} s after the last fault it is not healed: {alive}, {_unsettled(crowd)}")]
-    return check(here.history)
+    return check(here.history, hears_events=True)
 
 
 def _unsettled(crowd: Crowd) -> str:

@@ -129,7 +129,7 @@ HARMS: dict[str, tuple[str, Harm]] = {
 
 
 def test_a_history_in_which_all_was_kept_has_no_violation() -> None:
-    assert check(History(list(GOOD))) == []
+    assert check(History(list(GOOD)), hears_events=True) == []
 
 
 @pytest.mark.parametrize("name", HARMS)
@@ -137,4 +137,4 @@ def test_every_kind_of_harm_is_seen(name: str) -> None:
     promise, harm = HARMS[name]
     events = list(GOOD)
     harm(events)
-    assert promise in {violation.promise for violation in check(History(events))}
+    assert promise in {violation.promise for violation in check(History(events), hears_events=True)}
