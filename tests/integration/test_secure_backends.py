@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from pymongo import AsyncMongoClient
+from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from services.common.bus.contract import Record, Topic
@@ -152,11 +152,11 @@ async def test_mongodb_with_certificates_is_spoken_to_and_keeps_others_out(tmp_p
     tls = f"{bare}&tls=true&tlsCAFile={authority.file}"
     uri = f"{tls}&tlsCertificateKeyFile={mine.both}"
 
-    async def initiate() -> None:
+    def initiate() -> None:
         direct = uri.replace("replicaSet=rs", "directConnection=true")
-        async with AsyncMongoClient[dict[str, object]](direct, serverSelectionTimeoutMS=1000) as client:
+        with MongoClient[dict[str, object]](direct, serverSelectionTimeoutMS=1000) as client:
             config = {"_id": "rs", "members": [{"_id": 0, "host": f"{LOCAL}:{port}"}]}
-            await client.admin.command("replSetInitiate", config)
+            client.admin.command("replSetInitiate", config)
 
     async def prepare(address: str) -> None:
         async with connected(
@@ -165,7 +165,7 @@ async def test_mongodb_with_certificates_is_spoken_to_and_keeps_others_out(tmp_p
             await prepared(connection)
 
     with running(command, clean_environment(), tmp_path / "mongod.log"):
-        await until(initiate, PyMongoError)
+        await until(lambda: asyncio.to_thread(initiate), PyMongoError)
         await until(lambda: prepare(uri), Unavailable)
         for stranger in (bare, tls):
             with pytest.raises(Unavailable):

@@ -64,9 +64,10 @@ class MemoryBroker:
         self._swallow = count
 
     def drop(self, topic: str, partition: int) -> None:
-        """What this partition holds is lost."""
-        lost = self._topics[topic][partition]
-        lost.start, lost.records = lost.end, []
+        """What this partition holds is lost; a topic that is gone holds nothing."""
+        if topic in self._topics:
+            lost = self._topics[topic][partition]
+            lost.start, lost.records = lost.end, []
 
     def refuse(self, topic: str, partition: int) -> None:
         """This partition has no leader."""
