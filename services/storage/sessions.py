@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from itertools import takewhile
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
@@ -129,17 +128,14 @@ class Sessions:
         ]
 
     async def _handle(self, batch: list[Work]) -> list[SessionOpenOutcome | TidingsError]:
+        """What begins first, then what ends: an end is of one session alone, so it takes nothing from a session that it
+        comes before, and one that is ended shall not be there, whatever came first. One after the other, the logins of
+        a device that gives up and comes again took a round each, and more came than were done.
+        """
         outcomes: dict[int, SessionOpenOutcome | TidingsError] = {}
-        waiting: dict[tuple[str, str], list[int]] = {}
-        for index, work in enumerate(batch):
-            waiting.setdefault(_key(work), []).append(index)
-        while waiting:
-            # Of each device what comes next: one session that ends, or all that begin before the next one that ends.
-            chosen = sorted(index for indexes in waiting.values() for index in _next(batch, indexes))
-            works = [(index, batch[index]) for index in chosen]
-            await self._open_all({index: work for index, work in works if isinstance(work, Opening)}, outcomes)
-            await self._close_all({index: work for index, work in works if isinstance(work, SessionKey)}, outcomes)
-            waiting = {key: rest for key, indexes in waiting.items() if (rest := indexes[len(_next(batch, indexes)) :])}
+        works = dict(enumerate(batch))
+        await self._open_all({index: work for index, work in works.items() if isinstance(work, Opening)}, outcomes)
+        await self._close_all({index: work for index, work in works.items() if isinstance(work, SessionKey)}, outcomes)
         return [outcomes[index] for index in range(len(batch))]
 
     async def _close_all(
@@ -260,16 +256,6 @@ class Sessions:
             if not works:
                 return
         raise Unavailable("this device logs in too often at once: try again")
-
-
-def _key(work: Work) -> tuple[str, str]:
-    return work.key if isinstance(work, Opening) else (work.user, work.device)
-
-
-def _next(batch: Sequence[Work], indexes: Sequence[int]) -> Sequence[int]:
-    """Of the works of one device: those that are done together."""
-    begin = list(takewhile(lambda index: isinstance(batch[index], Opening), indexes))
-    return begin or indexes[:1]
 
 
 def _by_device(works: Mapping[int, Opening]) -> dict[tuple[str, str], dict[int, Opening]]:
