@@ -115,6 +115,7 @@ class Lanes(Generic[T, R]):
         self._handle_seconds = metrics.LANE_HANDLE_SECONDS.labels(name)
         self._batch = metrics.LANE_BATCH.labels(name)
         self._refused = metrics.LANE_REFUSED.labels(name)
+        self._dropped = metrics.LANE_UNWANTED.labels(name)
 
     @property
     def depth(self) -> int:
@@ -292,7 +293,7 @@ class Lanes(Generic[T, R]):
             else:
                 dropped.append(entry[1])
         if dropped:
-            metrics.LANE_UNWANTED.labels(self.name).inc(len(dropped))
+            self._dropped.inc(len(dropped))
             _finish(dropped, unwanted())
         return kept
 

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import threading
 import time
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Self
@@ -162,6 +163,7 @@ async def live(address, cluster, ttl_s):
     async with EtcdRegistry([address], cluster, lease_ttl_s=int(ttl_s)) as registry:
         for boot in range(1, 100):
             await registry.register(NodeRecord("b", "access", f"b.{boot}", "b:1", state="ready"))
+            print("registered", flush=True)
             await registry.lost.wait()
 
 asyncio.run(live(*sys.argv[1:]))
@@ -171,9 +173,13 @@ asyncio.run(live(*sys.argv[1:]))
 async def test_a_node_that_stood_still_for_longer_than_its_lease_leaves_and_rejoins(harness: EtcdHarness) -> None:
     arguments = [sys.executable, "-c", ELSEWHERE, harness.etcd.address, harness.cluster, str(TTL_S)]
     async with registered(harness, "a") as (a,):
-        process = await asyncio.create_subprocess_exec(*arguments)
+        process = await asyncio.create_subprocess_exec(*arguments, stdout=PIPE)
+        assert process.stdout is not None
         try:
             await seen(a, lambda m: boots(m) == ["a.1", "b.1"])
+            # Others see it before it knows itself, and who stands still in between is buried before it was born.
+            while await process.stdout.readline() != b"registered\n":
+                assert not process.stdout.at_eof()
             stop(process.pid)
             await seen(a, lambda m: boots(m) == ["a.1"])
             go_on(process.pid)
