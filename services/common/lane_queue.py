@@ -1,13 +1,13 @@
 """What waits in one lane: in the order in which it came, or by turns of those whose it is.
 
-    ann ann ann ann bob ann cid ──▶ a batch of four is ann, bob, cid and ann again; the rest waits as it was
+    ann × 9, bob, cid ──▶ a batch of eight is four of ann, bob, cid and two more of ann; the rest waits as it was
 
 Guarantees: items of one party leave in the order in which they came. While all that waits fits into one batch nobody
 is counted against another. Beyond that a party may have an even share of the room: that of one more party than wait, so
-that there is room for whoever comes next, and not less than `SHARE_MIN` while there is room. A batch has as many of
-each party as of the others, as long as they have some: whoever asks for little waits no longer for those who ask for
-much. So a party below its share is also taken where others have filled the room, since it became smaller, up to the
-capacity.
+that there is room for whoever comes next, and not less than `SHARE_MIN` while there is room. A batch has as many of each
+party as of the others, but for one turn of `TURN` items, as long as they have some: whoever asks for little waits no
+longer for those who ask for much. So a party below its share is also taken where others have filled the room, since it
+became smaller, up to the capacity.
 
 Cost: nothing without parties. Taking by turns costs 0.4 µs for each item that waits, once a batch (measured), and only
 where more waits than a batch takes, and of more than one party.
@@ -33,6 +33,9 @@ Entry = tuple[T, Callable[[R | TidingsError], None], float]
 
 # So many items of one party are never too many, so that a few things that were done at once go together.
 SHARE_MIN = 8
+# Items of one party that have their turn together: what a connection is answered and pushed goes out in one write then.
+# Taken one by one, 200 senders with four sends in flight each cost a third more than in the order in which they came.
+TURN = 4
 
 
 class LaneQueue(Generic[T, R]):
@@ -108,7 +111,7 @@ class LaneQueue(Generic[T, R]):
         self.parties.clear()
 
     def _take_by_turns(self, count: int) -> list[Entry[T, R]]:
-        """The first of each party, then the second of each, and so on."""
+        """The first `TURN` of each party, then the next ones of each, and so on."""
         assert self._party is not None
         names = [self._party(entry[0]) for entry in self.waiting]
         turns, sizes = _turns_of(names)
@@ -131,13 +134,14 @@ class LaneQueue(Generic[T, R]):
 
 
 def _turns_of(names: list[Hashable]) -> tuple[list[int], list[int]]:
-    """For each, how many of the same name stand before it; and how many have each such turn."""
+    """For each, which turn of its name it is in; and how many have each such turn."""
     seen: dict[Hashable, int] = {}
     turns: list[int] = []
     sizes: list[int] = []
     for name in names:
-        turn = seen.get(name, 0)
-        seen[name] = turn + 1
+        before = seen.get(name, 0)
+        seen[name] = before + 1
+        turn = before // TURN
         turns.append(turn)
         if turn == len(sizes):
             sizes.append(0)

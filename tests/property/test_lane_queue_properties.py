@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.common.lane_queue import SHARE_MIN, LaneQueue
+from services.common.lane_queue import SHARE_MIN, TURN, LaneQueue
 
 PARTIES = st.sampled_from("abcdef")
 
@@ -42,7 +42,7 @@ def test_a_batch_has_as_many_of_each_as_of_the_others(parties: list[str], data: 
         got = Counter(party for party, _ in taken)
         for party in waited:
             for other in waited:
-                assert got[party] >= min(waited[party], got[other] - 1)
+                assert got[party] >= min(waited[party], got[other] - TURN)
         assert queue.parties == Counter(entry[0][0] for entry in queue.waiting)
         seen += taken
     assert sorted(seen, key=lambda item: item[1]) == [(party, number) for number, party in enumerate(parties)]
