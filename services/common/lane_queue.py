@@ -4,9 +4,9 @@
 
 Guarantees: items of one party leave in the order in which they came. While all that waits fits into one batch nobody
 is counted against another. Beyond that a party may have an even share of the room: that of one more party than wait, so
-that there is room for whoever comes next, and not less than `SHARE_MIN` while there is room. A batch has as many of each
-party as of the others, but for one turn of `TURN` items, as long as they have some: whoever asks for little waits no
-longer for those who ask for much. So a party below its share is also taken where others have filled the room, since
+that there is room for whoever comes next, and not less than `SHARE_MIN` while there is room. A batch has as many of
+each party as of the others, but for one turn of `TURN` items, as long as they have some: whoever asks for little waits
+no longer for those who ask for much. So a party below its share is also taken where others have filled the room, since
 it became smaller, up to the capacity.
 
 Cost: nothing without parties. Taking by turns costs 0.4 µs for each item that waits, once a batch (measured), and only
