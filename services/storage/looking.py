@@ -68,7 +68,7 @@ def _outcome(
     failure = next((number for number in numbers if isinstance(number, TidingsError)), None)
     if isinstance(conversation, TidingsError):
         failure = conversation
-    elif conversation.settled < message.seq:
+    elif not conversation.has_settled(message.seq):
         failure = Unavailable("this is being stored: try again", SETTLING_RETRY_MS)
     if failure is not None:
         return StoreOutcome(status=StoreOutcome.FAILED, fault=to_fault(failure))
