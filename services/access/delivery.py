@@ -105,16 +105,17 @@ class Delivery:
 
     async def _address_readers(self, push: delivery_pb2.Push, body: EncodedBody, batch: _Batch) -> None:
         # A list, since the hub changes while others have their turn. Who comes meanwhile reads a head that has this.
-        for turn, connection in enumerate(list(self._readers(push.conversation)), 1):
-            if connection.session_id != push.except_session:
-                batch.add(connection, 0, body)
-            if turn % TURN == 0:
+        readers = list(self._readers(push.conversation))
+        for begin in range(0, len(readers), TURN):
+            if begin:
                 await asyncio.sleep(0)
+            batch.add_readers(readers[begin : begin + TURN], push.except_session, body)
 
     def _readers(self, conversation: str) -> Iterator[Connection]:
         if conversation == BROADCAST:
             return self._hub.connections()
-        return (each for user in self._hub.readers(conversation) for each in self._hub.of(user))
+        of = self._hub.of
+        return (each for user in self._hub.readers(conversation) for each in of(user))
 
     def _move(self, membership: delivery_pb2.LargeMembership, users: Iterable[str]) -> None:
         for user in users:
@@ -189,6 +190,28 @@ class _Batch:
                 entries.append((number, body))
         else:
             self.others.append((connection, body))
+
+    def add_readers(self, connections: Iterable[Connection], skipped: str, body: EncodedBody) -> None:
+        """The same as `add` without a number for each of them but the session `skipped`, at a third of its cost."""
+        if body.kind is not client_pb2.Message:
+            for connection in connections:
+                if connection.session_id != skipped:
+                    self.add(connection, 0, body)
+            return
+        entries, entry, opened = self.entries, (0, body), Phase.OPEN
+        for connection in connections:
+            if connection.session_id == skipped:
+                continue
+            if connection.session.phase is not opened:
+                self.add(connection, 0, body)
+                continue
+            self.reached = True
+            self.addressed += 1
+            known = entries.get(connection)
+            if known is None:
+                entries[connection] = [entry]
+            else:
+                known.append(entry)
 
     def push_entries(
         self, connection: Connection, entries: list[Entry], shared: dict[tuple[object, ...], bytes], now: float

@@ -94,10 +94,13 @@ class TcpArrival(Arrival):
 class TcpStream(asyncio.Protocol):
     """One stream: the protocol of its socket, and the transport of a connection."""
 
-    __slots__ = ("__weakref__", "_connection", "_server", "_splitter", "_stream", "address", "arrival", "refused")
+    __slots__ = (
+        "__weakref__", "_connection", "_server", "_splitter", "_stream", "address", "arrival", "refused", "traffic",
+    )  # fmt: skip
 
     def __init__(self, server: TcpServer) -> None:
         self._server = server
+        self.traffic = server.traffic  # read for every frame: cheaper than a property
         self._splitter: FrameSplitter | None = None
         self._connection: Connection | None = None
         self._stream: asyncio.Transport | None = None
@@ -175,10 +178,6 @@ class TcpStream(asyncio.Protocol):
             self._splitter.frame_bytes_max = self._server.limits.frame_bytes_max
         if arrival is not None:
             arrival.admit()
-
-    @property
-    def traffic(self) -> Traffic:
-        return self._server.traffic
 
     @property
     def waiting_bytes(self) -> int:

@@ -145,11 +145,12 @@ class WebSocket(WSListener):
 
     __slots__ = (
         "_binary", "_closed", "_connection", "_fragments", "_limit", "_server", "_size", "_stream", "_ws", "address",
-        "arrival", "codec",
+        "arrival", "codec", "traffic",
     )  # fmt: skip
 
     def __init__(self, server: WebSocketServer) -> None:
         self._server = server
+        self.traffic = server.traffic  # read for every frame: cheaper than a property
         self._connection: Connection | None = None
         self._ws: WSTransport | None = None
         self._stream: asyncio.Transport | None = None
@@ -256,10 +257,6 @@ class WebSocket(WSListener):
         self._limit = self._server.limits.frame_bytes_max
         if arrival is not None:
             arrival.admit()
-
-    @property
-    def traffic(self) -> Traffic:
-        return self._server.traffic
 
     @property
     def waiting_bytes(self) -> int:
