@@ -19,40 +19,40 @@ from typing import Any
 
 from protos.tidings.internal.v1 import access_pb2_grpc, node_pb2_grpc
 from protos.tidings.v1 import client_pb2
-from services.access.acks import Acks
-from services.access.addresses import AddressLimit, TrustedProxies, networks
-from services.access.connection import Connection
-from services.access.delivery import Delivery
-from services.access.drain import Farewell
-from services.access.forward import Forwarding
-from services.access.group_index import GroupIndex
-from services.access.heads import Heads
-from services.access.hub import Hub
-from services.access.isolation import Isolation
-from services.access.limits import Admission, Conduct
-from services.access.logic import Logic
-from services.access.mailbox import Mailbox
+from services.access.cluster.drain import Farewell
+from services.access.cluster.group_index import GroupIndex
+from services.access.cluster.isolation import Isolation
+from services.access.cluster.lifecycle import LeavingRules, Tenure, ensure_topics
+from services.access.cluster.rebalance import Rebalance
+from services.access.cluster.reconciliation import Reconciling
+from services.access.cluster.registration import Addresses, Registration
+from services.access.connection.connection import Connection
+from services.access.connection.hub import Hub
+from services.access.connection.limits import Admission, Conduct
+from services.access.debug_state import debug_state
+from services.access.delivery.delivery import Delivery
+from services.access.delivery.forwarder import Forwarding
+from services.access.delivery.mail_router import Sorter
+from services.access.delivery.mailbox import Mailbox
+from services.access.logic_client import Logic
 from services.access.node import Node
-from services.access.opening import Authenticate, Opening, Terms
-from services.access.parcels import Sorter
-from services.access.placement import Placement
-from services.access.rebalance import Rebalance
-from services.access.reconciling import Reconciling
-from services.access.refreshing import Refreshing
-from services.access.registration import Addresses, Registration
-from services.access.replacing import Replacing
-from services.access.requests import Requests
+from services.access.placement.placement import Placement
+from services.access.placement.registrar import Visiting
+from services.access.placement.registrations import Guests, Host
+from services.access.presence.notifier import Watching
+from services.access.requests.acks import Acks
+from services.access.requests.handshake import Authenticate, Opening, Terms
+from services.access.requests.pongs import Heads
+from services.access.requests.refresh import Refreshing
+from services.access.requests.replacement import Replacing
+from services.access.requests.requests import Requests
 from services.access.rpc import AccessServicer, NodeServicer
 from services.access.settings import AccessSettings
-from services.access.state import debug_state
-from services.access.tenure import LeavingRules, Tenure, ensure_topics
+from services.access.transport.addresses import AddressLimit, TrustedProxies, networks
 from services.access.transport.listening import EarlyBytes, StreamLimits, listen
 from services.access.transport.server_tls import ServerTls
 from services.access.transport.tcp import TcpServer
 from services.access.transport.websocket import WebSocketServer
-from services.access.visiting import Visiting
-from services.access.visitors import Guests, Host
-from services.access.watching import Watching
 from services.common.bus.contract import Bus, Topic
 from services.common.certificates import Certificates, watch_inner
 from services.common.clock import Clock, SystemClock

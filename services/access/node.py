@@ -17,20 +17,20 @@ from typing import Final, Self
 
 from protos.tidings.internal.v1 import logic_pb2
 from protos.tidings.v1 import client_pb2
-from services.access.connection import Connection
-from services.access.events import Ended
-from services.access.heartbeat import TimingWheel
-from services.access.hub import Hub
-from services.access.limits import Admission, Conduct, Device
-from services.access.logic import Logic
-from services.access.opening import Opening
-from services.access.refreshing import Refreshing
-from services.access.requests import Requests
-from services.access.sampling import sample
-from services.access.session import SessionPolicy
-from services.access.traffic import Traffic
-from services.access.visiting import Visiting
-from services.access.watching import Watching
+from services.access.connection.connection import Connection
+from services.access.connection.events import Ended
+from services.access.connection.heartbeat import TimingWheel
+from services.access.connection.hub import Hub
+from services.access.connection.limits import Admission, Conduct, Device
+from services.access.connection.sample import sample
+from services.access.connection.session import SessionPolicy
+from services.access.connection.traffic import Traffic
+from services.access.logic_client import Logic
+from services.access.placement.registrar import Visiting
+from services.access.presence.notifier import Watching
+from services.access.requests.handshake import Opening
+from services.access.requests.refresh import Refreshing
+from services.access.requests.requests import Requests
 from services.common.clock import Clock
 from services.common.errors import TidingsError
 from services.common.ids import hash64

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from protos.tidings.internal.v1 import access_pb2, access_pb2_grpc, common_pb2, node_pb2, node_pb2_grpc
-from services.access.connection import Connection
-from services.access.events import Ended
-from services.access.hub import Hub
-from services.access.session import Phase
-from services.access.visitors import Guests, Host
+from services.access.connection.connection import Connection
+from services.access.connection.events import Ended
+from services.access.connection.hub import Hub
+from services.access.connection.session import Phase
+from services.access.placement.registrations import Guests, Host
 from services.common.wire import close
 
 

@@ -12,10 +12,10 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from services.access.addresses import networks
-from services.access.heartbeat import HeartbeatPolicy
-from services.access.limits import LimitPolicy
-from services.access.session import SessionPolicy
+from services.access.connection.heartbeat import HeartbeatPolicy
+from services.access.connection.limits import LimitPolicy
+from services.access.connection.session import SessionPolicy
+from services.access.transport.addresses import networks
 from services.common import production
 from services.common.production import Objection
 from services.common.settings import Address, CommaSeparated, NodeSettings, OptionalAddress

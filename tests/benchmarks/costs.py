@@ -17,10 +17,10 @@ import bson
 
 from protos.tidings.internal.v1 import delivery_pb2
 from protos.tidings.v1 import client_pb2
-from services.access.connection import Connection
-from services.access.delivery import Delivery
-from services.access.hub import Hub
-from services.access.presence import Watches
+from services.access.connection.connection import Connection
+from services.access.connection.hub import Hub
+from services.access.delivery.delivery import Delivery
+from services.access.presence.watchers import Watches
 from services.common.clock import SystemClock
 from services.common.ids import direct, new_id
 from services.storage.repository.keys import numbered

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from services.access.addresses import TrustedProxies, canonical, networks
+from services.access.transport.addresses import TrustedProxies, canonical, networks
 from services.access.transport.proxy_header import (
     HEADER_BYTES_MAX,
     VERSION_2,

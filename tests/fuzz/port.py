@@ -10,10 +10,10 @@ from typing import Any
 import uvloop
 
 from protos.tidings.v1 import client_pb2
-from services.access.connection import Connection
-from services.access.events import HelloAccepted
-from services.access.limits import LimitPolicy
-from services.access.session import SessionPolicy
+from services.access.connection.connection import Connection
+from services.access.connection.events import HelloAccepted
+from services.access.connection.limits import LimitPolicy
+from services.access.connection.session import SessionPolicy
 from services.access.transport.listening import StreamLimits
 from services.common.errors import BadRequest
 from services.common.ids import check_user

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from protos.tidings.v1 import client_pb2
-from services.access.traffic import Traffic
+from services.access.connection.traffic import Traffic
 from services.access.transport.arrival import feed
 from services.access.transport.tcp import TcpServer
 from services.access.transport.websocket import WebSocketServer

@@ -12,8 +12,8 @@ import pytest
 
 from protos.tidings.internal.v1 import delivery_pb2
 from protos.tidings.v1 import client_pb2 as pb
-from services.access.hub import Hub
-from services.access.outbox import Outbox
+from services.access.connection.delivery_state import Outbox
+from services.access.connection.hub import Hub
 from services.common.ids import direct, message_id, slot_of
 from services.common.lane_queue import LaneQueue
 from services.common.ring import Ring

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from services.access.addresses import canonical
+from services.access.transport.addresses import canonical
 
 if TYPE_CHECKING:
     from services.access.transport.listening import Door

@@ -11,7 +11,7 @@ import ssl
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-from services.access.addresses import TrustedProxies
+from services.access.transport.addresses import TrustedProxies
 from services.access.transport.gate import Gate
 from services.common.settings import split_address
 from services.common.telemetry import metrics

@@ -15,12 +15,12 @@ import socket
 import ssl
 from typing import cast
 
-from services.access.addresses import TrustedProxies
-from services.access.connection import Connection
-from services.access.events import Ended
-from services.access.placement import TransportName
-from services.access.ports import NodePort
-from services.access.traffic import Traffic
+from services.access.connection.connection import Connection
+from services.access.connection.events import Ended
+from services.access.connection.ports import NodePort
+from services.access.connection.traffic import Traffic
+from services.access.placement.placement import TransportName
+from services.access.transport.addresses import TrustedProxies
 from services.access.transport.arrival import Arrival
 from services.access.transport.listening import Door, Listener, StreamLimits
 from services.access.transport.proxy_header import NOT_TRUSTED, VERSION_1, VERSION_2

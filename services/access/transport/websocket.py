@@ -32,12 +32,12 @@ from picows import WSUpgradeResponseWithListener as Upgrade
 from picows.common import WSProtocolError
 from picows.picows import WSAutoPingStrategy, WSProtocol  # type: ignore[attr-defined]  # not in its stubs
 
-from services.access.addresses import TrustedProxies
-from services.access.connection import Connection
-from services.access.events import Ended
-from services.access.placement import TransportName
-from services.access.ports import NodePort
-from services.access.traffic import Traffic
+from services.access.connection.connection import Connection
+from services.access.connection.events import Ended
+from services.access.connection.ports import NodePort
+from services.access.connection.traffic import Traffic
+from services.access.placement.placement import TransportName
+from services.access.transport.addresses import TrustedProxies
 from services.access.transport.arrival import Arrival
 from services.access.transport.http import BUSY, PATH, ROUTE_PATH
 from services.access.transport.listening import Door, Listener, StreamLimits

@@ -20,7 +20,7 @@ from protos.tidings.v1.client_pb2 import (
     Signal,
     Sync,
 )
-from services.access.requests import PAGES_MAX
+from services.access.requests.requests import PAGES_MAX
 from services.common.direct import DELIVER
 from services.common.rpc.memory import MemoryPeers
 from tests.e2e.wire_client import WAYS, Closed, Refused, Way, connect

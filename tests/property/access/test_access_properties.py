@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.access.heartbeat import TimingWheel
-from services.access.outbox import Outbox
-from services.access.visitors import Guests, Host, Visits
+from services.access.connection.delivery_state import Outbox
+from services.access.connection.heartbeat import TimingWheel
+from services.access.placement.registrations import Guests, Host, Visits
 
 TICK_S = 0.25
 

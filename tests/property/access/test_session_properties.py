@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protos.tidings.v1 import client_pb2
-from services.access.events import (
+from services.access.connection.events import (
     AskedToLeave,
     CheckHello,
     CloseSession,
@@ -31,10 +31,10 @@ from services.access.events import (
     Ticked,
     Unregister,
 )
-from services.access.heartbeat import FOREVER
-from services.access.limits import LimitPolicy
-from services.access.rules import RULES
-from services.access.session import Phase, Session, SessionPolicy
+from services.access.connection.heartbeat import FOREVER
+from services.access.connection.limits import LimitPolicy
+from services.access.connection.rules import RULES
+from services.access.connection.session import Phase, Session, SessionPolicy
 from services.common.wire import close
 
 POLICY = SessionPolicy(unanswered_max=4, pages_max=2, held_max=3, limits=LimitPolicy(refused_per_window=5))

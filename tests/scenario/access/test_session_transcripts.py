@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from protos.tidings.v1 import client_pb2
-from services.access.events import (
+from services.access.connection.events import (
     AskedToLeave,
     Effect,
     Effects,
@@ -40,9 +40,9 @@ from services.access.events import (
     SayGoodbye,
     Ticked,
 )
-from services.access.heartbeat import FOREVER, HeartbeatPolicy
-from services.access.limits import LimitPolicy
-from services.access.session import Session, SessionPolicy
+from services.access.connection.heartbeat import FOREVER, HeartbeatPolicy
+from services.access.connection.limits import LimitPolicy
+from services.access.connection.session import Session, SessionPolicy
 from services.common.wire import close
 
 FOLDER = Path(__file__).parent / "sessions"

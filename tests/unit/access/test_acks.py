@@ -8,8 +8,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from protos.tidings.internal.v1 import logic_pb2
-from services.access.acks import BATCH_MAX, Acks
-from services.access.outbox import Outbox
+from services.access.connection.delivery_state import Outbox
+from services.access.requests.acks import BATCH_MAX, Acks
 from services.common.clock import ManualClock
 from services.common.errors import Internal, TidingsError, Unavailable
 

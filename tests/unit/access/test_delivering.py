@@ -9,12 +9,12 @@ import pytest
 
 from protos.tidings.internal.v1 import delivery_pb2
 from protos.tidings.v1 import client_pb2
-from services.access.connection import Connection
-from services.access.delivery import TURN, Delivery
-from services.access.hub import Hub
-from services.access.placement import TransportName
-from services.access.session import Phase
-from services.access.traffic import Traffic
+from services.access.connection.connection import Connection
+from services.access.connection.hub import Hub
+from services.access.connection.session import Phase
+from services.access.connection.traffic import Traffic
+from services.access.delivery.delivery import TURN, Delivery
+from services.access.placement.placement import TransportName
 from services.common.clock import SystemClock
 from services.common.ids import BROADCAST
 from services.common.telemetry import metrics

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from protos.tidings.internal.v1 import access_pb2, delivery_pb2
-from services.access import forward
-from services.access.forward import Forwarding
-from services.access.parcels import Sorted
-from services.access.visitors import Host
+from services.access.delivery import forwarder as forward
+from services.access.delivery.forwarder import Forwarding
+from services.access.delivery.mail_router import Sorted
+from services.access.placement.registrations import Host
 from services.common.bus.contract import Topic
 from services.common.bus.memory import MemoryBroker, MemoryBus
 from services.common.direct import CALL_BYTES, Direct, Errand

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from protos.tidings.v1 import client_pb2
-from services.access.connection import Connection
-from services.access.events import Ended
-from services.access.placement import TransportName
-from services.access.session import Phase
-from services.access.traffic import Traffic
+from services.access.connection.connection import Connection
+from services.access.connection.events import Ended
+from services.access.connection.session import Phase
+from services.access.connection.traffic import Traffic
+from services.access.placement.placement import TransportName
 from services.common.wire import close
 from services.common.wire.codec import PROTO
 from tests.fuzz.port import FakeNode

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.access.connection import Connection
-from services.access.group_index import GroupIndex
-from services.access.heads import Groups, Heads
-from services.access.hub import Hub
+from services.access.cluster.group_index import GroupIndex
+from services.access.connection.connection import Connection
+from services.access.connection.hub import Hub
+from services.access.requests.pongs import Groups, Heads
 from services.common.errors import Unavailable
 from services.common.ids import BROADCAST
 from services.common.wire.codec import PROTO
@@ -77,7 +77,7 @@ class Place:
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.access.group_index.STEP_S", 0.001)
+    monkeypatch.setattr("services.access.cluster.group_index.STEP_S", 0.001)
 
 
 def heads_told(wire: Wire) -> list[dict[str, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.access.heartbeat import FOREVER, TimingWheel
+from services.access.connection.heartbeat import FOREVER, TimingWheel
 
 
 class Entry:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from protos.tidings.internal.v1 import logic_pb2
-from services.access import held
-from services.access.held import Held, Outcome
+from services.access.requests import held_sends as held
+from services.access.requests.held_sends import Held, Outcome
 from services.common.errors import Overloaded, TidingsError
 
 Item = logic_pb2.SendItem

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from services.access.hub import Hub
-from services.access.presence import Verdict, Watches
-from services.access.visitors import Guests, Host, Visits
+from services.access.connection.hub import Hub
+from services.access.placement.registrations import Guests, Host, Visits
+from services.access.presence.watchers import Verdict, Watches
 
 A, B, A2 = Host("access-0", "boot-a"), Host("access-1", "boot-b"), Host("access-0", "boot-a2")
 

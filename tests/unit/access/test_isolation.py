@@ -11,10 +11,10 @@ import pytest
 from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import access_pb2_grpc, common_pb2, logic_pb2, logic_pb2_grpc
-from services.access.hub import Hub
-from services.access.isolation import Isolation
+from services.access.cluster.isolation import Isolation
+from services.access.connection.hub import Hub
+from services.access.placement.registrations import Guests, Host
 from services.access.rpc import AccessServicer
-from services.access.visitors import Guests, Host
 from services.common.clock import ManualClock
 from services.common.errors import Unavailable
 from services.common.registry.contract import Membership, NodeKind, NodeRecord

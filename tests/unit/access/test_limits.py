@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.access.limits import Admission, Conduct, ConnectionLimits, Device, LimitPolicy, Verdict, Window
+from services.access.connection.limits import Admission, Conduct, ConnectionLimits, Device, LimitPolicy, Verdict, Window
 
 ANN = Device("ann", "phone")
 

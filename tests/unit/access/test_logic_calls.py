@@ -13,12 +13,12 @@ import pytest
 
 from protos.tidings.internal.v1 import common_pb2, logic_pb2, logic_pb2_grpc
 from protos.tidings.v1 import client_pb2
-from services.access.hub import Hub
-from services.access.limits import Conduct, LimitPolicy
-from services.access.logic import Logic
-from services.access.opening import Opening, Terms
-from services.access.session import Phase
-from services.access.visitors import Host
+from services.access.connection.hub import Hub
+from services.access.connection.limits import Conduct, LimitPolicy
+from services.access.connection.session import Phase
+from services.access.logic_client import Logic
+from services.access.placement.registrations import Host
+from services.access.requests.handshake import Opening, Terms
 from services.common.clock import SystemClock
 from services.common.errors import Internal, TidingsError, Unavailable
 from services.common.registry.contract import NodeRecord

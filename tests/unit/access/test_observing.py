@@ -13,13 +13,13 @@ from opentelemetry.trace import StatusCode
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
 from protos.tidings.v1 import client_pb2
-from services.access import send_trace
-from services.access.connection import Connection
-from services.access.delivery import Delivery
-from services.access.hub import Hub
-from services.access.sampling import STATES, sample
-from services.access.send_trace import FAILURES_MAX, Allowance, SendTrace
-from services.access.traffic import Traffic
+from services.access.connection.connection import Connection
+from services.access.connection.hub import Hub
+from services.access.connection.sample import STATES, sample
+from services.access.connection.traffic import Traffic
+from services.access.delivery.delivery import Delivery
+from services.access.requests import send_trace
+from services.access.requests.send_trace import FAILURES_MAX, Allowance, SendTrace
 from services.access.transport.tcp import TcpArrival, TcpServer, TcpStream
 from services.common.clock import SystemClock
 from services.common.errors import Forbidden, Unavailable

@@ -8,8 +8,8 @@ from types import FrameType
 from typing import Any
 
 from protos.tidings.internal.v1 import delivery_pb2
-from services.access.parcels import TURN, Sorted, Sorter
-from services.access.visitors import Guests, Host
+from services.access.delivery.mail_router import TURN, Sorted, Sorter
+from services.access.placement.registrations import Guests, Host
 
 ME, OTHER = Host("access-0", "boot-a"), Host("access-1", "boot-b")
 

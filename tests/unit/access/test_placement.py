@@ -6,9 +6,9 @@ from typing import Literal
 
 import pytest
 
-from services.access.drain import pace_for
-from services.access.placement import Placement
-from services.access.visitors import Host
+from services.access.cluster.drain import pace_for
+from services.access.placement.placement import Placement
+from services.access.placement.registrations import Host
 from services.common.errors import BadRequest, Unavailable
 from services.common.registry.contract import NodeRecord
 from services.common.ring import Ring

@@ -11,9 +11,9 @@ import pytest
 
 from protos.tidings.internal.v1 import logic_pb2
 from protos.tidings.v1 import client_pb2
-from services.access.connection import Connection
-from services.access.requests import Requests
-from services.access.session import Phase
+from services.access.connection.connection import Connection
+from services.access.connection.session import Phase
+from services.access.requests.requests import Requests
 from services.common.clock import ManualClock
 from services.common.errors import TidingsError
 from services.common.wire.codec import JSON, PROTO, Codec

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from protos.tidings.internal.v1 import access_pb2, access_pb2_grpc
-from services.access.visiting import Visiting
-from services.access.visitors import Guests, Host
+from services.access.placement.registrar import Visiting
+from services.access.placement.registrations import Guests, Host
 from services.common.errors import Internal, Overloaded, TidingsError, Unavailable
 from services.common.registry.contract import NodeRecord
 from services.common.rpc.memory import MemoryNetwork, MemoryPeers

@@ -27,7 +27,7 @@ def logging_as_it_was() -> Iterator[None]:
 def test_an_event_is_one_line_of_json_with_the_node_and_what_is_bound() -> None:
     out = io.StringIO()
     logs.configure(level="info", form="json", service="access", node="access-0", stream=out)
-    logs.get_logger("services.access.connection").info("connection opened", connection="c1", transport="ws")
+    logs.get_logger("services.access.connection.connection").info("connection opened", connection="c1", transport="ws")
     (line,) = out.getvalue().splitlines()
     event = json.loads(line)
     assert event.pop("time").endswith("Z")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.access.heartbeat import FOREVER
+from services.access.connection.heartbeat import FOREVER
 from services.common.wire.close import CloseReason
 
 # ---- events

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
-from services.access.visitors import Host
+from services.access.placement.registrations import Host
 from services.common.errors import TidingsError, Unavailable
 from services.common.ids import hash64, new_id
 from services.common.registry.contract import NodeRecord, NodeState, Registry

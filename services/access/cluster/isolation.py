@@ -25,9 +25,9 @@ from typing import Final, Protocol
 from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import access_pb2, common_pb2, logic_pb2
-from services.access.logic import SERVICE as LOGIC
-from services.access.visiting import VISIT
-from services.access.visitors import Host
+from services.access.logic_client import SERVICE as LOGIC
+from services.access.placement.registrar import VISIT
+from services.access.placement.registrations import Host
 from services.common.clock import Clock
 from services.common.errors import TidingsError
 from services.common.registry.contract import Membership, NodeRecord

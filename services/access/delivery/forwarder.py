@@ -21,8 +21,8 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from protos.tidings.internal.v1 import delivery_pb2
-from services.access.parcels import Sorted
-from services.access.visitors import Host
+from services.access.delivery.mail_router import Sorted
+from services.access.placement.registrations import Host
 from services.common.bus.contract import Bus, Record
 from services.common.direct import Direct, Errand
 from services.common.errors import TidingsError, Unavailable

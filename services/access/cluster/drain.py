@@ -21,10 +21,10 @@ import random
 from collections.abc import Iterable
 from typing import Final
 
-from services.access.connection import Connection
-from services.access.events import AskedToLeave, Ended
-from services.access.placement import Placement
-from services.access.session import Phase
+from services.access.connection.connection import Connection
+from services.access.connection.events import AskedToLeave, Ended
+from services.access.connection.session import Phase
+from services.access.placement.placement import Placement
 from services.common.wire import close
 
 # Of the deadline: for the goodbyes, so that the rest is left for what they leave behind.

@@ -18,11 +18,11 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from protos.tidings.internal.v1 import access_pb2, logic_pb2
-from services.access.connection import Connection
-from services.access.events import Ended
-from services.access.hub import Hub
-from services.access.session import Phase
-from services.access.visitors import Host
+from services.access.connection.connection import Connection
+from services.access.connection.events import Ended
+from services.access.connection.hub import Hub
+from services.access.connection.session import Phase
+from services.access.placement.registrations import Host
 from services.common.errors import TidingsError
 from services.common.ids import hash64
 from services.common.lane import Lanes

@@ -18,8 +18,7 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from protos.tidings.v1 import client_pb2
-from services.access.early import Early
-from services.access.events import (
+from services.access.connection.events import (
     AskedToLeave,
     Ban,
     CheckHello,
@@ -49,9 +48,10 @@ from services.access.events import (
     Unregister,
     Welcome,
 )
-from services.access.ports import NodePort, Transport
-from services.access.rules import ONLY_PONGS
-from services.access.session import COUNTED_REFUSALS, HAND_ON, TOO_MANY_REFUSED, Phase, Session
+from services.access.connection.ports import NodePort, Transport
+from services.access.connection.push_buffer import Early
+from services.access.connection.rules import ONLY_PONGS
+from services.access.connection.session import COUNTED_REFUSALS, HAND_ON, TOO_MANY_REFUSED, Phase, Session
 from services.common.errors import BadFrame, TidingsError, Unparsable, error_of
 from services.common.telemetry import logs, metrics
 from services.common.wire import close

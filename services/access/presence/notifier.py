@@ -18,9 +18,9 @@ from google.protobuf.message import DecodeError
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
 from protos.tidings.v1 import client_pb2
-from services.access.connection import Connection
-from services.access.logic import Logic
-from services.access.presence import Verdict, Watches
+from services.access.connection.connection import Connection
+from services.access.logic_client import Logic
+from services.access.presence.watchers import Verdict, Watches
 from services.common.clock import Clock
 from services.common.errors import BadRequest, TidingsError
 from services.common.ids import new_id

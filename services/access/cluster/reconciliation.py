@@ -24,12 +24,12 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from protos.tidings.internal.v1 import logic_pb2
-from services.access.connection import Connection
-from services.access.events import Ended
-from services.access.logic import Logic
-from services.access.opening import open_item
-from services.access.session import Phase
-from services.access.visitors import Host
+from services.access.connection.connection import Connection
+from services.access.connection.events import Ended
+from services.access.connection.session import Phase
+from services.access.logic_client import Logic
+from services.access.placement.registrations import Host
+from services.access.requests.handshake import open_item
 from services.common.errors import TidingsError
 from services.common.telemetry import logs, metrics
 from services.common.wire.close import REPLACED

@@ -34,7 +34,8 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import assert_never
 
-from services.access.events import (
+from services.access.connection.delivery_state import Outbox
+from services.access.connection.events import (
     AskedToLeave,
     Ban,
     CheckHello,
@@ -66,10 +67,9 @@ from services.access.events import (
     Unregister,
     Welcome,
 )
-from services.access.heartbeat import FOREVER, HeartbeatPolicy, Life, Pulse
-from services.access.limits import ConnectionLimits, LimitPolicy, Verdict
-from services.access.outbox import Outbox
-from services.access.rules import EARLY_PARTS_MAX, NO_REFRESHES, ONLY_PONGS, RULES, TOO_MUCH, RefreshLimit
+from services.access.connection.heartbeat import FOREVER, HeartbeatPolicy, Life, Pulse
+from services.access.connection.limits import ConnectionLimits, LimitPolicy, Verdict
+from services.access.connection.rules import EARLY_PARTS_MAX, NO_REFRESHES, ONLY_PONGS, RULES, TOO_MUCH, RefreshLimit
 from services.common.wire import close
 from services.common.wire.close import CloseReason
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from protos.tidings.internal.v1 import delivery_pb2
-from services.access.visitors import Guests, Host
+from services.access.placement.registrations import Guests, Host
 
 HOPS_MAX = 2
 # A record beyond this is begun anew: Kafka takes about a megabyte.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from services.access.visitors import Host
+from services.access.placement.registrations import Host
 from services.common.errors import Unavailable
 from services.common.ids import check_user, slot_of
 from services.common.registry.contract import NodeRecord

@@ -20,10 +20,10 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Final, Self
 
-from services.access.connection import Connection
-from services.access.heads import GROUPS_MAX, Groups, Heads
-from services.access.hub import Hub
-from services.access.session import Phase
+from services.access.connection.connection import Connection
+from services.access.connection.hub import Hub
+from services.access.connection.session import Phase
+from services.access.requests.pongs import GROUPS_MAX, Groups, Heads
 from services.common.errors import TidingsError
 from services.common.ids import BROADCAST
 from services.common.scope import TaskScope

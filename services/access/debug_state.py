@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from services.access.mailbox import Mailbox
+from services.access.cluster.rebalance import Rebalance
+from services.access.cluster.registration import Registration
+from services.access.connection.session import Phase
+from services.access.delivery.mailbox import Mailbox
 from services.access.node import Node
-from services.access.rebalance import Rebalance
-from services.access.registration import Registration
-from services.access.requests import Requests
-from services.access.session import Phase
-from services.access.visiting import Visiting
-from services.access.visitors import Guests
-from services.access.watching import Watching
+from services.access.placement.registrar import Visiting
+from services.access.placement.registrations import Guests
+from services.access.presence.notifier import Watching
+from services.access.requests.requests import Requests
 from services.common.cluster import Cluster
 
 SHOWN_MAX = 20

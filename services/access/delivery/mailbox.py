@@ -21,9 +21,9 @@ from typing import Final, Self
 from google.protobuf.message import DecodeError
 
 from protos.tidings.internal.v1 import delivery_pb2
-from services.access.delivery import Delivery
-from services.access.forward import Forwarding
-from services.access.parcels import Sorter
+from services.access.delivery.delivery import Delivery
+from services.access.delivery.forwarder import Forwarding
+from services.access.delivery.mail_router import Sorter
 from services.common.bus.contract import Bus, Subscription
 from services.common.errors import Overloaded
 from services.common.scope import TaskScope

@@ -15,13 +15,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from services.access.drain import Farewell, pace_for
-from services.access.mailbox import Mailbox
+from services.access.cluster.drain import Farewell, pace_for
+from services.access.cluster.rebalance import Rebalance
+from services.access.cluster.registration import Registration
+from services.access.connection.session import Phase
+from services.access.delivery.mailbox import Mailbox
 from services.access.node import Node
-from services.access.rebalance import Rebalance
-from services.access.registration import Registration
-from services.access.session import Phase
-from services.access.visiting import Visiting
+from services.access.placement.registrar import Visiting
 from services.common.bus.contract import Bus, Topic
 from services.common.clock import Clock
 from services.common.errors import Unavailable

@@ -23,10 +23,10 @@ from google.protobuf.message import DecodeError, Message
 
 from protos.tidings.internal.v1 import delivery_pb2
 from protos.tidings.v1 import client_pb2
-from services.access.connection import Connection
-from services.access.hub import Hub
-from services.access.parcels import is_sound
-from services.access.session import Phase
+from services.access.connection.connection import Connection
+from services.access.connection.hub import Hub
+from services.access.connection.session import Phase
+from services.access.delivery.mail_router import is_sound
 from services.common.clock import Clock
 from services.common.ids import BROADCAST
 from services.common.telemetry import logs, metrics, tracing

@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from protos.tidings.internal.v1 import logic_pb2
-from services.access.connection import Connection
-from services.access.logic import Logic
+from services.access.connection.connection import Connection
+from services.access.logic_client import Logic
 from services.common.clock import Clock
 from services.common.errors import TidingsError
 from services.common.scope import TaskScope

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from protos.tidings.internal.v1 import access_pb2
-from services.access.visitors import Host, Visits
+from services.access.placement.registrations import Host, Visits
 from services.common.errors import TidingsError
 from services.common.ids import hash64
 from services.common.lane import Lanes

@@ -27,15 +27,15 @@ from typing import Protocol, Self, TypeVar
 
 from protos.tidings.internal.v1 import logic_pb2
 from protos.tidings.v1 import client_pb2
-from services.access.connection import NOWHERE, Connection
-from services.access.events import Ended, HelloAccepted
-from services.access.hub import Hub
-from services.access.limits import Conduct, Device
-from services.access.logic import Logic
-from services.access.replacing import Replacing
-from services.access.session import Phase
-from services.access.visiting import Visiting
-from services.access.visitors import Host
+from services.access.connection.connection import NOWHERE, Connection
+from services.access.connection.events import Ended, HelloAccepted
+from services.access.connection.hub import Hub
+from services.access.connection.limits import Conduct, Device
+from services.access.connection.session import Phase
+from services.access.logic_client import Logic
+from services.access.placement.registrar import Visiting
+from services.access.placement.registrations import Host
+from services.access.requests.replacement import Replacing
 from services.common.clock import Clock
 from services.common.errors import Forbidden, TidingsError, from_fault
 from services.common.ids import hash64, new_id

@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from protos.tidings.v1 import client_pb2
-from services.access.connection import Connection
-from services.access.opening import Authenticate
+from services.access.connection.connection import Connection
+from services.access.requests.handshake import Authenticate
 from services.common.clock import Clock
 from services.common.errors import TidingsError, Unauthenticated
 from services.common.ids import hash64

@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from protos.tidings.v1 import client_pb2
-from services.access.connection import Connection
-from services.access.hub import Hub
-from services.access.logic import Logic
+from services.access.connection.connection import Connection
+from services.access.connection.hub import Hub
+from services.access.logic_client import Logic
 from services.common.clock import Clock
 from services.common.errors import TidingsError
 from services.common.ids import BROADCAST

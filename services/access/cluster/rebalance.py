@@ -20,16 +20,16 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Final, Self
 
-from services.access.connection import Connection
-from services.access.events import AskedToLeave
-from services.access.group_index import GroupIndex
-from services.access.heads import Heads
-from services.access.hub import Hub
-from services.access.placement import Placement
-from services.access.session import Phase
-from services.access.visiting import Visiting
-from services.access.visitors import Guests
-from services.access.watching import Watching
+from services.access.cluster.group_index import GroupIndex
+from services.access.connection.connection import Connection
+from services.access.connection.events import AskedToLeave
+from services.access.connection.hub import Hub
+from services.access.connection.session import Phase
+from services.access.placement.placement import Placement
+from services.access.placement.registrar import Visiting
+from services.access.placement.registrations import Guests
+from services.access.presence.notifier import Watching
+from services.access.requests.pongs import Heads
 from services.common.cluster import Cluster
 from services.common.errors import TidingsError
 from services.common.ids import slot_of

@@ -27,16 +27,16 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from protos.tidings.internal.v1 import logic_pb2
 from protos.tidings.v1 import client_pb2
-from services.access import send_trace
-from services.access.acks import Acks
-from services.access.connection import Connection
-from services.access.events import Ended
-from services.access.heads import Heads
-from services.access.held import Held
-from services.access.logic import Logic
-from services.access.send_trace import SendTrace
-from services.access.session import COUNTED_REFUSALS, Phase
-from services.access.watching import Watching
+from services.access.connection.connection import Connection
+from services.access.connection.events import Ended
+from services.access.connection.session import COUNTED_REFUSALS, Phase
+from services.access.logic_client import Logic
+from services.access.presence.notifier import Watching
+from services.access.requests import send_trace
+from services.access.requests.acks import Acks
+from services.access.requests.held_sends import Held
+from services.access.requests.pongs import Heads
+from services.access.requests.send_trace import SendTrace
 from services.common import content, ids
 from services.common.clock import Clock
 from services.common.errors import BadRequest, Blame, Internal, TidingsError, from_fault

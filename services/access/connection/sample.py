@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from services.access.connection import Connection
-from services.access.session import Phase
+from services.access.connection.connection import Connection
+from services.access.connection.session import Phase
 
 _PHASES = {
     Phase.AWAITING_HELLO: "awaiting_hello",

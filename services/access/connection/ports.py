@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from protos.tidings.v1 import client_pb2
-from services.access.placement import TransportName
-from services.access.session import SessionPolicy
-from services.access.traffic import Traffic
+from services.access.connection.session import SessionPolicy
+from services.access.connection.traffic import Traffic
+from services.access.placement.placement import TransportName
 
 if TYPE_CHECKING:
-    from services.access.connection import Connection
+    from services.access.connection.connection import Connection
 
 
 class Transport(Protocol):

@@ -1,0 +1,1 @@
+"""One connection: the session's state machine, its shell, and what both go by."""

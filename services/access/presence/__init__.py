@@ -1,0 +1,1 @@
+"""Who watches whose presence, and what watchers are told."""
