@@ -24,12 +24,12 @@ from services.common.registry.contract import Membership, NodeRecord
 from services.common.rpc.contract import PeersPort
 from services.common.telemetry import logs
 from services.common.wire.close import KICKED
-from services.logic.asking import Ask
-from services.logic.group_acts import GroupActs
-from services.logic.handling import Handling
-from services.logic.presence import live_sessions
-from services.logic.sending import Sending
-from services.logic.sessions import Sessions
+from services.logic.messages.sending import Sending
+from services.logic.requests.dispatcher import Handling
+from services.logic.requests.group_changes import GroupActs
+from services.logic.requests.request import Ask
+from services.logic.sessions.presence import live_sessions
+from services.logic.sessions.sessions import Sessions
 from services.logic.storage_client import StorageClient
 
 DRAIN = "/tidings.internal.v1.Node/Drain"

@@ -34,25 +34,25 @@ from services.common.telemetry import logs
 from services.common.telemetry.health import Health
 from services.common.telemetry.ops import OpsServer
 from services.logic.admin import Admin
-from services.logic.admission import Admission
-from services.logic.conversations import Conversations
-from services.logic.events import EventEncoder
-from services.logic.group_acts import GroupActs
-from services.logic.handling import Handling
-from services.logic.hooks import Hooks
-from services.logic.marking import Marking
-from services.logic.model import Policy
-from services.logic.publisher import Publisher
-from services.logic.reading import Reading
-from services.logic.receipting import Receipts
+from services.logic.groups.loader import Conversations
+from services.logic.groups.model import Policy
+from services.logic.messages.hooks import Hooks
+from services.logic.messages.sending import Sending
+from services.logic.messages.signals import Signals
+from services.logic.publishing.events import EventEncoder
+from services.logic.publishing.publisher import Publisher
+from services.logic.publishing.topics import topics_of, wanted
+from services.logic.receipts.sender import Receipts
+from services.logic.requests.dispatcher import Handling
+from services.logic.requests.group_changes import GroupActs
+from services.logic.requests.in_flight import Admission
+from services.logic.requests.marking import Marking
+from services.logic.requests.reading import Reading
+from services.logic.requests.standing import Standing
 from services.logic.rpc import AdminServicer, LogicServicer, NodeServicer, services
-from services.logic.sending import Sending
-from services.logic.sessions import Sessions
+from services.logic.sessions.sessions import Sessions
 from services.logic.settings import LogicSettings, read_secret
-from services.logic.signals import Signals
-from services.logic.standing import Standing
 from services.logic.storage_client import StorageClient
-from services.logic.topics import topics_of, wanted
 
 TOPICS_WAIT_S = 10.0
 TOPICS_RETRY_S = 1.0

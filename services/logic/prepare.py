@@ -16,8 +16,8 @@ from services.common import lifecycle
 from services.common.errors import Unavailable
 from services.common.lifecycle import Lifecycle
 from services.common.telemetry import logs
+from services.logic.publishing.topics import wanted
 from services.logic.settings import LogicSettings
-from services.logic.topics import wanted
 
 RETRY_S = 2.0
 

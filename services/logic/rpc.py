@@ -30,12 +30,12 @@ from services.common.dividing import divided
 from services.common.errors import TidingsError, to_fault
 from services.common.rpc import Service
 from services.logic.admin import Admin
-from services.logic.admission import Admission
-from services.logic.handling import Handling, encoded
-from services.logic.marking import Marking
-from services.logic.sending import Sending
-from services.logic.sessions import Sessions
-from services.logic.signals import Signals
+from services.logic.messages.sending import Sending
+from services.logic.messages.signals import Signals
+from services.logic.requests.dispatcher import Handling, encoded
+from services.logic.requests.in_flight import Admission
+from services.logic.requests.marking import Marking
+from services.logic.sessions.sessions import Sessions
 from services.logic.storage_client import StorageClient
 
 Context = Any

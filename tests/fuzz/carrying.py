@@ -17,9 +17,9 @@ from services.common.content import check_signal, encode_content
 from services.common.errors import TidingsError
 from services.common.wire.body import EncodedBody, message_bytes, read_message
 from services.common.wire.codec import JSON, PROTO
-from services.logic.events import EventEncoder
-from services.logic.model import Act
-from services.logic.notices import content_of
+from services.logic.groups.model import Act
+from services.logic.groups.notices import content_of
+from services.logic.publishing.events import EventEncoder
 
 CONTENT_BYTES_MAX = 4096
 EVENTS = EventEncoder("local", enabled=True)

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from protos.tidings.internal.v1.storage_pb2 import ChangeItem
 from protos.tidings.v1.client_pb2 import ServerFrame
 from services.common.errors import Unavailable
-from services.logic.asking import Ask
-from services.logic.group_acts import GroupActs
-from services.logic.model import Group, Settled
+from services.logic.groups.model import Group, Settled
+from services.logic.requests.group_changes import GroupActs
+from services.logic.requests.request import Ask
 from services.storage.repository import memory
 from services.storage.repository.contract import Conflict, Inserted
 from services.storage.repository.records import InboxEntry, Span, StoredMessage

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from protos.tidings.v1 import events_pb2
-from services.logic.publisher import Publication, Publisher
+from services.logic.publishing.publisher import Publication, Publisher
 from tests.simulation.history import History, Told
 
 

@@ -20,8 +20,8 @@ from services.common.ring import Ring
 from services.common.wire.body import EncodedBody
 from services.common.wire.codec import JSON, PROTO, Codec
 from services.common.wire.framing import FrameSplitter, framed
-from services.logic.fanout import fanout_of
-from services.logic.router import Mailbox, Outgoing, route
+from services.logic.groups.recipients import fanout_of
+from services.logic.publishing.parcels import Mailbox, Outgoing, route
 from services.storage.inboxes import Inbox
 from tests.instructions import each, instructions
 from tools.bench.frames import TCP, acks, sends

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from protos.tidings.v1 import client_pb2
 from services.common.errors import BadRequest, Forbidden, NotFound
-from services.logic import announcing
-from services.logic.groups import decide, need_of
-from services.logic.model import Change, Group, Member, Policy, Role, Settled
+from services.logic.groups.model import Change, Group, Member, Policy, Role, Settled
+from services.logic.groups.rules import decide, need_of
+from services.logic.requests import announcement as announcing
 
 Request = client_pb2.GroupRequest
 USERS = [f"u{number}" for number in range(9)]

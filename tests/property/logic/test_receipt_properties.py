@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.logic.receipts import Coalescer, Cursor
+from services.logic.receipts.coalescer import Coalescer, Cursor
 
 steps = st.lists(
     st.tuples(st.sampled_from(["amy", "bob", "cleo"]), st.integers(0, 50), st.floats(0, 0.7), st.booleans()),

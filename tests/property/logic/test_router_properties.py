@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from protos.tidings.internal.v1 import delivery_pb2
 from services.common.ring import Ring
-from services.logic.router import Mailbox, Outgoing, route
+from services.logic.publishing.parcels import Mailbox, Outgoing, route
 
 users = st.lists(st.sampled_from([f"user{number}" for number in range(12)]), unique=True, max_size=12)
 pushes = st.lists(st.tuples(users, st.integers(0, 300), st.booleans()), max_size=20)

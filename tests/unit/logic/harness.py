@@ -24,20 +24,20 @@ from services.common.registry.contract import Membership, NodeRecord
 from services.common.ring import Ring
 from services.common.telemetry.health import Health
 from services.logic.admin import Admin
-from services.logic.conversations import Conversations
-from services.logic.events import EventEncoder
-from services.logic.group_acts import GroupActs
-from services.logic.handling import Handling
-from services.logic.hooks import Hooks
-from services.logic.marking import Marking
-from services.logic.model import Policy
-from services.logic.publisher import Publisher, Topics
-from services.logic.reading import Reading
-from services.logic.receipting import Receipts
-from services.logic.sending import Sending
-from services.logic.sessions import Sessions
-from services.logic.signals import Signals
-from services.logic.standing import Standing
+from services.logic.groups.loader import Conversations
+from services.logic.groups.model import Policy
+from services.logic.messages.hooks import Hooks
+from services.logic.messages.sending import Sending
+from services.logic.messages.signals import Signals
+from services.logic.publishing.events import EventEncoder
+from services.logic.publishing.publisher import Publisher, Topics
+from services.logic.receipts.sender import Receipts
+from services.logic.requests.dispatcher import Handling
+from services.logic.requests.group_changes import GroupActs
+from services.logic.requests.marking import Marking
+from services.logic.requests.reading import Reading
+from services.logic.requests.standing import Standing
+from services.logic.sessions.sessions import Sessions
 from services.logic.storage_client import StorageClient
 from tests.unit.logic.fake_storage import FakeStorage
 

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from services.common.errors import Unavailable
-from services.logic.hooks import Hooks
-from services.logic.publisher import Publication
+from services.logic.messages.hooks import Hooks
+from services.logic.publishing.publisher import Publication
 from services.storage.rpc import StorageServicer
 from tests.unit.logic.harness import Logic, logic
 from tests.unit.storage.nodes import World

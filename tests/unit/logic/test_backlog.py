@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.common.bus.contract import Record
-from services.logic.backlog import Backlog, Waiting
+from services.logic.publishing.backlog import Backlog, Waiting
 
 
 def push(name: str, since_s: float = 0.0, size: int = 100) -> Waiting:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from services.logic.cache import GroupCache
-from services.logic.model import Group, Member, Role
+from services.logic.groups.cache import GroupCache
+from services.logic.groups.model import Group, Member, Role
 
 
 def group(name: str, *users: str, version: int = 1, large_from: int = 0) -> Group:

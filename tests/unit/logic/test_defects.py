@@ -11,9 +11,9 @@ import pytest
 from protos.tidings.internal.v1 import logic_pb2
 from protos.tidings.v1 import client_pb2
 from services.common.errors import Overloaded, TidingsError
-from services.logic.admission import Admission
-from services.logic.asking import Ask, Reply, ok
-from services.logic.handling import Handling
+from services.logic.requests.dispatcher import Handling
+from services.logic.requests.in_flight import Admission
+from services.logic.requests.request import Ask, Reply, ok
 from services.logic.rpc import LogicServicer
 
 BODIES: dict[str, dict[str, Any]] = {

@@ -9,10 +9,10 @@ import pytest
 
 from protos.tidings.v1 import client_pb2
 from services.common.errors import BadRequest, Forbidden, NotFound, TidingsError
-from services.logic import announcing
-from services.logic.groups import Need, decide, info_of, need_of
-from services.logic.model import Act, Change, Decision, Group, Member, Notice, Policy, Role, Settled
-from services.logic.notices import content_of
+from services.logic.groups.model import Act, Change, Decision, Group, Member, Notice, Policy, Role, Settled
+from services.logic.groups.notices import content_of
+from services.logic.groups.rules import Need, decide, info_of, need_of
+from services.logic.requests import announcement as announcing
 
 Request = client_pb2.GroupRequest
 MEMBER, ADMIN, OWNER = client_pb2.Member.MEMBER, client_pb2.Member.ADMIN, client_pb2.Member.OWNER

@@ -15,8 +15,8 @@ from protos.tidings.v1 import client_pb2
 from services.common.errors import TidingsError
 from services.common.telemetry import metrics
 from services.common.telemetry.health import Health
-from services.logic.hook_endpoint import Candidate
-from services.logic.hooks import Hooks, Verdict
+from services.logic.messages.hook_endpoint import Candidate
+from services.logic.messages.hooks import Hooks, Verdict
 from tests.unit.logic.harness import body, logic, message
 
 UNSEEN = metrics.HOOK_UNSEEN

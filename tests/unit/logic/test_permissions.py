@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from services.common.errors import Forbidden, NotFound
-from services.logic.model import Group, Member, Role
-from services.logic.permissions import check_read, check_send, check_signal
+from services.logic.groups.model import Group, Member, Role
+from services.logic.groups.permissions import check_read, check_send, check_signal
 
 
 def group(*, channel: bool = False, large_from: int = 0) -> Group:

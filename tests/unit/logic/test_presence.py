@@ -7,7 +7,7 @@ import pytest
 from protos.tidings.internal.v1 import storage_pb2
 from protos.tidings.v1 import client_pb2
 from services.common.errors import BadRequest
-from services.logic.presence import check_users, presence_of
+from services.logic.sessions.presence import check_users, presence_of
 
 Session = storage_pb2.SessionRecord
 LIVE = {"boot1"}.__contains__

@@ -10,9 +10,9 @@ from protos.tidings.internal.v1 import delivery_pb2
 from services.common.bus.contract import ConsumedRecord
 from services.common.registry.contract import Membership
 from services.common.telemetry.health import Health
-from services.logic.events import StreamEvent
-from services.logic.publisher import Publication
-from services.logic.router import Outgoing
+from services.logic.publishing.events import StreamEvent
+from services.logic.publishing.parcels import Outgoing
+from services.logic.publishing.publisher import Publication
 from tests.unit.logic.harness import TOPICS, Logic, body, logic, message
 
 Push = delivery_pb2.Push

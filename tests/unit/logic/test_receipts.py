@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.logic.receipts import Coalescer, Cursor
+from services.logic.receipts.coalescer import Coalescer, Cursor
 
 
 def cursor(user: str = "amy", read: int = 0, delivered: int = 0, **fields: object) -> Cursor:

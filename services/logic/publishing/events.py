@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from protos.tidings.v1 import client_pb2, events_pb2
 from services.common.wire.varint import length_delimited_tag, varint
-from services.logic.model import Act
-from services.logic.notices import membership_of
+from services.logic.groups.model import Act
+from services.logic.groups.notices import membership_of
 
 _MESSAGE_TAG = length_delimited_tag(events_pb2.Event, "message")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import replace
 
-from services.logic.model import Group
+from services.logic.groups.model import Group
 
 # What a group costs besides its members, counted in members.
 _GROUP_COST = 4

@@ -9,7 +9,7 @@ from typing import Final
 
 from protos.tidings.internal.v1 import logic_pb2, storage_pb2
 from services.common.errors import TidingsError, to_fault
-from services.logic.fanout import Fanout
+from services.logic.groups.recipients import Fanout
 
 TO_NOBODY: Final = Fanout(())
 _NO_ITEM: Final = storage_pb2.StoreItem()

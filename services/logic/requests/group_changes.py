@@ -28,13 +28,13 @@ from services.common.clock import Clock
 from services.common.errors import Internal, NotFound, TidingsError, Unavailable
 from services.common.ids import ConversationKind, check_conversation, new_id
 from services.common.telemetry import logs, metrics
-from services.logic import announcing
-from services.logic.asking import Ask, Reply, ok
-from services.logic.conversations import Conversations
-from services.logic.events import EventEncoder
-from services.logic.groups import Need, decide, info_of, need_of
-from services.logic.model import Change, Group, Member, Policy, Role, Settled
-from services.logic.publisher import Publication, Publisher
+from services.logic.groups.loader import Conversations
+from services.logic.groups.model import Change, Group, Member, Policy, Role, Settled
+from services.logic.groups.rules import Need, decide, info_of, need_of
+from services.logic.publishing.events import EventEncoder
+from services.logic.publishing.publisher import Publication, Publisher
+from services.logic.requests import announcement as announcing
+from services.logic.requests.request import Ask, Reply, ok
 from services.logic.storage_client import StorageClient
 
 DECISIONS_MAX = 5

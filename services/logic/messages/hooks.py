@@ -32,7 +32,7 @@ from services.common.errors import TidingsError, Unavailable
 from services.common.scope import TaskScope
 from services.common.telemetry import logs, metrics
 from services.common.telemetry.health import Health
-from services.logic.hook_endpoint import Away, Candidate, Decision, HookEndpoint, Unusable
+from services.logic.messages.hook_endpoint import Away, Candidate, Decision, HookEndpoint, Unusable
 
 CHECK = "hook"
 AWAY_RETRY_MS = 1000

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from services.common.ids import ConversationKind, kind_of, peers
-from services.logic.model import Group
+from services.logic.groups.model import Group
 
 
 class Fanout(NamedTuple):

@@ -26,19 +26,19 @@ from services.common.errors import BadRequest, Blame, TidingsError, Unavailable
 from services.common.ids import BROADCAST, OPERATOR, ConversationKind, kind_of, message_id
 from services.common.telemetry import metrics, tracing
 from services.common.wire.body import message_bytes
-from services.logic.conversations import Conversations, Found
-from services.logic.draft import TO_NOBODY, Draft, outcome_of
-from services.logic.events import EventEncoder, StreamEvent
-from services.logic.fanout import Fanout, fanout_of
-from services.logic.groups import Need
-from services.logic.hooked import HookedSends
-from services.logic.hooks import Hooks
-from services.logic.model import Group
-from services.logic.permissions import check_send
-from services.logic.publisher import Publication, Publisher
-from services.logic.receipting import Receipts
-from services.logic.receipts import Cursor
-from services.logic.router import Outgoing
+from services.logic.groups.loader import Conversations, Found
+from services.logic.groups.model import Group
+from services.logic.groups.permissions import check_send
+from services.logic.groups.recipients import Fanout, fanout_of
+from services.logic.groups.rules import Need
+from services.logic.messages.draft import TO_NOBODY, Draft, outcome_of
+from services.logic.messages.hooked_sends import HookedSends
+from services.logic.messages.hooks import Hooks
+from services.logic.publishing.events import EventEncoder, StreamEvent
+from services.logic.publishing.parcels import Outgoing
+from services.logic.publishing.publisher import Publication, Publisher
+from services.logic.receipts.coalescer import Cursor
+from services.logic.receipts.sender import Receipts
 from services.logic.storage_client import StorageClient
 
 DECISIONS_MAX = 4

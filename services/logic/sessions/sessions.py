@@ -26,8 +26,8 @@ from services.common.registry.contract import NodeRecord
 from services.common.rpc.contract import PeersPort
 from services.common.telemetry import logs, metrics
 from services.common.wire.close import CloseReason
-from services.logic.publisher import Publication, Publisher
-from services.logic.router import Outgoing
+from services.logic.publishing.parcels import Outgoing
+from services.logic.publishing.publisher import Publication, Publisher
 from services.logic.storage_client import StorageClient
 
 EVICT = "/tidings.internal.v1.Access/Evict"

@@ -6,7 +6,7 @@ Guarantees: every node of one cluster gets the same. Does not know: Kafka.
 from __future__ import annotations
 
 from services.common.bus.contract import Topic
-from services.logic.publisher import Topics
+from services.logic.publishing.publisher import Topics
 from services.logic.settings import LogicSettings
 
 HOUR_MS = 3_600_000

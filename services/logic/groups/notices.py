@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 
 from protos.tidings.v1 import client_pb2, events_pb2
-from services.logic.model import Act
+from services.logic.groups.model import Act
 
 MIME = "application/tidings.membership+json"
 

@@ -30,8 +30,8 @@ from protos.tidings.v1 import client_pb2
 from services.common.content import check_client_id
 from services.common.errors import BadRequest, Forbidden, NotFound
 from services.common.ids import ConversationKind, check_conversation, check_user
-from services.logic.model import Act, Change, Decision, Group, Member, Notice, Policy, Role, Settled
-from services.logic.permissions import check_exists, check_member
+from services.logic.groups.model import Act, Change, Decision, Group, Member, Notice, Policy, Role, Settled
+from services.logic.groups.permissions import check_exists, check_member
 
 Request = client_pb2.GroupRequest
 

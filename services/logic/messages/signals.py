@@ -16,12 +16,12 @@ from protos.tidings.v1 import client_pb2
 from services.common.content import check_signal as check_shape
 from services.common.errors import TidingsError
 from services.common.ids import ConversationKind, check_conversation
-from services.logic.conversations import Conversations, Found
-from services.logic.fanout import fanout_of
-from services.logic.groups import Need
-from services.logic.permissions import check_signal
-from services.logic.publisher import Publication, Publisher
-from services.logic.router import Outgoing
+from services.logic.groups.loader import Conversations, Found
+from services.logic.groups.permissions import check_signal
+from services.logic.groups.recipients import fanout_of
+from services.logic.groups.rules import Need
+from services.logic.publishing.parcels import Outgoing
+from services.logic.publishing.publisher import Publication, Publisher
 
 
 class Signals:

@@ -21,9 +21,9 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.errors import Forbidden, TidingsError
 from services.common.ids import ConversationKind, check_conversation, peers
 from services.common.telemetry import logs
-from services.logic.asking import Ask, Reply, ok
-from services.logic.receipting import Receipts
-from services.logic.receipts import Cursor
+from services.logic.receipts.coalescer import Cursor
+from services.logic.receipts.sender import Receipts
+from services.logic.requests.request import Ask, Reply, ok
 from services.logic.storage_client import StorageClient
 
 log = logs.get_logger(__name__)

@@ -18,12 +18,12 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from protos.tidings.v1 import client_pb2, events_pb2
 from services.common.content import notice_client_id
 from services.common.ids import ConversationKind
-from services.logic import notices
-from services.logic.events import EventEncoder, StreamEvent
-from services.logic.model import Act, Change, Member
-from services.logic.publisher import Publication
-from services.logic.router import Outgoing
-from services.logic.sending import SYSTEM, message_pushes
+from services.logic.groups import notices
+from services.logic.groups.model import Act, Change, Member
+from services.logic.messages.sending import SYSTEM, message_pushes
+from services.logic.publishing.events import EventEncoder, StreamEvent
+from services.logic.publishing.parcels import Outgoing
+from services.logic.publishing.publisher import Publication
 
 Push = delivery_pb2.Push
 

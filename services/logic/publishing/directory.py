@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from services.common.registry.contract import NOBODY, Membership
 from services.common.ring import Ring
-from services.logic.router import Mailbox
+from services.logic.publishing.parcels import Mailbox
 
 
 class View(Protocol):

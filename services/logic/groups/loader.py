@@ -16,9 +16,9 @@ from dataclasses import replace
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.errors import TidingsError
 from services.common.telemetry import metrics
-from services.logic.cache import GroupCache
-from services.logic.groups import Need
-from services.logic.model import Group, Member, Role
+from services.logic.groups.cache import GroupCache
+from services.logic.groups.model import Group, Member, Role
+from services.logic.groups.rules import Need
 from services.logic.storage_client import StorageClient
 
 # By conversation: the group, None if there is none, or why it is not known.

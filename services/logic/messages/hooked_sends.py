@@ -28,9 +28,9 @@ from services.common.errors import Overloaded, TidingsError, Unavailable, to_fau
 from services.common.ids import hash64
 from services.common.lane import Lanes
 from services.common.telemetry import tracing
-from services.logic.draft import Draft, outcome_of
-from services.logic.hook_endpoint import Candidate
-from services.logic.hooks import Hooks, Verdict
+from services.logic.messages.draft import Draft, outcome_of
+from services.logic.messages.hook_endpoint import Candidate
+from services.logic.messages.hooks import Hooks, Verdict
 
 KEPT_S: Final = 10.0
 LANES: Final = 2

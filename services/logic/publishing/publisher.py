@@ -35,10 +35,10 @@ from services.common.lane import Lanes
 from services.common.scope import TaskScope
 from services.common.telemetry import logs, metrics, tracing
 from services.common.telemetry.health import Health
-from services.logic.backlog import Backlog, Waiting
-from services.logic.directory import Directory, View
-from services.logic.events import StreamEvent
-from services.logic.router import Outgoing, Posted, route
+from services.logic.publishing.backlog import Backlog, Waiting
+from services.logic.publishing.directory import Directory, View
+from services.logic.publishing.events import StreamEvent
+from services.logic.publishing.parcels import Outgoing, Posted, route
 
 CHECK = "kafka"
 BATCH_MAX = 512

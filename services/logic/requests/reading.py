@@ -21,12 +21,12 @@ from services.common.errors import BadRequest, TidingsError
 from services.common.ids import ConversationKind, check_conversation, kind_of, other_of
 from services.common.telemetry import logs, metrics
 from services.common.wire.body import read_message
-from services.logic import presence
-from services.logic.asking import Ask, Reply, cut
-from services.logic.conversations import Conversations, Found
-from services.logic.groups import Need, info_of, need_of
-from services.logic.model import Group, Policy
-from services.logic.permissions import check_member, check_read
+from services.logic.groups.loader import Conversations, Found
+from services.logic.groups.model import Group, Policy
+from services.logic.groups.permissions import check_member, check_read
+from services.logic.groups.rules import Need, info_of, need_of
+from services.logic.requests.request import Ask, Reply, cut
+from services.logic.sessions import presence
 from services.logic.storage_client import StorageClient
 
 SYNC_DEFAULT, SYNC_MAX = 100, 500

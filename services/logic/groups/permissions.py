@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from services.common.errors import Forbidden, NotFound
 from services.common.ids import ConversationKind, kind_of, peers
-from services.logic.model import Group, Member, Role
+from services.logic.groups.model import Group, Member, Role
 
 
 def check_send(conversation: str, sender: str, group: Group | None) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from services.common.errors import TidingsError, Unavailable
-from services.logic.asking import Ask, Reply
+from services.logic.requests.request import Ask, Reply
 from services.logic.storage_client import StorageClient
 
 Act = Callable[[Sequence[Ask]], Awaitable[Sequence[Reply]]]

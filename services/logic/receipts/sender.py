@@ -25,12 +25,12 @@ from services.common.errors import TidingsError
 from services.common.ids import ConversationKind, kind_of, peers
 from services.common.scope import TaskScope
 from services.common.telemetry import metrics
-from services.logic.conversations import Conversations, Found
-from services.logic.events import EventEncoder, StreamEvent
-from services.logic.model import Group
-from services.logic.publisher import Publication, Publisher
-from services.logic.receipts import Coalescer, Cursor
-from services.logic.router import Outgoing
+from services.logic.groups.loader import Conversations, Found
+from services.logic.groups.model import Group
+from services.logic.publishing.events import EventEncoder, StreamEvent
+from services.logic.publishing.parcels import Outgoing
+from services.logic.publishing.publisher import Publication, Publisher
+from services.logic.receipts.coalescer import Coalescer, Cursor
 
 # Between two batches: a busy node publishes many receipts at once, not each by itself; the first one waits for nothing.
 GATHER_S = 0.1

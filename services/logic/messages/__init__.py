@@ -1,0 +1,1 @@
+"""Sends and signals: permitted, offered to the hook, stored, handed to the publisher."""

@@ -1,0 +1,1 @@
+"""Cursors of devices and users, and the receipts that follow from them."""

@@ -1,0 +1,1 @@
+"""Requests of clients: sorted by kind, bounded, and those that only read."""
