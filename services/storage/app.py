@@ -31,11 +31,11 @@ from services.common.telemetry.health import Health
 from services.common.telemetry.ops import OpsServer
 from services.storage.limits import Limits
 from services.storage.node import Storage, storage
+from services.storage.owners.rpc_peers import RpcNeighbours
 from services.storage.repository.contract import Repository
-from services.storage.retention import Policy
 from services.storage.rpc import services
-from services.storage.rpc_neighbours import RpcNeighbours
 from services.storage.settings import StorageSettings
+from services.storage.upkeep.retention import Policy
 
 # How soon a thread that waits for the interpreter gets it. Measured with an event loop that is busy for 3 ms at a time:
 # a command to MongoDB, which the driver makes in a thread, takes 8 ms with this and 500 ms with Python's default of 5
@@ -73,8 +73,8 @@ async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]
     # Not needed, and not to be had, where a simulation wires nodes to twins.
     from services.common.registry.etcd import EtcdRegistry
     from services.common.registry.etcd_client import etcd_tls_of
-    from services.storage.repository.mongo import connected
-    from services.storage.repository.mongo_ports import ports_of, prepared
+    from services.storage.repository.mongo.connection import connected
+    from services.storage.repository.mongo.ports import ports_of, prepared
 
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     clock, health = SystemClock(), Health()

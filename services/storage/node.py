@@ -19,22 +19,22 @@ from dataclasses import dataclass, field
 from services.common.clock import Clock
 from services.common.ids import SLOTS, new_id
 from services.common.scope import TaskScope
-from services.storage.acknowledging import Acknowledging
-from services.storage.appending import Inboxes
-from services.storage.conversations import Conversations
-from services.storage.diffusion import Diffusion
+from services.storage.cursors.acknowledging import Acknowledging
+from services.storage.cursors.marking import Marking
+from services.storage.inboxes.fanout import Diffusion
+from services.storage.inboxes.writer import Inboxes
 from services.storage.limits import Limits
-from services.storage.listing import Listing
-from services.storage.marking import Marking
-from services.storage.neighbours import Neighbours
-from services.storage.reading import Reading
+from services.storage.memory.write_behind import WriteBehind
+from services.storage.messages.conversations import Conversations
+from services.storage.owners.invalidation import Telling
+from services.storage.owners.peers import Neighbours
+from services.storage.pages.lists import Listing
+from services.storage.pages.reading import Reading
 from services.storage.repository.contract import Repository
-from services.storage.retention import DAY_MS, Policy, Retention
-from services.storage.sessions import Sessions
-from services.storage.sweeping import SessionSweep
-from services.storage.telling import Telling
-from services.storage.timekeeping import Timekeeper
-from services.storage.writing_behind import WriteBehind
+from services.storage.sessions.sessions import Sessions
+from services.storage.upkeep.retention import DAY_MS, Policy, Retention
+from services.storage.upkeep.session_sweep import SessionSweep
+from services.storage.upkeep.timekeeping import Timekeeper
 
 # How long after a change of the ring the one who owned a slot before may still write to it.
 RING_SETTLES_S = 3.0

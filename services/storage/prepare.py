@@ -27,8 +27,8 @@ log = logs.get_logger(__name__)
 @asynccontextmanager
 async def prepare(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]:
     """Entering it does the work; then the process is asked to stop."""
-    from services.storage.repository.mongo import connected
-    from services.storage.repository.mongo_ports import prepared
+    from services.storage.repository.mongo.connection import connected
+    from services.storage.repository.mongo.ports import prepared
 
     async with connected(
         settings.mongodb_uri,

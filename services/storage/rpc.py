@@ -21,7 +21,7 @@ from protos.tidings.internal.v1 import common_pb2, node_pb2, node_pb2_grpc, stor
 from services.common.dividing import divided
 from services.common.errors import TidingsError, Unavailable, from_fault, to_fault
 from services.common.rpc import Service
-from services.storage.inboxes import Append
+from services.storage.inboxes.numbering import Append
 from services.storage.node import Storage
 
 

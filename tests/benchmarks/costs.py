@@ -24,7 +24,7 @@ from services.access.presence.watchers import Watches
 from services.common.clock import SystemClock
 from services.common.ids import direct, new_id
 from services.storage.repository.keys import numbered
-from services.storage.repository.mongo_messages import _document
+from services.storage.repository.mongo.messages import _document
 from services.storage.repository.records import StoredMessage
 
 BATCH = 500

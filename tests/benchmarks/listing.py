@@ -19,11 +19,11 @@ from services.common.clock import SystemClock
 from services.common.ids import direct
 from services.storage.app import SWITCH_INTERVAL_S
 from services.storage.limits import Limits
-from services.storage.neighbours import Alone
 from services.storage.node import Storage, storage
+from services.storage.owners.peers import Alone
 from services.storage.repository.contract import Repository
-from services.storage.repository.mongo import connected
-from services.storage.repository.mongo_ports import ports_of, prepared
+from services.storage.repository.mongo.connection import connected
+from services.storage.repository.mongo.ports import ports_of, prepared
 from services.storage.repository.records import ConversationDocument, InboxEntry, MemberDocument, StoredMessage
 from tests.integration.storage.mongod import Mongod
 

@@ -24,10 +24,10 @@ from services.common.errors import TidingsError
 from services.common.ids import direct, new_id
 from services.storage.app import SWITCH_INTERVAL_S
 from services.storage.limits import Limits
-from services.storage.neighbours import Alone
 from services.storage.node import Storage, storage
-from services.storage.repository.mongo import connected
-from services.storage.repository.mongo_ports import ports_of, prepared
+from services.storage.owners.peers import Alone
+from services.storage.repository.mongo.connection import connected
+from services.storage.repository.mongo.ports import ports_of, prepared
 
 PEERS = 5
 

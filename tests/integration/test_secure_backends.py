@@ -21,8 +21,8 @@ from services.common.clock import SystemClock
 from services.common.errors import Unavailable
 from services.common.registry.etcd_client import EtcdClient, EtcdTls, etcd_tls_of
 from services.common.settings_security import SecuritySettings
-from services.storage.repository.mongo import connected
-from services.storage.repository.mongo_ports import prepared
+from services.storage.repository.mongo.connection import connected
+from services.storage.repository.mongo.ports import prepared
 from tests.backends import clean_environment, free_port_base
 from tests.certificates import Authority
 from tools.stack import programs

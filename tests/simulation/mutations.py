@@ -16,10 +16,10 @@ from services.common.errors import Unavailable
 from services.logic.groups.model import Group, Settled
 from services.logic.requests.group_changes import GroupActs
 from services.logic.requests.request import Ask
+from services.storage.memory.conversation import Conversation
 from services.storage.repository import memory
 from services.storage.repository.contract import Conflict, Inserted
 from services.storage.repository.records import InboxEntry, Span, StoredMessage
-from services.storage.state import Conversation
 
 WRITE_BEHIND_S = 0.2
 

@@ -22,7 +22,7 @@ from services.common.wire.codec import JSON, PROTO, Codec
 from services.common.wire.framing import FrameSplitter, framed
 from services.logic.groups.recipients import fanout_of
 from services.logic.publishing.parcels import Mailbox, Outgoing, route
-from services.storage.inboxes import Inbox
+from services.storage.inboxes.numbering import Inbox
 from tests.instructions import each, instructions
 from tools.bench.frames import TCP, acks, sends
 from tools.bench.ledger import Ledger

@@ -1,7 +1,7 @@
 """Ends the sessions that a newer one of their device has replaced, wherever they are.
 
-Which one is the newer, storage has decided (services/storage/newest.py). It is carried out by the node of the newer
-one, when it welcomes it and not before: a login that nobody waits for any more ends nobody. A node that does not
+Which one is the newer, storage has decided (services/storage/sessions/newest.py). It is carried out by the node of
+the newer one, when it welcomes it and not before: a login that nobody waits for any more ends nobody. A node that does not
 answer, since it sleeps or a link is cut, is asked again every second for a while; what is left then ends when that node
 compares what it holds with what is stored (reconciling.py).
 

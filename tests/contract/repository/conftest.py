@@ -15,9 +15,9 @@ from services.common.clock import SystemClock
 from services.common.ids import new_id
 from services.storage.repository.contract import Repository
 from services.storage.repository.memory import Database
-from services.storage.repository.mongo import connected
-from services.storage.repository.mongo_ports import ports_of
-from services.storage.repository.schema import prepare
+from services.storage.repository.mongo.connection import connected
+from services.storage.repository.mongo.ports import ports_of
+from services.storage.repository.mongo.schema import prepare
 
 _MONGODB = os.environ.get("TIDINGS_X_MONGODB", "")
 

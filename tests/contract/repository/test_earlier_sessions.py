@@ -6,10 +6,10 @@ import pytest
 
 from services.common.clock import SystemClock
 from services.common.ids import new_id
-from services.storage.repository.mongo import connected
-from services.storage.repository.mongo_ports import ports_of
+from services.storage.repository.mongo.connection import connected
+from services.storage.repository.mongo.ports import ports_of
+from services.storage.repository.mongo.schema import SESSIONS, prepare
 from services.storage.repository.records import Replaced, SessionDocument
-from services.storage.repository.schema import SESSIONS, prepare
 
 
 @pytest.mark.integration

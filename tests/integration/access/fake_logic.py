@@ -20,8 +20,8 @@ from services.common.bus.contract import Bus, Record
 from services.common.cluster import Cluster
 from services.common.errors import NotFound, TidingsError, Unavailable, to_fault
 from services.common.wire.body import message_bytes
-from services.storage.newest import Opening, Overtaken, decide
 from services.storage.repository.records import SessionDocument
+from services.storage.sessions.newest import Opening, Overtaken, decide
 
 EPOCH = "epoch-1"
 TIME_MS = 1_700_000_000_000

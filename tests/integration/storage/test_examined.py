@@ -11,8 +11,8 @@ import pytest
 
 from services.common.clock import SystemClock
 from services.storage.repository.contract import Repository
-from services.storage.repository.mongo import Connection, connected
-from services.storage.repository.mongo_ports import ports_of, prepared
+from services.storage.repository.mongo.connection import Connection, connected
+from services.storage.repository.mongo.ports import ports_of, prepared
 from services.storage.repository.records import InboxEntry, Span, StoredMessage
 from tests.integration.storage.mongod import Mongod
 

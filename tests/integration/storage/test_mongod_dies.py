@@ -18,13 +18,13 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import SystemClock
 from services.common.errors import TidingsError, Unavailable
 from services.common.ids import peers
-from services.storage import membership
 from services.storage.limits import Limits
-from services.storage.neighbours import Alone
+from services.storage.messages import membership
 from services.storage.node import Storage, storage
+from services.storage.owners.peers import Alone
 from services.storage.repository.contract import Repository
-from services.storage.repository.mongo import connected
-from services.storage.repository.mongo_ports import ports_of, prepared
+from services.storage.repository.mongo.connection import connected
+from services.storage.repository.mongo.ports import ports_of, prepared
 from services.storage.repository.records import SYSTEM, Span, StoredMessage
 from tests.integration.storage.mongod import Mongod
 from tests.unit.storage.nodes import change, changed, create, inbox_of, members_of, send, stored

@@ -13,8 +13,8 @@ import pytest
 from services.common.clock import SystemClock
 from services.common.errors import Unavailable
 from services.storage.repository.contract import Repository
-from services.storage.repository.mongo import connected
-from services.storage.repository.mongo_ports import ports_of, prepared
+from services.storage.repository.mongo.connection import connected
+from services.storage.repository.mongo.ports import ports_of, prepared
 from tests.integration.storage.mongod import Mongod
 
 pytestmark = pytest.mark.integration

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from protos.tidings.v1 import client_pb2
 from services.storage.node import Storage
-from services.storage.retention import Policy
+from services.storage.upkeep.retention import Policy
 from tests.unit.storage.nodes import World, send, stored
 from tidings.core.inbox import Inbox, Item
 

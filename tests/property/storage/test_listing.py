@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.limits import Limits
-from services.storage.listing import SLACK_MS
 from services.storage.node import Storage
+from services.storage.pages.lists import SLACK_MS
 from tests.unit.storage.nodes import World, changed, create, post, send, stored
 
 CHATS, SMALL, LARGE = 9, 2, 4

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.storage.newest import ATTEMPT_MS, LATE_MS, Opening, decide_together
 from services.storage.repository.records import SessionDocument
+from services.storage.sessions.newest import ATTEMPT_MS, LATE_MS, Opening, decide_together
 
 # Per call: the attempt (a login has one, and its repeats too), when it began; and where batches end.
 Calls = list[tuple[int, int, bool]]

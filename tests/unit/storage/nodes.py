@@ -15,8 +15,8 @@ from services.common.ids import direct
 from services.storage.limits import Limits
 from services.storage.node import Storage, storage
 from services.storage.repository.memory import Database, Faults
-from services.storage.retention import Policy
 from services.storage.rpc import StorageServicer
+from services.storage.upkeep.retention import Policy
 
 NO_CONTEXT = cast("Any", None)
 

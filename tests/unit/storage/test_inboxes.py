@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.storage.inboxes import Append, Inbox, Placement
+from services.storage.inboxes.numbering import Append, Inbox, Placement
 from services.storage.repository.records import InboxEntry
 
 CHAT = "d:ann|bob"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.storage.repository.mongo import PROBE_S, Patience
+from services.storage.repository.mongo.connection import PROBE_S, Patience
 
 
 def test_each_failure_doubles_it_up_to_the_deadline_and_an_answer_begins_anew() -> None:

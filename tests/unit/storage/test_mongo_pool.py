@@ -14,7 +14,7 @@ from pymongo.monitoring import (
 )
 
 from services.common.telemetry import metrics
-from services.storage.repository.mongo_pool import PoolWatch
+from services.storage.repository.mongo.pool import PoolWatch
 
 SERVER = ("127.0.0.1", 1)
 

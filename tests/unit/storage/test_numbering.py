@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from services.common.errors import Unavailable
 from services.common.ids import ConversationKind
-from services.storage.numbering import Draft, Recent, Status, Submission
+from services.storage.memory.conversation import Conversation, Member
+from services.storage.messages.numbering import Draft, Recent, Status, Submission
 from services.storage.repository.records import ClientKey, ConversationDocument, StoredMessage
-from services.storage.state import Conversation, Member
 
 CHAT = "d:ann|bob"
 

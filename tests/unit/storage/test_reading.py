@@ -11,9 +11,9 @@ from protos.tidings.v1 import client_pb2
 from services.common.errors import TidingsError, Unavailable
 from services.common.ids import message_id, slot_of
 from services.storage.limits import Limits
+from services.storage.memory.conversation import Conversation
 from services.storage.node import Storage
 from services.storage.repository.records import InboxEntry
-from services.storage.state import Conversation
 from tests.unit.storage.nodes import World, change, changed, content_of, create, post, send, stored
 
 CHAT = "d:ann|bob"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.errors import Unavailable
 from services.storage.repository.records import ConversationDocument, StoredMessage
-from services.storage.retention import Policy
+from services.storage.upkeep.retention import Policy
 from tests.unit.storage.nodes import World, send, stored
 
 DAY_S = 24 * 3600.0

@@ -10,7 +10,7 @@ import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.errors import BadRequest, Internal, Unavailable, to_fault
-from services.storage.places import Place
+from services.storage.pages.places import Place
 from services.storage.rpc import StorageServicer
 
 Item = Any

@@ -17,8 +17,8 @@ from services.common.registry.contract import NodeRecord
 from services.common.registry.memory import MemoryRegistry, MemoryStore
 from services.common.rpc import TimedOut
 from services.common.rpc.contract import MESSAGE_BYTES_MAX, Reply
-from services.storage.neighbours import NotAsked
-from services.storage.rpc_neighbours import RpcNeighbours
+from services.storage.owners.peers import NotAsked
+from services.storage.owners.rpc_peers import RpcNeighbours
 
 
 @dataclass

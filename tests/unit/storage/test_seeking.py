@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.storage.inboxes.search import SLACK_MS, Seek
 from services.storage.limits import LOOK_BACK
 from services.storage.repository.records import InboxEntry
-from services.storage.seeking import SLACK_MS, Seek
 
 
 def found(times: list[int], first: int, wanted: int) -> tuple[int, int]:

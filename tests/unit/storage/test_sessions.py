@@ -10,7 +10,7 @@ import pytest
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.errors import Overloaded, TidingsError
 from services.storage.node import Storage
-from services.storage.retention import Policy
+from services.storage.upkeep.retention import Policy
 from tests.unit.storage.nodes import World, changed, create, inbox_of, send, stored
 
 DAY_S = 24 * 3600.0

@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.errors import Unavailable
 from services.common.ids import slot_of
-from services.storage.appending import Number
-from services.storage.inboxes import Append
+from services.storage.inboxes.numbering import Append
+from services.storage.inboxes.writer import Number
 from services.storage.node import Storage
 from services.storage.repository.memory import Faults
 from services.storage.repository.records import ClientKey

@@ -12,7 +12,7 @@ from services.common.ids import SLOTS
 from services.storage.node import Storage
 from services.storage.repository.memory import Faults
 from services.storage.repository.records import InboxEntry
-from services.storage.retention import Policy
+from services.storage.upkeep.retention import Policy
 from tests.unit.storage.nodes import World, change, changed, create, inbox_of, post, send, stored
 
 CHAT = "d:ann|bob"

@@ -11,9 +11,9 @@ import pytest
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.errors import BadRequest, Overloaded, TidingsError, Unavailable
 from services.common.ids import slot_of
-from services.storage.appending import Number
-from services.storage.diffusion import APPEND_MAX
-from services.storage.inboxes import Append
+from services.storage.inboxes.fanout import APPEND_MAX
+from services.storage.inboxes.numbering import Append
+from services.storage.inboxes.writer import Number
 from services.storage.limits import Limits
 from services.storage.node import Storage
 from services.storage.repository.memory import Faults

@@ -5,9 +5,9 @@ from __future__ import annotations
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import ManualClock
 from services.storage.limits import LEAD_MAX_MS
-from services.storage.numbering import next_ms
-from services.storage.retention import DAY_MS, Policy
-from services.storage.timekeeping import Timekeeper
+from services.storage.messages.numbering import next_ms
+from services.storage.upkeep.retention import DAY_MS, Policy
+from services.storage.upkeep.timekeeping import Timekeeper
 from tests.unit.storage.nodes import World, send, stored
 
 NOW_MS = 1_700_000_000_000

@@ -11,17 +11,17 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from protos.tidings.v1 import client_pb2
 from services.common.errors import BadRequest
 from services.common.ids import message_id, slot_of
-from services.storage import membership
 from services.storage.app import limits_of, policy_of
-from services.storage.cache import Cache
 from services.storage.limits import Limits
-from services.storage.paging import bytes_for, encode, history_page, history_window
-from services.storage.places import Place, Places, Token
+from services.storage.memory.cache import Cache
+from services.storage.memory.conversation import Member
+from services.storage.messages import membership
+from services.storage.pages.paging import bytes_for, encode, history_page, history_window
+from services.storage.pages.places import Place, Places, Token
 from services.storage.repository.keys import number_of, numbered, paired, pairs_of, second_of
 from services.storage.repository.records import ConversationDocument, StoredMessage
-from services.storage.retention import Policy
 from services.storage.settings import StorageSettings
-from services.storage.state import Member
+from services.storage.upkeep.retention import Policy
 from tests.unit.storage.nodes import change, create
 
 G = "g:1"

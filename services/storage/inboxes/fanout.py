@@ -1,0 +1,103 @@
+"""Inbox entries for the recipients of messages, each by the node that owns the user.
+
+Guarantees: what `append` gives a number is durable. If the owner does not answer, or cannot append now (its
+database is out of its reach), this node appends itself: the unique numbers make that harmless, and the entry is looked
+for first.
+Does not know: who the recipients should be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from protos.tidings.internal.v1 import storage_pb2
+from services.common.errors import TidingsError, Unavailable, from_fault
+from services.common.ids import slot_of
+from services.storage.inboxes.numbering import Append
+from services.storage.inboxes.writer import Inboxes, Number
+from services.storage.memory.batches import together
+from services.storage.owners.peers import Neighbours, NotAsked
+
+# Entries of one call: some 50 ms of a neighbour, which has a third of `store_budget_s` to answer in.
+APPEND_MAX = 1000
+
+
+class Diffusion:
+    def __init__(self, inboxes: Inboxes, neighbours: Neighbours) -> None:
+        self._inboxes = inboxes
+        self._neighbours = neighbours
+
+    async def append(self, appends: Sequence[Append]) -> list[Number]:
+        """Aligned: the numbers, or why there is none; 0 for what was only looked for in vain."""
+        if not appends:
+            return []
+        owners: dict[str, str | None] = {}
+        groups: dict[str | None, list[int]] = {}
+        for index, append in enumerate(appends):
+            user = append.user
+            owner = owners.get(user, "")
+            if owner == "":
+                owner = owners[user] = self._neighbours.owner_of(slot_of(user))
+            groups.setdefault(owner, []).append(index)
+        if len(groups) == 1 and None in groups:
+            return await self._inboxes.append(appends)
+        numbers: list[Number] = [0] * len(appends)
+
+        async def append_group(owner: str | None, indexes: list[int]) -> None:
+            part = [appends[index] for index in indexes]
+            found = await (self._inboxes.append(part) if owner is None else self._append_at(owner, part))
+            for index, number in zip(indexes, found, strict=True):
+                numbers[index] = number
+
+        await together(*(append_group(owner, indexes) for owner, indexes in groups.items()))
+        return numbers
+
+    async def _append_at(self, owner: str, appends: Sequence[Append]) -> list[Number]:
+        """A part after the other: each takes a small share of the time that a neighbour has to answer in, so that one
+        who is slow with very many is not taken for dead, which would mean two writers for all of its users.
+        """
+        numbers: list[Number] = []
+        for start in range(0, len(appends), APPEND_MAX):
+            part, rest = appends[start : start + APPEND_MAX], appends[start + APPEND_MAX :]
+            try:
+                found = await self._append_part(owner, part)
+            except NotAsked:
+                return [*numbers, *await self._append_here((), appends[start:])]
+            if found is None:  # it does not answer, or its database is away: perhaps this part was done
+                return [*numbers, *await self._append_here(part, rest)]
+            numbers += found
+        return numbers
+
+    async def _append_part(self, owner: str, appends: Sequence[Append]) -> list[Number] | None:
+        """None: this node is to do it, and look first. Raises NotAsked: there is nothing to look for."""
+        batch = storage_pb2.AppendBatch(
+            items=[
+                storage_pb2.AppendItem(
+                    user=append.user,
+                    conversation=append.conversation,
+                    seq=append.seq,
+                    time_ms=append.time_ms,
+                    again=append.again,
+                    only_look=append.only_look,
+                )
+                for append in appends
+            ]
+        )
+        try:
+            outcomes = await self._neighbours.append(owner, batch)
+        except NotAsked:
+            raise
+        except TidingsError:
+            return None
+        failure: TidingsError | None = from_fault(outcomes.fault) if outcomes.HasField("fault") else None
+        if isinstance(failure, Unavailable):
+            return None
+        return [
+            failure if failure is not None and not number and not append.only_look else number
+            for number, append in zip(outcomes.numbers, appends, strict=True)
+        ]
+
+    async def _append_here(self, doubtful: Sequence[Append], others: Sequence[Append]) -> list[Number]:
+        """The doubtful ones are looked for first."""
+        again = [append._replace(again=True) for append in doubtful]
+        return await self._inboxes.append([*again, *others])

@@ -1,0 +1,1 @@
+"""What an owner keeps in memory, and what it writes behind."""

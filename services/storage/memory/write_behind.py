@@ -1,0 +1,96 @@
+"""What is written behind: heads, watermarks, cursors, and what devices hold. Every few seconds, and at the end.
+
+Guarantees: what moved is written at the next interval, or stays to be written as long as that fails; nothing goes back,
+whoever writes in what order. A loss of all this costs no message: a load settles what is missing.
+Does not know: why something moved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from services.common.clock import Clock
+from services.common.errors import TidingsError
+from services.common.telemetry import logs
+from services.storage.memory.conversation import Conversation
+from services.storage.repository.contract import Repository
+from services.storage.repository.records import Acknowledged, Cursor, Watermark
+
+# Updates of one command.
+CHUNK = 500
+
+log = logs.get_logger(__name__)
+
+
+class WriteBehind:
+    def __init__(self, repository: Repository, clock: Clock) -> None:
+        self._repository = repository
+        self._clock = clock
+        self._conversations: set[Conversation] = set()
+        self._held: dict[tuple[str, str], int] = {}
+        self._one_at_a_time = asyncio.Lock()
+
+    @property
+    def waiting(self) -> int:
+        """How many conversations and devices have something to write."""
+        return len(self._conversations) + len(self._held)
+
+    def conversation(self, conversation: Conversation) -> None:
+        """Something of it moved."""
+        if conversation.is_dirty:
+            self._conversations.add(conversation)
+
+    def held(self, user: str, device: str, number: int) -> None:
+        """A device holds its user's inbox up to this number."""
+        key = (user, device)
+        self._held[key] = max(self._held.get(key, 0), number)
+
+    async def run(self, interval_s: float) -> None:
+        """Writes for ever, until it is cancelled."""
+        while True:
+            await asyncio.sleep(interval_s)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Writes all that moved until now; what fails stays for the next time."""
+        async with self._one_at_a_time:
+            try:
+                await self._write_conversations()
+                await self._write_held()
+            except TidingsError as error:
+                log.warning("heads and cursors could not be written yet", error=error.message, waiting=self.waiting)
+
+    async def _write_conversations(self) -> None:
+        # What moves while this writes is for the next time: otherwise it would never come to an end.
+        moved_now = list(self._conversations)
+        for start in range(0, len(moved_now), CHUNK):
+            part = moved_now[start : start + CHUNK]
+            self._conversations.difference_update(part)
+            watermarks = [mark for each in part if (mark := each.take_watermark()) is not None]
+            cursors = {each: each.take_cursors() for each in part}
+            try:
+                await self._advance(watermarks, [cursor for moved in cursors.values() for cursor in moved])
+            except BaseException:
+                for each, moved in cursors.items():
+                    each.put_back(moved)
+                    self._conversations.add(each)
+                raise
+
+    async def _advance(self, watermarks: Sequence[Watermark], cursors: Sequence[Cursor]) -> None:
+        # Cursors first: when the watermark says that all is settled, the senders' read positions are there too.
+        for start in range(0, len(cursors), CHUNK):
+            await self._repository.members.advance(cursors[start : start + CHUNK])
+        if watermarks:
+            await self._repository.conversations.advance(watermarks)
+
+    async def _write_held(self) -> None:
+        held, self._held = self._held, {}
+        numbers = [Acknowledged(user, device, number) for (user, device), number in held.items()]
+        for start in range(0, len(numbers), CHUNK):
+            try:
+                await self._repository.users.acknowledge(numbers[start : start + CHUNK])
+            except BaseException:
+                for user, device, number in numbers[start:]:
+                    self.held(user, device, number)
+                raise

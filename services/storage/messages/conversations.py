@@ -1,0 +1,286 @@
+"""The conversations that this node has to do with: its memory of them, and the lanes that write to them.
+
+    messages, changes ──▶ lane of the conversation ──▶ rounds (storing.py) ──▶ outcomes
+    marks, loads, heads ──▶ from memory; what is not there is loaded in the lane first
+
+A batch of a lane is done in rounds: a round holds the messages of many conversations, and of each at most one change,
+which is the last there. So what comes after a change is decided on what the change made.
+
+Guarantees: one conversation is loaded, written and changed by one lane only, in the order of offering.
+Does not know: the wire, the ring (a node that is asked for what it does not own serves it all the same).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import cast
+
+from protos.tidings.internal.v1 import storage_pb2
+from services.common.clock import Clock
+from services.common.errors import TidingsError, Unavailable
+from services.common.ids import SLOTS, ConversationKind, check_conversation, hash64, slot_of
+from services.common.lane import Lanes
+from services.common.telemetry import metrics, tracing
+from services.storage.inboxes.fanout import Diffusion
+from services.storage.limits import ENTRIES_MAX, OVERLAP_MIN, Limits
+from services.storage.memory.batches import through
+from services.storage.memory.cache import Cache
+from services.storage.memory.conversation import Conversation
+from services.storage.memory.write_behind import WriteBehind
+from services.storage.messages import lookup as looking
+from services.storage.messages import membership
+from services.storage.messages.numbering import Recent
+from services.storage.messages.recovery import Loader
+from services.storage.messages.write_round import ChangeJob, Delivery, Round, change_outcome, store_outcome, unsure
+from services.storage.owners.invalidation import Telling
+from services.storage.owners.peers import Neighbours
+from services.storage.repository.contract import Repository
+
+StoreItem = storage_pb2.StoreItem
+StoreOutcome = storage_pb2.StoreOutcome
+ChangeItem = storage_pb2.ChangeItem
+ChangeOutcome = storage_pb2.ChangeOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """Let this conversation be in memory."""
+
+    conversation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Let this conversation be loaded again: another node wrote to it."""
+
+    conversation: str
+
+
+Work = StoreItem | ChangeItem | Touch | Forget
+Outcome = StoreOutcome | ChangeOutcome | Conversation
+
+
+class Conversations:
+    def __init__(
+        self,
+        repository: Repository,
+        diffusion: Diffusion,
+        behind: WriteBehind,
+        neighbours: Neighbours,
+        telling: Telling,
+        clock: Clock,
+        limits: Limits,
+    ) -> None:
+        self._repository = repository
+        self._diffusion = diffusion
+        self._telling = telling
+        self._behind = behind
+        self._neighbours = neighbours
+        self._clock = clock
+        self._limits = limits
+        self._recent = Recent(limits.recent_sends_max)
+        self._cache: Cache[Conversation] = Cache(
+            limits.cached_members_max, lambda each: each.weight, lambda each: each.is_dirty
+        )
+        self.loader = Loader(repository, diffusion, self._recent, clock, behind.conversation)
+        self.lanes: Lanes[Work, Outcome] = Lanes(
+            "store",
+            self._handle,
+            lanes=limits.store_lanes,
+            capacity=limits.lane_capacity,
+            batch_max=limits.batch_max,
+            overlap_min=OVERLAP_MIN,
+            weigh=_entries_of,
+            weight_max=ENTRIES_MAX,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Leaving handles what waits."""
+        async with self.lanes:
+            yield
+
+    @property
+    def cached(self) -> int:
+        return len(self._cache)
+
+    def peek(self, conversation: str) -> Conversation | None:
+        """The conversation, if it is in memory and nobody else owns it: then others write to it."""
+        found = self._cache.get(conversation)
+        if found is not None and not self.is_owner(conversation):
+            self._cache.drop(conversation)
+            return None
+        return found
+
+    def is_owner(self, conversation: str) -> bool:
+        """Whether this node is the one that writes to it, in the normal case."""
+        return self._neighbours.owner_of(slot_of(conversation)) is None
+
+    def drop_slots(self, slots: frozenset[int]) -> None:
+        """Others may have written to these: load again."""
+        self._cache.drop_slots(slots)
+
+    async def forget(self, ids: Collection[str]) -> None:
+        """Another node wrote to these: they are loaded again, by whatever comes after this."""
+        for outcome in await through(self.lanes, [(_lane_of(key), Forget(key)) for key in ids]):
+            if isinstance(outcome, TidingsError):
+                raise outcome
+
+    async def store(self, items: Sequence[StoreItem]) -> list[StoreOutcome | TidingsError]:
+        """Aligned with the items."""
+        if any(item.only_look for item in items):
+            return await self._look(items)
+        outcomes = await through(self.lanes, [(_lane_of(item.conversation), item) for item in items])
+        return cast("list[StoreOutcome | TidingsError]", outcomes)
+
+    async def _look(self, items: Sequence[StoreItem]) -> list[StoreOutcome | TidingsError]:
+        """Which of these are stored; a batch that looks stores nothing."""
+        found = await self._repository.messages.find({looking.key_of(item) for item in items})
+        conversations = await self.get({message.conversation for message in found.values()})
+        if behind := looking.unsettled(found, conversations):
+            await self.forget(behind)
+            conversations |= await self.get(behind)
+        return [*await looking.outcomes(items, found, conversations, self._diffusion)]
+
+    async def change(self, items: Sequence[ChangeItem]) -> list[ChangeOutcome | TidingsError]:
+        """Aligned with the items."""
+        outcomes = await through(self.lanes, [(_lane_of(item.conversation), item) for item in items])
+        return cast("list[ChangeOutcome | TidingsError]", outcomes)
+
+    async def get(self, ids: Collection[str]) -> dict[str, Conversation | TidingsError]:
+        """These conversations as they are now, loaded if need be."""
+        found: dict[str, Conversation | TidingsError] = {}
+        cold: list[str] = []
+        for key in dict.fromkeys(ids):
+            conversation = self.peek(key)
+            if conversation is None:
+                cold.append(key)
+            else:
+                found[key] = conversation
+        outcomes = await through(self.lanes, [(_lane_of(key), Touch(key)) for key in cold])
+        for key, outcome in zip(cold, outcomes, strict=True):
+            assert isinstance(outcome, Conversation | TidingsError)
+            found[key] = outcome
+        return found
+
+    async def _handle(self, batch: list[Work]) -> list[Outcome | TidingsError]:
+        outcomes: list[Outcome | TidingsError | None] = [None] * len(batch)
+        for item in batch:
+            if isinstance(item, Forget):
+                self._cache.drop(item.conversation)
+        indexes = list(range(len(batch)))
+        traces = (item.trace for item in batch if isinstance(item, StoreItem))
+        with tracing.batch("store", traces, items=len(batch)):
+            while indexes:
+                indexes = await self._round(batch, indexes, outcomes)
+        if self._cache.is_over:
+            await self._behind.flush()
+            self._cache.shrink()
+        return [outcome if outcome is not None else _forgotten() for outcome in outcomes]
+
+    async def _round(
+        self, batch: Sequence[Work], indexes: Sequence[int], outcomes: list[Outcome | TidingsError | None]
+    ) -> list[int]:
+        """Does what can be done in one round; the indexes of what is left."""
+        loaded = await self._load({_conversation_of(batch[index]) for index in indexes})
+        work = Round(
+            self._repository,
+            self.loader,
+            self._diffusion,
+            self._recent,
+            self._clock,
+            self._limits,
+            self._keep,
+            self._cache.drop,
+            self._behind.conversation,
+        )
+        deliveries: list[tuple[int, Delivery]] = []
+        jobs: dict[str, tuple[list[int], list[ChangeItem], Conversation]] = {}
+        left: list[int] = []
+        for index in indexes:
+            item = batch[index]
+            key = _conversation_of(item)
+            conversation = loaded[key]
+            if isinstance(conversation, TidingsError) or isinstance(item, Touch | Forget):
+                outcomes[index] = conversation
+            elif key in jobs and not (isinstance(item, ChangeItem) and membership.can_merge(jobs[key][1][0], item)):
+                left.append(index)
+            elif isinstance(item, ChangeItem):
+                together = jobs.setdefault(key, ([], [], conversation))
+                together[0].append(index)
+                together[1].append(item)
+            else:
+                deliveries.append((index, work.store(item, conversation)))
+        changes: list[tuple[list[int], ChangeJob]] = [
+            (done, work.change(items, conversation)) for done, items, conversation in jobs.values()
+        ]
+        if not deliveries and not changes:
+            return left
+        self._telling.wrote_conversations({*jobs, *(_conversation_of(batch[index]) for index, _ in deliveries)})
+        try:
+            await work.run()
+        except TidingsError as error:
+            for index in (*(index for index, _ in deliveries), *(index for done, _ in changes for index in done)):
+                outcomes[index] = unsure(error)
+            return left
+        for index, delivery in deliveries:
+            outcomes[index] = store_outcome(delivery)
+        for done, job in changes:
+            for index in done:
+                outcomes[index] = change_outcome(job, cast("ChangeItem", batch[index]))
+        return left
+
+    async def _load(self, ids: set[str]) -> dict[str, Conversation | TidingsError]:
+        loaded: dict[str, Conversation | TidingsError] = {}
+        cold: list[str] = []
+        for key in ids:
+            conversation = self.peek(key)
+            if conversation is None:
+                cold.append(key)
+            else:
+                loaded[key] = conversation
+        for key in tuple(cold):
+            try:
+                check_conversation(key)
+            except TidingsError as error:
+                loaded[key] = error
+                cold.remove(key)
+        if not cold:
+            return loaded
+        try:
+            found = await self.loader.load(cold)
+        except TidingsError as error:
+            return {**loaded, **dict.fromkeys(cold, error)}
+        for each in found.values():
+            if isinstance(each, Conversation):
+                self._keep(each)
+        metrics.CONVERSATIONS_CACHED.set(len(self._cache))
+        return {**loaded, **found}
+
+    def _keep(self, conversation: Conversation) -> None:
+        if not conversation.exists and conversation.kind is ConversationKind.GROUP:
+            return  # that a group does not exist is not remembered: another node may be about to create it
+        self._cache.put(conversation.id, conversation)
+        self._behind.conversation(conversation)
+
+
+def _lane_of(conversation: str) -> int:
+    # The slot has chosen the node: the rest of the hash chooses the lane.
+    return hash64(conversation) // SLOTS
+
+
+def _entries_of(work: Work) -> int:
+    """The inbox entries that it makes."""
+    if isinstance(work, StoreItem):
+        return len(work.recipients)
+    return sum(len(notice.recipients) for notice in work.notices) if isinstance(work, ChangeItem) else 0
+
+
+def _conversation_of(work: Work) -> str:
+    return work.conversation
+
+
+def _forgotten() -> TidingsError:
+    return Unavailable("this was not done: try again")

@@ -1,0 +1,197 @@
+"""Numbers for messages: dense, in the order given, one for each (sender, client id), whoever else writes.
+
+A `Submission` is one batch on its way into the repository. The shell asks it what to insert (`plan`), tells it how far
+that came (`committed`) and what it found out (`resolve`, or a conversation that was loaded anew), and asks again until
+nothing is open:
+
+    plan ──▶ insert in this order ──▶ committed(n) ──▶ plan ──▶ … nothing left
+                 └ a place or client id was taken, or nobody knows ──▶ load anew, resolve ──▶ plan
+
+Guarantees: what is planned follows the head of its conversation without a gap, so an ordered insert that stops anywhere
+leaves none; a client id that is known is never planned again; a draft becomes a DUPLICATE only of a message that its
+conversation in memory reaches; times do not go back within a conversation, unless they lead by more than LEAD_MAX_MS:
+then some clock was wrong, and what comes is shown with its real time (seq is the order).
+Does not know: what happens to a message once it is in.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from services.common.errors import TidingsError
+from services.common.ids import ConversationKind
+from services.storage.limits import LEAD_MAX_MS
+from services.storage.memory.conversation import Conversation
+from services.storage.repository.records import NORMAL, ClientKey, StoredMessage
+
+
+class Status(Enum):
+    """How a draft ended."""
+
+    OPEN = "open"
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    STALE = "stale"
+    NO_SUCH_REPLY = "no such reply"
+    FAILED = "failed"
+
+
+@dataclass(slots=True, eq=False)
+class Draft:
+    """A message that wants a number.
+
+    `version` is that of the group which allowed it (0 for direct chats and b:all). `fence` is the first notice of the
+    same change: a draft with a fence shares its fate, and does not look at the version.
+    """
+
+    conversation: Conversation
+    key: ClientKey
+    content: bytes
+    kind: int = NORMAL
+    version: int = 0
+    reply_to: int = 0
+    change: bytes = b""
+    creates: bool = False
+    fence: Draft | None = None
+    status: Status = Status.OPEN
+    seq: int = 0
+    time_ms: int = 0
+    read_over: bool = False
+    first: StoredMessage | None = None
+    error: TidingsError | None = None
+
+    def repeats(self, first: StoredMessage) -> bool:
+        """The message of an earlier try is there: a DUPLICATE, if all that follows from it is done. Whether it is."""
+        if not self.conversation.has_settled(first.seq):
+            return False
+        self.status, self.first = Status.DUPLICATE, first
+        self.seq, self.time_ms = first.seq, first.time_ms
+        return True
+
+
+class Recent:
+    """The newest client ids that were stored, with their seq: facts, which stay true whatever else is in doubt."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._seqs: OrderedDict[ClientKey, int] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._seqs)
+
+    def seq_of(self, key: ClientKey) -> int:
+        """0: not known."""
+        return self._seqs.get(key, 0)
+
+    def add(self, key: ClientKey, seq: int) -> None:
+        self._seqs[key] = seq
+        if len(self._seqs) > self._capacity:
+            self._seqs.popitem(last=False)
+
+
+class Submission:
+    """One batch. The drafts' order is the order of their numbers within a conversation."""
+
+    def __init__(self, drafts: Sequence[Draft], recent: Recent, now_ms: int) -> None:
+        self._all = drafts
+        self._open = list(drafts)
+        self._recent = recent
+        self._now_ms = now_ms
+        self._planned: list[Draft] = []
+
+    @property
+    def open(self) -> list[Draft]:
+        """Those without an outcome."""
+        return self._open
+
+    def plan(self) -> list[StoredMessage]:
+        """What to insert now, in this order; empty: every draft has its outcome."""
+        heads: dict[str, tuple[int, int]] = {}
+        keys: set[ClientKey] = set()
+        messages: list[StoredMessage] = []
+        self._planned = []
+        for draft in self._open:
+            if draft.key in keys or self._is_known(draft):
+                continue
+            conversation = draft.conversation
+            head, last_ms = heads.get(conversation.id) or (conversation.head, conversation.last_ms)
+            draft.status = _refusal(draft, head)
+            if draft.status is not Status.OPEN:
+                continue
+            draft.seq, draft.time_ms = head + 1, next_ms(self._now_ms, last_ms)
+            heads[conversation.id] = draft.seq, draft.time_ms
+            keys.add(draft.key)
+            self._planned.append(draft)
+            messages.append(_message(draft))
+        self._open = [draft for draft in self._open if draft.status is Status.OPEN]
+        return messages
+
+    def committed(self, count: int) -> None:
+        """The first `count` of the plan are durable."""
+        for draft in self._planned[:count]:
+            conversation = draft.conversation
+            draft.status = Status.STORED
+            conversation.was_ahead |= draft.time_ms < conversation.last_ms
+            conversation.head, conversation.last_ms = draft.seq, draft.time_ms
+            draft.read_over = conversation.sent(draft.key.sender, draft.seq)
+            self._recent.add(draft.key, draft.seq)
+        self._planned = []
+        self._open = [draft for draft in self._open if draft.status is Status.OPEN]
+
+    def resolve(self, found: Mapping[ClientKey, StoredMessage]) -> None:
+        """What was there already, of the client ids that are open; what is not settled stays open."""
+        for draft in self._open:
+            first = found.get(draft.key)
+            if first is not None and draft.repeats(first):
+                self._recent.add(draft.key, first.seq)
+        self._open = [draft for draft in self._open if draft.status is Status.OPEN]
+
+    def reload(self, conversation: Conversation) -> None:
+        """The conversation was loaded anew: its drafts look at this one now."""
+        for draft in self._all:
+            if draft.conversation.id == conversation.id:
+                draft.conversation = conversation
+
+    def fail(self, conversation: str, error: TidingsError) -> None:
+        """Nothing more can be done for the open drafts of this conversation."""
+        for draft in self._open:
+            if draft.conversation.id == conversation:
+                draft.status, draft.error = Status.FAILED, error
+        self._open = [draft for draft in self._open if draft.status is Status.OPEN]
+
+    def _is_known(self, draft: Draft) -> bool:
+        """What lies beyond the head in memory was written by others: the conflict has it loaded, and so settled."""
+        seq = self._recent.seq_of(draft.key)
+        if not 0 < seq <= draft.conversation.head:
+            return False
+        draft.status, draft.seq = Status.DUPLICATE, seq
+        return True
+
+
+def next_ms(now_ms: int, last_ms: int) -> int:
+    """The time of what follows a message of that time."""
+    return now_ms if last_ms > now_ms + LEAD_MAX_MS else max(now_ms, last_ms)
+
+
+def _refusal(draft: Draft, head: int) -> Status:
+    """OPEN if it may be stored after this head."""
+    conversation = draft.conversation
+    if draft.fence is not None:
+        return Status.STALE if draft.fence.status is Status.STALE else Status.OPEN
+    if conversation.kind is ConversationKind.GROUP:
+        present = conversation.document.version if conversation.exists else 0
+        if present != draft.version or (not present and not draft.creates):
+            return Status.STALE
+    if draft.reply_to and not max(conversation.first_seq, 1) <= draft.reply_to <= head:
+        return Status.NO_SUCH_REPLY
+    return Status.OPEN
+
+
+def _message(draft: Draft) -> StoredMessage:
+    conversation, sender, client_id = draft.key
+    return StoredMessage(
+        conversation, draft.seq, sender, client_id, draft.time_ms, draft.content, draft.kind, draft.change
+    )

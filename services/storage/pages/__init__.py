@@ -1,0 +1,1 @@
+"""Pages: history, inboxes, members, and lists of conversations."""

@@ -1,0 +1,354 @@
+"""Conversations for those who ask: one by id (load), or all of a user (list), as they are now.
+
+A list is sorted by the last activity (places.py, overviews.py); the conversations of a page are loaded from their
+owners.
+
+Guarantees: heads and cursors of a page are not behind anything that was answered before; a message is shown as the last
+one only to who may read it. One conversation that cannot be loaded is left out of a list, and told to who logs in as it
+was written last: it keeps nobody out.
+Does not know: who may ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from protos.tidings.internal.v1 import storage_pb2
+from services.common.clock import Clock
+from services.common.errors import TidingsError, from_fault, to_fault
+from services.common.ids import ConversationKind, kind_of, other_of, slot_of
+from services.common.telemetry import logs
+from services.storage.limits import Limits
+from services.storage.memory.batches import together
+from services.storage.memory.conversation import Conversation, Member
+from services.storage.messages.changes_made import Made
+from services.storage.messages.conversations import Conversations
+from services.storage.owners.peers import Neighbours
+from services.storage.pages.overviews import Overviews
+from services.storage.pages.paging import bytes_for, content_max, encode
+from services.storage.pages.places import NOWHERE, Place, Token
+from services.storage.repository.contract import Repository
+from services.storage.repository.records import ConversationDocument, MemberKey, OpKey, Span, StoredMessage
+
+LoadItem = storage_pb2.LoadItem
+LoadOutcome = storage_pb2.LoadOutcome
+ConversationsItem = storage_pb2.ConversationsItem
+ConversationsOutcome = storage_pb2.ConversationsOutcome
+Entry = storage_pb2.ConversationEntry
+
+LIMIT_MAX = 200
+# Inbox entries that are looked through for one page of what has moved.
+MOVED_MAX = 1000
+# Large groups that moved so shortly before a list was begun may come again: times of several nodes differ a little.
+SLACK_MS = 2000
+
+log = logs.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Page:
+    """One page of a list that is filled."""
+
+    user: str
+    limit: int
+    bytes_left: int
+    entries: list[Entry] = field(default_factory=list)
+    count: int = 0
+
+    @property
+    def room(self) -> int:
+        return self.limit - self.count
+
+    def take(self, size: int) -> bool:
+        """Whether so many bytes fit; the first ones always do."""
+        if self.count and size > self.bytes_left:
+            return False
+        self.count += 1
+        self.bytes_left = max(1, self.bytes_left - size)
+        return True
+
+    def outcome(self, token: Token, *, more: bool) -> ConversationsOutcome:
+        return ConversationsOutcome(entries=self.entries, next=str(token), more=more)
+
+
+class Listing:
+    def __init__(
+        self,
+        repository: Repository,
+        conversations: Conversations,
+        neighbours: Neighbours,
+        clock: Clock,
+        limits: Limits,
+    ) -> None:
+        self._repository = repository
+        self._conversations = conversations
+        self._neighbours = neighbours
+        self._overviews = Overviews(repository, conversations, neighbours, clock, limits)
+        self._made = Made(repository)
+
+    async def load(self, items: Sequence[LoadItem]) -> list[LoadOutcome]:
+        """Aligned with the items."""
+        found = await self._conversations.get({item.conversation for item in items})
+        await self._look_up(items, found)
+        made = await self._made.find([_op_of(item) for item in items if item.op])
+        outcomes: list[LoadOutcome] = []
+        for item in items:
+            conversation = found[item.conversation]
+            try:
+                if isinstance(conversation, TidingsError):
+                    raise conversation
+                outcome = await self._loaded(conversation, item)
+                if item.op and (change := made.get(_op_of(item))) is not None:
+                    outcome.made.CopyFrom(change)
+                outcomes.append(outcome)
+            except TidingsError as error:
+                outcomes.append(LoadOutcome(fault=to_fault(error)))
+        return outcomes
+
+    async def load_anywhere(self, items: Sequence[LoadItem]) -> list[LoadOutcome]:
+        """The same, each from its owner; from here if that does not answer. Aligned."""
+        groups: dict[str | None, list[int]] = {}
+        for index, item in enumerate(items):
+            groups.setdefault(self._neighbours.owner_of(slot_of(item.conversation)), []).append(index)
+        outcomes: dict[int, LoadOutcome] = {}
+
+        async def load_group(owner: str | None, indexes: list[int]) -> None:
+            part = [items[index] for index in indexes]
+            found: Sequence[LoadOutcome] | None = None
+            if owner is not None:
+                try:
+                    found = (await self._neighbours.load(owner, storage_pb2.LoadBatch(items=part))).outcomes
+                except TidingsError:
+                    found = None
+            if found is None:
+                found = await self.load(part)
+            outcomes.update(zip(indexes, found, strict=True))
+
+        await together(*(load_group(owner, indexes) for owner, indexes in groups.items()))
+        return [outcomes[index] for index in range(len(items))]
+
+    async def pages(self, items: Sequence[ConversationsItem]) -> list[ConversationsOutcome]:
+        """Aligned with the items."""
+        bytes_max = bytes_for(0, len(items))
+        outcomes: list[ConversationsOutcome] = []
+        for item in items:
+            try:
+                outcomes.append(await self._list_one(item, min(item.bytes_max or bytes_max, bytes_max)))
+            except TidingsError as error:
+                outcomes.append(ConversationsOutcome(fault=to_fault(error)))
+        return outcomes
+
+    async def large_of(self, users: Sequence[str]) -> dict[str, list[storage_pb2.ConversationRecord]]:
+        """The large groups of each user, and b:all once it has a message: from the documents, and from the memory of
+        their owners. Nothing is loaded, so a head may be behind for a moment after its owner has died.
+        """
+        memberships = await self._repository.members.memberships(users, large_only=True)
+        records = await self.records({member.conversation for found in memberships.values() for member in found})
+        return {
+            user: [record for each in found if (record := records.get(each.conversation)) is not None and record.head]
+            for user, found in memberships.items()
+        }
+
+    async def records(self, ids: Collection[str]) -> dict[str, storage_pb2.ConversationRecord]:
+        """These conversations, as `large_of` gives them; those that are there."""
+        documents, warm = await self._overviews.present(list(ids))
+        return {key: _record(document, *warm.get(key, (0, 0))) for key, document in documents.items()}
+
+    async def _look_up(self, items: Sequence[LoadItem], found: Mapping[str, Conversation | TidingsError]) -> None:
+        """Members of large groups that are asked for and not in memory, with one command."""
+        missing: dict[MemberKey, Conversation] = {}
+        for item in items:
+            conversation = found[item.conversation]
+            if isinstance(conversation, Conversation) and conversation.exists and not conversation.knows_all:
+                for user in item.users:
+                    if user not in conversation.members:
+                        missing[MemberKey(conversation.id, user)] = conversation
+        if missing:
+            for key, document in (await self._repository.members.find(missing.keys())).items():
+                missing[key].learn(document)
+
+    async def _loaded(self, conversation: Conversation, item: LoadItem) -> LoadOutcome:
+        outcome = LoadOutcome(record=conversation.record())
+        if not conversation.exists:
+            return outcome
+        if item.narrow or not conversation.knows_all:
+            known = (conversation.members.get(user) for user in dict.fromkeys(item.users))
+            outcome.members.extend(member.record() for member in known if member is not None)
+            if item.successor and not conversation.knows_all:
+                await self._add_successor(outcome, item)
+        elif item.known_version and item.known_version == conversation.document.version:
+            outcome.unchanged = True
+        else:
+            outcome.members.extend(member.record() for member in conversation.members.values())
+        return outcome
+
+    async def _add_successor(self, outcome: LoadOutcome, item: LoadItem) -> None:
+        """Who follows the owner, if one of those asked for is the owner."""
+        owner = next((member.user for member in outcome.members if member.role == _OWNER), "")
+        if not owner:
+            return
+        outcome.successor = await self._repository.members.successor(item.conversation, owner)
+        if outcome.successor and all(member.user != outcome.successor for member in outcome.members):
+            conversation = (await self._conversations.get([item.conversation]))[item.conversation]
+            if isinstance(conversation, Conversation):
+                known = await self._conversations.loader.lookup(conversation, [outcome.successor])
+                outcome.members.extend(member.record() for member in known.values())
+
+    async def _list_one(self, item: ConversationsItem, bytes_max: int) -> ConversationsOutcome:
+        if item.large_only:
+            return await self._list_large(item.user)
+        page = Page(item.user, min(item.limit or LIMIT_MAX, LIMIT_MAX), bytes_max)
+        token = Token.parse(item.after) if item.after else None
+        if token is not None and token.is_second:
+            return await self._list_moved(page, token)
+        overview = await self._overviews.of(item.user)
+        places = overview.places.after(token.place if token else None, page.limit + 1)
+        start = token or Token(NOWHERE, overview.number, overview.now_ms)
+        shown = places[: page.limit]
+        done = await self._add(page, [place.conversation for place in shown])
+        following = start.at(shown[done - 1]) if done else start
+        if done < len(places):
+            return page.outcome(following, more=True)
+        if token is None or token.number is None:
+            return page.outcome(following, more=False)  # all on one page: nothing can have moved meanwhile
+        return await self._list_moved(page, start.second)
+
+    async def _list_moved(self, page: Page, token: Token) -> ConversationsOutcome:
+        """The second part: what has moved up since the list was begun, into what is left of the page."""
+        number = token.number or 0
+        since = max((token.since_ms - SLACK_MS, ""), (token.place.last_ms, token.place.conversation))
+        large = sorted(
+            (place.last_ms, place.conversation)
+            for place in await self._overviews.large_places(page.user)
+            if (place.last_ms, place.conversation) > since
+        )
+        done = await self._add(page, [conversation for _, conversation in large[: page.room]])
+        if done:
+            token = token.at(Place(*large[done - 1]))
+        if done < len(large):
+            return page.outcome(token, more=True)
+        (entries,) = await self._repository.inboxes.pages([Span(page.user, after=number, limit=MOVED_MAX)])
+        firsts: dict[str, int] = {}  # the number of each conversation's first entry
+        for entry in entries:
+            if entry.conversation not in firsts and len(firsts) >= page.room:
+                break
+            firsts.setdefault(entry.conversation, entry.number)
+            number = entry.number
+        done = await self._add(page, list(firsts))
+        if done < len(firsts):
+            number = list(firsts.values())[done] - 1
+        more = bool(entries) and (number < entries[-1].number or len(entries) == MOVED_MAX)
+        return page.outcome(replace(token, number=number), more=more)
+
+    async def _list_large(self, user: str) -> ConversationsOutcome:
+        """All of them on one page: only their records."""
+        found = (await self._repository.members.memberships([user], large_only=True)).get(user, ())
+        records = await self.records([member.conversation for member in found])
+        entries = [
+            Entry(record=record, me=Member.of(member).record())
+            for member in found
+            if (record := records.get(member.conversation)) is not None
+            if record.head or record.kind == ConversationKind.GROUP
+        ]
+        return ConversationsOutcome(entries=entries)
+
+    async def _add(self, page: Page, ids: Sequence[str]) -> int:
+        """Puts the entries of these conversations into the page; how many of them that covers before its bytes run
+        out. Raises Unavailable if none can be loaded.
+        """
+        loaded = await self.load_anywhere([_load_item(page.user, key) for key in ids])
+        faults = [outcome.fault for outcome in loaded if outcome.HasField("fault")]
+        if faults:
+            if len(faults) == len(loaded):
+                raise from_fault(faults[0])
+            log.warning("conversations are left out of a list", count=len(faults), reason=faults[0].message)
+        entries = [_entry(outcome, page.user) for outcome in loaded]
+        last = await self._last_messages([entry for entry in entries if entry is not None], page.bytes_left)
+        fitting: list[Entry] = []
+        done = len(entries)
+        for index, entry in enumerate(entries):
+            if entry is None:
+                continue
+            message = last.get(entry.record.conversation)
+            size = entry.ByteSize() + (len(encode(message)) + message.left_out if message else 0)
+            if not page.take(size):
+                done = index
+                break
+            fitting.append(entry)
+        await self._show(page, fitting, last)
+        return done
+
+    async def _last_messages(self, entries: Sequence[Entry], bytes_left: int) -> dict[str, StoredMessage]:
+        """The newest message of each conversation, where the member may read it; long content is left out."""
+        keys = [
+            (entry.record.conversation, entry.record.head)
+            for entry in entries
+            if entry.record.head >= max(entry.me.joined_seq, 1)
+        ]
+        if not keys:
+            return {}
+        found = await self._repository.messages.get(keys, content_max=content_max(len(keys), bytes_left))
+        return {conversation: message for (conversation, _), message in found.items()}
+
+    async def _show(self, page: Page, entries: Sequence[Entry], last: dict[str, StoredMessage]) -> None:
+        """Adds these to the page, with the whole of their last messages."""
+        wanted = [
+            (message.conversation, message.seq)
+            for entry in entries
+            if (message := last.get(entry.record.conversation)) is not None and message.left_out
+        ]
+        if wanted:
+            for key in wanted:
+                del last[key[0]]
+            for message in (await self._repository.messages.get(wanted)).values():
+                last[message.conversation] = message
+        for entry in entries:
+            if (message := last.get(entry.record.conversation)) is not None:
+                entry.last = encode(message)
+        page.entries += entries
+
+
+_OWNER = 3
+
+
+def _op_of(item: LoadItem) -> OpKey:
+    return OpKey(item.conversation, item.actor, item.op)
+
+
+def _load_item(user: str, conversation: str) -> LoadItem:
+    users = [user]
+    if kind_of(conversation) is ConversationKind.DIRECT:
+        users.append(other_of(conversation, user))
+    return LoadItem(conversation=conversation, users=users, narrow=True)
+
+
+def _entry(outcome: LoadOutcome, user: str) -> Entry | None:
+    """None if the user has left meanwhile, or nothing was said there yet."""
+    members = {member.user: member for member in outcome.members}
+    if user not in members or not (outcome.record.head or outcome.record.kind == ConversationKind.GROUP):
+        return None
+    entry = Entry(record=outcome.record, me=members[user])
+    if outcome.record.kind == ConversationKind.DIRECT:
+        peer = other_of(outcome.record.conversation, user)
+        entry.peer.CopyFrom(members.get(peer) or Member(peer).record())
+    return entry
+
+
+def _record(document: ConversationDocument, head: int, last_ms: int) -> storage_pb2.ConversationRecord:
+    """`head` and `last_ms`: as the owner has them in memory, or 0."""
+    return storage_pb2.ConversationRecord(
+        conversation=document.conversation,
+        kind=document.kind,
+        name=document.name,
+        open=document.open,
+        channel=document.channel,
+        share_history=document.share_history,
+        large_from=document.large_from,
+        head=max(document.head, document.settled, head),
+        version=document.version,
+        member_count=document.member_count,
+        first_seq=document.first_seq,
+        exists=True,
+        last_ms=max(document.last_ms, last_ms),
+    )

@@ -1,0 +1,280 @@
+"""Pages of conversations and inboxes, members, and heads.
+
+Pages that are asked for at the same time are read together: one command for all spans of a batch, for inboxes one more
+for the messages that the entries tell of, and one for the content of large messages.
+
+Guarantees: a page shows only what is durable on a majority; heads are not behind anything that was answered before. A
+page always moves: it has an entry, or is the end, or its `next` lies beyond what was asked. What is read for a page is
+about twice what it may hold, whatever the messages are.
+Does not know: who may read what (logic gives the bounds).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from protos.tidings.internal.v1 import storage_pb2
+from services.common.errors import TidingsError, to_fault
+from services.common.ids import SLOTS, hash64
+from services.common.lane import Lanes
+from services.common.telemetry import logs
+from services.storage.inboxes.writer import Inboxes
+from services.storage.limits import Limits
+from services.storage.memory.batches import through
+from services.storage.memory.conversation import Conversation
+from services.storage.messages.conversations import Conversations
+from services.storage.pages.paging import (
+    ENTRIES_MAX,
+    PageEntry,
+    PageOutcome,
+    bytes_for,
+    completed,
+    content_max,
+    encode,
+    history_page,
+    history_window,
+    to_complete,
+)
+from services.storage.repository.contract import Repository
+from services.storage.repository.records import InboxEntry, MemberDocument, Span, StoredMessage
+
+# Pages of one batch: what they hold is in memory at the same time, and read by one command, within its deadline.
+PAGES_MAX = 16
+# Spans read for one page of an inbox whose messages are gone: each twice as long as the one before, up to so many
+# entries for all pages of the batch together.
+SKIPS_MAX = 8
+SKIP_ENTRIES_MAX = 8000
+
+# Conversations that are brought into memory at once for their heads: far below what the lanes hold.
+HEADS_AT_ONCE = 500
+
+log = logs.get_logger(__name__)
+
+Work = storage_pb2.HistoryItem | storage_pb2.InboxItem
+
+
+class Reading:
+    def __init__(self, repository: Repository, conversations: Conversations, inboxes: Inboxes, limits: Limits) -> None:
+        self._repository = repository
+        self._conversations = conversations
+        self._inboxes = inboxes
+        self.lanes: Lanes[Work, PageOutcome] = Lanes(
+            "read",
+            self._handle,
+            lanes=limits.read_lanes,
+            capacity=limits.lane_capacity,
+            batch_max=min(limits.batch_max, PAGES_MAX),
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Leaving answers what waits."""
+        async with self.lanes:
+            yield
+
+    async def history(self, items: Sequence[storage_pb2.HistoryItem]) -> list[PageOutcome]:
+        """Aligned with the items."""
+        bound = bytes_for(0, len(items))
+        for item in items:
+            item.bytes_max = min(item.bytes_max or bound, bound)
+        outcomes = await through(self.lanes, [(hash64(item.conversation) // SLOTS, item) for item in items])
+        return _pages(outcomes)
+
+    async def inbox(self, items: Sequence[storage_pb2.InboxItem]) -> list[PageOutcome]:
+        """Aligned with the items."""
+        bound = bytes_for(0, len(items))
+        for item in items:
+            item.bytes_max = min(item.bytes_max or bound, bound)
+        outcomes = await through(self.lanes, [(hash64(item.user) // SLOTS, item) for item in items])
+        return _pages(outcomes)
+
+    async def members(self, items: Sequence[storage_pb2.MembersItem]) -> list[storage_pb2.MembersOutcome]:
+        """By user id; aligned with the items."""
+        conversations = await self._conversations.get({item.conversation for item in items})
+        outcomes: list[storage_pb2.MembersOutcome] = []
+        for item in items:
+            try:
+                outcomes.append(await self._member_page(conversations[item.conversation], item))
+            except TidingsError as error:
+                outcomes.append(storage_pb2.MembersOutcome(fault=to_fault(error)))
+        return outcomes
+
+    async def conversation_heads(self, keys: Sequence[str], *, warm_only: bool) -> storage_pb2.HeadOutcomes:
+        """Heads and the times of the last messages; 0 where there is nothing, or where it cannot be loaded now: a pong
+        without the head of one group is better than none. Raises the error if none can be.
+        """
+        found: dict[str, Conversation | TidingsError | None] = {}
+        if warm_only:
+            found = {key: self._conversations.peek(key) for key in keys}
+        else:
+            for start in range(0, len(keys), HEADS_AT_ONCE):
+                found.update(await self._conversations.get(keys[start : start + HEADS_AT_ONCE]))
+        errors = [each for each in found.values() if isinstance(each, TidingsError)]
+        if errors and len(errors) == len(found):
+            raise errors[0]
+        if errors:
+            log.warning("heads cannot be told", count=len(errors), reason=errors[0].message)
+        answer = storage_pb2.HeadOutcomes()
+        for key in keys:
+            conversation = found[key]
+            head, last_ms = (
+                (conversation.head, conversation.last_ms) if isinstance(conversation, Conversation) else (0, 0)
+            )
+            answer.heads.append(head)
+            answer.times_ms.append(last_ms)
+        return answer
+
+    async def inbox_heads(self, users: Sequence[str]) -> storage_pb2.HeadOutcomes:
+        found = await self._inboxes.touch(users)
+        return storage_pb2.HeadOutcomes(heads=[found[user].head for user in users])
+
+    async def _member_page(
+        self, conversation: Conversation | TidingsError, item: storage_pb2.MembersItem
+    ) -> storage_pb2.MembersOutcome:
+        if isinstance(conversation, TidingsError):
+            raise conversation
+        limit = min(item.limit or ENTRIES_MAX, ENTRIES_MAX)
+        if conversation.knows_all:
+            users = sorted(user for user in conversation.members if user > item.after)[: limit + 1]
+            records = [conversation.members[user].record() for user in users]
+        else:
+            page = await self._repository.members.page(conversation.id, item.after, limit + 1)
+            records = [member_record(document) for document in page]
+        return storage_pb2.MembersOutcome(members=records[:limit], more=len(records) > limit)
+
+    async def _handle(self, batch: list[Work]) -> list[PageOutcome | TidingsError]:
+        outcomes: dict[int, PageOutcome | TidingsError] = {}
+        history = [(index, item) for index, item in enumerate(batch) if isinstance(item, storage_pb2.HistoryItem)]
+        inbox = [(index, item) for index, item in enumerate(batch) if isinstance(item, storage_pb2.InboxItem)]
+        if history:
+            for (index, _), outcome in zip(history, await self._histories([each for _, each in history]), strict=True):
+                outcomes[index] = outcome
+        if inbox:
+            for (index, _), outcome in zip(inbox, await self._inbox_pages([each for _, each in inbox]), strict=True):
+                outcomes[index] = outcome
+        return [outcomes[index] for index in range(len(batch))]
+
+    async def _histories(self, items: Sequence[storage_pb2.HistoryItem]) -> list[PageOutcome | TidingsError]:
+        windows = [history_window(item, item.bytes_max) for item in items]
+        # The heads first: a page may show more than its head says, never less.
+        conversations = await self._conversations.get({item.conversation for item in items})
+        pages = await self._repository.messages.pages(
+            [window.span for window in windows],
+            content_max=min(content_max(window.limit, window.bytes_max) for window in windows),
+        )
+        wanted = {
+            key
+            for window, page in zip(windows, pages, strict=True)
+            for key in to_complete(page, window.limit, window.bytes_max)
+        }
+        whole = await self._repository.messages.get(list(wanted)) if wanted else {}
+        pages = [completed(page, wanted, whole) for page in pages]
+        outcomes: list[PageOutcome | TidingsError] = []
+        for window, page in zip(windows, pages, strict=True):
+            conversation = conversations[window.span.key]
+            if isinstance(conversation, TidingsError):
+                outcomes.append(conversation)
+                continue
+            head = max([conversation.head, *(message.seq for message in page)])
+            outcomes.append(history_page(window, page, head=head, first_seq=conversation.first_seq))
+        return outcomes
+
+    async def _inbox_pages(self, items: Sequence[storage_pb2.InboxItem]) -> list[PageOutcome | TidingsError]:
+        inboxes = await self._inboxes.touch(item.user for item in items)
+        outcomes = [PageOutcome(head=inboxes[item.user].head, next=item.after) for item in items]
+        limits = [min(item.limit or ENTRIES_MAX, ENTRIES_MAX) for item in items]
+        open_ = list(range(len(items)))
+        for skipped in range(SKIPS_MAX):
+            longest = max(ENTRIES_MAX + 1, SKIP_ENTRIES_MAX // len(open_))
+            spans = [
+                Span(items[index].user, outcomes[index].next, limit=min((limits[index] + 1) << skipped, longest))
+                for index in open_
+            ]
+            pages = await self._repository.inboxes.pages(spans)
+            messages = await self._messages_of(
+                [(page, limits[index], items[index].bytes_max) for index, page in zip(open_, pages, strict=True)]
+            )
+            for index, span, page in zip(open_, spans, pages, strict=True):
+                outcome, item = outcomes[index], items[index]
+                is_last = len(page) < span.limit
+                _fill(outcome, page, messages, limit=limits[index], bytes_max=item.bytes_max, is_last=is_last)
+            open_ = [index for index in open_ if outcomes[index].more and not outcomes[index].entries]
+            if not open_:
+                break
+        return list(outcomes)
+
+    async def _messages_of(
+        self, pages: Sequence[tuple[Sequence[InboxEntry], int, int]]
+    ) -> dict[tuple[str, int], StoredMessage]:
+        """The messages of these entries, complete as far as each page, of (entries, limit, bytes), goes."""
+        keys = [(entry.conversation, entry.seq) for page, _, _ in pages for entry in page]
+        if not keys:
+            return {}
+        short = min(content_max(len(page), bytes_max) for page, _, bytes_max in pages)
+        found = await self._repository.messages.get(keys, content_max=short)
+        wanted = {key for page, limit, bytes_max in pages for key in to_complete(_those(page, found), limit, bytes_max)}
+        if wanted:
+            whole = await self._repository.messages.get(list(wanted))
+            for key in wanted:
+                del found[key]
+            found.update(whole)
+        return found
+
+
+def _those(page: Sequence[InboxEntry], messages: Mapping[tuple[str, int], StoredMessage]) -> Iterator[StoredMessage]:
+    """The messages that these entries tell of, as far as they are there."""
+    for entry in page:
+        message = messages.get((entry.conversation, entry.seq))
+        if message is not None:
+            yield message
+
+
+def _fill(
+    outcome: PageOutcome,
+    page: Sequence[InboxEntry],
+    messages: Mapping[tuple[str, int], StoredMessage],
+    *,
+    limit: int,
+    bytes_max: int,
+    is_last: bool,
+) -> None:
+    """Puts what fits of these entries into the page; those whose message retention took are passed over."""
+    size = 0
+    outcome.more = False
+    if (page[0].number - 1 if page else outcome.head) > outcome.next:
+        outcome.truncated = True
+    for entry in page:
+        message = messages.get((entry.conversation, entry.seq))
+        encoded = encode(message) if message else b""
+        size += len(encoded) + (message.left_out if message else 0)
+        if message and outcome.entries and (len(outcome.entries) >= limit or size > bytes_max):
+            outcome.more = True
+            break
+        if message is None:
+            outcome.truncated = True
+        else:
+            outcome.entries.append(PageEntry(number=entry.number, message=encoded))
+        outcome.next = entry.number
+    else:
+        outcome.more = not is_last
+        if not page:
+            outcome.next = max(outcome.next, outcome.head)
+    outcome.head = max(outcome.head, page[-1].number if page else 0)
+
+
+def member_record(document: MemberDocument) -> storage_pb2.MemberRecord:
+    return storage_pb2.MemberRecord(
+        user=document.user,
+        role=document.role,
+        joined_seq=document.joined_seq,
+        read_seq=document.read_seq,
+        delivered_seq=document.delivered_seq,
+        joined_ms=document.joined_ms,
+    )
+
+
+def _pages(outcomes: Sequence[PageOutcome | TidingsError]) -> list[PageOutcome]:
+    return [
+        PageOutcome(fault=to_fault(outcome)) if isinstance(outcome, TidingsError) else outcome for outcome in outcomes
+    ]

@@ -1,0 +1,46 @@
+"""Changes of groups without notices, in MongoDB, by their op.
+
+    changes   _id "conversation actor op"  c conversation  b change  x when it was made
+
+Guarantees: those of the ports.
+Does not know: what a change is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+
+from pymongo import UpdateOne
+
+from services.storage.repository.keys import paired
+from services.storage.repository.mongo.connection import Connection
+from services.storage.repository.mongo.schema import CHANGES
+from services.storage.repository.records import MadeChange, OpKey
+
+
+class MongoChanges:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def keep(self, changes: Sequence[MadeChange]) -> None:
+        updates = [
+            UpdateOne(
+                {"_id": _id(change.key), "c": change.key.conversation},
+                {"$setOnInsert": {"b": change.change, "x": datetime.fromtimestamp(change.time_ms / 1000, UTC)}},
+                upsert=True,
+            )
+            for change in changes
+        ]
+        await self._connection.update("keep", CHANGES, updates)
+
+    async def find(self, keys: Collection[OpKey]) -> dict[OpKey, bytes]:
+        if not keys:
+            return {}
+        by_id = {_id(key): key for key in keys}
+        found = await self._connection.find("find", CHANGES, {"_id": {"$in": list(by_id)}})
+        return {by_id[document["_id"]]: document["b"] for document in found}
+
+
+def _id(key: OpKey) -> str:
+    return paired(key.conversation, paired(key.actor, key.op))

@@ -1,0 +1,303 @@
+"""Sessions of devices, and the users that come into being with them.
+
+Guarantees: of the openings of one device the newest wins (newest.py), whoever handles them, and is told whom it
+replaced, also when it is repeated; one that is older changes nothing and is told so. "Others" are sessions on boots
+that the asker says are alive; nobody is refused because of a dead node.
+Does not know: connections. Who is alive, but for the sweep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from protos.tidings.internal.v1 import storage_pb2
+from services.common.clock import Clock
+from services.common.errors import TidingsError, Unavailable
+from services.common.ids import BROADCAST, SLOTS, hash64
+from services.common.lane import Lanes
+from services.storage.inboxes.writer import Inboxes
+from services.storage.limits import OVERLAP_MIN, READ_MAX, TRIES_MAX, Limits
+from services.storage.memory.batches import through
+from services.storage.pages.lists import Listing
+from services.storage.repository.contract import Repository
+from services.storage.repository.records import (
+    MAX_NUMBER,
+    MemberDocument,
+    MemberKey,
+    Replaced,
+    SessionDocument,
+    SessionKey,
+    SessionPut,
+)
+from services.storage.sessions.newest import Opening, Overtaken, Verdict, decide_together
+
+SessionOpenOutcome = storage_pb2.SessionOpenOutcome
+SessionRecord = storage_pb2.SessionRecord
+
+# Groups of cursors that are looked up for one batch: those who name few are told, who names many may not be.
+GROUPS_MAX = 5000
+PAGE_MAX = 1000
+
+
+Work = Opening | SessionKey
+
+
+class Sessions:
+    def __init__(
+        self,
+        repository: Repository,
+        inboxes: Inboxes,
+        listing: Listing,
+        clock: Clock,
+        limits: Limits,
+        epoch: str,
+    ) -> None:
+        self._repository = repository
+        self._inboxes = inboxes
+        self._listing = listing
+        self._clock = clock
+        self._epoch = epoch
+        self.lanes: Lanes[Work, SessionOpenOutcome] = Lanes(
+            "session",
+            self._handle,
+            lanes=limits.session_lanes,
+            capacity=limits.lane_capacity,
+            batch_max=limits.batch_max,
+            overlap_min=OVERLAP_MIN,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Leaving handles what waits."""
+        async with self.lanes:
+            yield
+
+    async def open(
+        self, items: Sequence[storage_pb2.SessionItem], live_boots: Sequence[str]
+    ) -> list[SessionOpenOutcome | TidingsError]:
+        """Aligned with the items."""
+        live = frozenset(live_boots)
+        now_ms = self._clock.wall_ms()
+        works = [
+            Opening(_document(item.record, now_ms), item.devices_max, live, item.cursor, item.again, tuple(item.groups))
+            for item in items
+        ]
+        return await through(self.lanes, [(hash64(work.session.user) // SLOTS, work) for work in works])
+
+    async def close(self, items: Sequence[storage_pb2.SessionCloseItem]) -> None:
+        """Ends these sessions, and no later ones of the same devices. Raises the first failure."""
+        works = [(hash64(item.user) // SLOTS, SessionKey(item.user, item.device, item.session)) for item in items]
+        for outcome in await through(self.lanes, works):
+            if isinstance(outcome, TidingsError):
+                raise outcome
+
+    async def of(self, users: Sequence[str]) -> list[storage_pb2.SessionsOutcome]:
+        """Also those of dead nodes; aligned with the users."""
+        sessions = await self._repository.sessions.of(users)
+        known = await self._repository.users.find(users)
+        return [
+            storage_pb2.SessionsOutcome(
+                sessions=[_record(session) for session in sessions.get(user, ())],
+                last_seen_ms=known[user].last_seen_ms if user in known else 0,
+            )
+            for user in users
+        ]
+
+    async def under(self, query: storage_pb2.BootQuery) -> storage_pb2.BootPage:
+        """The sessions that are stored under a boot id, by pages."""
+        limit = min(query.limit or PAGE_MAX, PAGE_MAX)
+        found = await self._repository.sessions.under(query.boot_id, (query.after_user, query.after_device), limit)
+        return storage_pb2.BootPage(sessions=[_record(session) for session in found], more=len(found) == limit)
+
+    async def users(self, users: Sequence[str]) -> list[storage_pb2.UserRecord]:
+        """Aligned."""
+        known = await self._repository.users.find(users)
+        inboxes = await self._inboxes.touch(known)
+        return [
+            storage_pb2.UserRecord(
+                user=user,
+                exists=True,
+                first_seen_ms=known[user].first_seen_ms,
+                last_seen_ms=known[user].last_seen_ms,
+                inbox_head=inboxes[user].head,
+            )
+            if user in known
+            else storage_pb2.UserRecord(user=user)
+            for user in users
+        ]
+
+    async def _handle(self, batch: list[Work]) -> list[SessionOpenOutcome | TidingsError]:
+        """What begins first, then what ends: an end is of one session alone, so it takes nothing from a session that it
+        comes before, and one that is ended shall not be there, whatever came first. One after the other, the logins of
+        a device that gives up and comes again took a round each, and more came than were done.
+        """
+        outcomes: dict[int, SessionOpenOutcome | TidingsError] = {}
+        works = dict(enumerate(batch))
+        await self._open_all({index: work for index, work in works.items() if isinstance(work, Opening)}, outcomes)
+        await self._close_all({index: work for index, work in works.items() if isinstance(work, SessionKey)}, outcomes)
+        return [outcomes[index] for index in range(len(batch))]
+
+    async def _close_all(
+        self, works: Mapping[int, SessionKey], outcomes: dict[int, SessionOpenOutcome | TidingsError]
+    ) -> None:
+        if not works:
+            return
+        try:
+            now_ms = self._clock.wall_ms()
+            await self._repository.users.seen({key.user: now_ms for key in works.values()})
+            await self._repository.sessions.remove(list(works.values()))
+        except TidingsError as error:
+            outcomes.update(dict.fromkeys(works, error))
+        else:
+            outcomes.update({index: SessionOpenOutcome() for index in works})
+
+    async def _open_all(
+        self, works: Mapping[int, Opening], outcomes: dict[int, SessionOpenOutcome | TidingsError]
+    ) -> None:
+        if not works:
+            return
+        opened: dict[int, tuple[SessionDocument, list[SessionDocument]]] = {}
+        try:
+            await self._welcome({work.session.user for work in works.values()})
+            await self._put_all(dict(works), opened, outcomes)
+            users = list({works[index].session.user for index in opened})
+            inboxes = await self._inboxes.touch(users, [(work.session.user, work.cursor) for work in works.values()])
+            large = await self._listing.large_of(users) if users else {}
+            left = await self._left({index: works[index] for index in opened}, large)
+        except TidingsError as error:
+            outcomes.update({index: error for index in works if index not in outcomes})
+            return
+        for index, (session, others) in opened.items():
+            outcome = SessionOpenOutcome(
+                inbox_head=inboxes[session.user].head,
+                epoch=self._epoch,
+                large=large.get(session.user, ()),
+                others=[_record(other) for other in others],
+                left=left.get(index, ()),
+            )
+            replaced = [_replaced(session, each) for each in session.replaced]
+            if replaced:
+                outcome.replaced.CopyFrom(replaced[0])
+                outcome.replaced_before.extend(replaced[1:])
+            outcomes[index] = outcome
+
+    async def _left(
+        self, works: Mapping[int, Opening], large: Mapping[str, Sequence[storage_pb2.ConversationRecord]]
+    ) -> dict[int, list[str]]:
+        """Of the groups that each one asks about, those that its user is not in; nothing for those beyond what one
+        batch may ask.
+        """
+        asked: dict[int, list[MemberKey]] = {}
+        count = 0
+        for index in sorted(works, key=lambda index: len(works[index].groups)):
+            user = works[index].session.user
+            known = {record.conversation for record in large.get(user, ())}
+            keys = [MemberKey(group, user) for group in works[index].groups if group not in known]
+            count += len(keys)
+            if count > GROUPS_MAX:
+                break
+            asked[index] = keys
+        wanted = list({key for keys in asked.values() for key in keys})
+        found: set[MemberKey] = set()
+        for start in range(0, len(wanted), READ_MAX):
+            found.update(await self._repository.members.find(wanted[start : start + READ_MAX]))
+        return {index: [key.conversation for key in keys if key not in found] for index, keys in asked.items()}
+
+    async def _welcome(self, users: set[str]) -> None:
+        """Users come into being, and b:all begins for them where it is now."""
+        known = await self._repository.users.find(users)
+        new = [user for user in users if user not in known or not known[user].welcomed]
+        if not new:
+            return
+        notices = (await self._listing.records([BROADCAST])).get(BROADCAST)
+        head, now_ms = notices.head if notices is not None else 0, self._clock.wall_ms()
+        await self._repository.members.write(
+            [
+                MemberDocument(BROADCAST, user, joined_ms=now_ms, read_seq=head, delivered_seq=head, large=True)
+                for user in new
+            ]
+        )
+        await self._repository.users.create(new, now_ms, welcomed=True)
+
+    async def _put_all(
+        self,
+        works: dict[int, Opening],
+        opened: dict[int, tuple[SessionDocument, list[SessionDocument]]],
+        outcomes: dict[int, SessionOpenOutcome | TidingsError],
+    ) -> None:
+        """Puts each session where the one before it is, as often as another one came between."""
+        for _ in range(TRIES_MAX):
+            existing = await self._repository.sessions.of({work.session.user for work in works.values()})
+            puts: list[tuple[Verdict, SessionPut]] = []
+            counts: dict[str, int] = {}
+            for (user, _), mine in _by_device(works).items():
+                verdict = decide_together(mine, existing.get(user, []), counts.get(user, 0))
+                for index, error in verdict.refused.items():
+                    outcomes[index] = _refused(error)
+                    del works[index]
+                if verdict.put is None:
+                    continue
+                opened.update((index, (verdict.put.document, verdict.others)) for index in verdict.opened)
+                if verdict.is_there:
+                    for index in verdict.opened:
+                        del works[index]
+                    continue
+                puts.append((verdict, verdict.put))
+                if not verdict.put.expected:
+                    counts[user] = counts.get(user, 0) + 1
+            done = await self._repository.sessions.put([put for _, put in puts])
+            for (verdict, _), is_in in zip(puts, done, strict=True):
+                for index in verdict.opened:
+                    if is_in:
+                        del works[index]
+                    else:
+                        del opened[index]
+            if not works:
+                return
+        raise Unavailable("this device logs in too often at once: try again")
+
+
+def _by_device(works: Mapping[int, Opening]) -> dict[tuple[str, str], dict[int, Opening]]:
+    devices: dict[tuple[str, str], dict[int, Opening]] = {}
+    for index, work in works.items():
+        devices.setdefault(work.key, {})[index] = work
+    return devices
+
+
+def _refused(error: TidingsError | Overtaken) -> SessionOpenOutcome | TidingsError:
+    return SessionOpenOutcome(newer=_record(error.newer)) if isinstance(error, Overtaken) else error
+
+
+def _document(record: SessionRecord, now_ms: int) -> SessionDocument:
+    return SessionDocument(
+        user=record.user,
+        device=record.device,
+        session=record.session,
+        kind=record.kind,
+        node=record.node,
+        boot_id=record.boot_id,
+        since_ms=record.since_ms or now_ms,
+        client=record.client,
+        attempt=min(record.attempt, MAX_NUMBER),
+        address=record.address,
+    )
+
+
+def _replaced(session: SessionDocument, by: Replaced) -> SessionRecord:
+    return SessionRecord(user=session.user, device=session.device, session=by.session, node=by.node, boot_id=by.boot_id)
+
+
+def _record(session: SessionDocument) -> SessionRecord:
+    return SessionRecord(
+        user=session.user,
+        device=session.device,
+        kind=session.kind,
+        session=session.session,
+        node=session.node,
+        boot_id=session.boot_id,
+        since_ms=session.since_ms,
+        client=session.client,
+        attempt=session.attempt,
+        address=session.address,
+    )
