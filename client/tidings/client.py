@@ -30,7 +30,7 @@ from protos.tidings.v1 import client_pb2 as pb
 from services.common.ids import direct, new_id
 from services.common.wire.codec import JSON, PROTO
 from tidings import frames
-from tidings.core.session import Options, Session
+from tidings.core.connection.session import Options, Session
 from tidings.core.signals import Idle, Submit, Tell, Watch
 from tidings.engine import Engine, TokenSource
 from tidings.errors import Busy, ClientClosed, NotConnected

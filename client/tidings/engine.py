@@ -21,9 +21,9 @@ from typing import Self, assert_never
 
 from protos.tidings.v1 import client_pb2 as pb
 from services.common.errors import TidingsError
-from tidings.core.feed import Handed
-from tidings.core.notices import Notices
-from tidings.core.session import Session
+from tidings.core.connection.session import Session
+from tidings.core.messages.feed import Handed
+from tidings.core.messages.notices import Notices
 from tidings.core.signals import (
     AskToken,
     Available,

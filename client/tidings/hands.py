@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tidings.core.feed import Handed
+from tidings.core.messages.feed import Handed
 
 # A loop that is left by an error looks the same as one that is left by `break`, until the error leaves the client too.
 LEFT_S = 1.0

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from protos.tidings.v1 import client_pb2 as pb
-from tidings.core.session import Options, Session
+from tidings.core.connection.session import Options, Session
 from tidings.engine import Engine
 from tidings.state import MemoryState
 from tidings.transport.contract import Closed

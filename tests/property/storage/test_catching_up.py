@@ -10,7 +10,7 @@ from protos.tidings.v1 import client_pb2
 from services.storage.node import Storage
 from services.storage.upkeep.retention import Policy
 from tests.unit.storage.nodes import World, send, stored
-from tidings.core.inbox import Inbox, Item
+from tidings.core.messages.inbox import Inbox, Item
 
 DAY_S = 24 * 3600.0
 PEERS = ("ann", "cid", "dan")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from protos.tidings.v1 import client_pb2 as pb
 from tidings import Kicked, LinkState, Replaced, TidingsError, TokenRefused
-from tidings.core.dialer import Bye, Dialer, Over
+from tidings.core.connection.dialer import Bye, Dialer, Over
 from tidings.core.signals import AskToken, Drop, Effect, Notify, Open, Stopped
 from tidings.model import Link
 

@@ -13,9 +13,9 @@ import pytest
 from protos.tidings.v1 import client_pb2 as pb
 from tests.unit.client.virtual_net import Faults, World
 from tidings import Group, MessageState, Progress, Role
-from tidings.core.feed import GROUP_CURSORS_MAX, Feed
+from tidings.core.messages.feed import GROUP_CURSORS_MAX, Feed
+from tidings.core.messages.wants import WantHistory, WantInfo
 from tidings.core.signals import Submit
-from tidings.core.wants import WantHistory, WantInfo
 from tidings.state import SavedState
 
 LARGE = "g:large"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from protos.tidings.v1 import client_pb2 as pb
-from tidings.core.inbox import Inbox, Item
-from tidings.core.order import Order
+from tidings.core.messages.inbox import Inbox, Item
+from tidings.core.messages.order import Order
 from tidings.model import MEMBERSHIP_MIME
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tidings import Presence
-from tidings.core.notices import AHEAD_MAX, NOTICES_MAX, Notices
+from tidings.core.messages.notices import AHEAD_MAX, NOTICES_MAX, Notices
 
 
 def _presence(number: int) -> Presence:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from protos.tidings.v1 import client_pb2 as pb
 from tidings import Busy, ClientClosed, Forbidden, Internal, NoAnswer, NotConnected, TooLarge
-from tidings.core.outbox import ANSWER_S, FLIGHT_MAX, Outbox
+from tidings.core.messages.outbox import ANSWER_S, FLIGHT_MAX, Outbox
 from tidings.core.signals import Done, Failed, Submit
 
 

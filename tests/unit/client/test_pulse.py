@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tidings.core.pulse import ACK_S, LATE_S, PONG_S, PROBE_S, Pulse
+from tidings.core.connection.pulse import ACK_S, LATE_S, PONG_S, PROBE_S, Pulse
 
 
 def _pulse() -> Pulse:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from protos.tidings.v1 import client_pb2 as pb
 from tests.unit.client.virtual_net import Faults, World
-from tidings.core.renewal import AGAIN_MIN_S, Renewal, end_of
+from tidings.core.connection.renewal import AGAIN_MIN_S, Renewal, end_of
 
 BEGIN_S = 1_700_000_000  # what the model server's clock shows
 

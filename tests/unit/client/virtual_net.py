@@ -16,8 +16,8 @@ from services.common.errors import TidingsError
 from services.common.ids import direct
 from tests.unit.client.model_server import ModelServer, Session
 from tidings import Message
-from tidings.core import session as core
-from tidings.core.feed import Handed
+from tidings.core.connection import session as core
+from tidings.core.messages.feed import Handed
 from tidings.core.signals import (
     AskToken,
     Available,

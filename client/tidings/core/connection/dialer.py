@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from protos.tidings.v1 import client_pb2 as pb
 from services.common.errors import TidingsError
-from tidings.core.route import Backoff, Next, Route
+from tidings.core.connection.route import Backoff, Next, Route
 from tidings.core.signals import AskToken, Drop, Effect, Notify, Open, Stopped
 from tidings.errors import ClientClosed, TokenRefused, session_ended
 from tidings.model import Link, LinkState

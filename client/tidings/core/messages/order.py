@@ -14,7 +14,7 @@ from collections.abc import Iterator, KeysView, Mapping
 from dataclasses import dataclass, field
 
 from protos.tidings.v1 import client_pb2 as pb
-from tidings.core.inbox import STUBBORN, Item
+from tidings.core.messages.inbox import STUBBORN, Item
 from tidings.model import MEMBERSHIP_MIME, Message
 
 TRACKS_MAX = 10_000

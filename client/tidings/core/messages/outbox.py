@@ -20,7 +20,7 @@ from heapq import heappop, heappush
 
 from protos.tidings.v1 import client_pb2 as pb
 from services.common.errors import Internal, TidingsError, TooLarge, error_of
-from tidings.core.route import Backoff
+from tidings.core.connection.route import Backoff
 from tidings.core.signals import Done, Failed, Submit
 from tidings.errors import Busy, NoAnswer, NotConnected
 

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from protos.tidings.v1 import client_pb2 as pb
 from services.common.ids import BROADCAST
 from tidings.core.due import Due
-from tidings.core.inbox import Inbox, Item
-from tidings.core.order import Order
-from tidings.core.wants import Want, WantHistory, WantInfo, WantList, WantSync
+from tidings.core.messages.inbox import Inbox, Item
+from tidings.core.messages.order import Order
+from tidings.core.messages.wants import Want, WantHistory, WantInfo, WantList, WantSync
 from tidings.model import SHOWN, Message
 from tidings.state import SavedState
 

@@ -17,12 +17,14 @@ from typing import assert_never, cast
 
 from protos.tidings.v1 import client_pb2 as pb
 from services.common.errors import TidingsError
-from tidings.core.dialer import Bye, Dialer, Greeting, Over
-from tidings.core.feed import Feed, Handed
-from tidings.core.outbox import Outbox
-from tidings.core.progress import ProgressBook
-from tidings.core.pulse import Pulse
-from tidings.core.renewal import Renewal
+from tidings.core.connection.dialer import Bye, Dialer, Greeting, Over
+from tidings.core.connection.pulse import Pulse
+from tidings.core.connection.renewal import Renewal
+from tidings.core.connection.watches import Watches
+from tidings.core.messages.feed import Feed, Handed
+from tidings.core.messages.outbox import Outbox
+from tidings.core.messages.progress import ProgressBook
+from tidings.core.messages.wants import Want, WantHistory, WantInfo, WantList, WantSync, question
 from tidings.core.signals import (
     Available,
     Cancel,
@@ -50,8 +52,6 @@ from tidings.core.signals import (
     Transmit,
     Watch,
 )
-from tidings.core.wants import Want, WantHistory, WantInfo, WantList, WantSync, question
-from tidings.core.watches import Watches
 from tidings.model import DeviceKind, Group, MessageState, Presence, Progress, Receipt, Restarted, Role, Signal
 from tidings.state import SavedState
 

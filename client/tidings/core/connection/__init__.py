@@ -1,0 +1,1 @@
+"""How a session comes about, stays and comes back. Pure."""

@@ -1,0 +1,1 @@
+"""What this device sends, holds and shows of its user's messages. Pure."""
