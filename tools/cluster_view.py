@@ -13,10 +13,10 @@ import structlog
 
 from protos.tidings.internal.v1 import admin_pb2_grpc
 from services.common.cluster import Cluster
-from services.common.errors import Forbidden, TidingsError, Unauthenticated
 from services.common.rpc import Unreachable, tls_of
 from services.common.rpc.peers import open_channel
 from services.common.rpc.translate import error_from
+from tidings_protocol.errors import Forbidden, TidingsError, Unauthenticated
 from tools.failure import Failure
 from tools.target import Target
 

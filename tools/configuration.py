@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from services.common.settings import SERVICES, NodeSettings, Setting, describe_class, settings_class
+from services.common.settings.node import SERVICES, NodeSettings, Setting, describe_class, settings_class
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "configuration.md"

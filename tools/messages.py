@@ -12,10 +12,10 @@ import psutil
 import typer
 from rich.markup import escape
 
-from services.common.errors import TidingsError
-from services.common.ids import new_id
-from services.common.wire.json_write import json_bytes
 from tidings import Client, Message, Sent
+from tidings_protocol.errors import TidingsError
+from tidings_protocol.ids import new_id
+from tidings_protocol.wire.json.write import json_bytes
 from tools.failure import WrongUse
 from tools.options import DATA_DEFAULT, ClusterName, Data, Etcd, Json, SecretFile
 from tools.output import notes, results, safe

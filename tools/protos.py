@@ -2,7 +2,7 @@
 files are not what the protos say.
 
 Each file's code is made by grpc_tools.protoc with mypy-protobuf from the root of the project, so that
-`protos.tidings.v1.client_pb2` is its module. The drift check makes it in a folder of its own and compares bytes.
+`tidings_protocol.client_pb2` is its module. The drift check makes it in a folder of its own and compares bytes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PATTERNS = ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi")
+FOLDERS = ("protos", "client/tidings_protocol")
 
 
 def main() -> int:
@@ -22,9 +23,7 @@ def main() -> int:
             write()
             return 0
         case ["complete"]:
-            if any(
-                not proto.with_name(f"{proto.stem}_pb2.py").exists() for proto in (ROOT / "protos").rglob("*.proto")
-            ):
+            if any(not _code_of(proto).exists() for proto in (ROOT / "protos").rglob("*.proto")):
                 write()
             return 0
         case ["check"]:
@@ -68,6 +67,24 @@ def generate(target: Path) -> None:
     served = [proto for proto in protos if proto not in plain]
     _protoc(target, plain, ["python", "mypy"])
     _protoc(target, served, ["python", "mypy", "grpc_python", "mypy_grpc"])
+    _move_client(target)
+
+
+def _code_of(proto: Path) -> Path:
+    name = f"{proto.stem}_pb2.py"
+    return ROOT / "client" / "tidings_protocol" / name if proto.stem == "client" else proto.with_name(name)
+
+
+def _move_client(target: Path) -> None:
+    """The code of client.proto to its package, and its new name to all that import it."""
+    package = target / "client" / "tidings_protocol"
+    package.mkdir(parents=True)
+    for suffix in (".py", ".pyi"):
+        (target / "protos/tidings/v1" / f"client_pb2{suffix}").rename(package / f"client_pb2{suffix}")
+    for path in _generated(target):
+        text = path.read_text()
+        text = text.replace("from protos.tidings.v1 import client_pb2", "from tidings_protocol import client_pb2")
+        path.write_text(text.replace("protos.tidings.v1.client_pb2", "tidings_protocol.client_pb2"))
 
 
 def _protoc(target: Path, protos: list[Path], outputs: list[str]) -> None:
@@ -95,7 +112,7 @@ def _protoc(target: Path, protos: list[Path], outputs: list[str]) -> None:
 
 
 def _generated(folder: Path) -> list[Path]:
-    return [path for pattern in PATTERNS for path in (folder / "protos").rglob(pattern)]
+    return [path for inside in FOLDERS for pattern in PATTERNS for path in (folder / inside).rglob(pattern)]
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from services.common.errors import TidingsError
 from tidings import DeviceKind, NotConnected, Replaced, SessionEnded, TokenRefused
 from tidings.client import Client
+from tidings_protocol.errors import TidingsError
 from tools.failure import Failure, WrongUse
 from tools.target import Target, check_user, find
 

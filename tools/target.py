@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from services.common.ids import USER_RULE, is_user
-from services.common.token_keys import KeyRefused, secret_of
-from services.common.tokens import sign
+from services.common.auth.token_keys import KeyRefused, secret_of
+from services.common.auth.tokens import sign
+from tidings_protocol.ids import USER_RULE, is_user
 from tools.failure import Failure, WrongUse
 from tools.options import DATA_DEFAULT
 from tools.stack.control import NoSupervisor
 from tools.stack.folder import Folder
 
 if TYPE_CHECKING:  # it takes a while to import, which many commands need not wait for
-    from services.common.settings_security import SecuritySettings
+    from services.common.settings.security import SecuritySettings
 
 TTL_DEFAULT_S = 86_400
 TTL_MAX_S = 10 * 365 * 86_400

@@ -26,9 +26,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
-from protos.tidings.v1 import client_pb2 as pb
-from services.common.ids import direct, new_id
-from services.common.wire.codec import JSON, PROTO
 from tidings import frames
 from tidings.core.connection.session import Options, Session
 from tidings.core.signals import Idle, Submit, Tell, Watch
@@ -52,6 +49,9 @@ from tidings.model import (
 from tidings.outgoing import Outgoing
 from tidings.state import FileState, MemoryState, StateStore
 from tidings.transport import connector
+from tidings_protocol import client_pb2 as pb
+from tidings_protocol.ids import direct, new_id
+from tidings_protocol.wire.codec import JSON, PROTO
 
 PAGE = 200
 MEMBERS_PER_REQUEST = 500

@@ -19,8 +19,6 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self, assert_never
 
-from protos.tidings.v1 import client_pb2 as pb
-from services.common.errors import TidingsError
 from tidings.core.connection.session import Session
 from tidings.core.messages.feed import Handed
 from tidings.core.messages.notices import Notices
@@ -54,6 +52,8 @@ from tidings.core.signals import (
 from tidings.model import Link, LinkState, Notice, NotKept
 from tidings.state import BadState, StateStore
 from tidings.transport.contract import Closed, Connection, Connector, Refused
+from tidings_protocol import client_pb2 as pb
+from tidings_protocol.errors import TidingsError
 
 TokenSource = str | Callable[[], str | Awaitable[str]]
 

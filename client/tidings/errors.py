@@ -19,7 +19,7 @@ library itself finds is below:
 
 from __future__ import annotations
 
-from services.common.errors import (
+from tidings_protocol.errors import (
     BadFrame,
     BadRequest,
     Forbidden,

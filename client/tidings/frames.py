@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-from protos.tidings.v1 import client_pb2 as pb
-from services.common.errors import BadRequest
-from services.common.ids import check_conversation, check_user, direct
 from tidings.model import Role
+from tidings_protocol import client_pb2 as pb
+from tidings_protocol.errors import BadRequest
+from tidings_protocol.ids import check_conversation, check_user, direct
 
 
 def conversation_of(to: str, me: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 
-from protos.tidings.v1 import client_pb2 as pb
+from tidings_protocol import client_pb2 as pb
 
 MEMBERSHIP_MIME = "application/tidings.membership+json"
 SHOWN = (pb.Message.NORMAL, pb.Message.SYSTEM)  # other kinds are of a later version, or have nothing to show

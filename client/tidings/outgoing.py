@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 
-from protos.tidings.v1 import client_pb2 as pb
 from tidings.model import MessageState, Sent
+from tidings_protocol import client_pb2 as pb
 
 
 class Outgoing:

@@ -18,7 +18,6 @@ from functools import partial
 from typing import Any
 
 from protos.tidings.internal.v1 import access_pb2_grpc, node_pb2_grpc
-from protos.tidings.v1 import client_pb2
 from services.access.cluster.drain import Farewell
 from services.access.cluster.group_index import GroupIndex
 from services.access.cluster.isolation import Isolation
@@ -53,6 +52,7 @@ from services.access.transport.listening import EarlyBytes, StreamLimits, listen
 from services.access.transport.server_tls import ServerTls
 from services.access.transport.tcp import TcpServer
 from services.access.transport.websocket import WebSocketServer
+from services.common.auth.token_source import Authenticator, KeySources
 from services.common.bus.contract import Bus, Topic
 from services.common.certificates import Certificates, watch_inner
 from services.common.clock import Clock, SystemClock
@@ -64,7 +64,7 @@ from services.common.rpc import Peers, PeersPort, Router, RpcServer, Service, se
 from services.common.telemetry import metrics
 from services.common.telemetry.health import Health
 from services.common.telemetry.ops import OpsServer
-from services.common.token_source import Authenticator, KeySources
+from tidings_protocol import client_pb2
 
 Serve = Callable[[str, Sequence[Service]], AbstractAsyncContextManager[RpcServer]]
 

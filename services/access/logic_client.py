@@ -21,11 +21,12 @@ from typing import Final, Protocol, TypeVar
 from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import common_pb2, logic_pb2
-from services.common.dividing import divided, portions
-from services.common.errors import Internal, TidingsError, TooLarge, from_fault
-from services.common.ids import slot_of
+from services.common.lanes.dividing import divided, portions
 from services.common.registry.contract import NodeRecord
 from services.common.rpc.contract import Reply
+from services.common.rpc.faults import from_fault
+from tidings_protocol.errors import Internal, TidingsError, TooLarge
+from tidings_protocol.ids import slot_of
 
 Item = TypeVar("Item", bound=Message)
 Outcome = TypeVar("Outcome")

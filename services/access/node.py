@@ -16,7 +16,6 @@ from types import TracebackType
 from typing import Final, Self
 
 from protos.tidings.internal.v1 import logic_pb2
-from protos.tidings.v1 import client_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.events import Ended
 from services.access.connection.heartbeat import TimingWheel
@@ -32,12 +31,12 @@ from services.access.requests.handshake import Opening
 from services.access.requests.refresh import Refreshing
 from services.access.requests.requests import Requests
 from services.common.clock import Clock
-from services.common.errors import TidingsError
-from services.common.ids import hash64
-from services.common.lane import Lanes
+from services.common.lanes.lane import Lanes
 from services.common.scope import TaskScope
 from services.common.telemetry import logs, metrics
-from services.common.wire import close
+from tidings_protocol import client_pb2, close
+from tidings_protocol.errors import TidingsError
+from tidings_protocol.ids import hash64
 
 CLOSE_LANES: Final = 2
 CLOSE_BATCH: Final = 1000
@@ -331,7 +330,7 @@ class Node:
         metrics.SESSIONS_IDLE.set(self.idle_sessions())
 
     async def _close(self, items: list[logic_pb2.CloseItem]) -> Sequence[TidingsError | None]:
-        """Until logic has taken each: one that is not closed looks online until it is found (reconciling.py)."""
+        """Until logic has taken each: one that is not closed looks online until it is found (reconciliation.py)."""
         waiting = items
         while True:
             outcomes = await self._logic.close(waiting)

@@ -15,7 +15,7 @@ from services.access.connection.events import Ended
 from services.access.connection.hub import Hub
 from services.access.connection.session import Phase
 from services.access.placement.registrations import Guests, Host
-from services.common.wire import close
+from tidings_protocol import close
 
 
 class AccessServicer(access_pb2_grpc.AccessServicer):

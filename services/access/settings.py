@@ -16,11 +16,11 @@ from services.access.connection.heartbeat import HeartbeatPolicy
 from services.access.connection.limits import LimitPolicy
 from services.access.connection.session import SessionPolicy
 from services.access.transport.addresses import networks
-from services.common import production
-from services.common.production import Objection
-from services.common.settings import Address, CommaSeparated, NodeSettings, OptionalAddress
-from services.common.settings_security import OptionalFile
-from services.common.tokens import ALGORITHMS
+from services.common.auth.tokens import ALGORITHMS
+from services.common.settings import production
+from services.common.settings.node import Address, CommaSeparated, NodeSettings, OptionalAddress
+from services.common.settings.production import Objection
+from services.common.settings.security import OptionalFile
 
 CALL_BYTES_MAX = 14 * 1024 * 1024
 

@@ -22,7 +22,7 @@ from typing import Final
 
 from cryptography import x509
 
-from services.common.settings_security import SecuritySettings
+from services.common.settings.security import SecuritySettings
 from services.common.telemetry import logs, metrics
 
 LOOK_S: Final = 60.0

@@ -16,11 +16,11 @@ from typing import Self
 
 import structlog
 
-from services.common.errors import Unavailable
 from services.common.registry.contract import KINDS, NOBODY, STATES, Membership, NodeKind, NodeRecord, Registry
 from services.common.ring import EMPTY, WEIGHT_MAX, WEIGHT_MIN, Ring
 from services.common.scope import TaskScope
 from services.common.telemetry import metrics
+from tidings_protocol.errors import Unavailable
 
 _log = structlog.get_logger(__name__)
 

@@ -17,12 +17,12 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from protos.tidings.internal.v1 import access_pb2
-from services.common.errors import TidingsError, Unavailable
-from services.common.ids import hash64
-from services.common.lane import Lanes
+from services.common.lanes.lane import Lanes
 from services.common.registry.contract import NodeRecord
 from services.common.rpc.contract import PeersPort
 from services.common.telemetry import metrics
+from tidings_protocol.errors import TidingsError, Unavailable
+from tidings_protocol.ids import hash64
 
 DELIVER: Final = "/tidings.internal.v1.Access/Deliver"
 LANES: Final = 16

@@ -33,7 +33,7 @@ from functools import lru_cache
 from hashlib import shake_128
 from types import MappingProxyType
 
-from services.common.ids import SLOTS, hash64, slot_of
+from tidings_protocol.ids import SLOTS, hash64, slot_of
 
 LOAD_MAX = 1.25
 WEIGHT_MIN = 0.001

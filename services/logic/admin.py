@@ -16,14 +16,9 @@ from google.protobuf.message import DecodeError
 
 from protos.tidings.internal.v1 import admin_pb2, common_pb2, node_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from protos.tidings.v1 import client_pb2
-from services.common.content import check_client_id, encode_content
-from services.common.errors import BadRequest, NotFound, TidingsError, Unauthenticated
-from services.common.ids import BROADCAST, check_user, message_id, new_id
 from services.common.registry.contract import Membership, NodeRecord
 from services.common.rpc.contract import PeersPort
 from services.common.telemetry import logs
-from services.common.wire.close import KICKED
 from services.logic.messages.sending import Sending
 from services.logic.requests.dispatcher import Handling
 from services.logic.requests.group_changes import GroupActs
@@ -31,6 +26,11 @@ from services.logic.requests.request import Ask
 from services.logic.sessions.presence import live_sessions
 from services.logic.sessions.sessions import Sessions
 from services.logic.storage_client import StorageClient
+from tidings_protocol import client_pb2
+from tidings_protocol.close import KICKED
+from tidings_protocol.content import check_client_id, encode_content
+from tidings_protocol.errors import BadRequest, NotFound, TidingsError, Unauthenticated
+from tidings_protocol.ids import BROADCAST, check_user, message_id, new_id
 
 DRAIN = "/tidings.internal.v1.Node/Drain"
 SCHEME = "Bearer "

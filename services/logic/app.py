@@ -24,8 +24,6 @@ from services.common.certificates import Certificates, watch_inner
 from services.common.clock import Clock, SystemClock
 from services.common.cluster import Cluster
 from services.common.direct import Direct
-from services.common.errors import Unavailable
-from services.common.ids import new_id
 from services.common.lifecycle import Lifecycle
 from services.common.registry.contract import NodeRecord, Registry
 from services.common.registry.enrolment import Enrolment
@@ -53,6 +51,8 @@ from services.logic.rpc import AdminServicer, LogicServicer, NodeServicer, servi
 from services.logic.sessions.sessions import Sessions
 from services.logic.settings import LogicSettings, read_secret
 from services.logic.storage_client import StorageClient
+from tidings_protocol.errors import Unavailable
+from tidings_protocol.ids import new_id
 
 TOPICS_WAIT_S = 10.0
 TOPICS_RETRY_S = 1.0

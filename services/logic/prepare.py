@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from services.common import lifecycle
-from services.common.errors import Unavailable
 from services.common.lifecycle import Lifecycle
 from services.common.telemetry import logs
 from services.logic.publishing.topics import wanted
 from services.logic.settings import LogicSettings
+from tidings_protocol.errors import Unavailable
 
 RETRY_S = 2.0
 

@@ -26,9 +26,9 @@ from protos.tidings.internal.v1 import (
     node_pb2_grpc,
     storage_pb2,
 )
-from services.common.dividing import divided
-from services.common.errors import TidingsError, to_fault
+from services.common.lanes.dividing import divided
 from services.common.rpc import Service
+from services.common.rpc.faults import to_fault
 from services.logic.admin import Admin
 from services.logic.messages.sending import Sending
 from services.logic.messages.signals import Signals
@@ -37,6 +37,7 @@ from services.logic.requests.in_flight import Admission
 from services.logic.requests.marking import Marking
 from services.logic.sessions.sessions import Sessions
 from services.logic.storage_client import StorageClient
+from tidings_protocol.errors import TidingsError
 
 Context = Any
 # Of 200 large groups each: who is in more is told so, and nobody is taken out of the index by such a list.

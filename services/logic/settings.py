@@ -11,9 +11,9 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from services.common import production
-from services.common.production import Objection
-from services.common.settings import NodeSettings
+from services.common.settings import production
+from services.common.settings.node import NodeSettings
+from services.common.settings.production import Objection
 
 TOKEN_BYTES_MIN = 16
 

@@ -20,9 +20,10 @@ from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import common_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.common.dividing import divided, portions
-from services.common.errors import TidingsError, from_fault
-from services.common.ids import slot_of
+from services.common.lanes.dividing import divided, portions
+from services.common.rpc.faults import from_fault
+from tidings_protocol.errors import TidingsError
+from tidings_protocol.ids import slot_of
 
 SERVICE = "/tidings.internal.v1.Storage/"
 # So many pages at once, and so many bytes in them together, stay below what a call may carry.

@@ -19,8 +19,6 @@ from typing import Any
 from services.common.certificates import Certificates, watch_inner
 from services.common.clock import Clock, SystemClock
 from services.common.cluster import Cluster
-from services.common.errors import Unavailable
-from services.common.ids import new_id
 from services.common.lifecycle import Lifecycle
 from services.common.registry.contract import Membership, NodeRecord, Registry
 from services.common.registry.enrolment import Enrolment
@@ -36,6 +34,8 @@ from services.storage.repository.contract import Repository
 from services.storage.rpc import services
 from services.storage.settings import StorageSettings
 from services.storage.upkeep.retention import Policy
+from tidings_protocol.errors import Unavailable
+from tidings_protocol.ids import new_id
 
 # How soon a thread that waits for the interpreter gets it. Measured with an event loop that is busy for 3 ms at a time:
 # a command to MongoDB, which the driver makes in a thread, takes 8 ms with this and 500 ms with Python's default of 5

@@ -17,7 +17,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from services.common.clock import Clock
-from services.common.ids import SLOTS, new_id
 from services.common.scope import TaskScope
 from services.storage.cursors.acknowledging import Acknowledging
 from services.storage.cursors.marking import Marking
@@ -35,6 +34,7 @@ from services.storage.sessions.sessions import Sessions
 from services.storage.upkeep.retention import DAY_MS, Policy, Retention
 from services.storage.upkeep.session_sweep import SessionSweep
 from services.storage.upkeep.timekeeping import Timekeeper
+from tidings_protocol.ids import SLOTS, new_id
 
 # How long after a change of the ring the one who owned a slot before may still write to it.
 RING_SETTLES_S = 3.0

@@ -14,10 +14,10 @@ from contextlib import asynccontextmanager
 
 from services.common import lifecycle
 from services.common.clock import SystemClock
-from services.common.errors import Unavailable
 from services.common.lifecycle import Lifecycle
 from services.common.telemetry import logs
 from services.storage.settings import StorageSettings
+from tidings_protocol.errors import Unavailable
 
 RETRY_S = 2.0
 

@@ -18,11 +18,12 @@ from typing import Any, Protocol, TypeVar
 import grpc
 
 from protos.tidings.internal.v1 import common_pb2, node_pb2, node_pb2_grpc, storage_pb2, storage_pb2_grpc
-from services.common.dividing import divided
-from services.common.errors import TidingsError, Unavailable, from_fault, to_fault
+from services.common.lanes.dividing import divided
 from services.common.rpc import Service
+from services.common.rpc.faults import from_fault, to_fault
 from services.storage.inboxes.numbering import Append
 from services.storage.node import Storage
+from tidings_protocol.errors import TidingsError, Unavailable
 
 
 class Outcome(Protocol):

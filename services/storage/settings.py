@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from services.common.settings import NodeSettings
+from services.common.settings.node import NodeSettings
 
 
 class StorageSettings(NodeSettings):

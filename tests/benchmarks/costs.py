@@ -16,16 +16,16 @@ from pathlib import Path
 import bson
 
 from protos.tidings.internal.v1 import delivery_pb2
-from protos.tidings.v1 import client_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
 from services.access.delivery.delivery import Delivery
 from services.access.presence.watchers import Watches
 from services.common.clock import SystemClock
-from services.common.ids import direct, new_id
 from services.storage.repository.keys import numbered
 from services.storage.repository.mongo.messages import _document
 from services.storage.repository.records import StoredMessage
+from tidings_protocol import client_pb2
+from tidings_protocol.ids import direct, new_id
 
 BATCH = 500
 REPEATS = 20

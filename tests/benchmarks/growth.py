@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from services.common.clock import SystemClock
-from services.common.ids import direct
 from services.storage.repository.contract import Repository
 from services.storage.repository.mongo.connection import connected
 from services.storage.repository.mongo.ports import ports_of, prepared
 from services.storage.repository.records import InboxEntry, StoredMessage
+from tidings_protocol.ids import direct
 from tools.bench.page import put
 from tools.bench.plan import Plan
 from tools.bench.run import run

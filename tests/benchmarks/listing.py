@@ -16,7 +16,6 @@ from pathlib import Path
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import SystemClock
-from services.common.ids import direct
 from services.storage.app import SWITCH_INTERVAL_S
 from services.storage.limits import Limits
 from services.storage.node import Storage, storage
@@ -26,6 +25,7 @@ from services.storage.repository.mongo.connection import connected
 from services.storage.repository.mongo.ports import ports_of, prepared
 from services.storage.repository.records import ConversationDocument, InboxEntry, MemberDocument, StoredMessage
 from tests.integration.storage.mongod import Mongod
+from tidings_protocol.ids import direct
 
 CHATS = (1000, 50_000)
 LIMIT = 50

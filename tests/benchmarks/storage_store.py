@@ -20,14 +20,14 @@ import uvloop
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import SystemClock
-from services.common.errors import TidingsError
-from services.common.ids import direct, new_id
 from services.storage.app import SWITCH_INTERVAL_S
 from services.storage.limits import Limits
 from services.storage.node import Storage, storage
 from services.storage.owners.peers import Alone
 from services.storage.repository.mongo.connection import connected
 from services.storage.repository.mongo.ports import ports_of, prepared
+from tidings_protocol.errors import TidingsError
+from tidings_protocol.ids import direct, new_id
 
 PEERS = 5
 

@@ -18,12 +18,12 @@ from typing import Any
 import msgspec
 import uvloop
 
-from protos.tidings.v1.client_pb2 import Message, Sent
-from services.common.ids import direct
-from services.common.tokens import sign
+from services.common.auth.tokens import sign
 from tests.chaos import record
 from tests.chaos.raw import Gone, RawDevice, Tally
 from tests.chaos.worker import now, say
+from tidings_protocol.client_pb2 import Message, Sent
+from tidings_protocol.ids import direct
 
 LOOK_S = 0.25
 PROGRESS_S = 0.5

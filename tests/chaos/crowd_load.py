@@ -16,9 +16,9 @@ from typing import Any
 
 import msgspec
 
-from services.common.ids import slot_of
 from tests.chaos import record
 from tests.chaos.load import Crew, Place, Stuck, start_crew
+from tidings_protocol.ids import slot_of
 
 ARRIVE_PER_S = 250.0
 BACK_S = 180.0

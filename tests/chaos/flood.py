@@ -24,9 +24,9 @@ from typing import Any
 import msgspec
 import uvloop
 
-from protos.tidings.v1 import client_pb2 as pb
-from services.common.ids import direct
 from tests.chaos.worker import now, say
+from tidings_protocol import client_pb2 as pb
+from tidings_protocol.ids import direct
 from tools.bench.frames import TCP
 from tools.bench.ledger import Ledger
 from tools.bench.line import Line

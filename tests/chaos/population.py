@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from services.common.ids import direct
 from tests.chaos.record import Member
+from tidings_protocol.ids import direct
 
 Way = Literal["proto", "json", "tcp"]
 WAYS: tuple[Way, ...] = ("proto", "json", "tcp")

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from protos.tidings.v1.client_pb2 import (
+from tidings_protocol.client_pb2 import (
     Ack,
     ClientFrame,
     Content,

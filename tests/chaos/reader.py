@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
-from protos.tidings.v1 import client_pb2 as pb
-from services.common.wire.framing import FrameSplitter, framed
+from tidings_protocol import client_pb2 as pb
+from tidings_protocol.wire.framing import FrameSplitter, framed
 
 FRAME_BYTES_MAX = 16 * 1024 * 1024
 RECEIVE_BUFFER_BYTES = 16_384  # small, so that what waits waits at the server

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from protos.tidings.v1.client_pb2 import Content, PresenceRequest, Send, Sync, Welcome
 from tests.chaos.crowd_load import users_of
 from tests.chaos.faults import SLEEP_S
 from tests.chaos.scene import Broken, Scene
 from tests.e2e.wire_client import Address, Refused, Wire, connect
+from tidings_protocol.client_pb2 import Content, PresenceRequest, Send, Sync, Welcome
 
 PATIENCE_S = 30.0
 POLL_S = 0.1

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from protos.tidings.v1 import client_pb2 as pb
 from tests.chaos import record
 from tests.chaos.flood_load import quantile
 from tests.chaos.gauges import MIB, counts_of, memory_of
@@ -20,6 +19,7 @@ from tests.chaos.reader import DEVICE, Reader
 from tests.chaos.scene import Broken, Scene
 from tests.chaos.stack import Shape, Stack
 from tests.e2e.wire_client import Address, connect
+from tidings_protocol import client_pb2 as pb
 
 SLOW, ATTENTIVE = 500, 20
 MEMBERS_STEP = 400  # at most 500 in one request

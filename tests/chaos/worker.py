@@ -22,10 +22,10 @@ from typing import Any
 import msgspec
 import uvloop
 
-from services.common.ids import direct
 from tests.chaos import record
 from tests.chaos.population import DIRECT, LARGE_GROUP, Device, Population
 from tidings import Busy, Client, DeviceKind, MemoryState, Message, Outgoing, SessionEnded, TidingsError
+from tidings_protocol.ids import direct
 
 PROGRESS_S = 0.5
 AWAY_S = (0.5, 3.0)

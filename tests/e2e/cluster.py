@@ -18,9 +18,9 @@ from typing import Any
 import httpx2
 import jwt
 
-from protos.tidings.v1.client_pb2 import Welcome
 from tests.backends import clean_environment
 from tests.e2e.wire_client import Address, Way, Wire, connect
+from tidings_protocol.client_pb2 import Welcome
 
 COMMAND_S = 240.0
 

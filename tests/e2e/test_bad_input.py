@@ -15,7 +15,9 @@ from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
-from protos.tidings.v1.client_pb2 import (
+from tests.e2e.cluster import Cluster, route_url
+from tests.e2e.wire_client import WAYS, Closed, Refused, Way, connect
+from tidings_protocol.client_pb2 import (
     ClientFrame,
     Content,
     GroupRequest,
@@ -28,8 +30,6 @@ from protos.tidings.v1.client_pb2 import (
     Send,
     Signal,
 )
-from tests.e2e.cluster import Cluster, route_url
-from tests.e2e.wire_client import WAYS, Closed, Refused, Way, connect
 
 pytestmark = pytest.mark.e2e
 Name = Callable[[str], str]

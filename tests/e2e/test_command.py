@@ -15,9 +15,9 @@ import httpx2
 import jwt
 import pytest
 
-from protos.tidings.v1.client_pb2 import Hello, History, ListConversations, Message
 from tests.backends import clean_environment
 from tests.e2e.cluster import Cluster, route_url
+from tidings_protocol.client_pb2 import Hello, History, ListConversations, Message
 
 pytestmark = pytest.mark.e2e
 Name = Callable[[str], str]

@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from protos.tidings.v1.client_pb2 import (
+from tests.e2e.cluster import Cluster
+from tests.e2e.wire_client import Wire
+from tidings_protocol.client_pb2 import (
     Ack,
     Content,
     Hello,
@@ -20,8 +22,6 @@ from protos.tidings.v1.client_pb2 import (
     Signal,
     Sync,
 )
-from tests.e2e.cluster import Cluster
-from tests.e2e.wire_client import Wire
 
 pytestmark = pytest.mark.e2e
 Name = Callable[[str], str]

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 import pytest
 from websockets.exceptions import WebSocketException
 
-from protos.tidings.v1.client_pb2 import Content, GroupRequest, Send
 from tests.e2e.cluster import Cluster
 from tests.e2e.wire_client import WAYS, Address, Way, Wire, connect, open_pipe
 from tests.simulation.checker import check
 from tests.simulation.device import Device, Dial, Hint, Pipe
 from tests.simulation.history import History, Member
 from tests.standstill import go_on, stop
+from tidings_protocol.client_pb2 import Content, GroupRequest, Send
 
 pytestmark = pytest.mark.e2e
 Name = Callable[[str], str]

@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from protos.tidings.v1.client_pb2 import (
+from tests.e2e.cluster import Cluster
+from tests.e2e.wire_client import WAYS, Refused, Way, connect
+from tidings_protocol.client_pb2 import (
     Ack,
     Bye,
     Content,
@@ -25,8 +27,6 @@ from protos.tidings.v1.client_pb2 import (
     Signal,
     Sync,
 )
-from tests.e2e.cluster import Cluster
-from tests.e2e.wire_client import WAYS, Refused, Way, connect
 
 pytestmark = pytest.mark.e2e
 Name = Callable[[str], str]

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from protos.tidings.v1.client_pb2 import (
+from tests.e2e.cluster import Cluster
+from tests.e2e.wire_client import WAYS, Refused, Wire
+from tidings_protocol.client_pb2 import (
     Content,
     Conversation,
     GroupRequest,
@@ -24,8 +26,6 @@ from protos.tidings.v1.client_pb2 import (
     Signal,
     Sync,
 )
-from tests.e2e.cluster import Cluster
-from tests.e2e.wire_client import WAYS, Refused, Wire
 
 pytestmark = pytest.mark.e2e
 Name = Callable[[str], str]

@@ -28,7 +28,7 @@ from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from protos.tidings.v1.client_pb2 import ClientFrame, Goodbye, Hello, ServerFrame, Welcome
+from tidings_protocol.client_pb2 import ClientFrame, Goodbye, Hello, ServerFrame, Welcome
 
 Way = Literal["json", "proto", "tcp"]
 WAYS: tuple[Way, ...] = ("json", "proto", "tcp")

@@ -12,14 +12,15 @@ from contextlib import suppress
 from google.protobuf import json_format
 
 from protos.tidings.internal.v1 import delivery_pb2
-from protos.tidings.v1 import client_pb2, events_pb2
-from services.common.content import check_signal, encode_content
-from services.common.errors import TidingsError
-from services.common.wire.body import EncodedBody, message_bytes, read_message
-from services.common.wire.codec import JSON, PROTO
+from protos.tidings.v1 import events_pb2
 from services.logic.groups.model import Act
 from services.logic.groups.notices import content_of
 from services.logic.publishing.events import EventEncoder
+from tidings_protocol import client_pb2
+from tidings_protocol.content import check_signal, encode_content
+from tidings_protocol.errors import TidingsError
+from tidings_protocol.wire.body import EncodedBody, message_bytes, read_message
+from tidings_protocol.wire.codec import JSON, PROTO
 
 CONTENT_BYTES_MAX = 4096
 EVENTS = EventEncoder("local", enabled=True)

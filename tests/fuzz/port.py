@@ -9,14 +9,14 @@ from typing import Any
 
 import uvloop
 
-from protos.tidings.v1 import client_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.events import HelloAccepted
 from services.access.connection.limits import LimitPolicy
 from services.access.connection.session import SessionPolicy
 from services.access.transport.listening import StreamLimits
-from services.common.errors import BadRequest
-from services.common.ids import check_user
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import BadRequest
+from tidings_protocol.ids import check_user
 
 LIMITS = StreamLimits(frame_bytes_max=4096, outbox_bytes_max=65536, handshake_s=60.0)
 

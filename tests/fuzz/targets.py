@@ -12,19 +12,19 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from protos.tidings.v1 import client_pb2
 from services.access.connection.traffic import Traffic
 from services.access.transport.arrival import feed
 from services.access.transport.tcp import TcpServer
 from services.access.transport.websocket import WebSocketServer
-from services.common.errors import BadFrame
-from services.common.token_keys import KeyRefused, jwks_keys, public_key
-from services.common.tokens import Key, TokenRefused, TokenVerifier, check_claims, sign
-from services.common.wire.codec import JSON, PROTO, Codec
-from services.common.wire.framing import PREFIX_BYTES, FrameSplitter
+from services.common.auth.token_keys import KeyRefused, jwks_keys, public_key
+from services.common.auth.tokens import Key, TokenRefused, TokenVerifier, check_claims, sign
 from tests.fuzz.carrying import check_frame
 from tests.fuzz.edges import EDGE_SEEDS, EDGES
 from tests.fuzz.port import LIMITS, NO_SOCKET, FakeNode, FakeStream, OpenDoor, seemingly_running
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import BadFrame
+from tidings_protocol.wire.codec import JSON, PROTO, Codec
+from tidings_protocol.wire.framing import PREFIX_BYTES, FrameSplitter
 
 SECRET = b"a secret for the fuzzer, long enough!"
 NOW = 1_800_000_000.0

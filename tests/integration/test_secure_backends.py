@@ -18,13 +18,13 @@ from services.common.bus.contract import Record, Topic
 from services.common.bus.kafka import KafkaBus
 from services.common.bus.kafka_security import KafkaSecurity, kafka_security_of
 from services.common.clock import SystemClock
-from services.common.errors import Unavailable
 from services.common.registry.etcd_client import EtcdClient, EtcdTls, etcd_tls_of
-from services.common.settings_security import SecuritySettings
+from services.common.settings.security import SecuritySettings
 from services.storage.repository.mongo.connection import connected
 from services.storage.repository.mongo.ports import prepared
 from tests.backends import clean_environment, free_port_base
 from tests.certificates import Authority
+from tidings_protocol.errors import Unavailable
 from tools.stack import programs
 from tools.stack.etcd import Etcd, probe_etcd
 from tools.stack.kafka import Kafka, probe_kafka

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.common.errors import Internal, Overloaded, TidingsError, Unavailable
-from services.common.lane import Lanes
+from services.common.lanes.lane import Lanes
+from tidings_protocol.errors import Internal, Overloaded, TidingsError, Unavailable
 
 Item = tuple[int, int]
 # An action: offer to a key, let the loop turn, let the next batch end, or make it fail.

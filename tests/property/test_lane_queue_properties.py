@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.common.lane_queue import SHARE_MIN, TURN, LaneQueue
+from services.common.lanes.queue import SHARE_MIN, TURN, LaneQueue
 
 PARTIES = st.sampled_from("abcdef")
 

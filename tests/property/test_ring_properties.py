@@ -8,8 +8,8 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.common.ids import SLOTS
 from services.common.ring import LOAD_MAX, Ring
+from tidings_protocol.ids import SLOTS
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789-.", min_size=1, max_size=12)
 FEW = st.lists(NAMES, min_size=1, max_size=9, unique=True)

@@ -10,12 +10,12 @@ import json
 import random
 from dataclasses import dataclass, field
 
-from protos.tidings.v1.client_pb2 import GroupRequest
 from tests.simulation.device import Device
 from tests.simulation.hall import Hall
 from tests.simulation.history import Changed, Member, Read
 from tests.simulation.nodes import LARGE_ABOVE
 from tests.simulation.world import World
+from tidings_protocol.client_pb2 import GroupRequest
 
 CHANGE_S = (0.5, 3.0)
 SEVERAL = 0.2  # of the messages go to all conversations of their sender: one batch holds them all

@@ -23,7 +23,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from protos.tidings.v1.client_pb2 import (
+from tests.simulation.history import Acknowledged, Dismissed, History, Inbox, Posted, Read, Received, Stored
+from tidings_protocol.client_pb2 import (
     Ack,
     ClientFrame,
     Content,
@@ -41,10 +42,9 @@ from protos.tidings.v1.client_pb2 import (
     Sync,
     Welcome,
 )
-from protos.tidings.v1.client_pb2 import (
+from tidings_protocol.client_pb2 import (
     History as HistoryRequest,
 )
-from tests.simulation.history import Acknowledged, Dismissed, History, Inbox, Posted, Read, Received, Stored
 
 GAP_S = 0.4  # a number may come a little before the one below it: own sends and deliveries travel apart
 ACK_S = 0.2

@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import random
 
-from protos.tidings.v1.client_pb2 import GroupRequest
 from tests.simulation.device import Device
 from tests.simulation.history import Changed
 from tests.simulation.nodes import LARGE_ABOVE
+from tidings_protocol.client_pb2 import GroupRequest
 
 CHANGE_S = (0.05, 0.5)
 GUESTS = tuple(f"guest{number}" for number in range(LARGE_ABOVE + 3))

@@ -14,8 +14,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from protos.tidings.v1.client_pb2 import ClientFrame, ServerFrame
 from services.access.transport.arrival import feed
+from tidings_protocol.client_pb2 import ClientFrame, ServerFrame
 
 DELAY_S = (0.001, 0.02)
 APART_S = 1e-6

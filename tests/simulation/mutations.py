@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from protos.tidings.internal.v1.storage_pb2 import ChangeItem
-from protos.tidings.v1.client_pb2 import ServerFrame
-from services.common.errors import Unavailable
 from services.logic.groups.model import Group, Settled
 from services.logic.requests.group_changes import GroupActs
 from services.logic.requests.request import Ask
@@ -20,6 +18,8 @@ from services.storage.memory.conversation import Conversation
 from services.storage.repository import memory
 from services.storage.repository.contract import Conflict, Inserted
 from services.storage.repository.records import InboxEntry, Span, StoredMessage
+from tidings_protocol.client_pb2 import ServerFrame
+from tidings_protocol.errors import Unavailable
 
 WRITE_BEHIND_S = 0.2
 

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 
 from services.common.bus.contract import Record
 from services.common.bus.memory import MemoryBroker, MemoryBus
-from services.common.errors import TidingsError, Unavailable
 from services.common.rpc import RpcServer, Service
 from services.common.rpc.contract import Unreachable
 from services.common.rpc.memory import MemoryNetwork, Passage
 from services.common.scope import TaskScope
+from tidings_protocol.errors import TidingsError, Unavailable
 
 
 @dataclass(frozen=True, slots=True)

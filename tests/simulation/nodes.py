@@ -15,13 +15,13 @@ from typing import Any
 from services.access import app as access
 from services.access.settings import AccessSettings
 from services.access.transport.tcp import TcpServer
+from services.common.auth.tokens import Claims
 from services.common.clock import SystemClock
 from services.common.lifecycle import Lifecycle, live
 from services.common.registry.contract import NodeKind
 from services.common.registry.memory import MemoryRegistry
 from services.common.rpc.memory import MemoryPeers
 from services.common.telemetry.health import Health
-from services.common.tokens import Claims
 from services.logic import app as logic
 from services.logic.settings import LogicSettings
 from services.storage import app as storage

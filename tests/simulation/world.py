@@ -18,7 +18,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from services.common.bus.memory import MemoryBroker
-from services.common.errors import TidingsError, Unavailable
 from services.common.lifecycle import Lifecycle
 from services.common.registry.contract import NodeKind
 from services.common.registry.memory import MemoryRegistry, MemoryStore
@@ -34,6 +33,7 @@ from tests.simulation.network import SimulatedBus, Wires
 from tests.simulation.nodes import LEASE_TTL_S, Door, Ports, life_of, token_of
 from tests.simulation.stream import heard_into
 from tests.simulation.witness import Witness
+from tidings_protocol.errors import TidingsError, Unavailable
 
 RESTART_S = 1.0
 

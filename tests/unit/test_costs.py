@@ -11,19 +11,19 @@ from collections.abc import Callable
 import pytest
 
 from protos.tidings.internal.v1 import delivery_pb2
-from protos.tidings.v1 import client_pb2 as pb
 from services.access.connection.delivery_state import Outbox
 from services.access.connection.hub import Hub
-from services.common.ids import direct, message_id, slot_of
-from services.common.lane_queue import LaneQueue
+from services.common.lanes.queue import LaneQueue
 from services.common.ring import Ring
-from services.common.wire.body import EncodedBody
-from services.common.wire.codec import JSON, PROTO, Codec
-from services.common.wire.framing import FrameSplitter, framed
 from services.logic.groups.recipients import fanout_of
 from services.logic.publishing.parcels import Mailbox, Outgoing, route
 from services.storage.inboxes.numbering import Inbox
 from tests.instructions import each, instructions
+from tidings_protocol import client_pb2 as pb
+from tidings_protocol.ids import direct, message_id, slot_of
+from tidings_protocol.wire.body import EncodedBody
+from tidings_protocol.wire.codec import JSON, PROTO, Codec
+from tidings_protocol.wire.framing import FrameSplitter, framed
 from tools.bench.frames import TCP, acks, sends
 from tools.bench.ledger import Ledger
 from tools.bench.scan import scanner

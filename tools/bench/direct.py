@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from services.common.ids import direct
+from tidings_protocol.ids import direct
 from tools.bench.crowd import until
 from tools.bench.frames import marks
 from tools.bench.load import ARRIVE_S, Load, Sender

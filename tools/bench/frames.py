@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from protos.tidings.v1 import client_pb2 as pb
-from services.common.wire.codec import JSON, PROTO, Codec
-from services.common.wire.framing import framed
-from services.common.wire.varint import length_delimited_tag, varint, varint_tag
+from tidings_protocol import client_pb2 as pb
+from tidings_protocol.wire.codec import JSON, PROTO, Codec
+from tidings_protocol.wire.framing import framed
+from tidings_protocol.wire.varint import length_delimited_tag, varint, varint_tag
 
 Wrap = Callable[[bytes], bytes]
 Make = Callable[[int], bytes]

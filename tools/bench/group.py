@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from protos.tidings.v1 import client_pb2 as pb
+from tidings_protocol import client_pb2 as pb
 from tools.bench.crowd import until
 from tools.bench.frames import SENDER_STEP
 from tools.bench.group_ledger import Attendance, GroupLog

@@ -17,9 +17,9 @@ from typing import Protocol, cast
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from picows.common import WSHandshakeError
 
-from protos.tidings.v1 import client_pb2 as pb
-from services.common.errors import Unparsable
-from services.common.wire.framing import FrameSplitter
+from tidings_protocol import client_pb2 as pb
+from tidings_protocol.errors import Unparsable
+from tidings_protocol.wire.framing import FrameSplitter
 from tools.bench.frames import Wire
 from tools.failure import Failure
 

@@ -15,8 +15,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
-from protos.tidings.v1 import client_pb2 as pb
-from services.common.wire.codec import JSON, PROTO, Codec
+from tidings_protocol import client_pb2 as pb
+from tidings_protocol.wire.codec import JSON, PROTO, Codec
 from tools.bench.crowd import Crowd, until
 from tools.bench.frames import SEND_ID, Make, sends
 from tools.bench.ledger import Ledger

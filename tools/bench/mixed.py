@@ -14,8 +14,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from protos.tidings.v1 import client_pb2 as pb
-from services.common.ids import direct
+from tidings_protocol import client_pb2 as pb
+from tidings_protocol.ids import direct
 from tools.bench.crowd import until
 from tools.bench.frames import SENDER_STEP, sends, signals
 from tools.bench.group import Group, GroupRun, Member

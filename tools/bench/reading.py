@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from protos.tidings.v1 import client_pb2 as pb
+from tidings_protocol import client_pb2 as pb
 from tools.bench.crowd import until
 from tools.bench.group import GroupRun, Member
 from tools.bench.plan import Share

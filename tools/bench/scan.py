@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from services.common.wire.codec import JSON, Codec
+from tidings_protocol.wire.codec import JSON, Codec
 from tools.bench.frames import FILLER, MARK_DIGITS, NUMBER_DIGITS
 
 Sent = tuple[int, int, int]  # number, seq, inbox number

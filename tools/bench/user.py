@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from protos.tidings.v1 import client_pb2 as pb
+from tidings_protocol import client_pb2 as pb
 from tools.bench.frames import MARK_DIGITS, SIGNAL, Wire, acks
 from tools.bench.line import Line
 from tools.bench.scan import Entry, Page, Scanner

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from services.common.ids import SLOTS
+from tidings_protocol.ids import SLOTS
 from tools.capacity.figures import PARTS, Figures
 
 DAY_S = 86_400

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.common.ids import SLOTS, slot_of
 from services.common.ring import Ring
+from tidings_protocol.ids import SLOTS, slot_of
 
 CHANGES = 20
 SEED = 1

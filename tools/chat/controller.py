@@ -14,8 +14,6 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
-from services.common.errors import BadRequest, TidingsError
-from services.common.ids import check_user
 from tidings import (
     Client,
     ConversationKind,
@@ -28,6 +26,8 @@ from tidings import (
     Restarted,
     Role,
 )
+from tidings_protocol.errors import BadRequest, TidingsError
+from tidings_protocol.ids import check_user
 from tools.chat.commands import Command, Say, Wrong, help_lines, parse
 from tools.chat.model import ChatModel, Line, Talk
 

@@ -12,7 +12,6 @@ from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from services.common.ids import BROADCAST, direct, other_of
 from tidings import (
     Conversation,
     ConversationKind,
@@ -30,6 +29,7 @@ from tidings import (
     Restarted,
     Signal,
 )
+from tidings_protocol.ids import BROADCAST, direct, other_of
 
 LINES_MAX = 2000
 TYPING_S = 6.0

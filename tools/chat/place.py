@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TextIO
 from urllib.parse import quote
 
-from services.common.ids import new_id
+from tidings_protocol.ids import new_id
 from tools.failure import Failure
 from tools.stack.folder import Folder
 

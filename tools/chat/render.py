@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from services.common.ids import hash64
 from tidings import ConversationKind, LinkState, MessageState
+from tidings_protocol.ids import hash64
 from tools.chat.model import ChatModel, Line, Talk
 
 Fragment = tuple[str, str]

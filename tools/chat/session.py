@@ -6,8 +6,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from services.common.errors import TidingsError
 from tidings import DeviceKind
+from tidings_protocol.errors import TidingsError
 from tools.output import notes
 from tools.reach import Reach, told
 

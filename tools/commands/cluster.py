@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from services.common.ids import SLOTS, slot_of
+from tidings_protocol.ids import SLOTS, slot_of
 from tools.failure import Failure
 from tools.options import DATA_DEFAULT, ClusterName, Data, Etcd, Json, SecretFile
 from tools.output import put_json, results

@@ -35,7 +35,7 @@ def sessions(
 ) -> None:
     """Where a user is connected."""
     from protos.tidings.internal.v1.admin_pb2 import AdminUser
-    from protos.tidings.v1.client_pb2 import Hello
+    from tidings_protocol.client_pb2 import Hello
     from tools.cluster_view import CALL_S, ask_operator, run
 
     check_user(user)
@@ -101,8 +101,8 @@ def broadcast(
     from google.protobuf.json_format import MessageToDict
 
     from protos.tidings.internal.v1.admin_pb2 import BroadcastRequest
-    from protos.tidings.v1.client_pb2 import Content, Sent
-    from services.common.ids import BROADCAST, new_id
+    from tidings_protocol.client_pb2 import Content, Sent
+    from tidings_protocol.ids import BROADCAST, new_id
     from tools.cluster_view import CALL_S, ask_operator, run
 
     if not text:

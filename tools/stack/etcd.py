@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.common.settings_security import SecuritySettings
+from services.common.settings.security import SecuritySettings
 from tools.stack.ports import Ports, address
 from tools.stack.probing import http_get
 from tools.stack.program import NotReadyError, plain_environment

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from services.common.settings import without_password
-from services.common.settings_security import SecuritySettings
+from services.common.settings.node import without_password
+from services.common.settings.security import SecuritySettings
 from tools.credentials import security_of
 from tools.failure import WrongUse
 from tools.stack import programs

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from protos.tidings.v1 import client_pb2 as pb
-from services.common.errors import TidingsError
 from tidings.model import Notice
+from tidings_protocol import client_pb2 as pb
+from tidings_protocol.errors import TidingsError
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ import ssl
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
-from services.common.wire.codec import Codec
 from tidings.transport.contract import Connection, Connector
 from tidings.transport.tcp import open_tcp
 from tidings.transport.websocket import open_websocket
+from tidings_protocol.wire.codec import Codec
 
 SCHEMES = ("ws://", "wss://", "tcp://", "tcps://")
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from protos.tidings.v1 import client_pb2 as pb
+from tidings_protocol import client_pb2 as pb
 
 FRAME_BYTES_MAX = 16 * 1024 * 1024  # of the server's frames; a page is about 128 KiB
 CLOSE_S = 1.0

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-from protos.tidings.v1 import client_pb2 as pb
-from services.common.errors import BadFrame
-from services.common.wire.codec import PROTO
-from services.common.wire.framing import FrameSplitter, framed
 from tidings.transport.contract import CLOSE_S, FRAME_BYTES_MAX, Closed, Connection, Refused, tls_for
+from tidings_protocol import client_pb2 as pb
+from tidings_protocol.errors import BadFrame
+from tidings_protocol.wire.codec import PROTO
+from tidings_protocol.wire.framing import FrameSplitter, framed
 
 CHUNK_BYTES = 64 * 1024
 

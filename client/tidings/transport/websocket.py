@@ -10,10 +10,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
-from protos.tidings.v1 import client_pb2 as pb
-from services.common.errors import BadFrame
-from services.common.wire.codec import Codec
 from tidings.transport.contract import CLOSE_S, FRAME_BYTES_MAX, Closed, Connection, Refused, tls_for
+from tidings_protocol import client_pb2 as pb
+from tidings_protocol.errors import BadFrame
+from tidings_protocol.wire.codec import Codec
 
 PATH = "/v1/ws"
 

@@ -25,7 +25,7 @@ from services.access.connection.connection import Connection
 from services.access.connection.events import AskedToLeave, Ended
 from services.access.connection.session import Phase
 from services.access.placement.placement import Placement
-from services.common.wire import close
+from tidings_protocol import close
 
 # Of the deadline: for the goodbyes, so that the rest is left for what they leave behind.
 SHARE: Final = 0.6

@@ -24,10 +24,10 @@ from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
 from services.access.connection.session import Phase
 from services.access.requests.pongs import GROUPS_MAX, Groups, Heads
-from services.common.errors import TidingsError
-from services.common.ids import BROADCAST
 from services.common.scope import TaskScope
 from services.common.telemetry import logs, metrics
+from tidings_protocol.errors import TidingsError
+from tidings_protocol.ids import BROADCAST
 
 STEP_S: Final = 1.0
 ROUNDS: Final = 5

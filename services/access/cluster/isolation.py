@@ -12,7 +12,7 @@ when etcd is away and everyone is slow, not all access nodes send their clients 
 
 Guarantees: a node that is heard by anyone, that is too busy to hear, or that knows of no other access node, sends
 nobody away; one answer, or etcd's, ends it.
-Does not know: what becomes of the lease (tenure.py).
+Does not know: what becomes of the lease (lifecycle.py).
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from services.access.logic_client import SERVICE as LOGIC
 from services.access.placement.registrar import VISIT
 from services.access.placement.registrations import Host
 from services.common.clock import Clock
-from services.common.errors import TidingsError
 from services.common.registry.contract import Membership, NodeRecord
 from services.common.rpc.contract import PeersPort, TimedOut, Unreachable
 from services.common.scope import TaskScope
 from services.common.telemetry import logs
 from services.common.telemetry.health import Health
+from tidings_protocol.errors import TidingsError
 
 CHECK_S: Final = 1.0
 LATE_S: Final = 1.5

@@ -24,11 +24,11 @@ from services.access.node import Node
 from services.access.placement.registrar import Visiting
 from services.common.bus.contract import Bus, Topic
 from services.common.clock import Clock
-from services.common.errors import Unavailable
 from services.common.registry.contract import Registry
 from services.common.scope import TaskScope
 from services.common.telemetry import logs, metrics
 from services.common.telemetry.health import Health
+from tidings_protocol.errors import Unavailable
 
 RETRY_S: Final = 1.0
 CHECK_S: Final = 1.0

@@ -31,13 +31,13 @@ from services.access.placement.registrations import Guests
 from services.access.presence.notifier import Watching
 from services.access.requests.pongs import Heads
 from services.common.cluster import Cluster
-from services.common.errors import TidingsError
-from services.common.ids import slot_of
 from services.common.registry.contract import Membership
 from services.common.ring import Ring
 from services.common.scope import TaskScope
 from services.common.telemetry import logs, metrics
-from services.common.wire import close
+from tidings_protocol import close
+from tidings_protocol.errors import TidingsError
+from tidings_protocol.ids import slot_of
 
 GATHER_S: Final = 0.1
 RETRIES: Final = 5

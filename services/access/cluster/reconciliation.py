@@ -30,9 +30,9 @@ from services.access.connection.session import Phase
 from services.access.logic_client import Logic
 from services.access.placement.registrations import Host
 from services.access.requests.handshake import open_item
-from services.common.errors import TidingsError
 from services.common.telemetry import logs, metrics
-from services.common.wire.close import REPLACED
+from tidings_protocol.close import REPLACED
+from tidings_protocol.errors import TidingsError
 
 PAGE: Final = 1000
 PAGE_PAUSE_S: Final = 0.02

@@ -18,10 +18,10 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from services.access.placement.registrations import Host
-from services.common.errors import TidingsError, Unavailable
-from services.common.ids import hash64, new_id
 from services.common.registry.contract import NodeRecord, NodeState, Registry
 from services.common.telemetry import logs
+from tidings_protocol.errors import TidingsError, Unavailable
+from tidings_protocol.ids import hash64, new_id
 
 PARTITIONS_KEY = "settings/mailbox_partitions"
 CLAIM_PAUSE_S = 1.0

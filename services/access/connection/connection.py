@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Sequence
 from typing import assert_never
 
-from protos.tidings.v1 import client_pb2
 from services.access.connection.events import (
     AskedToLeave,
     Ban,
@@ -52,11 +51,11 @@ from services.access.connection.ports import NodePort, Transport
 from services.access.connection.push_buffer import Early
 from services.access.connection.rules import ONLY_PONGS
 from services.access.connection.session import COUNTED_REFUSALS, HAND_ON, TOO_MANY_REFUSED, Phase, Session
-from services.common.errors import BadFrame, TidingsError, Unparsable, error_of
 from services.common.telemetry import logs, metrics
-from services.common.wire import close
-from services.common.wire.body import EncodedBody
-from services.common.wire.codec import Codec, Data
+from tidings_protocol import client_pb2, close
+from tidings_protocol.errors import BadFrame, TidingsError, Unparsable, error_of
+from tidings_protocol.wire.body import EncodedBody
+from tidings_protocol.wire.codec import Codec, Data
 
 log = logs.get_logger(__name__)
 

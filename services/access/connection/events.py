@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.access.connection.heartbeat import FOREVER
-from services.common.wire.close import CloseReason
+from tidings_protocol.close import CloseReason
 
 # ---- events
 

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
-from protos.tidings.v1 import client_pb2
+from tidings_protocol import client_pb2
 
 MOBILE = client_pb2.Hello.MOBILE
 FOREVER = float("inf")

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from protos.tidings.v1 import client_pb2
 from services.access.connection.session import SessionPolicy
 from services.access.connection.traffic import Traffic
 from services.access.placement.placement import TransportName
+from tidings_protocol import client_pb2
 
 if TYPE_CHECKING:
     from services.access.connection.connection import Connection

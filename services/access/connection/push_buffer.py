@@ -7,8 +7,8 @@ Does not know: connections.
 
 from __future__ import annotations
 
-from protos.tidings.v1 import client_pb2
-from services.common.wire.body import EncodedBody
+from tidings_protocol import client_pb2
+from tidings_protocol.wire.body import EncodedBody
 
 EARLY_MAX = 64
 

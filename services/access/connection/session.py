@@ -70,8 +70,8 @@ from services.access.connection.events import (
 from services.access.connection.heartbeat import FOREVER, HeartbeatPolicy, Life, Pulse
 from services.access.connection.limits import ConnectionLimits, LimitPolicy, Verdict
 from services.access.connection.rules import EARLY_PARTS_MAX, NO_REFRESHES, ONLY_PONGS, RULES, TOO_MUCH, RefreshLimit
-from services.common.wire import close
-from services.common.wire.close import CloseReason
+from tidings_protocol import close
+from tidings_protocol.close import CloseReason
 
 
 class Phase(Enum):

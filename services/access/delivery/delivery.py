@@ -22,15 +22,15 @@ from typing import Final
 from google.protobuf.message import DecodeError, Message
 
 from protos.tidings.internal.v1 import delivery_pb2
-from protos.tidings.v1 import client_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
 from services.access.connection.session import Phase
 from services.access.delivery.mail_router import is_sound
 from services.common.clock import Clock
-from services.common.ids import BROADCAST
 from services.common.telemetry import logs, metrics, tracing
-from services.common.wire.body import EncodedBody
+from tidings_protocol import client_pb2
+from tidings_protocol.ids import BROADCAST
+from tidings_protocol.wire.body import EncodedBody
 
 FRAME_BYTES: Final = 128 * 1024
 TURN: Final = 1000

@@ -9,7 +9,7 @@ unless that boot of the target ends, this node does, or more than `LASTING_BYTES
 comparison of its index repairs it then). Everything else that cannot be sent in time, or waits behind too much, is
 dropped and counted: the clients find the gap at their next heartbeat.
 
-Does not know: who is to get what (parcels.py decides).
+Does not know: who is to get what (mail_router.py decides).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from services.access.delivery.mail_router import Sorted
 from services.access.placement.registrations import Host
 from services.common.bus.contract import Bus, Record
 from services.common.direct import Direct, Errand
-from services.common.errors import TidingsError, Unavailable
-from services.common.lane import Lanes
+from services.common.lanes.lane import Lanes
 from services.common.registry.contract import NodeRecord
 from services.common.scope import TaskScope
 from services.common.telemetry import logs, metrics
+from tidings_protocol.errors import TidingsError, Unavailable
 
 WAITING_MAX: Final = 2000
 BATCH_MAX: Final = 64

@@ -7,7 +7,7 @@ cannot be read is dropped with a line in the log. Where Kafka has lost records, 
 comes by call is worked on in the order in which it came, and answered when it is written; at most `CALLS_MAX` calls
 wait. It may have come through Kafka too, or come so later: clients know by the numbers.
 
-Does not know: what a push means (delivery.py), whom it is for (parcels.py).
+Does not know: what a push means (delivery.py), whom it is for (mail_router.py).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from services.access.delivery.delivery import Delivery
 from services.access.delivery.forwarder import Forwarding
 from services.access.delivery.mail_router import Sorter
 from services.common.bus.contract import Bus, Subscription
-from services.common.errors import Overloaded
 from services.common.scope import TaskScope
 from services.common.telemetry import logs, metrics
+from tidings_protocol.errors import Overloaded
 
 LAG_S: Final = 1.0
 # Kafka answers a fetch twice a second when it has nothing.

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from services.access.placement.registrations import Host
-from services.common.errors import Unavailable
-from services.common.ids import check_user, slot_of
 from services.common.registry.contract import NodeRecord
 from services.common.ring import Ring
+from tidings_protocol.errors import Unavailable
+from tidings_protocol.ids import check_user, slot_of
 
 TransportName = Literal["ws", "tcp"]
 

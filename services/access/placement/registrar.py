@@ -19,12 +19,12 @@ from typing import Final, Self
 
 from protos.tidings.internal.v1 import access_pb2
 from services.access.placement.registrations import Host, Visits
-from services.common.errors import TidingsError
-from services.common.ids import hash64
-from services.common.lane import Lanes
+from services.common.lanes.lane import Lanes
 from services.common.registry.contract import NodeRecord
 from services.common.rpc.contract import PeersPort
 from services.common.telemetry import logs, metrics
+from tidings_protocol.errors import TidingsError
+from tidings_protocol.ids import hash64
 
 VISIT: Final = "/tidings.internal.v1.Access/Visit"
 LANES: Final = 4

@@ -17,16 +17,16 @@ from typing import Final, Self
 from google.protobuf.message import DecodeError
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
-from protos.tidings.v1 import client_pb2
 from services.access.connection.connection import Connection
 from services.access.logic_client import Logic
 from services.access.presence.watchers import Verdict, Watches
 from services.common.clock import Clock
-from services.common.errors import BadRequest, TidingsError
-from services.common.ids import new_id
 from services.common.scope import TaskScope
 from services.common.telemetry import logs
-from services.common.wire.body import EncodedBody
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import BadRequest, TidingsError
+from tidings_protocol.ids import new_id
+from tidings_protocol.wire.body import EncodedBody
 
 USERS_MAX: Final = 100
 ITEMS_MAX: Final = 50

@@ -17,8 +17,8 @@ from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
 from services.access.logic_client import Logic
 from services.common.clock import Clock
-from services.common.errors import TidingsError
 from services.common.scope import TaskScope
+from tidings_protocol.errors import TidingsError
 
 BATCH_MAX: Final = 2000
 RETRY_S: Final = 1.0

@@ -26,7 +26,6 @@ from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from protos.tidings.internal.v1 import logic_pb2
-from protos.tidings.v1 import client_pb2
 from services.access.connection.connection import NOWHERE, Connection
 from services.access.connection.events import Ended, HelloAccepted
 from services.access.connection.hub import Hub
@@ -36,13 +35,14 @@ from services.access.logic_client import Logic
 from services.access.placement.registrar import Visiting
 from services.access.placement.registrations import Host
 from services.access.requests.replacement import Replacing
+from services.common.auth.tokens import Claims, TokenRefused
 from services.common.clock import Clock
-from services.common.errors import Forbidden, TidingsError, from_fault
-from services.common.ids import hash64, new_id
-from services.common.lane import Lanes, unwanted
+from services.common.lanes.lane import Lanes, unwanted
+from services.common.rpc.faults import from_fault
 from services.common.telemetry import logs, metrics
-from services.common.tokens import Claims, TokenRefused
-from services.common.wire import close
+from tidings_protocol import client_pb2, close
+from tidings_protocol.errors import Forbidden, TidingsError
+from tidings_protocol.ids import hash64, new_id
 
 DEVICE_CHARACTERS_MAX = 64
 CLIENT_CHARACTERS_MAX = 256
@@ -58,7 +58,7 @@ log = logs.get_logger(__name__)
 
 
 class Authenticate(Protocol):
-    """services.common.token_source.Authenticator."""
+    """services.common.auth.token_source.Authenticator."""
 
     def authenticate(self, token: str) -> Awaitable[Claims]: ...
 

@@ -19,8 +19,8 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from protos.tidings.internal.v1 import logic_pb2
-from services.common.errors import Overloaded, TidingsError, Unavailable
 from services.common.scope import TaskScope
+from tidings_protocol.errors import Overloaded, TidingsError, Unavailable
 
 POLL_S: Final = 0.02
 GIVEN_UP_S: Final = 10.0

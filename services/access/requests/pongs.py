@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from protos.tidings.v1 import client_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
 from services.access.logic_client import Logic
 from services.common.clock import Clock
-from services.common.errors import TidingsError
-from services.common.ids import BROADCAST
-from services.common.lane import Lanes
+from services.common.lanes.lane import Lanes
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import TidingsError
+from tidings_protocol.ids import BROADCAST
 
 BATCH_MAX: Final = 1000
 # Each batch is a call, and 10,000 connections send 667 pings a second. A pong is at most so much later by it.

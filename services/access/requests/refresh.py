@@ -12,15 +12,15 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Final, Self
 
-from protos.tidings.v1 import client_pb2
 from services.access.connection.connection import Connection
 from services.access.requests.handshake import Authenticate
+from services.common.auth.tokens import Claims
 from services.common.clock import Clock
-from services.common.errors import TidingsError, Unauthenticated
-from services.common.ids import hash64
-from services.common.lane import Lanes
-from services.common.tokens import Claims
-from services.common.wire.codec import PROTO
+from services.common.lanes.lane import Lanes
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import TidingsError, Unauthenticated
+from tidings_protocol.ids import hash64
+from tidings_protocol.wire.codec import PROTO
 
 LANES: Final = 2
 BATCH: Final = 64

@@ -1,9 +1,9 @@
 """Ends the sessions that a newer one of their device has replaced, wherever they are.
 
 Which one is the newer, storage has decided (services/storage/sessions/newest.py). It is carried out by the node of
-the newer one, when it welcomes it and not before: a login that nobody waits for any more ends nobody. A node that does not
-answer, since it sleeps or a link is cut, is asked again every second for a while; what is left then ends when that node
-compares what it holds with what is stored (reconciling.py).
+the newer one, when it welcomes it and not before: a login that nobody waits for any more ends nobody. A node that does
+not answer, since it sleeps or a link is cut, is asked again every second for a while; what is left then ends when that
+node compares what it holds with what is stored (reconciliation.py).
 
 Guarantees: no login waits for it; a node that does not answer delays only its own lane; bounded.
 
@@ -23,13 +23,13 @@ from services.access.connection.events import Ended
 from services.access.connection.hub import Hub
 from services.access.connection.session import Phase
 from services.access.placement.registrations import Host
-from services.common.errors import TidingsError
-from services.common.ids import hash64
-from services.common.lane import Lanes
+from services.common.lanes.lane import Lanes
 from services.common.registry.contract import NodeRecord
 from services.common.rpc.contract import PeersPort
 from services.common.telemetry import logs, metrics
-from services.common.wire.close import REPLACED
+from tidings_protocol.close import REPLACED
+from tidings_protocol.errors import TidingsError
+from tidings_protocol.ids import hash64
 
 EVICT: Final = "/tidings.internal.v1.Access/Evict"
 TRIES_MAX: Final = 30

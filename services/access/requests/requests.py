@@ -1,11 +1,11 @@
 """What clients ask: checked here as far as a frame alone can be, then handed to logic in lanes, and answered.
 
     send        lanes by conversation, so what one user sends to one conversation stays in its order; what logic has not
-                decided yet goes on in held.py
+                decided yet goes on in held_sends.py
     signal      lanes by conversation
     pages       lanes by user (Logic.Handle): sync, history, conversations
     the rest    lanes by user (Logic.Handle)
-    ping, ack   heads.py, acks.py; presence also passes watching.py
+    ping, ack   pongs.py, acks.py; presence also passes notifier.py
 
 Guarantees: each request is answered exactly once, with an error if it could not be handed on: nothing waits in a place
 without a bound. One whose answer cannot be made is answered INTERNAL, and if an answer cannot be written its connection
@@ -26,7 +26,6 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from protos.tidings.internal.v1 import logic_pb2
-from protos.tidings.v1 import client_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.events import Ended
 from services.access.connection.session import COUNTED_REFUSALS, Phase
@@ -37,13 +36,13 @@ from services.access.requests.acks import Acks
 from services.access.requests.held_sends import Held
 from services.access.requests.pongs import Heads
 from services.access.requests.send_trace import SendTrace
-from services.common import content, ids
 from services.common.clock import Clock
-from services.common.errors import BadRequest, Blame, Internal, TidingsError, from_fault
-from services.common.lane import Lanes
+from services.common.lanes.lane import Lanes
+from services.common.rpc.faults import from_fault
 from services.common.telemetry import logs, metrics, tracing
-from services.common.wire import close
-from services.common.wire.codec import PROTO
+from tidings_protocol import client_pb2, close, content, ids
+from tidings_protocol.errors import BadRequest, Blame, Internal, TidingsError
+from tidings_protocol.wire.codec import PROTO
 
 # First bytes of a ServerFrame's protobuf whose body is an error (the id is not set yet), or a page.
 _ERROR_TAG: Final = PROTO.encode_server(client_pb2.ServerFrame(error=client_pb2.Error()))[:-1]

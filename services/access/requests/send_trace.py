@@ -15,8 +15,8 @@ from typing import Final, Self
 from opentelemetry.trace import Span
 
 from protos.tidings.internal.v1 import logic_pb2
-from services.common.errors import Blame, TidingsError
 from services.common.telemetry import logs, tracing
+from tidings_protocol.errors import Blame, TidingsError
 
 NAME: Final = "send"
 FAILURES_MAX: Final = 5

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from services.common.errors import TidingsError, Unavailable
+from tidings_protocol.errors import TidingsError, Unavailable
 
 PATH: Final = "/v1/ws"
 ROUTE_PATH: Final = "/v1/route"

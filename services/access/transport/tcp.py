@@ -25,9 +25,9 @@ from services.access.transport.arrival import Arrival
 from services.access.transport.listening import Door, Listener, StreamLimits
 from services.access.transport.proxy_header import NOT_TRUSTED, VERSION_1, VERSION_2
 from services.common.telemetry import metrics
-from services.common.wire import close
-from services.common.wire.codec import PROTO
-from services.common.wire.framing import PREFIX_BYTES, FrameSplitter, framed
+from tidings_protocol import close
+from tidings_protocol.wire.codec import PROTO
+from tidings_protocol.wire.framing import PREFIX_BYTES, FrameSplitter, framed
 
 BUSY_S = 1.0
 PROXY_STARTS = frozenset({VERSION_1[:PREFIX_BYTES], VERSION_2[:PREFIX_BYTES]})

@@ -42,10 +42,10 @@ from services.access.transport.arrival import Arrival
 from services.access.transport.http import BUSY, PATH, ROUTE_PATH
 from services.access.transport.listening import Door, Listener, StreamLimits
 from services.access.transport.web_arrival import WebArrival
-from services.common.errors import BadRequest
 from services.common.telemetry import metrics
-from services.common.wire import close
-from services.common.wire.codec import Codec, negotiate, offers
+from tidings_protocol import close
+from tidings_protocol.errors import BadRequest
+from tidings_protocol.wire.codec import Codec, negotiate, offers
 
 NOBODY: Final = TrustedProxies()
 REASON_BYTES_MAX: Final = 120

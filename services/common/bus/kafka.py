@@ -24,8 +24,8 @@ from services.common.bus.kafka_consumer import KafkaSubscription
 from services.common.bus.kafka_producer import KafkaProducer
 from services.common.bus.kafka_security import PLAINTEXT, KafkaSecurity
 from services.common.bus.kafka_topics import TopicGuard
-from services.common.errors import Unavailable
 from services.common.scope import TaskScope
+from tidings_protocol.errors import Unavailable
 
 # Kafka answers a fetch twice a second when it has nothing.
 QUIET_S = 2.5

@@ -32,7 +32,7 @@ from aiokafka.errors import (
 
 from services.common.bus.contract import Topic
 from services.common.bus.kafka_producer import RECORD_BYTES_MAX
-from services.common.errors import Unavailable
+from tidings_protocol.errors import Unavailable
 
 _log = structlog.get_logger(__name__)
 

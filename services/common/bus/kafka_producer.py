@@ -29,9 +29,9 @@ from aiokafka.structs import TopicPartition
 from xxhash import xxh64_intdigest
 
 from services.common.bus.contract import Header, Record
-from services.common.errors import TooLarge, Unavailable
 from services.common.scope import TaskScope
 from services.common.telemetry import metrics, tracing
+from tidings_protocol.errors import TooLarge, Unavailable
 
 _log = structlog.get_logger(__name__)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from services.common.certificates import check_pair
-from services.common.settings_security import SecuritySettings
+from services.common.settings.security import SecuritySettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ import structlog
 
 from services.common.bus.contract import Topic
 from services.common.bus.kafka_admin import KafkaAdmin
-from services.common.errors import Unavailable
+from tidings_protocol.errors import Unavailable
 
 _log = structlog.get_logger(__name__)
 

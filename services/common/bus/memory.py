@@ -21,8 +21,8 @@ from types import TracebackType
 from typing import Self
 
 from services.common.bus.contract import ConsumedRecord, OnGap, Record, Topic
-from services.common.errors import TooLarge, Unavailable
-from services.common.ids import hash64
+from tidings_protocol.errors import TooLarge, Unavailable
+from tidings_protocol.ids import hash64
 
 BATCH_MAX = 500
 VALUE_BYTES_MAX = 16 * 1024 * 1024

@@ -16,10 +16,10 @@ from typing import Self
 
 import structlog
 
-from services.common.errors import Unavailable
-from services.common.ids import new_id
 from services.common.registry.contract import NodeRecord, Registry
 from services.common.scope import TaskScope
+from tidings_protocol.errors import Unavailable
+from tidings_protocol.ids import new_id
 
 SETTLE_S = 0.25
 

@@ -31,13 +31,13 @@ from typing import Self
 
 import structlog
 
-from services.common.errors import Unavailable
 from services.common.registry.contract import Membership, NodeRecord
 from services.common.registry.etcd_client import Compacted, Entry, EtcdClient, EtcdTls, Event, LeaseGone
 from services.common.registry.feed import MembershipFeed
 from services.common.registry.roster import Roster
 from services.common.scope import TaskScope
 from services.common.telemetry import metrics
+from tidings_protocol.errors import Unavailable
 
 _log = structlog.get_logger(__name__)
 

@@ -24,9 +24,9 @@ import grpc
 from etcd3 import etcdrpc
 
 from services.common.certificates import check_pair
-from services.common.errors import Unavailable
-from services.common.settings_security import SecuritySettings
+from services.common.settings.security import SecuritySettings
 from services.common.telemetry import metrics
+from tidings_protocol.errors import Unavailable
 
 T = TypeVar("T")
 

@@ -17,9 +17,9 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
 
-from services.common.errors import Unavailable
 from services.common.registry.contract import Membership, NodeRecord
 from services.common.registry.feed import MembershipFeed
+from tidings_protocol.errors import Unavailable
 
 
 class MemoryStore:

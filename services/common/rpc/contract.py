@@ -10,8 +10,8 @@ from typing import Any, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
-from services.common.errors import TooLarge, Unavailable
 from services.common.registry.contract import NodeRecord
+from tidings_protocol.errors import TooLarge, Unavailable
 
 Reply = TypeVar("Reply", bound=Message)
 

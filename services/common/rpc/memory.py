@@ -20,12 +20,13 @@ from typing import Literal
 
 from google.protobuf.message import Message
 
-from services.common.errors import TidingsError, from_fault, to_fault
 from services.common.registry.contract import NodeRecord
 from services.common.rpc.contract import MESSAGE_BYTES_MAX, Reply, Service, TimedOut, Unreachable, too_large
+from services.common.rpc.faults import from_fault, to_fault
 from services.common.rpc.server import Method, RpcServer, answer, methods_of
 from services.common.scope import TaskScope
 from services.common.telemetry import tracing
+from tidings_protocol.errors import TidingsError
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,6 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from protos.tidings.internal.v1 import calls_pb2
-from services.common.errors import Internal, TidingsError
 from services.common.registry.contract import NodeRecord
 from services.common.rpc.contract import (
     MESSAGE_BYTES_MAX,
@@ -39,6 +38,7 @@ from services.common.rpc.tls import Tls
 from services.common.rpc.translate import error_from
 from services.common.scope import TaskScope
 from services.common.telemetry import metrics, tracing
+from tidings_protocol.errors import Internal, TidingsError
 
 CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),

@@ -25,10 +25,10 @@ from collections.abc import Callable
 from google.protobuf.message import Message
 
 from services.common.cluster import Cluster
-from services.common.errors import Unavailable
 from services.common.registry.contract import NodeKind, NodeRecord
 from services.common.rpc.contract import PeersPort, Reply, TimedOut, Unreachable, label_of
 from services.common.telemetry import metrics
+from tidings_protocol.errors import Unavailable
 
 DEMOTION_S = 1.0
 DEMOTION_MAX_S = 8.0

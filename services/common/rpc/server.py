@@ -23,12 +23,12 @@ import grpc
 import structlog
 
 from protos.tidings.internal.v1 import calls_pb2
-from services.common.errors import BadRequest, Internal, TidingsError
 from services.common.rpc.contract import MESSAGE_BYTES_MAX, Service, label_of
 from services.common.rpc.stream import CONVERSE, Answering
 from services.common.rpc.tls import Tls
 from services.common.rpc.translate import status_of, trailer_of
 from services.common.telemetry import metrics, tracing
+from tidings_protocol.errors import BadRequest, Internal, TidingsError
 
 SERVER_OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),

@@ -26,12 +26,13 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from protos.tidings.internal.v1.calls_pb2 import Call, CallBatch, Reply, ReplyBatch
-from services.common.dividing import portions
-from services.common.errors import Internal, Overloaded, TidingsError, from_fault, to_fault
+from services.common.lanes.dividing import portions
 from services.common.rpc.contract import MESSAGE_BYTES_MAX, TimedOut, Unreachable, too_large
+from services.common.rpc.faults import from_fault, to_fault
 from services.common.rpc.translate import error_from
 from services.common.scope import TaskScope
 from services.common.telemetry import logs, tracing
+from tidings_protocol.errors import Internal, Overloaded, TidingsError
 
 CONVERSE: Final = "/tidings.internal.v1.Calls/Converse"
 ID_MAX: Final = 2**32 - 1

@@ -17,7 +17,7 @@ from pathlib import Path
 import grpc
 
 from services.common.certificates import check_pair
-from services.common.settings_security import SecuritySettings
+from services.common.settings.security import SecuritySettings
 
 
 @dataclass(slots=True, eq=False)

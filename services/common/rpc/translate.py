@@ -11,8 +11,9 @@ from collections.abc import Iterable
 import grpc
 
 from protos.tidings.internal.v1 import common_pb2
-from services.common.errors import Internal, Overloaded, TidingsError, from_fault, to_fault
 from services.common.rpc.contract import TimedOut, Unreachable, too_large
+from services.common.rpc.faults import from_fault, to_fault
+from tidings_protocol.errors import Internal, Overloaded, TidingsError
 
 FAULT_KEY = "tidings-fault-bin"
 

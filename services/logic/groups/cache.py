@@ -3,7 +3,7 @@
 Guarantees: the least recently used go first; what is given back was put in. A large group is kept with the members that
 were asked for, as long as its version stays.
 
-Does not know: whether what it holds is still so. That shows when storage is given the version: see conversations.py.
+Does not know: whether what it holds is still so. That shows when storage is given the version: see loader.py.
 """
 
 from __future__ import annotations

@@ -14,12 +14,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.common.errors import TidingsError
 from services.common.telemetry import metrics
 from services.logic.groups.cache import GroupCache
 from services.logic.groups.model import Group, Member, Role
 from services.logic.groups.rules import Need
 from services.logic.storage_client import StorageClient
+from tidings_protocol.errors import TidingsError
 
 # By conversation: the group, None if there is none, or why it is not known.
 Found = Mapping[str, Group | TidingsError | None]

@@ -2,7 +2,7 @@
 
 Guarantees: values only; nothing here is altered once it is made.
 
-Does not know: where they come from (conversations.py), what may be done with them (permissions.py, groups.py).
+Does not know: where they come from (loader.py), what may be done with them (permissions.py, rules.py).
 """
 
 from __future__ import annotations

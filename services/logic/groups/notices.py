@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 
-from protos.tidings.v1 import client_pb2, events_pb2
+from protos.tidings.v1 import events_pb2
 from services.logic.groups.model import Act
+from tidings_protocol import client_pb2
 
 MIME = "application/tidings.membership+json"
 

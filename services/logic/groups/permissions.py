@@ -3,14 +3,15 @@
 Guarantees: pure; each function returns if it is allowed and raises the protocol's error if it is not: NotFound for a
 group that does not exist, Forbidden for one that the user is not in, a channel, somebody else's direct chat, `b:all`.
 
-Does not know: changes of groups (groups.py), the shape of content (common/content.py). Ids were checked before.
+Does not know: changes of groups (rules.py), the shape of content (tidings_protocol/content.py). Ids were checked
+before.
 """
 
 from __future__ import annotations
 
-from services.common.errors import Forbidden, NotFound
-from services.common.ids import ConversationKind, kind_of, peers
 from services.logic.groups.model import Group, Member, Role
+from tidings_protocol.errors import Forbidden, NotFound
+from tidings_protocol.ids import ConversationKind, kind_of, peers
 
 
 def check_send(conversation: str, sender: str, group: Group | None) -> None:

@@ -4,15 +4,15 @@ Write diffusion for direct chats and groups that are not large: each member, the
 cursor is enough for all of them. Read diffusion for large groups and `b:all`: nothing per member, one record for all
 access nodes, members hold a cursor in the conversation.
 
-Guarantees: pure. Does not know: whether the sender may speak (permissions.py), nodes (router.py).
+Guarantees: pure. Does not know: whether the sender may speak (permissions.py), nodes (parcels.py).
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from services.common.ids import ConversationKind, kind_of, peers
 from services.logic.groups.model import Group
+from tidings_protocol.ids import ConversationKind, kind_of, peers
 
 
 class Fanout(NamedTuple):

@@ -26,12 +26,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from protos.tidings.v1 import client_pb2
-from services.common.content import check_client_id
-from services.common.errors import BadRequest, Forbidden, NotFound
-from services.common.ids import ConversationKind, check_conversation, check_user
 from services.logic.groups.model import Act, Change, Decision, Group, Member, Notice, Policy, Role, Settled
 from services.logic.groups.permissions import check_exists, check_member
+from tidings_protocol import client_pb2
+from tidings_protocol.content import check_client_id
+from tidings_protocol.errors import BadRequest, Forbidden, NotFound
+from tidings_protocol.ids import ConversationKind, check_conversation, check_user
 
 Request = client_pb2.GroupRequest
 

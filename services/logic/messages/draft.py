@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Final
 
 from protos.tidings.internal.v1 import logic_pb2, storage_pb2
-from services.common.errors import TidingsError, to_fault
+from services.common.rpc.faults import to_fault
 from services.logic.groups.recipients import Fanout
+from tidings_protocol.errors import TidingsError
 
 TO_NOBODY: Final = Fanout(())
 _NO_ITEM: Final = storage_pb2.StoreItem()

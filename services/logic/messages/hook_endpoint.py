@@ -22,9 +22,9 @@ from typing import Any, Final, Self
 import httpx2
 from google.protobuf import json_format
 
-from protos.tidings.v1 import client_pb2
-from services.common.content import encode_content
-from services.common.errors import Forbidden, TidingsError
+from tidings_protocol import client_pb2
+from tidings_protocol.content import encode_content
+from tidings_protocol.errors import Forbidden, TidingsError
 
 REASON_MAX: Final = 500
 ANSWER_BYTES_MAX: Final = 32 * 1024 * 1024

@@ -24,13 +24,14 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from protos.tidings.internal.v1 import logic_pb2
-from services.common.errors import Overloaded, TidingsError, Unavailable, to_fault
-from services.common.ids import hash64
-from services.common.lane import Lanes
+from services.common.lanes.lane import Lanes
+from services.common.rpc.faults import to_fault
 from services.common.telemetry import tracing
 from services.logic.messages.draft import Draft, outcome_of
 from services.logic.messages.hook_endpoint import Candidate
 from services.logic.messages.hooks import Hooks, Verdict
+from tidings_protocol.errors import Overloaded, TidingsError, Unavailable
+from tidings_protocol.ids import hash64
 
 KEPT_S: Final = 10.0
 LANES: Final = 2

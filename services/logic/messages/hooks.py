@@ -11,8 +11,8 @@ Guarantees: every message that is offered is decided exactly once, its content (
 its sender gets, after two time limits at most, however many wait. An answer for one message that cannot be used
 concerns that message alone.
 
-Does not know: permissions (asked before), storage, the order of conversations (hooked.py). A retry of a message asks
-again.
+Does not know: permissions (asked before), storage, the order of conversations (hooked_sends.py). A retry of a message
+asks again.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from typing import Literal, Self
 
 import httpx2
 
-from services.common.errors import TidingsError, Unavailable
 from services.common.scope import TaskScope
 from services.common.telemetry import logs, metrics
 from services.common.telemetry.health import Health
 from services.logic.messages.hook_endpoint import Away, Candidate, Decision, HookEndpoint, Unusable
+from tidings_protocol.errors import TidingsError, Unavailable
 
 CHECK = "hook"
 AWAY_RETRY_MS = 1000

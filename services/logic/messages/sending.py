@@ -1,6 +1,6 @@
 """Sends: a batch of messages is permitted, offered to the hooks, stored, told to its recipients, answered.
 
-    permit ──▶ hook (hooked.py) ──▶ store ──▶ look, for what is refused ──▶ publish ──▶ outcomes
+    permit ──▶ hook (hooked_sends.py) ──▶ store ──▶ look, for what is refused ──▶ publish ──▶ outcomes
       ▲                               │ stale: the group has changed since
       └───────────────────────────────┘ (at most `DECISIONS_MAX` times)
 
@@ -20,12 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2, storage_pb2
-from protos.tidings.v1 import client_pb2
-from services.common.content import stored_content
-from services.common.errors import BadRequest, Blame, TidingsError, Unavailable
-from services.common.ids import BROADCAST, OPERATOR, ConversationKind, kind_of, message_id
 from services.common.telemetry import metrics, tracing
-from services.common.wire.body import message_bytes
 from services.logic.groups.loader import Conversations, Found
 from services.logic.groups.model import Group
 from services.logic.groups.permissions import check_send
@@ -40,6 +35,11 @@ from services.logic.publishing.publisher import Publication, Publisher
 from services.logic.receipts.coalescer import Cursor
 from services.logic.receipts.sender import Receipts
 from services.logic.storage_client import StorageClient
+from tidings_protocol import client_pb2
+from tidings_protocol.content import stored_content
+from tidings_protocol.errors import BadRequest, Blame, TidingsError, Unavailable
+from tidings_protocol.ids import BROADCAST, OPERATOR, ConversationKind, kind_of, message_id
+from tidings_protocol.wire.body import message_bytes
 
 DECISIONS_MAX = 4
 # The version of no group, the seq of no message.

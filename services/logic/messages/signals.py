@@ -12,16 +12,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
-from protos.tidings.v1 import client_pb2
-from services.common.content import check_signal as check_shape
-from services.common.errors import TidingsError
-from services.common.ids import ConversationKind, check_conversation
 from services.logic.groups.loader import Conversations, Found
 from services.logic.groups.permissions import check_signal
 from services.logic.groups.recipients import fanout_of
 from services.logic.groups.rules import Need
 from services.logic.publishing.parcels import Outgoing
 from services.logic.publishing.publisher import Publication, Publisher
+from tidings_protocol import client_pb2
+from tidings_protocol.content import check_signal as check_shape
+from tidings_protocol.errors import TidingsError
+from tidings_protocol.ids import ConversationKind, check_conversation
 
 
 class Signals:

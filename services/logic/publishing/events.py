@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from protos.tidings.v1 import client_pb2, events_pb2
-from services.common.wire.varint import length_delimited_tag, varint
+from protos.tidings.v1 import events_pb2
 from services.logic.groups.model import Act
 from services.logic.groups.notices import membership_of
+from tidings_protocol import client_pb2
+from tidings_protocol.wire.varint import length_delimited_tag, varint
 
 _MESSAGE_TAG = length_delimited_tag(events_pb2.Event, "message")
 

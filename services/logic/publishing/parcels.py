@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from protos.tidings.internal.v1 import delivery_pb2
-from services.common.ids import hash64
+from tidings_protocol.ids import hash64
 
 Push = delivery_pb2.Push
 # An access node's mailbox or a broadcast partition, and whom a push there is for, with their numbers.

@@ -30,8 +30,7 @@ from typing import Protocol, Self
 from services.common.bus.contract import Record
 from services.common.clock import Clock
 from services.common.direct import Direct, Errand
-from services.common.errors import TidingsError, TooLarge, Unavailable
-from services.common.lane import Lanes
+from services.common.lanes.lane import Lanes
 from services.common.scope import TaskScope
 from services.common.telemetry import logs, metrics, tracing
 from services.common.telemetry.health import Health
@@ -39,6 +38,7 @@ from services.logic.publishing.backlog import Backlog, Waiting
 from services.logic.publishing.directory import Directory, View
 from services.logic.publishing.events import StreamEvent
 from services.logic.publishing.parcels import Outgoing, Posted, route
+from tidings_protocol.errors import TidingsError, TooLarge, Unavailable
 
 CHECK = "kafka"
 BATCH_MAX = 512

@@ -6,7 +6,7 @@ within the interval is merged, and goes at its end.
 Guarantees: pure; no state that was noted is lost, the last one noted is what goes out; memory is bounded by `capacity`:
 beyond it what waits longest goes out before its time.
 
-Does not know: who is told (receipting.py), time other than `now`.
+Does not know: who is told (sender.py), time other than `now`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 `note` is called for every cursor that moved and returns at once; one task takes what is due, finds who is to be told,
 and publishes it as one batch. While it is publishing, what comes gathers.
 
-Guarantees: those of receipts.py; to the other members and the reader's other devices in direct chats and groups that
+Guarantees: those of coalescer.py; to the other members and the reader's other devices in direct chats and groups that
 are not large, only to the reader's other devices elsewhere. If the members cannot be had now, the receipt goes later.
 Leaving the context sends what waits, as far as that can be done. A receipt that is lost (this node died) is found in
 the conversation list: storage has the cursors.
@@ -19,10 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from protos.tidings.internal.v1 import delivery_pb2
-from protos.tidings.v1 import client_pb2
 from services.common.clock import Clock
-from services.common.errors import TidingsError
-from services.common.ids import ConversationKind, kind_of, peers
 from services.common.scope import TaskScope
 from services.common.telemetry import metrics
 from services.logic.groups.loader import Conversations, Found
@@ -31,6 +28,9 @@ from services.logic.publishing.events import EventEncoder, StreamEvent
 from services.logic.publishing.parcels import Outgoing
 from services.logic.publishing.publisher import Publication, Publisher
 from services.logic.receipts.coalescer import Coalescer, Cursor
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import TidingsError
+from tidings_protocol.ids import ConversationKind, kind_of, peers
 
 # Between two batches: a busy node publishes many receipts at once, not each by itself; the first one waits for nothing.
 GATHER_S = 0.1

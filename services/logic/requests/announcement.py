@@ -6,7 +6,7 @@ whole, whichever node made it, and whatever has become of the group since.
 Guarantees: pure; the same change gives the same events and pushes, but for those of the index of large groups: a repeat
 says of nobody that they are in it, or out of it, if that is not so now.
 
-Does not know: the rules (groups.py), when it is published (group_acts.py).
+Does not know: the rules (rules.py), when it is published (group_changes.py).
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from collections.abc import Mapping, Sequence
 
 from protos.tidings.internal.v1 import delivery_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from protos.tidings.v1 import client_pb2, events_pb2
-from services.common.content import notice_client_id
-from services.common.ids import ConversationKind
+from protos.tidings.v1 import events_pb2
 from services.logic.groups import notices
 from services.logic.groups.model import Act, Change, Member
 from services.logic.messages.sending import SYSTEM, message_pushes
 from services.logic.publishing.events import EventEncoder, StreamEvent
 from services.logic.publishing.parcels import Outgoing
 from services.logic.publishing.publisher import Publication
+from tidings_protocol import client_pb2
+from tidings_protocol.content import notice_client_id
+from tidings_protocol.ids import ConversationKind
 
 Push = delivery_pb2.Push
 

@@ -16,14 +16,14 @@ from functools import partial
 from google.protobuf.message import DecodeError
 
 from protos.tidings.internal.v1 import logic_pb2
-from protos.tidings.v1 import client_pb2
-from services.common.dividing import divided
-from services.common.errors import BadFrame, BadRequest, Internal, Overloaded, TidingsError
+from services.common.lanes.dividing import divided
 from services.logic.requests.group_changes import GroupActs
 from services.logic.requests.marking import Marking
 from services.logic.requests.reading import Reading
 from services.logic.requests.request import Ask, Reply
 from services.logic.requests.standing import Standing
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import BadFrame, BadRequest, Internal, Overloaded, TidingsError
 
 # One call carries 16 MiB.
 REPLIES_BYTES_MAX = 12 * 1024 * 1024

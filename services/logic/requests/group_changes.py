@@ -1,4 +1,4 @@
-"""Changes of groups: decided by groups.py, made by storage, told to the members.
+"""Changes of groups: decided by rules.py, made by storage, told to the members.
 
     load ──▶ decide ──▶ change ──▶ publish ──▶ reply
       ▲ │                 │ stale: somebody else changed it meanwhile
@@ -13,7 +13,7 @@ Guarantees: a change that was answered is durable and published (or Kafka is awa
 do by now. A repeat with another op finds it settled: the act is told as an event, and in large groups the nodes are
 told who is in. A create with a client id is one group for good.
 
-Does not know: the rules (groups.py), what is told (announcing.py).
+Does not know: the rules (rules.py), what is told (announcement.py).
 """
 
 from __future__ import annotations
@@ -23,10 +23,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from protos.tidings.v1 import client_pb2
 from services.common.clock import Clock
-from services.common.errors import Internal, NotFound, TidingsError, Unavailable
-from services.common.ids import ConversationKind, check_conversation, new_id
 from services.common.telemetry import logs, metrics
 from services.logic.groups.loader import Conversations
 from services.logic.groups.model import Change, Group, Member, Policy, Role, Settled
@@ -36,6 +33,9 @@ from services.logic.publishing.publisher import Publication, Publisher
 from services.logic.requests import announcement as announcing
 from services.logic.requests.request import Ask, Reply, ok
 from services.logic.storage_client import StorageClient
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import Internal, NotFound, TidingsError, Unavailable
+from tidings_protocol.ids import ConversationKind, check_conversation, new_id
 
 DECISIONS_MAX = 5
 CHANGING_RETRY_MS = 200

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from services.common.errors import Overloaded
+from tidings_protocol.errors import Overloaded
 
 RETRY_MS = 200
 

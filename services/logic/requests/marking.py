@@ -9,7 +9,7 @@ Guarantees: cursors never go back and never beyond the head (storage sees to it)
 that was answered `ok` is durable, an ack is within seconds. An ack is noted only when all that it delivers is marked:
 if something could not be, it raises, and whoever repeats the ack finds it again. Only what moved becomes a receipt.
 
-Does not know: who is told, and how often (receipting.py).
+Does not know: who is told, and how often (sender.py).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from collections.abc import Mapping, Sequence
 
 from protos.tidings.internal.v1 import logic_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.common.errors import Forbidden, TidingsError
-from services.common.ids import ConversationKind, check_conversation, peers
 from services.common.telemetry import logs
 from services.logic.receipts.coalescer import Cursor
 from services.logic.receipts.sender import Receipts
 from services.logic.requests.request import Ask, Reply, ok
 from services.logic.storage_client import StorageClient
+from tidings_protocol.errors import Forbidden, TidingsError
+from tidings_protocol.ids import ConversationKind, check_conversation, peers
 
 log = logs.get_logger(__name__)
 

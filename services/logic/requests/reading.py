@@ -15,12 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from protos.tidings.v1 import client_pb2
 from services.common.clock import Clock
-from services.common.errors import BadRequest, TidingsError
-from services.common.ids import ConversationKind, check_conversation, kind_of, other_of
 from services.common.telemetry import logs, metrics
-from services.common.wire.body import read_message
 from services.logic.groups.loader import Conversations, Found
 from services.logic.groups.model import Group, Policy
 from services.logic.groups.permissions import check_member, check_read
@@ -28,6 +24,10 @@ from services.logic.groups.rules import Need, info_of, need_of
 from services.logic.requests.request import Ask, Reply, cut
 from services.logic.sessions import presence
 from services.logic.storage_client import StorageClient
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import BadRequest, TidingsError
+from tidings_protocol.ids import ConversationKind, check_conversation, kind_of, other_of
+from tidings_protocol.wire.body import read_message
 
 SYNC_DEFAULT, SYNC_MAX = 100, 500
 HISTORY_DEFAULT, HISTORY_MAX = 50, 200

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from protos.tidings.v1 import client_pb2
-from services.common.errors import TidingsError
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import TidingsError
 
 # A frame without its id, or the error that becomes one.
 Reply = client_pb2.ServerFrame | TidingsError

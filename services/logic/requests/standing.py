@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from services.common.errors import TidingsError, Unavailable
 from services.logic.requests.request import Ask, Reply
 from services.logic.storage_client import StorageClient
+from tidings_protocol.errors import TidingsError, Unavailable
 
 Act = Callable[[Sequence[Ask]], Awaitable[Sequence[Reply]]]
 

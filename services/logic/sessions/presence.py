@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from protos.tidings.internal.v1 import storage_pb2
-from protos.tidings.v1 import client_pb2
-from services.common.errors import BadRequest
-from services.common.ids import check_user
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import BadRequest
+from tidings_protocol.ids import check_user
 
 USERS_MAX = 100
 

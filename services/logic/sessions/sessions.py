@@ -20,15 +20,16 @@ from typing import Final, Protocol
 from protos.tidings.internal.v1 import access_pb2, delivery_pb2, logic_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import Clock
-from services.common.errors import BadRequest, TidingsError, Unavailable, to_fault
-from services.common.ids import BROADCAST, ConversationKind, check_conversation, slot_of
 from services.common.registry.contract import NodeRecord
 from services.common.rpc.contract import PeersPort
+from services.common.rpc.faults import to_fault
 from services.common.telemetry import logs, metrics
-from services.common.wire.close import CloseReason
 from services.logic.publishing.parcels import Outgoing
 from services.logic.publishing.publisher import Publication, Publisher
 from services.logic.storage_client import StorageClient
+from tidings_protocol.close import CloseReason
+from tidings_protocol.errors import BadRequest, TidingsError, Unavailable
+from tidings_protocol.ids import BROADCAST, ConversationKind, check_conversation, slot_of
 
 EVICT = "/tidings.internal.v1.Access/Evict"
 EVICT_TRIES: Final = 2

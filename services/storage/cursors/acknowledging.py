@@ -17,13 +17,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
-from services.common.errors import TidingsError, to_fault
+from services.common.rpc.faults import to_fault
 from services.storage.cursors.marking import Arrival, Marking
 from services.storage.inboxes.numbering import Inbox
 from services.storage.inboxes.writer import Inboxes
 from services.storage.memory.write_behind import WriteBehind
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import Span
+from tidings_protocol.errors import TidingsError
 
 AcknowledgeItem = storage_pb2.AcknowledgeItem
 AcknowledgeOutcome = storage_pb2.AcknowledgeOutcome

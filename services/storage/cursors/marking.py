@@ -12,9 +12,8 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
-from services.common.errors import Forbidden, NotFound, TidingsError, to_fault
-from services.common.ids import SLOTS, ConversationKind, hash64
-from services.common.lane import Lanes
+from services.common.lanes.lane import Lanes
+from services.common.rpc.faults import to_fault
 from services.storage.limits import Limits
 from services.storage.memory.batches import through
 from services.storage.memory.conversation import Conversation, Member
@@ -22,6 +21,8 @@ from services.storage.memory.write_behind import WriteBehind
 from services.storage.messages.conversations import Conversations
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import Cursor, MemberDocument
+from tidings_protocol.errors import Forbidden, NotFound, TidingsError
+from tidings_protocol.ids import SLOTS, ConversationKind, hash64
 
 MarkItem = storage_pb2.MarkItem
 MarkOutcome = storage_pb2.MarkOutcome

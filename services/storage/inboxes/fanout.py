@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from protos.tidings.internal.v1 import storage_pb2
-from services.common.errors import TidingsError, Unavailable, from_fault
-from services.common.ids import slot_of
+from services.common.rpc.faults import from_fault
 from services.storage.inboxes.numbering import Append
 from services.storage.inboxes.writer import Inboxes, Number
 from services.storage.memory.batches import together
 from services.storage.owners.peers import Neighbours, NotAsked
+from tidings_protocol.errors import TidingsError, Unavailable
+from tidings_protocol.ids import slot_of
 
 # Entries of one call: some 50 ms of a neighbour, which has a third of `store_budget_s` to answer in.
 APPEND_MAX = 1000

@@ -1,12 +1,12 @@
 """Inboxes of the users: the owner's memory of them, and the lanes that write their entries.
 
-    appends ──▶ lane of the user ──▶ number (inboxes.py) ──▶ one ordered insert for the whole batch
+    appends ──▶ lane of the user ──▶ number (numbering.py) ──▶ one ordered insert for the whole batch
 
 Guarantees: entries of one user get their numbers in the order in which they were offered; an entry that has a number in
 the repository is given the same number again, however long ago that was: it is looked for among the newest LOOK_BACK,
 and then in as many from where its time must be; what retention has removed there counts as delivered. After a conflict
 or an unknown outcome what is there is read before anything else is written.
-Does not know: which node owns a user (diffusion.py), what a message is.
+Does not know: which node owns a user (fanout.py), what a message is.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from services.common.clock import Clock
-from services.common.errors import TidingsError, Unavailable
-from services.common.ids import SLOTS, hash64, slot_of
-from services.common.lane import Lanes
+from services.common.lanes.lane import Lanes
 from services.common.telemetry import metrics
 from services.storage.inboxes.numbering import Append, Inbox, Placement
 from services.storage.inboxes.search import Seek
@@ -29,6 +27,8 @@ from services.storage.owners.invalidation import Telling
 from services.storage.owners.peers import Neighbours
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import InboxEntry, Span
+from tidings_protocol.errors import TidingsError, Unavailable
+from tidings_protocol.ids import SLOTS, hash64, slot_of
 
 Number = int | TidingsError
 

@@ -11,8 +11,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar, cast
 
-from services.common.errors import TidingsError
-from services.common.lane import Lanes
+from services.common.lanes.lane import Lanes
+from tidings_protocol.errors import TidingsError
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 from typing import Generic, TypeVar
 
-from services.common.ids import slot_of
+from tidings_protocol.ids import slot_of
 
 S = TypeVar("S")
 

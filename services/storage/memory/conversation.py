@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from protos.tidings.internal.v1 import storage_pb2
-from services.common.ids import ConversationKind
 from services.storage.limits import LEAD_MAX_MS
 from services.storage.repository.records import ConversationDocument, Cursor, MemberDocument, Watermark
+from tidings_protocol.ids import ConversationKind
 
 # Members of a large group that are kept in memory; those looked up first are forgotten first.
 KNOWN_MAX = 2000

@@ -11,11 +11,11 @@ import asyncio
 from collections.abc import Sequence
 
 from services.common.clock import Clock
-from services.common.errors import TidingsError
 from services.common.telemetry import logs
 from services.storage.memory.conversation import Conversation
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import Acknowledged, Cursor, Watermark
+from tidings_protocol.errors import TidingsError
 
 # Updates of one command.
 CHUNK = 500

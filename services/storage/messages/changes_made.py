@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from protos.tidings.internal.v1 import storage_pb2
-from services.common.content import notice_client_id
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import ClientKey, OpKey
+from tidings_protocol.content import notice_client_id
 
 ChangeItem = storage_pb2.ChangeItem
 

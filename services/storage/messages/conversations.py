@@ -1,6 +1,6 @@
 """The conversations that this node has to do with: its memory of them, and the lanes that write to them.
 
-    messages, changes ──▶ lane of the conversation ──▶ rounds (storing.py) ──▶ outcomes
+    messages, changes ──▶ lane of the conversation ──▶ rounds (write_round.py) ──▶ outcomes
     marks, loads, heads ──▶ from memory; what is not there is loaded in the lane first
 
 A batch of a lane is done in rounds: a round holds the messages of many conversations, and of each at most one change,
@@ -19,9 +19,7 @@ from typing import cast
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
-from services.common.errors import TidingsError, Unavailable
-from services.common.ids import SLOTS, ConversationKind, check_conversation, hash64, slot_of
-from services.common.lane import Lanes
+from services.common.lanes.lane import Lanes
 from services.common.telemetry import metrics, tracing
 from services.storage.inboxes.fanout import Diffusion
 from services.storage.limits import ENTRIES_MAX, OVERLAP_MIN, Limits
@@ -37,6 +35,8 @@ from services.storage.messages.write_round import ChangeJob, Delivery, Round, ch
 from services.storage.owners.invalidation import Telling
 from services.storage.owners.peers import Neighbours
 from services.storage.repository.contract import Repository
+from tidings_protocol.errors import TidingsError, Unavailable
+from tidings_protocol.ids import SLOTS, ConversationKind, check_conversation, hash64, slot_of
 
 StoreItem = storage_pb2.StoreItem
 StoreOutcome = storage_pb2.StoreOutcome

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from protos.tidings.internal.v1 import storage_pb2
-from services.common.errors import TidingsError, Unavailable, to_fault
+from services.common.rpc.faults import to_fault
 from services.storage.inboxes.fanout import Diffusion
 from services.storage.inboxes.numbering import Append
 from services.storage.memory.conversation import Conversation
 from services.storage.repository.records import ClientKey, StoredMessage
+from tidings_protocol.errors import TidingsError, Unavailable
 
 StoreItem = storage_pb2.StoreItem
 StoreOutcome = storage_pb2.StoreOutcome

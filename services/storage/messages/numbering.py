@@ -21,11 +21,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from services.common.errors import TidingsError
-from services.common.ids import ConversationKind
 from services.storage.limits import LEAD_MAX_MS
 from services.storage.memory.conversation import Conversation
 from services.storage.repository.records import NORMAL, ClientKey, StoredMessage
+from tidings_protocol.errors import TidingsError
+from tidings_protocol.ids import ConversationKind
 
 
 class Status(Enum):

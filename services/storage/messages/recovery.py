@@ -15,8 +15,6 @@ from dataclasses import replace
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
-from services.common.errors import TidingsError, Unavailable
-from services.common.ids import ConversationKind, kind_of, peers
 from services.common.telemetry import logs
 from services.storage.inboxes.fanout import Diffusion
 from services.storage.inboxes.numbering import Append
@@ -35,6 +33,8 @@ from services.storage.repository.records import (
     Span,
     StoredMessage,
 )
+from tidings_protocol.errors import TidingsError, Unavailable
+from tidings_protocol.ids import ConversationKind, kind_of, peers
 
 ChangeItem = storage_pb2.ChangeItem
 

@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
-from services.common.content import notice_client_id
-from services.common.errors import Overloaded, TidingsError, Unavailable, to_fault
+from services.common.rpc.faults import to_fault
 from services.common.telemetry import metrics
 from services.storage.inboxes.fanout import Diffusion
 from services.storage.inboxes.numbering import Append
@@ -31,6 +30,8 @@ from services.storage.messages.numbering import Draft, Recent, Status, Submissio
 from services.storage.messages.recovery import Loader
 from services.storage.repository.contract import Conflict, Repository
 from services.storage.repository.records import NORMAL, SYSTEM, ClientKey, OpKey
+from tidings_protocol.content import notice_client_id
+from tidings_protocol.errors import Overloaded, TidingsError, Unavailable
 
 StoreItem = storage_pb2.StoreItem
 StoreOutcome = storage_pb2.StoreOutcome

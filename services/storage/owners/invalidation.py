@@ -15,11 +15,11 @@ import asyncio
 from collections.abc import Iterable
 
 from protos.tidings.internal.v1 import storage_pb2
-from services.common.errors import TidingsError
-from services.common.ids import slot_of
 from services.common.telemetry import logs
 from services.storage.memory.write_behind import WriteBehind
 from services.storage.owners.peers import Neighbours
+from tidings_protocol.errors import TidingsError
+from tidings_protocol.ids import slot_of
 
 NOTED_MAX = 100_000
 TOLD_AT_ONCE = 1000

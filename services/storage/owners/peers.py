@@ -2,7 +2,7 @@
 
 Guarantees: nothing is right or wrong because of what `owner_of` says; it only makes things fast. Every call may be
 repeated.
-Does not know: rings, channels (rpc_neighbours.py does).
+Does not know: rings, channels (rpc_peers.py does).
 """
 
 # ruff: noqa: ARG002  # who is alone needs no arguments
@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from protos.tidings.internal.v1 import storage_pb2
-from services.common.errors import Unavailable
+from tidings_protocol.errors import Unavailable
 
 
 class NotAsked(Unavailable):

@@ -18,9 +18,9 @@ from google.protobuf.message import Message
 from protos.tidings.internal.v1 import common_pb2, storage_pb2
 from services.common.clock import Clock
 from services.common.cluster import Cluster
-from services.common.errors import Unavailable
 from services.common.rpc import PeersPort
 from services.storage.owners.peers import NotAsked
+from tidings_protocol.errors import Unavailable
 
 Reply = TypeVar("Reply", bound=Message)
 

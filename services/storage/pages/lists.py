@@ -16,8 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
-from services.common.errors import TidingsError, from_fault, to_fault
-from services.common.ids import ConversationKind, kind_of, other_of, slot_of
+from services.common.rpc.faults import from_fault, to_fault
 from services.common.telemetry import logs
 from services.storage.limits import Limits
 from services.storage.memory.batches import together
@@ -30,6 +29,8 @@ from services.storage.pages.paging import bytes_for, content_max, encode
 from services.storage.pages.places import NOWHERE, Place, Token
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import ConversationDocument, MemberKey, OpKey, Span, StoredMessage
+from tidings_protocol.errors import TidingsError
+from tidings_protocol.ids import ConversationKind, kind_of, other_of, slot_of
 
 LoadItem = storage_pb2.LoadItem
 LoadOutcome = storage_pb2.LoadOutcome

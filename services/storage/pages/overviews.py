@@ -19,14 +19,14 @@ from dataclasses import dataclass
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
-from services.common.errors import TidingsError
-from services.common.ids import slot_of
 from services.storage.limits import LEAD_MAX_MS, READ_MAX, Limits
 from services.storage.messages.conversations import Conversations
 from services.storage.owners.peers import Neighbours
 from services.storage.pages.places import Place, Places
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import ConversationDocument, Span
+from tidings_protocol.errors import TidingsError
+from tidings_protocol.ids import slot_of
 
 # Conversations in one question to another node.
 ASK_MAX = 5000

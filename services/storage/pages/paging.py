@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from protos.tidings.internal.v1 import storage_pb2
-from protos.tidings.v1 import client_pb2
-from services.common.ids import message_id
-from services.common.wire.varint import length_delimited_tag, varint
 from services.storage.repository.records import MAX_NUMBER, Span, StoredMessage
+from tidings_protocol import client_pb2
+from tidings_protocol.ids import message_id
+from tidings_protocol.wire.varint import length_delimited_tag, varint
 
 PageOutcome = storage_pb2.PageOutcome
 PageEntry = storage_pb2.PageEntry

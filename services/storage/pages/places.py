@@ -18,7 +18,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from services.common.errors import BadRequest
+from tidings_protocol.errors import BadRequest
 
 DIGITS_MAX = 19
 

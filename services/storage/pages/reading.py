@@ -15,9 +15,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from protos.tidings.internal.v1 import storage_pb2
-from services.common.errors import TidingsError, to_fault
-from services.common.ids import SLOTS, hash64
-from services.common.lane import Lanes
+from services.common.lanes.lane import Lanes
+from services.common.rpc.faults import to_fault
 from services.common.telemetry import logs
 from services.storage.inboxes.writer import Inboxes
 from services.storage.limits import Limits
@@ -38,6 +37,8 @@ from services.storage.pages.paging import (
 )
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import InboxEntry, MemberDocument, Span, StoredMessage
+from tidings_protocol.errors import TidingsError
+from tidings_protocol.ids import SLOTS, hash64
 
 # Pages of one batch: what they hold is in memory at the same time, and read by one command, within its deadline.
 PAGES_MAX = 16

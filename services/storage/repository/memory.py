@@ -21,7 +21,6 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 from services.common.clock import Clock, SystemClock
-from services.common.errors import Unavailable
 from services.storage.limits import LEAD_MAX_MS
 from services.storage.repository import contract
 from services.storage.repository.contract import Conflict, Inserted
@@ -44,6 +43,7 @@ from services.storage.repository.records import (
     UserDocument,
     Watermark,
 )
+from tidings_protocol.errors import Unavailable
 
 T = TypeVar("T")
 ADMIN = 2

@@ -19,8 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from services.common.errors import Overloaded, TidingsError
 from services.storage.repository.records import Replaced, SessionDocument, SessionPut
+from tidings_protocol.errors import Overloaded, TidingsError
 
 # Within this time two logins of one device are ordered by their attempts, and who was replaced is remembered.
 ATTEMPT_MS: Final = 60_000

@@ -13,9 +13,7 @@ from contextlib import asynccontextmanager
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
-from services.common.errors import TidingsError, Unavailable
-from services.common.ids import BROADCAST, SLOTS, hash64
-from services.common.lane import Lanes
+from services.common.lanes.lane import Lanes
 from services.storage.inboxes.writer import Inboxes
 from services.storage.limits import OVERLAP_MIN, READ_MAX, TRIES_MAX, Limits
 from services.storage.memory.batches import through
@@ -31,6 +29,8 @@ from services.storage.repository.records import (
     SessionPut,
 )
 from services.storage.sessions.newest import Opening, Overtaken, Verdict, decide_together
+from tidings_protocol.errors import TidingsError, Unavailable
+from tidings_protocol.ids import BROADCAST, SLOTS, hash64
 
 SessionOpenOutcome = storage_pb2.SessionOpenOutcome
 SessionRecord = storage_pb2.SessionRecord

@@ -16,8 +16,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from services.common.errors import TidingsError
-from services.common.ids import slot_of
 from services.common.telemetry import logs, metrics
 from services.storage.limits import LEAD_MAX_MS
 from services.storage.memory.conversation import Conversation
@@ -27,6 +25,8 @@ from services.storage.owners.peers import Neighbours
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import Span, Watermark
 from services.storage.upkeep.timekeeping import Timekeeper
+from tidings_protocol.errors import TidingsError
+from tidings_protocol.ids import slot_of
 
 DAY_MS = 24 * 3600 * 1000
 # Conversations or users that are looked at together.

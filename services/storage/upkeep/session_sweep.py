@@ -12,11 +12,11 @@ from __future__ import annotations
 import asyncio
 
 from services.common.clock import Clock
-from services.common.errors import TidingsError
 from services.common.telemetry import logs
 from services.storage.owners.peers import Neighbours
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import SessionKey
+from tidings_protocol.errors import TidingsError
 
 YOUNG_MS = 60_000
 STEP = 500

@@ -14,9 +14,9 @@ from __future__ import annotations
 import asyncio
 
 from services.common.clock import Clock
-from services.common.errors import TidingsError
 from services.common.telemetry import logs, metrics
 from services.storage.repository.contract import TimeRepository
+from tidings_protocol.errors import TidingsError
 
 MEASURE_S = 60.0
 # From here on the two clocks differ by more than what networks and daemons for the time explain.

@@ -19,10 +19,10 @@ from services.common.bus.contract import Bus, Topic
 from services.common.bus.kafka import KafkaBus
 from services.common.bus.kafka_admin import SET_HERE
 from services.common.bus.memory import MemoryBroker, MemoryBus
-from services.common.errors import Unavailable
-from services.common.ids import new_id
 from tests.backends import RealBackends
 from tests.standstill import go_on, stop
+from tidings_protocol.errors import Unavailable
+from tidings_protocol.ids import new_id
 
 LONG_S = 60.0
 # Kafka reads all that it has when it starts after a kill.

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from services.common.bus.contract import Bus, ConsumedRecord, Record, Subscription, Topic
-from services.common.errors import TooLarge, Unavailable
+from tidings_protocol.errors import TooLarge, Unavailable
 
 from .harness import Harness, ensure
 

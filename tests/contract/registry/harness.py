@@ -14,7 +14,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Protocol, Self
 
-from services.common.ids import new_id
 from services.common.registry.contract import Membership, Registry
 from services.common.registry.etcd import EtcdRegistry
 from services.common.registry.etcd_client import EtcdClient
@@ -22,6 +21,7 @@ from services.common.registry.memory import MemoryRegistry, MemoryStore
 from services.common.scope import TaskScope
 from tests.backends import free_port_base
 from tests.standstill import go_on, stop
+from tidings_protocol.ids import new_id
 from tools.stack.etcd import Etcd
 from tools.stack.ports import Ports
 from tools.stack.programs import find

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from services.common.errors import Unavailable
 from services.common.registry.contract import Membership, NodeRecord
+from tidings_protocol.errors import Unavailable
 
 from .harness import LONG_S, Harness, seen, until
 

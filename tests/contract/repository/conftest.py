@@ -12,12 +12,12 @@ from contextlib import asynccontextmanager
 import pytest
 
 from services.common.clock import SystemClock
-from services.common.ids import new_id
 from services.storage.repository.contract import Repository
 from services.storage.repository.memory import Database
 from services.storage.repository.mongo.connection import connected
 from services.storage.repository.mongo.ports import ports_of
 from services.storage.repository.mongo.schema import prepare
+from tidings_protocol.ids import new_id
 
 _MONGODB = os.environ.get("TIDINGS_X_MONGODB", "")
 

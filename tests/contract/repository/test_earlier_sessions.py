@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from services.common.clock import SystemClock
-from services.common.ids import new_id
 from services.storage.repository.mongo.connection import connected
 from services.storage.repository.mongo.ports import ports_of
 from services.storage.repository.mongo.schema import SESSIONS, prepare
 from services.storage.repository.records import Replaced, SessionDocument
+from tidings_protocol.ids import new_id
 
 
 @pytest.mark.integration

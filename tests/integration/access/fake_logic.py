@@ -14,14 +14,14 @@ from collections import defaultdict
 from typing import Any
 
 from protos.tidings.internal.v1 import common_pb2, delivery_pb2, logic_pb2, logic_pb2_grpc
-from protos.tidings.v1 import client_pb2
-from services.common import ids
 from services.common.bus.contract import Bus, Record
 from services.common.cluster import Cluster
-from services.common.errors import NotFound, TidingsError, Unavailable, to_fault
-from services.common.wire.body import message_bytes
+from services.common.rpc.faults import to_fault
 from services.storage.repository.records import SessionDocument
 from services.storage.sessions.newest import Opening, Overtaken, decide
+from tidings_protocol import client_pb2, ids
+from tidings_protocol.errors import NotFound, TidingsError, Unavailable
+from tidings_protocol.wire.body import message_bytes
 
 EPOCH = "epoch-1"
 TIME_MS = 1_700_000_000_000

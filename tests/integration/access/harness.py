@@ -13,6 +13,8 @@ from typing import Any
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2_grpc
 from services.access.app import Ports, access_node
 from services.access.settings import AccessSettings
+from services.common.auth.token_source import Authenticator, KeySources
+from services.common.auth.tokens import sign
 from services.common.bus.contract import Record, Topic
 from services.common.bus.memory import MemoryBroker, MemoryBus
 from services.common.clock import SystemClock
@@ -22,8 +24,6 @@ from services.common.registry.contract import NodeRecord
 from services.common.registry.memory import MemoryRegistry, MemoryStore
 from services.common.rpc.memory import MemoryNetwork, MemoryPeers
 from services.common.telemetry.health import Health
-from services.common.token_source import Authenticator, KeySources
-from services.common.tokens import sign
 from tests.e2e.wire_client import Address, Way, Wire, connect
 from tests.integration.access.fake_logic import FakeLogic
 from tests.ports import free_port

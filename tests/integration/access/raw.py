@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Literal
 
-from protos.tidings.v1.client_pb2 import ClientFrame, Goodbye, ServerFrame
-from services.common.settings import split_address
-from services.common.wire.framing import FrameSplitter, framed
+from services.common.settings.node import split_address
 from tests.integration.access.harness import RunningNode
+from tidings_protocol.client_pb2 import ClientFrame, Goodbye, ServerFrame
+from tidings_protocol.wire.framing import FrameSplitter, framed
 
 Transport = Literal["ws", "tcp"]
 ANSWER_S = 5.0

@@ -13,11 +13,11 @@ from typing import Any, cast
 import pytest
 from prometheus_client import REGISTRY
 
-from protos.tidings.v1.client_pb2 import ClientFrame, Content, Hello, Ping, Send
-from services.common.errors import Overloaded
 from tests.certificates import Authority
 from tests.e2e.wire_client import WAYS, Closed, Way, connect
 from tests.integration.access.harness import AccessCluster, RunningNode, eventually
+from tidings_protocol.client_pb2 import ClientFrame, Content, Hello, Ping, Send
+from tidings_protocol.errors import Overloaded
 
 each_way = pytest.mark.parametrize("way", WAYS)
 UPGRADE = (

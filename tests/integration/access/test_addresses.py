@@ -13,7 +13,6 @@ import httpx2
 import pytest
 import structlog
 
-from protos.tidings.v1.client_pb2 import ClientFrame, Hello
 from services.common.telemetry import logs
 from tests.certificates import Authority
 from tests.e2e.wire_client import WAYS, Way, connect
@@ -21,6 +20,7 @@ from tests.integration.access.harness import AccessCluster, RunningNode
 from tests.integration.access.raw import Transport, frames_in, raw
 from tests.ports import free_port
 from tests.unit.access.test_proxy_header import version_2
+from tidings_protocol.client_pb2 import ClientFrame, Hello
 
 CLIENT = IPv4Address("198.51.100.7")
 LINE = f"PROXY TCP4 {CLIENT} 192.0.2.1 50000 443\r\n".encode()

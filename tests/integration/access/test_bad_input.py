@@ -12,10 +12,10 @@ from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
-from protos.tidings.v1.client_pb2 import ClientFrame, Content, Hello, Ping, PresenceRequest, Send, Signal, Sync
-from services.common.errors import Overloaded
 from tests.e2e.wire_client import WAYS, Closed, Refused, Way, connect
 from tests.integration.access.harness import AccessCluster, eventually
+from tidings_protocol.client_pb2 import ClientFrame, Content, Hello, Ping, PresenceRequest, Send, Signal, Sync
+from tidings_protocol.errors import Overloaded
 
 each_way = pytest.mark.parametrize("way", WAYS)
 FRAME_MAX = 131_072

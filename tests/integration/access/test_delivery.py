@@ -8,7 +8,12 @@ from contextlib import AsyncExitStack
 import pytest
 
 from protos.tidings.internal.v1 import access_pb2, delivery_pb2
-from protos.tidings.v1.client_pb2 import (
+from services.access.requests.requests import PAGES_MAX
+from services.common.direct import DELIVER
+from services.common.rpc.memory import MemoryPeers
+from tests.e2e.wire_client import WAYS, Closed, Refused, Way, connect
+from tests.integration.access.harness import AccessCluster, eventually
+from tidings_protocol.client_pb2 import (
     Ack,
     Content,
     GroupInfo,
@@ -20,11 +25,6 @@ from protos.tidings.v1.client_pb2 import (
     Signal,
     Sync,
 )
-from services.access.requests.requests import PAGES_MAX
-from services.common.direct import DELIVER
-from services.common.rpc.memory import MemoryPeers
-from tests.e2e.wire_client import WAYS, Closed, Refused, Way, connect
-from tests.integration.access.harness import AccessCluster, eventually
 
 each_way = pytest.mark.parametrize("way", WAYS)
 Push = delivery_pb2.Push

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from protos.tidings.v1.client_pb2 import (
+from tests.e2e.wire_client import WAYS, Refused, Way, connect
+from tests.integration.access.harness import AccessCluster, eventually
+from tidings_protocol.client_pb2 import (
     Ack,
     Bye,
     Content,
@@ -19,8 +21,6 @@ from protos.tidings.v1.client_pb2 import (
     Signal,
     Sync,
 )
-from tests.e2e.wire_client import WAYS, Refused, Way, connect
-from tests.integration.access.harness import AccessCluster, eventually
 
 pytestmark = pytest.mark.parametrize("way", WAYS)
 

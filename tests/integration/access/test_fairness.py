@@ -6,10 +6,10 @@ import asyncio
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
-from protos.tidings.v1.client_pb2 import ClientFrame, Content, Send
 from services.common.rpc.memory import Passage
 from tests.e2e.wire_client import Refused, Wire
 from tests.integration.access.harness import access_cluster
+from tidings_protocol.client_pb2 import ClientFrame, Content, Send
 
 
 def many(first: int, count: int) -> bytes:

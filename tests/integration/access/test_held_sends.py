@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from protos.tidings.v1.client_pb2 import Content, Send, ServerFrame
 from tests.e2e.wire_client import Wire
 from tests.integration.access.harness import AccessCluster, eventually
+from tidings_protocol.client_pb2 import Content, Send, ServerFrame
 
 USERS = [f"u{number}" for number in range(16)]
 

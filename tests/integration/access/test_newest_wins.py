@@ -9,12 +9,12 @@ from contextlib import AsyncExitStack
 import pytest
 
 from protos.tidings.internal.v1 import logic_pb2
-from protos.tidings.v1.client_pb2 import Content, GroupRequest, Hello, Ping, Read, Send
-from services.common.errors import Forbidden, Unavailable
-from services.common.ids import hash64
 from services.common.rpc.memory import Passage
 from tests.e2e.wire_client import Wire, connect
 from tests.integration.access.harness import AccessCluster, eventually
+from tidings_protocol.client_pb2 import Content, GroupRequest, Hello, Ping, Read, Send
+from tidings_protocol.errors import Forbidden, Unavailable
+from tidings_protocol.ids import hash64
 
 NODES = ("access-0", "access-1", "access-2")
 

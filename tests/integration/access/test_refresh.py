@@ -7,9 +7,9 @@ import time
 import jwt
 import pytest
 
-from protos.tidings.v1.client_pb2 import Ping, Refresh
 from tests.e2e.wire_client import WAYS, Refused, Way, connect
 from tests.integration.access.harness import SECRET, AccessCluster
+from tidings_protocol.client_pb2 import Ping, Refresh
 
 each_way = pytest.mark.parametrize("way", WAYS)
 

@@ -6,9 +6,9 @@ import httpx2
 import pytest
 
 from services.access.transport.http import OPEN, ROUTE_PATH, Asked, answer_to
-from services.common.errors import Unavailable
 from tests.integration.access.harness import AccessCluster, RunningNode
 from tests.integration.access.raw import raw
+from tidings_protocol.errors import Unavailable
 
 
 def url_of(node: RunningNode, path: str) -> str:

@@ -17,10 +17,10 @@ from cryptography.x509.oid import NameOID
 from websockets.asyncio.client import connect as connect_websocket
 from websockets.typing import Subprotocol
 
-from protos.tidings.v1.client_pb2 import Bye, ClientFrame, Content, Hello, Send, ServerFrame
 from services.access.transport.server_tls import ServerTls
 from tests.certificates import Authority, Pair
 from tests.integration.access.harness import AccessCluster
+from tidings_protocol.client_pb2 import Bye, ClientFrame, Content, Hello, Send, ServerFrame
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
-from protos.tidings.v1 import client_pb2 as pb
 from tidings.transport.contract import Closed
 from tidings.transport.tcp import open_tcp
+from tidings_protocol import client_pb2 as pb
 
 pytestmark = pytest.mark.integration
 

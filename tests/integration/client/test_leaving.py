@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from protos.tidings.v1 import client_pb2 as pb
 from tidings.core.connection.session import Options, Session
 from tidings.engine import Engine
 from tidings.state import MemoryState
 from tidings.transport.contract import Closed
+from tidings_protocol import client_pb2 as pb
 
 pytestmark = pytest.mark.integration
 

@@ -16,12 +16,10 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import access_pb2, access_pb2_grpc, delivery_pb2, logic_pb2
-from protos.tidings.v1 import client_pb2, events_pb2
+from protos.tidings.v1 import events_pb2
 from services.common.bus.memory import MemoryBroker, MemoryBus
 from services.common.clock import SystemClock
 from services.common.cluster import Cluster
-from services.common.errors import Unavailable
-from services.common.ids import slot_of
 from services.common.lifecycle import Lifecycle, live
 from services.common.registry.contract import NodeRecord
 from services.common.registry.memory import MemoryRegistry, MemoryStore
@@ -35,6 +33,9 @@ from services.storage import app as storage
 from services.storage.repository.memory import Database, Faults
 from services.storage.repository.records import SessionDocument
 from services.storage.settings import StorageSettings
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import Unavailable
+from tidings_protocol.ids import slot_of
 
 M = TypeVar("M", bound=Message)
 NEVER_SWEPT_MS = 2**62

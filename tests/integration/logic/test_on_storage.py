@@ -6,8 +6,8 @@ import asyncio
 import json
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
-from protos.tidings.v1 import client_pb2
 from tests.integration.logic.cluster import Nodes, nodes
+from tidings_protocol import client_pb2
 
 Push = delivery_pb2.Push
 Request = client_pb2.GroupRequest

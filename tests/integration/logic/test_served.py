@@ -9,12 +9,12 @@ import grpc
 import pytest
 
 from protos.tidings.internal.v1 import admin_pb2, admin_pb2_grpc, common_pb2, logic_pb2, node_pb2
-from protos.tidings.v1 import client_pb2
-from services.common.errors import Overloaded, Unauthenticated
 from services.common.rpc import serve
 from services.logic.rpc import AdminServicer
 from tests.integration.logic.cluster import nodes
 from tests.unit.logic.harness import TOKEN, logic
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import Overloaded, Unauthenticated
 
 SERVICE = "/tidings.internal.v1."
 

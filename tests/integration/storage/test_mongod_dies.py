@@ -16,8 +16,6 @@ import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import SystemClock
-from services.common.errors import TidingsError, Unavailable
-from services.common.ids import peers
 from services.storage.limits import Limits
 from services.storage.messages import membership
 from services.storage.node import Storage, storage
@@ -28,6 +26,8 @@ from services.storage.repository.mongo.ports import ports_of, prepared
 from services.storage.repository.records import SYSTEM, Span, StoredMessage
 from tests.integration.storage.mongod import Mongod
 from tests.unit.storage.nodes import change, changed, create, inbox_of, members_of, send, stored
+from tidings_protocol.errors import TidingsError, Unavailable
+from tidings_protocol.ids import peers
 
 pytestmark = pytest.mark.integration
 

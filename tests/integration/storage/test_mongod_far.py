@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from services.common.clock import SystemClock
-from services.common.errors import Unavailable
 from services.storage.repository.contract import Repository
 from services.storage.repository.mongo.connection import connected
 from services.storage.repository.mongo.ports import ports_of, prepared
 from tests.integration.storage.mongod import Mongod
+from tidings_protocol.errors import Unavailable
 
 pytestmark = pytest.mark.integration
 

@@ -7,7 +7,6 @@ from collections import Counter, deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protos.tidings.v1 import client_pb2
 from services.access.connection.events import (
     AskedToLeave,
     CheckHello,
@@ -35,7 +34,7 @@ from services.access.connection.heartbeat import FOREVER
 from services.access.connection.limits import LimitPolicy
 from services.access.connection.rules import RULES
 from services.access.connection.session import Phase, Session, SessionPolicy
-from services.common.wire import close
+from tidings_protocol import client_pb2, close
 
 POLICY = SessionPolicy(unanswered_max=4, pages_max=2, held_max=3, limits=LimitPolicy(refused_per_window=5))
 

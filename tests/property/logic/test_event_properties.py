@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protos.tidings.v1 import client_pb2
 from tests.unit.logic.harness import Logic
 from tests.unit.logic.on_storage import acts_of, dies_before_it_tells, on_storage
+from tidings_protocol import client_pb2
 
 R = client_pb2.GroupRequest
 USERS = [f"u{number}" for number in range(8)]

@@ -9,11 +9,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protos.tidings.v1 import client_pb2
-from services.common.errors import BadRequest, Forbidden, NotFound
 from services.logic.groups.model import Change, Group, Member, Policy, Role, Settled
 from services.logic.groups.rules import decide, need_of
 from services.logic.requests import announcement as announcing
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import BadRequest, Forbidden, NotFound
 
 Request = client_pb2.GroupRequest
 USERS = [f"u{number}" for number in range(9)]

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from protos.tidings.v1 import client_pb2
 from services.storage.node import Storage
 from services.storage.upkeep.retention import Policy
 from tests.unit.storage.nodes import World, send, stored
 from tidings.core.messages.inbox import Inbox, Item
+from tidings_protocol import client_pb2
 
 DAY_S = 24 * 3600.0
 PEERS = ("ann", "cid", "dan")

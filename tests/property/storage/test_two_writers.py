@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.common.errors import TidingsError, Unavailable
-from services.common.ids import peers
 from services.storage.limits import Limits
 from services.storage.node import Storage
 from services.storage.repository.memory import Database, Faults
 from services.storage.repository.records import MemberKey, StoredMessage
 from tests.unit.storage.nodes import World, change, create, post, send
+from tidings_protocol.errors import TidingsError, Unavailable
+from tidings_protocol.ids import peers
 
 NODES = ("one", "two", "three")
 USERS = ("ann", "bob", "cid", "dan")

@@ -12,7 +12,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from hypothesis import strategies as st
 
-from protos.tidings.v1 import client_pb2
+from tidings_protocol import client_pb2
 
 M = TypeVar("M", bound=Message)
 

@@ -8,14 +8,14 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protos.tidings.v1 import client_pb2
-from services.common.content import encode_content, stored_content
-from services.common.errors import Unparsable
-from services.common.wire.body import message_bytes, read_message
-from services.common.wire.codec import JSON, PROTO
-from services.common.wire.varint import varint
 from tests.fuzz.carrying import CONTENT_BYTES_MAX, check_content, check_frame
 from tests.property.wire.frames import messages
+from tidings_protocol import client_pb2
+from tidings_protocol.content import encode_content, stored_content
+from tidings_protocol.errors import Unparsable
+from tidings_protocol.wire.body import message_bytes, read_message
+from tidings_protocol.wire.codec import JSON, PROTO
+from tidings_protocol.wire.varint import varint
 
 FIELDS = st.integers(9, 40)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.common.wire.framing import PREFIX_BYTES, FrameSplitter, framed
+from tidings_protocol.wire.framing import PREFIX_BYTES, FrameSplitter, framed
 
 FRAME_BYTES_MAX = 40
 FRAMES = st.lists(st.binary(max_size=FRAME_BYTES_MAX), max_size=8)

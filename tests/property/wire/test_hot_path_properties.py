@@ -10,12 +10,12 @@ from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protos.tidings.v1 import client_pb2
-from services.common.errors import BadFrame
-from services.common.wire.body import SERVER_BODIES, EncodedBody, message_bytes
-from services.common.wire.codec import CODECS, JSON, PROTO, Codec
-from services.common.wire.varint import varint
 from tests.property.wire.frames import SCALARS, SERVER_FRAMES, TEXTS, messages, same
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import BadFrame
+from tidings_protocol.wire.body import SERVER_BODIES, EncodedBody, message_bytes
+from tidings_protocol.wire.codec import CODECS, JSON, PROTO, Codec
+from tidings_protocol.wire.varint import varint
 
 MESSAGES = messages(client_pb2.Message)
 NUMBERS = st.one_of(st.just(0), st.integers(0, 2**64 - 1))

@@ -10,10 +10,10 @@ from google.protobuf import json_format
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from protos.tidings.v1 import client_pb2
-from services.common.errors import BadFrame, Unparsable
-from services.common.wire.codec import JSON
 from tests.property.wire.frames import CLIENT_FRAMES, SERVER_FRAMES, holds_no_number, is_stricter, same, texts
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import BadFrame, Unparsable
+from tidings_protocol.wire.codec import JSON
 
 Frame = client_pb2.ClientFrame | client_pb2.ServerFrame
 STYLES = st.fixed_dictionaries(

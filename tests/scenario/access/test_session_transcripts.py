@@ -22,7 +22,6 @@ from typing import Any
 
 import pytest
 
-from protos.tidings.v1 import client_pb2
 from services.access.connection.events import (
     AskedToLeave,
     Effect,
@@ -43,7 +42,7 @@ from services.access.connection.events import (
 from services.access.connection.heartbeat import FOREVER, HeartbeatPolicy
 from services.access.connection.limits import LimitPolicy
 from services.access.connection.session import Session, SessionPolicy
-from services.common.wire import close
+from tidings_protocol import client_pb2, close
 
 FOLDER = Path(__file__).parent / "sessions"
 

@@ -24,11 +24,11 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from protos.tidings.v1 import client_pb2 as pb
-from services.common.wire.close import reason_of
-from services.common.wire.codec import CODECS, JSON, PROTO, Codec
-from services.common.wire.framing import FrameSplitter, framed
 from tests.unit.client.model_server import ModelServer, Session
+from tidings_protocol import client_pb2 as pb
+from tidings_protocol.close import reason_of
+from tidings_protocol.wire.codec import CODECS, JSON, PROTO, Codec
+from tidings_protocol.wire.framing import FrameSplitter, framed
 
 
 @dataclass(eq=False, slots=True)

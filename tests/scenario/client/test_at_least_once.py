@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from protos.tidings.v1 import client_pb2 as pb
 from tests.scenario.client.fake_access import FakeAccess
 from tests.unit.client.model_server import ModelServer
 from tidings import BadState, Client, Event, MemoryState, Message, NotKept, Receipt, SavedState
+from tidings_protocol import client_pb2 as pb
 
 PATIENCE_S = 10.0
 ROOT = Path(__file__).resolve().parents[3]

@@ -10,9 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from protos.tidings.v1 import client_pb2 as pb
-from services.common.ids import BROADCAST
-from services.common.wire.close import reason_of
 from tests.scenario.client.fake_access import FakeAccess, busy
 from tests.unit.client.model_server import ModelServer, Session
 from tidings import (
@@ -40,6 +37,9 @@ from tidings import (
     TooLarge,
 )
 from tidings.model import Link
+from tidings_protocol import client_pb2 as pb
+from tidings_protocol.close import reason_of
+from tidings_protocol.ids import BROADCAST
 
 PATIENCE_S = 10.0
 

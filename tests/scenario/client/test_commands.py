@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from protos.tidings.v1 import client_pb2 as pb
-from services.common.wire.close import reason_of
 from tests.scenario.client.fake_access import FakeAccess
 from tests.unit.client.model_server import ModelServer
+from tidings_protocol import client_pb2 as pb
+from tidings_protocol.close import reason_of
 from tools.chat.session import run_chat
 from tools.failure import Failure
 from tools.reach import Reach

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from services.common.wire.close import reason_of
 from tests.scenario.client.fake_access import FakeAccess
 from tests.unit.client.model_server import ModelServer
 from tidings import Client
+from tidings_protocol.close import reason_of
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = ROOT / "client" / "examples"

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from protos.tidings.v1 import client_pb2 as pb
-from services.common.wire.varint import varint
 from tests.scenario.client.fake_access import FakeAccess
 from tests.unit.client.model_server import ModelServer
 from tidings import Client, Event, Message
 from tidings.model import MEMBERSHIP_MIME, Conversation, HistoryPage, InboxPage
+from tidings_protocol import client_pb2 as pb
+from tidings_protocol.wire.varint import varint
 
 PATIENCE_S = 10.0
 LAST = "the last one"

@@ -11,7 +11,7 @@ from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.delivery_state import Outbox
 from services.access.requests.acks import BATCH_MAX, Acks
 from services.common.clock import ManualClock
-from services.common.errors import Internal, TidingsError, Unavailable
+from tidings_protocol.errors import Internal, TidingsError, Unavailable
 
 
 class Logic:

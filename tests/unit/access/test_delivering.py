@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import pytest
 
 from protos.tidings.internal.v1 import delivery_pb2
-from protos.tidings.v1 import client_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
 from services.access.connection.session import Phase
@@ -16,10 +15,11 @@ from services.access.connection.traffic import Traffic
 from services.access.delivery.delivery import TURN, Delivery
 from services.access.placement.placement import TransportName
 from services.common.clock import SystemClock
-from services.common.ids import BROADCAST
 from services.common.telemetry import metrics
-from services.common.wire.codec import JSON, PROTO, Codec
 from tests.fuzz.port import FakeNode
+from tidings_protocol import client_pb2
+from tidings_protocol.ids import BROADCAST
+from tidings_protocol.wire.codec import JSON, PROTO, Codec
 
 Push = delivery_pb2.Push
 

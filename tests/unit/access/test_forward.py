@@ -18,8 +18,8 @@ from services.access.placement.registrations import Host
 from services.common.bus.contract import Topic
 from services.common.bus.memory import MemoryBroker, MemoryBus
 from services.common.direct import CALL_BYTES, Direct, Errand
-from services.common.errors import Unavailable
 from services.common.registry.contract import NodeRecord
+from tidings_protocol.errors import Unavailable
 
 Push = delivery_pb2.Push
 THERE = NodeRecord("access-1", "access", "boot-b", "access-1:1", state="ready", mailbox=1)

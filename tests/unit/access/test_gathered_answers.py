@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from protos.tidings.v1 import client_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.events import Ended
 from services.access.connection.session import Phase
 from services.access.connection.traffic import Traffic
 from services.access.placement.placement import TransportName
-from services.common.wire import close
-from services.common.wire.codec import PROTO
 from tests.fuzz.port import FakeNode
+from tidings_protocol import client_pb2, close
+from tidings_protocol.wire.codec import PROTO
 
 
 class Wire:

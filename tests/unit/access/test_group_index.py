@@ -14,10 +14,10 @@ from services.access.cluster.group_index import GroupIndex
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
 from services.access.requests.pongs import Groups, Heads
-from services.common.errors import Unavailable
-from services.common.ids import BROADCAST
-from services.common.wire.codec import PROTO
 from tests.unit.access.test_delivering import Here, Wire
+from tidings_protocol.errors import Unavailable
+from tidings_protocol.ids import BROADCAST
+from tidings_protocol.wire.codec import PROTO
 
 
 class Storage:

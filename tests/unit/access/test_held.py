@@ -11,7 +11,7 @@ import pytest
 from protos.tidings.internal.v1 import logic_pb2
 from services.access.requests import held_sends as held
 from services.access.requests.held_sends import Held, Outcome
-from services.common.errors import Overloaded, TidingsError
+from tidings_protocol.errors import Overloaded, TidingsError
 
 Item = logic_pb2.SendItem
 SendOutcome = logic_pb2.SendOutcome

@@ -16,11 +16,11 @@ from services.access.connection.hub import Hub
 from services.access.placement.registrations import Guests, Host
 from services.access.rpc import AccessServicer
 from services.common.clock import ManualClock
-from services.common.errors import Unavailable
 from services.common.registry.contract import Membership, NodeKind, NodeRecord
 from services.common.rpc.contract import Reply, Unreachable
 from services.common.rpc.memory import MemoryNetwork, MemoryPeers, Passage
 from services.common.telemetry.health import Health
+from tidings_protocol.errors import Unavailable
 
 PATIENCE_S = 2.5
 

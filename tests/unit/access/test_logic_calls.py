@@ -12,7 +12,6 @@ from typing import Any, cast
 import pytest
 
 from protos.tidings.internal.v1 import common_pb2, logic_pb2, logic_pb2_grpc
-from protos.tidings.v1 import client_pb2
 from services.access.connection.hub import Hub
 from services.access.connection.limits import Conduct, LimitPolicy
 from services.access.connection.session import Phase
@@ -20,10 +19,11 @@ from services.access.logic_client import Logic
 from services.access.placement.registrations import Host
 from services.access.requests.handshake import Opening, Terms
 from services.common.clock import SystemClock
-from services.common.errors import Internal, TidingsError, Unavailable
 from services.common.registry.contract import NodeRecord
 from services.common.rpc import Peers, serve
 from services.common.rpc.contract import MESSAGE_BYTES_MAX
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import Internal, TidingsError, Unavailable
 
 KIB = 1024
 

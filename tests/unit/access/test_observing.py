@@ -12,7 +12,6 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
-from protos.tidings.v1 import client_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
 from services.access.connection.sample import STATES, sample
@@ -22,12 +21,13 @@ from services.access.requests import send_trace
 from services.access.requests.send_trace import FAILURES_MAX, Allowance, SendTrace
 from services.access.transport.tcp import TcpArrival, TcpServer, TcpStream
 from services.common.clock import SystemClock
-from services.common.errors import Forbidden, Unavailable
 from services.common.telemetry import logs, metrics, tracing
-from services.common.wire.codec import PROTO
-from services.common.wire.framing import framed
 from tests.fuzz.port import LIMITS, NO_SOCKET, FakeNode, FakeStream, OpenDoor
 from tests.traces import ended, recording
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import Forbidden, Unavailable
+from tidings_protocol.wire.codec import PROTO
+from tidings_protocol.wire.framing import framed
 
 Push = delivery_pb2.Push
 

@@ -9,9 +9,9 @@ import pytest
 from services.access.cluster.drain import pace_for
 from services.access.placement.placement import Placement
 from services.access.placement.registrations import Host
-from services.common.errors import BadRequest, Unavailable
 from services.common.registry.contract import NodeRecord
 from services.common.ring import Ring
+from tidings_protocol.errors import BadRequest, Unavailable
 
 NODES = {
     name: NodeRecord(

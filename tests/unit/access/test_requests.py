@@ -10,15 +10,15 @@ from typing import Any, cast
 import pytest
 
 from protos.tidings.internal.v1 import logic_pb2
-from protos.tidings.v1 import client_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.session import Phase
 from services.access.requests.requests import Requests
 from services.common.clock import ManualClock
-from services.common.errors import TidingsError
-from services.common.wire.codec import JSON, PROTO, Codec
 from tests.fuzz.port import FakeNode
 from tests.unit.access.test_gathered_answers import Wire
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import TidingsError
+from tidings_protocol.wire.codec import JSON, PROTO, Codec
 
 Frame = client_pb2.ClientFrame
 

@@ -11,9 +11,9 @@ import pytest
 from protos.tidings.internal.v1 import access_pb2, access_pb2_grpc
 from services.access.placement.registrar import Visiting
 from services.access.placement.registrations import Guests, Host
-from services.common.errors import Internal, Overloaded, TidingsError, Unavailable
 from services.common.registry.contract import NodeRecord
 from services.common.rpc.memory import MemoryNetwork, MemoryPeers
+from tidings_protocol.errors import Internal, Overloaded, TidingsError, Unavailable
 
 ME, OWNER = Host("access-0", "boot-0"), Host("access-1", "boot-1")
 RECORD = NodeRecord(name="access-1", kind="access", boot_id="boot-1", rpc="access-1:1", state="ready")

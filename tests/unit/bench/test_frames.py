@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protos.tidings.v1 import client_pb2 as pb
-from services.common.wire.codec import JSON
+from tidings_protocol import client_pb2 as pb
+from tidings_protocol.wire.codec import JSON
 from tools.bench.frames import (
     MARK_DIGITS,
     NUMBER_MAX,

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protos.tidings.v1 import client_pb2 as pb
-from services.common.ids import direct, message_id
-from services.common.wire.body import EncodedBody
-from services.common.wire.codec import JSON, PROTO, Codec
+from tidings_protocol import client_pb2 as pb
+from tidings_protocol.ids import direct, message_id
+from tidings_protocol.wire.body import EncodedBody
+from tidings_protocol.wire.codec import JSON, PROTO, Codec
 from tools.bench.frames import MARK_DIGITS, NUMBER_MAX, SENDER_MAX, marks
 from tools.bench.scan import scanner
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from protos.tidings.v1 import client_pb2 as pb
-from services.common.ids import BROADCAST, direct, message_id, new_group, peers
+from tidings_protocol import client_pb2 as pb
+from tidings_protocol.ids import BROADCAST, direct, message_id, new_group, peers
 
 PAGE_MAX = 4
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from protos.tidings.v1 import client_pb2 as pb
 from tidings import Kicked, LinkState, Replaced, TidingsError, TokenRefused
 from tidings.core.connection.dialer import Bye, Dialer, Over
 from tidings.core.signals import AskToken, Drop, Effect, Notify, Open, Stopped
 from tidings.model import Link
+from tidings_protocol import client_pb2 as pb
 
 WELCOME = pb.Welcome(node="access-0", backoff=pb.Backoff(base_ms=1000, max_ms=8000, factor=2))
 

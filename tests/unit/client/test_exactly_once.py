@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.common.errors import TidingsError
 from tests.unit.client.virtual_net import Faults, World
+from tidings_protocol.errors import TidingsError
 
 CHANCE = st.floats(0.0, 0.4)
 FAULTS = st.builds(Faults, lose=CHANCE, repeat=CHANCE, delay=CHANCE, refuse=CHANCE)

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from protos.tidings.v1 import client_pb2 as pb
 from tests.unit.client.virtual_net import Faults, World
 from tidings import Group, MessageState, Progress, Role
 from tidings.core.messages.feed import GROUP_CURSORS_MAX, Feed
 from tidings.core.messages.wants import WantHistory, WantInfo
 from tidings.core.signals import Submit
 from tidings.state import SavedState
+from tidings_protocol import client_pb2 as pb
 
 LARGE = "g:large"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from protos.tidings.v1 import client_pb2 as pb
 from tidings.core.messages.inbox import Inbox, Item
 from tidings.core.messages.order import Order
 from tidings.model import MEMBERSHIP_MIME
+from tidings_protocol import client_pb2 as pb
 
 
 def _item(number: int, seq: int | None = None, conversation: str = "d:a|b") -> Item:

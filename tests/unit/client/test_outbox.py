@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protos.tidings.v1 import client_pb2 as pb
 from tidings import Busy, ClientClosed, Forbidden, Internal, NoAnswer, NotConnected, TooLarge
 from tidings.core.messages.outbox import ANSWER_S, FLIGHT_MAX, Outbox
 from tidings.core.signals import Done, Failed, Submit
+from tidings_protocol import client_pb2 as pb
 
 
 def _outbox(*, capacity: int = 1000, pipeline: int = 1) -> Outbox:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protos.tidings.v1 import client_pb2 as pb
 from tests.unit.client.virtual_net import Faults, World
 from tidings.core.connection.renewal import AGAIN_MIN_S, Renewal, end_of
+from tidings_protocol import client_pb2 as pb
 
 BEGIN_S = 1_700_000_000  # what the model server's clock shows
 

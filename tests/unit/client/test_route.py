@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.core.connection.route import AVOID_S, STEADY_S, Backoff, Next, Route, address_of, in_scheme
+from tidings.core.route import AVOID_S, STEADY_S, Backoff, Next, Route, address_of, in_scheme
 
 
 def _route(*seeds: str) -> Route:

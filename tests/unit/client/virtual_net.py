@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from random import Random
 from typing import assert_never
 
-from protos.tidings.v1 import client_pb2 as pb
-from services.common.errors import TidingsError
-from services.common.ids import direct
 from tests.unit.client.model_server import ModelServer, Session
 from tidings import Message
 from tidings.core.connection import session as core
@@ -45,6 +42,9 @@ from tidings.core.signals import (
 )
 from tidings.model import Notice
 from tidings.state import SavedState
+from tidings_protocol import client_pb2 as pb
+from tidings_protocol.errors import TidingsError
+from tidings_protocol.ids import direct
 
 
 @dataclass(frozen=True, slots=True)

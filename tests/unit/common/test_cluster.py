@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from services.common.cluster import Cluster
-from services.common.errors import Unavailable
 from services.common.registry.contract import Membership, NodeKind, NodeRecord
 from services.common.registry.memory import MemoryRegistry, MemoryStore
+from tidings_protocol.errors import Unavailable
 
 
 def record(name: str, kind: NodeKind = "logic", weight: float = 1.0) -> NodeRecord:

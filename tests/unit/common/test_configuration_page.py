@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.common.settings import SERVICES, describe_class, settings_class
+from services.common.settings.node import SERVICES, describe_class, settings_class
 from tools import configuration
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from protos.tidings.v1 import client_pb2
-from services.common.content import (
+from tidings_protocol import client_pb2
+from tidings_protocol.content import (
     CLIENT_ID_BYTES_MAX,
     check_client_id,
     check_content,
     check_signal,
     notice_client_id,
 )
-from services.common.errors import BadRequest, TooLarge
-from services.common.ids import new_id
+from tidings_protocol.errors import BadRequest, TooLarge
+from tidings_protocol.ids import new_id
 
 Content = client_pb2.Content
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.common.dividing import divided
-from services.common.errors import Forbidden, NotFound, Overloaded, TidingsError, TooLarge, Unavailable
+from services.common.lanes.dividing import divided
+from tidings_protocol.errors import Forbidden, NotFound, Overloaded, TidingsError, TooLarge, Unavailable
 
 
 class Desk:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from services.common.cluster import Cluster
-from services.common.errors import Unavailable
 from services.common.registry.contract import Membership, NodeRecord
 from services.common.registry.enrolment import Enrolment
 from services.common.registry.memory import MemoryRegistry, MemoryStore
+from tidings_protocol.errors import Unavailable
 
 RECORD = NodeRecord("logic-0", "logic", "boot", "host:1")
 

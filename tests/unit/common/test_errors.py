@@ -6,8 +6,9 @@ import grpc
 import pytest
 
 from protos.tidings.internal.v1 import common_pb2
-from services.common import errors
-from services.common.errors import Blame, TidingsError
+from services.common.rpc.faults import from_fault, to_fault
+from tidings_protocol import errors
+from tidings_protocol.errors import Blame, TidingsError
 
 TREE: list[type[TidingsError]] = [
     errors.BadFrame,
@@ -47,14 +48,14 @@ def test_each_error_has_a_grpc_status_that_exists_and_a_label(kind: type[Tidings
 
 @pytest.mark.parametrize("kind", TREE)
 def test_an_error_comes_back_from_a_fault_as_it_went(kind: type[TidingsError]) -> None:
-    returned = errors.from_fault(errors.to_fault(kind("say what to do", 250)))
+    returned = from_fault(to_fault(kind("say what to do", 250)))
 
     assert type(returned) is kind
     assert (returned.message, returned.retry_after_ms, str(returned)) == ("say what to do", 250, "say what to do")
 
 
 def test_a_code_of_a_newer_version_is_internal_and_keeps_its_message() -> None:
-    returned = errors.from_fault(common_pb2.Fault(code="TEAPOT", message="short and stout"))
+    returned = from_fault(common_pb2.Fault(code="TEAPOT", message="short and stout"))
 
     assert type(returned) is errors.Internal
     assert returned.message == "short and stout"

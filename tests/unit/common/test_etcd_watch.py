@@ -9,8 +9,8 @@ import grpc
 import pytest
 from etcd3 import etcdrpc
 
-from services.common.errors import Unavailable
 from services.common.registry.etcd_client import OPTIONS, Compacted, EtcdClient
+from tidings_protocol.errors import Unavailable
 
 PREFIX = "/tidings/test/nodes/"
 STORE = 3000

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from protos.tidings.v1 import client_pb2
-from services.common import ids
-from services.common.errors import BadRequest
-from services.common.ids import ConversationKind
+from tidings_protocol import client_pb2, ids
+from tidings_protocol.errors import BadRequest
+from tidings_protocol.ids import ConversationKind
 
 
 @pytest.mark.parametrize("name", ["a", "Alice", "a.b_c-d@e:f", "0", "x" * 64])

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from services.common.errors import Internal, NotFound, Overloaded, TidingsError, Unavailable
-from services.common.lane import RETRY_MAX_MS, ROOM_MIN, Lanes
-from services.common.lane_queue import SHARE_MIN
+from services.common.lanes.lane import RETRY_MAX_MS, ROOM_MIN, Lanes
+from services.common.lanes.queue import SHARE_MIN
+from tidings_protocol.errors import Internal, NotFound, Overloaded, TidingsError, Unavailable
 
 
 class Desk:

@@ -16,16 +16,16 @@ from pathlib import Path
 import pytest
 
 from services.common.lifecycle import Lifecycle, live
-from services.common.settings import NodeSettings
+from services.common.settings.node import NodeSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = """
 import asyncio, sys
 from contextlib import asynccontextmanager
-from services.common import settings
+from services.common.settings import node as settings
 settings.SERVICES = {}
 from services.common.lifecycle import run
-from services.common.settings import NodeSettings
+from services.common.settings.node import NodeSettings
 
 def say(text):
     print(text, flush=True)

@@ -11,8 +11,8 @@ from itertools import pairwise
 import pytest
 
 from services.common import ring as ring_module
-from services.common.ids import SLOTS, slot_of
 from services.common.ring import EMPTY, Ring
+from tidings_protocol.ids import SLOTS, slot_of
 
 THREE = {"access-0": 1.0, "access-1": 1.0, "access-2": 1.0}
 

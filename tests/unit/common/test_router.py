@@ -12,11 +12,11 @@ from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import common_pb2
 from services.common.cluster import Cluster
-from services.common.errors import NotFound, Overloaded, TidingsError, Unavailable
 from services.common.registry.contract import NodeRecord
 from services.common.registry.memory import MemoryRegistry, MemoryStore
 from services.common.rpc import Router, TimedOut, Unreachable
 from services.common.rpc.contract import Reply
+from tidings_protocol.errors import NotFound, Overloaded, TidingsError, Unavailable
 
 SLOT = 7
 METHOD = "/tidings.internal.v1.Storage/Close"

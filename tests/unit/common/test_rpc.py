@@ -13,7 +13,16 @@ import grpc
 import pytest
 
 from protos.tidings.internal.v1 import common_pb2, logic_pb2, logic_pb2_grpc
-from services.common.errors import (
+from services.common.registry.contract import NodeRecord
+from services.common.rpc import Peers, PeersPort, RpcServer, Service, TimedOut, Tls, Unreachable, serve
+from services.common.rpc.contract import STREAMED_BYTES_MAX
+from services.common.rpc.memory import MemoryNetwork, MemoryPeers, Passage
+from services.common.rpc.stream import CONVERSE
+from services.common.telemetry import metrics, tracing
+from tests.certificates import Authority
+from tests.ports import free_address
+from tests.traces import a_trace, recording
+from tidings_protocol.errors import (
     BadFrame,
     BadRequest,
     Forbidden,
@@ -26,15 +35,6 @@ from services.common.errors import (
     Unauthenticated,
     Unavailable,
 )
-from services.common.registry.contract import NodeRecord
-from services.common.rpc import Peers, PeersPort, RpcServer, Service, TimedOut, Tls, Unreachable, serve
-from services.common.rpc.contract import STREAMED_BYTES_MAX
-from services.common.rpc.memory import MemoryNetwork, MemoryPeers, Passage
-from services.common.rpc.stream import CONVERSE
-from services.common.telemetry import metrics, tracing
-from tests.certificates import Authority
-from tests.ports import free_address
-from tests.traces import a_trace, recording
 
 SEND = "/tidings.internal.v1.Logic/Send"
 LONG_S = 20.0

@@ -8,7 +8,7 @@ from typing import Self
 import pytest
 from pydantic import Field, model_validator
 
-from services.common.settings import (
+from services.common.settings.node import (
     HIDDEN,
     SERVICES,
     NodeSettings,

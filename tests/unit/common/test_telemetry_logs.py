@@ -34,7 +34,7 @@ def test_an_event_is_one_line_of_json_with_the_node_and_what_is_bound() -> None:
     assert event == {
         "service": "access",
         "node": "access-0",
-        "module": "access.connection",
+        "module": "access.connection.connection",
         "level": "info",
         "event": "connection opened",
         "connection": "c1",

@@ -14,12 +14,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from structlog.testing import capture_logs
 
+from services.common.auth.token_keys import KeyRefused
+from services.common.auth.token_source import DOCUMENT_BYTES_MAX, Authenticator, JwksCache, KeySources
+from services.common.auth.tokens import TokenRefused, UnknownKey, sign
 from services.common.clock import ManualClock
-from services.common.errors import TidingsError, Unavailable
 from services.common.telemetry import metrics
-from services.common.token_keys import KeyRefused
-from services.common.token_source import DOCUMENT_BYTES_MAX, Authenticator, JwksCache, KeySources
-from services.common.tokens import TokenRefused, UnknownKey, sign
+from tidings_protocol.errors import TidingsError, Unavailable
 
 SECRET = b"a secret that is long enough for anybody"
 WALL_MS = 1_700_000_000_000

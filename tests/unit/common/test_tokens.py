@@ -12,8 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from services.common.token_keys import KeyRefused, jwks_keys, public_key, secret_key, secret_of
-from services.common.tokens import Key, TokenRefused, TokenVerifier, UnknownKey, sign
+from services.common.auth.token_keys import KeyRefused, jwks_keys, public_key, secret_key, secret_of
+from services.common.auth.tokens import Key, TokenRefused, TokenVerifier, UnknownKey, sign
 
 NOW = 1_700_000_000.0
 SECRET = b"a secret that is long enough for anybody"

@@ -15,10 +15,10 @@ from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import common_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.common.content import notice_client_id
-from services.common.errors import TidingsError
-from services.common.ids import ConversationKind, kind_of
-from services.common.wire.body import message_bytes
+from tidings_protocol.content import notice_client_id
+from tidings_protocol.errors import TidingsError
+from tidings_protocol.ids import ConversationKind, kind_of
+from tidings_protocol.wire.body import message_bytes
 
 M = TypeVar("M", bound=Message)
 

@@ -14,12 +14,11 @@ from typing import Any
 from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import access_pb2, common_pb2, delivery_pb2, logic_pb2
-from protos.tidings.v1 import client_pb2, events_pb2
+from protos.tidings.v1 import events_pb2
 from services.common.bus.contract import Topic
 from services.common.bus.memory import MemoryBroker, MemoryBus
 from services.common.clock import ManualClock
 from services.common.direct import Direct
-from services.common.errors import TidingsError, Unavailable
 from services.common.registry.contract import Membership, NodeRecord
 from services.common.ring import Ring
 from services.common.telemetry.health import Health
@@ -40,6 +39,8 @@ from services.logic.requests.standing import Standing
 from services.logic.sessions.sessions import Sessions
 from services.logic.storage_client import StorageClient
 from tests.unit.logic.fake_storage import FakeStorage
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import TidingsError, Unavailable
 
 TOPICS = Topics("t", 1)
 TOKEN = "an operator's token"

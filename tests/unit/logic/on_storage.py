@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from services.common.errors import Unavailable
 from services.logic.messages.hooks import Hooks
 from services.logic.publishing.publisher import Publication
 from services.storage.rpc import StorageServicer
 from tests.unit.logic.harness import Logic, logic
 from tests.unit.storage.nodes import World
+from tidings_protocol.errors import Unavailable
 
 M = TypeVar("M", bound=Message)
 

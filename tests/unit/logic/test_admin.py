@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from protos.tidings.internal.v1 import admin_pb2, storage_pb2
-from protos.tidings.v1 import client_pb2
-from services.common.errors import BadRequest, NotFound, Unauthenticated
 from tests.unit.logic.harness import TOKEN, Logic, logic
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import BadRequest, NotFound, Unauthenticated
 
 Request = client_pb2.GroupRequest
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from services.common.errors import Overloaded
 from services.logic.requests.in_flight import Admission
+from tidings_protocol.errors import Overloaded
 
 
 def test_a_batch_that_does_not_fit_is_told_when_to_come_back() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from protos.tidings.internal.v1 import delivery_pb2
-from protos.tidings.v1 import client_pb2
 from tests.unit.logic.harness import Logic, body
 from tests.unit.logic.on_storage import acts_of, dies_before_it_tells, on_storage
 from tests.unit.storage.nodes import World
+from tidings_protocol import client_pb2
 
 Push = delivery_pb2.Push
 R = client_pb2.GroupRequest

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from protos.tidings.v1 import client_pb2
 from tests.unit.logic.harness import Logic
 from tests.unit.logic.on_storage import acts_of, dies_before_it_tells, on_storage
 from tests.unit.storage.nodes import World
+from tidings_protocol import client_pb2
 
 R = client_pb2.GroupRequest
 Member = client_pb2.Member

@@ -9,12 +9,12 @@ from typing import Any, cast
 import pytest
 
 from protos.tidings.internal.v1 import logic_pb2
-from protos.tidings.v1 import client_pb2
-from services.common.errors import Overloaded, TidingsError
 from services.logic.requests.dispatcher import Handling
 from services.logic.requests.in_flight import Admission
 from services.logic.requests.request import Ask, Reply, ok
 from services.logic.rpc import LogicServicer
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import Overloaded, TidingsError
 
 BODIES: dict[str, dict[str, Any]] = {
     "sync": {"sync": client_pb2.Sync()},

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from protos.tidings.v1 import client_pb2, events_pb2
+from protos.tidings.v1 import events_pb2
 from services.logic.groups.model import Act
 from services.logic.publishing.events import EventEncoder
+from tidings_protocol import client_pb2
 
 
 def test_a_message_is_an_event_with_those_who_got_it() -> None:

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from protos.tidings.internal.v1 import delivery_pb2
-from protos.tidings.v1 import client_pb2
-from services.common.errors import Unavailable
 from tests.unit.logic.harness import Logic, body, logic, message
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import Unavailable
 
 Push = delivery_pb2.Push
 Request = client_pb2.GroupRequest

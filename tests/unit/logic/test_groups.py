@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from protos.tidings.v1 import client_pb2
-from services.common.errors import BadRequest, Forbidden, NotFound, TidingsError
 from services.logic.groups.model import Act, Change, Decision, Group, Member, Notice, Policy, Role, Settled
 from services.logic.groups.notices import content_of
 from services.logic.groups.rules import Need, decide, info_of, need_of
 from services.logic.requests import announcement as announcing
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import BadRequest, Forbidden, NotFound, TidingsError
 
 Request = client_pb2.GroupRequest
 MEMBER, ADMIN, OWNER = client_pb2.Member.MEMBER, client_pb2.Member.ADMIN, client_pb2.Member.OWNER

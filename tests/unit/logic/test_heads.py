@@ -9,9 +9,9 @@ import pytest
 
 from protos.tidings.internal.v1 import logic_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.common.errors import TidingsError, Unavailable
 from services.logic.requests.in_flight import Admission
 from services.logic.rpc import LARGE_PAGES_MAX, LogicServicer
+from tidings_protocol.errors import TidingsError, Unavailable
 
 PAGE = 3
 

@@ -10,9 +10,9 @@ from typing import Any
 import httpx2
 
 from protos.tidings.internal.v1 import logic_pb2
-from services.common.errors import Unavailable
 from tests.unit.logic.harness import Logic, body, logic, message
 from tests.unit.logic.test_hooks import hooks
+from tidings_protocol.errors import Unavailable
 
 
 class Deciding:

@@ -11,13 +11,13 @@ from typing import Any, Literal
 import httpx2
 import pytest
 
-from protos.tidings.v1 import client_pb2
-from services.common.errors import TidingsError
 from services.common.telemetry import metrics
 from services.common.telemetry.health import Health
 from services.logic.messages.hook_endpoint import Candidate
 from services.logic.messages.hooks import Hooks, Verdict
 from tests.unit.logic.harness import body, logic, message
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import TidingsError
 
 UNSEEN = metrics.HOOK_UNSEEN
 Answer = Callable[[dict[str, Any]], httpx2.Response]

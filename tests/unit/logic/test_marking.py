@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
-from protos.tidings.v1 import client_pb2
-from services.common.errors import Forbidden, Unavailable
 from tests.unit.logic.harness import Logic, logic, message
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import Forbidden, Unavailable
 
 Receipt = client_pb2.Receipt
 

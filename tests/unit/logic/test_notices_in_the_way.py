@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from protos.tidings.v1 import client_pb2
 from tests.unit.logic.harness import message
 from tests.unit.logic.on_storage import acts_of, on_storage
+from tidings_protocol import client_pb2
 
 R = client_pb2.GroupRequest
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from services.common.errors import Forbidden, NotFound
 from services.logic.groups.model import Group, Member, Role
 from services.logic.groups.permissions import check_read, check_send, check_signal
+from tidings_protocol.errors import Forbidden, NotFound
 
 
 def group(*, channel: bool = False, large_from: int = 0) -> Group:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2
-from protos.tidings.v1 import client_pb2
-from services.common.errors import BadRequest
 from services.logic.sessions.presence import check_users, presence_of
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import BadRequest
 
 Session = storage_pb2.SessionRecord
 LIVE = {"boot1"}.__contains__

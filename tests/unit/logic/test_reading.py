@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2
-from protos.tidings.v1 import client_pb2
-from services.common.errors import Unavailable
-from services.common.wire.codec import JSON, PROTO, Codec
 from tests.unit.logic.harness import Logic, logic, message
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import Unavailable
+from tidings_protocol.wire.codec import JSON, PROTO, Codec
 
 History = client_pb2.History
 Request = client_pb2.GroupRequest

@@ -8,11 +8,11 @@ import httpx2
 import pytest
 
 from protos.tidings.internal.v1 import logic_pb2
-from protos.tidings.v1 import client_pb2
 from tests.unit.logic.harness import Logic, message
 from tests.unit.logic.on_storage import on_storage
 from tests.unit.logic.test_hooks import Endpoint, decide, hooks
 from tests.unit.storage.nodes import World
+from tidings_protocol import client_pb2
 
 R = client_pb2.GroupRequest
 Member = client_pb2.Member

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from protos.tidings.internal.v1 import delivery_pb2
-from services.common.ids import hash64
 from services.logic.groups.model import Group, Member, Role
 from services.logic.groups.recipients import fanout_of
 from services.logic.publishing.parcels import Mailbox, Outgoing, Posted, Routed, route
+from tidings_protocol.ids import hash64
 
 Push = delivery_pb2.Push
 OWNERS = {"amy": "a-0", "bob": "a-1", "cleo": "a-0", "dan": "gone"}

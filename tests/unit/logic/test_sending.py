@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from protos.tidings.internal.v1 import delivery_pb2
-from protos.tidings.v1 import client_pb2
-from services.common.errors import Unavailable
-from services.common.ids import message_id
-from services.common.wire.body import EncodedBody
-from services.common.wire.codec import JSON, PROTO
 from tests.unit.logic.harness import body, logic, message
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import Unavailable
+from tidings_protocol.ids import message_id
+from tidings_protocol.wire.body import EncodedBody
+from tidings_protocol.wire.codec import JSON, PROTO
 
 Push = delivery_pb2.Push
 

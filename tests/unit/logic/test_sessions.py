@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
-from services.common.errors import Overloaded, Unavailable
 from tests.unit.logic.harness import Logic, logic, message
+from tidings_protocol.errors import Overloaded, Unavailable
 
 
 def hello(user: str, session: str, *, device: str = "phone", node: int = 0, **fields: object) -> logic_pb2.OpenItem:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
-from protos.tidings.v1 import client_pb2
-from services.common.errors import TidingsError
 from tests.unit.logic.harness import Logic, logic
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import TidingsError
 
 
 def signal(sender: str, conversation: str, **fields: object) -> logic_pb2.SignalItem:

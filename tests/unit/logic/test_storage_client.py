@@ -7,11 +7,12 @@ from typing import TypeVar
 from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.common.errors import Internal, NotFound, TidingsError, Unavailable, to_fault
-from services.common.ids import slot_of
 from services.common.rpc.contract import MESSAGE_BYTES_MAX, too_large
+from services.common.rpc.faults import to_fault
 from services.logic.storage_client import StorageClient
 from tests.unit.logic.fake_storage import FakeStorage
+from tidings_protocol.errors import Internal, NotFound, TidingsError, Unavailable
+from tidings_protocol.ids import slot_of
 
 M = TypeVar("M", bound=Message)
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from protos.tidings.v1 import client_pb2
 from services.common.clock import ManualClock
-from services.common.errors import TidingsError, Unavailable
-from services.common.ids import direct
 from services.storage.limits import Limits
 from services.storage.node import Storage, storage
 from services.storage.repository.memory import Database, Faults
 from services.storage.rpc import StorageServicer
 from services.storage.upkeep.retention import Policy
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import TidingsError, Unavailable
+from tidings_protocol.ids import direct
 
 NO_CONTEXT = cast("Any", None)
 

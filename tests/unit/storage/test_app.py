@@ -14,7 +14,6 @@ from protos.tidings.internal.v1 import common_pb2, node_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import SystemClock
 from services.common.cluster import Cluster
-from services.common.ids import direct, slot_of
 from services.common.lifecycle import Lifecycle, live
 from services.common.registry.memory import MemoryRegistry, MemoryStore
 from services.common.rpc import Router
@@ -24,6 +23,7 @@ from services.storage.app import Ports, storage_node
 from services.storage.repository.memory import Database
 from services.storage.settings import StorageSettings
 from tests.unit.storage.nodes import send
+from tidings_protocol.ids import direct, slot_of
 
 M = TypeVar("M", bound=Message)
 NAMES = ("storage-0", "storage-1")

@@ -8,12 +8,12 @@ from contextlib import AsyncExitStack
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.common.content import notice_client_id
-from services.common.errors import TidingsError, Unavailable
 from services.storage.limits import Limits
 from services.storage.node import Storage
 from services.storage.repository.records import ClientKey
 from tests.unit.storage.nodes import World, change, changed, create, inbox_of, members_of, post, stored
+from tidings_protocol.content import notice_client_id
+from tidings_protocol.errors import TidingsError, Unavailable
 
 Outcome = pb.ChangeOutcome
 G = "g:1"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.common.errors import Internal, TidingsError
 from services.storage.repository.contract import Inserted
 from services.storage.repository.records import StoredMessage
 from tests.unit.storage.nodes import World, content_of, send
+from tidings_protocol.errors import Internal, TidingsError
 
 BAD = content_of("bad")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.common.errors import Unavailable
 from tests.unit.storage.nodes import World, send, stored
+from tidings_protocol.errors import Unavailable
 
 Outcome = pb.StoreOutcome
 

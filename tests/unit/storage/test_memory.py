@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from services.common.ids import ConversationKind
 from services.storage.inboxes.numbering import ENTRY_BYTES, Inbox
 from services.storage.memory.conversation import MEMBER_BYTES, Conversation, Member
 from services.storage.repository.records import ConversationDocument
 from services.storage.settings import StorageSettings
+from tidings_protocol.ids import ConversationKind
 
 ROOT = Path(__file__).resolve().parents[3]
 COUNT = 100

@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.common.errors import Unavailable
-from services.common.ids import ConversationKind
 from services.storage.memory.conversation import Conversation, Member
 from services.storage.messages.numbering import Draft, Recent, Status, Submission
 from services.storage.repository.records import ClientKey, ConversationDocument, StoredMessage
+from tidings_protocol.errors import Unavailable
+from tidings_protocol.ids import ConversationKind
 
 CHAT = "d:ann|bob"
 

@@ -7,14 +7,14 @@ from collections.abc import Collection
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from protos.tidings.v1 import client_pb2
-from services.common.errors import TidingsError, Unavailable
-from services.common.ids import message_id, slot_of
 from services.storage.limits import Limits
 from services.storage.memory.conversation import Conversation
 from services.storage.node import Storage
 from services.storage.repository.records import InboxEntry
 from tests.unit.storage.nodes import World, change, changed, content_of, create, post, send, stored
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import TidingsError, Unavailable
+from tidings_protocol.ids import message_id, slot_of
 
 CHAT = "d:ann|bob"
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.common.errors import Unavailable
 from services.storage.repository.records import ConversationDocument, StoredMessage
 from services.storage.upkeep.retention import Policy
 from tests.unit.storage.nodes import World, send, stored
+from tidings_protocol.errors import Unavailable
 
 DAY_S = 24 * 3600.0
 WEEKLY = Policy(message_days=7, interval_s=1e6, pause_s=0)

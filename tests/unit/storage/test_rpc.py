@@ -9,9 +9,10 @@ from typing import Any, cast
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.common.errors import BadRequest, Internal, Unavailable, to_fault
+from services.common.rpc.faults import to_fault
 from services.storage.pages.places import Place
 from services.storage.rpc import StorageServicer
+from tidings_protocol.errors import BadRequest, Internal, Unavailable
 
 Item = Any
 

@@ -12,13 +12,13 @@ from google.protobuf.message import Message
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import ManualClock
 from services.common.cluster import Cluster
-from services.common.errors import TidingsError, Unavailable
 from services.common.registry.contract import NodeRecord
 from services.common.registry.memory import MemoryRegistry, MemoryStore
 from services.common.rpc import TimedOut
 from services.common.rpc.contract import MESSAGE_BYTES_MAX, Reply
 from services.storage.owners.peers import NotAsked
 from services.storage.owners.rpc_peers import RpcNeighbours
+from tidings_protocol.errors import TidingsError, Unavailable
 
 
 @dataclass

@@ -8,10 +8,10 @@ import random
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.common.errors import Overloaded, TidingsError
 from services.storage.node import Storage
 from services.storage.upkeep.retention import Policy
 from tests.unit.storage.nodes import World, changed, create, inbox_of, send, stored
+from tidings_protocol.errors import Overloaded, TidingsError
 
 DAY_S = 24 * 3600.0
 

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.common.errors import Unavailable
-from services.common.ids import slot_of
 from services.storage.inboxes.numbering import Append
 from services.storage.inboxes.writer import Number
 from services.storage.node import Storage
 from services.storage.repository.memory import Faults
 from services.storage.repository.records import ClientKey
 from tests.unit.storage.nodes import World, change, changed, create, inbox_of, post, send, stored
+from tidings_protocol.errors import Unavailable
+from tidings_protocol.ids import slot_of
 
 Outcome = pb.StoreOutcome
 

@@ -7,13 +7,13 @@ from contextlib import AsyncExitStack
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.common.errors import Unavailable
-from services.common.ids import SLOTS
 from services.storage.node import Storage
 from services.storage.repository.memory import Faults
 from services.storage.repository.records import InboxEntry
 from services.storage.upkeep.retention import Policy
 from tests.unit.storage.nodes import World, change, changed, create, inbox_of, post, send, stored
+from tidings_protocol.errors import Unavailable
+from tidings_protocol.ids import SLOTS
 
 CHAT = "d:ann|bob"
 DAY_S = 86_400.0

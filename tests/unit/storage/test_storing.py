@@ -9,8 +9,6 @@ from contextlib import AsyncExitStack
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.common.errors import BadRequest, Overloaded, TidingsError, Unavailable
-from services.common.ids import slot_of
 from services.storage.inboxes.fanout import APPEND_MAX
 from services.storage.inboxes.numbering import Append
 from services.storage.inboxes.writer import Number
@@ -18,6 +16,8 @@ from services.storage.limits import Limits
 from services.storage.node import Storage
 from services.storage.repository.memory import Faults
 from tests.unit.storage.nodes import NO_CONTEXT, World, change, changed, create, inbox_of, post, send, stored
+from tidings_protocol.errors import BadRequest, Overloaded, TidingsError, Unavailable
+from tidings_protocol.ids import slot_of
 
 Outcome = pb.StoreOutcome
 CHAT = "d:ann|bob"

@@ -8,9 +8,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from protos.tidings.v1 import client_pb2
-from services.common.errors import BadRequest
-from services.common.ids import message_id, slot_of
 from services.storage.app import limits_of, policy_of
 from services.storage.limits import Limits
 from services.storage.memory.cache import Cache
@@ -23,6 +20,9 @@ from services.storage.repository.records import ConversationDocument, StoredMess
 from services.storage.settings import StorageSettings
 from services.storage.upkeep.retention import Policy
 from tests.unit.storage.nodes import change, create
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import BadRequest
+from tidings_protocol.ids import message_id, slot_of
 
 G = "g:1"
 names = st.text("abcXYZ019._-@:", min_size=1, max_size=64)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.common.token_keys import secret_of
+from services.common.auth.token_keys import secret_of
 from tools.failure import Failure
 from tools.stack.folder import LOG_BYTES_MAX, SOCKET_PATH_MAX, Folder
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.common import errors
-from services.common.wire import close
+from tidings_protocol import close, errors
 
 PROTOCOL = {
     4000: "DRAINING",

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from protos.tidings.v1 import client_pb2
-from services.common.errors import BadFrame, BadRequest, Unparsable
-from services.common.wire.body import EncodedBody, message_bytes
-from services.common.wire.codec import CODECS, JSON, PROTO, Codec, negotiate, offers
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import BadFrame, BadRequest, Unparsable
+from tidings_protocol.wire.body import EncodedBody, message_bytes
+from tidings_protocol.wire.codec import CODECS, JSON, PROTO, Codec, negotiate, offers
 
 BOTH = pytest.mark.parametrize("codec", [PROTO, JSON], ids=list(CODECS))
 SEND = client_pb2.ClientFrame(

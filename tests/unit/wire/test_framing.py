@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.common.wire.framing import FrameSplitter, framed
+from tidings_protocol.wire.framing import FrameSplitter, framed
 
 
 def test_a_frame_goes_with_its_length_before_it() -> None:

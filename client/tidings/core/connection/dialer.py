@@ -17,12 +17,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from protos.tidings.v1 import client_pb2 as pb
-from services.common.errors import TidingsError
-from tidings.core.connection.route import Backoff, Next, Route
+from tidings.core.route import Backoff, Next, Route
 from tidings.core.signals import AskToken, Drop, Effect, Notify, Open, Stopped
 from tidings.errors import ClientClosed, TokenRefused, session_ended
 from tidings.model import Link, LinkState
+from tidings_protocol import client_pb2 as pb
+from tidings_protocol.errors import TidingsError
 
 GREETING_S = 10.0
 TOKEN_RETRY_S = 5.0

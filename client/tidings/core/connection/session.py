@@ -15,8 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never, cast
 
-from protos.tidings.v1 import client_pb2 as pb
-from services.common.errors import TidingsError
 from tidings.core.connection.dialer import Bye, Dialer, Greeting, Over
 from tidings.core.connection.pulse import Pulse
 from tidings.core.connection.renewal import Renewal
@@ -54,6 +52,8 @@ from tidings.core.signals import (
 )
 from tidings.model import DeviceKind, Group, MessageState, Presence, Progress, Receipt, Restarted, Role, Signal
 from tidings.state import SavedState
+from tidings_protocol import client_pb2 as pb
+from tidings_protocol.errors import TidingsError
 
 PROTOCOL = 11
 

@@ -18,14 +18,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from protos.tidings.v1 import client_pb2 as pb
-from services.common.ids import BROADCAST
 from tidings.core.due import Due
 from tidings.core.messages.inbox import Inbox, Item
 from tidings.core.messages.order import Order
 from tidings.core.messages.wants import Want, WantHistory, WantInfo, WantList, WantSync
 from tidings.model import SHOWN, Message
 from tidings.state import SavedState
+from tidings_protocol import client_pb2 as pb
+from tidings_protocol.ids import BROADCAST
 
 GAP_S = 0.2
 PATIENCE_MAX_S = 15.0

@@ -20,7 +20,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from protos.tidings.v1 import client_pb2 as pb
+from tidings_protocol import client_pb2 as pb
 
 STUBBORN = 3
 

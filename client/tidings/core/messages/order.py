@@ -13,9 +13,9 @@ from collections import OrderedDict
 from collections.abc import Iterator, KeysView, Mapping
 from dataclasses import dataclass, field
 
-from protos.tidings.v1 import client_pb2 as pb
 from tidings.core.messages.inbox import STUBBORN, Item
 from tidings.model import MEMBERSHIP_MIME, Message
+from tidings_protocol import client_pb2 as pb
 
 TRACKS_MAX = 10_000
 

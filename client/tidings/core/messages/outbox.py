@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
-from protos.tidings.v1 import client_pb2 as pb
-from services.common.errors import Internal, TidingsError, TooLarge, error_of
-from tidings.core.connection.route import Backoff
+from tidings.core.route import Backoff
 from tidings.core.signals import Done, Failed, Submit
 from tidings.errors import Busy, NoAnswer, NotConnected
+from tidings_protocol import client_pb2 as pb
+from tidings_protocol.errors import Internal, TidingsError, TooLarge, error_of
 
 FLIGHT_MAX = 128
 ANSWER_S = 10.0  # without an answer for so long, a request is sent again

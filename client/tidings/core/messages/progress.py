@@ -10,8 +10,8 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from protos.tidings.v1 import client_pb2 as pb
 from tidings.model import MessageState, Progress
+from tidings_protocol import client_pb2 as pb
 
 TRACKED_MAX = 2000
 PER_CONVERSATION_MAX = 500

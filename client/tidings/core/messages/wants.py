@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from protos.tidings.v1 import client_pb2 as pb
+from tidings_protocol import client_pb2 as pb
 
 SYNC_LIMIT = 200
 HISTORY_LIMIT = 200

@@ -33,10 +33,10 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from services.common.clock import Clock
-from services.common.errors import Internal, TidingsError, Unavailable
 from services.common.telemetry import logs, metrics
 from services.storage.repository.mongo.pool import PoolWatch
 from services.storage.repository.mongo.schema import Document
+from tidings_protocol.errors import Internal, TidingsError, Unavailable
 
 T = TypeVar("T")
 # `_id`s between the first two, these excluded; at most so many; descending or not.

@@ -21,7 +21,7 @@ from motor.motor_asyncio import AsyncIOMotorDatabase
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import CollectionInvalid, OperationFailure
 
-from services.common.errors import Internal
+from tidings_protocol.errors import Internal
 
 Document = dict[str, Any]
 

@@ -27,9 +27,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
-from services.common import production
-from services.common.production import Objection
-from services.common.settings_security import SecuritySettings
+from services.common.settings import production
+from services.common.settings.production import Objection
+from services.common.settings.security import SecuritySettings
 
 PREFIX = "TIDINGS_"
 CONFIG_VARIABLE = "TIDINGS_CONFIG"

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from protos.tidings.v1 import client_pb2
-from services.common.errors import BadRequest
-from services.common.wire.body import EncodedBody
-from services.common.wire.json import JsonCodec
-from services.common.wire.proto import ProtoCodec
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import BadRequest
+from tidings_protocol.wire.body import EncodedBody
+from tidings_protocol.wire.json.codec import JsonCodec
+from tidings_protocol.wire.proto import ProtoCodec
 
 Data = bytes | bytearray | memoryview | str
 

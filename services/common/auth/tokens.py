@@ -21,9 +21,9 @@ from typing import Any, Final
 from jwt import PyJWS
 from jwt.exceptions import InvalidKeyError, InvalidTokenError
 
-from services.common.errors import Unauthenticated
-from services.common.ids import USER_RULE, is_user
-from services.common.wire import close
+from tidings_protocol import close
+from tidings_protocol.errors import Unauthenticated
+from tidings_protocol.ids import USER_RULE, is_user
 
 ALGORITHMS: Final = ("HS256", "EdDSA", "RS256", "ES256")
 LEEWAY_S: Final = 10.0

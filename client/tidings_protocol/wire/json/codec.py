@@ -19,12 +19,12 @@ from typing import Any, Final, TypeVar
 import msgspec
 from google.protobuf.message import Message
 
-from protos.tidings.v1 import client_pb2
-from services.common.errors import BadFrame, Unparsable
-from services.common.wire.body import SERVER_BODIES, EncodedBody
-from services.common.wire.json_read import Doubled, Malformed, Reader, reader_of
-from services.common.wire.json_write import json_bytes
-from services.common.wire.proto import no_body
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import BadFrame, Unparsable
+from tidings_protocol.wire.body import SERVER_BODIES, EncodedBody
+from tidings_protocol.wire.json.read import Doubled, Malformed, Reader, reader_of
+from tidings_protocol.wire.json.write import json_bytes
+from tidings_protocol.wire.proto import no_body
 
 FrameT = TypeVar("FrameT", client_pb2.ClientFrame, client_pb2.ServerFrame)
 

@@ -26,8 +26,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
-from services.common.errors import Internal, TidingsError, TooLarge
 from services.common.telemetry import logs
+from tidings_protocol.errors import Internal, TidingsError, TooLarge
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -23,7 +23,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from services.common.wire.json_scalars import Passed, clipped, converter_of, named, wanted_for
+from tidings_protocol.wire.json.scalars import Passed, clipped, converter_of, named, wanted_for
 
 # Sets one field from one JSON value; returns how many members (of objects) there were in the value.
 Put = Callable[[Message, Any], int]

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from google.protobuf.message import DecodeError
 
-from protos.tidings.v1 import client_pb2
-from services.common.errors import BadRequest, TooLarge
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import BadRequest, TooLarge
 
 CLIENT_ID_BYTES_MAX = 64
 # Client ids of the notices of changes begin so, and no client's may: else somebody could take a notice's place.

@@ -1,9 +1,9 @@
 """The one tree of errors: whose fault, whether to try again, and what it is called on each wire.
 
 Guarantees: every error that crosses a process or reaches a client is one of these; `message` is a sentence for a
-person that says what to do, without internals. `to_fault` and `from_fault` are inverse to each other.
+person that says what to do, without internals.
 
-Does not know: gRPC (rpc.py translates by `grpc_status`), HTTP, how a connection closes (wire/close.py).
+Does not know: gRPC (a cluster translates by `grpc_status`), HTTP, how a connection closes (close.py).
 
     class             code              whose      again?   gRPC status
     BadFrame          BAD_FRAME         caller     no       INVALID_ARGUMENT
@@ -18,15 +18,13 @@ Does not know: gRPC (rpc.py translates by `grpc_status`), HTTP, how a connection
     Unavailable       UNAVAILABLE       server     later    UNAVAILABLE
     Internal          INTERNAL          server     no       INTERNAL
 
-What stops the start of a process is no part of it: that is `SettingsError` in settings.py.
+What stops the start of a process is no part of it: that is `SettingsError` of the node's settings.
 """
 
 from __future__ import annotations
 
 from enum import Enum
 from typing import ClassVar
-
-from protos.tidings.internal.v1 import common_pb2
 
 
 class Blame(Enum):
@@ -175,13 +173,3 @@ CODES = frozenset(_BY_CODE)
 def error_of(code: str, message: str, retry_after_ms: int) -> TidingsError:
     """The error with this wire code; a code of a newer version becomes Internal and keeps its message."""
     return _BY_CODE.get(code, Internal)(message, retry_after_ms)
-
-
-def to_fault(error: TidingsError) -> common_pb2.Fault:
-    """For an item of a batch that was refused."""
-    return common_pb2.Fault(code=error.code, message=error.message, retry_after_ms=error.retry_after_ms)
-
-
-def from_fault(fault: common_pb2.Fault) -> TidingsError:
-    """The error that the other side had."""
-    return error_of(fault.code, fault.message, fault.retry_after_ms)

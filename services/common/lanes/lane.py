@@ -19,7 +19,7 @@ Guarantees:
   its last two batches, refuses more of them, so that under overload those that are accepted are not late; one batch
   that had to wait for something says nothing about the next. `ROOM_MIN` items always fit;
 - nobody takes a lane from the others: with `party`, which says whose an item is, a party may have its share of the room
-  as soon as more waits in a lane than a batch takes, and a batch takes from all parties in turn (lane_queue.py);
+  as soon as more waits in a lane than a batch takes, and a batch takes from all parties in turn (queue.py);
 - no batch is heavier than `weight_max`, by what `weigh` says of each item, if it has more than one;
 - what nobody wants any more is not begun: with `wanted`, items of which it says no when their batch is taken get
   Unavailable instead, since whoever asked is gone and may have asked elsewhere by now;
@@ -46,11 +46,11 @@ from typing import Generic, Self, TypeVar
 
 import structlog
 
-from services.common.dividing import divided
-from services.common.errors import Overloaded, TidingsError, Unavailable
-from services.common.lane_queue import Entry, LaneQueue
+from services.common.lanes.dividing import divided
+from services.common.lanes.queue import Entry, LaneQueue
 from services.common.scope import TaskScope
 from services.common.telemetry import metrics
+from tidings_protocol.errors import Overloaded, TidingsError, Unavailable
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -23,7 +23,7 @@ from collections.abc import Callable, Hashable
 from itertools import islice
 from typing import Generic, TypeVar
 
-from services.common.errors import TidingsError
+from tidings_protocol.errors import TidingsError
 
 T = TypeVar("T")
 R = TypeVar("R")

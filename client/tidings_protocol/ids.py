@@ -20,7 +20,7 @@ from hashlib import blake2b
 
 from xxhash import xxh64_intdigest
 
-from services.common.errors import BadRequest
+from tidings_protocol.errors import BadRequest
 
 SLOTS = 4096
 BROADCAST = "b:all"

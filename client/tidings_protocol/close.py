@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from protos.tidings.v1 import client_pb2
-from services.common.errors import (
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import (
     BadFrame,
     BadRequest,
     Internal,

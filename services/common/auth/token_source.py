@@ -21,12 +21,12 @@ from typing import Final, Self
 
 import httpx2
 
+from services.common.auth.token_keys import KeyRefused, jwks_keys, public_key, secret_key
+from services.common.auth.tokens import ALGORITHMS, Claims, Key, TokenVerifier, UnknownKey
 from services.common.clock import Clock
-from services.common.errors import Unavailable
-from services.common.settings import without_password
+from services.common.settings.node import without_password
 from services.common.telemetry import logs, metrics
-from services.common.token_keys import KeyRefused, jwks_keys, public_key, secret_key
-from services.common.tokens import ALGORITHMS, Claims, Key, TokenVerifier, UnknownKey
+from tidings_protocol.errors import Unavailable
 
 COOLDOWN_S: Final = 10.0
 REFRESH_S: Final = 300.0

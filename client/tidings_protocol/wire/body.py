@@ -16,9 +16,9 @@ from typing import Final
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
-from protos.tidings.v1 import client_pb2
-from services.common.wire.json_write import json_bytes
-from services.common.wire.varint import length_delimited_tag, read_varint, varint
+from tidings_protocol import client_pb2
+from tidings_protocol.wire.json.write import json_bytes
+from tidings_protocol.wire.varint import length_delimited_tag, read_varint, varint
 
 # The field of ServerFrame that holds this type of body; every body has a type of its own.
 SERVER_BODIES: Final[Mapping[type[Message], FieldDescriptor]] = MappingProxyType(

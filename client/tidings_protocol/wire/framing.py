@@ -9,7 +9,7 @@ Does not know: what is in a frame, sockets, time (`pending` tells a shell that h
 
 from __future__ import annotations
 
-from services.common.errors import TooLarge
+from tidings_protocol.errors import TooLarge
 
 PREFIX_BYTES = 4
 LENGTH_MAX = 0xFFFF_FFFF

@@ -11,10 +11,10 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
-from protos.tidings.v1 import client_pb2
-from services.common.errors import BadFrame, Unparsable
-from services.common.wire.body import SERVER_BODIES, EncodedBody
-from services.common.wire.varint import length_delimited_tag, varint, varint_tag
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import BadFrame, Unparsable
+from tidings_protocol.wire.body import SERVER_BODIES, EncodedBody
+from tidings_protocol.wire.varint import length_delimited_tag, varint, varint_tag
 
 BODY_NAMES: Final = ", ".join(field.name for field in client_pb2.ClientFrame.DESCRIPTOR.oneofs_by_name["body"].fields)
 
