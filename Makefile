@@ -47,24 +47,24 @@ bandit: setup  ## what looks unsafe in the code
 
 .PHONY: audit
 audit: setup  ## known vulnerabilities in what is locked, where the advisory service can be asked
-	@$(BIN)/python -m tools.audit
+	@$(BIN)/python -m tools.make.audit
 
 .PHONY: dashboards
-dashboards: setup  ## write deploy/grafana, rules and alerts, and docs/metrics.md from tools/monitoring
-	@$(BIN)/python -m tools.monitoring write
+dashboards: setup  ## write deploy/grafana, rules and alerts, and docs/metrics.md from tools/make/monitoring
+	@$(BIN)/python -m tools.make.monitoring write
 
 .PHONY: dashboards-check
-dashboards-check: setup  ## dashboards, rules and docs/metrics.md are what tools/monitoring says
-	@$(BIN)/python -m tools.monitoring check
+dashboards-check: setup  ## dashboards, rules and docs/metrics.md are what tools/make/monitoring says
+	@$(BIN)/python -m tools.make.monitoring check
 
 .PHONY: monitoring-programs
 monitoring-programs: setup  ## fetch prometheus, promtool and amtool into the user's cache, if they are not on PATH
-	@$(BIN)/python -m tools.monitoring programs
+	@$(BIN)/python -m tools.make.monitoring programs
 
 .PHONY: pictures
 pictures: setup  ## by hand: draw the dashboards of the cluster in .tidings under load, ARGS="--seconds 120"
 	@$(BIN)/python -c "import matplotlib" 2>/dev/null || $(BIN)/uv pip install --quiet --group pictures
-	@$(BIN)/python -m tools.monitoring pictures $(ARGS)
+	@$(BIN)/python -m tools.make.monitoring pictures $(ARGS)
 
 .PHONY: fuzz
 fuzz: setup  ## by hand: coverage-guided fuzzing of what reads bytes of strangers, SECONDS=60 for each target
@@ -99,22 +99,22 @@ check-histories: setup  ## judge histories by Porcupine, SEEDS=50 of the simulat
 
 .PHONY: protos
 protos: setup  ## make the generated code beside the protos anew
-	@$(BIN)/python -m tools.protos write
+	@$(BIN)/python -m tools.make.protos write
 
 .PHONY: protos-check
 protos-check: setup  ## the generated code is what the protos say, and nothing that was released is broken
-	@$(BIN)/python -m tools.protos check
-	@$(BIN)/python -m tools.wire_release check
+	@$(BIN)/python -m tools.make.protos check
+	@$(BIN)/python -m tools.make.wire_release check
 
 .PHONY: docs
 docs: setup  ## write what is made from the code: docs/configuration.md, the cluster's settings file, the Helm chart
-	@$(BIN)/python -m tools.configuration write
-	@$(BIN)/python -m tools.chart write
+	@$(BIN)/python -m tools.make.configuration write
+	@$(BIN)/python -m tools.make.chart write
 
 .PHONY: docs-check
 docs-check: setup  ## what is made from the code is what the code says
-	@$(BIN)/python -m tools.configuration check
-	@$(BIN)/python -m tools.chart check
+	@$(BIN)/python -m tools.make.configuration check
+	@$(BIN)/python -m tools.make.chart check
 
 .PHONY: lock
 lock: setup  ## lock the newest allowed packages for every supported Python, with hashes
@@ -130,10 +130,10 @@ chaos: setup  ## kill and cut off parts of a cluster under load, CASES=quick of 
 	@$(BIN)/python -m tests.chaos --cases $(CASES) --seed $(SEED) $(ARGS)
 
 .PHONY: bench
-bench: setup  ## the standard set of loads on a cluster of its own; writes docs/performance.md and tools/capacity/figures.json
+bench: setup  ## the standard set of loads on a cluster of its own; writes docs/performance.md and tools/bench/capacity/figures.json
 	@$(BIN)/tidings bench standard $(ARGS); right=$$?; \
 	$(BIN)/python -m tests.benchmarks.costs build/bench.json && \
-	$(BIN)/tidings bench standard --again --page docs/performance.md --figures tools/capacity/figures.json \
+	$(BIN)/tidings bench standard --again --page docs/performance.md --figures tools/bench/capacity/figures.json \
 		--capacity-page docs/capacity.md >/dev/null; \
 	written=$$?; [ $$right -ne 0 ] && exit $$right; exit $$written
 
@@ -148,7 +148,7 @@ image:  ## the container image, by docker, podman or buildah: IMAGE=name:tag BAS
 
 .PHONY: kube-score
 kube-score: setup  ## what kube-score criticises in the manifests; built once by Go, which is fetched if it is not there
-	@$(BIN)/python -m tools.kube_score
+	@$(BIN)/python -m tools.make.kube_score
 
 .PHONY: deploy
 deploy: setup  ## apply OVERLAY=deploy/k8s/overlays/dev to the cluster of KUBECONFIG

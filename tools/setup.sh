@@ -58,5 +58,5 @@ if [ "$(cat "$STAMP" 2>/dev/null)" != "$wanted" ]; then
     printf '%s\n' "$wanted" >"$STAMP"
 fi
 
-"$VENV/bin/python" -m tools.protos complete
-"$VENV/bin/python" -m tools.stack.programs
+"$VENV/bin/python" -m tools.make.protos complete
+"$VENV/bin/python" -m tools.cli.stack.programs.supply

@@ -11,10 +11,10 @@ import typer
 
 from tools.bench import options
 from tools.bench.plan import Plan
-from tools.failure import Failure, WrongUse
-from tools.options import DATA_DEFAULT, ClusterName, Data, Etcd, Json, SecretFile
-from tools.output import notes, put_json, results
-from tools.target import Target, find
+from tools.cli.failure import Failure, WrongUse
+from tools.cli.options import DATA_DEFAULT, ClusterName, Data, Etcd, Json, SecretFile
+from tools.cli.output import notes, put_json, results
+from tools.cli.target import Target, find
 
 bench = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Load a cluster and measure it. Use a cluster of its own."
@@ -267,7 +267,7 @@ def _measure(plan: Plan, target: Target, file: Path, compared: Path | None, *, a
 
 
 def _show(told: Mapping[str, Any], old: Mapping[str, Any] | None, *, as_json: bool, file: Path) -> None:
-    from tools.bench.report import changes_table, table
+    from tools.bench.report.document import changes_table, table
 
     if as_json:
         put_json(told)
@@ -334,7 +334,7 @@ def standard(
     json: Json = False,
 ) -> None:
     """The standard set of runs, on a cluster of its own that is removed after it. Exit 1 if a promise was broken."""
-    from tools.bench.report import changes_table, summary
+    from tools.bench.report.document import changes_table, summary
     from tools.bench.suite import Suite
 
     old = _earlier(compare) if compare else None
@@ -354,8 +354,8 @@ def standard(
 
 def _publish(told: Mapping[str, Any], page: Path | None, figures: Path | None, capacity: Path | None) -> None:
     """Raises Failure."""
-    from tools.bench.page import load_picture, put, tables_of
-    from tools.capacity.figures import figures_of
+    from tools.bench.capacity.figures import figures_of
+    from tools.make.pages.performance import load_picture, put, tables_of
 
     try:
         if page is not None:
@@ -370,9 +370,9 @@ def _publish(told: Mapping[str, Any], page: Path | None, figures: Path | None, c
 
 
 def _capacity_tables(told: Mapping[str, Any]) -> dict[str, str]:
-    from tools.capacity.figures import figures_of, read
-    from tools.capacity.model import Profile, needs
-    from tools.capacity.page import tables_of
-    from tools.capacity.ring_measure import measure
+    from tools.bench.capacity.figures import figures_of, read
+    from tools.bench.capacity.model import Profile, needs
+    from tools.bench.capacity.ring_measure import measure
+    from tools.make.pages.capacity import tables_of
 
     return tables_of(needs(Profile(online=1_000_000), read(figures_of(told))), measure(1000, 10_000_000))

@@ -16,12 +16,12 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tools.bench.accounts.processor import memory_of, processes_of, seconds_of, used
 from tools.bench.plan import Plan, Share, shares
-from tools.bench.processor import memory_of, processes_of, seconds_of, used
-from tools.failure import Failure
-from tools.output import notes
-from tools.reach import addresses
-from tools.target import Target
+from tools.cli.failure import Failure
+from tools.cli.output import notes
+from tools.cli.reach import addresses
+from tools.cli.target import Target
 
 HEADWAY_S = 1.0
 READY_S = 900.0
@@ -47,7 +47,7 @@ class Outcome:
 def run(plan: Plan, target: Target) -> dict[str, Any]:
     """The report of one run. Raises Failure."""
     try:
-        from tools.bench.report import document
+        from tools.bench.report.document import document
     except ModuleNotFoundError as missing:
         raise Failure(
             f"The load generator needs {missing.name}.", "`make setup` installs it, or: pip install 'tidings[bench]'."

@@ -23,9 +23,9 @@ from typing import Any, Protocol
 
 import uvloop
 
-from tools.bench.ledger import Tally
+from tools.bench.accounts.ledger import Tally
 from tools.bench.plan import Plan, Share
-from tools.failure import Failure
+from tools.cli.failure import Failure
 
 KINDS = {
     "connect": ("connecting", "ConnectRun"),
