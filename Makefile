@@ -43,7 +43,7 @@ types: setup  ## mypy --strict
 
 .PHONY: bandit
 bandit: setup  ## what looks unsafe in the code
-	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive services tools client --exclude '*_pb2*.py'
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive services tools tidings_server client --exclude '*_pb2*.py'
 
 .PHONY: audit
 audit: setup  ## known vulnerabilities in what is locked, where the advisory service can be asked
@@ -120,7 +120,8 @@ docs-check: setup  ## what is made from the code is what the code says
 lock: setup  ## lock the newest allowed packages for every supported Python, with hashes
 	@for lock in "requirements.lock" "requirements-dev.lock --group dev"; do \
 		$(BIN)/uv pip compile --quiet --upgrade pyproject.toml -o $$lock --universal --python-version 3.11 \
-			--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" || exit 1; \
+			--generate-hashes --no-emit-index-url --no-annotate --no-emit-package tidings-client \
+			--custom-compile-command "make lock" || exit 1; \
 	done
 	@$(BIN)/uv pip compile --quiet --upgrade deploy/image/tools.in -o deploy/image/tools.lock --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"

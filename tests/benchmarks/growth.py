@@ -36,7 +36,7 @@ from tools.make.pages.performance import put
 
 DATA = Path("build/growth-cluster")
 RESULTS = Path("build/growth.json")
-PROGRAM = (sys.executable, "-c", "from tools.cli.main import main; main()")
+PROGRAM = (sys.executable, "-m", "tools.cli.main")
 LOADED = 200  # users that are connected and write
 BATCH = 2000
 WRITERS = 4

@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import json
 import secrets
-import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
@@ -16,6 +15,7 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+import tidings_server
 from tools.bench.accounts.processor import memory_of, processes_of, seconds_of, used
 from tools.bench.plan import Plan, Share, shares
 from tools.cli.failure import Failure
@@ -50,7 +50,8 @@ def run(plan: Plan, target: Target) -> dict[str, Any]:
         from tools.bench.report.document import document
     except ModuleNotFoundError as missing:
         raise Failure(
-            f"The load generator needs {missing.name}.", "`make setup` installs it, or: pip install 'tidings[bench]'."
+            f"The load generator needs {missing.name}.",
+            "`make setup` installs it, or: pip install 'tidings-server[bench]'.",
         ) from missing
     with progress(plan.workload) as show:
         outcome = asyncio.run(_run(plan, target, show))
@@ -128,7 +129,7 @@ async def _workers(count: int) -> AsyncIterator[list[Process]]:
     """They end with this."""
     workers = [
         await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tools.bench.worker", stdin=PIPE, stdout=PIPE, limit=LINE_BYTES_MAX
+            *tidings_server.program("tools.bench.worker"), stdin=PIPE, stdout=PIPE, limit=LINE_BYTES_MAX
         )
         for _ in range(count)
     ]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tidings_server
 from tools.bench.accounts.processor import MIB, memory_of, processes_of
 from tools.bench.plan import Plan
 from tools.bench.run import progress, run
@@ -23,7 +23,7 @@ from tools.cli.failure import Failure, WrongUse
 from tools.cli.output import notes
 from tools.cli.target import find
 
-PROGRAM = (sys.executable, "-c", "from tools.cli.main import main; main()")
+PROGRAM = tidings_server.program("tools.cli.main")
 COMMAND_S = 300.0
 
 

@@ -94,3 +94,7 @@ def main() -> None:
     except BrokenPipeError:  # who read our output has gone: there is nobody left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -125,7 +125,7 @@ def surroundings() -> dict[str, Any]:
             "system": platform.platform(),
             "python": platform.python_version(),
         },
-        "versions": {"tidings": _version("tidings"), **{name: _version(name) for name in LIBRARIES}},
+        "versions": {"tidings": _version("tidings-server"), **{name: _version(name) for name in LIBRARIES}},
     }
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import tidings_server
 from tools.cli.failure import Failure
 from tools.cli.stack.folder import Folder
 from tools.cli.stack.keeping.supervisor import Supervisor, check_not_running
@@ -61,9 +62,7 @@ def run_detached(plan: Plan, folder: Folder, environment: Mapping[str, str], sho
     with folder.open_log("supervisor") as log:
         subprocess.run(
             [
-                sys.executable,
-                "-m",
-                "tools.cli.stack.keeping.launch",
+                *tidings_server.program("tools.cli.stack.keeping.launch"),
                 json.dumps(plan.to_json()),
                 str(folder.path),
                 str(writing),

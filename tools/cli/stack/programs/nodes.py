@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import tidings_server
 from tools.cli.credentials import speaks_tls
 from tools.cli.stack.ports import NodeKind, NodePorts, address
 from tools.cli.stack.programs.probing import http_get
@@ -79,7 +79,8 @@ class Node:
         """Nothing: a node keeps nothing on disk."""
 
     def command(self) -> Sequence[str]:
-        return [*(self.program or (sys.executable, "-m")), f"services.{self.node_kind}"]
+        module = f"services.{self.node_kind}"
+        return [*self.program, module] if self.program else tidings_server.program(module)
 
     def environment(self) -> Mapping[str, str]:
         """The user's own settings win, except for the addresses and names, which the stack gives out."""
