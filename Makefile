@@ -131,11 +131,9 @@ chaos: setup  ## kill and cut off parts of a cluster under load, CASES=quick of 
 	@$(BIN)/python -m tests.chaos --cases $(CASES) --seed $(SEED) $(ARGS)
 
 .PHONY: bench
-bench: setup  ## the standard set of loads on a cluster of its own; writes docs/performance.md and tools/bench/capacity/figures.json
+bench: setup  ## the standard set of loads on a cluster of its own; writes docs/performance.md, docs/capacity.md and its figures
 	@$(BIN)/tidings bench standard $(ARGS); right=$$?; \
-	$(BIN)/python -m tests.benchmarks.costs build/bench.json && \
-	$(BIN)/tidings bench standard --again --page docs/performance.md --figures tools/bench/capacity/figures.json \
-		--capacity-page docs/capacity.md >/dev/null; \
+	$(BIN)/python -m tests.benchmarks.costs build/bench.json && $(BIN)/python -m tools.make.pages build/bench.json; \
 	written=$$?; [ $$right -ne 0 ] && exit $$right; exit $$written
 
 .PHONY: flames

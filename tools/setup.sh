@@ -62,4 +62,4 @@ if [ "$(cat "$STAMP" 2>/dev/null)" != "$wanted" ]; then
 fi
 
 "$VENV/bin/python" -m tools.make.protos complete
-"$VENV/bin/python" -m tools.cli.stack.programs.supply
+"$VENV/bin/python" -m tools.cli.stack.programs

@@ -24,7 +24,8 @@ def alone(folder: Path) -> Path:
     install(python, wheel)
     assert len(list(packages_of(folder / "env").glob("*.dist-info"))) <= 1 + 5
     absent = "import importlib.util as u, sys; sys.exit(any(map(u.find_spec, ('services', 'tidings_server', 'grpc'))))"
-    assert subprocess.run([python, "-c", absent], cwd=folder, env={}, check=False).returncode == 0
+    for code in (absent, "import tidings"):
+        assert subprocess.run([python, "-c", code], cwd=folder, env={}, check=False).returncode == 0, code
     return python
 
 

@@ -10,12 +10,12 @@ import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import tidings_server
+from tools.bench.accounts.outcome import Outcome
 from tools.bench.accounts.processor import memory_of, processes_of, seconds_of, used
 from tools.bench.plan import Plan, Share, shares
 from tools.cli.failure import Failure
@@ -31,17 +31,6 @@ TOKEN_S = 86_400.0
 TICK_S = 0.2
 
 Show = Callable[[str, float, float], None]  # what is under way, how much of it is done, how much there is
-
-
-@dataclass(slots=True)
-class Outcome:
-    """Of one run. `cpu_s` is of `window_s` seconds; memory before anybody connected, and at the end."""
-
-    figures: list[dict[str, Any]] = field(default_factory=list)
-    cpu_s: dict[str, float] = field(default_factory=dict)
-    window_s: float = 0.0
-    memory_before: dict[str, int] = field(default_factory=dict)
-    memory_after: dict[str, int] = field(default_factory=dict)
 
 
 def run(plan: Plan, target: Target) -> dict[str, Any]:

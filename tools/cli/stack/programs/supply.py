@@ -2,17 +2,15 @@
 
 Kafka has no wheel: its jars are resolved once by the Python package jgo (or by Maven, where there is one) and kept in
 the user's cache (TIDINGS_CACHE), so that every later set-up of any copy of the project needs no network.
-`python -m tools.cli.stack.programs.supply` fetches what is missing and says what it has.
+`python -m tools.cli.stack.programs` fetches what is missing and says what it has.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -216,20 +214,3 @@ _PATH = {
     "mongodb": lambda environment: (_on_path(environment, "mongod"), ()),
     "kafka": _path_kafka,
 }
-
-
-def main() -> int:
-    from tools.cli.stack.programs.kafka_archive import complete
-
-    try:
-        fetch_kafka(os.environ)
-        find(("etcd", "kafka", "mongodb"), os.environ)
-        complete(os.environ)
-    except Failure as failure:
-        sys.stderr.write(f"{failure}\n")
-        return failure.code
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,10 +8,10 @@ import pytest
 
 from tests.unit.tools.bench.test_plan import plan_of
 from tools.bench.accounts.ledger import Tally
+from tools.bench.accounts.outcome import Outcome
 from tools.bench.accounts.samples import Samples, latencies, merged
 from tools.bench.report.compare import changes
 from tools.bench.report.document import document
-from tools.bench.run import Outcome
 
 MIB = 1024 * 1024
 
