@@ -30,7 +30,8 @@ run: setup  ## set up, start the whole cluster, and stop it with Ctrl-C
 	@$(BIN)/tidings up $(ARGS)
 
 .PHONY: check
-check: lint types protos-check docs-check dashboards-check bandit audit test-unit  ## all that needs no backend
+check: setup  ## all that needs no backend, two at a time
+	@$(MAKE) --no-print-directory -j2 test-unit lint types protos-check docs-check dashboards-check bandit audit
 
 .PHONY: lint
 lint: setup  ## format and rules
@@ -73,7 +74,7 @@ fuzz: setup  ## by hand: coverage-guided fuzzing of what reads bytes of stranger
 
 .PHONY: test
 test: setup monitoring-programs  ## all tests (of chaos the quick cases), on real backends that the tests start themselves
-	@$(PYTEST) $(TESTS)
+	@$(BIN)/python -m tools.make.halves $(TESTS)
 
 .PHONY: test-unit
 test-unit: setup  ## tests without backends and without processes

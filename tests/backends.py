@@ -24,8 +24,8 @@ from tools.cli.stack.plan import Plan
 from tools.cli.stack.ports import RANGE, NodeKind, Ports
 
 STOP_S = 60.0
-# Below the ports that the kernel gives to outgoing connections.
-BASES = range(12000, 32000, RANGE)
+# Below those of tests/ports.py and those that the kernel gives to outgoing connections.
+BASES = range(12000, 30000, RANGE)
 
 
 @dataclass(frozen=True, slots=True)
