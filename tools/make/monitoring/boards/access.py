@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tools.make.monitoring.boards.panels import lanes, loop_lag, mean_by, memory, p50_p99, p99_by, rate_by, total_by
 from tools.make.monitoring.model import Board, Kind, Panel, Query, Row
-from tools.make.monitoring.promql import NODE, mean, quantile, rate, select, total
+from tools.make.monitoring.promql import NODE, quantile, rate, select, total
 
 JOB = 'job="tidings-access"'
 HERE = f"{JOB},{NODE}"
@@ -23,7 +24,7 @@ BOARD = Board(
                     "Connections by kind",
                     "Welcomed connections by transport and device kind.",
                     "short",
-                    (Query(total("tidings_connections", "transport, kind", HERE), "{{transport}} {{kind}}"),),
+                    (total_by("tidings_connections", "transport, kind", HERE),),
                     Kind.STACKED,
                 ),
                 Panel(
@@ -32,14 +33,14 @@ BOARD = Board(
                     "are on their way "
                     "out. A sample every few seconds.",
                     "short",
-                    (Query(total("tidings_connection_states", "state", HERE), "{{state}}"),),
+                    (total_by("tidings_connection_states", "state", HERE),),
                     Kind.STACKED,
                 ),
                 Panel(
                     "Connections by node",
                     "Welcomed connections of each node.",
                     "short",
-                    (Query(total("tidings_connections", "instance", HERE), "{{instance}}"),),
+                    (total_by("tidings_connections", "instance", HERE),),
                 ),
                 Panel(
                     "Opened and refused",
@@ -56,16 +57,13 @@ BOARD = Board(
                     "Handshake",
                     "From hello to welcome: token, session record, inbox head.",
                     "s",
-                    (
-                        Query(quantile(0.5, "tidings_handshake_seconds", where=HERE), "p50"),
-                        Query(quantile(0.99, "tidings_handshake_seconds", where=HERE), "p99"),
-                    ),
+                    p50_p99("tidings_handshake_seconds", HERE),
                 ),
                 Panel(
                     "Goodbyes",
                     "Connections that the server ended, by close code.",
                     "ops",
-                    (Query(rate("tidings_goodbyes_total", "code", HERE), "{{code}}", "nobody was sent away yet"),),
+                    (rate_by("tidings_goodbyes_total", "code", HERE, "nobody was sent away yet"),),
                     Kind.STACKED,
                 ),
                 Panel(
@@ -107,14 +105,14 @@ BOARD = Board(
                     "Frames from clients",
                     "By what they ask.",
                     "ops",
-                    (Query(rate("tidings_frames_received_total", "body", HERE), "{{body}}"),),
+                    (rate_by("tidings_frames_received_total", "body", HERE),),
                     Kind.STACKED,
                 ),
                 Panel(
                     "Frames to clients",
                     "By what they say. A `deliver` may hold many messages.",
                     "ops",
-                    (Query(rate("tidings_frames_sent_total", "body", HERE), "{{body}}"),),
+                    (rate_by("tidings_frames_sent_total", "body", HERE),),
                     Kind.STACKED,
                 ),
                 Panel(
@@ -131,7 +129,7 @@ BOARD = Board(
                     "From a request's frame to its reply, by what was asked; sends are the acknowledgement.",
                     "s",
                     (
-                        Query(quantile(0.99, "tidings_request_seconds", "body", HERE), "{{body}}", NOBODY),
+                        p99_by("tidings_request_seconds", "body", HERE, NOBODY),
                         Query(quantile(0.99, "tidings_ack_seconds", where=HERE), "send", exemplars=True),
                     ),
                 ),
@@ -139,20 +137,14 @@ BOARD = Board(
                     "Errors to clients",
                     "Error frames by code.",
                     "ops",
-                    (
-                        Query(
-                            rate("tidings_client_errors_total", "code", HERE),
-                            "{{code}}",
-                            "no client has done anything wrong yet",
-                        ),
-                    ),
+                    (rate_by("tidings_client_errors_total", "code", HERE, "no client has done anything wrong yet"),),
                     Kind.STACKED,
                 ),
                 Panel(
                     "Signals",
                     "Signals (typing and the like) by how they ended.",
                     "ops",
-                    (Query(rate("tidings_signals_total", "outcome", HERE), "{{outcome}}", NOBODY),),
+                    (rate_by("tidings_signals_total", "outcome", HERE, NOBODY),),
                 ),
             ),
         ),
@@ -163,7 +155,7 @@ BOARD = Board(
                     "Messages pushed",
                     "Written to connections: one message to three devices counts three.",
                     "mps",
-                    (Query(rate("tidings_delivered_total", "instance", HERE), "{{instance}}"),),
+                    (rate_by("tidings_delivered_total", "instance", HERE),),
                 ),
                 Panel(
                     "Delivery",
@@ -201,34 +193,27 @@ BOARD = Board(
                     "Bytes that wait for slow clients",
                     "At most the outbox limit for each paused connection.",
                     "bytes",
-                    (Query(total("tidings_outbox_bytes", "instance", HERE), "{{instance}}"),),
+                    (total_by("tidings_outbox_bytes", "instance", HERE),),
                 ),
                 Panel(
                     "Nudges to sync",
                     "paused: the client does not read; unacknowledged: a push is not acknowledged; ring: the "
                     "owner of the user changed.",
                     "ops",
-                    (Query(rate("tidings_lagging_total", "reason", HERE), "{{reason}}"),),
+                    (rate_by("tidings_lagging_total", "reason", HERE),),
                 ),
                 Panel(
                     "Pages",
                     "Pages of sync and history sent to clients.",
                     "ops",
-                    (Query(rate("tidings_pages_total", "request", HERE), "{{request}}", NOBODY),),
+                    (rate_by("tidings_pages_total", "request", HERE, NOBODY),),
                 ),
                 Panel(
                     "Sync backlog",
                     "Inbox entries that a device lacked when it was welcomed: how much there is to catch up after "
                     "an outage.",
                     "short",
-                    (
-                        Query(
-                            quantile(0.5, "tidings_sync_backlog", where=HERE), "p50", "nobody connected in this window"
-                        ),
-                        Query(
-                            quantile(0.99, "tidings_sync_backlog", where=HERE), "p99", "nobody connected in this window"
-                        ),
-                    ),
+                    p50_p99("tidings_sync_backlog", HERE, "nobody connected in this window"),
                 ),
             ),
         ),
@@ -239,7 +224,7 @@ BOARD = Board(
                     "Slots",
                     "That each node owns. About even; a node that joins gets about its share.",
                     "short",
-                    (Query(total("tidings_ring_slots_owned", "instance", HERE), "{{instance}}"),),
+                    (total_by("tidings_ring_slots_owned", "instance", HERE),),
                     Kind.STACKED,
                 ),
                 Panel(
@@ -278,53 +263,42 @@ BOARD = Board(
                     "Sessions replaced",
                     "The same device logged in again: the older session was told to end.",
                     "ops",
-                    (Query(rate("tidings_evictions_total", "reason", HERE), "{{reason}}", NOBODY),),
+                    (rate_by("tidings_evictions_total", "reason", HERE, NOBODY),),
                 ),
                 Panel(
                     "Records and connections that did not agree",
                     "closed: a session without a connection; stored: a connection whose record was gone; ended: a "
                     "newer session of its device was there. More than a few: calls to logic are lost.",
                     "ops",
-                    (Query(rate("tidings_sessions_reconciled_total", "outcome", HERE), "{{outcome}}", NOBODY),),
+                    (rate_by("tidings_sessions_reconciled_total", "outcome", HERE, NOBODY),),
                 ),
             ),
         ),
         Row(
             "Process",
             (
-                Panel(
-                    "Lanes",
-                    "Items that wait, by lane.",
-                    "short",
-                    (Query(total("tidings_lane_depth", "lane", HERE), "{{lane}}"),),
-                    Kind.STACKED,
-                ),
+                lanes(HERE),
                 Panel(
                     "Batch sizes",
                     "Items of a batch on average: they grow with the load, and that is well.",
                     "short",
-                    (Query(mean("tidings_lane_batch", "lane", HERE), "{{lane}}"),),
+                    (mean_by("tidings_lane_batch", "lane", HERE),),
                 ),
                 Panel(
                     "Refused by a full lane, or not wanted any more",
                     "Work that was answered with OVERLOADED at once, or whose client had gone before it was begun.",
                     "ops",
                     (
-                        Query(rate("tidings_lane_refused_total", "lane", HERE), "{{lane}}"),
+                        rate_by("tidings_lane_refused_total", "lane", HERE),
                         Query(rate("tidings_lane_unwanted_total", "lane", HERE), "{{lane}} unwanted"),
                     ),
                 ),
-                Panel(
-                    "Event loop lag",
-                    "How much later than asked the loop wakes.",
-                    "s",
-                    (Query(quantile(0.99, "tidings_event_loop_lag_seconds", "instance", HERE), "p99 {{instance}}"),),
-                ),
+                loop_lag(HERE),
                 Panel(
                     "Garbage collector",
                     "Share of the time that its pauses take.",
                     "percentunit",
-                    (Query(rate("tidings_gc_pause_seconds_sum", "instance", HERE), "{{instance}}"),),
+                    (rate_by("tidings_gc_pause_seconds_sum", "instance", HERE),),
                 ),
                 Panel(
                     "Certificates",
@@ -350,12 +324,7 @@ BOARD = Board(
                     "s",
                     (Query(select("tidings_token_keys_age_seconds", HERE), "{{instance}}"),),
                 ),
-                Panel(
-                    "Memory",
-                    "Resident memory of each process.",
-                    "bytes",
-                    (Query(select("process_resident_memory_bytes", HERE), "{{instance}}"),),
-                ),
+                memory(HERE),
             ),
         ),
     ),

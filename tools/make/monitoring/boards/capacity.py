@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tools.make.monitoring.boards.panels import rate_by, total_by
 from tools.make.monitoring.model import Board, Kind, Panel, Query, Row
 from tools.make.monitoring.promql import rate, select, total
 
@@ -40,7 +41,7 @@ BOARD = Board(
                     "Processor, of one core",
                     "A node is one process with one event loop: above 80 % its latencies grow, and another node helps.",
                     "percentunit",
-                    (Query(rate(CPU, "instance", ANY), "{{instance}}"),),
+                    (rate_by(CPU, "instance", ANY),),
                     Kind.BARS,
                     limits=((0, "green"), (0.8, "orange"), (0.95, "red")),
                     top=1,
@@ -166,7 +167,7 @@ BOARD = Board(
                     "Series of each node",
                     "That Prometheus keeps: they do not grow with users.",
                     "short",
-                    (Query(total("scrape_samples_scraped", "instance", ANY), "{{instance}}"),),
+                    (total_by("scrape_samples_scraped", "instance", ANY),),
                 ),
             ),
         ),
@@ -183,14 +184,14 @@ BOARD = Board(
                     "Processor",
                     "Cores by kind of node.",
                     "none",
-                    (Query(rate(CPU, "job", ANY), "{{job}}"),),
+                    (rate_by(CPU, "job", ANY),),
                     Kind.STACKED,
                 ),
                 Panel(
                     "Memory",
                     "Resident memory by kind of node.",
                     "bytes",
-                    (Query(total("process_resident_memory_bytes", "job", ANY), "{{job}}"),),
+                    (total_by("process_resident_memory_bytes", "job", ANY),),
                     Kind.STACKED,
                 ),
             ),

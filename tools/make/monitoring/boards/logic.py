@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from tools.make.monitoring.boards.panels import (
+    batches,
+    lanes,
+    loop_lag,
+    p50_p99,
+    p99_by,
+    processor_and_collector,
+    rate_by,
+    total_by,
+)
 from tools.make.monitoring.model import Board, Kind, Panel, Query, Row
 from tools.make.monitoring.promql import NODE, mean, quantile, rate, select, share, total
 
@@ -26,7 +36,7 @@ BOARD = Board(
                     "Calls",
                     "From access nodes and operators, by method. One call holds a batch.",
                     "reqps",
-                    (Query(rate("tidings_rpc_server_seconds_count", "method", HERE), "{{method}}"),),
+                    (rate_by("tidings_rpc_server_seconds_count", "method", HERE),),
                     Kind.STACKED,
                 ),
                 Panel(
@@ -34,9 +44,10 @@ BOARD = Board(
                     "By method and code, those that the cluster is to blame for.",
                     "reqps",
                     (
-                        Query(
-                            rate("tidings_rpc_server_seconds_count", "method, code", f"{HERE},{BAD}"),
-                            "{{method}} {{code}}",
+                        rate_by(
+                            "tidings_rpc_server_seconds_count",
+                            "method, code",
+                            f"{HERE},{BAD}",
                             "a healthy cluster has none",
                         ),
                     ),
@@ -45,7 +56,7 @@ BOARD = Board(
                     "Time of calls, p99",
                     "By method.",
                     "s",
-                    (Query(quantile(0.99, "tidings_rpc_server_seconds", "method", HERE), "{{method}}"),),
+                    (p99_by("tidings_rpc_server_seconds", "method", HERE),),
                 ),
             ),
         ),
@@ -63,13 +74,13 @@ BOARD = Board(
                     "Decided again",
                     "Sends and changes of groups that met a group that had changed since it was remembered.",
                     "ops",
-                    (Query(rate("tidings_stale_decisions_total", "request", HERE), "{{request}}"),),
+                    (rate_by("tidings_stale_decisions_total", "request", HERE),),
                 ),
                 Panel(
                     "Groups in memory",
                     "Of each node.",
                     "short",
-                    (Query(total("tidings_groups_cached", "instance", HERE), "{{instance}}"),),
+                    (total_by("tidings_groups_cached", "instance", HERE),),
                 ),
                 Panel(
                     "Hook, p99 and outcomes",
@@ -85,7 +96,7 @@ BOARD = Board(
                     "Sessions told to end",
                     "By the operator. Those that a newer login replaces are on the access nodes' board.",
                     "ops",
-                    (Query(rate("tidings_evictions_total", "reason", HERE), "{{reason}}", NOBODY),),
+                    (rate_by("tidings_evictions_total", "reason", HERE, NOBODY),),
                 ),
                 Panel(
                     "Receipts",
@@ -102,22 +113,19 @@ BOARD = Board(
                     "Records",
                     "Acknowledged by Kafka, by topic: deliver is one for each owner and batch.",
                     "recps",
-                    (Query(rate("tidings_bus_published_total", "topic", HERE), "{{topic}}"),),
+                    (rate_by("tidings_bus_published_total", "topic", HERE),),
                 ),
                 Panel(
                     "Bytes",
                     "Of records that Kafka acknowledged.",
                     "Bps",
-                    (Query(rate("tidings_bus_published_bytes_total", "topic", HERE), "{{topic}}"),),
+                    (rate_by("tidings_bus_published_bytes_total", "topic", HERE),),
                 ),
                 Panel(
                     "Time of publishing",
                     "Until Kafka acknowledges.",
                     "s",
-                    (
-                        Query(quantile(0.5, "tidings_bus_publish_seconds", where=HERE), "p50"),
-                        Query(quantile(0.99, "tidings_bus_publish_seconds", where=HERE), "p99"),
-                    ),
+                    p50_p99("tidings_bus_publish_seconds", HERE),
                 ),
                 Panel(
                     "Publishing that goes wrong",
@@ -143,14 +151,9 @@ BOARD = Board(
                     "Backlog while Kafka is away",
                     "Bytes that wait to be published.",
                     "bytes",
-                    (Query(total("tidings_publish_backlog_bytes", "instance", HERE), "{{instance}}"),),
+                    (total_by("tidings_publish_backlog_bytes", "instance", HERE),),
                 ),
-                Panel(
-                    "Batches",
-                    "Items of a batch on average, by lane.",
-                    "short",
-                    (Query(mean("tidings_lane_batch", "lane", HERE), "{{lane}}"),),
-                ),
+                batches(HERE),
             ),
         ),
         Row(
@@ -179,7 +182,7 @@ BOARD = Board(
                     "Calls to other nodes, p99",
                     "As the callers see them, by method.",
                     "s",
-                    (Query(quantile(0.99, "tidings_rpc_client_seconds", "method", ANY), "{{method}}"),),
+                    (p99_by("tidings_rpc_client_seconds", "method", ANY),),
                 ),
                 Panel(
                     "Calls that fail, as callers see it",
@@ -200,41 +203,22 @@ BOARD = Board(
                     "Calls that went on to the next node",
                     "Because the first did not answer.",
                     "ops",
-                    (Query(rate("tidings_rpc_retries_total", "method", ANY), "{{method}}", "no node has failed"),),
+                    (rate_by("tidings_rpc_retries_total", "method", ANY, "no node has failed"),),
                 ),
                 Panel(
                     "Channels",
                     "Open channels to other nodes.",
                     "short",
-                    (Query(total("tidings_rpc_channels", "instance", ANY), "{{instance}}"),),
+                    (total_by("tidings_rpc_channels", "instance", ANY),),
                 ),
             ),
         ),
         Row(
             "Process",
             (
-                Panel(
-                    "Lanes",
-                    "Items that wait, by lane.",
-                    "short",
-                    (Query(total("tidings_lane_depth", "lane", HERE), "{{lane}}"),),
-                    Kind.STACKED,
-                ),
-                Panel(
-                    "Event loop lag",
-                    "How much later than asked the loop wakes.",
-                    "s",
-                    (Query(quantile(0.99, "tidings_event_loop_lag_seconds", "instance", HERE), "p99 {{instance}}"),),
-                ),
-                Panel(
-                    "Processor and collector",
-                    "Cores used, and the share of the time that the garbage collector's pauses take.",
-                    "none",
-                    (
-                        Query(rate("process_cpu_seconds_total", "instance", HERE), "cores {{instance}}"),
-                        Query(rate("tidings_gc_pause_seconds_sum", "instance", HERE), "collector {{instance}}"),
-                    ),
-                ),
+                lanes(HERE),
+                loop_lag(HERE),
+                processor_and_collector(HERE),
             ),
         ),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tools.make.monitoring.boards.panels import rate_by, total_by
 from tools.make.monitoring.model import Board, Kind, Panel, Query, Row
 from tools.make.monitoring.promql import quantile, rate, select, share, total
 from tools.make.monitoring.slo import SLOS, WINDOWS, waited
@@ -98,7 +99,7 @@ BOARD = Board(
                     "Nodes that answer",
                     "Processes that Prometheus reaches, by kind.",
                     "short",
-                    (Query(total("up", "job", ANY), "{{job}}"),),
+                    (total_by("up", "job", ANY),),
                     Kind.STAT,
                     width=4,
                     height=4,
@@ -154,7 +155,7 @@ BOARD = Board(
                     "internal are the cluster's "
                     "fault; the rest are the client's.",
                     "mps",
-                    (Query(rate("tidings_sends_total", "outcome"), "{{outcome}}"),),
+                    (rate_by("tidings_sends_total", "outcome"),),
                     Kind.STACKED,
                 ),
                 Panel(
@@ -194,10 +195,8 @@ BOARD = Board(
                     "Error frames by code.",
                     "ops",
                     (
-                        Query(
-                            rate("tidings_client_errors_total", "code"),
-                            "{{code}}",
-                            "no client has done anything wrong yet",
+                        rate_by(
+                            "tidings_client_errors_total", "code", may_be_empty="no client has done anything wrong yet"
                         ),
                     ),
                     Kind.STACKED,
@@ -208,7 +207,7 @@ BOARD = Board(
                     "4001 moved to the user's "
                     "node, 4002 no heartbeat, 4006 abuse.",
                     "ops",
-                    (Query(rate("tidings_goodbyes_total", "code"), "{{code}}", "nobody was sent away yet"),),
+                    (rate_by("tidings_goodbyes_total", "code", may_be_empty="nobody was sent away yet"),),
                     Kind.STACKED,
                 ),
             ),
@@ -254,7 +253,7 @@ BOARD = Board(
                     "Processor",
                     "Cores that each process uses. A node is one process: 1 is all that it can have.",
                     "none",
-                    (Query(rate("process_cpu_seconds_total", "instance", ANY), "{{instance}}"),),
+                    (rate_by("process_cpu_seconds_total", "instance", ANY),),
                 ),
                 Panel(
                     "Calls between nodes that fail",

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from tools.make.monitoring.boards.panels import (
+    batches,
+    lanes,
+    loop_lag,
+    memory,
+    p99_by,
+    processor_and_collector,
+    rate_by,
+    total_by,
+)
 from tools.make.monitoring.model import Board, Kind, Panel, Query, Row
-from tools.make.monitoring.promql import NODE, mean, quantile, rate, select, total
+from tools.make.monitoring.promql import NODE, quantile, rate, select, total
 
 JOB = 'job="tidings-storage"'
 HERE = f"{JOB},{NODE}"
@@ -26,7 +36,7 @@ BOARD = Board(
                     "normal and system messages; duplicates are retries of what was stored.",
                     "mps",
                     (
-                        Query(rate("tidings_stored_total", "kind", HERE), "{{kind}}"),
+                        rate_by("tidings_stored_total", "kind", HERE),
                         Query(rate("tidings_duplicates_total", where=HERE), "duplicates"),
                     ),
                 ),
@@ -40,7 +50,7 @@ BOARD = Board(
                     "Calls, p99",
                     "That storage nodes answer, by method.",
                     "s",
-                    (Query(quantile(0.99, "tidings_rpc_server_seconds", "method", HERE), "{{method}}"),),
+                    (p99_by("tidings_rpc_server_seconds", "method", HERE),),
                 ),
                 Panel(
                     "Numbered again",
@@ -49,19 +59,8 @@ BOARD = Board(
                     "ops",
                     (Query(rate("tidings_fenced_total", where=HERE), "fenced"),),
                 ),
-                Panel(
-                    "Lanes",
-                    "Items that wait, by lane.",
-                    "short",
-                    (Query(total("tidings_lane_depth", "lane", HERE), "{{lane}}"),),
-                    Kind.STACKED,
-                ),
-                Panel(
-                    "Batches",
-                    "Items of a batch on average, by lane.",
-                    "short",
-                    (Query(mean("tidings_lane_batch", "lane", HERE), "{{lane}}"),),
-                ),
+                lanes(HERE),
+                batches(HERE),
                 Panel(
                     "In memory",
                     "Conversations and users' inbox heads.",
@@ -75,7 +74,7 @@ BOARD = Board(
                     "Slots",
                     "Of the storage ring, by node.",
                     "short",
-                    (Query(total("tidings_ring_slots_owned", "instance", HERE), "{{instance}}"),),
+                    (total_by("tidings_ring_slots_owned", "instance", HERE),),
                     Kind.STACKED,
                 ),
                 Panel(
@@ -83,9 +82,7 @@ BOARD = Board(
                     "Documents.",
                     "ops",
                     (
-                        Query(
-                            rate("tidings_retention_removed_total", "collection", HERE), "{{collection}}", NO_RETENTION
-                        ),
+                        rate_by("tidings_retention_removed_total", "collection", HERE, NO_RETENTION),
                         Query(rate("tidings_retention_failed_total", where=HERE), "left out", NO_RETENTION),
                     ),
                 ),
@@ -93,7 +90,7 @@ BOARD = Board(
                     "Clocks",
                     "How far each node's clock is ahead of MongoDB's; above two minutes, either way, retention waits.",
                     "s",
-                    (Query(total("tidings_clock_lead_seconds", "instance", HERE), "{{instance}}"),),
+                    (total_by("tidings_clock_lead_seconds", "instance", HERE),),
                 ),
             ),
         ),
@@ -104,7 +101,7 @@ BOARD = Board(
                     "Commands",
                     "By what they do.",
                     "ops",
-                    (Query(rate("tidings_repository_seconds_count", "command", HERE), "{{command}}"),),
+                    (rate_by("tidings_repository_seconds_count", "command", HERE),),
                     Kind.STACKED,
                 ),
                 Panel(
@@ -112,9 +109,10 @@ BOARD = Board(
                     "By outcome; a conflict is a writer that came second, and is dealt with.",
                     "ops",
                     (
-                        Query(
-                            rate("tidings_repository_seconds_count", "outcome", f'{HERE},outcome!="ok"'),
-                            "{{outcome}}",
+                        rate_by(
+                            "tidings_repository_seconds_count",
+                            "outcome",
+                            f'{HERE},outcome!="ok"',
                             "a healthy cluster has none",
                         ),
                     ),
@@ -123,19 +121,14 @@ BOARD = Board(
                     "Time of commands, p99",
                     "By what they do and to which collection.",
                     "s",
-                    (
-                        Query(
-                            quantile(0.99, "tidings_repository_seconds", "command, collection", HERE),
-                            "{{command}} {{collection}}",
-                        ),
-                    ),
+                    (p99_by("tidings_repository_seconds", "command, collection", HERE),),
                 ),
                 Panel(
                     "Connections",
                     "Of each node's pool: open, busy, and as many as there may be.",
                     "short",
                     (
-                        Query(total("tidings_repository_connections", "state", HERE), "{{state}}"),
+                        total_by("tidings_repository_connections", "state", HERE),
                         Query(total("tidings_repository_connections_max", where=HERE), "most"),
                     ),
                 ),
@@ -152,7 +145,7 @@ BOARD = Board(
                     "Documents written",
                     "By collection.",
                     "wps",
-                    (Query(rate("tidings_repository_documents_total", "collection", HERE), "{{collection}}"),),
+                    (rate_by("tidings_repository_documents_total", "collection", HERE),),
                     Kind.STACKED,
                 ),
             ),
@@ -170,19 +163,19 @@ BOARD = Board(
                     "Transit, p99",
                     "From the making of a record to its being read. Clocks that disagree show here.",
                     "s",
-                    (Query(quantile(0.99, "tidings_bus_transit_seconds", "topic", ANY), "{{topic}}"),),
+                    (p99_by("tidings_bus_transit_seconds", "topic", ANY),),
                 ),
                 Panel(
                     "Publishing, p99",
                     "Until Kafka acknowledges, by topic.",
                     "s",
-                    (Query(quantile(0.99, "tidings_bus_publish_seconds", "topic", ANY), "{{topic}}"),),
+                    (p99_by("tidings_bus_publish_seconds", "topic", ANY),),
                 ),
                 Panel(
                     "Records read",
                     "By topic.",
                     "recps",
-                    (Query(rate("tidings_bus_consumed_total", "topic", ANY), "{{topic}}"),),
+                    (rate_by("tidings_bus_consumed_total", "topic", ANY),),
                 ),
                 Panel(
                     "Gaps",
@@ -213,18 +206,13 @@ BOARD = Board(
                     "Calls",
                     "By operation and outcome.",
                     "ops",
-                    (
-                        Query(
-                            rate("tidings_registry_seconds_count", "operation, outcome", ANY),
-                            "{{operation}} {{outcome}}",
-                        ),
-                    ),
+                    (rate_by("tidings_registry_seconds_count", "operation, outcome", ANY),),
                 ),
                 Panel(
                     "Time of calls, p99",
                     "By operation.",
                     "s",
-                    (Query(quantile(0.99, "tidings_registry_seconds", "operation", ANY), "{{operation}}"),),
+                    (p99_by("tidings_registry_seconds", "operation", ANY),),
                 ),
                 Panel(
                     "Age of the oldest lease",
@@ -264,27 +252,9 @@ BOARD = Board(
         Row(
             "Process",
             (
-                Panel(
-                    "Event loop lag",
-                    "How much later than asked the loop wakes.",
-                    "s",
-                    (Query(quantile(0.99, "tidings_event_loop_lag_seconds", "instance", HERE), "p99 {{instance}}"),),
-                ),
-                Panel(
-                    "Processor and collector",
-                    "Cores used, and the share of the time that the garbage collector's pauses take.",
-                    "none",
-                    (
-                        Query(rate("process_cpu_seconds_total", "instance", HERE), "cores {{instance}}"),
-                        Query(rate("tidings_gc_pause_seconds_sum", "instance", HERE), "collector {{instance}}"),
-                    ),
-                ),
-                Panel(
-                    "Memory",
-                    "Resident memory of each process.",
-                    "bytes",
-                    (Query(select("process_resident_memory_bytes", HERE), "{{instance}}"),),
-                ),
+                loop_lag(HERE),
+                processor_and_collector(HERE),
+                memory(HERE),
             ),
         ),
     ),
