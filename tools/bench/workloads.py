@@ -9,13 +9,12 @@ import typer
 from tools.bench import options
 from tools.bench.measuring import measure
 from tools.bench.options import Shared, sharing
-from tools.bench.plan import Plan
+from tools.bench.plan import SIZE_MIN_BYTES, Plan
 from tools.cli.failure import WrongUse
 
 bench = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Load a cluster and measure it. Use a cluster of its own."
 )
-SIGNAL_BYTES = 48  # what a text must have at least: where nothing is stored, or nothing is sent
 
 
 @bench.callback()
@@ -167,7 +166,7 @@ def mixed(
 
 
 def _run(
-    shared: Shared, workload: str, users: int, seconds: float, warmup_s: float, size_bytes: int = SIGNAL_BYTES, *,
+    shared: Shared, workload: str, users: int, seconds: float, warmup_s: float, size_bytes: int = SIZE_MIN_BYTES, *,
     window: int = 1, rate: float | None = None, **shape: Any,
 ) -> None:  # fmt: skip
     """Plan and measure. Raises WrongUse, Failure; exits with 1 if a promise was broken."""
