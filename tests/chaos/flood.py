@@ -27,9 +27,9 @@ import uvloop
 from tests.chaos.worker import now, say
 from tidings_protocol import client_pb2 as pb
 from tidings_protocol.ids import direct
-from tools.bench.frames import TCP
-from tools.bench.ledger import Ledger
-from tools.bench.line import Line
+from tools.bench.accounts.ledger import Ledger
+from tools.bench.users.frames import TCP
+from tools.bench.users.line import Line
 
 OPENING_AT_ONCE = 20
 LOOK_S = 0.2
