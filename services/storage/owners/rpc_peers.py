@@ -19,7 +19,7 @@ from protos.tidings.internal.v1 import common_pb2, storage_pb2
 from services.common.clock import Clock
 from services.common.cluster import Cluster
 from services.common.rpc import PeersPort
-from services.storage.owners.peers import NotAsked
+from services.storage.owners.peers import NotAttempted
 from tidings_protocol.errors import Unavailable
 
 Reply = TypeVar("Reply", bound=Message)
@@ -31,7 +31,7 @@ LEFT_ALONE_S = 1.0
 LEFT_ALONE_MAX_S = 8.0
 
 
-class RpcNeighbours:
+class RpcStoragePeers:
     def __init__(
         self,
         peers: PeersPort,
@@ -67,7 +67,7 @@ class RpcNeighbours:
             left_s = max(0.001, deadline - self._clock.now_s())
             try:
                 answer.MergeFrom(await self._call(owner, "Append", part, storage_pb2.AppendOutcomes, timeout_s=left_s))
-            except NotAsked as error:
+            except NotAttempted as error:
                 if not start:
                     raise
                 # Of the whole that is not true: the first part was done.
@@ -98,7 +98,7 @@ class RpcNeighbours:
     ) -> Reply:
         node = self._cluster.node(owner)
         if node is None or (not always and self._left_alone(node.boot_id)):
-            raise NotAsked(f"the storage node {owner} does not answer: try again")
+            raise NotAttempted(f"the storage node {owner} does not answer: try again")
         try:
             reply = await self._peers.call(
                 SERVICE + method, request, reply_type, node=node, timeout_s=timeout_s or self._timeout_s

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.storage.limits import LEAD_MAX_MS, READ_MAX, Limits
-from services.storage.messages.conversations import Conversations
-from services.storage.owners.peers import Neighbours
+from services.storage.messages.conversations import ConversationStore
+from services.storage.owners.peers import StoragePeers
 from services.storage.pages.places import Place, Places
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import ConversationDocument, Span
@@ -52,19 +52,19 @@ class Overviews:
     def __init__(
         self,
         repository: Repository,
-        conversations: Conversations,
-        neighbours: Neighbours,
+        conversations: ConversationStore,
+        peers: StoragePeers,
         clock: Clock,
         limits: Limits,
     ) -> None:
         self._repository = repository
         self._conversations = conversations
-        self._neighbours = neighbours
+        self._peers = peers
         self._clock = clock
         self._limits = limits
         self._kept: OrderedDict[str, Overview] = OrderedDict()
 
-    async def of(self, user: str) -> Overview:
+    async def overview_of(self, user: str) -> Overview:
         """Raises Unavailable."""
         now_ms = self._clock.wall_ms()
         overview = self._kept.get(user)
@@ -127,7 +127,7 @@ class Overviews:
     async def _warm(self, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
         groups: dict[str | None, list[str]] = {}
         for key in ids:
-            groups.setdefault(self._neighbours.owner_of(slot_of(key)), []).append(key)
+            groups.setdefault(self._peers.owner_of(slot_of(key)), []).append(key)
         warm: dict[str, tuple[int, int]] = {}
         for owner, keys in groups.items():
             for start in range(0, len(keys), ASK_MAX):
@@ -139,7 +139,7 @@ class Overviews:
             here = ((key, self._conversations.peek(key)) for key in keys)
             return {key: (each.head, each.last_ms) for key, each in here if each is not None}
         try:
-            heads = await self._neighbours.heads(owner, storage_pb2.KeyBatch(keys=keys, warm_only=True))
+            heads = await self._peers.heads(owner, storage_pb2.KeyBatch(keys=keys, warm_only=True))
         except TidingsError:
             return {}  # the documents say it, a few seconds late
         return dict(zip(keys, zip(heads.heads, heads.times_ms, strict=True), strict=True))
