@@ -25,6 +25,7 @@ from services.storage.inboxes.writer import InboxWriter
 from services.storage.limits import Limits
 from services.storage.memory.write_behind import WriteBehind
 from services.storage.messages.conversations import ConversationStore
+from services.storage.messages.loads import ConversationLoads
 from services.storage.owners.invalidation import OwnerInvalidation
 from services.storage.owners.peers import StoragePeers
 from services.storage.pages.lists import ConversationLists
@@ -48,6 +49,7 @@ class Storage:
     inboxes: InboxWriter
     cursors: CursorWriter
     pages: PageReader
+    loads: ConversationLoads
     lists: ConversationLists
     sessions: SessionStore
     acknowledgements: Acknowledgements
@@ -124,12 +126,14 @@ async def open_storage(
     fanout = InboxFanout(inboxes, peers)
     conversations = ConversationStore(repository, fanout, behind, peers, invalidation, time, limits)
     cursors = CursorWriter(repository, conversations, behind, limits)
-    lists = ConversationLists(repository, conversations, peers, time, limits)
+    loads = ConversationLoads(repository, conversations)
+    lists = ConversationLists(repository, conversations, loads, peers, time, limits)
     node = Storage(
         conversations=conversations,
         inboxes=inboxes,
         cursors=cursors,
         pages=PageReader(repository, conversations, inboxes, limits),
+        loads=loads,
         lists=lists,
         sessions=SessionStore(repository, inboxes, lists, time, limits, epoch),
         acknowledgements=Acknowledgements(repository, inboxes, cursors, behind),

@@ -85,7 +85,7 @@ async def test_sending_moves_the_senders_own_position_also_after_a_crash() -> No
     world.database.faults.away = False
     assert world.database.members[CHAT]["ann"].read_seq == 0
     async with world.node() as node:
-        (loaded,) = await node.lists.load([pb.LoadItem(conversation=CHAT)])
+        (loaded,) = await node.loads.load([pb.LoadItem(conversation=CHAT)])
         assert {member.user: member.read_seq for member in loaded.members} == {"ann": 1, "bob": 0}
 
 

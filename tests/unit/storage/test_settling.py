@@ -20,7 +20,7 @@ DAY_S = 86_400.0
 
 
 async def load(node: Storage, conversation: str) -> pb.LoadOutcome:
-    (loaded,) = await node.lists.load([pb.LoadItem(conversation=conversation, narrow=True)])
+    (loaded,) = await node.loads.load([pb.LoadItem(conversation=conversation, narrow=True)])
     assert not loaded.HasField("fault")
     return loaded
 

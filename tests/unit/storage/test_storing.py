@@ -111,7 +111,7 @@ async def test_an_id_that_is_none_harms_only_its_own_item() -> None:
 
 async def position_of(node: Storage, user: str, chat: str = CHAT) -> tuple[int, int]:
     """(read, delivered)"""
-    (loaded,) = await node.lists.load([pb.LoadItem(conversation=chat)])
+    (loaded,) = await node.loads.load([pb.LoadItem(conversation=chat)])
     me = next(member for member in loaded.members if member.user == user)
     return me.read_seq, me.delivered_seq
 
@@ -169,7 +169,7 @@ async def test_overloaded_is_never_answered_for_what_is_stored_already() -> None
         (message,) = await stored(node, send("ann", "bob", "x"))
         group = await changed(node, create("g:1", "ann", "bob"))
         assert {(each.fault.code, each.fault.retry_after_ms) for each in (message, group)} == {("UNAVAILABLE", 70)}
-        (untouched,) = await node.lists.load([pb.LoadItem(conversation=CHAT)])
+        (untouched,) = await node.loads.load([pb.LoadItem(conversation=CHAT)])
         assert untouched.fault.code == "OVERLOADED", "loading again did nothing new"
         node.inboxes.append = append  # type: ignore[method-assign]
         (again,) = await stored(node, send("ann", "bob", "x"))
@@ -244,7 +244,7 @@ async def test_what_a_crash_left_without_entries_is_delivered_when_the_conversat
         assert isinstance(lost, Outcome)
         assert lost.status == Outcome.FAILED
     async with world.node() as node:
-        (loaded,) = await node.lists.load([pb.LoadItem(conversation=CHAT)])
+        (loaded,) = await node.loads.load([pb.LoadItem(conversation=CHAT)])
         assert loaded.record.head == 2
         assert await inbox_of(node, "bob") == [(1, CHAT, 1), (2, CHAT, 2)]
         assert await inbox_of(node, "ann") == [(1, CHAT, 1), (2, CHAT, 2)]
@@ -386,10 +386,10 @@ async def test_a_change_of_the_ring_makes_a_node_read_again() -> None:
         await stored(one, send("ann", "bob", "a"))
         world.hood.unreachable.add("one")
         await stored(two, send("ann", "bob", "b"))
-        (stale,) = await one.lists.load([pb.LoadItem(conversation=CHAT)])
+        (stale,) = await one.loads.load([pb.LoadItem(conversation=CHAT)])
         assert stale.record.head == 1
         one.ring_changed(frozenset({slot_of(CHAT)}))
-        (fresh,) = await one.lists.load([pb.LoadItem(conversation=CHAT)])
+        (fresh,) = await one.loads.load([pb.LoadItem(conversation=CHAT)])
         assert fresh.record.head == 2
 
 
