@@ -11,11 +11,13 @@ Does not know: what is in memory, how a ring comes about.
 
 from __future__ import annotations
 
+from typing import Final
+
 from services.common.registry.contract import Membership, NodeRecord
 from services.common.ring import EMPTY, Ring
 from tidings_protocol.ids import SLOTS
 
-KIND = "storage"
+KIND: Final = "storage"
 ALL_SLOTS = frozenset(range(SLOTS))
 
 

@@ -547,3 +547,20 @@ async def test_the_heads_of_large_groups_are_those_in_their_owners_memory() -> N
         await stored(two, post("g:1", "ann", "x", 1), post("g:1", "ann", "y", 1))
         (record,) = (await one.lists.large_groups_of(["ann"]))["ann"]
         assert record.head == 3
+
+
+async def test_an_inbox_that_cannot_be_had_is_left_out_of_its_batch_alone() -> None:
+    # Room in memory for one inbox: of a batch, only the last one is there when all have been read.
+    world = World(limits=Limits(flush_interval_s=1e6, cached_entries_max=1, read_lanes=1))
+    async with world.node() as node:
+        await stored(node, send("ann", "bob", "a"))
+        node.inboxes.drop_slots(frozenset(range(4096)))
+        pages = await node.pages.inbox([pb.InboxItem(user="ann"), pb.InboxItem(user="bob")])
+        assert sorted((page.fault.code, len(page.entries)) for page in pages) == [("", 1), ("UNAVAILABLE", 0)]
+        node.inboxes.drop_slots(frozenset(range(4096)))
+        items = [pb.AcknowledgeItem(user=user, device="phone", number=1) for user in ("ann", "bob")]
+        outcomes = await node.acknowledgements.acknowledge(items)
+        assert sorted((outcome.fault.code, len(outcome.delivered)) for outcome in outcomes) == [
+            ("", 1),
+            ("UNAVAILABLE", 0),
+        ]

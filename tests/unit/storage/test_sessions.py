@@ -8,10 +8,11 @@ import random
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.storage.limits import Limits
 from services.storage.node import Storage
 from services.storage.upkeep.retention import RetentionPolicy
 from tests.unit.storage.nodes import World, changed, create, inbox_of, send, stored
-from tidings_protocol.errors import Overloaded, TidingsError
+from tidings_protocol.errors import Overloaded, TidingsError, Unavailable
 
 DAY_S = 24 * 3600.0
 
@@ -514,3 +515,16 @@ async def test_what_another_node_owns_is_left_to_it() -> None:
         await node.retention.sweep()
         assert len(world.database.messages["d:ann|bob"]) == 2
         assert len(world.database.inboxes["bob"]) == 2
+
+
+async def test_of_logins_that_come_together_one_whose_inbox_cannot_be_had_fails_alone() -> None:
+    # Room in memory for one inbox: of a batch, only the last one is there when all have been read.
+    world = World(limits=Limits(flush_interval_s=1e6, cached_entries_max=1))
+    async with world.node() as node:
+        items = [item("s1", user="ann"), item("s2", user="bob")]
+        outcomes = await node.sessions.open(items, ["b1"])
+        failed, there = sorted(outcomes, key=lambda outcome: not isinstance(outcome, TidingsError))
+        assert isinstance(failed, Unavailable)
+        assert isinstance(there, pb.SessionOpenOutcome)
+        assert there.epoch
+        assert (await opened(node, items[outcomes.index(failed)]))[0].epoch == there.epoch
