@@ -1,23 +1,17 @@
-"""Messages: numbers without holes, retries that change nothing, and what a crash leaves half done."""
+"""Messages: numbers without holes, and retries that change nothing."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.storage.inboxes.fanout import APPEND_MAX
 from services.storage.inboxes.numbering import Append
 from services.storage.inboxes.writer import Number
-from services.storage.limits import Limits
 from services.storage.node import Storage
-from services.storage.repository.memory import Faults
-from tests.unit.storage.nodes import NO_CONTEXT, World, change, changed, create, inbox_of, post, send, stored
-from tidings_protocol.errors import BadRequest, Overloaded, TidingsError, Unavailable
-from tidings_protocol.ids import slot_of
+from tests.unit.storage.nodes import World, changed, create, inbox_of, post, send, stored
+from tidings_protocol.errors import Overloaded, TidingsError, Unavailable
 
 Outcome = pb.StoreOutcome
 CHAT = "d:ann|bob"
@@ -102,13 +96,6 @@ async def test_one_may_write_to_oneself() -> None:
         assert await inbox_of(node, "ann") == [(1, "d:ann|ann", 1)]
 
 
-async def test_an_id_that_is_none_harms_only_its_own_item() -> None:
-    async with World().node() as node:
-        good, bad = await node.conversations.store([send("ann", "bob", "x"), pb.StoreItem(conversation="nonsense")])
-        assert isinstance(good, Outcome)
-        assert isinstance(bad, BadRequest)
-
-
 async def position_of(node: Storage, user: str, chat: str = CHAT) -> tuple[int, int]:
     """(read, delivered)"""
     (loaded,) = await node.loads.load([pb.LoadItem(conversation=chat)])
@@ -145,16 +132,6 @@ async def test_ones_own_messages_are_no_reason_to_stay_behind() -> None:
         await node.acknowledgements.acknowledge([pb.AcknowledgeItem(user="bob", device="phone", number=1)], mark=True)
         (late,) = await stored(node, send("bob", "ann", "c"))
         assert (late.read_over, await position_of(node, "bob")) == (True, (3, 3))
-
-
-async def test_a_take_over_moves_the_positions_of_senders_by_the_same_rule() -> None:
-    world = World()
-    async with AsyncExitStack() as stack:
-        node = await world.crashed(stack)
-        await stored(node, send("ann", "bob", "a"), send("ann", "bob", "b"), send("bob", "ann", "c"))
-    async with world.node() as node:
-        assert await position_of(node, "ann") == (2, 2)
-        assert await position_of(node, "bob") == (0, 0)
 
 
 async def test_overloaded_is_never_answered_for_what_is_stored_already() -> None:
@@ -228,48 +205,6 @@ async def test_a_message_whose_entries_could_not_be_written_is_not_acknowledged_
         assert await inbox_of(node, "bob") == [(1, CHAT, 1), (2, CHAT, 2)]
 
 
-async def test_what_a_crash_left_without_entries_is_delivered_when_the_conversation_is_loaded() -> None:
-    world = World()
-    async with AsyncExitStack() as stack:
-        node = await world.crashed(stack)
-        await stored(node, send("ann", "bob", "warm"))
-
-        async def dies(command: str) -> None:
-            if command == "inbox.insert":
-                raise Unavailable("gone")
-
-        world.database.faults.delay = None
-        node.conversations._repository.inboxes._faults.delay = dies  # type: ignore[attr-defined]
-        (lost,) = await node.conversations.store([send("ann", "bob", "x")])
-        assert isinstance(lost, Outcome)
-        assert lost.status == Outcome.FAILED
-    async with world.node() as node:
-        (loaded,) = await node.loads.load([pb.LoadItem(conversation=CHAT)])
-        assert loaded.record.head == 2
-        assert await inbox_of(node, "bob") == [(1, CHAT, 1), (2, CHAT, 2)]
-        assert await inbox_of(node, "ann") == [(1, CHAT, 1), (2, CHAT, 2)]
-
-
-async def test_after_a_crash_what_was_delivered_is_not_delivered_again() -> None:
-    world = World()
-    async with AsyncExitStack() as stack:
-        node = await world.crashed(stack)
-        await stored(node, *(send("ann", "bob", f"c{index}") for index in range(100)))
-    assert world.database.conversations[CHAT].settled == 0
-    async with world.node() as node:
-        await stored(node, send("bob", "ann", "answer"))
-        assert [seq for _, _, seq in await inbox_of(node, "bob")] == list(range(1, 102))
-
-
-async def test_a_clean_stop_leaves_everything_settled() -> None:
-    world = World()
-    async with world.node() as node:
-        await stored(node, send("ann", "bob", "x"), send("ann", "bob", "y"))
-    document = world.database.conversations[CHAT]
-    assert (document.head, document.settled, document.last_ms) == (2, 2, world.clock.wall_ms())
-    assert world.database.members[CHAT]["ann"].read_seq == 2
-
-
 async def test_of_two_nodes_that_write_one_conversation_the_loser_renumbers() -> None:
     world = World()
     async with world.node("one") as one, world.node("two") as two:
@@ -281,175 +216,12 @@ async def test_of_two_nodes_that_write_one_conversation_the_loser_renumbers() ->
         assert [seq for _, _, seq in await inbox_of(two, "bob")] == [1, 2, 3, 4, 5]
 
 
-async def test_entries_of_other_owners_users_are_appended_there() -> None:
-    world = World()
-    world.hood.owner_of = lambda slot: "two" if slot == slot_of("bob") else "one"
-    async with world.node("one") as one, world.node("two") as two:
-        outcomes = await stored(one, send("ann", "bob", "a"), send("ann", "bob", "b"))
-        assert [list(outcome.numbers) for outcome in outcomes] == [[1, 1], [2, 2]]
-        assert (two.inboxes.cached, one.inboxes.cached) == (1, 1)
-
-
-async def test_entries_of_an_owner_who_does_not_answer_are_appended_here() -> None:
-    world = World()
-    world.hood.owner_of = lambda slot: "two" if slot == slot_of("bob") else "one"
-    async with world.node("one") as one, world.node("two") as two:
-        await stored(one, send("ann", "bob", "a"))
-        world.hood.unreachable.add("two")
-        (outcome,) = await stored(one, send("ann", "bob", "b"))
-        assert list(outcome.numbers) == [2, 2]
-        world.hood.unreachable.clear()
-        (outcome,) = await stored(one, send("ann", "bob", "c"))
-        assert list(outcome.numbers) == [3, 3]
-        assert [number for number, _, _ in await inbox_of(two, "bob")] == [1, 2, 3]
-
-
-async def test_entries_of_an_owner_whose_database_is_out_of_its_reach_are_appended_here() -> None:
-    world = World()
-    world.hood.owner_of = lambda slot: "two" if slot == slot_of("bob") else "one"
-    faults = Faults()
-    async with world.node("one") as one, world.node("two", faults=faults) as two:
-        await stored(one, send("ann", "bob", "a"))
-        faults.away = True
-        (outcome,) = await stored(one, send("ann", "bob", "b"))
-        assert list(outcome.numbers) == [2, 2]
-        faults.away = False
-        assert [number for number, _, _ in await inbox_of(two, "bob")] == [1, 2]
-
-
-async def test_what_cannot_be_done_at_all_is_left_to_the_next_node() -> None:
-    world = World()
-    faults = Faults()
-    async with world.node("one") as one, world.node("two", faults=faults):
-        await stored(one, send("ann", "bob", "a"))
-        faults.away = True
-        two = world.hood.nodes["two"]
-        with pytest.raises(Unavailable):
-            await two.Store(pb.StoreBatch(items=[send("ann", "bob", "b")]), NO_CONTEXT)
-        with pytest.raises(Unavailable):
-            await two.Append(pb.AppendBatch(items=[pb.AppendItem(user="bob", conversation=CHAT, seq=1)]), NO_CONTEXT)
-        with pytest.raises(Unavailable):
-            await two.Load(pb.LoadBatch(items=[pb.LoadItem(conversation=CHAT)]), NO_CONTEXT)
-
-
-async def test_an_append_whose_answer_was_lost_is_not_made_twice() -> None:
-    world = World()
-    world.hood.owner_of = lambda slot: "two" if slot == slot_of("bob") else "one"
-    async with world.node("one") as one, world.node("two") as two:
-        append = two.inboxes.append
-
-        async def answer_lost(*args: object) -> None:
-            await append(*args)  # type: ignore[arg-type]
-            raise Unavailable("the answer is lost")
-
-        two.inboxes.append = answer_lost  # type: ignore[method-assign,assignment]
-        (outcome,) = await stored(one, send("ann", "bob", "a"))
-        two.inboxes.append = append  # type: ignore[method-assign]
-        assert list(outcome.numbers) == [1, 1]
-        assert await inbox_of(two, "bob") == [(1, CHAT, 1)]
-
-
-async def test_very_many_entries_go_to_their_owner_in_parts_and_here_when_it_stops_answering() -> None:
-    world = World()
-    world.hood.owner_of = lambda slot: "one" if slot == slot_of(CHAT) else "two"
-    users = [f"u{number}" for number in range(APPEND_MAX)]
-    async with world.node("one") as one, world.node("two") as two:
-        append, sizes = two.inboxes.append, list[int]()
-
-        async def one_answer(appends: Sequence[Append]) -> list[Number]:
-            sizes.append(len(appends))
-            numbers = await append(appends)
-            if len(sizes) == 2:
-                raise Unavailable("the answer is lost")
-            return numbers
-
-        two.inboxes.append = one_answer  # type: ignore[method-assign]
-        appends = [Append(user, CHAT, seq, 1) for seq in (1, 2, 3) for user in users]
-        numbers = await one.conversations._fanout.append(appends)
-        assert sizes == [APPEND_MAX, APPEND_MAX]
-        assert numbers == [append.seq for append in appends]
-        assert all(len(world.database.inboxes[user]) == 3 for user in users)
-
-
-async def test_two_repeats_of_an_append_that_memory_has_forgotten_find_its_entry_in_one_batch() -> None:
-    world = World(limits=Limits(inbox_tail=8, flush_interval_s=1e6))
-    async with world.node() as node:
-        await stored(node, *(send("ann", "bob", f"c{index}") for index in range(20)))
-        repeat = Append("bob", CHAT, 3, 1, again=True)
-        assert await node.inboxes.append([repeat, repeat, repeat]) == [3, 3, 3]
-        assert len(await inbox_of(node, "bob")) == 20
-
-
-async def test_a_change_of_the_ring_makes_a_node_read_again() -> None:
-    world = World()
-    async with world.node("one") as one, world.node("two") as two:
-        await stored(one, send("ann", "bob", "a"))
-        world.hood.unreachable.add("one")
-        await stored(two, send("ann", "bob", "b"))
-        (stale,) = await one.loads.load([pb.LoadItem(conversation=CHAT)])
-        assert stale.record.head == 1
-        one.ring_changed(frozenset({slot_of(CHAT)}))
-        (fresh,) = await one.loads.load([pb.LoadItem(conversation=CHAT)])
-        assert fresh.record.head == 2
-
-
-async def test_a_node_does_not_trust_its_memory_of_what_another_one_owns() -> None:
-    world = World()
-    async with world.node("one") as one, world.node("two") as two:
-        await stored(one, send("ann", "bob", "a"))
-        world.hood.owner_of = lambda _: "two"
-        await stored(two, send("ann", "bob", "b"))
-        heads = await one.pages.conversation_heads([CHAT], warm_only=False)
-        assert list(heads.heads) == [2]
-        assert list((await one.pages.inbox_heads(["bob"])).heads) == [2]
-
-
-async def test_a_full_lane_refuses_at_once() -> None:
-    world = World(limits=Limits(flush_interval_s=1e6, lane_capacity=2, store_lanes=1))
-    async with world.node() as node:
-        outcomes = await node.conversations.store([send("ann", "bob", f"c{index}") for index in range(4)])
-        assert [isinstance(outcome, Overloaded) for outcome in outcomes] == [False, False, True, True]
-
-
-async def test_more_conversations_than_fit_into_memory_stay_right() -> None:
-    world = World(limits=Limits(flush_interval_s=1e6, cached_members_max=600, cached_entries_max=1200))
-    async with world.node() as node:
-        users = [f"user{index}" for index in range(300)]
-        for _ in range(2):
-            for start in range(0, 300, 50):
-                await stored(
-                    node, *(send(user, "bob", f"c{world.clock.now_s()}") for user in users[start : start + 50])
-                )
-            world.clock.advance(1)
-        assert node.conversations.cached <= 126
-        heads = await node.pages.conversation_heads([f"d:bob|{user}" for user in users], warm_only=False)
-        assert set(heads.heads) == {2}
-        assert list((await node.pages.inbox_heads(["bob"])).heads) == [600]
-
-
 async def test_a_group_message_needs_the_present_version() -> None:
     async with World().node() as node:
         await changed(node, create("g:1", "ann", "bob"))
         items = [post("g:1", "ann", "x", 1, ["ann", "bob"]), post("g:1", "ann", "y", 2), post("g:2", "ann", "z", 1)]
         outcomes = await stored(node, *items)
         assert [outcome.status for outcome in outcomes] == [Outcome.STORED, Outcome.STALE, Outcome.STALE]
-
-
-async def test_a_message_after_a_change_in_the_same_batch_is_decided_on_what_the_change_made() -> None:
-    world = World(limits=Limits(flush_interval_s=1e6, store_lanes=1))
-    async with world.node() as node:
-        await changed(node, create("g:1", "ann", "bob"))
-        rename = change("g:1", "ann", "op", 1, notices=[["ann", "bob"]], name="others")
-        before, made, late, after = await asyncio.gather(
-            stored(node, post("g:1", "bob", "x", 1, ["ann"])),
-            changed(node, rename),
-            stored(node, post("g:1", "bob", "y", 1, ["ann"])),
-            stored(node, post("g:1", "bob", "z", 2, ["ann"])),
-        )
-        assert before[0].seq == 2
-        assert made.notices[0].seq == 3
-        assert late[0].status == Outcome.STALE
-        assert after[0].seq == 4
 
 
 async def test_a_broadcast_has_no_members_and_no_entries() -> None:
@@ -481,17 +253,3 @@ async def test_whatever_command_fails_a_retry_completes_the_first_message(faults
         assert isinstance(outcome, Outcome)
         assert (outcome.seq, list(outcome.numbers)) == (1, [1, 1])
         assert await inbox_of(node, "ann") == [(1, CHAT, 1)]
-
-
-async def test_a_node_that_is_cut_off_does_not_harm_the_one_that_took_over() -> None:
-    world = World()
-    cut = Faults()
-    async with world.node("one", faults=cut) as one, world.node("two") as two:
-        await stored(one, send("ann", "bob", "a"))
-        cut.away = True
-        (refused,) = await one.conversations.store([send("ann", "bob", "b")])
-        assert isinstance(refused, Unavailable)
-        await stored(two, send("ann", "bob", "c"))
-        cut.away = False
-        assert [outcome.seq for outcome in await stored(one, send("ann", "bob", "b"))] == [3]
-        assert [seq for _, _, seq in await inbox_of(two, "bob")] == [1, 2, 3]
