@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from services.common.clock import Clock
 from services.common.lanes.lane import Lanes
@@ -25,7 +26,7 @@ from services.storage.memory.cache import Cache
 from services.storage.owners.invalidation import OwnerInvalidation
 from services.storage.owners.peers import StoragePeers
 from services.storage.repository.contract import Repository
-from services.storage.repository.records import InboxEntry, Span
+from services.storage.repository.records import InboxEntry, MessageKey, Span
 from tidings_protocol.errors import TidingsError, Unavailable
 from tidings_protocol.ids import SLOTS, hash64, slot_of
 
@@ -42,6 +43,13 @@ class InboxWork:
     appends: Sequence[Append] = ()
     users: Sequence[str] = field(default=())
     forgotten: Sequence[str] = field(default=())
+
+
+class Seen(NamedTuple):
+    """A device of this user says that it has the inbox up to this number."""
+
+    user: str
+    number: int
 
 
 class InboxWriter:
@@ -119,13 +127,11 @@ class InboxWriter:
         self._invalidation.wrote_inboxes(dict.fromkeys(append.user for append in appends if not append.only_look))
         return numbers
 
-    async def touch(
-        self, users: Iterable[str], seen: Iterable[tuple[str, int]] = ()
-    ) -> dict[str, CachedInbox | TidingsError]:
+    async def touch(self, users: Iterable[str], seen: Iterable[Seen] = ()) -> dict[str, CachedInbox | TidingsError]:
         """The inbox of each of these users, read if need be, or why it cannot be had: Unavailable or Overloaded.
 
-        `seen`: users and numbers that a device of theirs says it has. If memory ends before one of them, another node
-        has written there and could not tell yet, so that inbox is read again.
+        If memory ends before a number that was `seen`, another node has written there and could not tell yet, so that
+        inbox is read again.
         """
         users = list(dict.fromkeys(users))
         behind = {user for user, number in seen if (inbox := self._cache.get(user)) is not None and inbox.head < number}
@@ -267,9 +273,9 @@ class InboxWriter:
         self, placement: InboxPlan, appends: Sequence[Append], wanted: Mapping[Span, Sequence[int]]
     ) -> None:
         """Looks for the appends with these indexes in these spans."""
-        asked: list[tuple[Span, dict[tuple[str, int], list[int]]]] = []
+        asked: list[tuple[Span, dict[MessageKey, list[int]]]] = []
         for span, indexes in wanted.items():
-            keys: dict[tuple[str, int], list[int]] = {}
+            keys: dict[MessageKey, list[int]] = {}
             for index in indexes:  # several nodes may settle one conversation at once: the same more than once
                 keys.setdefault(appends[index][1:3], []).append(index)
             asked.append((span, keys))

@@ -21,11 +21,13 @@ from services.storage.repository.records import (
     Acknowledged,
     ClientKey,
     ConversationDocument,
+    DeviceKey,
     InboxEntry,
     MadeChange,
     MemberCursor,
     MemberDocument,
     MemberKey,
+    MessageKey,
     OpKey,
     SessionDocument,
     SessionKey,
@@ -67,8 +69,8 @@ class MessageRepository(Protocol):
         ...
 
     async def get(
-        self, keys: Sequence[tuple[str, int]], *, content_max: int = MAX_NUMBER
-    ) -> dict[tuple[str, int], StoredMessage]:
+        self, keys: Sequence[MessageKey], *, content_max: int = MAX_NUMBER
+    ) -> dict[MessageKey, StoredMessage]:
         """Those of (conversation, seq) that are there; content of more bytes than `content_max` is left out."""
         ...
 
@@ -92,9 +94,7 @@ class InboxRepository(Protocol):
         """The entries of each span, in its order."""
         ...
 
-    async def search(
-        self, wanted: Sequence[tuple[Span, Collection[tuple[str, int]]]]
-    ) -> list[dict[tuple[str, int], int]]:
+    async def search(self, wanted: Sequence[tuple[Span, Collection[MessageKey]]]) -> list[dict[MessageKey, int]]:
         """For each span the numbers in it that these messages, as (conversation, seq), have; its limit is ignored."""
         ...
 
@@ -198,7 +198,7 @@ class SessionRepository(Protocol):
         """The boot ids under which there are sessions."""
         ...
 
-    async def under(self, boot_id: str, after: tuple[str, str], limit: int) -> list[SessionDocument]:
+    async def under(self, boot_id: str, after: DeviceKey, limit: int) -> list[SessionDocument]:
         """The next ones of this boot after (user, device), in an order that stays; ("", ""): the first."""
         ...
 

@@ -29,11 +29,13 @@ from services.storage.repository.records import (
     Acknowledged,
     ClientKey,
     ConversationDocument,
+    DeviceKey,
     InboxEntry,
     MadeChange,
     MemberCursor,
     MemberDocument,
     MemberKey,
+    MessageKey,
     OpKey,
     SessionDocument,
     SessionKey,
@@ -169,8 +171,8 @@ class MemoryMessages(_Port):
         return [[each._replace(content=b"") for each in page] for page in found]
 
     async def get(
-        self, keys: Sequence[tuple[str, int]], *, content_max: int = MAX_NUMBER
-    ) -> dict[tuple[str, int], StoredMessage]:
+        self, keys: Sequence[MessageKey], *, content_max: int = MAX_NUMBER
+    ) -> dict[MessageKey, StoredMessage]:
         await self._faults.before("messages.get")
         kept = self._data.messages
         return {key: self._bounded(kept[key[0]][key[1]], content_max) for key in keys if key[1] in kept[key[0]]}
@@ -216,9 +218,7 @@ class MemoryInboxes(_Port):
         await self._faults.before("inbox.pages")
         return [_page(self._data.inboxes[span.key], span) for span in spans]
 
-    async def search(
-        self, wanted: Sequence[tuple[Span, Collection[tuple[str, int]]]]
-    ) -> list[dict[tuple[str, int], int]]:
+    async def search(self, wanted: Sequence[tuple[Span, Collection[MessageKey]]]) -> list[dict[MessageKey, int]]:
         await self._faults.before("inbox.search")
         return [
             {
@@ -381,7 +381,7 @@ class MemorySessions(_Port):
         await self._faults.before("sessions.boots")
         return {session.boot_id for devices in self._data.sessions.values() for session in devices.values()}
 
-    async def under(self, boot_id: str, after: tuple[str, str], limit: int) -> list[SessionDocument]:
+    async def under(self, boot_id: str, after: DeviceKey, limit: int) -> list[SessionDocument]:
         await self._faults.before("sessions.under")
         every = [session for devices in self._data.sessions.values() for session in devices.values()]
         mine = [each for each in every if each.boot_id == boot_id and (each.user, each.device) > after]
