@@ -131,7 +131,7 @@ class InboxPlan:
         that was under way for long) that what followed them is there already."""
         return [index for index in (*self._open, *self._looking) if self._may_be_there(self._appends[index])]
 
-    def plan(self) -> list[InboxEntry]:
+    def next_entries(self) -> list[InboxEntry]:
         """What to insert now, in this order; empty: nothing is open."""
         heads: dict[str, int] = {}
         keys: set[tuple[str, str, int]] = set()

@@ -56,14 +56,14 @@ class SessionStore:
         self,
         repository: Repository,
         inboxes: InboxWriter,
-        listing: ConversationLists,
+        lists: ConversationLists,
         clock: Clock,
         limits: Limits,
         epoch: str,
     ) -> None:
         self._repository = repository
         self._inboxes = inboxes
-        self._listing = listing
+        self._lists = lists
         self._clock = clock
         self._epoch = epoch
         self.lanes: Lanes[Work, SessionOpenOutcome] = Lanes(
@@ -174,7 +174,7 @@ class SessionStore:
             inboxes = await self._inboxes.touch(
                 users, [Seen(work.session.user, work.cursor) for work in works.values()]
             )
-            large = await self._listing.large_groups_of(users) if users else {}
+            large = await self._lists.large_groups_of(users) if users else {}
             left = await self._left({index: works[index] for index in opened}, large)
         except TidingsError as error:
             outcomes.update({index: error for index in works if index not in outcomes})
@@ -225,7 +225,7 @@ class SessionStore:
         new = [user for user in users if user not in known or not known[user].welcomed]
         if not new:
             return
-        notices = (await self._listing.records([BROADCAST])).get(BROADCAST)
+        notices = (await self._lists.records([BROADCAST])).get(BROADCAST)
         head, now_ms = notices.head if notices is not None else 0, self._clock.wall_ms()
         await self._repository.members.write(
             [
