@@ -6,14 +6,14 @@ Guarantees: every node of one cluster gets the same. Does not know: Kafka.
 from __future__ import annotations
 
 from services.common.bus.contract import Topic
-from services.logic.publishing.publisher import Topics
+from services.logic.publishing.publisher import TopicNames
 from services.logic.settings import LogicSettings
 
 HOUR_MS = 3_600_000
 
 
-def topics_of(settings: LogicSettings) -> Topics:
-    return Topics(settings.kafka_topic_prefix, settings.broadcast_partitions)
+def topics_of(settings: LogicSettings) -> TopicNames:
+    return TopicNames(settings.kafka_topic_prefix, settings.broadcast_partitions)
 
 
 def wanted(settings: LogicSettings) -> list[Topic]:
