@@ -18,10 +18,10 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from protos.tidings.v1 import events_pb2
 from services.logic.groups import notices
 from services.logic.groups.model import GroupAct, GroupChange, GroupMember
-from services.logic.messages.sender import SYSTEM, message_pushes
+from services.logic.messages.pushes import SYSTEM, message_pushes
 from services.logic.publishing.events import EventEncoder, StreamEvent
 from services.logic.publishing.parcels import OutgoingPush
-from services.logic.publishing.publisher import Publication
+from services.logic.publishing.records import Publication
 from tidings_protocol import client_pb2
 from tidings_protocol.content import notice_client_id
 from tidings_protocol.ids import ConversationKind

@@ -27,7 +27,7 @@ from services.common.rpc import Router
 from services.common.rpc.memory import MemoryNetwork, MemoryPeers
 from services.common.scope import TaskScope
 from services.common.telemetry.health import Health
-from services.logic import app as logic
+from services.logic import node as logic
 from services.logic.settings import LogicSettings
 from services.storage import app as storage
 from services.storage.repository.memory import Database, Faults
@@ -242,7 +242,7 @@ def _logic(settings: LogicSettings, there: Nodes, name: str) -> Run:
     @asynccontextmanager
     async def app(settings: LogicSettings, life: Lifecycle) -> AsyncIterator[None]:
         async with MemoryRegistry(there.registry) as registry, MemoryBus(there.broker) as bus:
-            ports = logic.Ports(
+            ports = logic.LogicPorts(
                 registry=registry,
                 bus=bus,
                 peers=MemoryPeers(there.network, name),

@@ -110,7 +110,7 @@ async def test_a_repeat_is_not_pushed_to_who_came_after_it() -> None:
         await node.send(message("amy", "g:x", "one", client_id="c"))
         node.pushes()
         there.join("late")
-        node.conversations.forget("g:x")
+        node.loader.forget("g:x")
         await node.send(message("amy", "g:x", "one", client_id="c"))
         assert {user for push in node.pushes() for user in push.users} == {"amy", "bob"}
 
@@ -265,8 +265,8 @@ async def test_sending_past_unread_messages_is_told_as_a_receipt_and_else_not() 
 async def test_the_operators_notice_goes_to_everyone() -> None:
     async with logic() as node:
         content = client_pb2.Content(text="maintenance").SerializeToString()
-        outcome = await node.sending.announce(content, "n1")
-        again = await node.sending.announce(content, "n1")
+        outcome = await node.sender.announce(content, "n1")
+        again = await node.sender.announce(content, "n1")
         assert (outcome.seq, again.seq) == (1, 1)
         pushes = node.pushes()
         assert [(push.conversation, len(push.users)) for push in pushes] == [("b:all", 0)] * 2

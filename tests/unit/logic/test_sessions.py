@@ -165,7 +165,7 @@ async def test_the_welcome_names_what_a_cursor_is_behind_of() -> None:
             await node.send(message("amy", name, "1"), message("amy", name, "2"))
         node.storage.group("g:small", "amy")
         node.storage.group("g:others", "bob", large_from=1)
-        await node.sending.announce(b"", "n")
+        await node.sender.announce(b"", "n")
         cursors = {"g:a": 1, "g:b": 2, "g:others": 0}
         [outcome] = await node.sessions.open([hello("amy", "s1", group_cursors=cursors, epoch="epoch")])
         assert dict(outcome.group_heads) == {"g:a": 2, "g:c": 2, "b:all": 1}
