@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 
 from protos.tidings.internal.v1 import logic_pb2
 from services.common.lanes.dividing import divided
+from services.common.telemetry import tracing
 from services.logic.requests.conversations import ConversationLister
 from services.logic.requests.cursors import CursorMarker
 from services.logic.requests.group_reads import GroupReader
@@ -82,13 +83,14 @@ class Dispatcher:
             for (index, _), reply in zip(numbered, answers, strict=True):
                 replies[index] = reply
 
-        if len(by_kind) == 1:
-            [(kind, numbered)] = by_kind.items()
-            await handle(kind, numbered)
-        else:
-            async with asyncio.TaskGroup() as group:
-                for kind, numbered in by_kind.items():
-                    group.create_task(handle(kind, numbered), name=f"handle {kind}")
+        with tracing.batch("logic request", (item.trace for item in items), items=len(items)):
+            if len(by_kind) == 1:
+                [(kind, numbered)] = by_kind.items()
+                await handle(kind, numbered)
+            else:
+                async with asyncio.TaskGroup() as group:
+                    for kind, numbered in by_kind.items():
+                        group.create_task(handle(kind, numbered), name=f"handle {kind}")
         return _bounded(replies)
 
     async def answer(self, request: ClientRequest) -> bytes:
