@@ -16,7 +16,7 @@ from services.common.telemetry import tracing
 from tidings_protocol import client_pb2
 
 NAME: Final = "group"
-READS: Final = frozenset({None, "info", "members"})
+READS: Final = frozenset({"info", "members"})
 
 
 class RequestTrace:
@@ -33,7 +33,7 @@ class RequestTrace:
         if not tracing.enabled():
             return None
         act = request.WhichOneof("act")
-        if act in READS:
+        if act is None or act in READS:
             return None
         attributes = {"tidings.user": item.user, "tidings.session": item.session, "tidings.act": act}
         if act != "create":

@@ -231,7 +231,6 @@ class Requests:
         connection.requests += 1
         item = logic_pb2.HandleItem(
             user=connection.user,
-            device=connection.device,
             session=connection.session_id,
             frame=frame.SerializeToString(),
             op=f"{connection.session_id}.{connection.requests}",

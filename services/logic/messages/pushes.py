@@ -57,7 +57,6 @@ def message_pushes(
         numbers=numbers,
         conversation=item.conversation,
         except_session=session,
-        seq=outcome.seq,
         trace=item.trace,
         accepted_ms=accepted_ms,
     )

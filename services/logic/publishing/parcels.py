@@ -38,7 +38,6 @@ class OutgoingPush(NamedTuple):
     numbers: Sequence[int] = ()
     conversation: str = ""
     except_session: str = ""
-    seq: int = 0
     trace: str = ""
     accepted_ms: int = 0
 
@@ -156,7 +155,6 @@ class _OpenParcel:
             conversation=item.conversation,
             trace=item.trace,
             accepted_ms=item.accepted_ms,
-            seq=item.seq,
         )
         self._lasting = self._lasting or item.kind in LASTING
         self._trace = self._trace or item.trace

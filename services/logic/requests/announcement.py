@@ -74,7 +74,7 @@ def publication(
     if members is not None:
         indexed = [user for user in indexed if user in members]
         dropped = [user for user in dropped if user not in members]
-    outgoing += membership_pushes(item.conversation, indexed, dropped, outcome.record.head)
+    outgoing += membership_pushes(item.conversation, indexed, dropped)
     if dropped:
         outgoing.append(_out_of_it(item, dropped, session))
     for index, (notice, stored) in enumerate(zip(item.notices, outcome.notices, strict=True)):
@@ -113,14 +113,12 @@ def dropped_of(item: pb.ChangeItem) -> Sequence[str]:
     return item.removed if _is_by_cursor(item) else ()
 
 
-def membership_pushes(
-    conversation: str, indexed: Sequence[str], dropped: Sequence[str], head: int
-) -> list[OutgoingPush]:
-    """For the nodes of these users."""
+def membership_pushes(conversation: str, indexed: Sequence[str], dropped: Sequence[str]) -> list[OutgoingPush]:
+    """What the nodes of these users, which index who is in a large group, are told."""
     return [
         OutgoingPush(
             kind=Push.MEMBERSHIP,
-            body=delivery_pb2.LargeMembership(conversation=conversation, member=member, head=head).SerializeToString(),
+            body=delivery_pb2.LargeMembership(conversation=conversation, member=member).SerializeToString(),
             users=users,
             conversation=conversation,
         )

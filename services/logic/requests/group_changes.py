@@ -125,7 +125,7 @@ class GroupChanges:
             decision = decide(body, request.user, group, self._policy)
             if isinstance(decision, SettledAct):
                 assert group is not None
-                await self._tell_again(decision, group)
+                await self._tell_again(decision)
                 return _answer(body, group, request.user)
             item = announcement.change_item(decision, op)
             outcome = await self._storage.change(item)
@@ -195,9 +195,9 @@ class GroupChanges:
             raise Unavailable("the group is being created: try again", CHANGING_RETRY_MS)
         return _answer_made(request, conversation, group)
 
-    async def _tell_again(self, settled: SettledAct, group: GroupSnapshot) -> None:
+    async def _tell_again(self, settled: SettledAct) -> None:
         """What the first time told may have been lost with the node that told it."""
-        outgoing = announcement.membership_pushes(settled.conversation, settled.indexed, settled.dropped, group.head)
+        outgoing = announcement.membership_pushes(settled.conversation, settled.indexed, settled.dropped)
         events = self._events.acts(settled.conversation, self._clock.wall_ms(), (settled.act,))
         if outgoing or events:
             await self._publisher.publish(Publication(outgoing, events))

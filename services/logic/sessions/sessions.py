@@ -112,9 +112,7 @@ class ClientSessions:
             self._cluster.boots,
         )
         self._announce(
-            delivery_pb2.SessionChange(
-                user=item.user, session=item.session, node=item.node, boot_id=item.boot_id, up=True, time_ms=now_ms
-            )
+            delivery_pb2.SessionChange(user=item.user, up=True, time_ms=now_ms)
             for item, outcome in zip(items, outcomes, strict=True)
             if not isinstance(outcome, TidingsError) and not outcome.HasField("newer")
         )
@@ -141,9 +139,7 @@ class ClientSessions:
         )
         now_ms = self._clock.wall_ms()
         self._announce(
-            delivery_pb2.SessionChange(
-                user=item.user, session=item.session, boot_id=item.boot_id, up=False, time_ms=now_ms
-            )
+            delivery_pb2.SessionChange(user=item.user, up=False, time_ms=now_ms)
             for item, outcome in zip(items, outcomes, strict=True)
             if outcome is None
         )

@@ -156,7 +156,6 @@ class Logic:
         items = [
             logic_pb2.HandleItem(
                 user=user,
-                device="phone",
                 session=f"{user}-session",
                 frame=client_pb2.ClientFrame(id=7, **body).SerializeToString(),
                 op=op,

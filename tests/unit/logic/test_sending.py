@@ -26,7 +26,12 @@ async def test_a_direct_message_is_stored_told_to_both_and_answered_with_the_sen
             "bob": 1,
         }
         for push in pushes:
-            assert (push.except_session, push.seq, push.accepted_ms, push.conversation) == ("amys", 1, 5, "d:amy|bob")
+            assert (push.except_session, body(push).seq, push.accepted_ms, push.conversation) == (
+                "amys",
+                1,
+                5,
+                "d:amy|bob",
+            )
             assert body(push) == client_pb2.Message(
                 message_id=message_id("d:amy|bob", 1),
                 conversation="d:amy|bob",
@@ -220,7 +225,7 @@ async def test_a_large_group_is_told_to_all_nodes_once_and_gives_no_number() -> 
         assert [(outcome.seq, outcome.number) for outcome in outcomes] == [(1, 0), (2, 0), (3, 0)]
         [(topic, parcel)] = node.parcels()
         assert topic == "t.broadcast"
-        assert [(push.conversation, push.seq, len(push.users)) for push in parcel.pushes] == [
+        assert [(push.conversation, body(push).seq, len(push.users)) for push in parcel.pushes] == [
             ("g:big", 1, 0),
             ("g:big", 2, 0),
             ("g:big", 3, 0),
