@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
@@ -99,6 +99,15 @@ async def hooks(
         yield opened
 
 
+async def verdicts_of(opened: Hooks, candidates: Sequence[Candidate]) -> list[HookVerdict]:
+    """The verdicts of all, when the last one is there."""
+    loop = asyncio.get_running_loop()
+    verdicts: list[asyncio.Future[HookVerdict]] = [loop.create_future() for _ in candidates]
+    for each, verdict in zip(candidates, verdicts, strict=True):
+        opened.offer(each, verdict.set_result)
+    return [await verdict for verdict in verdicts]
+
+
 def candidate(text: str = "hi", **fields: Any) -> Candidate:
     content = client_pb2.Content(text=text, **fields).SerializeToString()
     return Candidate("d:amy|bob", "amy", "c1", content)
@@ -118,7 +127,7 @@ async def test_the_endpoint_sees_the_message_in_its_json_mapping() -> None:
     endpoint = Endpoint(ALLOW)
     async with hooks(endpoint, token="secret") as opened:
         asked = candidate(headers={"lang": "en"}, reply_to=4)
-        assert await opened.ask([asked]) == [asked.content]
+        assert await verdicts_of(opened, [asked]) == [asked.content]
     assert endpoint.requests == [
         {
             "version": 1,
@@ -138,14 +147,14 @@ async def test_the_endpoint_sees_the_message_in_its_json_mapping() -> None:
 
 async def test_a_refusal_reaches_the_sender_with_its_reason() -> None:
     async with hooks(Endpoint(decide(lambda _: {"action": "refuse", "reason": "be kind"}))) as opened:
-        refused = error((await opened.ask([candidate()]))[0])
+        refused = error((await verdicts_of(opened, [candidate()]))[0])
         assert (refused.code, refused.message) == ("FORBIDDEN", "be kind")
 
 
 async def test_a_change_replaces_the_content_but_not_what_it_replies_to() -> None:
     change = {"action": "change", "content": {"text": "h*", "headers": {"checked": "yes"}, "replyTo": "9"}}
     async with hooks(Endpoint(decide(lambda _: change))) as opened:
-        changed = content((await opened.ask([candidate(reply_to=4)]))[0])
+        changed = content((await verdicts_of(opened, [candidate(reply_to=4)]))[0])
         assert changed == client_pb2.Content(text="h*", headers={"checked": "yes"}, reply_to=4)
 
 
@@ -170,12 +179,12 @@ async def test_a_change_replaces_the_content_but_not_what_it_replies_to() -> Non
 async def test_an_answer_that_is_none_counts_as_away(answer: Answer) -> None:
     health = Health()
     async with hooks(Endpoint(answer), health=health) as opened:
-        refused = error((await opened.ask([candidate()]))[0])
+        refused = error((await verdicts_of(opened, [candidate()]))[0])
         assert refused.code == "UNAVAILABLE"
         assert refused.retry_after_ms > 0
         assert "hook" in health.degraded
     async with hooks(Endpoint(answer), when_away="allow") as opened:
-        assert content((await opened.ask([candidate()]))[0]).text == "hi"
+        assert content((await verdicts_of(opened, [candidate()]))[0]).text == "hi"
 
 
 async def test_an_endpoint_that_cannot_be_reached_is_away_and_then_back() -> None:
@@ -187,9 +196,9 @@ async def test_an_endpoint_that_cannot_be_reached_is_away_and_then_back() -> Non
         return ALLOW(asked)
 
     async with hooks(Endpoint(answer), health=health) as opened:
-        assert error((await opened.ask([candidate()]))[0]).code == "UNAVAILABLE"
+        assert error((await verdicts_of(opened, [candidate()]))[0]).code == "UNAVAILABLE"
         away = False
-        assert content((await opened.ask([candidate()]))[0]).text == "hi"
+        assert content((await verdicts_of(opened, [candidate()]))[0]).text == "hi"
         assert health.degraded == {}
 
 
@@ -201,14 +210,14 @@ async def test_an_endpoint_that_takes_too_long_is_away() -> None:
     options = HookOptions(timeout_s=0.01, when_away="refuse", batch_max=1, calls_max=1)
     endpoint = hook_endpoint("http://hook/check", options, transport=httpx2.MockTransport(never))
     async with Hooks(endpoint, Health(), options) as opened:
-        verdicts = await opened.ask([candidate(), candidate()])
+        verdicts = await verdicts_of(opened, [candidate(), candidate()])
         assert [error(verdict).code for verdict in verdicts] == ["UNAVAILABLE"] * 2
 
 
 async def test_messages_are_asked_about_one_by_one_but_not_too_many_at_once() -> None:
     endpoint = Endpoint(decide(lambda each: {"action": "change", "content": {"text": each["content"]["text"] + "!"}}))
     async with hooks(endpoint, calls_max=3) as opened:
-        verdicts = await opened.ask([candidate(str(number)) for number in range(20)])
+        verdicts = await verdicts_of(opened, [candidate(str(number)) for number in range(20)])
         assert [content(verdict).text for verdict in verdicts] == [f"{number}!" for number in range(20)]
     assert len(endpoint.requests) == 20
     assert endpoint.most_under_way <= 3
@@ -217,7 +226,7 @@ async def test_messages_are_asked_about_one_by_one_but_not_too_many_at_once() ->
 async def test_an_endpoint_that_takes_batches_gets_them() -> None:
     endpoint = Endpoint(ALLOW)
     async with hooks(endpoint, batch_max=8) as opened:
-        assert len(await opened.ask([candidate(str(number)) for number in range(20)])) == 20
+        assert len(await verdicts_of(opened, [candidate(str(number)) for number in range(20)])) == 20
     assert sorted(len(asked["messages"]) for asked in endpoint.requests) == [4, 8, 8]
 
 
@@ -243,7 +252,7 @@ async def test_a_batch_is_answered_after_two_time_limits_however_large_it_is(
     loop = asyncio.get_running_loop()
     async with hooks(hangs, when_away=when_away, calls_max=2, timeout_s=0.05) as opened:
         began = loop.time()
-        verdicts = await opened.ask([candidate(str(number)) for number in range(200)])
+        verdicts = await verdicts_of(opened, [candidate(str(number)) for number in range(200)])
         assert loop.time() - began < 1, "one after the other it were 5 s"
     expected = [str(number) for number in range(200)] if when_away == "allow" else []
     assert [content(verdict).text for verdict in verdicts if isinstance(verdict, bytes)] == expected
@@ -261,7 +270,7 @@ async def test_one_that_is_slow_gets_what_it_can_answer_and_the_rest_is_decided_
     loop = asyncio.get_running_loop()
     async with hooks(slow, when_away="refuse", calls_max=2, timeout_s=0.1) as opened:
         began = loop.time()
-        verdicts = await opened.ask([candidate(str(number)) for number in range(100)])
+        verdicts = await verdicts_of(opened, [candidate(str(number)) for number in range(100)])
         assert loop.time() - began < 1, "one after the other it were 2 s"
         assert not opened.is_away, "it answers"
     assert 0 < sum(isinstance(verdict, bytes) for verdict in verdicts) < 100
@@ -285,9 +294,9 @@ async def test_one_that_is_away_is_not_waited_for_but_probed_until_it_is_back() 
     probe: asyncio.Future[httpx2.Response] = asyncio.get_running_loop().create_future()
     async with hooks(answer, when_away="allow", health=health) as opened:
         unseen = UNSEEN._value.get()
-        await opened.ask([candidate(), candidate(), candidate()])
+        await verdicts_of(opened, [candidate(), candidate(), candidate()])
         assert opened.is_away
-        first = asyncio.ensure_future(opened.ask([candidate("probe")]))
+        first = asyncio.ensure_future(verdicts_of(opened, [candidate("probe")]))
         await waiting.wait()
         at_once: list[HookVerdict] = []
         for number in range(50):
@@ -298,7 +307,7 @@ async def test_one_that_is_away_is_not_waited_for_but_probed_until_it_is_back() 
         probe.set_result(decide(lambda _: {"action": "refuse"})({"messages": [{}]}))
         assert error((await first)[0]).code == "FORBIDDEN"
         assert (opened.is_away, health.degraded) == (False, {})
-        assert content((await opened.ask([candidate("seen")]))[0]).text == "seen"
+        assert content((await verdicts_of(opened, [candidate("seen")]))[0]).text == "seen"
         assert UNSEEN._value.get() - unseen == 53
 
 
@@ -312,7 +321,7 @@ async def test_a_probe_is_a_while_after_the_last_failure_so_that_one_who_is_alon
 
     async with hooks(refuses, when_away="allow", probe_interval_s=3600) as opened:
         for _ in range(20):
-            await opened.ask([candidate()])
+            await verdicts_of(opened, [candidate()])
     assert calls == 3
 
 
@@ -334,7 +343,7 @@ async def test_a_decision_that_cannot_be_done_is_the_trouble_of_its_message_alon
 async def test_fields_that_nobody_knows_are_dropped_from_what_it_changed() -> None:
     change = {"action": "change", "content": {"text": "h*", "colour": "red", "headers": {"a": "b"}}}
     async with hooks(Endpoint(decide(lambda _: change))) as opened:
-        changed = content((await opened.ask([candidate()]))[0])
+        changed = content((await verdicts_of(opened, [candidate()]))[0])
         assert changed == client_pb2.Content(text="h*", headers={"a": "b"})
 
 
@@ -381,7 +390,7 @@ async def test_a_kept_connection_that_ends_under_a_call_is_no_reason_to_let_a_me
     endpoint = KeptConnections(served_max=2)
     async with served(endpoint, when_away="allow") as opened:
         for number in range(12):
-            assert error((await opened.ask([candidate(str(number))]))[0]).code == "FORBIDDEN"
+            assert error((await verdicts_of(opened, [candidate(str(number))]))[0]).code == "FORBIDDEN"
     assert endpoint.cut > 0
     assert endpoint.asked == [str(number) for number in range(12)]
 
@@ -389,7 +398,7 @@ async def test_a_kept_connection_that_ends_under_a_call_is_no_reason_to_let_a_me
 async def test_one_that_ends_every_connection_is_away_after_one_more_try() -> None:
     endpoint = KeptConnections(served_max=0)
     async with served(endpoint, when_away="refuse") as opened:
-        assert error((await opened.ask([candidate()]))[0]).code == "UNAVAILABLE"
+        assert error((await verdicts_of(opened, [candidate()]))[0]).code == "UNAVAILABLE"
     assert endpoint.connections == 1, "no connection was kept, so nothing says that another one does better"
 
 

@@ -23,7 +23,7 @@ def test_what_was_put_is_there_until_it_is_forgotten() -> None:
     cache.forget("g:x")
     cache.forget("g:x")
     assert cache.get("g:x") is None
-    assert cache.cost == 0
+    assert cache._cost == 0
 
 
 def test_the_least_recently_used_go_when_the_members_are_too_many() -> None:
@@ -34,7 +34,7 @@ def test_the_least_recently_used_go_when_the_members_are_too_many() -> None:
     cache.put(group("z", *"abcdefgh"))
     assert cache.get("g:y") is None
     assert cache.get("g:x") is not None
-    assert cache.cost <= 30
+    assert cache._cost <= 30
 
 
 def test_one_group_larger_than_the_memory_is_kept_alone() -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from protos.tidings.internal.v1 import logic_pb2
 from tests.unit.logic.harness import Logic, message
+from tests.unit.logic.messages.test_hooks import Endpoint, decide, hooks
 from tests.unit.logic.on_storage import on_storage
-from tests.unit.logic.test_hooks import Endpoint, decide, hooks
 from tests.unit.storage.nodes import World
 from tidings_protocol import client_pb2
 

@@ -11,7 +11,7 @@ import httpx2
 
 from protos.tidings.internal.v1 import logic_pb2
 from tests.unit.logic.harness import Logic, body, logic, message
-from tests.unit.logic.test_hooks import hooks
+from tests.unit.logic.messages.test_hooks import hooks
 from tidings_protocol.errors import Unavailable
 
 
