@@ -16,7 +16,7 @@ from services.access.connection.hub import Hub
 from services.common.lanes.queue import LaneQueue
 from services.common.ring import Ring
 from services.logic.groups.recipients import fanout_of
-from services.logic.publishing.parcels import Mailbox, Outgoing, route
+from services.logic.publishing.parcels import MailboxAddress, OutgoingPush, build_parcels
 from services.storage.inboxes.numbering import CachedInbox
 from tests.instructions import each, instructions
 from tidings_protocol import client_pb2 as pb
@@ -66,11 +66,11 @@ def _splitting(count: int) -> Callable[[], object]:
 def _routing(recipients: int, nodes: int, users: int = 1000) -> Make:
     names = [f"access-{number}" for number in range(nodes)]
     owners = {f"u{number}": names[number % nodes] for number in range(users)}
-    mailboxes = {name: Mailbox(name, "boot", number) for number, name in enumerate(names)}
+    mailboxes = {name: MailboxAddress(name, "boot", number) for number, name in enumerate(names)}
 
     def make(count: int) -> Callable[[], object]:
         items = [
-            Outgoing(
+            OutgoingPush(
                 kind=delivery_pb2.Push.MESSAGE,
                 body=b"b" * 200,
                 users=[f"u{(first + place) % users}" for place in range(recipients)],
@@ -78,7 +78,7 @@ def _routing(recipients: int, nodes: int, users: int = 1000) -> Make:
             )
             for first in range(count)
         ]
-        return lambda: route(items, owners.get, mailboxes, broadcast_partitions=4, parcel_bytes_max=1 << 20)
+        return lambda: build_parcels(items, owners.get, mailboxes, broadcast_partitions=4, parcel_bytes_max=1 << 20)
 
     return make
 
@@ -90,7 +90,7 @@ def _placing(head: int) -> Make:
 
         def place() -> None:
             for number in range(count):
-                inbox.push("d:ann|bob", head + number)
+                inbox.push("d:ann|bob", head + number, head + number)
 
         return place
 
@@ -161,7 +161,7 @@ BOUNDS: dict[str, tuple[Make, int]] = {
     "frame of a TCP stream": (_splitting, 64),
     "fan-out of a direct message": (lambda count: lambda: [fanout_of("d:ann|bob", None) for _ in range(count)], 108),
     "routing to two users": (_routing(2, 2), 525),
-    "inbox entry": (_placing(1000), 62),
+    "inbox entry": (_placing(1000), 66),  # four of them note the time, by which late appends are looked for
     "push and acknowledgement": (_pushing, 43),
     "connections of a user": (_looking_up(1000), 25),
     "item of a lane": (_queueing(10_000), 75),

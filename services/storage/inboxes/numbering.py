@@ -22,8 +22,8 @@ from services.storage.repository.records import InboxEntry, MessageKey
 # bytes (tracemalloc, 8 to 64 entries, each with strings of its own).
 OWN_WEIGHT = 8
 ENTRY_BYTES = 220
-# The latest time so far is noted once for so many entries.
-MARK_EVERY = 8
+# The latest time so far is noted with each number that has none of these bits.
+MARK_MASK = 7
 # Of an inbox that was loaded: entries that are not loaded may be newer than the first that is, since clocks of nodes
 # differ, and what a take-over settles late stands among what is newer.
 LOADED_SLACK_MS = 10_000
@@ -92,11 +92,12 @@ class CachedInbox:
 
     def push(self, conversation: str, seq: int, time_ms: int) -> None:
         """The next entry is durable; `time_ms`: of its message."""
-        self.head += 1
+        head = self.head = self.head + 1
         self._tail.append((conversation, seq))
-        self._latest_ms = max(self._latest_ms, time_ms)
-        if self.head % MARK_EVERY == 0:
-            self._marks.append((self.head, self._latest_ms))
+        if time_ms > self._latest_ms:  # noqa: PLR1730 - a call of max costs more than all of this
+            self._latest_ms = time_ms
+        if head & MARK_MASK == 0:
+            self._marks.append((head, self._latest_ms))
         if seq > self._newest.get(conversation, 0):
             self._newest[conversation] = seq
         if len(self._tail) > self._capacity:
