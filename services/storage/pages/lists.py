@@ -17,9 +17,9 @@ from dataclasses import dataclass, field, replace
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.common.rpc.faults import from_fault, to_fault
+from services.common.rpc.spread import spread
 from services.common.telemetry import logs
 from services.storage.limits import Limits
-from services.storage.memory.batches import together
 from services.storage.memory.conversation import Conversation, Member
 from services.storage.messages.changes_made import Made
 from services.storage.messages.conversations import Conversations
@@ -30,7 +30,7 @@ from services.storage.pages.places import NOWHERE, Place, Token
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import ConversationDocument, MemberKey, OpKey, Span, StoredMessage
 from tidings_protocol.errors import TidingsError
-from tidings_protocol.ids import ConversationKind, kind_of, other_of, slot_of
+from tidings_protocol.ids import ConversationKind, kind_of, other_of
 
 LoadItem = storage_pb2.LoadItem
 LoadOutcome = storage_pb2.LoadOutcome
@@ -109,25 +109,16 @@ class Listing:
 
     async def load_anywhere(self, items: Sequence[LoadItem]) -> list[LoadOutcome]:
         """The same, each from its owner; from here if that does not answer. Aligned."""
-        groups: dict[str | None, list[int]] = {}
-        for index, item in enumerate(items):
-            groups.setdefault(self._neighbours.owner_of(slot_of(item.conversation)), []).append(index)
-        outcomes: dict[int, LoadOutcome] = {}
+        keys = [item.conversation for item in items]
+        return list(await spread(items, keys, self._neighbours.owner_of, self._load_at))
 
-        async def load_group(owner: str | None, indexes: list[int]) -> None:
-            part = [items[index] for index in indexes]
-            found: Sequence[LoadOutcome] | None = None
-            if owner is not None:
-                try:
-                    found = (await self._neighbours.load(owner, storage_pb2.LoadBatch(items=part))).outcomes
-                except TidingsError:
-                    found = None
-            if found is None:
-                found = await self.load(part)
-            outcomes.update(zip(indexes, found, strict=True))
-
-        await together(*(load_group(owner, indexes) for owner, indexes in groups.items()))
-        return [outcomes[index] for index in range(len(items))]
+    async def _load_at(self, owner: str | None, _slot: int, items: list[LoadItem]) -> Sequence[LoadOutcome]:
+        if owner is not None:
+            try:
+                return (await self._neighbours.load(owner, storage_pb2.LoadBatch(items=items))).outcomes
+            except TidingsError:
+                pass  # this node loads what the owner does not
+        return await self.load(items)
 
     async def pages(self, items: Sequence[ConversationsItem]) -> list[ConversationsOutcome]:
         """Aligned with the items."""
