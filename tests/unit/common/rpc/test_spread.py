@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 from hypothesis import given
@@ -41,7 +41,12 @@ def test_outcomes_are_aligned_and_each_owner_is_asked_once_for_all_of_its_items_
         assert part == [(place, key) for place, key in items if owner_by_slot[slot_of(key)] == owner]
 
 
-async def _spread(items, keys, owner_by_slot, ask):  # type: ignore[no-untyped-def]
+async def _spread(
+    items: list[tuple[int, str]],
+    keys: list[str],
+    owner_by_slot: dict[int, str | None],
+    ask: Callable[[str | None, int, list[tuple[int, str]]], Awaitable[Sequence[str]]],
+) -> Sequence[str]:
     return await spread(items, keys, owner_by_slot.__getitem__, ask)
 
 
