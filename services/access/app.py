@@ -21,7 +21,7 @@ from protos.tidings.internal.v1 import access_pb2_grpc, node_pb2_grpc
 from services.access.cluster.drain import Farewell
 from services.access.cluster.group_index import GroupIndex
 from services.access.cluster.isolation import Isolation
-from services.access.cluster.lifecycle import LeavingRules, Tenure, ensure_topics
+from services.access.cluster.lifecycle import LeavingRules, Tenure
 from services.access.cluster.rebalance import Rebalance
 from services.access.cluster.reconciliation import Reconciling
 from services.access.cluster.registration import Addresses, Registration
@@ -53,7 +53,8 @@ from services.access.transport.server_tls import ServerTls
 from services.access.transport.tcp import TcpServer
 from services.access.transport.websocket import WebSocketServer
 from services.common.auth.token_source import Authenticator, KeySources
-from services.common.bus.contract import Bus, Topic
+from services.common.bus.contract import Bus
+from services.common.bus.topics import delivery_topics, prepare_topics, topic_names
 from services.common.certificates import Certificates, watch_inner
 from services.common.clock import Clock, SystemClock
 from services.common.cluster import Cluster
@@ -246,10 +247,10 @@ async def access_node(
         refreshing = await enter(Refreshing(ports.authenticator, clock, capacity=settings.lane_capacity))
         node.attach(opening=opening, requests=requests, refreshing=refreshing, watching=watching, visiting=visiting)
 
-        mailbox_topic, broadcast_topic = _topics(settings)
-        await ensure_topics(bus, [mailbox_topic, broadcast_topic])
+        topics = topic_names(settings)
+        await prepare_topics(bus, delivery_topics(settings), life)
         direct = await enter(Direct(ports.peers, cluster.node))
-        forwarding = await enter(Forwarding(bus, direct, topic=mailbox_topic.name, node=cluster.node))
+        forwarding = await enter(Forwarding(bus, direct, topic=topics.deliver, node=cluster.node))
         delivery = Delivery(hub, clock, watching.sessions_changed)
         farewell = Farewell(placement)
         rebalance: Rebalance | None = None
@@ -258,8 +259,8 @@ async def access_node(
                 bus,
                 delivery,
                 forwarding,
-                mailbox_topic=mailbox_topic.name,
-                broadcast_topic=broadcast_topic.name,
+                mailbox_topic=topics.deliver,
+                broadcast_topic=topics.broadcast,
                 broadcast_partitions=settings.broadcast_partitions,
                 sorter=lambda: Sorter(registration.me, placement.owner_of, guests),
                 on_gap=lambda: rebalance.check_all() if rebalance is not None else None,
@@ -363,14 +364,6 @@ def _keys(settings: AccessSettings) -> KeySources:
         public_key_file=settings.token_public_key_file,
         jwks_file=settings.token_jwks_file,
         jwks_url=settings.token_jwks_url,
-    )
-
-
-def _topics(settings: AccessSettings) -> tuple[Topic, Topic]:
-    prefix, replication = settings.kafka_topic_prefix, settings.kafka_replication
-    return (
-        Topic(f"{prefix}.deliver", settings.mailbox_partitions, replication),
-        Topic(f"{prefix}.broadcast", settings.broadcast_partitions, replication),
     )
 
 

@@ -12,7 +12,6 @@ Guarantees: it is in the ring only while it serves. It starts and serves while K
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from functools import partial
 from typing import Any
 
 from services.common.bus.contract import Bus
+from services.common.bus.topics import prepare_topics, topic_names
 from services.common.certificates import Certificates, watch_inner
 from services.common.clock import Clock, SystemClock
 from services.common.cluster import Cluster
@@ -28,7 +28,6 @@ from services.common.lifecycle import Lifecycle
 from services.common.registry.contract import NodeRecord, Registry
 from services.common.registry.enrolment import Enrolment
 from services.common.rpc import Peers, PeersPort, Router, RpcServer, Service, serve, tls_of
-from services.common.telemetry import logs
 from services.common.telemetry.health import Health
 from services.common.telemetry.ops import OpsServer
 from services.logic.admin import Admin
@@ -39,7 +38,7 @@ from services.logic.messages.sending import Sending
 from services.logic.messages.signals import Signals
 from services.logic.publishing.events import EventEncoder
 from services.logic.publishing.publisher import Publisher
-from services.logic.publishing.topics import topics_of, wanted
+from services.logic.publishing.topics import topics_of
 from services.logic.receipts.sender import Receipts
 from services.logic.requests.dispatcher import Handling
 from services.logic.requests.group_changes import GroupActs
@@ -51,14 +50,7 @@ from services.logic.rpc import AdminServicer, LogicServicer, NodeServicer, servi
 from services.logic.sessions.sessions import Sessions
 from services.logic.settings import LogicSettings, read_secret
 from services.logic.storage_client import StorageClient
-from tidings_protocol.errors import Unavailable
 from tidings_protocol.ids import new_id
-
-TOPICS_WAIT_S = 10.0
-TOPICS_RETRY_S = 1.0
-
-log = logs.get_logger(__name__)
-
 
 # services.common.rpc.serve, or its twin.
 Serve = Callable[[str, Sequence[Service]], AbstractAsyncContextManager[RpcServer]]
@@ -123,7 +115,7 @@ async def logic_node(
         enter = stack.enter_async_context
         registry, clock, health = ports.registry, ports.clock, ports.health
         cluster = await enter(Cluster(registry))
-        await _prepare_topics(settings, ports.bus, life)
+        await prepare_topics(ports.bus, topics_of(settings), life)
 
         storage = _storage(settings, ports, cluster)
         conversations = Conversations(storage, settings.cached_members_max)
@@ -183,29 +175,6 @@ async def logic_node(
             health.set("drain", ok=False, reason="the node is leaving")
 
 
-async def _prepare_topics(settings: LogicSettings, bus: Bus, life: Lifecycle) -> None:
-    """Waits a while for them, since a cluster may start as a whole. After that Kafka may come when it comes."""
-    done = asyncio.Event()
-    topics = wanted(settings)
-
-    async def prepare() -> None:
-        while True:
-            try:
-                await bus.ensure_topics(topics)
-                break
-            except Unavailable as error:
-                log.warning("topics not there yet", reason=error.message)
-                await asyncio.sleep(TOPICS_RETRY_S)
-        done.set()
-
-    life.spawn(prepare(), name="topics")
-    try:
-        async with asyncio.timeout(TOPICS_WAIT_S):
-            await done.wait()
-    except TimeoutError:
-        log.warning("kafka is away: the node starts without it")
-
-
 def _storage(settings: LogicSettings, ports: Ports, cluster: Cluster) -> StorageClient:
     return StorageClient(
         Router(ports.peers, cluster, "storage"),
@@ -220,7 +189,7 @@ def _publisher(settings: LogicSettings, ports: Ports, cluster: Cluster, direct: 
     return Publisher(
         ports.bus,
         cluster,
-        topics_of(settings),
+        topic_names(settings),
         ports.health,
         ports.clock,
         direct,

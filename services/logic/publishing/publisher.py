@@ -28,6 +28,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from services.common.bus.contract import Record
+from services.common.bus.topics import TopicNames
 from services.common.clock import Clock
 from services.common.direct import Direct, Errand
 from services.common.lanes.lane import Lanes
@@ -59,26 +60,6 @@ class Publication:
     messages: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Topics:
-    """The names of the topics, and how many partitions the broadcast has."""
-
-    prefix: str
-    broadcast_partitions: int
-
-    @property
-    def deliver(self) -> str:
-        return f"{self.prefix}.deliver"
-
-    @property
-    def broadcast(self) -> str:
-        return f"{self.prefix}.broadcast"
-
-    @property
-    def events(self) -> str:
-        return f"{self.prefix}.events"
-
-
 class Publishing(Protocol):
     """The half of the bus that logic needs."""
 
@@ -92,7 +73,7 @@ class Publisher:
         self,
         bus: Publishing,
         cluster: View,
-        topics: Topics,
+        topics: TopicNames,
         health: Health,
         clock: Clock,
         direct: Direct,

@@ -17,6 +17,7 @@ from protos.tidings.internal.v1 import access_pb2, common_pb2, delivery_pb2, log
 from protos.tidings.v1 import events_pb2
 from services.common.bus.contract import Topic
 from services.common.bus.memory import MemoryBroker, MemoryBus
+from services.common.bus.topics import TopicNames
 from services.common.clock import ManualClock
 from services.common.direct import Direct
 from services.common.registry.contract import Membership, NodeRecord
@@ -29,7 +30,7 @@ from services.logic.messages.hooks import Hooks
 from services.logic.messages.sending import Sending
 from services.logic.messages.signals import Signals
 from services.logic.publishing.events import EventEncoder
-from services.logic.publishing.publisher import Publisher, Topics
+from services.logic.publishing.publisher import Publisher
 from services.logic.receipts.sender import Receipts
 from services.logic.requests.dispatcher import Handling
 from services.logic.requests.group_changes import GroupActs
@@ -42,7 +43,7 @@ from tests.unit.logic.fake_storage import FakeStorage
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import TidingsError, Unavailable
 
-TOPICS = Topics("t", 1)
+TOPICS = TopicNames("t", 1)
 TOKEN = "an operator's token"
 POLICY = Policy(large_above=5, members_max=50, users_max=20)
 NODES = tuple(
