@@ -28,12 +28,12 @@ from services.common.telemetry import logs, metrics
 from services.common.telemetry.health import Health
 from services.common.telemetry.ops import OpsServer
 from services.storage.limits import Limits
-from services.storage.node import Storage, storage
-from services.storage.owners.rpc_peers import RpcNeighbours
+from services.storage.node import Storage, open_storage
+from services.storage.owners.rpc_peers import RpcStoragePeers
 from services.storage.repository.contract import Repository
 from services.storage.rpc import services
 from services.storage.settings import StorageSettings
-from services.storage.upkeep.retention import Policy
+from services.storage.upkeep.retention import RetentionPolicy
 from tidings_protocol.errors import Unavailable
 from tidings_protocol.ids import new_id
 
@@ -44,7 +44,7 @@ SWITCH_INTERVAL_S = 0.0005
 MONGODB_RETRY_S = 1.0
 HEALTH_INTERVAL_S = 1.0
 # Of the time for a batch, what a neighbour has to append its part: then there is time left to do it in its place.
-NEIGHBOUR_SHARE = 3
+PEER_SHARE = 3
 
 log = logs.get_logger(__name__)
 
@@ -74,7 +74,7 @@ async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]
     from services.common.registry.etcd import EtcdRegistry
     from services.common.registry.etcd_client import etcd_tls_of
     from services.storage.repository.mongo.connection import connected
-    from services.storage.repository.mongo.ports import ports_of, prepared
+    from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
 
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     clock, health = SystemClock(), Health()
@@ -92,7 +92,7 @@ async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]
                 name=settings.node,
             )
         )
-        await _until_prepared(lambda: prepared(connection), health, life)
+        await _until_prepared(lambda: ensure_schema(connection), health, life)
         life.spawn(_watch(lambda: connection.away, health), name="mongodb health")
         registry = EtcdRegistry(
             settings.etcd_endpoints,
@@ -106,7 +106,7 @@ async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]
         watch_inner(certificates, settings, rpc=rpc, etcd=registry.renew_certificate)
         life.spawn(certificates.run(), name="certificates")
         ports = Ports(
-            repository=ports_of(connection),
+            repository=mongo_repository(connection),
             registry=await enter(registry),
             peers=await enter(Peers(tls=tls)),
             serve=partial(serve, tls=tls),
@@ -125,18 +125,18 @@ async def storage_node(
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         cluster = await enter(Cluster(ports.registry))
-        neighbours = RpcNeighbours(
+        peers = RpcStoragePeers(
             ports.peers,
             cluster,
             ports.clock,
             name=settings.node,
-            timeout_s=settings.store_budget_s / NEIGHBOUR_SHARE,
+            timeout_s=settings.store_budget_s / PEER_SHARE,
             connected=lambda: ports.registry.connected,
         )
         node = await enter(
-            storage(
+            open_storage(
                 ports.repository,
-                neighbours,
+                peers,
                 ports.clock,
                 limits_of(settings),
                 policy=policy_of(settings),
@@ -190,8 +190,8 @@ def limits_of(settings: StorageSettings) -> Limits:
     )
 
 
-def policy_of(settings: StorageSettings) -> Policy:
-    return Policy(
+def policy_of(settings: StorageSettings) -> RetentionPolicy:
+    return RetentionPolicy(
         message_days=settings.message_retention_days,
         inbox_days=settings.inbox_retention_days,
         interval_s=settings.retention_interval_s,
@@ -237,7 +237,7 @@ def _on_ring_change(cluster: Cluster, name: str, node: Storage) -> Callable[[Mem
             for record in old.nodes
             if record.state == "ready"
         ):
-            node.neighbour_died()
+            node.peer_died()
         if before is ring:
             return
         mine = frozenset(

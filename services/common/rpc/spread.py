@@ -12,11 +12,11 @@ Does not know: what the items mean, how an owner is reached, whether anything is
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
 
 from services.common.lanes.dividing import Handle, divided
+from services.common.scope import run_all
 from tidings_protocol.errors import TidingsError
 from tidings_protocol.ids import slot_of
 
@@ -50,7 +50,7 @@ async def spread(
         part = await ask(owner, slot, [items[place] for place in places])
         outcomes.update(zip(places, part, strict=True))
 
-    await _at_once(ask_one(owner, slot, places) for owner, (slot, places) in parts.items())
+    await run_all(*(ask_one(owner, slot, places) for owner, (slot, places) in parts.items()))
     return [outcomes[place] for place in range(len(items))]
 
 
@@ -82,16 +82,3 @@ def _counted(outcomes: Sequence[R], count: int) -> Sequence[R]:
     if len(outcomes) != count:
         raise ValueError(f"there are {len(outcomes)} outcomes of {count} items")
     return outcomes
-
-
-async def _at_once(works: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """A TidingsError of one of them is raised as it is, not in a group."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for work in works:
-                group.create_task(work, name="spread")
-    except BaseExceptionGroup as failures:
-        refusals, others = failures.split(TidingsError)
-        if others is not None or refusals is None:
-            raise
-        raise refusals.exceptions[0] from None

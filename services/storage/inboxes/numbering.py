@@ -1,8 +1,8 @@
 """Numbers of inbox entries: dense, one for each (user, conversation, seq), whoever else writes.
 
-An `Inbox` is what the owner of a user has of the inbox in memory: its head and its newest entries. A `Placement` is one
-batch on its way into the repository, driven as a `Submission` (numbering.py) is: plan, insert, committed; after a
-conflict or an unknown outcome the shell reads what is new (`Inbox.extend`), and plans again.
+A `CachedInbox` is what the owner of a user has of the inbox in memory: its head and its newest entries. An `InboxPlan`
+is one batch on its way into the repository, driven as a `NumberingBatch` (messages/numbering.py) is: plan, insert,
+committed; after a conflict or an unknown outcome the shell reads what is new (`CachedInbox.extend`) and plans again.
 
 Guarantees: what is planned follows the head of its inbox without a gap; what is known to be there is not planned again.
 An entry that is older than what is in memory counts as not there: the shell looks further back for those marked
@@ -37,7 +37,7 @@ class Append(NamedTuple):
     only_look: bool = False
 
 
-class Inbox:
+class CachedInbox:
     """Head and newest entries of one user. `held`: what some device holds, None until it was loaded; `devices`: those
     that said so since.
     """
@@ -106,12 +106,12 @@ class Inbox:
         return [self._tail[index] for index in range(first, last)]
 
 
-class Placement:
+class InboxPlan:
     """One batch of appends. `numbers` is aligned with them: 0 while it is open, of what was looked for in vain, and of
     what was removed since.
     """
 
-    def __init__(self, appends: Sequence[Append], inbox_of: Callable[[str], Inbox]) -> None:
+    def __init__(self, appends: Sequence[Append], inbox_of: Callable[[str], CachedInbox]) -> None:
         self._appends = appends
         self._inbox_of = inbox_of
         self.numbers = [0] * len(appends)

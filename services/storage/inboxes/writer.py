@@ -18,13 +18,12 @@ from dataclasses import dataclass, field
 from services.common.clock import Clock
 from services.common.lanes.lane import Lanes
 from services.common.telemetry import metrics
-from services.storage.inboxes.numbering import Append, Inbox, Placement
-from services.storage.inboxes.search import Seek
+from services.storage.inboxes.numbering import Append, CachedInbox, InboxPlan
+from services.storage.inboxes.search import TimeSearch
 from services.storage.limits import INSERT_MAX, LOOK_BACK, READ_MAX, TRIES_MAX, Limits
-from services.storage.memory.batches import through
 from services.storage.memory.cache import Cache
-from services.storage.owners.invalidation import Telling
-from services.storage.owners.peers import Neighbours
+from services.storage.owners.invalidation import OwnerInvalidation
+from services.storage.owners.peers import StoragePeers
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import InboxEntry, Span
 from tidings_protocol.errors import TidingsError, Unavailable
@@ -45,14 +44,14 @@ class Work:
     forgotten: Sequence[str] = field(default=())
 
 
-class Inboxes:
+class InboxWriter:
     """The inboxes that this node has to do with: its own users', and for a while others'."""
 
     def __init__(
         self,
         repository: Repository,
-        neighbours: Neighbours,
-        telling: Telling,
+        peers: StoragePeers,
+        invalidation: OwnerInvalidation,
         clock: Clock,
         limits: Limits,
         *,
@@ -61,11 +60,11 @@ class Inboxes:
         """`kept_ms`: retention removes no entry of a message that is younger."""
         self._kept_ms = kept_ms
         self._repository = repository
-        self._neighbours = neighbours
-        self._telling = telling
+        self._peers = peers
+        self._invalidation = invalidation
         self._clock = clock
         self._limits = limits
-        self._cache: Cache[Inbox] = Cache(limits.cached_entries_max, lambda each: each.weight)
+        self._cache: Cache[CachedInbox] = Cache(limits.cached_entries_max, lambda each: each.weight)
         self.lanes: Lanes[Work, list[Number]] = Lanes(
             "inbox",
             self._handle,
@@ -84,10 +83,10 @@ class Inboxes:
     def cached(self) -> int:
         return len(self._cache)
 
-    def peek(self, user: str) -> Inbox | None:
+    def peek(self, user: str) -> CachedInbox | None:
         """The inbox, if it is in memory and nobody else owns it: then others write to it."""
         inbox = self._cache.get(user)
-        if inbox is not None and self._neighbours.owner_of(slot_of(user)) is not None:
+        if inbox is not None and self._peers.owner_of(slot_of(user)) is not None:
             self._cache.drop(user)
             return None
         return inbox
@@ -99,7 +98,7 @@ class Inboxes:
     async def forget(self, users: Iterable[str]) -> None:
         """Another node wrote to these: they are read again, by whatever comes after this."""
         works = [(self._lane_of(user), Work(forgotten=[user])) for user in users]
-        for outcome in await through(self.lanes, works):
+        for outcome in await self.lanes.submit_all(works):
             if isinstance(outcome, TidingsError):
                 raise outcome
 
@@ -115,14 +114,14 @@ class Inboxes:
             for start in range(0, len(indexes), INSERT_MAX)
         ]
         works = [(lane, Work([appends[index] for index in indexes])) for lane, indexes in parts]
-        outcomes = await through(self.lanes, works)
+        outcomes = await self.lanes.submit_all(works)
         for (_, indexes), outcome in zip(parts, outcomes, strict=True):
             for position, index in enumerate(indexes):
                 numbers[index] = outcome if isinstance(outcome, TidingsError) else outcome[position]
-        self._telling.wrote_inboxes(dict.fromkeys(append.user for append in appends if not append.only_look))
+        self._invalidation.wrote_inboxes(dict.fromkeys(append.user for append in appends if not append.only_look))
         return numbers
 
-    async def touch(self, users: Iterable[str], seen: Iterable[tuple[str, int]] = ()) -> dict[str, Inbox]:
+    async def touch(self, users: Iterable[str], seen: Iterable[tuple[str, int]] = ()) -> dict[str, CachedInbox]:
         """The inboxes of these users, read if need be. Raises Unavailable or Overloaded.
 
         `seen`: users and numbers that a device of theirs says it has. If memory ends before one of them, another node
@@ -137,7 +136,7 @@ class Inboxes:
         for user in users:
             if user not in found:
                 cold.setdefault(self._lane_of(user), []).append(user)
-        for outcome in await through(self.lanes, [(lane, Work((), part)) for lane, part in cold.items()]):
+        for outcome in await self.lanes.submit_all([(lane, Work((), part)) for lane, part in cold.items()]):
             if isinstance(outcome, TidingsError):
                 raise outcome
         for part in cold.values():
@@ -168,9 +167,9 @@ class Inboxes:
             start += len(work.appends)
         return outcomes
 
-    async def _load(self, users: Iterable[str]) -> dict[str, Inbox]:
+    async def _load(self, users: Iterable[str]) -> dict[str, CachedInbox]:
         """These inboxes; those that are not in memory with one command."""
-        inboxes: dict[str, Inbox] = {}
+        inboxes: dict[str, CachedInbox] = {}
         cold: list[str] = []
         for user in users:
             inbox = self._cache.get(user)
@@ -182,16 +181,16 @@ class Inboxes:
             tail = self._limits.inbox_tail // 2
             pages = await self._repository.inboxes.pages([Span(user, limit=tail, descending=True) for user in cold])
             for user, page in zip(cold, pages, strict=True):
-                inbox = inboxes[user] = Inbox(user, self._limits.inbox_tail)
+                inbox = inboxes[user] = CachedInbox(user, self._limits.inbox_tail)
                 inbox.extend(reversed(page))
                 self._cache.put(user, inbox)
             metrics.USERS_CACHED.set(len(self._cache))
         return inboxes
 
-    async def _place(self, appends: Sequence[Append], inboxes: dict[str, Inbox]) -> list[Number]:
+    async def _place(self, appends: Sequence[Append], inboxes: dict[str, CachedInbox]) -> list[Number]:
         if not appends:
             return []
-        placement = Placement(appends, inboxes.__getitem__)
+        placement = InboxPlan(appends, inboxes.__getitem__)
         deadline = self._clock.now_s() + self._limits.store_budget_s
         failure: TidingsError | None = None
         try:
@@ -209,7 +208,9 @@ class Inboxes:
         open_ = set(placement.open)
         return [failure if index in open_ else number for index, number in enumerate(placement.numbers)]
 
-    async def _look_back(self, placement: Placement, appends: Sequence[Append], inboxes: dict[str, Inbox]) -> None:
+    async def _look_back(
+        self, placement: InboxPlan, appends: Sequence[Append], inboxes: dict[str, CachedInbox]
+    ) -> None:
         """Entries that may be there for longer than memory reaches."""
         if not placement.to_search:
             return
@@ -226,14 +227,14 @@ class Inboxes:
             await self._look_further(placement, appends, left, begins)
 
     async def _look_further(
-        self, placement: Placement, appends: Sequence[Append], left: Sequence[int], begins: dict[str, int]
+        self, placement: InboxPlan, appends: Sequence[Append], left: Sequence[int], begins: dict[str, int]
     ) -> None:
         """Where the times of these say that they must be; `begins`: from where on each inbox was searched."""
         users = list(dict.fromkeys(appends[index].user for index in left))
         firsts = {page[0].user: page[0] for page in await self._pages([Span(user, limit=1) for user in users]) if page}
         removed_ms = self._clock.wall_ms() - self._kept_ms
-        seeks: dict[tuple[str, int], Seek] = {}
-        sought: dict[Seek, list[int]] = {}
+        seeks: dict[tuple[str, int], TimeSearch] = {}
+        sought: dict[TimeSearch, list[int]] = {}
         for index in sorted(left, key=lambda index: appends[index].time_ms):
             user, time_ms = appends[index].user, appends[index].time_ms
             first = firsts.get(user)
@@ -244,7 +245,9 @@ class Inboxes:
             elif first.number < begins[user]:
                 # Those of one user and minute are looked for together, from the place of the earliest.
                 key = user, time_ms // MINUTE_MS
-                seek = seeks.get(key) or seeks.setdefault(key, Seek(user, time_ms, first.number, begins[user] - 1))
+                seek = seeks.get(key) or seeks.setdefault(
+                    key, TimeSearch(user, time_ms, first.number, begins[user] - 1)
+                )
                 sought.setdefault(seek, []).append(index)
         while probes := {seek: span for seek in sought if (span := seek.probe) is not None}:
             for seek, page in zip(probes, await self._pages(list(probes.values())), strict=True):
@@ -256,7 +259,7 @@ class Inboxes:
         await self._search(placement, appends, places)
 
     async def _search(
-        self, placement: Placement, appends: Sequence[Append], wanted: Mapping[Span, Sequence[int]]
+        self, placement: InboxPlan, appends: Sequence[Append], wanted: Mapping[Span, Sequence[int]]
     ) -> None:
         """Looks for the appends with these indexes in these spans."""
         asked: list[tuple[Span, dict[tuple[str, int], list[int]]]] = []
@@ -279,7 +282,7 @@ class Inboxes:
             pages += await self._repository.inboxes.pages(spans[start : start + INSERT_MAX])
         return pages
 
-    async def _insert(self, placement: Placement, inboxes: dict[str, Inbox], deadline: float) -> None:
+    async def _insert(self, placement: InboxPlan, inboxes: dict[str, CachedInbox], deadline: float) -> None:
         for _ in range(TRIES_MAX):
             entries = placement.plan()
             if not entries:
@@ -302,7 +305,7 @@ class Inboxes:
         if placement.plan():
             raise Unavailable("too many writers of one inbox: try again")
 
-    async def _read_on(self, placement: Placement, inboxes: Sequence[Inbox]) -> None:
+    async def _read_on(self, placement: InboxPlan, inboxes: Sequence[CachedInbox]) -> None:
         """What somebody else has appended, or an insert with an unknown outcome."""
         open_ = list(inboxes)
         while open_:

@@ -21,19 +21,18 @@ from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.common.lanes.lane import Lanes
 from services.common.telemetry import metrics, tracing
-from services.storage.inboxes.fanout import Diffusion
+from services.storage.inboxes.fanout import InboxFanout
 from services.storage.limits import ENTRIES_MAX, OVERLAP_MIN, Limits
-from services.storage.memory.batches import through
 from services.storage.memory.cache import Cache
-from services.storage.memory.conversation import Conversation
+from services.storage.memory.conversation import CachedConversation
 from services.storage.memory.write_behind import WriteBehind
 from services.storage.messages import lookup as looking
 from services.storage.messages import membership
-from services.storage.messages.numbering import Recent
-from services.storage.messages.recovery import Loader
-from services.storage.messages.write_round import ChangeJob, Delivery, Round, change_outcome, store_outcome, unsure
-from services.storage.owners.invalidation import Telling
-from services.storage.owners.peers import Neighbours
+from services.storage.messages.numbering import RecentSends
+from services.storage.messages.recovery import ConversationLoader
+from services.storage.messages.write_round import ChangeJob, StoreJob, WriteRound, change_outcome, store_outcome, unsure
+from services.storage.owners.invalidation import OwnerInvalidation
+from services.storage.owners.peers import StoragePeers
 from services.storage.repository.contract import Repository
 from tidings_protocol.errors import TidingsError, Unavailable
 from tidings_protocol.ids import SLOTS, ConversationKind, check_conversation, hash64, slot_of
@@ -59,32 +58,32 @@ class Forget:
 
 
 Work = StoreItem | ChangeItem | Touch | Forget
-Outcome = StoreOutcome | ChangeOutcome | Conversation
+Outcome = StoreOutcome | ChangeOutcome | CachedConversation
 
 
-class Conversations:
+class ConversationStore:
     def __init__(
         self,
         repository: Repository,
-        diffusion: Diffusion,
+        fanout: InboxFanout,
         behind: WriteBehind,
-        neighbours: Neighbours,
-        telling: Telling,
+        peers: StoragePeers,
+        invalidation: OwnerInvalidation,
         clock: Clock,
         limits: Limits,
     ) -> None:
         self._repository = repository
-        self._diffusion = diffusion
-        self._telling = telling
+        self._fanout = fanout
+        self._invalidation = invalidation
         self._behind = behind
-        self._neighbours = neighbours
+        self._peers = peers
         self._clock = clock
         self._limits = limits
-        self._recent = Recent(limits.recent_sends_max)
-        self._cache: Cache[Conversation] = Cache(
+        self._recent = RecentSends(limits.recent_sends_max)
+        self._cache: Cache[CachedConversation] = Cache(
             limits.cached_members_max, lambda each: each.weight, lambda each: each.is_dirty
         )
-        self.loader = Loader(repository, diffusion, self._recent, clock, behind.conversation)
+        self.loader = ConversationLoader(repository, fanout, self._recent, clock, behind.conversation)
         self.lanes: Lanes[Work, Outcome] = Lanes(
             "store",
             self._handle,
@@ -106,7 +105,7 @@ class Conversations:
     def cached(self) -> int:
         return len(self._cache)
 
-    def peek(self, conversation: str) -> Conversation | None:
+    def peek(self, conversation: str) -> CachedConversation | None:
         """The conversation, if it is in memory and nobody else owns it: then others write to it."""
         found = self._cache.get(conversation)
         if found is not None and not self.is_owner(conversation):
@@ -116,7 +115,7 @@ class Conversations:
 
     def is_owner(self, conversation: str) -> bool:
         """Whether this node is the one that writes to it, in the normal case."""
-        return self._neighbours.owner_of(slot_of(conversation)) is None
+        return self._peers.owner_of(slot_of(conversation)) is None
 
     def drop_slots(self, slots: frozenset[int]) -> None:
         """Others may have written to these: load again."""
@@ -124,7 +123,7 @@ class Conversations:
 
     async def forget(self, ids: Collection[str]) -> None:
         """Another node wrote to these: they are loaded again, by whatever comes after this."""
-        for outcome in await through(self.lanes, [(_lane_of(key), Forget(key)) for key in ids]):
+        for outcome in await self.lanes.submit_all([(_lane_of(key), Forget(key)) for key in ids]):
             if isinstance(outcome, TidingsError):
                 raise outcome
 
@@ -132,7 +131,7 @@ class Conversations:
         """Aligned with the items."""
         if any(item.only_look for item in items):
             return await self._look(items)
-        outcomes = await through(self.lanes, [(_lane_of(item.conversation), item) for item in items])
+        outcomes = await self.lanes.submit_all([(_lane_of(item.conversation), item) for item in items])
         return cast("list[StoreOutcome | TidingsError]", outcomes)
 
     async def _look(self, items: Sequence[StoreItem]) -> list[StoreOutcome | TidingsError]:
@@ -142,16 +141,16 @@ class Conversations:
         if behind := looking.unsettled(found, conversations):
             await self.forget(behind)
             conversations |= await self.get(behind)
-        return [*await looking.outcomes(items, found, conversations, self._diffusion)]
+        return [*await looking.outcomes(items, found, conversations, self._fanout)]
 
     async def change(self, items: Sequence[ChangeItem]) -> list[ChangeOutcome | TidingsError]:
         """Aligned with the items."""
-        outcomes = await through(self.lanes, [(_lane_of(item.conversation), item) for item in items])
+        outcomes = await self.lanes.submit_all([(_lane_of(item.conversation), item) for item in items])
         return cast("list[ChangeOutcome | TidingsError]", outcomes)
 
-    async def get(self, ids: Collection[str]) -> dict[str, Conversation | TidingsError]:
+    async def get(self, ids: Collection[str]) -> dict[str, CachedConversation | TidingsError]:
         """These conversations as they are now, loaded if need be."""
-        found: dict[str, Conversation | TidingsError] = {}
+        found: dict[str, CachedConversation | TidingsError] = {}
         cold: list[str] = []
         for key in dict.fromkeys(ids):
             conversation = self.peek(key)
@@ -159,9 +158,9 @@ class Conversations:
                 cold.append(key)
             else:
                 found[key] = conversation
-        outcomes = await through(self.lanes, [(_lane_of(key), Touch(key)) for key in cold])
+        outcomes = await self.lanes.submit_all([(_lane_of(key), Touch(key)) for key in cold])
         for key, outcome in zip(cold, outcomes, strict=True):
-            assert isinstance(outcome, Conversation | TidingsError)
+            assert isinstance(outcome, CachedConversation | TidingsError)
             found[key] = outcome
         return found
 
@@ -185,10 +184,10 @@ class Conversations:
     ) -> list[int]:
         """Does what can be done in one round; the indexes of what is left."""
         loaded = await self._load({_conversation_of(batch[index]) for index in indexes})
-        work = Round(
+        work = WriteRound(
             self._repository,
             self.loader,
-            self._diffusion,
+            self._fanout,
             self._recent,
             self._clock,
             self._limits,
@@ -196,8 +195,8 @@ class Conversations:
             self._cache.drop,
             self._behind.conversation,
         )
-        deliveries: list[tuple[int, Delivery]] = []
-        jobs: dict[str, tuple[list[int], list[ChangeItem], Conversation]] = {}
+        deliveries: list[tuple[int, StoreJob]] = []
+        jobs: dict[str, tuple[list[int], list[ChangeItem], CachedConversation]] = {}
         left: list[int] = []
         for index in indexes:
             item = batch[index]
@@ -218,7 +217,7 @@ class Conversations:
         ]
         if not deliveries and not changes:
             return left
-        self._telling.wrote_conversations({*jobs, *(_conversation_of(batch[index]) for index, _ in deliveries)})
+        self._invalidation.wrote_conversations({*jobs, *(_conversation_of(batch[index]) for index, _ in deliveries)})
         try:
             await work.run()
         except TidingsError as error:
@@ -232,8 +231,8 @@ class Conversations:
                 outcomes[index] = change_outcome(job, cast("ChangeItem", batch[index]))
         return left
 
-    async def _load(self, ids: set[str]) -> dict[str, Conversation | TidingsError]:
-        loaded: dict[str, Conversation | TidingsError] = {}
+    async def _load(self, ids: set[str]) -> dict[str, CachedConversation | TidingsError]:
+        loaded: dict[str, CachedConversation | TidingsError] = {}
         cold: list[str] = []
         for key in ids:
             conversation = self.peek(key)
@@ -254,12 +253,12 @@ class Conversations:
         except TidingsError as error:
             return {**loaded, **dict.fromkeys(cold, error)}
         for each in found.values():
-            if isinstance(each, Conversation):
+            if isinstance(each, CachedConversation):
                 self._keep(each)
         metrics.CONVERSATIONS_CACHED.set(len(self._cache))
         return {**loaded, **found}
 
-    def _keep(self, conversation: Conversation) -> None:
+    def _keep(self, conversation: CachedConversation) -> None:
         if not conversation.exists and conversation.kind is ConversationKind.GROUP:
             return  # that a group does not exist is not remembered: another node may be about to create it
         self._cache.put(conversation.id, conversation)

@@ -16,7 +16,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from protos.tidings.internal.v1 import storage_pb2
-from services.storage.memory.conversation import Member
+from services.storage.memory.conversation import CachedMember
 from services.storage.repository.records import (
     ConversationDocument,
     MadeChange,
@@ -43,7 +43,7 @@ def carried(change: ChangeItem, index: int) -> bytes:
 
 def decide(
     document: ConversationDocument,
-    members: Mapping[str, Member],
+    members: Mapping[str, CachedMember],
     change: ChangeItem,
     *,
     notice_seq: int,
@@ -170,7 +170,7 @@ def recipients_of(
     return found[::-1]
 
 
-def _record(member: Member, role: int) -> MemberRecord:
+def _record(member: CachedMember, role: int) -> MemberRecord:
     record = member.record()
     record.role = role
     return record

@@ -15,14 +15,14 @@ from dataclasses import replace
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
+from services.common.scope import run_all
 from services.common.telemetry import logs
-from services.storage.inboxes.fanout import Diffusion
+from services.storage.inboxes.fanout import InboxFanout
 from services.storage.inboxes.numbering import Append
 from services.storage.limits import READ_MAX, TRIES_MAX
-from services.storage.memory.batches import together
-from services.storage.memory.conversation import Conversation, Member
+from services.storage.memory.conversation import CachedConversation, CachedMember
 from services.storage.messages import membership
-from services.storage.messages.numbering import Recent
+from services.storage.messages.numbering import RecentSends
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import (
     SYSTEM,
@@ -41,29 +41,29 @@ ChangeItem = storage_pb2.ChangeItem
 log = logs.get_logger(__name__)
 
 
-class Loader:
+class ConversationLoader:
     def __init__(
         self,
         repository: Repository,
-        diffusion: Diffusion,
-        recent: Recent,
+        fanout: InboxFanout,
+        recent: RecentSends,
         clock: Clock,
-        changed: Callable[[Conversation], None],
+        changed: Callable[[CachedConversation], None],
     ) -> None:
         """`changed` is told of conversations that have something to write behind."""
         self._repository = repository
-        self._diffusion = diffusion
+        self._fanout = fanout
         self._recent = recent
         self._clock = clock
         self._changed = changed
 
-    async def load(self, ids: Collection[str]) -> dict[str, Conversation | TidingsError]:
+    async def load(self, ids: Collection[str]) -> dict[str, CachedConversation | TidingsError]:
         """Each of these conversations, or why it cannot be had. Raises Unavailable if none can be."""
         documents = await self._repository.conversations.load(ids)
         await self._redo(documents.values())
         tails = await self._tails(ids, documents)
         members = await self._members(ids, documents)
-        loaded: dict[str, Conversation | TidingsError] = {}
+        loaded: dict[str, CachedConversation | TidingsError] = {}
         for key in ids:
             conversation = _conversation(key, documents.get(key), members.get(key, ()))
             try:
@@ -78,7 +78,7 @@ class Loader:
         await self._settle(loaded, tails)
         return loaded
 
-    async def create(self, conversations: Sequence[Conversation]) -> None:
+    async def create(self, conversations: Sequence[CachedConversation]) -> None:
         """The documents, members and users of direct chats and b:all that have none; before their first message."""
         now_ms = self._clock.wall_ms()
         documents: list[ConversationDocument] = []
@@ -91,13 +91,15 @@ class Loader:
                 members.append(MemberDocument(conversation.id, user, joined_ms=now_ms))
                 users[user] = None
         if members:
-            await together(self._repository.members.write(members), self._repository.users.create(list(users), now_ms))
+            await run_all(self._repository.members.write(members), self._repository.users.create(list(users), now_ms))
         # Last: a document says that the members are there.
         await self._repository.conversations.create(documents)
         for conversation in conversations:
             conversation.exists = True
 
-    async def apply(self, conversation: Conversation, change: ChangeItem, *, notice_seq: int, time_ms: int) -> bool:
+    async def apply(
+        self, conversation: CachedConversation, change: ChangeItem, *, notice_seq: int, time_ms: int
+    ) -> bool:
         """Makes a change that is fenced by its notice, or by the stamp alone (notice_seq 0). False: another writer
         changed the group meanwhile, so load it again.
         """
@@ -111,11 +113,11 @@ class Loader:
             return False
         await self._write(after)
         conversation.document, conversation.exists = after, True
-        _take(conversation, after)
+        _apply_pending(conversation, after)
         self._changed(conversation)
         return True
 
-    async def lookup(self, conversation: Conversation, users: Collection[str]) -> dict[str, Member]:
+    async def lookup(self, conversation: CachedConversation, users: Collection[str]) -> dict[str, CachedMember]:
         """Those of the users who are members, read if need be."""
         found = {user: member for user in users if (member := conversation.members.get(user)) is not None}
         if not conversation.knows_all:
@@ -131,7 +133,7 @@ class Loader:
         now_ms = self._clock.wall_ms()
         kept = [change for document in documents for change in membership.kept_of(document, now_ms)]
         if writes and kept:
-            await together(self._repository.members.write(writes), self._repository.changes.keep(kept))
+            await run_all(self._repository.members.write(writes), self._repository.changes.keep(kept))
         elif writes:
             await self._repository.members.write(writes)
 
@@ -174,17 +176,17 @@ class Loader:
             if kind_of(key) is ConversationKind.GROUP and key in documents and not documents[key].large_from
         ]
         if groups:
-            found.update(await self._repository.members.of(groups))
+            found.update(await self._repository.members.all_in(groups))
         return found
 
     async def _settle(
-        self, loaded: dict[str, Conversation | TidingsError], tails: dict[str, list[StoredMessage]]
+        self, loaded: dict[str, CachedConversation | TidingsError], tails: dict[str, list[StoredMessage]]
     ) -> None:
         """Does all that follows from these messages once more; what cannot be settled becomes an error."""
         open_ = [
             conversation
             for conversation in loaded.values()
-            if isinstance(conversation, Conversation) and tails[conversation.id]
+            if isinstance(conversation, CachedConversation) and tails[conversation.id]
         ]
         if not open_:
             return
@@ -192,7 +194,7 @@ class Loader:
         for conversation in open_:
             log.debug("conversation settles", conversation=conversation.id, messages=len(tails[conversation.id]))
             appends += await self._entries(conversation, tails[conversation.id])
-        for append, number in zip(appends, await self._diffusion.append(appends), strict=True):
+        for append, number in zip(appends, await self._fanout.append(appends), strict=True):
             if isinstance(number, TidingsError):
                 loaded[append.conversation] = number
         for conversation in open_:
@@ -206,7 +208,7 @@ class Loader:
                 self._changed(conversation)
         log.info("conversations settled", count=len(open_), entries=len(appends))
 
-    async def _apply_all(self, conversation: Conversation, tail: list[StoredMessage]) -> Conversation:
+    async def _apply_all(self, conversation: CachedConversation, tail: list[StoredMessage]) -> CachedConversation:
         """With the changes whose notices are in the tail and that the document does not have yet."""
         conversation.head, conversation.last_ms = tail[-1].seq, tail[-1].time_ms
         if not conversation.exists and conversation.kind is not ConversationKind.GROUP:
@@ -229,7 +231,7 @@ class Loader:
         return conversation
 
     async def _complete(
-        self, conversation: Conversation, change: ChangeItem, first: StoredMessage, tail: list[StoredMessage]
+        self, conversation: CachedConversation, change: ChangeItem, first: StoredMessage, tail: list[StoredMessage]
     ) -> None:
         """The further notices of a change whose writer got no further than the first."""
         keys = [
@@ -261,7 +263,7 @@ class Loader:
         tail += numbered
         conversation.head = tail[-1].seq
 
-    async def _reread(self, conversation: Conversation) -> Conversation:
+    async def _reread(self, conversation: CachedConversation) -> CachedConversation:
         """Another writer was here: the same conversation as it is now, with the head that is known."""
         documents = await self._repository.conversations.load([conversation.id])
         await self._redo(documents.values())
@@ -270,12 +272,12 @@ class Loader:
         again.head, again.last_ms = conversation.head, conversation.last_ms
         return again
 
-    async def _entries(self, conversation: Conversation, tail: Sequence[StoredMessage]) -> list[Append]:
+    async def _entries(self, conversation: CachedConversation, tail: Sequence[StoredMessage]) -> list[Append]:
         """Inbox entries for whoever may not have them."""
         large_from = conversation.document.large_from
         members: Collection[str] = conversation.members if conversation.knows_all else ()
         if large_from and any(message.seq < large_from and not message.change for message in tail):
-            found = await self._repository.members.of([conversation.id])
+            found = await self._repository.members.all_in([conversation.id])
             members = _members_until(tail, found.get(conversation.id, ()), large_from)
         return [
             Append(user, message.conversation, message.seq, message.time_ms, again=True)
@@ -293,15 +295,17 @@ def _members_until(tail: Sequence[StoredMessage], members: Sequence[MemberDocume
     return [each.user for each in members if each.joined_seq < large_from and each.joined_ms <= until_ms]
 
 
-def _conversation(key: str, document: ConversationDocument | None, members: Sequence[MemberDocument]) -> Conversation:
+def _conversation(
+    key: str, document: ConversationDocument | None, members: Sequence[MemberDocument]
+) -> CachedConversation:
     kind = kind_of(key)
     if document is None:
-        fresh = Conversation(key, kind, ConversationDocument(key, int(kind)))
+        fresh = CachedConversation(key, kind, ConversationDocument(key, int(kind)))
         if kind is ConversationKind.DIRECT:
-            fresh.members = {user: Member(user) for user in peers(key)}
+            fresh.members = {user: CachedMember(user) for user in peers(key)}
             fresh.document = ConversationDocument(key, int(kind), member_count=len(fresh.members))
         return fresh
-    conversation = Conversation(
+    conversation = CachedConversation(
         key,
         kind,
         document,
@@ -317,7 +321,7 @@ def _conversation(key: str, document: ConversationDocument | None, members: Sequ
     return conversation
 
 
-def _take(conversation: Conversation, document: ConversationDocument) -> None:
+def _apply_pending(conversation: CachedConversation, document: ConversationDocument) -> None:
     """What the pending change of the document does to the members in memory."""
     for write in membership.writes_of(document):
         if write.gone:

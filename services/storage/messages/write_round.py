@@ -4,7 +4,7 @@ are kinds of documents.
     number ──▶ insert all messages ──▶ make the changes whose notices are in ──▶ inbox entries ──▶ outcomes
 
 Guarantees: an outcome says STORED or DONE only when everything that follows from the message or change is durable, and
-DUPLICATE only of a message that is settled in the conversation that is in memory (`Conversation.has_settled`): that a
+DUPLICATE only of a message that is settled in the conversation in memory (`CachedConversation.has_settled`): that a
 message is there says nothing about the inboxes. If anything fails or is unknown, the conversation is dropped from
 memory, so that its next load settles it. OVERLOADED, "nothing was done", is the outcome of nothing here.
 Does not know: lanes, caches, who asked.
@@ -18,16 +18,16 @@ from dataclasses import dataclass, field
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.common.rpc.faults import to_fault
+from services.common.scope import run_all
 from services.common.telemetry import metrics
-from services.storage.inboxes.fanout import Diffusion
+from services.storage.inboxes.fanout import InboxFanout
 from services.storage.inboxes.numbering import Append
 from services.storage.limits import TRIES_MAX, Limits
-from services.storage.memory.batches import together
-from services.storage.memory.conversation import Conversation
+from services.storage.memory.conversation import CachedConversation
 from services.storage.messages import membership
-from services.storage.messages.changes_made import Made
-from services.storage.messages.numbering import Draft, Recent, Status, Submission
-from services.storage.messages.recovery import Loader
+from services.storage.messages.changes_made import ChangesMade
+from services.storage.messages.numbering import MessageDraft, NumberingBatch, RecentSends, Status
+from services.storage.messages.recovery import ConversationLoader
 from services.storage.repository.contract import Conflict, Repository
 from services.storage.repository.records import NORMAL, SYSTEM, ClientKey, OpKey
 from tidings_protocol.content import notice_client_id
@@ -49,10 +49,10 @@ _NOBODY: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
-class Delivery:
+class StoreJob:
     """A draft and who gets it; the numbers are filled in when they are known."""
 
-    draft: Draft
+    draft: MessageDraft
     recipients: Sequence[str]
     numbers: list[int] = field(default_factory=list)
 
@@ -62,45 +62,45 @@ class ChangeJob:
     """A change on its way; `items` are several if they can be made as one. `made`: what earlier tries have made."""
 
     items: list[ChangeItem]
-    conversation: Conversation
-    notices: list[Delivery] = field(default_factory=list)
+    conversation: CachedConversation
+    notices: list[StoreJob] = field(default_factory=list)
     made: dict[OpKey, ChangeItem] = field(default_factory=dict)
     status: ChangeOutcome.Status.ValueType = ChangeOutcome.FAILED
     error: TidingsError | None = None
 
 
-class Round:
+class WriteRound:
     """What one round has to do. Make one, `run` it, ask for the outcomes."""
 
     def __init__(
         self,
         repository: Repository,
-        loader: Loader,
-        diffusion: Diffusion,
-        recent: Recent,
+        loader: ConversationLoader,
+        fanout: InboxFanout,
+        recent: RecentSends,
         clock: Clock,
         limits: Limits,
-        replaced: Callable[[Conversation], None],
+        replaced: Callable[[CachedConversation], None],
         dropped: Callable[[str], None],
-        changed: Callable[[Conversation], None],
+        changed: Callable[[CachedConversation], None],
     ) -> None:
         """`replaced` and `dropped` tell the cache what it has to hold now, `changed` what is to be written behind."""
         self._repository = repository
         self._loader = loader
-        self._made = Made(repository)
-        self._diffusion = diffusion
+        self._made = ChangesMade(repository)
+        self._fanout = fanout
         self._recent = recent
         self._clock = clock
         self._limits = limits
         self._replaced = replaced
         self._dropped = dropped
         self._changed = changed
-        self._stores: list[Delivery] = []
+        self._stores: list[StoreJob] = []
         self._jobs: list[ChangeJob] = []
-        self._drafts: list[Draft] = []
+        self._drafts: list[MessageDraft] = []
 
-    def store(self, item: StoreItem, conversation: Conversation) -> Delivery:
-        draft = Draft(
+    def store(self, item: StoreItem, conversation: CachedConversation) -> StoreJob:
+        draft = MessageDraft(
             conversation,
             ClientKey(conversation.id, item.sender, item.client_id),
             item.content,
@@ -108,17 +108,17 @@ class Round:
             item.version,
             item.reply_to,
         )
-        delivery = Delivery(draft, item.recipients)
+        delivery = StoreJob(draft, item.recipients)
         self._stores.append(delivery)
         self._drafts.append(draft)
         return delivery
 
-    def change(self, items: list[ChangeItem], conversation: Conversation) -> ChangeJob:
+    def change(self, items: list[ChangeItem], conversation: CachedConversation) -> ChangeJob:
         job = ChangeJob(items, conversation)
         item = items[0]
-        fence: Draft | None = None
+        fence: MessageDraft | None = None
         for index, notice in enumerate(item.notices):
-            draft = Draft(
+            draft = MessageDraft(
                 conversation,
                 ClientKey(conversation.id, item.actor, notice_client_id(item.op, index)),
                 notice.content,
@@ -129,7 +129,7 @@ class Round:
                 fence=fence,
             )
             fence = fence or draft
-            job.notices.append(Delivery(draft, notice.recipients))
+            job.notices.append(StoreJob(draft, notice.recipients))
             self._drafts.append(draft)
         self._jobs.append(job)
         return job
@@ -160,7 +160,7 @@ class Round:
             await self._loader.create(direct)
 
     async def _submit(self) -> None:
-        submission = Submission(self._drafts, self._recent, self._clock.wall_ms())
+        submission = NumberingBatch(self._drafts, self._recent, self._clock.wall_ms())
         deadline = self._clock.now_s() + self._limits.store_budget_s
         for _ in range(TRIES_MAX):
             messages = submission.plan()
@@ -184,7 +184,7 @@ class Round:
             draft.error = Unavailable("too many writers of this conversation: try again")
         await self._find_first_tries(submission)
 
-    async def _look_again(self, submission: Submission, ids: Collection[str]) -> None:
+    async def _look_again(self, submission: NumberingBatch, ids: Collection[str]) -> None:
         """What others have written there, and which of the open drafts are in already, in whatever conversation."""
         await self._load_again(submission, ids)
         found = await self._repository.messages.find({draft.key for draft in submission.open})
@@ -198,7 +198,7 @@ class Round:
             await self._load_again(submission, unsettled)
         submission.resolve(found)
 
-    async def _load_again(self, submission: Submission, ids: Collection[str]) -> None:
+    async def _load_again(self, submission: NumberingBatch, ids: Collection[str]) -> None:
         """These conversations as they are now, settled; what cannot be had fails."""
         for key, conversation in (await self._loader.load(ids)).items():
             if isinstance(conversation, TidingsError):
@@ -211,7 +211,7 @@ class Round:
                 if job.conversation.id == key:
                     job.conversation = conversation
 
-    async def _find_first_tries(self, submission: Submission) -> None:
+    async def _find_first_tries(self, submission: NumberingBatch) -> None:
         """Duplicates in full; and changes whose version is stale because an earlier try has made them."""
         by_key = {
             delivery.draft.key: delivery.draft
@@ -229,7 +229,7 @@ class Round:
             draft.first = found.get((draft.key.conversation, draft.seq))
             draft.time_ms = draft.first.time_ms if draft.first else 0
 
-    async def _find_made(self, submission: Submission, stale: Mapping[ClientKey, Draft]) -> None:
+    async def _find_made(self, submission: NumberingBatch, stale: Mapping[ClientKey, MessageDraft]) -> None:
         """Notices that are in by an earlier try, perhaps by a writer of whom memory knows nothing."""
         found = await self._repository.messages.find(stale.keys())
         unsettled = {
@@ -243,7 +243,7 @@ class Round:
     async def _change_all(self) -> None:
         if not self._jobs:
             return
-        await together(*(self._change(job) for job in self._jobs))
+        await run_all(*(self._change(job) for job in self._jobs))
 
     async def _change(self, job: ChangeJob) -> None:
         try:
@@ -318,7 +318,7 @@ class Round:
                     Append(user, key.conversation, seq, time_ms, user == key.sender, only_look=True)
                     for user in delivery.recipients
                 ]
-        numbers = await self._diffusion.append(appends)
+        numbers = await self._fanout.append(appends)
         start = 0
         for delivery in deliveries:
             end = start + len(delivery.recipients)
@@ -358,7 +358,7 @@ def _unsettled() -> TidingsError:
     return Unavailable("what follows from this message is not known to be done: send it again")
 
 
-def _take_numbers(delivery: Delivery, numbers: Sequence[int | TidingsError]) -> None:
+def _take_numbers(delivery: StoreJob, numbers: Sequence[int | TidingsError]) -> None:
     for number in numbers:
         if isinstance(number, TidingsError):
             delivery.draft.status, delivery.draft.error = Status.FAILED, number
@@ -366,7 +366,7 @@ def _take_numbers(delivery: Delivery, numbers: Sequence[int | TidingsError]) -> 
         delivery.numbers.append(number)
 
 
-def store_outcome(delivery: Delivery) -> StoreOutcome:
+def store_outcome(delivery: StoreJob) -> StoreOutcome:
     """What became of a message."""
     draft = delivery.draft
     if draft.status is Status.STORED:

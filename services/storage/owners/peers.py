@@ -15,17 +15,17 @@ from protos.tidings.internal.v1 import storage_pb2
 from tidings_protocol.errors import Unavailable
 
 
-class NotAsked(Unavailable):
+class NotAttempted(Unavailable):
     """The call was not made at all, since that node did not answer a moment ago."""
 
 
-class Neighbours(Protocol):
+class StoragePeers(Protocol):
     def owner_of(self, slot: int) -> str | None:
         """The other node that owns this slot of users or conversations; None: this one, or nobody."""
         ...
 
     async def append(self, owner: str, batch: storage_pb2.AppendBatch) -> storage_pb2.AppendOutcomes:
-        """Raises Unavailable; NotAsked if nothing can have been done."""
+        """Raises Unavailable; NotAttempted if nothing can have been done."""
         ...
 
     async def load(self, owner: str, batch: storage_pb2.LoadBatch) -> storage_pb2.LoadOutcomes:
@@ -45,7 +45,7 @@ class Neighbours(Protocol):
         ...
 
 
-class Alone:
+class NoPeers:
     """A node without others: it owns everything, and does not know who is alive."""
 
     def owner_of(self, slot: int) -> str | None:

@@ -20,7 +20,7 @@ from services.common.clock import Clock
 from services.common.cluster import Cluster
 from services.common.rpc import PeersPort
 from services.common.rpc.demotion import Demotions
-from services.storage.owners.peers import NotAsked
+from services.storage.owners.peers import NotAttempted
 from tidings_protocol.errors import Unavailable
 
 Reply = TypeVar("Reply", bound=Message)
@@ -30,7 +30,7 @@ SERVICE = "/tidings.internal.v1.Storage/"
 APPENDS_MAX = 50_000
 
 
-class RpcNeighbours:
+class RpcStoragePeers:
     def __init__(
         self,
         peers: PeersPort,
@@ -66,7 +66,7 @@ class RpcNeighbours:
             left_s = max(0.001, deadline - self._clock.now_s())
             try:
                 answer.MergeFrom(await self._call(owner, "Append", part, storage_pb2.AppendOutcomes, timeout_s=left_s))
-            except NotAsked as error:
+            except NotAttempted as error:
                 if not start:
                     raise
                 # Of the whole that is not true: the first part was done.
@@ -97,7 +97,7 @@ class RpcNeighbours:
     ) -> Reply:
         node = self._cluster.node(owner)
         if node is None or (not always and self._demotions.holds(node.boot_id, self._clock.now_s())):
-            raise NotAsked(f"the storage node {owner} does not answer: try again")
+            raise NotAttempted(f"the storage node {owner} does not answer: try again")
         try:
             reply = await self._peers.call(
                 SERVICE + method, request, reply_type, node=node, timeout_s=timeout_s or self._timeout_s

@@ -20,13 +20,13 @@ from services.common.rpc.faults import from_fault, to_fault
 from services.common.rpc.spread import spread
 from services.common.telemetry import logs
 from services.storage.limits import Limits
-from services.storage.memory.conversation import Conversation, Member
-from services.storage.messages.changes_made import Made
-from services.storage.messages.conversations import Conversations
-from services.storage.owners.peers import Neighbours
+from services.storage.memory.conversation import CachedConversation, CachedMember
+from services.storage.messages.changes_made import ChangesMade
+from services.storage.messages.conversations import ConversationStore
+from services.storage.owners.peers import StoragePeers
 from services.storage.pages.overviews import Overviews
 from services.storage.pages.paging import bytes_for, content_max, encode
-from services.storage.pages.places import NOWHERE, Place, Token
+from services.storage.pages.places import NOWHERE, ListToken, Place
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import ConversationDocument, MemberKey, OpKey, Span, StoredMessage
 from tidings_protocol.errors import TidingsError
@@ -48,7 +48,7 @@ log = logs.get_logger(__name__)
 
 
 @dataclass(slots=True)
-class Page:
+class ListPage:
     """One page of a list that is filled."""
 
     user: str
@@ -61,7 +61,7 @@ class Page:
     def room(self) -> int:
         return self.limit - self.count
 
-    def take(self, size: int) -> bool:
+    def reserve(self, size: int) -> bool:
         """Whether so many bytes fit; the first ones always do."""
         if self.count and size > self.bytes_left:
             return False
@@ -69,24 +69,24 @@ class Page:
         self.bytes_left = max(1, self.bytes_left - size)
         return True
 
-    def outcome(self, token: Token, *, more: bool) -> ConversationsOutcome:
+    def outcome(self, token: ListToken, *, more: bool) -> ConversationsOutcome:
         return ConversationsOutcome(entries=self.entries, next=str(token), more=more)
 
 
-class Listing:
+class ConversationLists:
     def __init__(
         self,
         repository: Repository,
-        conversations: Conversations,
-        neighbours: Neighbours,
+        conversations: ConversationStore,
+        peers: StoragePeers,
         clock: Clock,
         limits: Limits,
     ) -> None:
         self._repository = repository
         self._conversations = conversations
-        self._neighbours = neighbours
-        self._overviews = Overviews(repository, conversations, neighbours, clock, limits)
-        self._made = Made(repository)
+        self._peers = peers
+        self._overviews = Overviews(repository, conversations, peers, clock, limits)
+        self._made = ChangesMade(repository)
 
     async def load(self, items: Sequence[LoadItem]) -> list[LoadOutcome]:
         """Aligned with the items."""
@@ -110,12 +110,12 @@ class Listing:
     async def load_anywhere(self, items: Sequence[LoadItem]) -> list[LoadOutcome]:
         """The same, each from its owner; from here if that does not answer. Aligned."""
         keys = [item.conversation for item in items]
-        return list(await spread(items, keys, self._neighbours.owner_of, self._load_at))
+        return list(await spread(items, keys, self._peers.owner_of, self._load_at))
 
     async def _load_at(self, owner: str | None, _slot: int, items: list[LoadItem]) -> Sequence[LoadOutcome]:
         if owner is not None:
             try:
-                return (await self._neighbours.load(owner, storage_pb2.LoadBatch(items=items))).outcomes
+                return (await self._peers.load(owner, storage_pb2.LoadBatch(items=items))).outcomes
             except TidingsError:
                 pass  # this node loads what the owner does not
         return await self.load(items)
@@ -131,7 +131,7 @@ class Listing:
                 outcomes.append(ConversationsOutcome(fault=to_fault(error)))
         return outcomes
 
-    async def large_of(self, users: Sequence[str]) -> dict[str, list[storage_pb2.ConversationRecord]]:
+    async def large_groups_of(self, users: Sequence[str]) -> dict[str, list[storage_pb2.ConversationRecord]]:
         """The large groups of each user, and b:all once it has a message: from the documents, and from the memory of
         their owners. Nothing is loaded, so a head may be behind for a moment after its owner has died.
         """
@@ -143,16 +143,16 @@ class Listing:
         }
 
     async def records(self, ids: Collection[str]) -> dict[str, storage_pb2.ConversationRecord]:
-        """These conversations, as `large_of` gives them; those that are there."""
+        """These conversations, as `large_groups_of` gives them; those that are there."""
         documents, warm = await self._overviews.present(list(ids))
         return {key: _record(document, *warm.get(key, (0, 0))) for key, document in documents.items()}
 
-    async def _look_up(self, items: Sequence[LoadItem], found: Mapping[str, Conversation | TidingsError]) -> None:
+    async def _look_up(self, items: Sequence[LoadItem], found: Mapping[str, CachedConversation | TidingsError]) -> None:
         """Members of large groups that are asked for and not in memory, with one command."""
-        missing: dict[MemberKey, Conversation] = {}
+        missing: dict[MemberKey, CachedConversation] = {}
         for item in items:
             conversation = found[item.conversation]
-            if isinstance(conversation, Conversation) and conversation.exists and not conversation.knows_all:
+            if isinstance(conversation, CachedConversation) and conversation.exists and not conversation.knows_all:
                 for user in item.users:
                     if user not in conversation.members:
                         missing[MemberKey(conversation.id, user)] = conversation
@@ -160,7 +160,7 @@ class Listing:
             for key, document in (await self._repository.members.find(missing.keys())).items():
                 missing[key].learn(document)
 
-    async def _loaded(self, conversation: Conversation, item: LoadItem) -> LoadOutcome:
+    async def _loaded(self, conversation: CachedConversation, item: LoadItem) -> LoadOutcome:
         outcome = LoadOutcome(record=conversation.record())
         if not conversation.exists:
             return outcome
@@ -183,20 +183,20 @@ class Listing:
         outcome.successor = await self._repository.members.successor(item.conversation, owner)
         if outcome.successor and all(member.user != outcome.successor for member in outcome.members):
             conversation = (await self._conversations.get([item.conversation]))[item.conversation]
-            if isinstance(conversation, Conversation):
+            if isinstance(conversation, CachedConversation):
                 known = await self._conversations.loader.lookup(conversation, [outcome.successor])
                 outcome.members.extend(member.record() for member in known.values())
 
     async def _list_one(self, item: ConversationsItem, bytes_max: int) -> ConversationsOutcome:
         if item.large_only:
             return await self._list_large(item.user)
-        page = Page(item.user, min(item.limit or LIMIT_MAX, LIMIT_MAX), bytes_max)
-        token = Token.parse(item.after) if item.after else None
+        page = ListPage(item.user, min(item.limit or LIMIT_MAX, LIMIT_MAX), bytes_max)
+        token = ListToken.parse(item.after) if item.after else None
         if token is not None and token.is_second:
             return await self._list_moved(page, token)
-        overview = await self._overviews.of(item.user)
+        overview = await self._overviews.overview_of(item.user)
         places = overview.places.after(token.place if token else None, page.limit + 1)
-        start = token or Token(NOWHERE, overview.number, overview.now_ms)
+        start = token or ListToken(NOWHERE, overview.number, overview.now_ms)
         shown = places[: page.limit]
         done = await self._add(page, [place.conversation for place in shown])
         following = start.at(shown[done - 1]) if done else start
@@ -206,7 +206,7 @@ class Listing:
             return page.outcome(following, more=False)  # all on one page: nothing can have moved meanwhile
         return await self._list_moved(page, start.second)
 
-    async def _list_moved(self, page: Page, token: Token) -> ConversationsOutcome:
+    async def _list_moved(self, page: ListPage, token: ListToken) -> ConversationsOutcome:
         """The second part: what has moved up since the list was begun, into what is left of the page."""
         number = token.number or 0
         since = max((token.since_ms - SLACK_MS, ""), (token.place.last_ms, token.place.conversation))
@@ -238,14 +238,14 @@ class Listing:
         found = (await self._repository.members.memberships([user], large_only=True)).get(user, ())
         records = await self.records([member.conversation for member in found])
         entries = [
-            Entry(record=record, me=Member.of(member).record())
+            Entry(record=record, me=CachedMember.from_document(member).record())
             for member in found
             if (record := records.get(member.conversation)) is not None
             if record.head or record.kind == ConversationKind.GROUP
         ]
         return ConversationsOutcome(entries=entries)
 
-    async def _add(self, page: Page, ids: Sequence[str]) -> int:
+    async def _add(self, page: ListPage, ids: Sequence[str]) -> int:
         """Puts the entries of these conversations into the page; how many of them that covers before its bytes run
         out. Raises Unavailable if none can be loaded.
         """
@@ -264,7 +264,7 @@ class Listing:
                 continue
             message = last.get(entry.record.conversation)
             size = entry.ByteSize() + (len(encode(message)) + message.left_out if message else 0)
-            if not page.take(size):
+            if not page.reserve(size):
                 done = index
                 break
             fitting.append(entry)
@@ -283,7 +283,7 @@ class Listing:
         found = await self._repository.messages.get(keys, content_max=content_max(len(keys), bytes_left))
         return {conversation: message for (conversation, _), message in found.items()}
 
-    async def _show(self, page: Page, entries: Sequence[Entry], last: dict[str, StoredMessage]) -> None:
+    async def _show(self, page: ListPage, entries: Sequence[Entry], last: dict[str, StoredMessage]) -> None:
         """Adds these to the page, with the whole of their last messages."""
         wanted = [
             (message.conversation, message.seq)
@@ -323,7 +323,7 @@ def _entry(outcome: LoadOutcome, user: str) -> Entry | None:
     entry = Entry(record=outcome.record, me=members[user])
     if outcome.record.kind == ConversationKind.DIRECT:
         peer = other_of(outcome.record.conversation, user)
-        entry.peer.CopyFrom(members.get(peer) or Member(peer).record())
+        entry.peer.CopyFrom(members.get(peer) or CachedMember(peer).record())
     return entry
 
 

@@ -21,8 +21,8 @@ from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.common.rpc.spread import spread
 from services.storage.limits import LEAD_MAX_MS, READ_MAX, Limits
-from services.storage.messages.conversations import Conversations
-from services.storage.owners.peers import Neighbours
+from services.storage.messages.conversations import ConversationStore
+from services.storage.owners.peers import StoragePeers
 from services.storage.pages.places import Place, Places
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import ConversationDocument, Span
@@ -52,19 +52,19 @@ class Overviews:
     def __init__(
         self,
         repository: Repository,
-        conversations: Conversations,
-        neighbours: Neighbours,
+        conversations: ConversationStore,
+        peers: StoragePeers,
         clock: Clock,
         limits: Limits,
     ) -> None:
         self._repository = repository
         self._conversations = conversations
-        self._neighbours = neighbours
+        self._peers = peers
         self._clock = clock
         self._limits = limits
         self._kept: OrderedDict[str, Overview] = OrderedDict()
 
-    async def of(self, user: str) -> Overview:
+    async def overview_of(self, user: str) -> Overview:
         """Raises Unavailable."""
         now_ms = self._clock.wall_ms()
         overview = self._kept.get(user)
@@ -126,7 +126,7 @@ class Overviews:
 
     async def _warm(self, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
         """(head, time) of those that their owners have in memory."""
-        found = await spread(ids, ids, self._neighbours.owner_of, self._warm_at)
+        found = await spread(ids, ids, self._peers.owner_of, self._warm_at)
         return {key: newest for key, newest in zip(ids, found, strict=True) if newest is not None}
 
     async def _warm_at(self, owner: str | None, _slot: int, keys: list[str]) -> list[tuple[int, int] | None]:
@@ -142,7 +142,7 @@ class Overviews:
 
     async def _ask(self, owner: str, keys: Sequence[str]) -> Sequence[tuple[int, int] | None]:
         try:
-            heads = await self._neighbours.heads(owner, storage_pb2.KeyBatch(keys=keys, warm_only=True))
+            heads = await self._peers.heads(owner, storage_pb2.KeyBatch(keys=keys, warm_only=True))
         except TidingsError:
             return [None] * len(keys)  # the documents say it, a few seconds late
         return list(zip(heads.heads, heads.times_ms, strict=True))

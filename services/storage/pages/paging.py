@@ -44,7 +44,7 @@ def encode(message: StoredMessage) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class HistoryWindow:
     """What of a conversation a request may show: `lowest` to the head, in one direction from where it says."""
 
     span: Span
@@ -95,7 +95,7 @@ def completed(
     return whole
 
 
-def history_window(item: HistoryItem, bytes_max: int) -> Window:
+def history_window(item: HistoryItem, bytes_max: int) -> HistoryWindow:
     """With `after`: upwards from there; otherwise downwards from `before`, or from the newest."""
     lowest = max(item.first_seq, 1)
     limit = min(item.limit or ENTRIES_MAX, ENTRIES_MAX)
@@ -103,10 +103,10 @@ def history_window(item: HistoryItem, bytes_max: int) -> Window:
     before = min(item.before, MAX_NUMBER) if item.HasField("before") else MAX_NUMBER
     after = lowest - 1 if descending else max(min(item.after, MAX_NUMBER - 1), lowest - 1)
     span = Span(item.conversation, after, before, limit + 1, descending)
-    return Window(span, lowest, descending, limit, bytes_max)
+    return HistoryWindow(span, lowest, descending, limit, bytes_max)
 
 
-def history_page(window: Window, messages: Iterable[StoredMessage], *, head: int, first_seq: int) -> PageOutcome:
+def history_page(window: HistoryWindow, messages: Iterable[StoredMessage], *, head: int, first_seq: int) -> PageOutcome:
     """The page, from up to limit + 1 messages in the order of the span, complete as far as it goes. `first_seq`: the
     oldest that retention kept.
     """

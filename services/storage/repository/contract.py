@@ -21,9 +21,9 @@ from services.storage.repository.records import (
     Acknowledged,
     ClientKey,
     ConversationDocument,
-    Cursor,
     InboxEntry,
     MadeChange,
+    MemberCursor,
     MemberDocument,
     MemberKey,
     OpKey,
@@ -134,7 +134,7 @@ class ConversationRepository(Protocol):
 class MemberRepository(Protocol):
     """Members of conversations, unique by (conversation, user). Who is gone is in no answer."""
 
-    async def of(self, conversations: Collection[str]) -> dict[str, list[MemberDocument]]:
+    async def all_in(self, conversations: Collection[str]) -> dict[str, list[MemberDocument]]:
         """All members of each; for conversations that are not large."""
         ...
 
@@ -146,7 +146,7 @@ class MemberRepository(Protocol):
         """Each if its stamp is higher than that of what is there, or if nothing is; cursors never go back."""
         ...
 
-    async def advance(self, cursors: Sequence[Cursor]) -> None:
+    async def advance(self, cursors: Sequence[MemberCursor]) -> None:
         """Moves what is lower up; those that are no members are passed over."""
         ...
 
@@ -182,7 +182,7 @@ class ChangeRepository(Protocol):
 class SessionRepository(Protocol):
     """Sessions, unique by (user, device)."""
 
-    async def of(self, users: Collection[str]) -> dict[str, list[SessionDocument]]:
+    async def of_users(self, users: Collection[str]) -> dict[str, list[SessionDocument]]:
         """All sessions of each of the users."""
         ...
 

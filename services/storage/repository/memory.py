@@ -29,9 +29,9 @@ from services.storage.repository.records import (
     Acknowledged,
     ClientKey,
     ConversationDocument,
-    Cursor,
     InboxEntry,
     MadeChange,
+    MemberCursor,
     MemberDocument,
     MemberKey,
     OpKey,
@@ -288,8 +288,8 @@ class MemoryMembers(_Port):
     def _there(self, conversation: str) -> dict[str, MemberDocument]:
         return {user: each for user, each in self._data.members[conversation].items() if not each.gone}
 
-    async def of(self, conversations: Collection[str]) -> dict[str, list[MemberDocument]]:
-        await self._faults.before("members.of")
+    async def all_in(self, conversations: Collection[str]) -> dict[str, list[MemberDocument]]:
+        await self._faults.before("members.all_in")
         return {key: list(there.values()) for key in conversations if (there := self._there(key))}
 
     async def find(self, keys: Collection[MemberKey]) -> dict[MemberKey, MemberDocument]:
@@ -305,7 +305,7 @@ class MemoryMembers(_Port):
                 kept[member.user] = member if present is None else _moved(member, present)
         await self._faults.after("members.write")
 
-    async def advance(self, cursors: Sequence[Cursor]) -> None:
+    async def advance(self, cursors: Sequence[MemberCursor]) -> None:
         await self._faults.before("members.advance")
         for cursor in cursors:
             present = self._data.members[cursor.conversation].get(cursor.user)
@@ -352,8 +352,8 @@ class MemoryChanges(_Port):
 
 
 class MemorySessions(_Port):
-    async def of(self, users: Collection[str]) -> dict[str, list[SessionDocument]]:
-        await self._faults.before("sessions.of")
+    async def of_users(self, users: Collection[str]) -> dict[str, list[SessionDocument]]:
+        await self._faults.before("sessions.of_users")
         return {user: list(self._data.sessions[user].values()) for user in users if self._data.sessions[user]}
 
     async def put(self, puts: Sequence[SessionPut]) -> list[bool]:

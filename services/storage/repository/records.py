@@ -137,7 +137,7 @@ class MemberDocument:
     gone: bool = False
 
 
-class Cursor(NamedTuple):
+class MemberCursor(NamedTuple):
     """How far a member has read and holds a conversation; never goes back."""
 
     conversation: str
@@ -146,7 +146,7 @@ class Cursor(NamedTuple):
     delivered_seq: int
 
 
-class Replaced(NamedTuple):
+class ReplacedSession(NamedTuple):
     """A session that gave its place to a newer one of its device."""
 
     session: str
@@ -168,7 +168,7 @@ class SessionDocument:
     boot_id: str = ""
     since_ms: int = 0
     client: str = ""
-    replaced: tuple[Replaced, ...] = ()
+    replaced: tuple[ReplacedSession, ...] = ()
     attempt: int = 0
     address: str = ""  # the client's IP address; empty: not known
 

@@ -14,21 +14,20 @@ from contextlib import asynccontextmanager
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.common.lanes.lane import Lanes
-from services.storage.inboxes.writer import Inboxes
+from services.storage.inboxes.writer import InboxWriter
 from services.storage.limits import OVERLAP_MIN, READ_MAX, TRIES_MAX, Limits
-from services.storage.memory.batches import through
-from services.storage.pages.lists import Listing
+from services.storage.pages.lists import ConversationLists
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import (
     MAX_NUMBER,
     MemberDocument,
     MemberKey,
-    Replaced,
+    ReplacedSession,
     SessionDocument,
     SessionKey,
     SessionPut,
 )
-from services.storage.sessions.newest import Opening, Overtaken, Verdict, decide_together
+from services.storage.sessions.newest import Login, LoginDecision, Overtaken, decide_together
 from tidings_protocol.errors import TidingsError, Unavailable
 from tidings_protocol.ids import BROADCAST, SLOTS, hash64
 
@@ -40,15 +39,15 @@ GROUPS_MAX = 5000
 PAGE_MAX = 1000
 
 
-Work = Opening | SessionKey
+Work = Login | SessionKey
 
 
-class Sessions:
+class SessionStore:
     def __init__(
         self,
         repository: Repository,
-        inboxes: Inboxes,
-        listing: Listing,
+        inboxes: InboxWriter,
+        listing: ConversationLists,
         clock: Clock,
         limits: Limits,
         epoch: str,
@@ -80,21 +79,21 @@ class Sessions:
         live = frozenset(live_boots)
         now_ms = self._clock.wall_ms()
         works = [
-            Opening(_document(item.record, now_ms), item.devices_max, live, item.cursor, item.again, tuple(item.groups))
+            Login(_document(item.record, now_ms), item.devices_max, live, item.cursor, item.again, tuple(item.groups))
             for item in items
         ]
-        return await through(self.lanes, [(hash64(work.session.user) // SLOTS, work) for work in works])
+        return await self.lanes.submit_all([(hash64(work.session.user) // SLOTS, work) for work in works])
 
     async def close(self, items: Sequence[storage_pb2.SessionCloseItem]) -> None:
         """Ends these sessions, and no later ones of the same devices. Raises the first failure."""
         works = [(hash64(item.user) // SLOTS, SessionKey(item.user, item.device, item.session)) for item in items]
-        for outcome in await through(self.lanes, works):
+        for outcome in await self.lanes.submit_all(works):
             if isinstance(outcome, TidingsError):
                 raise outcome
 
-    async def of(self, users: Sequence[str]) -> list[storage_pb2.SessionsOutcome]:
+    async def sessions_of(self, users: Sequence[str]) -> list[storage_pb2.SessionsOutcome]:
         """Also those of dead nodes; aligned with the users."""
-        sessions = await self._repository.sessions.of(users)
+        sessions = await self._repository.sessions.of_users(users)
         known = await self._repository.users.find(users)
         return [
             storage_pb2.SessionsOutcome(
@@ -134,7 +133,7 @@ class Sessions:
         """
         outcomes: dict[int, SessionOpenOutcome | TidingsError] = {}
         works = dict(enumerate(batch))
-        await self._open_all({index: work for index, work in works.items() if isinstance(work, Opening)}, outcomes)
+        await self._open_all({index: work for index, work in works.items() if isinstance(work, Login)}, outcomes)
         await self._close_all({index: work for index, work in works.items() if isinstance(work, SessionKey)}, outcomes)
         return [outcomes[index] for index in range(len(batch))]
 
@@ -153,7 +152,7 @@ class Sessions:
             outcomes.update({index: SessionOpenOutcome() for index in works})
 
     async def _open_all(
-        self, works: Mapping[int, Opening], outcomes: dict[int, SessionOpenOutcome | TidingsError]
+        self, works: Mapping[int, Login], outcomes: dict[int, SessionOpenOutcome | TidingsError]
     ) -> None:
         if not works:
             return
@@ -163,7 +162,7 @@ class Sessions:
             await self._put_all(dict(works), opened, outcomes)
             users = list({works[index].session.user for index in opened})
             inboxes = await self._inboxes.touch(users, [(work.session.user, work.cursor) for work in works.values()])
-            large = await self._listing.large_of(users) if users else {}
+            large = await self._listing.large_groups_of(users) if users else {}
             left = await self._left({index: works[index] for index in opened}, large)
         except TidingsError as error:
             outcomes.update({index: error for index in works if index not in outcomes})
@@ -183,7 +182,7 @@ class Sessions:
             outcomes[index] = outcome
 
     async def _left(
-        self, works: Mapping[int, Opening], large: Mapping[str, Sequence[storage_pb2.ConversationRecord]]
+        self, works: Mapping[int, Login], large: Mapping[str, Sequence[storage_pb2.ConversationRecord]]
     ) -> dict[int, list[str]]:
         """Of the groups that each one asks about, those that its user is not in; nothing for those beyond what one
         batch may ask.
@@ -222,14 +221,14 @@ class Sessions:
 
     async def _put_all(
         self,
-        works: dict[int, Opening],
+        works: dict[int, Login],
         opened: dict[int, tuple[SessionDocument, list[SessionDocument]]],
         outcomes: dict[int, SessionOpenOutcome | TidingsError],
     ) -> None:
         """Puts each session where the one before it is, as often as another one came between."""
         for _ in range(TRIES_MAX):
-            existing = await self._repository.sessions.of({work.session.user for work in works.values()})
-            puts: list[tuple[Verdict, SessionPut]] = []
+            existing = await self._repository.sessions.of_users({work.session.user for work in works.values()})
+            puts: list[tuple[LoginDecision, SessionPut]] = []
             counts: dict[str, int] = {}
             for (user, _), mine in _by_device(works).items():
                 verdict = decide_together(mine, existing.get(user, []), counts.get(user, 0))
@@ -258,8 +257,8 @@ class Sessions:
         raise Unavailable("this device logs in too often at once: try again")
 
 
-def _by_device(works: Mapping[int, Opening]) -> dict[tuple[str, str], dict[int, Opening]]:
-    devices: dict[tuple[str, str], dict[int, Opening]] = {}
+def _by_device(works: Mapping[int, Login]) -> dict[tuple[str, str], dict[int, Login]]:
+    devices: dict[tuple[str, str], dict[int, Login]] = {}
     for index, work in works.items():
         devices.setdefault(work.key, {})[index] = work
     return devices
@@ -284,7 +283,7 @@ def _document(record: SessionRecord, now_ms: int) -> SessionDocument:
     )
 
 
-def _replaced(session: SessionDocument, by: Replaced) -> SessionRecord:
+def _replaced(session: SessionDocument, by: ReplacedSession) -> SessionRecord:
     return SessionRecord(user=session.user, device=session.device, session=by.session, node=by.node, boot_id=by.boot_id)
 
 

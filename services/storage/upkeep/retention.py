@@ -1,6 +1,6 @@
 """Removes what is older than the operator wants to keep, in small steps.
 
-Inbox entries go with the messages that they tell of, so that nobody pages through entries of what is gone.
+CachedInbox entries go with the messages that they tell of, so that nobody pages through entries of what is gone.
 
 Guarantees: nothing younger is removed, by the database's clock, and nothing at all while that is in doubt
 (timekeeping.py); never the newest entry of an inbox (its number is where the next one
@@ -18,10 +18,10 @@ from dataclasses import dataclass
 
 from services.common.telemetry import logs, metrics
 from services.storage.limits import LEAD_MAX_MS
-from services.storage.memory.conversation import Conversation
+from services.storage.memory.conversation import CachedConversation
 from services.storage.memory.write_behind import WriteBehind
-from services.storage.messages.conversations import Conversations
-from services.storage.owners.peers import Neighbours
+from services.storage.messages.conversations import ConversationStore
+from services.storage.owners.peers import StoragePeers
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import Span, Watermark
 from services.storage.upkeep.timekeeping import Timekeeper
@@ -38,7 +38,7 @@ log = logs.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class RetentionPolicy:
     """0 days: keep for ever. `step`: documents removed at once."""
 
     message_days: int = 0
@@ -75,16 +75,16 @@ class Retention:
     def __init__(
         self,
         repository: Repository,
-        conversations: Conversations,
+        conversations: ConversationStore,
         behind: WriteBehind,
-        neighbours: Neighbours,
+        peers: StoragePeers,
         time: Timekeeper,
-        policy: Policy,
+        policy: RetentionPolicy,
     ) -> None:
         self._repository = repository
         self._conversations = conversations
         self._behind = behind
-        self._neighbours = neighbours
+        self._peers = peers
         self._time = time
         self._policy = policy
         self._conversation_lap, self._user_lap = Lap(), Lap()
@@ -126,7 +126,7 @@ class Retention:
 
     async def _remove_messages(self, key: str, now_ms: int, before_ms: int) -> None:
         conversation = (await self._conversations.get([key]))[key]
-        if not isinstance(conversation, Conversation):
+        if not isinstance(conversation, CachedConversation):
             raise conversation
         # The head must be in the document before the message that shows it is gone.
         self._behind.conversation(conversation)
@@ -174,7 +174,7 @@ class Retention:
             log.warning("retention leaves one out", key=key, error=error.message)
 
     def _owns(self, key: str) -> bool:
-        return self._neighbours.owner_of(slot_of(key)) is None
+        return self._peers.owner_of(slot_of(key)) is None
 
 
 def _is_young(time_ms: int, now_ms: int, before_ms: int) -> bool:

@@ -20,7 +20,7 @@ G = "g:1"
 
 
 async def record_of(node: Storage, group: str = G) -> pb.ConversationRecord:
-    (loaded,) = await node.listing.load([pb.LoadItem(conversation=group)])
+    (loaded,) = await node.lists.load([pb.LoadItem(conversation=group)])
     return loaded.record
 
 
@@ -150,7 +150,7 @@ async def test_a_group_that_becomes_large_is_read_by_cursor_after_the_last_notic
         assert [notice.seq for notice in outcome.notices] == [2, 3]
         assert outcome.record.large_from == 4
         assert all(member.large for member in world.database.members[G].values())
-        large = await node.listing.large_of(["ann", "bob", "cid"])
+        large = await node.lists.large_groups_of(["ann", "bob", "cid"])
         assert [large[user][0].conversation for user in ("ann", "bob", "cid")] == [G, G, G]
 
 
@@ -167,12 +167,12 @@ async def test_joins_and_leaves_of_a_large_group_need_no_notice() -> None:
         join = change(G, "cid", "join", 1, joins=["cid"], keep_version=True)
         outcome = await changed(node, join)
         assert (outcome.record.version, outcome.record.member_count, len(outcome.notices)) == (1, 3, 0)
-        (loaded,) = await node.listing.load([pb.LoadItem(conversation=G, users=["cid", "zoe"])])
+        (loaded,) = await node.lists.load([pb.LoadItem(conversation=G, users=["cid", "zoe"])])
         assert [(m.user, m.joined_seq, m.read_seq) for m in loaded.members] == [("cid", 3, 2)]
         assert (await changed(node, join)).record.member_count == 3
         outcome = await changed(node, change(G, "cid", "leave", 1, removed=["cid"]))
         assert (outcome.record.version, outcome.record.member_count) == (2, 2)
-        (loaded,) = await node.listing.load([pb.LoadItem(conversation=G, users=["cid"])])
+        (loaded,) = await node.lists.load([pb.LoadItem(conversation=G, users=["cid"])])
         assert list(loaded.members) == []
 
 
@@ -223,7 +223,7 @@ async def test_a_quiet_change_that_was_made_is_not_made_again_however_many_follo
         assert (await changed(node, add)).status == Outcome.DONE
         assert (await record_of(node)).member_count == 1 + others
     async with world.node() as node:
-        (loaded,) = await node.listing.load([pb.LoadItem(conversation=G, users=["bob"], op="add", actor="ann")])
+        (loaded,) = await node.lists.load([pb.LoadItem(conversation=G, users=["bob"], op="add", actor="ann")])
         assert (loaded.made, list(loaded.members)) == (add, [])
         assert (await changed(node, add)).status == Outcome.DONE
         assert (await record_of(node)).member_count == 1 + others
@@ -234,7 +234,7 @@ async def test_a_change_is_found_by_its_op_with_or_without_a_notice() -> None:
         made = create(G, "ann", "bob")
         await changed(node, made)
         for actor, op, expected in (("ann", "create", made), ("bob", "create", None), ("ann", "other", None)):
-            (loaded,) = await node.listing.load([pb.LoadItem(conversation=G, op=op, actor=actor)])
+            (loaded,) = await node.lists.load([pb.LoadItem(conversation=G, op=op, actor=actor)])
             assert (loaded.made if loaded.HasField("made") else None) == expected
 
 
@@ -262,17 +262,17 @@ async def test_nobody_who_has_joined_meanwhile_is_left_without_an_owner() -> Non
 async def test_the_successor_in_a_large_group_is_told_if_the_owner_asks() -> None:
     async with World().node() as node:
         await changed(node, create(G, "ann", "bob", "cid", large=True))
-        (loaded,) = await node.listing.load([pb.LoadItem(conversation=G, users=["ann"], successor=True)])
+        (loaded,) = await node.lists.load([pb.LoadItem(conversation=G, users=["ann"], successor=True)])
         assert loaded.successor == "bob"
         assert sorted(member.user for member in loaded.members) == ["ann", "bob"]
-        (loaded,) = await node.listing.load([pb.LoadItem(conversation=G, users=["cid"], successor=True)])
+        (loaded,) = await node.lists.load([pb.LoadItem(conversation=G, users=["cid"], successor=True)])
         assert loaded.successor == ""
 
 
 async def test_a_load_of_a_known_version_leaves_the_members_out() -> None:
     async with World().node() as node:
         await changed(node, create(G, "ann", "bob"))
-        (loaded,) = await node.listing.load([pb.LoadItem(conversation=G, known_version=1)])
+        (loaded,) = await node.lists.load([pb.LoadItem(conversation=G, known_version=1)])
         assert (loaded.unchanged, len(loaded.members), loaded.record.version) == (True, 0, 1)
 
 
@@ -339,7 +339,7 @@ async def test_members_that_were_not_all_written_are_written_by_the_next_load() 
         join = change(G, "cid", "join", 1, joins=["cid"], keep_version=True)
         assert (await changed(node, join)).status == Outcome.FAILED
     async with world.node() as node:
-        (loaded,) = await node.listing.load([pb.LoadItem(conversation=G, users=["cid"])])
+        (loaded,) = await node.lists.load([pb.LoadItem(conversation=G, users=["cid"])])
         assert [member.user for member in loaded.members] == ["cid"]
         assert loaded.record.member_count == 2
         assert (await changed(node, join)).record.member_count == 2
@@ -430,7 +430,7 @@ async def test_a_role_that_changes_while_a_mark_is_written_leaves_the_mark_where
             """The change is decided and not made yet when bob reads, and that is written."""
             if command == "conversations.swap":
                 world.database.faults.delay = None
-                await node.marking.mark([pb.MarkItem(conversation="g:1", user="bob", read_seq=4)])
+                await node.cursors.mark([pb.MarkItem(conversation="g:1", user="bob", read_seq=4)])
                 await node.behind.flush()
 
         world.database.faults.delay = between

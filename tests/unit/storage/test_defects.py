@@ -39,5 +39,5 @@ async def test_a_message_that_cannot_be_written_is_refused_alone_and_leaves_no_h
         assert [(each.status, each.seq) for each in again if not isinstance(each, TidingsError)] == [
             (pb.StoreOutcome.DUPLICATE, 1)
         ] * 2
-        page = (await node.reading.inbox([pb.InboxItem(user="bob")]))[0]
+        page = (await node.pages.inbox([pb.InboxItem(user="bob")]))[0]
         assert [entry.number for entry in page.entries] == list(range(1, 7))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.storage.inboxes.numbering import Append, Inbox, Placement
+from services.storage.inboxes.numbering import Append, CachedInbox, InboxPlan
 from services.storage.repository.records import InboxEntry
 
 CHAT = "d:ann|bob"
 
 
-def inboxes(capacity: int = 8) -> dict[str, Inbox]:
-    return {user: Inbox(user, capacity) for user in ("ann", "bob")}
+def inboxes(capacity: int = 8) -> dict[str, CachedInbox]:
+    return {user: CachedInbox(user, capacity) for user in ("ann", "bob")}
 
 
 def append(seq: int, user: str = "ann", conversation: str = CHAT, *, look: bool = False) -> Append:
@@ -24,7 +24,7 @@ def numbers(entries: list[InboxEntry]) -> list[tuple[str, int, int]]:
 
 
 def test_entries_follow_the_head_of_their_inbox() -> None:
-    placement = Placement([append(1), append(1, "bob"), append(2)], inboxes().__getitem__)
+    placement = InboxPlan([append(1), append(1, "bob"), append(2)], inboxes().__getitem__)
     assert numbers(placement.plan()) == [("ann", 1, 1), ("bob", 1, 1), ("ann", 2, 2)]
     placement.committed(3)
     assert placement.numbers == [1, 1, 2]
@@ -36,21 +36,21 @@ def test_an_append_that_comes_when_later_ones_are_there_is_looked_for_further_ba
     there = inboxes(capacity=4)
     for seq in range(1, 9):
         there["ann"].push(CHAT, seq)
-    assert Placement([append(2), append(9)], there.__getitem__).to_search == [0]
+    assert InboxPlan([append(2), append(9)], there.__getitem__).to_search == [0]
 
 
 def test_an_entry_that_is_there_keeps_its_number() -> None:
     there = inboxes()
     for seq in (1, 2, 3):
         there["ann"].push(CHAT, seq)
-    placement = Placement([append(2), append(4)], there.__getitem__)
+    placement = InboxPlan([append(2), append(4)], there.__getitem__)
     assert numbers(placement.plan()) == [("ann", 4, 4)]
     placement.committed(1)
     assert placement.numbers == [2, 4]
 
 
 def test_the_same_append_twice_in_a_batch_is_one_entry() -> None:
-    placement = Placement([append(1), append(1), append(2)], inboxes().__getitem__)
+    placement = InboxPlan([append(1), append(1), append(2)], inboxes().__getitem__)
     assert len(placement.plan()) == 2
     placement.committed(2)
     assert placement.plan() == []
@@ -59,7 +59,7 @@ def test_the_same_append_twice_in_a_batch_is_one_entry() -> None:
 
 def test_after_a_conflict_what_is_new_is_learnt_and_the_rest_moves_up() -> None:
     there = inboxes()
-    placement = Placement([append(1), append(2)], there.__getitem__)
+    placement = InboxPlan([append(1), append(2)], there.__getitem__)
     placement.plan()
     placement.committed(0)
     placement.learn([InboxEntry("ann", 1, "d:ann|cid", 9, 0), InboxEntry("ann", 2, CHAT, 1, 0)])
@@ -69,7 +69,7 @@ def test_after_a_conflict_what_is_new_is_learnt_and_the_rest_moves_up() -> None:
 
 def test_more_learnt_than_memory_holds_is_found_all_the_same() -> None:
     there = inboxes(capacity=2)
-    placement = Placement([append(1)], there.__getitem__)
+    placement = InboxPlan([append(1)], there.__getitem__)
     placement.plan()
     placement.committed(0)
     placement.learn([InboxEntry("ann", seq, CHAT, seq, 0) for seq in range(1, 10)])
@@ -79,7 +79,7 @@ def test_more_learnt_than_memory_holds_is_found_all_the_same() -> None:
 def test_what_is_only_looked_for_is_not_appended() -> None:
     there = inboxes()
     there["ann"].push(CHAT, 1)
-    placement = Placement(
+    placement = InboxPlan(
         [append(1, look=True), append(2, look=True), append(3), append(3, look=True)], there.__getitem__
     )
     assert numbers(placement.plan()) == [("ann", 2, 3)]
@@ -89,7 +89,7 @@ def test_what_is_only_looked_for_is_not_appended() -> None:
 
 
 def test_an_inbox_forgets_its_oldest_entries_but_not_its_head() -> None:
-    inbox = Inbox("ann", 3)
+    inbox = CachedInbox("ann", 3)
     for seq in range(1, 6):
         inbox.push(CHAT, seq)
     assert (inbox.head, inbox.floor) == (5, 2)
@@ -100,7 +100,7 @@ def test_an_inbox_forgets_its_oldest_entries_but_not_its_head() -> None:
 
 
 def test_an_inbox_that_is_read_begins_with_its_first_entry() -> None:
-    inbox = Inbox("ann", 3)
+    inbox = CachedInbox("ann", 3)
     inbox.extend([InboxEntry("ann", 7, CHAT, 1, 0), InboxEntry("ann", 8, CHAT, 2, 0)])
     inbox.extend([InboxEntry("ann", 8, CHAT, 2, 0), InboxEntry("ann", 9, CHAT, 3, 0)])
     assert (inbox.head, inbox.floor, inbox.number_of(CHAT, 3)) == (9, 6, 9)
@@ -108,7 +108,7 @@ def test_an_inbox_that_is_read_begins_with_its_first_entry() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("xyz"), st.integers(1, 9)), max_size=60), st.integers(1, 8))
 def test_a_number_that_memory_tells_is_right(entries: list[tuple[str, int]], capacity: int) -> None:
-    inbox = Inbox("ann", capacity)
+    inbox = CachedInbox("ann", capacity)
     first: dict[tuple[str, int], int] = {}
     for conversation, seq in entries:
         if (conversation, seq) not in first:

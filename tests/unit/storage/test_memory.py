@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from services.storage.inboxes.numbering import ENTRY_BYTES, Inbox
-from services.storage.memory.conversation import MEMBER_BYTES, Conversation, Member
+from services.storage.inboxes.numbering import ENTRY_BYTES, CachedInbox
+from services.storage.memory.conversation import MEMBER_BYTES, CachedConversation, CachedMember
 from services.storage.repository.records import ConversationDocument
 from services.storage.settings import StorageSettings
 from tidings_protocol.ids import ConversationKind
@@ -27,19 +27,19 @@ def own(text: str) -> str:
     return (text + "\0")[:-1]
 
 
-def group(number: int, members: int) -> Conversation:
+def group(number: int, members: int) -> CachedConversation:
     key = own(f"g:{number:024}")
     document = ConversationDocument(own(key), 2, own(f"group {number}"), head=10**6 + number, last_ms=10**12 + number)
-    conversation = Conversation(key, ConversationKind.GROUP, document, exists=True, head=10**6 + number)
+    conversation = CachedConversation(key, ConversationKind.GROUP, document, exists=True, head=10**6 + number)
     for each in range(members):
         user = own(f"user-{number}-{each:012}")
-        conversation.members[user] = Member(user, 1, 1000 + each, 10**12 + each, 2000 + each, 3000 + each)
+        conversation.members[user] = CachedMember(user, 1, 1000 + each, 10**12 + each, 2000 + each, 3000 + each)
         conversation.move(user, 5000 + each, 6000 + each)
     return conversation
 
 
-def inbox(number: int, entries: int) -> Inbox:
-    made = Inbox(own(f"user-{number:016}"), max(entries, 8))
+def inbox(number: int, entries: int) -> CachedInbox:
+    made = CachedInbox(own(f"user-{number:016}"), max(entries, 8))
     made.head = 10**6 * number
     made.held, made.devices = 10**6, {own(f"device-{number:012}"): 10**6 + number}
     for each in range(entries):
@@ -47,7 +47,7 @@ def inbox(number: int, entries: int) -> Inbox:
     return made
 
 
-def measured(make: Callable[[int], Conversation | Inbox]) -> float:
+def measured(make: Callable[[int], CachedConversation | CachedInbox]) -> float:
     """Bytes for each unit of weight."""
     gc.collect()
     tracemalloc.start()

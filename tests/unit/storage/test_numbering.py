@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.storage.memory.conversation import Conversation, Member
-from services.storage.messages.numbering import Draft, Recent, Status, Submission
+from services.storage.memory.conversation import CachedConversation, CachedMember
+from services.storage.messages.numbering import MessageDraft, NumberingBatch, RecentSends, Status
 from services.storage.repository.records import ClientKey, ConversationDocument, StoredMessage
 from tidings_protocol.errors import Unavailable
 from tidings_protocol.ids import ConversationKind
@@ -14,30 +14,30 @@ from tidings_protocol.ids import ConversationKind
 CHAT = "d:ann|bob"
 
 
-def chat(name: str = CHAT, head: int = 0) -> Conversation:
+def chat(name: str = CHAT, head: int = 0) -> CachedConversation:
     """As a load gives it: all is settled."""
     document = ConversationDocument(name, 1)
-    return Conversation(name, ConversationKind.DIRECT, document, exists=True, head=head, settled=head)
+    return CachedConversation(name, ConversationKind.DIRECT, document, exists=True, head=head, settled=head)
 
 
-def draft(conversation: Conversation, client_id: str, **fields: int) -> Draft:
+def draft(conversation: CachedConversation, client_id: str, **fields: int) -> MessageDraft:
     key = ClientKey(conversation.id, "ann", client_id)
-    return Draft(conversation, key, b"x", **fields)  # type: ignore[arg-type]  # only ints are given
+    return MessageDraft(conversation, key, b"x", **fields)  # type: ignore[arg-type]  # only ints are given
 
 
-def stored(conversation: Conversation, seq: int, client_id: str) -> StoredMessage:
+def stored(conversation: CachedConversation, seq: int, client_id: str) -> StoredMessage:
     return StoredMessage(conversation.id, seq, "ann", client_id, 5, b"first")
 
 
 def test_a_plan_follows_each_head() -> None:
     one, other = chat(head=4), chat("d:ann|cid")
-    plan = Submission([draft(one, "a"), draft(other, "b"), draft(one, "c")], Recent(10), 100).plan()
+    plan = NumberingBatch([draft(one, "a"), draft(other, "b"), draft(one, "c")], RecentSends(10), 100).plan()
     assert [(message.conversation, message.seq) for message in plan] == [(CHAT, 5), ("d:ann|cid", 1), (CHAT, 6)]
 
 
 def test_what_was_not_committed_is_planned_again_with_the_same_numbers() -> None:
     conversation = chat()
-    submission = Submission([draft(conversation, key) for key in "abc"], Recent(10), 100)
+    submission = NumberingBatch([draft(conversation, key) for key in "abc"], RecentSends(10), 100)
     submission.plan()
     submission.committed(1)
     assert conversation.head == 1
@@ -47,7 +47,7 @@ def test_what_was_not_committed_is_planned_again_with_the_same_numbers() -> None
 def test_what_somebody_else_wrote_moves_the_rest_up() -> None:
     conversation = chat()
     drafts = [draft(conversation, key) for key in "abc"]
-    submission = Submission(drafts, Recent(10), 100)
+    submission = NumberingBatch(drafts, RecentSends(10), 100)
     submission.plan()
     submission.committed(0)
     fresh = chat(head=7)
@@ -58,15 +58,15 @@ def test_what_somebody_else_wrote_moves_the_rest_up() -> None:
 
 
 def test_a_known_client_id_is_not_planned() -> None:
-    conversation, recent = chat(head=3), Recent(10)
+    conversation, recent = chat(head=3), RecentSends(10)
     recent.add(ClientKey(CHAT, "ann", "a"), 2)
     drafts = [draft(conversation, "a"), draft(conversation, "b")]
-    assert [message.client_id for message in Submission(drafts, recent, 0).plan()] == ["b"]
+    assert [message.client_id for message in NumberingBatch(drafts, recent, 0).plan()] == ["b"]
     assert (drafts[0].status, drafts[0].seq) == (Status.DUPLICATE, 2)
 
 
 def test_the_oldest_client_ids_are_forgotten_first() -> None:
-    recent = Recent(2)
+    recent = RecentSends(2)
     keys = [ClientKey(CHAT, "ann", str(index)) for index in range(3)]
     for seq, key in enumerate(keys, start=1):
         recent.add(key, seq)
@@ -75,32 +75,32 @@ def test_the_oldest_client_ids_are_forgotten_first() -> None:
 
 
 def test_a_further_notice_shares_the_fate_of_the_first() -> None:
-    group = Conversation("g:1", ConversationKind.GROUP, ConversationDocument("g:1", 2, version=5), exists=True)
+    group = CachedConversation("g:1", ConversationKind.GROUP, ConversationDocument("g:1", 2, version=5), exists=True)
     for version, expected in ((4, Status.STALE), (5, Status.OPEN)):
         first = draft(group, f"op{version}", version=version)
-        second = Draft(group, ClientKey("g:1", "ann", f"op{version}.1"), b"", fence=first)
-        Submission([first, second], Recent(10), 0).plan()
+        second = MessageDraft(group, ClientKey("g:1", "ann", f"op{version}.1"), b"", fence=first)
+        NumberingBatch([first, second], RecentSends(10), 0).plan()
         assert (first.status, second.status) == (expected, expected)
 
 
 def test_a_creation_needs_that_there_is_no_group_and_a_message_that_there_is_one() -> None:
-    there = Conversation("g:1", ConversationKind.GROUP, ConversationDocument("g:1", 2, version=5), exists=True)
-    nothing = Conversation("g:2", ConversationKind.GROUP, ConversationDocument("g:2", 2))
+    there = CachedConversation("g:1", ConversationKind.GROUP, ConversationDocument("g:1", 2, version=5), exists=True)
+    nothing = CachedConversation("g:2", ConversationKind.GROUP, ConversationDocument("g:2", 2))
     drafts = [
         draft(there, "a", creates=True),
         draft(nothing, "b", creates=True),
         draft(nothing, "c"),
         draft(there, "d", version=5),
     ]
-    Submission(drafts, Recent(10), 0).plan()
+    NumberingBatch(drafts, RecentSends(10), 0).plan()
     assert [each.status for each in drafts] == [Status.STALE, Status.OPEN, Status.STALE, Status.OPEN]
 
 
 def test_the_senders_cursor_moves_with_the_message() -> None:
     conversation = chat(head=2)
-    conversation.members = {"ann": Member("ann", read_seq=2), "bob": Member("bob")}
+    conversation.members = {"ann": CachedMember("ann", read_seq=2), "bob": CachedMember("bob")}
     drafts = [draft(conversation, "a"), draft(conversation, "b")]
-    submission = Submission(drafts, Recent(10), 0)
+    submission = NumberingBatch(drafts, RecentSends(10), 0)
     submission.plan()
     submission.committed(2)
     assert (conversation.members["ann"].read_seq, conversation.moved["ann"].read_seq) == (4, 4)
@@ -108,10 +108,10 @@ def test_the_senders_cursor_moves_with_the_message() -> None:
 
 
 def test_what_was_there_but_is_not_settled_stays_open_until_it_is_loaded() -> None:
-    conversation, recent = chat(head=4), Recent(10)
+    conversation, recent = chat(head=4), RecentSends(10)
     drafts = [draft(conversation, "a"), draft(conversation, "b")]
     recent.add(drafts[1].key, 5)
-    submission = Submission(drafts, recent, 0)
+    submission = NumberingBatch(drafts, recent, 0)
     submission.resolve({drafts[0].key: stored(conversation, 5, "a")})
     assert [message.client_id for message in submission.plan()] == ["a", "b"]
     fresh = chat(head=6)
@@ -123,7 +123,7 @@ def test_what_was_there_but_is_not_settled_stays_open_until_it_is_loaded() -> No
 def test_failed_drafts_are_not_planned_again() -> None:
     conversation = chat()
     drafts = [draft(conversation, "a")]
-    submission = Submission(drafts, Recent(10), 0)
+    submission = NumberingBatch(drafts, RecentSends(10), 0)
     error = Unavailable("away")
     submission.fail(CHAT, error)
     assert submission.plan() == []
@@ -142,7 +142,7 @@ def test_however_far_each_insert_comes_numbers_are_dense_and_client_ids_unique(
     there: dict[int, dict[int, str]] = {index: {} for index in range(3)}
     heads = {index: chat(f"d:a|{index}") for index in range(3)}
     drafts = [draft(heads[index], f"c{key}") for index, key in sends]
-    submission = Submission(drafts, Recent(1000), 0)
+    submission = NumberingBatch(drafts, RecentSends(1000), 0)
     for step in range(len(sends) + len(progress) + 2):
         plan = submission.plan()
         if not plan:

@@ -22,7 +22,7 @@ async def test_who_leaves_and_who_joins_while_an_order_is_kept() -> None:
 
 
 async def listed(node: Storage) -> list[str]:
-    (page,) = await node.listing.pages([pb.ConversationsItem(user="ann")])
+    (page,) = await node.lists.pages([pb.ConversationsItem(user="ann")])
     return [entry.record.conversation for entry in page.entries]
 
 
@@ -45,7 +45,7 @@ async def test_what_is_kept_of_all_users_is_bounded() -> None:
             await stored(node, send("peer", user, "x"))
         for user in ("ann", "bob", "cid", "ann"):
             before = world.database.faults.commands
-            (page,) = await node.listing.pages([pb.ConversationsItem(user=user)])
+            (page,) = await node.lists.pages([pb.ConversationsItem(user=user)])
             assert len(page.entries) == 1
             assert world.database.faults.commands - before >= 5, "it was not kept"
         before = world.database.faults.commands
@@ -60,7 +60,7 @@ async def test_large_last_messages_are_read_as_far_as_they_are_shown() -> None:
             await stored(node, send(f"peer{which}", "ann", "x", "y" * 30_000))
             world.clock.advance(1)
         before = world.database.content_read
-        (page,) = await node.listing.pages([pb.ConversationsItem(user="ann")])
+        (page,) = await node.lists.pages([pb.ConversationsItem(user="ann")])
         assert (len(page.entries), page.more) == (4, True)
         assert all(len(entry.last) > 30_000 for entry in page.entries)
         assert world.database.content_read - before <= 5 * 30_100

@@ -8,7 +8,7 @@ import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.limits import Limits
-from services.storage.memory.conversation import Conversation
+from services.storage.memory.conversation import CachedConversation
 from services.storage.node import Storage
 from services.storage.repository.records import InboxEntry
 from tests.unit.storage.nodes import World, change, changed, content_of, create, post, send, stored
@@ -21,7 +21,7 @@ CHAT = "d:ann|bob"
 
 async def mark(node: Storage, user: str, read: int = 0, delivered: int = 0, *, durable: bool = False) -> pb.MarkOutcome:
     item = pb.MarkItem(conversation=CHAT, user=user, read_seq=read, delivered_seq=delivered, durable=durable)
-    (outcome,) = await node.marking.mark([item])
+    (outcome,) = await node.cursors.mark([item])
     return outcome
 
 
@@ -30,7 +30,7 @@ def seqs(page: pb.PageOutcome) -> list[int]:
 
 
 async def history(node: Storage, conversation: str = CHAT, **fields: int) -> pb.PageOutcome:
-    (page,) = await node.reading.history([pb.HistoryItem(conversation=conversation, **fields)])
+    (page,) = await node.pages.history([pb.HistoryItem(conversation=conversation, **fields)])
     return page
 
 
@@ -85,7 +85,7 @@ async def test_sending_moves_the_senders_own_position_also_after_a_crash() -> No
     world.database.faults.away = False
     assert world.database.members[CHAT]["ann"].read_seq == 0
     async with world.node() as node:
-        (loaded,) = await node.listing.load([pb.LoadItem(conversation=CHAT)])
+        (loaded,) = await node.lists.load([pb.LoadItem(conversation=CHAT)])
         assert {member.user: member.read_seq for member in loaded.members} == {"ann": 1, "bob": 0}
 
 
@@ -94,21 +94,21 @@ async def test_who_is_no_member_of_a_group_may_not_mark_it() -> None:
         await changed(node, create("g:1", "ann"))
         await changed(node, create("g:2", "ann", large=True))
         items = [pb.MarkItem(conversation=key, user="zoe", read_seq=1) for key in ("g:1", "g:2", "g:3", CHAT)]
-        outcomes = await node.marking.mark(items)
+        outcomes = await node.cursors.mark(items)
         assert [outcome.fault.code for outcome in outcomes] == ["FORBIDDEN", "FORBIDDEN", "NOT_FOUND", ""]
 
 
 async def test_a_mark_says_the_version_of_its_group() -> None:
     async with World().node() as node:
         await changed(node, create("g:1", "ann", large=True))
-        (outcome,) = await node.marking.mark([pb.MarkItem(conversation="g:1", user="ann", read_seq=1)])
+        (outcome,) = await node.cursors.mark([pb.MarkItem(conversation="g:1", user="ann", read_seq=1)])
         assert (outcome.version, outcome.large_from) == (1, 1)
 
 
 async def test_everybody_has_a_position_in_the_notices_to_all() -> None:
     async with World().node() as node:
         await stored(node, pb.StoreItem(conversation="b:all", sender="tidings", client_id="n", kind=2))
-        (outcome,) = await node.marking.mark([pb.MarkItem(conversation="b:all", user="ann", read_seq=1, durable=True)])
+        (outcome,) = await node.cursors.mark([pb.MarkItem(conversation="b:all", user="ann", read_seq=1, durable=True)])
         assert (outcome.read_seq, outcome.moved) == (1, True)
 
 
@@ -164,7 +164,7 @@ async def test_the_history_of_a_chat_without_messages_is_empty() -> None:
 async def test_a_conversation_that_cannot_be_loaded_does_not_spoil_other_pages() -> None:
     async with World().node() as node:
         await stored(node, send("ann", "bob", "x"))
-        bad, good = await node.reading.history([pb.HistoryItem(conversation="?"), pb.HistoryItem(conversation=CHAT)])
+        bad, good = await node.pages.history([pb.HistoryItem(conversation="?"), pb.HistoryItem(conversation=CHAT)])
         assert (bad.fault.code, seqs(good)) == ("BAD_REQUEST", [1])
 
 
@@ -174,19 +174,19 @@ async def test_a_conversation_that_cannot_be_loaded_does_not_spoil_other_pages()
 async def test_an_inbox_is_paged_from_a_number_on() -> None:
     async with World().node() as node:
         await stored(node, *(send("ann", "bob", f"c{index}") for index in range(5)))
-        (page,) = await node.reading.inbox([pb.InboxItem(user="bob", after=1, limit=2)])
+        (page,) = await node.pages.inbox([pb.InboxItem(user="bob", after=1, limit=2)])
         assert [entry.number for entry in page.entries] == [2, 3]
         assert (page.head, page.more, page.next, page.truncated) == (5, True, 3, False)
-        (last,) = await node.reading.inbox([pb.InboxItem(user="bob", after=3, limit=2)])
+        (last,) = await node.pages.inbox([pb.InboxItem(user="bob", after=3, limit=2)])
         assert (len(last.entries), last.more, last.next) == (2, False, 5)
-        (none,) = await node.reading.inbox([pb.InboxItem(user="nobody", limit=2)])
+        (none,) = await node.pages.inbox([pb.InboxItem(user="nobody", limit=2)])
         assert (len(none.entries), none.head, none.more) == (0, 0, False)
 
 
 async def test_an_inbox_page_is_cut_by_its_bytes() -> None:
     async with World().node() as node:
         await stored(node, *(send("ann", "bob", f"c{index}", "x" * 1000) for index in range(5)))
-        (page,) = await node.reading.inbox([pb.InboxItem(user="bob", limit=5, bytes_max=2500)])
+        (page,) = await node.pages.inbox([pb.InboxItem(user="bob", limit=5, bytes_max=2500)])
         assert ([entry.number for entry in page.entries], page.more, page.next) == ([1, 2], True, 2)
 
 
@@ -204,7 +204,7 @@ async def test_large_messages_come_whole_between_small_ones() -> None:
         synced: list[str] = []
         after, more = 0, True
         while more:
-            (page,) = await node.reading.inbox([pb.InboxItem(user="bob", after=after, limit=100)])
+            (page,) = await node.pages.inbox([pb.InboxItem(user="bob", after=after, limit=100)])
             synced += [client_pb2.Message.FromString(entry.message).content.text for entry in page.entries]
             after, more = page.next, page.more
         assert synced == texts
@@ -217,7 +217,7 @@ async def test_for_a_page_hardly_more_is_read_than_it_holds() -> None:
             await stored(node, send("ann", "bob", f"c{index}", "x" * 32_000))
         before = world.database.content_read
         page = await history(node, limit=100)
-        (inbox,) = await node.reading.inbox([pb.InboxItem(user="bob", limit=100)])
+        (inbox,) = await node.pages.inbox([pb.InboxItem(user="bob", limit=100)])
         assert (len(page.entries), len(inbox.entries)) == (4, 4)
         assert world.database.content_read - before <= 2 * 5 * 33_000
 
@@ -228,9 +228,9 @@ async def test_for_a_page_hardly_more_is_read_than_it_holds() -> None:
 async def test_heads_are_zero_where_nothing_is() -> None:
     async with World().node() as node:
         await stored(node, send("ann", "bob", "x"))
-        heads = await node.reading.conversation_heads([CHAT, "g:none"], warm_only=False)
+        heads = await node.pages.conversation_heads([CHAT, "g:none"], warm_only=False)
         assert list(heads.heads) == [1, 0]
-        assert list((await node.reading.inbox_heads(["ann", "zoe"])).heads) == [1, 0]
+        assert list((await node.pages.inbox_heads(["ann", "zoe"])).heads) == [1, 0]
 
 
 # ---- members
@@ -240,9 +240,9 @@ async def test_members_are_paged_by_user_whether_the_group_is_large_or_not() -> 
     async with World().node() as node:
         for group, large in (("g:1", False), ("g:2", True)):
             await changed(node, create(group, "cid", "ann", "bob", large=large))
-            (page,) = await node.reading.members([pb.MembersItem(conversation=group, limit=2)])
+            (page,) = await node.pages.members([pb.MembersItem(conversation=group, limit=2)])
             assert ([member.user for member in page.members], page.more) == (["ann", "bob"], True)
-            (page,) = await node.reading.members([pb.MembersItem(conversation=group, limit=2, after="bob")])
+            (page,) = await node.pages.members([pb.MembersItem(conversation=group, limit=2, after="bob")])
             assert ([(m.user, m.role) for m in page.members], page.more) == ([("cid", 3)], False)
 
 
@@ -254,7 +254,7 @@ async def acknowledge(node: Storage, device: str, number: int) -> dict[str, int]
     news: dict[str, int] = {}
     item = pb.AcknowledgeItem(user="bob", device=device, number=number)
     while True:
-        (outcome,) = await node.acknowledging.acknowledge([item])
+        (outcome,) = await node.acknowledgements.acknowledge([item])
         news.update({each.conversation: each.seq for each in outcome.delivered})
         if not outcome.upto:
             return news
@@ -285,7 +285,7 @@ async def test_one_acknowledgement_of_thousands_of_entries_delivers_every_conver
         for number in range(2, 5003):
             inbox[number] = InboxEntry("bob", number, "d:bob|dan", number - 1, 1)
         node.inboxes.drop_slots(frozenset([slot_of("bob")]))
-        (first,) = await node.acknowledging.acknowledge([pb.AcknowledgeItem(user="bob", device="tv", number=5002)])
+        (first,) = await node.acknowledgements.acknowledge([pb.AcknowledgeItem(user="bob", device="tv", number=5002)])
         assert (first.upto, [each.seq for each in first.delivered]) == (2000, [1, 1999])
         assert await acknowledge(node, "tv", 5002) == {CHAT: 1, "d:bob|dan": 5001}
         assert await acknowledge(node, "tv", 5002) == {}
@@ -298,20 +298,20 @@ async def test_what_could_not_be_marked_is_told_again_until_it_is() -> None:
         await stored(node, *(send("ann", "bob", f"c{index}") for index in range(3)))
         item = pb.AcknowledgeItem(user="bob", device="phone", number=2)
         for _ in range(2):
-            (outcome,) = await node.acknowledging.acknowledge([item])
+            (outcome,) = await node.acknowledgements.acknowledge([item])
             assert (outcome.upto, [each.seq for each in outcome.delivered]) == (2, [2])
         item.number = 3
-        (outcome,) = await node.acknowledging.acknowledge([item])
+        (outcome,) = await node.acknowledgements.acknowledge([item])
         assert (outcome.upto, [each.seq for each in outcome.delivered]) == (3, [3])
         item.marked = 3
-        (outcome,) = await node.acknowledging.acknowledge([item])
+        (outcome,) = await node.acknowledgements.acknowledge([item])
         assert (outcome.upto, list(outcome.delivered)) == (0, [])
     assert world.database.devices["bob"] == {"phone": 3}
 
 
 async def marked(node: Storage, number: int) -> list[pb.AcknowledgeOutcome.Delivered]:
     item = pb.AcknowledgeItem(user="bob", device="phone", number=number)
-    (outcome,) = await node.acknowledging.acknowledge([item], mark=True)
+    (outcome,) = await node.acknowledgements.acknowledge([item], mark=True)
     return list(outcome.delivered)
 
 
@@ -365,7 +365,7 @@ async def test_what_could_not_be_marked_along_is_left_to_whoever_asked() -> None
 
 
 async def listed(node: Storage, user: str, **fields: object) -> pb.ConversationsOutcome:
-    (outcome,) = await node.listing.pages([pb.ConversationsItem(user=user, **fields)])  # type: ignore[arg-type]
+    (outcome,) = await node.lists.pages([pb.ConversationsItem(user=user, **fields)])  # type: ignore[arg-type]
     return outcome
 
 
@@ -466,9 +466,9 @@ async def test_heads_that_cannot_be_read_are_an_error() -> None:
     async with world.node() as node:
         world.database.faults.away = True
         with pytest.raises(Unavailable):
-            await node.reading.conversation_heads([CHAT], warm_only=False)
+            await node.pages.conversation_heads([CHAT], warm_only=False)
         with pytest.raises(Unavailable):
-            await node.reading.inbox_heads(["ann"])
+            await node.pages.inbox_heads(["ann"])
         world.database.faults.away = False
 
 
@@ -495,7 +495,7 @@ async def world_with_a_broken_group(node: Storage, world: World) -> None:
     node.conversations.drop_slots(frozenset(range(4096)))
     loaded = node.conversations.loader.load
 
-    async def load(ids: Collection[str]) -> dict[str, Conversation | TidingsError]:
+    async def load(ids: Collection[str]) -> dict[str, CachedConversation | TidingsError]:
         found = await loaded(ids)
         return {key: Unavailable("its tail cannot be settled", 1000) if key == "g:2" else found[key] for key in ids}
 
@@ -507,7 +507,7 @@ async def test_a_conversation_that_cannot_be_loaded_is_left_out_of_lists_and_hea
     async with world.node() as node:
         await world_with_a_broken_group(node, world)
         assert [entry.record.conversation for entry in (await listed(node, "ann")).entries] == ["g:3", "g:1"]
-        heads = await node.reading.conversation_heads(["g:1", "g:2", "g:3"], warm_only=False)
+        heads = await node.pages.conversation_heads(["g:1", "g:2", "g:3"], warm_only=False)
         assert list(heads.heads) == [1, 0, 1]
         only = await listed(node, "ann", large_only=True)
         assert sorted(entry.record.conversation for entry in only.entries) == ["g:1", "g:2", "g:3"]
@@ -517,7 +517,7 @@ async def test_large_groups_are_told_to_who_logs_in_though_one_cannot_be_loaded(
     world = World()
     async with world.node() as node:
         await world_with_a_broken_group(node, world)
-        found = await node.listing.large_of(["ann", "bob"])
+        found = await node.lists.large_groups_of(["ann", "bob"])
         assert sorted((record.conversation, record.head) for record in found["ann"]) == [
             ("g:1", 1),
             ("g:2", 1),
@@ -534,7 +534,7 @@ async def test_thousands_of_large_groups_do_not_fill_the_lanes() -> None:
             await changed(node, create(group, "ann", large=True))
         await node.behind.flush()
         node.conversations.drop_slots(frozenset(range(4096)))
-        assert len((await node.listing.large_of(["ann"]))["ann"]) == 100
+        assert len((await node.lists.large_groups_of(["ann"]))["ann"]) == 100
         assert len((await listed(node, "ann", large_only=True)).entries) == 100
 
 
@@ -545,5 +545,5 @@ async def test_the_heads_of_large_groups_are_those_in_their_owners_memory() -> N
         await changed(two, create("g:1", "ann", large=True))
         await two.behind.flush()
         await stored(two, post("g:1", "ann", "x", 1), post("g:1", "ann", "y", 1))
-        (record,) = (await one.listing.large_of(["ann"]))["ann"]
+        (record,) = (await one.lists.large_groups_of(["ann"]))["ann"]
         assert record.head == 3

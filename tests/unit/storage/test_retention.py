@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.repository.records import ConversationDocument, StoredMessage
-from services.storage.upkeep.retention import Policy
+from services.storage.upkeep.retention import RetentionPolicy
 from tests.unit.storage.nodes import World, send, stored
 from tidings_protocol.errors import Unavailable
 
 DAY_S = 24 * 3600.0
-WEEKLY = Policy(message_days=7, interval_s=1e6, pause_s=0)
+WEEKLY = RetentionPolicy(message_days=7, interval_s=1e6, pause_s=0)
 
 
 async def test_inbox_entries_go_with_their_messages() -> None:
@@ -36,7 +36,7 @@ async def test_a_device_far_behind_has_todays_messages_within_a_few_pages() -> N
             world.database.inboxes["bob"] = entries
             after, pages, numbers, more = 10, 0, list[int](), True
             while more:
-                (page,) = await node.reading.inbox([pb.InboxItem(user="bob", after=after, limit=200)])
+                (page,) = await node.pages.inbox([pb.InboxItem(user="bob", after=after, limit=200)])
                 assert page.next > after or not page.more, "a page moves"
                 numbers += [entry.number for entry in page.entries]
                 after, more, pages = page.next, page.more, pages + 1

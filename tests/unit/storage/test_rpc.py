@@ -58,7 +58,7 @@ BY_USER: dict[str, tuple[type, type, type]] = {
 
 def servicer(outcome: Callable[[], Any]) -> tuple[StorageServicer, Part]:
     part = Part(outcome)
-    names = ("conversations", "listing", "marking", "reading", "sessions", "acknowledging")
+    names = ("conversations", "lists", "cursors", "pages", "sessions", "acknowledgements")
     return StorageServicer(cast("Any", SimpleNamespace(**dict.fromkeys(names, part)))), part
 
 

@@ -16,8 +16,8 @@ from services.common.registry.contract import NodeRecord
 from services.common.registry.memory import MemoryRegistry, MemoryStore
 from services.common.rpc import TimedOut
 from services.common.rpc.contract import MESSAGE_BYTES_MAX, Reply
-from services.storage.owners.peers import NotAsked
-from services.storage.owners.rpc_peers import RpcNeighbours
+from services.storage.owners.peers import NotAttempted
+from services.storage.owners.rpc_peers import RpcStoragePeers
 from tidings_protocol.errors import TidingsError, Unavailable
 
 
@@ -48,16 +48,16 @@ class Peers:
 class World:
     peers: Peers
     clock: ManualClock
-    neighbours: RpcNeighbours
+    storage_peers: RpcStoragePeers
     store: MemoryStore
 
     async def append(self) -> bool:
         """Whether it was done. What was not even asked for is known not to be."""
         self.peers.calls.clear()
         try:
-            await self.neighbours.append("two", pb.AppendBatch())
+            await self.storage_peers.append("two", pb.AppendBatch())
         except Unavailable as error:
-            asked = not isinstance(error, NotAsked)
+            asked = not isinstance(error, NotAttempted)
         else:
             return True
         assert asked == bool(self.peers.calls)
@@ -78,10 +78,10 @@ async def world() -> AsyncIterator[World]:
         await registry.register(NodeRecord("two", "storage", "boot", "two:1", state="ready"))
         await cluster.wait_for("storage", 1)
         peers, clock = Peers(), ManualClock()
-        neighbours = RpcNeighbours(
+        storage_peers = RpcStoragePeers(
             peers, cluster, clock, name="one", timeout_s=0.5, connected=lambda: registry.connected
         )
-        yield World(peers, clock, neighbours, store)
+        yield World(peers, clock, storage_peers, store)
 
 
 @pytest.mark.parametrize("error", [TimedOut("late"), Unavailable("its database is away")])
@@ -99,10 +99,10 @@ async def test_it_is_told_all_the_same_and_that_it_heard_ends_the_wait(world: Wo
     world.peers.error = TimedOut("late")
     assert not await world.append()
     with pytest.raises(Unavailable):
-        await world.neighbours.forget("two", pb.ForgetBatch(users=["ann"]))
+        await world.storage_peers.forget("two", pb.ForgetBatch(users=["ann"]))
     world.peers.error = None
     assert await world.calls_after(0.1) == []
-    await world.neighbours.forget("two", pb.ForgetBatch(users=["ann"]))
+    await world.storage_peers.forget("two", pb.ForgetBatch(users=["ann"]))
     assert await world.calls_after(0.1) == ["Append"]
 
 
@@ -111,7 +111,7 @@ async def test_calls_that_fail_together_count_once(world: World) -> None:
     assert not await world.append()
     for _ in range(5):
         with pytest.raises(Unavailable):
-            await world.neighbours.forget("two", pb.ForgetBatch(users=["ann"]))
+            await world.storage_peers.forget("two", pb.ForgetBatch(users=["ann"]))
     assert await world.calls_after(1.0) == ["Append"]
 
 
@@ -122,7 +122,7 @@ async def test_appends_that_are_larger_than_a_call_are_several_within_its_time(w
     ]
     assert pb.AppendBatch(items=items).ByteSize() > MESSAGE_BYTES_MAX
     world.peers.answered = lambda _: world.clock.advance(0.1)
-    answer = await world.neighbours.append("two", pb.AppendBatch(items=items))
+    answer = await world.storage_peers.append("two", pb.AppendBatch(items=items))
     assert list(answer.numbers) == [item.seq for item in items]
     assert [round(each, 3) for each in world.peers.times_s] == [0.5, 0.4, 0.3]
     assert not answer.HasField("fault")
@@ -130,17 +130,17 @@ async def test_appends_that_are_larger_than_a_call_are_several_within_its_time(w
 
 async def test_appends_of_which_a_part_was_done_are_not_said_to_be_not_asked_for(world: World) -> None:
     def lose(_: pb.AppendOutcomes) -> None:
-        world.peers.error = NotAsked("it left meanwhile")
+        world.peers.error = NotAttempted("it left meanwhile")
 
     world.peers.answered = lose
     with pytest.raises(Unavailable) as raised:
-        await world.neighbours.append("two", pb.AppendBatch(items=[pb.AppendItem(seq=1)] * 60_000))
-    assert not isinstance(raised.value, NotAsked)
+        await world.storage_peers.append("two", pb.AppendBatch(items=[pb.AppendItem(seq=1)] * 60_000))
+    assert not isinstance(raised.value, NotAttempted)
 
 
 async def test_who_is_alive_is_not_known_while_the_registry_is_away(world: World) -> None:
-    assert world.neighbours.live_boots() == frozenset({"boot"})
+    assert world.storage_peers.live_boots() == frozenset({"boot"})
     world.store.away()
-    assert world.neighbours.live_boots() is None
+    assert world.storage_peers.live_boots() is None
     world.store.back()
-    assert world.neighbours.live_boots() == frozenset({"boot"})
+    assert world.storage_peers.live_boots() == frozenset({"boot"})

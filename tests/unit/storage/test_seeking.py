@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.storage.inboxes.search import SLACK_MS, Seek
+from services.storage.inboxes.search import SLACK_MS, TimeSearch
 from services.storage.limits import LOOK_BACK
 from services.storage.repository.records import InboxEntry
 
@@ -13,7 +13,7 @@ from services.storage.repository.records import InboxEntry
 def found(times: list[int], first: int, wanted: int) -> tuple[int, int]:
     """The place of the entry with this index, and how often was looked."""
     entries = [InboxEntry("bob", first + index, "d:a|b", index + 1, time_ms) for index, time_ms in enumerate(times)]
-    seek, looks = Seek("bob", times[wanted], first, first + len(times) - 1), 0
+    seek, looks = TimeSearch("bob", times[wanted], first, first + len(times) - 1), 0
     while (span := seek.probe) is not None:
         looks += 1
         seek.learn([each for each in entries if span.after < each.number < span.before][: span.limit])
@@ -36,7 +36,7 @@ def test_the_place_is_not_behind_the_entry_and_not_long_before_it(
 def test_two_hundred_thousand_entries_take_some_twenty_looks_and_late_ones_among_them_change_nothing() -> None:
     # One a second; every tenth was settled late, and has an old time.
     times = [number * 1000 if number % 10 else 5 for number in range(200_000)]
-    seek, looks = Seek("bob", 150_001_000, 1, len(times)), 0
+    seek, looks = TimeSearch("bob", 150_001_000, 1, len(times)), 0
     while (span := seek.probe) is not None:
         looks += 1
         page = [

@@ -9,7 +9,7 @@ import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.node import Storage
-from services.storage.upkeep.retention import Policy
+from services.storage.upkeep.retention import RetentionPolicy
 from tests.unit.storage.nodes import World, changed, create, inbox_of, send, stored
 from tidings_protocol.errors import Overloaded, TidingsError
 
@@ -47,7 +47,7 @@ def replaced(outcome: pb.SessionOpenOutcome) -> list[str]:
 
 
 async def present(node: Storage, user: str = "ann") -> list[str]:
-    (found,) = await node.sessions.of([user])
+    (found,) = await node.sessions.sessions_of([user])
     return [session.session for session in found.sessions]
 
 
@@ -180,7 +180,7 @@ async def test_without_two_different_attempts_arrival_decides(first: int, second
 async def test_an_attempt_as_large_as_the_wire_carries_can_be_stored() -> None:
     async with World().node() as node:
         await opened(node, item("s1", attempt=2**64 - 1))
-        (found,) = await node.sessions.of(["ann"])
+        (found,) = await node.sessions.sessions_of(["ann"])
         assert found.sessions[0].attempt == 2**63 - 1
 
 
@@ -358,7 +358,7 @@ async def test_closing_removes_only_the_session_named_and_notes_when_the_user_wa
                 pb.SessionCloseItem(user="ann", device="web", session="t1"),
             ]
         )
-        (found,) = await node.sessions.of(["ann"])
+        (found,) = await node.sessions.sessions_of(["ann"])
         assert [session.session for session in found.sessions] == ["s2"]
         assert found.last_seen_ms == world.clock.wall_ms()
 
@@ -384,7 +384,7 @@ async def test_notices_to_all_are_unread_from_the_first_session_on() -> None:
         notice.client_id = "three"
         await stored(node, notice)
         await opened(node, item("s2"))
-        (page,) = await node.listing.pages([pb.ConversationsItem(user="ann")])
+        (page,) = await node.lists.pages([pb.ConversationsItem(user="ann")])
         (entry,) = page.entries
         assert (entry.record.conversation, entry.record.head, entry.me.read_seq) == ("b:all", 3, 2)
 
@@ -393,7 +393,7 @@ async def test_notices_to_all_are_not_listed_before_there_is_one() -> None:
     async with World().node() as node:
         (outcome,) = await opened(node, item("s1"))
         assert list(outcome.large) == []
-        (page,) = await node.listing.pages([pb.ConversationsItem(user="ann")])
+        (page,) = await node.lists.pages([pb.ConversationsItem(user="ann")])
         assert list(page.entries) == []
 
 
@@ -408,7 +408,7 @@ async def test_sessions_of_dead_nodes_are_swept_and_their_users_were_seen_when_t
         world.hood.boots = frozenset({"b2"})
         world.clock.advance(100)
         assert [await node.sweep.sweep(), await node.sweep.sweep()] == [0, 1]
-        ann, bob, cid = await node.sessions.of(["ann", "bob", "cid"])
+        ann, bob, cid = await node.sessions.sessions_of(["ann", "bob", "cid"])
         assert (len(ann.sessions), len(bob.sessions), len(cid.sessions)) == (0, 1, 0)
         assert (ann.last_seen_ms, cid.last_seen_ms) == (world.clock.wall_ms(), began_ms)
 
@@ -459,18 +459,18 @@ async def test_nobody_sweeps_while_nobody_knows_who_is_alive() -> None:
 
 async def test_old_messages_are_removed_and_pages_say_so() -> None:
     world = World()
-    policy = Policy(message_days=10, interval_s=1e6, step=2)
+    policy = RetentionPolicy(message_days=10, interval_s=1e6, step=2)
     async with world.node(policy=policy) as node:
         await stored(node, *(send("ann", "bob", f"old{index}") for index in range(5)))
         world.clock.advance(20 * DAY_S)
         await stored(node, send("ann", "bob", "new"))
         await node.retention.sweep()
         assert sorted(world.database.messages["d:ann|bob"]) == [6]
-        (page,) = await node.reading.history([pb.HistoryItem(conversation="d:ann|bob", after=0)])
+        (page,) = await node.pages.history([pb.HistoryItem(conversation="d:ann|bob", after=0)])
         assert (len(page.entries), page.truncated, page.head) == (1, True, 6)
-        (page,) = await node.reading.history([pb.HistoryItem(conversation="d:ann|bob")])
+        (page,) = await node.pages.history([pb.HistoryItem(conversation="d:ann|bob")])
         assert (page.truncated, page.more) == (True, False)
-        (inbox,) = await node.reading.inbox([pb.InboxItem(user="bob")])
+        (inbox,) = await node.pages.inbox([pb.InboxItem(user="bob")])
         assert ([entry.number for entry in inbox.entries], inbox.truncated) == ([6], True)
         (outcome,) = await stored(node, send("ann", "bob", "reply", reply_to=5))
         assert outcome.status == pb.StoreOutcome.NO_SUCH_REPLY
@@ -478,12 +478,12 @@ async def test_old_messages_are_removed_and_pages_say_so() -> None:
 
 async def test_a_conversation_whose_messages_are_all_gone_goes_on_with_the_next_number() -> None:
     world = World()
-    async with world.node(policy=Policy(message_days=1, interval_s=1e6)) as node:
+    async with world.node(policy=RetentionPolicy(message_days=1, interval_s=1e6)) as node:
         await stored(node, *(send("ann", "bob", f"old{index}") for index in range(3)))
         world.clock.advance(20 * DAY_S)
         await node.retention.sweep()
         assert world.database.messages["d:ann|bob"] == {}
-        (page,) = await node.listing.pages([pb.ConversationsItem(user="ann")])
+        (page,) = await node.lists.pages([pb.ConversationsItem(user="ann")])
         assert (page.entries[0].record.head, page.entries[0].last) == (3, b"")
     async with world.node() as node:
         assert [outcome.seq for outcome in await stored(node, send("ann", "bob", "next"))] == [4]
@@ -491,14 +491,14 @@ async def test_a_conversation_whose_messages_are_all_gone_goes_on_with_the_next_
 
 async def test_old_inbox_entries_are_removed_but_never_the_newest() -> None:
     world = World()
-    async with world.node(policy=Policy(inbox_days=10, interval_s=1e6, step=2)) as node:
+    async with world.node(policy=RetentionPolicy(inbox_days=10, interval_s=1e6, step=2)) as node:
         await stored(node, *(send("ann", "bob", f"old{index}") for index in range(5)))
         world.clock.advance(20 * DAY_S)
         await node.retention.sweep()
         assert sorted(world.database.inboxes["bob"]) == [5]
-        (page,) = await node.reading.inbox([pb.InboxItem(user="bob", after=1)])
+        (page,) = await node.pages.inbox([pb.InboxItem(user="bob", after=1)])
         assert ([entry.number for entry in page.entries], page.truncated) == ([5], True)
-        (page,) = await node.reading.inbox([pb.InboxItem(user="bob", after=4)])
+        (page,) = await node.pages.inbox([pb.InboxItem(user="bob", after=4)])
         assert not page.truncated
     async with world.node() as node:
         await stored(node, send("ann", "bob", "next"))
@@ -507,7 +507,7 @@ async def test_old_inbox_entries_are_removed_but_never_the_newest() -> None:
 
 async def test_what_another_node_owns_is_left_to_it() -> None:
     world = World()
-    async with world.node(policy=Policy(1, 1, interval_s=1e6)) as node:
+    async with world.node(policy=RetentionPolicy(1, 1, interval_s=1e6)) as node:
         await stored(node, send("ann", "bob", "old"), send("ann", "bob", "older"))
         world.clock.advance(20 * DAY_S)
         world.hood.owner_of = lambda _: "two"

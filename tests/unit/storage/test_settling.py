@@ -10,7 +10,7 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.node import Storage
 from services.storage.repository.memory import Faults
 from services.storage.repository.records import InboxEntry
-from services.storage.upkeep.retention import Policy
+from services.storage.upkeep.retention import RetentionPolicy
 from tests.unit.storage.nodes import World, change, changed, create, inbox_of, post, send, stored
 from tidings_protocol.errors import Unavailable
 from tidings_protocol.ids import SLOTS
@@ -20,7 +20,7 @@ DAY_S = 86_400.0
 
 
 async def load(node: Storage, conversation: str) -> pb.LoadOutcome:
-    (loaded,) = await node.listing.load([pb.LoadItem(conversation=conversation, narrow=True)])
+    (loaded,) = await node.lists.load([pb.LoadItem(conversation=conversation, narrow=True)])
     assert not loaded.HasField("fault")
     return loaded
 
@@ -107,7 +107,7 @@ async def test_an_old_message_does_not_come_again_however_much_came_since(entrie
         await left_behind(world, stack)
         quarrel(world, node, entries)
         await load(node, CHAT)
-        assert (await node.reading.inbox_heads(["bob"])).heads[0] == before + 1 + entries
+        assert (await node.pages.inbox_heads(["bob"])).heads[0] == before + 1 + entries
 
 
 async def test_an_old_message_that_nobody_ever_got_is_delivered_however_much_came_since() -> None:
@@ -117,13 +117,13 @@ async def test_an_old_message_that_nobody_ever_got_is_delivered_however_much_cam
         node = await stack.enter_async_context(world.node())
         quarrel(world, node, 2500)
         await load(node, CHAT)
-        assert (await node.reading.inbox_heads(["bob"])).heads[0] == 2501
+        assert (await node.pages.inbox_heads(["bob"])).heads[0] == 2501
         assert world.database.inboxes["bob"][2501].conversation == CHAT
 
 
 async def test_what_inbox_retention_has_removed_counts_as_delivered() -> None:
     world = World()
-    policy = Policy(inbox_days=30)
+    policy = RetentionPolicy(inbox_days=30)
     async with AsyncExitStack() as stack:
         await left_behind(world, stack)
         node = await stack.enter_async_context(world.node(policy=policy))
@@ -133,12 +133,12 @@ async def test_what_inbox_retention_has_removed_counts_as_delivered() -> None:
         await node.retention.sweep()
         assert min(world.database.inboxes["bob"]) == 302
         await load(node, CHAT)
-        assert (await node.reading.inbox_heads(["bob"])).heads[0] == 302
+        assert (await node.pages.inbox_heads(["bob"])).heads[0] == 302
 
 
 async def test_what_is_younger_than_retention_is_delivered_although_all_before_it_was_removed() -> None:
     world = World()
-    policy = Policy(inbox_days=30)
+    policy = RetentionPolicy(inbox_days=30)
     async with AsyncExitStack() as stack:
         node = await stack.enter_async_context(world.node(policy=policy))
         quarrel(world, node, 50)
@@ -166,4 +166,4 @@ async def test_a_settled_late_entry_among_the_others_does_not_mislead_the_search
             for number in list(entries)[-1:]:
                 entries[number] = entries[number]._replace(time_ms=1)
         await load(node, CHAT)
-        assert (await node.reading.inbox_heads(["bob"])).heads[0] == 10 + 1 + 4800
+        assert (await node.pages.inbox_heads(["bob"])).heads[0] == 10 + 1 + 4800

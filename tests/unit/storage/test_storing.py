@@ -111,7 +111,7 @@ async def test_an_id_that_is_none_harms_only_its_own_item() -> None:
 
 async def position_of(node: Storage, user: str, chat: str = CHAT) -> tuple[int, int]:
     """(read, delivered)"""
-    (loaded,) = await node.listing.load([pb.LoadItem(conversation=chat)])
+    (loaded,) = await node.lists.load([pb.LoadItem(conversation=chat)])
     me = next(member for member in loaded.members if member.user == user)
     return me.read_seq, me.delivered_seq
 
@@ -131,7 +131,7 @@ async def test_sending_leaves_the_position_where_it_is_while_something_before_is
 async def test_sending_moves_the_position_past_what_a_device_holds_and_says_that_it_was_not_read() -> None:
     async with World().node() as node:
         await stored(node, send("ann", "bob", "a"), send("ann", "bob", "b"))
-        await node.acknowledging.acknowledge([pb.AcknowledgeItem(user="bob", device="phone", number=2)], mark=True)
+        await node.acknowledgements.acknowledge([pb.AcknowledgeItem(user="bob", device="phone", number=2)], mark=True)
         assert await position_of(node, "bob") == (0, 2)
         first, second = await stored(node, send("bob", "ann", "c"), send("bob", "ann", "d"))
         assert (first.read_over, second.read_over) == (True, False)
@@ -142,7 +142,7 @@ async def test_ones_own_messages_are_no_reason_to_stay_behind() -> None:
     """Bob wrote before his device said that it holds what was there; then it says so."""
     async with World().node() as node:
         await stored(node, send("ann", "bob", "a"), send("bob", "ann", "b"))
-        await node.acknowledging.acknowledge([pb.AcknowledgeItem(user="bob", device="phone", number=1)], mark=True)
+        await node.acknowledgements.acknowledge([pb.AcknowledgeItem(user="bob", device="phone", number=1)], mark=True)
         (late,) = await stored(node, send("bob", "ann", "c"))
         assert (late.read_over, await position_of(node, "bob")) == (True, (3, 3))
 
@@ -169,7 +169,7 @@ async def test_overloaded_is_never_answered_for_what_is_stored_already() -> None
         (message,) = await stored(node, send("ann", "bob", "x"))
         group = await changed(node, create("g:1", "ann", "bob"))
         assert {(each.fault.code, each.fault.retry_after_ms) for each in (message, group)} == {("UNAVAILABLE", 70)}
-        (untouched,) = await node.listing.load([pb.LoadItem(conversation=CHAT)])
+        (untouched,) = await node.lists.load([pb.LoadItem(conversation=CHAT)])
         assert untouched.fault.code == "OVERLOADED", "loading again did nothing new"
         node.inboxes.append = append  # type: ignore[method-assign]
         (again,) = await stored(node, send("ann", "bob", "x"))
@@ -244,7 +244,7 @@ async def test_what_a_crash_left_without_entries_is_delivered_when_the_conversat
         assert isinstance(lost, Outcome)
         assert lost.status == Outcome.FAILED
     async with world.node() as node:
-        (loaded,) = await node.listing.load([pb.LoadItem(conversation=CHAT)])
+        (loaded,) = await node.lists.load([pb.LoadItem(conversation=CHAT)])
         assert loaded.record.head == 2
         assert await inbox_of(node, "bob") == [(1, CHAT, 1), (2, CHAT, 2)]
         assert await inbox_of(node, "ann") == [(1, CHAT, 1), (2, CHAT, 2)]
@@ -365,7 +365,7 @@ async def test_very_many_entries_go_to_their_owner_in_parts_and_here_when_it_sto
 
         two.inboxes.append = one_answer  # type: ignore[method-assign]
         appends = [Append(user, CHAT, seq, 1) for seq in (1, 2, 3) for user in users]
-        numbers = await one.conversations._diffusion.append(appends)
+        numbers = await one.conversations._fanout.append(appends)
         assert sizes == [APPEND_MAX, APPEND_MAX]
         assert numbers == [append.seq for append in appends]
         assert all(len(world.database.inboxes[user]) == 3 for user in users)
@@ -386,10 +386,10 @@ async def test_a_change_of_the_ring_makes_a_node_read_again() -> None:
         await stored(one, send("ann", "bob", "a"))
         world.hood.unreachable.add("one")
         await stored(two, send("ann", "bob", "b"))
-        (stale,) = await one.listing.load([pb.LoadItem(conversation=CHAT)])
+        (stale,) = await one.lists.load([pb.LoadItem(conversation=CHAT)])
         assert stale.record.head == 1
         one.ring_changed(frozenset({slot_of(CHAT)}))
-        (fresh,) = await one.listing.load([pb.LoadItem(conversation=CHAT)])
+        (fresh,) = await one.lists.load([pb.LoadItem(conversation=CHAT)])
         assert fresh.record.head == 2
 
 
@@ -399,9 +399,9 @@ async def test_a_node_does_not_trust_its_memory_of_what_another_one_owns() -> No
         await stored(one, send("ann", "bob", "a"))
         world.hood.owner_of = lambda _: "two"
         await stored(two, send("ann", "bob", "b"))
-        heads = await one.reading.conversation_heads([CHAT], warm_only=False)
+        heads = await one.pages.conversation_heads([CHAT], warm_only=False)
         assert list(heads.heads) == [2]
-        assert list((await one.reading.inbox_heads(["bob"])).heads) == [2]
+        assert list((await one.pages.inbox_heads(["bob"])).heads) == [2]
 
 
 async def test_a_full_lane_refuses_at_once() -> None:
@@ -422,9 +422,9 @@ async def test_more_conversations_than_fit_into_memory_stay_right() -> None:
                 )
             world.clock.advance(1)
         assert node.conversations.cached <= 126
-        heads = await node.reading.conversation_heads([f"d:bob|{user}" for user in users], warm_only=False)
+        heads = await node.pages.conversation_heads([f"d:bob|{user}" for user in users], warm_only=False)
         assert set(heads.heads) == {2}
-        assert list((await node.reading.inbox_heads(["bob"])).heads) == [600]
+        assert list((await node.pages.inbox_heads(["bob"])).heads) == [600]
 
 
 async def test_a_group_message_needs_the_present_version() -> None:

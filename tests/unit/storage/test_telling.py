@@ -24,8 +24,8 @@ async def owner_and_other(world: World) -> AsyncIterator[tuple[Storage, Storage]
 
 async def heads(owner: Storage) -> list[int]:
     """What the owner says of the conversation and of bob's inbox."""
-    conversation = await owner.reading.conversation_heads([CHAT], warm_only=False)
-    return [*conversation.heads, *(await owner.reading.inbox_heads(["bob"])).heads]
+    conversation = await owner.pages.conversation_heads([CHAT], warm_only=False)
+    return [*conversation.heads, *(await owner.pages.inbox_heads(["bob"])).heads]
 
 
 async def test_an_owner_that_is_reached_again_is_told_what_was_written_in_its_place() -> None:
@@ -33,10 +33,10 @@ async def test_an_owner_that_is_reached_again_is_told_what_was_written_in_its_pl
     async with owner_and_other(world) as (owner, other):
         await stored(other, send("ann", "bob", "b"))
         assert await heads(owner) == [1, 1]
-        assert not await other.telling.tell()
+        assert not await other.invalidation.flush()
         world.hood.unreachable.discard("one")
-        assert await other.telling.tell()
-        assert other.telling.waiting == 0
+        assert await other.invalidation.flush()
+        assert other.invalidation.waiting == 0
         assert await heads(owner) == [2, 2]
 
 
@@ -54,7 +54,7 @@ async def test_an_owner_that_is_not_told_yet_believes_a_device_that_holds_more_t
 async def test_what_a_node_writes_to_its_own_is_told_to_nobody() -> None:
     async with World().node("one") as owner:
         await stored(owner, send("ann", "bob", "a"))
-        assert owner.telling.waiting == 0
+        assert owner.invalidation.waiting == 0
 
 
 async def test_what_became_a_nodes_own_meanwhile_is_told_to_nobody() -> None:
@@ -62,7 +62,7 @@ async def test_what_became_a_nodes_own_meanwhile_is_told_to_nobody() -> None:
     async with owner_and_other(world) as (_, other):
         await stored(other, send("ann", "bob", "b"))
         world.hood.owner_of = lambda _: "two"
-        assert await other.telling.tell()
+        assert await other.invalidation.flush()
 
 
 async def test_a_node_that_leaves_tells_before_it_is_gone() -> None:
@@ -80,5 +80,5 @@ async def test_when_a_node_died_untold_the_others_trust_nothing_that_they_rememb
     world = World()
     async with owner_and_other(world) as (owner, other):
         await stored(other, send("ann", "bob", "b"))
-        owner.neighbour_died()
+        owner.peer_died()
         assert await heads(owner) == [2, 2]

@@ -6,7 +6,7 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import ManualClock
 from services.storage.limits import LEAD_MAX_MS
 from services.storage.messages.numbering import next_ms
-from services.storage.upkeep.retention import DAY_MS, Policy
+from services.storage.upkeep.retention import DAY_MS, RetentionPolicy
 from services.storage.upkeep.timekeeping import Timekeeper
 from tests.unit.storage.nodes import World, send, stored
 
@@ -15,14 +15,14 @@ NOW_MS = 1_700_000_000_000
 
 async def listed(world: World) -> list[str]:
     async with world.node() as node:
-        (page,) = await node.listing.pages([pb.ConversationsItem(user="ann")])
+        (page,) = await node.lists.pages([pb.ConversationsItem(user="ann")])
         return [entry.peer.user for entry in page.entries]
 
 
 async def test_a_node_whose_clock_is_ahead_removes_nothing_and_goes_on_when_it_is_right() -> None:
     world = World()
     world.database.clock = ManualClock()
-    async with world.node(policy=Policy(message_days=30, inbox_days=30)) as node:
+    async with world.node(policy=RetentionPolicy(message_days=30, inbox_days=30)) as node:
         await stored(node, *(send("ann", "bob", f"c{index}") for index in range(5)))
         world.clock.jump(40 * DAY_MS)
         await node.retention.sweep()
@@ -38,7 +38,7 @@ async def test_a_node_whose_clock_is_ahead_removes_nothing_and_goes_on_when_it_i
 async def test_nothing_is_removed_for_a_day_after_the_databases_own_clock_has_jumped() -> None:
     """As on one machine, whose clock both have."""
     world = World()
-    async with world.node(policy=Policy(message_days=30)) as node:
+    async with world.node(policy=RetentionPolicy(message_days=30)) as node:
         await stored(node, send("ann", "bob", "x"))
         for jump_ms in (40 * DAY_MS, -40 * DAY_MS):
             world.clock.jump(jump_ms)

@@ -11,14 +11,14 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.app import limits_of, policy_of
 from services.storage.limits import Limits
 from services.storage.memory.cache import Cache
-from services.storage.memory.conversation import Member
+from services.storage.memory.conversation import CachedMember
 from services.storage.messages import membership
 from services.storage.pages.paging import bytes_for, encode, history_page, history_window
-from services.storage.pages.places import Place, Places, Token
+from services.storage.pages.places import ListToken, Place, Places
 from services.storage.repository.keys import number_of, numbered, paired, pairs_of, second_of
 from services.storage.repository.records import ConversationDocument, StoredMessage
 from services.storage.settings import StorageSettings
-from services.storage.upkeep.retention import Policy
+from services.storage.upkeep.retention import RetentionPolicy
 from tests.unit.storage.nodes import change, create
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest
@@ -34,13 +34,15 @@ names = st.text("abcXYZ019._-@:", min_size=1, max_size=64)
 def test_deciding_twice_gives_the_same() -> None:
     document = ConversationDocument(G, 2, version=3, stamp=7, member_count=1)
     add = change(G, "ann", "op", 3, joins=["bob"])
-    made = [membership.decide(document, {"ann": Member("ann")}, add, notice_seq=5, head=5, now_ms=9) for _ in range(2)]
+    made = [
+        membership.decide(document, {"ann": CachedMember("ann")}, add, notice_seq=5, head=5, now_ms=9) for _ in range(2)
+    ]
     assert made[0] == made[1]
     assert (made[0].version, made[0].stamp, made[0].member_count, made[0].applied_seq) == (4, 8, 2, 5)
 
 
 def test_what_is_pending_writes_the_same_members_as_the_change() -> None:
-    members = {"ann": Member("ann", role=3), "bob": Member("bob")}
+    members = {"ann": CachedMember("ann", role=3), "bob": CachedMember("bob")}
     document = ConversationDocument(G, 2, version=1, stamp=1, member_count=2)
     item = change(G, "ann", "op", 1, joins=["cid"], removed=["bob"])
     writes = membership.writes_of(membership.decide(document, members, item, notice_seq=4, head=4, now_ms=9))
@@ -51,7 +53,7 @@ def test_what_is_pending_writes_the_same_members_as_the_change() -> None:
 
 
 def test_when_a_group_becomes_large_all_its_members_are_written() -> None:
-    members = {"ann": Member("ann", role=3, read_seq=4), "bob": Member("bob")}
+    members = {"ann": CachedMember("ann", role=3, read_seq=4), "bob": CachedMember("bob")}
     document = ConversationDocument(G, 2, version=1, stamp=1, member_count=2)
     item = change(G, "ann", "op", 1, joins=["cid"], becomes_large=True)
     made = membership.decide(document, members, item, notice_seq=5, head=6, now_ms=9)
@@ -182,12 +184,12 @@ def test_places_sort_newest_first_and_come_back_from_their_text() -> None:
 
 
 def test_tokens_come_back_from_their_text_and_one_of_the_version_before_is_taken() -> None:
-    first = Token(Place(5, "d:a|b"), 7, 1_700_000_000_000)
-    for token in (first, first.second, first.second.at(Place(9, "g:a")), Token(Place(5, "g:b"), None, 0)):
-        assert Token.parse(str(token)) == token
+    first = ListToken(Place(5, "d:a|b"), 7, 1_700_000_000_000)
+    for token in (first, first.second, first.second.at(Place(9, "g:a")), ListToken(Place(5, "g:b"), None, 0)):
+        assert ListToken.parse(str(token)) == token
     for wrong in ("", "5~g:a~", "5~g:a~7", "5~g:a~7~8~3", "5~g:a~²~8", "5~g:a~7~8~2~", "5~g:a~7~" + "9" * 20):
         with pytest.raises(BadRequest):
-            Token.parse(wrong)
+            ListToken.parse(wrong)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 9))), st.integers(1, 4))
@@ -270,7 +272,7 @@ def test_paired_keys_lie_within_the_bounds_of_their_first_part_only(first: str, 
 def test_settings_become_limits_and_policy() -> None:
     settings = StorageSettings(node="storage-0", message_retention_days=3, store_lanes=7)
     assert limits_of(settings) == Limits(store_lanes=7)
-    assert policy_of(settings) == Policy(message_days=3)
+    assert policy_of(settings) == RetentionPolicy(message_days=3)
 
 
 def test_budgets_that_do_not_fit_are_refused() -> None:

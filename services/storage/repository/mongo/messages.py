@@ -17,7 +17,7 @@ from pymongo.errors import BulkWriteError
 
 from services.storage.repository.contract import Conflict, Inserted
 from services.storage.repository.keys import number_of, numbered
-from services.storage.repository.mongo.connection import Connection, Document
+from services.storage.repository.mongo.connection import Document, MongoConnection
 from services.storage.repository.mongo.schema import INBOX, MESSAGES
 from services.storage.repository.records import MAX_NUMBER, NORMAL, ClientKey, InboxEntry, Span, StoredMessage
 
@@ -30,7 +30,7 @@ DOCUMENT_BYTES: Final = 512  # what a document has beside a message's content, a
 
 
 class MongoMessages:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: MongoConnection) -> None:
         self._connection = connection
 
     async def insert(self, messages: Sequence[StoredMessage]) -> Inserted:
@@ -68,7 +68,7 @@ class MongoMessages:
 
 
 class MongoInboxes:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: MongoConnection) -> None:
         self._connection = connection
 
     async def insert(self, entries: Sequence[InboxEntry]) -> Inserted:
@@ -94,7 +94,9 @@ class MongoInboxes:
         return await _remove(self._connection, INBOX, "u", user, below)
 
 
-async def _insert(connection: Connection, collection: str, documents: list[Document], sizes: Iterable[int]) -> Inserted:
+async def _insert(
+    connection: MongoConnection, collection: str, documents: list[Document], sizes: Iterable[int]
+) -> Inserted:
     """One command, or several if they do not fit into one."""
     done = 0
     for count in _parts(sizes):
@@ -120,7 +122,7 @@ def _parts(sizes: Iterable[int]) -> list[int]:
     return counts
 
 
-async def _remove(connection: Connection, collection: str, field: str, key: str, below: int) -> int:
+async def _remove(connection: MongoConnection, collection: str, field: str, key: str, below: int) -> int:
     query = {field: key, "_id": {"$gte": numbered(key, 0), "$lt": numbered(key, below)}}
     documents = connection.collection(collection)
     result = await connection.run("remove", collection, lambda: documents.delete_many(query, hint=BY_ID))

@@ -15,12 +15,11 @@ from protos.tidings.internal.v1 import storage_pb2
 from services.common.lanes.lane import Lanes
 from services.common.rpc.faults import to_fault
 from services.storage.limits import Limits
-from services.storage.memory.batches import through
-from services.storage.memory.conversation import Conversation, Member
+from services.storage.memory.conversation import CachedConversation, CachedMember
 from services.storage.memory.write_behind import WriteBehind
-from services.storage.messages.conversations import Conversations
+from services.storage.messages.conversations import ConversationStore
 from services.storage.repository.contract import Repository
-from services.storage.repository.records import Cursor, MemberDocument
+from services.storage.repository.records import MemberCursor, MemberDocument
 from tidings_protocol.errors import Forbidden, NotFound, TidingsError
 from tidings_protocol.ids import SLOTS, ConversationKind, hash64
 
@@ -28,7 +27,7 @@ MarkItem = storage_pb2.MarkItem
 MarkOutcome = storage_pb2.MarkOutcome
 
 
-class Arrival(NamedTuple):
+class DeliveryMark(NamedTuple):
     """A device of this user holds the conversation up to this seq."""
 
     user: str
@@ -36,14 +35,14 @@ class Arrival(NamedTuple):
     seq: int
 
 
-class Marking:
+class CursorWriter:
     def __init__(
-        self, repository: Repository, conversations: Conversations, behind: WriteBehind, limits: Limits
+        self, repository: Repository, conversations: ConversationStore, behind: WriteBehind, limits: Limits
     ) -> None:
         self._repository = repository
         self._conversations = conversations
         self._behind = behind
-        self.lanes: Lanes[Cursor, None] = Lanes(
+        self.lanes: Lanes[MemberCursor, None] = Lanes(
             "mark",
             self._write,
             lanes=max(1, limits.store_lanes // 2),
@@ -63,11 +62,11 @@ class Marking:
         wanted: dict[str, dict[str, None]] = {}
         for item in items:
             wanted.setdefault(item.conversation, {})[item.user] = None
-        members: dict[str, dict[str, Member] | TidingsError] = {}
+        members: dict[str, dict[str, CachedMember] | TidingsError] = {}
         for key, users in wanted.items():
             members[key] = await self._members(conversations[key], list(users))
         outcomes: list[MarkOutcome] = []
-        durable: dict[int, Cursor] = {}
+        durable: dict[int, MemberCursor] = {}
         for index, item in enumerate(items):
             conversation, known = conversations[item.conversation], members[item.conversation]
             if isinstance(conversation, TidingsError):
@@ -80,13 +79,13 @@ class Marking:
                     durable[index] = conversation.moved[item.user]
                 self._behind.conversation(conversation)
         works = [(hash64(cursor.conversation) // SLOTS, cursor) for cursor in durable.values()]
-        written = await through(self.lanes, works)
+        written = await self.lanes.submit_all(works)
         for index, failure in zip(durable, written, strict=True):
             if isinstance(failure, TidingsError):
                 outcomes[index] = MarkOutcome(fault=to_fault(failure))
         return outcomes
 
-    async def deliver(self, arrivals: Sequence[Arrival]) -> list[MarkOutcome | None]:
+    async def deliver(self, arrivals: Sequence[DeliveryMark]) -> list[MarkOutcome | None]:
         """Marks as delivered what this node owns; aligned. None: another node owns it, or it could not be done."""
         outcomes: list[MarkOutcome | None] = [None] * len(arrivals)
         cold: list[int] = []
@@ -108,8 +107,8 @@ class Marking:
         return outcomes
 
     async def _members(
-        self, conversation: Conversation | TidingsError, users: list[str]
-    ) -> dict[str, Member] | TidingsError:
+        self, conversation: CachedConversation | TidingsError, users: list[str]
+    ) -> dict[str, CachedMember] | TidingsError:
         """Those of the users who are members; everybody is one of b:all."""
         if isinstance(conversation, TidingsError):
             return conversation
@@ -124,12 +123,12 @@ class Marking:
             return error
         return found
 
-    async def _write(self, batch: list[Cursor]) -> list[TidingsError | None]:
+    async def _write(self, batch: list[MemberCursor]) -> list[TidingsError | None]:
         await self._repository.members.advance(batch)
         return [None] * len(batch)
 
 
-def _mark(conversation: Conversation, member: Member | None, item: MarkItem) -> MarkOutcome:
+def _mark(conversation: CachedConversation, member: CachedMember | None, item: MarkItem) -> MarkOutcome:
     if member is None:
         if conversation.kind is not ConversationKind.GROUP:
             return MarkOutcome()
@@ -139,7 +138,7 @@ def _mark(conversation: Conversation, member: Member | None, item: MarkItem) -> 
     return _move(conversation, member, item.read_seq, item.delivered_seq)
 
 
-def _move(conversation: Conversation, member: Member, read_seq: int, delivered_seq: int) -> MarkOutcome:
+def _move(conversation: CachedConversation, member: CachedMember, read_seq: int, delivered_seq: int) -> MarkOutcome:
     moved = conversation.move(member.user, read_seq, delivered_seq)
     return MarkOutcome(
         read_seq=member.read_seq,

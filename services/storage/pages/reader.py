@@ -18,11 +18,10 @@ from protos.tidings.internal.v1 import storage_pb2
 from services.common.lanes.lane import Lanes
 from services.common.rpc.faults import to_fault
 from services.common.telemetry import logs
-from services.storage.inboxes.writer import Inboxes
+from services.storage.inboxes.writer import InboxWriter
 from services.storage.limits import Limits
-from services.storage.memory.batches import through
-from services.storage.memory.conversation import Conversation
-from services.storage.messages.conversations import Conversations
+from services.storage.memory.conversation import CachedConversation
+from services.storage.messages.conversations import ConversationStore
 from services.storage.pages.paging import (
     ENTRIES_MAX,
     PageEntry,
@@ -55,8 +54,10 @@ log = logs.get_logger(__name__)
 Work = storage_pb2.HistoryItem | storage_pb2.InboxItem
 
 
-class Reading:
-    def __init__(self, repository: Repository, conversations: Conversations, inboxes: Inboxes, limits: Limits) -> None:
+class PageReader:
+    def __init__(
+        self, repository: Repository, conversations: ConversationStore, inboxes: InboxWriter, limits: Limits
+    ) -> None:
         self._repository = repository
         self._conversations = conversations
         self._inboxes = inboxes
@@ -79,7 +80,7 @@ class Reading:
         bound = bytes_for(0, len(items))
         for item in items:
             item.bytes_max = min(item.bytes_max or bound, bound)
-        outcomes = await through(self.lanes, [(hash64(item.conversation) // SLOTS, item) for item in items])
+        outcomes = await self.lanes.submit_all([(hash64(item.conversation) // SLOTS, item) for item in items])
         return _pages(outcomes)
 
     async def inbox(self, items: Sequence[storage_pb2.InboxItem]) -> list[PageOutcome]:
@@ -87,7 +88,7 @@ class Reading:
         bound = bytes_for(0, len(items))
         for item in items:
             item.bytes_max = min(item.bytes_max or bound, bound)
-        outcomes = await through(self.lanes, [(hash64(item.user) // SLOTS, item) for item in items])
+        outcomes = await self.lanes.submit_all([(hash64(item.user) // SLOTS, item) for item in items])
         return _pages(outcomes)
 
     async def members(self, items: Sequence[storage_pb2.MembersItem]) -> list[storage_pb2.MembersOutcome]:
@@ -105,7 +106,7 @@ class Reading:
         """Heads and the times of the last messages; 0 where there is nothing, or where it cannot be loaded now: a pong
         without the head of one group is better than none. Raises the error if none can be.
         """
-        found: dict[str, Conversation | TidingsError | None] = {}
+        found: dict[str, CachedConversation | TidingsError | None] = {}
         if warm_only:
             found = {key: self._conversations.peek(key) for key in keys}
         else:
@@ -120,7 +121,7 @@ class Reading:
         for key in keys:
             conversation = found[key]
             head, last_ms = (
-                (conversation.head, conversation.last_ms) if isinstance(conversation, Conversation) else (0, 0)
+                (conversation.head, conversation.last_ms) if isinstance(conversation, CachedConversation) else (0, 0)
             )
             answer.heads.append(head)
             answer.times_ms.append(last_ms)
@@ -131,7 +132,7 @@ class Reading:
         return storage_pb2.HeadOutcomes(heads=[found[user].head for user in users])
 
     async def _member_page(
-        self, conversation: Conversation | TidingsError, item: storage_pb2.MembersItem
+        self, conversation: CachedConversation | TidingsError, item: storage_pb2.MembersItem
     ) -> storage_pb2.MembersOutcome:
         if isinstance(conversation, TidingsError):
             raise conversation

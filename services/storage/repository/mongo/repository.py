@@ -6,7 +6,7 @@ import pymongo
 
 from services.storage.repository.contract import Repository
 from services.storage.repository.mongo.changes import MongoChanges
-from services.storage.repository.mongo.connection import Connection
+from services.storage.repository.mongo.connection import MongoConnection
 from services.storage.repository.mongo.conversations import MongoConversations, MongoMembers
 from services.storage.repository.mongo.messages import MongoInboxes, MongoMessages
 from services.storage.repository.mongo.schema import prepare
@@ -16,7 +16,7 @@ from services.storage.repository.mongo.time import MongoTime
 PREPARE_S = 600
 
 
-def ports_of(connection: Connection) -> Repository:
+def mongo_repository(connection: MongoConnection) -> Repository:
     """All ports on one connection; the schema is to be prepared before (schema.py)."""
     return Repository(
         messages=MongoMessages(connection),
@@ -30,7 +30,7 @@ def ports_of(connection: Connection) -> Repository:
     )
 
 
-async def prepared(connection: Connection) -> None:
+async def ensure_schema(connection: MongoConnection) -> None:
     """Collections and indexes are there. Raises Unavailable if MongoDB does not answer, Internal if it cannot be."""
     await connection.ping()
     # An index of data that is there already takes its time.

@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.rpc.faults import to_fault
-from services.storage.cursors.marking import Arrival, Marking
-from services.storage.inboxes.numbering import Inbox
-from services.storage.inboxes.writer import Inboxes
+from services.storage.cursors.writer import CursorWriter, DeliveryMark
+from services.storage.inboxes.numbering import CachedInbox
+from services.storage.inboxes.writer import InboxWriter
 from services.storage.memory.write_behind import WriteBehind
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import Span
@@ -43,8 +43,10 @@ class Step(NamedTuple):
     entries: Sequence[tuple[str, int]] = ()
 
 
-class Acknowledging:
-    def __init__(self, repository: Repository, inboxes: Inboxes, marking: Marking, behind: WriteBehind) -> None:
+class Acknowledgements:
+    def __init__(
+        self, repository: Repository, inboxes: InboxWriter, marking: CursorWriter, behind: WriteBehind
+    ) -> None:
         self._repository = repository
         self._inboxes = inboxes
         self._marking = marking
@@ -61,7 +63,7 @@ class Acknowledging:
         except TidingsError as error:
             return [AcknowledgeOutcome(fault=to_fault(error)) for _ in items]
         news = [
-            (index, Arrival(item.user, conversation, seq))
+            (index, DeliveryMark(item.user, conversation, seq))
             for index, (item, step) in enumerate(zip(items, steps, strict=True))
             for conversation, seq in _highest(step.entries).items()
         ]
@@ -83,7 +85,7 @@ class Acknowledging:
                 outcomes[index].upto = step.last
         return outcomes
 
-    async def _load_held(self, inboxes: Sequence[Inbox]) -> None:
+    async def _load_held(self, inboxes: Sequence[CachedInbox]) -> None:
         cold = [inbox for inbox in inboxes if inbox.held is None]
         if cold:
             found = await self._repository.users.held([inbox.user for inbox in cold])
@@ -91,7 +93,7 @@ class Acknowledging:
                 if inbox.held is None:
                     inbox.held = found.get(inbox.user, 0)
 
-    def _note(self, inbox: Inbox, device: str, number: int) -> None:
+    def _note(self, inbox: CachedInbox, device: str, number: int) -> None:
         """All that this device holds up to this number is marked."""
         number = min(number, inbox.head)
         if number <= inbox.devices.get(device, 0):
@@ -102,7 +104,7 @@ class Acknowledging:
         inbox.held = max(inbox.held or 0, number)
         self._behind.held(inbox.user, device, number)
 
-    async def _steps(self, held: Sequence[tuple[Inbox, int]]) -> list[Step]:
+    async def _steps(self, held: Sequence[tuple[CachedInbox, int]]) -> list[Step]:
         """The next step towards each number: from memory, or from the repository if some of it is older."""
         steps: list[Step] = []
         older: dict[int, Span] = {}
