@@ -19,12 +19,12 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.registry.contract import Membership, NodeRecord
 from services.common.rpc.contract import PeersPort
 from services.common.telemetry import logs
-from services.logic.messages.sending import Sending
-from services.logic.requests.dispatcher import Handling
-from services.logic.requests.group_changes import GroupActs
-from services.logic.requests.request import Ask
+from services.logic.messages.sender import MessageSender
+from services.logic.requests.dispatcher import Dispatcher
+from services.logic.requests.group_changes import GroupChanges
+from services.logic.requests.request import ClientRequest
 from services.logic.sessions.presence import live_sessions
-from services.logic.sessions.sessions import Sessions
+from services.logic.sessions.sessions import ClientSessions
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2
 from tidings_protocol.close import KICKED
@@ -56,10 +56,10 @@ class Admin:
         self,
         token: str,
         storage: StorageClient,
-        sending: Sending,
-        sessions: Sessions,
-        handling: Handling,
-        group_acts: GroupActs,
+        sending: MessageSender,
+        sessions: ClientSessions,
+        handling: Dispatcher,
+        group_changes: GroupChanges,
         cluster: Nodes,
         peers: PeersPort,
         *,
@@ -71,7 +71,7 @@ class Admin:
         self._sending = sending
         self._sessions = sessions
         self._handling = handling
-        self._group_acts = group_acts
+        self._group_acts = group_changes
         self._cluster = cluster
         self._peers = peers
         self._content_bytes_max = content_bytes_max
@@ -149,7 +149,7 @@ class Admin:
         else:
             actor = await self._group_acts.owner_of(getattr(asked, act).conversation)
         frame = client_pb2.ClientFrame(group=asked)
-        reply = await self._handling.answer(Ask(user=actor, session="", frame=frame, op=request.op))
+        reply = await self._handling.answer(ClientRequest(user=actor, session="", frame=frame, op=request.op))
         return admin_pb2.AdminGroupAnswer(frame=reply)
 
     async def _live_sessions(self, user: str) -> list[pb.SessionRecord]:

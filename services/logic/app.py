@@ -31,23 +31,23 @@ from services.common.rpc import Peers, PeersPort, Router, RpcServer, Service, se
 from services.common.telemetry.health import Health
 from services.common.telemetry.ops import OpsServer
 from services.logic.admin import Admin
-from services.logic.groups.loader import Conversations
-from services.logic.groups.model import Policy
+from services.logic.groups.loader import GroupLoader
+from services.logic.groups.model import GroupPolicy
 from services.logic.messages.hooks import Hooks
-from services.logic.messages.sending import Sending
+from services.logic.messages.sender import MessageSender
 from services.logic.messages.signals import Signals
 from services.logic.publishing.events import EventEncoder
 from services.logic.publishing.publisher import Publisher
 from services.logic.publishing.topics import topics_of
-from services.logic.receipts.sender import Receipts
-from services.logic.requests.dispatcher import Handling
-from services.logic.requests.group_changes import GroupActs
-from services.logic.requests.in_flight import Admission
-from services.logic.requests.marking import Marking
+from services.logic.receipts.sender import ReceiptSender
+from services.logic.requests.cursors import CursorMarker
+from services.logic.requests.dispatcher import Dispatcher
+from services.logic.requests.group_changes import GroupChanges
+from services.logic.requests.in_flight import InFlightLimit
 from services.logic.requests.reading import Reading
-from services.logic.requests.standing import Standing
+from services.logic.requests.session_guard import SessionGuard
 from services.logic.rpc import AdminServicer, LogicServicer, NodeServicer, services
-from services.logic.sessions.sessions import Sessions
+from services.logic.sessions.sessions import ClientSessions
 from services.logic.settings import LogicSettings, read_secret
 from services.logic.storage_client import StorageClient
 from tidings_protocol.ids import new_id
@@ -118,7 +118,7 @@ async def logic_node(
         await prepare_topics(ports.bus, topics_of(settings), life)
 
         storage = _storage(settings, ports, cluster)
-        conversations = Conversations(storage, settings.cached_members_max)
+        conversations = GroupLoader(storage, settings.cached_members_max)
         events = EventEncoder(settings.cluster, enabled=settings.events_enabled)
         direct = await enter(Direct(ports.peers, cluster.node))
         publisher = await enter(_publisher(settings, ports, cluster, direct))
@@ -126,18 +126,20 @@ async def logic_node(
         receipts = await enter(_receipts(settings, ports, conversations, publisher, events))
         hooks = await enter(_hooks(settings, health)) if settings.hook_url else None
 
-        policy = Policy(large_above=settings.large_group_threshold, members_max=settings.group_members_max)
+        policy = GroupPolicy(large_above=settings.large_group_threshold, members_max=settings.group_members_max)
         sending = await enter(
-            Sending(storage, conversations, publisher, events, receipts, hooks, held_max=settings.sends_in_flight_max)
+            MessageSender(
+                storage, conversations, publisher, events, receipts, hooks, held_max=settings.sends_in_flight_max
+            )
         )
-        marking = Marking(storage, receipts)
-        group_acts = GroupActs(storage, conversations, publisher, events, clock, policy)
+        marking = CursorMarker(storage, receipts)
+        group_changes = GroupChanges(storage, conversations, publisher, events, clock, policy)
         reading = Reading(
             storage, conversations, clock, policy, alive=cluster.alive, page_bytes_max=settings.page_bytes_max
         )
-        handling = Handling(reading, marking, group_acts, Standing(storage))
+        handling = Dispatcher(reading, marking, group_changes, SessionGuard(storage))
         signals = Signals(conversations, publisher)
-        sends, requests = Admission(settings.sends_in_flight_max), Admission(settings.requests_in_flight_max)
+        sends, requests = InFlightLimit(settings.sends_in_flight_max), InFlightLimit(settings.requests_in_flight_max)
         logic = LogicServicer(sessions, sending, signals, marking, handling, storage, sends=sends, requests=requests)
         admin = Admin(
             read_secret(settings.operator_token_file),
@@ -145,7 +147,7 @@ async def logic_node(
             sending,
             sessions,
             handling,
-            group_acts,
+            group_changes,
             cluster,
             ports.peers,
             content_bytes_max=settings.content_bytes_max,
@@ -203,8 +205,8 @@ def _publisher(settings: LogicSettings, ports: Ports, cluster: Cluster, direct: 
 
 def _sessions(
     settings: LogicSettings, ports: Ports, cluster: Cluster, storage: StorageClient, publisher: Publisher
-) -> Sessions:
-    return Sessions(
+) -> ClientSessions:
+    return ClientSessions(
         storage,
         publisher,
         cluster,
@@ -217,9 +219,9 @@ def _sessions(
 
 
 def _receipts(
-    settings: LogicSettings, ports: Ports, conversations: Conversations, publisher: Publisher, events: EventEncoder
-) -> Receipts:
-    return Receipts(
+    settings: LogicSettings, ports: Ports, conversations: GroupLoader, publisher: Publisher, events: EventEncoder
+) -> ReceiptSender:
+    return ReceiptSender(
         conversations,
         publisher,
         events,

@@ -30,12 +30,12 @@ from services.common.lanes.dividing import divided
 from services.common.rpc import Service
 from services.common.rpc.faults import to_fault
 from services.logic.admin import Admin
-from services.logic.messages.sending import Sending
+from services.logic.messages.sender import MessageSender
 from services.logic.messages.signals import Signals
-from services.logic.requests.dispatcher import Handling, encoded
-from services.logic.requests.in_flight import Admission
-from services.logic.requests.marking import Marking
-from services.logic.sessions.sessions import Sessions
+from services.logic.requests.cursors import CursorMarker
+from services.logic.requests.dispatcher import Dispatcher, encoded
+from services.logic.requests.in_flight import InFlightLimit
+from services.logic.sessions.sessions import ClientSessions
 from services.logic.storage_client import StorageClient
 from tidings_protocol.errors import TidingsError
 
@@ -49,15 +49,15 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
 
     def __init__(
         self,
-        sessions: Sessions,
-        sending: Sending,
+        sessions: ClientSessions,
+        sending: MessageSender,
         signals: Signals,
-        marking: Marking,
-        handling: Handling,
+        marking: CursorMarker,
+        handling: Dispatcher,
         storage: StorageClient,
         *,
-        sends: Admission,
-        requests: Admission,
+        sends: InFlightLimit,
+        requests: InFlightLimit,
     ) -> None:
         self._sessions = sessions
         self._sending = sending
@@ -165,7 +165,7 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
     def __init__(self, admin: Admin) -> None:
         self._admin = admin
 
-    async def Sessions(self, request: admin_pb2.AdminUser, context: Context) -> admin_pb2.AdminSessions:  # noqa: N802
+    async def ClientSessions(self, request: admin_pb2.AdminUser, context: Context) -> admin_pb2.AdminSessions:  # noqa: N802
         self._check(context)
         return await self._admin.sessions(request.user)
 
@@ -187,7 +187,7 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
         self._check(context)
         return await self._admin.user(request.user)
 
-    async def Group(self, request: admin_pb2.AdminGroup, context: Context) -> admin_pb2.AdminGroupAnswer:  # noqa: N802
+    async def GroupSnapshot(self, request: admin_pb2.AdminGroup, context: Context) -> admin_pb2.AdminGroupAnswer:  # noqa: N802
         self._check(context)
         return await self._admin.group(request)
 

@@ -42,8 +42,8 @@ PROBE_INTERVAL_S = 1.0
 
 log = logs.get_logger(__name__)
 
-Verdict = bytes | TidingsError
-Decided = Callable[[Verdict], None]
+HookVerdict = bytes | TidingsError
+Decided = Callable[[HookVerdict], None]
 
 
 @dataclass(slots=True, eq=False)
@@ -141,10 +141,10 @@ class Hooks:
             self._working += 1
             self._scope.spawn(self._work(), name="hook calls")
 
-    async def ask(self, candidates: Sequence[Candidate]) -> list[Verdict]:
+    async def ask(self, candidates: Sequence[Candidate]) -> list[HookVerdict]:
         """The verdicts of all, when the last one is there."""
         loop = asyncio.get_running_loop()
-        verdicts: list[asyncio.Future[Verdict]] = [loop.create_future() for _ in candidates]
+        verdicts: list[asyncio.Future[HookVerdict]] = [loop.create_future() for _ in candidates]
         for candidate, verdict in zip(candidates, verdicts, strict=True):
             self.offer(candidate, verdict.set_result)
         return [await verdict for verdict in verdicts]
@@ -236,7 +236,7 @@ class Hooks:
             _decide(each, each.candidate.content if self._when_away == "allow" else refusal)
 
 
-def _decide(asked: _Asked, verdict: Verdict) -> None:
+def _decide(asked: _Asked, verdict: HookVerdict) -> None:
     if asked.is_open:
         asked.is_open = False
         asked.decided(verdict)

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
-from services.logic.groups.loader import Conversations, Found
+from services.logic.groups.loader import FoundGroups, GroupLoader
 from services.logic.groups.permissions import check_signal
 from services.logic.groups.recipients import fanout_of
 from services.logic.groups.rules import Need
-from services.logic.publishing.parcels import Outgoing
+from services.logic.publishing.parcels import OutgoingPush
 from services.logic.publishing.publisher import Publication, Publisher
 from tidings_protocol import client_pb2
 from tidings_protocol.content import check_signal as check_shape
@@ -27,7 +27,7 @@ from tidings_protocol.ids import ConversationKind, check_conversation
 class Signals:
     """Batches of signals."""
 
-    def __init__(self, conversations: Conversations, publisher: Publisher) -> None:
+    def __init__(self, conversations: GroupLoader, publisher: Publisher) -> None:
         self._conversations = conversations
         self._publisher = publisher
 
@@ -37,7 +37,7 @@ class Signals:
         groups = await self._groups(
             [item for item, error in zip(items, outcomes, strict=True) if error is None and _is_group(item)]
         )
-        outgoing: list[Outgoing] = []
+        outgoing: list[OutgoingPush] = []
         for index, item in enumerate(items):
             if outcomes[index] is None:
                 try:
@@ -48,7 +48,7 @@ class Signals:
             self._publisher.offer(Publication(outgoing))
         return outcomes
 
-    async def _groups(self, items: Sequence[logic_pb2.SignalItem]) -> Found:
+    async def _groups(self, items: Sequence[logic_pb2.SignalItem]) -> FoundGroups:
         """As they are now: there is no store after this one that would find the decision stale."""
         needs: dict[str, list[str]] = {}
         for item in items:
@@ -73,14 +73,14 @@ def _is_group(item: logic_pb2.SignalItem) -> bool:
     return check_conversation(item.conversation) is ConversationKind.GROUP
 
 
-def _outgoing(item: logic_pb2.SignalItem, groups: Found) -> Outgoing:
+def _outgoing(item: logic_pb2.SignalItem, groups: FoundGroups) -> OutgoingPush:
     group = groups.get(item.conversation)
     if isinstance(group, TidingsError):
         raise group
     check_signal(item.conversation, item.sender, group)
     signal = client_pb2.Signal(conversation=item.conversation, name=item.name, data=item.data)
     setattr(signal, "from", item.sender)
-    return Outgoing(
+    return OutgoingPush(
         kind=delivery_pb2.Push.SIGNAL,
         body=signal.SerializeToString(),
         users=fanout_of(item.conversation, group).recipients,

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from services.common.registry.contract import NOBODY, Membership
 from services.common.ring import Ring
-from services.logic.publishing.parcels import Mailbox
+from services.logic.publishing.parcels import MailboxAddress
 
 
 class View(Protocol):
@@ -30,14 +30,14 @@ class Directory:
     def __init__(self, cluster: View) -> None:
         self._cluster = cluster
         self._seen = NOBODY
-        self._mailboxes: dict[str, Mailbox] = {}
+        self._mailboxes: dict[str, MailboxAddress] = {}
         self._readers: list[tuple[str, str]] = []
         self._deaf: list[tuple[str, str]] = []
 
     def owner_of(self) -> Callable[[str], str | None]:
         return self._cluster.ring("access").owner_of
 
-    def mailboxes(self) -> dict[str, Mailbox]:
+    def mailboxes(self) -> dict[str, MailboxAddress]:
         self._look()
         return self._mailboxes
 
@@ -59,5 +59,7 @@ class Directory:
             self._readers = [(node.name, node.boot_id) for node in access]
             self._deaf = [(node.name, node.boot_id) for node in access if node.deaf]
             self._mailboxes = {
-                node.name: Mailbox(node.name, node.boot_id, node.mailbox) for node in access if node.mailbox is not None
+                node.name: MailboxAddress(node.name, node.boot_id, node.mailbox)
+                for node in access
+                if node.mailbox is not None
             }

@@ -35,10 +35,10 @@ from services.common.lanes.lane import Lanes
 from services.common.scope import TaskScope
 from services.common.telemetry import logs, metrics, tracing
 from services.common.telemetry.health import Health
-from services.logic.publishing.backlog import Backlog, Waiting
+from services.logic.publishing.backlog import Backlog, PendingRecord
 from services.logic.publishing.directory import Directory, View
 from services.logic.publishing.events import StreamEvent
-from services.logic.publishing.parcels import Outgoing, Posted, route
+from services.logic.publishing.parcels import KafkaParcel, OutgoingPush, build_parcels
 from tidings_protocol.errors import TidingsError, TooLarge, Unavailable
 
 CHECK = "kafka"
@@ -55,7 +55,7 @@ log = logs.get_logger(__name__)
 class Publication:
     """What one batch has to tell. `messages`: how many sends are acknowledged by it."""
 
-    outgoing: Sequence[Outgoing] = ()
+    outgoing: Sequence[OutgoingPush] = ()
     events: Sequence[StreamEvent] = ()
     messages: int = 0
 
@@ -164,7 +164,7 @@ class Publisher:
                 metrics.BUS_LATE.inc(sum(publication.messages for publication in batch))
         return [None] * len(batch)
 
-    async def _write_after_direct(self, waiting: list[Waiting]) -> bool:
+    async def _write_after_direct(self, waiting: list[PendingRecord]) -> bool:
         """As `_write`, but nothing overtakes what is still on its way from when Kafka was away."""
         if self._returned:
             await self._direct.quiet(self._wait_s)
@@ -174,7 +174,7 @@ class Publisher:
             self._call_the_deaf(waiting, deaf)
         return written
 
-    def _call_the_deaf(self, waiting: list[Waiting], deaf: Sequence[tuple[str, str]]) -> None:
+    def _call_the_deaf(self, waiting: list[PendingRecord], deaf: Sequence[tuple[str, str]]) -> None:
         """Access nodes that say that they do not hear Kafka; they read it when they do."""
         for each in waiting:
             for node, boot_id in deaf:
@@ -182,7 +182,7 @@ class Publisher:
                 if is_theirs:
                     self._direct.offer(Errand(node, boot_id, each.record.value), _whatever)
 
-    async def _write(self, waiting: list[Waiting], timeout_s: float) -> bool:
+    async def _write(self, waiting: list[PendingRecord], timeout_s: float) -> bool:
         """Whether Kafka has it all; if not, it goes the other way and the node is degraded."""
         if not waiting:
             return True
@@ -195,7 +195,7 @@ class Publisher:
             return False
         return True
 
-    async def _send(self, waiting: list[Waiting]) -> None:
+    async def _send(self, waiting: list[PendingRecord]) -> None:
         """All of them; one that is too large for Kafka is left out, and does not keep the others back."""
         try:
             await self._bus.publish([each.record for each in waiting])
@@ -208,10 +208,10 @@ class Publisher:
             self._count_dropped(waiting)
             log.warning("record too large for kafka", reason=error.message, topic=waiting[0].record.topic)
 
-    def _waiting(self, batch: list[Publication]) -> list[Waiting]:
+    def _waiting(self, batch: list[Publication]) -> list[PendingRecord]:
         """The records of a batch: parcels first, they are what people wait for."""
         now_s = self._clock.now_s()
-        routed = route(
+        routed = build_parcels(
             (item for publication in batch for item in publication.outgoing),
             self._directory.owner_of(),
             self._directory.mailboxes(),
@@ -221,7 +221,7 @@ class Publisher:
         if routed.unowned:
             metrics.PUSHES_UNOWNED.inc(routed.unowned)
         waiting = [
-            Waiting(
+            PendingRecord(
                 self._record(parcel), parcel.lasting, now_s, (parcel.to.node, parcel.to.boot_id) if parcel.to else None
             )
             for parcel in routed.parcels
@@ -229,12 +229,12 @@ class Publisher:
         events = self._topics.events
         for publication in batch:
             waiting += [
-                Waiting(Record(events, event.value, key=event.conversation.encode()), True, now_s)
+                PendingRecord(Record(events, event.value, key=event.conversation.encode()), True, now_s)
                 for event in publication.events
             ]
         return waiting
 
-    def _record(self, parcel: Posted) -> Record:
+    def _record(self, parcel: KafkaParcel) -> Record:
         topic = self._topics.broadcast if parcel.broadcast else self._topics.deliver
         headers = ((tracing.HEADER, parcel.trace.encode()),) if parcel.trace else ()
         return Record(topic, parcel.value, partition=parcel.partition, headers=headers)
@@ -250,7 +250,7 @@ class Publisher:
                     self._came_back()
                     break
 
-    def _go_direct(self, waiting: list[Waiting]) -> None:
+    def _go_direct(self, waiting: list[PendingRecord]) -> None:
         """Parcels to the nodes that they are for; events wait for Kafka."""
         events = [each for each in waiting if each.record.topic == self._topics.events]
         if events:
@@ -261,7 +261,7 @@ class Publisher:
             elif each.record.topic == self._topics.broadcast:
                 self._hand_over(each, self._directory.readers())
 
-    def _hand_over(self, each: Waiting, nodes: Sequence[tuple[str, str]]) -> None:
+    def _hand_over(self, each: PendingRecord, nodes: Sequence[tuple[str, str]]) -> None:
         """It is kept for Kafka unless all of them take it."""
         if not nodes:
             self._keep([each])
@@ -285,7 +285,7 @@ class Publisher:
         self._count_dropped(dropped)
         try:
             async with asyncio.timeout(max(self._wait_s, 5.0)):
-                await self._send(waiting or [Waiting(self._probe(), False, now_s)])
+                await self._send(waiting or [PendingRecord(self._probe(), False, now_s)])
         except (TimeoutError, Unavailable) as error:
             self._count_dropped(self._backlog.give_back(waiting, self._clock.now_s()))
             if self._away.is_set() and str(error):
@@ -309,7 +309,7 @@ class Publisher:
     def _probe(self) -> Record:
         return Record(self._topics.broadcast, b"", partition=0)
 
-    def _keep(self, waiting: list[Waiting]) -> None:
+    def _keep(self, waiting: list[PendingRecord]) -> None:
         self._count_dropped(self._backlog.add(waiting, self._clock.now_s()))
         metrics.PUBLISH_BACKLOG_BYTES.set(self._backlog.size)
 
@@ -334,7 +334,7 @@ class Publisher:
         self._keep(self._waiting([publication]))
         self._went_away(error.message)
 
-    def _count_dropped(self, dropped: list[Waiting]) -> None:
+    def _count_dropped(self, dropped: list[PendingRecord]) -> None:
         for waiting in dropped:
             metrics.PUBLISH_DROPPED.labels("lasting" if waiting.lasting else "push").inc()
 

@@ -17,38 +17,40 @@ from google.protobuf.message import DecodeError
 
 from protos.tidings.internal.v1 import logic_pb2
 from services.common.lanes.dividing import divided
-from services.logic.requests.group_changes import GroupActs
-from services.logic.requests.marking import Marking
+from services.logic.requests.cursors import CursorMarker
+from services.logic.requests.group_changes import GroupChanges
 from services.logic.requests.reading import Reading
-from services.logic.requests.request import Ask, Reply
-from services.logic.requests.standing import Standing
+from services.logic.requests.request import ClientRequest, Reply
+from services.logic.requests.session_guard import SessionGuard
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadFrame, BadRequest, Internal, Overloaded, TidingsError
 
 # One call carries 16 MiB.
 REPLIES_BYTES_MAX = 12 * 1024 * 1024
 
-Handler = Callable[[list[Ask]], Awaitable[Sequence[Reply]]]
+Handler = Callable[[list[ClientRequest]], Awaitable[Sequence[Reply]]]
 
 
-class Handling:
+class Dispatcher:
     """Batches of requests of any kind."""
 
-    def __init__(self, reading: Reading, marking: Marking, group_acts: GroupActs, standing: Standing) -> None:
+    def __init__(
+        self, reading: Reading, marking: CursorMarker, group_changes: GroupChanges, standing: SessionGuard
+    ) -> None:
         self._handlers: Mapping[str, Handler] = {
             "read": marking.read,
             "sync": reading.sync,
             "history": reading.history,
             "conversations": reading.conversations,
             "presence": reading.presence,
-            "group": partial(standing.only, group_acts.act),
+            "group": partial(standing.only, group_changes.act),
             "group info": reading.info,
             "group members": reading.members,
         }
 
     async def handle(self, items: Sequence[logic_pb2.HandleItem]) -> list[logic_pb2.HandleOutcome]:
         replies: list[Reply] = [Internal("this request was not handled")] * len(items)
-        by_kind: dict[str, list[tuple[int, Ask]]] = {}
+        by_kind: dict[str, list[tuple[int, ClientRequest]]] = {}
         for index, item in enumerate(items):
             try:
                 ask = _parsed(item)
@@ -56,7 +58,7 @@ class Handling:
             except TidingsError as error:
                 replies[index] = error
 
-        async def handle(kind: str, asked: Sequence[tuple[int, Ask]]) -> None:
+        async def handle(kind: str, asked: Sequence[tuple[int, ClientRequest]]) -> None:
             answered = await divided(self._handlers[kind], [ask for _, ask in asked], kind)
             for (index, _), reply in zip(asked, answered, strict=True):
                 replies[index] = reply
@@ -70,7 +72,7 @@ class Handling:
                     group.create_task(handle(kind, asked), name=f"handle {kind}")
         return _bounded(replies)
 
-    async def answer(self, ask: Ask) -> bytes:
+    async def answer(self, ask: ClientRequest) -> bytes:
         """The encoded reply to one request that did not come in a batch."""
         try:
             kind = self._kind(ask.frame)
@@ -91,12 +93,12 @@ class Handling:
         return kind
 
 
-def _parsed(item: logic_pb2.HandleItem) -> Ask:
+def _parsed(item: logic_pb2.HandleItem) -> ClientRequest:
     try:
         frame = client_pb2.ClientFrame.FromString(item.frame)
     except DecodeError:
         raise BadFrame("the frame cannot be read") from None
-    return Ask(item.user, item.session, frame, item.op, item.trace)
+    return ClientRequest(item.user, item.session, frame, item.op, item.trace)
 
 
 def _bounded(replies: Sequence[Reply]) -> list[logic_pb2.HandleOutcome]:

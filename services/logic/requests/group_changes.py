@@ -25,13 +25,13 @@ from hashlib import blake2b
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import Clock
 from services.common.telemetry import logs, metrics
-from services.logic.groups.loader import Conversations
-from services.logic.groups.model import Change, Group, Member, Policy, Role, Settled
+from services.logic.groups.loader import GroupLoader
+from services.logic.groups.model import GroupChange, GroupMember, GroupPolicy, GroupRole, GroupSnapshot, SettledAct
 from services.logic.groups.rules import Need, decide, info_of, need_of
 from services.logic.publishing.events import EventEncoder
 from services.logic.publishing.publisher import Publication, Publisher
 from services.logic.requests import announcement as announcing
-from services.logic.requests.request import Ask, Reply, ok
+from services.logic.requests.request import ClientRequest, Reply, ok
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import Internal, NotFound, TidingsError, Unavailable
@@ -46,17 +46,17 @@ TELLS_OF_THE_GROUP = frozenset({"create", "join", "rename"})
 log = logs.get_logger(__name__)
 
 
-class GroupActs:
+class GroupChanges:
     """Batches of `group` requests that change something."""
 
     def __init__(
         self,
         storage: StorageClient,
-        conversations: Conversations,
+        conversations: GroupLoader,
         publisher: Publisher,
         events: EventEncoder,
         clock: Clock,
-        policy: Policy,
+        policy: GroupPolicy,
     ) -> None:
         self._storage = storage
         self._conversations = conversations
@@ -65,7 +65,7 @@ class GroupActs:
         self._clock = clock
         self._policy = policy
 
-    async def act(self, asks: Sequence[Ask]) -> list[Reply]:
+    async def act(self, asks: Sequence[ClientRequest]) -> list[Reply]:
         """Each of them is done, or has its error."""
         replies: list[Reply] = [Internal("this request was not handled")] * len(asks)
         by_group: dict[str, list[int]] = {}
@@ -99,19 +99,19 @@ class GroupActs:
             if isinstance(page, TidingsError):
                 raise page
             for member in page.members:
-                if member.role == Role.OWNER:
+                if member.role == GroupRole.OWNER:
                     return member.user
             if not page.more or not page.members:
                 raise NotFound(f"{conversation} has no owner: it does not exist, or everybody has left")
             after = page.members[-1].user
 
-    async def _reply(self, ask: Ask) -> Reply:
+    async def _reply(self, ask: ClientRequest) -> Reply:
         try:
             return await self._act(ask)
         except TidingsError as error:
             return error
 
-    async def _act(self, ask: Ask) -> client_pb2.ServerFrame:
+    async def _act(self, ask: ClientRequest) -> client_pb2.ServerFrame:
         request, op = ask.frame.group, _op_of(ask)
         need = need_of(request, ask.user, self._policy)
         if need is None:
@@ -121,7 +121,7 @@ class GroupActs:
             if made is not None:
                 return await self._tell_made(ask, made)
             decision = decide(request, ask.user, group, self._policy)
-            if isinstance(decision, Settled):
+            if isinstance(decision, SettledAct):
                 assert group is not None
                 await self._tell_again(decision, group)
                 return _answer(request, group, ask.user)
@@ -136,12 +136,12 @@ class GroupActs:
             metrics.STALE_DECISIONS.labels("group").inc()
         raise Unavailable("the group is being changed by others: try again", CHANGING_RETRY_MS)
 
-    async def _create(self, ask: Ask, op: str) -> client_pb2.ServerFrame:
+    async def _create(self, ask: ClientRequest, op: str) -> client_pb2.ServerFrame:
         """The group's id is made of what the creator calls it, so that there is one, whoever is asked how often."""
         request = ask.frame.group
         conversation = _name_of_new(ask.user, request.create.client_id, op)
         decision = decide(request, ask.user, None, self._policy, new=conversation)
-        assert isinstance(decision, Change)
+        assert isinstance(decision, GroupChange)
         item = announcing.change_item(decision, op)
         outcome = await self._storage.change(item)
         self._conversations.forget(conversation)
@@ -156,10 +156,10 @@ class GroupActs:
 
     async def _tell(
         self,
-        ask: Ask,
+        ask: ClientRequest,
         item: pb.ChangeItem,
         outcome: pb.ChangeOutcome,
-        members: Mapping[str, Member] | None = None,
+        members: Mapping[str, GroupMember] | None = None,
     ) -> None:
         await self._publisher.publish(
             announcing.publication(
@@ -175,7 +175,7 @@ class GroupActs:
         acts = announcing.acts_of(item)
         log.info("group changed", acts=[act.act for act in acts], users=len(acts[0].users) if acts else 0)
 
-    async def _tell_made(self, ask: Ask, item: pb.ChangeItem) -> client_pb2.ServerFrame:
+    async def _tell_made(self, ask: ClientRequest, item: pb.ChangeItem) -> client_pb2.ServerFrame:
         """An earlier try with this op has made it, and may not have told anybody: so all of it is told, and answered
         from how the group is now.
         """
@@ -187,13 +187,13 @@ class GroupActs:
         await self._tell(ask, item, outcome, group.members if group else {})
         return _answer_made(ask, item.conversation, group)
 
-    async def _answer_made(self, ask: Ask, conversation: str) -> client_pb2.ServerFrame:
+    async def _answer_made(self, ask: ClientRequest, conversation: str) -> client_pb2.ServerFrame:
         group = await self._conversations.load_one(Need(conversation, (ask.user,)))
         if group is None:
             raise Unavailable("the group is being created: try again", CHANGING_RETRY_MS)
         return _answer_made(ask, conversation, group)
 
-    async def _tell_again(self, settled: Settled, group: Group) -> None:
+    async def _tell_again(self, settled: SettledAct, group: GroupSnapshot) -> None:
         """What the first time told may have been lost with the node that told it."""
         outgoing = announcing.membership_pushes(settled.conversation, settled.indexed, settled.dropped, group.head)
         events = self._events.acts(settled.conversation, self._clock.wall_ms(), (settled.act,))
@@ -201,14 +201,14 @@ class GroupActs:
             await self._publisher.publish(Publication(outgoing, events))
 
 
-def _concerned(ask: Ask, index: int) -> str:
+def _concerned(ask: ClientRequest, index: int) -> str:
     """The group that a request is about; creates concern nobody else."""
     request = ask.frame.group
     act = request.WhichOneof("act")
     return f"new {index}" if act in {None, "create"} else getattr(request, act).conversation
 
 
-def _op_of(ask: Ask) -> str:
+def _op_of(ask: ClientRequest) -> str:
     """What a repeat of this request is known by: a create that has a name of its client's is made once for good."""
     if ask.frame.group.create.client_id:
         return "create"
@@ -221,13 +221,13 @@ def _name_of_new(user: str, client_id: str, op: str) -> str:
     return "g:" + blake2b(f"{user} {client_id or op}".encode(), digest_size=12, person=person).hexdigest()
 
 
-def _after(change: Change, record: pb.ConversationRecord, group: Group | None) -> Group:
+def _after(change: GroupChange, record: pb.ConversationRecord, group: GroupSnapshot | None) -> GroupSnapshot:
     """The group as the one who asked sees it after the change."""
     members = dict(group.members) if group else {}
     members.update({member.user: member for member in change.members})
     for user in change.removed:
         members.pop(user, None)
-    return Group(
+    return GroupSnapshot(
         conversation=change.conversation,
         version=record.version,
         members=members,
@@ -241,13 +241,13 @@ def _after(change: Change, record: pb.ConversationRecord, group: Group | None) -
     )
 
 
-def _answer(request: client_pb2.GroupRequest, group: Group, user: str) -> client_pb2.ServerFrame:
+def _answer(request: client_pb2.GroupRequest, group: GroupSnapshot, user: str) -> client_pb2.ServerFrame:
     if request.WhichOneof("act") in TELLS_OF_THE_GROUP:
         return client_pb2.ServerFrame(group_info=info_of(group, group.conversation, user))
     return ok()
 
 
-def _answer_made(ask: Ask, conversation: str, group: Group | None) -> client_pb2.ServerFrame:
+def _answer_made(ask: ClientRequest, conversation: str, group: GroupSnapshot | None) -> client_pb2.ServerFrame:
     """To whom may be out of the group by now: then as to those who are put out of it."""
     request = ask.frame.group
     if group is not None and (group.open or group.role_of(ask.user) is not None):

@@ -17,11 +17,11 @@ from collections.abc import Callable, Sequence
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import Clock
 from services.common.telemetry import logs, metrics
-from services.logic.groups.loader import Conversations, Found
-from services.logic.groups.model import Group, Policy
+from services.logic.groups.loader import FoundGroups, GroupLoader
+from services.logic.groups.model import GroupPolicy, GroupSnapshot
 from services.logic.groups.permissions import check_member, check_read
 from services.logic.groups.rules import Need, info_of, need_of
-from services.logic.requests.request import Ask, Reply, cut
+from services.logic.requests.request import ClientRequest, Reply, cut
 from services.logic.sessions import presence
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2
@@ -43,9 +43,9 @@ class Reading:
     def __init__(
         self,
         storage: StorageClient,
-        conversations: Conversations,
+        conversations: GroupLoader,
         clock: Clock,
-        policy: Policy,
+        policy: GroupPolicy,
         *,
         alive: Callable[[str], bool],
         page_bytes_max: int,
@@ -57,7 +57,7 @@ class Reading:
         self._alive = alive
         self._page_bytes_max = page_bytes_max
 
-    async def sync(self, asks: Sequence[Ask]) -> list[Reply]:
+    async def sync(self, asks: Sequence[ClientRequest]) -> list[Reply]:
         items = [
             pb.InboxItem(
                 user=ask.user,
@@ -70,7 +70,7 @@ class Reading:
         outcomes = await self._storage.inbox(items)
         return [_page(outcome, "sync", item.after) for item, outcome in zip(items, outcomes, strict=True)]
 
-    async def history(self, asks: Sequence[Ask]) -> list[Reply]:
+    async def history(self, asks: Sequence[ClientRequest]) -> list[Reply]:
         replies: list[Reply | None] = [None] * len(asks)
         checked: list[int] = []
         for index, ask in enumerate(asks):
@@ -91,7 +91,7 @@ class Reading:
             replies[index] = _page(outcome, "history", item.after if item.HasField("after") else item.before)
         return [reply for reply in replies if reply is not None]
 
-    async def conversations(self, asks: Sequence[Ask]) -> list[Reply]:
+    async def conversations(self, asks: Sequence[ClientRequest]) -> list[Reply]:
         items = [
             pb.ConversationsItem(
                 user=ask.user,
@@ -107,7 +107,7 @@ class Reading:
             for item, outcome in zip(items, outcomes, strict=True)
         ]
 
-    async def info(self, asks: Sequence[Ask]) -> list[Reply]:
+    async def info(self, asks: Sequence[ClientRequest]) -> list[Reply]:
         """`group` requests with the act `info`."""
         found = await self._asked_groups(asks)
         replies: list[Reply] = []
@@ -119,7 +119,7 @@ class Reading:
                 replies.append(error)
         return replies
 
-    async def members(self, asks: Sequence[Ask]) -> list[Reply]:
+    async def members(self, asks: Sequence[ClientRequest]) -> list[Reply]:
         """`group` requests with the act `members`."""
         found = await self._asked_groups(asks)
         replies: list[Reply | None] = [None] * len(asks)
@@ -145,7 +145,7 @@ class Reading:
             replies[index] = outcome if isinstance(outcome, TidingsError) else _member_page(outcome)
         return [reply for reply in replies if reply is not None]
 
-    async def presence(self, asks: Sequence[Ask]) -> list[Reply]:
+    async def presence(self, asks: Sequence[ClientRequest]) -> list[Reply]:
         replies: list[Reply | None] = [None] * len(asks)
         users: dict[str, pb.SessionsOutcome | TidingsError | None] = {}
         for index, ask in enumerate(asks):
@@ -176,7 +176,7 @@ class Reading:
 
     # ---- groups
 
-    async def _groups(self, readers: Sequence[tuple[str, str]]) -> Found:
+    async def _groups(self, readers: Sequence[tuple[str, str]]) -> FoundGroups:
         """The groups among these (conversation, reader), as they are now."""
         needs: dict[str, list[str]] = {}
         for conversation, user in readers:
@@ -188,7 +188,7 @@ class Reading:
             [Need(conversation, tuple(dict.fromkeys(users))) for conversation, users in needs.items()]
         )
 
-    async def _asked_groups(self, asks: Sequence[Ask]) -> list[Group | TidingsError | None]:
+    async def _asked_groups(self, asks: Sequence[ClientRequest]) -> list[GroupSnapshot | TidingsError | None]:
         """The group of each request, or what is wrong with the request."""
         needs: list[Need | TidingsError] = []
         for ask in asks:
@@ -203,7 +203,7 @@ class Reading:
         )
         return [found[need.conversation] if isinstance(need, Need) else need for need in needs]
 
-    def _history_item(self, ask: Ask, groups: Found) -> pb.HistoryItem:
+    def _history_item(self, ask: ClientRequest, groups: FoundGroups) -> pb.HistoryItem:
         request = ask.frame.history
         group = _or_raise(groups.get(request.conversation))
         return pb.HistoryItem(
@@ -222,7 +222,7 @@ def _check_history(request: client_pb2.History) -> None:
         raise BadRequest("give `before` or `after`, not both")
 
 
-def _or_raise(group: Group | TidingsError | None) -> Group | None:
+def _or_raise(group: GroupSnapshot | TidingsError | None) -> GroupSnapshot | None:
     if isinstance(group, TidingsError):
         raise group
     return group

@@ -15,7 +15,7 @@ Reply = client_pb2.ServerFrame | TidingsError
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ClientRequest:
     """`op` names this request for good: it is the same when the request is repeated on another node."""
 
     user: str

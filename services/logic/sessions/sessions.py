@@ -24,7 +24,7 @@ from services.common.registry.contract import NodeRecord
 from services.common.rpc.contract import PeersPort
 from services.common.rpc.faults import to_fault
 from services.common.telemetry import logs, metrics
-from services.logic.publishing.parcels import Outgoing
+from services.logic.publishing.parcels import OutgoingPush
 from services.logic.publishing.publisher import Publication, Publisher
 from services.logic.storage_client import StorageClient
 from tidings_protocol.close import CloseReason
@@ -54,7 +54,7 @@ class LiveNodes(Protocol):
     async def changed(self) -> None: ...
 
 
-class Sessions:
+class ClientSessions:
     """Batches of sessions that begin or end, and the operator's kicks. `connected`: whether the registry answers."""
 
     def __init__(
@@ -207,7 +207,7 @@ class Sessions:
         """Nobody waits for it: it is in the backlog if Kafka is away."""
         body = delivery_pb2.SessionChanges(changes=changes)
         if body.changes:
-            outgoing = Outgoing(kind=delivery_pb2.Push.SESSIONS, body=body.SerializeToString())
+            outgoing = OutgoingPush(kind=delivery_pb2.Push.SESSIONS, body=body.SerializeToString())
             self._publisher.offer(Publication([outgoing]))
 
 

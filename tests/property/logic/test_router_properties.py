@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from protos.tidings.internal.v1 import delivery_pb2
 from services.common.ring import Ring
-from services.logic.publishing.parcels import Mailbox, Outgoing, route
+from services.logic.publishing.parcels import MailboxAddress, OutgoingPush, build_parcels
 
 users = st.lists(st.sampled_from([f"user{number}" for number in range(12)]), unique=True, max_size=12)
 pushes = st.lists(st.tuples(users, st.integers(0, 300), st.booleans()), max_size=20)
@@ -18,9 +18,9 @@ def test_nothing_is_lost_doubled_or_reordered(
     script: list[tuple[list[str], int, bool]], nodes: int, bytes_max: int
 ) -> None:
     ring = Ring.build({f"access-{number}": 1.0 for number in range(nodes)})
-    mailboxes = {f"access-{number}": Mailbox(f"access-{number}", "boot", number) for number in range(nodes)}
+    mailboxes = {f"access-{number}": MailboxAddress(f"access-{number}", "boot", number) for number in range(nodes)}
     outgoing = [
-        Outgoing(
+        OutgoingPush(
             delivery_pb2.Push.MESSAGE,
             seq.to_bytes(2, "big") + bytes(size),
             recipients,
@@ -30,7 +30,7 @@ def test_nothing_is_lost_doubled_or_reordered(
         )
         for seq, (recipients, size, numbered) in enumerate(script)
     ]
-    routed = route(outgoing, ring.owner_of, mailboxes, broadcast_partitions=3, parcel_bytes_max=bytes_max)
+    routed = build_parcels(outgoing, ring.owner_of, mailboxes, broadcast_partitions=3, parcel_bytes_max=bytes_max)
 
     got: dict[str, list[tuple[int, int]]] = {}
     broadcast: list[int] = []

@@ -24,20 +24,20 @@ from services.common.registry.contract import Membership, NodeRecord
 from services.common.ring import Ring
 from services.common.telemetry.health import Health
 from services.logic.admin import Admin
-from services.logic.groups.loader import Conversations
-from services.logic.groups.model import Policy
+from services.logic.groups.loader import GroupLoader
+from services.logic.groups.model import GroupPolicy
 from services.logic.messages.hooks import Hooks
-from services.logic.messages.sending import Sending
+from services.logic.messages.sender import MessageSender
 from services.logic.messages.signals import Signals
 from services.logic.publishing.events import EventEncoder
 from services.logic.publishing.publisher import Publisher
-from services.logic.receipts.sender import Receipts
-from services.logic.requests.dispatcher import Handling
-from services.logic.requests.group_changes import GroupActs
-from services.logic.requests.marking import Marking
+from services.logic.receipts.sender import ReceiptSender
+from services.logic.requests.cursors import CursorMarker
+from services.logic.requests.dispatcher import Dispatcher
+from services.logic.requests.group_changes import GroupChanges
 from services.logic.requests.reading import Reading
-from services.logic.requests.standing import Standing
-from services.logic.sessions.sessions import Sessions
+from services.logic.requests.session_guard import SessionGuard
+from services.logic.sessions.sessions import ClientSessions
 from services.logic.storage_client import StorageClient
 from tests.unit.logic.fake_storage import FakeStorage
 from tidings_protocol import client_pb2
@@ -45,7 +45,7 @@ from tidings_protocol.errors import TidingsError, Unavailable
 
 TOPICS = TopicNames("t", 1)
 TOKEN = "an operator's token"
-POLICY = Policy(large_above=5, members_max=50, users_max=20)
+POLICY = GroupPolicy(large_above=5, members_max=50, users_max=20)
 NODES = tuple(
     NodeRecord(f"access-{number}", "access", f"boot-{number}", f"host:{number}", state="ready", mailbox=number)
     for number in range(2)
@@ -127,14 +127,14 @@ class Logic:
     view: View
     direct: Direct
     publisher: Publisher
-    receipts: Receipts
-    sending: Sending
+    receipts: ReceiptSender
+    sending: MessageSender
     signals: Signals
-    marking: Marking
-    sessions: Sessions
-    handling: Handling
+    marking: CursorMarker
+    sessions: ClientSessions
+    handling: Dispatcher
     admin: Admin
-    conversations: Conversations
+    conversations: GroupLoader
     _read: dict[tuple[str, int], int] = field(default_factory=dict)
 
     async def send(self, *items: logic_pb2.SendItem, holds: bool = False) -> list[logic_pb2.SendOutcome]:
@@ -209,7 +209,7 @@ async def logic(
     bus = MemoryBus(broker)
     await bus.ensure_topics([Topic(TOPICS.deliver, 2), Topic(TOPICS.broadcast, 1), Topic(TOPICS.events, 2)])
     client = StorageClient(storage, lambda slot: "storage-0", timeout_s=1, budget_s=2, batch_max=500)
-    conversations = Conversations(client, 10_000)
+    conversations = GroupLoader(client, 10_000)
     events = EventEncoder("test", enabled=True)
     direct = Direct(peers, view.node)
     publisher = Publisher(
@@ -226,7 +226,7 @@ async def logic(
         parcel_bytes_max=500_000,
         probe_interval_s=0,
     )
-    sessions = Sessions(
+    sessions = ClientSessions(
         client,
         publisher,
         view,
@@ -237,20 +237,20 @@ async def logic(
         news_wait_s=0.05,
         connected=lambda: view.connected,
     )
-    receipts = Receipts(conversations, publisher, events, clock, interval_s=1.0, pending_max=1000)
-    sending = Sending(client, conversations, publisher, events, receipts, hooks, held_max=100)
+    receipts = ReceiptSender(conversations, publisher, events, clock, interval_s=1.0, pending_max=1000)
+    sending = MessageSender(client, conversations, publisher, events, receipts, hooks, held_max=100)
     async with direct, publisher, receipts, sending:
-        marking = Marking(client, receipts)
-        group_acts = GroupActs(client, conversations, publisher, events, clock, POLICY)
+        marking = CursorMarker(client, receipts)
+        group_changes = GroupChanges(client, conversations, publisher, events, clock, POLICY)
         reading = Reading(client, conversations, clock, POLICY, alive=view.alive, page_bytes_max=100_000)
-        handling = Handling(reading, marking, group_acts, Standing(client))
+        handling = Dispatcher(reading, marking, group_changes, SessionGuard(client))
         admin = Admin(
             token,
             client,
             sending,
             sessions,
             handling,
-            group_acts,
+            group_changes,
             view,
             peers,
             content_bytes_max=1000,

@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 
 from protos.tidings.internal.v1 import logic_pb2
-from services.logic.requests.dispatcher import Handling
-from services.logic.requests.in_flight import Admission
-from services.logic.requests.request import Ask, Reply, ok
+from services.logic.requests.dispatcher import Dispatcher
+from services.logic.requests.in_flight import InFlightLimit
+from services.logic.requests.request import ClientRequest, Reply, ok
 from services.logic.rpc import LogicServicer
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import Overloaded, TidingsError
@@ -34,7 +34,7 @@ class Part:
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error or KeyError("bad")
 
-    async def ask(self, asks: Sequence[Ask]) -> list[Reply]:
+    async def ask(self, asks: Sequence[ClientRequest]) -> list[Reply]:
         if any(ask.user == "bad" for ask in asks):
             raise self.error
         return [ok() for _ in asks]
@@ -55,10 +55,10 @@ class Part:
         return [None for _ in items]
 
 
-def handling(part: Part) -> Handling:
+def handling(part: Part) -> Dispatcher:
     names = ("sync", "history", "conversations", "presence", "info", "members")
     reading = SimpleNamespace(**dict.fromkeys(names, part.ask))
-    return Handling(
+    return Dispatcher(
         cast("Any", reading),
         cast("Any", SimpleNamespace(read=part.ask)),
         cast("Any", SimpleNamespace(act=part.ask)),
@@ -68,7 +68,9 @@ def handling(part: Part) -> Handling:
 
 def servicer(part: Part) -> LogicServicer:
     fake = cast("Any", part)
-    return LogicServicer(fake, fake, fake, fake, handling(part), fake, sends=Admission(100), requests=Admission(100))
+    return LogicServicer(
+        fake, fake, fake, fake, handling(part), fake, sends=InFlightLimit(100), requests=InFlightLimit(100)
+    )
 
 
 NAMES = ("ann", "bad", "cid", "dan", "eve")

@@ -14,7 +14,7 @@ import pytest
 from services.common.telemetry import metrics
 from services.common.telemetry.health import Health
 from services.logic.messages.hook_endpoint import Candidate
-from services.logic.messages.hooks import Hooks, Verdict
+from services.logic.messages.hooks import Hooks, HookVerdict
 from tests.unit.logic.harness import body, logic, message
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import TidingsError
@@ -94,12 +94,12 @@ def candidate(text: str = "hi", **fields: Any) -> Candidate:
     return Candidate("d:amy|bob", "amy", "c1", content)
 
 
-def content(verdict: Verdict) -> client_pb2.Content:
+def content(verdict: HookVerdict) -> client_pb2.Content:
     assert isinstance(verdict, bytes)
     return client_pb2.Content.FromString(verdict)
 
 
-def error(verdict: Verdict) -> TidingsError:
+def error(verdict: HookVerdict) -> TidingsError:
     assert isinstance(verdict, TidingsError)
     return verdict
 
@@ -289,7 +289,7 @@ async def test_one_that_is_away_is_not_waited_for_but_probed_until_it_is_back() 
         assert opened.is_away
         first = asyncio.ensure_future(opened.ask([candidate("probe")]))
         await waiting.wait()
-        at_once: list[Verdict] = []
+        at_once: list[HookVerdict] = []
         for number in range(50):
             opened.offer(candidate(str(number)), at_once.append)
         assert len(at_once) == 50, "nobody waits for a probe"

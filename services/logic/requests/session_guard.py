@@ -15,27 +15,27 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from services.logic.requests.request import Ask, Reply
+from services.logic.requests.request import ClientRequest, Reply
 from services.logic.storage_client import StorageClient
 from tidings_protocol.errors import TidingsError, Unavailable
 
-Act = Callable[[Sequence[Ask]], Awaitable[Sequence[Reply]]]
+GroupAct = Callable[[Sequence[ClientRequest]], Awaitable[Sequence[Reply]]]
 
 
-class Standing:
+class SessionGuard:
     """`only(act, asks)` does those that may be done."""
 
     def __init__(self, storage: StorageClient) -> None:
         self._storage = storage
 
-    async def only(self, act: Act, asks: Sequence[Ask]) -> list[Reply]:
+    async def only(self, act: GroupAct, asks: Sequence[ClientRequest]) -> list[Reply]:
         """Aligned with the asks."""
         refusals = await self._refusals(asks)
         begun = [ask for ask, refusal in zip(asks, refusals, strict=True) if refusal is None]
         replies = iter(await act(begun) if begun else ())
         return [next(replies) if refusal is None else refusal for refusal in refusals]
 
-    async def _refusals(self, asks: Sequence[Ask]) -> list[TidingsError | None]:
+    async def _refusals(self, asks: Sequence[ClientRequest]) -> list[TidingsError | None]:
         users = list(dict.fromkeys(ask.user for ask in asks if ask.session))
         outcomes = await self._storage.sessions(users) if users else []
         known = dict(zip(users, outcomes, strict=True))

@@ -9,7 +9,7 @@ Guarantees: cursors never go back and never beyond the head (storage sees to it)
 that was answered `ok` is durable, an ack is within seconds. An ack is noted only when all that it delivers is marked:
 if something could not be, it raises, and whoever repeats the ack finds it again. Only what moved becomes a receipt.
 
-Does not know: who is told, and how often (sender.py).
+Does not know: who is told, and how often (receipts/sender.py).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from collections.abc import Mapping, Sequence
 from protos.tidings.internal.v1 import logic_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.telemetry import logs
-from services.logic.receipts.coalescer import Cursor
-from services.logic.receipts.sender import Receipts
-from services.logic.requests.request import Ask, Reply, ok
+from services.logic.receipts.coalescer import ReaderCursor
+from services.logic.receipts.sender import ReceiptSender
+from services.logic.requests.request import ClientRequest, Reply, ok
 from services.logic.storage_client import StorageClient
 from tidings_protocol.errors import Forbidden, TidingsError
 from tidings_protocol.ids import ConversationKind, check_conversation, peers
@@ -29,10 +29,10 @@ from tidings_protocol.ids import ConversationKind, check_conversation, peers
 log = logs.get_logger(__name__)
 
 
-class Marking:
+class CursorMarker:
     """Batches of acks and reads."""
 
-    def __init__(self, storage: StorageClient, receipts: Receipts) -> None:
+    def __init__(self, storage: StorageClient, receipts: ReceiptSender) -> None:
         self._storage = storage
         self._receipts = receipts
 
@@ -84,7 +84,7 @@ class Marking:
             if isinstance(outcome, TidingsError) and outcome.retryable
         }
 
-    async def read(self, asks: Sequence[Ask]) -> list[Reply]:
+    async def read(self, asks: Sequence[ClientRequest]) -> list[Reply]:
         """`read` requests."""
         replies: list[Reply] = [ok()] * len(asks)
         allowed: list[int] = []
@@ -124,7 +124,7 @@ class Marking:
     def _note(self, user: str, conversation: str, session: str, outcome: pb.MarkOutcome) -> None:
         if outcome.moved:
             self._receipts.note(
-                Cursor(
+                ReaderCursor(
                     user=user,
                     conversation=conversation,
                     delivered_seq=outcome.delivered_seq,

@@ -21,19 +21,19 @@ from typing import Self
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2, storage_pb2
 from services.common.telemetry import metrics, tracing
-from services.logic.groups.loader import Conversations, Found
-from services.logic.groups.model import Group
+from services.logic.groups.loader import FoundGroups, GroupLoader
+from services.logic.groups.model import GroupSnapshot
 from services.logic.groups.permissions import check_send
 from services.logic.groups.recipients import Fanout, fanout_of
 from services.logic.groups.rules import Need
-from services.logic.messages.draft import TO_NOBODY, Draft, outcome_of
+from services.logic.messages.draft import TO_NOBODY, SendDraft, outcome_of
 from services.logic.messages.hooked_sends import HookedSends
 from services.logic.messages.hooks import Hooks
 from services.logic.publishing.events import EventEncoder, StreamEvent
-from services.logic.publishing.parcels import Outgoing
+from services.logic.publishing.parcels import OutgoingPush
 from services.logic.publishing.publisher import Publication, Publisher
-from services.logic.receipts.coalescer import Cursor
-from services.logic.receipts.sender import Receipts
+from services.logic.receipts.coalescer import ReaderCursor
+from services.logic.receipts.sender import ReceiptSender
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2
 from tidings_protocol.content import stored_content
@@ -53,16 +53,16 @@ NORMAL = client_pb2.Message.NORMAL
 SYSTEM = client_pb2.Message.SYSTEM
 
 
-class Sending:
+class MessageSender:
     """What access nodes and the operator send."""
 
     def __init__(
         self,
         storage: StorageClient,
-        conversations: Conversations,
+        conversations: GroupLoader,
         publisher: Publisher,
         events: EventEncoder,
-        receipts: Receipts,
+        receipts: ReceiptSender,
         hooks: Hooks | None,
         *,
         held_max: int,
@@ -93,13 +93,13 @@ class Sending:
         """Users' messages. `holds`: who asks knows what `pending` is, and asks again."""
         if self._hooked is not None:
             return await self._hooked.send(items, holds=holds)
-        drafts = [Draft(item) for item in items]
+        drafts = [SendDraft(item) for item in items]
         with tracing.batch("logic send", (item.trace for item in items), items=len(items)):
             await self._permit(drafts)
             await self._finish(drafts)
         return [outcome_of(draft) for draft in drafts]
 
-    async def _finish(self, drafts: Sequence[Draft]) -> None:
+    async def _finish(self, drafts: Sequence[SendDraft]) -> None:
         """All that follows from the decisions."""
         await self._store(drafts)
         await self._look(drafts)
@@ -121,7 +121,7 @@ class Sending:
 
     # ---- permission
 
-    async def _permit(self, drafts: Sequence[Draft]) -> None:
+    async def _permit(self, drafts: Sequence[SendDraft]) -> None:
         """Sets each draft's fan-out, or its error. What memory refuses, storage is asked about."""
         groups, fresh = await self._conversations.known(_senders(drafts))
         refused = [draft for draft in drafts if not _decide(draft, groups) and _is_group(draft)]
@@ -134,7 +134,7 @@ class Sending:
 
     # ---- storing
 
-    async def _store(self, drafts: Sequence[Draft]) -> None:
+    async def _store(self, drafts: Sequence[SendDraft]) -> None:
         pending = [draft for draft in drafts if draft.error is None]
         for _ in range(DECISIONS_MAX):
             stale = await self._store_once(pending)
@@ -150,12 +150,12 @@ class Sending:
                 f"{draft.item.conversation} is changing: send again with the same client_id", CHANGING_RETRY_MS
             )
 
-    async def _store_once(self, drafts: Sequence[Draft]) -> list[Draft]:
+    async def _store_once(self, drafts: Sequence[SendDraft]) -> list[SendDraft]:
         """Those whose decision was stale; the others have their outcome."""
         for draft in drafts:
             draft.store_item = _store_item(draft)
         outcomes = await self._storage.store([draft.store_item for draft in drafts])
-        stale: list[Draft] = []
+        stale: list[SendDraft] = []
         for draft, outcome in zip(drafts, outcomes, strict=True):
             if isinstance(outcome, TidingsError):
                 draft.error = outcome
@@ -169,7 +169,7 @@ class Sending:
 
     # ---- repeats
 
-    async def _look(self, drafts: Sequence[Draft]) -> None:
+    async def _look(self, drafts: Sequence[SendDraft]) -> None:
         """Who is refused now may repeat what was stored when it was allowed: then that is the outcome."""
         refused = [draft for draft in drafts if draft.error is not None and draft.error.blame is Blame.CALLER]
         if not refused:
@@ -186,8 +186,8 @@ class Sending:
 
     # ---- telling
 
-    async def _tell(self, drafts: Sequence[Draft]) -> None:
-        outgoing: list[Outgoing] = []
+    async def _tell(self, drafts: Sequence[SendDraft]) -> None:
+        outgoing: list[OutgoingPush] = []
         events: list[StreamEvent] = []
         for draft in drafts:
             if draft.stored is None:
@@ -212,7 +212,7 @@ def message_pushes(
     *,
     session: str = "",
     accepted_ms: int = 0,
-) -> tuple[list[Outgoing], tuple[StreamEvent, ...]]:
+) -> tuple[list[OutgoingPush], tuple[StreamEvent, ...]]:
     """The push and the event of a message that was stored, now or before. `session`: the connection that has it.
 
     There is no push of a repeat whose inbox entries are so old that storage does not look for their numbers.
@@ -234,7 +234,7 @@ def message_pushes(
     )
     if item.recipients and not users:
         return [], told
-    push = Outgoing(
+    push = OutgoingPush(
         kind=delivery_pb2.Push.MESSAGE,
         body=body,
         users=users,
@@ -256,7 +256,7 @@ def _numbered(users: Sequence[str], numbers: Sequence[int]) -> tuple[Sequence[st
     return [user for user, _ in pairs], [number for _, number in pairs]
 
 
-def _senders(drafts: Iterable[Draft]) -> dict[str, list[str]]:
+def _senders(drafts: Iterable[SendDraft]) -> dict[str, list[str]]:
     """Who wants to send, by group."""
     senders: dict[str, list[str]] = {}
     for draft in drafts:
@@ -267,11 +267,11 @@ def _senders(drafts: Iterable[Draft]) -> dict[str, list[str]]:
     return senders
 
 
-def _is_group(draft: Draft) -> bool:
+def _is_group(draft: SendDraft) -> bool:
     return draft.item.conversation.startswith("g:")
 
 
-def _decide(draft: Draft, groups: Found) -> bool:
+def _decide(draft: SendDraft, groups: FoundGroups) -> bool:
     """Whether the draft may be stored, by these groups."""
     conversation = draft.item.conversation
     draft.error = None
@@ -285,7 +285,7 @@ def _decide(draft: Draft, groups: Found) -> bool:
     return True
 
 
-def _group(groups: Found, conversation: str) -> Group | None:
+def _group(groups: FoundGroups, conversation: str) -> GroupSnapshot | None:
     group = groups[conversation]
     if isinstance(group, TidingsError):
         raise group
@@ -299,7 +299,7 @@ def _with_sender(fanout: Fanout, sender: str) -> Fanout:
     return Fanout((*fanout.recipients, sender), fanout.version)
 
 
-def _look_item(draft: Draft) -> storage_pb2.StoreItem:
+def _look_item(draft: SendDraft) -> storage_pb2.StoreItem:
     """Something that nobody stores: nor a node of an older version, which knows nothing of `only_look`."""
     item = draft.item
     return storage_pb2.StoreItem(
@@ -315,7 +315,7 @@ def _look_item(draft: Draft) -> storage_pb2.StoreItem:
     )
 
 
-def _store_item(draft: Draft) -> storage_pb2.StoreItem:
+def _store_item(draft: SendDraft) -> storage_pb2.StoreItem:
     item = draft.item
     return storage_pb2.StoreItem(
         conversation=item.conversation,
@@ -330,7 +330,7 @@ def _store_item(draft: Draft) -> storage_pb2.StoreItem:
     )
 
 
-def _read_up_to(draft: Draft, seq: int) -> Cursor:
+def _read_up_to(draft: SendDraft, seq: int) -> ReaderCursor:
     item, fanout = draft.item, draft.fanout
     large = fanout.by_cursor
-    return Cursor(item.sender, item.conversation, seq, seq, item.session, fanout.version, large)
+    return ReaderCursor(item.sender, item.conversation, seq, seq, item.session, fanout.version, large)
