@@ -12,24 +12,21 @@ Guarantees: it is in the ring only while it serves. It starts and serves while K
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 from services.common.bus.contract import Bus
 from services.common.bus.topics import prepare_topics, topic_names
-from services.common.certificates import Certificates, watch_inner
-from services.common.clock import Clock, SystemClock
+from services.common.clock import Clock
 from services.common.cluster import Cluster
 from services.common.direct import Direct
 from services.common.lifecycle import Lifecycle
-from services.common.registry.contract import NodeRecord, Registry
+from services.common.node import DebugState, NodePorts, NodeShell, shown
+from services.common.registry.contract import NodeRecord
 from services.common.registry.enrolment import Enrolment
-from services.common.rpc import Peers, PeersPort, Router, RpcServer, Service, serve, tls_of
+from services.common.rpc import Router, RpcServer
 from services.common.telemetry.health import Health
-from services.common.telemetry.ops import OpsServer
 from services.logic.admin import Admin
 from services.logic.groups.loader import GroupLoader
 from services.logic.groups.model import GroupPolicy
@@ -46,70 +43,31 @@ from services.logic.requests.group_changes import GroupChanges
 from services.logic.requests.in_flight import InFlightLimit
 from services.logic.requests.reading import Reading
 from services.logic.requests.session_guard import SessionGuard
-from services.logic.rpc import AdminServicer, LogicServicer, NodeServicer, services
+from services.logic.rpc import AdminServicer, LogicServicer, services
 from services.logic.sessions.sessions import ClientSessions
 from services.logic.settings import LogicSettings, read_secret
 from services.logic.storage_client import StorageClient
 from tidings_protocol.ids import new_id
 
-# services.common.rpc.serve, or its twin.
-Serve = Callable[[str, Sequence[Service]], AbstractAsyncContextManager[RpcServer]]
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogicPorts(NodePorts):
+    """What a logic node stands on."""
 
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """What a logic node stands on; entered by whoever made them."""
-
-    registry: Registry
     bus: Bus
-    peers: PeersPort
-    serve: Serve
-    clock: Clock
-    health: Health
 
 
 @asynccontextmanager
 async def app(settings: LogicSettings, life: Lifecycle) -> AsyncIterator[None]:
     """A node as a process."""
-    # Not needed, and not to be had, where a simulation wires nodes to twins.
-    from services.common.bus.kafka import KafkaBus
-    from services.common.bus.kafka_security import kafka_security_of
-    from services.common.registry.etcd import EtcdRegistry
-    from services.common.registry.etcd_client import etcd_tls_of
-
-    health = Health()
-    state: dict[str, Callable[[], Any]] = {"state": lambda: "starting"}
-    async with AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        await enter(OpsServer(settings.ops_listen, health, lambda: {name: value() for name, value in state.items()}))
-        registry = EtcdRegistry(
-            settings.etcd_endpoints,
-            settings.cluster,
-            lease_ttl_s=settings.lease_ttl_s,
-            tls=etcd_tls_of(settings),
-        )
-        bus = KafkaBus(settings.kafka_bootstrap, settings.node, security=kafka_security_of(settings))
-        tls = tls_of(settings)
-        certificates = Certificates()
-        rpc = tls.renew if tls is not None else None
-        watch_inner(certificates, settings, rpc=rpc, etcd=registry.renew_certificate, kafka=bus.renew_certificate)
-        life.spawn(certificates.run(), name="certificates")
-        ports = Ports(
-            registry=await enter(registry),
-            bus=await enter(bus),
-            peers=await enter(Peers(tls=tls)),
-            serve=partial(serve, tls=tls),
-            clock=SystemClock(),
-            health=health,
-        )
-        state.update(await enter(logic_node(settings, life, ports)))
+    async with NodeShell(settings, life) as shell:
+        ports = await shell.connect(LogicPorts, kafka=True)
+        shell.show(await shell.enter(logic_node(settings, life, ports)))
         yield
 
 
 @asynccontextmanager
-async def logic_node(
-    settings: LogicSettings, life: Lifecycle, ports: Ports
-) -> AsyncIterator[Mapping[str, Callable[[], Any]]]:
+async def logic_node(settings: LogicSettings, life: Lifecycle, ports: LogicPorts) -> AsyncIterator[DebugState]:
     """A node on its ports: ready when entered, drained when left. Gives what /debug/state shows."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
@@ -153,9 +111,7 @@ async def logic_node(
             content_bytes_max=settings.content_bytes_max,
             timeout_s=settings.rpc_timeout_s,
         )
-        server = await enter(
-            ports.serve(settings.rpc_listen, services(logic, AdminServicer(admin), NodeServicer(life.request_stop)))
-        )
+        server = await enter(ports.serve(settings.rpc_listen, services(logic, AdminServicer(admin), life.request_stop)))
         enrolment = await enter(
             Enrolment(registry, _record(settings, server, clock), timeout_s=settings.drain_deadline_s)
         )
@@ -163,21 +119,21 @@ async def logic_node(
         try:
             yield {
                 "state": lambda: enrolment.record.state,
-                "node": lambda: _shown(enrolment.record),
+                "node": lambda: shown(enrolment.record),
                 "registry": lambda: {"connected": registry.connected},
                 "kafka": lambda: {"degraded": publisher.degraded, "backlog_bytes": publisher.backlog_bytes},
                 "slots": lambda: len(cluster.ring("logic").slots_of(settings.node)),
                 "under_way": lambda: {"sends": sends.under_way, "requests": requests.under_way},
                 "memory": lambda: {"groups": conversations.cached, "receipts": receipts.pending},
                 "lanes": lambda: {"publish": {"depth": publisher.depth}},
-                "nodes": lambda: [_shown(record) for record in cluster.membership.nodes],
+                "nodes": lambda: [shown(record) for record in cluster.membership.nodes],
                 "tasks": lambda: life.tasks,
             }
         finally:
             health.set("drain", ok=False, reason="the node is leaving")
 
 
-def _storage(settings: LogicSettings, ports: Ports, cluster: Cluster) -> StorageClient:
+def _storage(settings: LogicSettings, ports: LogicPorts, cluster: Cluster) -> StorageClient:
     return StorageClient(
         Router(ports.peers, cluster, "storage"),
         lambda slot: cluster.ring("storage").owner(slot),
@@ -187,7 +143,7 @@ def _storage(settings: LogicSettings, ports: Ports, cluster: Cluster) -> Storage
     )
 
 
-def _publisher(settings: LogicSettings, ports: Ports, cluster: Cluster, direct: Direct) -> Publisher:
+def _publisher(settings: LogicSettings, ports: LogicPorts, cluster: Cluster, direct: Direct) -> Publisher:
     return Publisher(
         ports.bus,
         cluster,
@@ -204,7 +160,7 @@ def _publisher(settings: LogicSettings, ports: Ports, cluster: Cluster, direct: 
 
 
 def _sessions(
-    settings: LogicSettings, ports: Ports, cluster: Cluster, storage: StorageClient, publisher: Publisher
+    settings: LogicSettings, ports: LogicPorts, cluster: Cluster, storage: StorageClient, publisher: Publisher
 ) -> ClientSessions:
     return ClientSessions(
         storage,
@@ -219,7 +175,7 @@ def _sessions(
 
 
 def _receipts(
-    settings: LogicSettings, ports: Ports, conversations: GroupLoader, publisher: Publisher, events: EventEncoder
+    settings: LogicSettings, ports: LogicPorts, conversations: GroupLoader, publisher: Publisher, events: EventEncoder
 ) -> ReceiptSender:
     return ReceiptSender(
         conversations,
@@ -255,7 +211,3 @@ def _record(settings: LogicSettings, server: RpcServer, clock: Clock) -> NodeRec
         ops=settings.ops_listen,
         since_ms=clock.wall_ms(),
     )
-
-
-def _shown(record: NodeRecord) -> Mapping[str, object]:
-    return {"name": record.name, "kind": record.kind, "boot_id": record.boot_id, "state": record.state}

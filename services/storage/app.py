@@ -10,23 +10,18 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
-from services.common.certificates import Certificates, watch_inner
-from services.common.clock import Clock, SystemClock
 from services.common.cluster import Cluster
 from services.common.lifecycle import Lifecycle
-from services.common.registry.contract import Membership, NodeRecord, Registry
+from services.common.node import DebugState, NodePorts, NodeShell, shown
+from services.common.registry.contract import Membership, NodeRecord
 from services.common.registry.enrolment import Enrolment
 from services.common.ring import EMPTY, Ring
-from services.common.rpc import Peers, PeersPort, RpcServer, Service, serve, tls_of
 from services.common.telemetry import logs, metrics
 from services.common.telemetry.health import Health
-from services.common.telemetry.ops import OpsServer
 from services.storage.limits import Limits
 from services.storage.node import Storage, open_storage
 from services.storage.owners.rpc_peers import RpcStoragePeers
@@ -49,20 +44,11 @@ PEER_SHARE = 3
 log = logs.get_logger(__name__)
 
 
-# services.common.rpc.serve, or its twin.
-Serve = Callable[[str, Sequence[Service]], AbstractAsyncContextManager[RpcServer]]
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """What a storage node stands on; entered by whoever made them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoragePorts(NodePorts):
+    """What a storage node stands on."""
 
     repository: Repository
-    registry: Registry
-    peers: PeersPort
-    serve: Serve
-    clock: Clock
-    health: Health
 
 
 @asynccontextmanager
@@ -71,56 +57,30 @@ async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]
     # The driver makes each command in a thread of its own pool, whose size it reads when it is imported.
     os.environ.setdefault("MOTOR_MAX_WORKERS", str(settings.mongodb_connections_max))
     # Not needed, and not to be had, where a simulation wires nodes to twins.
-    from services.common.registry.etcd import EtcdRegistry
-    from services.common.registry.etcd_client import etcd_tls_of
     from services.storage.repository.mongo.connection import connected
     from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
 
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    clock, health = SystemClock(), Health()
-    state: dict[str, Callable[[], Any]] = {"state": lambda: "starting"}
-    async with AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        await enter(OpsServer(settings.ops_listen, health, lambda: {name: value() for name, value in state.items()}))
-        connection = await enter(
+    async with NodeShell(settings, life) as shell:
+        connection = await shell.enter(
             connected(
                 settings.mongodb_uri,
                 settings.mongodb_database,
-                clock,
+                shell.clock,
                 timeout_s=settings.mongodb_timeout_s,
                 connections_max=settings.mongodb_connections_max,
                 name=settings.node,
             )
         )
-        await _until_prepared(lambda: ensure_schema(connection), health, life)
-        life.spawn(_watch(lambda: connection.away, health), name="mongodb health")
-        registry = EtcdRegistry(
-            settings.etcd_endpoints,
-            settings.cluster,
-            lease_ttl_s=settings.lease_ttl_s,
-            tls=etcd_tls_of(settings),
-        )
-        tls = tls_of(settings)
-        certificates = Certificates()
-        rpc = tls.renew if tls is not None else None
-        watch_inner(certificates, settings, rpc=rpc, etcd=registry.renew_certificate)
-        life.spawn(certificates.run(), name="certificates")
-        ports = Ports(
-            repository=mongo_repository(connection),
-            registry=await enter(registry),
-            peers=await enter(Peers(tls=tls)),
-            serve=partial(serve, tls=tls),
-            clock=clock,
-            health=health,
-        )
-        state.update(await enter(storage_node(settings, life, ports)))
+        await _until_prepared(lambda: ensure_schema(connection), shell.health, life)
+        life.spawn(_watch(lambda: connection.away, shell.health), name="mongodb health")
+        ports = await shell.connect(StoragePorts, kafka=False, repository=mongo_repository(connection))
+        shell.show(await shell.enter(storage_node(settings, life, ports)))
         yield
 
 
 @asynccontextmanager
-async def storage_node(
-    settings: StorageSettings, life: Lifecycle, ports: Ports
-) -> AsyncIterator[Mapping[str, Callable[[], Any]]]:
+async def storage_node(settings: StorageSettings, life: Lifecycle, ports: StoragePorts) -> AsyncIterator[DebugState]:
     """A node on its ports: ready when entered, drained when left. Gives what /debug/state shows."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
@@ -159,13 +119,13 @@ async def storage_node(
         try:
             yield {
                 "state": lambda: enrolment.record.state,
-                "node": lambda: _shown(enrolment.record),
+                "node": lambda: shown(enrolment.record),
                 "registry": lambda: {"connected": ports.registry.connected},
                 "slots": lambda: len(cluster.ring("storage").slots_of(settings.node)),
                 "memory": lambda: {"conversations": node.conversations.cached, "inboxes": node.inboxes.cached},
                 "lanes": node.lanes,
                 "waiting_to_be_written": lambda: node.behind.waiting,
-                "nodes": lambda: [_shown(each) for each in cluster.membership.nodes],
+                "nodes": lambda: [shown(each) for each in cluster.membership.nodes],
                 "tasks": lambda: life.tasks,
             }
         finally:
@@ -249,7 +209,3 @@ def _on_ring_change(cluster: Cluster, name: str, node: Storage) -> Callable[[Mem
         node.ring_changed(mine)
 
     return changed
-
-
-def _shown(record: NodeRecord) -> Mapping[str, object]:
-    return {"name": record.name, "kind": record.kind, "boot_id": record.boot_id, "state": record.state}

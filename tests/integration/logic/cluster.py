@@ -224,7 +224,7 @@ def _storage(settings: StorageSettings, there: Nodes, name: str) -> Run:
     @asynccontextmanager
     async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]:
         async with MemoryRegistry(there.registry) as registry:
-            ports = storage.Ports(
+            ports = storage.StoragePorts(
                 repository=there.database.repository(there.faults[name]),
                 registry=registry,
                 peers=MemoryPeers(there.network, name),
@@ -242,7 +242,7 @@ def _logic(settings: LogicSettings, there: Nodes, name: str) -> Run:
     @asynccontextmanager
     async def app(settings: LogicSettings, life: Lifecycle) -> AsyncIterator[None]:
         async with MemoryRegistry(there.registry) as registry, MemoryBus(there.broker) as bus:
-            ports = logic.Ports(
+            ports = logic.LogicPorts(
                 registry=registry,
                 bus=bus,
                 peers=MemoryPeers(there.network, name),
