@@ -24,7 +24,7 @@ import httpx2
 from services.common.auth.token_keys import KeyRefused, jwks_keys, public_key, secret_key
 from services.common.auth.tokens import ALGORITHMS, Claims, Key, TokenVerifier, UnknownKey
 from services.common.clock import Clock
-from services.common.settings.node import without_password
+from services.common.settings.describe import without_password
 from services.common.telemetry import logs, metrics
 from tidings_protocol.errors import Unavailable
 

@@ -22,7 +22,7 @@ import msgspec
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 
-from services.common.settings.node import join_address, split_address
+from services.common.settings.addresses import join_address, split_address
 from services.common.telemetry import logs, profile, runtime
 from services.common.telemetry.health import Health
 

@@ -18,7 +18,7 @@ from tests.ports import free_address
 
 
 async def state_of(address: str) -> Any:
-    def ask() -> bytes:
+    def ask() -> Any:
         with urllib.request.urlopen(f"http://{address}/debug/state", timeout=5) as answer:
             return answer.read()
 
