@@ -14,15 +14,13 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Self
 
-import structlog
-
 from services.common.registry.contract import KINDS, NOBODY, STATES, Membership, NodeKind, NodeRecord, Registry
 from services.common.ring import EMPTY, WEIGHT_MAX, WEIGHT_MIN, Ring
 from services.common.scope import TaskScope
-from services.common.telemetry import metrics
+from services.common.telemetry import logs, metrics
 from tidings_protocol.errors import Unavailable
 
-_log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 Subscriber = Callable[[Membership, Membership], None]
 
@@ -131,7 +129,7 @@ class Cluster:
         moved = len(new.moved(old))
         metrics.RING_CHANGES.labels(kind).inc()
         metrics.RING_SLOTS_MOVED.labels(kind).inc(moved)
-        _log.info(
+        log.info(
             "ring changed",
             kind=kind,
             members=len(new.members),

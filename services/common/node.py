@@ -77,7 +77,7 @@ class NodeShell:
         from services.common.bus.kafka import KafkaBus
         from services.common.bus.kafka_security import kafka_security_of
         from services.common.registry.etcd import EtcdRegistry
-        from services.common.registry.etcd_client import etcd_tls_of
+        from services.common.registry.etcd_tls import etcd_tls_of
 
         settings = self._settings
         registry = EtcdRegistry(

@@ -1,6 +1,6 @@
 """The wiring of a logic node; reading it shows the service.
 
-    ops ─▶ registry, Kafka, calls ─▶ cluster ─▶ publisher ─▶ sessions, receipts, hooks ─▶ gRPC ─▶ enrolment, last
+    ops ─▶ registry, Kafka, calls ─▶ cluster ─▶ publisher ─▶ sessions, receipts, hooks ─▶ gRPC ─▶ registration, last
 
 `logic_node` stands on ports, so that a simulation gives it twins; `app` gives it etcd, Kafka and gRPC.
 
@@ -24,7 +24,7 @@ from services.common.direct import Direct
 from services.common.lifecycle import Lifecycle
 from services.common.node import DebugState, NodePorts, NodeShell, shown
 from services.common.registry.contract import NodeRecord
-from services.common.registry.enrolment import Enrolment
+from services.common.registry.stateless_registration import StatelessRegistration
 from services.common.rpc import Router, RpcServer
 from services.common.telemetry.health import Health
 from services.logic.admin import Admin
@@ -112,14 +112,14 @@ async def logic_node(settings: LogicSettings, life: Lifecycle, ports: LogicPorts
             timeout_s=settings.rpc_timeout_s,
         )
         server = await enter(ports.serve(settings.rpc_listen, services(logic, AdminServicer(admin), life.request_stop)))
-        enrolment = await enter(
-            Enrolment(registry, _record(settings, server, clock), timeout_s=settings.drain_deadline_s)
+        registration = await enter(
+            StatelessRegistration(registry, _record(settings, server, clock), timeout_s=settings.drain_deadline_s)
         )
         health.started()
         try:
             yield {
-                "state": lambda: enrolment.record.state,
-                "node": lambda: shown(enrolment.record),
+                "state": lambda: registration.record.state,
+                "node": lambda: shown(registration.record),
                 "registry": lambda: {"connected": registry.connected},
                 "kafka": lambda: {"degraded": publisher.degraded, "backlog_bytes": publisher.backlog_bytes},
                 "slots": lambda: len(cluster.ring("logic").slots_of(settings.node)),

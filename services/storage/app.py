@@ -1,6 +1,6 @@
 """The wiring of a storage node; reading it shows the service.
 
-    ops ─▶ MongoDB, schema ─▶ registry, cluster ─▶ storage (node.py) ─▶ gRPC ─▶ enrolment, last
+    ops ─▶ MongoDB, schema ─▶ registry, cluster ─▶ storage (node.py) ─▶ gRPC ─▶ registration, last
 
 `storage_node` stands on ports, so that a simulation gives it twins; `app` gives it etcd, MongoDB and gRPC.
 """
@@ -18,7 +18,7 @@ from services.common.cluster import Cluster
 from services.common.lifecycle import Lifecycle
 from services.common.node import DebugState, NodePorts, NodeShell, shown
 from services.common.registry.contract import Membership, NodeRecord
-from services.common.registry.enrolment import Enrolment
+from services.common.registry.stateless_registration import StatelessRegistration
 from services.common.ring import EMPTY, Ring
 from services.common.telemetry import logs, metrics
 from services.common.telemetry.health import Health
@@ -114,12 +114,12 @@ async def storage_node(settings: StorageSettings, life: Lifecycle, ports: Storag
             ops=settings.ops_listen,
             since_ms=ports.clock.wall_ms(),
         )
-        enrolment = await enter(Enrolment(ports.registry, record, timeout_s=settings.drain_deadline_s))
+        registration = await enter(StatelessRegistration(ports.registry, record, timeout_s=settings.drain_deadline_s))
         ports.health.started()
         try:
             yield {
-                "state": lambda: enrolment.record.state,
-                "node": lambda: shown(enrolment.record),
+                "state": lambda: registration.record.state,
+                "node": lambda: shown(registration.record),
                 "registry": lambda: {"connected": ports.registry.connected},
                 "slots": lambda: len(cluster.ring("storage").slots_of(settings.node)),
                 "memory": lambda: {"conversations": node.conversations.cached, "inboxes": node.inboxes.cached},

@@ -1,6 +1,8 @@
 """The bus on Kafka, by aiokafka.
 
     kafka_producer.py   one idempotent producer for the node, made anew when it is broken
+    kafka_batches.py    records packed by partition
+    kafka_closing.py    the end of a producer that may be broken
     kafka_consumer.py   a consumer for each subscription, with positions of its own
     kafka_admin.py      topics
     kafka_topics.py     topics that Kafka has lost are made again

@@ -16,14 +16,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from services.common.bus.contract import ConsumedRecord, OnGap
-from services.common.telemetry import metrics
+from services.common.telemetry import logs, metrics
 
-_log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 BATCH_MAX = 500
 POLL_MS = 500
@@ -130,7 +129,7 @@ class KafkaSubscription:
             async with asyncio.timeout(ENTER_S):
                 await self._connect()
         except (KafkaError, OSError, TimeoutError) as error:
-            _log.warning("kafka is away; reading begins when it is back", topic=self._topic, reason=repr(error)[:300])
+            log.warning("kafka is away; reading begins when it is back", topic=self._topic, reason=repr(error)[:300])
         self._is_late = self._from_end
         return self
 
@@ -237,7 +236,7 @@ class KafkaSubscription:
         for partition in lost:
             position = self.positions[partition.partition]
             there = starts[partition] if position < starts[partition] else ends[partition]
-            _log.warning(
+            log.warning(
                 "records were lost before they were read",
                 topic=self._topic,
                 partition=partition.partition,
@@ -251,7 +250,7 @@ class KafkaSubscription:
     async def _lose(self, error: BaseException) -> None:
         """The consumer is of no more use; another one is made after a pause."""
         if self._consumer is not None:
-            _log.warning("reading from kafka broke off", topic=self._topic, reason=repr(error)[:300])
+            log.warning("reading from kafka broke off", topic=self._topic, reason=repr(error)[:300])
         await self._close()
         await asyncio.sleep(self._pause_s)
         self._pause_s = min(2 * self._pause_s, PAUSE_MAX_S)
@@ -268,4 +267,4 @@ async def _stop(consumer: AIOKafkaConsumer) -> None:
             await consumer.stop()
         metrics.BUS_CONSUMERS.dec()
     except (KafkaError, OSError, TimeoutError) as error:
-        _log.warning("kafka consumer did not close", reason=repr(error))
+        log.warning("kafka consumer did not close", reason=repr(error))

@@ -44,18 +44,16 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from types import TracebackType
 from typing import Generic, Self, TypeVar, cast
 
-import structlog
-
 from services.common.lanes.dividing import divided
 from services.common.lanes.queue import Entry, LaneQueue
 from services.common.scope import TaskScope
-from services.common.telemetry import metrics
+from services.common.telemetry import logs, metrics
 from tidings_protocol.errors import Overloaded, TidingsError, Unavailable
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-_log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 RETRY_MIN_MS = 50
 RETRY_MAX_MS = 5000
@@ -362,8 +360,8 @@ def _call(done: Callable[[R | TidingsError], None], outcome: R | TidingsError) -
     """A callback that fails must not keep its neighbours in the batch from theirs."""
     try:
         done(outcome)
-    except Exception:  # noqa: BLE001 - the edge to the callbacks of others
-        _log.exception("lane_callback_failed")
+    except Exception:
+        log.exception("whoever was told an outcome failed at it")
 
 
 def unwanted() -> TidingsError:

@@ -15,8 +15,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -24,7 +22,8 @@ import grpc
 from etcd3 import etcdrpc
 
 from services.common.certificates import check_pair
-from services.common.settings.security import SecuritySettings
+from services.common.registry.etcd_tls import EtcdTls
+from services.common.registry.etcd_values import Compacted, Entry, Event, Lease, LeaseGone, Outcome
 from services.common.telemetry import metrics
 from tidings_protocol.errors import Unavailable
 
@@ -55,70 +54,6 @@ _LOST_CALL = {
     grpc.StatusCode.INTERNAL,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class EtcdTls:
-    """Files in PEM: the authority of etcd's certificates, and what is shown to etcd, if it asks."""
-
-    ca_file: Path
-    cert_file: Path | None = None
-    key_file: Path | None = None
-
-    def credentials(self) -> grpc.ChannelCredentials:
-        """Raises OSError if a file cannot be read."""
-        key = self.key_file.read_bytes() if self.key_file else None
-        certificate = self.cert_file.read_bytes() if self.cert_file else None
-        return grpc.ssl_channel_credentials(self.ca_file.read_bytes(), key, certificate)
-
-
-def etcd_tls_of(settings: SecuritySettings) -> EtcdTls | None:
-    """What the settings say; None: in the clear."""
-    if settings.etcd_tls_ca_file is None:
-        return None
-    return EtcdTls(settings.etcd_tls_ca_file, settings.etcd_tls_certificate_file, settings.etcd_tls_key_file)
-
-
-class LeaseGone(Exception):
-    """etcd does not know the lease: it ran out, or was revoked."""
-
-
-class Compacted(Exception):
-    """The history that a watch wanted is not there any more, or not yet: list again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A key as it is at a revision."""
-
-    key: str
-    value: str
-    revision: int
-    lease: int
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A change of a key; `entry.value` is empty if it was deleted."""
-
-    deleted: bool
-    entry: Entry
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Of a transaction."""
-
-    done: bool
-    revision: int
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """As etcd granted it: for longer than asked, if that is less than etcd can hold."""
-
-    id: int
-    ttl_s: int
 
 
 class _Endpoint:

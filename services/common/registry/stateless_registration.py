@@ -14,19 +14,18 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-import structlog
-
 from services.common.registry.contract import NodeRecord, Registry
 from services.common.scope import TaskScope
+from services.common.telemetry import logs
 from tidings_protocol.errors import Unavailable
 from tidings_protocol.ids import new_id
 
 SETTLE_S = 0.25
 
-_log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 
-class Enrolment:
+class StatelessRegistration:
     """An async context manager within the registry's."""
 
     def __init__(self, registry: Registry, record: NodeRecord, *, timeout_s: float = 30.0) -> None:
@@ -49,7 +48,7 @@ class Enrolment:
                 f"the registry (etcd) did not answer within {self._timeout_s:g} s: is it there?"
             ) from None
         await self._scope.__aenter__()
-        self._scope.spawn(self._stay(), name="enrolment")
+        self._scope.spawn(self._stay(), name="registration")
         return self
 
     async def __aexit__(
@@ -63,7 +62,7 @@ class Enrolment:
         while True:
             await self._registry.lost.wait()
             self._record = replace(self._record, boot_id=new_id())
-            _log.warning("node comes back as a new boot", reason=self._registry.lost_because, boot=self._record.boot_id)
+            log.warning("node comes back as a new boot", reason=self._registry.lost_because, boot=self._record.boot_id)
             await self._registry.register(self._record)
 
     async def _leave(self) -> None:
