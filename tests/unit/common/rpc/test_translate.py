@@ -14,7 +14,7 @@ METHOD = "/tidings.internal.v1.Logic/Send"
 
 
 def failed(code: grpc.StatusCode, details: str = "", *trailer: tuple[str, bytes]) -> AioRpcError:
-    return AioRpcError(code, Metadata(), Metadata(*trailer), details)
+    return AioRpcError(code, Metadata(), Metadata(*trailer), details, None)
 
 
 @pytest.mark.parametrize("error", [NotFound("there is no such thing"), Overloaded("full", 1500)])

@@ -33,7 +33,7 @@ def file(tmp_path: Path) -> Path:
 )
 def test_half_of_it_is_a_mistake(names: list[str], others: dict[str, Any], why: str, file: Path) -> None:
     with pytest.raises(ValidationError, match=why):
-        SecuritySettings(**dict.fromkeys(names, file), **others)
+        SecuritySettings(**{**dict.fromkeys(names, file), **others})
 
 
 def test_a_file_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
@@ -42,4 +42,4 @@ def test_a_file_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
 
 
 def test_an_empty_name_of_a_file_is_none() -> None:
-    assert SecuritySettings(etcd_tls_ca_file="").etcd_tls_ca_file is None  # type: ignore[arg-type]
+    assert SecuritySettings(etcd_tls_ca_file="").etcd_tls_ca_file is None
