@@ -10,20 +10,22 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
+from services.common.clock import Clock
 from services.common.cluster import Cluster
 from services.common.lifecycle import Lifecycle
 from services.common.node import DebugState, NodePorts, NodeShell, shown
 from services.common.registry.contract import Membership, NodeRecord
 from services.common.registry.stateless_registration import StatelessRegistration
-from services.common.ring import EMPTY, Ring
 from services.common.telemetry import logs, metrics
 from services.common.telemetry.health import Health
 from services.storage.limits import Limits
 from services.storage.node import Storage, open_storage
+from services.storage.owners.ring_change import KIND, RingChange
 from services.storage.owners.rpc_peers import RpcStoragePeers
 from services.storage.repository.contract import Repository
 from services.storage.rpc import services
@@ -38,7 +40,8 @@ from tidings_protocol.ids import new_id
 SWITCH_INTERVAL_S = 0.0005
 MONGODB_RETRY_S = 1.0
 HEALTH_INTERVAL_S = 1.0
-# Of the time for a batch, what a neighbour has to append its part: then there is time left to do it in its place.
+# The share of the time for a batch in which another node has to append its part: then there is time left to do it in
+# that node's place.
 PEER_SHARE = 3
 
 log = logs.get_logger(__name__)
@@ -56,25 +59,10 @@ async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]
     """A node as a process."""
     # The driver makes each command in a thread of its own pool, whose size it reads when it is imported.
     os.environ.setdefault("MOTOR_MAX_WORKERS", str(settings.mongodb_connections_max))
-    # Not needed, and not to be had, where a simulation wires nodes to twins.
-    from services.storage.repository.mongo.connection import connected
-    from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
-
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     async with NodeShell(settings, life) as shell:
-        connection = await shell.enter(
-            connected(
-                settings.mongodb_uri,
-                settings.mongodb_database,
-                shell.clock,
-                timeout_s=settings.mongodb_timeout_s,
-                connections_max=settings.mongodb_connections_max,
-                name=settings.node,
-            )
-        )
-        await _until_prepared(lambda: ensure_schema(connection), shell.health, life)
-        life.spawn(_watch(lambda: connection.away, shell.health), name="mongodb health")
-        ports = await shell.connect(StoragePorts, kafka=False, repository=mongo_repository(connection))
+        repository = await shell.enter(_mongo(settings, life, shell.clock, shell.health))
+        ports = await shell.connect(StoragePorts, kafka=False, repository=repository)
         shell.show(await shell.enter(storage_node(settings, life, ports)))
         yield
 
@@ -103,11 +91,11 @@ async def storage_node(settings: StorageSettings, life: Lifecycle, ports: Storag
                 sweep_interval_s=settings.session_sweep_interval_s,
             )
         )
-        stack.callback(cluster.subscribe(_on_ring_change(cluster, settings.node, node)))
+        stack.callback(cluster.subscribe(_drop_what_is_in_doubt(cluster, settings.node, node)))
         server = await enter(ports.serve(settings.rpc_listen, services(node, life.request_stop)))
         record = NodeRecord(
             name=settings.node,
-            kind="storage",
+            kind=KIND,
             boot_id=new_id(),
             rpc=settings.rpc_advertise or server.address,
             weight=settings.weight,
@@ -121,12 +109,10 @@ async def storage_node(settings: StorageSettings, life: Lifecycle, ports: Storag
                 "state": lambda: registration.record.state,
                 "node": lambda: shown(registration.record),
                 "registry": lambda: {"connected": ports.registry.connected},
-                "slots": lambda: len(cluster.ring("storage").slots_of(settings.node)),
-                "memory": lambda: {"conversations": node.conversations.cached, "inboxes": node.inboxes.cached},
-                "lanes": node.lanes,
-                "waiting_to_be_written": lambda: node.behind.waiting,
+                "slots": lambda: len(cluster.ring(KIND).slots_of(settings.node)),
                 "nodes": lambda: [shown(each) for each in cluster.membership.nodes],
                 "tasks": lambda: life.tasks,
+                **_memory_of(node),
             }
         finally:
             ports.health.set("drain", ok=False, reason="the node is leaving")
@@ -159,6 +145,25 @@ def policy_of(settings: StorageSettings) -> RetentionPolicy:
     )
 
 
+@asynccontextmanager
+async def _mongo(settings: StorageSettings, life: Lifecycle, clock: Clock, health: Health) -> AsyncIterator[Repository]:
+    """The repository on MongoDB, once that answers; its health is watched."""
+    from services.storage.repository.mongo.connection import connected
+    from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
+
+    async with connected(
+        settings.mongodb_uri,
+        settings.mongodb_database,
+        clock,
+        timeout_s=settings.mongodb_timeout_s,
+        connections_max=settings.mongodb_connections_max,
+        name=settings.node,
+    ) as connection:
+        await _until_prepared(lambda: ensure_schema(connection), health, life)
+        life.spawn(_watch(lambda: connection.away, health), name="mongodb health")
+        yield mongo_repository(connection)
+
+
 async def _until_prepared(prepare: Callable[[], Awaitable[None]], health: Health, life: Lifecycle) -> None:
     """Waits until MongoDB answers and has the schema. Raises Internal if something else is in its place, Unavailable if
     the node is asked to stop before.
@@ -184,28 +189,21 @@ async def _watch(is_away: Callable[[], bool], health: Health) -> None:
         await asyncio.sleep(HEALTH_INTERVAL_S)
 
 
-def _on_ring_change(cluster: Cluster, name: str, node: Storage) -> Callable[[Membership, Membership], None]:
-    """What this node has in memory of slots that came or left is dropped."""
-    ring: Ring = EMPTY
+def _drop_what_is_in_doubt(cluster: Cluster, name: str, node: Storage) -> Callable[[Membership, Membership], None]:
+    """To be called after each change of the cluster: drops what this node has in memory of doubtful slots."""
+    change = RingChange(name)
 
-    def changed(old: Membership, new: Membership) -> None:
-        nonlocal ring
-        before, ring = ring, cluster.ring("storage")
-        boots = {record.boot_id for record in new.nodes}
-        if any(
-            record.kind == "storage" and record.name != name and record.boot_id not in boots
-            for record in old.nodes
-            if record.state == "ready"
-        ):
-            node.peer_died()
-        if before is ring:
-            return
-        mine = frozenset(
-            slot
-            for slot, (old, new) in enumerate(zip(before.owners, ring.owners, strict=True))
-            if old != new and name in (old, new)
-        )
-        metrics.RING_SLOTS_OWNED.labels("storage").set(len(ring.slots_of(name)))
-        node.ring_changed(mine)
+    def changed(before: Membership, after: Membership) -> None:
+        ring = cluster.ring(KIND)
+        metrics.RING_SLOTS_OWNED.labels(KIND).set(len(ring.slots_of(name)))
+        node.ring_changed(change.doubtful_slots(before, after, ring))
 
     return changed
+
+
+def _memory_of(node: Storage) -> Mapping[str, Callable[[], Any]]:
+    return {
+        "memory": lambda: {"conversations": node.conversations.cached, "inboxes": node.inboxes.cached},
+        "lanes": node.lanes,
+        "waiting_to_be_written": lambda: node.behind.waiting,
+    }

@@ -25,6 +25,7 @@ from services.storage.inboxes.writer import InboxWriter
 from services.storage.limits import Limits
 from services.storage.memory.write_behind import WriteBehind
 from services.storage.messages.conversations import ConversationStore
+from services.storage.messages.loads import ConversationLoads
 from services.storage.owners.invalidation import OwnerInvalidation
 from services.storage.owners.peers import StoragePeers
 from services.storage.pages.lists import ConversationLists
@@ -34,7 +35,7 @@ from services.storage.sessions.sessions import SessionStore
 from services.storage.upkeep.retention import DAY_MS, Retention, RetentionPolicy
 from services.storage.upkeep.session_sweep import SessionSweep
 from services.storage.upkeep.timekeeping import Timekeeper
-from tidings_protocol.ids import SLOTS, new_id
+from tidings_protocol.ids import new_id
 
 # How long after a change of the ring the one who owned a slot before may still write to it.
 RING_SETTLES_S = 3.0
@@ -48,6 +49,7 @@ class Storage:
     inboxes: InboxWriter
     cursors: CursorWriter
     pages: PageReader
+    loads: ConversationLoads
     lists: ConversationLists
     sessions: SessionStore
     acknowledgements: Acknowledgements
@@ -70,14 +72,10 @@ class Storage:
         await self.inboxes.forget(users)
         await self.conversations.forget(conversations)
 
-    def peer_died(self) -> None:
-        """It may have written to anything, and not have told: nothing that is in memory is trusted any more."""
-        self.ring_changed(frozenset(range(SLOTS)))
-
     def ring_changed(self, moved: frozenset[int]) -> None:
-        """These slots came to this node or left it: what is in memory of them is not trusted any more.
+        """Others may have written to these slots (owners/ring_change.py): what is in memory of them is dropped.
 
-        It is dropped once more a little later, when the one before has noticed too and has written what it held back.
+        It is dropped once more a little later, when the owner before has noticed too and has written what it held back.
         """
         if not moved:
             return
@@ -124,12 +122,14 @@ async def open_storage(
     fanout = InboxFanout(inboxes, peers)
     conversations = ConversationStore(repository, fanout, behind, peers, invalidation, time, limits)
     cursors = CursorWriter(repository, conversations, behind, limits)
-    lists = ConversationLists(repository, conversations, peers, time, limits)
+    loads = ConversationLoads(repository, conversations)
+    lists = ConversationLists(repository, conversations, loads, peers, time, limits)
     node = Storage(
         conversations=conversations,
         inboxes=inboxes,
         cursors=cursors,
         pages=PageReader(repository, conversations, inboxes, limits),
+        loads=loads,
         lists=lists,
         sessions=SessionStore(repository, inboxes, lists, time, limits, epoch),
         acknowledgements=Acknowledgements(repository, inboxes, cursors, behind),

@@ -54,7 +54,7 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
         return storage_pb2.ChangeOutcomes(outcomes=_with_faults(outcomes, failed))
 
     async def Load(self, request: storage_pb2.LoadBatch, _: Context) -> storage_pb2.LoadOutcomes:
-        outcomes = await divided(self._storage.lists.load, list(request.items), "Load")
+        outcomes = await divided(self._storage.loads.load, list(request.items), "Load")
         return storage_pb2.LoadOutcomes(outcomes=_with_faults(outcomes, storage_pb2.LoadOutcome))
 
     async def Mark(self, request: storage_pb2.MarkBatch, _: Context) -> storage_pb2.MarkOutcomes:

@@ -13,7 +13,7 @@ Does not know: cursors of conversations (marking.py marks those that this node o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
@@ -45,17 +45,35 @@ class Step(NamedTuple):
 
 class Acknowledgements:
     def __init__(
-        self, repository: Repository, inboxes: InboxWriter, marking: CursorWriter, behind: WriteBehind
+        self, repository: Repository, inboxes: InboxWriter, cursors: CursorWriter, behind: WriteBehind
     ) -> None:
         self._repository = repository
         self._inboxes = inboxes
-        self._marking = marking
+        self._cursors = cursors
         self._behind = behind
 
     async def acknowledge(self, items: Sequence[AcknowledgeItem], *, mark: bool = False) -> list[AcknowledgeOutcome]:
-        """Aligned with the items. `mark`: what this node owns is marked as delivered, and told if that moved it."""
+        """Aligned with the items. `mark`: what this node owns is marked as delivered, and told if that moved it.
+
+        An item whose inbox cannot be had has that as its fault.
+        """
+        touched = await self._inboxes.touch(item.user for item in items)
+        inboxes = {user: inbox for user, inbox in touched.items() if isinstance(inbox, CachedInbox)}
+        there = iter(await self._acknowledge([item for item in items if item.user in inboxes], inboxes, mark=mark))
+        outcomes: list[AcknowledgeOutcome] = []
+        for item in items:
+            inbox = touched[item.user]
+            if isinstance(inbox, TidingsError):
+                outcomes.append(AcknowledgeOutcome(fault=to_fault(inbox)))
+            else:
+                outcomes.append(next(there))
+        return outcomes
+
+    async def _acknowledge(
+        self, items: Sequence[AcknowledgeItem], inboxes: Mapping[str, CachedInbox], *, mark: bool
+    ) -> list[AcknowledgeOutcome]:
+        """Those whose inboxes are in memory; aligned."""
         try:
-            inboxes = await self._inboxes.touch(item.user for item in items)
             await self._load_held(list(inboxes.values()))
             for item in items:
                 self._note(inboxes[item.user], item.device, item.marked)
@@ -69,7 +87,7 @@ class Acknowledgements:
         ]
         marks: Sequence[MarkOutcome | None] = [None] * len(news)
         if mark:
-            marks = await self._marking.deliver([arrival for _, arrival in news])
+            marks = await self._cursors.deliver([arrival for _, arrival in news])
         outcomes = [AcknowledgeOutcome() for _ in items]
         elsewhere: set[int] = set()
         for (index, arrival), marked in zip(news, marks, strict=True):

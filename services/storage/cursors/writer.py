@@ -113,7 +113,7 @@ class CursorWriter:
         if isinstance(conversation, TidingsError):
             return conversation
         try:
-            found = await self._conversations.loader.lookup(conversation, users)
+            found = await self._conversations.lookup(conversation, users)
             missing = [user for user in users if user not in found]
             if missing and conversation.kind is ConversationKind.BROADCAST and conversation.exists:
                 documents = [MemberDocument(conversation.id, user, large=True) for user in missing]

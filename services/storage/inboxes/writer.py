@@ -36,7 +36,7 @@ DAY_MS = 24 * 60 * MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class InboxWork:
     """What one item of an inbox lane asks: these appends, these users in memory, these forgotten first."""
 
     appends: Sequence[Append] = ()
@@ -65,7 +65,7 @@ class InboxWriter:
         self._clock = clock
         self._limits = limits
         self._cache: Cache[CachedInbox] = Cache(limits.cached_entries_max, lambda each: each.weight)
-        self.lanes: Lanes[Work, list[Number]] = Lanes(
+        self.lanes: Lanes[InboxWork, list[Number]] = Lanes(
             "inbox",
             self._handle,
             lanes=limits.inbox_lanes,
@@ -96,11 +96,9 @@ class InboxWriter:
         self._cache.drop_slots(slots)
 
     async def forget(self, users: Iterable[str]) -> None:
-        """Another node wrote to these: they are read again, by whatever comes after this."""
-        works = [(self._lane_of(user), Work(forgotten=[user])) for user in users]
-        for outcome in await self.lanes.submit_all(works):
-            if isinstance(outcome, TidingsError):
-                raise outcome
+        """Another node wrote to these: they are read again, by whatever comes after this. Raises the first failure."""
+        for failure in (await self._forget(users)).values():
+            raise failure
 
     async def append(self, appends: Sequence[Append]) -> list[Number]:
         """The numbers of the entries, or why there is none; 0 for what was only looked for in vain."""
@@ -113,7 +111,7 @@ class InboxWriter:
             for lane, indexes in groups.items()
             for start in range(0, len(indexes), INSERT_MAX)
         ]
-        works = [(lane, Work([appends[index] for index in indexes])) for lane, indexes in parts]
+        works = [(lane, InboxWork([appends[index] for index in indexes])) for lane, indexes in parts]
         outcomes = await self.lanes.submit_all(works)
         for (_, indexes), outcome in zip(parts, outcomes, strict=True):
             for position, index in enumerate(indexes):
@@ -121,37 +119,44 @@ class InboxWriter:
         self._invalidation.wrote_inboxes(dict.fromkeys(append.user for append in appends if not append.only_look))
         return numbers
 
-    async def touch(self, users: Iterable[str], seen: Iterable[tuple[str, int]] = ()) -> dict[str, CachedInbox]:
-        """The inboxes of these users, read if need be. Raises Unavailable or Overloaded.
+    async def touch(
+        self, users: Iterable[str], seen: Iterable[tuple[str, int]] = ()
+    ) -> dict[str, CachedInbox | TidingsError]:
+        """The inbox of each of these users, read if need be, or why it cannot be had: Unavailable or Overloaded.
 
         `seen`: users and numbers that a device of theirs says it has. If memory ends before one of them, another node
         has written there and could not tell yet, so that inbox is read again.
         """
         users = list(dict.fromkeys(users))
         behind = {user for user, number in seen if (inbox := self._cache.get(user)) is not None and inbox.head < number}
-        if behind:
-            await self.forget(behind)
-        found = {user: inbox for user in users if (inbox := self.peek(user)) is not None}
+        found: dict[str, CachedInbox | TidingsError] = {**await self._forget(behind)} if behind else {}
         cold: dict[int, list[str]] = {}
         for user in users:
-            if user not in found:
+            if user in found:
+                continue
+            inbox = self.peek(user)
+            if inbox is None:
                 cold.setdefault(self._lane_of(user), []).append(user)
-        for outcome in await self.lanes.submit_all([(lane, Work((), part)) for lane, part in cold.items()]):
-            if isinstance(outcome, TidingsError):
-                raise outcome
-        for part in cold.values():
-            for user in part:
-                inbox = self._cache.get(user)
-                if inbox is None:
-                    raise Unavailable("the ring of storage nodes is changing: try again", 200)
+            else:
                 found[user] = inbox
+        outcomes = await self.lanes.submit_all([(lane, InboxWork((), part)) for lane, part in cold.items()])
+        for part, outcome in zip(cold.values(), outcomes, strict=True):
+            for user in part:
+                found[user] = outcome if isinstance(outcome, TidingsError) else self._cache.get(user) or _moving()
         return found
+
+    async def _forget(self, users: Iterable[str]) -> dict[str, TidingsError]:
+        """Forgets these; why not, by user."""
+        users = list(users)
+        works = [(self._lane_of(user), InboxWork(forgotten=[user])) for user in users]
+        outcomes = zip(users, await self.lanes.submit_all(works), strict=True)
+        return {user: outcome for user, outcome in outcomes if isinstance(outcome, TidingsError)}
 
     def _lane_of(self, user: str) -> int:
         # The slot has chosen the node: the rest of the hash chooses the lane.
         return hash64(user) // SLOTS % self._limits.inbox_lanes
 
-    async def _handle(self, batch: list[Work]) -> list[list[Number] | TidingsError]:
+    async def _handle(self, batch: list[InboxWork]) -> list[list[Number] | TidingsError]:
         for work in batch:
             for user in work.forgotten:
                 self._cache.drop(user)
@@ -314,3 +319,7 @@ class InboxWriter:
             for page in pages:
                 placement.learn(page)
             open_ = [inbox for inbox, page in zip(open_, pages, strict=True) if len(page) == READ_MAX]
+
+
+def _moving() -> TidingsError:
+    return Unavailable("the ring of storage nodes is changing: try again", 200)

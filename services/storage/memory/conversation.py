@@ -141,6 +141,11 @@ class CachedConversation:
         self.moved[user] = MemberCursor(self.id, user, member.read_seq, member.delivered_seq)
         return True
 
+    def take_over(self, before: CachedConversation) -> None:
+        """Moves cursors up to where the one that this one replaces had moved them, as far as they are not written."""
+        for cursor in before.moved.values():
+            self.move(cursor.user, cursor.read_seq, cursor.delivered_seq)
+
     def sent(self, user: str, seq: int) -> bool:
         """A message of this user is in, after all others. It moves their position, unless something lies before it that
         is not their own and that no device of theirs is known to hold: then they have not seen it either. Whether it

@@ -24,13 +24,13 @@ from services.common.telemetry import metrics, tracing
 from services.storage.inboxes.fanout import InboxFanout
 from services.storage.limits import ENTRIES_MAX, OVERLAP_MIN, Limits
 from services.storage.memory.cache import Cache
-from services.storage.memory.conversation import CachedConversation
+from services.storage.memory.conversation import CachedConversation, CachedMember
 from services.storage.memory.write_behind import WriteBehind
-from services.storage.messages import lookup as looking
-from services.storage.messages import membership
+from services.storage.messages import lookup
+from services.storage.messages.group_writer import GroupWriter
+from services.storage.messages.loader import ConversationLoader
 from services.storage.messages.numbering import RecentSends
-from services.storage.messages.recovery import ConversationLoader
-from services.storage.messages.write_round import ChangeJob, StoreJob, WriteRound, change_outcome, store_outcome, unsure
+from services.storage.messages.write_round import RoundPorts, WriteRound
 from services.storage.owners.invalidation import OwnerInvalidation
 from services.storage.owners.peers import StoragePeers
 from services.storage.repository.contract import Repository
@@ -77,13 +77,14 @@ class ConversationStore:
         self._invalidation = invalidation
         self._behind = behind
         self._peers = peers
-        self._clock = clock
-        self._limits = limits
-        self._recent = RecentSends(limits.recent_sends_max)
+        self._recent = recent = RecentSends(limits.recent_sends_max)
         self._cache: Cache[CachedConversation] = Cache(
             limits.cached_members_max, lambda each: each.weight, lambda each: each.is_dirty
         )
-        self.loader = ConversationLoader(repository, fanout, self._recent, clock, behind.conversation)
+        self.loader = ConversationLoader(repository, fanout, recent, clock)
+        self._ports = RoundPorts(
+            repository, self.loader, GroupWriter(repository, self.loader, clock), fanout, recent, clock, limits
+        )
         self.lanes: Lanes[Work, Outcome] = Lanes(
             "store",
             self._handle,
@@ -136,12 +137,12 @@ class ConversationStore:
 
     async def _look(self, items: Sequence[StoreItem]) -> list[StoreOutcome | TidingsError]:
         """Which of these are stored; a batch that looks stores nothing."""
-        found = await self._repository.messages.find({looking.key_of(item) for item in items})
+        found = await self._repository.messages.find({lookup.key_of(item) for item in items})
         conversations = await self.get({message.conversation for message in found.values()})
-        if behind := looking.unsettled(found, conversations):
+        if behind := lookup.unsettled(found, conversations):
             await self.forget(behind)
             conversations |= await self.get(behind)
-        return [*await looking.outcomes(items, found, conversations, self._fanout)]
+        return [*await lookup.outcomes(items, found, conversations, self._fanout)]
 
     async def change(self, items: Sequence[ChangeItem]) -> list[ChangeOutcome | TidingsError]:
         """Aligned with the items."""
@@ -164,6 +165,10 @@ class ConversationStore:
             found[key] = outcome
         return found
 
+    async def lookup(self, conversation: CachedConversation, users: Collection[str]) -> dict[str, CachedMember]:
+        """Those of the users who are members, by user; read if they are not in memory. Raises Unavailable."""
+        return await self.loader.documents.lookup(conversation, users)
+
     async def _handle(self, batch: list[Work]) -> list[Outcome | TidingsError]:
         outcomes: list[Outcome | TidingsError | None] = [None] * len(batch)
         for item in batch:
@@ -183,53 +188,38 @@ class ConversationStore:
         self, batch: Sequence[Work], indexes: Sequence[int], outcomes: list[Outcome | TidingsError | None]
     ) -> list[int]:
         """Does what can be done in one round; the indexes of what is left."""
-        loaded = await self._load({_conversation_of(batch[index]) for index in indexes})
-        work = WriteRound(
-            self._repository,
-            self.loader,
-            self._fanout,
-            self._recent,
-            self._clock,
-            self._limits,
-            self._keep,
-            self._cache.drop,
-            self._behind.conversation,
-        )
-        deliveries: list[tuple[int, StoreJob]] = []
-        jobs: dict[str, tuple[list[int], list[ChangeItem], CachedConversation]] = {}
+        loaded = await self._load({batch[index].conversation for index in indexes})
+        work = WriteRound(self._ports)
         left: list[int] = []
         for index in indexes:
             item = batch[index]
-            key = _conversation_of(item)
-            conversation = loaded[key]
+            conversation = loaded[item.conversation]
             if isinstance(conversation, TidingsError) or isinstance(item, Touch | Forget):
                 outcomes[index] = conversation
-            elif key in jobs and not (isinstance(item, ChangeItem) and membership.can_merge(jobs[key][1][0], item)):
+            elif not work.add(index, item, conversation):
                 left.append(index)
-            elif isinstance(item, ChangeItem):
-                together = jobs.setdefault(key, ([], [], conversation))
-                together[0].append(index)
-                together[1].append(item)
-            else:
-                deliveries.append((index, work.store(item, conversation)))
-        changes: list[tuple[list[int], ChangeJob]] = [
-            (done, work.change(items, conversation)) for done, items, conversation in jobs.values()
-        ]
-        if not deliveries and not changes:
-            return left
-        self._invalidation.wrote_conversations({*jobs, *(_conversation_of(batch[index]) for index, _ in deliveries)})
-        try:
-            await work.run()
-        except TidingsError as error:
-            for index in (*(index for index, _ in deliveries), *(index for done, _ in changes for index in done)):
-                outcomes[index] = unsure(error)
-            return left
-        for index, delivery in deliveries:
-            outcomes[index] = store_outcome(delivery)
-        for done, job in changes:
-            for index in done:
-                outcomes[index] = change_outcome(job, cast("ChangeItem", batch[index]))
+        if work:
+            await self._run(work, outcomes)
         return left
+
+    async def _run(self, work: WriteRound, outcomes: list[Outcome | TidingsError | None]) -> None:
+        """Runs the round, and does to memory what its result says before anybody has an outcome."""
+        self._invalidation.wrote_conversations(work.conversations)
+        try:
+            result = await work.run()
+        except BaseException:
+            # Cancelled, or a defect: nobody knows what was done.
+            for key in work.conversations:
+                self._cache.drop(key)
+            raise
+        for conversation in result.kept.values():
+            self._keep(conversation)
+        for key in result.dropped:
+            self._cache.drop(key)
+        for conversation in result.dirty:
+            self._behind.conversation(conversation)
+        for index, outcome in result.outcomes.items():
+            outcomes[index] = outcome
 
     async def _load(self, ids: set[str]) -> dict[str, CachedConversation | TidingsError]:
         loaded: dict[str, CachedConversation | TidingsError] = {}
@@ -261,6 +251,10 @@ class ConversationStore:
     def _keep(self, conversation: CachedConversation) -> None:
         if not conversation.exists and conversation.kind is ConversationKind.GROUP:
             return  # that a group does not exist is not remembered: another node may be about to create it
+        before = self._cache.peek(conversation.id)
+        if before is not None and before is not conversation:
+            # It was loaded again while the one before was still marked.
+            conversation.take_over(before)
         self._cache.put(conversation.id, conversation)
         self._behind.conversation(conversation)
 
@@ -275,10 +269,6 @@ def _entries_of(work: Work) -> int:
     if isinstance(work, StoreItem):
         return len(work.recipients)
     return sum(len(notice.recipients) for notice in work.notices) if isinstance(work, ChangeItem) else 0
-
-
-def _conversation_of(work: Work) -> str:
-    return work.conversation
 
 
 def _forgotten() -> TidingsError:

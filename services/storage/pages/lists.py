@@ -11,7 +11,7 @@ Does not know: who may ask.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from protos.tidings.internal.v1 import storage_pb2
@@ -20,15 +20,15 @@ from services.common.rpc.faults import from_fault, to_fault
 from services.common.rpc.spread import spread
 from services.common.telemetry import logs
 from services.storage.limits import Limits
-from services.storage.memory.conversation import CachedConversation, CachedMember
-from services.storage.messages.changes_made import ChangesMade
+from services.storage.memory.conversation import CachedMember
 from services.storage.messages.conversations import ConversationStore
+from services.storage.messages.loads import ConversationLoads
 from services.storage.owners.peers import StoragePeers
 from services.storage.pages.overviews import Overviews
 from services.storage.pages.paging import bytes_for, content_max, encode
 from services.storage.pages.places import NOWHERE, ListToken, Place
 from services.storage.repository.contract import Repository
-from services.storage.repository.records import ConversationDocument, MemberKey, OpKey, Span, StoredMessage
+from services.storage.repository.records import ConversationDocument, Span, StoredMessage
 from tidings_protocol.errors import TidingsError
 from tidings_protocol.ids import ConversationKind, kind_of, other_of
 
@@ -78,37 +78,18 @@ class ConversationLists:
         self,
         repository: Repository,
         conversations: ConversationStore,
+        loads: ConversationLoads,
         peers: StoragePeers,
         clock: Clock,
         limits: Limits,
     ) -> None:
         self._repository = repository
-        self._conversations = conversations
+        self._loads = loads
         self._peers = peers
         self._overviews = Overviews(repository, conversations, peers, clock, limits)
-        self._made = ChangesMade(repository)
-
-    async def load(self, items: Sequence[LoadItem]) -> list[LoadOutcome]:
-        """Aligned with the items."""
-        found = await self._conversations.get({item.conversation for item in items})
-        await self._look_up(items, found)
-        made = await self._made.find([_op_of(item) for item in items if item.op])
-        outcomes: list[LoadOutcome] = []
-        for item in items:
-            conversation = found[item.conversation]
-            try:
-                if isinstance(conversation, TidingsError):
-                    raise conversation
-                outcome = await self._loaded(conversation, item)
-                if item.op and (change := made.get(_op_of(item))) is not None:
-                    outcome.made.CopyFrom(change)
-                outcomes.append(outcome)
-            except TidingsError as error:
-                outcomes.append(LoadOutcome(fault=to_fault(error)))
-        return outcomes
 
     async def load_anywhere(self, items: Sequence[LoadItem]) -> list[LoadOutcome]:
-        """The same, each from its owner; from here if that does not answer. Aligned."""
+        """Each from its owner, or from here if that does not answer; aligned with the items."""
         keys = [item.conversation for item in items]
         return list(await spread(items, keys, self._peers.owner_of, self._load_at))
 
@@ -118,7 +99,7 @@ class ConversationLists:
                 return (await self._peers.load(owner, storage_pb2.LoadBatch(items=items))).outcomes
             except TidingsError:
                 pass  # this node loads what the owner does not
-        return await self.load(items)
+        return await self._loads.load(items)
 
     async def pages(self, items: Sequence[ConversationsItem]) -> list[ConversationsOutcome]:
         """Aligned with the items."""
@@ -146,46 +127,6 @@ class ConversationLists:
         """These conversations, as `large_groups_of` gives them; those that are there."""
         documents, warm = await self._overviews.present(list(ids))
         return {key: _record(document, *warm.get(key, (0, 0))) for key, document in documents.items()}
-
-    async def _look_up(self, items: Sequence[LoadItem], found: Mapping[str, CachedConversation | TidingsError]) -> None:
-        """Members of large groups that are asked for and not in memory, with one command."""
-        missing: dict[MemberKey, CachedConversation] = {}
-        for item in items:
-            conversation = found[item.conversation]
-            if isinstance(conversation, CachedConversation) and conversation.exists and not conversation.knows_all:
-                for user in item.users:
-                    if user not in conversation.members:
-                        missing[MemberKey(conversation.id, user)] = conversation
-        if missing:
-            for key, document in (await self._repository.members.find(missing.keys())).items():
-                missing[key].learn(document)
-
-    async def _loaded(self, conversation: CachedConversation, item: LoadItem) -> LoadOutcome:
-        outcome = LoadOutcome(record=conversation.record())
-        if not conversation.exists:
-            return outcome
-        if item.narrow or not conversation.knows_all:
-            known = (conversation.members.get(user) for user in dict.fromkeys(item.users))
-            outcome.members.extend(member.record() for member in known if member is not None)
-            if item.successor and not conversation.knows_all:
-                await self._add_successor(outcome, item)
-        elif item.known_version and item.known_version == conversation.document.version:
-            outcome.unchanged = True
-        else:
-            outcome.members.extend(member.record() for member in conversation.members.values())
-        return outcome
-
-    async def _add_successor(self, outcome: LoadOutcome, item: LoadItem) -> None:
-        """Who follows the owner, if one of those asked for is the owner."""
-        owner = next((member.user for member in outcome.members if member.role == _OWNER), "")
-        if not owner:
-            return
-        outcome.successor = await self._repository.members.successor(item.conversation, owner)
-        if outcome.successor and all(member.user != outcome.successor for member in outcome.members):
-            conversation = (await self._conversations.get([item.conversation]))[item.conversation]
-            if isinstance(conversation, CachedConversation):
-                known = await self._conversations.loader.lookup(conversation, [outcome.successor])
-                outcome.members.extend(member.record() for member in known.values())
 
     async def _list_one(self, item: ConversationsItem, bytes_max: int) -> ConversationsOutcome:
         if item.large_only:
@@ -299,13 +240,6 @@ class ConversationLists:
             if (message := last.get(entry.record.conversation)) is not None:
                 entry.last = encode(message)
         page.entries += entries
-
-
-_OWNER = 3
-
-
-def _op_of(item: LoadItem) -> OpKey:
-    return OpKey(item.conversation, item.actor, item.op)
 
 
 def _load_item(user: str, conversation: str) -> LoadItem:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.lanes.lane import Lanes
@@ -52,6 +53,14 @@ HEADS_AT_ONCE = 500
 log = logs.get_logger(__name__)
 
 Work = storage_pb2.HistoryItem | storage_pb2.InboxItem
+
+
+class OpenPage(NamedTuple):
+    """A page of an inbox that is filled, with at most so many entries."""
+
+    item: storage_pb2.InboxItem
+    limit: int
+    outcome: PageOutcome
 
 
 class PageReader:
@@ -128,8 +137,15 @@ class PageReader:
         return answer
 
     async def inbox_heads(self, users: Sequence[str]) -> storage_pb2.HeadOutcomes:
+        """The number of each user's newest entry, 0 if there is none; aligned. Raises the first failure."""
         found = await self._inboxes.touch(users)
-        return storage_pb2.HeadOutcomes(heads=[found[user].head for user in users])
+        heads: list[int] = []
+        for user in users:
+            inbox = found[user]
+            if isinstance(inbox, TidingsError):
+                raise inbox
+            heads.append(inbox.head)
+        return storage_pb2.HeadOutcomes(heads=heads)
 
     async def _member_page(
         self, conversation: CachedConversation | TidingsError, item: storage_pb2.MembersItem
@@ -183,39 +199,54 @@ class PageReader:
         return outcomes
 
     async def _inbox_pages(self, items: Sequence[storage_pb2.InboxItem]) -> list[PageOutcome | TidingsError]:
+        """Aligned with the items; one whose inbox cannot be had fails alone."""
         inboxes = await self._inboxes.touch(item.user for item in items)
-        outcomes = [PageOutcome(head=inboxes[item.user].head, next=item.after) for item in items]
-        limits = [min(item.limit or ENTRIES_MAX, ENTRIES_MAX) for item in items]
-        open_ = list(range(len(items)))
+        outcomes: list[PageOutcome | TidingsError] = []
+        open_: list[OpenPage] = []
+        for item in items:
+            inbox = inboxes[item.user]
+            if isinstance(inbox, TidingsError):
+                outcomes.append(inbox)
+                continue
+            outcome = PageOutcome(head=inbox.head, next=item.after)
+            outcomes.append(outcome)
+            open_.append(OpenPage(item, min(item.limit or ENTRIES_MAX, ENTRIES_MAX), outcome))
+        await self._fill_inbox_pages(open_)
+        return outcomes
+
+    async def _fill_inbox_pages(self, open_: Sequence[OpenPage]) -> None:
+        """Reads on for each page until it has an entry or is the end, or SKIPS_MAX times: entries whose messages are
+        gone fill no page, and there may be very many of them in a row.
+        """
         for skipped in range(SKIPS_MAX):
+            if not open_:
+                return
             longest = max(ENTRIES_MAX + 1, SKIP_ENTRIES_MAX // len(open_))
             spans = [
-                Span(items[index].user, outcomes[index].next, limit=min((limits[index] + 1) << skipped, longest))
-                for index in open_
+                Span(page.item.user, page.outcome.next, limit=min((page.limit + 1) << skipped, longest))
+                for page in open_
             ]
-            pages = await self._repository.inboxes.pages(spans)
-            messages = await self._messages_of(
-                [(page, limits[index], items[index].bytes_max) for index, page in zip(open_, pages, strict=True)]
-            )
-            for index, span, page in zip(open_, spans, pages, strict=True):
-                outcome, item = outcomes[index], items[index]
-                is_last = len(page) < span.limit
-                _fill(outcome, page, messages, limit=limits[index], bytes_max=item.bytes_max, is_last=is_last)
-            open_ = [index for index in open_ if outcomes[index].more and not outcomes[index].entries]
-            if not open_:
-                break
-        return list(outcomes)
+            found = await self._repository.inboxes.pages(spans)
+            messages = await self._messages_of(list(zip(open_, found, strict=True)))
+            for page, span, entries in zip(open_, spans, found, strict=True):
+                is_last = len(entries) < span.limit
+                _fill(page.outcome, entries, messages, limit=page.limit, bytes_max=page.item.bytes_max, is_last=is_last)
+            open_ = [page for page in open_ if page.outcome.more and not page.outcome.entries]
 
     async def _messages_of(
-        self, pages: Sequence[tuple[Sequence[InboxEntry], int, int]]
+        self, pages: Sequence[tuple[OpenPage, Sequence[InboxEntry]]]
     ) -> dict[tuple[str, int], StoredMessage]:
-        """The messages of these entries, complete as far as each page, of (entries, limit, bytes), goes."""
-        keys = [(entry.conversation, entry.seq) for page, _, _ in pages for entry in page]
+        """The messages of these entries by (conversation, seq), complete as far as each page goes."""
+        keys = [(entry.conversation, entry.seq) for _, entries in pages for entry in entries]
         if not keys:
             return {}
-        short = min(content_max(len(page), bytes_max) for page, _, bytes_max in pages)
+        short = min(content_max(len(entries), page.item.bytes_max) for page, entries in pages)
         found = await self._repository.messages.get(keys, content_max=short)
-        wanted = {key for page, limit, bytes_max in pages for key in to_complete(_those(page, found), limit, bytes_max)}
+        wanted = {
+            key
+            for page, entries in pages
+            for key in to_complete(_those(entries, found), page.limit, page.item.bytes_max)
+        }
         if wanted:
             whole = await self._repository.messages.get(list(wanted))
             for key in wanted:

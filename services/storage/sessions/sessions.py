@@ -110,21 +110,22 @@ class SessionStore:
         return storage_pb2.BootPage(sessions=[_record(session) for session in found], more=len(found) == limit)
 
     async def users(self, users: Sequence[str]) -> list[storage_pb2.UserRecord]:
-        """Aligned."""
+        """Aligned with the users. Raises the first failure."""
         known = await self._repository.users.find(users)
         inboxes = await self._inboxes.touch(known)
-        return [
-            storage_pb2.UserRecord(
-                user=user,
-                exists=True,
-                first_seen_ms=known[user].first_seen_ms,
-                last_seen_ms=known[user].last_seen_ms,
-                inbox_head=inboxes[user].head,
-            )
-            if user in known
-            else storage_pb2.UserRecord(user=user)
-            for user in users
-        ]
+        records: list[storage_pb2.UserRecord] = []
+        for user in users:
+            record = storage_pb2.UserRecord(user=user)
+            if user in known:
+                inbox = inboxes[user]
+                if isinstance(inbox, TidingsError):
+                    raise inbox
+                record.exists = True
+                record.first_seen_ms = known[user].first_seen_ms
+                record.last_seen_ms = known[user].last_seen_ms
+                record.inbox_head = inbox.head
+            records.append(record)
+        return records
 
     async def _handle(self, batch: list[Work]) -> list[SessionOpenOutcome | TidingsError]:
         """What begins first, then what ends: an end is of one session alone, so it takes nothing from a session that it
@@ -168,8 +169,12 @@ class SessionStore:
             outcomes.update({index: error for index in works if index not in outcomes})
             return
         for index, (session, others) in opened.items():
+            inbox = inboxes[session.user]
+            if isinstance(inbox, TidingsError):
+                outcomes[index] = inbox  # it is stored: a repeat of this login is answered with what it is
+                continue
             outcome = SessionOpenOutcome(
-                inbox_head=inboxes[session.user].head,
+                inbox_head=inbox.head,
                 epoch=self._epoch,
                 large=large.get(session.user, ()),
                 others=[_record(other) for other in others],

@@ -201,7 +201,7 @@ async def changed(node: Storage, item: pb.ChangeItem) -> pb.ChangeOutcome:
 
 
 async def members_of(node: Storage, group: str) -> dict[str, pb.MemberRecord]:
-    (loaded,) = await node.lists.load([pb.LoadItem(conversation=group)])
+    (loaded,) = await node.loads.load([pb.LoadItem(conversation=group)])
     return {member.user: member for member in loaded.members}
 
 

@@ -1,4 +1,4 @@
-"""The order of a list that is kept in memory, and what is read for its pages."""
+"""The order of a list that is kept in memory."""
 
 from __future__ import annotations
 
@@ -51,16 +51,3 @@ async def test_what_is_kept_of_all_users_is_bounded() -> None:
         before = world.database.faults.commands
         await listed(node)
         assert world.database.faults.commands - before < 5, "it was kept"
-
-
-async def test_large_last_messages_are_read_as_far_as_they_are_shown() -> None:
-    world = World()
-    async with world.node() as node:
-        for which in range(20):
-            await stored(node, send(f"peer{which}", "ann", "x", "y" * 30_000))
-            world.clock.advance(1)
-        before = world.database.content_read
-        (page,) = await node.lists.pages([pb.ConversationsItem(user="ann")])
-        assert (len(page.entries), page.more) == (4, True)
-        assert all(len(entry.last) > 30_000 for entry in page.entries)
-        assert world.database.content_read - before <= 5 * 30_100

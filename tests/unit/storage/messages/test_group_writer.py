@@ -1,26 +1,17 @@
-"""Changes of groups: fenced by their notices, made once, settled by whoever finds them half done."""
+"""Changes of groups: fenced by their notices, made once."""
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import AsyncExitStack
-
-import pytest
-
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.storage.limits import Limits
 from services.storage.node import Storage
-from services.storage.repository.records import ClientKey
 from tests.unit.storage.nodes import World, change, changed, create, inbox_of, members_of, post, stored
-from tidings_protocol.content import notice_client_id
-from tidings_protocol.errors import TidingsError, Unavailable
 
 Outcome = pb.ChangeOutcome
 G = "g:1"
 
 
 async def record_of(node: Storage, group: str = G) -> pb.ConversationRecord:
-    (loaded,) = await node.lists.load([pb.LoadItem(conversation=group)])
+    (loaded,) = await node.loads.load([pb.LoadItem(conversation=group)])
     return loaded.record
 
 
@@ -167,12 +158,12 @@ async def test_joins_and_leaves_of_a_large_group_need_no_notice() -> None:
         join = change(G, "cid", "join", 1, joins=["cid"], keep_version=True)
         outcome = await changed(node, join)
         assert (outcome.record.version, outcome.record.member_count, len(outcome.notices)) == (1, 3, 0)
-        (loaded,) = await node.lists.load([pb.LoadItem(conversation=G, users=["cid", "zoe"])])
+        (loaded,) = await node.loads.load([pb.LoadItem(conversation=G, users=["cid", "zoe"])])
         assert [(m.user, m.joined_seq, m.read_seq) for m in loaded.members] == [("cid", 3, 2)]
         assert (await changed(node, join)).record.member_count == 3
         outcome = await changed(node, change(G, "cid", "leave", 1, removed=["cid"]))
         assert (outcome.record.version, outcome.record.member_count) == (2, 2)
-        (loaded,) = await node.lists.load([pb.LoadItem(conversation=G, users=["cid"])])
+        (loaded,) = await node.loads.load([pb.LoadItem(conversation=G, users=["cid"])])
         assert list(loaded.members) == []
 
 
@@ -210,43 +201,6 @@ async def test_a_join_that_is_repeated_while_it_is_under_way_counts_once() -> No
         assert (await record_of(node)).member_count == 2
 
 
-@pytest.mark.parametrize("others", [0, 3])
-async def test_a_quiet_change_that_was_made_is_not_made_again_however_many_followed(others: int) -> None:
-    world = World()
-    add = change(G, "ann", "add", 1, joins=["bob"], keep_version=True)
-    async with world.node() as node:
-        await changed(node, create(G, "ann", large=True))
-        await changed(node, add)
-        await changed(node, change(G, "bob", "leave", 1, removed=["bob"]))
-        for number in range(others):
-            await changed(node, change(G, f"u{number}", "join", 2, joins=[f"u{number}"], keep_version=True))
-        assert (await changed(node, add)).status == Outcome.DONE
-        assert (await record_of(node)).member_count == 1 + others
-    async with world.node() as node:
-        (loaded,) = await node.lists.load([pb.LoadItem(conversation=G, users=["bob"], op="add", actor="ann")])
-        assert (loaded.made, list(loaded.members)) == (add, [])
-        assert (await changed(node, add)).status == Outcome.DONE
-        assert (await record_of(node)).member_count == 1 + others
-
-
-async def test_a_change_is_found_by_its_op_with_or_without_a_notice() -> None:
-    async with World().node() as node:
-        made = create(G, "ann", "bob")
-        await changed(node, made)
-        for actor, op, expected in (("ann", "create", made), ("bob", "create", None), ("ann", "other", None)):
-            (loaded,) = await node.lists.load([pb.LoadItem(conversation=G, op=op, actor=actor)])
-            assert (loaded.made if loaded.HasField("made") else None) == expected
-
-
-async def test_what_an_op_has_made_is_told_to_who_asks_for_something_else_with_it() -> None:
-    async with World().node() as node:
-        made = create(G, "ann", "bob")
-        await changed(node, made)
-        outcome = await changed(node, create(G, "ann", "cid"))
-        assert (outcome.status, outcome.made) == (Outcome.DONE, made)
-        assert sorted(await members_of(node, G)) == ["ann", "bob"]
-
-
 async def test_nobody_who_has_joined_meanwhile_is_left_without_an_owner() -> None:
     async with World().node() as node:
         await changed(node, create(G, "ann", large=True))
@@ -257,139 +211,6 @@ async def test_nobody_who_has_joined_meanwhile_is_left_without_an_owner() -> Non
         await changed(node, change(G, "bob", "leave", 1, removed=["bob"]))
         leave.version = 2
         assert (await changed(node, leave)).record.member_count == 0
-
-
-async def test_the_successor_in_a_large_group_is_told_if_the_owner_asks() -> None:
-    async with World().node() as node:
-        await changed(node, create(G, "ann", "bob", "cid", large=True))
-        (loaded,) = await node.lists.load([pb.LoadItem(conversation=G, users=["ann"], successor=True)])
-        assert loaded.successor == "bob"
-        assert sorted(member.user for member in loaded.members) == ["ann", "bob"]
-        (loaded,) = await node.lists.load([pb.LoadItem(conversation=G, users=["cid"], successor=True)])
-        assert loaded.successor == ""
-
-
-async def test_a_load_of_a_known_version_leaves_the_members_out() -> None:
-    async with World().node() as node:
-        await changed(node, create(G, "ann", "bob"))
-        (loaded,) = await node.lists.load([pb.LoadItem(conversation=G, known_version=1)])
-        assert (loaded.unchanged, len(loaded.members), loaded.record.version) == (True, 0, 1)
-
-
-async def test_a_group_that_does_not_exist_is_none() -> None:
-    async with World().node() as node:
-        assert not (await record_of(node, "g:none")).exists
-
-
-async def test_a_change_whose_writer_died_after_the_notice_is_made_by_the_next_load() -> None:
-    world = World()
-    async with AsyncExitStack() as stack:
-        node = await world.crashed(stack)
-        await changed(node, create(G, "ann", "bob"))
-        faults = world.hood.nodes["one"]._storage.conversations._repository.conversations._faults  # type: ignore[attr-defined]
-
-        async def dies(command: str) -> None:
-            if command == "conversations.swap":
-                raise Unavailable("gone")
-
-        faults.delay = dies
-        add = change(G, "ann", "add", 1, joins=["cid"], removed=["bob"], notices=[["ann", "bob", "cid"]])
-        assert (await changed(node, add)).status == Outcome.FAILED
-    assert "cid" not in world.database.members[G]
-    async with world.node() as node:
-        assert sorted(await members_of(node, G)) == ["ann", "cid"]
-        record = await record_of(node)
-        assert (record.version, record.member_count, record.head) == (2, 2, 2)
-        assert [await inbox_of(node, user) for user in ("bob", "cid")] == [[(1, G, 1), (2, G, 2)], [(1, G, 2)]]
-        again = await changed(node, add)
-        assert (again.status, again.record.version) == (Outcome.DONE, 2)
-
-
-async def test_a_change_that_failed_after_its_notice_is_made_by_the_next_load_of_the_same_node() -> None:
-    world = World()
-    async with world.node() as node:
-        await changed(node, create(G, "ann", "bob"))
-
-        async def fails(command: str) -> None:
-            if command == "conversations.swap":
-                raise Unavailable("just now")
-
-        world.database.faults.delay = fails
-        assert (
-            await changed(node, change(G, "ann", "out", 1, removed=["bob"], notices=[["ann"]]))
-        ).status == Outcome.FAILED
-        world.database.faults.delay = None
-        await node.behind.flush()
-        assert list(await members_of(node, G)) == ["ann"]
-        assert (await record_of(node)).version == 2
-
-
-async def test_members_that_were_not_all_written_are_written_by_the_next_load() -> None:
-    world = World()
-    async with AsyncExitStack() as stack:
-        node = await world.crashed(stack)
-        await changed(node, create(G, "ann", large=True))
-        faults = node.conversations._repository.members._faults  # type: ignore[attr-defined]
-
-        async def dies(command: str) -> None:
-            if command == "members.write":
-                raise Unavailable("gone")
-
-        faults.delay = dies
-        join = change(G, "cid", "join", 1, joins=["cid"], keep_version=True)
-        assert (await changed(node, join)).status == Outcome.FAILED
-    async with world.node() as node:
-        (loaded,) = await node.lists.load([pb.LoadItem(conversation=G, users=["cid"])])
-        assert [member.user for member in loaded.members] == ["cid"]
-        assert loaded.record.member_count == 2
-        assert (await changed(node, join)).record.member_count == 2
-
-
-async def test_the_second_notice_of_a_change_whose_writer_died_is_written_by_the_next_load() -> None:
-    world = World()
-    async with AsyncExitStack() as stack:
-        node = await world.crashed(stack)
-        await changed(node, create(G, "ann", "bob"))
-        faults = node.conversations._repository.messages._faults  # type: ignore[attr-defined]
-        faults.cut(1)
-        faults.delay = None
-        add = change(G, "ann", "add", 1, joins=["cid"], notices=[["ann", "cid"], ["ann", "bob"]], becomes_large=True)
-        node.conversations.loader.load = _away  # type: ignore[method-assign,assignment]
-        assert isinstance((await node.conversations.change([add]))[0], TidingsError)
-    assert len(world.database.messages[G]) == 2
-    async with world.node() as node:
-        record = await record_of(node)
-        assert (record.head, record.large_from, record.member_count) == (3, 4, 3)
-        assert ClientKey(G, "ann", notice_client_id("add", 1)) in world.database.clients
-        assert [await inbox_of(node, user) for user in ("bob", "cid")] == [[(1, G, 1), (2, G, 3)], [(1, G, 2)]]
-
-
-async def test_a_message_before_a_change_goes_to_those_who_were_members_then() -> None:
-    world = World(limits=Limits(flush_interval_s=1e6, store_lanes=1))
-    swap = change(G, "ann", "swap", 1, joins=["cid"], removed=["bob"], notices=[["ann", "bob", "cid"]])
-    async with AsyncExitStack() as stack:
-        node = await world.crashed(stack)
-        await changed(node, create(G, "ann", "bob"))
-        await node.behind.flush()
-        faults = node.conversations._repository.inboxes._faults  # type: ignore[attr-defined]
-
-        async def dies(command: str) -> None:
-            if command == "inbox.insert":
-                raise Unavailable("gone")
-
-        faults.delay = dies
-        lost, late = await asyncio.gather(
-            node.conversations.store([post(G, "ann", "x", 1, ["ann", "bob"])]), node.conversations.change([swap])
-        )
-        assert isinstance(lost[0], pb.StoreOutcome)
-        assert isinstance(late[0], Outcome)
-        assert (lost[0].status, late[0].status) == (pb.StoreOutcome.FAILED, Outcome.FAILED)
-    assert (world.database.conversations[G].version, world.database.conversations[G].settled) == (2, 1)
-    async with world.node() as node:
-        await stored(node, post(G, "cid", "y", 2, ["ann", "cid"]))
-        assert [seq for _, _, seq in await inbox_of(node, "ann")] == [1, 2, 3, 4]
-        assert [seq for _, _, seq in await inbox_of(node, "bob")] == [1, 2, 3]
-        assert [seq for _, _, seq in await inbox_of(node, "cid")] == [3, 4]
 
 
 async def test_two_nodes_change_one_group_and_both_changes_are_made_once() -> None:
@@ -414,26 +235,3 @@ async def test_two_nodes_change_a_large_group_quietly_and_no_count_is_lost() -> 
         await changed(one, change(G, "bob", "join bob", 1, joins=["bob"], keep_version=True))
         outcome = await changed(two, change(G, "cid", "join cid", 1, joins=["cid"], keep_version=True))
         assert outcome.record.member_count == 3
-
-
-async def _away(_: object) -> object:
-    raise Unavailable("gone")
-
-
-async def test_a_role_that_changes_while_a_mark_is_written_leaves_the_mark_where_it_is() -> None:
-    world = World()
-    async with world.node() as node:
-        await changed(node, create("g:1", "ann", "bob"))
-        await stored(node, *(post("g:1", "ann", f"c{number}", 1, ["ann", "bob"]) for number in range(5)))
-
-        async def between(command: str) -> None:
-            """The change is decided and not made yet when bob reads, and that is written."""
-            if command == "conversations.swap":
-                world.database.faults.delay = None
-                await node.cursors.mark([pb.MarkItem(conversation="g:1", user="bob", read_seq=4)])
-                await node.behind.flush()
-
-        world.database.faults.delay = between
-        await changed(node, change("g:1", "ann", "op", 1, roles=[("bob", 2)], notices=[["ann", "bob"]]))
-        bob = (await members_of(node, "g:1"))["bob"]
-        assert (bob.role, bob.read_seq, bob.delivered_seq) == (2, 4, 4)

@@ -1,4 +1,4 @@
-"""Sessions, users, retention and the sweep."""
+"""Sessions, and the users that come into being with them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import random
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.storage.limits import Limits
 from services.storage.node import Storage
-from services.storage.upkeep.retention import RetentionPolicy
-from tests.unit.storage.nodes import World, changed, create, inbox_of, send, stored
-from tidings_protocol.errors import Overloaded, TidingsError
-
-DAY_S = 24 * 3600.0
+from tests.unit.storage.nodes import World, changed, create, send, stored
+from tidings_protocol.errors import Overloaded, TidingsError, Unavailable
 
 
 def item(
@@ -117,9 +115,6 @@ async def test_whoever_was_replaced_a_moment_ago_is_named_too_since_the_one_betw
         assert replaced(later) == ["s3"]
 
 
-# ---- attempts
-
-
 @pytest.mark.parametrize("order", [(5, 9), (9, 5)])
 async def test_of_two_logins_within_a_minute_the_higher_attempt_is_in_whichever_comes_first(
     order: tuple[int, int],
@@ -204,9 +199,6 @@ async def test_many_logins_at_once_with_repeats_on_several_nodes_leave_one_and_e
     }
     assert not with_attempts or left == f"s{count - 1}"
     assert welcomed - told == {left}
-
-
-# ---- a session whose record is gone
 
 
 async def test_a_session_whose_record_is_gone_is_stored_again_but_takes_no_live_ones_place() -> None:
@@ -397,120 +389,14 @@ async def test_notices_to_all_are_not_listed_before_there_is_one() -> None:
         assert list(page.entries) == []
 
 
-async def test_sessions_of_dead_nodes_are_swept_and_their_users_were_seen_when_the_node_was_missed() -> None:
-    world = World()
-    world.hood.boots = frozenset({"b1", "b2"})
+async def test_of_logins_that_come_together_one_whose_inbox_cannot_be_had_fails_alone() -> None:
+    # Room in memory for one inbox: of a batch, only the last one is there when all have been read.
+    world = World(limits=Limits(flush_interval_s=1e6, cached_entries_max=1))
     async with world.node() as node:
-        await opened(node, item("s1", boot="b1"), item("t1", user="bob", boot="b2"), item("u1", user="cid", boot="b9"))
-        began_ms = world.clock.wall_ms()
-        world.clock.advance(100)
-        assert [await node.sweep.sweep(), await node.sweep.sweep()] == [0, 1]
-        world.hood.boots = frozenset({"b2"})
-        world.clock.advance(100)
-        assert [await node.sweep.sweep(), await node.sweep.sweep()] == [0, 1]
-        ann, bob, cid = await node.sessions.sessions_of(["ann", "bob", "cid"])
-        assert (len(ann.sessions), len(bob.sessions), len(cid.sessions)) == (0, 1, 0)
-        assert (ann.last_seen_ms, cid.last_seen_ms) == (world.clock.wall_ms(), began_ms)
-
-
-async def test_a_session_that_has_just_begun_is_not_swept() -> None:
-    world = World()
-    world.hood.boots = frozenset()
-    async with world.node() as node:
-        await opened(node, item("s1"))
-        assert [await node.sweep.sweep(), await node.sweep.sweep()] == [0, 0]
-
-
-async def test_a_boot_that_only_one_sweep_missed_keeps_its_sessions() -> None:
-    world = World()
-    world.hood.boots = frozenset()
-    async with world.node() as node:
-        await opened(node, item("s1", boot="b7"))
-        world.clock.advance(100)
-        assert await node.sweep.sweep() == 0
-        world.hood.boots = frozenset({"b7"})
-        assert await node.sweep.sweep() == 0
-        assert await present(node) == ["s1"]
-
-
-async def test_nothing_is_swept_while_the_registry_is_away_and_for_a_sweep_after() -> None:
-    world = World()
-    world.hood.boots = frozenset()
-    async with world.node() as node:
-        await opened(node, item("s1", boot="b7"))
-        world.clock.advance(100)
-        assert await node.sweep.sweep() == 0
-        world.hood.boots = None
-        assert await node.sweep.sweep() == 0
-        world.hood.boots = frozenset()
-        assert [await node.sweep.sweep(), await node.sweep.sweep()] == [0, 1]
-
-
-async def test_nobody_sweeps_while_nobody_knows_who_is_alive() -> None:
-    world = World()
-    async with world.node() as node:
-        await opened(node, item("s1"))
-        world.clock.advance(1000)
-        assert await node.sweep.sweep() == 0
-
-
-# ---- retention
-
-
-async def test_old_messages_are_removed_and_pages_say_so() -> None:
-    world = World()
-    policy = RetentionPolicy(message_days=10, interval_s=1e6, step=2)
-    async with world.node(policy=policy) as node:
-        await stored(node, *(send("ann", "bob", f"old{index}") for index in range(5)))
-        world.clock.advance(20 * DAY_S)
-        await stored(node, send("ann", "bob", "new"))
-        await node.retention.sweep()
-        assert sorted(world.database.messages["d:ann|bob"]) == [6]
-        (page,) = await node.pages.history([pb.HistoryItem(conversation="d:ann|bob", after=0)])
-        assert (len(page.entries), page.truncated, page.head) == (1, True, 6)
-        (page,) = await node.pages.history([pb.HistoryItem(conversation="d:ann|bob")])
-        assert (page.truncated, page.more) == (True, False)
-        (inbox,) = await node.pages.inbox([pb.InboxItem(user="bob")])
-        assert ([entry.number for entry in inbox.entries], inbox.truncated) == ([6], True)
-        (outcome,) = await stored(node, send("ann", "bob", "reply", reply_to=5))
-        assert outcome.status == pb.StoreOutcome.NO_SUCH_REPLY
-
-
-async def test_a_conversation_whose_messages_are_all_gone_goes_on_with_the_next_number() -> None:
-    world = World()
-    async with world.node(policy=RetentionPolicy(message_days=1, interval_s=1e6)) as node:
-        await stored(node, *(send("ann", "bob", f"old{index}") for index in range(3)))
-        world.clock.advance(20 * DAY_S)
-        await node.retention.sweep()
-        assert world.database.messages["d:ann|bob"] == {}
-        (page,) = await node.lists.pages([pb.ConversationsItem(user="ann")])
-        assert (page.entries[0].record.head, page.entries[0].last) == (3, b"")
-    async with world.node() as node:
-        assert [outcome.seq for outcome in await stored(node, send("ann", "bob", "next"))] == [4]
-
-
-async def test_old_inbox_entries_are_removed_but_never_the_newest() -> None:
-    world = World()
-    async with world.node(policy=RetentionPolicy(inbox_days=10, interval_s=1e6, step=2)) as node:
-        await stored(node, *(send("ann", "bob", f"old{index}") for index in range(5)))
-        world.clock.advance(20 * DAY_S)
-        await node.retention.sweep()
-        assert sorted(world.database.inboxes["bob"]) == [5]
-        (page,) = await node.pages.inbox([pb.InboxItem(user="bob", after=1)])
-        assert ([entry.number for entry in page.entries], page.truncated) == ([5], True)
-        (page,) = await node.pages.inbox([pb.InboxItem(user="bob", after=4)])
-        assert not page.truncated
-    async with world.node() as node:
-        await stored(node, send("ann", "bob", "next"))
-        assert [number for number, _, _ in await inbox_of(node, "bob")] == [5, 6]
-
-
-async def test_what_another_node_owns_is_left_to_it() -> None:
-    world = World()
-    async with world.node(policy=RetentionPolicy(1, 1, interval_s=1e6)) as node:
-        await stored(node, send("ann", "bob", "old"), send("ann", "bob", "older"))
-        world.clock.advance(20 * DAY_S)
-        world.hood.owner_of = lambda _: "two"
-        await node.retention.sweep()
-        assert len(world.database.messages["d:ann|bob"]) == 2
-        assert len(world.database.inboxes["bob"]) == 2
+        items = [item("s1", user="ann"), item("s2", user="bob")]
+        outcomes = await node.sessions.open(items, ["b1"])
+        failed, there = sorted(outcomes, key=lambda outcome: not isinstance(outcome, TidingsError))
+        assert isinstance(failed, Unavailable)
+        assert isinstance(there, pb.SessionOpenOutcome)
+        assert there.epoch
+        assert (await opened(node, items[outcomes.index(failed)]))[0].epoch == there.epoch

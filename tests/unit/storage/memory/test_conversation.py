@@ -16,7 +16,7 @@ from services.storage.repository.records import ConversationDocument
 from services.storage.settings import StorageSettings
 from tidings_protocol.ids import ConversationKind
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 COUNT = 100
 # Before anything is cached, with the client ids that are remembered and what batches under way need at once.
 REST_BYTES = 300 * 1024 * 1024

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ from services.common.cluster import Cluster
 from services.common.registry.contract import NodeRecord
 from services.common.registry.memory import MemoryRegistry, MemoryStore
 from services.common.rpc import TimedOut
-from services.common.rpc.contract import MESSAGE_BYTES_MAX, Reply
+from services.common.rpc.contract import Reply
 from services.storage.owners.peers import NotAttempted
 from services.storage.owners.rpc_peers import RpcStoragePeers
 from tidings_protocol.errors import TidingsError, Unavailable
@@ -26,21 +26,15 @@ class Peers:
     calls: list[str] = field(default_factory=list)
     error: TidingsError | None = None
     times_s: list[float] = field(default_factory=list)
-    answered: Callable[[pb.AppendOutcomes], object] = lambda _: None
 
     async def call(
         self, method: str, request: Message, reply_type: type[Reply], *, node: NodeRecord, timeout_s: float
     ) -> Reply:
         self.calls.append(method.rpartition("/")[2])
-        assert request.ByteSize() <= MESSAGE_BYTES_MAX
         if self.error is not None:
             raise self.error
         answer = reply_type()
-        if isinstance(request, pb.AppendBatch):
-            assert isinstance(answer, pb.AppendOutcomes)
-            self.times_s.append(timeout_s)
-            answer.numbers.extend(item.seq for item in request.items)
-            self.answered(answer)
+        self.times_s.append(timeout_s)
         return answer
 
 
@@ -115,27 +109,10 @@ async def test_calls_that_fail_together_count_once(world: World) -> None:
     assert await world.calls_after(1.0) == ["Append"]
 
 
-async def test_appends_that_are_larger_than_a_call_are_several_within_its_time(world: World) -> None:
-    items = [
-        pb.AppendItem(user="u" * 64, conversation=f"d:{'a' * 64}|{'u' * 64}", seq=seq, time_ms=2**62, again=True)
-        for seq in range(2**40, 2**40 + 120_000)
-    ]
-    assert pb.AppendBatch(items=items).ByteSize() > MESSAGE_BYTES_MAX
-    world.peers.answered = lambda _: world.clock.advance(0.1)
-    answer = await world.storage_peers.append("two", pb.AppendBatch(items=items))
-    assert list(answer.numbers) == [item.seq for item in items]
-    assert [round(each, 3) for each in world.peers.times_s] == [0.5, 0.4, 0.3]
-    assert not answer.HasField("fault")
-
-
-async def test_appends_of_which_a_part_was_done_are_not_said_to_be_not_asked_for(world: World) -> None:
-    def lose(_: pb.AppendOutcomes) -> None:
-        world.peers.error = NotAttempted("it left meanwhile")
-
-    world.peers.answered = lose
-    with pytest.raises(Unavailable) as raised:
-        await world.storage_peers.append("two", pb.AppendBatch(items=[pb.AppendItem(seq=1)] * 60_000))
-    assert not isinstance(raised.value, NotAttempted)
+async def test_a_call_has_the_short_deadline_that_the_node_was_given(world: World) -> None:
+    assert await world.append()
+    await world.storage_peers.forget("two", pb.ForgetBatch(users=["ann"]))
+    assert world.peers.times_s == [0.5, 0.5]
 
 
 async def test_who_is_alive_is_not_known_while_the_registry_is_away(world: World) -> None:

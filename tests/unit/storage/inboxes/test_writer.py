@@ -1,4 +1,4 @@
-"""What a node that takes over gives to whom, of messages that it finds half done."""
+"""Inboxes: what is looked for before it is appended, however long ago it came."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ from contextlib import AsyncExitStack
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.storage.inboxes.numbering import Append
+from services.storage.limits import Limits
 from services.storage.node import Storage
 from services.storage.repository.memory import Faults
 from services.storage.repository.records import InboxEntry
 from services.storage.upkeep.retention import RetentionPolicy
-from tests.unit.storage.nodes import World, change, changed, create, inbox_of, post, send, stored
+from tests.unit.storage.nodes import (
+    World,
+    inbox_of,
+    send,
+    stored,
+)
 from tidings_protocol.errors import Unavailable
 from tidings_protocol.ids import SLOTS
 
@@ -20,54 +27,9 @@ DAY_S = 86_400.0
 
 
 async def load(node: Storage, conversation: str) -> pb.LoadOutcome:
-    (loaded,) = await node.lists.load([pb.LoadItem(conversation=conversation, narrow=True)])
+    (loaded,) = await node.loads.load([pb.LoadItem(conversation=conversation, narrow=True)])
     assert not loaded.HasField("fault")
     return loaded
-
-
-@pytest.mark.parametrize("joined_seq", [0, 1], ids=["history of their own", "shared history"])
-async def test_who_joins_quietly_after_a_group_became_large_gets_nothing_from_before(joined_seq: int) -> None:
-    world = World()
-    async with AsyncExitStack() as stack:
-        node = await world.crashed(stack)
-        await changed(node, create("g:1", "ann", "bob"))
-        await stored(node, post("g:1", "ann", "x", 1, ["ann", "bob"]))
-        large = change("g:1", "ann", "large", 1, notices=[["ann", "bob"]], becomes_large=True)
-        await changed(node, large)
-        world.clock.advance(0.001)
-        quiet = change("g:1", "ann", "add", 2, joins=["eve"], keep_version=True)
-        quiet.set[0].joined_seq = joined_seq
-        await changed(node, quiet)
-    async with world.node() as node:
-        await load(node, "g:1")
-        assert [seq for _, _, seq in await inbox_of(node, "bob")] == [1, 2, 3]
-        assert await inbox_of(node, "eve") == []
-
-
-async def test_who_was_removed_and_came_back_gets_what_was_stored_while_they_were_a_member() -> None:
-    world = World()
-    everyone = ["ann", "bob", "eve"]
-    async with AsyncExitStack() as stack:
-        faults = Faults()
-        node = await stack.enter_async_context(world.node(faults=faults))
-        stack.callback(setattr, faults, "away", True)
-        await changed(node, create("g:1", *everyone))
-
-        async def no_entries(command: str) -> None:
-            if command == "inbox.insert":
-                raise Unavailable("gone")
-
-        faults.delay = no_entries
-        await node.conversations.store([post("g:1", "ann", "x", 1, everyone)])
-        faults.delay = None
-        messages = world.database.messages["g:1"]
-        out = change("g:1", "ann", "out", 1, removed=["eve"], notices=[everyone])
-        back = change("g:1", "ann", "back", 2, joins=["eve"], notices=[everyone])
-        for seq, made in enumerate((out, back), start=3):
-            messages[seq] = messages[2]._replace(seq=seq, client_id=made.op, change=made.SerializeToString(), kind=2)
-    async with world.node() as node:
-        await load(node, "g:1")
-        assert [seq for _, _, seq in await inbox_of(node, "eve")] == [1, 2, 3, 4]
 
 
 async def left_behind(world: World, stack: AsyncExitStack, *, delivered: bool = True) -> None:
@@ -95,6 +57,15 @@ def quarrel(world: World, node: Storage, entries: int) -> None:
         inbox[number] = InboxEntry("bob", number, "d:bob|dan", number, world.clock.wall_ms())
         world.clock.advance(1)
     node.inboxes.drop_slots(frozenset(range(SLOTS)))
+
+
+async def test_two_repeats_of_an_append_that_memory_has_forgotten_find_its_entry_in_one_batch() -> None:
+    world = World(limits=Limits(inbox_tail=8, flush_interval_s=1e6))
+    async with world.node() as node:
+        await stored(node, *(send("ann", "bob", f"c{index}") for index in range(20)))
+        repeat = Append("bob", CHAT, 3, 1, again=True)
+        assert await node.inboxes.append([repeat, repeat, repeat]) == [3, 3, 3]
+        assert len(await inbox_of(node, "bob")) == 20
 
 
 @pytest.mark.parametrize("before", [0, 1500])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.repository.records import ConversationDocument, StoredMessage
 from services.storage.upkeep.retention import RetentionPolicy
-from tests.unit.storage.nodes import World, send, stored
+from tests.unit.storage.nodes import World, inbox_of, send, stored
 from tidings_protocol.errors import Unavailable
 
 DAY_S = 24 * 3600.0
@@ -80,3 +80,62 @@ async def test_a_conversation_that_cannot_be_loaded_keeps_none_behind_it() -> No
         world.clock.advance(8 * DAY_S)
         await node.retention.sweep()
         assert (world.database.messages["?"], world.database.messages["d:ann|bob"]) == ({1: broken}, {})
+
+
+async def test_old_messages_are_removed_and_pages_say_so() -> None:
+    world = World()
+    policy = RetentionPolicy(message_days=10, interval_s=1e6, step=2)
+    async with world.node(policy=policy) as node:
+        await stored(node, *(send("ann", "bob", f"old{index}") for index in range(5)))
+        world.clock.advance(20 * DAY_S)
+        await stored(node, send("ann", "bob", "new"))
+        await node.retention.sweep()
+        assert sorted(world.database.messages["d:ann|bob"]) == [6]
+        (page,) = await node.pages.history([pb.HistoryItem(conversation="d:ann|bob", after=0)])
+        assert (len(page.entries), page.truncated, page.head) == (1, True, 6)
+        (page,) = await node.pages.history([pb.HistoryItem(conversation="d:ann|bob")])
+        assert (page.truncated, page.more) == (True, False)
+        (inbox,) = await node.pages.inbox([pb.InboxItem(user="bob")])
+        assert ([entry.number for entry in inbox.entries], inbox.truncated) == ([6], True)
+        (outcome,) = await stored(node, send("ann", "bob", "reply", reply_to=5))
+        assert outcome.status == pb.StoreOutcome.NO_SUCH_REPLY
+
+
+async def test_a_conversation_whose_messages_are_all_gone_goes_on_with_the_next_number() -> None:
+    world = World()
+    async with world.node(policy=RetentionPolicy(message_days=1, interval_s=1e6)) as node:
+        await stored(node, *(send("ann", "bob", f"old{index}") for index in range(3)))
+        world.clock.advance(20 * DAY_S)
+        await node.retention.sweep()
+        assert world.database.messages["d:ann|bob"] == {}
+        (page,) = await node.lists.pages([pb.ConversationsItem(user="ann")])
+        assert (page.entries[0].record.head, page.entries[0].last) == (3, b"")
+    async with world.node() as node:
+        assert [outcome.seq for outcome in await stored(node, send("ann", "bob", "next"))] == [4]
+
+
+async def test_old_inbox_entries_are_removed_but_never_the_newest() -> None:
+    world = World()
+    async with world.node(policy=RetentionPolicy(inbox_days=10, interval_s=1e6, step=2)) as node:
+        await stored(node, *(send("ann", "bob", f"old{index}") for index in range(5)))
+        world.clock.advance(20 * DAY_S)
+        await node.retention.sweep()
+        assert sorted(world.database.inboxes["bob"]) == [5]
+        (page,) = await node.pages.inbox([pb.InboxItem(user="bob", after=1)])
+        assert ([entry.number for entry in page.entries], page.truncated) == ([5], True)
+        (page,) = await node.pages.inbox([pb.InboxItem(user="bob", after=4)])
+        assert not page.truncated
+    async with world.node() as node:
+        await stored(node, send("ann", "bob", "next"))
+        assert [number for number, _, _ in await inbox_of(node, "bob")] == [5, 6]
+
+
+async def test_what_another_node_owns_is_left_to_it() -> None:
+    world = World()
+    async with world.node(policy=RetentionPolicy(1, 1, interval_s=1e6)) as node:
+        await stored(node, send("ann", "bob", "old"), send("ann", "bob", "older"))
+        world.clock.advance(20 * DAY_S)
+        world.hood.owner_of = lambda _: "two"
+        await node.retention.sweep()
+        assert len(world.database.messages["d:ann|bob"]) == 2
+        assert len(world.database.inboxes["bob"]) == 2

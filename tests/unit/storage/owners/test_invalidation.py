@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.node import Storage
+from services.storage.owners.ring_change import ALL_SLOTS
 from tests.unit.storage.nodes import World, send, stored
 
 CHAT = "d:ann|bob"
@@ -80,5 +81,5 @@ async def test_when_a_node_died_untold_the_others_trust_nothing_that_they_rememb
     world = World()
     async with owner_and_other(world) as (owner, other):
         await stored(other, send("ann", "bob", "b"))
-        owner.peer_died()
+        owner.ring_changed(ALL_SLOTS)
         assert await heads(owner) == [2, 2]
