@@ -23,7 +23,7 @@ log = logs.get_logger(__name__)
 
 @asynccontextmanager
 async def prepare(settings: LogicSettings, life: Lifecycle) -> AsyncIterator[None]:
-    """Entering it does the work; then the process is asked to stop."""
+    """Makes the topics when it is entered; then asks the process to stop."""
     from services.common.bus.kafka import KafkaBus
     from services.common.bus.kafka_security import kafka_security_of
 

@@ -49,20 +49,20 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
     def __init__(
         self,
         sessions: ClientSessions,
-        sending: MessageSender,
+        sender: MessageSender,
         signals: Signals,
-        marking: CursorMarker,
-        handling: Dispatcher,
+        cursors: CursorMarker,
+        dispatcher: Dispatcher,
         storage: StorageClient,
         *,
         sends: InFlightLimit,
         requests: InFlightLimit,
     ) -> None:
         self._sessions = sessions
-        self._sending = sending
+        self._sender = sender
         self._signals = signals
-        self._marking = marking
-        self._handling = handling
+        self._cursors = cursors
+        self._dispatcher = dispatcher
         self._storage = storage
         self._sends = sends
         self._requests = requests
@@ -98,7 +98,7 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
     async def Send(self, request: logic_pb2.SendBatch, _: Context) -> logic_pb2.SendOutcomes:  # noqa: N802
         try:
             with self._sends.admit(len(request.items)):
-                send = partial(self._sending.send, holds=request.holds)
+                send = partial(self._sender.send, holds=request.holds)
                 sent = await divided(send, list(request.items), "Send")
         except TidingsError as error:
             sent = [error] * len(request.items)
@@ -117,13 +117,13 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
 
     async def Acknowledge(self, request: logic_pb2.AckBatch, _: Context) -> common_pb2.Empty:  # noqa: N802
         with self._requests.admit(len(request.items)):
-            await self._marking.acknowledge(request.items)
+            await self._cursors.acknowledge(request.items)
         return common_pb2.Empty()
 
     async def Handle(self, request: logic_pb2.HandleBatch, _: Context) -> logic_pb2.HandleOutcomes:  # noqa: N802
         try:
             with self._requests.admit(len(request.items)):
-                return logic_pb2.HandleOutcomes(outcomes=await self._handling.handle(request.items))
+                return logic_pb2.HandleOutcomes(outcomes=await self._dispatcher.handle(request.items))
         except TidingsError as error:
             refused = logic_pb2.HandleOutcome(frame=encoded(error))
             return logic_pb2.HandleOutcomes(outcomes=[refused] * len(request.items))

@@ -17,9 +17,10 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.telemetry import metrics
 from services.logic.groups.cache import GroupCache
 from services.logic.groups.model import GroupMember, GroupRole, GroupSnapshot
-from services.logic.groups.rules import Need
+from services.logic.groups.needs import Need, once
 from services.logic.storage_client import StorageClient
 from tidings_protocol.errors import TidingsError
+from tidings_protocol.ids import ConversationKind, kind_of
 
 # By conversation: the group, None if there is none, or why it is not known.
 FoundGroups = Mapping[str, GroupSnapshot | TidingsError | None]
@@ -73,6 +74,16 @@ class GroupLoader:
             for (need, held), outcome in zip(asked, outcomes, strict=True)
         }
 
+    async def load_for(self, readers: Iterable[tuple[str, str]]) -> FoundGroups:
+        """The groups among these (conversation, user), each with those users, as storage says now."""
+        users_of: dict[str, list[str]] = {}
+        for conversation, user in readers:
+            if kind_of(conversation) is ConversationKind.GROUP:
+                users_of.setdefault(conversation, []).append(user)
+        if not users_of:
+            return {}
+        return await self.load(Need(conversation, once(users)) for conversation, users in users_of.items())
+
     async def load_one(self, need: Need) -> GroupSnapshot | None:
         """As `load`; raises the error."""
         [group] = (await self.load([need])).values()
@@ -119,6 +130,14 @@ class GroupLoader:
         self._cache.put(replace(group, successor=""))
         metrics.GROUPS_CACHED.set(len(self._cache))
         return group
+
+
+def group_in(groups: FoundGroups, conversation: str) -> GroupSnapshot | None:
+    """The group of this conversation; None if there is none. Raises why it is not known."""
+    group = groups.get(conversation)
+    if isinstance(group, TidingsError):
+        raise group
+    return group
 
 
 def _load_item(need: Need, held: GroupSnapshot | None) -> pb.LoadItem:

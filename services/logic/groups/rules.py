@@ -1,6 +1,6 @@
 """The rules of groups: what a request of a user changes, if anything.
 
-`need_of` says what must be loaded before, `decide` says what follows, given that.
+`need_of` (needs.py) says what must be loaded before, `decide` says what follows, given that.
 
     act        who may                                what is refused
     create     anyone                                 more than 500 users: BAD_REQUEST
@@ -23,8 +23,7 @@ storage says that the version is stale, and it is decided again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from services.logic.groups.model import (
     Decision,
@@ -37,55 +36,12 @@ from services.logic.groups.model import (
     GroupSnapshot,
     SettledAct,
 )
+from services.logic.groups.needs import once
 from services.logic.groups.permissions import check_exists, check_member
 from tidings_protocol import client_pb2
-from tidings_protocol.content import check_client_id
 from tidings_protocol.errors import BadRequest, Forbidden, NotFound
-from tidings_protocol.ids import ConversationKind, check_conversation, check_user
 
 Request = client_pb2.GroupRequest
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """What a decision rests on: the group, and of a large one these users, and who follows its owner."""
-
-    conversation: str
-    users: tuple[str, ...]
-    successor: bool = False
-
-
-def need_of(request: Request, actor: str, policy: GroupPolicy) -> Need | None:
-    """None for a create, which needs nothing. BadRequest for what no state can make right."""
-    match request.WhichOneof("act"):
-        case "create":
-            if request.create.client_id:
-                check_client_id(request.create.client_id)
-            _check_users(request.create.members, policy)
-            _check_name(request.create.name, policy)
-            return None
-        case "join":
-            return Need(_group_id(request.join.conversation), (actor,))
-        case "leave":
-            return Need(_group_id(request.leave.conversation), (actor,), successor=True)
-        case "add":
-            users = _check_some_users(request.add.users, policy)
-            return Need(_group_id(request.add.conversation), _once((actor, *users)))
-        case "remove":
-            users = _check_some_users(request.remove.users, policy)
-            return Need(_group_id(request.remove.conversation), _once((actor, *users)))
-        case "set_role":
-            _check_role(request.set_role)
-            return Need(_group_id(request.set_role.conversation), _once((actor, request.set_role.user)))
-        case "rename":
-            _check_name(request.rename.name, policy)
-            return Need(_group_id(request.rename.conversation), (actor,))
-        case "info":
-            return Need(_group_id(request.info.conversation), (actor,))
-        case "members":
-            return Need(_group_id(request.members.conversation), (actor,))
-        case _:
-            raise BadRequest("the group request has no act: set one of create, join, leave, add, remove, ...")
 
 
 def decide(
@@ -134,7 +90,7 @@ def info_of(group: GroupSnapshot | None, conversation: str, user: str) -> client
 
 
 def _create(request: Request.Create, actor: str, policy: GroupPolicy, conversation: str) -> GroupChange:
-    users = _once((actor, *request.members))
+    users = once((actor, *request.members))
     large = len(users) > policy.large_above
     joined_seq = 1 if request.share_history else 0
     act = GroupAct("create", actor, users, name=request.name)
@@ -166,9 +122,9 @@ def _join(group: GroupSnapshot, actor: str, policy: GroupPolicy) -> Decision:
 
 
 def _add(group: GroupSnapshot, actor: str, users: Sequence[str], policy: GroupPolicy) -> Decision:
-    missing = tuple(user for user in _once(users) if user not in group.members)
+    missing = tuple(user for user in once(users) if user not in group.members)
     if not missing:
-        act = GroupAct("add", actor, _once(users))
+        act = GroupAct("add", actor, once(users))
         return SettledAct(group.conversation, act, indexed=act.users if group.is_large else ())
     return _enter(group, GroupAct("add", actor, missing), GroupRole.MEMBER, policy)
 
@@ -177,7 +133,9 @@ def _enter(group: GroupSnapshot, act: GroupAct, role: GroupRole, policy: GroupPo
     """The users of the act become members: quietly in a large group, with a notice to all in another."""
     count = group.member_count + len(act.users)
     if count > policy.members_max:
-        raise BadRequest(f"{group.conversation} would have {count} members, {policy.members_max} is the most")
+        raise BadRequest(
+            f"{group.conversation} would have {count} members, at most {policy.members_max} may be: add fewer users"
+        )
     joined_seq = 1 if group.share_history else 0
     entered = tuple(GroupMember(user, role, joined_seq) for user in act.users)
     if group.is_large:
@@ -232,15 +190,15 @@ def _remove(group: GroupSnapshot, me: GroupMember, users: Sequence[str]) -> Deci
     if me.role is GroupRole.MEMBER:
         raise Forbidden(f"only the owner and admins of {group.conversation} remove members (to go yourself: leave)")
     if me.user in users:
-        raise BadRequest("nobody removes oneself: use leave")
-    there = tuple(user for user in _once(users) if user in group.members)
+        raise BadRequest("you cannot remove yourself; use leave")
+    there = tuple(user for user in once(users) if user in group.members)
     protected = [
         user for user in there if me.role is GroupRole.ADMIN and group.members[user].role is not GroupRole.MEMBER
     ]
     if protected:
         raise Forbidden(f"an admin removes members only, and {protected[0]} is an admin or the owner")
     if not there:
-        act = GroupAct("remove", me.user, _once(users))
+        act = GroupAct("remove", me.user, once(users))
         return SettledAct(group.conversation, act, dropped=act.users if group.is_large else ())
     act = GroupAct("remove", me.user, there)
     # Those who are removed still get the notice that says so: they are among the members before.
@@ -265,7 +223,7 @@ def _set_role(group: GroupSnapshot, me: GroupMember, user: str, role: GroupRole)
     if target.role is role:
         return SettledAct(group.conversation, act)
     if user == me.user:
-        raise BadRequest("the owner stays the owner: hand over by making another member OWNER")
+        raise BadRequest("you stay the owner until you hand over: make another member OWNER")
     changed = (
         (_with_role(target, role), _with_role(me, GroupRole.ADMIN))
         if role is GroupRole.OWNER
@@ -327,41 +285,5 @@ def _with_role(member: GroupMember, role: GroupRole) -> GroupMember:
 def _check_admin(group: GroupSnapshot | None, conversation: str, actor: str) -> GroupSnapshot:
     group, member = check_member(group, conversation, actor)
     if member.role is GroupRole.MEMBER:
-        raise Forbidden(f"only the owner and admins of {conversation} may do that")
+        raise Forbidden(f"only the owner and admins of {conversation} may do that: ask one of them")
     return group
-
-
-def _group_id(conversation: str) -> str:
-    if check_conversation(conversation) is not ConversationKind.GROUP:
-        raise BadRequest(f"{conversation} is not a group: those are g:<id>")
-    return conversation
-
-
-def _check_some_users(users: Sequence[str], policy: GroupPolicy) -> Sequence[str]:
-    if not users:
-        raise BadRequest("name at least one user")
-    return _check_users(users, policy)
-
-
-def _check_users(users: Sequence[str], policy: GroupPolicy) -> Sequence[str]:
-    if len(users) > policy.users_max:
-        raise BadRequest(f"{len(users)} users at once, {policy.users_max} are allowed: use several requests")
-    for user in users:
-        check_user(user)
-    return users
-
-
-def _check_name(name: str, policy: GroupPolicy) -> None:
-    if len(name.encode()) > policy.name_bytes_max:
-        raise BadRequest(f"a group's name may have {policy.name_bytes_max} bytes")
-
-
-def _check_role(request: Request.SetRole) -> None:
-    check_user(request.user)
-    if not GroupRole.MEMBER <= request.role <= GroupRole.OWNER:
-        raise BadRequest("role must be MEMBER, ADMIN or OWNER")
-
-
-def _once(users: Iterable[str]) -> tuple[str, ...]:
-    """Each one once, in the order given."""
-    return tuple(dict.fromkeys(users))

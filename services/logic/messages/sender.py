@@ -19,27 +19,26 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
-from protos.tidings.internal.v1 import delivery_pb2, logic_pb2, storage_pb2
+from protos.tidings.internal.v1 import logic_pb2, storage_pb2
 from services.common.telemetry import metrics, tracing
-from services.logic.groups.loader import FoundGroups, GroupLoader
-from services.logic.groups.model import GroupSnapshot
+from services.logic.groups.loader import FoundGroups, GroupLoader, group_in
+from services.logic.groups.needs import Need
 from services.logic.groups.permissions import check_send
 from services.logic.groups.recipients import Fanout, fanout_of
-from services.logic.groups.rules import Need
 from services.logic.messages.draft import TO_NOBODY, SendDraft, outcome_of
 from services.logic.messages.hooked_sends import HookedSends
 from services.logic.messages.hooks import Hooks
+from services.logic.messages.pushes import SYSTEM, message_pushes
 from services.logic.publishing.events import EventEncoder, StreamEvent
 from services.logic.publishing.parcels import OutgoingPush
-from services.logic.publishing.publisher import Publication, Publisher
+from services.logic.publishing.publisher import Publisher
+from services.logic.publishing.records import Publication
 from services.logic.receipts.coalescer import ReaderCursor
 from services.logic.receipts.sender import ReceiptSender
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2
-from tidings_protocol.content import stored_content
 from tidings_protocol.errors import BadRequest, Blame, TidingsError, Unavailable
-from tidings_protocol.ids import BROADCAST, OPERATOR, ConversationKind, kind_of, message_id
-from tidings_protocol.wire.body import message_bytes
+from tidings_protocol.ids import BROADCAST, OPERATOR, ConversationKind, kind_of
 
 DECISIONS_MAX = 4
 # The version of no group, the seq of no message.
@@ -50,7 +49,6 @@ CHANGING_RETRY_MS = 200
 
 StoreOutcome = storage_pb2.StoreOutcome
 NORMAL = client_pb2.Message.NORMAL
-SYSTEM = client_pb2.Message.SYSTEM
 
 
 class MessageSender:
@@ -59,7 +57,7 @@ class MessageSender:
     def __init__(
         self,
         storage: StorageClient,
-        conversations: GroupLoader,
+        loader: GroupLoader,
         publisher: Publisher,
         events: EventEncoder,
         receipts: ReceiptSender,
@@ -70,7 +68,7 @@ class MessageSender:
     ) -> None:
         """`held_max`: messages that may wait for the hook."""
         self._storage = storage
-        self._conversations = conversations
+        self._loader = loader
         self._publisher = publisher
         self._events = events
         self._receipts = receipts
@@ -123,12 +121,12 @@ class MessageSender:
 
     async def _permit(self, drafts: Sequence[SendDraft]) -> None:
         """Sets each draft's fan-out, or its error. What memory refuses, storage is asked about."""
-        groups, fresh = await self._conversations.known(_senders(drafts))
+        groups, fresh = await self._loader.known(_senders(drafts))
         refused = [draft for draft in drafts if not _decide(draft, groups) and _is_group(draft)]
         doubtful = [draft for draft in refused if draft.item.conversation not in fresh]
         if doubtful:
             needs = [Need(conversation, tuple(users)) for conversation, users in _senders(doubtful).items()]
-            groups = await self._conversations.load(needs)
+            groups = await self._loader.load(needs)
             for draft in doubtful:
                 _decide(draft, groups)
 
@@ -142,7 +140,7 @@ class MessageSender:
                 return
             metrics.STALE_DECISIONS.labels("send").inc(len(stale))
             for draft in stale:
-                self._conversations.forget(draft.item.conversation)
+                self._loader.forget(draft.item.conversation)
             await self._permit(stale)
             pending = [draft for draft in stale if draft.error is None]
         for draft in pending:
@@ -205,57 +203,6 @@ class MessageSender:
             await self._publisher.publish(Publication(outgoing, events, messages=len(outgoing)))
 
 
-def message_pushes(
-    item: storage_pb2.StoreItem,
-    outcome: storage_pb2.StoreOutcome,
-    encoder: EventEncoder,
-    *,
-    session: str = "",
-    accepted_ms: int = 0,
-) -> tuple[list[OutgoingPush], tuple[StreamEvent, ...]]:
-    """The push and the event of a message that was stored, now or before. `session`: the connection that has it.
-
-    There is no push of a repeat whose inbox entries are so old that storage does not look for their numbers.
-    """
-    duplicate = outcome.status == StoreOutcome.DUPLICATE
-    body = message_bytes(
-        conversation=item.conversation,
-        seq=outcome.seq,
-        message_id=message_id(item.conversation, outcome.seq),
-        sender=item.sender,
-        time_ms=outcome.time_ms,
-        content=stored_content(outcome.content) if duplicate and outcome.content else item.content,
-        kind=outcome.kind if duplicate and outcome.kind else item.kind,
-        client_id=item.client_id,
-    )
-    users, numbers = _numbered(item.recipients, outcome.numbers)
-    told = encoder.message(
-        item.conversation, outcome.time_ms, body, item.recipients if outcome.numbers else (), item.trace
-    )
-    if item.recipients and not users:
-        return [], told
-    push = OutgoingPush(
-        kind=delivery_pb2.Push.MESSAGE,
-        body=body,
-        users=users,
-        numbers=numbers,
-        conversation=item.conversation,
-        except_session=session,
-        seq=outcome.seq,
-        trace=item.trace,
-        accepted_ms=accepted_ms,
-    )
-    return [push], told
-
-
-def _numbered(users: Sequence[str], numbers: Sequence[int]) -> tuple[Sequence[str], Sequence[int]]:
-    """Without those whose entry has no number: who came after a message that is repeated, or all if it is long ago."""
-    if all(numbers):
-        return users, numbers
-    pairs = [(user, number) for user, number in zip(users, numbers, strict=True) if number]
-    return [user for user, _ in pairs], [number for _, number in pairs]
-
-
 def _senders(drafts: Iterable[SendDraft]) -> dict[str, list[str]]:
     """Who wants to send, by group."""
     senders: dict[str, list[str]] = {}
@@ -276,20 +223,13 @@ def _decide(draft: SendDraft, groups: FoundGroups) -> bool:
     conversation = draft.item.conversation
     draft.error = None
     try:
-        group = _group(groups, conversation) if kind_of(conversation) is ConversationKind.GROUP else None
+        group = group_in(groups, conversation) if kind_of(conversation) is ConversationKind.GROUP else None
         draft.fanout = TO_NOBODY if group is None and conversation[0] == "g" else fanout_of(conversation, group)
         check_send(conversation, draft.item.sender, group)
     except TidingsError as error:
         draft.error = error
         return False
     return True
-
-
-def _group(groups: FoundGroups, conversation: str) -> GroupSnapshot | None:
-    group = groups[conversation]
-    if isinstance(group, TidingsError):
-        raise group
-    return group
 
 
 def _with_sender(fanout: Fanout, sender: str) -> Fanout:

@@ -8,26 +8,16 @@ Does not know: what is told to whom.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
 
-from services.common.registry.contract import NOBODY, Membership
-from services.common.ring import Ring
+from services.common.cluster import ClusterView
+from services.common.registry.contract import NOBODY
 from services.logic.publishing.parcels import MailboxAddress
-
-
-class View(Protocol):
-    """What is needed of the cluster (services.common.cluster.Cluster)."""
-
-    @property
-    def membership(self) -> Membership: ...
-
-    def ring(self, kind: Any) -> Ring: ...
 
 
 class Directory:
     """The access nodes, as a publisher needs them."""
 
-    def __init__(self, cluster: View) -> None:
+    def __init__(self, cluster: ClusterView) -> None:
         self._cluster = cluster
         self._seen = NOBODY
         self._mailboxes: dict[str, MailboxAddress] = {}

@@ -1,4 +1,4 @@
-"""The router: recipients → slots → owners → one parcel for each owner and batch.
+"""Parcels: recipients → slots → owners → one parcel for each owner and batch.
 
 A mailbox parcel holds each message once, with those of its recipients whose slots that access node owns. What all nodes
 must hear (large groups, `b:all`, presence) goes into a parcel for each broadcast partition that is touched. A batch
@@ -38,7 +38,6 @@ class OutgoingPush(NamedTuple):
     numbers: Sequence[int] = ()
     conversation: str = ""
     except_session: str = ""
-    seq: int = 0
     trace: str = ""
     accepted_ms: int = 0
 
@@ -97,10 +96,10 @@ def build_parcels(
             if parcel is None:
                 parcel = open_parcels[address] = _OpenParcel(address)
             elif parcel.size + len(item.body) > parcel_bytes_max:
-                routed.parcels.append(parcel.closed())
+                routed.parcels.append(parcel.sealed())
                 parcel = open_parcels[address] = _OpenParcel(address)
             parcel.add(item, users, numbers)
-    routed.parcels.extend(parcel.closed() for parcel in open_parcels.values())
+    routed.parcels.extend(parcel.sealed() for parcel in open_parcels.values())
     return routed
 
 
@@ -156,13 +155,12 @@ class _OpenParcel:
             conversation=item.conversation,
             trace=item.trace,
             accepted_ms=item.accepted_ms,
-            seq=item.seq,
         )
         self._lasting = self._lasting or item.kind in LASTING
         self._trace = self._trace or item.trace
         self.size += len(item.body) + 64 + 24 * len(users)
 
-    def closed(self) -> KafkaParcel:
+    def sealed(self) -> KafkaParcel:
         to = self._address if isinstance(self._address, MailboxAddress) else None
         partition = self._address.partition if isinstance(self._address, MailboxAddress) else self._address
         return KafkaParcel(partition, to, self._parcel.SerializeToString(), self._lasting, self._trace)

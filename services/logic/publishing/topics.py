@@ -1,6 +1,6 @@
 """The topics that a logic node makes: those of deliveries, and the events for other systems.
 
-Guarantees: every node of one cluster gets the same. Does not know: Kafka.
+Guarantees: every node of one cluster gets the same names. Does not know: Kafka.
 """
 
 from __future__ import annotations

@@ -26,7 +26,8 @@ from services.logic.groups.loader import FoundGroups, GroupLoader
 from services.logic.groups.model import GroupSnapshot
 from services.logic.publishing.events import EventEncoder, StreamEvent
 from services.logic.publishing.parcels import OutgoingPush
-from services.logic.publishing.publisher import Publication, Publisher
+from services.logic.publishing.publisher import Publisher
+from services.logic.publishing.records import Publication
 from services.logic.receipts.coalescer import ReaderCursor, ReceiptCoalescer
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import TidingsError
@@ -41,7 +42,7 @@ class ReceiptSender:
 
     def __init__(
         self,
-        conversations: GroupLoader,
+        loader: GroupLoader,
         publisher: Publisher,
         events: EventEncoder,
         clock: Clock,
@@ -49,7 +50,7 @@ class ReceiptSender:
         interval_s: float,
         pending_max: int,
     ) -> None:
-        self._conversations = conversations
+        self._loader = loader
         self._publisher = publisher
         self._events = events
         self._clock = clock
@@ -100,7 +101,7 @@ class ReceiptSender:
                 pass
 
     async def _tell(self, cursors: Sequence[ReaderCursor]) -> None:
-        groups = await self._conversations.of_version(
+        groups = await self._loader.of_version(
             {
                 cursor.conversation: cursor.version
                 for cursor in cursors

@@ -18,10 +18,10 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from protos.tidings.v1 import events_pb2
 from services.logic.groups import notices
 from services.logic.groups.model import GroupAct, GroupChange, GroupMember
-from services.logic.messages.sender import SYSTEM, message_pushes
+from services.logic.messages.pushes import SYSTEM, message_pushes
 from services.logic.publishing.events import EventEncoder, StreamEvent
 from services.logic.publishing.parcels import OutgoingPush
-from services.logic.publishing.publisher import Publication
+from services.logic.publishing.records import Publication
 from tidings_protocol import client_pb2
 from tidings_protocol.content import notice_client_id
 from tidings_protocol.ids import ConversationKind
@@ -74,7 +74,7 @@ def publication(
     if members is not None:
         indexed = [user for user in indexed if user in members]
         dropped = [user for user in dropped if user not in members]
-    outgoing += membership_pushes(item.conversation, indexed, dropped, outcome.record.head)
+    outgoing += membership_pushes(item.conversation, indexed, dropped)
     if dropped:
         outgoing.append(_out_of_it(item, dropped, session))
     for index, (notice, stored) in enumerate(zip(item.notices, outcome.notices, strict=True)):
@@ -113,14 +113,12 @@ def dropped_of(item: pb.ChangeItem) -> Sequence[str]:
     return item.removed if _is_by_cursor(item) else ()
 
 
-def membership_pushes(
-    conversation: str, indexed: Sequence[str], dropped: Sequence[str], head: int
-) -> list[OutgoingPush]:
-    """For the nodes of these users."""
+def membership_pushes(conversation: str, indexed: Sequence[str], dropped: Sequence[str]) -> list[OutgoingPush]:
+    """What the nodes of these users, which index who is in a large group, are told."""
     return [
         OutgoingPush(
             kind=Push.MEMBERSHIP,
-            body=delivery_pb2.LargeMembership(conversation=conversation, member=member, head=head).SerializeToString(),
+            body=delivery_pb2.LargeMembership(conversation=conversation, member=member).SerializeToString(),
             users=users,
             conversation=conversation,
         )

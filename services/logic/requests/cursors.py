@@ -21,7 +21,7 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.telemetry import logs
 from services.logic.receipts.coalescer import ReaderCursor
 from services.logic.receipts.sender import ReceiptSender
-from services.logic.requests.request import ClientRequest, Reply, ok
+from services.logic.requests.request import ClientRequest, Reply, ok_reply
 from services.logic.storage_client import StorageClient
 from tidings_protocol.errors import Forbidden, TidingsError
 from tidings_protocol.ids import ConversationKind, check_conversation, peers
@@ -84,26 +84,26 @@ class CursorMarker:
             if isinstance(outcome, TidingsError) and outcome.retryable
         }
 
-    async def read(self, asks: Sequence[ClientRequest]) -> list[Reply]:
-        """`read` requests."""
-        replies: list[Reply] = [ok()] * len(asks)
+    async def read(self, requests: Sequence[ClientRequest]) -> list[Reply]:
+        """Answers `read` requests: `ok` is durable."""
+        replies: list[Reply] = [ok_reply()] * len(requests)
         allowed: list[int] = []
-        for index, ask in enumerate(asks):
+        for index, request in enumerate(requests):
             try:
-                _check_reader(ask.frame.read.conversation, ask.user)
+                _check_reader(request.frame.read.conversation, request.user)
                 allowed.append(index)
             except TidingsError as error:
                 replies[index] = error
         marks = [
             pb.MarkItem(
-                conversation=asks[index].frame.read.conversation,
-                user=asks[index].user,
-                read_seq=asks[index].frame.read.seq,
+                conversation=requests[index].frame.read.conversation,
+                user=requests[index].user,
+                read_seq=requests[index].frame.read.seq,
                 durable=True,
             )
             for index in allowed
         ]
-        outcomes = await self._mark(marks, [asks[index].session for index in allowed])
+        outcomes = await self._mark(marks, [requests[index].session for index in allowed])
         for index, outcome in zip(allowed, outcomes, strict=True):
             if isinstance(outcome, TidingsError):
                 replies[index] = outcome

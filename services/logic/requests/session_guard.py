@@ -1,12 +1,11 @@
-"""Whether who asks is still there: changes of groups are made only in the name of a session that is its device's
-present one.
+"""Changes of groups are made only in the name of a session that is its device's present one.
 
 A change may be repeated, but not made late: a request that waited at a node that was cut off, while its user went
-elsewhere and did the opposite, would undo that. So the sessions of its user are read first, once for all requests of a
+elsewhere and did the opposite, would undo that. So the sessions of the users are read first, once for all requests of a
 batch; changes of groups are rare.
 
-Guarantees: what comes in the name of a session that was closed or replaced is not begun, and told to be asked again;
-the operator, who has no session, is not asked for one.
+Guarantees: a request in the name of a session that was closed or replaced is not begun, and its asker is told to ask
+again. The operator, who has no session, is not asked for one.
 
 Does not know: what is asked.
 """
@@ -19,35 +18,35 @@ from services.logic.requests.request import ClientRequest, Reply
 from services.logic.storage_client import StorageClient
 from tidings_protocol.errors import TidingsError, Unavailable
 
-GroupAct = Callable[[Sequence[ClientRequest]], Awaitable[Sequence[Reply]]]
+Handle = Callable[[Sequence[ClientRequest]], Awaitable[Sequence[Reply]]]
 
 
 class SessionGuard:
-    """`only(act, asks)` does those that may be done."""
+    """Stands before `handle`, which gets only the requests that may be done."""
 
-    def __init__(self, storage: StorageClient) -> None:
+    def __init__(self, storage: StorageClient, handle: Handle) -> None:
         self._storage = storage
+        self._handle = handle
 
-    async def only(self, act: GroupAct, asks: Sequence[ClientRequest]) -> list[Reply]:
-        """Aligned with the asks."""
-        refusals = await self._refusals(asks)
-        begun = [ask for ask, refusal in zip(asks, refusals, strict=True) if refusal is None]
-        replies = iter(await act(begun) if begun else ())
+    async def handle(self, requests: Sequence[ClientRequest]) -> list[Reply]:
+        """A reply for each request, in their order."""
+        refusals = await self._refusals(requests)
+        allowed = [request for request, refusal in zip(requests, refusals, strict=True) if refusal is None]
+        replies = iter(await self._handle(allowed) if allowed else ())
         return [next(replies) if refusal is None else refusal for refusal in refusals]
 
-    async def _refusals(self, asks: Sequence[ClientRequest]) -> list[TidingsError | None]:
-        users = list(dict.fromkeys(ask.user for ask in asks if ask.session))
-        outcomes = await self._storage.sessions(users) if users else []
-        known = dict(zip(users, outcomes, strict=True))
+    async def _refusals(self, requests: Sequence[ClientRequest]) -> list[TidingsError | None]:
+        users = list(dict.fromkeys(request.user for request in requests if request.session))
+        outcomes = dict(zip(users, await self._storage.sessions(users) if users else (), strict=True))
         refusals: list[TidingsError | None] = []
-        for ask in asks:
-            found = known.get(ask.user)
-            if not ask.session or found is None:
+        for request in requests:
+            outcome = outcomes.get(request.user)
+            if not request.session or outcome is None:
                 refusals.append(None)
-            elif isinstance(found, TidingsError):
-                refusals.append(found)
-            elif any(session.session == ask.session for session in found.sessions):
+            elif isinstance(outcome, TidingsError):
+                refusals.append(outcome)
+            elif any(session.session == request.session for session in outcome.sessions):
                 refusals.append(None)
             else:
-                refusals.append(Unavailable("this session is not its device's present one: ask again in a new one"))
+                refusals.append(Unavailable("this session is over: connect again, and repeat the request there"))
         return refusals

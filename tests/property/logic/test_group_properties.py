@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.logic.groups.model import GroupChange, GroupMember, GroupPolicy, GroupRole, GroupSnapshot, SettledAct
-from services.logic.groups.rules import decide, need_of
+from services.logic.groups.needs import need_of
+from services.logic.groups.rules import decide
 from services.logic.requests import announcement as announcing
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest, Forbidden, NotFound

@@ -18,8 +18,9 @@ from services.logic.groups.model import (
     GroupSnapshot,
     SettledAct,
 )
+from services.logic.groups.needs import Need, need_of
 from services.logic.groups.notices import content_of
-from services.logic.groups.rules import Need, decide, info_of, need_of
+from services.logic.groups.rules import decide, info_of
 from services.logic.requests import announcement as announcing
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest, Forbidden, NotFound, TidingsError
@@ -135,7 +136,7 @@ def test_too_many_users_in_one_request_are_refused() -> None:
         {"add": Request.Add(conversation="g:x", users=users)},
         {"remove": Request.Remove(conversation="g:x", users=users)},
     ):
-        assert "7 users at once, 6" in refused(BadRequest, "olga", group("olga"), **fields)
+        assert "7 users at once, at most 6" in refused(BadRequest, "olga", group("olga"), **fields)
 
 
 @pytest.mark.parametrize("user", ["tidings", "", "no spaces", "x" * 65])

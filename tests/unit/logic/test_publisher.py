@@ -12,7 +12,7 @@ from services.common.registry.contract import Membership
 from services.common.telemetry.health import Health
 from services.logic.publishing.events import StreamEvent
 from services.logic.publishing.parcels import OutgoingPush
-from services.logic.publishing.publisher import Publication
+from services.logic.publishing.records import Publication
 from tests.unit.logic.harness import TOPICS, Logic, body, logic, message
 
 Push = delivery_pb2.Push

@@ -48,13 +48,12 @@ def test_a_push_without_numbers_stays_without() -> None:
 
 
 def test_everything_about_a_push_travels_with_it() -> None:
-    item = message(b"1", ["amy"], conversation="g:x", except_session="s1", seq=9, trace="00-a-b-01", accepted_ms=77)
+    item = message(b"1", ["amy"], conversation="g:x", except_session="s1", trace="00-a-b-01", accepted_ms=77)
     [posted] = routed(item).parcels
     push = parcel(posted).pushes[0]
-    assert (push.conversation, push.except_session, push.seq, push.trace, push.accepted_ms) == (
+    assert (push.conversation, push.except_session, push.trace, push.accepted_ms) == (
         "g:x",
         "s1",
-        9,
         "00-a-b-01",
         77,
     )
