@@ -31,6 +31,7 @@ from services.access.requests.handshake import Opening
 from services.access.requests.refresh import Refreshing
 from services.access.requests.requests import Requests
 from services.common.clock import Clock
+from services.common.gatherer import RETRY_S
 from services.common.lanes.lane import Lanes
 from services.common.scope import TaskScope
 from services.common.telemetry import logs, metrics
@@ -41,7 +42,6 @@ from tidings_protocol.ids import hash64
 CLOSE_LANES: Final = 2
 CLOSE_BATCH: Final = 1000
 CLOSE_CAPACITY: Final = 200_000
-CLOSE_RETRY_S: Final = 1.0
 FLUSH_TICKS: Final = 4
 SWEEP_TICKS: Final = 40
 KINDS: Final[dict[int, str]] = {
@@ -341,7 +341,7 @@ class Node:
             ]
             if not waiting or self._ended:
                 return [None] * len(items)
-            await asyncio.sleep(CLOSE_RETRY_S)
+            await asyncio.sleep(RETRY_S)
 
 
 def _done(_: TidingsError | None) -> None:

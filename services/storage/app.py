@@ -17,6 +17,7 @@ from typing import Any
 
 from services.common.clock import Clock
 from services.common.cluster import Cluster
+from services.common.gatherer import RETRY_S
 from services.common.lifecycle import Lifecycle
 from services.common.node import DebugState, NodePorts, NodeShell, shown
 from services.common.registry.contract import Membership, NodeRecord
@@ -38,7 +39,6 @@ from tidings_protocol.ids import new_id
 # a command to MongoDB, which the driver makes in a thread, takes 8 ms with this and 500 ms with Python's default of 5
 # ms.
 SWITCH_INTERVAL_S = 0.0005
-MONGODB_RETRY_S = 1.0
 HEALTH_INTERVAL_S = 1.0
 # The share of the time for a batch in which another node has to append its part: then there is time left to do it in
 # that node's place.
@@ -178,7 +178,7 @@ async def _until_prepared(prepare: Callable[[], Awaitable[None]], health: Health
             log.warning("waiting for mongodb", reason=error.message)
             if life.stop_requested:
                 raise Unavailable("the node was stopped while it waited for MongoDB") from error
-            await asyncio.sleep(MONGODB_RETRY_S)
+            await asyncio.sleep(RETRY_S)
     health.set("mongodb", ok=True)
 
 

@@ -24,13 +24,13 @@ from services.access.node import Node
 from services.access.placement.registrar import Visiting
 from services.common.bus.contract import Bus
 from services.common.clock import Clock
+from services.common.gatherer import RETRY_S
 from services.common.registry.contract import Registry
 from services.common.scope import TaskScope
 from services.common.telemetry import logs, metrics
 from services.common.telemetry.health import Health
 from tidings_protocol.errors import Unavailable
 
-RETRY_S: Final = 1.0
 CHECK_S: Final = 1.0
 # How long the goodbyes wait for the registry to know that this node leaves.
 TOLD_S: Final = 1.0

@@ -19,6 +19,7 @@ from typing import Any, Self
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
+from services.common.backoff import Backoff
 from services.common.bus.contract import ConsumedRecord, OnGap
 from services.common.telemetry import logs, metrics
 
@@ -31,8 +32,6 @@ REQUEST_MS = 5_000
 ENTER_S = 3.0
 START_S = 10.0
 CLOSE_S = 3.0
-PAUSE_MIN_S = 0.1
-PAUSE_MAX_S = 1.0
 
 
 class KafkaSubscription:
@@ -61,7 +60,7 @@ class KafkaSubscription:
         self._from_end = from_end
         self._on_gap = on_gap
         self._consumer: AIOKafkaConsumer | None = None
-        self._pause_s = PAUSE_MIN_S
+        self._backoff = Backoff()
         self._fetched_s = 0.0
         self._asked_s: float | None = None  # since when somebody waits for records
         self._is_late = False  # it was entered without knowing its positions
@@ -114,7 +113,7 @@ class KafkaSubscription:
                     await self._begin_anew()
                 consumer = self._consumer or await self._connect()
                 found = await consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH_MAX)
-                self._pause_s = PAUSE_MIN_S
+                self._backoff.reset()
                 self._look(consumer)
                 if found:
                     return self._take(found)
@@ -252,8 +251,7 @@ class KafkaSubscription:
         if self._consumer is not None:
             log.warning("reading from kafka broke off", topic=self._topic, reason=repr(error)[:300])
         await self._close()
-        await asyncio.sleep(self._pause_s)
-        self._pause_s = min(2 * self._pause_s, PAUSE_MAX_S)
+        await asyncio.sleep(self._backoff.next_s())
 
     async def _close(self) -> None:
         consumer, self._consumer = self._consumer, None

@@ -26,6 +26,7 @@ from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLar
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import TopicPartition
 
+from services.common.backoff import Backoff
 from services.common.bus.contract import Record
 from services.common.bus.kafka_batches import RECORD_BYTES_MAX, batches_of, too_large
 from services.common.bus.kafka_closing import close_producer
@@ -41,8 +42,6 @@ EXPIRY_S = 10.0
 WATCH_S = 0.5
 START_S = 10.0
 FLUSH_S = 2.0
-PAUSE_MIN_S = 0.1
-PAUSE_MAX_S = 1.0
 
 
 class KafkaProducer:
@@ -105,14 +104,14 @@ class KafkaProducer:
 
     async def run(self) -> None:
         """Makes a producer, and a new one whenever that is broken."""
-        pause_s = PAUSE_MIN_S
+        backoff = Backoff()
         while True:
             producer = self._make()
             try:
                 async with asyncio.timeout(START_S):
                     await producer.start()
                 self._use(producer)
-                pause_s = PAUSE_MIN_S
+                backoff.reset()
                 await self._until_broken()
             except (KafkaError, OSError, TimeoutError) as error:
                 self._note(False, repr(error))
@@ -120,8 +119,7 @@ class KafkaProducer:
             finally:
                 self._producer = None
                 await close_producer(producer)
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, PAUSE_MAX_S)
+            await asyncio.sleep(backoff.next_s())
 
     def _make(self) -> AIOKafkaProducer:
         return AIOKafkaProducer(

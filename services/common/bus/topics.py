@@ -15,13 +15,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from services.common.bus.contract import Bus, Topic
+from services.common.gatherer import RETRY_S
 from services.common.lifecycle import Lifecycle
 from services.common.settings.node import NodeSettings
 from services.common.telemetry import logs
 from tidings_protocol.errors import Unavailable
 
 WAIT_S = 10.0
-RETRY_S = 1.0
 
 log = logs.get_logger(__name__)
 

@@ -29,6 +29,8 @@ from contextlib import AsyncExitStack, aclosing
 from types import TracebackType
 from typing import Self
 
+from services.common.backoff import Backoff
+from services.common.gatherer import RETRY_S
 from services.common.registry.contract import Membership, NodeRecord
 from services.common.registry.etcd_client import EtcdClient
 from services.common.registry.etcd_tls import EtcdTls
@@ -43,8 +45,6 @@ from tidings_protocol.errors import Unavailable
 log = logs.get_logger(__name__)
 
 RENEWALS = 3
-PAUSE_MIN_S = 0.1
-PAUSE_MAX_S = 1.0
 REVOKE_S = 1.0
 
 
@@ -111,15 +111,14 @@ class EtcdRegistry:
         async with self._own:
             old, self._lease = self._lease, 0
             self._record, self._claims, self._dirty = None, {}, False
-            pause_s = PAUSE_MIN_S
+            backoff = Backoff()
             while True:
                 try:
                     await self._take_name(record)
                     break
                 except (Unavailable, LeaseGone):
                     self._answer(False)
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, PAUSE_MAX_S)
+                await asyncio.sleep(backoff.next_s())
             self._record = record
             metrics.REGISTRY_LEASE_AGE.set_function(self._lease_age_s)
             self.lost_because = ""
@@ -190,14 +189,14 @@ class EtcdRegistry:
     # ---- the watch
 
     async def _follow(self) -> None:
-        pause_s = PAUSE_MIN_S
+        backoff = Backoff()
         while True:
             try:
                 if self._relist:
                     await self._list()
                 async with aclosing(self._client.watch(self._keys.nodes, self._view.revision + 1)) as changes:
                     async for events, revision in changes:
-                        pause_s = PAUSE_MIN_S
+                        backoff.reset()
                         self._answer(True)
                         self._see(events, revision)
             except Compacted:
@@ -205,8 +204,7 @@ class EtcdRegistry:
                 continue
             except Unavailable:
                 self._look_now.set()
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, PAUSE_MAX_S)
+            await asyncio.sleep(backoff.next_s())
 
     async def _list(self) -> None:
         entries, revision = await self._client.find(self._keys.nodes)
@@ -268,7 +266,7 @@ class EtcdRegistry:
                 pause_s = self._ttl_s / RENEWALS
             except Unavailable as error:
                 self._answer(False, error.message)
-                pause_s = min(PAUSE_MAX_S, self._ttl_s / RENEWALS)
+                pause_s = min(RETRY_S, self._ttl_s / RENEWALS)
 
     async def _look(self) -> None:
         async with self._own:

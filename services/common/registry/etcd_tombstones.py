@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from services.common.gatherer import RETRY_S
 from services.common.registry.contract import NodeRecord
 from services.common.registry.etcd_client import EtcdClient
 from services.common.registry.etcd_values import LeaseGone
@@ -23,7 +24,6 @@ from tidings_protocol.errors import Unavailable
 # For so long a tombstone lasts. A node that is cut off for longer must not come back under its boot id.
 TOMBSTONE_S = 3600
 REVOKE_S = 1.0
-PAUSE_S = 1.0
 # Somebody is back, but the watch has not shown it yet.
 PAUSE_FOR_WATCH_S = 0.1
 
@@ -87,7 +87,7 @@ class TombstoneWriter:
                     if await self._is_tombstoned(record):
                         self._view.tombstoned(record)
             except Unavailable:
-                await asyncio.sleep(PAUSE_S)
+                await asyncio.sleep(RETRY_S)
             if self._view.due(time.monotonic()):
                 await asyncio.sleep(PAUSE_FOR_WATCH_S)
             self._changed()

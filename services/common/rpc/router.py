@@ -24,6 +24,7 @@ from collections.abc import Callable
 
 from google.protobuf.message import Message
 
+from services.common.backoff import Backoff
 from services.common.cluster import Cluster
 from services.common.registry.contract import NodeKind, NodeRecord
 from services.common.rpc.contract import PeersPort, Reply, TimedOut, Unreachable, label_of
@@ -80,14 +81,14 @@ class Router:
         tried: set[str] = set()
         refused: Unavailable | None = None
         last = f"no {self._kind} node is ready: try again"
-        pause_s = PAUSE_S
+        backoff: Backoff | None = None
         while (left_s := deadline - self._now()) > TRY_MIN_S:
             if wanted is not None and not wanted():
                 raise Unavailable("whoever asked for this is gone, so it is not tried again")
             node = self._next(slot, tried)
             if node is None:
-                await self._moment(min(pause_s, left_s))
-                pause_s = min(2 * pause_s, PAUSE_MAX_S)
+                backoff = backoff or Backoff(PAUSE_S, PAUSE_MAX_S)
+                await self._moment(min(backoff.next_s(), left_s))
                 tried.clear()
                 continue
             try:
