@@ -226,7 +226,7 @@ class Node:
     def close(self, item: logic_pb2.CloseItem) -> None:
         """Ends a stored session, whoever held it."""
         try:
-            self._closes.offer(hash64(item.user), item, _done)
+            self._closes.offer(hash64(item.user), item)
         except TidingsError as error:
             log.warning("a session could not be closed", session=item.session, error=str(error))
 
@@ -342,10 +342,6 @@ class Node:
             if not waiting or self._ended:
                 return [None] * len(items)
             await asyncio.sleep(RETRY_S)
-
-
-def _done(_: TidingsError | None) -> None:
-    """Nobody waits for it."""
 
 
 def _kind(connection: Connection) -> str:

@@ -80,12 +80,13 @@ class Direct:
         except TimeoutError:
             return
 
-    def offer(self, errand: Errand, done: Callable[[bool], None]) -> None:
-        """`done` may be called at once."""
+    def offer(self, errand: Errand, done: Callable[[bool], None] | None = None) -> None:
+        """`done` gets whether the node took the parcel, perhaps from within this call. None: nobody wants to know."""
         size = len(errand.parcel)
         if self._waiting_bytes + size > self._waiting_bytes_max:
             metrics.DIRECT.labels("full").inc()
-            done(False)
+            if done is not None:
+                done(False)
             return
 
         def finish(outcome: TidingsError | None) -> None:
@@ -94,7 +95,8 @@ class Direct:
             if not self._under_way:
                 self._quiet.set()
             metrics.DIRECT.labels("failed" if outcome else "sent").inc()
-            done(outcome is None)
+            if done is not None:
+                done(outcome is None)
 
         self._waiting_bytes += size
         self._under_way += 1

@@ -112,7 +112,7 @@ class Visiting:
 
     def _later(self, user: str) -> None:
         try:
-            self._lanes.offer(hash64(user), user, lambda _: None)
+            self._lanes.offer(hash64(user), user)
         except TidingsError:
             self._unsettled.add(user)
 

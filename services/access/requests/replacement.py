@@ -103,7 +103,7 @@ class Replacing:
 
     def _offer(self, replaced: Replaced) -> None:
         try:
-            self._lanes.offer(hash64(replaced.node), replaced, _done)
+            self._lanes.offer(hash64(replaced.node), replaced)
         except TidingsError:
             log.warning("a replaced session is ended later", node=replaced.node)
 
@@ -136,7 +136,3 @@ class Replacing:
             self._failed += again[: max(0, WAITING_MAX - len(self._failed))]
         else:
             metrics.EVICTIONS.labels(REPLACED.label).inc(outcome.evicted)
-
-
-def _done(_: TidingsError | None) -> None:
-    """Nobody waits for it."""

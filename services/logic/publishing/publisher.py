@@ -132,7 +132,7 @@ class Publisher:
     def offer(self, publication: Publication) -> None:
         """Hands the publication over and does not wait. Never raises for Kafka's sake."""
         try:
-            self._lanes.offer(self._next_lane(), publication, _nothing)
+            self._lanes.offer(self._next_lane(), publication)
         except TidingsError as error:
             self._give_up(publication, error)
 
@@ -184,7 +184,7 @@ class Publisher:
             for node, boot_id in deaf:
                 is_theirs = pending.to == (node, boot_id) or pending.record.topic == self._topics.broadcast
                 if is_theirs:
-                    self._direct.offer(Errand(node, boot_id, pending.record.value), _whatever)
+                    self._direct.offer(Errand(node, boot_id, pending.record.value))
 
     async def _write(self, records: list[PendingRecord], timeout_s: float) -> bool:
         """Whether Kafka has all records; if not, they go the other way and the node is degraded."""
@@ -310,11 +310,3 @@ class Publisher:
     def _count_dropped(self, dropped: list[PendingRecord]) -> None:
         for pending in dropped:
             metrics.PUBLISH_DROPPED.labels("lasting" if pending.lasting else "push").inc()
-
-
-def _whatever(_: bool) -> None:
-    """The record is in Kafka, whether or not the node took it."""
-
-
-def _nothing(_: TidingsError | None) -> None:
-    """Nobody waits for the outcome."""
