@@ -15,12 +15,11 @@ Does not know: what a node does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from protos.tidings.internal.v1 import common_pb2, node_pb2, node_pb2_grpc
 from services.common.certificates import Certificates, watch_inner
@@ -28,6 +27,7 @@ from services.common.clock import Clock, SystemClock
 from services.common.lifecycle import Lifecycle
 from services.common.registry.contract import NodeRecord, Registry
 from services.common.rpc import Peers, PeersPort, RpcServer, Service, serve, tls_of
+from services.common.scope import Owned
 from services.common.settings.node import NodeSettings
 from services.common.telemetry.health import Health
 from services.common.telemetry.ops import OpsServer
@@ -52,7 +52,7 @@ class NodePorts:
     health: Health
 
 
-class NodeShell:
+class NodeShell(Owned):
     """Enter it first; then `connect`, and `show` the node that was built on the ports."""
 
     def __init__(self, settings: NodeSettings, life: Lifecycle) -> None:
@@ -110,15 +110,10 @@ class NodeShell:
         """This is what /debug/state shows from now on."""
         self._state = state if callable(state) else partial(_values_of, state)
 
-    async def __aenter__(self) -> Self:
-        await self._stack.__aenter__()
-        await self.enter(OpsServer(self._settings.ops_listen, self.health, self._debug))
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._stack.__aexit__(kind, error, traceback)
+    async def _running(self) -> AsyncIterator[None]:
+        async with self._stack:
+            await self.enter(OpsServer(self._settings.ops_listen, self.health, self._debug))
+            yield
 
     def _debug(self) -> Mapping[str, Any]:
         return self._state()

@@ -13,14 +13,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from services.common.backoff import Backoff
 from services.common.bus.contract import ConsumedRecord, OnGap
+from services.common.scope import Owned
 from services.common.telemetry import logs, metrics
 
 log = logs.get_logger(__name__)
@@ -34,7 +34,7 @@ START_S = 10.0
 CLOSE_S = 3.0
 
 
-class KafkaSubscription:
+class KafkaSubscription(Owned):
     """See the contract. It has no task of its own: who iterates drives it."""
 
     def __init__(
@@ -122,22 +122,20 @@ class KafkaSubscription:
             except (KafkaError, OSError, TimeoutError) as error:
                 await self._lose(error)
 
-    async def __aenter__(self) -> Self:
+    async def _running(self) -> AsyncIterator[None]:
+        self._entered.add(self)
         try:
-            self._entered.add(self)
             async with asyncio.timeout(ENTER_S):
                 await self._connect()
         except (KafkaError, OSError, TimeoutError) as error:
             log.warning("kafka is away; reading begins when it is back", topic=self._topic, reason=repr(error)[:300])
         self._is_late = self._from_end
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._entered.discard(self)
-        await self._close()
-        metrics.BUS_LAG.labels(self._topic).set(0)
+        try:
+            yield
+        finally:
+            self._entered.discard(self)
+            await self._close()
+            metrics.BUS_LAG.labels(self._topic).set(0)
 
     async def _connect(self) -> AIOKafkaConsumer:
         """A consumer at our positions."""

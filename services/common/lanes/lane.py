@@ -40,14 +40,13 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
-from types import TracebackType
-from typing import Generic, Self, TypeVar, cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Sequence
+from typing import Generic, TypeVar, cast
 
 from services.common.lanes.dividing import divided
 from services.common.lanes.pacing import is_large, next_batch, next_turn, room_after
 from services.common.lanes.queue import Done, Entry, LaneQueue
-from services.common.scope import TaskScope
+from services.common.scope import Owned, TaskScope
 from services.common.telemetry import logs, metrics
 from tidings_protocol.errors import Overloaded, TidingsError, Unavailable
 
@@ -59,7 +58,7 @@ log = logs.get_logger(__name__)
 RETRY_MIN_MS = 50
 
 
-class Lanes(Generic[T, R]):
+class Lanes(Owned, Generic[T, R]):
     """A set of lanes. Use it as an async context manager; `handle` gives one outcome for each item, in their order."""
 
     def __init__(
@@ -190,23 +189,20 @@ class Lanes(Generic[T, R]):
             await finished
         return cast("list[R | TidingsError]", outcomes)
 
-    async def __aenter__(self) -> Self:
-        await self._scope.__aenter__()
-        for index in range(self._count):
-            self._scope.spawn(self._work(), name=f"lane {self.name}/{index}")
-        self._open = True
-        metrics.LANE_CAPACITY.labels(self.name).set(self.capacity)
-        metrics.LANE_DEPTH.labels(self.name).set_function(lambda: self.depth)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._open = False
-        while self._idle:
-            self._wake_one()
+    async def _running(self) -> AsyncIterator[None]:
         try:
-            await self._scope.__aexit__(kind, error, traceback)
+            async with self._scope:
+                for index in range(self._count):
+                    self._scope.spawn(self._work(), name=f"lane {self.name}/{index}")
+                self._open = True
+                metrics.LANE_CAPACITY.labels(self.name).set(self.capacity)
+                metrics.LANE_DEPTH.labels(self.name).set_function(lambda: self.depth)
+                try:
+                    yield
+                finally:
+                    self._open = False
+                    while self._idle:
+                        self._wake_one()
         finally:
             metrics.LANE_DEPTH.labels(self.name).set_function(lambda: 0)
             for lane in self._lanes:

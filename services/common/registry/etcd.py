@@ -25,9 +25,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, aclosing
-from types import TracebackType
-from typing import Self
+from contextlib import aclosing
 
 from services.common.backoff import Backoff
 from services.common.gatherer import RETRY_S
@@ -38,7 +36,7 @@ from services.common.registry.etcd_tombstones import TOMBSTONE_S, EtcdKeys, Tomb
 from services.common.registry.etcd_values import Compacted, Entry, Event, LeaseGone
 from services.common.registry.feed import MembershipFeed
 from services.common.registry.membership_view import MembershipView
-from services.common.scope import TaskScope
+from services.common.scope import Owned, TaskScope
 from services.common.telemetry import logs, metrics
 from tidings_protocol.errors import Unavailable
 
@@ -53,7 +51,7 @@ def seconds_since_boot() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
-class EtcdRegistry:
+class EtcdRegistry(Owned):
     """One node's (or tool's) view of the registry. A tool just enters it and watches; nodes also register."""
 
     def __init__(
@@ -79,7 +77,6 @@ class EtcdRegistry:
         self._tombstones = TombstoneWriter(
             self._client, self._keys, self._view, may_write=lambda: self._record is not None, changed=self._publish
         )
-        self._stack = AsyncExitStack()
         self._connected = False
         self._answered_s = time.monotonic()
         # What this node has under its lease; `_own` orders what changes that.
@@ -169,22 +166,17 @@ class EtcdRegistry:
     def watch(self) -> AsyncIterator[Membership]:
         return self._feed.watch()
 
-    async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._client)
-            stack.push_async_callback(self.deregister)
-            # Ends first, so that nothing else uses the lease while it is given up.
-            scope = await stack.enter_async_context(TaskScope())
-            scope.spawn(self._follow(), name="registry watch")
-            scope.spawn(self._keep(), name="registry lease")
-            scope.spawn(self._tombstones.run(), name="registry tombstones")
-            self._stack = stack.pop_all()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._stack.__aexit__(kind, error, traceback)
+    async def _running(self) -> AsyncIterator[None]:
+        async with self._client:
+            try:
+                # The tasks end first, so that nothing else uses the lease while it is given up.
+                async with TaskScope() as scope:
+                    scope.spawn(self._follow(), name="registry watch")
+                    scope.spawn(self._keep(), name="registry lease")
+                    scope.spawn(self._tombstones.run(), name="registry tombstones")
+                    yield
+            finally:
+                await self.deregister()
 
     # ---- the watch
 

@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import grpc
 from etcd3 import etcdrpc
@@ -24,6 +23,7 @@ from etcd3 import etcdrpc
 from services.common.certificates import check_pair
 from services.common.registry.etcd_tls import EtcdTls
 from services.common.registry.etcd_values import Compacted, Entry, Event, Lease, LeaseGone, Outcome
+from services.common.scope import Owned
 from services.common.telemetry import metrics
 from tidings_protocol.errors import Unavailable
 
@@ -70,7 +70,7 @@ class _Endpoint:
         self.watch = etcdrpc.WatchStub(self.channel)
 
 
-class EtcdClient:
+class EtcdClient(Owned):
     """Use it as an async context manager. Calls raise Unavailable when etcd does not answer."""
 
     def __init__(self, endpoints: Sequence[str], *, try_s: float = 1.5, tls: EtcdTls | None = None) -> None:
@@ -193,15 +193,13 @@ class EtcdClient:
         finally:
             stream.cancel()
 
-    async def __aenter__(self) -> Self:
+    async def _running(self) -> AsyncIterator[None]:
         self._endpoints = [_Endpoint(address, self._credentials) for address in self._addresses]
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        for endpoint in self._endpoints:
-            await endpoint.channel.close(None)
+        try:
+            yield
+        finally:
+            for endpoint in self._endpoints:
+                await endpoint.channel.close(None)
 
     async def renew_certificate(self) -> None:
         """What the files hold now, by new channels; calls under way may end. Raises OSError, ValueError; then nothing

@@ -379,7 +379,6 @@ async def _crash(registry: EtcdRegistry) -> None:
     """The process is gone: nothing is said, nothing is renewed."""
     registry._lease = 0
     await registry.__aexit__(None, None, None)
-    registry._stack = AsyncExitStack()
 
 
 async def _compact(harness: EtcdHarness) -> None:
