@@ -15,8 +15,8 @@ from services.logic.groups.model import SettledAct
 from services.logic.requests.group_changes import GroupChanges
 from services.logic.requests.request import ClientRequest
 from services.storage.memory.conversation import CachedConversation
-from services.storage.repository import memory
 from services.storage.repository.contract import Conflict, Inserted
+from services.storage.repository.memory import messages as memory
 from services.storage.repository.records import InboxEntry, Span, StoredMessage
 from tidings_protocol.client_pb2 import ServerFrame
 from tidings_protocol.errors import Unavailable

@@ -23,7 +23,7 @@ from services.storage.inboxes.numbering import CachedInbox
 from services.storage.inboxes.writer import InboxWriter
 from services.storage.memory.write_behind import WriteBehind
 from services.storage.repository.contract import Repository
-from services.storage.repository.records import Span
+from services.storage.repository.records import MessageKey, Span
 from tidings_protocol.errors import TidingsError
 
 AcknowledgeItem = storage_pb2.AcknowledgeItem
@@ -40,7 +40,7 @@ class Step(NamedTuple):
     """(conversation, seq) of the entries up to the number `last`, as far as they are news."""
 
     last: int
-    entries: Sequence[tuple[str, int]] = ()
+    entries: Sequence[MessageKey] = ()
 
 
 class Acknowledgements:
@@ -139,7 +139,7 @@ class Acknowledgements:
         return steps
 
 
-def _highest(entries: Sequence[tuple[str, int]]) -> dict[str, int]:
+def _highest(entries: Sequence[MessageKey]) -> dict[str, int]:
     """The highest seq of each conversation."""
     highest: dict[str, int] = {}
     for conversation, seq in entries:

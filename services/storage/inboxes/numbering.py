@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from services.storage.repository.records import InboxEntry
+from services.storage.repository.records import InboxEntry, MessageKey
 
 # What an inbox weighs besides its entries and devices, counted in entries: 1.4 KB, while an entry takes 190 to 210
 # bytes (tracemalloc, 8 to 64 entries, each with strings of its own).
@@ -50,7 +50,7 @@ class CachedInbox:
         self.held: int | None = None
         self.devices: dict[str, int] = {}
         self._capacity = capacity
-        self._tail: deque[tuple[str, int]] = deque()
+        self._tail: deque[MessageKey] = deque()
         # The highest seq of each conversation in the tail: what is above it cannot be in there, which spares the
         # search.
         self._newest: dict[str, int] = {}
@@ -99,7 +99,7 @@ class CachedInbox:
             if entry.number == self.head + 1:
                 self.push(entry.conversation, entry.seq)
 
-    def between(self, after: int, upto: int) -> list[tuple[str, int]]:
+    def between(self, after: int, upto: int) -> list[MessageKey]:
         """Entries `after` < number <= `upto`, as far as they are in memory."""
         floor = self.floor
         first, last = max(after - floor, 0), min(upto, self.head) - floor
@@ -131,7 +131,7 @@ class InboxPlan:
         that was under way for long) that what followed them is there already."""
         return [index for index in (*self._open, *self._looking) if self._may_be_there(self._appends[index])]
 
-    def plan(self) -> list[InboxEntry]:
+    def next_entries(self) -> list[InboxEntry]:
         """What to insert now, in this order; empty: nothing is open."""
         heads: dict[str, int] = {}
         keys: set[tuple[str, str, int]] = set()

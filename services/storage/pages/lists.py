@@ -24,7 +24,7 @@ from services.storage.memory.conversation import CachedMember
 from services.storage.messages.conversations import ConversationStore
 from services.storage.messages.loads import ConversationLoads
 from services.storage.owners.peers import StoragePeers
-from services.storage.pages.overviews import Overviews
+from services.storage.pages.overviews import NOTHING, Newest, Overviews
 from services.storage.pages.paging import bytes_for, content_max, encode
 from services.storage.pages.places import NOWHERE, ListToken, Place
 from services.storage.repository.contract import Repository
@@ -126,7 +126,7 @@ class ConversationLists:
     async def records(self, ids: Collection[str]) -> dict[str, storage_pb2.ConversationRecord]:
         """These conversations, as `large_groups_of` gives them; those that are there."""
         documents, warm = await self._overviews.present(list(ids))
-        return {key: _record(document, *warm.get(key, (0, 0))) for key, document in documents.items()}
+        return {key: _record(document, warm.get(key, NOTHING)) for key, document in documents.items()}
 
     async def _list_one(self, item: ConversationsItem, bytes_max: int) -> ConversationsOutcome:
         if item.large_only:
@@ -261,8 +261,8 @@ def _entry(outcome: LoadOutcome, user: str) -> Entry | None:
     return entry
 
 
-def _record(document: ConversationDocument, head: int, last_ms: int) -> storage_pb2.ConversationRecord:
-    """`head` and `last_ms`: as the owner has them in memory, or 0."""
+def _record(document: ConversationDocument, newest: Newest) -> storage_pb2.ConversationRecord:
+    """`newest`: as the owner has it in memory."""
     return storage_pb2.ConversationRecord(
         conversation=document.conversation,
         kind=document.kind,
@@ -271,10 +271,10 @@ def _record(document: ConversationDocument, head: int, last_ms: int) -> storage_
         channel=document.channel,
         share_history=document.share_history,
         large_from=document.large_from,
-        head=max(document.head, document.settled, head),
+        head=max(document.head, document.settled, newest.head),
         version=document.version,
         member_count=document.member_count,
         first_seq=document.first_seq,
         exists=True,
-        last_ms=max(document.last_ms, last_ms),
+        last_ms=max(document.last_ms, newest.last_ms),
     )

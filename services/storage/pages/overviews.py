@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
@@ -46,6 +47,16 @@ class Overview:
     number: int
     now_ms: int
     read_s: float
+
+
+class Newest(NamedTuple):
+    """The head of a conversation, and the time of its last message."""
+
+    head: int
+    last_ms: int
+
+
+NOTHING = Newest(0, 0)
 
 
 class Overviews:
@@ -80,10 +91,12 @@ class Overviews:
         """The large groups of a user, and b:all, with the times of their last messages."""
         found = await self._repository.members.memberships([user], large_only=True)
         documents, warm = await self.present([member.conversation for member in found.get(user, ())])
-        return [Place(max(document.last_ms, warm.get(key, (0, 0))[1]), key) for key, document in documents.items()]
+        return [
+            Place(max(document.last_ms, warm.get(key, NOTHING).last_ms), key) for key, document in documents.items()
+        ]
 
-    async def present(self, ids: Sequence[str]) -> tuple[dict[str, ConversationDocument], dict[str, tuple[int, int]]]:
-        """The documents of these conversations, and (head, time) of those that their owners have in memory."""
+    async def present(self, ids: Sequence[str]) -> tuple[dict[str, ConversationDocument], dict[str, Newest]]:
+        """The documents of these conversations, and what is newest in those that their owners have in memory."""
         documents: dict[str, ConversationDocument] = {}
         for start in range(0, len(ids), READ_MAX):
             documents.update(await self._repository.conversations.load(ids[start : start + READ_MAX]))
@@ -124,25 +137,23 @@ class Overviews:
         while sum(len(each.places) for each in self._kept.values()) > self._limits.list_places_max:
             self._kept.popitem(last=False)
 
-    async def _warm(self, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """(head, time) of those that their owners have in memory."""
-        found = await spread(ids, ids, self._peers.owner_of, self._warm_at)
-        return {key: newest for key, newest in zip(ids, found, strict=True) if newest is not None}
+    async def _warm(self, ids: Sequence[str]) -> dict[str, Newest]:
+        """What is newest in those that their owners have in memory."""
+        warm = await spread(ids, ids, self._peers.owner_of, self._warm_at)
+        return {key: newest for key, newest in zip(ids, warm, strict=True) if newest is not None}
 
-    async def _warm_at(self, owner: str | None, _slot: int, keys: list[str]) -> list[tuple[int, int] | None]:
+    async def _warm_at(self, owner: str | None, _slot: int, keys: list[str]) -> list[Newest | None]:
         if owner is None:
             here = map(self._conversations.peek, keys)
-            return [
-                None if conversation is None else (conversation.head, conversation.last_ms) for conversation in here
-            ]
-        newest: list[tuple[int, int] | None] = []
+            return [None if cached is None else Newest(cached.head, cached.last_ms) for cached in here]
+        newest: list[Newest | None] = []
         for start in range(0, len(keys), ASK_MAX):
             newest += await self._ask(owner, keys[start : start + ASK_MAX])
         return newest
 
-    async def _ask(self, owner: str, keys: Sequence[str]) -> Sequence[tuple[int, int] | None]:
+    async def _ask(self, owner: str, keys: Sequence[str]) -> Sequence[Newest | None]:
         try:
             heads = await self._peers.heads(owner, storage_pb2.KeyBatch(keys=keys, warm_only=True))
         except TidingsError:
             return [None] * len(keys)  # the documents say it, a few seconds late
-        return list(zip(heads.heads, heads.times_ms, strict=True))
+        return list(map(Newest, heads.heads, heads.times_ms))

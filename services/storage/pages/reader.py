@@ -36,7 +36,7 @@ from services.storage.pages.paging import (
     to_complete,
 )
 from services.storage.repository.contract import Repository
-from services.storage.repository.records import InboxEntry, MemberDocument, Span, StoredMessage
+from services.storage.repository.records import InboxEntry, MemberDocument, MessageKey, Span, StoredMessage
 from tidings_protocol.errors import TidingsError
 from tidings_protocol.ids import SLOTS, hash64
 
@@ -235,7 +235,7 @@ class PageReader:
 
     async def _messages_of(
         self, pages: Sequence[tuple[OpenPage, Sequence[InboxEntry]]]
-    ) -> dict[tuple[str, int], StoredMessage]:
+    ) -> dict[MessageKey, StoredMessage]:
         """The messages of these entries by (conversation, seq), complete as far as each page goes."""
         keys = [(entry.conversation, entry.seq) for _, entries in pages for entry in entries]
         if not keys:
@@ -255,7 +255,7 @@ class PageReader:
         return found
 
 
-def _those(page: Sequence[InboxEntry], messages: Mapping[tuple[str, int], StoredMessage]) -> Iterator[StoredMessage]:
+def _those(page: Sequence[InboxEntry], messages: Mapping[MessageKey, StoredMessage]) -> Iterator[StoredMessage]:
     """The messages that these entries tell of, as far as they are there."""
     for entry in page:
         message = messages.get((entry.conversation, entry.seq))
@@ -266,7 +266,7 @@ def _those(page: Sequence[InboxEntry], messages: Mapping[tuple[str, int], Stored
 def _fill(
     outcome: PageOutcome,
     page: Sequence[InboxEntry],
-    messages: Mapping[tuple[str, int], StoredMessage],
+    messages: Mapping[MessageKey, StoredMessage],
     *,
     limit: int,
     bytes_max: int,

@@ -15,6 +15,11 @@ NORMAL, SYSTEM = 1, 2  # tidings.v1.Message.Kind
 MAX_NUMBER = 2**63 - 1
 
 
+# (conversation, seq): which message. (user, device): which device.
+MessageKey = tuple[str, int]
+DeviceKey = tuple[str, str]
+
+
 class StoredMessage(NamedTuple):
     """A message as it was stored; `change` is what a notice does to its group (an encoded ChangeItem). `left_out`: so
     many bytes of content are there that were not read.

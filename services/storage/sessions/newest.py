@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from services.storage.repository.records import ReplacedSession, SessionDocument, SessionPut
+from services.storage.repository.records import DeviceKey, ReplacedSession, SessionDocument, SessionPut
 from tidings_protocol.errors import Overloaded, TidingsError
 
 # Within this time two logins of one device are ordered by their attempts, and who was replaced is remembered.
@@ -45,7 +45,7 @@ class Login:
     groups: tuple[str, ...] = ()
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> DeviceKey:
         return self.session.user, self.session.device
 
 

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.common.lanes.lane import Lanes
-from services.storage.inboxes.writer import InboxWriter
+from services.storage.inboxes.writer import InboxWriter, Seen
 from services.storage.limits import OVERLAP_MIN, READ_MAX, TRIES_MAX, Limits
 from services.storage.pages.lists import ConversationLists
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import (
     MAX_NUMBER,
+    DeviceKey,
     MemberDocument,
     MemberKey,
     ReplacedSession,
@@ -42,19 +44,26 @@ PAGE_MAX = 1000
 Work = Login | SessionKey
 
 
+class Opened(NamedTuple):
+    """A session that is in, and the user's others that are alive."""
+
+    session: SessionDocument
+    others: list[SessionDocument]
+
+
 class SessionStore:
     def __init__(
         self,
         repository: Repository,
         inboxes: InboxWriter,
-        listing: ConversationLists,
+        lists: ConversationLists,
         clock: Clock,
         limits: Limits,
         epoch: str,
     ) -> None:
         self._repository = repository
         self._inboxes = inboxes
-        self._listing = listing
+        self._lists = lists
         self._clock = clock
         self._epoch = epoch
         self.lanes: Lanes[Work, SessionOpenOutcome] = Lanes(
@@ -157,13 +166,15 @@ class SessionStore:
     ) -> None:
         if not works:
             return
-        opened: dict[int, tuple[SessionDocument, list[SessionDocument]]] = {}
+        opened: dict[int, Opened] = {}
         try:
             await self._welcome({work.session.user for work in works.values()})
             await self._put_all(dict(works), opened, outcomes)
             users = list({works[index].session.user for index in opened})
-            inboxes = await self._inboxes.touch(users, [(work.session.user, work.cursor) for work in works.values()])
-            large = await self._listing.large_groups_of(users) if users else {}
+            inboxes = await self._inboxes.touch(
+                users, [Seen(work.session.user, work.cursor) for work in works.values()]
+            )
+            large = await self._lists.large_groups_of(users) if users else {}
             left = await self._left({index: works[index] for index in opened}, large)
         except TidingsError as error:
             outcomes.update({index: error for index in works if index not in outcomes})
@@ -214,7 +225,7 @@ class SessionStore:
         new = [user for user in users if user not in known or not known[user].welcomed]
         if not new:
             return
-        notices = (await self._listing.records([BROADCAST])).get(BROADCAST)
+        notices = (await self._lists.records([BROADCAST])).get(BROADCAST)
         head, now_ms = notices.head if notices is not None else 0, self._clock.wall_ms()
         await self._repository.members.write(
             [
@@ -227,7 +238,7 @@ class SessionStore:
     async def _put_all(
         self,
         works: dict[int, Login],
-        opened: dict[int, tuple[SessionDocument, list[SessionDocument]]],
+        opened: dict[int, Opened],
         outcomes: dict[int, SessionOpenOutcome | TidingsError],
     ) -> None:
         """Puts each session where the one before it is, as often as another one came between."""
@@ -242,7 +253,7 @@ class SessionStore:
                     del works[index]
                 if verdict.put is None:
                     continue
-                opened.update((index, (verdict.put.document, verdict.others)) for index in verdict.opened)
+                opened.update((index, Opened(verdict.put.document, verdict.others)) for index in verdict.opened)
                 if verdict.is_there:
                     for index in verdict.opened:
                         del works[index]
@@ -262,8 +273,8 @@ class SessionStore:
         raise Unavailable("this device logs in too often at once: try again")
 
 
-def _by_device(works: Mapping[int, Login]) -> dict[tuple[str, str], dict[int, Login]]:
-    devices: dict[tuple[str, str], dict[int, Login]] = {}
+def _by_device(works: Mapping[int, Login]) -> dict[DeviceKey, dict[int, Login]]:
+    devices: dict[DeviceKey, dict[int, Login]] = {}
     for index, work in works.items():
         devices.setdefault(work.key, {})[index] = work
     return devices

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from services.common.telemetry import logs, metrics
 from services.storage.limits import LEAD_MAX_MS
@@ -46,6 +47,13 @@ class RetentionPolicy:
     interval_s: float = 3600.0
     step: int = 500
     pause_s: float = PAUSE_S
+
+
+class Dated(NamedTuple):
+    """The number of a message or of an inbox entry, and its time."""
+
+    number: int
+    time_ms: int
 
 
 class Lap:
@@ -135,7 +143,7 @@ class Retention:
         while removed >= self._policy.step:
             span = Span(key, limit=self._policy.step)
             (page,) = await self._repository.messages.pages([span], content=False)
-            below = _first_kept([(each.seq, each.time_ms) for each in page], now_ms, before_ms)
+            below = _first_kept([Dated(each.seq, each.time_ms) for each in page], now_ms, before_ms)
             if below == 0 or below > conversation.settled + 1:
                 return
             await self._repository.conversations.advance([Watermark(key, conversation.head, first_seq=below)])
@@ -158,7 +166,7 @@ class Retention:
         removed = self._policy.step
         while removed >= self._policy.step:
             (page,) = await self._repository.inboxes.pages([Span(user, limit=self._policy.step + 1)])
-            below = _first_kept([(each.number, each.time_ms) for each in page[:-1]], now_ms, before_ms)
+            below = _first_kept([Dated(each.number, each.time_ms) for each in page[:-1]], now_ms, before_ms)
             if below == 0:
                 return
             removed = await self._repository.inboxes.remove(user, below)
@@ -182,7 +190,7 @@ def _is_young(time_ms: int, now_ms: int, before_ms: int) -> bool:
     return before_ms <= time_ms <= now_ms + LEAD_MAX_MS
 
 
-def _first_kept(page: Sequence[tuple[int, int]], now_ms: int, before_ms: int) -> int:
+def _first_kept(page: Sequence[Dated], now_ms: int, before_ms: int) -> int:
     """The number after the last of those (number, time) at the beginning that are too old; 0 if there is none. What
     has a time in the future is as old as what follows it.
     """

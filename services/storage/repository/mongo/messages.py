@@ -19,7 +19,15 @@ from services.storage.repository.contract import Conflict, Inserted
 from services.storage.repository.keys import number_of, numbered
 from services.storage.repository.mongo.connection import Document, MongoConnection
 from services.storage.repository.mongo.schema import INBOX, MESSAGES
-from services.storage.repository.records import MAX_NUMBER, NORMAL, ClientKey, InboxEntry, Span, StoredMessage
+from services.storage.repository.records import (
+    MAX_NUMBER,
+    NORMAL,
+    ClientKey,
+    InboxEntry,
+    MessageKey,
+    Span,
+    StoredMessage,
+)
 
 # MongoDB takes 48 MB in one command.
 COMMAND_BYTES_MAX: Final = 32 * 1024 * 1024
@@ -50,8 +58,8 @@ class MongoMessages:
         return [[_message(document) for document in page] for page in pages]
 
     async def get(
-        self, keys: Sequence[tuple[str, int]], *, content_max: int = MAX_NUMBER
-    ) -> dict[tuple[str, int], StoredMessage]:
+        self, keys: Sequence[MessageKey], *, content_max: int = MAX_NUMBER
+    ) -> dict[MessageKey, StoredMessage]:
         ids = [numbered(*key) for key in dict.fromkeys(keys)]
         found = await self._connection.lookup("get", MESSAGES, ids, then=_up_to(content_max))
         return {(message.conversation, message.seq): message for message in map(_message, found)}
@@ -82,9 +90,7 @@ class MongoInboxes:
         pages = await self._connection.ranges("pages", INBOX, _bounds(spans))
         return [[_entry(document) for document in page] for page in pages]
 
-    async def search(
-        self, wanted: Sequence[tuple[Span, Collection[tuple[str, int]]]]
-    ) -> list[dict[tuple[str, int], int]]:
+    async def search(self, wanted: Sequence[tuple[Span, Collection[MessageKey]]]) -> list[dict[MessageKey, int]]:
         ranges = _bounds([span for span, _ in wanted])
         filters = [_any_of(messages) for _, messages in wanted]
         pages = await self._connection.ranges("search", INBOX, ranges, filters=filters)
@@ -145,7 +151,7 @@ def _up_to(content_max: int) -> list[Document]:
     ]
 
 
-def _any_of(messages: Collection[tuple[str, int]]) -> Document:
+def _any_of(messages: Collection[MessageKey]) -> Document:
     seqs: dict[str, list[int]] = {}
     for conversation, seq in messages:
         seqs.setdefault(conversation, []).append(seq)

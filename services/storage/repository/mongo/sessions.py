@@ -22,6 +22,7 @@ from services.storage.repository.mongo.connection import Document, MongoConnecti
 from services.storage.repository.mongo.schema import DEVICES, HELD, META, SESSIONS, USERS
 from services.storage.repository.records import (
     Acknowledged,
+    DeviceKey,
     ReplacedSession,
     SessionDocument,
     SessionKey,
@@ -85,7 +86,7 @@ class MongoSessions:
         collection = self._connection.collection(SESSIONS)
         return set(await self._connection.run("boots", SESSIONS, lambda: collection.distinct("b")))
 
-    async def under(self, boot_id: str, after: tuple[str, str], limit: int) -> list[SessionDocument]:
+    async def under(self, boot_id: str, after: DeviceKey, limit: int) -> list[SessionDocument]:
         query: Document = {"b": boot_id}
         if after != ("", ""):
             query["_id"] = {"$gt": paired(*after)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.storage.cursors.acknowledgements import DEVICES_MAX
 from services.storage.limits import Limits
 from services.storage.node import Storage
 from services.storage.repository.records import InboxEntry
@@ -131,3 +132,18 @@ async def test_what_could_not_be_marked_along_is_left_to_whoever_asked() -> None
         assert (news.conversation, news.seq, news.HasField("mark")) == (CHAT, 1, False)
         world.database.faults.delay = None
         assert (await mark(node, "bob", delivered=1)).moved
+
+
+async def test_of_a_user_with_very_many_devices_some_are_forgotten_and_nothing_is_lost_by_that() -> None:
+    world = World()
+    async with world.node() as node:
+        await stored(node, send("ann", "bob", "x"))
+        for number in range(DEVICES_MAX + 5):
+            await node.acknowledgements.acknowledge(
+                [pb.AcknowledgeItem(user="bob", device=f"d{number}", number=1)], mark=True
+            )
+        inbox = node.inboxes.peek("bob")
+        assert inbox is not None
+        assert (len(inbox.devices), inbox.held) == (5, 1)
+        await node.behind.flush()
+        assert len(world.database.devices["bob"]) == DEVICES_MAX + 5

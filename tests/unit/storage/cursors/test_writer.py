@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.storage.cursors.writer import DeliveryMark
 from services.storage.node import Storage
 from tests.unit.storage.nodes import (
     World,
@@ -14,6 +15,7 @@ from tests.unit.storage.nodes import (
     send,
     stored,
 )
+from tidings_protocol.ids import slot_of
 
 CHAT = "d:ann|bob"
 
@@ -116,3 +118,15 @@ async def test_a_role_that_changes_while_a_mark_is_written_leaves_the_mark_where
         await changed(node, change("g:1", "ann", "op", 1, roles=[("bob", 2)], notices=[["ann", "bob"]]))
         bob = (await members_of(node, "g:1"))["bob"]
         assert (bob.role, bob.read_seq, bob.delivered_seq) == (2, 4, 4)
+
+
+async def test_only_what_this_node_owns_is_marked_as_delivered() -> None:
+    world = World()
+    async with world.node() as node:
+        await stored(node, send("ann", "bob", "x"), send("ann", "cid", "x"))
+        world.hood.owner_of = lambda slot: "two" if slot == slot_of("d:ann|cid") else "one"
+        marks = [DeliveryMark("bob", CHAT, 1), DeliveryMark("cid", "d:ann|cid", 1), DeliveryMark("zoe", "g:1", 1)]
+        mine, others, nobodys = await node.cursors.deliver(marks)
+        assert mine is not None
+        assert (mine.delivered_seq, mine.moved) == (1, True)
+        assert (others, nobodys) == (None, None)

@@ -24,11 +24,11 @@ def numbers(entries: list[InboxEntry]) -> list[tuple[str, int, int]]:
 
 
 def test_entries_follow_the_head_of_their_inbox() -> None:
-    placement = InboxPlan([append(1), append(1, "bob"), append(2)], inboxes().__getitem__)
-    assert numbers(placement.plan()) == [("ann", 1, 1), ("bob", 1, 1), ("ann", 2, 2)]
-    placement.committed(3)
-    assert placement.numbers == [1, 1, 2]
-    assert placement.plan() == []
+    plan = InboxPlan([append(1), append(1, "bob"), append(2)], inboxes().__getitem__)
+    assert numbers(plan.next_entries()) == [("ann", 1, 1), ("bob", 1, 1), ("ann", 2, 2)]
+    plan.committed(3)
+    assert plan.numbers == [1, 1, 2]
+    assert plan.next_entries() == []
 
 
 def test_an_append_that_comes_when_later_ones_are_there_is_looked_for_further_back() -> None:
@@ -43,49 +43,47 @@ def test_an_entry_that_is_there_keeps_its_number() -> None:
     there = inboxes()
     for seq in (1, 2, 3):
         there["ann"].push(CHAT, seq)
-    placement = InboxPlan([append(2), append(4)], there.__getitem__)
-    assert numbers(placement.plan()) == [("ann", 4, 4)]
-    placement.committed(1)
-    assert placement.numbers == [2, 4]
+    plan = InboxPlan([append(2), append(4)], there.__getitem__)
+    assert numbers(plan.next_entries()) == [("ann", 4, 4)]
+    plan.committed(1)
+    assert plan.numbers == [2, 4]
 
 
 def test_the_same_append_twice_in_a_batch_is_one_entry() -> None:
-    placement = InboxPlan([append(1), append(1), append(2)], inboxes().__getitem__)
-    assert len(placement.plan()) == 2
-    placement.committed(2)
-    assert placement.plan() == []
-    assert placement.numbers == [1, 1, 2]
+    plan = InboxPlan([append(1), append(1), append(2)], inboxes().__getitem__)
+    assert len(plan.next_entries()) == 2
+    plan.committed(2)
+    assert plan.next_entries() == []
+    assert plan.numbers == [1, 1, 2]
 
 
 def test_after_a_conflict_what_is_new_is_learnt_and_the_rest_moves_up() -> None:
     there = inboxes()
-    placement = InboxPlan([append(1), append(2)], there.__getitem__)
-    placement.plan()
-    placement.committed(0)
-    placement.learn([InboxEntry("ann", 1, "d:ann|cid", 9, 0), InboxEntry("ann", 2, CHAT, 1, 0)])
-    assert placement.numbers == [2, 0]
-    assert numbers(placement.plan()) == [("ann", 3, 2)]
+    plan = InboxPlan([append(1), append(2)], there.__getitem__)
+    plan.next_entries()
+    plan.committed(0)
+    plan.learn([InboxEntry("ann", 1, "d:ann|cid", 9, 0), InboxEntry("ann", 2, CHAT, 1, 0)])
+    assert plan.numbers == [2, 0]
+    assert numbers(plan.next_entries()) == [("ann", 3, 2)]
 
 
 def test_more_learnt_than_memory_holds_is_found_all_the_same() -> None:
     there = inboxes(capacity=2)
-    placement = InboxPlan([append(1)], there.__getitem__)
-    placement.plan()
-    placement.committed(0)
-    placement.learn([InboxEntry("ann", seq, CHAT, seq, 0) for seq in range(1, 10)])
-    assert (placement.numbers, placement.plan(), there["ann"].head) == ([1], [], 9)
+    plan = InboxPlan([append(1)], there.__getitem__)
+    plan.next_entries()
+    plan.committed(0)
+    plan.learn([InboxEntry("ann", seq, CHAT, seq, 0) for seq in range(1, 10)])
+    assert (plan.numbers, plan.next_entries(), there["ann"].head) == ([1], [], 9)
 
 
 def test_what_is_only_looked_for_is_not_appended() -> None:
     there = inboxes()
     there["ann"].push(CHAT, 1)
-    placement = InboxPlan(
-        [append(1, look=True), append(2, look=True), append(3), append(3, look=True)], there.__getitem__
-    )
-    assert numbers(placement.plan()) == [("ann", 2, 3)]
-    placement.committed(1)
-    placement.finish()
-    assert placement.numbers == [1, 0, 2, 2]
+    plan = InboxPlan([append(1, look=True), append(2, look=True), append(3), append(3, look=True)], there.__getitem__)
+    assert numbers(plan.next_entries()) == [("ann", 2, 3)]
+    plan.committed(1)
+    plan.finish()
+    assert plan.numbers == [1, 0, 2, 2]
 
 
 def test_an_inbox_forgets_its_oldest_entries_but_not_its_head() -> None:

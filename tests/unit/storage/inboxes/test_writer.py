@@ -1,140 +1,73 @@
-"""Inboxes: what is looked for before it is appended, however long ago it came."""
+"""The owner's memory of inboxes: who is in it, who cannot be had, and what is read again."""
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
-
 import pytest
 
-from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.storage.inboxes.numbering import Append
+from services.storage.inboxes.numbering import Append, CachedInbox
+from services.storage.inboxes.writer import InboxWork, InboxWriter, Seen
 from services.storage.limits import Limits
-from services.storage.node import Storage
-from services.storage.repository.memory import Faults
-from services.storage.repository.records import InboxEntry
-from services.storage.upkeep.retention import RetentionPolicy
-from tests.unit.storage.nodes import (
-    World,
-    inbox_of,
-    send,
-    stored,
-)
-from tidings_protocol.errors import Unavailable
-from tidings_protocol.ids import SLOTS
+from tests.unit.storage.nodes import World
+from tidings_protocol.errors import Overloaded, Unavailable
+from tidings_protocol.ids import slot_of
 
 CHAT = "d:ann|bob"
-DAY_S = 86_400.0
 
 
-async def load(node: Storage, conversation: str) -> pb.LoadOutcome:
-    (loaded,) = await node.loads.load([pb.LoadItem(conversation=conversation, narrow=True)])
-    assert not loaded.HasField("fault")
-    return loaded
+def heads(found: dict[str, CachedInbox | Exception]) -> dict[str, int | type]:
+    return {user: each.head if isinstance(each, CachedInbox) else type(each) for user, each in found.items()}
 
 
-async def left_behind(world: World, stack: AsyncExitStack, *, delivered: bool = True) -> None:
-    """A message whose node died before it said that all is settled; its entries are there, or are not."""
-    faults = Faults()
-    node = await stack.enter_async_context(world.node("dead", faults=faults))
-    stack.callback(setattr, faults, "away", True)
-    world.hood.owner_of = lambda _: ""
-
-    async def dies(command: str) -> None:
-        if command == "inbox.insert" and not delivered:
-            raise Unavailable("gone")
-
-    faults.delay = dies
-    await node.conversations.store([send("ann", "bob", "old")])
-    faults.delay = None
-    faults.away = True
+async def test_entries_are_numbered_in_the_order_in_which_they_are_offered() -> None:
+    async with World().node() as node:
+        writer: InboxWriter = node.inboxes
+        appends = [Append(user, CHAT, seq, 1) for seq in (1, 2) for user in ("ann", "bob")]
+        assert await writer.append(appends) == [1, 1, 2, 2]
+        assert await writer.append([appends[0], Append("ann", CHAT, 9, 1, only_look=True)]) == [1, 0]
 
 
-def quarrel(world: World, node: Storage, entries: int) -> None:
-    """Bob's inbox gets so many entries of others, a second apart."""
-    inbox = world.database.inboxes["bob"]
-    for _ in range(entries):
-        number = next(reversed(inbox), 0) + 1
-        inbox[number] = InboxEntry("bob", number, "d:bob|dan", number, world.clock.wall_ms())
-        world.clock.advance(1)
-    node.inboxes.drop_slots(frozenset(range(SLOTS)))
-
-
-async def test_two_repeats_of_an_append_that_memory_has_forgotten_find_its_entry_in_one_batch() -> None:
-    world = World(limits=Limits(inbox_tail=8, flush_interval_s=1e6))
+async def test_of_users_that_are_asked_for_together_those_that_are_had_are_had() -> None:
+    world = World(limits=Limits(flush_interval_s=1e6, cached_entries_max=1))
     async with world.node() as node:
-        await stored(node, *(send("ann", "bob", f"c{index}") for index in range(20)))
-        repeat = Append("bob", CHAT, 3, 1, again=True)
-        assert await node.inboxes.append([repeat, repeat, repeat]) == [3, 3, 3]
-        assert len(await inbox_of(node, "bob")) == 20
+        found = await node.inboxes.touch(["ann", "bob", "cid"])
+        assert heads({**found}) == {"ann": Unavailable, "bob": Unavailable, "cid": 0}
 
 
-@pytest.mark.parametrize("before", [0, 1500])
-@pytest.mark.parametrize("entries", [100, 2500, 6000])
-async def test_an_old_message_does_not_come_again_however_much_came_since(entries: int, before: int) -> None:
+async def test_a_lane_that_is_full_is_that_of_its_users() -> None:
+    world = World(limits=Limits(flush_interval_s=1e6, inbox_lanes=2, lane_capacity=1))
+    async with world.node() as node:
+        writer = node.inboxes
+        users = [f"u{number}" for number in range(40)]
+        (full, *_), free = ([user for user in users if writer._lane_of(user) == lane] for lane in (0, 1))
+        writer.lanes.offer(0, InboxWork(), lambda _: None)
+        found = await writer.touch([full, free[0]])
+        assert heads({**found}) == {full: Overloaded, free[0]: 0}
+
+
+async def test_memory_that_ends_before_what_a_device_has_seen_is_read_again() -> None:
     world = World()
-    async with AsyncExitStack() as stack:
-        node = await stack.enter_async_context(world.node())
-        quarrel(world, node, before)
-        await left_behind(world, stack)
-        quarrel(world, node, entries)
-        await load(node, CHAT)
-        assert (await node.pages.inbox_heads(["bob"])).heads[0] == before + 1 + entries
+    world.hood.owner_of = lambda _: ""
+    async with world.node("one") as one, world.node("two") as two:
+        await one.inboxes.append([Append("ann", CHAT, 1, 1)])
+        await two.inboxes.append([Append("ann", CHAT, 2, 1)])
+        assert heads({**await one.inboxes.touch(["ann"])}) == {"ann": 1}
+        assert heads({**await one.inboxes.touch(["ann"], [Seen("ann", 2)])}) == {"ann": 2}
 
 
-async def test_an_old_message_that_nobody_ever_got_is_delivered_however_much_came_since() -> None:
+async def test_what_another_node_owns_is_not_remembered() -> None:
     world = World()
-    async with AsyncExitStack() as stack:
-        await left_behind(world, stack, delivered=False)
-        node = await stack.enter_async_context(world.node())
-        quarrel(world, node, 2500)
-        await load(node, CHAT)
-        assert (await node.pages.inbox_heads(["bob"])).heads[0] == 2501
-        assert world.database.inboxes["bob"][2501].conversation == CHAT
+    async with world.node() as node:
+        await node.inboxes.touch(["ann"])
+        assert node.inboxes.peek("ann") is not None
+        world.hood.owner_of = lambda slot: "two" if slot == slot_of("ann") else "one"
+        assert node.inboxes.peek("ann") is None
+        assert node.inboxes.cached == 0
 
 
-async def test_what_inbox_retention_has_removed_counts_as_delivered() -> None:
-    world = World()
-    policy = RetentionPolicy(inbox_days=30)
-    async with AsyncExitStack() as stack:
-        await left_behind(world, stack)
-        node = await stack.enter_async_context(world.node(policy=policy))
-        quarrel(world, node, 300)
-        world.clock.advance(31 * DAY_S)
-        await stored(node, send("cleo", "bob", "today"))
-        await node.retention.sweep()
-        assert min(world.database.inboxes["bob"]) == 302
-        await load(node, CHAT)
-        assert (await node.pages.inbox_heads(["bob"])).heads[0] == 302
-
-
-async def test_what_is_younger_than_retention_is_delivered_although_all_before_it_was_removed() -> None:
-    world = World()
-    policy = RetentionPolicy(inbox_days=30)
-    async with AsyncExitStack() as stack:
-        node = await stack.enter_async_context(world.node(policy=policy))
-        quarrel(world, node, 50)
-        world.clock.advance(40 * DAY_S)
-        await left_behind(world, stack, delivered=False)
-        world.clock.advance(1)
-        await stored(node, send("cleo", "bob", "today"))
-        await node.retention.sweep()
-        assert min(world.database.inboxes["bob"]) == 51
-        await load(node, CHAT)
-        assert world.database.inboxes["bob"][52].conversation == CHAT
-
-
-async def test_a_settled_late_entry_among_the_others_does_not_mislead_the_search() -> None:
-    """Entries ascend in time but for those that a take-over appended late."""
-    world = World()
-    async with AsyncExitStack() as stack:
-        node = await stack.enter_async_context(world.node())
-        quarrel(world, node, 10)
-        await left_behind(world, stack)
-        for _ in range(8):
-            quarrel(world, node, 600)
-            # Half of the probes may meet one of these.
-            entries = world.database.inboxes["bob"]
-            for number in list(entries)[-1:]:
-                entries[number] = entries[number]._replace(time_ms=1)
-        await load(node, CHAT)
-        assert (await node.pages.inbox_heads(["bob"])).heads[0] == 10 + 1 + 4800
+async def test_nothing_is_forgotten_that_a_full_lane_has_not_heard_of() -> None:
+    world = World(limits=Limits(flush_interval_s=1e6, lane_capacity=1))
+    async with world.node() as node:
+        await node.inboxes.touch(["ann"])
+        node.inboxes.lanes.offer(0, InboxWork(), lambda _: None)
+        with pytest.raises(Overloaded):
+            await node.inboxes.forget(["ann"])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.storage.messages.changes_made import ChangesMade
 from services.storage.node import Storage
+from services.storage.repository.records import OpKey
 from tests.unit.storage.nodes import World, change, changed, create, members_of
 
 Outcome = pb.ChangeOutcome
@@ -52,3 +54,11 @@ async def test_what_an_op_has_made_is_told_to_who_asks_for_something_else_with_i
         outcome = await changed(node, create(G, "ann", "cid"))
         assert (outcome.status, outcome.made) == (Outcome.DONE, made)
         assert sorted(await members_of(node, G)) == ["ann", "bob"]
+
+
+async def test_nothing_is_read_for_no_ops_and_an_op_that_was_never_made_is_not_found() -> None:
+    world = World()
+    made = ChangesMade(world.database.repository())
+    assert await made.find([]) == {}
+    assert world.database.faults.commands == 0
+    assert await made.find([OpKey(G, "ann", "never")]) == {}

@@ -9,6 +9,7 @@ import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.limits import Limits
+from services.storage.messages.conversations import ConversationStore
 from services.storage.repository.contract import Inserted
 from services.storage.repository.memory import Faults
 from services.storage.repository.records import StoredMessage
@@ -160,3 +161,41 @@ async def test_a_message_that_cannot_be_written_is_refused_alone_and_leaves_no_h
         ] * 2
         page = (await node.pages.inbox([pb.InboxItem(user="bob")]))[0]
         assert [entry.number for entry in page.entries] == list(range(1, 7))
+
+
+async def test_a_defect_in_a_round_leaves_nothing_of_its_conversations_in_memory() -> None:
+    async with World().node() as node:
+        store: ConversationStore = node.conversations
+        await stored(node, send("ann", "bob", "a"), send("ann", "cid", "a"))
+        assert store.cached == 2
+
+        async def break_down(appends: Sequence[object]) -> list[int]:
+            raise ZeroDivisionError
+
+        store._fanout.append, append = break_down, store._fanout.append  # type: ignore[method-assign,assignment]
+        (refused,) = await store.store([send("ann", "bob", "b")])
+        assert isinstance(refused, Internal)
+        assert (store.peek("d:ann|bob"), store.cached) == (None, 1)
+        store._fanout.append = append  # type: ignore[method-assign]
+        assert [outcome.seq for outcome in await stored(node, send("ann", "bob", "b"))] == [2]
+
+
+async def test_what_is_marked_while_another_writer_is_found_out_is_not_lost() -> None:
+    """ann marks while the round reads what another node has written: what is loaded does not know of it yet."""
+    world = World()
+    world.hood.owner_of = lambda _: ""
+    chat = "d:ann|bob"
+    async with world.node("one") as one, world.node("two") as two:
+        await stored(one, send("bob", "ann", "a"))
+        await stored(two, send("bob", "ann", "b"))
+
+        async def mark_meanwhile(command: str) -> None:
+            if command == "inbox.insert":
+                world.database.faults.delay = None
+                await one.cursors.mark([pb.MarkItem(conversation=chat, user="ann", read_seq=1)])
+
+        world.database.faults.delay = mark_meanwhile
+        await stored(one, send("bob", "ann", "c"))
+        loaded = one.conversations.peek(chat)
+        assert loaded is not None
+        assert (loaded.head, loaded.members["ann"].read_seq) == (3, 1)

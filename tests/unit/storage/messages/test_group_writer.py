@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.storage.messages.documents import cached_from
+from services.storage.messages.group_writer import GroupWriter
+from services.storage.messages.jobs import ChangeJob
+from services.storage.messages.round_result import RoundResult
 from services.storage.node import Storage
 from tests.unit.storage.nodes import World, change, changed, create, inbox_of, members_of, post, stored
+from tidings_protocol.errors import Unavailable
 
 Outcome = pb.ChangeOutcome
 G = "g:1"
@@ -235,3 +240,41 @@ async def test_two_nodes_change_a_large_group_quietly_and_no_count_is_lost() -> 
         await changed(one, change(G, "bob", "join bob", 1, joins=["bob"], keep_version=True))
         outcome = await changed(two, change(G, "cid", "join cid", 1, joins=["cid"], keep_version=True))
         assert outcome.record.member_count == 3
+
+
+async def test_a_change_that_fails_has_its_error_and_its_group_is_dropped_and_the_others_are_made() -> None:
+    world = World()
+    async with world.node() as node:
+        for group in ("g:1", "g:2"):
+            await changed(node, create(group, "ann", large=True))
+        writer = GroupWriter(world.database.repository(), node.conversations.loader, world.clock)
+        found = await node.conversations.loader.load(["g:1", "g:2"])
+        jobs = []
+        for group, conversation in found.items():
+            assert not isinstance(conversation, Unavailable)
+            join = change(group, "bob", "join", 1, joins=["bob"], keep_version=True)
+            jobs.append(ChangeJob(conversation, [0], [join]))  # type: ignore[arg-type]  # what was loaded, as seen above
+        swap, refused = world.database.faults, iter([True, False])
+
+        async def refuse_one(command: str) -> None:
+            if command == "conversations.swap" and next(refused, False):
+                raise Unavailable("away")
+
+        swap.delay = refuse_one
+        result = RoundResult()
+        await writer.write(jobs, result)
+        assert sorted(job.status == Outcome.DONE for job in jobs) == [False, True]
+        (failed,) = [job for job in jobs if job.error is not None]
+        assert result.dropped == {failed.conversation.id}
+        assert set(result.kept) == {"g:1", "g:2"} - result.dropped
+
+
+async def test_a_quiet_change_of_a_version_that_is_past_is_stale() -> None:
+    world = World()
+    async with world.node() as node:
+        writer = GroupWriter(world.database.repository(), node.conversations.loader, world.clock)
+        nothing = cached_from(G, None, ())
+        job = ChangeJob(nothing, [0], [change(G, "bob", "join", 1, joins=["bob"], keep_version=True)])
+        result = RoundResult()
+        await writer.write([job], result)
+        assert (job.status, job.error, result.kept, result.dropped) == (Outcome.STALE, None, {}, set())

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.storage.memory.conversation import CachedConversation
+from services.storage.messages import lookup
+from services.storage.messages.documents import cached_from
+from services.storage.repository.records import StoredMessage
 from tests.unit.storage.nodes import World, send, stored
-from tidings_protocol.errors import Unavailable
+from tidings_protocol.errors import TidingsError, Unavailable
 
 Outcome = pb.StoreOutcome
 
@@ -68,3 +72,18 @@ async def test_a_look_does_not_promise_what_cannot_be_settled() -> None:
         world.database.faults.delay = None
         [found] = await stored(node, look("ann", "bob", "y"))
         assert (found.status, found.seq, list(found.numbers)) == (Outcome.DUPLICATE, 2, [2, 2])
+
+
+def test_conversations_whose_memory_ends_before_what_was_found_are_to_be_loaded_again() -> None:
+    behind, known = cached_from("d:ann|bob", None, ()), cached_from("d:ann|cid", None, ())
+    known.head = 5
+    found = {
+        lookup.key_of(send("ann", peer, "x")): StoredMessage(f"d:ann|{peer}", 5, "ann", "x", 1, b"")
+        for peer in ("bob", "cid", "dan")
+    }
+    conversations: dict[str, CachedConversation | TidingsError] = {
+        "d:ann|bob": behind,
+        "d:ann|cid": known,
+        "d:ann|dan": Unavailable("away"),
+    }
+    assert lookup.unsettled(found, conversations) == {"d:ann|bob"}

@@ -37,23 +37,23 @@ def test_a_plan_follows_each_head() -> None:
 
 def test_what_was_not_committed_is_planned_again_with_the_same_numbers() -> None:
     conversation = chat()
-    submission = NumberingBatch([draft(conversation, key) for key in "abc"], RecentSends(10), 100)
-    submission.plan()
-    submission.committed(1)
+    batch = NumberingBatch([draft(conversation, key) for key in "abc"], RecentSends(10), 100)
+    batch.plan()
+    batch.committed(1)
     assert conversation.head == 1
-    assert [(message.seq, message.client_id) for message in submission.plan()] == [(2, "b"), (3, "c")]
+    assert [(message.seq, message.client_id) for message in batch.plan()] == [(2, "b"), (3, "c")]
 
 
 def test_what_somebody_else_wrote_moves_the_rest_up() -> None:
     conversation = chat()
     drafts = [draft(conversation, key) for key in "abc"]
-    submission = NumberingBatch(drafts, RecentSends(10), 100)
-    submission.plan()
-    submission.committed(0)
+    batch = NumberingBatch(drafts, RecentSends(10), 100)
+    batch.plan()
+    batch.committed(0)
     fresh = chat(head=7)
-    submission.reload(fresh)
-    submission.resolve({drafts[1].key: stored(fresh, 6, "b")})
-    assert [(message.seq, message.client_id) for message in submission.plan()] == [(8, "a"), (9, "c")]
+    batch.reload(fresh)
+    batch.resolve({drafts[1].key: stored(fresh, 6, "b")})
+    assert [(message.seq, message.client_id) for message in batch.plan()] == [(8, "a"), (9, "c")]
     assert (drafts[1].status, drafts[1].seq, drafts[1].time_ms) == (Status.DUPLICATE, 6, 5)
 
 
@@ -100,9 +100,9 @@ def test_the_senders_cursor_moves_with_the_message() -> None:
     conversation = chat(head=2)
     conversation.members = {"ann": CachedMember("ann", read_seq=2), "bob": CachedMember("bob")}
     drafts = [draft(conversation, "a"), draft(conversation, "b")]
-    submission = NumberingBatch(drafts, RecentSends(10), 0)
-    submission.plan()
-    submission.committed(2)
+    batch = NumberingBatch(drafts, RecentSends(10), 0)
+    batch.plan()
+    batch.committed(2)
     assert (conversation.members["ann"].read_seq, conversation.moved["ann"].read_seq) == (4, 4)
     assert [each.read_over for each in drafts] == [False, False]
 
@@ -111,22 +111,22 @@ def test_what_was_there_but_is_not_settled_stays_open_until_it_is_loaded() -> No
     conversation, recent = chat(head=4), RecentSends(10)
     drafts = [draft(conversation, "a"), draft(conversation, "b")]
     recent.add(drafts[1].key, 5)
-    submission = NumberingBatch(drafts, recent, 0)
-    submission.resolve({drafts[0].key: stored(conversation, 5, "a")})
-    assert [message.client_id for message in submission.plan()] == ["a", "b"]
+    batch = NumberingBatch(drafts, recent, 0)
+    batch.resolve({drafts[0].key: stored(conversation, 5, "a")})
+    assert [message.client_id for message in batch.plan()] == ["a", "b"]
     fresh = chat(head=6)
-    submission.reload(fresh)
-    submission.resolve({drafts[0].key: stored(fresh, 5, "a"), drafts[1].key: stored(fresh, 6, "b")})
+    batch.reload(fresh)
+    batch.resolve({drafts[0].key: stored(fresh, 5, "a"), drafts[1].key: stored(fresh, 6, "b")})
     assert [each.status for each in drafts] == [Status.DUPLICATE, Status.DUPLICATE]
 
 
 def test_failed_drafts_are_not_planned_again() -> None:
     conversation = chat()
     drafts = [draft(conversation, "a")]
-    submission = NumberingBatch(drafts, RecentSends(10), 0)
+    batch = NumberingBatch(drafts, RecentSends(10), 0)
     error = Unavailable("away")
-    submission.fail(CHAT, error)
-    assert submission.plan() == []
+    batch.fail(CHAT, error)
+    assert batch.plan() == []
     assert (drafts[0].status, drafts[0].error) == (Status.FAILED, error)
 
 
@@ -142,9 +142,9 @@ def test_however_far_each_insert_comes_numbers_are_dense_and_client_ids_unique(
     there: dict[int, dict[int, str]] = {index: {} for index in range(3)}
     heads = {index: chat(f"d:a|{index}") for index in range(3)}
     drafts = [draft(heads[index], f"c{key}") for index, key in sends]
-    submission = NumberingBatch(drafts, RecentSends(1000), 0)
+    batch = NumberingBatch(drafts, RecentSends(1000), 0)
     for step in range(len(sends) + len(progress) + 2):
-        plan = submission.plan()
+        plan = batch.plan()
         if not plan:
             break
         count = min(progress[step], len(plan)) if step < len(progress) else len(plan)
@@ -152,14 +152,14 @@ def test_however_far_each_insert_comes_numbers_are_dense_and_client_ids_unique(
             place = int(message.conversation[-1])
             assert message.seq == len(there[place]) + 1
             there[place][message.seq] = message.client_id
-        submission.committed(count)
+        batch.committed(count)
         if count < len(plan):
             place = int(plan[count].conversation[-1])
             for other in range(foreign[step % 10]):
                 there[place][len(there[place]) + 1] = f"other {step} {other}"
             fresh = chat(f"d:a|{place}", head=len(there[place]))
-            submission.reload(fresh)
-    assert not submission.open
+            batch.reload(fresh)
+    assert not batch.open
     for messages in there.values():
         assert sorted(messages) == list(range(1, len(messages) + 1))
         assert len(set(messages.values())) == len(messages)

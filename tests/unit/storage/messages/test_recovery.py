@@ -9,9 +9,13 @@ import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.limits import Limits
+from services.storage.messages.documents import ConversationDocuments, cached_from
+from services.storage.messages.jobs import ChangeJob
+from services.storage.messages.numbering import RecentSends
+from services.storage.messages.recovery import Recovery
 from services.storage.node import Storage
 from services.storage.repository.memory import Faults
-from services.storage.repository.records import ClientKey
+from services.storage.repository.records import ClientKey, ConversationDocument, StoredMessage
 from tests.unit.storage.nodes import (
     World,
     change,
@@ -259,3 +263,47 @@ async def test_a_message_before_a_change_goes_to_those_who_were_members_then() -
         assert [seq for _, _, seq in await inbox_of(node, "ann")] == [1, 2, 3, 4]
         assert [seq for _, _, seq in await inbox_of(node, "bob")] == [1, 2, 3]
         assert [seq for _, _, seq in await inbox_of(node, "cid")] == [3, 4]
+
+
+async def test_a_tail_is_what_comes_after_what_is_settled_however_long_it_is() -> None:
+    world = World()
+    async with world.node() as node:
+        await stored(node, *(send("ann", "bob", f"x{number}") for number in range(5)))
+        repository = world.database.repository()
+        documents = ConversationDocuments(repository, world.clock)
+        recovery = Recovery(repository, documents, node.conversations._fanout, RecentSends(10))
+        document = ConversationDocument("d:ann|bob", 1, settled=3)
+        before = world.database.faults.commands
+        tails = await recovery.tails(["d:ann|bob", "d:ann|none"], {"d:ann|bob": document})
+        assert [message.seq for message in tails["d:ann|bob"]] == [4, 5]
+        assert tails["d:ann|none"] == []  # no document, so no message: it is not read
+        assert world.database.faults.commands == before + 1
+
+
+async def test_what_another_node_completes_at_the_same_time_is_left_to_it() -> None:
+    """The second notice is not there yet when it is looked for, and is when it is inserted."""
+    world = World()
+    async with world.node() as node:
+        repository = world.database.repository()
+        documents = ConversationDocuments(repository, world.clock)
+        recovery = Recovery(repository, documents, node.conversations._fanout, RecentSends(10))
+        made = change(G, "ann", "op", 0, joins=["ann"], notices=[["ann"], ["ann"]])
+        job = ChangeJob(cached_from(G, None, ()), [0], [made])
+        (first, second) = job.draft_notices()
+        notices = [
+            StoredMessage(G, seq, "ann", draft.key.client_id, 5, draft.content, draft.kind, draft.change)
+            for seq, draft in ((1, first), (2, second))
+        ]
+        await repository.messages.insert(notices[:1])
+
+        async def comes_between(command: str) -> None:
+            if command == "messages.insert":
+                world.database.faults.delay = None
+                await repository.messages.insert(notices[1:])
+
+        world.database.faults.delay = comes_between
+        with pytest.raises(Unavailable):
+            await recovery.replay(cached_from(G, None, ()), notices[:1])
+        assert len(world.database.messages[G]) == 2
+        tail = list(notices)
+        assert (await recovery.replay(cached_from(G, None, ()), tail)).document.version == 1

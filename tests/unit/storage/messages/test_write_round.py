@@ -9,8 +9,10 @@ import pytest
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.inboxes.numbering import Append
 from services.storage.inboxes.writer import Number
+from services.storage.messages.documents import cached_from
+from services.storage.messages.write_round import WriteRound
 from services.storage.node import Storage
-from tests.unit.storage.nodes import World, changed, create, inbox_of, post, send, stored
+from tests.unit.storage.nodes import World, change, changed, create, inbox_of, post, send, stored
 from tidings_protocol.errors import Overloaded, TidingsError, Unavailable
 
 Outcome = pb.StoreOutcome
@@ -253,3 +255,43 @@ async def test_whatever_command_fails_a_retry_completes_the_first_message(faults
         assert isinstance(outcome, Outcome)
         assert (outcome.seq, list(outcome.numbers)) == (1, [1, 1])
         assert await inbox_of(node, "ann") == [(1, CHAT, 1)]
+
+
+async def test_what_comes_after_a_change_waits_for_the_next_round_and_quiet_joins_go_together() -> None:
+    async with World().node() as node:
+        group, chat = cached_from("g:1", None, ()), cached_from(CHAT, None, ())
+        joins = [change("g:1", user, "join", 0, joins=[user], keep_version=True) for user in ("bob", "cid")]
+        work = WriteRound(node.conversations._ports)
+        assert not work
+        assert work.add(0, post("g:1", "ann", "before", 0), group)
+        assert all(work.add(index, join, group) for index, join in enumerate(joins, start=1))
+        assert not work.add(3, post("g:1", "ann", "after", 0), group)
+        assert not work.add(4, change("g:1", "ann", "op", 0, removed=["bob"]), group)
+        assert work.add(5, send("ann", "bob", "x"), chat)
+        assert work
+        assert work.conversations == {"g:1", CHAT}
+
+
+async def test_a_round_says_what_follows_for_memory_and_does_nothing_to_it() -> None:
+    async with World().node() as node:
+        chat = cached_from(CHAT, None, ())
+        work = WriteRound(node.conversations._ports)
+        work.add(0, send("ann", "bob", "x"), chat)
+        result = await work.run()
+        assert isinstance(stored_ := result.outcomes[0], Outcome)
+        assert stored_.seq == 1
+        assert (result.kept, result.dropped, result.dirty) == ({}, set(), [chat])
+        assert (chat.settled, node.conversations.cached, node.behind.waiting) == (1, 0, 0)
+
+
+async def test_a_round_of_which_nothing_is_known_drops_all_its_conversations() -> None:
+    world = World()
+    async with world.node() as node:
+        work = WriteRound(node.conversations._ports)
+        work.add(0, send("ann", "bob", "x"), cached_from(CHAT, None, ()))
+        work.add(1, post("g:1", "ann", "x", 0), cached_from("g:1", None, ()))
+        world.database.faults.away = True
+        result = await work.run()
+        world.database.faults.away = False
+        assert [type(outcome) for outcome in result.outcomes.values()] == [Unavailable, Unavailable]
+        assert (result.kept, result.dropped) == ({}, {CHAT, "g:1"})

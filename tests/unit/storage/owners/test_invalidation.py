@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.storage.memory.write_behind import WriteBehind
 from services.storage.node import Storage
+from services.storage.owners import invalidation
+from services.storage.owners.invalidation import OwnerInvalidation
+from services.storage.owners.peers import NoPeers
 from services.storage.owners.ring_change import ALL_SLOTS
 from tests.unit.storage.nodes import World, send, stored
+from tidings_protocol.errors import Unavailable
 
 CHAT = "d:ann|bob"
 
@@ -83,3 +90,30 @@ async def test_when_a_node_died_untold_the_others_trust_nothing_that_they_rememb
         await stored(other, send("ann", "bob", "b"))
         owner.ring_changed(ALL_SLOTS)
         assert await heads(owner) == [2, 2]
+
+
+class Away(NoPeers):
+    """All is another node's, which nobody reaches."""
+
+    def __init__(self) -> None:
+        self.told: list[pb.ForgetBatch] = []
+
+    def owner_of(self, slot: int) -> str | None:
+        return "two"
+
+    async def forget(self, owner: str, batch: pb.ForgetBatch) -> None:
+        self.told.append(batch)
+        raise Unavailable("two does not answer")
+
+
+async def test_the_oldest_notes_are_given_up_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invalidation, "NOTED_MAX", 2)
+    world, peers = World(), Away()
+    notes = OwnerInvalidation(peers, WriteBehind(world.database.repository(), world.clock))
+    assert await notes.flush()
+    notes.wrote_inboxes(["ann", "bob"])
+    notes.wrote_conversations([CHAT])
+    assert notes.waiting == 2
+    assert not await notes.flush()
+    assert [(list(batch.users), list(batch.conversations)) for batch in peers.told] == [(["bob"], [CHAT])]
+    assert notes.waiting == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.limits import Limits
 from services.storage.node import Storage
+from services.storage.pages.overviews import KEPT_S
 from tests.unit.storage.nodes import World, change, changed, create, send, stored
 
 
@@ -51,3 +52,18 @@ async def test_what_is_kept_of_all_users_is_bounded() -> None:
         before = world.database.faults.commands
         await listed(node)
         assert world.database.faults.commands - before < 5, "it was kept"
+
+
+async def test_an_order_is_read_anew_when_it_was_kept_for_long() -> None:
+    world = World(limits=Limits(flush_interval_s=1e6, list_places_min=0))
+    async with world.node() as node:
+        await stored(node, send("peer0", "ann", "x"))
+        costs: list[int] = []
+        for pause_s in (0.0, KEPT_S - 1, 2.0):
+            world.clock.advance(pause_s)
+            before = world.database.faults.commands
+            assert await listed(node) == ["d:ann|peer0"]
+            costs.append(world.database.faults.commands - before)
+        first, kept, again = costs
+        assert kept < first
+        assert again == first

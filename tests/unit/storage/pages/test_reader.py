@@ -7,6 +7,8 @@ import pytest
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.limits import Limits
 from services.storage.node import Storage
+from services.storage.pages.reader import HEADS_AT_ONCE, member_record
+from services.storage.repository.records import MemberDocument
 from tests.unit.storage.nodes import World, changed, content_of, create, send, stored
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import Unavailable
@@ -200,3 +202,16 @@ async def test_an_inbox_that_cannot_be_had_is_left_out_of_its_batch_alone() -> N
             ("", 1),
             ("UNAVAILABLE", 0),
         ]
+
+
+async def test_the_heads_of_more_conversations_than_are_loaded_at_once_are_aligned() -> None:
+    async with World().node() as node:
+        await stored(node, send("ann", "u3", "x"), send("ann", f"u{HEADS_AT_ONCE}", "x"))
+        keys = [f"d:ann|u{number}" for number in range(HEADS_AT_ONCE + 1)]
+        heads = await node.pages.conversation_heads(keys, warm_only=False)
+        assert [index for index, head in enumerate(heads.heads) if head] == [3, HEADS_AT_ONCE]
+
+
+def test_a_member_is_told_as_it_is_written() -> None:
+    record = member_record(MemberDocument("g:1", "ann", role=3, joined_seq=2, joined_ms=9, read_seq=5, delivered_seq=6))
+    assert record == pb.MemberRecord(user="ann", role=3, joined_seq=2, joined_ms=9, read_seq=5, delivered_seq=6)

@@ -10,6 +10,7 @@ import pytest
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.limits import Limits
 from services.storage.node import Storage
+from services.storage.sessions.sessions import GROUPS_MAX
 from tests.unit.storage.nodes import World, changed, create, send, stored
 from tidings_protocol.errors import Overloaded, TidingsError, Unavailable
 
@@ -244,7 +245,7 @@ async def test_the_groups_that_a_user_is_not_in_are_told() -> None:
 
 async def test_who_names_more_groups_than_a_batch_may_ask_about_delays_nobody_else() -> None:
     async with World().node() as node:
-        many = tuple(f"g:{n}" for n in range(6000))
+        many = tuple(f"g:{n}" for n in range(GROUPS_MAX + 1000))
         greedy, modest = await opened(node, item("s1", groups=many), item("s2", user="bob", groups=("g:x",)))
         assert (list(greedy.left), list(modest.left)) == ([], ["g:x"])
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.node import Storage
+from services.storage.owners.peers import NoPeers
+from services.storage.upkeep.session_sweep import YOUNG_MS, SessionSweep
 from tests.unit.storage.nodes import World
 from tidings_protocol.errors import TidingsError
 
@@ -104,3 +106,11 @@ async def test_nobody_sweeps_while_nobody_knows_who_is_alive() -> None:
         await opened(node, item("s1"))
         world.clock.advance(1000)
         assert await node.sweep.sweep() == 0
+
+
+async def test_a_node_that_does_not_know_who_is_alive_reads_nothing() -> None:
+    world = World()
+    sweep = SessionSweep(world.database.repository(), NoPeers(), world.clock)
+    world.clock.advance(2 * YOUNG_MS / 1000)
+    assert [await sweep.sweep() for _ in range(2)] == [0, 0]
+    assert world.database.faults.commands == 0
