@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.property.wire.frames import SCALARS, SERVER_FRAMES, TEXTS, messages, same
+from tests.property.protocol.wire.frames import SCALARS, SERVER_FRAMES, TEXTS, messages, same
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadFrame
 from tidings_protocol.wire.body import SERVER_BODIES, EncodedBody, message_bytes

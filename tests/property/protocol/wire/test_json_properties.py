@@ -10,7 +10,7 @@ from google.protobuf import json_format
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.property.wire.frames import CLIENT_FRAMES, SERVER_FRAMES, holds_no_number, is_stricter, same, texts
+from tests.property.protocol.wire.frames import CLIENT_FRAMES, SERVER_FRAMES, holds_no_number, is_stricter, same, texts
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadFrame, Unparsable
 from tidings_protocol.wire.codec import JSON
