@@ -143,7 +143,7 @@ async def logic_node(
         reading = Reading(
             storage, conversations, clock, policy, alive=cluster.alive, page_bytes_max=settings.page_bytes_max
         )
-        handling = Handling(reading, marking, group_acts, Standing(storage))
+        handling = Handling(reading.handlers, marking.handlers, Standing(storage).guard(group_acts.handlers))
         signals = Signals(conversations, publisher)
         sends, requests = Admission(settings.sends_in_flight_max), Admission(settings.requests_in_flight_max)
         logic = LogicServicer(sessions, sending, signals, marking, handling, storage, sends=sends, requests=requests)

@@ -3,48 +3,39 @@
 Guarantees: a reply for each item, in their order; an error of one, or a defect in it, is its own. The replies of a
 batch together fit into one call: those beyond are refused as OVERLOADED, to be asked again.
 
-Does not know: what the requests mean. `send`, `signal` and `ack` have calls of their own; `hello`, `ping` and `bye` are
-the access nodes' business.
+Does not know: what the requests mean. Those that access nodes know by type (Handler.ACCESS in the table of operations)
+do not come here: they have calls of their own, or are the access nodes' business.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 
 from google.protobuf.message import DecodeError
 
 from protos.tidings.internal.v1 import logic_pb2
 from services.common.lanes.dividing import divided
-from services.logic.requests.group_changes import GroupActs
-from services.logic.requests.marking import Marking
-from services.logic.requests.reading import Reading
-from services.logic.requests.request import Ask, Reply
-from services.logic.requests.standing import Standing
+from services.logic.requests.request import Ask, Handler, Reply
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadFrame, BadRequest, Internal, Overloaded, TidingsError
+from tidings_protocol.operations import name_of
 
 # One call carries 16 MiB.
 REPLIES_BYTES_MAX = 12 * 1024 * 1024
-
-Handler = Callable[[list[Ask]], Awaitable[Sequence[Reply]]]
 
 
 class Handling:
     """Batches of requests of any kind."""
 
-    def __init__(self, reading: Reading, marking: Marking, group_acts: GroupActs, standing: Standing) -> None:
-        self._handlers: Mapping[str, Handler] = {
-            "read": marking.read,
-            "sync": reading.sync,
-            "history": reading.history,
-            "conversations": reading.conversations,
-            "presence": reading.presence,
-            "group": partial(standing.only, group_acts.act),
-            "group info": reading.info,
-            "group members": reading.members,
-        }
+    def __init__(self, *handlers: Mapping[str, Handler]) -> None:
+        """Each room of logic gives those of the operations that it answers, by their names."""
+        self._handlers: Mapping[str, Handler] = {name: handler for room in handlers for name, handler in room.items()}
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Of the operations that are answered here."""
+        return frozenset(self._handlers)
 
     async def handle(self, items: Sequence[logic_pb2.HandleItem]) -> list[logic_pb2.HandleOutcome]:
         replies: list[Reply] = [Internal("this request was not handled")] * len(items)
@@ -80,15 +71,12 @@ class Handling:
         return encoded(reply)
 
     def _kind(self, frame: client_pb2.ClientFrame) -> str:
-        body = frame.WhichOneof("body")
-        if body is None:
+        name = name_of(frame)
+        if not name:
             raise BadFrame("the frame has no body")
-        kind: str = body
-        if body == "group" and frame.group.WhichOneof("act") in {"info", "members"}:
-            kind = f"group {frame.group.WhichOneof('act')}"
-        if kind not in self._handlers:
-            raise BadRequest(f"{body} is not answered here")
-        return kind
+        if name not in self._handlers:
+            raise BadRequest(f"{frame.WhichOneof('body')} is not answered here")
+        return name
 
 
 def _parsed(item: logic_pb2.HandleItem) -> Ask:

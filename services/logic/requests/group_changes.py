@@ -31,7 +31,7 @@ from services.logic.groups.rules import Need, decide, info_of, need_of
 from services.logic.publishing.events import EventEncoder
 from services.logic.publishing.publisher import Publication, Publisher
 from services.logic.requests import announcement as announcing
-from services.logic.requests.request import Ask, Reply, ok
+from services.logic.requests.request import Ask, Handler, Reply, ok
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import Internal, NotFound, TidingsError, Unavailable
@@ -64,6 +64,11 @@ class GroupActs:
         self._events = events
         self._clock = clock
         self._policy = policy
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """By the names of operations."""
+        return {"group": self.act}
 
     async def act(self, asks: Sequence[Ask]) -> list[Reply]:
         """Each of them is done, or has its error."""

@@ -21,7 +21,7 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.telemetry import logs
 from services.logic.receipts.coalescer import Cursor
 from services.logic.receipts.sender import Receipts
-from services.logic.requests.request import Ask, Reply, ok
+from services.logic.requests.request import Ask, Handler, Reply, ok
 from services.logic.storage_client import StorageClient
 from tidings_protocol.errors import Forbidden, TidingsError
 from tidings_protocol.ids import ConversationKind, check_conversation, peers
@@ -35,6 +35,11 @@ class Marking:
     def __init__(self, storage: StorageClient, receipts: Receipts) -> None:
         self._storage = storage
         self._receipts = receipts
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """By the names of operations."""
+        return {"read": self.read}
 
     async def acknowledge(self, items: Sequence[logic_pb2.AckItem]) -> None:
         """Devices hold everything up to a number. Raises if some of it could not be done: all is sent again."""

@@ -12,7 +12,7 @@ Does not know: how pages are found.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import Clock
@@ -21,7 +21,7 @@ from services.logic.groups.loader import Conversations, Found
 from services.logic.groups.model import Group, Policy
 from services.logic.groups.permissions import check_member, check_read
 from services.logic.groups.rules import Need, info_of, need_of
-from services.logic.requests.request import Ask, Reply, cut
+from services.logic.requests.request import Ask, Handler, Reply, cut
 from services.logic.sessions import presence
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2
@@ -56,6 +56,18 @@ class Reading:
         self._policy = policy
         self._alive = alive
         self._page_bytes_max = page_bytes_max
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """By the names of operations."""
+        return {
+            "sync": self.sync,
+            "history": self.history,
+            "conversations": self.conversations,
+            "presence": self.presence,
+            "group.info": self.info,
+            "group.members": self.members,
+        }
 
     async def sync(self, asks: Sequence[Ask]) -> list[Reply]:
         items = [

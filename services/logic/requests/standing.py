@@ -13,13 +13,12 @@ Does not know: what is asked.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
-from services.logic.requests.request import Ask, Reply
+from services.logic.requests.request import Ask, Handler, Reply
 from services.logic.storage_client import StorageClient
 from tidings_protocol.errors import TidingsError, Unavailable
-
-Act = Callable[[Sequence[Ask]], Awaitable[Sequence[Reply]]]
 
 
 class Standing:
@@ -28,7 +27,11 @@ class Standing:
     def __init__(self, storage: StorageClient) -> None:
         self._storage = storage
 
-    async def only(self, act: Act, asks: Sequence[Ask]) -> list[Reply]:
+    def guard(self, handlers: Mapping[str, Handler]) -> Mapping[str, Handler]:
+        """The same handlers, which get only what may be done."""
+        return {name: partial(self.only, handler) for name, handler in handlers.items()}
+
+    async def only(self, act: Handler, asks: Sequence[Ask]) -> list[Reply]:
         """Aligned with the asks."""
         refusals = await self._refusals(asks)
         begun = [ask for ask, refusal in zip(asks, refusals, strict=True) if refusal is None]

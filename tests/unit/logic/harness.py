@@ -242,7 +242,7 @@ async def logic(
         marking = Marking(client, receipts)
         group_acts = GroupActs(client, conversations, publisher, events, clock, POLICY)
         reading = Reading(client, conversations, clock, POLICY, alive=view.alive, page_bytes_max=100_000)
-        handling = Handling(reading, marking, group_acts, Standing(client))
+        handling = Handling(reading.handlers, marking.handlers, Standing(client).guard(group_acts.handlers))
         admin = Admin(
             token,
             client,
