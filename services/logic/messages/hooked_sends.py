@@ -122,6 +122,8 @@ class HookedSends:
         for held in fresh:
             if held.draft.error is not None:
                 self._decide(held, held.draft.error)
+            elif not held.draft.kind.hooked:
+                self._decide(held, held.draft.content)
             else:
                 self._hooks.offer(Candidate(*held.key, held.draft.content), partial(self._decide, held))
 

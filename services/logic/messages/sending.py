@@ -35,10 +35,10 @@ from services.logic.publishing.publisher import Publication, Publisher
 from services.logic.receipts.coalescer import Cursor
 from services.logic.receipts.sender import Receipts
 from services.logic.storage_client import StorageClient
-from tidings_protocol import client_pb2
 from tidings_protocol.content import stored_content
 from tidings_protocol.errors import BadRequest, Blame, TidingsError, Unavailable
 from tidings_protocol.ids import BROADCAST, OPERATOR, ConversationKind, kind_of, message_id
+from tidings_protocol.kinds import SYSTEM
 from tidings_protocol.wire.body import message_bytes
 
 DECISIONS_MAX = 4
@@ -49,8 +49,6 @@ HOOK_PATIENCE_S = 0.02
 CHANGING_RETRY_MS = 200
 
 StoreOutcome = storage_pb2.StoreOutcome
-NORMAL = client_pb2.Message.NORMAL
-SYSTEM = client_pb2.Message.SYSTEM
 
 
 class Sending:
@@ -108,7 +106,7 @@ class Sending:
     async def announce(self, content: bytes, client_id: str) -> storage_pb2.StoreOutcome:
         """The operator's notice to everyone; raises what went wrong."""
         item = storage_pb2.StoreItem(
-            conversation=BROADCAST, sender=OPERATOR, client_id=client_id, content=content, kind=SYSTEM
+            conversation=BROADCAST, sender=OPERATOR, client_id=client_id, content=content, kind=SYSTEM.number
         )
         [outcome] = await self._storage.store([item])
         if isinstance(outcome, TidingsError):
@@ -306,7 +304,7 @@ def _look_item(draft: Draft) -> storage_pb2.StoreItem:
         conversation=item.conversation,
         sender=item.sender,
         client_id=item.client_id,
-        kind=NORMAL,
+        kind=draft.kind.number,
         version=NEVER,
         recipients=draft.fanout.recipients,
         reply_to=NEVER,
@@ -322,7 +320,7 @@ def _store_item(draft: Draft) -> storage_pb2.StoreItem:
         sender=item.sender,
         client_id=item.client_id,
         content=draft.content,
-        kind=NORMAL,
+        kind=draft.kind.number,
         version=draft.fanout.version,
         recipients=draft.fanout.recipients,
         reply_to=item.reply_to,

@@ -18,13 +18,14 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from protos.tidings.v1 import events_pb2
 from services.logic.groups import notices
 from services.logic.groups.model import Act, Change, Member
-from services.logic.messages.sending import SYSTEM, message_pushes
+from services.logic.messages.sending import message_pushes
 from services.logic.publishing.events import EventEncoder, StreamEvent
 from services.logic.publishing.parcels import Outgoing
 from services.logic.publishing.publisher import Publication
 from tidings_protocol import client_pb2
 from tidings_protocol.content import notice_client_id
 from tidings_protocol.ids import ConversationKind
+from tidings_protocol.kinds import SYSTEM
 
 Push = delivery_pb2.Push
 
@@ -83,7 +84,7 @@ def publication(
             sender=item.actor,
             client_id=notice_client_id(item.op, index),
             content=notice.content,
-            kind=SYSTEM,
+            kind=SYSTEM.number,
             # Who is in a group that is created large does not know it yet: its first message is brought to them.
             recipients=notice.recipients or (() if item.version else indexed),
             trace=trace,
