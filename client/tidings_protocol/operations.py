@@ -26,7 +26,11 @@ from tidings_protocol.client_pb2 import ClientFrame
 
 
 class Order(Enum):
-    """With what a request keeps its order: it goes in the same lane as the others of its kind there."""
+    """With what a request keeps its order, among those that go the same way: sends, signals, pages, small replies.
+
+    What must not pass a send that is not answered yet goes the way of sends. Whoever refers to a message by its seq has
+    it, so it is stored.
+    """
 
     CONNECTION = "connection"  # handled where the connection is
     CONVERSATION = "conversation"  # in its conversation's lane, so that nothing passes what it refers to

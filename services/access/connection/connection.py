@@ -54,7 +54,7 @@ from services.access.connection.session import COUNTED_REFUSALS, HAND_ON, TOO_MA
 from services.common.telemetry import logs, metrics
 from tidings_protocol import client_pb2, close
 from tidings_protocol.errors import BadFrame, TidingsError, Unparsable, error_of
-from tidings_protocol.operations import ACTS, name_of
+from tidings_protocol.operations import ACTS, REQUESTS, Limit, name_of
 from tidings_protocol.wire.body import EncodedBody
 from tidings_protocol.wire.codec import Codec, Data
 
@@ -378,7 +378,7 @@ class Connection:
 
     def _send_refusal(self, request_id: int, body: str, code: str, message: str, retry_after_ms: int) -> None:
         if code == "RATE_LIMITED":
-            metrics.LIMITED.labels("sends" if body == "send" else "frames").inc()
+            metrics.LIMITED.labels("sends" if REQUESTS[body].limit is Limit.SENDS else "frames").inc()
         error = error_of(code, message, retry_after_ms)
         metrics.ERRORS.labels(error.label).inc()
         self._send_frame(
