@@ -225,7 +225,10 @@ async def _watch(is_away: Callable[[], bool], health: Health) -> None:
 
 
 def _on_ring_change(cluster: Cluster, name: str, node: Storage) -> Callable[[Membership, Membership], None]:
-    """What this node has in memory of slots that came or left is dropped."""
+    """What this node has in memory of slots that came or left is dropped; everything, when a storage node is gone that
+    was ready: it may have written in this node's place. The same when this node itself has come back as a new boot:
+    others had its slots meanwhile, whether or not it saw that.
+    """
     ring: Ring = EMPTY
 
     def changed(old: Membership, new: Membership) -> None:
@@ -233,9 +236,7 @@ def _on_ring_change(cluster: Cluster, name: str, node: Storage) -> Callable[[Mem
         before, ring = ring, cluster.ring("storage")
         boots = {record.boot_id for record in new.nodes}
         if any(
-            record.kind == "storage" and record.name != name and record.boot_id not in boots
-            for record in old.nodes
-            if record.state == "ready"
+            record.kind == "storage" and record.boot_id not in boots for record in old.nodes if record.state == "ready"
         ):
             node.neighbour_died()
         if before is ring:

@@ -24,9 +24,9 @@ from tidings_protocol.ids import direct, message_id, slot_of
 from tidings_protocol.wire.body import EncodedBody
 from tidings_protocol.wire.codec import JSON, PROTO, Codec
 from tidings_protocol.wire.framing import FrameSplitter, framed
-from tools.bench.frames import TCP, acks, sends
-from tools.bench.ledger import Ledger
-from tools.bench.scan import scanner
+from tools.bench.accounts.ledger import Ledger
+from tools.bench.users.frames import TCP, acks, sends
+from tools.bench.users.scan import scanner
 
 Make = Callable[[int], Callable[[], object]]
 
