@@ -69,10 +69,11 @@ class LogicDebugState:
         self._shown: Callable[[], Mapping[str, Any]] = _starting
 
     def follow(self, shown: Callable[[], Mapping[str, Any]]) -> None:
-        """From now on `shown` is asked."""
+        """Asks `shown` from now on."""
         self._shown = shown
 
     def shown(self) -> Mapping[str, Any]:
+        """Plain values, as they are now."""
         return self._shown()
 
 

@@ -29,7 +29,7 @@ def message_pushes(
     session: str = "",
     accepted_ms: int = 0,
 ) -> tuple[list[OutgoingPush], tuple[StreamEvent, ...]]:
-    """The push and the event of a message that was stored, now or before. `session`: the connection that has it.
+    """The push and the event of a message that was stored, now or before. `session`: of the sender, which has it.
 
     There is no push of a repeat whose inbox entries are so old that storage does not look for their numbers.
     """
@@ -64,7 +64,10 @@ def message_pushes(
 
 
 def _numbered(users: Sequence[str], numbers: Sequence[int]) -> tuple[Sequence[str], Sequence[int]]:
-    """Without those whose entry has no number: who came after a message that is repeated, or all if it is long ago."""
+    """The users whose entry has a number, with the numbers.
+
+    Who came after a message that is repeated has none, and nobody has one if the message is of long ago.
+    """
     if all(numbers):
         return users, numbers
     pairs = [(user, number) for user, number in zip(users, numbers, strict=True) if number]

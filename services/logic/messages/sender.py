@@ -52,7 +52,10 @@ NORMAL = client_pb2.Message.NORMAL
 
 
 class MessageSender:
-    """What access nodes and the operator send."""
+    """Sends what access nodes and the operator ask for.
+
+    An async context manager: leaving it ends what the hook holds up.
+    """
 
     def __init__(
         self,
@@ -88,7 +91,11 @@ class MessageSender:
             await self._hooked.__aexit__(kind, error, traceback)
 
     async def send(self, items: Sequence[logic_pb2.SendItem], *, holds: bool = False) -> list[logic_pb2.SendOutcome]:
-        """Users' messages. `holds`: who asks knows what `pending` is, and asks again."""
+        """Sends users' messages; gives an outcome for each item, in their order.
+
+        `holds`: the asker knows `pending`, and asks again. Raises nothing for the sake of an item. After a cancellation
+        any of the messages may be stored.
+        """
         if self._hooked is not None:
             return await self._hooked.send(items, holds=holds)
         drafts = [SendDraft(item) for item in items]
@@ -98,13 +105,13 @@ class MessageSender:
         return [outcome_of(draft) for draft in drafts]
 
     async def _finish(self, drafts: Sequence[SendDraft]) -> None:
-        """All that follows from the decisions."""
+        """Stores, looks up and tells what was decided."""
         await self._store(drafts)
         await self._look(drafts)
         await self._tell(drafts)
 
     async def announce(self, content: bytes, client_id: str) -> storage_pb2.StoreOutcome:
-        """The operator's notice to everyone; raises what went wrong."""
+        """Sends the operator's notice (an encoded Content) to everyone; raises TidingsError if it was not stored."""
         item = storage_pb2.StoreItem(
             conversation=BROADCAST, sender=OPERATOR, client_id=client_id, content=content, kind=SYSTEM
         )
@@ -149,7 +156,7 @@ class MessageSender:
             )
 
     async def _store_once(self, drafts: Sequence[SendDraft]) -> list[SendDraft]:
-        """Those whose decision was stale; the others have their outcome."""
+        """Stores drafts, and gives those whose decision was stale; the others have their outcome."""
         for draft in drafts:
             draft.store_item = _store_item(draft)
         outcomes = await self._storage.store([draft.store_item for draft in drafts])
@@ -204,7 +211,7 @@ class MessageSender:
 
 
 def _senders(drafts: Iterable[SendDraft]) -> dict[str, list[str]]:
-    """Who wants to send, by group."""
+    """The senders of the drafts, by group."""
     senders: dict[str, list[str]] = {}
     for draft in drafts:
         if _is_group(draft):
@@ -233,14 +240,14 @@ def _decide(draft: SendDraft, groups: FoundGroups) -> bool:
 
 
 def _with_sender(fanout: Fanout, sender: str) -> Fanout:
-    """Also for the entry of who is no member any more."""
+    """The fan-out with the sender, also one who is no member any more and has an entry of long ago."""
     if fanout.by_cursor or sender in fanout.recipients:
         return fanout
     return Fanout((*fanout.recipients, sender), fanout.version)
 
 
 def _look_item(draft: SendDraft) -> storage_pb2.StoreItem:
-    """Something that nobody stores: nor a node of an older version, which knows nothing of `only_look`."""
+    """An item that no node stores, not even one of an older version, which knows nothing of `only_look`."""
     item = draft.item
     return storage_pb2.StoreItem(
         conversation=item.conversation,

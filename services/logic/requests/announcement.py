@@ -96,12 +96,12 @@ def publication(
 
 
 def acts_of(item: pb.ChangeItem) -> list[GroupAct]:
-    """All that happens by the change."""
+    """The acts that happen by the change."""
     return [notices.act_of(events_pb2.Membership.FromString(act)) for act in item.acts]
 
 
 def indexed_of(item: pb.ChangeItem) -> Sequence[str]:
-    """Whose nodes must know that they are in this large group."""
+    """The users whose nodes must know that they are in this large group."""
     entered = [member.user for member in item.set if not member.joined_ms]
     if item.becomes_large:
         return list(dict.fromkeys([*item.notices[0].recipients, *entered]))
@@ -109,7 +109,7 @@ def indexed_of(item: pb.ChangeItem) -> Sequence[str]:
 
 
 def dropped_of(item: pb.ChangeItem) -> Sequence[str]:
-    """Whose nodes must know that they are no more in this large group."""
+    """The users whose nodes must know that they are no more in this large group."""
     return item.removed if _is_by_cursor(item) else ()
 
 
@@ -128,7 +128,7 @@ def membership_pushes(conversation: str, indexed: Sequence[str], dropped: Sequen
 
 
 def _is_by_cursor(item: pb.ChangeItem) -> bool:
-    """The group was large before: in another one, each notice has recipients."""
+    """Whether the group was large before the change: in another one, each notice has recipients."""
     return bool(item.version) and not any(notice.recipients for notice in item.notices)
 
 

@@ -135,7 +135,7 @@ def _bounded(replies: Sequence[Reply]) -> list[logic_pb2.HandleOutcome]:
 
 
 def encoded(reply: Reply) -> bytes:
-    """As the outcome carries it: a frame without its id."""
+    """The reply as an outcome carries it: an encoded frame without its id."""
     if isinstance(reply, TidingsError):
         error = client_pb2.Error(code=reply.code, message=reply.message, retry_after_ms=reply.retry_after_ms)
         return client_pb2.ServerFrame(error=error).SerializeToString()
