@@ -10,21 +10,21 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable
-from typing import Protocol
+from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
 from protos.tidings.internal.v1 import admin_pb2, common_pb2, node_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.common.registry.contract import Membership, NodeRecord
+from services.common.cluster import ClusterView
 from services.common.rpc.contract import PeersPort
 from services.common.telemetry import logs
-from services.logic.messages.sending import Sending
-from services.logic.requests.dispatcher import Handling
-from services.logic.requests.group_changes import GroupActs
-from services.logic.requests.request import Ask
+from services.logic.messages.sender import MessageSender
+from services.logic.requests.dispatcher import Dispatcher
+from services.logic.requests.group_changes import GroupChanges
+from services.logic.requests.request import ClientRequest
 from services.logic.sessions.presence import live_sessions
-from services.logic.sessions.sessions import Sessions
+from services.logic.sessions.sessions import ClientSessions
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2
 from tidings_protocol.close import KICKED
@@ -38,44 +38,42 @@ SCHEME = "Bearer "
 log = logs.get_logger(__name__)
 
 
-class Nodes(Protocol):
-    """What is needed of the cluster (services.common.cluster.Cluster)."""
+@dataclass(frozen=True, slots=True)
+class AdminOptions:
+    """Who the operator is, and how far a call may go.
 
-    @property
-    def membership(self) -> Membership: ...
+    `token`: the operator's; empty: every call is refused. `content_bytes_max`: of a notice. `timeout_s`: of a call to a
+    node.
+    """
 
-    def node(self, name: str) -> NodeRecord | None: ...
-
-    def alive(self, boot_id: str) -> bool: ...
+    token: str
+    content_bytes_max: int
+    timeout_s: float
 
 
 class Admin:
-    """`token` empty: every call is refused."""
+    """What an operator may ask of any logic node. Each method raises TidingsError, and may be repeated."""
 
     def __init__(
         self,
-        token: str,
         storage: StorageClient,
-        sending: Sending,
-        sessions: Sessions,
-        handling: Handling,
-        group_acts: GroupActs,
-        cluster: Nodes,
+        sender: MessageSender,
+        sessions: ClientSessions,
+        dispatcher: Dispatcher,
+        group_changes: GroupChanges,
+        cluster: ClusterView,
         peers: PeersPort,
-        *,
-        content_bytes_max: int,
-        timeout_s: float,
+        options: AdminOptions,
     ) -> None:
-        self._token = token.encode()
+        self._token = options.token.encode()
         self._storage = storage
-        self._sending = sending
+        self._sender = sender
         self._sessions = sessions
-        self._handling = handling
-        self._group_acts = group_acts
+        self._dispatcher = dispatcher
+        self._group_acts = group_changes
         self._cluster = cluster
         self._peers = peers
-        self._content_bytes_max = content_bytes_max
-        self._timeout_s = timeout_s
+        self._options = options
 
     def check_token(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
         """Raises Unauthenticated unless the call carries the operator's token."""
@@ -88,9 +86,11 @@ class Admin:
         raise Unauthenticated("this call needs the operator's token (--operator-token)")
 
     async def sessions(self, user: str) -> admin_pb2.AdminSessions:
+        """The user's sessions on nodes that are alive."""
         return admin_pb2.AdminSessions(sessions=await self._live_sessions(user))
 
     async def kick(self, request: admin_pb2.KickRequest) -> admin_pb2.KickAnswer:
+        """Ends the sessions of a user, or of one device; the answer says how many were there."""
         sessions = [
             session
             for session in await self._live_sessions(request.user)
@@ -101,13 +101,14 @@ class Admin:
         return admin_pb2.KickAnswer(kicked=kicked)
 
     async def broadcast(self, request: admin_pb2.BroadcastRequest) -> admin_pb2.BroadcastAnswer:
+        """Stores a notice to everyone in b:all; with the same client id it is stored once."""
         client_id = request.client_id or new_id()
         check_client_id(client_id)
         try:
             content = client_pb2.Content.FromString(request.content)
         except DecodeError:
             raise BadRequest("content must be an encoded tidings.v1.Content") from None
-        stored = await self._sending.announce(encode_content(content, self._content_bytes_max), client_id)
+        stored = await self._sender.announce(encode_content(content, self._options.content_bytes_max), client_id)
         log.info("notice sent to everyone", seq=stored.seq)
         return admin_pb2.BroadcastAnswer(
             message_id=message_id(BROADCAST, stored.seq),
@@ -117,6 +118,7 @@ class Admin:
         )
 
     async def drain(self, request: admin_pb2.AdminDrain) -> common_pb2.Empty:
+        """Asks a node of any kind to drain; returns when the node has begun, and does not wait for its end."""
         node = self._cluster.node(request.node)
         if node is None:
             there = ", ".join(sorted(node.name for node in self._cluster.membership.nodes))
@@ -127,10 +129,11 @@ class Admin:
             node_pb2.DrainRequest(pace_per_s=request.pace_per_s),
             common_pb2.Empty,
             node=node,
-            timeout_s=self._timeout_s,
+            timeout_s=self._options.timeout_s,
         )
 
     async def user(self, user: str) -> pb.UserRecord:
+        """What storage knows of a user; `exists` is false for one that it does not know."""
         check_user(user)
         [record] = await self._storage.users([user])
         if isinstance(record, TidingsError):
@@ -138,7 +141,7 @@ class Admin:
         return record
 
     async def group(self, request: admin_pb2.AdminGroup) -> admin_pb2.AdminGroupAnswer:
-        """The answer is a frame, also when it is an error."""
+        """Does a group request as the group's owner. The answer is a frame, also when it is an error."""
         try:
             asked = client_pb2.GroupRequest.FromString(request.request)
         except DecodeError:
@@ -149,7 +152,7 @@ class Admin:
         else:
             actor = await self._group_acts.owner_of(getattr(asked, act).conversation)
         frame = client_pb2.ClientFrame(group=asked)
-        reply = await self._handling.answer(Ask(user=actor, session="", frame=frame, op=request.op))
+        reply = await self._dispatcher.answer(ClientRequest(user=actor, session="", frame=frame, op=request.op))
         return admin_pb2.AdminGroupAnswer(frame=reply)
 
     async def _live_sessions(self, user: str) -> list[pb.SessionRecord]:

@@ -30,40 +30,40 @@ from services.common.lanes.dividing import divided
 from services.common.rpc import Service
 from services.common.rpc.faults import to_fault
 from services.logic.admin import Admin
-from services.logic.messages.sending import Sending
+from services.logic.messages.sender import MessageSender
 from services.logic.messages.signals import Signals
-from services.logic.requests.dispatcher import Handling, encoded
-from services.logic.requests.in_flight import Admission
-from services.logic.requests.marking import Marking
-from services.logic.sessions.sessions import Sessions
+from services.logic.requests.cursors import CursorMarker
+from services.logic.requests.dispatcher import Dispatcher, encoded
+from services.logic.requests.in_flight import InFlightLimit
+from services.logic.sessions.sessions import ClientSessions
 from services.logic.storage_client import StorageClient
 from tidings_protocol.errors import TidingsError
 
 Context = Any
-# Of 200 large groups each: who is in more is told so, and nobody is taken out of the index by such a list.
+# Pages of 200 large groups: a user of more is told so, and nobody is taken out of the index by such a list.
 LARGE_PAGES_MAX = 50
 
 
 class LogicServicer(logic_pb2_grpc.LogicServicer):
-    """Calls of access nodes."""
+    """Serves the calls of access nodes. Each call may be repeated; one that is cancelled may have been done."""
 
     def __init__(
         self,
-        sessions: Sessions,
-        sending: Sending,
+        sessions: ClientSessions,
+        sender: MessageSender,
         signals: Signals,
-        marking: Marking,
-        handling: Handling,
+        cursors: CursorMarker,
+        dispatcher: Dispatcher,
         storage: StorageClient,
         *,
-        sends: Admission,
-        requests: Admission,
+        sends: InFlightLimit,
+        requests: InFlightLimit,
     ) -> None:
         self._sessions = sessions
-        self._sending = sending
+        self._sender = sender
         self._signals = signals
-        self._marking = marking
-        self._handling = handling
+        self._cursors = cursors
+        self._dispatcher = dispatcher
         self._storage = storage
         self._sends = sends
         self._requests = requests
@@ -77,7 +77,7 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
         return logic_pb2.OpenOutcomes(outcomes=_told(opened, logic_pb2.OpenOutcome))
 
     async def Close(self, request: logic_pb2.CloseBatch, _: Context) -> common_pb2.Empty:  # noqa: N802
-        """As nodes of 0.1.0 ask, which repeat all of a batch."""
+        """Ends sessions as nodes of 0.1.0 ask for it, which repeat all of a batch."""
         with self._requests.admit(len(request.items)):
             for error in await self._sessions.close(request.items):
                 if error is not None:
@@ -99,7 +99,7 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
     async def Send(self, request: logic_pb2.SendBatch, _: Context) -> logic_pb2.SendOutcomes:  # noqa: N802
         try:
             with self._sends.admit(len(request.items)):
-                send = partial(self._sending.send, holds=request.holds)
+                send = partial(self._sender.send, holds=request.holds)
                 sent = await divided(send, list(request.items), "Send")
         except TidingsError as error:
             sent = [error] * len(request.items)
@@ -118,13 +118,13 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
 
     async def Acknowledge(self, request: logic_pb2.AckBatch, _: Context) -> common_pb2.Empty:  # noqa: N802
         with self._requests.admit(len(request.items)):
-            await self._marking.acknowledge(request.items)
+            await self._cursors.acknowledge(request.items)
         return common_pb2.Empty()
 
     async def Handle(self, request: logic_pb2.HandleBatch, _: Context) -> logic_pb2.HandleOutcomes:  # noqa: N802
         try:
             with self._requests.admit(len(request.items)):
-                return logic_pb2.HandleOutcomes(outcomes=await self._handling.handle(request.items))
+                return logic_pb2.HandleOutcomes(outcomes=await self._dispatcher.handle(request.items))
         except TidingsError as error:
             refused = logic_pb2.HandleOutcome(frame=encoded(error))
             return logic_pb2.HandleOutcomes(outcomes=[refused] * len(request.items))
@@ -140,7 +140,7 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
         )
 
     async def _large_groups(self, users: Sequence[str]) -> list[logic_pb2.LargeGroups]:
-        """Raises the error if those of one user cannot be told: an empty answer would look like an answer."""
+        """The large groups of each user. Raises the error if those of one are not known: none would be an answer."""
         groups = {user: logic_pb2.LargeGroups() for user in users}
         items = [storage_pb2.ConversationsItem(user=user, large_only=True) for user in groups]
         for _ in range(LARGE_PAGES_MAX):
@@ -160,7 +160,7 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
 
 
 class AdminServicer(admin_pb2_grpc.AdminServicer):
-    """Calls of the operator."""
+    """Serves the calls of the operator, for whoever has the token."""
 
     def __init__(self, admin: Admin) -> None:
         self._admin = admin
@@ -196,7 +196,7 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
 
 
 class NodeServicer(node_pb2_grpc.NodeServicer):
-    """`stop` begins the drain of this process."""
+    """Serves calls about the node itself. `stop` begins the drain of this process."""
 
     def __init__(self, stop: Callable[[int], None]) -> None:
         self._stop = stop
@@ -207,7 +207,7 @@ class NodeServicer(node_pb2_grpc.NodeServicer):
 
 
 def services(logic: LogicServicer, admin: AdminServicer, node: NodeServicer) -> list[Service]:
-    """As common/rpc serves them."""
+    """The services as common/rpc serves them."""
     return [
         (logic_pb2_grpc.add_LogicServicer_to_server, logic),
         (admin_pb2_grpc.add_AdminServicer_to_server, admin),
@@ -219,12 +219,12 @@ O = TypeVar("O")  # noqa: E741 - an outcome
 
 
 def _told(outcomes: Sequence[O | TidingsError], failed: Callable[..., O]) -> list[O]:
-    """Each error as an outcome with its fault."""
+    """The outcomes, each error as one with its fault."""
     return [failed(fault=to_fault(each)) if isinstance(each, TidingsError) else each for each in outcomes]
 
 
 def _known(heads: Sequence[int | TidingsError]) -> list[int]:
-    """A head that is not known is asked for again with the next heartbeat: 0 says nothing new."""
+    """The heads; one that is not known is 0, which says nothing new, and is asked for with the next heartbeat."""
     errors = [head for head in heads if isinstance(head, TidingsError)]
     if errors and len(errors) == len(heads):
         raise errors[0]

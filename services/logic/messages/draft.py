@@ -18,8 +18,11 @@ _NO_ITEM: Final = storage_pb2.StoreItem()
 _DUPLICATE: Final = storage_pb2.StoreOutcome.DUPLICATE
 
 
-class Draft:
-    """An object for each message costs 1 µs of the 100 that a message costs here (measured)."""
+class SendDraft:
+    """A message, what is decided about it, and what became of it.
+
+    An object for each message costs 1 µs of the 100 that a message costs here (measured).
+    """
 
     __slots__ = ("content", "error", "fanout", "item", "kind", "store_item", "stored")
 
@@ -33,8 +36,8 @@ class Draft:
         self.stored: storage_pb2.StoreOutcome | None = None
 
 
-def outcome_of(draft: Draft) -> logic_pb2.SendOutcome:
-    """Of one that is stored, or has its error."""
+def outcome_of(draft: SendDraft) -> logic_pb2.SendOutcome:
+    """What is answered for a draft that is stored, or has its error."""
     if draft.error is not None:
         return logic_pb2.SendOutcome(fault=to_fault(draft.error))
     stored = draft.stored

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from protos.tidings.v1 import events_pb2
-from services.logic.groups.model import Act
+from services.logic.groups.model import GroupAct
 from services.logic.groups.notices import membership_of
 from tidings_protocol import client_pb2
 from tidings_protocol.wire.varint import length_delimited_tag, varint
@@ -20,7 +20,7 @@ _MESSAGE_TAG = length_delimited_tag(events_pb2.Event, "message")
 
 
 class StreamEvent(NamedTuple):
-    """`value` is an encoded Event of this conversation."""
+    """What goes on the stream of events. `value` is an encoded Event of this conversation."""
 
     conversation: str
     value: bytes
@@ -36,7 +36,7 @@ class EventEncoder:
     def message(
         self, conversation: str, time_ms: int, message: bytes, recipients: Sequence[str], trace: str
     ) -> tuple[StreamEvent, ...]:
-        """`message` is an encoded Message."""
+        """The event of a stored message; `message` is an encoded Message."""
         if not self.enabled:
             return ()
         head = events_pb2.Event(
@@ -46,6 +46,7 @@ class EventEncoder:
         return (StreamEvent(conversation, value),)
 
     def receipt(self, receipt: client_pb2.Receipt, time_ms: int) -> tuple[StreamEvent, ...]:
+        """The event of a receipt."""
         if not self.enabled:
             return ()
         event = events_pb2.Event(
@@ -53,7 +54,8 @@ class EventEncoder:
         )
         return (StreamEvent(receipt.conversation, event.SerializeToString()),)
 
-    def acts(self, conversation: str, time_ms: int, acts: Sequence[Act]) -> tuple[StreamEvent, ...]:
+    def acts(self, conversation: str, time_ms: int, acts: Sequence[GroupAct]) -> tuple[StreamEvent, ...]:
+        """An event for each act in a group."""
         if not self.enabled:
             return ()
         return tuple(

@@ -16,7 +16,8 @@ from google.protobuf.message import DecodeError
 
 from protos.tidings.internal.v1 import logic_pb2
 from services.common.lanes.dividing import divided
-from services.logic.requests.request import Ask, Handler, Reply
+from services.common.telemetry import tracing
+from services.logic.requests.request import ClientRequest, Handler, Reply
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadFrame, BadRequest, Internal, Overloaded, TidingsError
 from tidings_protocol.operations import name_of
@@ -25,12 +26,12 @@ from tidings_protocol.operations import name_of
 REPLIES_BYTES_MAX = 12 * 1024 * 1024
 
 
-class Handling:
-    """Batches of requests of any kind."""
+class Dispatcher:
+    """Answers batches of requests of any kind, which is the name of the operation."""
 
     def __init__(self, *handlers: Mapping[str, Handler]) -> None:
-        """Each room of logic gives those of the operations that it answers, by their names."""
-        self._handlers: Mapping[str, Handler] = {name: handler for room in handlers for name, handler in room.items()}
+        """`handlers`: what each room of logic answers, by the names of operations."""
+        self._handlers = {name: handler for room in handlers for name, handler in room.items()}
 
     @property
     def names(self) -> frozenset[str]:
@@ -38,34 +39,36 @@ class Handling:
         return frozenset(self._handlers)
 
     async def handle(self, items: Sequence[logic_pb2.HandleItem]) -> list[logic_pb2.HandleOutcome]:
+        """An outcome for each item, in their order. Raises nothing for what a client asked."""
         replies: list[Reply] = [Internal("this request was not handled")] * len(items)
-        by_kind: dict[str, list[tuple[int, Ask]]] = {}
+        by_kind: dict[str, list[tuple[int, ClientRequest]]] = {}
         for index, item in enumerate(items):
             try:
-                ask = _parsed(item)
-                by_kind.setdefault(self._kind(ask.frame), []).append((index, ask))
+                request = _parsed(item)
+                by_kind.setdefault(self._kind(request.frame), []).append((index, request))
             except TidingsError as error:
                 replies[index] = error
 
-        async def handle(kind: str, asked: Sequence[tuple[int, Ask]]) -> None:
-            answered = await divided(self._handlers[kind], [ask for _, ask in asked], kind)
-            for (index, _), reply in zip(asked, answered, strict=True):
+        async def handle(kind: str, numbered: Sequence[tuple[int, ClientRequest]]) -> None:
+            answers = await divided(self._handlers[kind], [request for _, request in numbered], kind)
+            for (index, _), reply in zip(numbered, answers, strict=True):
                 replies[index] = reply
 
-        if len(by_kind) == 1:
-            [(kind, asked)] = by_kind.items()
-            await handle(kind, asked)
-        else:
-            async with asyncio.TaskGroup() as group:
-                for kind, asked in by_kind.items():
-                    group.create_task(handle(kind, asked), name=f"handle {kind}")
+        with tracing.batch("logic request", (item.trace for item in items), items=len(items)):
+            if len(by_kind) == 1:
+                [(kind, numbered)] = by_kind.items()
+                await handle(kind, numbered)
+            else:
+                async with asyncio.TaskGroup() as group:
+                    for kind, numbered in by_kind.items():
+                        group.create_task(handle(kind, numbered), name=f"handle {kind}")
         return _bounded(replies)
 
-    async def answer(self, ask: Ask) -> bytes:
+    async def answer(self, request: ClientRequest) -> bytes:
         """The encoded reply to one request that did not come in a batch."""
         try:
-            kind = self._kind(ask.frame)
-            [reply] = await divided(self._handlers[kind], [ask], kind)
+            kind = self._kind(request.frame)
+            [reply] = await divided(self._handlers[kind], [request], kind)
         except TidingsError as error:
             reply = error
         return encoded(reply)
@@ -79,12 +82,12 @@ class Handling:
         return name
 
 
-def _parsed(item: logic_pb2.HandleItem) -> Ask:
+def _parsed(item: logic_pb2.HandleItem) -> ClientRequest:
     try:
         frame = client_pb2.ClientFrame.FromString(item.frame)
     except DecodeError:
         raise BadFrame("the frame cannot be read") from None
-    return Ask(item.user, item.session, frame, item.op, item.trace)
+    return ClientRequest(item.user, item.session, frame, item.op, item.trace)
 
 
 def _bounded(replies: Sequence[Reply]) -> list[logic_pb2.HandleOutcome]:
@@ -100,7 +103,7 @@ def _bounded(replies: Sequence[Reply]) -> list[logic_pb2.HandleOutcome]:
 
 
 def encoded(reply: Reply) -> bytes:
-    """As the outcome carries it: a frame without its id."""
+    """The reply as an outcome carries it: an encoded frame without its id."""
     if isinstance(reply, TidingsError):
         error = client_pb2.Error(code=reply.code, message=reply.message, retry_after_ms=reply.retry_after_ms)
         return client_pb2.ServerFrame(error=error).SerializeToString()

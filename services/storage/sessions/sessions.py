@@ -157,7 +157,7 @@ class Sessions:
     ) -> None:
         if not works:
             return
-        opened: dict[int, tuple[SessionDocument, list[SessionDocument]]] = {}
+        opened: dict[int, SessionDocument] = {}
         try:
             await self._welcome({work.session.user for work in works.values()})
             await self._put_all(dict(works), opened, outcomes)
@@ -168,12 +168,11 @@ class Sessions:
         except TidingsError as error:
             outcomes.update({index: error for index in works if index not in outcomes})
             return
-        for index, (session, others) in opened.items():
+        for index, session in opened.items():
             outcome = SessionOpenOutcome(
                 inbox_head=inboxes[session.user].head,
                 epoch=self._epoch,
                 large=large.get(session.user, ()),
-                others=[_record(other) for other in others],
                 left=left.get(index, ()),
             )
             replaced = [_replaced(session, each) for each in session.replaced]
@@ -223,7 +222,7 @@ class Sessions:
     async def _put_all(
         self,
         works: dict[int, Opening],
-        opened: dict[int, tuple[SessionDocument, list[SessionDocument]]],
+        opened: dict[int, SessionDocument],
         outcomes: dict[int, SessionOpenOutcome | TidingsError],
     ) -> None:
         """Puts each session where the one before it is, as often as another one came between."""
@@ -238,7 +237,7 @@ class Sessions:
                     del works[index]
                 if verdict.put is None:
                     continue
-                opened.update((index, (verdict.put.document, verdict.others)) for index in verdict.opened)
+                opened.update((index, verdict.put.document) for index in verdict.opened)
                 if verdict.is_there:
                     for index in verdict.opened:
                         del works[index]
