@@ -235,7 +235,7 @@ class Requests:
             op=f"{connection.session_id}.{connection.requests}",
         )
         frame.id = request_id
-        trace = RequestTrace.begin(item, frame.group) if body == "group" else None
+        trace = RequestTrace.begin(item, frame.group) if operation.body == "group" else None
         began = self._clock.now_s()
 
         def done(outcome: logic_pb2.HandleOutcome | TidingsError) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from protos.tidings.internal.v1 import delivery_pb2, storage_pb2
 from services.logic.publishing.events import EventEncoder, StreamEvent
 from services.logic.publishing.parcels import OutgoingPush
-from tidings_protocol import client_pb2
 from tidings_protocol.content import stored_content
 from tidings_protocol.ids import message_id
 from tidings_protocol.wire.body import message_bytes

@@ -12,8 +12,8 @@ from services.logic.requests.dispatcher import Dispatcher
 from services.logic.requests.in_flight import InFlightLimit
 from services.logic.requests.request import ClientRequest, Reply, ok_reply
 from services.logic.rpc import LogicServicer
-from tidings_protocol import client_pb2
 from tests.support.device.requests import empty_request
+from tidings_protocol import client_pb2
 from tidings_protocol.errors import Overloaded, TidingsError
 from tidings_protocol.operations import OPERATIONS, Handler
 
