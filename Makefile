@@ -108,13 +108,15 @@ protos-check: setup  ## the generated code is what the protos say, and nothing t
 	@$(BIN)/python -m tools.make.wire_release check
 
 .PHONY: docs
-docs: setup  ## write what is made from the code: docs/configuration.md, the cluster's settings file, the Helm chart
+docs: setup  ## write what is made from the code: docs/configuration.md, the requests of docs/protocol.md, the cluster's settings file, the Helm chart
 	@$(BIN)/python -m tools.make.configuration write
+	@$(BIN)/python -m tools.make.protocol_page write
 	@$(BIN)/python -m tools.make.chart write
 
 .PHONY: docs-check
 docs-check: setup  ## what is made from the code is what the code says
 	@$(BIN)/python -m tools.make.configuration check
+	@$(BIN)/python -m tools.make.protocol_page check
 	@$(BIN)/python -m tools.make.chart check
 
 .PHONY: lock

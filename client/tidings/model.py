@@ -13,9 +13,11 @@ from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 
 from tidings_protocol import client_pb2 as pb
+from tidings_protocol.kinds import KINDS
 
 MEMBERSHIP_MIME = "application/tidings.membership+json"
-SHOWN = (pb.Message.NORMAL, pb.Message.SYSTEM)  # other kinds are of a later version, or have nothing to show
+# Message.Kinds; others are of a later version, or change what is shown.
+SHOWN = frozenset(kind.number for kind in KINDS.values() if kind.shown)
 
 
 class DeviceKind(IntEnum):

@@ -58,7 +58,7 @@ def check_content(content: client_pb2.Content, content_bytes_max: int) -> None:
     if size > content_bytes_max:
         raise TooLarge(f"the content has {size} bytes, {content_bytes_max} are allowed: send it in parts or as a link")
     if len(content.mime.encode()) > MIME_BYTES_MAX:
-        raise TooLarge(f"mime may have {MIME_BYTES_MAX} bytes")
+        raise TooLarge(f"mime must have at most {MIME_BYTES_MAX} bytes: name the type without what is not needed")
     if content.headers:
         _check_headers(content)
 
@@ -73,7 +73,10 @@ def encode_content(content: client_pb2.Content, content_bytes_max: int) -> bytes
     content.DiscardUnknownFields()
     encoded = content.SerializeToString()
     if len(encoded) > content_bytes_max + CONTENT_EXTRA_BYTES:
-        raise TooLarge(f"the content has {len(encoded)} bytes: send it in parts or as a link")
+        raise TooLarge(
+            f"the content has {len(encoded)} bytes with all that belongs to it, "
+            f"{content_bytes_max + CONTENT_EXTRA_BYTES} are allowed: send it in parts or as a link"
+        )
     return encoded
 
 
@@ -95,12 +98,14 @@ def check_signal(name: str, data: bytes) -> None:
     if len(data) > SIGNAL_DATA_BYTES_MAX:
         raise TooLarge(f"a signal's data has {len(data)} bytes, {SIGNAL_DATA_BYTES_MAX} are allowed: send a message")
     if len(name.encode()) > SIGNAL_NAME_BYTES_MAX:
-        raise BadRequest(f"a signal's name may have {SIGNAL_NAME_BYTES_MAX} bytes")
+        raise BadRequest(f"a signal's name must have at most {SIGNAL_NAME_BYTES_MAX} bytes: give it a shorter one")
 
 
 def _check_headers(content: client_pb2.Content) -> None:
     if len(content.headers) > HEADERS_MAX:
-        raise TooLarge(f"there are {len(content.headers)} headers, {HEADERS_MAX} are allowed")
+        raise TooLarge(f"there are {len(content.headers)} headers, {HEADERS_MAX} are allowed: leave some out")
     size = sum(len(name.encode()) + len(value.encode()) for name, value in content.headers.items())
     if size > HEADERS_BYTES_MAX:
-        raise TooLarge(f"the headers have {size} bytes together, {HEADERS_BYTES_MAX} are allowed")
+        raise TooLarge(
+            f"the headers have {size} bytes together, {HEADERS_BYTES_MAX} are allowed: put more into the content"
+        )

@@ -63,7 +63,7 @@ def check_user(text: str) -> str:
     if text == OPERATOR:
         raise BadRequest("`tidings` is the operator's name, not a user's: give another user id")
     if _is_name(text) is None:
-        raise BadRequest(f"{_shown(text)} is not a user id: it needs {USER_RULE}")
+        raise BadRequest(f"{_shown(text)} is not a user id: give {USER_RULE}")
     return text
 
 
@@ -77,7 +77,7 @@ def peers(conversation: str) -> tuple[str, str]:
     """The two users of a direct chat; BadRequest if it is not one."""
     found = _match_direct(conversation)
     if found is None:
-        raise BadRequest(f"{_shown(conversation)} is not a direct chat: those are d:<user>|<user>")
+        raise BadRequest(f"{_shown(conversation)} is not a direct chat: give d:<user>|<user>")
     a, b = found.groups()
     return a, b
 
@@ -111,7 +111,7 @@ def check_conversation(conversation: str) -> ConversationKind:
         if a > b:
             raise BadRequest(f"the users of a direct chat stand in order of their bytes: use d:{b}|{a}")
         if OPERATOR in (a, b):
-            raise BadRequest("nobody chats with `tidings`: it is the operator's name")
+            raise BadRequest("nobody chats with `tidings`, which is the operator's name: give another user")
         return ConversationKind.DIRECT
     if _is_group(conversation) is not None:
         return ConversationKind.GROUP
@@ -130,13 +130,8 @@ def new_id() -> str:
     return os.urandom(12).hex()
 
 
-def new_group() -> str:
-    """The id of a group that is about to be created."""
-    return f"g:{new_id()}"
-
-
 def _not_a_conversation(text: str) -> str:
-    return f"{_shown(text)} is not a conversation: it needs {CONVERSATION_RULE}"
+    return f"{_shown(text)} is not a conversation: give {CONVERSATION_RULE}"
 
 
 def _shown(text: str) -> str:

@@ -40,8 +40,10 @@ log = logs.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class AdminOptions:
-    """`token`: the operator's; empty: every call is refused. `content_bytes_max`: of a notice. `timeout_s`: of a call
-    to a node.
+    """Who the operator is, and how far a call may go.
+
+    `token`: the operator's; empty: every call is refused. `content_bytes_max`: of a notice. `timeout_s`: of a call to a
+    node.
     """
 
     token: str
@@ -84,9 +86,11 @@ class Admin:
         raise Unauthenticated("this call needs the operator's token (--operator-token)")
 
     async def sessions(self, user: str) -> admin_pb2.AdminSessions:
+        """The user's sessions on nodes that are alive."""
         return admin_pb2.AdminSessions(sessions=await self._live_sessions(user))
 
     async def kick(self, request: admin_pb2.KickRequest) -> admin_pb2.KickAnswer:
+        """Ends the sessions of a user, or of one device; the answer says how many were there."""
         sessions = [
             session
             for session in await self._live_sessions(request.user)
@@ -97,6 +101,7 @@ class Admin:
         return admin_pb2.KickAnswer(kicked=kicked)
 
     async def broadcast(self, request: admin_pb2.BroadcastRequest) -> admin_pb2.BroadcastAnswer:
+        """Stores a notice to everyone in b:all; with the same client id it is stored once."""
         client_id = request.client_id or new_id()
         check_client_id(client_id)
         try:
@@ -113,6 +118,7 @@ class Admin:
         )
 
     async def drain(self, request: admin_pb2.AdminDrain) -> common_pb2.Empty:
+        """Asks a node of any kind to drain; returns when the node has begun, and does not wait for its end."""
         node = self._cluster.node(request.node)
         if node is None:
             there = ", ".join(sorted(node.name for node in self._cluster.membership.nodes))
@@ -127,6 +133,7 @@ class Admin:
         )
 
     async def user(self, user: str) -> pb.UserRecord:
+        """What storage knows of a user; `exists` is false for one that it does not know."""
         check_user(user)
         [record] = await self._storage.users([user])
         if isinstance(record, TidingsError):

@@ -42,13 +42,14 @@ from services.logic.publishing.topics import topics_of
 from services.logic.receipts.sender import ReceiptSender
 from services.logic.requests.conversations import ConversationLister
 from services.logic.requests.cursors import CursorMarker
-from services.logic.requests.dispatcher import Dispatcher, RequestHandlers
+from services.logic.requests.dispatcher import Dispatcher
 from services.logic.requests.group_changes import GroupChanges
 from services.logic.requests.group_reads import GroupReader
 from services.logic.requests.history import HistoryReader
 from services.logic.requests.in_flight import InFlightLimit
 from services.logic.requests.inbox import InboxReader
 from services.logic.requests.presence import PresenceReader
+from services.logic.requests.request import Handler
 from services.logic.requests.session_guard import SessionGuard
 from services.logic.rpc import AdminServicer, LogicServicer, services
 from services.logic.sessions.sessions import ClientSessions, SessionOptions
@@ -107,7 +108,7 @@ async def logic_node(settings: LogicSettings, life: Lifecycle, ports: LogicPorts
         changes = GroupChanges(
             ground.storage, ground.loader, ground.publisher, ground.events, ports.clock, ground.policy
         )
-        dispatcher = Dispatcher(_handlers(settings, ground, cursors, changes).by_kind())
+        dispatcher = Dispatcher(*_handlers(settings, ground, cursors, changes))
         sends, requests = InFlightLimit(settings.sends_in_flight_max), InFlightLimit(settings.requests_in_flight_max)
         logic = LogicServicer(
             sessions,
@@ -235,17 +236,19 @@ def _sessions(settings: LogicSettings, ground: Ground) -> ClientSessions:
     )
 
 
-def _handlers(settings: LogicSettings, ground: Ground, cursors: CursorMarker, changes: GroupChanges) -> RequestHandlers:
+def _handlers(
+    settings: LogicSettings, ground: Ground, cursors: CursorMarker, changes: GroupChanges
+) -> list[Mapping[str, Handler]]:
     storage, loader, page_bytes_max = ground.storage, ground.loader, settings.page_bytes_max
-    return RequestHandlers(
-        inbox=InboxReader(storage, page_bytes_max=page_bytes_max),
-        history=HistoryReader(storage, loader, page_bytes_max=page_bytes_max),
-        conversations=ConversationLister(storage, page_bytes_max=page_bytes_max),
-        presence=PresenceReader(storage, ground.cluster, ground.ports.clock),
-        group_reads=GroupReader(storage, loader, ground.policy),
-        group_changes=SessionGuard(storage, changes.act),
-        cursors=cursors,
-    )
+    return [
+        InboxReader(storage, page_bytes_max=page_bytes_max).handlers,
+        HistoryReader(storage, loader, page_bytes_max=page_bytes_max).handlers,
+        ConversationLister(storage, page_bytes_max=page_bytes_max).handlers,
+        PresenceReader(storage, ground.cluster, ground.ports.clock).handlers,
+        GroupReader(storage, loader, ground.policy).handlers,
+        SessionGuard(storage, changes.act).handlers,
+        cursors.handlers,
+    ]
 
 
 # ---- values from the settings

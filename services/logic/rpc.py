@@ -39,12 +39,12 @@ from services.logic.storage_client import StorageClient
 from tidings_protocol.errors import TidingsError
 
 Context = Any
-# Of 200 large groups each: who is in more is told so, and nobody is taken out of the index by such a list.
+# Pages of 200 large groups: a user of more is told so, and nobody is taken out of the index by such a list.
 LARGE_PAGES_MAX = 50
 
 
 class LogicServicer(logic_pb2_grpc.LogicServicer):
-    """Calls of access nodes."""
+    """Serves the calls of access nodes. Each call may be repeated; one that is cancelled may have been done."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
         return logic_pb2.OpenOutcomes(outcomes=_told(opened, logic_pb2.OpenOutcome))
 
     async def Close(self, request: logic_pb2.CloseBatch, _: Context) -> common_pb2.Empty:  # noqa: N802
-        """As nodes of 0.1.0 ask, which repeat all of a batch."""
+        """Ends sessions as nodes of 0.1.0 ask for it, which repeat all of a batch."""
         with self._requests.admit(len(request.items)):
             for error in await self._sessions.close(request.items):
                 if error is not None:
@@ -139,7 +139,7 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
         )
 
     async def _large_groups(self, users: Sequence[str]) -> list[logic_pb2.LargeGroups]:
-        """Raises the error if those of one user cannot be told: an empty answer would look like an answer."""
+        """The large groups of each user. Raises the error if those of one are not known: none would be an answer."""
         groups = {user: logic_pb2.LargeGroups() for user in users}
         items = [storage_pb2.ConversationsItem(user=user, large_only=True) for user in groups]
         for _ in range(LARGE_PAGES_MAX):
@@ -159,7 +159,7 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
 
 
 class AdminServicer(admin_pb2_grpc.AdminServicer):
-    """Calls of the operator."""
+    """Serves the calls of the operator, for whoever has the token."""
 
     def __init__(self, admin: Admin) -> None:
         self._admin = admin
@@ -195,7 +195,7 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
 
 
 def services(logic: LogicServicer, admin: AdminServicer, leave: Callable[[int], None]) -> list[Service]:
-    """As common/rpc serves them."""
+    """The services as common/rpc serves them."""
     return [
         (logic_pb2_grpc.add_LogicServicer_to_server, logic),
         (admin_pb2_grpc.add_AdminServicer_to_server, admin),
@@ -207,12 +207,12 @@ O = TypeVar("O")  # noqa: E741 - an outcome
 
 
 def _told(outcomes: Sequence[O | TidingsError], failed: Callable[..., O]) -> list[O]:
-    """Each error as an outcome with its fault."""
+    """The outcomes, each error as one with its fault."""
     return [failed(fault=to_fault(each)) if isinstance(each, TidingsError) else each for each in outcomes]
 
 
 def _known(heads: Sequence[int | TidingsError]) -> list[int]:
-    """A head that is not known is asked for again with the next heartbeat: 0 says nothing new."""
+    """The heads; one that is not known is 0, which says nothing new, and is asked for with the next heartbeat."""
     errors = [head for head in heads if isinstance(head, TidingsError)]
     if errors and len(errors) == len(heads):
         raise errors[0]

@@ -32,7 +32,7 @@ def read_secret(file: str) -> str:
 
 
 class LogicSettings(NodeSettings):
-    """What is decided, how long is waited, how much is held."""
+    """What a logic node decides by, how long it waits and how much it holds."""
 
     service: ClassVar[str] = "logic"
 

@@ -54,6 +54,7 @@ from services.access.connection.session import COUNTED_REFUSALS, HAND_ON, TOO_MA
 from services.common.telemetry import logs, metrics
 from tidings_protocol import client_pb2, close
 from tidings_protocol.errors import BadFrame, TidingsError, Unparsable, error_of
+from tidings_protocol.operations import ACTS, REQUESTS, Limit, name_of
 from tidings_protocol.wire.body import EncodedBody
 from tidings_protocol.wire.codec import Codec, Data
 
@@ -291,9 +292,11 @@ class Connection:
             refused = FrameRefused(error.message, fatal=isinstance(error, Unparsable))
             self._apply(self.session.handle(refused, now), request_id=error.request_id)
             return
-        body = frame.WhichOneof("body")
+        body: str | None = frame.WhichOneof("body")
         assert body is not None
         self.transport.traffic.frames_in[body] += 1
+        if body in ACTS:
+            body = name_of(frame)
         session = self.session
         effects = session.receive_held(body, now) if held else session.receive_frame(body, len(data), now)
         if effects is HAND_ON:
@@ -375,7 +378,7 @@ class Connection:
 
     def _send_refusal(self, request_id: int, body: str, code: str, message: str, retry_after_ms: int) -> None:
         if code == "RATE_LIMITED":
-            metrics.LIMITED.labels("sends" if body == "send" else "frames").inc()
+            metrics.LIMITED.labels("sends" if REQUESTS[body].limit is Limit.SENDS else "frames").inc()
         error = error_of(code, message, retry_after_ms)
         metrics.ERRORS.labels(error.label).inc()
         self._send_frame(

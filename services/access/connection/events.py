@@ -15,7 +15,7 @@ from tidings_protocol.close import CloseReason
 
 @dataclass(frozen=True, slots=True)
 class FrameCame:
-    """A frame that could be read; `body` is its field's name, `size` its bytes."""
+    """A frame that could be read; `body` is the name of its operation, `size` its bytes."""
 
     body: str
     size: int = 0
@@ -128,7 +128,7 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class HandOn:
-    """Do what the frame at hand asks; `answer` when it is answered (if RULES says that it is)."""
+    """Do what the frame at hand asks; `answer` when it is answered (if the table of operations says that it is)."""
 
 
 @dataclass(frozen=True, slots=True)

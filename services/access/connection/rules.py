@@ -1,38 +1,9 @@
-"""What each frame of a client is in the open phase of a session: the table that session.py goes by; and what else it
-goes by that is no setting.
+"""What session.py goes by that is neither a setting nor in the table of operations.
 
 Does not know: when a frame may come, what it asks for.
 """
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What a frame is in the open phase."""
-
-    answered: bool = True  # has a reply, or an outcome that is waited for
-    used: bool = True  # shows that a person uses the client
-    paged: bool = False  # the reply may be large
-
-
-RULES: Mapping[str, Rule] = {
-    "ping": Rule(used=False),
-    "refresh": Rule(used=False),
-    "send": Rule(),
-    "ack": Rule(answered=False, used=False),
-    "read": Rule(),
-    "sync": Rule(paged=True, used=False),
-    "history": Rule(paged=True),
-    "conversations": Rule(paged=True),
-    "group": Rule(paged=True),
-    "signal": Rule(),
-    "presence": Rule(),
-}
-
 
 TOO_MUCH = "far too many frames or bytes in a short time"
 # Parts of frames and control frames before the welcome: a hello in fragments has a good part of them.

@@ -9,7 +9,7 @@ Theory of operation. A connection passes through four phases and never goes back
 - AWAITING_HELLO: only `hello` will do, within 5 s. Anything else, and every error until the welcome, is a goodbye.
 - OPENING: the token is checked, the owner knows of the visitor, the session is being stored. Frames that were pipelined
   behind the hello are held by the shell, in order, and handled after the welcome.
-- OPEN: the table `RULES` (rules.py) says what a frame is. A request counts as unanswered until `answer`. At
+- OPEN: the table of operations says what a frame is. A request counts as unanswered until `answer`. At
   `unanswered_max` of them (or `pages_max` requests for pages, whose answers are large) nothing more is read; what the
   transport had read already is held. One who was asked to leave finishes what is unanswered first.
   One who does not read what is written to it is not served either: its requests are held like the others.
@@ -69,9 +69,10 @@ from services.access.connection.events import (
 )
 from services.access.connection.heartbeat import FOREVER, HeartbeatPolicy, Life, Pulse
 from services.access.connection.limits import ConnectionLimits, LimitPolicy, Verdict
-from services.access.connection.rules import EARLY_PARTS_MAX, NO_REFRESHES, ONLY_PONGS, RULES, TOO_MUCH, RefreshLimit
+from services.access.connection.rules import EARLY_PARTS_MAX, NO_REFRESHES, ONLY_PONGS, TOO_MUCH, RefreshLimit
 from tidings_protocol import close
 from tidings_protocol.close import CloseReason
+from tidings_protocol.operations import REQUESTS, Limit, Size
 
 
 class Phase(Enum):
@@ -97,6 +98,9 @@ class SessionPolicy:
     leave_grace_s: float = 5.0
     linger_s: float = 1.0
 
+
+# Looked up once: each of them is asked for with every frame.
+PAGE, SENDS, REFRESHES = Size.PAGE, Limit.SENDS, Limit.REFRESHES
 
 NOTHING: Effects = ()
 HAND_ON: Effects = (HandOn(),)
@@ -236,7 +240,7 @@ class Session:
     def answer(self, body: str, now: float) -> Effects:
         """The request has its reply (or its outcome, if it has none)."""
         self._unanswered -= 1
-        if RULES[body].paged:
+        if REQUESTS[body].size is PAGE:
             self._pages -= 1
         if self.phase is not Phase.OPEN:
             return NOTHING
@@ -343,36 +347,44 @@ class Session:
         )
 
     def _begin(self, body: str, now: float, verdict: Verdict) -> Effects:
-        rule = RULES.get(body)
-        if rule is None:
-            if body == "bye":
-                return self._end(SayGoodbye(None), now)
-            return self._refuse("BAD_REQUEST", "this connection has said hello already: open another one", now)
-        if rule.used:
+        request = REQUESTS.get(body)
+        if request is None:
+            return self._begin_other(body, now)
+        if request.used:
             assert self.pulse is not None
             self.pulse.used = now
             self.pulse.away = False
-        if not rule.answered:
+        if not request.answered:
             return HAND_ON
         if verdict is Verdict.SLOW_DOWN:
             return (Refuse("RATE_LIMITED", "too many frames in a short time: send fewer", 1000),)
-        if body == "send":
+        if request.limit is SENDS:
             assert self.limits is not None
             wait_s = self.limits.take_send(now, self.policy.limits)
             if wait_s:
                 retry_ms = math.ceil(wait_s * 1000)
                 return (Refuse("RATE_LIMITED", "too many sends a second: send again after the time given", retry_ms),)
-        if body == "refresh":
+        elif request.limit is REFRESHES:
             wait_s = self._refreshes.take(now)
             if wait_s:
                 return (Refuse("RATE_LIMITED", "too many refreshes: one is enough", math.ceil(wait_s * 1000)),)
         self._unanswered += 1
-        if rule.paged:
+        if request.size is PAGE:
             self._pages += 1
         if self._full and not self._stopped:
             self._stopped = True
             return HAND_ON_AND_STOP
         return HAND_ON
+
+    def _begin_other(self, body: str, now: float) -> Effects:
+        """What is no request within a session."""
+        match body:
+            case "bye":
+                return self._end(SayGoodbye(None), now)
+            case "hello":
+                return self._refuse("BAD_REQUEST", "this connection has said hello already: open another one", now)
+            case _:
+                return self._refuse("BAD_REQUEST", f"`{body}` is not asked in a session: leave it out", now)
 
     def _count(self, size: int, now: float) -> Verdict:
         assert self.pulse is not None

@@ -3,8 +3,8 @@
     send        lanes by conversation, so what one user sends to one conversation stays in its order; what logic has not
                 decided yet goes on in held_sends.py
     signal      lanes by conversation
-    pages       lanes by user (Logic.Handle): sync, history, conversations
-    the rest    lanes by user (Logic.Handle)
+    pages       lanes by the operation's order, most by user (Logic.Handle)
+    the rest    as pages, in lanes of their own
     ping, ack   pongs.py, acks.py; presence also passes notifier.py
 
 Guarantees: each request is answered exactly once, with an error if it could not be handed on: nothing waits in a place
@@ -14,7 +14,7 @@ user has an even share of its room, and of each batch. A content is encoded once
 a connection asked for is not begun when it is gone, since its user may have asked for the opposite elsewhere by now;
 sends, which are idempotent, and reads, which never go back, are done all the same.
 
-Does not know: who may do what; how the answers come about.
+Does not know: who may do what; how the answers come about; what each request is (the table of operations does).
 """
 
 from __future__ import annotations
@@ -43,12 +43,11 @@ from services.common.rpc.faults import from_fault
 from services.common.telemetry import logs, metrics, tracing
 from tidings_protocol import client_pb2, close, content, ids
 from tidings_protocol.errors import BadRequest, Blame, Internal, TidingsError
+from tidings_protocol.operations import OPERATIONS, Operation, Order, Size
 from tidings_protocol.wire.codec import PROTO
 
 # First bytes of a ServerFrame's protobuf whose body is an error (the id is not set yet), or a page.
 _ERROR_TAG: Final = PROTO.encode_server(client_pb2.ServerFrame(error=client_pb2.Error()))[:-1]
-_PAGED: Final = frozenset({"sync", "history"})
-_READ: Final = _PAGED | {"conversations"}
 # Pages in one call to logic: each may be 128 KiB of messages, and all of them are to be read within the time that logic
 # gives storage. When thousands come back at once, larger calls time out, are made again, and nobody gets anything.
 PAGES_MAX: Final = 8
@@ -156,7 +155,7 @@ class Requests:
             else:
                 if body == "presence":
                     self._watching.watch(connection, frame.presence)
-                self._take_other(connection, frame, body)
+                self._take_other(connection, frame, OPERATIONS[body])
         except TidingsError as error:
             if body == "send":
                 metrics.SENDS.labels(error.label).inc()
@@ -225,8 +224,8 @@ class Requests:
 
     # ---- everything else
 
-    def _take_other(self, connection: Connection, frame: client_pb2.ClientFrame, body: str) -> None:
-        request_id = frame.id
+    def _take_other(self, connection: Connection, frame: client_pb2.ClientFrame, operation: Operation) -> None:
+        request_id, name = frame.id, operation.name
         frame.ClearField("id")
         connection.requests += 1
         item = logic_pb2.HandleItem(
@@ -236,24 +235,24 @@ class Requests:
             op=f"{connection.session_id}.{connection.requests}",
         )
         frame.id = request_id
-        trace = RequestTrace.begin(item, frame.group) if body == "group" else None
+        trace = RequestTrace.begin(item, frame.group) if operation.body == "group" else None
         began = self._clock.now_s()
 
         def done(outcome: logic_pb2.HandleOutcome | TidingsError) -> None:
-            metrics.REQUEST_SECONDS.labels(body).observe(max(0.0, self._clock.now_s() - began))
+            metrics.REQUEST_SECONDS.labels(operation.body).observe(max(0.0, self._clock.now_s() - began))
             _or_end(connection, answer, outcome)
 
         def answer(outcome: logic_pb2.HandleOutcome | TidingsError) -> None:
-            made = outcome if isinstance(outcome, TidingsError) else _made(connection, request_id, body, outcome.frame)
+            made = outcome if isinstance(outcome, TidingsError) else _made(connection, request_id, name, outcome.frame)
             if trace is not None:
                 trace.end(made.label if isinstance(made, TidingsError) else made.error_code.lower())
             if isinstance(made, TidingsError):
-                connection.refuse(request_id, body, made)
+                connection.refuse(request_id, name, made)
             else:
-                self._answer(connection, body, made)
+                self._answer(connection, operation, made)
 
-        lanes = self._pages if body in _READ else self._others
-        lanes.offer(ids.hash64(connection.user), Asked(connection, item, body), done)
+        lanes = self._pages if operation.size is Size.PAGE else self._others
+        lanes.offer(ids.hash64(_lane_of(operation, frame, connection.user)), Asked(connection, item, name), done)
 
     async def _handle(self, batch: list[Asked]) -> Sequence[logic_pb2.HandleOutcome | TidingsError]:
         askers = {asked.item.op: asked for asked in batch}
@@ -262,15 +261,15 @@ class Requests:
                 [asked.item for asked in batch], wanted=lambda item: _is_wanted(askers[item.op])
             )
 
-    def _answer(self, connection: Connection, body: str, answer: _Answer) -> None:
+    def _answer(self, connection: Connection, operation: Operation, answer: _Answer) -> None:
         if answer.error_code:
             metrics.ERRORS.labels(answer.error_code.lower()).inc()
         elif answer.presence is not None:
             self._watching.learn(answer.presence, told=connection)
-        elif body in _PAGED:
-            metrics.SYNC_PAGES.labels(body).inc()
+        elif "page" in operation.answers:
+            metrics.SYNC_PAGES.labels(operation.body).inc()
         connection.send(answer.frame)
-        connection.answered(body)
+        connection.answered(operation.name)
         if answer.error_code in COUNTED_REFUSALS:
             connection.count_refusal(answer.error_code)
         elif answer.unpauses is not None:
@@ -407,6 +406,14 @@ _DUPLICATE: Final = metrics.SENDS.labels("duplicate")
 
 def _user(asked: Asked) -> str:
     return asked.item.user
+
+
+def _lane_of(operation: Operation, frame: client_pb2.ClientFrame, user: str) -> str:
+    """What has one name here stays in its order."""
+    if operation.order is Order.CONVERSATION:
+        conversation: str = getattr(frame, operation.body).conversation
+        return conversation
+    return user
 
 
 def _addressee(connection: Connection, request: client_pb2.Send | client_pb2.Signal) -> str:

@@ -27,7 +27,7 @@ FoundGroups = Mapping[str, GroupSnapshot | TidingsError | None]
 
 
 class GroupLoader:
-    """`members_max` bounds what is kept."""
+    """Gives decisions their groups. `members_max` bounds the members that are kept, of all groups together."""
 
     def __init__(self, storage: StorageClient, members_max: int) -> None:
         self._storage = storage
@@ -35,10 +35,14 @@ class GroupLoader:
 
     @property
     def cached(self) -> int:
+        """How many groups are in memory."""
         return len(self._cache)
 
     async def known(self, users_of: Mapping[str, Iterable[str]]) -> tuple[FoundGroups, frozenset[str]]:
-        """Groups in which these users are members, from memory where that says so; and which were loaded just now."""
+        """Groups in which these users are members, from memory where that says so, and which were loaded just now.
+
+        A group that could not be loaded is its TidingsError; None: there is no such group.
+        """
         found: dict[str, GroupSnapshot | TidingsError | None] = {}
         missing: dict[str, Need] = {}
         for conversation, users in users_of.items():
@@ -66,7 +70,10 @@ class GroupLoader:
         return found
 
     async def load(self, needs: Iterable[Need]) -> FoundGroups:
-        """Each conversation at most once in `needs`."""
+        """The groups as storage says now, in one call; each conversation stands at most once in `needs`.
+
+        A group that could not be loaded is its TidingsError; None: there is no such group. Raises nothing.
+        """
         asked = [(need, self._cache.get(need.conversation)) for need in needs]
         outcomes = await self._storage.load([_load_item(need, held) for need, held in asked])
         return {
@@ -85,7 +92,7 @@ class GroupLoader:
         return await self.load(Need(conversation, once(users)) for conversation, users in users_of.items())
 
     async def load_one(self, need: Need) -> GroupSnapshot | None:
-        """As `load`; raises the error."""
+        """One group as storage says now; None: there is none. Raises TidingsError if it cannot be loaded."""
         [group] = (await self.load([need])).values()
         if isinstance(group, TidingsError):
             raise group
@@ -94,7 +101,10 @@ class GroupLoader:
     async def load_for_change(
         self, need: Need, actor: str, op: str
     ) -> tuple[GroupSnapshot | None, pb.ChangeItem | None]:
-        """The group, and the change that was made in it with this op, if there is one. Raises the error."""
+        """The group, and the change that was made in it with this op, if there is one.
+
+        Raises TidingsError if it cannot be loaded.
+        """
         held = self._cache.get(need.conversation)
         item = _load_item(need, held)
         item.op, item.actor = op, actor
@@ -104,7 +114,7 @@ class GroupLoader:
         return self._take(need, held, outcome), outcome.made if outcome.HasField("made") else None
 
     def forget(self, conversation: str) -> None:
-        """It was changed, or is known to be stale."""
+        """Drops a group from memory that was changed, or is known to be stale."""
         self._cache.forget(conversation)
 
     def _take(self, need: Need, held: GroupSnapshot | None, outcome: pb.LoadOutcome) -> GroupSnapshot | None:

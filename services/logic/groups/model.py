@@ -13,7 +13,7 @@ from enum import IntEnum
 
 
 class GroupRole(IntEnum):
-    """The numbers are those of `tidings.v1.Member.Role`."""
+    """What a member may do; the numbers are those of `tidings.v1.Member.Role`."""
 
     MEMBER = 1
     ADMIN = 2
@@ -22,7 +22,7 @@ class GroupRole(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class GroupMember:
-    """`joined_seq` is the first seq that this member may read; age is the order of (joined_ms, user)."""
+    """A member. `joined_seq` is the first seq that this member may read; age is the order of (joined_ms, user)."""
 
     user: str
     role: GroupRole
@@ -52,10 +52,11 @@ class GroupSnapshot:
 
     @property
     def is_large(self) -> bool:
+        """Whether the group is read by cursor."""
         return self.large_from > 0
 
     def role_of(self, user: str) -> GroupRole | None:
-        """None: no member."""
+        """The user's role; None: the user is no member, or was not asked for."""
         member = self.members.get(user)
         return member.role if member else None
 
@@ -116,8 +117,10 @@ class GroupChange:
 
 @dataclass(frozen=True, slots=True)
 class SettledAct:
-    """It is so already: a repeat, perhaps of a change that nobody was told of. So `act` is told as an event again, and
-    the nodes of the users are told that they are (`indexed`), or are not (`dropped`), in this large group.
+    """What a request asks for is so already: it is a repeat, perhaps of a change that nobody was told of.
+
+    So `act` is told as an event again, and the nodes of the users are told that these are (`indexed`), or are not
+    (`dropped`), in this large group.
     """
 
     conversation: str

@@ -18,7 +18,7 @@ MIME = "application/tidings.membership+json"
 
 
 def content_of(act: GroupAct) -> bytes:
-    """Encoded `tidings.v1.Content`."""
+    """The content of the notice, an encoded `tidings.v1.Content`."""
     data = {"act": act.act, "by": act.by, "users": act.users, "role": act.role, "name": act.name}
     encoded = json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
     return client_pb2.Content(data=encoded, mime=MIME).SerializeToString()
@@ -30,4 +30,5 @@ def act_of(membership: events_pb2.Membership) -> GroupAct:
 
 
 def membership_of(act: GroupAct) -> events_pb2.Membership:
+    """The act as the stream of events has it."""
     return events_pb2.Membership(act=act.act, by=act.by, users=act.users, role=act.role, name=act.name)

@@ -15,7 +15,7 @@ from tidings_protocol.ids import ConversationKind, kind_of, peers
 
 
 def check_send(conversation: str, sender: str, group: GroupSnapshot | None) -> None:
-    """Whether a message of this user may be stored there; `group` is only looked at for groups."""
+    """Returns if a message of this user may be stored there; `group` is only looked at for groups."""
     match kind_of(conversation):
         case ConversationKind.DIRECT:
             _check_peer(conversation, sender)
@@ -26,7 +26,7 @@ def check_send(conversation: str, sender: str, group: GroupSnapshot | None) -> N
 
 
 def check_signal(conversation: str, sender: str, group: GroupSnapshot | None) -> None:
-    """As for a message, but nobody signals into a large group."""
+    """Returns if this user may signal there: as for a message, but nobody signals into a large group."""
     match kind_of(conversation):
         case ConversationKind.DIRECT:
             _check_peer(conversation, sender)
@@ -50,7 +50,7 @@ def check_read(conversation: str, reader: str, group: GroupSnapshot | None) -> i
 
 
 def check_member(group: GroupSnapshot | None, conversation: str, user: str) -> tuple[GroupSnapshot, GroupMember]:
-    """The group and the user's place in it."""
+    """The group and the user's place in it; raises NotFound, Forbidden."""
     group = check_exists(group, conversation)
     member = group.members.get(user)
     if member is None:
@@ -59,6 +59,7 @@ def check_member(group: GroupSnapshot | None, conversation: str, user: str) -> t
 
 
 def check_exists(group: GroupSnapshot | None, conversation: str) -> GroupSnapshot:
+    """The group; raises NotFound if there is none."""
     if group is None:
         raise NotFound(f"there is no group {conversation}")
     return group
@@ -73,4 +74,4 @@ def _check_speaker(group: GroupSnapshot | None, conversation: str, user: str) ->
 
 def _check_peer(conversation: str, user: str) -> None:
     if user not in peers(conversation):
-        raise Forbidden(f"{conversation} is a direct chat of others")
+        raise Forbidden(f"{conversation} is a direct chat of others: only its two users send and read there")

@@ -16,19 +16,22 @@ from tidings_protocol.ids import ConversationKind, kind_of, peers
 
 
 class Fanout(NamedTuple):
-    """`version` is that of the group which the recipients were taken from; 0: there is none to grow stale."""
+    """Who gets an inbox entry.
+
+    `version` is that of the group which the recipients were taken from; 0: there is none to grow stale.
+    """
 
     recipients: tuple[str, ...]
     version: int = 0
 
     @property
     def by_cursor(self) -> bool:
-        """Read diffusion."""
+        """Whether nobody gets an entry and all nodes hear of the message (read diffusion)."""
         return not self.recipients
 
 
 def fanout_of(conversation: str, group: GroupSnapshot | None) -> Fanout:
-    """`group` must be given for a group."""
+    """Who gets an entry of a message there; `group` must be given for a group."""
     match kind_of(conversation):
         case ConversationKind.DIRECT:
             a, b = peers(conversation)

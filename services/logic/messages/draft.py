@@ -11,6 +11,7 @@ from protos.tidings.internal.v1 import logic_pb2, storage_pb2
 from services.common.rpc.faults import to_fault
 from services.logic.groups.recipients import Fanout
 from tidings_protocol.errors import TidingsError
+from tidings_protocol.kinds import NORMAL
 
 TO_NOBODY: Final = Fanout(())
 _NO_ITEM: Final = storage_pb2.StoreItem()
@@ -18,12 +19,16 @@ _DUPLICATE: Final = storage_pb2.StoreOutcome.DUPLICATE
 
 
 class SendDraft:
-    """An object for each message costs 1 µs of the 100 that a message costs here (measured)."""
+    """A message, what is decided about it, and what became of it.
 
-    __slots__ = ("content", "error", "fanout", "item", "store_item", "stored")
+    An object for each message costs 1 µs of the 100 that a message costs here (measured).
+    """
+
+    __slots__ = ("content", "error", "fanout", "item", "kind", "store_item", "stored")
 
     def __init__(self, item: logic_pb2.SendItem) -> None:
         self.item = item
+        self.kind = NORMAL
         self.content = item.content
         self.fanout = TO_NOBODY
         self.error: TidingsError | None = None
@@ -32,7 +37,7 @@ class SendDraft:
 
 
 def outcome_of(draft: SendDraft) -> logic_pb2.SendOutcome:
-    """Of one that is stored, or has its error."""
+    """What is answered for a draft that is stored, or has its error."""
     if draft.error is not None:
         return logic_pb2.SendOutcome(fault=to_fault(draft.error))
     stored = draft.stored

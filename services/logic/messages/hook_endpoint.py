@@ -60,7 +60,11 @@ class _Broke(Exception):
 
 
 class HookEndpoint(Owned):
-    """An async context manager. `transport` replaces the network in tests."""
+    """The endpoint, for as long as this context is entered.
+
+    `timeout_s`: of the parts of one call; `calls_max`: connections at once; `content_bytes_max`: of a content that the
+    endpoint gives. `transport` replaces the network in tests.
+    """
 
     def __init__(
         self,
@@ -94,7 +98,10 @@ class HookEndpoint(Owned):
             yield
 
     async def ask(self, candidates: Sequence[Candidate]) -> list[Decision]:
-        """Content to store, or why not, for each. Raises Away."""
+        """What the endpoint decides about each: content to store, or why it is not stored. Raises Away.
+
+        After a cancellation the endpoint may have seen the call.
+        """
         body = {"version": 1, "cluster": self._cluster, "messages": [_shown(candidate) for candidate in candidates]}
         try:
             answer = await self._exchange(self._client, body)
@@ -168,7 +175,7 @@ def _decisions(answer: bytes, count: int) -> list[Any]:
 
 
 def _text(value: object) -> str:
-    """JSON may hold halves of characters, which no message can carry."""
+    """The value as text that a message can carry: JSON may hold halves of characters."""
     return str(value).encode("utf-8", "replace").decode()
 
 

@@ -83,7 +83,10 @@ class HookedSends(Owned):
             yield
 
     async def send(self, items: Sequence[logic_pb2.SendItem], *, holds: bool) -> list[logic_pb2.SendOutcome]:
-        """An outcome for each. `holds`: who asks knows what `pending` is; else it waits for all."""
+        """An outcome for each item, in their order. `holds`: the asker knows `pending`; else the answer waits for all.
+
+        A cancellation ends the wait alone: what was offered to the hook goes on.
+        """
         self._forget_old()
         asked = [self._of(item) for item in items]
         fresh = [held for held, is_fresh in asked if is_fresh and isinstance(held, _Held)]
@@ -117,6 +120,8 @@ class HookedSends(Owned):
         for held in fresh:
             if held.draft.error is not None:
                 self._decide(held, held.draft.error)
+            elif not held.draft.kind.hooked:
+                self._decide(held, held.draft.content)
             else:
                 self._hooks.offer(Candidate(*held.key, held.draft.content), partial(self._decide, held))
 
@@ -180,7 +185,7 @@ class HookedSends(Owned):
         return held.outcome
 
     def _forget_old(self) -> None:
-        """Outcomes that nobody has asked for."""
+        """Drops outcomes that nobody has asked for."""
         before = asyncio.get_running_loop().time() - KEPT_S
         while self._finished and self._finished[0][0] < before:
             _, key = self._finished.popleft()

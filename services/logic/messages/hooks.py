@@ -68,7 +68,7 @@ class HookOptions:
 
 
 class Hooks(Owned):
-    """An async context manager, which enters the endpoint."""
+    """Offers messages to the endpoint while this context, which enters the endpoint too, is entered."""
 
     def __init__(self, endpoint: HookEndpoint, health: Health, options: HookOptions) -> None:
         self._endpoint = endpoint
@@ -104,7 +104,7 @@ class Hooks(Owned):
         return self._failures >= FAILURES_MAX
 
     def offer(self, candidate: Candidate, decided: Decided) -> None:
-        """`decided` gets the verdict: later, or from within this call while the endpoint is away."""
+        """Has a message decided: `decided` gets the verdict, later or from within this call."""
         loop = asyncio.get_running_loop()
         asked = _Asked(candidate, decided, loop.time() + 2 * self._options.timeout_s)
         if self.is_away and (self._probing or self._waiting or loop.time() < self._probe_at):
@@ -181,7 +181,7 @@ class Hooks(Owned):
     # ---- without a decision
 
     def _expire(self) -> None:
-        """Those whose time is over; the same for all, so they are in its order."""
+        """Gives up messages whose time is over; all have the same time, so they stand in its order."""
         loop = asyncio.get_running_loop()
         late: list[_Asked] = []
         while self._expiring and (self._expiring[0].deadline <= loop.time() or not self._expiring[0].is_open):
@@ -190,7 +190,7 @@ class Hooks(Owned):
         self._timer = loop.call_at(self._expiring[0].deadline, self._expire) if self._expiring else None
 
     def _give_up(self, asked: Sequence[_Asked], reason: str) -> None:
-        """What becomes of those of them that nobody has decided about."""
+        """Decides by `when_away` about those that nobody has decided about."""
         undecided = [each for each in asked if each.is_open]
         if not undecided:
             return

@@ -12,12 +12,10 @@ from collections.abc import Sequence
 from protos.tidings.internal.v1 import delivery_pb2, storage_pb2
 from services.logic.publishing.events import EventEncoder, StreamEvent
 from services.logic.publishing.parcels import OutgoingPush
-from tidings_protocol import client_pb2
 from tidings_protocol.content import stored_content
 from tidings_protocol.ids import message_id
 from tidings_protocol.wire.body import message_bytes
 
-SYSTEM = client_pb2.Message.SYSTEM
 StoreOutcome = storage_pb2.StoreOutcome
 
 
@@ -29,7 +27,7 @@ def message_pushes(
     session: str = "",
     accepted_ms: int = 0,
 ) -> tuple[list[OutgoingPush], tuple[StreamEvent, ...]]:
-    """The push and the event of a message that was stored, now or before. `session`: the connection that has it.
+    """The push and the event of a message that was stored, now or before. `session`: of the sender, which has it.
 
     There is no push of a repeat whose inbox entries are so old that storage does not look for their numbers.
     """
@@ -64,7 +62,10 @@ def message_pushes(
 
 
 def _numbered(users: Sequence[str], numbers: Sequence[int]) -> tuple[Sequence[str], Sequence[int]]:
-    """Without those whose entry has no number: who came after a message that is repeated, or all if it is long ago."""
+    """The users whose entry has a number, with the numbers.
+
+    Who came after a message that is repeated has none, and nobody has one if the message is of long ago.
+    """
     if all(numbers):
         return users, numbers
     pairs = [(user, number) for user, number in zip(users, numbers, strict=True) if number]

@@ -27,7 +27,7 @@ from services.logic.groups.recipients import Fanout, fanout_of
 from services.logic.messages.draft import TO_NOBODY, SendDraft, outcome_of
 from services.logic.messages.hooked_sends import HookedSends
 from services.logic.messages.hooks import Hooks
-from services.logic.messages.pushes import SYSTEM, message_pushes
+from services.logic.messages.pushes import message_pushes
 from services.logic.publishing.events import EventEncoder, StreamEvent
 from services.logic.publishing.parcels import OutgoingPush
 from services.logic.publishing.publisher import Publisher
@@ -35,9 +35,9 @@ from services.logic.publishing.records import Publication
 from services.logic.receipts.coalescer import ReaderCursor
 from services.logic.receipts.sender import ReceiptSender
 from services.logic.storage_client import StorageClient
-from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest, Blame, TidingsError, Unavailable
 from tidings_protocol.ids import BROADCAST, OPERATOR, ConversationKind, kind_of
+from tidings_protocol.kinds import SYSTEM
 
 DECISIONS_MAX = 4
 # The version of no group, the seq of no message.
@@ -47,11 +47,13 @@ HOOK_PATIENCE_S = 0.02
 CHANGING_RETRY_MS = 200
 
 StoreOutcome = storage_pb2.StoreOutcome
-NORMAL = client_pb2.Message.NORMAL
 
 
 class MessageSender(Owned):
-    """What access nodes and the operator send."""
+    """Sends what access nodes and the operator ask for.
+
+    An async context manager: leaving it ends what the hook holds up.
+    """
 
     def __init__(
         self,
@@ -83,7 +85,11 @@ class MessageSender(Owned):
                 yield
 
     async def send(self, items: Sequence[logic_pb2.SendItem], *, holds: bool = False) -> list[logic_pb2.SendOutcome]:
-        """Users' messages. `holds`: who asks knows what `pending` is, and asks again."""
+        """Sends users' messages; gives an outcome for each item, in their order.
+
+        `holds`: the asker knows `pending`, and asks again. Raises nothing for the sake of an item. After a cancellation
+        any of the messages may be stored.
+        """
         if self._hooked is not None:
             return await self._hooked.send(items, holds=holds)
         drafts = [SendDraft(item) for item in items]
@@ -93,15 +99,15 @@ class MessageSender(Owned):
         return [outcome_of(draft) for draft in drafts]
 
     async def _finish(self, drafts: Sequence[SendDraft]) -> None:
-        """All that follows from the decisions."""
+        """Stores, looks up and tells what was decided."""
         await self._store(drafts)
         await self._look(drafts)
         await self._tell(drafts)
 
     async def announce(self, content: bytes, client_id: str) -> storage_pb2.StoreOutcome:
-        """The operator's notice to everyone; raises what went wrong."""
+        """Sends the operator's notice (an encoded Content) to everyone; raises TidingsError if it was not stored."""
         item = storage_pb2.StoreItem(
-            conversation=BROADCAST, sender=OPERATOR, client_id=client_id, content=content, kind=SYSTEM
+            conversation=BROADCAST, sender=OPERATOR, client_id=client_id, content=content, kind=SYSTEM.number
         )
         [outcome] = await self._storage.store([item])
         if isinstance(outcome, TidingsError):
@@ -144,7 +150,7 @@ class MessageSender(Owned):
             )
 
     async def _store_once(self, drafts: Sequence[SendDraft]) -> list[SendDraft]:
-        """Those whose decision was stale; the others have their outcome."""
+        """Stores drafts, and gives those whose decision was stale; the others have their outcome."""
         for draft in drafts:
             draft.store_item = _store_item(draft)
         outcomes = await self._storage.store([draft.store_item for draft in drafts])
@@ -199,7 +205,7 @@ class MessageSender(Owned):
 
 
 def _senders(drafts: Iterable[SendDraft]) -> dict[str, list[str]]:
-    """Who wants to send, by group."""
+    """The senders of the drafts, by group."""
     senders: dict[str, list[str]] = {}
     for draft in drafts:
         if _is_group(draft):
@@ -228,20 +234,20 @@ def _decide(draft: SendDraft, groups: FoundGroups) -> bool:
 
 
 def _with_sender(fanout: Fanout, sender: str) -> Fanout:
-    """Also for the entry of who is no member any more."""
+    """The fan-out with the sender, also one who is no member any more and has an entry of long ago."""
     if fanout.by_cursor or sender in fanout.recipients:
         return fanout
     return Fanout((*fanout.recipients, sender), fanout.version)
 
 
 def _look_item(draft: SendDraft) -> storage_pb2.StoreItem:
-    """Something that nobody stores: nor a node of an older version, which knows nothing of `only_look`."""
+    """An item that no node stores, not even one of an older version, which knows nothing of `only_look`."""
     item = draft.item
     return storage_pb2.StoreItem(
         conversation=item.conversation,
         sender=item.sender,
         client_id=item.client_id,
-        kind=NORMAL,
+        kind=draft.kind.number,
         version=NEVER,
         recipients=draft.fanout.recipients,
         reply_to=NEVER,
@@ -257,7 +263,7 @@ def _store_item(draft: SendDraft) -> storage_pb2.StoreItem:
         sender=item.sender,
         client_id=item.client_id,
         content=draft.content,
-        kind=NORMAL,
+        kind=draft.kind.number,
         version=draft.fanout.version,
         recipients=draft.fanout.recipients,
         reply_to=item.reply_to,

@@ -28,11 +28,12 @@ class PendingRecord(NamedTuple):
 
     @property
     def size(self) -> int:
+        """About how many bytes the record holds in memory."""
         return len(self.record.value) + 200
 
 
 class Backlog:
-    """`push_age_max_s`: how old a push may get before it is not worth sending."""
+    """Holds records. `push_age_max_s`: how old a push may get before it is not worth sending."""
 
     def __init__(self, bytes_max: int, push_age_max_s: float) -> None:
         self._bytes_max = bytes_max
@@ -45,7 +46,7 @@ class Backlog:
         return len(self._pushes) + len(self._lasting)
 
     def add(self, records: Iterable[PendingRecord], now_s: float) -> list[PendingRecord]:
-        """Gives those that are dropped for it."""
+        """Keeps records; gives those that are dropped for them."""
         for waiting in records:
             (self._lasting if waiting.lasting else self._pushes).append(waiting)
             self.size += waiting.size
@@ -65,7 +66,7 @@ class Backlog:
         return taken, dropped
 
     def give_back(self, records: list[PendingRecord], now_s: float) -> list[PendingRecord]:
-        """They could not be published after all: they are the next again. Gives those that are dropped for it."""
+        """Takes records back that could not be published: they are the next again. Gives those that are dropped."""
         for waiting in reversed(records):
             (self._lasting if waiting.lasting else self._pushes).appendleft(waiting)
             self.size += waiting.size

@@ -25,19 +25,21 @@ class Directory:
         self._deaf: list[tuple[str, str]] = []
 
     def owner_of(self) -> Callable[[str], str | None]:
+        """A function that names the access node which owns a user; None: nobody does."""
         return self._cluster.ring("access").owner_of
 
     def mailboxes(self) -> dict[str, MailboxAddress]:
+        """The mailbox of each access node that has one, by the node's name."""
         self._look()
         return self._mailboxes
 
     def readers(self) -> list[tuple[str, str]]:
-        """(name, boot id) of every access node."""
+        """The (name, boot id) of every access node."""
         self._look()
         return self._readers
 
     def deaf(self) -> list[tuple[str, str]]:
-        """(name, boot id) of the access nodes that do not hear Kafka."""
+        """The (name, boot id) of the access nodes that do not hear Kafka."""
         self._look()
         return self._deaf
 

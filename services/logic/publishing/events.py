@@ -20,7 +20,7 @@ _MESSAGE_TAG = length_delimited_tag(events_pb2.Event, "message")
 
 
 class StreamEvent(NamedTuple):
-    """`value` is an encoded Event of this conversation."""
+    """What goes on the stream of events. `value` is an encoded Event of this conversation."""
 
     conversation: str
     value: bytes
@@ -36,7 +36,7 @@ class EventEncoder:
     def message(
         self, conversation: str, time_ms: int, message: bytes, recipients: Sequence[str], trace: str
     ) -> tuple[StreamEvent, ...]:
-        """`message` is an encoded Message."""
+        """The event of a stored message; `message` is an encoded Message."""
         if not self.enabled:
             return ()
         head = events_pb2.Event(
@@ -46,6 +46,7 @@ class EventEncoder:
         return (StreamEvent(conversation, value),)
 
     def receipt(self, receipt: client_pb2.Receipt, time_ms: int) -> tuple[StreamEvent, ...]:
+        """The event of a receipt."""
         if not self.enabled:
             return ()
         event = events_pb2.Event(
@@ -54,6 +55,7 @@ class EventEncoder:
         return (StreamEvent(receipt.conversation, event.SerializeToString()),)
 
     def acts(self, conversation: str, time_ms: int, acts: Sequence[GroupAct]) -> tuple[StreamEvent, ...]:
+        """An event for each act in a group."""
         if not self.enabled:
             return ()
         return tuple(

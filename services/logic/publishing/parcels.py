@@ -65,6 +65,7 @@ class KafkaParcel(NamedTuple):
 
     @property
     def broadcast(self) -> bool:
+        """Whether all access nodes get it."""
         return self.to is None
 
 
@@ -82,7 +83,7 @@ def build_parcels(
     broadcast_partitions: int,
     parcel_bytes_max: int,
 ) -> ParcelBatch:
-    """`owner_of` is the access ring's; an owner without a mailbox counts as none."""
+    """Parcels for all these pushes. `owner_of` is the access ring's; an owner without a mailbox counts as none."""
     routed = ParcelBatch()
     open_parcels: dict[MailboxAddress | int, _OpenParcel] = {}
     for item in outgoing:
@@ -109,7 +110,7 @@ def _shares(
     mailboxes: Mapping[str, MailboxAddress],
     routed: ParcelBatch,
 ) -> list[_Share]:
-    """Each owner once, with its recipients and their numbers."""
+    """Each owner of recipients once, with these and their numbers; who has no owner is counted."""
     by_owner: dict[str | None, tuple[list[str], list[int]]] = {}
     numbers = item.numbers or (0,) * len(item.users)
     for user, number in zip(item.users, numbers, strict=True):
@@ -161,6 +162,7 @@ class _OpenParcel:
         self.size += len(item.body) + 64 + 24 * len(users)
 
     def sealed(self) -> KafkaParcel:
+        """The parcel, encoded; nothing is added to it after that."""
         to = self._address if isinstance(self._address, MailboxAddress) else None
         partition = self._address.partition if isinstance(self._address, MailboxAddress) else self._address
         return KafkaParcel(partition, to, self._parcel.SerializeToString(), self._lasting, self._trace)

@@ -115,6 +115,7 @@ class Publisher(Owned):
 
     @property
     def backlog_bytes(self) -> int:
+        """About how many bytes wait for Kafka to be back."""
         return self._backlog.size
 
     async def publish(self, publication: Publication) -> None:
@@ -215,7 +216,7 @@ class Publisher(Owned):
                     break
 
     def _go_direct(self, records: list[PendingRecord]) -> None:
-        """Parcels to the nodes that they are for; events wait for Kafka."""
+        """Brings parcels to their nodes by call; events wait for Kafka."""
         events = [pending for pending in records if pending.record.topic == self._topics.events]
         if events:
             self._keep(events)

@@ -38,7 +38,7 @@ class _Slot:
 
 
 class ReceiptCoalescer:
-    """Not for several threads. `interval_s` between two receipts of one reader and conversation."""
+    """Holds back receipts; `interval_s`: between two of one reader and conversation. Not for several threads."""
 
     def __init__(self, interval_s: float, capacity: int) -> None:
         self._interval_s = interval_s
@@ -52,7 +52,7 @@ class ReceiptCoalescer:
         return len(self._slots) + len(self._ready)
 
     def note(self, cursor: ReaderCursor) -> None:
-        """This is the cursor's state now."""
+        """Takes the cursor's state as it is now."""
         key = (cursor.user, cursor.conversation)
         slot = self._slots.get(key)
         if slot is None:
@@ -62,7 +62,7 @@ class ReceiptCoalescer:
             slot.waiting = _merged(slot.waiting or slot.told, cursor)
 
     def give_back(self, cursor: ReaderCursor) -> None:
-        """This one, which `due` gave, was not told to all: it goes again, an interval later."""
+        """Takes a cursor back that `due` gave and that was not told to all: it goes again, an interval later."""
         key = (cursor.user, cursor.conversation)
         slot = self._slots.get(key)
         if slot is None:
@@ -116,7 +116,7 @@ def _is_further(cursor: ReaderCursor, told: ReaderCursor) -> bool:
 
 
 def _merged(before: ReaderCursor | None, now: ReaderCursor) -> ReaderCursor:
-    """Cursors never go back, whatever order the answers of storage came in."""
+    """The further of the two states: cursors never go back, whatever order the answers of storage came in."""
     if before is None:
         return now
     return ReaderCursor(

@@ -36,7 +36,7 @@ GATHER_S = 0.1
 
 
 class ReceiptSender(Owned):
-    """An async context manager; enter it within the publisher's."""
+    """Sends receipts. An async context manager; enter it within the publisher's."""
 
     def __init__(
         self,
@@ -58,10 +58,11 @@ class ReceiptSender(Owned):
 
     @property
     def pending(self) -> int:
+        """Readers and conversations whose receipts are held, or were sent within the interval."""
         return len(self._coalescer)
 
     def note(self, cursor: ReaderCursor) -> None:
-        """This cursor moved."""
+        """Takes note of a cursor that moved; returns at once."""
         self._coalescer.note(cursor)
         self._noted.set()
 
@@ -129,7 +130,7 @@ class ReceiptSender(Owned):
 
 
 def _is_away(group: GroupSnapshot | TidingsError | None) -> bool:
-    """Who is in it can be had later."""
+    """Whether the members of the group can be had only later."""
     return isinstance(group, TidingsError) and group.retryable
 
 

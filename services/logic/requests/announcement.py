@@ -18,13 +18,14 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from protos.tidings.v1 import events_pb2
 from services.logic.groups import notices
 from services.logic.groups.model import GroupAct, GroupChange, GroupMember
-from services.logic.messages.pushes import SYSTEM, message_pushes
+from services.logic.messages.pushes import message_pushes
 from services.logic.publishing.events import EventEncoder, StreamEvent
 from services.logic.publishing.parcels import OutgoingPush
 from services.logic.publishing.records import Publication
 from tidings_protocol import client_pb2
 from tidings_protocol.content import notice_client_id
 from tidings_protocol.ids import ConversationKind
+from tidings_protocol.kinds import SYSTEM
 
 Push = delivery_pb2.Push
 
@@ -83,7 +84,7 @@ def publication(
             sender=item.actor,
             client_id=notice_client_id(item.op, index),
             content=notice.content,
-            kind=SYSTEM,
+            kind=SYSTEM.number,
             # Who is in a group that is created large does not know it yet: its first message is brought to them.
             recipients=notice.recipients or (() if item.version else indexed),
             trace=trace,
@@ -96,12 +97,12 @@ def publication(
 
 
 def acts_of(item: pb.ChangeItem) -> list[GroupAct]:
-    """All that happens by the change."""
+    """The acts that happen by the change."""
     return [notices.act_of(events_pb2.Membership.FromString(act)) for act in item.acts]
 
 
 def indexed_of(item: pb.ChangeItem) -> Sequence[str]:
-    """Whose nodes must know that they are in this large group."""
+    """The users whose nodes must know that they are in this large group."""
     entered = [member.user for member in item.set if not member.joined_ms]
     if item.becomes_large:
         return list(dict.fromkeys([*item.notices[0].recipients, *entered]))
@@ -109,7 +110,7 @@ def indexed_of(item: pb.ChangeItem) -> Sequence[str]:
 
 
 def dropped_of(item: pb.ChangeItem) -> Sequence[str]:
-    """Whose nodes must know that they are no more in this large group."""
+    """The users whose nodes must know that they are no more in this large group."""
     return item.removed if _is_by_cursor(item) else ()
 
 
@@ -128,7 +129,7 @@ def membership_pushes(conversation: str, indexed: Sequence[str], dropped: Sequen
 
 
 def _is_by_cursor(item: pb.ChangeItem) -> bool:
-    """The group was large before: in another one, each notice has recipients."""
+    """Whether the group was large before the change: in another one, each notice has recipients."""
     return bool(item.version) and not any(notice.recipients for notice in item.notices)
 
 

@@ -8,11 +8,11 @@ Does not know: how the list is kept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.logic.requests.pages import show_message
-from services.logic.requests.request import ClientRequest, Reply, page_limit
+from services.logic.requests.request import ClientRequest, Handler, Reply, page_limit
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import TidingsError
@@ -27,6 +27,11 @@ class ConversationLister:
     def __init__(self, storage: StorageClient, *, page_bytes_max: int) -> None:
         self._storage = storage
         self._page_bytes_max = page_bytes_max
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """By the names of operations."""
+        return {"conversations": self.conversations}
 
     async def conversations(self, requests: Sequence[ClientRequest]) -> list[Reply]:
         """The entries after each request's position."""

@@ -1,4 +1,4 @@
-"""Cursors: what devices hold and what users have read moves on, and the others hear of it.
+"""Cursors of devices and readers move on, and the others hear of it.
 
     ack   ──▶ storage: which conversations got further? ──▶ receipts
       ▲           └─▶ mark delivered, where another node owns the conversation ──▶ receipts
@@ -21,7 +21,7 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.telemetry import logs
 from services.logic.receipts.coalescer import ReaderCursor
 from services.logic.receipts.sender import ReceiptSender
-from services.logic.requests.request import ClientRequest, Reply, ok_reply
+from services.logic.requests.request import ClientRequest, Handler, Reply, ok_reply
 from services.logic.storage_client import StorageClient
 from tidings_protocol.errors import Forbidden, TidingsError
 from tidings_protocol.ids import ConversationKind, check_conversation, peers
@@ -30,14 +30,22 @@ log = logs.get_logger(__name__)
 
 
 class CursorMarker:
-    """Batches of acks and reads."""
+    """Moves the cursors of batches of acks and reads."""
 
     def __init__(self, storage: StorageClient, receipts: ReceiptSender) -> None:
         self._storage = storage
         self._receipts = receipts
 
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """By the names of operations."""
+        return {"read": self.read}
+
     async def acknowledge(self, items: Sequence[logic_pb2.AckItem]) -> None:
-        """Devices hold everything up to a number. Raises if some of it could not be done: all is sent again."""
+        """Notes that devices hold everything up to a number.
+
+        Raises TidingsError if some of it could not be done: then all of it is to be sent again.
+        """
         failure: TidingsError | None = None
         open_ = dict.fromkeys(range(len(items)), 0)  # index to the number up to which all is marked
         while open_:
@@ -60,8 +68,9 @@ class CursorMarker:
     async def _deliver(
         self, items: Sequence[logic_pb2.AckItem], outcomes: Mapping[int, pb.AcknowledgeOutcome | TidingsError]
     ) -> dict[int, TidingsError]:
-        """Notes what storage marked along, and has the rest marked. The items of which something may be marked later:
-        another refusal than that (who left a group) is the end of it.
+        """Notes what storage marked along, and has the rest marked; gives the items that are to be tried again.
+
+        A refusal for good, as of a user who left a group, is the end of an item.
         """
         marks: list[pb.MarkItem] = []
         indexes: list[int] = []
@@ -137,6 +146,6 @@ class CursorMarker:
 
 
 def _check_reader(conversation: str, user: str) -> None:
-    """Direct chats are for the two of them; of groups storage knows the members when it marks."""
+    """Raises Forbidden for a direct chat of others; of groups storage knows the members when it marks."""
     if check_conversation(conversation) is ConversationKind.DIRECT and user not in peers(conversation):
-        raise Forbidden(f"{conversation} is a direct chat of others")
+        raise Forbidden(f"{conversation} is a direct chat of others: only its two users send and read there")

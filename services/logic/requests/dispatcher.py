@@ -3,69 +3,40 @@
 Guarantees: a reply for each item, in their order; an error of one, or a defect in it, is its own. The replies of a
 batch together fit into one call: those beyond are refused as OVERLOADED, to be asked again.
 
-Does not know: what the requests mean. `send`, `signal` and `ack` have calls of their own; `hello`, `ping` and `bye` are
-the access nodes' business.
+Does not know: what the requests mean. Those that access nodes know by type (Handler.ACCESS in the table of operations)
+do not come here: they have calls of their own, or are the access nodes' business.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from google.protobuf.message import DecodeError
 
 from protos.tidings.internal.v1 import logic_pb2
 from services.common.lanes.dividing import divided
 from services.common.telemetry import tracing
-from services.logic.requests.conversations import ConversationLister
-from services.logic.requests.cursors import CursorMarker
-from services.logic.requests.group_reads import GroupReader
-from services.logic.requests.history import HistoryReader
-from services.logic.requests.inbox import InboxReader
-from services.logic.requests.presence import PresenceReader
-from services.logic.requests.request import ClientRequest, Reply
-from services.logic.requests.session_guard import SessionGuard
+from services.logic.requests.request import ClientRequest, Handler, Reply
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadFrame, BadRequest, Internal, Overloaded, TidingsError
+from tidings_protocol.operations import name_of
 
 # One call carries 16 MiB.
 REPLIES_BYTES_MAX = 12 * 1024 * 1024
 
-Handler = Callable[[list[ClientRequest]], Awaitable[Sequence[Reply]]]
-
-
-@dataclass(frozen=True, slots=True)
-class RequestHandlers:
-    """Who answers which requests."""
-
-    inbox: InboxReader
-    history: HistoryReader
-    conversations: ConversationLister
-    presence: PresenceReader
-    group_reads: GroupReader
-    group_changes: SessionGuard
-    cursors: CursorMarker
-
-    def by_kind(self) -> Mapping[str, Handler]:
-        """The table: a kind is the name of the frame's body; what reads a group are kinds of their own."""
-        return {
-            "read": self.cursors.read,
-            "sync": self.inbox.sync,
-            "history": self.history.history,
-            "conversations": self.conversations.conversations,
-            "presence": self.presence.presence,
-            "group": self.group_changes.handle,
-            "group info": self.group_reads.info,
-            "group members": self.group_reads.members,
-        }
-
 
 class Dispatcher:
-    """Answers batches of requests of any kind. `handlers`: as `RequestHandlers.by_kind` gives them."""
+    """Answers batches of requests of any kind, which is the name of the operation."""
 
-    def __init__(self, handlers: Mapping[str, Handler]) -> None:
-        self._handlers = handlers
+    def __init__(self, *handlers: Mapping[str, Handler]) -> None:
+        """`handlers`: what each room of logic answers, by the names of operations."""
+        self._handlers = {name: handler for room in handlers for name, handler in room.items()}
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Of the operations that are answered here."""
+        return frozenset(self._handlers)
 
     async def handle(self, items: Sequence[logic_pb2.HandleItem]) -> list[logic_pb2.HandleOutcome]:
         """An outcome for each item, in their order. Raises nothing for what a client asked."""
@@ -103,15 +74,12 @@ class Dispatcher:
         return encoded(reply)
 
     def _kind(self, frame: client_pb2.ClientFrame) -> str:
-        body = frame.WhichOneof("body")
-        if body is None:
+        name = name_of(frame)
+        if not name:
             raise BadFrame("the frame has no body")
-        kind: str = body
-        if body == "group" and frame.group.WhichOneof("act") in {"info", "members"}:
-            kind = f"group {frame.group.WhichOneof('act')}"
-        if kind not in self._handlers:
-            raise BadRequest(f"{body} is not answered here")
-        return kind
+        if name not in self._handlers:
+            raise BadRequest(f"{frame.WhichOneof('body')} is not answered here")
+        return name
 
 
 def _parsed(item: logic_pb2.HandleItem) -> ClientRequest:
@@ -135,7 +103,7 @@ def _bounded(replies: Sequence[Reply]) -> list[logic_pb2.HandleOutcome]:
 
 
 def encoded(reply: Reply) -> bytes:
-    """As the outcome carries it: a frame without its id."""
+    """The reply as an outcome carries it: an encoded frame without its id."""
     if isinstance(reply, TidingsError):
         error = client_pb2.Error(code=reply.code, message=reply.message, retry_after_ms=reply.retry_after_ms)
         return client_pb2.ServerFrame(error=error).SerializeToString()

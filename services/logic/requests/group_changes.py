@@ -49,7 +49,7 @@ log = logs.get_logger(__name__)
 
 
 class GroupChanges:
-    """Batches of `group` requests that change something."""
+    """Makes the changes that batches of `group` requests ask for."""
 
     def __init__(
         self,
@@ -90,7 +90,10 @@ class GroupChanges:
         return replies
 
     async def owner_of(self, conversation: str) -> str:
-        """Who owns a group, for the operator; raises NotFound. Looks through the members of a large one."""
+        """The user who owns a group, for the operator; the members of a large one are looked through.
+
+        Raises NotFound if there is no group, or no owner.
+        """
         if check_conversation(conversation) is not ConversationKind.GROUP:
             raise NotFound(f"{conversation} is not a group")
         after = ""
@@ -178,8 +181,9 @@ class GroupChanges:
         log.info("group changed", acts=[act.act for act in acts], users=len(acts[0].users) if acts else 0)
 
     async def _tell_made(self, request: ClientRequest, item: pb.ChangeItem) -> client_pb2.ServerFrame:
-        """An earlier try with this op has made it, and may not have told anybody: so all of it is told, and answered
-        from how the group is now.
+        """Tells all of a change that an earlier try with this op has made, and may not have told anybody.
+
+        The answer is from how the group is now.
         """
         outcome = await self._storage.change(item)
         if outcome.status != pb.ChangeOutcome.DONE:
@@ -196,7 +200,7 @@ class GroupChanges:
         return _answer_made(request, conversation, group)
 
     async def _tell_again(self, settled: SettledAct) -> None:
-        """What the first time told may have been lost with the node that told it."""
+        """Tells once more what is so already: the first news may have been lost with the node that told it."""
         outgoing = announcement.membership_pushes(settled.conversation, settled.indexed, settled.dropped)
         events = self._events.acts(settled.conversation, self._clock.wall_ms(), (settled.act,))
         if outgoing or events:
@@ -218,7 +222,7 @@ def _op_of(request: ClientRequest) -> str:
 
 
 def _name_of_new(user: str, client_id: str, op: str) -> str:
-    """The same for a repeat of the same create."""
+    """The id of a new group; it is the same for a repeat of the same create."""
     person = b"client id" if client_id else b""
     return "g:" + blake2b(f"{user} {client_id or op}".encode(), digest_size=12, person=person).hexdigest()
 
@@ -250,7 +254,7 @@ def _answer(body: client_pb2.GroupRequest, group: GroupSnapshot, user: str) -> c
 
 
 def _answer_made(request: ClientRequest, conversation: str, group: GroupSnapshot | None) -> client_pb2.ServerFrame:
-    """To whom may be out of the group by now: then as to those who are put out of it."""
+    """The answer to an asker who may be out of the group by now: then as to those who are put out of it."""
     body = request.frame.group
     if group is not None and (group.open or group.role_of(request.user) is not None):
         return _answer(body, group, request.user)

@@ -8,7 +8,7 @@ Does not know: changes of groups (group_changes.py).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.logic.groups.loader import GroupLoader
@@ -16,7 +16,7 @@ from services.logic.groups.model import GroupPolicy, GroupSnapshot
 from services.logic.groups.needs import Need, need_of
 from services.logic.groups.permissions import check_member
 from services.logic.groups.rules import info_of
-from services.logic.requests.request import ClientRequest, Reply, page_limit
+from services.logic.requests.request import ClientRequest, Handler, Reply, page_limit
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import TidingsError
@@ -31,6 +31,11 @@ class GroupReader:
         self._storage = storage
         self._loader = loader
         self._policy = policy
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """By the names of operations."""
+        return {"group.info": self.info, "group.members": self.members}
 
     async def info(self, requests: Sequence[ClientRequest]) -> list[Reply]:
         """What each asker may see of a group."""

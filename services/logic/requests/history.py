@@ -9,13 +9,13 @@ Does not know: how pages are found.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.logic.groups.loader import FoundGroups, GroupLoader, group_in
 from services.logic.groups.permissions import check_read
 from services.logic.requests.pages import message_page
-from services.logic.requests.request import ClientRequest, Reply, page_limit
+from services.logic.requests.request import ClientRequest, Handler, Reply, page_limit
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest, TidingsError
@@ -31,6 +31,11 @@ class HistoryReader:
         self._storage = storage
         self._loader = loader
         self._page_bytes_max = page_bytes_max
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """By the names of operations."""
+        return {"history": self.history}
 
     async def history(self, requests: Sequence[ClientRequest]) -> list[Reply]:
         """The messages before or after each request's seq; an error where the request is wrong or not allowed."""

@@ -1,4 +1,4 @@
-"""How much is under way: a batch that does not fit is refused at once, with the time to come back.
+"""The limit of what is under way: a batch that does not fit is refused at once, with the time to come back.
 
 Guarantees: never more than `capacity` items are under way, except that a batch larger than that gets in when there is
 nothing else. What is refused was not begun.
@@ -25,11 +25,12 @@ class InFlightLimit:
 
     @property
     def under_way(self) -> int:
+        """How many items are in."""
         return self._under_way
 
     @contextmanager
     def admit(self, count: int) -> Iterator[None]:
-        """Raises Overloaded if there is no room for so many more."""
+        """Counts so many items in while it is entered; raises Overloaded if there is no room for them."""
         if self._under_way and self._under_way + count > self._capacity:
             raise Overloaded("this node has too much to do: try again", RETRY_MS)
         self._under_way += count

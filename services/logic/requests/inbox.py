@@ -8,11 +8,11 @@ Does not know: how pages are found.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.logic.requests.pages import message_page
-from services.logic.requests.request import ClientRequest, Reply, page_limit
+from services.logic.requests.request import ClientRequest, Handler, Reply, page_limit
 from services.logic.storage_client import StorageClient
 
 LIMIT_DEFAULT, LIMIT_MAX = 100, 500
@@ -24,6 +24,11 @@ class InboxReader:
     def __init__(self, storage: StorageClient, *, page_bytes_max: int) -> None:
         self._storage = storage
         self._page_bytes_max = page_bytes_max
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """By the names of operations."""
+        return {"sync": self.sync}
 
     async def sync(self, requests: Sequence[ClientRequest]) -> list[Reply]:
         """The entries after each request's number."""

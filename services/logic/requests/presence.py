@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import Clock
 from services.common.cluster import ClusterView
-from services.logic.requests.request import ClientRequest, Reply
+from services.logic.requests.request import ClientRequest, Handler, Reply
 from services.logic.sessions.presence import check_users, presence_of
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2
@@ -26,6 +26,11 @@ class PresenceReader:
         self._storage = storage
         self._cluster = cluster
         self._clock = clock
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """By the names of operations."""
+        return {"presence": self.presence}
 
     async def presence(self, requests: Sequence[ClientRequest]) -> list[Reply]:
         """The presence of each request's users; the error if one of them cannot be looked up."""

@@ -5,6 +5,7 @@ Guarantees: values only. Does not know: who answers.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from tidings_protocol import client_pb2
@@ -27,6 +28,10 @@ class ClientRequest:
     frame: client_pb2.ClientFrame
     op: str = ""
     trace: str = ""
+
+
+# Answers a batch of requests of one operation: a reply for each, in their order.
+Handler = Callable[[list[ClientRequest]], Awaitable[Sequence[Reply]]]
 
 
 def page_limit(limit: int, default: int, most: int) -> int:

@@ -12,9 +12,9 @@ Does not know: what is asked.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from services.logic.requests.request import ClientRequest, Reply
+from services.logic.requests.request import ClientRequest, Handler, Reply
 from services.logic.storage_client import StorageClient
 from tidings_protocol.errors import TidingsError, Unavailable
 
@@ -27,6 +27,11 @@ class SessionGuard:
     def __init__(self, storage: StorageClient, handle: Handle) -> None:
         self._storage = storage
         self._handle = handle
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """By the names of operations."""
+        return {"group": self.handle}
 
     async def handle(self, requests: Sequence[ClientRequest]) -> list[Reply]:
         """A reply for each request, in their order."""

@@ -16,7 +16,7 @@ USERS_MAX = 100
 
 
 def check_users(users: Sequence[str]) -> None:
-    """BadRequest for more than 100, or for what is no user's name."""
+    """Raises BadRequest for more than 100 users, or for what is no user's name."""
     if len(users) > USERS_MAX:
         raise BadRequest(f"{len(users)} users at once, at most {USERS_MAX} are allowed: use several requests")
     for user in users:
@@ -26,7 +26,7 @@ def check_users(users: Sequence[str]) -> None:
 def live_sessions(
     sessions: Sequence[storage_pb2.SessionRecord], alive: Callable[[str], bool]
 ) -> list[storage_pb2.SessionRecord]:
-    """Those on nodes whose boot id is alive."""
+    """The sessions on nodes whose boot id is alive."""
     return [session for session in sessions if alive(session.boot_id)]
 
 
@@ -37,7 +37,10 @@ def presence_of(
     alive: Callable[[str], bool],
     now_ms: int,
 ) -> client_pb2.Presence:
-    """Who is online was seen now; who was on a node that died, when that session began or ended at the latest known."""
+    """Whether the user is online, and when the user was seen last: now if online.
+
+    A user of a node that died was seen when that session began, or when the last one ended, whichever was later.
+    """
     if live_sessions(sessions, alive):
         return client_pb2.Presence(user=user, online=True, last_seen_ms=now_ms)
     began = max((session.since_ms for session in sessions), default=0)

@@ -45,7 +45,9 @@ log = logs.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
-    """`devices_max`: sessions of one user at once. `evict_timeout_s`: of one call to an access node. `news_wait_s`: how
+    """How many sessions a user may have, and how long logins and kicks wait.
+
+    `devices_max`: sessions of one user at once. `evict_timeout_s`: of one call to an access node. `news_wait_s`: how
     long a login waits for the registry to tell of its node.
     """
 
@@ -62,7 +64,7 @@ class ConnectedRegistry(Protocol):
 
 
 class ClientSessions:
-    """Batches of sessions that begin or end, and the operator's kicks."""
+    """Begins and ends batches of sessions, and makes the operator's kicks."""
 
     def __init__(
         self,
@@ -85,7 +87,7 @@ class ClientSessions:
     async def open(self, items: Sequence[logic_pb2.OpenItem]) -> list[logic_pb2.OpenOutcome]:
         """An outcome for each item, in their order; a fault says why a session did not begin.
 
-        Raises TidingsError if storage cannot be asked at all. After a cancellation sessions may have begun.
+        Raises nothing for the sake of an item. After a cancellation any of the sessions may have begun.
         """
         dead = await self._dead_boots({item.boot_id for item in items})
         refused = Unavailable("the node of this connection is not in the cluster now: connect again", NEWS_RETRY_MS)
@@ -119,7 +121,7 @@ class ClientSessions:
         return outcomes
 
     async def _dead_boots(self, boots: set[str]) -> set[str]:
-        """Those that the registry does not know, also after a moment."""
+        """The boots that the registry does not know, also after a moment."""
         dead = {boot_id for boot_id in boots if not self._cluster.alive(boot_id)}
         if not dead or not self._registry.connected:
             return set()
@@ -231,7 +233,7 @@ def _record(item: logic_pb2.OpenItem, now_ms: int) -> pb.SessionRecord:
 
 
 def _groups(item: logic_pb2.OpenItem) -> list[str]:
-    """Of its cursors; what cannot be a group is passed over, as a cursor of no group is."""
+    """The groups of the item's cursors; what cannot be a group is passed over."""
     return [each for each in item.group_cursors if _is_group(each)]
 
 

@@ -28,7 +28,7 @@ _STATUS = {
     Status.STORED: StoreOutcome.STORED,
     Status.DUPLICATE: StoreOutcome.DUPLICATE,
     Status.STALE: StoreOutcome.STALE,
-    Status.NO_SUCH_REPLY: StoreOutcome.NO_SUCH_REPLY,
+    Status.NO_SUCH_TARGET: StoreOutcome.NO_SUCH_REPLY,
     Status.FAILED: StoreOutcome.FAILED,
 }
 

@@ -26,6 +26,7 @@ from services.storage.memory.conversation import CachedConversation
 from services.storage.repository.records import NORMAL, ClientKey, StoredMessage
 from tidings_protocol.errors import TidingsError
 from tidings_protocol.ids import ConversationKind
+from tidings_protocol.kinds import BY_NUMBER
 
 
 class Status(Enum):
@@ -35,7 +36,7 @@ class Status(Enum):
     STORED = "stored"
     DUPLICATE = "duplicate"
     STALE = "stale"
-    NO_SUCH_REPLY = "no such reply"
+    NO_SUCH_TARGET = "no such target"
     FAILED = "failed"
 
 
@@ -44,7 +45,8 @@ class MessageDraft:
     """A message that wants a number.
 
     `version` is that of the group which allowed it (0 for direct chats and b:all). `fence` is the first notice of the
-    same change: a draft with a fence shares its fate, and does not look at the version.
+    same change: a draft with a fence shares its fate, and does not look at the version. `target`: the seq of the entry
+    that it names (0: none); `target_sender` and `admin` are for kinds that demand whose that is.
     """
 
     conversation: CachedConversation
@@ -52,13 +54,15 @@ class MessageDraft:
     content: bytes
     kind: int = NORMAL
     version: int = 0
-    reply_to: int = 0
+    target: int = 0
     change: bytes = b""
     creates: bool = False
     fence: MessageDraft | None = None
     status: Status = Status.OPEN
     seq: int = 0
     time_ms: int = 0
+    target_sender: str = ""
+    admin: bool = False
     read_over: bool = False
     first: StoredMessage | None = None
     error: TidingsError | None = None
@@ -185,9 +189,18 @@ def _refusal(draft: MessageDraft, head: int) -> Status:
         present = conversation.document.version if conversation.exists else 0
         if present != draft.version or (not present and not draft.creates):
             return Status.STALE
-    if draft.reply_to and not max(conversation.first_seq, 1) <= draft.reply_to <= head:
-        return Status.NO_SUCH_REPLY
+    if draft.target and not _has_target(draft, head):
+        return Status.NO_SUCH_TARGET
     return Status.OPEN
+
+
+def _has_target(draft: MessageDraft, head: int) -> bool:
+    """The entry that it names exists, and is whose its kind demands. A kind that is not known may name none."""
+    if not max(draft.conversation.first_seq, 1) <= draft.target <= head:
+        return False
+    kind = BY_NUMBER.get(draft.kind)
+    own = draft.target_sender == draft.key.sender
+    return kind is not None and kind.target.allows(own=own, admin=draft.admin)
 
 
 def _message(draft: MessageDraft) -> StoredMessage:

@@ -11,7 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-NORMAL, SYSTEM = 1, 2  # tidings.v1.Message.Kind
+from tidings_protocol import kinds
+
+NORMAL, SYSTEM = kinds.NORMAL.number, kinds.SYSTEM.number
 MAX_NUMBER = 2**63 - 1
 
 

@@ -14,8 +14,10 @@ from websockets.typing import Subprotocol
 
 from tests.e2e.wire_client import WAYS, Closed, Refused, Way, connect
 from tests.integration.access.harness import AccessCluster, eventually
+from tests.support.device.requests import empty_request
 from tidings_protocol.client_pb2 import ClientFrame, Content, Hello, Ping, PresenceRequest, Send, Signal, Sync
 from tidings_protocol.errors import Overloaded
+from tidings_protocol.operations import REQUESTS
 
 each_way = pytest.mark.parametrize("way", WAYS)
 FRAME_MAX = 131_072
@@ -234,6 +236,26 @@ async def test_a_request_that_makes_no_sense_is_refused_and_the_session_goes_on(
             await ann.request(**body)
         assert refused.value.code == code
         assert (await ann.request(ping=Ping())).pong.time_ms
+
+
+@each_way
+@pytest.mark.parametrize("name", REQUESTS)
+async def test_a_request_in_which_nothing_is_said_is_answered_and_the_session_goes_on(
+    cluster: AccessCluster, name: str, way: Way
+) -> None:
+    operation = REQUESTS[name]
+    async with cluster.session("ann", way) as ann:
+        said = getattr(empty_request(operation), operation.body)
+        number = await ann.post(**{operation.body: said})
+        assert (await ann.request(ping=Ping())).pong.time_ms
+        if not operation.answered:
+            assert [frame.WhichOneof("body") for frame in ann.received] == ["welcome", "pong"]
+            return
+        try:
+            answer = str((await ann.reply(number)).WhichOneof("body"))
+        except Refused as refused:
+            answer = refused.code
+        assert answer in {*operation.answers, "BAD_REQUEST", "FORBIDDEN", "NOT_FOUND", "UNAUTHENTICATED"}
 
 
 async def test_watching_more_than_allowed_is_refused(empty: AccessCluster) -> None:

@@ -32,13 +32,13 @@ from services.access.connection.events import (
 )
 from services.access.connection.heartbeat import FOREVER
 from services.access.connection.limits import LimitPolicy
-from services.access.connection.rules import RULES
 from services.access.connection.session import Phase, Session, SessionPolicy
 from tidings_protocol import client_pb2, close
+from tidings_protocol.operations import OPERATIONS, REQUESTS, Size
 
 POLICY = SessionPolicy(unanswered_max=4, pages_max=2, held_max=3, limits=LimitPolicy(refused_per_window=5))
 
-frames = st.sampled_from([*RULES, "hello", "bye"]).map(lambda body: FrameCame(body, 10))
+frames = st.sampled_from([*OPERATIONS]).map(lambda body: FrameCame(body, 10))
 others = st.sampled_from(
     [
         FrameRefused("a field"),
@@ -108,7 +108,7 @@ class Shell:
             match effect:
                 case HandOn():
                     self.handed_on.append(body)
-                    if RULES[body].answered:
+                    if REQUESTS[body].answered:
                         self.unanswered.append(body)
                 case Hold():
                     self.held.append(body)
@@ -140,7 +140,7 @@ def played(story: list[tuple[float, object]]) -> Shell:
         shell.now += pause
         shell.do(step)
         assert len(shell.unanswered) <= POLICY.unanswered_max
-        assert sum(RULES[body].paged for body in shell.unanswered) <= POLICY.pages_max
+        assert sum(REQUESTS[body].size is Size.PAGE for body in shell.unanswered) <= POLICY.pages_max
         assert shell.session.unanswered == len(shell.unanswered)
         if shell.session.phase is not Phase.CLOSING:
             assert shell.session.held == len(shell.held)
@@ -177,7 +177,7 @@ def test_requests_are_handed_on_once_and_in_the_order_in_which_they_came(story: 
     came: list[str] = []
     for pause, step in [(0.0, FrameCame("hello")), (0.0, HelloAccepted(0)), (0.0, Opened()), *story]:
         shell.now += pause
-        if isinstance(step, FrameCame) and shell.session.phase is Phase.OPEN and step.body in RULES:
+        if isinstance(step, FrameCame) and shell.session.phase is Phase.OPEN and step.body in REQUESTS:
             came.append(step.body)
         shell.do(step)
     # Refused ones are missing: what was handed on is a subsequence of what came.

@@ -12,8 +12,9 @@ import pytest
 from tests.scenario.client.fake_access import FakeAccess
 from tests.unit.client.model_server import ModelServer
 from tidings import Client, Event, Message
-from tidings.model import MEMBERSHIP_MIME, Conversation, HistoryPage, InboxPage
+from tidings.model import MEMBERSHIP_MIME, SHOWN, Conversation, HistoryPage, InboxPage
 from tidings_protocol import client_pb2 as pb
+from tidings_protocol.kinds import KINDS
 from tidings_protocol.wire.varint import varint
 
 PATIENCE_S = 10.0
@@ -115,3 +116,10 @@ def test_pages_and_lists_leave_out_what_is_not_known() -> None:
     assert [number for number, _ in InboxPage.from_proto(page).entries] == [1]
     listed = pb.Conversation(conversation=ROOM, head=2, last=_message(2, "a poll", kind=9))
     assert Conversation.from_proto(listed).last is None
+
+
+def test_only_kinds_that_the_table_has_and_that_are_messages_of_their_own_are_shown() -> None:
+    for number in range(20):
+        page = pb.Page(entries=[pb.Entry(number=1, message=_message(1, "text", kind=number))], next=1, head=1)
+        known = [kind for kind in KINDS.values() if kind.number == number]
+        assert bool(HistoryPage.from_proto(page).messages) == any(kind.shown for kind in known) == (number in SHOWN)

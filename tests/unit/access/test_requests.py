@@ -17,13 +17,16 @@ from services.access.requests.requests import Requests
 from services.common.clock import ManualClock
 from services.common.telemetry import tracing
 from tests.fuzz.port import FakeNode
+from tests.support.device.requests import empty_request
 from tests.traces import ended, recording
 from tests.unit.access.test_gathered_answers import Wire
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import TidingsError
+from tidings_protocol.operations import OPERATIONS, Handler
 from tidings_protocol.wire.codec import JSON, PROTO, Codec
 
 Frame = client_pb2.ClientFrame
+PASSED_ON = [name for name, operation in OPERATIONS.items() if operation.handler is Handler.LOGIC]
 
 
 class CannedLogic:
@@ -139,21 +142,15 @@ async def test_a_content_is_stored_without_what_no_version_knows() -> None:
     assert [frame.sent.seq for frame in client.answers] == [1]
 
 
-@pytest.mark.parametrize("body", ["sync", "history", "conversations", "presence", "group"])
+@pytest.mark.parametrize("name", PASSED_ON)
 @pytest.mark.parametrize("codec", [JSON, PROTO], ids=["JSON", "protobuf"])
-async def test_an_answer_that_cannot_be_read_is_one_requests_error(codec: Codec, body: str) -> None:
-    requests: dict[str, Any] = {
-        "sync": client_pb2.Sync(),
-        "history": client_pb2.History(conversation="d:ann|bob"),
-        "conversations": client_pb2.ListConversations(),
-        "presence": client_pb2.PresenceRequest(users=["bob"]),
-        "group": client_pb2.GroupRequest(info=client_pb2.GroupRequest.Info(conversation="g:x")),
-    }
+async def test_an_answer_that_cannot_be_read_is_one_requests_error(codec: Codec, name: str) -> None:
+    body = OPERATIONS[name].body
     async with served() as (node, logic):
         client = Client(node, codec)
         logic.frame = b"\x0a\xff\xff"
         for number in range(1, 10):
-            client.say(id=number, **{body: requests[body]})
+            client.say(id=number, **{body: getattr(empty_request(OPERATIONS[name]), body)})
         await client.answered()
     if codec is JSON or body == "presence":
         assert [(frame.id, frame.error.code) for frame in client.answers] == [(n, "INTERNAL") for n in range(1, 10)]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tidings_protocol import client_pb2 as pb
-from tidings_protocol.ids import BROADCAST, direct, message_id, new_group, peers
+from tidings_protocol.ids import BROADCAST, direct, message_id, new_id, peers
 
 PAGE_MAX = 4
 
@@ -304,7 +304,7 @@ class ModelServer:
             made = self.made.get((session.user, request.create.client_id))
             if made is None:
                 members = [session.user, *(user for user in request.create.members if user != session.user)]
-                made = self.group(new_group(), members, name=request.create.name)
+                made = self.group(f"g:{new_id()}", members, name=request.create.name)
                 self.made[session.user, request.create.client_id] = made
             return self._info(made, session.user)
         asked = getattr(request, act)

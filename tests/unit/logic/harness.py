@@ -34,7 +34,7 @@ from services.logic.publishing.publisher import Publisher, PublisherOptions
 from services.logic.receipts.sender import ReceiptSender
 from services.logic.requests.conversations import ConversationLister
 from services.logic.requests.cursors import CursorMarker
-from services.logic.requests.dispatcher import Dispatcher, RequestHandlers
+from services.logic.requests.dispatcher import Dispatcher
 from services.logic.requests.group_changes import GroupChanges
 from services.logic.requests.group_reads import GroupReader
 from services.logic.requests.history import HistoryReader
@@ -247,15 +247,13 @@ async def logic(
         cursors = CursorMarker(client, receipts)
         group_changes = GroupChanges(client, loader, publisher, events, clock, POLICY)
         dispatcher = Dispatcher(
-            RequestHandlers(
-                inbox=InboxReader(client, page_bytes_max=PAGE_BYTES),
-                history=HistoryReader(client, loader, page_bytes_max=PAGE_BYTES),
-                conversations=ConversationLister(client, page_bytes_max=PAGE_BYTES),
-                presence=PresenceReader(client, view, clock),
-                group_reads=GroupReader(client, loader, POLICY),
-                group_changes=SessionGuard(client, group_changes.act),
-                cursors=cursors,
-            ).by_kind()
+            InboxReader(client, page_bytes_max=PAGE_BYTES).handlers,
+            HistoryReader(client, loader, page_bytes_max=PAGE_BYTES).handlers,
+            ConversationLister(client, page_bytes_max=PAGE_BYTES).handlers,
+            PresenceReader(client, view, clock).handlers,
+            GroupReader(client, loader, POLICY).handlers,
+            SessionGuard(client, group_changes.act).handlers,
+            cursors.handlers,
         )
         admin = Admin(
             client,

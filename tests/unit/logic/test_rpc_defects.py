@@ -12,19 +12,12 @@ from services.logic.requests.dispatcher import Dispatcher
 from services.logic.requests.in_flight import InFlightLimit
 from services.logic.requests.request import ClientRequest, Reply, ok_reply
 from services.logic.rpc import LogicServicer
+from tests.support.device.requests import empty_request
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import Overloaded, TidingsError
+from tidings_protocol.operations import OPERATIONS, Handler
 
-BODIES: dict[str, dict[str, Any]] = {
-    "sync": {"sync": client_pb2.Sync()},
-    "history": {"history": client_pb2.History(conversation="d:a|b")},
-    "conversations": {"conversations": client_pb2.ListConversations(after="²~d:a|b")},
-    "presence": {"presence": client_pb2.PresenceRequest()},
-    "read": {"read": client_pb2.Read()},
-    "group": {"group": client_pb2.GroupRequest(leave=client_pb2.GroupRequest.Leave())},
-    "info": {"group": client_pb2.GroupRequest(info=client_pb2.GroupRequest.Info())},
-    "members": {"group": client_pb2.GroupRequest(members=client_pb2.GroupRequest.Members())},
-}
+PASSED_ON = [name for name, operation in OPERATIONS.items() if operation.handler is Handler.LOGIC]
 
 
 class Part:
@@ -55,8 +48,7 @@ class Part:
 
 
 def dispatcher(part: Part) -> Dispatcher:
-    kinds = ("read", "sync", "history", "conversations", "presence", "group", "group info", "group members")
-    return Dispatcher(dict.fromkeys(kinds, part.answer))
+    return Dispatcher(dict.fromkeys(PASSED_ON, part.answer))
 
 
 def servicer(part: Part) -> LogicServicer:
@@ -69,9 +61,9 @@ def servicer(part: Part) -> LogicServicer:
 NAMES = ("ann", "bad", "cid", "dan", "eve")
 
 
-@pytest.mark.parametrize("body", BODIES)
-async def test_a_request_that_cannot_be_handled_is_one_error(body: str) -> None:
-    frame = client_pb2.ClientFrame(**BODIES[body]).SerializeToString()
+@pytest.mark.parametrize("name", PASSED_ON)
+async def test_a_request_that_cannot_be_handled_is_one_error(name: str) -> None:
+    frame = empty_request(OPERATIONS[name]).SerializeToString()
     items = [logic_pb2.HandleItem(user=user, frame=frame) for user in NAMES]
     answer = await servicer(Part()).Handle(logic_pb2.HandleBatch(items=items), None)
     frames = [client_pb2.ServerFrame.FromString(outcome.frame) for outcome in answer.outcomes]

@@ -23,21 +23,12 @@ from tidings.core.signals import Done, Failed, Submit
 from tidings.errors import Busy, NoAnswer, NotConnected
 from tidings_protocol import client_pb2 as pb
 from tidings_protocol.errors import Internal, TidingsError, TooLarge, error_of
+from tidings_protocol.operations import OPERATIONS, name_of
 
 FLIGHT_MAX = 128
 ANSWER_S = 10.0  # without an answer for so long, a request is sent again
 OWN_MAX = 2048
 FRAME_ID_BYTES = 11
-ANSWERS = {
-    "send": ("sent",),
-    "read": ("ok",),
-    "sync": ("page",),
-    "history": ("page",),
-    "conversations": ("conversation_page",),
-    "group": ("group_info", "member_page", "ok"),
-    "presence": ("presence_list",),
-    "refresh": ("ok",),
-}
 
 Key = tuple[str, str]  # conversation, client id
 
@@ -151,7 +142,7 @@ class Outbox:
         if request.gone:
             return None
         if frame.WhichOneof("body") != "error":
-            if frame.WhichOneof("body") in ANSWERS[request.submit.frame.WhichOneof("body") or ""]:
+            if frame.WhichOneof("body") in OPERATIONS[name_of(request.submit.frame)].answers:
                 return self._finish(request, frame)
             return self._fail(request, Internal("the server gave an answer that this version does not know: update"))
         error = error_of(frame.error.code, frame.error.message, frame.error.retry_after_ms)

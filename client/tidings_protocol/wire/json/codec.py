@@ -1,10 +1,10 @@
 """The JSON codec: `tidings.v1.json`, text messages in protobuf's canonical JSON mapping.
 
 Guarantees: writes what `google.protobuf.json_format` would write; reads what it would read (the exceptions stand in
-json_read.py). A member that stands twice in one object is always found. From a server, unknown fields are passed over,
+read.py). A member that stands twice in one object is always found. From a server, unknown fields are passed over,
 because a newer one may have more; from a client they are refused and named.
 
-How doubled members are found: msgspec is fast but keeps the last of two without a word. In the text, every member has
+How doubled members are found: the fast parser keeps the last of two without a word. In the text, every member has
 a colon right after a quote or after white space, so counting those bytes bounds the number of members from above. If
 the bound is the number of members that were kept, none was lost. Otherwise (some string holds such bytes) the text is
 read again by the standard library's parser, which shows every member.
@@ -12,17 +12,16 @@ read again by the standard library's parser, which shows every member.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
-import msgspec
 from google.protobuf.message import Message
 
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadFrame, Unparsable
 from tidings_protocol.wire.body import SERVER_BODIES, EncodedBody
-from tidings_protocol.wire.json.read import Doubled, Malformed, Reader, reader_of
+from tidings_protocol.wire.json.read import Malformed, Reader, reader_of
+from tidings_protocol.wire.json.text import Doubled, parse, parse_fast, write
 from tidings_protocol.wire.json.write import json_bytes
 from tidings_protocol.wire.proto import no_body
 
@@ -30,8 +29,6 @@ FrameT = TypeVar("FrameT", client_pb2.ClientFrame, client_pb2.ServerFrame)
 
 _read_client = reader_of(client_pb2.ClientFrame.DESCRIPTOR, strict=True)
 _read_server = reader_of(client_pb2.ServerFrame.DESCRIPTOR, strict=False)
-_parse = msgspec.json.Decoder().decode
-_write = msgspec.json.Encoder().encode
 _BODY_KEYS = {kind: b'{"' + field.json_name.encode() + b'":' for kind, field in SERVER_BODIES.items()}
 
 
@@ -100,12 +97,12 @@ class JsonCodec:
             sent["duplicate"] = True
         if number:
             sent["number"] = str(number)
-        return _write({"id": str(request_id), "sent": sent} if request_id else {"sent": sent})
+        return write({"id": str(request_id), "sent": sent} if request_id else {"sent": sent})
 
 
 def _decode(data: bytes | bytearray | memoryview | str, kind: type[FrameT], reader: Reader) -> FrameT:
     text = _utf8(data)
-    document = _quick(text)
+    document = parse_fast(text)
     if document is not None:
         frame = kind()
         members = _fill(frame, reader, document)
@@ -127,43 +124,12 @@ def _utf8(data: bytes | bytearray | memoryview | str) -> bytes:
     return bytes(data)
 
 
-def _quick(text: bytes) -> dict[str, Any] | None:
-    """The document, perhaps without some doubled members; None: only `_exact` can tell."""
-    try:
-        document = _parse(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    except RecursionError:
-        raise Unparsable("the message is nested too deeply to be a frame") from None
-    return document if type(document) is dict else None
-
-
-def _exact(text: bytes) -> object:
-    """The document with doubled members marked; takes what msgspec refuses but JSON allows (half surrogate pairs)."""
-    try:
-        document = json.loads(text.decode(), object_pairs_hook=_object, parse_constant=_refuse_constant)
-    except UnicodeDecodeError:
-        raise Unparsable("the message is not UTF-8 text") from None
-    except RecursionError:
-        raise Unparsable("the message is nested too deeply to be a frame") from None
-    except ValueError as error:
-        raise Unparsable(f"the message is not JSON: {error}") from None
+def _exact(text: bytes) -> dict[str, Any]:
+    """The document with doubled members marked."""
+    document = parse(text)
     if not isinstance(document, dict):
         raise Unparsable('a frame is a JSON object, such as {"id": "1", "ping": {}}')
     return document
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) == len(pairs):
-        return members
-    seen: set[str] = set()
-    name = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-    return Doubled(members, name)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _fill(frame: Message, reader: Reader, document: object) -> int:

@@ -11,7 +11,7 @@ where taking it would hide a client's mistake:
 
 A refusal names the field by its path as the client wrote it.
 
-Does not know: bytes and text (json.py), which documents are whole frames.
+Does not know: bytes and text (text.py), which documents are whole frames.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from tidings_protocol.wire.json.scalars import Passed, clipped, converter_of, named, wanted_for
+from tidings_protocol.wire.json.text import Doubled
 
 # Sets one field from one JSON value; returns how many members (of objects) there were in the value.
 Put = Callable[[Message, Any], int]
@@ -36,16 +37,6 @@ class Malformed(Exception):
         super().__init__(reason)
         self.reason = reason
         self.path = list(path)
-
-
-class Doubled(dict[str, Any]):
-    """An object in which the member `name` stood twice."""
-
-    __slots__ = ("name",)
-
-    def __init__(self, members: dict[str, Any], name: str) -> None:
-        super().__init__(members)
-        self.name = name
 
 
 class Reader:

@@ -14,17 +14,17 @@ from functools import cache
 from struct import pack
 from typing import Any
 
-import msgspec
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from tidings_protocol.wire.json.text import write
+
 Convert = Callable[[Any], Any]
-_to_bytes = msgspec.json.Encoder().encode
 
 
 def json_bytes(message: Message) -> bytes:
     """The message as a compact JSON document."""
-    return _to_bytes(json_value(message))
+    return write(json_value(message))
 
 
 def json_value(message: Message) -> dict[str, Any]:

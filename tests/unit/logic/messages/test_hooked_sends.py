@@ -9,10 +9,13 @@ from typing import Any
 
 import httpx2
 
-from protos.tidings.internal.v1 import logic_pb2
+from protos.tidings.internal.v1 import logic_pb2, storage_pb2
+from services.logic.messages.draft import SendDraft
+from services.logic.messages.hooked_sends import HookedSends
 from tests.unit.logic.harness import Logic, body, logic, message
 from tests.unit.logic.messages.test_hooks import hooks
 from tidings_protocol.errors import Unavailable
+from tidings_protocol.kinds import NORMAL, SYSTEM
 
 
 class Deciding:
@@ -114,3 +117,24 @@ async def test_what_cannot_be_permitted_now_stands_in_nobodys_way() -> None:
         node.storage.fail["Load"] = [Unavailable("away", 300)]
         assert (await node.send(message("amy", "g:x", "one")))[0].fault.code == "UNAVAILABLE"
         assert (await node.send(message("amy", "g:x", "two")))[0].seq == 1
+
+
+async def test_a_kind_of_which_hooks_are_not_asked_goes_on_in_its_turn() -> None:
+    async def permit(drafts: Sequence[SendDraft]) -> None:
+        for draft in drafts:
+            draft.kind = SYSTEM if draft.item.client_id == "amy-notice" else NORMAL
+
+    async def finish(drafts: Sequence[SendDraft]) -> None:
+        for draft in drafts:
+            stored.append(draft.item.client_id)
+            draft.stored = storage_pb2.StoreOutcome(seq=len(stored))
+
+    stored: list[str] = []
+    endpoint = Deciding()
+    async with (
+        hooks(endpoint) as opened,
+        HookedSends(opened, permit, finish, held_max=10, patience_s=5.0) as sends,
+    ):
+        await sends.send([message("amy", "d:amy|bob", key) for key in ("asked", "notice")], holds=False)
+    assert stored == ["amy-asked", "amy-notice"]
+    assert endpoint.asked == ["asked"]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from services.storage.memory.conversation import CachedConversation, CachedMember
 from services.storage.messages.numbering import MessageDraft, NumberingBatch, RecentSends, Status
-from services.storage.repository.records import ClientKey, ConversationDocument, StoredMessage
+from services.storage.repository.records import SYSTEM, ClientKey, ConversationDocument, StoredMessage
 from tidings_protocol.errors import Unavailable
 from tidings_protocol.ids import ConversationKind
 
@@ -63,6 +63,22 @@ def test_a_known_client_id_is_not_planned() -> None:
     drafts = [draft(conversation, "a"), draft(conversation, "b")]
     assert [message.client_id for message in NumberingBatch(drafts, recent, 0).plan()] == ["b"]
     assert (drafts[0].status, drafts[0].seq) == (Status.DUPLICATE, 2)
+
+
+def test_an_entry_names_one_that_is_there_and_only_if_its_kind_may() -> None:
+    conversation = chat(head=4)
+    drafts = [
+        draft(conversation, "first", target=1),
+        draft(conversation, "last", target=4),
+        draft(conversation, "the one planned before", target=6),
+        draft(conversation, "beyond the head", target=8),
+        draft(conversation, "a notice names none", target=1, kind=SYSTEM),
+        draft(conversation, "nothing is known of this kind", target=1, kind=99),
+        draft(conversation, "which names none", kind=99),
+    ]
+    plan = NumberingBatch(drafts, RecentSends(10), 100).plan()
+    assert [message.client_id for message in plan] == [*(each.key.client_id for each in drafts[:3]), "which names none"]
+    assert {each.status for each in drafts[3:6]} == {Status.NO_SUCH_TARGET}
 
 
 def test_the_oldest_client_ids_are_forgotten_first() -> None:

@@ -119,6 +119,6 @@ def test_a_message_id_follows_from_its_place() -> None:
     assert all(len(place) == 24 for place in places)
 
 
-def test_new_ids_differ_and_groups_get_a_well_formed_one() -> None:
+def test_new_ids_differ_and_name_groups() -> None:
     assert ids.new_id() != ids.new_id()
-    assert ids.check_conversation(ids.new_group()) is ConversationKind.GROUP
+    assert ids.check_conversation(f"g:{ids.new_id()}") is ConversationKind.GROUP

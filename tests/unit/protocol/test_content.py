@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from tidings_protocol import client_pb2
+from tidings_protocol import client_pb2, ids
 from tidings_protocol.content import (
     CLIENT_ID_BYTES_MAX,
     check_client_id,
@@ -82,3 +84,32 @@ def test_a_signals_name_is_short() -> None:
     check_signal("x" * 64, b"")
     with pytest.raises(BadRequest, match="name"):
         check_signal("x" * 65, b"")
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        lambda: check_client_id(""),
+        lambda: check_client_id("~op 1"),
+        lambda: check_content(client_pb2.Content(), 10),
+        lambda: check_content(client_pb2.Content(text="x" * 11), 10),
+        lambda: check_content(client_pb2.Content(text="x", mime="m" * 256), 10),
+        lambda: check_content(client_pb2.Content(text="x", headers={str(n): "" for n in range(17)}), 10),
+        lambda: check_content(client_pb2.Content(text="x", headers={"a": "b" * 4097}), 10),
+        lambda: check_signal("typing", b"x" * 1025),
+        lambda: check_signal("n" * 65, b""),
+        lambda: ids.check_user("b b"),
+        lambda: ids.check_user("tidings"),
+        lambda: ids.peers("g:1"),
+        lambda: ids.kind_of("x:1"),
+        lambda: ids.check_conversation("d:bob|ann"),
+        lambda: ids.check_conversation("d:ann|tidings"),
+        lambda: ids.check_conversation("nowhere"),
+    ],
+)
+def test_a_refusal_says_what_is_wrong_and_behind_a_colon_what_to_do(refused: Callable[[], object]) -> None:
+    with pytest.raises((BadRequest, TooLarge)) as refusal:
+        refused()
+    wrong, _, to_do = refusal.value.message.partition(": ")
+    assert wrong
+    assert to_do.split()[0] in {"give", "make", "send", "leave", "put", "use", "name", "keep"}

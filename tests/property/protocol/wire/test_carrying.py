@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.carrying import CONTENT_BYTES_MAX, check_content, check_frame
-from tests.property.wire.frames import messages
+from tests.property.protocol.wire.frames import messages
 from tidings_protocol import client_pb2
 from tidings_protocol.content import encode_content, stored_content
 from tidings_protocol.errors import Unparsable

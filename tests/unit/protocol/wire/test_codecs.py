@@ -6,32 +6,34 @@ import json
 
 import pytest
 
+from tests.support.network.codecs import ALL, JSONS
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadFrame, BadRequest, Unparsable
 from tidings_protocol.wire.body import EncodedBody, message_bytes
-from tidings_protocol.wire.codec import CODECS, JSON, PROTO, Codec, negotiate, offers
+from tidings_protocol.wire.codec import JSON, PROTO, Codec, negotiate, offers
 
-BOTH = pytest.mark.parametrize("codec", [PROTO, JSON], ids=list(CODECS))
+EACH = pytest.mark.parametrize("codec", ALL.values(), ids=ALL)
+EACH_JSON = pytest.mark.parametrize("codec", JSONS.values(), ids=JSONS)
 SEND = client_pb2.ClientFrame(
     id=7, send=client_pb2.Send(client_id="c1", user="bob", content=client_pb2.Content(text="hi: there"))
 )
 
 
-# ---- both
+# ---- each
 
 
-@BOTH
+@EACH
 def test_a_frame_comes_back_as_it_went(codec: Codec) -> None:
     assert codec.decode_client(codec.encode_client(SEND)) == SEND
 
 
-@BOTH
+@EACH
 @pytest.mark.parametrize("wrap", [bytes, bytearray, memoryview])
 def test_any_kind_of_bytes_is_read(codec: Codec, wrap: type[bytes]) -> None:
     assert codec.decode_client(wrap(codec.encode_client(SEND))) == SEND
 
 
-@BOTH
+@EACH
 def test_a_frame_without_a_body_is_bad_and_its_id_comes_back(codec: Codec) -> None:
     with pytest.raises(BadFrame, match="give one of hello, ping") as refusal:
         codec.decode_client(codec.encode_client(client_pb2.ClientFrame(id=9)))
@@ -40,21 +42,21 @@ def test_a_frame_without_a_body_is_bad_and_its_id_comes_back(codec: Codec) -> No
     assert (refusal.value.request_id, refusal.value.field) == (9, "body")
 
 
-@BOTH
+@EACH
 def test_a_body_without_fields_is_a_body(codec: Codec) -> None:
     bye = client_pb2.ClientFrame(bye=client_pb2.Bye())
 
     assert codec.decode_client(codec.encode_client(bye)).WhichOneof("body") == "bye"
 
 
-@BOTH
+@EACH
 @pytest.mark.parametrize("garbage", [b"\xff\xff\xff", b"\x00", b"hello", b"\x62\x03\x0a\x01\xff"])
 def test_garbage_is_no_frame_at_all(codec: Codec, garbage: bytes) -> None:
     with pytest.raises(Unparsable):
         codec.decode_client(garbage)
 
 
-@BOTH
+@EACH
 def test_what_is_empty_but_present_stays_present(codec: Codec) -> None:
     frame = client_pb2.ClientFrame(
         history=client_pb2.History(conversation="g:a", after=0),
@@ -65,20 +67,20 @@ def test_what_is_empty_but_present_stays_present(codec: Codec) -> None:
     assert not read.HasField("before")
 
 
-@BOTH
+@EACH
 def test_a_body_that_no_frame_has_is_not_pushed(codec: Codec) -> None:
     with pytest.raises(KeyError):
         codec.push(EncodedBody.of(client_pb2.Content(text="x")))
 
 
-@BOTH
+@EACH
 def test_sent_without_a_single_field_is_still_sent(codec: Codec) -> None:
     encoded = codec.sent(0, client_id="", message_id="", conversation="", seq=0, time_ms=0, duplicate=False, number=0)
 
     assert codec.decode_server(encoded).WhichOneof("body") == "sent"
 
 
-@BOTH
+@EACH
 def test_a_reply_without_an_id_has_none(codec: Codec) -> None:
     frame = client_pb2.ServerFrame(ok=client_pb2.Ok()).SerializeToString()
 
@@ -121,7 +123,7 @@ def test_text_on_a_protobuf_connection_is_no_frame() -> None:
         PROTO.decode_client('{"ping":{}}')
 
 
-@BOTH
+@EACH
 def test_a_server_frame_of_a_newer_version_is_read_without_its_body(codec: Codec) -> None:
     newer = {PROTO.subprotocol: b"\x08\x05\xfa\x7f\x00", JSON.subprotocol: b'{"id":"5","newThing":{"a":[1,{"b":2}]}}'}
 
@@ -133,6 +135,7 @@ def test_a_server_frame_of_a_newer_version_is_read_without_its_body(codec: Codec
 # ---- JSON
 
 
+@EACH_JSON
 @pytest.mark.parametrize(
     ("text", "field", "words"),
     [
@@ -164,9 +167,11 @@ def test_a_server_frame_of_a_newer_version_is_read_without_its_body(codec: Codec
         ('{"id":"3","hello":{"groupCursors":{"g:a":1,"g:a":1}}}', "hello.groupCursors.g:a", "twice"),
     ],
 )
-def test_a_wrong_field_is_named_with_its_path_and_the_id_comes_back(text: str, field: str, words: str) -> None:
+def test_a_wrong_field_is_named_with_its_path_and_the_id_comes_back(
+    codec: Codec, text: str, field: str, words: str
+) -> None:
     with pytest.raises(BadFrame) as refusal:
-        JSON.decode_client(text.encode())
+        codec.decode_client(text.encode())
 
     assert not isinstance(refusal.value, Unparsable)
     assert refusal.value.field == field
@@ -175,14 +180,16 @@ def test_a_wrong_field_is_named_with_its_path_and_the_id_comes_back(text: str, f
     assert refusal.value.request_id == 3
 
 
+@EACH_JSON
 @pytest.mark.parametrize("text", ['{"id":"x","ping":{}}', '{"id":1,"id":2,"ping":{}}', '{"id":-1,"ping":{}}'])
-def test_an_id_that_cannot_be_read_does_not_come_back(text: str) -> None:
+def test_an_id_that_cannot_be_read_does_not_come_back(codec: Codec, text: str) -> None:
     with pytest.raises(BadFrame, match="`id`") as refusal:
-        JSON.decode_client(text.encode())
+        codec.decode_client(text.encode())
 
     assert refusal.value.request_id == 0
 
 
+@EACH_JSON
 @pytest.mark.parametrize(
     "text",
     [
@@ -202,11 +209,12 @@ def test_an_id_that_cannot_be_read_does_not_come_back(text: str) -> None:
         '{"ping":{}}'.encode("utf-16"),
     ],
 )
-def test_what_is_no_json_object_is_no_frame_at_all(text: bytes) -> None:
+def test_what_is_no_json_object_is_no_frame_at_all(codec: Codec, text: bytes) -> None:
     with pytest.raises(Unparsable):
-        JSON.decode_client(text)
+        codec.decode_client(text)
 
 
+@EACH_JSON
 @pytest.mark.parametrize(
     "text",
     [
@@ -216,36 +224,40 @@ def test_what_is_no_json_object_is_no_frame_at_all(text: bytes) -> None:
         '{"send":{"content":{"text":"hi: there","data":null},"user":"bob","clientId":"c1"},"id":"7","ping":null}',
     ],
 )
-def test_every_way_to_write_a_frame_is_read(text: str) -> None:
-    assert JSON.decode_client(text.encode()) == SEND
-    assert JSON.decode_client(text) == SEND
+def test_every_way_to_write_a_frame_is_read(codec: Codec, text: str) -> None:
+    assert codec.decode_client(text.encode()) == SEND
+    assert codec.decode_client(text) == SEND
 
 
+@EACH_JSON
 @pytest.mark.parametrize("written", ["+/8=", "-_8=", "+/8", "-_8", "-/8"])
-def test_bytes_are_read_from_both_alphabets_with_or_without_padding(written: str) -> None:
-    frame = JSON.decode_client(f'{{"send":{{"content":{{"data":"{written}"}}}}}}')
+def test_bytes_are_read_from_both_alphabets_with_or_without_padding(codec: Codec, written: str) -> None:
+    frame = codec.decode_client(f'{{"send":{{"content":{{"data":"{written}"}}}}}}')
 
     assert frame.send.content.data == b"\xfb\xff"
 
 
-def test_text_that_looks_like_members_is_still_text() -> None:
+@EACH_JSON
+def test_text_that_looks_like_members_is_still_text(codec: Codec) -> None:
     text = '{"text": "a", "text" : "b"}' * 20
     frame = client_pb2.ClientFrame(id=1, send=client_pb2.Send(content=client_pb2.Content(text=text)))
 
-    assert JSON.decode_client(JSON.encode_client(frame)) == frame
+    assert codec.decode_client(codec.encode_client(frame)) == frame
 
 
-def test_numbers_of_64_bits_are_written_as_strings_and_defaults_are_left_out() -> None:
+@EACH_JSON
+def test_numbers_of_64_bits_are_written_as_strings_and_defaults_are_left_out(codec: Codec) -> None:
     frame = client_pb2.ServerFrame(pong=client_pb2.Pong(inbox_head=2**63, group_heads={"g:a": 2**64 - 1}))
 
-    assert json.loads(JSON.encode_server(frame)) == {
+    assert json.loads(codec.encode_server(frame)) == {
         "pong": {"inboxHead": "9223372036854775808", "groupHeads": {"g:a": "18446744073709551615"}}
     }
 
 
-def test_a_name_that_is_hostile_is_shown_short_and_clean() -> None:
+@EACH_JSON
+def test_a_name_that_is_hostile_is_shown_short_and_clean(codec: Codec) -> None:
     with pytest.raises(BadFrame) as refusal:
-        JSON.decode_client(json.dumps({"\ud800" + "x" * 10_000: 1}))
+        codec.decode_client(json.dumps({"\ud800" + "x" * 10_000: 1}))
 
     assert len(refusal.value.message) < 200
     refusal.value.message.encode()

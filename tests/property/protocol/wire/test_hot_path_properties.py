@@ -10,20 +10,21 @@ from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.property.wire.frames import SCALARS, SERVER_FRAMES, TEXTS, messages, same
+from tests.property.protocol.wire.frames import SCALARS, SERVER_FRAMES, TEXTS, messages, same
+from tests.support.network.codecs import ALL
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadFrame
 from tidings_protocol.wire.body import SERVER_BODIES, EncodedBody, message_bytes
-from tidings_protocol.wire.codec import CODECS, JSON, PROTO, Codec
+from tidings_protocol.wire.codec import PROTO, Codec
 from tidings_protocol.wire.varint import varint
 
 MESSAGES = messages(client_pb2.Message)
 NUMBERS = st.one_of(st.just(0), st.integers(0, 2**64 - 1))
 IDS = st.one_of(st.just(0), st.integers(0, 2**64 - 1))
-BOTH = pytest.mark.parametrize("codec", [PROTO, JSON], ids=list(CODECS))
+EACH = pytest.mark.parametrize("codec", ALL.values(), ids=ALL)
 
 
-@BOTH
+@EACH
 @given(entries=st.lists(st.tuples(NUMBERS, MESSAGES), max_size=4))
 def test_deliver_is_the_frame_with_these_entries(codec: Codec, entries: list[tuple[int, client_pb2.Message]]) -> None:
     expected = client_pb2.ServerFrame(
@@ -35,11 +36,11 @@ def test_deliver_is_the_frame_with_these_entries(codec: Codec, entries: list[tup
     encoded = codec.deliver([(number, EncodedBody.of(message)) for number, message in entries])
 
     assert same(codec.decode_server(encoded), expected)
-    if codec is JSON:
+    if not codec.binary:
         assert json.loads(encoded) == json_format.MessageToDict(expected)
 
 
-@BOTH
+@EACH
 @given(data=st.data())
 def test_push_is_the_frame_with_this_body_whatever_its_type(codec: Codec, data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(sorted(SERVER_BODIES, key=lambda kind: kind.__name__)))
@@ -52,7 +53,7 @@ def test_push_is_the_frame_with_this_body_whatever_its_type(codec: Codec, data: 
     assert same(codec.decode_server(codec.push(EncodedBody.of(body))), expected)
 
 
-@BOTH
+@EACH
 @given(request_id=IDS, frame=SERVER_FRAMES)
 def test_reply_is_the_same_frame_with_the_id_of_the_request(
     codec: Codec, request_id: int, frame: client_pb2.ServerFrame
@@ -65,7 +66,7 @@ def test_reply_is_the_same_frame_with_the_id_of_the_request(
     assert same(codec.decode_server(codec.reply(request_id, frame.SerializeToString())), expected)
 
 
-@BOTH
+@EACH
 @given(request_id=IDS, sent=messages(client_pb2.Sent))
 def test_sent_is_the_frame_with_these_fields(codec: Codec, request_id: int, sent: client_pb2.Sent) -> None:
     encoded = codec.sent(
@@ -111,7 +112,7 @@ def test_protobuf_frames_come_back_as_they_went(frame: client_pb2.ServerFrame) -
 
 @given(st.binary(max_size=64))
 def test_any_bytes_give_a_frame_or_a_refusal_of_the_protocol(data: bytes) -> None:
-    for codec in CODECS.values():
+    for codec in ALL.values():
         try:
             frame = codec.decode_client(data)
         except BadFrame:
