@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from tests.chaos import cuts, disk, failover, overload, sessions, slow_readers, soak, storms
 from tests.chaos.faults import freeze, kill, kill_everything, mixed, restart, scale_access
-from tests.chaos.links import Harm
 from tests.chaos.scene import Act
-from tests.chaos.stack import Shape
+from tests.support.cluster.stack import Shape
+from tests.support.network.links import Harm
 
 PLAIN = Shape()
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.chaos.links import Harm, Links, Way
 from tests.chaos.scene import Act, Broken, Scene
-from tests.chaos.stack import Shape
+from tests.support.cluster.stack import Shape
+from tests.support.network.links import Harm, Links, Way
 
 SHAPE = Shape(name="links", proxied=True)
 # Here access nodes call each other all the time: every other client is connected to a node that does not own its user.

@@ -10,7 +10,7 @@ from typing import Any
 from pymongo import AsyncMongoClient
 
 from tests.chaos.scene import Broken, Scene, Skipped
-from tests.chaos.stack import Shape
+from tests.support.cluster.stack import Shape
 
 SIZE_MIB = 700
 FULL_S = 10.0

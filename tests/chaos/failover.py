@@ -10,7 +10,7 @@ from pymongo import AsyncMongoClient
 
 from tests.chaos.faults import SLEEP_S
 from tests.chaos.scene import Scene
-from tests.chaos.stack import Shape, Stack
+from tests.support.cluster.stack import Shape, Stack
 
 SHAPE = Shape(name="sets", arguments=("--mongodb-members=3", "--kafka-brokers=3"))
 

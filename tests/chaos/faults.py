@@ -7,7 +7,7 @@ import signal
 import time
 
 from tests.chaos.scene import Act, Scene
-from tests.chaos.stack import KINDS
+from tests.support.cluster.stack import KINDS
 
 # Longer than a node's lease (5 s), so that others take over while it sleeps.
 SLEEP_S = 8.0

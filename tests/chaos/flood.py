@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 import uvloop
 
-from tests.chaos.worker import now, say
+from tests.support.load.worker import now, say
 from tidings_protocol import client_pb2 as pb
 from tidings_protocol.ids import direct
 from tools.bench.frames import TCP

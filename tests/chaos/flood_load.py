@@ -17,8 +17,8 @@ from typing import Any
 
 import msgspec
 
-from tests.chaos.load import Crew, start_crew
-from tests.chaos.stack import Stack
+from tests.support.cluster.stack import Stack
+from tests.support.load.load import Crew, start_crew
 
 PROCESSES = 2
 SIZE_BYTES = 128

@@ -19,7 +19,7 @@ import psutil
 from prometheus_client.parser import text_string_to_metric_families
 from pymongo import AsyncMongoClient
 
-from tests.chaos.stack import KINDS, Stack
+from tests.support.cluster.stack import KINDS, Stack
 
 SAMPLE_S = 1.0
 MIB = 2**20

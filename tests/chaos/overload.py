@@ -12,7 +12,7 @@ from typing import Any
 from tests.chaos.flood_load import Flood, Stretch, flood_on, quantile
 from tests.chaos.gauges import MIB, Memory, grown, memory_of
 from tests.chaos.scene import Broken, Scene
-from tests.chaos.stack import Shape
+from tests.support.cluster.stack import Shape
 
 USERS = 200
 WINDOW = 4

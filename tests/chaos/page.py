@@ -15,8 +15,8 @@ from typing import Any
 
 from tests.chaos import tables
 from tests.chaos.cases import CASES
-from tests.simulation import ledger
 from tests.simulation.mutations import MUTATIONS
+from tests.support.histories import ledger
 
 RESULTS = Path("build/chaos.json")
 PAGE = Path("docs/reliability.md")

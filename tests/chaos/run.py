@@ -16,16 +16,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from tests.backends import free_port_base
-from tests.chaos import record
 from tests.chaos.cases import Case
-from tests.chaos.crowd_load import users_of
-from tests.chaos.load import Load, Stuck, load_on
-from tests.chaos.population import populate
 from tests.chaos.scene import Broken, Scene, Skipped
-from tests.chaos.stack import CommandFailed, Stack, stack_of
-from tests.chaos.verdict import Verdict, judge, latency
-from tests.e2e.wire_client import Closed, Refused
+from tests.support.cluster.backends import free_port_base
+from tests.support.cluster.stack import CommandFailed, Stack, stack_of
+from tests.support.device.wire import Closed, Refused
+from tests.support.histories import record
+from tests.support.histories.verdict import Verdict, judge, latency
+from tests.support.load.crowd_load import users_of
+from tests.support.load.load import Load, Stuck, load_on
+from tests.support.load.population import populate
 from tools.failure import Failure
 
 SAY_EVERY_S = 1.0

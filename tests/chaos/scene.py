@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.load import Load
-from tests.chaos.record import Event
-from tests.chaos.stack import Stack
+from tests.support.cluster.stack import Stack
+from tests.support.histories.record import Event
+from tests.support.load.load import Load
 
 
 class Skipped(Exception):

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from tests.chaos.crowd_load import users_of
 from tests.chaos.faults import SLEEP_S
 from tests.chaos.scene import Broken, Scene
-from tests.e2e.wire_client import Address, Refused, Wire, connect
+from tests.support.device.wire import Address, Refused, Wire, connect
+from tests.support.load.crowd_load import users_of
 from tidings_protocol.client_pb2 import Content, PresenceRequest, Send, Sync, Welcome
 
 PATIENCE_S = 30.0

@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from tests.chaos import record
 from tests.chaos.flood_load import quantile
 from tests.chaos.gauges import MIB, counts_of, memory_of
 from tests.chaos.reader import DEVICE, Reader
 from tests.chaos.scene import Broken, Scene
-from tests.chaos.stack import Shape, Stack
-from tests.e2e.wire_client import Address, connect
+from tests.support.cluster.stack import Shape, Stack
+from tests.support.device.wire import Address, connect
+from tests.support.histories import record
 from tidings_protocol import client_pb2 as pb
 
 SLOW, ATTENTIVE = 500, 20

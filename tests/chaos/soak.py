@@ -15,10 +15,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from tests.chaos.crowd_load import crowd_on
 from tests.chaos.gauges import MIB, Counts, above, counts_of, grown, highest, memory_of
 from tests.chaos.scene import Broken, Scene
-from tests.chaos.stack import Shape
+from tests.support.cluster.stack import Shape
+from tests.support.load.crowd_load import crowd_on
 
 SOAK_S = 600.0
 CLIENTS, CLIENTS_TALK_PER_S = 200, 100.0

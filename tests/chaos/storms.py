@@ -6,9 +6,9 @@ import asyncio
 import time
 from dataclasses import asdict
 
-from tests.chaos.crowd_load import Movement, crowd_on, users_of
 from tests.chaos.scene import Act, Broken, Scene
-from tests.chaos.stack import Shape
+from tests.support.cluster.stack import Shape
+from tests.support.load.crowd_load import Movement, crowd_on, users_of
 
 CROWD = 5_000
 TALKERS = 400

@@ -12,7 +12,7 @@ from typing import Any
 from rich.table import Table
 
 from tests.chaos.run import Options, Result
-from tests.chaos.verdict import COUNTS
+from tests.support.histories.verdict import COUNTS
 
 COLUMNS = (
     "case",

@@ -9,10 +9,10 @@ import pytest
 
 from tests.chaos import table, tables
 from tests.chaos.page import PAGE, does, in_order, put
-from tests.chaos.record import Acknowledged, Posted, Shown, Stored
 from tests.chaos.run import Options, Result
-from tests.chaos.verdict import Finding, Verdict, latency
-from tests.simulation.ledger import Ran
+from tests.support.histories.ledger import Ran
+from tests.support.histories.record import Acknowledged, Posted, Shown, Stored
+from tests.support.histories.verdict import Finding, Verdict, latency
 
 MOVEMENT = {
     "nodes": {"access-1": 5000},

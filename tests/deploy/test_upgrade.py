@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.backends import free_port_base
-from tests.chaos.load import load_on
-from tests.chaos.population import populate
-from tests.chaos.stack import Shape, Stack
-from tests.chaos.verdict import judge
+from tests.support.cluster.backends import free_port_base
+from tests.support.cluster.stack import Shape, Stack
+from tests.support.histories.verdict import judge
+from tests.support.load.load import load_on
+from tests.support.load.population import populate
 from tools.stack import launch
 from tools.stack.folder import Folder
 from tools.stack.plan import Plan

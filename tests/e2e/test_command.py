@@ -15,8 +15,8 @@ import httpx2
 import jwt
 import pytest
 
-from tests.backends import clean_environment
 from tests.e2e.cluster import Cluster, route_url
+from tests.support.cluster.backends import clean_environment
 from tidings_protocol.client_pb2 import Hello, History, ListConversations, Message
 
 pytestmark = pytest.mark.e2e

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.cluster import Cluster
-from tests.e2e.wire_client import WAYS, Refused, Wire
+from tests.support.device.wire import WAYS, Refused, Wire
 from tidings_protocol.client_pb2 import (
     Content,
     Conversation,

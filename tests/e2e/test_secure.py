@@ -16,8 +16,8 @@ import httpx2
 import pytest
 
 from protos.tidings.internal.v1 import admin_pb2, admin_pb2_grpc
-from tests.backends import clean_environment, free_port_base, stop_stack
-from tests.certificates import Authority
+from tests.support.cluster.backends import clean_environment, free_port_base, stop_stack
+from tests.support.network.certificates import Authority
 from tidings import Client, TokenRefused
 from tools.stack.folder import Folder
 

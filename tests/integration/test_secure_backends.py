@@ -22,8 +22,8 @@ from services.common.registry.etcd_client import EtcdClient, EtcdTls, etcd_tls_o
 from services.common.settings.security import SecuritySettings
 from services.storage.repository.mongo.connection import connected
 from services.storage.repository.mongo.ports import prepared
-from tests.backends import clean_environment, free_port_base
-from tests.certificates import Authority
+from tests.support.cluster.backends import clean_environment, free_port_base
+from tests.support.network.certificates import Authority
 from tidings_protocol.errors import Unavailable
 from tools.stack import programs
 from tools.stack.etcd import Etcd, probe_etcd

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.page import put
-from tests.chaos.verdict import COUNTS
+from tests.support.histories.verdict import COUNTS
 
 RESULTS = Path("build/k8s.json")
 PAGE = Path("docs/operations.md")

@@ -16,9 +16,9 @@ from typing import Any
 import jwt
 import yaml
 
-from tests.certificates import Authority
 from tests.k8s.images import RECIPES
 from tests.k8s.kube import Kube
+from tests.support.network.certificates import Authority
 
 ROOT = Path(__file__).resolve().parents[2]
 OVERLAY = ROOT / "deploy" / "k8s" / "overlays" / "lab"

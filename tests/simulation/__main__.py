@@ -21,9 +21,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.histories.operations import encoded
-from tests.simulation import ledger, machine
-from tests.simulation.history import History
+from tests.simulation import machine
+from tests.support.histories import ledger
+from tests.support.histories.history import History
+from tests.support.histories.operations import encoded
 
 PROGRESS = 50
 ROOT = Path(__file__).resolve().parents[2]

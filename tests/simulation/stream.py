@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from protos.tidings.v1 import events_pb2
 from services.logic.publishing.publisher import Publication, Publisher
-from tests.simulation.history import History, Told
+from tests.support.histories.history import History, Told
 
 
 @contextmanager

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from services.storage.repository.memory import Database
 from services.storage.repository.records import InboxEntry, StoredMessage
-from tests.simulation.history import Acknowledged, History
 from tests.simulation.witness import Witness
+from tests.support.histories.history import Acknowledged, History
 
 CHAT = "d:ann|bob"
 SENT = Acknowledged("ann/1", 1, "ann", CHAT, "c1", 1, "id-1", 1, duplicate=True)

@@ -9,8 +9,8 @@ Does not know: who is in a group at which moment; it looks at direct chats.
 from __future__ import annotations
 
 from services.storage.repository.memory import Database
-from tests.simulation.checker import Violation
-from tests.simulation.history import Acknowledged, Event, History
+from tests.support.histories.checker import Violation
+from tests.support.histories.history import Acknowledged, Event, History
 from tidings_protocol.ids import ConversationKind, kind_of, peers
 
 DIRECT = ConversationKind.DIRECT

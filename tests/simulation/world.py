@@ -24,8 +24,6 @@ from services.common.registry.memory import MemoryRegistry, MemoryStore
 from services.common.rpc.memory import MemoryPeers
 from services.common.scope import TaskScope
 from services.storage.repository.memory import Database, Faults
-from tests.simulation.device import Device, Hint, Pipe
-from tests.simulation.history import History
 from tests.simulation.line import Line
 from tests.simulation.loop import LISTENING
 from tests.simulation.machine import Machine
@@ -33,6 +31,8 @@ from tests.simulation.network import SimulatedBus, Wires
 from tests.simulation.nodes import LEASE_TTL_S, Door, Ports, life_of, token_of
 from tests.simulation.stream import heard_into
 from tests.simulation.witness import Witness
+from tests.support.device.device import Device, Hint, Pipe
+from tests.support.histories.history import History
 from tidings_protocol.errors import TidingsError, Unavailable
 
 RESTART_S = 1.0

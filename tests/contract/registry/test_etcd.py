@@ -17,7 +17,7 @@ from services.common.registry.contract import Membership, NodeRecord
 from services.common.registry.etcd import BURIAL_S, EtcdRegistry
 from services.common.registry.etcd_client import Compacted, EtcdClient, Event, Lease
 from services.common.telemetry import metrics
-from tests.standstill import go_on, stop
+from tests.support.faults.standstill import go_on, stop
 from tidings_protocol.errors import Unavailable
 
 from .harness import LONG_S, TTL_S, EtcdHarness, EtcdProcess, Link, seen, until

@@ -24,9 +24,9 @@ from services.common.registry.contract import NodeRecord
 from services.common.registry.memory import MemoryRegistry, MemoryStore
 from services.common.rpc.memory import MemoryNetwork, MemoryPeers
 from services.common.telemetry.health import Health
-from tests.e2e.wire_client import Address, Way, Wire, connect
 from tests.integration.access.fake_logic import FakeLogic
-from tests.ports import free_port
+from tests.support.device.wire import Address, Way, Wire, connect
+from tests.support.network.ports import free_port
 
 SECRET = b"a secret for tests that is long enough!"
 

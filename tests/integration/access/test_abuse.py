@@ -13,9 +13,9 @@ from typing import Any, cast
 import pytest
 from prometheus_client import REGISTRY
 
-from tests.certificates import Authority
-from tests.e2e.wire_client import WAYS, Closed, Way, connect
 from tests.integration.access.harness import AccessCluster, RunningNode, eventually
+from tests.support.device.wire import WAYS, Closed, Way, connect
+from tests.support.network.certificates import Authority
 from tidings_protocol.client_pb2 import ClientFrame, Content, Hello, Ping, Send
 from tidings_protocol.errors import Overloaded
 

@@ -14,11 +14,11 @@ import pytest
 import structlog
 
 from services.common.telemetry import logs
-from tests.certificates import Authority
-from tests.e2e.wire_client import WAYS, Way, connect
 from tests.integration.access.harness import AccessCluster, RunningNode
-from tests.integration.access.raw import Transport, frames_in, raw
-from tests.ports import free_port
+from tests.support.device.raw import Transport, frames_in, raw
+from tests.support.device.wire import WAYS, Way, connect
+from tests.support.network.certificates import Authority
+from tests.support.network.ports import free_port
 from tests.unit.access.test_proxy_header import version_2
 from tidings_protocol.client_pb2 import ClientFrame, Hello
 

@@ -12,8 +12,8 @@ from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
-from tests.e2e.wire_client import WAYS, Closed, Refused, Way, connect
 from tests.integration.access.harness import AccessCluster, eventually
+from tests.support.device.wire import WAYS, Closed, Refused, Way, connect
 from tidings_protocol.client_pb2 import ClientFrame, Content, Hello, Ping, PresenceRequest, Send, Signal, Sync
 from tidings_protocol.errors import Overloaded
 

@@ -8,7 +8,7 @@ import pytest
 
 from services.access.transport.listening import EARLY_BYTES_MAX
 from tests.integration.access.harness import AccessCluster, eventually
-from tests.integration.access.raw import Transport, masked, masked_header, raw
+from tests.support.device.raw import Transport, masked, masked_header, raw
 from tidings_protocol.client_pb2 import ClientFrame, Content, Hello, Member, Ping, Send
 
 each_transport = pytest.mark.parametrize("transport", ["ws", "tcp"])

@@ -13,8 +13,8 @@ from protos.tidings.internal.v1 import access_pb2, common_pb2, delivery_pb2, nod
 from services.access.cluster.registration import CannotStart
 from services.common.ring import Ring
 from services.common.rpc.memory import MemoryPeers
-from tests.e2e.wire_client import WAYS, Closed, Way, connect
 from tests.integration.access.harness import AccessCluster, eventually
+from tests.support.device.wire import WAYS, Closed, Way, connect
 from tidings_protocol.client_pb2 import Content, Hello, Message, Ping, PresenceRequest, Send
 
 each_way = pytest.mark.parametrize("way", WAYS)

@@ -11,8 +11,8 @@ from protos.tidings.internal.v1 import access_pb2, delivery_pb2
 from services.access.requests.requests import PAGES_MAX
 from services.common.direct import DELIVER
 from services.common.rpc.memory import MemoryPeers
-from tests.e2e.wire_client import WAYS, Closed, Refused, Way, connect
 from tests.integration.access.harness import AccessCluster, eventually
+from tests.support.device.wire import WAYS, Closed, Refused, Way, connect
 from tidings_protocol.client_pb2 import (
     Ack,
     Content,

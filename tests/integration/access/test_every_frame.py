@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.wire_client import WAYS, Refused, Way, connect
 from tests.integration.access.harness import AccessCluster, eventually
+from tests.support.device.wire import WAYS, Refused, Way, connect
 from tidings_protocol.client_pb2 import (
     Ack,
     Bye,

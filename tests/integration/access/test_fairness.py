@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from services.common.rpc.memory import Passage
-from tests.e2e.wire_client import Refused, Wire
 from tests.integration.access.harness import access_cluster
+from tests.support.device.wire import Refused, Wire
 from tidings_protocol.client_pb2 import ClientFrame, Content, Send
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.e2e.wire_client import Wire
 from tests.integration.access.harness import AccessCluster, eventually
+from tests.support.device.wire import Wire
 from tidings_protocol.client_pb2 import Content, Send, ServerFrame
 
 USERS = [f"u{number}" for number in range(16)]

@@ -7,8 +7,8 @@ import time
 import jwt
 import pytest
 
-from tests.e2e.wire_client import WAYS, Refused, Way, connect
 from tests.integration.access.harness import SECRET, AccessCluster
+from tests.support.device.wire import WAYS, Refused, Way, connect
 from tidings_protocol.client_pb2 import Ping, Refresh
 
 each_way = pytest.mark.parametrize("way", WAYS)

@@ -7,7 +7,7 @@ import pytest
 
 from services.access.transport.http import OPEN, ROUTE_PATH, Asked, answer_to
 from tests.integration.access.harness import AccessCluster, RunningNode
-from tests.integration.access.raw import raw
+from tests.support.device.raw import raw
 from tidings_protocol.errors import Unavailable
 
 

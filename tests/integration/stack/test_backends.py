@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from pymongo import MongoClient, WriteConcern
 
-from tests.backends import RealBackends, clean_environment, free_port_base, stop_stack
+from tests.support.cluster.backends import RealBackends, clean_environment, free_port_base, stop_stack
 from tools.commands.stack import current
 from tools.failure import Failure
 from tools.stack import launch, orphans

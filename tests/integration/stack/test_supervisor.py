@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.backends import RealBackends, clean_environment, free_port_base, stop_stack
+from tests.support.cluster.backends import RealBackends, clean_environment, free_port_base, stop_stack
 from tools.commands.stack import current, public
 from tools.failure import Failure
 from tools.stack import control, launch, orphans

@@ -14,7 +14,7 @@ from services.storage.repository.contract import Repository
 from services.storage.repository.mongo.connection import Connection, connected
 from services.storage.repository.mongo.ports import ports_of, prepared
 from services.storage.repository.records import InboxEntry, Span, StoredMessage
-from tests.integration.storage.mongod import Mongod
+from tests.support.cluster.mongod import Mongod
 
 pytestmark = pytest.mark.integration
 

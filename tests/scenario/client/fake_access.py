@@ -24,7 +24,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from tests.unit.client.model_server import ModelServer, Session
+from tests.support.cluster.model_server import ModelServer, Session
 from tidings_protocol import client_pb2 as pb
 from tidings_protocol.close import reason_of
 from tidings_protocol.wire.codec import CODECS, JSON, PROTO, Codec

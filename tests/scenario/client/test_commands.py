@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.scenario.client.fake_access import FakeAccess
-from tests.unit.client.model_server import ModelServer
+from tests.support.cluster.model_server import ModelServer
 from tidings_protocol import client_pb2 as pb
 from tidings_protocol.close import reason_of
 from tools.chat.session import run_chat

@@ -14,7 +14,7 @@ from services.access.connection.connection import Connection
 from services.access.connection.session import Phase
 from services.access.requests.requests import Requests
 from services.common.clock import ManualClock
-from tests.fuzz.port import FakeNode
+from tests.support.network.port import FakeNode
 from tests.unit.access.test_gathered_answers import Wire
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import TidingsError

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import assert_never
 
-from tests.unit.client.model_server import ModelServer, Session
+from tests.support.cluster.model_server import ModelServer, Session
 from tidings import Message
 from tidings.core.connection import session as core
 from tidings.core.messages.feed import Handed

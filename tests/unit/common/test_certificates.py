@@ -13,7 +13,7 @@ from services.common.bus.kafka_security import KafkaSecurity
 from services.common.certificates import Certificates, check_pair, end_of
 from services.common.registry.etcd_client import EtcdClient, EtcdTls
 from services.common.telemetry import metrics
-from tests.certificates import Authority, Pair
+from tests.support.network.certificates import Authority, Pair
 
 
 class Use:

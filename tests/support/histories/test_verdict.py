@@ -8,9 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import record
-from tests.chaos.record import Acknowledged, Back, Ended, Event, GaveUp, Inbox, Member, Posted, Read, Shown, Stored
-from tests.chaos.verdict import COUNTS, judge
+from tests.support.histories import record
+from tests.support.histories.record import (
+    Acknowledged,
+    Back,
+    Ended,
+    Event,
+    GaveUp,
+    Inbox,
+    Member,
+    Posted,
+    Read,
+    Shown,
+    Stored,
+)
+from tests.support.histories.verdict import COUNTS, judge
 
 CHAT = "d:ann|bob"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.simulation.ledger import Ran, add, caught, read, version, whole
+from tests.support.histories.ledger import Ran, add, caught, read, version, whole
 
 
 def test_the_last_word_on_a_seed_counts(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from tests.chaos.record import Member
+from tests.support.histories.record import Member
 from tidings_protocol.ids import direct
 
 Way = Literal["proto", "json", "tcp"]

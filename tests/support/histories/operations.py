@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from tests.simulation.history import Acknowledged, Event, Posted, Read, Received, Stored
+from tests.support.histories.history import Acknowledged, Event, Posted, Read, Received, Stored
 
 BEFORE_ALL = -1
 

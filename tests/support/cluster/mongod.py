@@ -13,8 +13,8 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from tests.ports import free_port
-from tests.standstill import go_on, stop
+from tests.support.faults.standstill import go_on, stop
+from tests.support.network.ports import free_port
 from tools.stack.programs import find
 
 READY_S = 60.0

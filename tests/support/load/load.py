@@ -21,8 +21,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from tests.chaos import record
-from tests.chaos.population import Population
+from tests.support.histories import record
+from tests.support.load.population import Population
 
 SET_UP_S = 60.0
 LINE_BYTES_MAX = 2**26
@@ -153,7 +153,7 @@ async def load_on(place: Place, people: Population, *, seed: int, folder: Path, 
     async with asyncio.TaskGroup() as group:
         try:
             for share in range(crews):
-                crew = await start_crew("tests.chaos.worker", folder / f"clients-{share}.jsonl", place.via)
+                crew = await start_crew("tests.support.load.worker", folder / f"clients-{share}.jsonl", place.via)
                 started.append(crew)
                 group.create_task(crew.listen(), name=f"crew {share}")
                 assert crew.process.stdin is not None

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
-from tests.chaos.links import Harm, Links
-from tests.ports import free_address
+from tests.support.network.links import Harm, Links
+from tests.support.network.ports import free_address
 
 pytestmark = pytest.mark.integration
 SILENCE_S = 0.2

@@ -19,9 +19,9 @@ import msgspec
 import uvloop
 
 from services.common.auth.tokens import sign
-from tests.chaos import record
-from tests.chaos.raw import Gone, RawDevice, Tally
-from tests.chaos.worker import now, say
+from tests.support.histories import record
+from tests.support.load.raw import Gone, RawDevice, Tally
+from tests.support.load.worker import now, say
 from tidings_protocol.client_pb2 import Message, Sent
 from tidings_protocol.ids import direct
 

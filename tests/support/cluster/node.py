@@ -1,11 +1,11 @@
-"""`python -m tests.chaos.node services.access`: a node of a stack whose links can be broken. It becomes the node."""
+"""`python -m tests.support.cluster.node services.access`: a node of a stack whose links can be broken. It becomes the node."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from tests.chaos.wiring import settings_of
+from tests.support.cluster.wiring import settings_of
 
 
 def main() -> None:

@@ -22,8 +22,8 @@ from typing import Any
 import msgspec
 import uvloop
 
-from tests.chaos import record
-from tests.chaos.population import DIRECT, LARGE_GROUP, Device, Population
+from tests.support.histories import record
+from tests.support.load.population import DIRECT, LARGE_GROUP, Device, Population
 from tidings import Busy, Client, DeviceKind, MemoryState, Message, Outgoing, SessionEnded, TidingsError
 from tidings_protocol.ids import direct
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 
-from tests.chaos import record
-from tests.chaos.load import Crew, Place, Stuck, start_crew
+from tests.support.histories import record
+from tests.support.load.load import Crew, Place, Stuck, start_crew
 from tidings_protocol.ids import slot_of
 
 ARRIVE_PER_S = 250.0
@@ -117,7 +117,7 @@ async def crowd_on(
 ) -> AsyncIterator[Crowd]:
     """A process of these users' devices that connect at once, at a gentle rate. Leaving ends it."""
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-    crew = await start_crew("tests.chaos.crowd", folder / "crowd.jsonl", place.via)
+    crew = await start_crew("tests.support.load.crowd", folder / "crowd.jsonl", place.via)
     task = {
         "users": list(users),
         "talkers": talkers,

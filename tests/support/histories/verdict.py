@@ -12,10 +12,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from tests.chaos import record
-from tests.chaos.record import Event
-from tests.simulation import history
-from tests.simulation.checker import check
+from tests.support.histories import history, record
+from tests.support.histories.checker import check
+from tests.support.histories.record import Event
 
 # What a broken promise of the simulation's checker counts as here.
 KINDS = {"G1": "lost", "G2": "disagreeing", "G3": "disagreeing", "G4": "misnumbered", "G5": "misnumbered"}

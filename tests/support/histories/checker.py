@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.simulation.history import (
+from tests.support.histories.history import (
     Acknowledged,
     Changed,
     Dismissed,

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.simulation.checker import check
-from tests.simulation.history import (
+from tests.support.histories.checker import check
+from tests.support.histories.history import (
     Acknowledged,
     Changed,
     Dismissed,

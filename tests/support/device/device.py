@@ -23,7 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tests.simulation.history import Acknowledged, Dismissed, History, Inbox, Posted, Read, Received, Stored
+from tests.support.histories.history import Acknowledged, Dismissed, History, Inbox, Posted, Read, Received, Stored
 from tidings_protocol.client_pb2 import (
     Ack,
     ClientFrame,

@@ -22,11 +22,11 @@ from typing import Any
 import httpx2
 import jwt
 
-from tests.backends import clean_environment
-from tests.chaos import wiring
-from tests.chaos.links import Links
-from tests.chaos.mounting import small_disk
-from tests.chaos.population import LARGE_ABOVE
+from tests.support.cluster import wiring
+from tests.support.cluster.backends import clean_environment
+from tests.support.cluster.mounting import small_disk
+from tests.support.load.population import LARGE_ABOVE
+from tests.support.network.links import Links
 from tools.failure import Failure
 from tools.stack import control, launch
 from tools.stack.folder import Folder
@@ -111,7 +111,7 @@ class Stack:
             self.shape.access,
             self.shape.logic,
             self.shape.storage,
-            node_program=(sys.executable, "-m", "tests.chaos.node"),
+            node_program=(sys.executable, "-m", "tests.support.cluster.node"),
             kafka_advertised=wiring.proxy_of(self.port_base, "kafka"),
         )
         environment = {**self.environment(), wiring.BASE: str(self.port_base)}
