@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.chaos import table
-from tests.chaos.cases import CASES, chosen
+from tests.chaos.catalogue import CASES, chosen
 from tests.chaos.run import Options, Result, failed, run_cases
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos import tables
-from tests.chaos.cases import CASES
+from tests.chaos.catalogue import CASES
 from tests.simulation.mutations import MUTATIONS
 from tests.support.histories import ledger
 

@@ -16,7 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.cases import Case
+from tests.chaos.catalogue import Case
 from tests.chaos.scene import Broken, Scene, Skipped
 from tests.support.cluster.backends import free_port_base
 from tests.support.cluster.stack import CommandFailed, Stack, stack_of

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from tests.chaos.faults import SLEEP_S
+from tests.chaos.cases.faults import SLEEP_S
 from tests.chaos.scene import Broken, Scene
 from tests.support.device.wire import Address, Refused, Wire, connect
 from tests.support.load.crowd_load import users_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.chaos.gauges import MIB, SPARE, Counts, Memory, above, grown, highest
+from tests.chaos.load.gauges import MIB, SPARE, Counts, Memory, above, grown, highest
 
 
 def test_the_mean_of_a_stretch_is_of_the_processes_that_lived_through_it() -> None:

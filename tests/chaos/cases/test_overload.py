@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
-from tests.chaos.flood import Flood, Task
-from tests.chaos.flood_load import Stretch, quantile
-from tests.chaos.overload import check
+from tests.chaos.cases.overload import check
+from tests.chaos.load.flood import Flood, Task
+from tests.chaos.load.flood_load import Stretch, quantile
 from tests.chaos.scene import Broken
 
 CARRIES = 1000.0

@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from tests.chaos.flood_load import Flood, Stretch, flood_on, quantile
-from tests.chaos.gauges import MIB, Memory, grown, memory_of
+from tests.chaos.load.flood_load import Flood, Stretch, flood_on, quantile
+from tests.chaos.load.gauges import MIB, Memory, grown, memory_of
 from tests.chaos.scene import Broken, Scene
 from tests.support.cluster.stack import Shape
 

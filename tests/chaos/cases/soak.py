@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from tests.chaos.gauges import MIB, Counts, above, counts_of, grown, highest, memory_of
+from tests.chaos.load.gauges import MIB, Counts, above, counts_of, grown, highest, memory_of
 from tests.chaos.scene import Broken, Scene
 from tests.support.cluster.stack import Shape
 from tests.support.load.crowd_load import crowd_on

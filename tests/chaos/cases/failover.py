@@ -8,7 +8,7 @@ from typing import Any
 
 from pymongo import AsyncMongoClient
 
-from tests.chaos.faults import SLEEP_S
+from tests.chaos.cases.faults import SLEEP_S
 from tests.chaos.scene import Scene
 from tests.support.cluster.stack import Shape, Stack
 

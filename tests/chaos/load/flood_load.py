@@ -115,7 +115,7 @@ async def flood_on(stack: Stack, users: Sequence[str], *, name: str, folder: Pat
     async with asyncio.TaskGroup() as group:
         try:
             for share in range(PROCESSES):
-                crew = await start_crew("tests.chaos.flood", folder / f"flood-{share}.jsonl")
+                crew = await start_crew("tests.chaos.load.flood", folder / f"flood-{share}.jsonl")
                 started.append(crew)
                 group.create_task(crew.listen(), name=f"flood {share}")
                 pairs = [users[number : number + 2] for number in range(0, len(users), 2)][share::PROCESSES]

@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from tests.chaos.flood_load import quantile
-from tests.chaos.gauges import MIB, counts_of, memory_of
-from tests.chaos.reader import DEVICE, Reader
+from tests.chaos.load.flood_load import quantile
+from tests.chaos.load.gauges import MIB, counts_of, memory_of
+from tests.chaos.load.reader import DEVICE, Reader
 from tests.chaos.scene import Broken, Scene
 from tests.support.cluster.stack import Shape, Stack
 from tests.support.device.wire import Address, connect
