@@ -21,7 +21,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.simulation import machine
+from tests.simulation.virtual import machine
 from tests.support.histories import ledger
 from tests.support.histories.history import History
 from tests.support.histories.operations import encoded
@@ -63,7 +63,8 @@ def _run(seeds: Sequence[int], options: argparse.Namespace) -> int:
     simulated = machine.install()
     # Only now: modules of the cluster take hold of clocks when they are imported.
     from services.common.telemetry import logs
-    from tests.simulation import loop, mutations, scenario
+    from tests.simulation import mutations, scenario
+    from tests.simulation.virtual import loop
 
     logs.configure(level="error", form="console")
     failed = acknowledged = done = 0

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from tests.simulation.crowd import Crowd
 from tests.simulation.faults import Fault, draw
-from tests.simulation.machine import Machine
-from tests.simulation.network import CALM, Weather
+from tests.simulation.virtual.machine import Machine
+from tests.simulation.virtual.network import CALM, Weather
 from tests.simulation.world import World, world
 from tests.support.histories.checker import Violation, check
 from tests.support.histories.history import History

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.simulation.loop import Deadlock, run
+from tests.simulation.virtual.loop import Deadlock, run
 
 
 def test_an_hour_passes_at_once_and_exactly() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from services.storage.repository.memory import Database
 from services.storage.repository.records import InboxEntry, StoredMessage
-from tests.simulation.witness import Witness
+from tests.simulation.judging.witness import Witness
 from tests.support.histories.history import Acknowledged, History
 
 CHAT = "d:ann|bob"
