@@ -20,7 +20,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from services.common.telemetry.metrics import LABELS
-from tests.e2e.collector import Collector, SeenSpan, collecting
+from tests.e2e.operating.collector import Collector, SeenSpan, collecting
 from tests.support.cluster.backends import clean_environment, free_port_base, stop_stack
 from tidings import Client, Forbidden
 from tools.monitoring import programs, rules
