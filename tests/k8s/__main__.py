@@ -19,10 +19,10 @@ from rich.console import Console
 from tests.chaos.run import Result, failed
 from tests.chaos.table import machine
 from tests.k8s.cases import CASES, chosen
-from tests.k8s.kube import Kube, KubeFailed, program
-from tests.k8s.machines import Machines
+from tests.k8s.place.kube import Kube, KubeFailed, program
+from tests.k8s.place.machines import Machines
+from tests.k8s.place.site import ROOT, Site
 from tests.k8s.run import Options, run_cases
-from tests.k8s.site import ROOT, Site
 
 NEEDS = """\
 No cluster answers: {reason}

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.k8s.machines import Machines
-from tests.k8s.site import Site
+from tests.k8s.place.machines import Machines
+from tests.k8s.place.site import Site
 from tests.support.histories.record import Event
 from tests.support.load.crowd_load import Crowd, crowd_on
 from tests.support.load.load import Crew, Load

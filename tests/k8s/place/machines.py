@@ -10,7 +10,7 @@ from asyncio.subprocess import PIPE, STDOUT
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.k8s.kube import KubeFailed
+from tests.k8s.place.kube import KubeFailed
 
 
 @dataclass(frozen=True, slots=True)

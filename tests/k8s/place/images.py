@@ -1,6 +1,6 @@
 """Images of etcd, Kafka, MongoDB and nginx for a lab without a registry: from the programs of the local stack.
 
-    python -m tests.k8s.images CONTEXTS          lays the contexts, prints name, tag, signal and packages of each
+    python -m tests.k8s.place.images CONTEXTS          lays the contexts, prints name, tag, signal and packages of each
 
 Guarantees: the programs are those that every other test runs on. Does not know: how images are built and where they go.
 """
@@ -81,7 +81,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
-        sys.stderr.write("usage: python -m tests.k8s.images CONTEXTS\n")
+        sys.stderr.write("usage: python -m tests.k8s.place.images CONTEXTS\n")
         return 2
     try:
         for name, recipe in RECIPES.items():

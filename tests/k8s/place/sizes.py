@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.k8s.kube import Kube
-from tests.k8s.site import KINDS
+from tests.k8s.place.kube import Kube
+from tests.k8s.place.site import KINDS
 
 OPS_PORT = 8200
 WANTED = {

@@ -16,8 +16,8 @@ from typing import Any
 import jwt
 import yaml
 
-from tests.k8s.images import RECIPES
-from tests.k8s.kube import Kube
+from tests.k8s.place.images import RECIPES
+from tests.k8s.place.kube import Kube
 from tests.support.network.certificates import Authority
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +37,7 @@ OTHERS = {"edge": "deployment", "etcd": "statefulset", "kafka": "statefulset", "
 class Site:
     """`via`: how a command is run where clients can reach the edge; `edge`: an address of the cluster for them.
 
-    `image`: of Tidings; `test_images`: whether the backends are those of tests.k8s.images, or the official ones.
+    `image`: of Tidings; `test_images`: whether the backends are those of tests.k8s.place.images, or the official ones.
     """
 
     kube: Kube
