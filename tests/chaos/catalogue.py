@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from tests.chaos.cases import cuts, disk, failover, overload, sessions, slow_readers, soak, storms
 from tests.chaos.cases.faults import freeze, kill, kill_everything, mixed, restart, scale_access
-from tests.chaos.catalogue import cuts, disk, failover, overload, sessions, slow_readers, soak, storms
 from tests.chaos.scene import Act
 from tests.support.cluster.stack import Shape
 from tests.support.network.links import Harm

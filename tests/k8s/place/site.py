@@ -20,7 +20,7 @@ from tests.k8s.place.images import RECIPES
 from tests.k8s.place.kube import Kube
 from tests.support.network.certificates import Authority
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 OVERLAY = ROOT / "deploy" / "k8s" / "overlays" / "lab"
 BACKENDS_LABEL = "tidings.example.com/backends"
 WS_PORT, TCP_PORT = 30080, 30090

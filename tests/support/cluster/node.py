@@ -1,4 +1,4 @@
-"""`python -m tests.support.cluster.node services.access`: a node of a stack whose links can be broken. It becomes the node."""
+"""`python -m tests.support.cluster.node services.access`: a node whose links can be broken. It becomes the node."""
 
 from __future__ import annotations
 
