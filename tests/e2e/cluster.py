@@ -19,7 +19,8 @@ import httpx2
 import jwt
 
 from tests.support.cluster.backends import clean_environment
-from tests.support.device.wire import Address, Way, Wire, connect
+from tests.support.device.pipes import Address, Way
+from tests.support.device.wire import Wire, connect
 from tidings_protocol.client_pb2 import Welcome
 
 COMMAND_S = 240.0

@@ -18,7 +18,8 @@ from websockets.exceptions import WebSocketException
 
 from tests.e2e.cluster import Cluster
 from tests.support.device.device import Device, Dial, Hint, Pipe
-from tests.support.device.wire import WAYS, Address, Way, Wire, connect, open_pipe
+from tests.support.device.pipes import WAYS, Address, Way, open_pipe
+from tests.support.device.wire import Wire, connect
 from tests.support.faults.standstill import go_on, stop
 from tests.support.histories.checker import check
 from tests.support.histories.history import History, Member

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from tests.chaos.cases.faults import SLEEP_S
 from tests.chaos.scene import Broken, Scene
-from tests.support.device.wire import Address, Refused, Wire, connect
+from tests.support.device.pipes import Address
+from tests.support.device.wire import Refused, Wire, connect
 from tests.support.load.crowd_load import users_of
 from tidings_protocol.client_pb2 import Content, PresenceRequest, Send, Sync, Welcome
 

@@ -25,7 +25,8 @@ from services.common.registry.memory import MemoryRegistry, MemoryStore
 from services.common.rpc.memory import MemoryNetwork, MemoryPeers
 from services.common.telemetry.health import Health
 from tests.integration.access.fake_logic import FakeLogic
-from tests.support.device.wire import Address, Way, Wire, connect
+from tests.support.device.pipes import Address, Way
+from tests.support.device.wire import Wire, connect
 from tests.support.network.ports import free_port
 
 SECRET = b"a secret for tests that is long enough!"

@@ -1,4 +1,4 @@
-"""A client of all three ways, written only from the protocol page and client.proto: none of the own codecs.
+"""One connection of the conformance device in the hand of a test: it decides nothing, the test does.
 
     async with connect(stack.access[0], "json") as wire:
         welcome = await wire.hello(stack.token("ann"))
@@ -18,20 +18,13 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any
 
-from google.protobuf import json_format
-from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as connect_websocket
-from websockets.exceptions import ConnectionClosed
-from websockets.typing import Subprotocol
-
+from tests.support.device.pipes import Address, Pipe, Way, open_pipe
 from tidings_protocol.client_pb2 import ClientFrame, Goodbye, Hello, ServerFrame, Welcome
 
-Way = Literal["json", "proto", "tcp"]
-WAYS: tuple[Way, ...] = ("json", "proto", "tcp")
 WAIT_S = 10.0
 
 
@@ -53,99 +46,6 @@ class Refused(Exception):
         self.code = code
         self.message = message
         self.retry_after_ms = retry_after_ms
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where one access node listens."""
-
-    ws: str
-    tcp: str
-
-
-class Pipe(Protocol):
-    """One connection that carries frames as bytes or text."""
-
-    async def send(self, frame: ClientFrame) -> None: ...
-    async def send_raw(self, data: bytes | str) -> None: ...
-    async def receive(self) -> ServerFrame | None:
-        """None: the server ended it."""
-        ...
-
-    async def close(self) -> None: ...
-    @property
-    def code(self) -> int: ...
-
-
-class JsonPipe:
-    def __init__(self, socket: ClientConnection) -> None:
-        self._socket = socket
-
-    async def send(self, frame: ClientFrame) -> None:
-        await self.send_raw(json_format.MessageToJson(frame, indent=None))
-
-    async def send_raw(self, data: bytes | str) -> None:
-        try:
-            await self._socket.send(data)
-        except ConnectionClosed as error:
-            raise ConnectionResetError(str(error)) from None
-
-    async def receive(self) -> ServerFrame | None:
-        try:
-            text = await self._socket.recv()
-        except ConnectionClosed:
-            return None
-        assert isinstance(text, str), "JSON comes in text messages"
-        return json_format.Parse(text, ServerFrame())
-
-    async def close(self) -> None:
-        await self._socket.close()
-
-    @property
-    def code(self) -> int:
-        return self._socket.close_code or 0
-
-
-class ProtoPipe(JsonPipe):
-    async def send(self, frame: ClientFrame) -> None:
-        await self.send_raw(frame.SerializeToString())
-
-    async def receive(self) -> ServerFrame | None:
-        try:
-            data = await self._socket.recv()
-        except ConnectionClosed:
-            return None
-        assert isinstance(data, bytes), "protobuf comes in binary messages"
-        return ServerFrame.FromString(data)
-
-
-class TcpPipe:
-    code = 0
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    async def send(self, frame: ClientFrame) -> None:
-        data = frame.SerializeToString()
-        await self.send_raw(len(data).to_bytes(4, "big") + data)
-
-    async def send_raw(self, data: bytes | str) -> None:
-        assert isinstance(data, bytes)
-        self._writer.write(data)
-        await self._writer.drain()
-
-    async def receive(self) -> ServerFrame | None:
-        try:
-            size = int.from_bytes(await self._reader.readexactly(4), "big")
-            return ServerFrame.FromString(await self._reader.readexactly(size))
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return None
-
-    async def close(self) -> None:
-        self._writer.close()
-        with suppress(OSError):
-            await self._writer.wait_closed()
 
 
 @dataclass(slots=True)
@@ -254,21 +154,3 @@ async def connect(address: Address, way: Way) -> AsyncIterator[Wire]:
         finally:
             listener.cancel()
             await pipe.close()
-
-
-async def open_pipe(address: Address, way: Way) -> Pipe:
-    """A bare connection."""
-    if way == "tcp":
-        host, _, port = address.tcp.rpartition(":")
-        return TcpPipe(*await asyncio.open_connection(host.strip("[]"), int(port)))
-    socket = await connect_websocket(
-        address.ws,
-        subprotocols=[Subprotocol(f"tidings.v1.{way}")],
-        max_size=None,
-        ping_interval=None,
-        compression=None,
-        close_timeout=2,
-        proxy=None,
-    )
-    assert socket.subprotocol == f"tidings.v1.{way}"
-    return JsonPipe(socket) if way == "json" else ProtoPipe(socket)

@@ -20,7 +20,7 @@ import uvloop
 
 from services.common.auth.tokens import sign
 from tests.support.histories import record
-from tests.support.load.raw import Gone, RawDevice, Tally
+from tests.support.load.bare import BareDevice, Gone, Tally
 from tests.support.load.worker import now, say
 from tidings_protocol.client_pb2 import Message, Sent
 from tidings_protocol.ids import direct
@@ -102,9 +102,9 @@ class Crowd:
 
     # ---- devices
 
-    def _device(self, user: str) -> RawDevice:
+    def _device(self, user: str) -> BareDevice:
         secret, audience = self._task.secret.encode(), self._task.audience
-        return RawDevice(
+        return BareDevice(
             user=user,
             name=DEVICE,
             token=sign(secret, user, audience, 86_400, now=time.time()),
@@ -144,7 +144,7 @@ class Crowd:
                 due += 1.0 / self._rate
                 self._post(self._devices[self._rng.choice(talkers)])
 
-    def _post(self, device: RawDevice) -> None:
+    def _post(self, device: BareDevice) -> None:
         order = next(self._orders)
         client_id, conversation = f"{self._task.prefix}-{order}", direct(device.user, self._partners[device.user])
         self._posted += 1
@@ -152,7 +152,7 @@ class Crowd:
         self._events.append(record.Posted(now(), device.user, DEVICE, order, conversation, client_id))
         device.post(conversation, client_id, f"{client_id} of {device.user}")
 
-    def _told_sent(self, device: RawDevice, client_id: str, sent: Sent) -> None:
+    def _told_sent(self, device: BareDevice, client_id: str, sent: Sent) -> None:
         self._acknowledged += 1
         order, conversation = self._posts.pop(client_id)
         self._events.append(
@@ -170,7 +170,7 @@ class Crowd:
             )
         )
 
-    def _show(self, device: RawDevice, message: Message) -> None:
+    def _show(self, device: BareDevice, message: Message) -> None:
         self._shown += 1
         self._events.append(record.Shown(now(), device.user, DEVICE, stored(message)))
 
@@ -216,7 +216,7 @@ class Crowd:
                     return f"{conversation}: {error!r}"
                 await asyncio.sleep(POLL_S)
 
-    async def _read_once(self, device: RawDevice, conversation: str) -> None:
+    async def _read_once(self, device: BareDevice, conversation: str) -> None:
         messages = await device.history(conversation)
         head, entries = await device.inbox()
         self._events.append(record.Read(device.user, conversation, tuple(map(stored, messages))))
@@ -273,7 +273,7 @@ def _by_second(counts: dict[int, int]) -> list[list[int]]:
     return [[second, count] for second, count in sorted(counts.items())]
 
 
-def _is_settled(device: RawDevice) -> bool:
+def _is_settled(device: BareDevice) -> bool:
     return bool(device.ended) or device.settled
 
 

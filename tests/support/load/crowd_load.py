@@ -1,6 +1,6 @@
 """A crowd of bare devices, as its conductor sees it: a process of thousands of connections, and what they tell.
 
-Does not know: what a device does (raw.py), what is wrong with what they saw (verdict.py).
+Does not know: what a device does (bare.py), what is wrong with what they saw (verdict.py).
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from tests.integration.access.harness import AccessCluster, RunningNode, eventually
-from tests.support.device.wire import WAYS, Closed, Way, connect
+from tests.support.device.pipes import WAYS, Way
+from tests.support.device.wire import Closed, connect
 from tests.support.network.certificates import Authority
 from tidings_protocol.client_pb2 import ClientFrame, Content, Hello, Ping, Send
 from tidings_protocol.errors import Overloaded

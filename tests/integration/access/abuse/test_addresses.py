@@ -15,8 +15,9 @@ import structlog
 
 from services.common.telemetry import logs
 from tests.integration.access.harness import AccessCluster, RunningNode
+from tests.support.device.pipes import WAYS, Way
 from tests.support.device.raw import Transport, frames_in, raw
-from tests.support.device.wire import WAYS, Way, connect
+from tests.support.device.wire import connect
 from tests.support.network.certificates import Authority
 from tests.support.network.ports import free_port
 from tests.unit.access.test_proxy_header import version_2

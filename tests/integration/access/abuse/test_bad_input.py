@@ -13,7 +13,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from tests.integration.access.harness import AccessCluster, eventually
-from tests.support.device.wire import WAYS, Closed, Refused, Way, connect
+from tests.support.device.pipes import WAYS, Way
+from tests.support.device.wire import Closed, Refused, connect
 from tidings_protocol.client_pb2 import ClientFrame, Content, Hello, Ping, PresenceRequest, Send, Signal, Sync
 from tidings_protocol.errors import Overloaded
 

@@ -14,7 +14,8 @@ from services.access.cluster.registration import CannotStart
 from services.common.ring import Ring
 from services.common.rpc.memory import MemoryPeers
 from tests.integration.access.harness import AccessCluster, eventually
-from tests.support.device.wire import WAYS, Closed, Way, connect
+from tests.support.device.pipes import WAYS, Way
+from tests.support.device.wire import Closed, connect
 from tidings_protocol.client_pb2 import Content, Hello, Message, Ping, PresenceRequest, Send
 
 each_way = pytest.mark.parametrize("way", WAYS)

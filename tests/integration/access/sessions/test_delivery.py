@@ -12,7 +12,8 @@ from services.access.requests.requests import PAGES_MAX
 from services.common.direct import DELIVER
 from services.common.rpc.memory import MemoryPeers
 from tests.integration.access.harness import AccessCluster, eventually
-from tests.support.device.wire import WAYS, Closed, Refused, Way, connect
+from tests.support.device.pipes import WAYS, Way
+from tests.support.device.wire import Closed, Refused, connect
 from tidings_protocol.client_pb2 import (
     Ack,
     Content,

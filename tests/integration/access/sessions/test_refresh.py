@@ -8,7 +8,8 @@ import jwt
 import pytest
 
 from tests.integration.access.harness import SECRET, AccessCluster
-from tests.support.device.wire import WAYS, Refused, Way, connect
+from tests.support.device.pipes import WAYS, Way
+from tests.support.device.wire import Refused, connect
 from tidings_protocol.client_pb2 import Ping, Refresh
 
 each_way = pytest.mark.parametrize("way", WAYS)
