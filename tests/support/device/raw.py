@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Literal
 
 from services.common.settings.node import split_address
-from tests.integration.access.harness import RunningNode
+from tests.support.device.pipes import Address
 from tidings_protocol.client_pb2 import ClientFrame, Goodbye, ServerFrame
 from tidings_protocol.wire.framing import FrameSplitter, framed
 
@@ -81,11 +81,11 @@ class Raw:
 
 @asynccontextmanager
 async def raw(
-    node: RunningNode, transport: Transport = "ws", *, tls: ssl.SSLContext | None = None, first: bytes = b""
+    address: Address, transport: Transport = "ws", *, tls: ssl.SSLContext | None = None, first: bytes = b""
 ) -> AsyncIterator[Raw]:
     """`first`: sent before TLS begins."""
-    address = node.address.ws.split("/")[2] if transport == "ws" else node.address.tcp
-    reader, writer = await asyncio.open_connection(*split_address(address))
+    place = address.ws.split("/")[2] if transport == "ws" else address.tcp
+    reader, writer = await asyncio.open_connection(*split_address(place))
     try:
         writer.write(first)
         if tls is not None:

@@ -20,7 +20,7 @@ from tests.support.device.raw import Transport, frames_in, raw
 from tests.support.device.wire import connect
 from tests.support.network.certificates import Authority
 from tests.support.network.ports import free_port
-from tests.unit.access.test_proxy_header import version_2
+from tests.support.network.proxy_header import version_2
 from tidings_protocol.client_pb2 import ClientFrame, Hello
 
 CLIENT = IPv4Address("198.51.100.7")
@@ -52,7 +52,7 @@ async def address_of_session(
     cluster: AccessCluster, node: RunningNode, transport: Transport, *, first: bytes = b"", headers: bytes = b""
 ) -> str:
     """Says hello; where logic is told that the client is."""
-    async with raw(node, transport, first=first) as wire:
+    async with raw(node.address, transport, first=first) as wire:
         await wire.upgrade(headers)
         wire.send_frame(ClientFrame(id=1, hello=Hello(token=cluster.token("ann"), device="d")))
         assert (await wire.frame()).WhichOneof("body") == "welcome"
@@ -94,7 +94,7 @@ async def test_a_proxy_that_is_trusted_says_whose_the_connection_is(
 @each_version
 async def test_a_header_in_pieces_is_a_header(empty: AccessCluster, transport: Transport, header: bytes) -> None:
     node = await empty.start("access-0", trusted_proxies=["127.0.0.1"])
-    async with raw(node, transport) as wire:
+    async with raw(node.address, transport) as wire:
         for byte in header:
             wire.send(bytes([byte]))
             await wire.writer.drain()
@@ -113,7 +113,7 @@ async def test_it_comes_before_tls(empty: AccessCluster, transport: Transport, h
         "access-0", trusted_proxies=["127.0.0.0/8"], tls_certificate_file=pair.certificate, tls_key_file=pair.key
     )
     for first, address in ((header, str(CLIENT)), (b"", "127.0.0.1")):
-        async with raw(node, transport, tls=authority.trusted(), first=first) as wire:
+        async with raw(node.address, transport, tls=authority.trusted(), first=first) as wire:
             await wire.upgrade()
             wire.send_frame(ClientFrame(id=1, hello=Hello(token=empty.token("ann"), device="d")))
             assert (await wire.frame()).WhichOneof("body") == "welcome"
@@ -126,11 +126,11 @@ async def test_a_header_of_anybody_else_is_refused_with_a_sentence_that_leads_so
     empty: AccessCluster, header: bytes, trusted: list[str]
 ) -> None:
     node = await empty.start("access-0", trusted_proxies=trusted)
-    async with raw(node, "tcp", first=header) as wire:
+    async with raw(node.address, "tcp", first=header) as wire:
         (frame,) = frames_in(await wire.rest())
         assert frame.goodbye.code == 4503
         assert "a PROXY header from an address that is not in trusted_proxies" in frame.goodbye.message
-    async with raw(node, "ws", first=header) as wire:
+    async with raw(node.address, "ws", first=header) as wire:
         answer = await wire.rest()
         assert answer.startswith(b"HTTP/1.1 400 ")
         assert b"a PROXY header from an address that is not in trusted_proxies" in answer
@@ -143,7 +143,7 @@ async def test_under_tls_it_is_refused_and_the_log_says_why(
     node = await empty.start(
         "access-0", trusted_proxies=["10.0.0.0/8"], tls_certificate_file=pair.certificate, tls_key_file=pair.key
     )
-    async with raw(node, "tcp", first=LINE) as wire:
+    async with raw(node.address, "tcp", first=LINE) as wire:
         assert await wire.rest() == b""
     assert "trusted_proxies" in logged(out, "connection with a wrong PROXY header refused")["error"]
 
@@ -154,13 +154,13 @@ async def test_a_header_that_is_none_or_never_ends_closes_the_connection(
 ) -> None:
     node = await empty.start("access-0", trusted_proxies=["127.0.0.1"], handshake_s=0.3)
     for first in (b"PROXY TCP4 here there 1 2\r\n", b"PROXY TCP4 "):
-        async with raw(node, transport, first=first) as wire:
+        async with raw(node.address, transport, first=first) as wire:
             assert await wire.rest() == b""
 
 
 async def test_who_says_nothing_behind_a_trusted_proxy_is_told_so(empty: AccessCluster) -> None:
     node = await empty.start("access-0", trusted_proxies=["127.0.0.1"], handshake_s=0.3)
-    async with raw(node, "tcp") as wire:
+    async with raw(node.address, "tcp") as wire:
         (frame,) = frames_in(await wire.rest())
         assert frame.goodbye.code == 4004
 
@@ -188,7 +188,7 @@ async def test_an_address_makes_so_many_new_connections_and_others_feel_nothing(
     node = await empty.start("access-0", trusted_proxies=["127.0.0.1"], address_connections_per_s=0.3)
     for _ in range(3):
         assert await address_of_session(empty, node, transport, first=LINE) == str(CLIENT)
-    async with raw(node, transport, first=LINE) as wire:
+    async with raw(node.address, transport, first=LINE) as wire:
         if transport == "tcp":
             (frame,) = frames_in(await wire.rest())
             assert frame.goodbye.code == 4003

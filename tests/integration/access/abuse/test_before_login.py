@@ -22,7 +22,7 @@ def hello(cluster: AccessCluster, user: str = "ann", **fields: object) -> Client
 async def test_a_frame_over_32_kib_before_the_welcome_is_refused_by_its_header(
     cluster: AccessCluster, transport: Transport
 ) -> None:
-    async with raw(cluster.nodes["access-0"], transport) as wire:
+    async with raw(cluster.nodes["access-0"].address, transport) as wire:
         await wire.upgrade()
         wire.send(wire.announce(EARLY_BYTES_MAX + 1))
         goodbye = await wire.goodbye()
@@ -35,7 +35,7 @@ async def test_it_is_refused_also_behind_a_hello_that_is_still_checked(
     cluster: AccessCluster, transport: Transport
 ) -> None:
     cluster.logic.gate.clear()
-    async with raw(cluster.nodes["access-0"], transport) as wire:
+    async with raw(cluster.nodes["access-0"].address, transport) as wire:
         await wire.upgrade()
         wire.send_frame(hello(cluster))
         wire.send(wire.announce(EARLY_BYTES_MAX + 1))
@@ -44,7 +44,7 @@ async def test_it_is_refused_also_behind_a_hello_that_is_still_checked(
 
 
 async def test_fragments_count_together(cluster: AccessCluster) -> None:
-    async with raw(cluster.nodes["access-0"]) as wire:
+    async with raw(cluster.nodes["access-0"].address) as wire:
         await wire.upgrade()
         wire.send(masked(0x02, bytes(EARLY_BYTES_MAX)) + masked(0x00, b"xx"))
         assert (await wire.goodbye()).code == 4504
@@ -57,7 +57,7 @@ async def test_a_hello_of_32_kib_is_taken_and_larger_frames_after_the_welcome(
     said = hello(cluster)
     said.hello.group_cursors.update({f"g:{number:022}": number for number in range(800)})
     assert 24_000 < said.ByteSize() <= EARLY_BYTES_MAX
-    async with raw(cluster.nodes["access-0"], transport) as wire:
+    async with raw(cluster.nodes["access-0"].address, transport) as wire:
         await wire.upgrade()
         wire.send_frame(said)
         assert (await wire.frame()).WhichOneof("body") == "welcome"
@@ -74,7 +74,7 @@ async def test_a_hello_of_32_kib_is_taken_and_larger_frames_after_the_welcome(
 async def test_what_is_pipelined_behind_a_hello_stops_at_32_kib(cluster: AccessCluster, transport: Transport) -> None:
     node = cluster.nodes["access-0"]
     cluster.logic.gate.clear()
-    async with raw(node, transport) as wire:
+    async with raw(node.address, transport) as wire:
         await wire.upgrade()
         wire.send_frame(hello(cluster))
         frame = ClientFrame(send=Send(client_id="c", user="bob", content=Content(text="x" * 1000)))
@@ -99,7 +99,7 @@ async def test_all_of_them_together_hold_so_much_and_the_next_is_told_to_come_la
         done = asyncio.Event()
 
         async def half_a_frame(began: asyncio.Event) -> None:
-            async with raw(node, transport) as wire:
+            async with raw(node.address, transport) as wire:
                 await wire.upgrade()
                 wire.send(wire.announce(EARLY_BYTES_MAX) + bytes(EARLY_BYTES_MAX - 1000))
                 began.set()
@@ -111,13 +111,13 @@ async def test_all_of_them_together_hold_so_much_and_the_next_is_told_to_come_la
         for each in began:
             await each.wait()
         await asyncio.sleep(0.2)
-        async with raw(node, transport) as wire:
+        async with raw(node.address, transport) as wire:
             await wire.upgrade()
             wire.send(wire.announce(20_000) + bytes(19_000))
             goodbye = await wire.goodbye()
             assert (goodbye.code, goodbye.retry_after_ms) == (4003, 1000)
         done.set()
-    async with raw(node, transport) as wire:  # those are gone, and what they held
+    async with raw(node.address, transport) as wire:  # those are gone, and what they held
         await wire.upgrade()
         wire.send_frame(hello(empty))
         assert (await wire.frame()).WhichOneof("body") == "welcome"
@@ -127,7 +127,7 @@ async def test_all_of_them_together_hold_so_much_and_the_next_is_told_to_come_la
 async def test_a_session_lives_on_through_many_frames_after_its_welcome(
     cluster: AccessCluster, transport: Transport
 ) -> None:
-    async with raw(cluster.nodes["access-0"], transport) as wire:
+    async with raw(cluster.nodes["access-0"].address, transport) as wire:
         await wire.upgrade()
         wire.send_frame(hello(cluster))
         assert (await wire.frame()).WhichOneof("body") == "welcome"
@@ -142,7 +142,7 @@ async def test_a_session_lives_on_through_many_frames_after_its_welcome(
 
 @pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535])
 async def test_a_code_that_no_close_frame_may_have_is_answered_with_1002(cluster: AccessCluster, code: int) -> None:
-    async with raw(cluster.nodes["access-0"]) as wire:
+    async with raw(cluster.nodes["access-0"].address) as wire:
         await wire.upgrade()
         wire.send(masked(0x88, code.to_bytes(2, "big")))
         answer = await wire.rest()
@@ -152,14 +152,14 @@ async def test_a_code_that_no_close_frame_may_have_is_answered_with_1002(cluster
 
 @pytest.mark.parametrize("code", [1000, 1001, 1003, 1007, 1011, 1014, 3000, 4000, 4999])
 async def test_a_code_that_may_be_is_answered_with_itself(cluster: AccessCluster, code: int) -> None:
-    async with raw(cluster.nodes["access-0"]) as wire:
+    async with raw(cluster.nodes["access-0"].address) as wire:
         await wire.upgrade()
         wire.send(masked(0x88, code.to_bytes(2, "big")))
         assert await wire.rest() == b"\x88\x02" + code.to_bytes(2, "big")
 
 
 async def test_a_close_frame_without_a_code_is_answered_with_1000(cluster: AccessCluster) -> None:
-    async with raw(cluster.nodes["access-0"]) as wire:
+    async with raw(cluster.nodes["access-0"].address) as wire:
         await wire.upgrade()
         wire.send(masked(0x88, b""))
         assert await wire.rest() == b"\x88\x02\x03\xe8"
@@ -169,7 +169,7 @@ async def test_a_close_frame_without_a_code_is_answered_with_1000(cluster: Acces
 async def test_what_comes_behind_a_close_frame_in_one_segment_is_not_acted_upon(
     cluster: AccessCluster, code: int
 ) -> None:
-    async with raw(cluster.nodes["access-0"]) as wire:
+    async with raw(cluster.nodes["access-0"].address) as wire:
         await wire.upgrade()
         wire.send_frame(hello(cluster))
         assert (await wire.frame()).WhichOneof("body") == "welcome"

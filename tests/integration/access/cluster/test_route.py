@@ -45,7 +45,7 @@ def test_a_page_learns_when_to_ask_again() -> None:
 
 async def test_who_comes_when_there_are_too_many_may_read_that(empty: AccessCluster) -> None:
     node = await empty.start("access-0", handshakes_max=1)
-    async with raw(node), httpx2.AsyncClient() as client:
+    async with raw(node.address), httpx2.AsyncClient() as client:
         answer = await client.get(url_of(node, "/v1/route?user=ann"))
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "1"
@@ -54,7 +54,7 @@ async def test_who_comes_when_there_are_too_many_may_read_that(empty: AccessClus
 
 @pytest.mark.parametrize("whole", [True, False])
 async def test_a_head_that_is_too_large_is_told_so(cluster: AccessCluster, whole: bool) -> None:
-    async with raw(cluster.nodes["access-0"]) as wire:
+    async with raw(cluster.nodes["access-0"].address) as wire:
         wire.send(b"GET /v1/ws HTTP/1.1\r\nCookie: " + b"x" * 20_000 + (b"\r\n\r\n" if whole else b""))
         answer = await wire.rest()
     assert answer.startswith(b"HTTP/1.1 431 ")
@@ -62,7 +62,7 @@ async def test_a_head_that_is_too_large_is_told_so(cluster: AccessCluster, whole
 
 
 async def test_a_head_that_is_large_and_not_too_large_is_taken(cluster: AccessCluster) -> None:
-    async with raw(cluster.nodes["access-0"]) as wire:
+    async with raw(cluster.nodes["access-0"].address) as wire:
         await wire.upgrade(b"Cookie: " + b"x" * 15_000 + b"\r\n")
 
 
