@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.scenario.client.fake_access import FakeAccess
+from tests.support.cluster.fake_access import FakeAccess
 from tests.support.cluster.model_server import ModelServer
 
 

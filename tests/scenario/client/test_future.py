@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.scenario.client.fake_access import FakeAccess
+from tests.support.cluster.fake_access import FakeAccess
 from tests.support.cluster.model_server import ModelServer
 from tidings import Client, Event, Message
 from tidings.model import MEMBERSHIP_MIME, Conversation, HistoryPage, InboxPage

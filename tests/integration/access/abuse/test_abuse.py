@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 from prometheus_client import REGISTRY
 
-from tests.integration.access.harness import AccessCluster, RunningNode, eventually
+from tests.support.cluster.access_nodes import AccessCluster, RunningNode, eventually
 from tests.support.device.pipes import WAYS, Way
 from tests.support.device.wire import Closed, connect
 from tests.support.network.certificates import Authority

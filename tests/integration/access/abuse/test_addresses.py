@@ -14,7 +14,7 @@ import pytest
 import structlog
 
 from services.common.telemetry import logs
-from tests.integration.access.harness import AccessCluster, RunningNode
+from tests.support.cluster.access_nodes import AccessCluster, RunningNode
 from tests.support.device.pipes import WAYS, Way
 from tests.support.device.raw import Transport, frames_in, raw
 from tests.support.device.wire import connect

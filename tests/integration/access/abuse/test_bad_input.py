@@ -12,7 +12,7 @@ from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
-from tests.integration.access.harness import AccessCluster, eventually
+from tests.support.cluster.access_nodes import AccessCluster, eventually
 from tests.support.device.pipes import WAYS, Way
 from tests.support.device.wire import Closed, Refused, connect
 from tidings_protocol.client_pb2 import ClientFrame, Content, Hello, Ping, PresenceRequest, Send, Signal, Sync

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from services.access.transport.listening import EARLY_BYTES_MAX
-from tests.integration.access.harness import AccessCluster, eventually
+from tests.support.cluster.access_nodes import AccessCluster, eventually
 from tests.support.device.raw import Transport, masked, masked_header, raw
 from tidings_protocol.client_pb2 import ClientFrame, Content, Hello, Member, Ping, Send
 

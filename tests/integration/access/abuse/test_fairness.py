@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from services.common.rpc.memory import Passage
-from tests.integration.access.harness import access_cluster
+from tests.support.cluster.access_nodes import access_cluster
 from tests.support.device.wire import Refused, Wire
 from tidings_protocol.client_pb2 import ClientFrame, Content, Send
 

@@ -13,7 +13,7 @@ from protos.tidings.internal.v1 import access_pb2, common_pb2, delivery_pb2, nod
 from services.access.cluster.registration import CannotStart
 from services.common.ring import Ring
 from services.common.rpc.memory import MemoryPeers
-from tests.integration.access.harness import AccessCluster, eventually
+from tests.support.cluster.access_nodes import AccessCluster, eventually
 from tests.support.device.pipes import WAYS, Way
 from tests.support.device.wire import Closed, connect
 from tidings_protocol.client_pb2 import Content, Hello, Message, Ping, PresenceRequest, Send

@@ -10,7 +10,7 @@ import pytest
 
 from protos.tidings.internal.v1 import logic_pb2
 from services.common.rpc.memory import Passage
-from tests.integration.access.harness import AccessCluster, eventually
+from tests.support.cluster.access_nodes import AccessCluster, eventually
 from tests.support.device.wire import Wire, connect
 from tidings_protocol.client_pb2 import Content, GroupRequest, Hello, Ping, Read, Send
 from tidings_protocol.errors import Forbidden, Unavailable

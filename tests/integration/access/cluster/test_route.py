@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from services.access.transport.http import OPEN, ROUTE_PATH, Asked, answer_to
-from tests.integration.access.harness import AccessCluster, RunningNode
+from tests.support.cluster.access_nodes import AccessCluster, RunningNode
 from tests.support.device.raw import raw
 from tidings_protocol.errors import Unavailable
 

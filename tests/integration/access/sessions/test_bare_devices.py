@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-from tests.integration.access.harness import AccessCluster, eventually
+from tests.support.cluster.access_nodes import AccessCluster, eventually
 from tests.support.load.bare import BareDevice, Tally
 from tidings_protocol.client_pb2 import Message, Sent
 from tidings_protocol.ids import direct

@@ -11,7 +11,7 @@ from protos.tidings.internal.v1 import access_pb2, delivery_pb2
 from services.access.requests.requests import PAGES_MAX
 from services.common.direct import DELIVER
 from services.common.rpc.memory import MemoryPeers
-from tests.integration.access.harness import AccessCluster, eventually
+from tests.support.cluster.access_nodes import AccessCluster, eventually
 from tests.support.device.pipes import WAYS, Way
 from tests.support.device.wire import Closed, Refused, connect
 from tidings_protocol.client_pb2 import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.integration.access.harness import AccessCluster, eventually
+from tests.support.cluster.access_nodes import AccessCluster, eventually
 from tests.support.device.wire import Wire
 from tidings_protocol.client_pb2 import Content, Send, ServerFrame
 

@@ -7,7 +7,7 @@ import time
 import jwt
 import pytest
 
-from tests.integration.access.harness import SECRET, AccessCluster
+from tests.support.cluster.access_nodes import SECRET, AccessCluster
 from tests.support.device.pipes import WAYS, Way
 from tests.support.device.wire import Refused, connect
 from tidings_protocol.client_pb2 import Ping, Refresh

@@ -18,7 +18,7 @@ from websockets.asyncio.client import connect as connect_websocket
 from websockets.typing import Subprotocol
 
 from services.access.transport.server_tls import ServerTls
-from tests.integration.access.harness import AccessCluster
+from tests.support.cluster.access_nodes import AccessCluster
 from tests.support.network.certificates import Authority, Pair
 from tidings_protocol.client_pb2 import Bye, ClientFrame, Content, Hello, Send, ServerFrame
 

@@ -24,7 +24,7 @@ from services.common.registry.contract import NodeRecord
 from services.common.registry.memory import MemoryRegistry, MemoryStore
 from services.common.rpc.memory import MemoryNetwork, MemoryPeers
 from services.common.telemetry.health import Health
-from tests.integration.access.fake_logic import FakeLogic
+from tests.support.cluster.fake_logic import FakeLogic
 from tests.support.device.pipes import Address, Way
 from tests.support.device.wire import Wire, connect
 from tests.support.network.ports import free_port
