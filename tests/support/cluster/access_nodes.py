@@ -25,11 +25,13 @@ from services.common.registry.memory import MemoryRegistry, MemoryStore
 from services.common.rpc.memory import MemoryNetwork, MemoryPeers
 from services.common.telemetry.health import Health
 from tests.support.cluster.fake_logic import FakeLogic
+from tests.support.cluster.logic_nodes import Twins, nodes
 from tests.support.device.pipes import Address, Way
 from tests.support.device.wire import Wire, connect
 from tests.support.network.ports import free_port
 
 SECRET = b"a secret for tests that is long enough!"
+MAILBOXES, BROADCASTS = 8, 4
 
 
 async def eventually(there: Callable[[], object], timeout_s: float = 5.0) -> None:
@@ -90,7 +92,7 @@ class AccessCluster:
             "tcp_listen": f"127.0.0.1:{free_port()}",
             "rpc_listen": f"127.0.0.1:{free_port()}",
             "token_secret_file": self.folder / "secret",
-            "mailbox_partitions": 8,
+            "mailbox_partitions": MAILBOXES,
             "head_check_delay_s": 0.1,
             "drain_deadline_s": 8.0,
             **settings,
@@ -162,23 +164,44 @@ class AccessCluster:
 
 @asynccontextmanager
 async def access_cluster(folder: Path) -> AsyncIterator[AccessCluster]:
-    """Without a node yet."""
-    (folder / "secret").write_bytes(SECRET)
-    store, broker, network = MemoryStore(), MemoryBroker(), MemoryNetwork()
+    """Without an access node yet, on a logic node that does what the test says."""
     async with AsyncExitStack() as stack:
-        registry = await stack.enter_async_context(MemoryRegistry(store))
-        cluster = await stack.enter_async_context(Cluster(registry))
-        bus = await stack.enter_async_context(MemoryBus(broker))
-        await bus.ensure_topics([Topic("tidings.deliver", 8), Topic("tidings.broadcast", 4)])
-        logic = FakeLogic(bus, cluster)
+        twins, cluster, logic = await _behind(stack, folder)
+        network, registry = twins.network, await stack.enter_async_context(MemoryRegistry(twins.store))
         await stack.enter_async_context(network.serve("logic-0", [(logic_pb2_grpc.add_LogicServicer_to_server, logic)]))
         await registry.register(
             NodeRecord(name="logic-0", kind="logic", boot_id="logic-0-boot", rpc="logic-0", state="ready")
         )
-        async with asyncio.TaskGroup() as group:
-            made = AccessCluster(folder, store, broker, network, logic, cluster, group)
-            try:
-                yield made
-            finally:
-                for node in made.nodes.values():
-                    node.life.request_stop(pace_per_s=10_000)
+        yield await stack.enter_async_context(_access_nodes(folder, twins, cluster, logic))
+
+
+@asynccontextmanager
+async def whole_cluster(folder: Path) -> AsyncIterator[AccessCluster]:
+    """The same on real logic and storage nodes: nothing but the backends is a twin. Its `logic` is asked by nobody."""
+    async with AsyncExitStack() as stack:
+        twins, cluster, logic = await _behind(stack, folder)
+        behind = nodes(access=0, storages=1, twins=twins, mailboxes=MAILBOXES, broadcasts=BROADCASTS)
+        await stack.enter_async_context(behind)
+        yield await stack.enter_async_context(_access_nodes(folder, twins, cluster, logic))
+
+
+async def _behind(stack: AsyncExitStack, folder: Path) -> tuple[Twins, Cluster, FakeLogic]:
+    """The twins with what nodes expect to be there."""
+    (folder / "secret").write_bytes(SECRET)
+    twins = Twins()
+    registry = await stack.enter_async_context(MemoryRegistry(twins.store))
+    cluster = await stack.enter_async_context(Cluster(registry))
+    bus = await stack.enter_async_context(MemoryBus(twins.broker))
+    await bus.ensure_topics([Topic("tidings.deliver", MAILBOXES), Topic("tidings.broadcast", BROADCASTS)])
+    return twins, cluster, FakeLogic(bus, cluster)
+
+
+@asynccontextmanager
+async def _access_nodes(folder: Path, twins: Twins, cluster: Cluster, logic: FakeLogic) -> AsyncIterator[AccessCluster]:
+    async with asyncio.TaskGroup() as group:
+        made = AccessCluster(folder, twins.store, twins.broker, twins.network, logic, cluster, group)
+        try:
+            yield made
+        finally:
+            for node in made.nodes.values():
+                node.life.request_stop(pace_per_s=10_000)

@@ -177,13 +177,14 @@ class FakeAccess:
         if frame.HasField("bye"):
             line.outgoing.put_nowait(None)
         elif frame.HasField("hello"):
-            self._greet(line, frame.hello)
+            self._greet(line, frame)
         elif line.session is not None:
             reply = self.server.answer(line.session, frame)
             if reply is not None:
                 line.outgoing.put_nowait(reply)
 
-    def _greet(self, line: Line, hello: pb.Hello) -> None:
+    def _greet(self, line: Line, frame: pb.ClientFrame) -> None:
+        hello = frame.hello
         self.hellos.append(hello)
         refusal = self.on_hello(hello)
         if refusal is not None:
@@ -195,6 +196,7 @@ class FakeAccess:
                 line.outgoing.put_nowait(frame)
 
         line.session, welcome = self.server.hello(hello, push, _user_of(hello.token), self.name)
+        welcome.id = frame.id
         line.outgoing.put_nowait(welcome)
         self.greeted.set()
 

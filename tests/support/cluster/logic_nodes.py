@@ -1,6 +1,7 @@
 """Logic and storage nodes in one process, whole as they are wired, on the twins of the backends.
 
 Access nodes are records in the registry and mailboxes that nobody empties: what was pushed to them is looked at here.
+With `access=0` and the twins of an access cluster (access_nodes.py) they are what stands behind real access nodes.
 
 Does not know: real backends (tests/e2e has them).
 """
@@ -58,6 +59,15 @@ class AccessServicer(access_pb2_grpc.AccessServicer):
 
     async def Deliver(self, request: access_pb2.DeliverBatch, _: Any) -> access_pb2.DeliverOutcome:  # noqa: N802
         raise Unavailable("what comes through Kafka is looked at here")
+
+
+@dataclass(frozen=True, slots=True)
+class Twins:
+    """What outlasts the nodes: their etcd, their Kafka, their network."""
+
+    store: MemoryStore = field(default_factory=MemoryStore)
+    broker: MemoryBroker = field(default_factory=MemoryBroker)
+    network: MemoryNetwork = field(default_factory=MemoryNetwork)
 
 
 @dataclass
@@ -178,24 +188,34 @@ class Nodes:
 
 
 @asynccontextmanager
-async def nodes(*, logics: int = 1, storages: int = 2, **settings: Any) -> AsyncIterator[Nodes]:
-    """All of it up. `settings` are those of the logic nodes."""
+async def nodes(
+    *,
+    access: int = ACCESS,
+    logics: int = 1,
+    storages: int = 2,
+    twins: Twins | None = None,
+    mailboxes: int = ACCESS,
+    broadcasts: int = 1,
+    **settings: Any,
+) -> AsyncIterator[Nodes]:
+    """All of it up. `settings` are those of the logic nodes; `access`: how many access nodes there seem to be."""
+    twins = twins or Twins()
+    store, broker, network, database = twins.store, twins.broker, twins.network, Database()
     async with AsyncExitStack() as stack:
-        store, broker, network, database = MemoryStore(), MemoryBroker(), MemoryNetwork(), Database()
         scope = await stack.enter_async_context(TaskScope())
-        access = AccessServicer()
-        for number in range(ACCESS):
+        servicer = AccessServicer()
+        for number in range(access):
             registry = await stack.enter_async_context(MemoryRegistry(store))
             name = f"access-{number}"
             record = NodeRecord(name, "access", f"boot-{name}", f"{name}:1", state="ready", mailbox=number)
             await stack.enter_async_context(
-                network.serve(record.rpc, [(access_pb2_grpc.add_AccessServicer_to_server, access)])
+                network.serve(record.rpc, [(access_pb2_grpc.add_AccessServicer_to_server, servicer)])
             )
             await registry.register(record)
         cluster = await stack.enter_async_context(Cluster(await stack.enter_async_context(MemoryRegistry(store))))
         peers = MemoryPeers(network, "access-0")
-        there = Nodes(broker, store, database, network, cluster, Router(peers, cluster, "logic"), peers, access)
-        shared: dict[str, Any] = {"mailbox_partitions": ACCESS, "broadcast_partitions": 1}
+        there = Nodes(broker, store, database, network, cluster, Router(peers, cluster, "logic"), peers, servicer)
+        shared: dict[str, Any] = {"mailbox_partitions": mailboxes, "broadcast_partitions": broadcasts}
         for number in range(storages):
             name = f"storage-{number}"
             there.faults[name] = Faults()
@@ -205,7 +225,7 @@ async def nodes(*, logics: int = 1, storages: int = 2, **settings: Any) -> Async
             name = f"logic-{number}"
             mine = LogicSettings(node=name, rpc_listen=f"127.0.0.1:{9200 + number}", **shared | settings)
             _start(there, scope, name, _logic(mine, there, name))
-        expected = ACCESS + logics + storages
+        expected = access + logics + storages
         await there.until(lambda: sum(node.state == "ready" for node in cluster.membership.nodes) == expected)
         yield there
         for name in sorted(there.lives):

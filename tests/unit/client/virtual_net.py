@@ -254,6 +254,7 @@ class World:
         if frame.HasField("hello"):
             self.tokens.append(frame.hello.token)
             self._session, welcome = self.server.hello(frame.hello, lambda push: self._send_back(link, push), "me")
+            welcome.id = frame.id
             self._arrive(link, welcome, 0.002)
             return
         if self._session is None:
