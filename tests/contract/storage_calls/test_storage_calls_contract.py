@@ -45,8 +45,8 @@ class Storage:
         item = pb.LoadItem(conversation=conversation, **fields)  # type: ignore[arg-type]
         return (await self.ask("Load", pb.LoadBatch(items=[item]), pb.LoadOutcomes)).outcomes[0]
 
-    async def mark(self, conversation: str, user: str, **fields: int) -> pb.MarkOutcome:
-        item = pb.MarkItem(conversation=conversation, user=user, **fields)
+    async def mark(self, conversation: str, user: str, read_seq: int = 0, delivered_seq: int = 0) -> pb.MarkOutcome:
+        item = pb.MarkItem(conversation=conversation, user=user, read_seq=read_seq, delivered_seq=delivered_seq)
         return (await self.ask("Mark", pb.MarkBatch(items=[item]), pb.MarkOutcomes)).outcomes[0]
 
     async def open(self, user: str, device: str, session: str, *groups: str) -> pb.SessionOpenOutcome:
