@@ -21,7 +21,7 @@ from tools.stack.plan import Plan
 pytestmark = pytest.mark.e2e
 
 RATE = 60.0
-TALK_S = 6.0
+TALK_S = 3.0
 NEWER = ("-m", "tests.deploy.newer_node")
 
 

@@ -28,7 +28,7 @@ from tidings_protocol.client_pb2 import Content, GroupRequest, Send
 pytestmark = pytest.mark.e2e
 Name = Callable[[str], str]
 RATE_PER_S = 200
-FLOW_S = 8.0
+FLOW_S = 5.0  # a node that was killed is back well before
 SETTLE_S = 60.0
 
 

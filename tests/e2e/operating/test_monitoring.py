@@ -20,6 +20,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from services.common.telemetry.metrics import LABELS
+from tests.e2e.cluster import Cluster
 from tests.e2e.operating.collector import Collector, SeenSpan, collecting
 from tests.support.cluster.backends import clean_environment, free_port_base, stop_stack
 from tidings import Client, Forbidden
@@ -77,9 +78,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             with watching(found, targets, folder / "prometheus", sorted(RULES.glob("*.yaml"))) as prometheus:
                 began = time.time()
                 users = [f"{MARK}{number}" for number in range(8)]
-                tokens = {
-                    user: json.loads(_tidings(environment, data, "token", user, "--json"))["token"] for user in users
-                }
+                cluster = Cluster(data, 0)
+                tokens = {user: cluster.token(user) for user in users}
                 asyncio.run(_talk([node["ws"] for node in status["access"]], tokens))
                 time.sleep(SETTLE_S)
                 yield Watched(prometheus, collector, targets, began)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,13 +149,24 @@ def test_the_password_of_a_database_is_not_shown(secure: SecureCluster, tmp_path
     """Neither by what is fine nor by what is wrong about the settings."""
     program = Path(sys.executable).with_name("tidings")
     uri = f"mongodb://user:{PASSWORD}@127.0.0.1:1/?tls=maybe&authSource={PASSWORD}"
-    for more in ({}, {"TIDINGS_MONGODB_URI": f"mongo:{PASSWORD}"}, {"TIDINGS_LANE_CAPACITY": "-1"}):
-        environment = secure.environment | {"TIDINGS_MONGODB_URI": uri} | more
-        for arguments in (["config", "show", "--json"], ["config", "check"], ["doctor", "--json"]):
-            done = subprocess.run(
-                [program, *arguments, "--data", tmp_path / "none"], env=environment,
-                capture_output=True, text=True, timeout=120, check=False,
-            )  # fmt: skip
-            assert done.stdout + done.stderr
-            assert PASSWORD not in done.stdout + done.stderr, arguments
+
+    def shown(arguments: list[str], more: dict[str, str]) -> str:
+        done = subprocess.run(
+            [program, *arguments, "--data", tmp_path / "none"],
+            env=secure.environment | {"TIDINGS_MONGODB_URI": uri} | more,
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        return done.stdout + done.stderr
+
+    settings: list[dict[str, str]] = [
+        {},
+        {"TIDINGS_MONGODB_URI": f"mongo:{PASSWORD}"},
+        {"TIDINGS_LANE_CAPACITY": "-1"},
+    ]
+    commands = (["config", "show", "--json"], ["config", "check"], ["doctor", "--json"])
+    asked = list(itertools.product(commands, settings))
+    with ThreadPoolExecutor(4) as pool:  # they wait, for a MongoDB that is not there, more than they work
+        for (arguments, _), text in zip(asked, pool.map(lambda each: shown(*each), asked), strict=True):
+            assert text
+            assert PASSWORD not in text, arguments
     assert os.environ.get("TIDINGS_MONGODB_URI") is None
