@@ -125,13 +125,18 @@ class Backoff:
 
 @dataclass(slots=True)
 class DeviceCore:
-    """One device through all its connections. `sends_at_once`: how many sends wait for an answer (0: all)."""
+    """One device through all its connections.
+
+    `sends_at_once`: how many sends wait for an answer (0: all). `patient`: nothing is sent until a request of its own
+    is answered, so what is written meanwhile goes in one burst, which lands in one batch.
+    """
 
     name: str
     kind: Hello.Kind.ValueType = Hello.MOBILE
     client: str = "wire/1"
     attempt: int | None = 0  # of the last login; None: a client of before, which does not number them
     sends_at_once: int = 0
+    patient: bool = False
     gap_s: float = 0.4  # a number may come a little before the one below it: own sends and deliveries travel apart
     ack_s: float = 0.2
     answer_s: float = 8.0
@@ -186,6 +191,8 @@ class DeviceCore:
 
     def due(self, now: float) -> list[ClientFrame]:
         """What is to be sent on the present connection, in this order."""
+        if self.patient and self._asked:
+            return []
         return [*self._due_drafts(now), *self._due_sync(now), *self._due_histories(now), *self._due_signs(now)]
 
     def is_late(self, now: float) -> bool:

@@ -92,7 +92,7 @@ class Device:
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self.core = DeviceCore(self.name, kind=self.kind, attempt=self.attempt, answer_s=ANSWER_S)
+        self.core = DeviceCore(self.name, kind=self.kind, attempt=self.attempt, patient=True, answer_s=ANSWER_S)
 
     # ---- what a test does with it
 

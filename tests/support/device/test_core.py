@@ -109,3 +109,14 @@ def test_a_group_behind_its_head_is_read_by_history() -> None:
     page = Page(entries=[Entry(message=Message(conversation="g:1", seq=3))], next=3)
     core.receive(ServerFrame(id=read.id, page=page), 0.0)
     assert core.settled, "what lies before the joining is not to be read"
+
+
+def test_a_patient_one_writes_what_it_has_in_one_burst_after_the_answer() -> None:
+    core = DeviceCore("phone", patient=True, ack_s=9.0)
+    core.receive(ServerFrame(welcome=Welcome(inbox_head=1)), 0.0)
+    (sync,) = core.due(0.0)
+    core.post("1", "d:a|b", "one")
+    core.post("2", "d:a|b", "two")
+    assert core.due(1.0) == []
+    core.receive(ServerFrame(id=sync.id, page=Page(entries=[entry(1)], next=1, head=1)), 1.0)
+    assert [frame.send.client_id for frame in core.due(1.0)] == ["1", "2"]
