@@ -16,14 +16,6 @@ from tests.support.histories.record import Event
 from tests.support.load.load import Load
 
 
-class Skipped(Exception):
-    """This machine cannot do it; the text says why."""
-
-
-class Broken(Exception):
-    """A promise that the case itself looks at was not kept; the text says which."""
-
-
 @dataclass(slots=True)
 class Scene:
     """Where a case acts, and what it has to tell beside the usual.

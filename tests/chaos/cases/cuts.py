@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.chaos.scene import Act, Broken, Scene
+from tests.chaos.scene import Act, Scene
 from tests.support.cluster.stack import Shape
+from tests.support.faults.outcome import Broken
 from tests.support.network.links import Harm, Links, Way
 
 SHAPE = Shape(name="links", proxied=True)

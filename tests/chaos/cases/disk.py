@@ -9,8 +9,9 @@ from typing import Any
 
 from pymongo import AsyncMongoClient
 
-from tests.chaos.scene import Broken, Scene, Skipped
+from tests.chaos.scene import Scene
 from tests.support.cluster.stack import Shape
+from tests.support.faults.outcome import Broken, Skipped
 
 SIZE_MIB = 700
 FULL_S = 10.0

@@ -11,8 +11,9 @@ from typing import Any
 
 from tests.chaos.load.flood_load import Flood, Stretch, flood_on, quantile
 from tests.chaos.load.gauges import MIB, Memory, grown, memory_of
-from tests.chaos.scene import Broken, Scene
+from tests.chaos.scene import Scene
 from tests.support.cluster.stack import Shape
+from tests.support.faults.outcome import Broken
 
 USERS = 200
 WINDOW = 4

@@ -11,9 +11,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from tests.chaos.cases.faults import SLEEP_S
-from tests.chaos.scene import Broken, Scene
+from tests.chaos.scene import Scene
 from tests.support.device.pipes import Address
 from tests.support.device.wire import Refused, Wire, connect
+from tests.support.faults.outcome import Broken
 from tests.support.load.crowd_load import users_of
 from tidings_protocol.client_pb2 import Content, PresenceRequest, Send, Sync, Welcome
 

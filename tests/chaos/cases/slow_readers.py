@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from tests.chaos.load.flood_load import quantile
 from tests.chaos.load.gauges import MIB, counts_of, memory_of
 from tests.chaos.load.reader import DEVICE, Reader
-from tests.chaos.scene import Broken, Scene
+from tests.chaos.scene import Scene
 from tests.support.cluster.stack import Shape, Stack
 from tests.support.device.pipes import Address
 from tests.support.device.wire import connect
+from tests.support.faults.outcome import Broken
 from tests.support.histories import record
 from tidings_protocol import client_pb2 as pb
 

@@ -16,8 +16,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.chaos.load.gauges import MIB, Counts, above, counts_of, grown, highest, memory_of
-from tests.chaos.scene import Broken, Scene
+from tests.chaos.scene import Scene
 from tests.support.cluster.stack import Shape
+from tests.support.faults.outcome import Broken
 from tests.support.load.crowd_load import crowd_on
 
 SOAK_S = 600.0

@@ -6,8 +6,9 @@ import asyncio
 import time
 from dataclasses import asdict
 
-from tests.chaos.scene import Act, Broken, Scene
+from tests.chaos.scene import Act, Scene
 from tests.support.cluster.stack import Shape
+from tests.support.faults.outcome import Broken
 from tests.support.load.crowd_load import Movement, crowd_on, users_of
 
 CROWD = 5_000

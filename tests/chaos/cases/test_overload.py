@@ -10,7 +10,7 @@ import pytest
 from tests.chaos.cases.overload import check
 from tests.chaos.load.flood import Flood, Task
 from tests.chaos.load.flood_load import Stretch, quantile
-from tests.chaos.scene import Broken
+from tests.support.faults.outcome import Broken
 
 CARRIES = 1000.0
 GOOD_ACCOUNT = {"acknowledged": 5000, "lost": 0, "doubled": 0, "misordered": 0, "unanswered": 0}
