@@ -3,6 +3,9 @@
 It decides nothing: everybody may do everything. What tests look at is public: `opened`, `closed`, `acks`, `handled`.
 `gate` holds calls up while it is cleared; `away` makes them fail; sends with client ids in `undecided` are pending, and
 with them what comes behind them in their conversation, but only if it is in the same batch: it remembers nothing of it.
+
+Guarantees: what clients are answered about messages, inboxes and presence is what the real nodes answer
+(tests/contract/client_protocol). Does not know: histories and groups; what it says of them is canned.
 """
 
 # ruff: noqa: N802  # the names of gRPC

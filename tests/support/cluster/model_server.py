@@ -2,6 +2,8 @@
 
 It keeps conversations, inboxes and sessions, answers frames at once and hands pushes to the session's `push`. The
 networks in front of it (virtual in the properties, real sockets in the scenarios) lose and mix up what they want.
+
+Guarantees: it answers as the real nodes do (tests/contract/client_protocol). Does not know: limits, hooks, roles.
 """
 
 from __future__ import annotations
