@@ -28,7 +28,7 @@ async def flood(wire: Wire) -> None:
     for first in range(1, 1_000_000, 200):
         await wire.pipe.send_raw(many(first, 200))
         with suppress(Refused):
-            await wire.reply(first + 199)
+            await wire.reply(first + 199, 30)
 
 
 async def test_who_sends_little_is_served_while_another_floods_the_lanes(tmp_path: Path) -> None:
