@@ -26,7 +26,7 @@ from tests.support.histories.verdict import judge, latency
 from tests.support.load.crowd_load import users_of
 from tests.support.load.load import Load, Stuck, load_on
 from tests.support.load.population import populate
-from tools.failure import Failure
+from tools.cli.failure import Failure
 
 SAY_EVERY_S = 1.0
 SHOWN_FINDINGS = 12

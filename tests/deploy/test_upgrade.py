@@ -14,9 +14,9 @@ from tests.support.cluster.stack import Shape, Stack
 from tests.support.histories.verdict import judge
 from tests.support.load.load import load_on
 from tests.support.load.population import populate
-from tools.stack import launch
-from tools.stack.folder import Folder
-from tools.stack.plan import Plan
+from tools.cli.stack.folder import Folder
+from tools.cli.stack.keeping import launch
+from tools.cli.stack.plan import Plan
 
 pytestmark = pytest.mark.e2e
 

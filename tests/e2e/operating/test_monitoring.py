@@ -24,13 +24,13 @@ from tests.e2e.cluster import Cluster
 from tests.e2e.operating.collector import Collector, SeenSpan, collecting
 from tests.support.cluster.backends import clean_environment, free_port_base, stop_stack
 from tidings import Client, Forbidden
-from tools.monitoring import programs, rules
-from tools.monitoring.__main__ import RULES
-from tools.monitoring.boards import BOARDS
-from tools.monitoring.model import Alert, Query, Source
-from tools.monitoring.promql import filled
-from tools.monitoring.server import Prometheus, Target, targets_of, watching
-from tools.stack.folder import Folder
+from tools.cli.stack.folder import Folder
+from tools.make.monitoring import programs, rules
+from tools.make.monitoring.__main__ import RULES
+from tools.make.monitoring.boards import BOARDS
+from tools.make.monitoring.model import Alert, Query, Source
+from tools.make.monitoring.promql import filled
+from tools.make.monitoring.server import Prometheus, Target, targets_of, watching
 
 pytestmark = pytest.mark.e2e
 

@@ -15,7 +15,7 @@ from pymongo.errors import PyMongoError
 
 from tests.support.faults.standstill import go_on, stop
 from tests.support.network.ports import free_port
-from tools.stack.programs import find
+from tools.cli.stack.programs.supply import find
 
 READY_S = 60.0
 

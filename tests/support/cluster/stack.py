@@ -27,11 +27,11 @@ from tests.support.cluster.backends import clean_environment
 from tests.support.cluster.mounting import small_disk
 from tests.support.load.population import LARGE_ABOVE
 from tests.support.network.links import Links
-from tools.failure import Failure
-from tools.stack import control, launch
-from tools.stack.folder import Folder
-from tools.stack.plan import Plan
-from tools.stack.ports import NodeKind
+from tools.cli.failure import Failure
+from tools.cli.stack.folder import Folder
+from tools.cli.stack.keeping import control, launch
+from tools.cli.stack.plan import Plan
+from tools.cli.stack.ports import NodeKind
 
 COMMAND_S = 900.0
 POLL_S = 0.1
