@@ -11,7 +11,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.backends import real_backends
+from tests.support.cluster.backends import real_backends
 
 __all__ = ["real_backends"]
 

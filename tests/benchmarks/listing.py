@@ -24,7 +24,7 @@ from services.storage.repository.contract import Repository
 from services.storage.repository.mongo.connection import connected
 from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
 from services.storage.repository.records import ConversationDocument, InboxEntry, MemberDocument, StoredMessage
-from tests.integration.storage.mongod import Mongod
+from tests.support.cluster.mongod import Mongod
 from tidings_protocol.ids import direct
 
 CHATS = (1000, 50_000)

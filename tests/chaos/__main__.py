@@ -12,8 +12,9 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.chaos import table
-from tests.chaos.cases import CASES, chosen
-from tests.chaos.run import Options, Result, failed, run_cases
+from tests.chaos.catalogue import CASES, chosen
+from tests.chaos.run import Options, run_cases
+from tests.support.faults.outcome import Result, failed
 
 
 def main() -> int:

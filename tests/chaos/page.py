@@ -7,16 +7,16 @@ The page says in words what the tables mean; the figures in it come from runs an
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tests.chaos import tables
-from tests.chaos.cases import CASES
-from tests.simulation import ledger
+from tests.chaos.catalogue import CASES
 from tests.simulation.mutations import MUTATIONS
+from tests.support.faults.page import put
+from tests.support.histories import ledger
 
 RESULTS = Path("build/chaos.json")
 PAGE = Path("docs/reliability.md")
@@ -47,14 +47,6 @@ def in_order(told: Mapping[str, Any]) -> dict[str, Any]:
 def does() -> dict[str, str]:
     """What each mutation is, in its own words."""
     return {name: (mutation.__doc__ or "").split("\n\n")[0].replace("\n", " ") for name, mutation in MUTATIONS.items()}
-
-
-def put(text: str, name: str, table: str) -> str:
-    """The text with what is between the marks of this name replaced. Raises ValueError if there are no such marks."""
-    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-    if not pattern.search(text):
-        raise ValueError(f"{PAGE} has no marks <!-- {name} --> and <!-- /{name} -->")
-    return pattern.sub(lambda found: f"{found[1]}{table.rstrip()}\n{found[2]}", text)
 
 
 if __name__ == "__main__":

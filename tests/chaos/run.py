@@ -10,22 +10,22 @@ import os
 import random
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
-from tests.backends import free_port_base
-from tests.chaos import record
-from tests.chaos.cases import Case
-from tests.chaos.crowd_load import users_of
-from tests.chaos.load import Load, Stuck, load_on
-from tests.chaos.population import populate
-from tests.chaos.scene import Broken, Scene, Skipped
-from tests.chaos.stack import CommandFailed, Stack, stack_of
-from tests.chaos.verdict import Verdict, judge, latency
-from tests.e2e.wire_client import Closed, Refused
+from tests.chaos.catalogue import Case
+from tests.chaos.scene import Scene
+from tests.support.cluster.backends import free_port_base
+from tests.support.cluster.stack import CommandFailed, Stack, stack_of
+from tests.support.device.wire import Closed, Refused
+from tests.support.faults.outcome import Broken, Result, Skipped
+from tests.support.histories import record
+from tests.support.histories.verdict import judge, latency
+from tests.support.load.crowd_load import users_of
+from tests.support.load.load import Load, Stuck, load_on
+from tests.support.load.population import populate
 from tools.cli.failure import Failure
 
 SAY_EVERY_S = 1.0
@@ -53,53 +53,6 @@ class Options:
     lasting_s: float = 0.0
     # What else the machine had to do when it began: the processes that wanted a processor, in the minute before.
     others_load: float = field(default_factory=lambda: round(os.getloadavg()[0], 1))
-
-
-@dataclass(slots=True)
-class Result:
-    """Of one case. `problem`: why it could not be judged; `skipped`: why this machine cannot do it."""
-
-    case: str
-    does: str
-    seed: int
-    verdict: Verdict = field(default_factory=Verdict)
-    healthy_s: float = 0.0
-    took_s: float = 0.0
-    problem: str = ""
-    skipped: str = ""
-    logs: str = ""
-    rate: float = 0.0
-    others_load: float = 0.0
-    details: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def passed(self) -> bool:
-        return not self.problem and self.verdict.clean
-
-    def to_json(self) -> dict[str, Any]:
-        verdict = self.verdict
-        return {
-            "case": self.case,
-            "does": self.does,
-            "seed": self.seed,
-            "rate": self.rate,
-            "others_load": self.others_load,
-            "passed": self.passed,
-            "skipped": self.skipped,
-            "problem": self.problem,
-            "posted": verdict.posted,
-            "acknowledged": verdict.acknowledged,
-            "given_up": verdict.given_up,
-            "shown": verdict.shown,
-            **verdict.counts,
-            "sender_pause_s": round(verdict.sender_pause_s, 2),
-            "receiver_pause_s": round(verdict.receiver_pause_s, 2),
-            "healthy_s": round(self.healthy_s, 2),
-            "took_s": round(self.took_s, 1),
-            "findings": [finding.evidence for finding in verdict.findings[:100]],
-            "logs": self.logs,
-            **self.details,
-        }
 
 
 async def run_cases(
@@ -225,7 +178,3 @@ def _tell(result: Result, options: Options, say: Say) -> None:
 def _first(group: BaseExceptionGroup[Exception]) -> BaseException:
     first = group.exceptions[0]
     return _first(first) if isinstance(first, BaseExceptionGroup) else first
-
-
-def failed(results: Iterable[Result]) -> list[Result]:
-    return [result for result in results if not result.skipped and not result.passed]

@@ -11,17 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.load import Load
-from tests.chaos.record import Event
-from tests.chaos.stack import Stack
-
-
-class Skipped(Exception):
-    """This machine cannot do it; the text says why."""
-
-
-class Broken(Exception):
-    """A promise that the case itself looks at was not kept; the text says which."""
+from tests.support.cluster.stack import Stack
+from tests.support.histories.record import Event
+from tests.support.load.load import Load
 
 
 @dataclass(slots=True)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from tests.chaos.run import Options, Result
-from tests.chaos.verdict import COUNTS
+from tests.chaos.run import Options
+from tests.support.faults.outcome import Result
+from tests.support.faults.page import machine
+from tests.support.histories.verdict import COUNTS
 
 COLUMNS = (
     "case",
@@ -28,15 +28,6 @@ COLUMNS = (
     "receiver s",
     "healthy s",
 )
-
-
-def machine() -> str:
-    """What the figures were taken on."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    cores = len(os.sched_getaffinity(0))
-    return (
-        f"{cores} cores, {memory:.0f} GiB, {platform.system()} {platform.release()}, Python {platform.python_version()}"
-    )
 
 
 def document(results: Sequence[Result], options: Options) -> dict[str, Any]:

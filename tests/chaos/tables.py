@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tests.chaos.verdict import COUNTS
-from tests.simulation.ledger import Ran, caught, whole
+from tests.support.histories.ledger import Ran, caught, whole
+from tests.support.histories.verdict import COUNTS
 
 Case = Mapping[str, Any]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.backends import free_port_base
-from tests.chaos.cases import CASES, PLAIN, Case, chosen
+from tests.chaos.catalogue import CASES, PLAIN, Case, chosen
 from tests.chaos.run import Options, run_case
-from tests.chaos.stack import Stack, stack_of
+from tests.support.cluster.backends import free_port_base
+from tests.support.cluster.stack import Stack, stack_of
 
 pytestmark = [pytest.mark.chaos, pytest.mark.asyncio(loop_scope="module")]
 

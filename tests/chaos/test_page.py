@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import table, tables
-from tests.chaos.page import PAGE, does, in_order, put
-from tests.chaos.record import Acknowledged, Posted, Shown, Stored
-from tests.chaos.run import Options, Result
-from tests.chaos.verdict import Finding, Verdict, latency
-from tests.simulation.ledger import Ran
+from tests.chaos.page import PAGE, does, in_order
+from tests.chaos.run import Options
+from tests.support.faults.outcome import Result
+from tests.support.faults.page import put
+from tests.support.histories.ledger import Ran
+from tests.support.histories.record import Acknowledged, Posted, Shown, Stored
+from tests.support.histories.verdict import Finding, Verdict, latency
 
 MOVEMENT = {
     "nodes": {"access-1": 5000},

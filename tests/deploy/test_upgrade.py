@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.backends import free_port_base
-from tests.chaos.load import load_on
-from tests.chaos.population import populate
-from tests.chaos.stack import Shape, Stack
-from tests.chaos.verdict import judge
+from tests.support.cluster.backends import free_port_base
+from tests.support.cluster.stack import Shape, Stack
+from tests.support.histories.verdict import judge
+from tests.support.load.load import load_on
+from tests.support.load.population import populate
 from tools.cli.stack.folder import Folder
 from tools.cli.stack.keeping import launch
 from tools.cli.stack.plan import Plan
@@ -21,7 +21,7 @@ from tools.cli.stack.plan import Plan
 pytestmark = pytest.mark.e2e
 
 RATE = 60.0
-TALK_S = 6.0
+TALK_S = 3.0
 NEWER = ("-m", "tests.deploy.newer_node")
 
 

@@ -18,8 +18,9 @@ from typing import Any
 import httpx2
 import jwt
 
-from tests.backends import clean_environment
-from tests.e2e.wire_client import Address, Way, Wire, connect
+from tests.support.cluster.backends import clean_environment
+from tests.support.device.pipes import Address, Way
+from tests.support.device.wire import Wire, connect
 from tidings_protocol.client_pb2 import Welcome
 
 COMMAND_S = 240.0

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.backends import free_port_base, stop_stack
 from tests.e2e.cluster import Cluster
+from tests.support.cluster.backends import free_port_base, stop_stack
 from tools.cli.stack.folder import Folder
 
 _numbers = itertools.count(1)

@@ -16,7 +16,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from tests.e2e.cluster import Cluster, route_url
-from tests.e2e.wire_client import WAYS, Closed, Refused, Way, connect
+from tests.support.device.pipes import WAYS, Way
+from tests.support.device.wire import Closed, Refused, connect
 from tidings_protocol.client_pb2 import (
     ClientFrame,
     Content,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.e2e.cluster import Cluster
-from tests.e2e.wire_client import Wire
+from tests.support.device.wire import Wire
 from tidings_protocol.client_pb2 import (
     Ack,
     Content,

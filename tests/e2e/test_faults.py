@@ -17,17 +17,18 @@ import pytest
 from websockets.exceptions import WebSocketException
 
 from tests.e2e.cluster import Cluster
-from tests.e2e.wire_client import WAYS, Address, Way, Wire, connect, open_pipe
-from tests.simulation.checker import check
-from tests.simulation.device import Device, Dial, Hint, Pipe
-from tests.simulation.history import History, Member
-from tests.standstill import go_on, stop
+from tests.support.device.device import Device, Dial, Hint, Pipe
+from tests.support.device.pipes import WAYS, Address, Way, open_pipe
+from tests.support.device.wire import Wire, connect
+from tests.support.faults.standstill import go_on, stop
+from tests.support.histories.checker import check
+from tests.support.histories.history import History, Member
 from tidings_protocol.client_pb2 import Content, GroupRequest, Send
 
 pytestmark = pytest.mark.e2e
 Name = Callable[[str], str]
 RATE_PER_S = 200
-FLOW_S = 8.0
+FLOW_S = 5.0  # a node that was killed is back well before
 SETTLE_S = 60.0
 
 

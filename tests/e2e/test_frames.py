@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.e2e.cluster import Cluster
-from tests.e2e.wire_client import WAYS, Refused, Way, connect
+from tests.support.device.pipes import WAYS, Way
+from tests.support.device.wire import Refused, connect
 from tidings_protocol.client_pb2 import (
     Ack,
     Bye,

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.cluster import Cluster
-from tests.e2e.wire_client import WAYS, Refused, Wire
+from tests.support.device.pipes import WAYS
+from tests.support.device.wire import Refused, Wire
 from tidings_protocol.client_pb2 import (
     Content,
     Conversation,

@@ -18,9 +18,9 @@ from services.access.transport.tcp import TcpServer
 from services.access.transport.websocket import WebSocketServer
 from services.common.auth.token_keys import KeyRefused, jwks_keys, public_key
 from services.common.auth.tokens import Key, TokenRefused, TokenVerifier, check_claims, sign
-from tests.fuzz.carrying import check_frame
 from tests.fuzz.edges import EDGE_SEEDS, EDGES
-from tests.fuzz.port import LIMITS, NO_SOCKET, FakeNode, FakeStream, OpenDoor, seemingly_running
+from tests.support.network.carrying import check_frame
+from tests.support.network.port import LIMITS, NO_SOCKET, FakeNode, FakeStream, OpenDoor, seemingly_running
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadFrame
 from tidings_protocol.wire.codec import JSON, PROTO, Codec

@@ -20,9 +20,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos import record
-from tests.chaos.verdict import translated
-from tests.histories.operations import encoded
+from tests.support.histories import record
+from tests.support.histories.operations import encoded
+from tests.support.histories.verdict import translated
 from tools.cli.failure import Failure
 from tools.make.go_program import GoProgram
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import record
-from tests.chaos.verdict import translated
 from tests.histories.__main__ import BREAK_THE_LOG, judged
-from tests.histories.operations import Operation, encoded, operations
-from tests.simulation.history import Acknowledged, Event, Posted, Read, Received, Stored
 from tests.simulation.mutations import MUTATIONS
+from tests.support.histories import record
+from tests.support.histories.history import Acknowledged, Event, Posted, Read, Received, Stored
+from tests.support.histories.operations import Operation, encoded, operations
+from tests.support.histories.verdict import translated
 
 CHAT = "d:ann|bob"
 

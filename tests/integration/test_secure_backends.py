@@ -23,8 +23,8 @@ from services.common.registry.etcd_tls import EtcdTls, etcd_tls_of
 from services.common.settings.security import SecuritySettings
 from services.storage.repository.mongo.connection import connected
 from services.storage.repository.mongo.repository import ensure_schema
-from tests.backends import clean_environment, free_port_base
-from tests.certificates import Authority
+from tests.support.cluster.backends import clean_environment, free_port_base
+from tests.support.network.certificates import Authority
 from tidings_protocol.errors import Unavailable
 from tools.cli.stack.ports import Ports
 from tools.cli.stack.programs import supply as programs

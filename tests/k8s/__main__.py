@@ -16,13 +16,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.chaos.run import Result, failed
-from tests.chaos.table import machine
 from tests.k8s.cases import CASES, chosen
-from tests.k8s.kube import Kube, KubeFailed, program
-from tests.k8s.machines import Machines
+from tests.k8s.place.kube import Kube, KubeFailed, program
+from tests.k8s.place.machines import Machines
+from tests.k8s.place.site import ROOT, Site
 from tests.k8s.run import Options, run_cases
-from tests.k8s.site import ROOT, Site
+from tests.support.faults.outcome import Result, failed
+from tests.support.faults.page import machine
 
 NEEDS = """\
 No cluster answers: {reason}

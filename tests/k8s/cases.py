@@ -13,11 +13,11 @@ from typing import Any
 
 import msgspec
 
-from tests.chaos.scene import Broken, Skipped
-from tests.k8s.machines import Machines
+from tests.k8s.place.machines import Machines
+from tests.k8s.place.site import KINDS, MACHINES_MIN, OVERLAY
+from tests.k8s.place.sizes import sizes
 from tests.k8s.scene import Act, Scene
-from tests.k8s.site import KINDS, MACHINES_MIN, OVERLAY
-from tests.k8s.sizes import sizes
+from tests.support.faults.outcome import Broken, Skipped
 
 ROLLED_S = 600.0
 SCALED_S = 300.0

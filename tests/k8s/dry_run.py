@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 
 from tests.deploy import helm
 from tests.deploy.rendering import OVERLAYS, Object, rendered
-from tests.k8s.kube import Kube, KubeFailed, program
+from tests.k8s.place.kube import Kube, KubeFailed, program
 from tools.make import chart
 
 

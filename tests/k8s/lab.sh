@@ -29,7 +29,7 @@ ENGINE=buildah ENGINE_FLAGS=$STORE IMAGE=docker.io/library/$IMAGE \
     BUILD_FLAGS="--isolation chroot --network host --pull-never --volume /etc/ssl/certs:/etc/ssl/certs:ro" \
     sh deploy/image/build.sh
 "$K8SLAB_DIR/image.sh" load "$IMAGE"
-.venv/bin/python -m tests.k8s.images build/k8s/images | while IFS="$(printf '\t')" read -r name tag signal packages; do
+.venv/bin/python -m tests.k8s.place.images build/k8s/images | while IFS="$(printf '\t')" read -r name tag signal packages; do
     [ -e "$K8SLAB/images/docker.io_$(echo "$tag" | tr '/:' '__').tar" ] && continue
     "$K8SLAB_DIR/image.sh" build "$tag" "build/k8s/images/$name" \
         --build-arg "SIGNAL=$signal" --build-arg "PACKAGES=$packages" </dev/null

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.page import put
-from tests.chaos.verdict import COUNTS
+from tests.support.faults.page import put
+from tests.support.histories.verdict import COUNTS
 
 RESULTS = Path("build/k8s.json")
 PAGE = Path("docs/operations.md")

@@ -12,16 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos.load import Load, Stuck, load_on
-from tests.chaos.population import populate
-from tests.chaos.run import Result
-from tests.chaos.scene import Broken, Skipped
-from tests.chaos.verdict import judge
 from tests.k8s.cases import Case
-from tests.k8s.kube import KubeFailed
-from tests.k8s.machines import Machines
+from tests.k8s.place.kube import KubeFailed
+from tests.k8s.place.machines import Machines
+from tests.k8s.place.site import Site
 from tests.k8s.scene import Scene, hanging_up
-from tests.k8s.site import Site
+from tests.support.faults.outcome import Broken, Result, Skipped
+from tests.support.histories.verdict import judge
+from tests.support.load.load import Load, Stuck, load_on
+from tests.support.load.population import populate
 
 SAY_EVERY_S = 5.0
 SHOWN_FINDINGS = 12

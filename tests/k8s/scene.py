@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.crowd_load import Crowd, crowd_on
-from tests.chaos.load import Crew, Load
-from tests.chaos.record import Event
-from tests.k8s.machines import Machines
-from tests.k8s.site import Site
+from tests.k8s.place.machines import Machines
+from tests.k8s.place.site import Site
+from tests.support.histories.record import Event
+from tests.support.load.crowd_load import Crowd, crowd_on
+from tests.support.load.load import Crew, Load
 
 CROWD, TALKERS, TALK_PER_S = 500, 60, 20.0
 SILENT_S = 120.0

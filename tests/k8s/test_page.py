@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chaos.run import Result
 from tests.deploy.rendering import containers, rendered
 from tests.k8s import page
 from tests.k8s.cases import CASES, chosen
-from tests.k8s.images import RECIPES
-from tests.k8s.site import KINDS, OVERLAY, ROOT, SECRETS, _not_ready
+from tests.k8s.place.images import RECIPES
+from tests.k8s.place.site import KINDS, OVERLAY, ROOT, SECRETS, _not_ready
+from tests.support.faults.outcome import Result
 
 FIGURES = ROOT / "tools" / "bench" / "capacity" / "figures.json"
 TOLD: dict[str, Any] = {"cluster": "Kubernetes v1.34.4", "machine": "2 cores", "rate": 60.0, "seed": 1}

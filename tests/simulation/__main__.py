@@ -21,9 +21,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.histories.operations import encoded
-from tests.simulation import ledger, machine
-from tests.simulation.history import History
+from tests.simulation.virtual import machine
+from tests.support.histories import ledger
+from tests.support.histories.history import History
+from tests.support.histories.operations import encoded
 
 PROGRESS = 50
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,7 +63,8 @@ def _run(seeds: Sequence[int], options: argparse.Namespace) -> int:
     simulated = machine.install()
     # Only now: modules of the cluster take hold of clocks when they are imported.
     from services.common.telemetry import logs
-    from tests.simulation import loop, mutations, scenario
+    from tests.simulation import mutations, scenario
+    from tests.simulation.virtual import loop
 
     logs.configure(level="error", form="console")
     failed = acknowledged = done = 0

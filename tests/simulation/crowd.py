@@ -10,11 +10,11 @@ import json
 import random
 from dataclasses import dataclass, field
 
-from tests.simulation.device import Device
 from tests.simulation.hall import Hall
-from tests.simulation.history import Changed, Member, Read
 from tests.simulation.nodes import LARGE_ABOVE
 from tests.simulation.world import World
+from tests.support.device.device import Device
+from tests.support.histories.history import Changed, Member, Read
 from tidings_protocol.client_pb2 import GroupRequest
 
 CHANGE_S = (0.5, 3.0)

@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import random
 
-from tests.simulation.device import Device
-from tests.simulation.history import Changed
 from tests.simulation.nodes import LARGE_ABOVE
+from tests.support.device.device import Device
+from tests.support.histories.history import Changed
 from tidings_protocol.client_pb2 import GroupRequest
 
 CHANGE_S = (0.05, 0.5)

@@ -28,8 +28,8 @@ from services.storage import app as storage
 from services.storage.repository.contract import Repository
 from services.storage.repository.memory import Faults
 from services.storage.settings import StorageSettings
-from tests.simulation.loop import Protocols
-from tests.simulation.network import SimulatedBus, Wires
+from tests.simulation.virtual.loop import Protocols
+from tests.simulation.virtual.network import SimulatedBus, Wires
 
 FOREVER_S = 1e12
 LEASE_TTL_S = 3

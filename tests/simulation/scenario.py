@@ -11,13 +11,13 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.simulation.checker import Violation, check
 from tests.simulation.crowd import Crowd
 from tests.simulation.faults import Fault, draw
-from tests.simulation.history import History
-from tests.simulation.machine import Machine
-from tests.simulation.network import CALM, Weather
+from tests.simulation.virtual.machine import Machine
+from tests.simulation.virtual.network import CALM, Weather
 from tests.simulation.world import World, world
+from tests.support.histories.checker import Violation, check
+from tests.support.histories.history import History
 
 TALK_S = 25.0
 HEAL_S = 120.0

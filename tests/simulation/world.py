@@ -24,15 +24,15 @@ from services.common.registry.memory import MemoryRegistry, MemoryStore
 from services.common.rpc.memory import MemoryPeers
 from services.common.scope import TaskScope
 from services.storage.repository.memory import Database, Faults
-from tests.simulation.device import Device, Hint, Pipe
-from tests.simulation.history import History
-from tests.simulation.line import Line
-from tests.simulation.loop import LISTENING
-from tests.simulation.machine import Machine
-from tests.simulation.network import SimulatedBus, Wires
+from tests.simulation.judging.stream import heard_into
+from tests.simulation.judging.witness import Witness
 from tests.simulation.nodes import LEASE_TTL_S, Door, Ports, life_of, token_of
-from tests.simulation.stream import heard_into
-from tests.simulation.witness import Witness
+from tests.simulation.virtual.line import Line
+from tests.simulation.virtual.loop import LISTENING
+from tests.simulation.virtual.machine import Machine
+from tests.simulation.virtual.network import SimulatedBus, Wires
+from tests.support.device.device import Device, Hint, Pipe
+from tests.support.histories.history import History
 from tidings_protocol.errors import TidingsError, Unavailable
 
 RESTART_S = 1.0

@@ -18,7 +18,7 @@ from services.common.ring import Ring
 from services.logic.groups.recipients import fanout_of
 from services.logic.publishing.parcels import MailboxAddress, OutgoingPush, build_parcels
 from services.storage.inboxes.numbering import CachedInbox
-from tests.instructions import each, instructions
+from tests.unit.instructions import each, instructions
 from tidings_protocol import client_pb2 as pb
 from tidings_protocol.ids import direct, message_id, slot_of
 from tidings_protocol.wire.body import EncodedBody

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.backends import RealBackends
+from tests.support.cluster.backends import RealBackends
 
 from .harness import Harness, KafkaHarness, MemoryHarness
 

@@ -19,8 +19,8 @@ from services.common.bus.contract import Bus, Topic
 from services.common.bus.kafka import KafkaBus
 from services.common.bus.kafka_admin import SET_HERE
 from services.common.bus.memory import MemoryBroker, MemoryBus
-from tests.backends import RealBackends
-from tests.standstill import go_on, stop
+from tests.support.cluster.backends import RealBackends
+from tests.support.faults.standstill import go_on, stop
 from tidings_protocol.errors import Unavailable
 from tidings_protocol.ids import new_id
 

@@ -16,7 +16,7 @@ from services.common.bus import kafka_batches, kafka_consumer, kafka_producer
 from services.common.bus.contract import ConsumedRecord, Record, Subscription, Topic
 from services.common.bus.kafka import KafkaBus
 from services.common.telemetry import tracing
-from tests.traces import a_trace, recording
+from tests.support.traces import a_trace, recording
 from tidings_protocol.errors import Unavailable
 
 from .harness import LONG_S, RESTART_S, KafkaHarness, ensure

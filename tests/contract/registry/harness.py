@@ -19,8 +19,8 @@ from services.common.registry.etcd import EtcdRegistry
 from services.common.registry.etcd_client import EtcdClient
 from services.common.registry.memory import MemoryRegistry, MemoryStore
 from services.common.scope import TaskScope
-from tests.backends import free_port_base
-from tests.standstill import go_on, stop
+from tests.support.cluster.backends import free_port_base
+from tests.support.faults.standstill import go_on, stop
 from tidings_protocol.ids import new_id
 from tools.cli.stack.ports import Ports
 from tools.cli.stack.programs.etcd import Etcd

@@ -19,7 +19,7 @@ from services.common.registry.etcd_client import EtcdClient
 from services.common.registry.etcd_tombstones import TOMBSTONE_S
 from services.common.registry.etcd_values import Compacted, Event, Lease
 from services.common.telemetry import metrics
-from tests.standstill import go_on, stop
+from tests.support.faults.standstill import go_on, stop
 from tidings_protocol.errors import Unavailable
 
 from .harness import LONG_S, TTL_S, EtcdHarness, EtcdProcess, Link, seen, until
@@ -101,8 +101,9 @@ async def test_etcd_that_stands_still_for_longer_than_the_leases_makes_nobody_le
         Departures(registries[0], {"a.1", "b.1", "c.1"}) as seen_going,
     ):
         harness.etcd.pause()
-        await asyncio.sleep(2.5 * TTL_S)
-        assert not any(registry.connected for registry in registries)
+        await asyncio.sleep(1.5 * TTL_S)
+        async with asyncio.timeout(TTL_S):
+            await until(lambda: not any(registry.connected for registry in registries))
         harness.etcd.go_on()
         await assert_all_is_well(registries, names)
         # Beyond the time in which the missing would have tombstones.

@@ -4,7 +4,7 @@
 // The log of a conversation: `append` with an idempotency key gives the number behind the last one, or, if the key is
 // there already, the number that it has; `read` shows what is at a number, or the whole log.
 //
-// Input: a JSON object a line, as tests/histories/operations.py writes them. Output: a line for each conversation that
+// Input: a JSON object a line, as tests/support/histories/operations.py writes them. Output: a line for each conversation that
 // is not linearizable, then one that counts. Exit code 1 if any is not, or could not be decided in the time given.
 package main
 

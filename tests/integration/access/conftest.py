@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from tests.integration.access.harness import AccessCluster, access_cluster
+from tests.support.cluster.access_nodes import AccessCluster, access_cluster
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -6,7 +6,7 @@ import asyncio
 import json
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
-from tests.integration.logic.cluster import Nodes, nodes
+from tests.support.cluster.logic_nodes import Nodes, nodes
 from tidings_protocol import client_pb2
 
 Push = delivery_pb2.Push

@@ -11,7 +11,7 @@ import pytest
 from protos.tidings.internal.v1 import admin_pb2, admin_pb2_grpc, common_pb2, logic_pb2, node_pb2
 from services.common.rpc import serve
 from services.logic.rpc import AdminServicer
-from tests.integration.logic.cluster import nodes
+from tests.support.cluster.logic_nodes import nodes
 from tests.unit.logic.harness import TOKEN, logic
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import Overloaded, Unauthenticated

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from pymongo import MongoClient, WriteConcern
 
-from tests.backends import RealBackends, clean_environment, free_port_base, stop_stack
+from tests.support.cluster.backends import RealBackends, clean_environment, free_port_base, stop_stack
 from tools.cli.commands.stack import current
 from tools.cli.failure import Failure
 from tools.cli.stack.folder import Folder
@@ -30,7 +31,7 @@ from tools.cli.stack.programs.mongodb import probe_mongodb
 
 pytestmark = pytest.mark.integration
 
-TOPIC = "kept"
+TOPICS = (f"kept-{number}" for number in itertools.count(1))
 
 
 async def test_each_backend_answers_at_the_address_that_is_given_out(real_backends: RealBackends) -> None:
@@ -41,7 +42,20 @@ async def test_each_backend_answers_at_the_address_that_is_given_out(real_backen
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Folder]:
-    made = Folder.at(tmp_path / "data")
+    """Nothing runs in it yet."""
+    yield from _folder_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
+    """With backends that run; they may be killed, and are up again when a test ends."""
+    for made in _folder_in(tmp_path_factory.mktemp("lasting")):
+        up(made)
+        yield made
+
+
+def _folder_in(path: Path) -> Iterator[Folder]:
+    made = Folder.at(path / "data")
     yield made
     stop_stack(made)
     orphans.end(orphans.find(made.path))
@@ -51,30 +65,30 @@ def up(folder: Folder) -> dict[str, Any]:
     return launch.run_detached(Plan(free_port_base(), 0, 0, 0), folder, clean_environment(), lambda _: None)
 
 
-async def test_what_was_acknowledged_is_there_after_kill_9_of_everything_and_on_other_ports(folder: Folder) -> None:
-    first = up(folder)
-    await keep(first["endpoints"])
+async def test_what_was_acknowledged_is_there_after_kill_9_of_everything_and_on_other_ports(lasting: Folder) -> None:
+    first = current(lasting)
+    name = await keep(first["endpoints"])
     for pid in (first["supervisor"]["pid"], *(backend["pid"] for backend in first["backends"])):
         os.kill(pid, signal.SIGKILL)
-    second = up(folder)
+    second = up(lasting)
     assert second["endpoints"] != first["endpoints"]
-    assert await kept(second["endpoints"]) == ("in mongodb", b"in kafka")
+    assert await kept(name, second["endpoints"]) == ("in mongodb", b"in kafka")
 
 
-async def test_each_backend_that_is_killed_comes_back_with_its_data(folder: Folder) -> None:
-    started = up(folder)
-    await keep(started["endpoints"])
+async def test_each_backend_that_is_killed_comes_back_with_its_data(lasting: Folder) -> None:
+    started = current(lasting)
+    name = await keep(started["endpoints"])
     pids = {backend["name"]: backend["pid"] for backend in started["backends"]}
     for pid in pids.values():
         os.kill(pid, signal.SIGKILL)
     until = time.monotonic() + 60
     while any(
         backend["state"] != "ready" or backend["pid"] == pids[backend["name"]]
-        for backend in current(folder)["backends"]
+        for backend in current(lasting)["backends"]
     ):
-        assert time.monotonic() < until, current(folder)
+        assert time.monotonic() < until, current(lasting)
         await asyncio.sleep(0.1)
-    assert await kept(started["endpoints"]) == ("in mongodb", b"in kafka")
+    assert await kept(name, started["endpoints"]) == ("in mongodb", b"in kafka")
 
 
 def test_a_backend_that_cannot_start_is_told_with_its_log_and_the_others_are_stopped(folder: Folder) -> None:
@@ -88,27 +102,29 @@ def test_a_backend_that_cannot_start_is_told_with_its_log_and_the_others_are_sto
     assert current(folder) == {"running": False}
 
 
-async def keep(endpoints: dict[str, str]) -> None:
-    """One document and one record, both acknowledged."""
+async def keep(endpoints: dict[str, str]) -> str:
+    """One document and one record, both acknowledged, under a name of their own."""
+    name = next(TOPICS)
     with MongoClient[dict[str, Any]](endpoints["mongodb"]) as client:
         durable = client.tests.get_collection("kept", write_concern=WriteConcern("majority", j=True))
-        durable.insert_one({"_id": 1, "text": "in mongodb"})
+        durable.insert_one({"_id": name, "text": "in mongodb"})
     admin = AIOKafkaAdminClient(bootstrap_servers=endpoints["kafka"])
     await admin.start()
     try:
-        await admin.create_topics([NewTopic(TOPIC, 1, 1)])
+        await admin.create_topics([NewTopic(name, 1, 1)])
     finally:
         await admin.close()
     async with AIOKafkaProducer(bootstrap_servers=endpoints["kafka"], acks="all") as producer:
-        await producer.send_and_wait(TOPIC, b"in kafka")
+        await producer.send_and_wait(name, b"in kafka")
+    return name
 
 
-async def kept(endpoints: dict[str, str]) -> tuple[str, bytes]:
+async def kept(name: str, endpoints: dict[str, str]) -> tuple[str, bytes]:
     with MongoClient[dict[str, Any]](endpoints["mongodb"]) as client:
-        document = client.tests.kept.find_one({"_id": 1})
+        document = client.tests.kept.find_one({"_id": name})
     assert document is not None
     async with AIOKafkaConsumer(bootstrap_servers=endpoints["kafka"], auto_offset_reset="earliest") as consumer:
-        consumer.assign([TopicPartition(TOPIC, 0)])
+        consumer.assign([TopicPartition(name, 0)])
         record = await consumer.getone()
     return document["text"], record.value
 

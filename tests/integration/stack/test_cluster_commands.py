@@ -17,7 +17,7 @@ from protos.tidings.internal.v1 import admin_pb2, admin_pb2_grpc, common_pb2, st
 from services.common.registry.contract import NodeRecord
 from services.common.registry.etcd import EtcdRegistry
 from services.common.rpc import serve
-from tests.backends import RealBackends
+from tests.support.cluster.backends import RealBackends
 from tidings_protocol.client_pb2 import Content
 from tidings_protocol.errors import Unauthenticated
 from tidings_protocol.ids import SLOTS, new_id, slot_of

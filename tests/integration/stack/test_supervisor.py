@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.backends import RealBackends, clean_environment, free_port_base, stop_stack
+from tests.support.cluster.backends import RealBackends, clean_environment, free_port_base, stop_stack
 from tools.cli.commands.stack import current, public
 from tools.cli.failure import Failure
 from tools.cli.stack.folder import Folder
@@ -60,13 +60,26 @@ class Stack:
 
 @pytest.fixture
 def stack(tmp_path: Path, real_backends: RealBackends) -> Iterator[Stack]:
+    """Not up yet, and the test's own."""
+    yield from _stack_in(tmp_path, real_backends)
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory, real_backends: RealBackends) -> Iterator[Stack]:
+    """Up, for the tests that leave it as it is: the same nodes, each ready."""
+    for made in _stack_in(tmp_path_factory.mktemp("standing"), real_backends):
+        made.up()
+        yield made
+
+
+def _stack_in(folder: Path, real_backends: RealBackends) -> Iterator[Stack]:
     environment = {
         **clean_environment(),
         "TIDINGS_ETCD_ENDPOINTS": real_backends.etcd,
         "TIDINGS_KAFKA_BOOTSTRAP": real_backends.kafka,
         "TIDINGS_MONGODB_URI": real_backends.mongodb,
     }
-    made = Stack(Folder.at(tmp_path / "data"), environment)
+    made = Stack(Folder.at(folder / "data"), environment)
     yield made
     stop_stack(made.folder)
     orphans.end(orphans.find(made.folder.path))
@@ -83,11 +96,11 @@ def test_all_nodes_are_ready_when_up_returns_and_none_is_left_after_down(stack: 
     assert current(stack.folder) == {"running": False}
 
 
-def test_the_status_has_the_fields_that_scripts_use(stack: Stack) -> None:
-    status = public(stack.up())
-    base = stack.plan.port_base
+def test_the_status_has_the_fields_that_scripts_use(standing: Stack) -> None:
+    status = public(current(standing.folder))
+    base = standing.plan.port_base
     assert status["running"] is True
-    assert status["data"] == str(stack.folder.path)
+    assert status["data"] == str(standing.folder.path)
     assert psutil.pid_exists(status["supervisor"]["pid"])
     access = status["access"][1]
     assert access["ws"] == f"ws://127.0.0.1:{base + 1}/v1/ws"
@@ -100,11 +113,10 @@ def test_the_status_has_the_fields_that_scripts_use(stack: Stack) -> None:
     assert len(Path(status["auth"]["secret_file"]).read_text().strip()) >= 32
 
 
-def test_a_second_up_on_a_live_folder_is_refused(stack: Stack) -> None:
-    stack.up()
+def test_a_second_up_on_a_live_folder_is_refused(standing: Stack) -> None:
     with pytest.raises(Failure, match="already runs"):
-        stack.up()
-    assert stack.node("access-0")["state"] == "ready"
+        standing.up()
+    assert standing.node("access-0")["state"] == "ready"
 
 
 def test_a_node_that_is_killed_comes_back_after_a_second(stack: Stack) -> None:
@@ -148,23 +160,21 @@ def test_scale_adds_and_removes_and_brings_back_what_had_left(stack: Stack) -> N
     assert not _lives(gone)
 
 
-def test_scale_refuses_less_than_one_node(stack: Stack) -> None:
-    stack.up()
+def test_scale_refuses_less_than_one_node(standing: Stack) -> None:
     with pytest.raises(Failure, match="0 access nodes are not possible"):
-        stack.ask(command="scale", nodes=["access=0"])
+        standing.ask(command="scale", nodes=["access=0"])
 
 
-def test_restart_of_a_kind_gives_each_node_a_new_process(stack: Stack) -> None:
-    before = {node["name"]: node["pid"] for node in stack.up()["access"]}
-    assert stack.ask(command="restart", target="access") == {"restarted": ["access-0", "access-1"]}
-    after = {name: stack.node(name) for name in before}
+def test_restart_of_a_kind_gives_each_node_a_new_process(standing: Stack) -> None:
+    before = {node["name"]: node["pid"] for node in current(standing.folder)["access"]}
+    assert standing.ask(command="restart", target="access") == {"restarted": ["access-0", "access-1"]}
+    after = {name: standing.node(name) for name in before}
     assert all(after[name]["pid"] != pid and after[name]["state"] == "ready" for name, pid in before.items())
 
 
-def test_restart_of_an_unknown_node_names_the_known_ones(stack: Stack) -> None:
-    stack.up()
+def test_restart_of_an_unknown_node_names_the_known_ones(standing: Stack) -> None:
     with pytest.raises(Failure, match="access-0, access-1, logic-0, storage-0"):
-        stack.ask(command="restart", target="access-7")
+        standing.ask(command="restart", target="access-7")
 
 
 def test_up_works_after_the_supervisor_was_killed_and_leaves_no_process_of_the_earlier_run(stack: Stack) -> None:

@@ -14,7 +14,7 @@ from services.storage.repository.contract import Repository
 from services.storage.repository.mongo.connection import MongoConnection, connected
 from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
 from services.storage.repository.records import InboxEntry, Span, StoredMessage
-from tests.integration.storage.mongod import Mongod
+from tests.support.cluster.mongod import Mongod
 
 pytestmark = pytest.mark.integration
 

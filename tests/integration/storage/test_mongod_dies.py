@@ -24,7 +24,7 @@ from services.storage.repository.contract import Repository
 from services.storage.repository.mongo.connection import connected
 from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
 from services.storage.repository.records import SYSTEM, Span, StoredMessage
-from tests.integration.storage.mongod import Mongod
+from tests.support.cluster.mongod import Mongod
 from tests.unit.storage.nodes import change, changed, create, inbox_of, members_of, send, stored
 from tidings_protocol.errors import TidingsError, Unavailable
 from tidings_protocol.ids import peers

@@ -14,7 +14,7 @@ from services.common.clock import SystemClock
 from services.storage.repository.contract import Repository
 from services.storage.repository.mongo.connection import connected
 from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
-from tests.integration.storage.mongod import Mongod
+from tests.support.cluster.mongod import Mongod
 from tidings_protocol.errors import Unavailable
 
 pytestmark = pytest.mark.integration

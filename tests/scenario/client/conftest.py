@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.scenario.client.fake_access import FakeAccess
-from tests.unit.client.model_server import ModelServer
+from tests.support.cluster.fake_access import FakeAccess
+from tests.support.cluster.model_server import ModelServer
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenario.client.fake_access import FakeAccess, busy
-from tests.unit.client.model_server import ModelServer, Session
+from tests.support.cluster.fake_access import FakeAccess, busy
+from tests.support.cluster.model_server import ModelServer, Session
 from tidings import (
     BadRequest,
     Busy,

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenario.client.fake_access import FakeAccess
-from tests.unit.client.model_server import ModelServer
+from tests.support.cluster.fake_access import FakeAccess
+from tests.support.cluster.model_server import ModelServer
 from tidings_protocol import client_pb2 as pb
 from tidings_protocol.close import reason_of
 from tools.cli.chat.session import run_chat

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.scenario.client.fake_access import FakeAccess
-from tests.unit.client.model_server import ModelServer
+from tests.support.cluster.fake_access import FakeAccess
+from tests.support.cluster.model_server import ModelServer
 from tidings import Client
 from tidings_protocol.close import reason_of
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.scenario.client.fake_access import FakeAccess
-from tests.unit.client.model_server import ModelServer
+from tests.support.cluster.fake_access import FakeAccess
+from tests.support.cluster.model_server import ModelServer
 from tidings import Client, Event, Message
 from tidings.model import MEMBERSHIP_MIME, SHOWN, Conversation, HistoryPage, InboxPage
 from tidings_protocol import client_pb2 as pb

@@ -16,7 +16,7 @@ from services.access.delivery.delivery import TURN, Delivery
 from services.access.placement.placement import TransportName
 from services.common.clock import SystemClock
 from services.common.telemetry import metrics
-from tests.fuzz.port import FakeNode
+from tests.support.network.port import FakeNode
 from tidings_protocol import client_pb2
 from tidings_protocol.ids import BROADCAST
 from tidings_protocol.wire.codec import JSON, PROTO, Codec

@@ -22,8 +22,8 @@ from services.access.requests.send_trace import FAILURES_MAX, Allowance, SendTra
 from services.access.transport.tcp import TcpArrival, TcpServer, TcpStream
 from services.common.clock import SystemClock
 from services.common.telemetry import logs, metrics, tracing
-from tests.fuzz.port import LIMITS, NO_SOCKET, FakeNode, FakeStream, OpenDoor
-from tests.traces import ended, recording
+from tests.support.network.port import LIMITS, NO_SOCKET, FakeNode, FakeStream, OpenDoor
+from tests.support.traces import ended, recording
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import Forbidden, Unavailable
 from tidings_protocol.wire.codec import PROTO

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
-from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -18,18 +17,7 @@ from services.access.transport.proxy_header import (
     may_be_header,
     read_header,
 )
-
-
-def version_2(
-    source: IPv4Address | IPv6Address, *, command: Literal[0, 1] = 1, kind: int = 1, more: bytes = b""
-) -> bytes:
-    addresses = source.packed * 2 + b"\x00\x01\x00\x02" + more
-    family = 1 if source.version == 4 else 2
-    return VERSION_2 + bytes([0x20 | command, family << 4 | kind]) + len(addresses).to_bytes(2, "big") + addresses
-
-
-def version_1(source: IPv4Address | IPv6Address) -> bytes:
-    return f"PROXY TCP{source.version} {source} {source} 56324 443\r\n".encode()
+from tests.support.network.proxy_header import version_1, version_2
 
 
 @given(

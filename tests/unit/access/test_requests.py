@@ -16,9 +16,9 @@ from services.access.connection.session import Phase
 from services.access.requests.requests import Requests
 from services.common.clock import ManualClock
 from services.common.telemetry import tracing
-from tests.fuzz.port import FakeNode
 from tests.support.device.requests import empty_request
-from tests.traces import ended, recording
+from tests.support.network.port import FakeNode
+from tests.support.traces import ended, recording
 from tests.unit.access.test_gathered_answers import Wire
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import TidingsError

@@ -55,8 +55,8 @@ def test_a_token_that_tells_no_end_is_left_alone(token: str) -> None:
 
 @given(st.text())
 def test_whatever_the_application_gives_is_looked_at_without_harm(token: str) -> None:
-    end_of(token)
-    end_of(f"a.{token}.c")
+    for each in (token, f"a.{token}.c"):
+        assert isinstance(end_of(each), float | None)
 
 
 def _world(*tokens: str) -> World:

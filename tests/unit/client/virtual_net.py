@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import assert_never
 
-from tests.unit.client.model_server import ModelServer, Session
+from tests.support.cluster.model_server import ModelServer, Session
 from tidings import Message
 from tidings.core.connection import session as core
 from tidings.core.messages.feed import Handed
@@ -254,6 +254,7 @@ class World:
         if frame.HasField("hello"):
             self.tokens.append(frame.hello.token)
             self._session, welcome = self.server.hello(frame.hello, lambda push: self._send_back(link, push), "me")
+            welcome.id = frame.id
             self._arrive(link, welcome, 0.002)
             return
         if self._session is None:

@@ -14,7 +14,7 @@ from services.common.certificates import Certificates, check_pair, end_of
 from services.common.registry.etcd_client import EtcdClient
 from services.common.registry.etcd_tls import EtcdTls
 from services.common.telemetry import metrics
-from tests.certificates import Authority, Pair
+from tests.support.network.certificates import Authority, Pair
 
 
 class Use:

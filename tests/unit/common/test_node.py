@@ -14,7 +14,7 @@ from services.common.lifecycle import Lifecycle
 from services.common.node import NodeServicer, NodeShell, node_service, shown
 from services.common.registry.contract import NodeRecord
 from services.common.settings.node import NodeSettings
-from tests.ports import free_address
+from tests.support.network.ports import free_address
 
 
 async def state_of(address: str) -> Any:

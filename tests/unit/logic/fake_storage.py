@@ -1,7 +1,8 @@
 """Storage as logic's shells see it, small enough to be read at once, obedient enough to misbehave.
 
-Guarantees: dense numbers, idempotent by client id, stale versions show, in the shapes of the real one. `calls` has
-every call with how many items it had; `fail` and `stale` make the next ones go wrong.
+Guarantees: dense numbers, idempotent by client id, stale versions show, in the shapes of the real one
+(tests/contract/storage_calls asks both). `calls` has every call with how many items it had; `fail` and `stale` make the
+next ones go wrong.
 
 Does not know: time, cursors in detail, durability. Whatever depends on those is tested with the real storage.
 """

@@ -8,8 +8,8 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fuzz.carrying import CONTENT_BYTES_MAX, check_content, check_frame
 from tests.property.protocol.wire.frames import messages
+from tests.support.network.carrying import CONTENT_BYTES_MAX, check_content, check_frame
 from tidings_protocol import client_pb2
 from tidings_protocol.content import encode_content, stored_content
 from tidings_protocol.errors import Unparsable

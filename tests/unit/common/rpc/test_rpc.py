@@ -19,9 +19,9 @@ from services.common.rpc.contract import STREAMED_BYTES_MAX
 from services.common.rpc.memory import MemoryNetwork, MemoryPeers, Passage
 from services.common.rpc.stream import CONVERSE
 from services.common.telemetry import metrics, tracing
-from tests.certificates import Authority
-from tests.ports import free_address
-from tests.traces import a_trace, recording
+from tests.support.network.certificates import Authority
+from tests.support.network.ports import free_address
+from tests.support.traces import a_trace, recording
 from tidings_protocol.errors import (
     BadFrame,
     BadRequest,

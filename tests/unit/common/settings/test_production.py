@@ -11,7 +11,7 @@ import pytest
 
 from services.common.settings.production import is_loopback, of_url
 from services.common.settings.sources import SettingsError, load, settings_class
-from tests.certificates import Authority
+from tests.support.network.certificates import Authority
 
 RANDOM = b"7Qd0vXn2LkzR9wBfYt5mHcJ8sGpA3eUi1oKrM4xZyWqE6TjV\n"
 EACH = pytest.mark.parametrize("service", ["access", "logic", "storage"])

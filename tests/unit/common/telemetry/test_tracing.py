@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from services.common.telemetry import logs, tracing
-from tests.traces import a_trace, ended, recording
+from tests.support.traces import a_trace, ended, recording
 
 
 @pytest.fixture

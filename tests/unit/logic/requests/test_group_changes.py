@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
-from tests.traces import a_trace, ended, recording
+from tests.support.traces import a_trace, ended, recording
 from tests.unit.logic.harness import Logic, body, logic, message
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import Unavailable

@@ -5,16 +5,7 @@ from __future__ import annotations
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.cursors.writer import DeliveryMark
 from services.storage.node import Storage
-from tests.unit.storage.nodes import (
-    World,
-    change,
-    changed,
-    create,
-    members_of,
-    post,
-    send,
-    stored,
-)
+from tests.unit.storage.nodes import World, change, changed, create, members_of, post, send, stored
 from tidings_protocol.ids import slot_of
 
 CHAT = "d:ann|bob"

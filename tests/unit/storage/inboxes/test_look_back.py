@@ -14,12 +14,7 @@ from services.storage.node import Storage
 from services.storage.repository.memory import Faults
 from services.storage.repository.records import InboxEntry
 from services.storage.upkeep.retention import RetentionPolicy
-from tests.unit.storage.nodes import (
-    World,
-    inbox_of,
-    send,
-    stored,
-)
+from tests.unit.storage.nodes import World, inbox_of, send, stored
 from tidings_protocol.errors import Unavailable
 from tidings_protocol.ids import SLOTS
 

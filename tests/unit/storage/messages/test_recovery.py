@@ -16,17 +16,7 @@ from services.storage.messages.recovery import Recovery
 from services.storage.node import Storage
 from services.storage.repository.memory import Faults
 from services.storage.repository.records import ClientKey, ConversationDocument, StoredMessage
-from tests.unit.storage.nodes import (
-    World,
-    change,
-    changed,
-    create,
-    inbox_of,
-    members_of,
-    post,
-    send,
-    stored,
-)
+from tests.unit.storage.nodes import World, change, changed, create, inbox_of, members_of, post, send, stored
 from tidings_protocol.content import notice_client_id
 from tidings_protocol.errors import TidingsError, Unavailable
 

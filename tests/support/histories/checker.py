@@ -1,0 +1,212 @@
+"""Checks the promises G1 to G5, and that of the events, from the histories of clients and other systems alone.
+
+- G1  what was acknowledged is in the conversation, with the id, number and text that were acknowledged
+- G2  an acknowledgement carries an id, a number, and a time
+- G3  one (sender, conversation, client id) is one message: every acknowledgement says the same, it is stored once
+- G4  numbers are dense, all readers see the same message at a number, a connection's sends are stored as sent
+- EV  what was acknowledged, and every change of a group that was answered, was told as an event (docs/events.md)
+- G5  every device of every member got every message; the inbox is dense, the same on all devices, without doubles
+- newest wins  a device on its only connection is never told that another one is newer (4501: stop)
+
+Does not know: how the cluster works, what was done to it, or that there is one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.support.histories.history import (
+    Acknowledged,
+    Changed,
+    Dismissed,
+    History,
+    Inbox,
+    Member,
+    Posted,
+    Read,
+    Received,
+    Stored,
+    Told,
+)
+
+Key = tuple[str, str, str]  # sender, conversation, client id
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A promise that was not kept, with what shows it."""
+
+    promise: str
+    evidence: str
+
+    def __str__(self) -> str:
+        return f"{self.promise}: {self.evidence}"
+
+
+def check(history: History, *, hears_events: bool = False) -> list[Violation]:
+    """Every violation; none: all that was promised was kept. `hears_events`: it has what other systems heard."""
+    seen = _Seen(history)
+    return [
+        *_acknowledged_is_stored(seen),
+        *_acknowledgements_are_complete(seen),
+        *_one_message_for_one_client_id(seen),
+        *_numbers_are_dense_and_the_same_for_all(seen),
+        *_connections_keep_their_order(seen),
+        *_everyone_got_everything(seen),
+        *_inboxes_are_dense_and_the_same(seen),
+        *(_other_systems_were_told(seen) if hears_events else ()),
+        *(Violation("newest wins", f"{event} on its only connection") for event in seen.dismissed),
+    ]
+
+
+class _Seen:
+    """The history sorted by what the checks ask for."""
+
+    def __init__(self, history: History) -> None:
+        self.posted = [event for event in history.events if isinstance(event, Posted)]
+        self.acknowledged = [event for event in history.events if isinstance(event, Acknowledged)]
+        self.received = [event for event in history.events if isinstance(event, Received)]
+        self.reads = [event for event in history.events if isinstance(event, Read)]
+        self.inboxes = [event for event in history.events if isinstance(event, Inbox)]
+        self.dismissed = [event for event in history.events if isinstance(event, Dismissed)]
+        self.members = [event for event in history.events if isinstance(event, Member)]
+        self.changed = [event for event in history.events if isinstance(event, Changed)]
+        self.told = [event for event in history.events if isinstance(event, Told)]
+        self.stored: dict[str, dict[int, Stored]] = {
+            read.conversation: {message.seq: message for message in read.messages} for read in self.reads
+        }
+
+    def all_sightings(self) -> Iterator[tuple[str, Stored]]:
+        """Every message that anybody saw anywhere, with who saw it."""
+        for event in self.received:
+            yield f"{event.user}/{event.device}", event.message
+        for read in self.reads:
+            for message in read.messages:
+                yield f"{read.user} reading", message
+        for inbox in self.inboxes:
+            for _, message in inbox.entries:
+                yield f"{inbox.user}/{inbox.device} inbox", message
+
+
+def _acknowledged_is_stored(seen: _Seen) -> Iterator[Violation]:
+    for ack in seen.acknowledged:
+        found = seen.stored.get(ack.conversation, {}).get(ack.seq)
+        if found is None:
+            yield Violation("G1", f"{ack} was acknowledged and is gone")
+        elif (found.message_id, found.sender, found.client_id) != (ack.message_id, ack.user, ack.client_id):
+            yield Violation("G1", f"{ack} was acknowledged, but at its number there is {found}")
+
+
+def _acknowledgements_are_complete(seen: _Seen) -> Iterator[Violation]:
+    for ack in seen.acknowledged:
+        if not ack.message_id or ack.seq < 1 or ack.time_ms <= 0:
+            yield Violation("G2", f"{ack} lacks an id, a number or a time")
+
+
+def _one_message_for_one_client_id(seen: _Seen) -> Iterator[Violation]:
+    answers: dict[Key, set[tuple[int, str]]] = defaultdict(set)
+    for ack in seen.acknowledged:
+        answers[ack.user, ack.conversation, ack.client_id].add((ack.seq, ack.message_id))
+    for key, given in answers.items():
+        if len(given) > 1:
+            yield Violation("G3", f"{key} was acknowledged as {sorted(given)}")
+    for conversation, messages in seen.stored.items():
+        places: dict[Key, list[int]] = defaultdict(list)
+        for message in messages.values():
+            places[message.sender, conversation, message.client_id].append(message.seq)
+        for key, seqs in places.items():
+            if len(seqs) > 1:
+                yield Violation("G3", f"{key} is stored more than once: {seqs}")
+
+
+def _numbers_are_dense_and_the_same_for_all(seen: _Seen) -> Iterator[Violation]:
+    for read in seen.reads:
+        seqs = [message.seq for message in read.messages]
+        if seqs != list(range(1, len(seqs) + 1)):
+            yield Violation("G4", f"{read.conversation} as {read.user} reads it has the numbers {_ranges(seqs)}")
+    at: dict[tuple[str, int], tuple[str, Stored]] = {}
+    for who, message in seen.all_sightings():
+        first = at.setdefault((message.conversation, message.seq), (who, message))
+        if first[1] != message:
+            yield Violation("G4", f"{first[0]} saw {first[1]}, {who} saw {message}")
+
+
+def _connections_keep_their_order(seen: _Seen) -> Iterator[Violation]:
+    """Among what a connection was told is stored just now, in the order in which it sent it."""
+    told = {(ack.connection, ack.frame): ack.seq for ack in seen.acknowledged if not ack.duplicate}
+    last: dict[tuple[str, str], tuple[int, str]] = {}
+    for post in seen.posted:
+        seq = told.get((post.connection, post.frame))
+        if seq is None:
+            continue
+        lane = post.connection, post.conversation
+        before, client_id = last.get(lane, (0, ""))
+        if seq < before:
+            yield Violation("G4", f"{lane} sent {client_id} before {post.client_id}, stored as {before} and {seq}")
+        last[lane] = seq, post.client_id
+
+
+def _everyone_got_everything(seen: _Seen) -> Iterator[Violation]:
+    got: dict[tuple[str, str], set[tuple[str, int]]] = defaultdict(set)
+    for event in seen.received:
+        got[event.user, event.device].add((event.message.conversation, event.message.seq))
+    own = {(ack.user, ack.conversation, ack.seq) for ack in seen.acknowledged}
+    for member in seen.members:
+        for seq in seen.stored.get(member.conversation, {}):
+            if seq < member.from_seq or (member.until_seq and seq > member.until_seq):
+                continue
+            for device in member.devices:
+                mine = (member.user, member.conversation, seq) in own
+                if not mine and (member.conversation, seq) not in got[member.user, device]:
+                    yield Violation("G5", f"{member.user}/{device} never got {member.conversation} {seq}")
+
+
+def _inboxes_are_dense_and_the_same(seen: _Seen) -> Iterator[Violation]:
+    by_user: dict[str, Inbox] = {}
+    for inbox in seen.inboxes:
+        numbers = [number for number, _ in inbox.entries]
+        if numbers != list(range(1, inbox.head + 1)):
+            found = f"{_ranges(numbers)} up to {inbox.head}"
+            yield Violation("G5", f"the inbox of {inbox.user} on {inbox.device} has the numbers {found}")
+        places: dict[tuple[str, int], list[int]] = defaultdict(list)
+        for number, message in inbox.entries:
+            places[message.conversation, message.seq].append(number)
+        for place, at in places.items():
+            if len(at) > 1:
+                yield Violation("G5", f"the inbox of {inbox.user} has {place} more than once, at {at}")
+        first = by_user.setdefault(inbox.user, inbox)
+        if first.entries != inbox.entries:
+            yield Violation("G5", f"{inbox.user} has different inboxes on {first.device} and {inbox.device}")
+    for event in seen.received:
+        whole = by_user.get(event.user)
+        if whole and event.number and (event.number, event.message) not in whole.entries:
+            yield Violation("G5", f"{event} is not in the inbox that {event.user} has in the end")
+
+
+def _other_systems_were_told(seen: _Seen) -> Iterator[Violation]:
+    """At least once each: as often as it was answered."""
+    told = Counter(seen.told)
+    for ack in seen.acknowledged:
+        if not told[Told(ack.conversation, seq=ack.seq)]:
+            yield Violation("EV", f"no event tells of {ack}")
+    answered = Counter(Told(each.conversation, act=each.act, by=each.by, users=each.users) for each in seen.changed)
+    for change, count in answered.items():
+        if told[change] < count:
+            yield Violation("EV", f"{change} was answered {count} times and told {told[change]} times")
+
+
+def _ranges(numbers: list[int]) -> str:
+    """1-3 5 7-9, so that a violation fits on a line."""
+    parts: list[str] = []
+    start = previous = None
+    for number in [*numbers, None]:
+        if start is None or previous is None:
+            start = previous = number
+        elif number == previous + 1:
+            previous = number
+        else:
+            parts.append(f"{start}" if start == previous else f"{start}-{previous}")
+            start = previous = number
+    return " ".join(parts) or "none"
