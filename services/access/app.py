@@ -30,21 +30,22 @@ from services.access.connection.hub import Hub
 from services.access.connection.limits import Admission, Conduct
 from services.access.debug_state import debug_state
 from services.access.delivery.delivery import Delivery
-from services.access.delivery.forwarder import Forwarding
-from services.access.delivery.mail_router import Sorter
+from services.access.delivery.forwarder import Forwarder
+from services.access.delivery.forwarding_table import ForwardingTable
+from services.access.delivery.mail_router import MailRouter
 from services.access.delivery.mailbox import Mailbox
-from services.access.logic_client import Logic
+from services.access.logic_client import LogicClient
 from services.access.node import Node
 from services.access.placement.placement import Placement
-from services.access.placement.registrar import Visiting
-from services.access.placement.registrations import Guests, Host
-from services.access.presence.notifier import Watching
+from services.access.placement.registrar import OwnerRegistrar
+from services.access.presence.notifier import PresenceNotifier
 from services.access.requests.acks import Acks
-from services.access.requests.handshake import Authenticate, Opening, Terms
-from services.access.requests.pongs import Heads
-from services.access.requests.refresh import Refreshing
-from services.access.requests.replacement import Replacing
-from services.access.requests.requests import Requests
+from services.access.requests.handshake import Handshake, HandshakeOptions
+from services.access.requests.hello_check import Authenticate, HelloCheck
+from services.access.requests.pongs import HeartbeatReplies
+from services.access.requests.refresh import TokenRefresh
+from services.access.requests.replacement import SessionReplacement
+from services.access.requests.requests import RequestOptions, Requests
 from services.access.rpc import AccessServicer, NodeServicer
 from services.access.settings import AccessSettings
 from services.access.transport.addresses import AddressLimit, TrustedProxies, networks
@@ -59,7 +60,7 @@ from services.common.clock import Clock, SystemClock
 from services.common.cluster import Cluster
 from services.common.direct import Direct
 from services.common.lifecycle import Lifecycle
-from services.common.registry.contract import Registry
+from services.common.registry.contract import NodeIncarnation, Registry
 from services.common.rpc import Peers, PeersPort, Router, RpcServer, Service, serve, tls_of
 from services.common.telemetry import metrics
 from services.common.telemetry.health import Health
@@ -164,12 +165,12 @@ async def access_node(
             partitions=settings.mailbox_partitions,
             since_ms=clock.wall_ms(),
         )
-        logic = Logic(
+        logic = LogicClient(
             Router(ports.peers, cluster, "logic"), timeout_s=settings.rpc_timeout_s, budget_s=settings.rpc_budget_s
         )
 
         hub: Hub[Connection] = Hub()
-        guests = Guests()
+        guests = ForwardingTable()
         policy = settings.session_policy()
         conduct = Conduct(policy.limits)
         admission = Admission(per_s=settings.connections_per_s, handshakes_max=settings.handshakes_max)
@@ -180,11 +181,11 @@ async def access_node(
             node=cluster.node,
         )
 
-        def wanted(user: str) -> Host | None:
+        def wanted(user: str) -> NodeIncarnation | None:
             return placement.elsewhere(user) if user in hub else None
 
         visiting = await enter(
-            Visiting(
+            OwnerRegistrar(
                 ports.peers,
                 me=lambda: registration.me,
                 wanted=wanted,
@@ -193,9 +194,9 @@ async def access_node(
                 timeout_s=settings.rpc_timeout_s,
             )
         )
-        watching = await enter(Watching(logic, clock, watched_max=settings.watched_max))
+        watching = await enter(PresenceNotifier(logic, clock, watched_max=settings.watched_max))
         acks = await enter(Acks(logic, clock, flush_s=settings.ack_flush_ms / 1000))
-        heads = await enter(Heads(logic, hub, clock, capacity=settings.lane_capacity))
+        heads = await enter(HeartbeatReplies(logic, hub, clock, capacity=settings.lane_capacity))
         index = await enter(GroupIndex(hub, heads, every_s=settings.group_check_s))
         node = await enter(
             Node(
@@ -215,41 +216,47 @@ async def access_node(
                 acks,
                 watching,
                 clock,
-                content_bytes_max=settings.content_bytes_max,
-                send_lanes=settings.send_lanes,
-                request_lanes=settings.request_lanes,
-                capacity=settings.lane_capacity,
-                send_answer_s=settings.send_answer_ms / 1000,
-                send_batch_max=settings.batch_max,
-                request_batch_max=settings.request_batch_max,
+                RequestOptions(
+                    content_bytes_max=settings.content_bytes_max,
+                    send_lanes=settings.send_lanes,
+                    request_lanes=settings.request_lanes,
+                    capacity=settings.lane_capacity,
+                    send_answer_s=settings.send_answer_ms / 1000,
+                    send_batch_max=settings.batch_max,
+                    request_batch_max=settings.request_batch_max,
+                ),
             )
         )
         replacing = await enter(
-            Replacing(ports.peers, hub, me=lambda: registration.me, node=cluster.node, timeout_s=settings.rpc_timeout_s)
+            SessionReplacement(
+                ports.peers, hub, me=lambda: registration.me, node=cluster.node, timeout_s=settings.rpc_timeout_s
+            )
         )
         opening = await enter(
-            Opening(
-                ports.authenticator,
+            Handshake(
+                HelloCheck(
+                    ports.authenticator,
+                    conduct,
+                    clock,
+                    moved=lambda connection, user, avoid: placement.address_for(user, connection.transport.name, avoid),
+                    refused_clients=settings.refused_clients,
+                ),
                 logic,
                 visiting,
                 replacing,
                 hub,
-                conduct,
                 clock,
-                _terms(settings),
+                _handshake_options(settings),
                 me=lambda: registration.me,
-                moved=lambda connection, user, avoid: placement.address_for(user, connection.transport.name, avoid),
-                capacity=settings.handshakes_max,
-                batch_max=settings.batch_max,
             )
         )
-        refreshing = await enter(Refreshing(ports.authenticator, clock, capacity=settings.lane_capacity))
+        refreshing = await enter(TokenRefresh(ports.authenticator, clock, capacity=settings.lane_capacity))
         node.attach(opening=opening, requests=requests, refreshing=refreshing, watching=watching, visiting=visiting)
 
         mailbox_topic, broadcast_topic = _topics(settings)
         await ensure_topics(bus, [mailbox_topic, broadcast_topic])
         direct = await enter(Direct(ports.peers, cluster.node))
-        forwarding = await enter(Forwarding(bus, direct, topic=mailbox_topic.name, node=cluster.node))
+        forwarding = await enter(Forwarder(bus, direct, topic=mailbox_topic.name, node=cluster.node))
         delivery = Delivery(hub, clock, watching.sessions_changed)
         farewell = Farewell(placement)
         rebalance: Rebalance | None = None
@@ -261,7 +268,7 @@ async def access_node(
                 mailbox_topic=mailbox_topic.name,
                 broadcast_topic=broadcast_topic.name,
                 broadcast_partitions=settings.broadcast_partitions,
-                sorter=lambda: Sorter(registration.me, placement.owner_of, guests),
+                router=lambda: MailRouter(registration.me, placement.owner_of, guests),
                 on_gap=lambda: rebalance.check_all() if rebalance is not None else None,
                 on_hearing=registration.set_deaf,
             )
@@ -374,8 +381,8 @@ def _topics(settings: AccessSettings) -> tuple[Topic, Topic]:
     )
 
 
-def _terms(settings: AccessSettings) -> Terms:
-    return Terms(
+def _handshake_options(settings: AccessSettings) -> HandshakeOptions:
+    return HandshakeOptions(
         heartbeat_s=settings.session_policy().heartbeat.interval_of,
         idle_heartbeat_s=settings.idle_heartbeat_s,
         limits=client_pb2.Limits(
@@ -387,5 +394,6 @@ def _terms(settings: AccessSettings) -> Terms:
         backoff=client_pb2.Backoff(
             base_ms=settings.backoff_base_ms, max_ms=settings.backoff_max_ms, factor=settings.backoff_factor
         ),
-        refused_clients=settings.refused_clients,
+        capacity=settings.handshakes_max,
+        batch_max=settings.batch_max,
     )

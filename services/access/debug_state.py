@@ -11,11 +11,11 @@ from typing import Any
 from services.access.cluster.rebalance import Rebalance
 from services.access.cluster.registration import Registration
 from services.access.connection.session import Phase
+from services.access.delivery.forwarding_table import ForwardingTable
 from services.access.delivery.mailbox import Mailbox
 from services.access.node import Node
-from services.access.placement.registrar import Visiting
-from services.access.placement.registrations import Guests
-from services.access.presence.notifier import Watching
+from services.access.placement.registrar import OwnerRegistrar
+from services.access.presence.notifier import PresenceNotifier
 from services.access.requests.requests import Requests
 from services.common.cluster import Cluster
 
@@ -26,12 +26,12 @@ def debug_state(
     node: Node,
     registration: Registration,
     cluster: Cluster,
-    visiting: Visiting,
-    guests: Guests,
+    visiting: OwnerRegistrar,
+    guests: ForwardingTable,
     mailbox: Mailbox,
     rebalance: Rebalance,
     requests: Requests,
-    watching: Watching,
+    watching: PresenceNotifier,
 ) -> dict[str, Any]:
     """All that one looks for first."""
     record = registration.record
@@ -49,10 +49,10 @@ def debug_state(
         "slots": cluster.ring("access").owners.count(record.name),
         "ring": sorted(cluster.ring("access").members),
         "membership_revision": cluster.membership.revision,
-        "visits": {"confirmed": len(visiting.visits), "failed": visiting.unsettled, "waiting": visiting.depth},
+        "visits": {"confirmed": len(visiting.registrations), "failed": visiting.failed, "waiting": visiting.depth},
         "guests": len(guests),
         "moves_waiting": rebalance.waiting,
-        "watched_users": len(watching.watches),
+        "watched_users": len(watching.watchers),
         "mailbox": mailbox.state,
         "lanes": {
             lanes.name: {"depth": lanes.depth, "capacity": lanes.capacity} for lanes in (*requests.lanes, node.closes)

@@ -24,11 +24,11 @@ from services.access.connection.limits import Admission, Conduct, Device
 from services.access.connection.sample import sample
 from services.access.connection.session import SessionPolicy
 from services.access.connection.traffic import Traffic
-from services.access.logic_client import Logic
-from services.access.placement.registrar import Visiting
-from services.access.presence.notifier import Watching
-from services.access.requests.handshake import Opening
-from services.access.requests.refresh import Refreshing
+from services.access.logic_client import LogicClient
+from services.access.placement.registrar import OwnerRegistrar
+from services.access.presence.notifier import PresenceNotifier
+from services.access.requests.handshake import Handshake
+from services.access.requests.refresh import TokenRefresh
 from services.access.requests.requests import Requests
 from services.common.clock import Clock
 from services.common.lanes.lane import Lanes
@@ -67,7 +67,7 @@ class Node:
         hub: Hub[Connection],
         admission: Admission,
         conduct: Conduct,
-        logic: Logic,
+        logic: LogicClient,
         *,
         connections_max: int,
     ) -> None:
@@ -84,11 +84,11 @@ class Node:
         self._logic = logic
         self._connections_max = connections_max
         metrics.CONNECTIONS_MAX.set(connections_max)
-        self._opening: Opening | None = None
+        self._opening: Handshake | None = None
         self._requests: Requests | None = None
-        self._refreshing: Refreshing | None = None
-        self._watching: Watching | None = None
-        self._visiting: Visiting | None = None
+        self._refreshing: TokenRefresh | None = None
+        self._watching: PresenceNotifier | None = None
+        self._visiting: OwnerRegistrar | None = None
         self._ended = False
         self._sessions = 0
         self._empty = asyncio.Event()
@@ -102,11 +102,11 @@ class Node:
     def attach(
         self,
         *,
-        opening: Opening,
+        opening: Handshake,
         requests: Requests,
-        refreshing: Refreshing,
-        watching: Watching,
-        visiting: Visiting,
+        refreshing: TokenRefresh,
+        watching: PresenceNotifier,
+        visiting: OwnerRegistrar,
     ) -> None:
         """Before the first connection."""
         self._opening, self._requests, self._watching, self._visiting = opening, requests, watching, visiting
@@ -174,7 +174,7 @@ class Node:
 
     def check_hello(self, connection: Connection, hello: client_pb2.Hello) -> None:
         assert self._opening is not None
-        self._opening.check(connection, hello)
+        self._opening.authenticate(connection, hello)
 
     def store_session(self, connection: Connection) -> None:
         assert self._opening is not None
@@ -209,7 +209,7 @@ class Node:
         assert self._visiting is not None
         if not connection.user:
             return  # its hello was still being checked
-        self._watching.watches.forget(connection)
+        self._watching.watchers.forget(connection)
         if self.hub.remove(connection.user, connection):
             self._visiting.left(connection.user)
 

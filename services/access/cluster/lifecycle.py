@@ -21,7 +21,7 @@ from services.access.cluster.registration import Registration
 from services.access.connection.session import Phase
 from services.access.delivery.mailbox import Mailbox
 from services.access.node import Node
-from services.access.placement.registrar import Visiting
+from services.access.placement.registrar import OwnerRegistrar
 from services.common.bus.contract import Bus, Topic
 from services.common.clock import Clock
 from services.common.registry.contract import Registry
@@ -55,7 +55,7 @@ class Tenure:
         registration: Registration,
         mailbox: Mailbox,
         node: Node,
-        visiting: Visiting,
+        visiting: OwnerRegistrar,
         farewell: Farewell,
         health: Health,
         clock: Clock,
@@ -152,7 +152,7 @@ class Tenure:
     async def _come_back(self, rebalance: Rebalance) -> None:
         since_ms = self._clock.wall_ms()
         await _persist(lambda: self._registration.rejoin(since_ms=since_ms), "this node cannot come back yet")
-        self._visiting.visits.clear()
+        self._visiting.registrations.clear()
         await self._mailbox.attach(self._registration.mailbox)
         if not self._leaving:
             await self._registration.set_state("ready")

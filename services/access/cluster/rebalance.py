@@ -25,11 +25,11 @@ from services.access.connection.connection import Connection
 from services.access.connection.events import AskedToLeave
 from services.access.connection.hub import Hub
 from services.access.connection.session import Phase
+from services.access.delivery.forwarding_table import ForwardingTable
 from services.access.placement.placement import Placement
-from services.access.placement.registrar import Visiting
-from services.access.placement.registrations import Guests
-from services.access.presence.notifier import Watching
-from services.access.requests.pongs import Heads
+from services.access.placement.registrar import OwnerRegistrar
+from services.access.presence.notifier import PresenceNotifier
+from services.access.requests.pongs import HeartbeatReplies
 from services.common.cluster import Cluster
 from services.common.registry.contract import Membership
 from services.common.ring import Ring
@@ -55,11 +55,11 @@ class Rebalance:
         cluster: Cluster,
         hub: Hub[Connection],
         placement: Placement,
-        visiting: Visiting,
-        guests: Guests,
-        heads: Heads,
+        visiting: OwnerRegistrar,
+        guests: ForwardingTable,
+        heads: HeartbeatReplies,
         index: GroupIndex,
-        watching: Watching,
+        watching: PresenceNotifier,
         *,
         moves_per_s: float,
         head_check_delay_s: float,
@@ -121,7 +121,7 @@ class Rebalance:
         alive = {node.boot_id for node in new.nodes}
         if any(node.boot_id not in alive for node in old.nodes if node.kind == "access"):
             self._guests.keep(self._cluster.alive)
-            self._visiting.visits.forget(self._cluster.alive)
+            self._visiting.registrations.forget(self._cluster.alive)
             self._watching.node_died()
             self._changed.set()
         ring = self._cluster.ring("access")
@@ -142,7 +142,7 @@ class Rebalance:
             users = list(self._hub.users()) if everyone else list({*self._users_in(moved), *some})
             metrics.VISITORS.set(len(self._guests))
             # All users, not only the moved: an owner may have come back as another boot.
-            await self._visiting.settle(list(self._hub.users()))
+            await self._visiting.ensure(list(self._hub.users()))
             if self._placement.follows_ring and moved and self._staying():
                 self._ask_to_move(moved)
             if users:

@@ -17,8 +17,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
-from services.access.placement.registrations import Host
-from services.common.registry.contract import NodeRecord, NodeState, Registry
+from services.common.registry.contract import NodeIncarnation, NodeRecord, NodeState, Registry
 from services.common.telemetry import logs
 from tidings_protocol.errors import TidingsError, Unavailable
 from tidings_protocol.ids import hash64, new_id
@@ -71,9 +70,9 @@ class Registration:
         return self._record
 
     @property
-    def me(self) -> Host:
-        """This boot."""
-        return Host(self._record.name, self._record.boot_id)
+    def me(self) -> NodeIncarnation:
+        """This node, as it is registered now."""
+        return NodeIncarnation(self._record.name, self._record.boot_id)
 
     @property
     def mailbox(self) -> int:

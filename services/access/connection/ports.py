@@ -5,15 +5,16 @@ Does not know: who they are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from services.access.connection.session import SessionPolicy
 from services.access.connection.traffic import Traffic
-from services.access.placement.placement import TransportName
 from tidings_protocol import client_pb2
 
 if TYPE_CHECKING:
     from services.access.connection.connection import Connection
+
+TransportName = Literal["ws", "tcp"]
 
 
 class Transport(Protocol):
