@@ -58,14 +58,7 @@ class MailRouter:
         self._owner_of = owner_of
         self._forwarding = forwarding
 
-    def split(self, parcels: Sequence[delivery_pb2.Parcel]) -> Split:
-        """Splits the parcels in their order, without a pause."""
-        run = self.begin(parcels)
-        for _ in run.steps():
-            pass
-        return run.result()
-
-    def begin(self, parcels: Sequence[delivery_pb2.Parcel]) -> SplitRun:
+    def split(self, parcels: Sequence[delivery_pb2.Parcel]) -> SplitRun:
         """Begins to split the parcels in their order, in steps between which other tasks can run."""
         return SplitRun(parcels, self._me, self._owner_of, self._forwarding)
 
