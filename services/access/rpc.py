@@ -39,7 +39,7 @@ class AccessServicer(access_pb2_grpc.AccessServicer):
         """Ends these sessions, also those whose welcome is still on its way."""
         evicted = 0
         for eviction in request.evictions:
-            for connection in self._hub.of(eviction.user):
+            for connection in self._hub.connections_of(eviction.user):
                 if connection.session_id == eviction.session and connection.session.phase is not Phase.CLOSING:
                     connection.handle(Ended(close.reason_of(eviction.code), eviction.message))
                     evicted += 1

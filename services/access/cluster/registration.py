@@ -70,7 +70,6 @@ class Registration:
     def record(self) -> NodeRecord:
         return self._record
 
-    @property
     def me(self) -> Host:
         """This boot."""
         return Host(self._record.name, self._record.boot_id)

@@ -25,6 +25,7 @@ from protos.tidings.internal.v1 import delivery_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
 from services.access.connection.session import Phase
+from services.access.connection.traffic import DELIVER, name_of
 from services.access.delivery.mail_router import is_sound
 from services.common.clock import Clock
 from services.common.telemetry import logs, metrics, tracing
@@ -96,7 +97,7 @@ class Delivery:
     def _address(self, push: delivery_pb2.Push, body: EncodedBody, batch: _Batch) -> None:
         hub, skipped, numbers = self._hub, push.except_session, push.numbers
         for place, user in enumerate(push.users):
-            connections = hub.of(user)
+            connections = hub.connections_of(user)
             if connections:
                 number = numbers[place] if numbers else 0
                 for connection in connections:
@@ -114,8 +115,8 @@ class Delivery:
     def _readers(self, conversation: str) -> Iterator[Connection]:
         if conversation == BROADCAST:
             return self._hub.connections()
-        of = self._hub.of
-        return (each for user in self._hub.readers(conversation) for each in of(user))
+        connections_of = self._hub.connections_of
+        return (each for user in self._hub.readers(conversation) for each in connections_of(user))
 
     def _move(self, membership: delivery_pb2.LargeMembership, users: Iterable[str]) -> None:
         for user in users:
@@ -123,7 +124,7 @@ class Delivery:
                 self._hub.join(membership.conversation, user)
             else:
                 self._hub.leave(membership.conversation, user)
-                for connection in self._hub.of(user):
+                for connection in self._hub.connections_of(user):
                     connection.note_left(membership.conversation)
 
     async def _write(self, batch: _Batch) -> None:
@@ -222,8 +223,8 @@ class _Batch:
             entries.sort(key=_number_of)
         for part in _parts(entries):
             number = part[-1][0]
-            if connection.session.outbox.paused:
-                connection.session.outbox.push(number, now)
+            if connection.delivery.paused:
+                connection.delivery.push(number, now)
                 continue
             try:
                 data = _wrapped(connection, part, shared)
@@ -233,9 +234,8 @@ class _Batch:
                 if not part:
                     continue
                 number, data = part[-1][0], _wrapped(connection, part, shared)
-            if connection.push(data, number, now):
+            if connection.push(data, number, now, DELIVER):
                 written += len(part)
-                connection.transport.traffic.frames_out["deliver"] += 1
         return written
 
     def push_other(
@@ -252,8 +252,7 @@ class _Batch:
                 self._unreadable[id(body)] = body
                 _drop(body.kind.DESCRIPTOR.name, error)
                 return
-        if connection.push(data, 0, now):
-            connection.transport.traffic.frames_out[_name_of(body)] += 1
+        connection.push(data, 0, now, name_of(body))
 
     def _is_readable(self, body: EncodedBody) -> bool:
         if id(body) in self._unreadable:
@@ -298,7 +297,3 @@ def _parts(entries: list[Entry]) -> Iterable[list[Entry]]:
 
 def _number_of(entry: Entry) -> int:
     return entry[0]
-
-
-def _name_of(body: EncodedBody) -> str:
-    return {client_pb2.Receipt: "receipt", client_pb2.Signal: "signal"}.get(body.kind, "group_info")

@@ -49,6 +49,7 @@ class Visiting:
         node: Callable[[str], NodeRecord | None],
         capacity: int,
         timeout_s: float,
+        on_late: Callable[[list[str]], None],
     ) -> None:
         self.visits = Visits()
         self._peers = peers
@@ -61,7 +62,7 @@ class Visiting:
         )
         self._unsettled: set[str] = set()
         self._leaving: set[str] = set()  # their departure waits in a lane, or is being told
-        self.on_late: Callable[[list[str]], None] = lambda _: None
+        self._on_late = on_late
 
     async def __aenter__(self) -> Self:
         await self._lanes.__aenter__()
@@ -153,7 +154,7 @@ class Visiting:
         self._leaving.difference_update(users)
         settled = [user for user in late - failed if self.visits.owner_of(user) is not None]
         if settled:
-            self.on_late(settled)
+            self._on_late(settled)
         return [user not in failed for user in users]
 
     async def _tell(

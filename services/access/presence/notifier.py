@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
 from services.access.connection.connection import Connection
+from services.access.connection.traffic import name_of
 from services.access.logic_client import Logic
 from services.access.presence.watchers import Verdict, Watches
 from services.common.clock import Clock
@@ -149,8 +150,7 @@ class Watching:
         now = self._clock.now_s()
         for connection in tuple(self.watches.watchers(presence.user)):
             if connection is not told:
-                connection.transport.traffic.frames_out["presence_list"] += 1
-                connection.push(connection.transport.wrap(connection.codec.push(body)), 0, now)
+                connection.push(connection.transport.wrap(connection.codec.push(body)), 0, now, name_of(body))
 
 
 def _question(users: list[str]) -> bytes:

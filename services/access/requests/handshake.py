@@ -26,12 +26,14 @@ from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from protos.tidings.internal.v1 import logic_pb2
-from services.access.connection.connection import NOWHERE, Connection
-from services.access.connection.events import Ended, HelloAccepted
+from services.access.connection.abuse import AbuseTracker, Device
+from services.access.connection.connection import Connection
+from services.access.connection.events import Ended
 from services.access.connection.hub import Hub
-from services.access.connection.limits import Conduct, Device
+from services.access.connection.identity import NOWHERE, Identity
 from services.access.connection.session import Phase
 from services.access.logic_client import Logic
+from services.access.placement.placement import Placement
 from services.access.placement.registrar import Visiting
 from services.access.placement.registrations import Host
 from services.access.requests.replacement import Replacing
@@ -82,12 +84,11 @@ class Accepted:
     expires_at: float
 
 
-Moved = Callable[[Connection, str, frozenset[str]], str]
 Outcome = TypeVar("Outcome")
 
 
 class Opening:
-    """`moved(connection, user, avoid)`: the address that the client shall go to instead; empty: served here."""
+    """Serves all connections of a node while it is entered."""
 
     def __init__(
         self,
@@ -95,13 +96,13 @@ class Opening:
         logic: Logic,
         visiting: Visiting,
         replacing: Replacing,
+        placement: Placement,
         hub: Hub[Connection],
-        conduct: Conduct,
+        abuse: AbuseTracker,
         clock: Clock,
         terms: Terms,
         *,
         me: Callable[[], Host],
-        moved: Moved,
         capacity: int,
         batch_max: int,
     ) -> None:
@@ -109,12 +110,12 @@ class Opening:
         self._logic = logic
         self._visiting = visiting
         self._replacing = replacing
+        self._placement = placement
         self._hub = hub
-        self._conduct = conduct
+        self._abuse = abuse
         self._clock = clock
         self._terms = terms
         self._me = me
-        self._moved = moved
         self._hellos: Lanes[Connection, Accepted | Ended] = Lanes(
             "hello", self._check, lanes=LANES, capacity=capacity, batch_max=CHECK_BATCH, overlap_min=CHECK_BATCH
         )
@@ -157,7 +158,6 @@ class Opening:
 
     def store(self, connection: Connection) -> None:
         """StoreSession."""
-        connection.boot_id, connection.since_ms = self._me().boot_id, self._clock.wall_ms()
         self._hub.add(connection.user, connection)
         self._offer(self._stores, hash64(connection.user), connection, lambda said: self._stored(connection, said))
 
@@ -191,17 +191,16 @@ class Opening:
         if any(fnmatchcase(hello.client, pattern) for pattern in self._terms.refused_clients):
             return Ended(close.CLIENT_REFUSED)
         who, now = Device(claims.user, hello.device), self._clock.now_s()
-        if self._conduct.count_user_hello(claims.user, now):
+        if self._abuse.count_user_hello(claims.user, now):
             metrics.BANS.labels("reconnects").inc()
-            return Ended(close.ABUSE, "this user connected too often", _ms(self._conduct.ban_s))
-        banned_s = self._conduct.banned_for(who, now)
-        if not banned_s and self._conduct.count_hello(who, now):
-            metrics.BANS.labels("reconnects").inc()
-            banned_s = self._conduct.ban(who, now)
+            return Ended(close.ABUSE, "this user connected too often", _ms(self._abuse.ban_s))
+        banned_s = self._abuse.banned_for(who, now)
+        if not banned_s and self._abuse.count_hello(who, now):
+            banned_s = self._abuse.ban(who, "reconnects", now)
         if banned_s:
             return Ended(close.ABUSE, "this device connected too often or misbehaved", _ms(banned_s))
         avoid = frozenset(hello.avoid) if hello.avoid else NOWHERE
-        address = self._moved(connection, claims.user, avoid)
+        address = self._placement.address_for(claims.user, connection.transport.name, avoid)
         if address:
             return Ended(close.MOVED, address=address)
         return Accepted(claims.user, now + claims.ends_at - self._clock.wall_ms() / 1000)
@@ -212,19 +211,25 @@ class Opening:
             return
         match said:
             case Accepted(user, expires_at):
-                connection.user = user
-                connection.device = hello.device
-                connection.kind = hello.kind or client_pb2.Hello.WEB
-                connection.session_id = new_id()
-                connection.attempt, connection.client = hello.attempt, hello.client
-                if hello.avoid:
-                    connection.avoid = frozenset(hello.avoid)
-                connection.handle(HelloAccepted(connection.kind, expires_at))
+                connection.identify(self._identity(user, hello), expires_at)
             case Ended():
                 metrics.CONNECTIONS_REFUSED.labels(said.reason.label).inc()
                 connection.handle(said)
             case TidingsError():
                 connection.handle(_ended(said))
+
+    def _identity(self, user: str, hello: client_pb2.Hello) -> Identity:
+        return Identity(
+            user,
+            hello.device,
+            new_id(),
+            kind=hello.kind or client_pb2.Hello.WEB,
+            boot_id=self._me().boot_id,
+            since_ms=self._clock.wall_ms(),
+            client=hello.client,
+            attempt=hello.attempt,
+            avoid=frozenset(hello.avoid) if hello.avoid else NOWHERE,
+        )
 
     # ---- the session
 
@@ -232,7 +237,9 @@ class Opening:
         # A call that fails is made again in the background, and then the user's head is compared (rebalance.py).
         await self._visiting.settle([connection.user for connection in connections])
         me = self._me()
-        begun = {each.session_id: each for each in connections if _is_opening(each) and each.boot_id == me.boot_id}
+        begun = {
+            each.session_id: each for each in connections if _is_opening(each) and each.identity.boot_id == me.boot_id
+        }
         self._asked.update(begun.values())
         items = [open_item(each, me.node) for each in begun.values()]
         outcomes = iter(await self._logic.open(items, wanted=lambda item: _is_opening(begun[item.session])))
@@ -247,14 +254,14 @@ class Opening:
             self._admit(connection, said)
             return
         if asked:
-            connection.node.close_session(connection)
+            connection.node.closer.close_session(connection)
         if _is_opening(connection):
             metrics.CONNECTIONS_REFUSED.labels(refusal.reason.label).inc()
             connection.handle(refusal)
 
     def _refusal(self, connection: Connection, said: logic_pb2.OpenOutcome | TidingsError) -> Ended | None:
         """None: it is welcome."""
-        if connection.boot_id != self._me().boot_id:
+        if connection.identity.boot_id != self._me().boot_id:
             retry_ms = RETURN_MIN_MS + random.randrange(RETURN_SPREAD_MS)
             return Ended(close.DRAINING, "this node has just come back: connect again", retry_ms)
         if isinstance(said, TidingsError):
@@ -269,11 +276,9 @@ class Opening:
     def _admit(self, connection: Connection, said: logic_pb2.OpenOutcome) -> None:
         welcomed = _is_opening(connection)
         if welcomed:
-            left = connection.early.left_groups if connection.early is not None else NOWHERE
             for group in said.large_groups:
-                if group not in left:
+                if group not in connection.left_groups:
                     self._hub.join(group, connection.user)
-            connection.group_heads = dict(said.group_heads) or None
             self._end_older(connection)
         if connection.hello is not None and not said.reset:
             metrics.SYNC_BACKLOG.observe(max(0, said.inbox_head - connection.hello.cursor))
@@ -281,16 +286,17 @@ class Opening:
         connection.open(
             client_pb2.ServerFrame(id=connection.hello_id, welcome=self._welcome(connection, said)),
             [client_pb2.ServerFrame(group_info=client_pb2.GroupInfo(conversation=group)) for group in said.left_groups],
+            dict(said.group_heads) or None,
         )
         if welcomed:
             self._replacing.end(connection.user, said.replaced)
 
     def _end_older(self, connection: Connection) -> None:
         """Those of the device that this node was offered before: the hub has them in that order."""
-        for other in self._hub.of(connection.user):
+        for other in self._hub.connections_of(connection.user):
             if other is connection:
                 return
-            if other.device == connection.device and other.session.phase is Phase.OPEN:
+            if other.identity.device == connection.identity.device and other.session.phase is Phase.OPEN:
                 other.handle(Ended(close.REPLACED))
 
     def _welcome(self, connection: Connection, said: logic_pb2.OpenOutcome) -> client_pb2.Welcome:
@@ -298,7 +304,7 @@ class Opening:
             session=connection.session_id,
             user=connection.user,
             node=self._me().node,
-            heartbeat_s=round(self._terms.heartbeat_s(connection.kind)),
+            heartbeat_s=round(self._terms.heartbeat_s(connection.identity.kind)),
             idle_heartbeat_s=round(self._terms.idle_heartbeat_s),
             inbox_head=said.inbox_head,
             epoch=said.epoch,
@@ -312,17 +318,18 @@ class Opening:
 
 def open_item(connection: Connection, node: str, *, again: bool = False) -> logic_pb2.OpenItem:
     """The session of a connection, as logic gets it; `again`: it is open, and its record is gone."""
+    identity = connection.identity
     item = logic_pb2.OpenItem(
-        user=connection.user,
-        device=connection.device,
-        kind=connection.kind,
-        session=connection.session_id,
+        user=identity.user,
+        device=identity.device,
+        kind=identity.kind,
+        session=identity.session_id,
         node=node,
-        boot_id=connection.boot_id,
-        client=connection.client,
-        attempt=connection.attempt,
+        boot_id=identity.boot_id,
+        client=identity.client,
+        attempt=identity.attempt,
         address=connection.transport.address,
-        since_ms=connection.since_ms,
+        since_ms=identity.since_ms,
         again=again,
     )
     hello = connection.hello

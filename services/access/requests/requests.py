@@ -29,12 +29,14 @@ from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.events import Ended
 from services.access.connection.session import COUNTED_REFUSALS, Phase
+from services.access.connection.traffic import REPLY
 from services.access.logic_client import Logic
 from services.access.presence.notifier import Watching
 from services.access.requests import send_trace
 from services.access.requests.acks import Acks
 from services.access.requests.held_sends import Held
 from services.access.requests.pongs import Heads
+from services.access.requests.refresh import Refreshing
 from services.access.requests.send_trace import SendTrace
 from services.common.clock import Clock
 from services.common.lanes.lane import Lanes
@@ -66,6 +68,7 @@ class Requests:
         heads: Heads,
         acks: Acks,
         watching: Watching,
+        refreshing: Refreshing,
         clock: Clock,
         *,
         content_bytes_max: int,
@@ -80,6 +83,7 @@ class Requests:
         self._heads = heads
         self._acks = acks
         self._watching = watching
+        self._refreshing = refreshing
         self._clock = clock
         self._content_bytes_max = content_bytes_max
         self._sends: Lanes[Sending, logic_pb2.SendOutcome] = Lanes(
@@ -152,6 +156,8 @@ class Requests:
                 self._heads.ask(connection, frame.id)
             elif body == "signal":
                 self._take_signal(connection, frame)
+            elif body == "refresh":
+                self._refreshing.take(connection, frame)
             else:
                 if body == "presence":
                     self._watching.watch(connection, frame.presence)
@@ -227,13 +233,12 @@ class Requests:
     def _take_other(self, connection: Connection, frame: client_pb2.ClientFrame, body: str) -> None:
         request_id = frame.id
         frame.ClearField("id")
-        connection.requests += 1
         item = logic_pb2.HandleItem(
             user=connection.user,
-            device=connection.device,
+            device=connection.identity.device,
             session=connection.session_id,
             frame=frame.SerializeToString(),
-            op=f"{connection.session_id}.{connection.requests}",
+            op=connection.next_op(),
         )
         frame.id = request_id
         began = self._clock.now_s()
@@ -265,7 +270,7 @@ class Requests:
             self._watching.learn(answer.presence, told=connection)
         elif body in _PAGED:
             metrics.SYNC_PAGES.labels(body).inc()
-        connection.send(answer.frame)
+        connection.send(answer.frame, REPLY)
         connection.answered(body)
         if answer.error_code in COUNTED_REFUSALS:
             connection.count_refusal(answer.error_code)
@@ -291,7 +296,7 @@ def _made(connection: Connection, request_id: int, body: str, frame: bytes) -> _
             return _Answer(encoded, error_code=client_pb2.ServerFrame.FromString(frame).error.code)
         if body == "presence":
             return _Answer(encoded, presence=client_pb2.ServerFrame.FromString(frame).presence_list)
-        if body == "sync" and connection.session.outbox.paused:
+        if body == "sync" and connection.delivery.paused:
             return _Answer(encoded, unpauses=client_pb2.ServerFrame.FromString(frame).page)
         return _Answer(encoded)
     except Exception:  # the edge: what logic answered is one request's trouble
@@ -373,8 +378,7 @@ class Sending:
         (_DUPLICATE if outcome.duplicate else _STORED).inc()
         exemplar = self._trace.acknowledged(outcome.seq) if self._trace is not None else None
         metrics.ACK_SECONDS.observe(max(0.0, (self._clock.wall_ms() - item.accepted_ms) / 1000), exemplar)
-        connection.session.outbox.show(outcome.number)
-        connection.transport.traffic.frames_out["sent"] += 1
+        connection.delivery.show(outcome.number)
         connection.send_gathered(
             connection.codec.sent(
                 self._request_id,
@@ -385,7 +389,8 @@ class Sending:
                 time_ms=outcome.time_ms,
                 duplicate=outcome.duplicate,
                 number=outcome.number,
-            )
+            ),
+            "sent",
         )
         connection.answered("send")
 

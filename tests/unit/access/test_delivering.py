@@ -69,11 +69,10 @@ class Here:
 
     def connect(self, user: str, codec: Codec = PROTO) -> Wire:
         wire = Wire()
-        connection = Connection(FakeNode(), wire, codec)
+        connection = Connection(FakeNode(user, f"session of {user}"), wire, codec)
         hello = client_pb2.ClientFrame(id=1, hello=client_pb2.Hello(token="t", device="d"))
         connection.receive(codec.encode_client(hello))
         assert connection.session.phase is Phase.OPEN
-        connection.session_id = f"session of {user}"
         wire.frames.clear()
         self.hub.add(user, connection)
         return wire

@@ -12,8 +12,10 @@ from typing import Any, cast
 import pytest
 
 from protos.tidings.internal.v1 import common_pb2, logic_pb2, logic_pb2_grpc
+from services.access.connection.abuse import AbuseTracker
 from services.access.connection.hub import Hub
-from services.access.connection.limits import Conduct, LimitPolicy
+from services.access.connection.identity import Identity
+from services.access.connection.limits import LimitPolicy
 from services.access.connection.session import Phase
 from services.access.logic_client import Logic
 from services.access.placement.registrations import Host
@@ -179,17 +181,12 @@ class Guest:
     wheel_tick = 0
 
     def __init__(self, user: str, hello: client_pb2.Hello) -> None:
-        self.user, self.hello, self.device, self.kind, self.session_id = (
-            user,
-            hello,
-            hello.device,
-            1,
-            f"s-{user}-{id(self)}",
-        )
+        self.user, self.hello, self.session_id = user, hello, f"s-{user}-{id(self)}"
+        self.identity = Identity(user, hello.device, self.session_id, boot_id="boot")
         self.session = SimpleNamespace(phase=Phase.OPENING)
-        self.node = SimpleNamespace(close_session=lambda _: None)
+        self.node = SimpleNamespace(closer=SimpleNamespace(close_session=lambda _: None))
         self.transport = SimpleNamespace(address="192.0.2.7")
-        self.early, self.group_heads, self.opened_at, self.hello_id = None, None, 0.0, 1
+        self.left_groups, self.opened_at, self.hello_id = frozenset[str](), 0.0, 1
         self.told = ""
 
     def __getattr__(self, name: str) -> Any:
@@ -198,7 +195,7 @@ class Guest:
     def handle(self, event: Any) -> None:
         self.told = self.told or event.reason.name
 
-    def open(self, welcome: client_pb2.ServerFrame, behind: Sequence[client_pb2.ServerFrame]) -> None:
+    def open(self, welcome: client_pb2.ServerFrame, behind: Sequence[client_pb2.ServerFrame], heads: Any) -> None:
         self.told = self.told or "WELCOME"
 
 
@@ -217,12 +214,12 @@ async def test_one_users_large_hellos_do_not_make_others_logins_fail() -> None:
             asked,
             cast("Any", SimpleNamespace(settle=settle)),
             cast("Any", SimpleNamespace(end=lambda *_: None)),
+            cast("Any", None),
             Hub(),
-            Conduct(LimitPolicy()),
+            AbuseTracker(LimitPolicy()),
             SystemClock(),
             Terms(lambda _: 15, 120, client_pb2.Limits(), client_pb2.Backoff()),
             me=lambda: Host("access-0", "boot"),
-            moved=lambda *_: "",
             capacity=1000,
             batch_max=256,
         )

@@ -14,8 +14,8 @@ from opentelemetry.trace import StatusCode
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
-from services.access.connection.sample import STATES, sample
 from services.access.connection.traffic import Traffic
+from services.access.connections import STATES, count_states
 from services.access.delivery.delivery import Delivery
 from services.access.requests import send_trace
 from services.access.requests.send_trace import FAILURES_MAX, Allowance, SendTrace
@@ -120,16 +120,16 @@ def test_an_outage_is_told_a_few_times_a_second_and_the_rest_is_counted() -> Non
 # ---- deliveries and connections
 
 
-def silent() -> TcpStream:
+def silent(session: str = "s") -> TcpStream:
     """A connection that has not said hello."""
-    arrival = TcpServer(FakeNode(), OpenDoor(), Traffic("tcp"), LIMITS, NO_SOCKET).protocol()
+    arrival = TcpServer(FakeNode(session_id=session), OpenDoor(), Traffic("tcp"), LIMITS, NO_SOCKET).protocol()
     assert isinstance(arrival, TcpArrival)
     arrival.connection_made(FakeStream())
     return arrival.inner
 
 
-def welcomed() -> TcpStream:
-    stream = silent()
+def welcomed(session: str = "s") -> TcpStream:
+    stream = silent(session)
     stream.data_received(framed(PROTO.encode_client(client_pb2.ClientFrame(id=1, hello=client_pb2.Hello(token="t")))))
     return stream
 
@@ -144,8 +144,7 @@ async def test_a_delivery_is_measured_once_when_somebody_got_it_and_leads_to_its
 ) -> None:
     hub: Hub[Connection] = Hub()
     for session in ("s1", "s2"):
-        connection = connection_of(welcomed())
-        connection.session_id = session
+        connection = connection_of(welcomed(session))
         hub.add("ann", connection)
     clock = SystemClock()
     delivery = Delivery(hub, clock, lambda _: None)
@@ -177,7 +176,7 @@ async def test_a_delivery_is_measured_once_when_somebody_got_it_and_leads_to_its
 async def test_each_connection_is_in_one_state() -> None:
     slow = connection_of(welcomed())
     slow.block()
-    counts, waiting = sample([connection_of(silent()), connection_of(welcomed()), slow])
+    counts, waiting = count_states([connection_of(silent()), connection_of(welcomed()), slow])
     assert counts == dict.fromkeys(STATES, 0) | {"awaiting_hello": 1, "live": 1, "paused": 1}
     assert waiting == slow.transport.waiting_bytes
 

@@ -15,7 +15,7 @@ from services.access.connection.session import Phase
 from services.access.requests.requests import Requests
 from services.common.clock import ManualClock
 from tests.fuzz.port import FakeNode
-from tests.unit.access.test_gathered_answers import Wire
+from tests.unit.access.connection.test_connection import Wire
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import TidingsError
 from tidings_protocol.wire.codec import JSON, PROTO, Codec
@@ -51,11 +51,6 @@ class Nobody:
 
 
 class Node(FakeNode):
-    requests: Requests
-
-    def take(self, connection: Connection, frame: client_pb2.ClientFrame, body: str) -> None:
-        self.requests.take(connection, frame, body)
-
     def flush_later(self, connection: Connection) -> None:
         connection.flush()
 
@@ -98,6 +93,7 @@ async def served() -> AsyncIterator[tuple[Node, CannedLogic]]:
     logic, node, nobody = CannedLogic(), Node(), cast("Any", Nobody())
     requests = Requests(
         cast("Any", logic),
+        nobody,
         nobody,
         nobody,
         nobody,
