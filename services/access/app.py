@@ -38,20 +38,21 @@ from services.access.connection.traffic import Traffic
 from services.access.connections import ConnectionMetrics, Connections
 from services.access.debug_state import debug_state
 from services.access.delivery.delivery import Delivery
-from services.access.delivery.forwarder import Forwarding
-from services.access.delivery.mail_router import Sorter
+from services.access.delivery.forwarder import Forwarder
+from services.access.delivery.forwarding_table import ForwardingTable
+from services.access.delivery.mail_router import MailRouter
 from services.access.delivery.mailbox import Mailbox
-from services.access.logic_client import Logic
+from services.access.logic_client import LogicClient
 from services.access.placement.placement import Placement
-from services.access.placement.registrar import Visiting
-from services.access.placement.registrations import Guests, Host
-from services.access.presence.notifier import Watching
+from services.access.placement.registrar import OwnerRegistrar
+from services.access.presence.notifier import PresenceNotifier
 from services.access.requests.acks import Acks
-from services.access.requests.handshake import Authenticate, Opening, Terms
-from services.access.requests.pongs import Heads
-from services.access.requests.refresh import Refreshing
-from services.access.requests.replacement import Replacing
-from services.access.requests.requests import Requests
+from services.access.requests.handshake import Handshake, HandshakeOptions
+from services.access.requests.hello_check import Authenticate, HelloCheck
+from services.access.requests.pongs import HeartbeatReplies
+from services.access.requests.refresh import TokenRefresh
+from services.access.requests.replacement import SessionReplacement
+from services.access.requests.requests import RequestOptions, Requests
 from services.access.rpc import AccessServicer, NodeServicer
 from services.access.session_closer import SessionCloser
 from services.access.settings import AccessSettings
@@ -68,7 +69,7 @@ from services.common.clock import Clock, SystemClock
 from services.common.cluster import Cluster
 from services.common.direct import Direct
 from services.common.lifecycle import Lifecycle
-from services.common.registry.contract import Registry
+from services.common.registry.contract import NodeIncarnation, Registry
 from services.common.rpc import Peers, PeersPort, Router, RpcServer, Service, serve, tls_of
 from services.common.telemetry.health import Health
 from services.common.telemetry.ops import OpsServer
@@ -169,7 +170,7 @@ async def access_node(settings: AccessSettings, life: Lifecycle, ports: Ports) -
         servicers: list[Service] = [
             (
                 access_pb2_grpc.add_AccessServicer_to_server,
-                AccessServicer(node.hub, owners.guests, mailbox.take),
+                AccessServicer(node.hub, owners.forwarding, mailbox.take),
             ),
             (node_pb2_grpc.add_NodeServicer_to_server, NodeServicer(life.request_stop)),
         ]
@@ -185,12 +186,12 @@ async def access_node(settings: AccessSettings, life: Lifecycle, ports: Ports) -
                 node.hub,
                 node.registration,
                 node.cluster,
-                owners.visiting,
-                owners.guests,
+                owners.registrar,
+                owners.forwarding,
                 mailbox,
                 membership.rebalance,
                 (*clients.requests.lanes, clients.closer.lanes),
-                clients.watching,
+                clients.presence,
                 door.under_way,
             )
         finally:
@@ -229,7 +230,7 @@ class _Node:
 
     cluster: Cluster
     registration: Registration
-    logic: Logic
+    logic: LogicClient
     policy: SessionPolicy
     hub: Hub[Connection]
     abuse: AbuseTracker
@@ -248,7 +249,7 @@ async def _node(settings: AccessSettings, ports: Ports, stack: AsyncExitStack) -
         since_ms=ports.clock.wall_ms(),
     )
     router = Router(ports.peers, cluster, "logic")
-    logic = Logic(router, timeout_s=settings.rpc_timeout_s, budget_s=settings.rpc_budget_s)
+    logic = LogicClient(router, timeout_s=settings.rpc_timeout_s, budget_s=settings.rpc_budget_s)
     policy = settings.session_policy()
     hub: Hub[Connection] = Hub()
     abuse = AbuseTracker(policy.limits)
@@ -260,8 +261,8 @@ class _Owners:
     """Where users belong, and who forwards what for whom."""
 
     placement: Placement
-    guests: Guests
-    visiting: Visiting
+    forwarding: ForwardingTable
+    registrar: OwnerRegistrar
 
 
 async def _owners(settings: AccessSettings, ports: Ports, node: _Node, stack: AsyncExitStack) -> _Owners:
@@ -272,10 +273,10 @@ async def _owners(settings: AccessSettings, ports: Ports, node: _Node, stack: As
         node=node.cluster.node,
     )
 
-    def wanted(user: str) -> Host | None:
+    def wanted(user: str) -> NodeIncarnation | None:
         return placement.elsewhere(user) if user in node.hub else None
 
-    visiting = Visiting(
+    registrar = OwnerRegistrar(
         ports.peers,
         me=node.registration.me,
         wanted=wanted,
@@ -284,19 +285,19 @@ async def _owners(settings: AccessSettings, ports: Ports, node: _Node, stack: As
         timeout_s=settings.rpc_timeout_s,
         on_late=node.checks.check,
     )
-    return _Owners(placement, Guests(), await stack.enter_async_context(visiting))
+    return _Owners(placement, ForwardingTable(), await stack.enter_async_context(registrar))
 
 
 @dataclass(frozen=True, slots=True)
 class _Clients:
     """The way of a client: hello, requests, end."""
 
-    watching: Watching
-    heads: Heads
+    presence: PresenceNotifier
+    heads: HeartbeatReplies
     index: GroupIndex
     closer: SessionCloser
-    replacing: Replacing
-    handshake: Opening
+    replacement: SessionReplacement
+    handshake: Handshake
     requests: Requests
 
 
@@ -304,49 +305,43 @@ async def _clients(
     settings: AccessSettings, ports: Ports, node: _Node, owners: _Owners, stack: AsyncExitStack
 ) -> _Clients:
     enter, clock, logic, hub = stack.enter_async_context, ports.clock, node.logic, node.hub
-    watching = await enter(Watching(logic, clock, watched_max=settings.watched_max))
+    presence = await enter(PresenceNotifier(logic, clock, watched_max=settings.watched_max))
     acks = await enter(Acks(logic, clock, flush_s=settings.ack_flush_ms / 1000))
-    heads = await enter(Heads(logic, hub, clock, capacity=settings.lane_capacity))
+    heads = await enter(HeartbeatReplies(logic, hub, clock, capacity=settings.lane_capacity))
     index = await enter(GroupIndex(hub, heads, every_s=settings.group_check_s))
-    closer = await enter(SessionCloser(logic, hub, watching, owners.visiting))
+    closer = await enter(SessionCloser(logic, hub, presence, owners.registrar))
     await enter(node.connections)
-    refreshing = await enter(Refreshing(ports.authenticator, clock, capacity=settings.lane_capacity))
+    refresh = await enter(TokenRefresh(ports.authenticator, clock, capacity=settings.lane_capacity))
     requests = await enter(
         Requests(
             logic,
             heads,
             acks,
-            watching,
-            refreshing,
+            presence,
+            refresh,
             clock,
-            content_bytes_max=settings.content_bytes_max,
-            send_lanes=settings.send_lanes,
-            request_lanes=settings.request_lanes,
-            capacity=settings.lane_capacity,
-            send_answer_s=settings.send_answer_ms / 1000,
-            send_batch_max=settings.batch_max,
-            request_batch_max=settings.request_batch_max,
+            _request_options(settings),
         )
     )
-    me, of_name = node.registration.me, node.cluster.node
-    replacing = await enter(Replacing(ports.peers, hub, me=me, node=of_name, timeout_s=settings.rpc_timeout_s))
+    me = node.registration.me
+    replacement = await enter(
+        SessionReplacement(ports.peers, hub, me=me, node=node.cluster.node, timeout_s=settings.rpc_timeout_s)
+    )
     handshake = await enter(
-        Opening(
-            ports.authenticator,
+        Handshake(
+            HelloCheck(
+                ports.authenticator, node.abuse, clock, owners.placement, refused_clients=settings.refused_clients
+            ),
             logic,
-            owners.visiting,
-            replacing,
-            owners.placement,
+            owners.registrar,
+            replacement,
             hub,
-            node.abuse,
             clock,
-            _terms(settings),
+            _handshake_options(settings),
             me=me,
-            capacity=settings.handshakes_max,
-            batch_max=settings.batch_max,
         )
     )
-    return _Clients(watching, heads, index, closer, replacing, handshake, requests)
+    return _Clients(presence, heads, index, closer, replacement, handshake, requests)
 
 
 async def _mail(
@@ -357,20 +352,20 @@ async def _mail(
     mailbox_topic, broadcast_topic = _topics(settings)
     await ensure_topics(ports.bus, [mailbox_topic, broadcast_topic])
     direct = await enter(Direct(ports.peers, node.cluster.node))
-    forwarding = await enter(Forwarding(ports.bus, direct, topic=mailbox_topic.name, node=node.cluster.node))
+    forwarder = await enter(Forwarder(ports.bus, direct, topic=mailbox_topic.name, node=node.cluster.node))
 
-    def router() -> Sorter:
-        return Sorter(me(), owners.placement.owner_of, owners.guests)
+    def router() -> MailRouter:
+        return MailRouter(me(), owners.placement.owner_of, owners.forwarding)
 
     return await enter(
         Mailbox(
             ports.bus,
-            Delivery(node.hub, ports.clock, clients.watching.sessions_changed),
-            forwarding,
+            Delivery(node.hub, ports.clock, clients.presence.sessions_changed),
+            forwarder,
             mailbox_topic=mailbox_topic.name,
             broadcast_topic=broadcast_topic.name,
             broadcast_partitions=settings.broadcast_partitions,
-            sorter=router,
+            router=router,
             on_gap=node.checks.check_all,
             on_hearing=node.registration.set_deaf,
         )
@@ -399,7 +394,7 @@ async def _membership(
         node.registration,
         mailbox,
         node.connections,
-        owners.visiting,
+        owners.registrar,
         Farewell(owners.placement),
         node.checks,
         ports.health,
@@ -410,11 +405,11 @@ async def _membership(
         node.cluster,
         node.hub,
         owners.placement,
-        owners.visiting,
-        owners.guests,
+        owners.registrar,
+        owners.forwarding,
         clients.heads,
         clients.index,
-        clients.watching,
+        clients.presence,
         node.checks,
         moves_per_s=settings.moves_per_s,
         head_check_delay_s=settings.head_check_delay_s,
@@ -431,7 +426,7 @@ class _Rooms:
     now: Callable[[], float]
     wheel: TimingWheel[Connection]
     connections: Connections
-    handshake: Opening
+    handshake: Handshake
     requests: Requests
     abuse: AbuseTracker
     closer: SessionCloser
@@ -505,8 +500,8 @@ def _spawn(
         readmit=membership.own.readmit,
     )
     life.spawn(membership.own.keep_joined(), name="membership")
-    life.spawn(owners.visiting.run(), name="visits")
-    life.spawn(clients.replacing.run(), name="replaced sessions")
+    life.spawn(owners.registrar.run(), name="visits")
+    life.spawn(clients.replacement.run(), name="replaced sessions")
     life.spawn(reconciling.run(), name="reconciling")
     life.spawn(isolation.run(), name="isolation")
     life.spawn(watch_health(ports.registry, ports.bus, node.cluster, ports.health), name="health")
@@ -532,8 +527,20 @@ def _topics(settings: AccessSettings) -> tuple[Topic, Topic]:
     )
 
 
-def _terms(settings: AccessSettings) -> Terms:
-    return Terms(
+def _request_options(settings: AccessSettings) -> RequestOptions:
+    return RequestOptions(
+        content_bytes_max=settings.content_bytes_max,
+        send_lanes=settings.send_lanes,
+        request_lanes=settings.request_lanes,
+        capacity=settings.lane_capacity,
+        send_answer_s=settings.send_answer_ms / 1000,
+        send_batch_max=settings.batch_max,
+        request_batch_max=settings.request_batch_max,
+    )
+
+
+def _handshake_options(settings: AccessSettings) -> HandshakeOptions:
+    return HandshakeOptions(
         heartbeat_s=settings.session_policy().heartbeat.interval_of,
         idle_heartbeat_s=settings.idle_heartbeat_s,
         limits=client_pb2.Limits(
@@ -545,5 +552,6 @@ def _terms(settings: AccessSettings) -> Terms:
         backoff=client_pb2.Backoff(
             base_ms=settings.backoff_base_ms, max_ms=settings.backoff_max_ms, factor=settings.backoff_factor
         ),
-        refused_clients=settings.refused_clients,
+        capacity=settings.handshakes_max,
+        batch_max=settings.batch_max,
     )

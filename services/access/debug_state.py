@@ -15,10 +15,10 @@ from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
 from services.access.connection.session import Phase
 from services.access.connections import Connections
+from services.access.delivery.forwarding_table import ForwardingTable
 from services.access.delivery.mailbox import Mailbox
-from services.access.placement.registrar import Visiting
-from services.access.placement.registrations import Guests
-from services.access.presence.notifier import Watching
+from services.access.placement.registrar import OwnerRegistrar
+from services.access.presence.notifier import PresenceNotifier
 from services.common.cluster import Cluster
 from services.common.lanes.lane import Lanes
 
@@ -30,12 +30,12 @@ def debug_state(
     hub: Hub[Connection],
     registration: Registration,
     cluster: Cluster,
-    visiting: Visiting,
-    guests: Guests,
+    registrar: OwnerRegistrar,
+    forwarding: ForwardingTable,
     mailbox: Mailbox,
     rebalance: Rebalance,
     lanes: Iterable[Lanes[Any, Any]],
-    watching: Watching,
+    presence: PresenceNotifier,
     handshakes: Callable[[], int],
 ) -> dict[str, Any]:
     """All that one looks for first."""
@@ -55,10 +55,10 @@ def debug_state(
         "slots": cluster.ring("access").owners.count(record.name),
         "ring": sorted(cluster.ring("access").members),
         "membership_revision": cluster.membership.revision,
-        "visits": {"confirmed": len(visiting.visits), "failed": visiting.unsettled, "waiting": visiting.depth},
-        "guests": len(guests),
+        "visits": {"confirmed": len(registrar.registrations), "failed": registrar.failed, "waiting": registrar.depth},
+        "guests": len(forwarding),
         "moves_waiting": rebalance.waiting,
-        "watched_users": len(watching.watches),
+        "watched_users": len(presence.watchers),
         "mailbox": mailbox.state,
         "lanes": {each.name: {"depth": each.depth, "capacity": each.capacity} for each in lanes},
         "wheel": len(connections.wheel),

@@ -18,9 +18,9 @@ from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
 from services.access.connection.identity import STRANGER
-from services.access.logic_client import Logic
-from services.access.placement.registrar import Visiting
-from services.access.presence.notifier import Watching
+from services.access.logic_client import LogicClient
+from services.access.placement.registrar import OwnerRegistrar
+from services.access.presence.notifier import PresenceNotifier
 from services.common.lanes.lane import Lanes
 from services.common.telemetry import logs
 from tidings_protocol.errors import TidingsError
@@ -37,11 +37,13 @@ log = logs.get_logger(__name__)
 class SessionCloser:
     """Closes while it is entered; leaving tells logic once more of those that wait."""
 
-    def __init__(self, logic: Logic, hub: Hub[Connection], watching: Watching, visiting: Visiting) -> None:
+    def __init__(
+        self, logic: LogicClient, hub: Hub[Connection], presence: PresenceNotifier, registrar: OwnerRegistrar
+    ) -> None:
         self._logic = logic
         self._hub = hub
-        self._watching = watching
-        self._visiting = visiting
+        self._presence = presence
+        self._registrar = registrar
         self._ended = False
         self._lanes: Lanes[logic_pb2.CloseItem, None] = Lanes(
             "close", self._close, lanes=LANES, capacity=CAPACITY, batch_max=BATCH
@@ -66,9 +68,9 @@ class SessionCloser:
         """It is in no index of this node any more; the owner of its user is told in a moment if it was the last."""
         if connection.identity is STRANGER:
             return  # its hello was still being checked
-        self._watching.watches.forget(connection)
+        self._presence.watchers.forget(connection)
         if self._hub.remove(connection.user, connection):
-            self._visiting.left(connection.user)
+            self._registrar.left(connection.user)
 
     def close_session(self, connection: Connection) -> None:
         """The session of this connection was stored, and is over."""

@@ -12,11 +12,12 @@ Does not know: Kafka, what is in a parcel, what becomes of those that were not t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Final, NamedTuple, Self
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, NamedTuple
 
 from protos.tidings.internal.v1 import access_pb2
+from services.common.lanes.entered import LaneHolder
 from services.common.lanes.lane import Lanes
 from services.common.registry.contract import NodeRecord
 from services.common.rpc.contract import PeersPort
@@ -41,7 +42,7 @@ class Errand(NamedTuple):
     parcel: bytes
 
 
-class Direct:
+class Direct(LaneHolder):
     """Calls while it is entered."""
 
     def __init__(
@@ -58,14 +59,8 @@ class Direct:
             "direct", self._handle, lanes=LANES, capacity=WAITING_MAX, batch_max=BATCH_MAX
         )
 
-    async def __aenter__(self) -> Self:
-        await self._lanes.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._lanes.__aexit__(kind, error, traceback)
+    def _parts(self) -> Iterable[AbstractAsyncContextManager[Any]]:
+        return (self._lanes,)
 
     @property
     def under_way(self) -> int:

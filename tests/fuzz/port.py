@@ -14,7 +14,7 @@ from services.access.connection.connection import Connection
 from services.access.connection.heartbeat import FOREVER, TimingWheel
 from services.access.connection.identity import Identity
 from services.access.connection.limits import LimitPolicy
-from services.access.connection.ports import RequestsPort
+from services.access.connection.ports import HandshakePort, RequestsPort
 from services.access.connection.session import SessionPolicy
 from services.access.transport.listening import StreamLimits
 from tidings_protocol import client_pb2
@@ -107,7 +107,8 @@ class FakeNode:
         self.user = user
         self.session_id = session_id
         self.wheel: TimingWheel[Connection] = TimingWheel(1000.0)
-        self.connections = self.handshake = self.abuse = self.closer = self
+        self.connections = self.abuse = self.closer = self
+        self.handshake: HandshakePort = self
         self.requests: RequestsPort = self
 
     def now(self) -> float:
@@ -122,7 +123,7 @@ class FakeNode:
 
     def lost(self, connection: Connection) -> None: ...
 
-    def check(self, connection: Connection, hello: client_pb2.Hello) -> None:
+    def authenticate(self, connection: Connection, hello: client_pb2.Hello) -> None:
         connection.identify(Identity(self.user, hello.device, self.session_id, kind=hello.kind), FOREVER)
 
     def store(self, connection: Connection) -> None:

@@ -27,9 +27,8 @@ from google.protobuf.message import Message
 from protos.tidings.internal.v1 import access_pb2, common_pb2, logic_pb2
 from services.access.logic_client import SERVICE as LOGIC
 from services.access.placement.registrar import VISIT
-from services.access.placement.registrations import Host
 from services.common.clock import Clock
-from services.common.registry.contract import Membership, NodeRecord
+from services.common.registry.contract import Membership, NodeIncarnation, NodeRecord
 from services.common.rpc.contract import PeersPort, TimedOut, Unreachable
 from services.common.scope import TaskScope
 from services.common.telemetry import logs
@@ -71,7 +70,7 @@ class Isolation:
         clock: Clock,
         health: Health,
         *,
-        me: Callable[[], Host],
+        me: Callable[[], NodeIncarnation],
         patience_s: float,
         evacuate: Callable[[], Awaitable[None]],
         readmit: Callable[[], None],

@@ -21,7 +21,7 @@ from services.access.cluster.registration import Registration
 from services.access.connection.session import Phase
 from services.access.connections import Connections
 from services.access.delivery.mailbox import Mailbox
-from services.access.placement.registrar import Visiting
+from services.access.placement.registrar import OwnerRegistrar
 from services.common.bus.contract import Bus, Topic
 from services.common.clock import Clock
 from services.common.cluster import Cluster
@@ -56,7 +56,7 @@ class NodeMembership:
         registration: Registration,
         mailbox: Mailbox,
         connections: Connections,
-        visiting: Visiting,
+        registrar: OwnerRegistrar,
         farewell: Farewell,
         checks: HeadChecks,
         health: Health,
@@ -67,7 +67,7 @@ class NodeMembership:
         self._registration = registration
         self._mailbox = mailbox
         self._connections = connections
-        self._visiting = visiting
+        self._registrar = registrar
         self._farewell = farewell
         self._checks = checks
         self._health = health
@@ -156,7 +156,7 @@ class NodeMembership:
     async def _rejoin(self) -> None:
         since_ms = self._clock.wall_ms()
         await _persist(lambda: self._registration.rejoin(since_ms=since_ms), "this node cannot come back yet")
-        self._visiting.visits.clear()
+        self._registrar.registrations.clear()
         await self._mailbox.attach(self._registration.mailbox)
         if not self._leaving:
             await self._registration.set_state("ready")

@@ -26,11 +26,11 @@ from services.access.connection.connection import Connection
 from services.access.connection.events import AskedToLeave
 from services.access.connection.hub import Hub
 from services.access.connection.session import Phase
+from services.access.delivery.forwarding_table import ForwardingTable
 from services.access.placement.placement import Placement
-from services.access.placement.registrar import Visiting
-from services.access.placement.registrations import Guests
-from services.access.presence.notifier import Watching
-from services.access.requests.pongs import Heads
+from services.access.placement.registrar import OwnerRegistrar
+from services.access.presence.notifier import PresenceNotifier
+from services.access.requests.pongs import HeartbeatReplies
 from services.common.cluster import Cluster
 from services.common.registry.contract import Membership
 from services.common.ring import Ring
@@ -56,11 +56,11 @@ class Rebalance:
         cluster: Cluster,
         hub: Hub[Connection],
         placement: Placement,
-        visiting: Visiting,
-        guests: Guests,
-        heads: Heads,
+        registrar: OwnerRegistrar,
+        forwarding: ForwardingTable,
+        heads: HeartbeatReplies,
         index: GroupIndex,
-        watching: Watching,
+        presence: PresenceNotifier,
         checks: HeadChecks,
         *,
         moves_per_s: float,
@@ -72,11 +72,11 @@ class Rebalance:
         self._cluster = cluster
         self._hub = hub
         self._placement = placement
-        self._visiting = visiting
-        self._guests = guests
+        self._registrar = registrar
+        self._forwarding = forwarding
         self._heads = heads
         self._index = index
-        self._watching = watching
+        self._presence = presence
         self._checks = checks
         self._moves_per_s = moves_per_s
         self._head_check_delay_s = head_check_delay_s
@@ -110,9 +110,9 @@ class Rebalance:
     def _on_change(self, old: Membership, new: Membership) -> None:
         alive = {node.boot_id for node in new.nodes}
         if any(node.boot_id not in alive for node in old.nodes if node.kind == "access"):
-            self._guests.keep(self._cluster.alive)
-            self._visiting.visits.forget(self._cluster.alive)
-            self._watching.node_died()
+            self._forwarding.keep(self._cluster.alive)
+            self._registrar.registrations.forget(self._cluster.alive)
+            self._presence.node_died()
             self._checks.check(())
         ring = self._cluster.ring("access")
         if ring != self._ring:
@@ -128,9 +128,9 @@ class Rebalance:
             due = self._checks.take()
             moved, self._moved = self._moved, set()
             users = list(self._hub.users()) if due.everyone else list({*self._users_in(moved), *due.users})
-            metrics.VISITORS.set(len(self._guests))
+            metrics.VISITORS.set(len(self._forwarding))
             # All users, not only the moved: an owner may have come back as another boot.
-            await self._visiting.settle(list(self._hub.users()))
+            await self._registrar.ensure(list(self._hub.users()))
             if self._placement.follows_ring and moved and self._staying():
                 self._ask_to_move(moved)
             if users:

@@ -27,9 +27,9 @@ from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.events import Ended
 from services.access.connection.session import Phase
-from services.access.logic_client import Logic
-from services.access.placement.registrations import Host
+from services.access.logic_client import LogicClient
 from services.access.requests.handshake import open_item
+from services.common.registry.contract import NodeIncarnation
 from services.common.telemetry import logs, metrics
 from tidings_protocol.close import REPLACED
 from tidings_protocol.errors import TidingsError
@@ -48,10 +48,10 @@ class Reconciling:
 
     def __init__(
         self,
-        logic: Logic,
+        logic: LogicClient,
         connections: Collection[Connection],
         *,
-        me: Callable[[], Host],
+        me: Callable[[], NodeIncarnation],
         close: Callable[[logic_pb2.CloseItem], None],
         interval_s: float,
     ) -> None:

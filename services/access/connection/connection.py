@@ -364,7 +364,7 @@ class Connection:
                 case CheckHello():
                     assert frame is not None
                     self.hello, self.hello_id = frame.hello, frame.id
-                    self.node.handshake.check(self, frame.hello)
+                    self.node.handshake.authenticate(self, frame.hello)
                 case StoreSession():
                     self.node.handshake.store(self)
                 case Welcome():

@@ -5,17 +5,18 @@ Does not know: who they are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from services.access.connection.abuse import Device
 from services.access.connection.heartbeat import TimingWheel
 from services.access.connection.session import SessionPolicy
 from services.access.connection.traffic import Traffic
-from services.access.placement.placement import TransportName
 from tidings_protocol import client_pb2
 
 if TYPE_CHECKING:
     from services.access.connection.connection import Connection
+
+TransportName = Literal["ws", "tcp"]
 
 
 class Transport(Protocol):
@@ -89,7 +90,7 @@ class ConnectionsPort(Protocol):
 class HandshakePort(Protocol):
     """From hello to welcome."""
 
-    def check(self, connection: Connection, hello: client_pb2.Hello) -> None:
+    def authenticate(self, connection: Connection, hello: client_pb2.Hello) -> None:
         """`identify` follows, or the end."""
         ...
 

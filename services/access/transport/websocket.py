@@ -34,9 +34,8 @@ from picows.picows import WSAutoPingStrategy, WSProtocol  # type: ignore[attr-de
 
 from services.access.connection.connection import Connection
 from services.access.connection.events import Ended
-from services.access.connection.ports import NodePort
+from services.access.connection.ports import NodePort, TransportName
 from services.access.connection.traffic import Traffic
-from services.access.placement.placement import TransportName
 from services.access.transport.addresses import TrustedProxies
 from services.access.transport.admission import Door
 from services.access.transport.arrival import Arrival

@@ -18,7 +18,7 @@ class Logic:
     """Holds the first call until it is let go; `says` is the outcome of the next ones."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, int]] = []
+        self.noted: list[tuple[str, int]] = []
         self.begun = asyncio.Event()
         self.open = asyncio.Event()
         self.says: list[TidingsError] = []
@@ -28,7 +28,7 @@ class Logic:
         await self.open.wait()
         says = self.says.pop(0) if self.says else None
         if says is None:
-            self.told += [(item.user, item.number) for item in items]
+            self.noted += [(item.user, item.number) for item in items]
         return [says] * len(items)
 
 
@@ -45,28 +45,28 @@ def connection(user: str) -> Any:
     return Device(user)
 
 
-async def test_what_is_being_told_when_the_node_leaves_is_told_again() -> None:
+async def test_what_is_being_noted_when_the_node_leaves_is_noted_again() -> None:
     logic = Logic()
     async with Acks(cast("Any", logic), ManualClock(), flush_s=0) as acks:
         for number in range(BATCH_MAX + 5):
-            acks.take(connection(f"u{number}"), 9)
+            acks.on_ack(connection(f"u{number}"), 9)
         await logic.begun.wait()
-        acks.take(connection("late"), 9)
+        acks.on_ack(connection("late"), 9)
         logic.open.set()
-    assert len(logic.told) == BATCH_MAX + 6
-    assert set(logic.told) == {*((f"u{number}", 9) for number in range(BATCH_MAX + 5)), ("late", 9)}
+    assert len(logic.noted) == BATCH_MAX + 6
+    assert set(logic.noted) == {*((f"u{number}", 9) for number in range(BATCH_MAX + 5)), ("late", 9)}
     assert acks.depth == 0
 
 
-async def test_what_logic_could_not_take_is_told_when_the_node_leaves() -> None:
+async def test_what_logic_could_not_take_is_noted_when_the_node_leaves() -> None:
     logic = Logic()
     logic.says = [Unavailable("away")]
     logic.open.set()
     async with Acks(cast("Any", logic), ManualClock(), flush_s=0) as acks:
-        acks.take(connection("ann"), 9)
+        acks.on_ack(connection("ann"), 9)
         await logic.begun.wait()
         await asyncio.sleep(0)
-    assert logic.told == [("ann", 9)]
+    assert logic.noted == [("ann", 9)]
 
 
 async def test_what_logic_cannot_take_at_all_is_let_go() -> None:
@@ -74,7 +74,7 @@ async def test_what_logic_cannot_take_at_all_is_let_go() -> None:
     logic.says = [Internal("a defect")]
     logic.open.set()
     async with Acks(cast("Any", logic), ManualClock(), flush_s=0) as acks:
-        acks.take(connection("ann"), 9)
+        acks.on_ack(connection("ann"), 9)
         await logic.begun.wait()
         await asyncio.sleep(0)
-    assert (logic.told, acks.depth) == ([], 0)
+    assert (logic.noted, acks.depth) == ([], 0)

@@ -12,15 +12,13 @@ import pytest
 from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.session import Phase
-from services.access.requests.requests import Requests
+from services.access.requests.requests import RequestOptions, Requests
 from services.common.clock import ManualClock
 from tests.fuzz.port import FakeNode
-from tests.unit.access.connection.test_connection import Wire
+from tests.unit.access import fakes
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import TidingsError
 from tidings_protocol.wire.codec import JSON, PROTO, Codec
-
-Frame = client_pb2.ClientFrame
 
 
 class CannedLogic:
@@ -55,27 +53,14 @@ class Node(FakeNode):
         connection.flush()
 
 
-class PlainWire(Wire):
-    def wrap(self, frame: bytes) -> bytes:
-        return frame
-
-
-class Client:
+class Client(fakes.Client):
     """One connection that is open, and what it was answered."""
 
     def __init__(self, node: Node, codec: Codec) -> None:
-        self.wire, self.codec = PlainWire(), codec
-        self.connection = Connection(node, self.wire, codec)
+        super().__init__(node, codec)
         self.say(hello=client_pb2.Hello(token="t", device="d"))
         assert self.connection.session.phase is Phase.OPEN
-        self.wire.written.clear()
-
-    def say(self, id: int = 0, **body: Any) -> None:  # noqa: A002 - as the frame has it
-        self.connection.receive(self.codec.encode_client(Frame(id=id, **body)))
-
-    @property
-    def answers(self) -> list[client_pb2.ServerFrame]:
-        return [self.codec.decode_server(data) for data in self.wire.written if data not in {b"closed", b"aborted"}]
+        self.wire.frames.clear()
 
     @property
     def unanswered(self) -> int:
@@ -98,13 +83,15 @@ async def served() -> AsyncIterator[tuple[Node, CannedLogic]]:
         nobody,
         nobody,
         ManualClock(),
-        content_bytes_max=1000,
-        send_lanes=1,
-        request_lanes=1,
-        capacity=100,
-        send_answer_s=1.0,
-        send_batch_max=10,
-        request_batch_max=10,
+        RequestOptions(
+            content_bytes_max=1000,
+            send_lanes=1,
+            request_lanes=1,
+            capacity=100,
+            send_answer_s=1.0,
+            send_batch_max=10,
+            request_batch_max=10,
+        ),
     )
     node.requests = requests
     async with requests:
@@ -171,5 +158,5 @@ async def test_a_connection_that_cannot_be_written_to_ends_and_its_neighbours_ar
         broken.say(id=3, signal=client_pb2.Signal(user="bob", name="typing"))
         sound.say(id=4, sync=client_pb2.Sync())
         broken.wire.fails = True
-    assert "aborted" in [data.decode() for data in broken.wire.written if data == b"aborted"]
+    assert broken.wire.aborted
     assert [frame.id for frame in sound.answers] == [4]

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from protos.tidings.internal.v1 import common_pb2, logic_pb2, logic_pb2_grpc
-from services.access.connection.abuse import AbuseTracker
-from services.access.connection.hub import Hub
-from services.access.connection.identity import Identity
-from services.access.connection.limits import LimitPolicy
-from services.access.connection.session import Phase
-from services.access.logic_client import Logic
-from services.access.placement.registrations import Host
-from services.access.requests.handshake import Opening, Terms
-from services.common.clock import SystemClock
+from services.access.logic_client import LogicClient
 from services.common.registry.contract import NodeRecord
 from services.common.rpc import Peers, serve
-from services.common.rpc.contract import MESSAGE_BYTES_MAX
-from tidings_protocol import client_pb2
 from tidings_protocol.errors import Internal, TidingsError, Unavailable
 
 KIB = 1024
@@ -85,7 +73,7 @@ class Service(logic_pb2_grpc.LogicServicer):
 
 
 @asynccontextmanager
-async def logic() -> AsyncIterator[tuple[Logic, Service]]:
+async def logic() -> AsyncIterator[tuple[LogicClient, Service]]:
     service = Service()
     add = logic_pb2_grpc.add_LogicServicer_to_server
     async with serve("127.0.0.1:0", [(add, service)], grace_s=0) as server, Peers() as peers:
@@ -98,11 +86,11 @@ async def logic() -> AsyncIterator[tuple[Logic, Service]]:
             async def call(self, slot: int, method: str, request: Any, reply_type: Any, **times: Any) -> Any:
                 return await peers.call(method, request, reply_type, node=node, timeout_s=20.0)
 
-        yield Logic(cast("Any", Router()), timeout_s=20, budget_s=20), service
+        yield LogicClient(cast("Any", Router()), timeout_s=20, budget_s=20), service
 
 
 def shown(outcomes: Sequence[Any]) -> list[Any]:
-    return [each.code if isinstance(each, TidingsError) else each for each in outcomes]
+    return [outcome.code if isinstance(outcome, TidingsError) else outcome for outcome in outcomes]
 
 
 async def test_sends_of_any_size_go_in_calls_that_carry_them_in_their_order() -> None:
@@ -161,7 +149,7 @@ async def test_a_node_that_is_away_is_so_for_all_and_asked_once() -> None:
             calls.append(len(request.items))
             raise Unavailable("no logic node is ready")
 
-    outcomes = await Logic(cast("Any", Away()), timeout_s=1, budget_s=1).send([logic_pb2.SendItem()] * 20)
+    outcomes = await LogicClient(cast("Any", Away()), timeout_s=1, budget_s=1).send([logic_pb2.SendItem()] * 20)
     assert shown(outcomes) == ["UNAVAILABLE"] * 20
     assert calls == [20]
 
@@ -173,58 +161,3 @@ async def test_heads_of_users_in_very_many_groups_are_asked_for_by_halves() -> N
     assert list(answer.users) == [1, 2, 3, 4, 5]
     assert list(answer.conversations) == [7]
     assert [len(each.heads) for each in answer.large_groups] == [60_000] * 5
-
-
-class Guest:
-    """As much of a connection as a login needs."""
-
-    wheel_tick = 0
-
-    def __init__(self, user: str, hello: client_pb2.Hello) -> None:
-        self.user, self.hello, self.session_id = user, hello, f"s-{user}-{id(self)}"
-        self.identity = Identity(user, hello.device, self.session_id, boot_id="boot")
-        self.session = SimpleNamespace(phase=Phase.OPENING)
-        self.node = SimpleNamespace(closer=SimpleNamespace(close_session=lambda _: None))
-        self.transport = SimpleNamespace(address="192.0.2.7")
-        self.left_groups, self.opened_at, self.hello_id = frozenset[str](), 0.0, 1
-        self.told = ""
-
-    def __getattr__(self, name: str) -> Any:
-        return None
-
-    def handle(self, event: Any) -> None:
-        self.told = self.told or event.reason.name
-
-    def open(self, welcome: client_pb2.ServerFrame, behind: Sequence[client_pb2.ServerFrame], heads: Any) -> None:
-        self.told = self.told or "WELCOME"
-
-
-async def test_one_users_large_hellos_do_not_make_others_logins_fail() -> None:
-    large = client_pb2.Hello(device="d", group_cursors={f"g:{number:028}": 1 for number in range(4_000)})
-    guests = [
-        Guest(f"eve{n}" if n % 2 else f"u{n}", large if n % 2 else client_pb2.Hello(device="d")) for n in range(250)
-    ]
-    assert sum(guest.hello.ByteSize() for guest in guests) > MESSAGE_BYTES_MAX - KIB * KIB
-
-    async def settle(users: Sequence[str]) -> None: ...
-
-    async with logic() as (asked, _):
-        opening = Opening(
-            cast("Any", None),
-            asked,
-            cast("Any", SimpleNamespace(settle=settle)),
-            cast("Any", SimpleNamespace(end=lambda *_: None)),
-            cast("Any", None),
-            Hub(),
-            AbuseTracker(LimitPolicy()),
-            SystemClock(),
-            Terms(lambda _: 15, 120, client_pb2.Limits(), client_pb2.Backoff()),
-            me=lambda: Host("access-0", "boot"),
-            capacity=1000,
-            batch_max=256,
-        )
-        async with opening:
-            for guest in guests:
-                opening.store(cast("Any", guest))
-            await asyncio.sleep(0)
-    assert Counter(guest.told for guest in guests) == {"WELCOME": 250}

@@ -8,10 +8,11 @@ from types import FrameType
 from typing import Any
 
 from protos.tidings.internal.v1 import delivery_pb2
-from services.access.delivery.mail_router import TURN, Sorted, Sorter
-from services.access.placement.registrations import Guests, Host
+from services.access.delivery.forwarding_table import ForwardingTable
+from services.access.delivery.mail_router import YIELD_EVERY, MailRouter, Split
+from services.common.registry.contract import NodeIncarnation
 
-ME, OTHER = Host("access-0", "boot-a"), Host("access-1", "boot-b")
+ME, OTHER = NodeIncarnation("access-0", "boot-a"), NodeIncarnation("access-1", "boot-b")
 
 
 def push(*users: str, body: bytes = b"m") -> delivery_pb2.Push:
@@ -24,9 +25,13 @@ def parcel(
     return delivery_pb2.Parcel(node="access-0", boot_id=boot, hops=hops, direct=direct, pushes=pushes)
 
 
-def sort(*parcels: delivery_pb2.Parcel, owners: dict[str, Host] | None = None, guests: Guests | None = None) -> Sorted:
+def split(
+    *parcels: delivery_pb2.Parcel,
+    owners: dict[str, NodeIncarnation] | None = None,
+    forwarding: ForwardingTable | None = None,
+) -> Split:
     owners = owners or {}
-    return Sorter(ME, lambda user: owners.get(user, ME), guests or Guests()).sort(parcels)
+    return MailRouter(ME, lambda user: owners.get(user, ME), forwarding or ForwardingTable()).split(parcels)
 
 
 def recipients(found: delivery_pb2.Parcel) -> list[tuple[bytes, list[str], list[int]]]:
@@ -34,23 +39,25 @@ def recipients(found: delivery_pb2.Parcel) -> list[tuple[bytes, list[str], list[
 
 
 def test_what_is_owned_here_stays_here() -> None:
-    batch = sort(parcel(push("ann", "bob")))
+    batch = split(parcel(push("ann", "bob")))
     assert [list(each.users) for each in batch.local] == [["ann", "bob"]]
-    assert (batch.onward, batch.rerouted, batch.lost) == ({}, {}, 0)
+    assert (batch.forwarded, batch.rerouted, batch.dropped) == ({}, {}, 0)
 
 
-def test_guests_get_theirs_in_one_direct_parcel_for_each_host() -> None:
-    guests = Guests()
-    guests.arrive(OTHER, ["ann", "cid"])
-    batch = sort(parcel(push("ann", "bob", "cid"), push("bob", body=b"n"), push("cid", body=b"o")), guests=guests)
-    (onward,) = batch.onward[OTHER]
-    assert (onward.node, onward.boot_id, onward.direct) == ("access-1", "boot-b", True)
-    assert recipients(onward) == [(b"m", ["ann", "cid"], [1, 3]), (b"o", ["cid"], [1])]
+def test_forwarding_get_theirs_in_one_direct_parcel_for_each_host() -> None:
+    forwarding = ForwardingTable()
+    forwarding.add(OTHER, ["ann", "cid"])
+    batch = split(
+        parcel(push("ann", "bob", "cid"), push("bob", body=b"n"), push("cid", body=b"o")), forwarding=forwarding
+    )
+    (forwarded,) = batch.forwarded[OTHER]
+    assert (forwarded.node, forwarded.boot_id, forwarded.direct) == ("access-1", "boot-b", True)
+    assert recipients(forwarded) == [(b"m", ["ann", "cid"], [1, 3]), (b"o", ["cid"], [1])]
     assert len(batch.local) == 3
 
 
 def test_whose_slot_has_moved_goes_to_the_new_owner_once_more_and_to_who_is_here() -> None:
-    batch = sort(parcel(push("ann", "bob"), hops=1), owners={"bob": OTHER})
+    batch = split(parcel(push("ann", "bob"), hops=1), owners={"bob": OTHER})
     (rerouted,) = batch.rerouted[OTHER, 2]
     assert (rerouted.node, rerouted.boot_id, rerouted.hops, rerouted.direct) == ("access-1", "boot-b", 2, False)
     assert recipients(rerouted) == [(b"m", ["bob"], [2])]
@@ -58,71 +65,71 @@ def test_whose_slot_has_moved_goes_to_the_new_owner_once_more_and_to_who_is_here
 
 
 def test_after_two_hops_it_is_given_up() -> None:
-    batch = sort(parcel(push("ann", "bob"), hops=2), owners={"bob": OTHER})
-    assert (batch.rerouted, batch.lost) == ({}, 1)
+    batch = split(parcel(push("ann", "bob"), hops=2), owners={"bob": OTHER})
+    assert (batch.rerouted, batch.dropped) == ({}, 1)
 
 
 def test_a_parcel_for_another_boot_is_routed_again_and_a_direct_one_dropped() -> None:
     owners = {"ann": OTHER}
-    batch = sort(parcel(push("ann"), boot="earlier"), parcel(push("ann"), boot="earlier", direct=True), owners=owners)
+    batch = split(parcel(push("ann"), boot="earlier"), parcel(push("ann"), boot="earlier", direct=True), owners=owners)
     assert len(batch.local) == 1
     assert recipients(batch.rerouted[OTHER, 1][0]) == [(b"m", ["ann"], [1])]
 
 
 def test_a_direct_parcel_is_for_this_node_alone() -> None:
-    guests = Guests()
-    guests.arrive(OTHER, ["ann"])
-    batch = sort(parcel(push("ann"), direct=True), owners={"ann": OTHER}, guests=guests)
-    assert (batch.onward, batch.rerouted) == ({}, {})
+    forwarding = ForwardingTable()
+    forwarding.add(OTHER, ["ann"])
+    batch = split(parcel(push("ann"), direct=True), owners={"ann": OTHER}, forwarding=forwarding)
+    assert (batch.forwarded, batch.rerouted) == ({}, {})
     assert len(batch.local) == 1
 
 
 def test_pushes_without_numbers_stay_without() -> None:
-    guests = Guests()
-    guests.arrive(OTHER, ["ann"])
+    forwarding = ForwardingTable()
+    forwarding.add(OTHER, ["ann"])
     signal = delivery_pb2.Push(kind=delivery_pb2.Push.SIGNAL, body=b"s", users=["ann"])
-    assert recipients(sort(parcel(signal), guests=guests).onward[OTHER][0]) == [(b"s", ["ann"], [])]
+    assert recipients(split(parcel(signal), forwarding=forwarding).forwarded[OTHER][0]) == [(b"s", ["ann"], [])]
 
 
 def test_what_is_too_large_for_one_record_takes_several_in_order() -> None:
-    guests = Guests()
-    guests.arrive(OTHER, ["ann"])
+    forwarding = ForwardingTable()
+    forwarding.add(OTHER, ["ann"])
     pushes = [push("ann", body=bytes([number]) * 200_000) for number in range(5)]
-    parcels = sort(parcel(*pushes), guests=guests).onward[OTHER]
+    parcels = split(parcel(*pushes), forwarding=forwarding).forwarded[OTHER]
     assert [len(each.pushes) for each in parcels] == [2, 2, 1]
     assert [each.body[0] for found in parcels for each in found.pushes] == [0, 1, 2, 3, 4]
     assert all(found.ByteSize() < 700_000 for found in parcels)
 
 
 def test_a_push_with_too_few_numbers_is_passed_on_to_nobody() -> None:
-    guests = Guests()
-    guests.arrive(OTHER, ["ann", "bob"])
+    forwarding = ForwardingTable()
+    forwarding.add(OTHER, ["ann", "bob"])
     short = push("ann", "bob")
     del short.numbers[1:]
-    batch = sort(parcel(short, push("bob")), guests=guests)
-    assert [recipients(each) for each in batch.onward[OTHER]] == [[(b"m", ["bob"], [1])]]
+    batch = split(parcel(short, push("bob")), forwarding=forwarding)
+    assert [recipients(each) for each in batch.forwarded[OTHER]] == [[(b"m", ["bob"], [1])]]
     assert len(batch.local) == 2, "delivery drops it, and says so"
 
 
-def test_sorting_for_guests_never_measures_or_copies_what_was_added_before() -> None:
+def test_splitting_for_visitors_never_measures_or_copies_what_was_added_before() -> None:
     users = [f"u{number}" for number in range(3000)]
-    guests = Guests()
-    guests.arrive(OTHER, users)
+    forwarding = ForwardingTable()
+    forwarding.add(OTHER, users)
     parcels = [parcel(push(user, body=user.encode())) for user in users]
-    counted = c_calls(lambda: sort(*parcels, guests=guests))
+    counted = c_calls(lambda: split(*parcels, forwarding=forwarding))
     whole = {"ByteSize", "SerializeToString", "CopyFrom", "MergeFrom"}
     assert {name: count for name, count in counted.items() if name in whole} == {}
-    (onward,) = sort(*parcels, guests=guests).onward[OTHER]
-    assert [list(each.users) for each in onward.pushes] == [[user] for user in users]
+    (forwarded,) = split(*parcels, forwarding=forwarding).forwarded[OTHER]
+    assert [list(each.users) for each in forwarded.pushes] == [[user] for user in users]
 
 
-def test_a_large_batch_is_sorted_by_turns() -> None:
-    guests = Guests()
-    guests.arrive(OTHER, ["ann"])
-    parcels = [parcel(push("ann")) for _ in range(5 * TURN)]
-    sorting = Sorter(ME, lambda _: ME, guests).begin(parcels)
-    assert sum(1 for _ in sorting.turns()) == 5
-    assert sorting.sorted() == sort(*parcels, guests=guests)
+def test_a_large_batch_is_split_in_steps() -> None:
+    forwarding = ForwardingTable()
+    forwarding.add(OTHER, ["ann"])
+    parcels = [parcel(push("ann")) for _ in range(5 * YIELD_EVERY)]
+    run = MailRouter(ME, lambda _: ME, forwarding).begin(parcels)
+    assert sum(1 for _ in run.steps()) == 5
+    assert run.result() == split(*parcels, forwarding=forwarding)
 
 
 def c_calls(work: Any) -> Counter[str]:
