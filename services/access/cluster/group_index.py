@@ -117,6 +117,6 @@ class GroupIndex:
                 metrics.INDEX_REPAIRED.labels("left").inc()
         if fresh:
             metrics.INDEX_REPAIRED.labels("joined").inc(len(fresh))
-            for connection in self._hub.of(user):
+            for connection in self._hub.connections_of(user):
                 if connection.session.phase is Phase.OPEN:
                     self._heads.push_heads(connection, fresh)

@@ -16,11 +16,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
 from services.access.cluster.group_index import GroupIndex
+from services.access.cluster.head_checks import HeadChecks
 from services.access.connection.connection import Connection
 from services.access.connection.events import AskedToLeave
 from services.access.connection.hub import Hub
@@ -55,33 +56,33 @@ class Rebalance:
         cluster: Cluster,
         hub: Hub[Connection],
         placement: Placement,
-        visiting: OwnerRegistrar,
-        guests: ForwardingTable,
+        registrar: OwnerRegistrar,
+        forwarding: ForwardingTable,
         heads: HeartbeatReplies,
         index: GroupIndex,
-        watching: PresenceNotifier,
+        presence: PresenceNotifier,
+        checks: HeadChecks,
         *,
         moves_per_s: float,
         head_check_delay_s: float,
         staying: Callable[[], bool],
     ) -> None:
-        """`staying`: this node is ready, so that it may send its sessions elsewhere one by one."""
+        """`checks`: what others ask for too; `staying`: this node is ready, so that it may send its sessions elsewhere
+        one by one."""
         self._cluster = cluster
         self._hub = hub
         self._placement = placement
-        self._visiting = visiting
-        self._guests = guests
+        self._registrar = registrar
+        self._forwarding = forwarding
         self._heads = heads
         self._index = index
-        self._watching = watching
+        self._presence = presence
+        self._checks = checks
         self._moves_per_s = moves_per_s
         self._head_check_delay_s = head_check_delay_s
         self._staying = staying
         self._ring: Ring = cluster.ring("access")
         self._moved: set[int] = set()
-        self._to_check: set[str] = set()
-        self._check_all = False
-        self._changed = asyncio.Event()
         self._moving: deque[Connection] = deque()
         self._some_move = asyncio.Event()
         self._scope = TaskScope()
@@ -91,7 +92,6 @@ class Rebalance:
         await self._scope.__aenter__()
         self._ring = self._cluster.ring("access")
         self._unsubscribe = self._cluster.subscribe(self._on_change)
-        self._visiting.on_late = self.check
         self._scope.spawn(self._run(), name="rebalance")
         self._scope.spawn(self._move(), name="moves")
         return self
@@ -107,42 +107,30 @@ class Rebalance:
         """Sessions that are to be asked to move."""
         return len(self._moving)
 
-    def check_all(self) -> None:
-        """Pushes may have been lost for anybody: compare all heads."""
-        self._check_all = True
-        self._changed.set()
-
-    def check(self, users: Iterable[str]) -> None:
-        """Pushes may have been lost for these."""
-        self._to_check.update(users)
-        self._changed.set()
-
     def _on_change(self, old: Membership, new: Membership) -> None:
         alive = {node.boot_id for node in new.nodes}
         if any(node.boot_id not in alive for node in old.nodes if node.kind == "access"):
-            self._guests.keep(self._cluster.alive)
-            self._visiting.registrations.forget(self._cluster.alive)
-            self._watching.node_died()
-            self._changed.set()
+            self._forwarding.keep(self._cluster.alive)
+            self._registrar.registrations.forget(self._cluster.alive)
+            self._presence.node_died()
+            self._checks.check(())
         ring = self._cluster.ring("access")
         if ring != self._ring:
             self._moved |= ring.moved(self._ring)
             self._ring = ring
             metrics.RING_SLOTS_OWNED.labels("access").set(ring.owners.count(self._placement.name))
-            self._changed.set()
+            self._checks.check(())
 
     async def _run(self) -> None:
         while True:
-            await self._changed.wait()
+            await self._checks.asked.wait()
             await asyncio.sleep(GATHER_S)
-            self._changed.clear()
+            due = self._checks.take()
             moved, self._moved = self._moved, set()
-            everyone, self._check_all = self._check_all, False
-            some, self._to_check = self._to_check, set()
-            users = list(self._hub.users()) if everyone else list({*self._users_in(moved), *some})
-            metrics.VISITORS.set(len(self._guests))
+            users = list(self._hub.users()) if due.everyone else list({*self._users_in(moved), *due.users})
+            metrics.VISITORS.set(len(self._forwarding))
             # All users, not only the moved: an owner may have come back as another boot.
-            await self._visiting.ensure(list(self._hub.users()))
+            await self._registrar.ensure(list(self._hub.users()))
             if self._placement.follows_ring and moved and self._staying():
                 self._ask_to_move(moved)
             if users:
@@ -163,8 +151,8 @@ class Rebalance:
                 continue
             metrics.HEAD_CHECKS.inc(len(users))
             for user, head in zip(users, heads, strict=True):
-                for connection in self._hub.of(user):
-                    if head > connection.session.outbox.shown:
+                for connection in self._hub.connections_of(user):
+                    if head > connection.delivery.shown:
                         connection.nudge(head, "ring")
             return
 
@@ -175,7 +163,7 @@ class Rebalance:
         found = [
             connection
             for user in self._users_in(slots)
-            for connection in self._hub.of(user)
+            for connection in self._hub.connections_of(user)
             if connection not in waiting and self._target(connection)
         ]
         random.shuffle(found)
@@ -197,4 +185,4 @@ class Rebalance:
             self._some_move.clear()
 
     def _target(self, connection: Connection) -> str:
-        return self._placement.address_for(connection.user, connection.transport.name, connection.avoid)
+        return self._placement.address_for(connection.user, connection.transport.name, connection.identity.avoid)

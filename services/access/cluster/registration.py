@@ -69,9 +69,8 @@ class Registration:
     def record(self) -> NodeRecord:
         return self._record
 
-    @property
     def me(self) -> NodeIncarnation:
-        """This node, as it is registered now."""
+        """This boot."""
         return NodeIncarnation(self._record.name, self._record.boot_id)
 
     @property

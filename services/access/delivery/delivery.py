@@ -96,7 +96,7 @@ class Delivery:
     def _address(self, push: delivery_pb2.Push, body: EncodedBody, batch: PushBatch) -> None:
         hub, skipped, numbers = self._hub, push.except_session, push.numbers
         for place, user in enumerate(push.users):
-            connections = hub.of(user)
+            connections = hub.connections_of(user)
             if connections:
                 number = numbers[place] if numbers else 0
                 for connection in connections:
@@ -114,8 +114,8 @@ class Delivery:
     def _readers(self, conversation: str) -> Iterator[Connection]:
         if conversation == BROADCAST:
             return self._hub.connections()
-        of = self._hub.of
-        return (connection for user in self._hub.readers(conversation) for connection in of(user))
+        connections_of = self._hub.connections_of
+        return (connection for user in self._hub.readers(conversation) for connection in connections_of(user))
 
     def _change_membership(self, membership: delivery_pb2.LargeMembership, users: Iterable[str]) -> None:
         for user in users:
@@ -123,7 +123,7 @@ class Delivery:
                 self._hub.join(membership.conversation, user)
             else:
                 self._hub.leave(membership.conversation, user)
-                for connection in self._hub.of(user):
+                for connection in self._hub.connections_of(user):
                     connection.note_left(membership.conversation)
 
     async def _write(self, batch: PushBatch) -> None:

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from protos.tidings.internal.v1 import delivery_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.session import Phase
+from services.access.connection.traffic import DELIVER, name_of
 from services.common.telemetry import logs, metrics
 from tidings_protocol import client_pb2
 from tidings_protocol.wire.body import EncodedBody
@@ -94,8 +95,8 @@ class PushBatch:
             entries.sort(key=_number_of)
         for part in _parts(entries):
             number = part[-1][0]
-            if connection.session.outbox.paused:
-                connection.session.outbox.push(number, now)
+            if connection.delivery.paused:
+                connection.delivery.push(number, now)
                 continue
             try:
                 data = _wrapped(connection, part, shared)
@@ -105,9 +106,8 @@ class PushBatch:
                 if not part:
                     continue
                 number, data = part[-1][0], _wrapped(connection, part, shared)
-            if connection.push(data, number, now):
+            if connection.push(data, number, now, DELIVER):
                 written += len(part)
-                connection.transport.traffic.frames_out["deliver"] += 1
         return written
 
     def push_other(
@@ -125,8 +125,7 @@ class PushBatch:
                 self._unreadable[id(body)] = body
                 drop(body.kind.DESCRIPTOR.name, error)
                 return
-        if connection.push(data, 0, now):
-            connection.transport.traffic.frames_out[_name_of(body)] += 1
+        connection.push(data, 0, now, name_of(body))
 
     def _is_readable(self, body: EncodedBody) -> bool:
         if id(body) in self._unreadable:
@@ -173,7 +172,3 @@ def _parts(entries: list[Entry]) -> Iterable[list[Entry]]:
 
 def _number_of(entry: Entry) -> int:
     return entry[0]
-
-
-def _name_of(body: EncodedBody) -> str:
-    return {client_pb2.Receipt: "receipt", client_pb2.Signal: "signal"}.get(body.kind, "group_info")

@@ -54,6 +54,7 @@ class OwnerRegistrar(LaneHolder):
         node: Callable[[str], NodeRecord | None],
         capacity: int,
         timeout_s: float,
+        on_late: Callable[[list[str]], None],
     ) -> None:
         self.registrations = OwnerRegistrations()
         self._peers = peers
@@ -66,7 +67,7 @@ class OwnerRegistrar(LaneHolder):
         )
         self._failed: set[str] = set()
         self._leaving: set[str] = set()  # their departure waits in a lane, or is being told
-        self.on_late: Callable[[list[str]], None] = lambda _: None
+        self._on_late = on_late
 
     def _parts(self) -> Iterable[AbstractAsyncContextManager[Any]]:
         return (self._lanes,)
@@ -156,7 +157,7 @@ class OwnerRegistrar(LaneHolder):
         self._leaving.difference_update(users)
         registered = [user for user in late - failed if self.registrations.owner_of(user) is not None]
         if registered:
-            self.on_late(registered)
+            self._on_late(registered)
         return [user not in failed for user in users]
 
     async def _call_all(

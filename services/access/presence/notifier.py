@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
 from services.access.connection.connection import Connection
+from services.access.connection.traffic import name_of
 from services.access.logic_client import LogicClient
 from services.access.presence.watchers import Followup, PresenceWatchers
 from services.common.clock import Clock
@@ -153,8 +154,7 @@ class PresenceNotifier:
         now = self._clock.now_s()
         for connection in tuple(self.watchers.watchers_of(presence.user)):
             if connection is not asker:
-                connection.transport.traffic.frames_out["presence_list"] += 1
-                connection.push(connection.transport.wrap(connection.codec.push(body)), 0, now)
+                connection.push(connection.transport.wrap(connection.codec.push(body)), 0, now, name_of(body))
 
 
 def _question(users: list[str]) -> bytes:

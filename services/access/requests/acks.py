@@ -51,7 +51,7 @@ class Acks:
 
     def on_ack(self, connection: Connection, number: int) -> None:
         """Notes that the connection's device holds everything up to this number."""
-        if connection.session.outbox.acknowledge(number, self._clock.now_s()):
+        if connection.delivery.acknowledge(number, self._clock.now_s()):
             if len(self._waiting) >= WAITING_MAX:
                 self._waiting.pop(next(iter(self._waiting)))
             self._waiting[connection] = None
@@ -92,7 +92,7 @@ class Acks:
 def _item(connection: Connection) -> logic_pb2.AckItem:
     return logic_pb2.AckItem(
         user=connection.user,
-        device=connection.device,
+        device=connection.identity.device,
         session=connection.session_id,
-        number=connection.session.outbox.acked,
+        number=connection.delivery.acked,
     )

@@ -48,7 +48,7 @@ def encode_answer(connection: Connection, request_id: int, body: str, frame: byt
             return Answer(encoded, error_code=client_pb2.ServerFrame.FromString(frame).error.code)
         if body == "presence":
             return Answer(encoded, presence=client_pb2.ServerFrame.FromString(frame).presence_list)
-        if body == "sync" and connection.session.outbox.paused:
+        if body == "sync" and connection.delivery.paused:
             return Answer(encoded, unpauses=client_pb2.ServerFrame.FromString(frame).page)
         return Answer(encoded)
     except Exception:  # the edge: an unreadable answer fails one request alone

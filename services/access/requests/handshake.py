@@ -24,9 +24,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from protos.tidings.internal.v1 import logic_pb2
-from services.access.connection.connection import NOWHERE, Connection
-from services.access.connection.events import Ended, HelloAccepted
+from services.access.connection.connection import Connection
+from services.access.connection.events import Ended
 from services.access.connection.hub import Hub
+from services.access.connection.identity import NOWHERE, Identity
 from services.access.connection.session import Phase
 from services.access.logic_client import LogicClient
 from services.access.placement.registrar import OwnerRegistrar
@@ -121,7 +122,6 @@ class Handshake(LaneHolder):
 
     def store(self, connection: Connection) -> None:
         """Stores the session of a connection whose hello was accepted; the connection is then welcomed, or ends."""
-        connection.boot_id, connection.since_ms = self._me().boot_id, self._clock.wall_ms()
         self._hub.add(connection.user, connection)
 
         def done(outcome: logic_pb2.OpenOutcome | TidingsError) -> None:
@@ -158,19 +158,25 @@ class Handshake(LaneHolder):
             return
         match outcome:
             case Accepted(user, expires_at):
-                connection.user = user
-                connection.device = hello.device
-                connection.kind = hello.kind or client_pb2.Hello.WEB
-                connection.session_id = new_id()
-                connection.attempt, connection.client = hello.attempt, hello.client
-                if hello.avoid:
-                    connection.avoid = frozenset(hello.avoid)
-                connection.handle(HelloAccepted(connection.kind, expires_at))
+                connection.identify(self._identity(user, hello), expires_at)
             case Ended():
                 metrics.CONNECTIONS_REFUSED.labels(outcome.reason.label).inc()
                 connection.handle(outcome)
             case TidingsError():
                 connection.handle(_refusal_of(outcome))
+
+    def _identity(self, user: str, hello: client_pb2.Hello) -> Identity:
+        return Identity(
+            user,
+            hello.device,
+            new_id(),
+            kind=hello.kind or client_pb2.Hello.WEB,
+            boot_id=self._me().boot_id,
+            since_ms=self._clock.wall_ms(),
+            client=hello.client,
+            attempt=hello.attempt,
+            avoid=frozenset(hello.avoid) if hello.avoid else NOWHERE,
+        )
 
     # ---- the session
 
@@ -181,7 +187,7 @@ class Handshake(LaneHolder):
         begun = {
             connection.session_id: connection
             for connection in connections
-            if _is_opening(connection) and connection.boot_id == me.boot_id
+            if _is_opening(connection) and connection.identity.boot_id == me.boot_id
         }
         self._asked.update(begun.values())
         items = [open_item(connection, me.node) for connection in begun.values()]
@@ -197,14 +203,14 @@ class Handshake(LaneHolder):
             self._welcome(connection, outcome)
             return
         if asked:
-            connection.node.close_session(connection)
+            connection.node.closer.close_session(connection)
         if _is_opening(connection):
             metrics.CONNECTIONS_REFUSED.labels(refusal.reason.label).inc()
             connection.handle(refusal)
 
     def _refusal(self, connection: Connection, outcome: logic_pb2.OpenOutcome | TidingsError) -> Ended | None:
         """The reason against a welcome; None if the session is welcome."""
-        if connection.boot_id != self._me().boot_id:
+        if connection.identity.boot_id != self._me().boot_id:
             retry_ms = RETURN_MIN_MS + random.randrange(RETURN_SPREAD_MS)
             return Ended(close.DRAINING, "this node has just come back: connect again", retry_ms)
         if isinstance(outcome, TidingsError):
@@ -219,11 +225,9 @@ class Handshake(LaneHolder):
     def _welcome(self, connection: Connection, stored: logic_pb2.OpenOutcome) -> None:
         welcomed = _is_opening(connection)
         if welcomed:
-            left = connection.early.left_groups if connection.early is not None else NOWHERE
             for group in stored.large_groups:
-                if group not in left:
+                if group not in connection.left_groups:
                     self._hub.join(group, connection.user)
-            connection.group_heads = dict(stored.group_heads) or None
             self._end_older(connection)
         if connection.hello is not None and not stored.reset:
             metrics.SYNC_BACKLOG.observe(max(0, stored.inbox_head - connection.hello.cursor))
@@ -234,16 +238,17 @@ class Handshake(LaneHolder):
                 client_pb2.ServerFrame(group_info=client_pb2.GroupInfo(conversation=group))
                 for group in stored.left_groups
             ],
+            dict(stored.group_heads) or None,
         )
         if welcomed:
             self._replacement.end(connection.user, stored.replaced)
 
     def _end_older(self, connection: Connection) -> None:
         """Ends the connections of the device that this node was offered before: the hub has them in that order."""
-        for other in self._hub.of(connection.user):
+        for other in self._hub.connections_of(connection.user):
             if other is connection:
                 return
-            if other.device == connection.device and other.session.phase is Phase.OPEN:
+            if other.identity.device == connection.identity.device and other.session.phase is Phase.OPEN:
                 other.handle(Ended(close.REPLACED))
 
     def _welcome_message(self, connection: Connection, stored: logic_pb2.OpenOutcome) -> client_pb2.Welcome:
@@ -251,7 +256,7 @@ class Handshake(LaneHolder):
             session=connection.session_id,
             user=connection.user,
             node=self._me().node,
-            heartbeat_s=round(self._options.heartbeat_s(connection.kind)),
+            heartbeat_s=round(self._options.heartbeat_s(connection.identity.kind)),
             idle_heartbeat_s=round(self._options.idle_heartbeat_s),
             inbox_head=stored.inbox_head,
             epoch=stored.epoch,
@@ -265,17 +270,18 @@ class Handshake(LaneHolder):
 
 def open_item(connection: Connection, node: str, *, again: bool = False) -> logic_pb2.OpenItem:
     """The session of a connection, as logic gets it; `again` says that it is open and that its record is gone."""
+    identity = connection.identity
     item = logic_pb2.OpenItem(
-        user=connection.user,
-        device=connection.device,
-        kind=connection.kind,
-        session=connection.session_id,
+        user=identity.user,
+        device=identity.device,
+        kind=identity.kind,
+        session=identity.session_id,
         node=node,
-        boot_id=connection.boot_id,
-        client=connection.client,
-        attempt=connection.attempt,
+        boot_id=identity.boot_id,
+        client=identity.client,
+        attempt=identity.attempt,
         address=connection.transport.address,
-        since_ms=connection.since_ms,
+        since_ms=identity.since_ms,
         again=again,
     )
     hello = connection.hello

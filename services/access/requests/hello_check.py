@@ -8,14 +8,16 @@ Does not know: lanes, sessions, logic.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final, Protocol
 
-from services.access.connection.connection import NOWHERE, Connection
+from services.access.connection.abuse import AbuseTracker, Device
+from services.access.connection.connection import Connection
 from services.access.connection.events import Ended
-from services.access.connection.limits import Conduct, Device
+from services.access.connection.identity import NOWHERE
+from services.access.placement.placement import Placement
 from services.common.auth.tokens import Claims, TokenRefused
 from services.common.clock import Clock
 from services.common.telemetry import metrics
@@ -43,26 +45,22 @@ class Accepted:
     expires_at: float
 
 
-# (connection, user, names and addresses to avoid) -> the address that the client shall go to; empty: it is served here
-Moved = Callable[[Connection, str, frozenset[str]], str]
-
-
 class HelloCheck:
     """Checks hellos; `refused_clients` are patterns (fnmatch) of the clients that are not let in."""
 
     def __init__(
         self,
         authenticator: Authenticate,
-        conduct: Conduct,
+        abuse: AbuseTracker,
         clock: Clock,
+        placement: Placement,
         *,
-        moved: Moved,
         refused_clients: Sequence[str] = (),
     ) -> None:
         self._authenticator = authenticator
-        self._conduct = conduct
+        self._abuse = abuse
         self._clock = clock
-        self._moved = moved
+        self._placement = placement
         self._refused_clients = refused_clients
 
     async def check(self, connection: Connection, hello: client_pb2.Hello) -> Accepted | Ended | TidingsError:
@@ -79,20 +77,20 @@ class HelloCheck:
         ban = self._ban(Device(claims.user, hello.device), now)
         if ban is not None:
             return ban
-        address = self._moved(connection, claims.user, frozenset(hello.avoid) if hello.avoid else NOWHERE)
+        avoid = frozenset(hello.avoid) if hello.avoid else NOWHERE
+        address = self._placement.address_for(claims.user, connection.transport.name, avoid)
         if address:
             return Ended(close.MOVED, address=address)
         return Accepted(claims.user, now + claims.ends_at - self._clock.wall_ms() / 1000)
 
     def _ban(self, device: Device, now: float) -> Ended | None:
         """Counts the hello against its user and its device."""
-        if self._conduct.count_user_hello(device.user, now):
+        if self._abuse.count_user_hello(device.user, now):
             metrics.BANS.labels("reconnects").inc()
-            return Ended(close.ABUSE, "this user connected too often", _ms(self._conduct.ban_s))
-        banned_s = self._conduct.banned_for(device, now)
-        if not banned_s and self._conduct.count_hello(device, now):
-            metrics.BANS.labels("reconnects").inc()
-            banned_s = self._conduct.ban(device, now)
+            return Ended(close.ABUSE, "this user connected too often", _ms(self._abuse.ban_s))
+        banned_s = self._abuse.banned_for(device, now)
+        if not banned_s and self._abuse.count_hello(device, now):
+            banned_s = self._abuse.ban(device, "reconnects", now)
         if banned_s:
             return Ended(close.ABUSE, "this device connected too often or misbehaved", _ms(banned_s))
         return None

@@ -94,10 +94,9 @@ class HeartbeatReplies(LaneHolder):
 
     def push_heads(self, connection: Connection, heads: dict[str, int]) -> None:
         """Shows a connection the heads of groups that it did not know of, in a pong that no ping asked for."""
-        pong = client_pb2.Pong(inbox_head=connection.session.outbox.shown, time_ms=self._clock.wall_ms())
+        pong = client_pb2.Pong(inbox_head=connection.delivery.shown, time_ms=self._clock.wall_ms())
         pong.group_heads.update(heads)
-        connection.transport.traffic.frames_out["pong"] += 1
-        connection.send(connection.codec.encode_server(client_pb2.ServerFrame(pong=pong)))
+        connection.send(connection.codec.encode_server(client_pb2.ServerFrame(pong=pong)), "pong")
 
     async def _read(self, connections: list[Connection]) -> list[Known | TidingsError]:
         users = list(dict.fromkeys(connection.user for connection in connections))
@@ -114,28 +113,28 @@ class HeartbeatReplies(LaneHolder):
         return [Known(inboxes[asker.user], own.get(asker.user, common)) for asker in connections]
 
     def _reply(self, connection: Connection, request_id: int, known: Known | TidingsError) -> None:
-        outbox = connection.session.outbox
+        delivery = connection.delivery
         # Set in place: half the time that constructors take.
         frame = client_pb2.ServerFrame(id=request_id)
         pong = frame.pong
         pong.time_ms = self._clock.wall_ms()
         if isinstance(known, Known):
-            outbox.show(known.inbox_head)
+            delivery.show(known.inbox_head)
             shown = connection.group_heads
             if shown != known.group_heads:
                 for group, head in known.group_heads.items():
                     if shown is None or shown.get(group) != head:
                         pong.group_heads[group] = head
                 self._remember(connection, known.group_heads)
-        pong.inbox_head = outbox.shown
-        connection.transport.traffic.frames_out["pong"] += 1
-        connection.send(connection.codec.encode_server(frame))
+        pong.inbox_head = delivery.shown
+        connection.send(connection.codec.encode_server(frame), "pong")
         connection.answered("ping")
 
     def _remember(self, connection: Connection, heads: dict[str, int]) -> None:
         if not heads:
-            connection.group_heads = None
+            connection.remember_heads(None)
         elif heads == self._common:
-            connection.group_heads = self._common
+            connection.remember_heads(self._common)
         else:
-            connection.group_heads = self._common = heads
+            self._common = heads
+            connection.remember_heads(heads)

@@ -106,7 +106,7 @@ class SessionReplacement(LaneHolder):
             log.warning("a replaced session is ended later", node=pending.node)
 
     def _end_here(self, user: str, session: str) -> None:
-        for connection in self._hub.of(user):
+        for connection in self._hub.connections_of(user):
             if connection.session_id == session and connection.session.phase is not Phase.CLOSING:
                 connection.handle(Ended(REPLACED))
                 metrics.EVICTIONS.labels(REPLACED.label).inc()

@@ -27,12 +27,14 @@ from typing import Any, Final, NamedTuple
 from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.session import COUNTED_REFUSALS, Phase
+from services.access.connection.traffic import REPLY
 from services.access.logic_client import LogicClient
 from services.access.presence.notifier import PresenceNotifier
 from services.access.requests.acks import Acks
 from services.access.requests.answers import Answer, answer_or_end, encode_answer
 from services.access.requests.held_sends import HeldSends
 from services.access.requests.pongs import HeartbeatReplies
+from services.access.requests.refresh import TokenRefresh
 from services.access.requests.send_in_flight import SendInFlight
 from services.access.requests.send_trace import SendTrace
 from services.common.clock import Clock
@@ -80,6 +82,7 @@ class Requests(LaneHolder):
         heads: HeartbeatReplies,
         acks: Acks,
         presence: PresenceNotifier,
+        refresh: TokenRefresh,
         clock: Clock,
         options: RequestOptions,
     ) -> None:
@@ -87,6 +90,7 @@ class Requests(LaneHolder):
         self._heads = heads
         self._acks = acks
         self._presence = presence
+        self._refresh = refresh
         self._clock = clock
         self._content_bytes_max = options.content_bytes_max
         send_batch_max, request_batch_max = options.send_batch_max, options.request_batch_max
@@ -150,6 +154,8 @@ class Requests(LaneHolder):
                 self._heads.on_ping(connection, frame.id)
             elif body == "signal":
                 self._take_signal(connection, frame)
+            elif body == "refresh":
+                self._refresh.take(connection, frame)
             else:
                 if body == "presence":
                     self._presence.watch(connection, frame.presence)
@@ -225,13 +231,12 @@ class Requests(LaneHolder):
     def _take_other(self, connection: Connection, frame: client_pb2.ClientFrame, body: str) -> None:
         request_id = frame.id
         frame.ClearField("id")
-        connection.requests += 1
         item = logic_pb2.HandleItem(
             user=connection.user,
-            device=connection.device,
+            device=connection.identity.device,
             session=connection.session_id,
             frame=frame.SerializeToString(),
-            op=f"{connection.session_id}.{connection.requests}",
+            op=connection.next_op(),
         )
         frame.id = request_id
         began = self._clock.now_s()
@@ -265,7 +270,7 @@ class Requests(LaneHolder):
             self._presence.learn(answer.presence, asker=connection)
         elif body in _PAGED:
             metrics.SYNC_PAGES.labels(body).inc()
-        connection.send(answer.frame)
+        connection.send(answer.frame, REPLY)
         connection.answered(body)
         if answer.error_code in COUNTED_REFUSALS:
             connection.count_refusal(answer.error_code)

@@ -71,8 +71,7 @@ class SendInFlight:
         (_DUPLICATE if outcome.duplicate else _STORED).inc()
         exemplar = self._trace.acknowledged(outcome.seq) if self._trace is not None else None
         metrics.ACK_SECONDS.observe(max(0.0, (self._clock.wall_ms() - item.accepted_ms) / 1000), exemplar)
-        connection.session.outbox.show(outcome.number)
-        connection.transport.traffic.frames_out["sent"] += 1
+        connection.delivery.show(outcome.number)
         connection.send_gathered(
             connection.codec.sent(
                 self._request_id,
@@ -83,7 +82,8 @@ class SendInFlight:
                 time_ms=outcome.time_ms,
                 duplicate=outcome.duplicate,
                 number=outcome.number,
-            )
+            ),
+            "sent",
         )
         connection.answered("send")
 

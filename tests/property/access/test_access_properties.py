@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.access.connection.delivery_state import Outbox
+from services.access.connection.delivery_state import DeliveryState
 from services.access.connection.heartbeat import TimingWheel
 from services.access.delivery.forwarding_table import ForwardingTable
 from services.access.placement.registrations import OwnerRegistrations
@@ -125,7 +125,7 @@ def test_what_a_paused_client_missed_is_always_told_or_in_a_page(  # noqa: C901 
     steps: list[tuple[str, int, bool]],
 ) -> None:
     """At any time that it is live: every number that was dropped is covered by a page, or by a nudge."""
-    outbox = Outbox()
+    outbox = DeliveryState()
     covered = dropped = told = pauses = 0
     now = 0.0
     for step, number, flag in steps:

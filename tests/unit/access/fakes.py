@@ -71,11 +71,8 @@ def open_client(
     user: str = "ann", *, device: str = "d", session: str = "", codec: Codec = PROTO, node: NodePort | None = None
 ) -> Client:
     """A client that has been welcomed; its welcome is not among its answers any more."""
-    client = Client(node or FakeNode(), codec)
+    client = Client(node if node is not None else FakeNode(user, session or f"session of {user}"), codec)
     client.say(id=1, hello=client_pb2.Hello(token="t", device=device))
-    connection = client.connection
-    assert connection.session.phase is Phase.OPEN
-    connection.user, connection.device = user, device
-    connection.session_id = session or f"session of {user}"
+    assert client.connection.session.phase is Phase.OPEN
     client.wire.frames.clear()
     return client

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from services.access.connection.connection import Connection
-from services.access.connection.sample import STATES, sample
 from services.access.connection.traffic import Traffic
+from services.access.connections import STATES, count_states
 from services.access.transport.tcp import TcpArrival, TcpServer, TcpStream
 from tests.fuzz.port import LIMITS, NO_SOCKET, FakeNode, FakeStream, OpenDoor
 from tidings_protocol import client_pb2
@@ -12,16 +12,16 @@ from tidings_protocol.wire.codec import PROTO
 from tidings_protocol.wire.framing import framed
 
 
-def silent() -> TcpStream:
+def silent(session: str = "s") -> TcpStream:
     """A connection that has not said hello."""
-    arrival = TcpServer(FakeNode(), OpenDoor(), Traffic("tcp"), LIMITS, NO_SOCKET).protocol()
+    arrival = TcpServer(FakeNode(session_id=session), OpenDoor(), Traffic("tcp"), LIMITS, NO_SOCKET).protocol()
     assert isinstance(arrival, TcpArrival)
     arrival.connection_made(FakeStream())
     return arrival.inner
 
 
-def welcomed() -> TcpStream:
-    stream = silent()
+def welcomed(session: str = "s") -> TcpStream:
+    stream = silent(session)
     stream.data_received(framed(PROTO.encode_client(client_pb2.ClientFrame(id=1, hello=client_pb2.Hello(token="t")))))
     return stream
 
@@ -34,6 +34,6 @@ def connection_of(stream: TcpStream) -> Connection:
 async def test_each_connection_is_in_one_state() -> None:
     slow = connection_of(welcomed())
     slow.block()
-    counts, waiting = sample([connection_of(silent()), connection_of(welcomed()), slow])
+    counts, waiting = count_states([connection_of(silent()), connection_of(welcomed()), slow])
     assert counts == dict.fromkeys(STATES, 0) | {"awaiting_hello": 1, "live": 1, "paused": 1}
     assert waiting == slow.transport.waiting_bytes

@@ -54,6 +54,7 @@ class World:
         self.owner = owner
         self.wanted = wanted
         self.me = ME
+        self.late: list[str] = []
         self.registrar = OwnerRegistrar(
             MemoryPeers(network, "access-0"),
             me=lambda: self.me,
@@ -61,6 +62,7 @@ class World:
             node={"access-1": RECORD}.get,
             capacity=100,
             timeout_s=1,
+            on_late=self.late.extend,
         )
 
 
@@ -105,8 +107,7 @@ async def test_a_call_that_failed_is_told_and_tried_again_and_its_success_is_lat
     world: World, error: TidingsError
 ) -> None:
     world.owner.error = error
-    late: list[str] = []
-    world.registrar.on_late = late.extend
+    late = world.late
     world.wanted["a"] = OWNER
     world.owner.away = True
     assert await world.registrar.ensure(["a"]) == {"a"}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any, cast
 
 from protos.tidings.internal.v1 import logic_pb2
-from services.access.connection.delivery_state import Outbox
+from services.access.connection.delivery_state import DeliveryState
+from services.access.connection.identity import Identity
 from services.access.requests.acks import BATCH_MAX, Acks
 from services.common.clock import ManualClock
 from tidings_protocol.errors import Internal, TidingsError, Unavailable
@@ -36,9 +36,9 @@ class Device:
     """As much of a connection as an acknowledgement needs."""
 
     def __init__(self, user: str) -> None:
-        self.user, self.device, self.session_id = user, "d", "s"
-        self.session = SimpleNamespace(outbox=Outbox())
-        self.session.outbox.push(9, 1.0)
+        self.user, self.session_id, self.identity = user, "s", Identity(user, "d", "s")
+        self.delivery = DeliveryState()
+        self.delivery.push(9, 1.0)
 
 
 def connection(user: str) -> Any:

@@ -6,14 +6,16 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from protos.tidings.internal.v1 import logic_pb2
+from services.access.connection.abuse import AbuseTracker
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
-from services.access.connection.limits import Conduct, LimitPolicy
+from services.access.connection.limits import LimitPolicy
 from services.access.connection.session import Phase
 from services.access.requests.handshake import Handshake, HandshakeOptions, open_item
 from services.access.requests.hello_check import HelloCheck
@@ -89,18 +91,11 @@ class Replacement:
 
 
 class Node(FakeNode):
-    """Hands the steps of a handshake on to what is tested, and notes the sessions that are closed."""
-
-    handshake: Handshake
+    """Notes the sessions that are closed; its handshakes are what is tested."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.closed: list[str] = []
-
-    def check_hello(self, connection: Connection, hello: client_pb2.Hello) -> None:
-        self.handshake.authenticate(connection, hello)
-
-    def store_session(self, connection: Connection) -> None:
-        self.handshake.store(connection)
 
     def close_session(self, connection: Connection) -> None:
         self.closed.append(connection.user)
@@ -115,8 +110,9 @@ class Here:
         self.registrar, self.replacement, self.authenticator = Registrar(), Replacement(), Authenticator()
         self.moved_to = ""
         clock = ManualClock(now_s=1000.0)
-        self.node.handshake = Handshake(
-            HelloCheck(self.authenticator, Conduct(LimitPolicy()), clock, moved=lambda *_: self.moved_to),
+        placement = cast("Any", SimpleNamespace(address_for=lambda *_: self.moved_to))
+        self.node.handshake = self.handshake = Handshake(
+            HelloCheck(self.authenticator, AbuseTracker(LimitPolicy()), clock, placement),
             logic,
             cast("Any", self.registrar),
             cast("Any", self.replacement),
@@ -137,7 +133,7 @@ class Here:
 @asynccontextmanager
 async def here() -> AsyncIterator[Here]:
     place = Here(CannedLogic())
-    async with place.node.handshake:
+    async with place.handshake:
         yield place
 
 
@@ -289,7 +285,7 @@ async def test_one_users_large_hellos_do_not_make_others_logins_fail() -> None:
     assert large[0].ByteSize() * 60 > MESSAGE_BYTES_MAX - KIB * KIB, "so many are in one batch"
     async with logic() as (asked, _):
         place = Here(asked)
-        async with place.node.handshake:
+        async with place.handshake:
             place.registrar.gate.clear()
             clients = [Client(place.node) for _ in (*large, *small)]
             for client, hello in zip(clients, (*large, *small), strict=True):

@@ -52,11 +52,6 @@ class Nobody:
 
 
 class Node(FakeNode):
-    requests: Requests
-
-    def take(self, connection: Connection, frame: client_pb2.ClientFrame, body: str) -> None:
-        self.requests.take(connection, frame, body)
-
     def flush_later(self, connection: Connection) -> None:
         connection.flush()
 
@@ -86,6 +81,7 @@ async def served() -> AsyncIterator[tuple[Node, CannedLogic]]:
     logic, node, nobody = CannedLogic(), Node(), cast("Any", Nobody())
     requests = Requests(
         cast("Any", logic),
+        nobody,
         nobody,
         nobody,
         nobody,

@@ -76,15 +76,19 @@ class World:
         self.peers = Peers(self.network, "access-0")
         self.isolation = Isolation(
             self.etcd,
+            self,
             self.peers,
             self.clock,
             self.health,
             me=lambda: NodeIncarnation("access-0", "boot-access-0"),
-            membership=lambda: Membership.of(1, [record(name) for name in self.members]),
             patience_s=PATIENCE_S,
-            send_away=self.send_away,
-            take_back=lambda: self.said.append("take back"),
+            evacuate=self.send_away,
+            readmit=lambda: self.said.append("take back"),
         )
+
+    @property
+    def membership(self) -> Membership:
+        return Membership.of(1, [record(name) for name in self.members])
 
     async def carry(self, passage: Passage) -> None:
         if passage.address.removesuffix(":1") not in self.heard_by:
@@ -95,7 +99,7 @@ class World:
 
     async def look(self, after_s: float = 1.0) -> None:
         self.clock.advance(after_s)
-        await self.isolation.look()
+        await self.isolation.probe()
 
 
 async def _nothing(_: Sequence[bytes]) -> None:

@@ -10,7 +10,7 @@ def test_the_first_and_the_last_connection_of_a_user_are_told() -> None:
     one, two = object(), object()
     assert hub.add("ann", one)
     assert not hub.add("ann", two)
-    assert hub.of("ann") == (one, two)
+    assert hub.connections_of("ann") == (one, two)
     assert not hub.remove("ann", one)
     assert hub.remove("ann", two)
     assert not hub.remove("ann", two)

@@ -136,7 +136,7 @@ async def test_news_that_came_while_the_answer_was_on_its_way_counts_and_only_th
 async def test_who_left_this_node_meanwhile_is_not_asked_about_again() -> None:
     place = Place()
     place.connect("ann")
-    [connection] = place.hub.of("ann")
+    [connection] = place.hub.connections_of("ann")
     original = place.storage.groups
 
     async def groups(users: Sequence[str]) -> list[Groups | None]:
