@@ -81,12 +81,12 @@ def test_a_connection_that_is_paused_gets_nothing_and_its_misses_are_noted() -> 
     batch.add(client.connection, 12, message(3))
     assert pushed(batch) == 0
     assert client.wire.frames == []
-    assert client.connection.session.outbox.paused
+    assert client.connection.delivery.paused
 
 
 def test_a_session_that_is_being_stored_keeps_its_entries_and_one_that_is_closing_gets_none() -> None:
     class Slow(FakeNode):
-        def store_session(self, connection: object) -> None: ...
+        def store(self, connection: object) -> None: ...
 
     opening, closing, batch = Client(Slow()), open_client(), PushBatch()
     opening.say(hello=client_pb2.Hello(token="t", device="d"))

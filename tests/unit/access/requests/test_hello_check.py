@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from services.access.connection.abuse import AbuseTracker
 from services.access.connection.events import Ended
-from services.access.connection.limits import Conduct, LimitPolicy
+from services.access.connection.limits import LimitPolicy
 from services.access.requests.hello_check import Accepted, HelloCheck, shape_refusal
 from services.common.auth.tokens import LEEWAY_S, Claims, TokenRefused
 from services.common.clock import ManualClock
@@ -37,13 +38,15 @@ class Here:
         self.avoided: list[frozenset[str]] = []
         self.check = HelloCheck(
             Authenticator(),
-            Conduct(policy or LimitPolicy()),
+            AbuseTracker(policy or LimitPolicy()),
             self.clock,
-            moved=self.address_for,
+            cast("Any", self),
             refused_clients=refused_clients,
         )
 
-    def address_for(self, _: object, user: str, avoid: frozenset[str]) -> str:
+    def address_for(self, user: str, transport: str, avoid: frozenset[str]) -> str:
+        """As the placement has it."""
+        assert transport == "tcp"
         self.avoided.append(avoid)
         return self.moved.get(user, "")
 

@@ -108,7 +108,7 @@ async def test_while_logic_is_away_a_ping_is_answered_with_what_was_shown_last(m
 async def test_a_head_is_never_behind_what_the_connection_was_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     async with here(monkeypatch) as place:
         ann = place.connect("ann")
-        assert ann.connection.push(b"", 7, 1000.0)
+        assert ann.connection.push(b"", 7, 1000.0, "deliver")
         (pong,) = await place.ping(ann)
     assert pong.inbox_head == 7
 

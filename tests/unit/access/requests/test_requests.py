@@ -230,8 +230,8 @@ async def slow(capacity: int = 100) -> AsyncIterator[tuple[Node, SlowLogic, Noti
         request_batch_max=10,
     )
     one = cast("Any", noting)
-    node.requests = Requests(cast("Any", logic), one, one, one, ManualClock(), options)
-    async with node.requests:
+    node.requests = requests = Requests(cast("Any", logic), one, one, one, one, ManualClock(), options)
+    async with requests:
         yield node, logic, noting
         logic.gate.set()
 

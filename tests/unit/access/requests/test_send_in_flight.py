@@ -44,7 +44,7 @@ def test_a_stored_send_is_answered_with_its_place_in_the_conversation() -> None:
 def test_the_number_of_a_senders_own_message_counts_as_shown() -> None:
     client = open_client()
     send(client).done(Outcome(seq=7, number=12))
-    assert client.connection.session.outbox.shown == 12
+    assert client.connection.delivery.shown == 12
 
 
 def test_a_send_that_was_stored_before_says_so() -> None:
