@@ -39,9 +39,8 @@ class Split:
 
     local: list[delivery_pb2.Push] = field(default_factory=list)  # users without a connection here are passed over
     forwarded: dict[NodeIncarnation, list[delivery_pb2.Parcel]] = field(default_factory=dict)  # to visitors' nodes
-    rerouted: dict[tuple[NodeIncarnation, int], list[delivery_pb2.Parcel]] = field(
-        default_factory=dict
-    )  # to owners, by hops
+    # To owners, by the hops that it has made then.
+    rerouted: dict[tuple[NodeIncarnation, int], list[delivery_pb2.Parcel]] = field(default_factory=dict)
     dropped: int = 0  # recipients that were not routed again
 
 
