@@ -23,7 +23,7 @@ from typing import Final, Self
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
 from services.access.connection.session import Phase
-from services.access.requests.pongs import GROUPS_MAX, Groups, Heads
+from services.access.requests.pongs import GROUPS_MAX, Groups, HeartbeatReplies
 from services.common.scope import TaskScope
 from services.common.telemetry import logs, metrics
 from tidings_protocol.errors import TidingsError
@@ -39,7 +39,7 @@ log = logs.get_logger(__name__)
 class GroupIndex:
     """Compares while it is entered."""
 
-    def __init__(self, hub: Hub[Connection], heads: Heads, *, every_s: float) -> None:
+    def __init__(self, hub: Hub[Connection], heads: HeartbeatReplies, *, every_s: float) -> None:
         self._hub = hub
         self._heads = heads
         self._every_s = every_s
@@ -117,6 +117,6 @@ class GroupIndex:
                 metrics.INDEX_REPAIRED.labels("left").inc()
         if fresh:
             metrics.INDEX_REPAIRED.labels("joined").inc(len(fresh))
-            for connection in self._hub.of(user):
+            for connection in self._hub.connections_of(user):
                 if connection.session.phase is Phase.OPEN:
-                    self._heads.tell(connection, fresh)
+                    self._heads.push_heads(connection, fresh)

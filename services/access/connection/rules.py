@@ -1,5 +1,5 @@
-"""What each frame of a client is in the open phase of a session: the table that session.py goes by; and what else it
-goes by that is no setting.
+"""What each frame of a client is in the open phase of a session: the table that open.py goes by; and what else it goes
+by that is no setting.
 
 Does not know: when a frame may come, what it asks for.
 """
@@ -58,7 +58,3 @@ class RefreshLimit:
             return wait_s
         self._full_at = full_at + REFRESH_EVERY_S
         return 0.0
-
-
-# What a connection without a session has: it is never asked.
-NO_REFRESHES = RefreshLimit()

@@ -1,4 +1,4 @@
-"""What both transports share: sockets, certificates, the limits of a stream, and whom to ask before letting one in.
+"""What both transports share: sockets, certificates, the limits of a stream.
 
 Does not know: protocols.
 """
@@ -9,45 +9,16 @@ import asyncio
 import socket
 import ssl
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Self
 
 from services.access.transport.addresses import TrustedProxies
+from services.access.transport.admission import Door
 from services.access.transport.gate import Gate
 from services.common.settings.addresses import split_address
-from services.common.telemetry import metrics
 
 BACKLOG = 4096
 EARLY_BYTES_MAX = 32 * 1024
 SHUTDOWN_S = 1.0
-
-
-class Door(Protocol):
-    """What the transports ask before they let a connection in."""
-
-    def greet(self, guest: object) -> bool:
-        """A connection was accepted, which counts as long as `guest` lives or until it is dismissed; False: there are
-        too many that have not said what they want."""
-        ...
-
-    def dismiss(self, guest: object) -> None:
-        """It has asked to come in."""
-        ...
-
-    def ask(self, address: str) -> float:
-        """0: who comes from there may come in; else the seconds after which to try again."""
-        ...
-
-    def hold(self, size: int) -> bool:
-        """So many bytes came in on a connection that has no session; False: all of them together hold too many."""
-        ...
-
-    def release(self, size: int) -> None:
-        """A connection that held so many has its session, or is gone."""
-        ...
-
-    def route(self, user: str) -> dict[str, Any]:
-        """Where the user should connect. Raises BadRequest, Unavailable."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,26 +29,6 @@ class StreamLimits:
     outbox_bytes_max: int
     handshake_s: float
     early_bytes_max: int = EARLY_BYTES_MAX  # of a frame before the session is stored
-
-
-class EarlyBytes:
-    """What all connections without a session hold together: at most `most`."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self.held = 0
-
-    def hold(self, size: int) -> bool:
-        """So many more; False: that is too much, and they do not count."""
-        if self.held + size > self._most:
-            metrics.CONNECTIONS_REFUSED.labels("handshake_bytes").inc()
-            return False
-        self.held += size
-        return True
-
-    def release(self, size: int) -> None:
-        """So many fewer."""
-        self.held -= size
 
 
 class Listener:

@@ -19,7 +19,7 @@ from tests.e2e.wire_client import WAYS, Way, connect
 from tests.integration.access.harness import AccessCluster, RunningNode
 from tests.integration.access.raw import Transport, frames_in, raw
 from tests.ports import free_port
-from tests.unit.access.test_proxy_header import version_2
+from tests.unit.access.transport.test_proxy_header import version_2
 from tidings_protocol.client_pb2 import ClientFrame, Hello
 
 CLIENT = IPv4Address("198.51.100.7")
