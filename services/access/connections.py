@@ -9,10 +9,9 @@ Does not know: transports, requests, the ring.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from functools import cache
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from services.access.connection.abuse import AbuseTracker
 from services.access.connection.connection import Connection
@@ -22,7 +21,7 @@ from services.access.connection.hub import Hub
 from services.access.connection.session import Phase
 from services.access.connection.traffic import Traffic
 from services.common.clock import Clock
-from services.common.scope import TaskScope
+from services.common.scope import Owned, TaskScope
 from services.common.telemetry import logs, metrics
 from tidings_protocol import close
 
@@ -35,7 +34,7 @@ _open_connections = cache(metrics.CONNECTIONS.labels)
 log = logs.get_logger(__name__)
 
 
-class Connections(Collection[Connection]):
+class Connections(Owned, Collection[Connection]):
     """Wakes its connections while it is entered."""
 
     def __init__(self, hub: Hub[Connection], abuse: AbuseTracker, clock: Clock) -> None:
@@ -51,21 +50,18 @@ class Connections(Collection[Connection]):
         self._empty.set()
         self._scope = TaskScope()
 
-    async def __aenter__(self) -> Self:
-        await self._scope.__aenter__()
-        self._scope.spawn(self._turn(), name="wheel")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        left = tuple(self._all)
-        for connection in left:
-            connection.handle(Ended(close.DRAINING))
-        await asyncio.sleep(0)
-        for connection in left:
-            connection.transport.abort()
-        await self._scope.__aexit__(kind, error, traceback)
+    async def _running(self) -> AsyncIterator[None]:
+        async with self._scope:
+            self._scope.spawn(self._turn(), name="wheel")
+            try:
+                yield
+            finally:
+                left = tuple(self._all)
+                for connection in left:
+                    connection.handle(Ended(close.DRAINING))
+                await asyncio.sleep(0)
+                for connection in left:
+                    connection.transport.abort()
 
     def __len__(self) -> int:
         return len(self._all)

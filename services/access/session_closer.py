@@ -10,9 +10,8 @@ Does not know: why a session ended.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from types import TracebackType
-from typing import Final, Self
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
 from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
@@ -23,6 +22,7 @@ from services.access.placement.registrar import OwnerRegistrar
 from services.access.presence.notifier import PresenceNotifier
 from services.common.gatherer import RETRY_S
 from services.common.lanes.lane import Lanes
+from services.common.scope import Owned
 from services.common.telemetry import logs
 from tidings_protocol.errors import TidingsError
 from tidings_protocol.ids import hash64
@@ -34,7 +34,7 @@ CAPACITY: Final = 200_000
 log = logs.get_logger(__name__)
 
 
-class SessionCloser:
+class SessionCloser(Owned):
     """Closes while it is entered; leaving tells logic once more of those that wait."""
 
     def __init__(
@@ -49,15 +49,12 @@ class SessionCloser:
             "close", self._close, lanes=LANES, capacity=CAPACITY, batch_max=BATCH
         )
 
-    async def __aenter__(self) -> Self:
-        await self._lanes.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._ended = True
-        await self._lanes.__aexit__(kind, error, traceback)
+    async def _running(self) -> AsyncIterator[None]:
+        async with self._lanes:
+            try:
+                yield
+            finally:
+                self._ended = True
 
     @property
     def lanes(self) -> Lanes[logic_pb2.CloseItem, None]:

@@ -16,9 +16,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable
-from types import TracebackType
-from typing import Final, Self
+from collections.abc import AsyncIterator, Callable
+from typing import Final
 
 from services.access.cluster.group_index import GroupIndex
 from services.access.cluster.head_checks import HeadChecks
@@ -35,7 +34,7 @@ from services.common.cluster import Cluster
 from services.common.gatherer import RETRY_S
 from services.common.registry.contract import Membership
 from services.common.ring import Ring
-from services.common.scope import TaskScope
+from services.common.scope import Owned, TaskScope
 from services.common.telemetry import logs, metrics
 from tidings_protocol import close
 from tidings_protocol.errors import TidingsError
@@ -48,7 +47,7 @@ MOVE_RETRY_MS: Final = 1000
 log = logs.get_logger(__name__)
 
 
-class Rebalance:
+class Rebalance(Owned):
     """Follows the cluster while it is entered."""
 
     def __init__(
@@ -86,21 +85,17 @@ class Rebalance:
         self._moving: deque[Connection] = deque()
         self._some_move = asyncio.Event()
         self._scope = TaskScope()
-        self._unsubscribe: Callable[[], None] = lambda: None
 
-    async def __aenter__(self) -> Self:
-        await self._scope.__aenter__()
-        self._ring = self._cluster.ring("access")
-        self._unsubscribe = self._cluster.subscribe(self._on_change)
-        self._scope.spawn(self._run(), name="rebalance")
-        self._scope.spawn(self._move(), name="moves")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._unsubscribe()
-        await self._scope.__aexit__(kind, error, traceback)
+    async def _running(self) -> AsyncIterator[None]:
+        async with self._scope:
+            self._ring = self._cluster.ring("access")
+            unsubscribe = self._cluster.subscribe(self._on_change)
+            self._scope.spawn(self._run(), name="rebalance")
+            self._scope.spawn(self._move(), name="moves")
+            try:
+                yield
+            finally:
+                unsubscribe()
 
     @property
     def waiting(self) -> int:

@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Final, NamedTuple, Self
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final, NamedTuple
 
 from protos.tidings.internal.v1 import delivery_pb2
 from services.access.delivery.mail_router import Split
@@ -26,7 +25,7 @@ from services.common.bus.contract import Bus, Record
 from services.common.direct import Direct, Errand
 from services.common.lanes.lane import Lanes
 from services.common.registry.contract import NodeIncarnation, NodeRecord
-from services.common.scope import TaskScope
+from services.common.scope import Owned, TaskScope
 from services.common.telemetry import logs, metrics
 from tidings_protocol.errors import TidingsError, Unavailable
 
@@ -51,7 +50,7 @@ class Letter(NamedTuple):
     lasting: bytes
 
 
-class Forwarder:
+class Forwarder(Owned):
     """Sends while it is entered; `node` gives the record of a node that is alive."""
 
     def __init__(
@@ -77,19 +76,11 @@ class Forwarder:
         )
         self._scope = TaskScope()
 
-    async def __aenter__(self) -> Self:
-        await self._scope.__aenter__()
-        self._scope.spawn(self._recover(), name="forward recovery")
-        await self._lanes.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            await self._lanes.__aexit__(kind, error, traceback)
-        finally:
-            await self._scope.__aexit__(kind, error, traceback)
+    async def _running(self) -> AsyncIterator[None]:
+        async with self._scope:
+            self._scope.spawn(self._recover(), name="forward recovery")
+            async with self._lanes:
+                yield
 
     def send(self, batch: Split) -> None:
         """Sends what of this batch goes to other nodes; returns at once."""

@@ -14,10 +14,9 @@ Does not know: what a push means (delivery.py), whom it is for (mail_router.py).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from itertools import groupby
-from typing import Final, Self
+from typing import Final
 
 from google.protobuf.message import DecodeError
 
@@ -26,7 +25,7 @@ from services.access.delivery.delivery import Delivery
 from services.access.delivery.forwarder import Forwarder
 from services.access.delivery.mail_router import MailRouter
 from services.common.bus.contract import Bus, Subscription
-from services.common.scope import TaskScope
+from services.common.scope import Owned, TaskScope
 from services.common.telemetry import logs, metrics
 from tidings_protocol.errors import Overloaded
 
@@ -38,7 +37,7 @@ CALLS_MAX: Final = 256
 log = logs.get_logger(__name__)
 
 
-class Mailbox:
+class Mailbox(Owned):
     """Reads the broadcast topic while it is entered, and a mailbox from the first `attach` on."""
 
     def __init__(
@@ -69,7 +68,6 @@ class Mailbox:
         self._on_hearing = on_hearing
         self._deaf = False
         self._scope = TaskScope()
-        self._stack = AsyncExitStack()
         self._mail: Subscription | None = None
         self._broadcast: Subscription | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -77,18 +75,14 @@ class Mailbox:
         self._calls = 0
         self._calls_in_order = asyncio.Lock()
 
-    async def __aenter__(self) -> Self:
-        await self._stack.__aenter__()
-        await self._stack.enter_async_context(self._scope)
+    async def _running(self) -> AsyncIterator[None]:
         partitions = range(self._broadcast_partitions)
         broadcast = self._bus.consume(self._broadcast_topic, partitions, on_gap=self._gap)
-        self._broadcast = await self._stack.enter_async_context(broadcast)
-        self._scope.spawn(self._read_broadcast(self._broadcast), name="broadcast")
-        self._scope.spawn(self._watch_lag(), name="mailbox lag")
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self._stack.__aexit__(*error)  # type: ignore[arg-type]  # the three of __aexit__
+        async with self._scope, broadcast:
+            self._broadcast = broadcast
+            self._scope.spawn(self._read_broadcast(broadcast), name="broadcast")
+            self._scope.spawn(self._watch_lag(), name="mailbox lag")
+            yield
 
     @property
     def state(self) -> dict[str, object]:

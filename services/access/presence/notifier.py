@@ -11,9 +11,8 @@ Does not know: sessions, who may watch whom (logic answers the request itself).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from types import TracebackType
-from typing import Final, Self
+from collections.abc import AsyncIterator, Iterable
+from typing import Final
 
 from google.protobuf.message import DecodeError
 
@@ -24,7 +23,7 @@ from services.access.logic_client import LogicClient
 from services.access.presence.watchers import Followup, PresenceWatchers
 from services.common.clock import Clock
 from services.common.gatherer import Gatherer
-from services.common.scope import TaskScope
+from services.common.scope import Owned, TaskScope
 from services.common.telemetry import logs
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest, TidingsError
@@ -39,7 +38,7 @@ AGAIN_S: Final = 2.0
 log = logs.get_logger(__name__)
 
 
-class PresenceNotifier:
+class PresenceNotifier(Owned):
     """Asks logic while it is entered; `watched_max` is how many users one connection may watch."""
 
     def __init__(self, logic: LogicClient, clock: Clock, *, watched_max: int) -> None:
@@ -53,17 +52,14 @@ class PresenceNotifier:
         self._gatherer = Gatherer(self._ask_logic, gather_s=GATHER_S)
         self._scope = TaskScope()
 
-    async def __aenter__(self) -> Self:
-        await self._scope.__aenter__()
-        self._scope.spawn(self._gatherer.run(), name="presence")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._waking is not None:
-            self._waking.cancel()
-        await self._scope.__aexit__(kind, error, traceback)
+    async def _running(self) -> AsyncIterator[None]:
+        async with self._scope:
+            self._scope.spawn(self._gatherer.run(), name="presence")
+            try:
+                yield
+            finally:
+                if self._waking is not None:
+                    self._waking.cancel()
 
     def watch(self, connection: Connection, request: client_pb2.PresenceRequest) -> None:
         """Begins or ends watches, as the request asks. Raises BadRequest.

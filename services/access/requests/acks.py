@@ -9,15 +9,15 @@ Does not know: receipts (logic makes them).
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Final, Self
+from collections.abc import AsyncIterator
+from typing import Final
 
 from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
 from services.access.logic_client import LogicClient
 from services.common.clock import Clock
 from services.common.gatherer import Gatherer
-from services.common.scope import TaskScope
+from services.common.scope import Owned, TaskScope
 from tidings_protocol.errors import TidingsError
 
 BATCH_MAX: Final = 2000
@@ -25,7 +25,7 @@ BATCH_MAX: Final = 2000
 WAITING_MAX: Final = 100_000
 
 
-class Acks:
+class Acks(Owned):
     """Hands acknowledgements to logic every `flush_s` while it is entered; leaving hands over what is left."""
 
     def __init__(self, logic: LogicClient, clock: Clock, *, flush_s: float) -> None:
@@ -35,17 +35,11 @@ class Acks:
         self._scope = TaskScope()
         self._gatherer = Gatherer(self._flush, gather_s=flush_s)
 
-    async def __aenter__(self) -> Self:
-        await self._scope.__aenter__()
-        self._scope.spawn(self._gatherer.run(), name="acks")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._scope.__aexit__(kind, error, traceback)
-        if kind is None:
-            await self._flush()
+    async def _running(self) -> AsyncIterator[None]:
+        async with self._scope:
+            self._scope.spawn(self._gatherer.run(), name="acks")
+            yield
+        await self._flush()
 
     def on_ack(self, connection: Connection, number: int) -> None:
         """Notes that the connection's device holds everything up to this number."""

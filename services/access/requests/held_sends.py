@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from types import TracebackType
-from typing import Final, Protocol, Self
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Final, Protocol
 
 from protos.tidings.internal.v1 import logic_pb2
-from services.common.scope import TaskScope
+from services.common.scope import Owned, TaskScope
 from tidings_protocol.errors import Overloaded, TidingsError, Unavailable
 
 POLL_S: Final = 0.02
@@ -39,7 +38,7 @@ class HeldSend(Protocol):
     def answer(self, outcome: Outcome) -> None: ...
 
 
-class HeldSends:
+class HeldSends(Owned):
     """Asks `ask` again while it is entered; leaving it answers the sends that wait with UNAVAILABLE."""
 
     def __init__(self, ask: Ask, *, capacity: int, batch_max: int) -> None:
@@ -51,15 +50,10 @@ class HeldSends:
         self._polling = False
         self._scope = TaskScope()
 
-    async def __aenter__(self) -> Self:
-        await self._scope.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def _running(self) -> AsyncIterator[None]:
         try:
-            await self._scope.__aexit__(kind, error, traceback)
+            async with self._scope:
+                yield
         finally:
             waiting, self._waiting = self._waiting, []
             for send, _ in waiting:

@@ -8,30 +8,23 @@ Does not know: what the lanes carry.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from services.common.scope import Owned
 
 
-class LaneHolder(ABC):
+class LaneHolder(Owned):
     """An async context manager: entering it enters its lanes, leaving it answers what waits in them and leaves them."""
-
-    _entered: AsyncExitStack
 
     @abstractmethod
     def _parts(self) -> Iterable[AbstractAsyncContextManager[Any]]:
         """The lanes, and whatever else has their lifetime, in the order in which they are entered."""
 
-    async def __aenter__(self) -> Self:
+    async def _running(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             for part in self._parts():
                 await stack.enter_async_context(part)
-            self._entered = stack.pop_all()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._entered.__aexit__(kind, error, traceback)
+            yield
