@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Self
 
 from services.access.transport.addresses import TrustedProxies
 from services.access.transport.admission import Door
 from services.access.transport.gate import Gate
+from services.common.scope import Owned
 from services.common.settings.addresses import split_address
 
 BACKLOG = 4096
@@ -31,7 +32,7 @@ class StreamLimits:
     early_bytes_max: int = EARLY_BYTES_MAX  # of a frame before the session is stored
 
 
-class Listener:
+class Listener(Owned):
     """A listening socket and the server on it: it serves while it is entered, and takes nobody new after `stop`.
 
     With `trusted` proxies each connection passes a gate first (gate.py), which reads what a proxy says of it, and
@@ -59,13 +60,19 @@ class Listener:
         """A new connection's, of a client at this address; empty: the socket's."""
         raise NotImplementedError
 
-    async def __aenter__(self) -> Self:
+    async def _running(self) -> AsyncIterator[None]:
+        self._server = await self._serve()
+        try:
+            yield
+        finally:
+            self.stop()
+
+    async def _serve(self) -> asyncio.Server:
         loop = asyncio.get_running_loop()
         if self.trusted:
-            self._server = await loop.create_server(lambda: Gate(self, self._tls), sock=self._socket, backlog=BACKLOG)
-            return self
+            return await loop.create_server(lambda: Gate(self, self._tls), sock=self._socket, backlog=BACKLOG)
         handshake_s, shutdown_s = self._times
-        self._server = await loop.create_server(
+        return await loop.create_server(
             self.protocol,
             sock=self._socket,
             ssl=self._tls,
@@ -73,10 +80,6 @@ class Listener:
             ssl_handshake_timeout=handshake_s,
             ssl_shutdown_timeout=shutdown_s,
         )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.stop()
 
     def stop(self) -> None:
         """The connections that are there stay."""
