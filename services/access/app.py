@@ -1,53 +1,64 @@
 """The wiring of an access node; reading it shows the service.
 
     client ─▶ transport ─▶ connection (session) ─▶ requests ─▶ lanes ─▶ logic
-    Kafka  ─▶ mailbox ─▶ parcels ─▶ delivery ─▶ connections
-                              └──▶ forward ─▶ other access nodes' mailboxes; by call while Kafka is away
+    Kafka  ─▶ mailbox ─▶ mail router ─▶ delivery ─▶ connections
+                              └──▶ forwarder ─▶ other access nodes' mailboxes; by call while Kafka is away
 
-`access_node` stands on ports, so that a simulation gives it twins; `app` gives it etcd, Kafka and gRPC.
+`access_node` stands on ports, so that a simulation gives it twins; `app` gives it etcd, Kafka and gRPC. It is built
+room by room, low to high, and each room is a value that the later ones take what they need from. What a room has to
+tell one that comes later it puts down where that one looks (`HeadChecks`).
 """
 
 from __future__ import annotations
 
 import math
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from protos.tidings.internal.v1 import access_pb2_grpc
 from services.access.cluster.drain import Farewell
 from services.access.cluster.group_index import GroupIndex
+from services.access.cluster.head_checks import HeadChecks
 from services.access.cluster.isolation import Isolation
-from services.access.cluster.lifecycle import LeavingRules, Tenure
+from services.access.cluster.lifecycle import LeavingRules, NodeMembership, watch_health
 from services.access.cluster.rebalance import Rebalance
 from services.access.cluster.reconciliation import Reconciling
 from services.access.cluster.registration import Addresses, Registration
+from services.access.connection.abuse import AbuseTracker
 from services.access.connection.connection import Connection
+from services.access.connection.heartbeat import TimingWheel
 from services.access.connection.hub import Hub
-from services.access.connection.limits import Admission, Conduct
+from services.access.connection.session import SessionPolicy
+from services.access.connection.traffic import Traffic
+from services.access.connections import ConnectionMetrics, Connections
 from services.access.debug_state import debug_state
 from services.access.delivery.delivery import Delivery
-from services.access.delivery.forwarder import Forwarding
-from services.access.delivery.mail_router import Sorter
+from services.access.delivery.forwarder import Forwarder
+from services.access.delivery.forwarding_table import ForwardingTable
+from services.access.delivery.mail_router import MailRouter
 from services.access.delivery.mailbox import Mailbox
-from services.access.logic_client import Logic
-from services.access.node import Node
+from services.access.logic_client import LogicClient
 from services.access.placement.placement import Placement
-from services.access.placement.registrar import Visiting
-from services.access.placement.registrations import Guests, Host
-from services.access.presence.notifier import Watching
+from services.access.placement.registrar import OwnerRegistrar
+from services.access.presence.notifier import PresenceNotifier
 from services.access.requests.acks import Acks
-from services.access.requests.handshake import Authenticate, Opening, Terms
-from services.access.requests.pongs import Heads
-from services.access.requests.refresh import Refreshing
-from services.access.requests.replacement import Replacing
-from services.access.requests.requests import Requests
+from services.access.requests.handshake import Handshake, HandshakeOptions
+from services.access.requests.hello_check import Authenticate, HelloCheck
+from services.access.requests.pongs import HeartbeatReplies
+from services.access.requests.refresh import TokenRefresh
+from services.access.requests.replacement import SessionReplacement
+from services.access.requests.requests import RequestOptions, Requests
 from services.access.rpc import AccessServicer
+from services.access.session_closer import SessionCloser
 from services.access.settings import AccessSettings
 from services.access.transport.addresses import AddressLimit, TrustedProxies, networks
-from services.access.transport.listening import EarlyBytes, StreamLimits, listen
+from services.access.transport.admission import Admission, EarlyBytes, FrontDoor
+from services.access.transport.listening import StreamLimits, listen
 from services.access.transport.server_tls import ServerTls
 from services.access.transport.tcp import TcpServer
 from services.access.transport.websocket import WebSocketServer
@@ -59,9 +70,12 @@ from services.common.cluster import Cluster
 from services.common.direct import Direct
 from services.common.lifecycle import Lifecycle
 from services.common.node import NodePorts, NodeShell, node_service
+from services.common.registry.contract import NodeIncarnation
 from services.common.rpc import Router, Service
-from services.common.telemetry import metrics
+from services.common.telemetry.health import Health
 from tidings_protocol import client_pb2
+
+Debug = Callable[[], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,20 +86,20 @@ class AccessPorts(NodePorts):
     authenticator: Authenticate
 
 
+# ---- the process
+
+
 @asynccontextmanager
 async def app(settings: AccessSettings, life: Lifecycle) -> AsyncIterator[None]:
     """A node as a process."""
     async with NodeShell(settings, life) as shell:
-        health = shell.health
         authenticator = await shell.enter(
             Authenticator(
                 settings.cluster,
                 _keys(settings),
                 shell.clock,
                 algorithms=settings.token_algorithms,
-                told=lambda problem: health.set(
-                    "keys", not problem, f"the issuer's keys are old: {problem}", degraded=True
-                ),
+                told=partial(_tell_old_keys, shell.health),
             )
         )
         life.spawn(authenticator.run(), name="token keys")
@@ -94,227 +108,370 @@ async def app(settings: AccessSettings, life: Lifecycle) -> AsyncIterator[None]:
         yield
 
 
+def _tell_old_keys(health: Health, problem: str) -> None:
+    health.set("keys", not problem, f"the issuer's keys are old: {problem}", degraded=True)
+
+
+# ---- the node
+
+
 @asynccontextmanager
-async def access_node(
-    settings: AccessSettings, life: Lifecycle, ports: AccessPorts
-) -> AsyncIterator[Callable[[], dict[str, Any]]]:
+async def access_node(settings: AccessSettings, life: Lifecycle, ports: AccessPorts) -> AsyncIterator[Debug]:
     """A node on its ports: ready when entered, drained when left. Gives what /debug/state shows."""
     async with AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        tls: ssl.SSLContext | None = None
-        if settings.tls_certificate_file is not None:
-            files = settings.tls_certificate_file, settings.tls_key_file
-            server_tls = ServerTls(*files)
-            tls = server_tls.context
-            certificates = Certificates()
-            certificates.watch("clients", *files, renew=server_tls.renew)
-            life.spawn(certificates.run(), name="clients' certificate")
-        ws_socket = listen(settings.ws_listen, send_buffer_bytes=settings.socket_send_buffer_bytes)
-        stack.callback(ws_socket.close)
-        tcp_socket = listen(settings.tcp_listen, send_buffer_bytes=settings.socket_send_buffer_bytes)
-        stack.callback(tcp_socket.close)
-
-        clock, registry, bus = ports.clock, ports.registry, ports.bus
-        cluster = await enter(Cluster(registry))
-        registration = Registration(
-            registry,
-            node=settings.node,
-            addresses=Addresses(settings.rpc_address, settings.ops_listen, settings.ws_address, settings.tcp_address),
-            weight=settings.weight,
-            partitions=settings.mailbox_partitions,
-            since_ms=clock.wall_ms(),
-        )
-        logic = Logic(
-            Router(ports.peers, cluster, "logic"), timeout_s=settings.rpc_timeout_s, budget_s=settings.rpc_budget_s
-        )
-
-        hub: Hub[Connection] = Hub()
-        guests = Guests()
-        policy = settings.session_policy()
-        conduct = Conduct(policy.limits)
-        admission = Admission(per_s=settings.connections_per_s, handshakes_max=settings.handshakes_max)
-        placement = Placement(
-            settings.placement,
-            me=lambda: registration.me,
-            ring=lambda: cluster.ring("access"),
-            node=cluster.node,
-        )
-
-        def wanted(user: str) -> Host | None:
-            return placement.elsewhere(user) if user in hub else None
-
-        visiting = await enter(
-            Visiting(
-                ports.peers,
-                me=lambda: registration.me,
-                wanted=wanted,
-                node=cluster.node,
-                capacity=settings.lane_capacity,
-                timeout_s=settings.rpc_timeout_s,
-            )
-        )
-        watching = await enter(Watching(logic, clock, watched_max=settings.watched_max))
-        acks = await enter(Acks(logic, clock, flush_s=settings.ack_flush_ms / 1000))
-        heads = await enter(Heads(logic, hub, clock, capacity=settings.lane_capacity))
-        index = await enter(GroupIndex(hub, heads, every_s=settings.group_check_s))
-        node = await enter(
-            Node(
-                policy,
-                clock,
-                hub,
-                admission,
-                conduct,
-                logic,
-                connections_max=settings.connections_max,
-            )
-        )
-        requests = await enter(
-            Requests(
-                logic,
-                heads,
-                acks,
-                watching,
-                clock,
-                content_bytes_max=settings.content_bytes_max,
-                send_lanes=settings.send_lanes,
-                request_lanes=settings.request_lanes,
-                capacity=settings.lane_capacity,
-                send_answer_s=settings.send_answer_ms / 1000,
-                send_batch_max=settings.batch_max,
-                request_batch_max=settings.request_batch_max,
-            )
-        )
-        replacing = await enter(
-            Replacing(ports.peers, hub, me=lambda: registration.me, node=cluster.node, timeout_s=settings.rpc_timeout_s)
-        )
-        opening = await enter(
-            Opening(
-                ports.authenticator,
-                logic,
-                visiting,
-                replacing,
-                hub,
-                conduct,
-                clock,
-                _terms(settings),
-                me=lambda: registration.me,
-                moved=lambda connection, user, avoid: placement.address_for(user, connection.transport.name, avoid),
-                capacity=settings.handshakes_max,
-                batch_max=settings.batch_max,
-            )
-        )
-        refreshing = await enter(Refreshing(ports.authenticator, clock, capacity=settings.lane_capacity))
-        node.attach(opening=opening, requests=requests, refreshing=refreshing, watching=watching, visiting=visiting)
-
-        topics = topic_names(settings)
-        await prepare_topics(bus, delivery_topics(settings), life)
-        direct = await enter(Direct(ports.peers, cluster.node))
-        forwarding = await enter(Forwarding(bus, direct, topic=topics.deliver, node=cluster.node))
-        delivery = Delivery(hub, clock, watching.sessions_changed)
-        farewell = Farewell(placement)
-        rebalance: Rebalance | None = None
-        mailbox = await enter(
-            Mailbox(
-                bus,
-                delivery,
-                forwarding,
-                mailbox_topic=topics.deliver,
-                broadcast_topic=topics.broadcast,
-                broadcast_partitions=settings.broadcast_partitions,
-                sorter=lambda: Sorter(registration.me, placement.owner_of, guests),
-                on_gap=lambda: rebalance.check_all() if rebalance is not None else None,
-                on_hearing=registration.set_deaf,
-            )
-        )
-        tenure = Tenure(
-            registry,
-            registration,
-            mailbox,
-            node,
-            visiting,
-            farewell,
-            ports.health,
-            clock,
-            LeavingRules(settings.drain_pace_per_s, settings.drain_deadline_s),
-        )
-        rebalance = await enter(
-            Rebalance(
-                cluster,
-                hub,
-                placement,
-                visiting,
-                guests,
-                heads,
-                index,
-                watching,
-                moves_per_s=settings.moves_per_s,
-                head_check_delay_s=settings.head_check_delay_s,
-                staying=lambda: tenure.staying,
-            )
-        )
+        streams = _listen(settings, life, stack)
+        node = await _node(settings, ports, stack)
+        owners = await _owners(settings, ports, node, stack)
+        clients = await _clients(settings, ports, node, owners, stack)
+        mailbox = await _mail(settings, life, ports, node, owners, clients, stack)
+        membership = await _membership(settings, ports, node, owners, clients, mailbox, stack)
         servicers: list[Service] = [
-            (access_pb2_grpc.add_AccessServicer_to_server, AccessServicer(hub, guests, mailbox.take)),
+            (
+                access_pb2_grpc.add_AccessServicer_to_server,
+                AccessServicer(node.hub, owners.forwarding, mailbox.take),
+            ),
             node_service(life.request_stop),
         ]
-        await enter(ports.serve(settings.rpc_listen, servicers))
-        await tenure.come()
-        limits = StreamLimits(settings.frame_bytes_max, settings.slow_consumer_bytes, settings.handshake_s)
-        trusted = TrustedProxies(networks(settings.trusted_proxies))
-        early = EarlyBytes(settings.handshake_bytes_max)
-        door = FrontDoor(node, placement, AddressLimit(trusted, settings.address_connections_per_s), early)
-        await enter(WebSocketServer(node, door, node.traffic[0], limits, ws_socket, tls, trusted))
-        await enter(TcpServer(node, door, node.traffic[1], limits, tcp_socket, tls, trusted))
-        life.spawn(tenure.stay(rebalance), name="tenure")
-        life.spawn(visiting.run(), name="visits")
-        life.spawn(replacing.run(), name="replaced sessions")
-        reconciling = Reconciling(
-            logic,
-            node.connections,
-            me=lambda: registration.me,
-            close=node.close,
-            interval_s=settings.session_check_s,
-        )
-        life.spawn(reconciling.run(), name="reconciling")
-        isolation = Isolation(
-            registry,
-            ports.peers,
-            clock,
-            ports.health,
-            me=lambda: registration.me,
-            membership=lambda: cluster.membership,
-            patience_s=settings.lease_ttl_s / 2,
-            send_away=tenure.send_away,
-            take_back=tenure.take_back,
-        )
-        life.spawn(isolation.run(), name="isolation")
-        life.spawn(tenure.watch_health(bus, lambda: bool(cluster.ring("logic").members)), name="health")
-        await tenure.open_doors()
+        await stack.enter_async_context(ports.serve(settings.rpc_listen, servicers))
+        await membership.own.join()
+        door = await _open_transports(settings, life, ports, node, owners, clients, streams, stack)
+        _spawn(settings, life, ports, node, owners, clients, membership)
+        await membership.own.open_doors()
         try:
-            yield lambda: debug_state(
-                node, registration, cluster, visiting, guests, mailbox, rebalance, requests, watching
+            yield partial(
+                debug_state,
+                node.connections,
+                node.hub,
+                node.registration,
+                node.cluster,
+                owners.registrar,
+                owners.forwarding,
+                mailbox,
+                membership.rebalance,
+                (*clients.requests.lanes, clients.closer.lanes),
+                clients.presence,
+                door.under_way,
             )
         finally:
-            await tenure.leave(asked_per_s=float(life.pace_per_s))
+            await membership.own.drain(asked_per_s=float(life.pace_per_s))
 
 
-class FrontDoor:
-    """The Door of the transports."""
+@dataclass(frozen=True, slots=True)
+class _Streams:
+    """The sockets that clients come in by, and TLS for them."""
 
-    def __init__(self, node: Node, placement: Placement, addresses: AddressLimit, early: EarlyBytes) -> None:
-        self._node = node
-        self._addresses = addresses
-        self.greet = node.greet
-        self.dismiss = node.dismiss
-        self.route = placement.route
-        self.hold = early.hold
-        self.release = early.release
+    ws: socket.socket
+    tcp: socket.socket
+    tls: ssl.SSLContext | None
 
-    def ask(self, address: str) -> float:
-        wait_s = self._addresses.ask(address, self._node.now())
-        if wait_s:
-            metrics.CONNECTIONS_REFUSED.labels("address").inc()
-            return wait_s
-        return self._node.ask()
+
+def _listen(settings: AccessSettings, life: Lifecycle, stack: AsyncExitStack) -> _Streams:
+    """First of all: a port that is taken ends the node before anybody knows of it."""
+    tls: ssl.SSLContext | None = None
+    if settings.tls_certificate_file is not None:
+        files = settings.tls_certificate_file, settings.tls_key_file
+        server_tls = ServerTls(*files)
+        tls = server_tls.context
+        certificates = Certificates()
+        certificates.watch("clients", *files, renew=server_tls.renew)
+        life.spawn(certificates.run(), name="clients' certificate")
+    ws = listen(settings.ws_listen, send_buffer_bytes=settings.socket_send_buffer_bytes)
+    stack.callback(ws.close)
+    tcp = listen(settings.tcp_listen, send_buffer_bytes=settings.socket_send_buffer_bytes)
+    stack.callback(tcp.close)
+    return _Streams(ws, tcp, tls)
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """Who this node is, who else there is, and who is connected."""
+
+    cluster: Cluster
+    registration: Registration
+    logic: LogicClient
+    policy: SessionPolicy
+    hub: Hub[Connection]
+    abuse: AbuseTracker
+    connections: Connections
+    checks: HeadChecks
+
+
+async def _node(settings: AccessSettings, ports: AccessPorts, stack: AsyncExitStack) -> _Node:
+    cluster = await stack.enter_async_context(Cluster(ports.registry))
+    registration = Registration(
+        ports.registry,
+        node=settings.node,
+        addresses=Addresses(settings.rpc_address, settings.ops_listen, settings.ws_address, settings.tcp_address),
+        weight=settings.weight,
+        partitions=settings.mailbox_partitions,
+        since_ms=ports.clock.wall_ms(),
+    )
+    router = Router(ports.peers, cluster, "logic")
+    logic = LogicClient(router, timeout_s=settings.rpc_timeout_s, budget_s=settings.rpc_budget_s)
+    policy = settings.session_policy()
+    hub: Hub[Connection] = Hub()
+    abuse = AbuseTracker(policy.limits)
+    return _Node(cluster, registration, logic, policy, hub, abuse, Connections(hub, abuse, ports.clock), HeadChecks())
+
+
+@dataclass(frozen=True, slots=True)
+class _Owners:
+    """Where users belong, and who forwards what for whom."""
+
+    placement: Placement
+    forwarding: ForwardingTable
+    registrar: OwnerRegistrar
+
+
+async def _owners(settings: AccessSettings, ports: AccessPorts, node: _Node, stack: AsyncExitStack) -> _Owners:
+    placement = Placement(
+        settings.placement,
+        me=node.registration.me,
+        ring=partial(node.cluster.ring, "access"),
+        node=node.cluster.node,
+    )
+
+    def wanted(user: str) -> NodeIncarnation | None:
+        return placement.elsewhere(user) if user in node.hub else None
+
+    registrar = OwnerRegistrar(
+        ports.peers,
+        me=node.registration.me,
+        wanted=wanted,
+        node=node.cluster.node,
+        capacity=settings.lane_capacity,
+        timeout_s=settings.rpc_timeout_s,
+        on_late=node.checks.check,
+    )
+    return _Owners(placement, ForwardingTable(), await stack.enter_async_context(registrar))
+
+
+@dataclass(frozen=True, slots=True)
+class _Clients:
+    """The way of a client: hello, requests, end."""
+
+    presence: PresenceNotifier
+    heads: HeartbeatReplies
+    index: GroupIndex
+    closer: SessionCloser
+    replacement: SessionReplacement
+    handshake: Handshake
+    requests: Requests
+
+
+async def _clients(
+    settings: AccessSettings, ports: AccessPorts, node: _Node, owners: _Owners, stack: AsyncExitStack
+) -> _Clients:
+    enter, clock, logic, hub = stack.enter_async_context, ports.clock, node.logic, node.hub
+    presence = await enter(PresenceNotifier(logic, clock, watched_max=settings.watched_max))
+    acks = await enter(Acks(logic, clock, flush_s=settings.ack_flush_ms / 1000))
+    heads = await enter(HeartbeatReplies(logic, hub, clock, capacity=settings.lane_capacity))
+    index = await enter(GroupIndex(hub, heads, every_s=settings.group_check_s))
+    closer = await enter(SessionCloser(logic, hub, presence, owners.registrar))
+    await enter(node.connections)
+    refresh = await enter(TokenRefresh(ports.authenticator, clock, capacity=settings.lane_capacity))
+    requests = await enter(
+        Requests(
+            logic,
+            heads,
+            acks,
+            presence,
+            refresh,
+            clock,
+            _request_options(settings),
+        )
+    )
+    me = node.registration.me
+    replacement = await enter(
+        SessionReplacement(ports.peers, hub, me=me, node=node.cluster.node, timeout_s=settings.rpc_timeout_s)
+    )
+    handshake = await enter(
+        Handshake(
+            HelloCheck(
+                ports.authenticator, node.abuse, clock, owners.placement, refused_clients=settings.refused_clients
+            ),
+            logic,
+            owners.registrar,
+            replacement,
+            hub,
+            clock,
+            _handshake_options(settings),
+            me=me,
+        )
+    )
+    return _Clients(presence, heads, index, closer, replacement, handshake, requests)
+
+
+async def _mail(
+    settings: AccessSettings,
+    life: Lifecycle,
+    ports: AccessPorts,
+    node: _Node,
+    owners: _Owners,
+    clients: _Clients,
+    stack: AsyncExitStack,
+) -> Mailbox:
+    """The way of a push."""
+    enter, me = stack.enter_async_context, node.registration.me
+    topics = topic_names(settings)
+    await prepare_topics(ports.bus, delivery_topics(settings), life)
+    direct = await enter(Direct(ports.peers, node.cluster.node))
+    forwarder = await enter(Forwarder(ports.bus, direct, topic=topics.deliver, node=node.cluster.node))
+
+    def router() -> MailRouter:
+        return MailRouter(me(), owners.placement.owner_of, owners.forwarding)
+
+    return await enter(
+        Mailbox(
+            ports.bus,
+            Delivery(node.hub, ports.clock, clients.presence.sessions_changed),
+            forwarder,
+            mailbox_topic=topics.deliver,
+            broadcast_topic=topics.broadcast,
+            broadcast_partitions=settings.broadcast_partitions,
+            router=router,
+            on_gap=node.checks.check_all,
+            on_hearing=node.registration.set_deaf,
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Membership:
+    """What this node does when the cluster changes, itself included."""
+
+    own: NodeMembership
+    rebalance: Rebalance
+
+
+async def _membership(
+    settings: AccessSettings,
+    ports: AccessPorts,
+    node: _Node,
+    owners: _Owners,
+    clients: _Clients,
+    mailbox: Mailbox,
+    stack: AsyncExitStack,
+) -> _Membership:
+    own = NodeMembership(
+        ports.registry,
+        node.registration,
+        mailbox,
+        node.connections,
+        owners.registrar,
+        Farewell(owners.placement),
+        node.checks,
+        ports.health,
+        ports.clock,
+        LeavingRules(settings.drain_pace_per_s, settings.drain_deadline_s),
+    )
+    rebalance = Rebalance(
+        node.cluster,
+        node.hub,
+        owners.placement,
+        owners.registrar,
+        owners.forwarding,
+        clients.heads,
+        clients.index,
+        clients.presence,
+        node.checks,
+        moves_per_s=settings.moves_per_s,
+        head_check_delay_s=settings.head_check_delay_s,
+        staying=own.is_staying,
+    )
+    return _Membership(own, await stack.enter_async_context(rebalance))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rooms:
+    """The NodePort of every connection."""
+
+    policy: SessionPolicy
+    now: Callable[[], float]
+    wheel: TimingWheel[Connection]
+    connections: Connections
+    handshake: Handshake
+    requests: Requests
+    abuse: AbuseTracker
+    closer: SessionCloser
+
+
+async def _open_transports(
+    settings: AccessSettings,
+    life: Lifecycle,
+    ports: AccessPorts,
+    node: _Node,
+    owners: _Owners,
+    clients: _Clients,
+    streams: _Streams,
+    stack: AsyncExitStack,
+) -> FrontDoor:
+    trusted = TrustedProxies(networks(settings.trusted_proxies))
+    door = FrontDoor(
+        node.connections,
+        Admission(per_s=settings.connections_per_s, handshakes_max=settings.handshakes_max),
+        AddressLimit(trusted, settings.address_connections_per_s),
+        EarlyBytes(settings.handshake_bytes_max),
+        ports.clock,
+        connections_max=settings.connections_max,
+        route=owners.placement.route,
+    )
+    rooms = _Rooms(
+        node.policy,
+        ports.clock.now_s,
+        node.connections.wheel,
+        node.connections,
+        clients.handshake,
+        clients.requests,
+        node.abuse,
+        clients.closer,
+    )
+    limits = StreamLimits(settings.frame_bytes_max, settings.slow_consumer_bytes, settings.handshake_s)
+    ws, tcp = Traffic("ws"), Traffic("tcp")
+    await stack.enter_async_context(WebSocketServer(rooms, door, ws, limits, streams.ws, streams.tls, trusted))
+    await stack.enter_async_context(TcpServer(rooms, door, tcp, limits, streams.tcp, streams.tls, trusted))
+    shown = ConnectionMetrics(node.connections, node.hub, node.abuse, ports.clock, (ws, tcp), door.under_way)
+    life.spawn(shown.run(), name="metrics of connections")
+    return door
+
+
+def _spawn(
+    settings: AccessSettings,
+    life: Lifecycle,
+    ports: AccessPorts,
+    node: _Node,
+    owners: _Owners,
+    clients: _Clients,
+    membership: _Membership,
+) -> None:
+    """What goes on for as long as the node lives."""
+    reconciling = Reconciling(
+        node.logic,
+        node.connections,
+        me=node.registration.me,
+        close=clients.closer.close,
+        interval_s=settings.session_check_s,
+    )
+    isolation = Isolation(
+        ports.registry,
+        node.cluster,
+        ports.peers,
+        ports.clock,
+        ports.health,
+        me=node.registration.me,
+        patience_s=settings.lease_ttl_s / 2,
+        evacuate=membership.own.evacuate,
+        readmit=membership.own.readmit,
+    )
+    life.spawn(membership.own.keep_joined(), name="membership")
+    life.spawn(owners.registrar.run(), name="visits")
+    life.spawn(clients.replacement.run(), name="replaced sessions")
+    life.spawn(reconciling.run(), name="reconciling")
+    life.spawn(isolation.run(), name="isolation")
+    life.spawn(watch_health(ports.registry, ports.bus, node.cluster, ports.health), name="health")
+
+
+# ---- values from settings
 
 
 def _keys(settings: AccessSettings) -> KeySources:
@@ -326,8 +483,20 @@ def _keys(settings: AccessSettings) -> KeySources:
     )
 
 
-def _terms(settings: AccessSettings) -> Terms:
-    return Terms(
+def _request_options(settings: AccessSettings) -> RequestOptions:
+    return RequestOptions(
+        content_bytes_max=settings.content_bytes_max,
+        send_lanes=settings.send_lanes,
+        request_lanes=settings.request_lanes,
+        capacity=settings.lane_capacity,
+        send_answer_s=settings.send_answer_ms / 1000,
+        send_batch_max=settings.batch_max,
+        request_batch_max=settings.request_batch_max,
+    )
+
+
+def _handshake_options(settings: AccessSettings) -> HandshakeOptions:
+    return HandshakeOptions(
         heartbeat_s=settings.session_policy().heartbeat.interval_of,
         idle_heartbeat_s=settings.idle_heartbeat_s,
         limits=client_pb2.Limits(
@@ -339,5 +508,6 @@ def _terms(settings: AccessSettings) -> Terms:
         backoff=client_pb2.Backoff(
             base_ms=settings.backoff_base_ms, max_ms=settings.backoff_max_ms, factor=settings.backoff_factor
         ),
-        refused_clients=settings.refused_clients,
+        capacity=settings.handshakes_max,
+        batch_max=settings.batch_max,
     )

@@ -6,60 +6,64 @@ Does not know: HTTP.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from services.access.cluster.rebalance import Rebalance
 from services.access.cluster.registration import Registration
+from services.access.connection.connection import Connection
+from services.access.connection.hub import Hub
 from services.access.connection.session import Phase
+from services.access.connections import Connections
+from services.access.delivery.forwarding_table import ForwardingTable
 from services.access.delivery.mailbox import Mailbox
-from services.access.node import Node
-from services.access.placement.registrar import Visiting
-from services.access.placement.registrations import Guests
-from services.access.presence.notifier import Watching
-from services.access.requests.requests import Requests
+from services.access.placement.registrar import OwnerRegistrar
+from services.access.presence.notifier import PresenceNotifier
 from services.common.cluster import Cluster
+from services.common.lanes.lane import Lanes
 
 SHOWN_MAX = 20
 
 
 def debug_state(
-    node: Node,
+    connections: Connections,
+    hub: Hub[Connection],
     registration: Registration,
     cluster: Cluster,
-    visiting: Visiting,
-    guests: Guests,
+    registrar: OwnerRegistrar,
+    forwarding: ForwardingTable,
     mailbox: Mailbox,
     rebalance: Rebalance,
-    requests: Requests,
-    watching: Watching,
+    lanes: Iterable[Lanes[Any, Any]],
+    presence: PresenceNotifier,
+    handshakes: Callable[[], int],
 ) -> dict[str, Any]:
     """All that one looks for first."""
     record = registration.record
-    phases = Counter(connection.session.phase.name.lower() for connection in node.connections)
+    phases = Counter(connection.session.phase.name.lower() for connection in connections)
     return {
         "node": record.name,
         "boot_id": record.boot_id,
         "state": record.state,
-        "connections": len(node.connections),
+        "connections": len(connections),
         "phases": dict(phases),
-        "sessions": node.sessions,
-        "idle": node.idle_sessions(),
-        "users": len(node.hub),
-        "large_groups": node.hub.group_count,
+        "handshakes": handshakes(),
+        "sessions": connections.sessions,
+        "idle": connections.idle_sessions(),
+        "users": len(hub),
+        "large_groups": hub.group_count,
         "slots": cluster.ring("access").owners.count(record.name),
         "ring": sorted(cluster.ring("access").members),
         "membership_revision": cluster.membership.revision,
-        "visits": {"confirmed": len(visiting.visits), "failed": visiting.unsettled, "waiting": visiting.depth},
-        "guests": len(guests),
+        "visits": {"confirmed": len(registrar.registrations), "failed": registrar.failed, "waiting": registrar.depth},
+        "guests": len(forwarding),
         "moves_waiting": rebalance.waiting,
-        "watched_users": len(watching.watches),
+        "watched_users": len(presence.watchers),
         "mailbox": mailbox.state,
-        "lanes": {
-            lanes.name: {"depth": lanes.depth, "capacity": lanes.capacity} for lanes in (*requests.lanes, node.closes)
-        },
-        "wheel": len(node.wheel),
-        "slow_consumers": sum(connection.session.outbox.paused for connection in node.connections),
-        "opening": [each.session_id for each in node.connections if each.session.phase is Phase.OPENING][:SHOWN_MAX],
-        "unanswered": sum(connection.session.unanswered for connection in node.connections),
-        "held_frames": sum(connection.session.held for connection in node.connections),
+        "lanes": {each.name: {"depth": each.depth, "capacity": each.capacity} for each in lanes},
+        "wheel": len(connections.wheel),
+        "slow_consumers": sum(connection.delivery.paused for connection in connections),
+        "opening": [each.session_id for each in connections if each.session.phase is Phase.OPENING][:SHOWN_MAX],
+        "unanswered": sum(connection.session.unanswered for connection in connections),
+        "held_frames": sum(connection.session.held for connection in connections),
     }

@@ -1,12 +1,12 @@
-"""What this node asks of logic nodes: batches in, aligned outcomes out.
+"""The client of the logic nodes: it takes batches and gives outcomes that are aligned with their items.
 
 A batch is split by the logic node that owns each item's key, and the parts go out at once. The router repeats a part on
 the next node if its owner does not answer, within a budget: all these calls may be repeated.
 
-Guarantees: outcomes are aligned with the items, and a part that fails gives each of its items the error, if it is to be
-tried again; any other error is that of the item it is of (dividing.py), and a size that only the call had is nobody's.
-Items of one key stay in one part, in their order; a part of more bytes than a call carries is several calls, one after
-the other. With `wanted`, nothing is tried again that nobody waits for any more.
+Guarantees: outcomes are aligned with the items. An error that says "try again" is given to each item of the part that
+failed; any other error is given to the item that caused it (dividing.py), and no item gets an error for the size of its
+call. Items of one key stay in one part, in their order; a part of more bytes than a call carries is several calls, one
+after the other. With `wanted`, a part is not tried again once no item in it is wanted.
 
 Does not know: connections, frames.
 """
@@ -38,7 +38,7 @@ HEADS_BUDGET_S: Final = 1.5
 
 
 class RouterPort(Protocol):
-    """What is needed of services.common.rpc.Router."""
+    """What the client needs of services.common.rpc.Router."""
 
     def owner(self, slot: int) -> NodeRecord | None: ...
 
@@ -55,8 +55,13 @@ class RouterPort(Protocol):
     ) -> Reply: ...
 
 
-class Logic:
-    """The logic nodes."""
+class LogicClient:
+    """Calls logic nodes; each try takes at most `timeout_s`, and all tries of a part at most `budget_s`.
+
+    The methods that take items give a list of the same length: for each item its outcome, or the TidingsError that it
+    failed with. They raise nothing but the cancellation. A call that was cancelled may have been carried out: whoever
+    asks again repeats it without harm, as long as the items carry the same ids.
+    """
 
     def __init__(self, router: RouterPort, *, timeout_s: float, budget_s: float) -> None:
         self._router = router
@@ -66,7 +71,7 @@ class Logic:
     async def open(
         self, items: Sequence[logic_pb2.OpenItem], wanted: Callable[[logic_pb2.OpenItem], bool] | None = None
     ) -> Sequence[logic_pb2.OpenOutcome | TidingsError]:
-        """Sessions begin. Key: the user."""
+        """Stores sessions; an item that `wanted` refuses is not tried again. Split by the user."""
 
         async def call(slot: int, part: list[logic_pb2.OpenItem]) -> Sequence[logic_pb2.OpenOutcome]:
             batch = logic_pb2.OpenBatch(items=part)
@@ -75,7 +80,7 @@ class Logic:
         return await self._spread("Open", items, [item.user for item in items], call)
 
     async def close(self, items: Sequence[logic_pb2.CloseItem]) -> Sequence[TidingsError | None]:
-        """Sessions ended. Key: the user."""
+        """Ends stored sessions; None for each that is ended. Split by the user."""
 
         async def call(slot: int, part: list[logic_pb2.CloseItem]) -> Sequence[TidingsError | None]:
             answer = await self._call(slot, "End", logic_pb2.CloseBatch(items=part), logic_pb2.CloseOutcomes)
@@ -86,7 +91,7 @@ class Logic:
         return await self._spread("Close", items, [item.user for item in items], call)
 
     async def send(self, items: Sequence[logic_pb2.SendItem]) -> Sequence[logic_pb2.SendOutcome | TidingsError]:
-        """Messages; those that are `pending` are to be asked about again. Key: the conversation."""
+        """Sends messages; an item whose outcome is `pending` is to be sent again. Split by the conversation."""
 
         async def call(slot: int, part: list[logic_pb2.SendItem]) -> Sequence[logic_pb2.SendOutcome]:
             batch = logic_pb2.SendBatch(items=part, holds=True)
@@ -95,7 +100,7 @@ class Logic:
         return await self._spread("Send", items, [item.conversation for item in items], call)
 
     async def signal(self, items: Sequence[logic_pb2.SignalItem]) -> Sequence[logic_pb2.SignalOutcome | TidingsError]:
-        """Signals. Key: the conversation."""
+        """Sends signals. Split by the conversation."""
 
         async def call(slot: int, part: list[logic_pb2.SignalItem]) -> Sequence[logic_pb2.SignalOutcome]:
             batch = logic_pb2.SignalBatch(items=part)
@@ -104,7 +109,7 @@ class Logic:
         return await self._spread("Signal", items, [item.conversation for item in items], call)
 
     async def acknowledge(self, items: Sequence[logic_pb2.AckItem]) -> Sequence[TidingsError | None]:
-        """What devices hold. Key: the user."""
+        """Notes up to which inbox number devices hold everything; None for each that is noted. Split by the user."""
 
         async def call(slot: int, part: list[logic_pb2.AckItem]) -> Sequence[None]:
             await self._call(slot, "Acknowledge", logic_pb2.AckBatch(items=part), common_pb2.Empty)
@@ -115,7 +120,10 @@ class Logic:
     async def handle(
         self, items: Sequence[logic_pb2.HandleItem], wanted: Callable[[logic_pb2.HandleItem], bool] | None = None
     ) -> Sequence[logic_pb2.HandleOutcome | TidingsError]:
-        """All other requests. Key: the user."""
+        """Has the other requests handled; an outcome holds the encoded answer. Split by the user.
+
+        An item that `wanted` refuses is not tried again.
+        """
 
         async def call(slot: int, part: list[logic_pb2.HandleItem]) -> Sequence[logic_pb2.HandleOutcome]:
             batch = logic_pb2.HandleBatch(items=part)
@@ -126,13 +134,15 @@ class Logic:
     async def heads(
         self, users: Sequence[str], conversations: Sequence[str], *, large_groups: bool = False
     ) -> logic_pb2.HeadsAnswer:
-        """Inbox heads, and heads of conversations, aligned; if asked, the users' large groups. Any logic node can tell.
-        Raises TidingsError.
+        """Gives the inbox heads of users and the heads of conversations, aligned with them, from any logic node.
+
+        With `large_groups`, also the heads of the users' large groups, aligned with the users. At least one user or
+        conversation is needed. Each try takes at most `HEADS_TIMEOUT_S`. Raises TidingsError.
         """
         try:
             return await self._heads(users, conversations, large_groups=large_groups)
         except TooLarge:
-            # The answer, of users who are in many large groups: it is asked for by halves.
+            # The answer is too large, since the users are in many large groups: it is asked for by halves.
             if len(users) <= 1:
                 raise Internal(
                     "the heads of one user's groups are larger than what nodes can tell each other"
@@ -160,7 +170,7 @@ class Logic:
         return answer
 
     async def held(self, query: logic_pb2.HeldQuery) -> logic_pb2.HeldPage:
-        """A page of the sessions that are stored under a boot id. Any logic node can tell. Raises TidingsError."""
+        """Gives a page of the sessions that are stored under a boot id, from any logic node. Raises TidingsError."""
         return await self._call(slot_of(query.boot_id), "Held", query, logic_pb2.HeldPage)
 
     async def _call(
@@ -199,5 +209,5 @@ class Logic:
 
 
 def _any_of(part: list[Item], wanted: Callable[[Item], bool] | None) -> Callable[[], bool] | None:
-    """A call is tried again while anybody of its part waits for it."""
+    """Whether a part is worth another try: while any item in it is wanted."""
     return None if wanted is None else lambda: any(wanted(item) for item in part)

@@ -14,7 +14,8 @@ from services.access.connection.connection import Connection
 from services.access.connection.events import Ended
 from services.access.connection.hub import Hub
 from services.access.connection.session import Phase
-from services.access.placement.registrations import Guests, Host
+from services.access.delivery.forwarding_table import ForwardingTable
+from services.common.registry.contract import NodeIncarnation
 from tidings_protocol import close
 
 
@@ -22,24 +23,24 @@ class AccessServicer(access_pb2_grpc.AccessServicer):
     """tidings.internal.v1.Access. `deliver` takes encoded parcels."""
 
     def __init__(
-        self, hub: Hub[Connection], guests: Guests, deliver: Callable[[Sequence[bytes]], Awaitable[None]]
+        self, hub: Hub[Connection], forwarding: ForwardingTable, deliver: Callable[[Sequence[bytes]], Awaitable[None]]
     ) -> None:
         self._hub = hub
-        self._guests = guests
+        self._forwarding = forwarding
         self._deliver = deliver
 
     async def Visit(self, request: access_pb2.VisitBatch, context: Any) -> access_pb2.VisitOutcome:  # noqa: ARG002, N802
         """From the answer on, what these users get is forwarded."""
-        host = Host(request.node, request.boot_id)
-        self._guests.arrive(host, request.arrived)
-        self._guests.leave(host, request.left)
+        host = NodeIncarnation(request.node, request.boot_id)
+        self._forwarding.add(host, request.arrived)
+        self._forwarding.remove(host, request.left)
         return access_pb2.VisitOutcome()
 
     async def Evict(self, request: access_pb2.EvictBatch, context: Any) -> access_pb2.EvictOutcome:  # noqa: ARG002, N802
         """Ends these sessions, also those whose welcome is still on its way."""
         evicted = 0
         for eviction in request.evictions:
-            for connection in self._hub.of(eviction.user):
+            for connection in self._hub.connections_of(eviction.user):
                 if connection.session_id == eviction.session and connection.session.phase is not Phase.CLOSING:
                     connection.handle(Ended(close.reason_of(eviction.code), eviction.message))
                     evicted += 1

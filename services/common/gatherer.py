@@ -23,11 +23,12 @@ RETRY_S: Final = 1.0
 class Gatherer:
     """`run` it in a task; `note` from the event loop."""
 
-    def __init__(self, flush: Callable[[], Awaitable[bool]], *, gather_s: float, retry_s: float = RETRY_S) -> None:
-        """`flush`: whether all could be done. `gather_s`: how long news wait for others; 0: for none."""
+    def __init__(self, flush: Callable[[], Awaitable[bool]], *, gather_s: float, retry_s: float | None = None) -> None:
+        """`flush`: whether all could be done. `gather_s`: how long news wait for others; 0: not at all. `retry_s`: how
+        soon what could not be done is tried again; None: as soon as everywhere."""
         self._flush = flush
         self._gather_s = gather_s
-        self._retry_s = retry_s
+        self._retry_s = RETRY_S if retry_s is None else retry_s
         self._news = asyncio.Event()
 
     def note(self) -> None:

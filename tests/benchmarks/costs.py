@@ -19,7 +19,7 @@ from protos.tidings.internal.v1 import delivery_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
 from services.access.delivery.delivery import Delivery
-from services.access.presence.watchers import Watches
+from services.access.presence.watchers import PresenceWatchers
 from services.common.clock import SystemClock
 from services.storage.repository.keys import numbered
 from services.storage.repository.mongo.messages import _document
@@ -70,7 +70,7 @@ def stored_bytes() -> tuple[int, int]:
 
 def _session_changes() -> Callable[[], object]:
     """A parcel of them reaches a node whose connections watch none of these users."""
-    watches: Watches[Connection] = Watches(watched_max=500)
+    watches: PresenceWatchers[Connection] = PresenceWatchers(watched_max=500)
     changes = [delivery_pb2.SessionChange(user=f"user-{number}", up=True) for number in range(BATCH)]
     body = delivery_pb2.SessionChanges(changes=changes).SerializeToString()
 

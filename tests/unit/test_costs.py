@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from protos.tidings.internal.v1 import delivery_pb2
-from services.access.connection.delivery_state import Outbox
+from services.access.connection.delivery_state import DeliveryState
 from services.access.connection.hub import Hub
 from services.common.lanes.queue import LaneQueue
 from services.common.ring import Ring
@@ -98,7 +98,7 @@ def _placing(head: int) -> Make:
 
 
 def _pushing(count: int) -> Callable[[], object]:
-    outbox = Outbox()
+    outbox = DeliveryState()
     return lambda: [(outbox.push(number, 1.0), outbox.acknowledge(number, 1.0)) for number in range(1, count + 1)]
 
 
@@ -106,7 +106,7 @@ def _looking_up(users: int) -> Make:
     hub: Hub[int] = Hub()
     for number in range(users):
         hub.add(f"u{number}", number)
-    return lambda count: lambda: [hub.of(f"u{number}") for number in range(count)]
+    return lambda count: lambda: [hub.connections_of(f"u{number}") for number in range(count)]
 
 
 def _queueing(batch: int) -> Make:

@@ -61,7 +61,7 @@ class Farewell:
             case Phase.OPEN:
                 user, transport = connection.user, connection.transport.name
                 if staying:
-                    address = self._placement.address_for(user, transport, connection.avoid)
+                    address = self._placement.address_for(user, transport, connection.identity.avoid)
                 else:
                     address = self._placement.next_address(user, transport)
                 retry_ms = RETRY_MIN_MS + random.randrange(RETRY_SPREAD_MS)

@@ -16,15 +16,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
-from types import TracebackType
-from typing import Final, Self
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Final
 
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
 from services.access.connection.session import Phase
-from services.access.requests.pongs import GROUPS_MAX, Groups, Heads
-from services.common.scope import TaskScope
+from services.access.requests.pongs import GROUPS_MAX, Groups, HeartbeatReplies
+from services.common.scope import Owned, TaskScope
 from services.common.telemetry import logs, metrics
 from tidings_protocol.errors import TidingsError
 from tidings_protocol.ids import BROADCAST
@@ -36,10 +35,10 @@ ROUNDING: Final = 1e-6
 log = logs.get_logger(__name__)
 
 
-class GroupIndex:
+class GroupIndex(Owned):
     """Compares while it is entered."""
 
-    def __init__(self, hub: Hub[Connection], heads: Heads, *, every_s: float) -> None:
+    def __init__(self, hub: Hub[Connection], heads: HeartbeatReplies, *, every_s: float) -> None:
         self._hub = hub
         self._heads = heads
         self._every_s = every_s
@@ -48,15 +47,10 @@ class GroupIndex:
         self._again: dict[str, None] = {}
         self._scope = TaskScope()
 
-    async def __aenter__(self) -> Self:
-        await self._scope.__aenter__()
-        self._scope.spawn(self._run(), name="group index")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._scope.__aexit__(kind, error, traceback)
+    async def _running(self) -> AsyncIterator[None]:
+        async with self._scope:
+            self._scope.spawn(self._run(), name="group index")
+            yield
 
     async def compare(self, users: Iterable[str]) -> None:
         """Now; who cannot be compared now is noted for the next step."""
@@ -117,6 +111,6 @@ class GroupIndex:
                 metrics.INDEX_REPAIRED.labels("left").inc()
         if fresh:
             metrics.INDEX_REPAIRED.labels("joined").inc(len(fresh))
-            for connection in self._hub.of(user):
+            for connection in self._hub.connections_of(user):
                 if connection.session.phase is Phase.OPEN:
-                    self._heads.tell(connection, fresh)
+                    self._heads.push_heads(connection, fresh)

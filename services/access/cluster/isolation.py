@@ -27,9 +27,8 @@ from google.protobuf.message import Message
 from protos.tidings.internal.v1 import access_pb2, common_pb2, logic_pb2
 from services.access.logic_client import SERVICE as LOGIC
 from services.access.placement.registrar import VISIT
-from services.access.placement.registrations import Host
 from services.common.clock import Clock
-from services.common.registry.contract import Membership, NodeRecord
+from services.common.registry.contract import Membership, NodeIncarnation, NodeRecord
 from services.common.rpc.contract import PeersPort, TimedOut, Unreachable
 from services.common.scope import TaskScope
 from services.common.telemetry import logs
@@ -53,31 +52,38 @@ class Contact(Protocol):
     def connected(self) -> bool: ...
 
 
+class Neighbours(Protocol):
+    """What is needed of a Cluster."""
+
+    @property
+    def membership(self) -> Membership: ...
+
+
 class Isolation:
-    """`send_away` closes the doors and says goodbye to everyone, `take_back` opens the doors."""
+    """`evacuate` closes the doors and says goodbye to everyone, `readmit` opens the doors."""
 
     def __init__(
         self,
         registry: Contact,
+        cluster: Neighbours,
         peers: PeersPort,
         clock: Clock,
         health: Health,
         *,
-        me: Callable[[], Host],
-        membership: Callable[[], Membership],
+        me: Callable[[], NodeIncarnation],
         patience_s: float,
-        send_away: Callable[[], Awaitable[None]],
-        take_back: Callable[[], None],
+        evacuate: Callable[[], Awaitable[None]],
+        readmit: Callable[[], None],
     ) -> None:
         self._registry = registry
+        self._cluster = cluster
         self._peers = peers
         self._clock = clock
         self._health = health
         self._me = me
-        self._membership = membership
         self._patience_s = patience_s
-        self._send_away = send_away
-        self._take_back = take_back
+        self._evacuate = evacuate
+        self._readmit = readmit
         self._alone_since_s: float | None = None
         self.isolated = False
 
@@ -88,9 +94,9 @@ class Isolation:
             await asyncio.sleep(CHECK_S)
             if self._clock.now_s() - slept_s > LATE_S:
                 self._alone_since_s = None  # this node itself is late: answers may be there that it has not read
-            await self.look()
+            await self.probe()
 
-    async def look(self) -> None:
+    async def probe(self) -> None:
         """Once: whether anybody hears this node, and what follows."""
         asked_s = self._clock.now_s()
         if await self._is_in_touch(ASKED_MAX):
@@ -111,13 +117,13 @@ class Isolation:
         self.isolated = True
         log.warning("nobody hears this node: its clients are sent to others")
         self._health.set("isolation", ok=False, reason="neither etcd nor any other node hears this one")
-        await self._send_away()
+        await self._evacuate()
 
     def _end(self) -> None:
         self.isolated = False
         log.info("this node is heard again")
         self._health.set("isolation", ok=True)
-        self._take_back()
+        self._readmit()
 
     async def _is_in_touch(self, most: int) -> bool:
         return self._registry.connected or await self._is_heard(most)
@@ -137,7 +143,9 @@ class Isolation:
     def _others(self, kind: str, most: int) -> Sequence[NodeRecord]:
         me = self._me().node
         others = [
-            node for node in self._membership().nodes if node.kind == kind and node.state == "ready" and node.name != me
+            node
+            for node in self._cluster.membership.nodes
+            if node.kind == kind and node.state == "ready" and node.name != me
         ]
         return random.sample(others, min(most, len(others)))
 

@@ -1,4 +1,4 @@
-"""This node's time in the cluster: coming in, coming back after its lease was lost, leaving.
+"""This node's time in the cluster: joining, coming back after its lease was lost, leaving.
 
 Guarantees: a node is `ready` only while it reads its mailbox. After a lost lease it comes back by itself under a new
 boot id; the sessions of the old boot are ended at a pace (drain.py says why), and served until then; a lease that is
@@ -16,18 +16,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.access.cluster.drain import Farewell, pace_for
-from services.access.cluster.rebalance import Rebalance
+from services.access.cluster.head_checks import HeadChecks
 from services.access.cluster.registration import Registration
 from services.access.connection.session import Phase
+from services.access.connections import Connections
 from services.access.delivery.mailbox import Mailbox
-from services.access.node import Node
-from services.access.placement.registrar import Visiting
+from services.access.placement.registrar import OwnerRegistrar
 from services.common.bus.contract import Bus
 from services.common.clock import Clock
+from services.common.cluster import Cluster
 from services.common.gatherer import RETRY_S
 from services.common.registry.contract import Registry
 from services.common.scope import TaskScope
-from services.common.telemetry import logs, metrics
+from services.common.telemetry import logs
 from services.common.telemetry.health import Health
 from tidings_protocol.errors import Unavailable
 
@@ -46,17 +47,18 @@ class LeavingRules:
     deadline_s: float
 
 
-class Tenure:
-    """`come`, then `stay` in the background, then `leave`."""
+class NodeMembership:
+    """`join`, then `keep_joined` in the background, then `drain`."""
 
     def __init__(
         self,
         registry: Registry,
         registration: Registration,
         mailbox: Mailbox,
-        node: Node,
-        visiting: Visiting,
+        connections: Connections,
+        registrar: OwnerRegistrar,
         farewell: Farewell,
+        checks: HeadChecks,
         health: Health,
         clock: Clock,
         rules: LeavingRules,
@@ -64,44 +66,72 @@ class Tenure:
         self._registry = registry
         self._registration = registration
         self._mailbox = mailbox
-        self._node = node
-        self._visiting = visiting
+        self._connections = connections
+        self._registrar = registrar
         self._farewell = farewell
+        self._checks = checks
         self._health = health
         self._clock = clock
         self._rules = rules
         self._leaving = False
-        self._returning: asyncio.Task[None] | None = None
+        self._rejoining: asyncio.Task[None] | None = None
         self._parting: asyncio.Task[None] | None = None  # from the sessions of a boot before
 
-    @property
-    def staying(self) -> bool:
-        """It is in the ring, as far as this depends on itself."""
+    def is_staying(self) -> bool:
+        """Whether this node is in the ring, as far as that depends on itself."""
         return not self._leaving and self._registration.record.state == "ready"
 
-    async def come(self) -> None:
-        """Registered, with a mailbox that is read. Raises CannotStart."""
+    async def join(self) -> None:
+        """Registers, claims a mailbox and reads it. Raises CannotStart."""
         await _persist(self._registration.begin, "this node cannot be registered yet")
         await self._mailbox.attach(self._registration.mailbox)
 
     async def open_doors(self) -> None:
         """Takes connections, then joins the ring."""
-        self._node.accepting = True
+        self._connections.accept()
         await self._registration.set_state("ready")
         self._health.started()
 
-    async def stay(self, rebalance: Rebalance) -> None:
-        """Comes back whenever the lease was lost; for ever."""
+    async def keep_joined(self) -> None:
+        """Joins again whenever the lease was lost; for ever."""
         async with TaskScope() as scope:
             while await self._is_lost():
-                metrics.REGISTRY_LEASES_LOST.inc()
-                log.warning("lease lost, coming back as a new boot", reason=self._registry.lost_because)
-                self._returning = scope.spawn(self._come_back(rebalance), name="coming back")
-                await asyncio.wait((self._returning,))
-                self._returning = None
+                # The registry has counted and told it.
+                log.info("coming back as a new boot", reason=self._registry.lost_because)
+                self._rejoining = scope.spawn(self._rejoin(), name="coming back")
+                await asyncio.wait((self._rejoining,))
+                self._rejoining = None
                 if self._parting is not None:
                     self._parting.cancel()
                 self._parting = scope.spawn(self._part(), name="parting from the boot before")
+
+    async def drain(self, *, asked_per_s: float) -> None:
+        """Returns when the clients are gone, or the deadline is near."""
+        self._leaving = True
+        self._connections.refuse()
+        self._health.set("drain", ok=False, reason="the node is draining")
+        async with TaskScope() as scope:
+            if self._rejoining is None:
+                telling = scope.spawn(self._registration.set_state("draining"), name="telling that it leaves")
+                await asyncio.wait((telling,), timeout=TOLD_S)
+            else:
+                # It waits for etcd, perhaps for long, and is in nobody's ring.
+                self._rejoining.cancel()
+            await self._say_goodbye(asked_per_s=asked_per_s)
+            if not await self._connections.wait_empty(self._rules.deadline_s / 4):
+                log.warning("connections are left at the end of the drain", connections=len(self._connections))
+
+    async def evacuate(self) -> None:
+        """Nobody hears this node (isolation.py): its clients go to others, and no new ones are taken."""
+        self._connections.refuse()
+        await self._say_goodbye(at_once=True)
+
+    def readmit(self) -> None:
+        """It is heard again: new clients are taken."""
+        if not self._leaving:
+            self._connections.accept()
+
+    # ---- inside
 
     async def _is_lost(self) -> bool:
         """Waits for it; False: this node leaves anyway."""
@@ -109,34 +139,8 @@ class Tenure:
             await self._registry.lost.wait()
         return not self._leaving
 
-    async def leave(self, *, asked_per_s: float) -> None:
-        """Returns when the clients are gone, or the deadline is near."""
-        self._leaving = True
-        self._node.accepting = False
-        self._health.set("drain", ok=False, reason="the node is draining")
-        async with TaskScope() as scope:
-            if self._returning is None:
-                telling = scope.spawn(self._registration.set_state("draining"), name="telling that it leaves")
-                await asyncio.wait((telling,), timeout=TOLD_S)
-            else:
-                # It waits for etcd, perhaps for long, and is in nobody's ring.
-                self._returning.cancel()
-            await self._say_goodbye(asked_per_s=asked_per_s)
-            if not await self._node.wait_empty(self._rules.deadline_s / 4):
-                log.warning("connections are left at the end of the drain", connections=len(self._node.connections))
-
-    async def send_away(self) -> None:
-        """Nobody hears this node (isolation.py): its clients go to others, and no new ones are taken."""
-        self._node.accepting = False
-        await self._say_goodbye(at_once=True)
-
-    def take_back(self) -> None:
-        """It is heard again."""
-        if not self._leaving:
-            self._node.accepting = True
-
     async def _say_goodbye(self, *, asked_per_s: float = 0, at_once: bool = False) -> None:
-        connections = list(self._node.connections)
+        connections = list(self._connections)
         pace = self._pace(len(connections), asked_per_s)
         log.info("saying goodbye", connections=len(connections), pace_per_s=round(pace, 1))
         await self._farewell.say(connections, pace, at_once=at_once)
@@ -149,31 +153,34 @@ class Tenure:
             deadline_s=self._rules.deadline_s,
         )
 
-    async def _come_back(self, rebalance: Rebalance) -> None:
+    async def _rejoin(self) -> None:
         since_ms = self._clock.wall_ms()
         await _persist(lambda: self._registration.rejoin(since_ms=since_ms), "this node cannot come back yet")
-        self._visiting.visits.clear()
+        self._registrar.registrations.clear()
         await self._mailbox.attach(self._registration.mailbox)
         if not self._leaving:
             await self._registration.set_state("ready")
-        rebalance.check_all()
+        self._checks.check_all()
 
     async def _part(self) -> None:
         """Whoever was taken under a boot of before logs in again. One who leaves says other goodbyes."""
         if self._leaving:
             return
-        boot_id = self._registration.me.boot_id
-        old = [each for each in self._node.connections if each.session.phase is Phase.OPEN and each.boot_id != boot_id]
+        boot_id = self._registration.me().boot_id
+        old = [
+            each for each in self._connections if each.session.phase is Phase.OPEN and each.identity.boot_id != boot_id
+        ]
         await self._farewell.say(old, self._pace(len(old)), staying=True)
 
-    async def watch_health(self, bus: Bus, has_logic: Callable[[], bool]) -> None:
-        """What is away shows in /readyz as degraded; for ever."""
-        while True:
-            self._health.set("etcd", self._registry.connected, "etcd does not answer: membership stays", degraded=True)
-            self._health.set("kafka", bus.connected, f"{bus.trouble}: messages come late", degraded=True)
-            self._health.set("logic", has_logic(), "no logic node is ready: requests are refused", degraded=True)
-            metrics.REGISTRY_CONNECTED.set(self._registry.connected)
-            await asyncio.sleep(CHECK_S)
+
+async def watch_health(registry: Registry, bus: Bus, cluster: Cluster, health: Health) -> None:
+    """What is away shows in /readyz as degraded; for ever."""
+    while True:
+        has_logic = bool(cluster.ring("logic").members)
+        health.set("etcd", registry.connected, "etcd does not answer: membership stays", degraded=True)
+        health.set("kafka", bus.connected, f"{bus.trouble}: messages come late", degraded=True)
+        health.set("logic", has_logic, "no logic node is ready: requests are refused", degraded=True)
+        await asyncio.sleep(CHECK_S)
 
 
 async def _persist(work: Callable[[], Awaitable[None]], sentence: str) -> None:

@@ -16,25 +16,25 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Iterable
-from types import TracebackType
-from typing import Final, Self
+from collections.abc import AsyncIterator, Callable
+from typing import Final
 
 from services.access.cluster.group_index import GroupIndex
+from services.access.cluster.head_checks import HeadChecks
 from services.access.connection.connection import Connection
 from services.access.connection.events import AskedToLeave
 from services.access.connection.hub import Hub
 from services.access.connection.session import Phase
+from services.access.delivery.forwarding_table import ForwardingTable
 from services.access.placement.placement import Placement
-from services.access.placement.registrar import Visiting
-from services.access.placement.registrations import Guests
-from services.access.presence.notifier import Watching
-from services.access.requests.pongs import Heads
+from services.access.placement.registrar import OwnerRegistrar
+from services.access.presence.notifier import PresenceNotifier
+from services.access.requests.pongs import HeartbeatReplies
 from services.common.cluster import Cluster
-from services.common.gatherer import RETRY_S, Gatherer
+from services.common.gatherer import RETRY_S
 from services.common.registry.contract import Membership
 from services.common.ring import Ring
-from services.common.scope import TaskScope
+from services.common.scope import Owned, TaskScope
 from services.common.telemetry import logs, metrics
 from tidings_protocol import close
 from tidings_protocol.errors import TidingsError
@@ -47,7 +47,7 @@ MOVE_RETRY_MS: Final = 1000
 log = logs.get_logger(__name__)
 
 
-class Rebalance:
+class Rebalance(Owned):
     """Follows the cluster while it is entered."""
 
     def __init__(
@@ -55,98 +55,83 @@ class Rebalance:
         cluster: Cluster,
         hub: Hub[Connection],
         placement: Placement,
-        visiting: Visiting,
-        guests: Guests,
-        heads: Heads,
+        registrar: OwnerRegistrar,
+        forwarding: ForwardingTable,
+        heads: HeartbeatReplies,
         index: GroupIndex,
-        watching: Watching,
+        presence: PresenceNotifier,
+        checks: HeadChecks,
         *,
         moves_per_s: float,
         head_check_delay_s: float,
         staying: Callable[[], bool],
     ) -> None:
-        """`staying`: this node is ready, so that it may send its sessions elsewhere one by one."""
+        """`checks`: what others ask for too; `staying`: this node is ready, so that it may send its sessions elsewhere
+        one by one."""
         self._cluster = cluster
         self._hub = hub
         self._placement = placement
-        self._visiting = visiting
-        self._guests = guests
+        self._registrar = registrar
+        self._forwarding = forwarding
         self._heads = heads
         self._index = index
-        self._watching = watching
+        self._presence = presence
+        self._checks = checks
         self._moves_per_s = moves_per_s
         self._head_check_delay_s = head_check_delay_s
         self._staying = staying
         self._ring: Ring = cluster.ring("access")
         self._moved: set[int] = set()
-        self._to_check: set[str] = set()
-        self._check_all = False
-        self._gatherer = Gatherer(self._settle, gather_s=GATHER_S)
         self._moving: deque[Connection] = deque()
         self._some_move = asyncio.Event()
         self._scope = TaskScope()
-        self._unsubscribe: Callable[[], None] = lambda: None
 
-    async def __aenter__(self) -> Self:
-        await self._scope.__aenter__()
-        self._ring = self._cluster.ring("access")
-        self._unsubscribe = self._cluster.subscribe(self._on_change)
-        self._visiting.on_late = self.check
-        self._scope.spawn(self._gatherer.run(), name="rebalance")
-        self._scope.spawn(self._move(), name="moves")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._unsubscribe()
-        await self._scope.__aexit__(kind, error, traceback)
+    async def _running(self) -> AsyncIterator[None]:
+        async with self._scope:
+            self._ring = self._cluster.ring("access")
+            unsubscribe = self._cluster.subscribe(self._on_change)
+            self._scope.spawn(self._run(), name="rebalance")
+            self._scope.spawn(self._move(), name="moves")
+            try:
+                yield
+            finally:
+                unsubscribe()
 
     @property
     def waiting(self) -> int:
         """Sessions that are to be asked to move."""
         return len(self._moving)
 
-    def check_all(self) -> None:
-        """Pushes may have been lost for anybody: compare all heads."""
-        self._check_all = True
-        self._gatherer.note()
-
-    def check(self, users: Iterable[str]) -> None:
-        """Pushes may have been lost for these."""
-        self._to_check.update(users)
-        self._gatherer.note()
-
     def _on_change(self, old: Membership, new: Membership) -> None:
         alive = {node.boot_id for node in new.nodes}
         if any(node.boot_id not in alive for node in old.nodes if node.kind == "access"):
-            self._guests.keep(self._cluster.alive)
-            self._visiting.visits.forget(self._cluster.alive)
-            self._watching.node_died()
-            self._gatherer.note()
+            self._forwarding.keep(self._cluster.alive)
+            self._registrar.registrations.forget(self._cluster.alive)
+            self._presence.node_died()
+            self._checks.check(())
         ring = self._cluster.ring("access")
         if ring != self._ring:
             self._moved |= ring.moved(self._ring)
             self._ring = ring
             metrics.RING_SLOTS_OWNED.labels("access").set(ring.owners.count(self._placement.name))
-            self._gatherer.note()
+            self._checks.check(())
 
-    async def _settle(self) -> bool:
-        """Works on all changes that have gathered; what fails in it is tried again where it stands."""
-        moved, self._moved = self._moved, set()
-        everyone, self._check_all = self._check_all, False
-        some, self._to_check = self._to_check, set()
-        users = list(self._hub.users()) if everyone else list({*self._users_in(moved), *some})
-        metrics.VISITORS.set(len(self._guests))
-        # All users, not only the moved: an owner may have come back as another boot.
-        await self._visiting.settle(list(self._hub.users()))
-        if self._placement.follows_ring and moved and self._staying():
-            self._ask_to_move(moved)
-        if users:
-            await asyncio.sleep(self._head_check_delay_s)
-            await self._check_heads(users)
-            await self._index.compare(users)
-        return True
+    async def _run(self) -> None:
+        while True:
+            await self._checks.asked.wait()
+            await asyncio.sleep(GATHER_S)
+            due = self._checks.take()
+            moved, self._moved = self._moved, set()
+            users = list(self._hub.users()) if due.everyone else list({*self._users_in(moved), *due.users})
+            metrics.VISITORS.set(len(self._forwarding))
+            # All users, not only the moved: an owner may have come back as another boot.
+            await self._registrar.ensure(list(self._hub.users()))
+            if self._placement.follows_ring and moved and self._staying():
+                self._ask_to_move(moved)
+            if users:
+                await asyncio.sleep(self._head_check_delay_s)
+                await self._check_heads(users)
+                await self._index.compare(users)
 
     def _users_in(self, slots: set[int]) -> list[str]:
         return [user for user in self._hub.users() if slot_of(user) in slots] if slots else []
@@ -161,8 +146,8 @@ class Rebalance:
                 continue
             metrics.HEAD_CHECKS.inc(len(users))
             for user, head in zip(users, heads, strict=True):
-                for connection in self._hub.of(user):
-                    if head > connection.session.outbox.shown:
+                for connection in self._hub.connections_of(user):
+                    if head > connection.delivery.shown:
                         connection.nudge(head, "ring")
             return
 
@@ -173,7 +158,7 @@ class Rebalance:
         found = [
             connection
             for user in self._users_in(slots)
-            for connection in self._hub.of(user)
+            for connection in self._hub.connections_of(user)
             if connection not in waiting and self._target(connection)
         ]
         random.shuffle(found)
@@ -195,4 +180,4 @@ class Rebalance:
             self._some_move.clear()
 
     def _target(self, connection: Connection) -> str:
-        return self._placement.address_for(connection.user, connection.transport.name, connection.avoid)
+        return self._placement.address_for(connection.user, connection.transport.name, connection.identity.avoid)

@@ -27,9 +27,9 @@ from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.events import Ended
 from services.access.connection.session import Phase
-from services.access.logic_client import Logic
-from services.access.placement.registrations import Host
-from services.access.requests.handshake import open_item
+from services.access.logic_client import LogicClient
+from services.access.requests.session_item import open_item
+from services.common.registry.contract import NodeIncarnation
 from services.common.telemetry import logs, metrics
 from tidings_protocol.close import REPLACED
 from tidings_protocol.errors import TidingsError
@@ -48,10 +48,10 @@ class Reconciling:
 
     def __init__(
         self,
-        logic: Logic,
+        logic: LogicClient,
         connections: Collection[Connection],
         *,
-        me: Callable[[], Host],
+        me: Callable[[], NodeIncarnation],
         close: Callable[[logic_pb2.CloseItem], None],
         interval_s: float,
     ) -> None:
@@ -67,11 +67,11 @@ class Reconciling:
         while True:
             await asyncio.sleep(self._interval_s * random.uniform(0.9, 1.1))
             try:
-                await self.look()
+                await self.compare()
             except TidingsError as error:
                 log.info("sessions are compared later", reason=error.message)
 
-    async def look(self) -> None:
+    async def compare(self) -> None:
         """Once. Raises TidingsError."""
         boot_id = self._me().boot_id
         open_before = self._open(boot_id)
@@ -93,7 +93,7 @@ class Reconciling:
         return {
             each.session_id: each
             for each in self._connections
-            if each.session.phase is Phase.OPEN and each.boot_id == boot_id
+            if each.session.phase is Phase.OPEN and each.identity.boot_id == boot_id
         }
 
     async def _stored(self, boot_id: str) -> dict[str, logic_pb2.HeldSession]:
@@ -128,7 +128,7 @@ class Reconciling:
             metrics.SESSIONS_RECONCILED.labels("stored").inc()
             self._missed.pop(connection.session_id, None)
             if connection.session.phase is not Phase.OPEN:
-                connection.node.close_session(connection)
+                connection.node.closer.close_session(connection)
 
     def _is_replaced(self, connection: Connection) -> None:
         if self._missed[connection.session_id] >= MISSED_FOR_GOOD:

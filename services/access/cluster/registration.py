@@ -17,8 +17,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
-from services.access.placement.registrations import Host
-from services.common.registry.contract import NodeRecord, NodeState, Registry
+from services.common.registry.contract import NodeIncarnation, NodeRecord, NodeState, Registry
 from services.common.telemetry import logs
 from tidings_protocol.errors import TidingsError, Unavailable
 from tidings_protocol.ids import hash64, new_id
@@ -70,10 +69,9 @@ class Registration:
     def record(self) -> NodeRecord:
         return self._record
 
-    @property
-    def me(self) -> Host:
+    def me(self) -> NodeIncarnation:
         """This boot."""
-        return Host(self._record.name, self._record.boot_id)
+        return NodeIncarnation(self._record.name, self._record.boot_id)
 
     @property
     def mailbox(self) -> int:

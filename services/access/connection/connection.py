@@ -14,12 +14,16 @@ Does not know: sockets, HTTP, what requests mean, who owns which user.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import assert_never
 
+from services.access.connection.abuse import Device
+from services.access.connection.delivery_state import DeliveryState
 from services.access.connection.events import (
     AskedToLeave,
     Ban,
+    Become,
     CheckHello,
     CloseSession,
     CutOff,
@@ -30,6 +34,7 @@ from services.access.connection.events import (
     FrameTooLarge,
     HandleHeld,
     HandOn,
+    HelloAccepted,
     Hold,
     Misbehaved,
     Nudge,
@@ -47,10 +52,13 @@ from services.access.connection.events import (
     Unregister,
     Welcome,
 )
+from services.access.connection.handshaking import Handshaking
+from services.access.connection.identity import NOWHERE, STRANGER, Identity
 from services.access.connection.ports import NodePort, Transport
-from services.access.connection.push_buffer import Early
+from services.access.connection.push_buffer import PushBuffer
 from services.access.connection.rules import ONLY_PONGS
 from services.access.connection.session import COUNTED_REFUSALS, HAND_ON, TOO_MANY_REFUSED, Phase, Session
+from services.access.connection.traffic import DELIVER, REPLY, label_of
 from services.common.telemetry import logs, metrics
 from tidings_protocol import client_pb2, close
 from tidings_protocol.errors import BadFrame, TidingsError, Unparsable, error_of
@@ -65,9 +73,9 @@ class Connection:
     """From its first byte to its last."""
 
     __slots__ = (
-        "_behind", "_draining", "_held", "_later", "_welcome", "attempt", "avoid", "boot_id", "client", "closed_with",
-        "codec", "counted", "device", "early", "group_heads", "hello", "hello_id", "kind", "node", "opened_at",
-        "requests", "session", "session_id", "since_ms", "transport", "user", "wheel_tick",
+        "_behind", "_draining", "_early", "_held", "_later", "_requests", "_welcome", "closed_with", "codec",
+        "delivery", "group_heads", "hello", "hello_id", "identity", "node", "opened_at", "session", "session_id",
+        "transport", "user", "welcomed", "wheel_tick",
     )  # fmt: skip
 
     def __init__(self, node: NodePort, transport: Transport, codec: Codec) -> None:
@@ -75,32 +83,28 @@ class Connection:
         self.node = node
         self.transport = transport
         self.codec = codec
-        self.session = Session(node.policy, now)
+        self.delivery = DeliveryState()
+        self.session: Session = Handshaking(node.policy, self.delivery, now)
+        self.identity = STRANGER  # until its hello was right
+        # Of the identity, once more: each delivery reads them of each connection. Empty until then.
         self.user = ""
-        self.device = ""
         self.session_id = ""
-        self.boot_id = ""  # of this node, when the session was to be stored
-        self.since_ms = 0
-        self.attempt = 0
-        self.client = ""
-        self.kind = 0
-        self.avoid: frozenset[str] = NOWHERE
         self.hello: client_pb2.Hello | None = None  # until the session is stored
         self.hello_id = 0
-        self.group_heads: dict[str, int] | None = None  # last told, of large groups
-        self.early: Early | None = None
+        self.group_heads: Mapping[str, int] | None = None  # last told, of large groups
         self.opened_at = now
-        self.requests = 0
         self.closed_with = 0  # the code of its goodbye
-        self.counted = False  # as an open connection, by its node
+        self.welcomed = False
         self.wheel_tick = 0
+        self._early: PushBuffer | None = None
+        self._requests = 0
         self._held: deque[Data] | None = None
         self._later: list[bytes] | None = None  # goes out at the end of this turn
         self._draining = False
         self._welcome: client_pb2.ServerFrame | None = None
         self._behind: Sequence[client_pb2.ServerFrame] = ()
-        node.begin(self)
-        node.wake(self, self.session.due())
+        node.connections.begin(self)
+        node.wheel.schedule(self, self.session.due())
 
     # ---- from the transport
 
@@ -145,7 +149,7 @@ class Connection:
         """The transport is closed."""
         self.handle(PeerGone())
         self._held = self._later = None
-        self.node.lost(self)
+        self.node.connections.lost(self)
 
     # ---- from the node
 
@@ -163,11 +167,22 @@ class Connection:
                 log.exception("connection failed", user=self.user, session=self.session_id)
                 self.transport.abort()
             due = self.session.due()
-        self.node.wake(self, due)
+        self.node.wheel.schedule(self, due)
 
-    def open(self, welcome: client_pb2.ServerFrame, behind: Sequence[client_pb2.ServerFrame] = ()) -> None:
-        """Its session is stored; `behind`: what goes out right after the welcome."""
+    def identify(self, identity: Identity, expires_at: float) -> None:
+        """Its hello is right; `expires_at`: of the token, on the node's clock."""
+        self.identity, self.user, self.session_id = identity, identity.user, identity.session_id
+        self.handle(HelloAccepted(identity.kind, expires_at))
+
+    def open(
+        self,
+        welcome: client_pb2.ServerFrame,
+        behind: Sequence[client_pb2.ServerFrame] = (),
+        group_heads: Mapping[str, int] | None = None,
+    ) -> None:
+        """Its session is stored; `behind`: what goes out right after the welcome, `group_heads`: what that shows."""
         self._welcome, self._behind = welcome, behind
+        self.group_heads = group_heads
         self.handle(Opened())
         self._welcome, self._behind = None, ()
         self.hello = None
@@ -175,16 +190,16 @@ class Connection:
     def refresh(self, expires_at: float) -> None:
         """A new token was shown."""
         self.handle(Refreshed(expires_at))
-        self.node.wake(self, self.session.due())
+        self.node.wheel.schedule(self, self.session.due())
 
     def leave(self, event: AskedToLeave) -> None:
         """Go elsewhere, after what is unanswered."""
         self.handle(event)
-        self.node.wake(self, self.session.due())
+        self.node.wheel.schedule(self, self.session.due())
 
     def reply(self, request_id: int, body: str, frame: bytes) -> None:
         """The answer to a request: a ServerFrame's protobuf bytes without id."""
-        self.send(self.codec.reply(request_id, frame))
+        self.send(self.codec.reply(request_id, frame), REPLY)
         self.answered(body)
 
     def refuse(self, request_id: int, body: str, error: TidingsError) -> None:
@@ -218,19 +233,23 @@ class Connection:
         """A page of a `sync` has gone out."""
         self._apply(self.session.page_written(head, more=more))
 
-    def send(self, frame: bytes) -> None:
-        """An encoded frame."""
+    def send(self, frame: bytes, body: str) -> None:
+        """An encoded frame, and what its body is: for the count of frames."""
         if self.session.phase is not Phase.CLOSING:
-            self._write(self.transport.wrap(frame))
+            transport = self.transport
+            transport.traffic.frames_out[body] += 1
+            self._write(transport.wrap(frame))
 
-    def send_gathered(self, frame: bytes) -> None:
+    def send_gathered(self, frame: bytes, body: str) -> None:
         """An encoded frame that goes out with others at the end of this turn of the event loop, or before whatever is
         written until then. For answers that come several at once: each write is a call to the system."""
         if self.session.phase is not Phase.CLOSING:
-            data = self.transport.wrap(frame)
+            transport = self.transport
+            transport.traffic.frames_out[body] += 1
+            data = transport.wrap(frame)
             if self._later is None:
                 self._later = [data]
-                self.node.flush_later(self)
+                self.node.connections.flush_later(self)
             else:
                 self._later.append(data)
 
@@ -243,37 +262,51 @@ class Connection:
                 log.exception("connection failed", user=self.user, session=self.session_id)
                 self.transport.abort()
 
-    def push(self, data: bytes, number: int, now: float) -> bool:
+    def push(self, data: bytes, number: int, now: float, body: str) -> bool:
         """A wrapped push with its highest inbox number (0: none); False: it does not get pushes now."""
-        session = self.session
-        if session.phase is not Phase.OPEN or not session.outbox.push(number, now):
+        if self.session.phase is not Phase.OPEN or not self.delivery.push(number, now):
             return False
+        self.transport.traffic.frames_out[body] += 1
         self._write(data)
         if number:
-            self.node.wake(self, session.outbox.due(session.policy.ack_timeout_s))
+            self.node.wheel.schedule(self, self.delivery.due(self.session.policy.ack_timeout_s))
         return True
 
     def keep_early(self, number: int, body: EncodedBody) -> None:
         """A push while the session is being stored: it goes out after the welcome, if that does not cover it."""
-        if self.early is None:
-            self.early = Early()
-        self.early.add(number, body)
+        if self._early is None:
+            self._early = PushBuffer()
+        self._early.add(number, body)
 
     def note_left(self, group: str) -> None:
         """The user left this large group: an index that was read before that must not bring it back."""
         if self.session.phase is Phase.OPENING:
-            if self.early is None:
-                self.early = Early()
-            self.early.left_groups.add(group)
+            if self._early is None:
+                self._early = PushBuffer()
+            self._early.left_groups.add(group)
+
+    @property
+    def left_groups(self) -> AbstractSet[str]:
+        """The large groups that the user left while the session was being stored."""
+        return self._early.left_groups if self._early is not None else NOWHERE
+
+    def remember_heads(self, heads: Mapping[str, int] | None) -> None:
+        """It was shown these heads of its large groups."""
+        self.group_heads = heads
+
+    def next_op(self) -> str:
+        """A name for its next request, that no other has."""
+        self._requests += 1
+        return f"{self.session_id}.{self._requests}"
 
     def nudge(self, head: int, reason: str) -> None:
         """`lagging`: the client may lack something up to this number."""
-        outbox = self.session.outbox
-        if self.session.phase is not Phase.OPEN or outbox.paused:
+        delivery = self.delivery
+        if self.session.phase is not Phase.OPEN or delivery.paused:
             return
-        outbox.show(head)
+        delivery.show(head)
         metrics.LAGGING.labels(reason).inc()
-        self._send_lagging(outbox.nudge_head(), paused=False)
+        self._send_lagging(delivery.nudge_head(), paused=False)
 
     # ---- inside
 
@@ -300,7 +333,7 @@ class Connection:
         session = self.session
         effects = session.receive_held(body, now) if held else session.receive_frame(body, len(data), now)
         if effects is HAND_ON:
-            self.node.take(self, frame, body)
+            self.node.requests.take(self, frame, body)
         else:
             self._apply(effects, frame=frame, body=body, request_id=frame.id)
 
@@ -318,7 +351,7 @@ class Connection:
             match effect:
                 case HandOn():
                     assert frame is not None
-                    self.node.take(self, frame, body)
+                    self.node.requests.take(self, frame, body)
                 case Hold():
                     if self._held is None:
                         self._held = deque()
@@ -334,28 +367,30 @@ class Connection:
                 case CheckHello():
                     assert frame is not None
                     self.hello, self.hello_id = frame.hello, frame.id
-                    self.node.check_hello(self, frame.hello)
+                    self.node.handshake.authenticate(self, frame.hello)
                 case StoreSession():
-                    self.node.store_session(self)
+                    self.node.handshake.store(self)
                 case Welcome():
                     self._send_welcome()
                 case Probe():
                     self._probe()
                 case Nudge():
                     metrics.LAGGING.labels("unacknowledged").inc()
-                    self._send_lagging(self.session.outbox.nudge_head(), paused=False)
+                    self._send_lagging(self.delivery.nudge_head(), paused=False)
                 case Pause():
                     metrics.SLOW_CONSUMER_PAUSES.inc()
                     metrics.LAGGING.labels("paused").inc()
-                    self._send_lagging(self.session.outbox.shown, paused=True)
+                    self._send_lagging(self.delivery.shown, paused=True)
+                case Become(session):
+                    self.session = session
                 case Ban(kind):
-                    ban_ms = self.node.ban(self, kind)
+                    ban_ms = self._ban(kind)
                 case SayGoodbye():
                     self._say_goodbye(effect, ban_ms)
                 case Unregister():
-                    self.node.unregister(self)
+                    self.node.closer.unregister(self)
                 case CloseSession():
-                    self.node.close_session(self)
+                    self.node.closer.close_session(self)
                 case CutOff():
                     self.transport.abort()
                 case _:
@@ -389,38 +424,45 @@ class Connection:
         self._count_for_user(code)
 
     def _count_for_user(self, code: str) -> None:
-        if code in COUNTED_REFUSALS and self.session.phase is Phase.OPEN and self.node.count_refused(self):
-            self.handle(Misbehaved("refused", TOO_MANY_REFUSED))
+        if code in COUNTED_REFUSALS and self.session.phase is Phase.OPEN:
+            node = self.node
+            if node.abuse.count_refused(self.user, node.now()):
+                self.handle(Misbehaved("refused", TOO_MANY_REFUSED))
+
+    def _ban(self, kind: str) -> int:
+        node, who = self.node, Device(self.user, self.identity.device)
+        log.warning("client banned", user=who.user, device=who.device, reason=kind)
+        return round(1000 * node.abuse.ban(who, kind, node.now()))
 
     def _send_welcome(self) -> None:
         assert self._welcome is not None
         welcome = self._welcome.welcome
-        self.session.outbox.show(welcome.inbox_head)
+        self.delivery.show(welcome.inbox_head)
         self.transport.admit()
         self._send_frame(self._welcome)
         for frame in self._behind:
             self._send_frame(frame)
         self.opened_at = self.node.now()
-        self.node.wake(self, self.session.due())
-        self.node.opened(self)
-        early, self.early = self.early, None
+        self.welcomed = True
+        self.node.wheel.schedule(self, self.session.due())
+        self.node.connections.opened(self)
+        early, self._early = self._early, None
         if early is not None:
             self._send_early(early, welcome.inbox_head)
 
-    def _send_early(self, early: Early, head: int) -> None:
+    def _send_early(self, early: PushBuffer, head: int) -> None:
         now = self.node.now()
         fresh = early.messages_after(head)
         if fresh:
-            self.push(self.transport.wrap(self.codec.deliver(fresh)), fresh[-1][0], now)
+            self.push(self.transport.wrap(self.codec.deliver(fresh)), fresh[-1][0], now, DELIVER)
         for body in early.others():
-            self.push(self.transport.wrap(self.codec.push(body)), 0, now)
+            self.push(self.transport.wrap(self.codec.push(body)), 0, now, label_of(body))
         if early.dropped > head:
             self.nudge(early.dropped, "ring")
 
     def _send_frame(self, frame: client_pb2.ServerFrame) -> None:
         if self.session.phase is not Phase.CLOSING:
-            self.transport.traffic.frames_out[frame.WhichOneof("body") or ""] += 1
-            self.send(self.codec.encode_server(frame))
+            self.send(self.codec.encode_server(frame), frame.WhichOneof("body") or "")
 
     def _send_lagging(self, head: int, *, paused: bool) -> None:
         self._send_frame(client_pb2.ServerFrame(lagging=client_pb2.Lagging(inbox_head=head, paused=paused)))
@@ -428,7 +470,7 @@ class Connection:
     def _probe(self) -> None:
         metrics.HEARTBEAT_PROBES.inc()
         if not self.transport.probe():
-            head = self.session.outbox.shown
+            head = self.delivery.shown
             self._send_frame(client_pb2.ServerFrame(pong=client_pb2.Pong(inbox_head=head)))
 
     def _say_goodbye(self, effect: SayGoodbye, ban_ms: int) -> None:
@@ -439,7 +481,8 @@ class Connection:
             reason = effect.reason
             if reason is close.HEARTBEAT_TIMEOUT and effect.message != ONLY_PONGS:
                 metrics.HEARTBEATS_LOST.inc()
-            self.node.count_goodbye(self, reason.code)
+            metrics.GOODBYES.labels(str(reason.code)).inc()
+            self.closed_with = reason.code
             frame = reason.goodbye(
                 effect.message, retry_after_ms=effect.retry_after_ms or ban_ms, address=effect.address
             )
@@ -448,7 +491,4 @@ class Connection:
             self._write(self.transport.wrap(self.codec.encode_server(frame)))
             self.transport.close(reason.code, reason.name)
         self._held = None
-        self.node.wake(self, self.session.due())
-
-
-NOWHERE: frozenset[str] = frozenset()
+        self.node.wheel.schedule(self, self.session.due())

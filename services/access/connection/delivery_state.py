@@ -24,7 +24,7 @@ from __future__ import annotations
 FOREVER = float("inf")
 
 
-class Outbox:
+class DeliveryState:
     """Of one connection. Inbox numbers; seconds on the clock of its caller."""
 
     __slots__ = (

@@ -6,9 +6,13 @@ Does not know: when which of them is right; that is session.py.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from services.access.connection.heartbeat import FOREVER
 from tidings_protocol.close import CloseReason
+
+if TYPE_CHECKING:
+    from services.access.connection.session import Session
 
 # ---- events
 
@@ -112,6 +116,13 @@ Event = (
 
 
 @dataclass(frozen=True, slots=True)
+class Become:
+    """The session is in its next phase; the first of the effects."""
+
+    session: Session
+
+
+@dataclass(frozen=True, slots=True)
 class CheckHello:
     """Check the token, the ban, the placement; then HelloAccepted or Ended."""
 
@@ -208,7 +219,8 @@ class CutOff:
 
 
 Effect = (
-    CheckHello
+    Become
+    | CheckHello
     | StoreSession
     | Welcome
     | HandOn

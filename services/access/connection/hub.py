@@ -52,7 +52,7 @@ class Hub(Generic[C]):
             self._drop(group, user)
         return True
 
-    def of(self, user: str) -> tuple[C, ...]:
+    def connections_of(self, user: str) -> tuple[C, ...]:
         """The user's connections."""
         return self._users.get(user, ())
 

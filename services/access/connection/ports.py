@@ -5,15 +5,18 @@ Does not know: who they are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
+from services.access.connection.abuse import Device
+from services.access.connection.heartbeat import TimingWheel
 from services.access.connection.session import SessionPolicy
 from services.access.connection.traffic import Traffic
-from services.access.placement.placement import TransportName
 from tidings_protocol import client_pb2
 
 if TYPE_CHECKING:
     from services.access.connection.connection import Connection
+
+TransportName = Literal["ws", "tcp"]
 
 
 class Transport(Protocol):
@@ -64,52 +67,96 @@ class Transport(Protocol):
         ...
 
 
-class NodePort(Protocol):
-    """What a connection asks of its node."""
-
-    @property
-    def policy(self) -> SessionPolicy: ...
-
-    def now(self) -> float: ...
+class ConnectionsPort(Protocol):
+    """The set of a node's connections."""
 
     def begin(self, connection: Connection) -> None:
         """It is there, without a session."""
-        ...
-
-    def wake(self, connection: Connection, due: float) -> None:
-        """Call `tick` at this time."""
-        ...
-
-    def flush_later(self, connection: Connection) -> None:
-        """Call `flush` when this turn of the event loop ends."""
-        ...
-
-    def check_hello(self, connection: Connection, hello: client_pb2.Hello) -> None: ...
-
-    def store_session(self, connection: Connection) -> None: ...
-
-    def take(self, connection: Connection, frame: client_pb2.ClientFrame, body: str) -> None:
-        """A request; its answer comes later, or at once."""
         ...
 
     def opened(self, connection: Connection) -> None:
         """It has been welcomed."""
         ...
 
-    def unregister(self, connection: Connection) -> None: ...
-
-    def close_session(self, connection: Connection) -> None: ...
-
-    def ban(self, connection: Connection, kind: str) -> int:
-        """For how many milliseconds; `kind`: what it did."""
+    def flush_later(self, connection: Connection) -> None:
+        """Call `flush` when this turn of the event loop ends."""
         ...
-
-    def count_refused(self, connection: Connection) -> bool:
-        """One more bad or forbidden request of its user; True: that is too many."""
-        ...
-
-    def count_goodbye(self, connection: Connection, code: int) -> None: ...
 
     def lost(self, connection: Connection) -> None:
         """Its transport is gone."""
         ...
+
+
+class HandshakePort(Protocol):
+    """From hello to welcome."""
+
+    def authenticate(self, connection: Connection, hello: client_pb2.Hello) -> None:
+        """`identify` follows, or the end."""
+        ...
+
+    def store(self, connection: Connection) -> None:
+        """`open` follows, or the end."""
+        ...
+
+
+class RequestsPort(Protocol):
+    """What clients ask once they are welcomed."""
+
+    def take(self, connection: Connection, frame: client_pb2.ClientFrame, body: str) -> None:
+        """A request; its answer comes later, or at once."""
+        ...
+
+
+class AbusePort(Protocol):
+    """What a node remembers of users and devices."""
+
+    def ban(self, who: Device, kind: str, now: float) -> float:
+        """For how many seconds; `kind`: what it did."""
+        ...
+
+    def count_refused(self, user: str, now: float) -> bool:
+        """One more bad or forbidden request of the user; True: that is too many."""
+        ...
+
+
+class CloserPort(Protocol):
+    """What follows when a session ends."""
+
+    def unregister(self, connection: Connection) -> None:
+        """It is out of this node's indexes."""
+        ...
+
+    def close_session(self, connection: Connection) -> None:
+        """Logic will know that its session is over."""
+        ...
+
+
+class NodePort(Protocol):
+    """The rooms of its node that a connection works with."""
+
+    @property
+    def policy(self) -> SessionPolicy: ...
+
+    def now(self) -> float:
+        """Seconds on the node's clock."""
+        ...
+
+    @property
+    def wheel(self) -> TimingWheel[Connection]:
+        """It calls `tick`."""
+        ...
+
+    @property
+    def connections(self) -> ConnectionsPort: ...
+
+    @property
+    def handshake(self) -> HandshakePort: ...
+
+    @property
+    def requests(self) -> RequestsPort: ...
+
+    @property
+    def abuse(self) -> AbusePort: ...
+
+    @property
+    def closer(self) -> CloserPort: ...

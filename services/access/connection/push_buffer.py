@@ -13,7 +13,7 @@ from tidings_protocol.wire.body import EncodedBody
 EARLY_MAX = 64
 
 
-class Early:
+class PushBuffer:
     """Of one connection."""
 
     __slots__ = ("dropped", "left_groups", "pushes")

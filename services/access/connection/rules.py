@@ -1,4 +1,4 @@
-"""What session.py goes by that is neither a setting nor in the table of operations.
+"""What open.py goes by that is neither a setting nor in the table of operations.
 
 Does not know: when a frame may come, what it asks for.
 """
@@ -29,7 +29,3 @@ class RefreshLimit:
             return wait_s
         self._full_at = full_at + REFRESH_EVERY_S
         return 0.0
-
-
-# What a connection without a session has: it is never asked.
-NO_REFRESHES = RefreshLimit()

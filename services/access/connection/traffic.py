@@ -11,6 +11,22 @@ from __future__ import annotations
 from collections import defaultdict
 
 from services.common.telemetry import metrics
+from tidings_protocol import client_pb2
+from tidings_protocol.wire.body import EncodedBody
+
+DELIVER = "deliver"
+REPLY = "reply"  # an answer of logic: it is written as it came, whatever it is
+_PUSHES = {
+    client_pb2.Message: DELIVER,
+    client_pb2.Receipt: "receipt",
+    client_pb2.Signal: "signal",
+    client_pb2.PresenceList: "presence_list",
+}
+
+
+def label_of(body: EncodedBody) -> str:
+    """What a push is counted as."""
+    return _PUSHES.get(body.kind, "group_info")
 
 
 class Traffic:

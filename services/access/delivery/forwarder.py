@@ -1,13 +1,13 @@
-"""Sending parcels to other access nodes: to visitors' nodes, and once more to a new owner.
+"""The forwarder: sends parcels to other access nodes, that is to visitors' nodes and once more to new owners.
 
-They go through the mailboxes of those nodes. While Kafka does not take them they go by call, at once; what was not
-taken there either and must arrive (memberships: nobody finds out by a heartbeat) is kept, and tried both ways until it
-can.
+The parcels go through the mailboxes of those nodes. While Kafka does not take them they go by call, at once. Some
+pushes must arrive, since no heartbeat shows that they are missing (memberships). If such a push was not taken by call
+either, it is kept, and tried both ways until it can be sent.
 
-Guarantees: one record for each target and batch, in the order in which batches came, on either way. What lasts arrives
-unless that boot of the target ends, this node does, or more than `LASTING_BYTES_MAX` waits (counted; the target's own
-comparison of its index repairs it then). Everything else that cannot be sent in time, or waits behind too much, is
-dropped and counted: the clients find the gap at their next heartbeat.
+Guarantees: each target gets one record for each batch, in the order in which batches came, on either way. A push that
+must arrive does arrive unless that incarnation of the target ends, this node does, or more than `LASTING_BYTES_MAX`
+waits (it is counted, and the target's own comparison of its index repairs it then). Any other push that cannot be sent
+in time, or waits behind too much, is dropped and counted: the clients find the gap at their next heartbeat.
 
 Does not know: who is to get what (mail_router.py decides).
 """
@@ -16,18 +16,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Final, NamedTuple, Self
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final, NamedTuple
 
 from protos.tidings.internal.v1 import delivery_pb2
-from services.access.delivery.mail_router import Sorted
-from services.access.placement.registrations import Host
+from services.access.delivery.mail_router import Split
 from services.common.bus.contract import Bus, Record
 from services.common.direct import Direct, Errand
 from services.common.lanes.lane import Lanes
-from services.common.registry.contract import NodeRecord
-from services.common.scope import TaskScope
+from services.common.registry.contract import NodeIncarnation, NodeRecord
+from services.common.scope import Owned, TaskScope
 from services.common.telemetry import logs, metrics
 from tidings_protocol.errors import TidingsError, Unavailable
 
@@ -44,16 +42,16 @@ log = logs.get_logger(__name__)
 
 
 class Letter(NamedTuple):
-    """A parcel on its way; `lasting`: what of it must arrive, encoded; empty: nothing."""
+    """A parcel on its way; `lasting` is the part of it that must arrive, encoded, and empty if there is none."""
 
-    host: Host
+    target: NodeIncarnation
     mailbox: int
     parcel: bytes
     lasting: bytes
 
 
-class Forwarding:
-    """Sends while it is entered."""
+class Forwarder(Owned):
+    """Sends while it is entered; `node` gives the record of a node that is alive."""
 
     def __init__(
         self,
@@ -70,7 +68,7 @@ class Forwarding:
         self._node = node
         self._probe_s = probe_s
         self._away = asyncio.Event()
-        self._returned = False  # just now
+        self._returned = False  # Kafka, just now
         self._kept: deque[Letter] = deque()
         self._kept_bytes = 0
         self._lanes: Lanes[list[Letter], None] = Lanes(
@@ -78,40 +76,23 @@ class Forwarding:
         )
         self._scope = TaskScope()
 
-    async def __aenter__(self) -> Self:
-        await self._scope.__aenter__()
-        self._scope.spawn(self._recover(), name="forward recovery")
-        await self._lanes.__aenter__()
-        return self
+    async def _running(self) -> AsyncIterator[None]:
+        async with self._scope:
+            self._scope.spawn(self._recover(), name="forward recovery")
+            async with self._lanes:
+                yield
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            await self._lanes.__aexit__(kind, error, traceback)
-        finally:
-            await self._scope.__aexit__(kind, error, traceback)
-
-    @property
-    def depth(self) -> int:
-        return self._lanes.depth
-
-    @property
-    def kept(self) -> int:
-        """Letters that must arrive and could not be sent yet."""
-        return len(self._kept)
-
-    def send(self, batch: Sorted) -> None:
-        """What of this batch goes to other nodes."""
+    def send(self, batch: Split) -> None:
+        """Sends what of this batch goes to other nodes; returns at once."""
         letters: list[Letter] = []
         recipients = 0
-        for host, parcels in batch.onward.items():
-            self._address(host, parcels, letters)
+        for target, parcels in batch.forwarded.items():
+            self._address(target, parcels, letters)
         for (owner, _), parcels in batch.rerouted.items():
             recipients += sum(len(push.users) for parcel in parcels for push in parcel.pushes)
             self._address(owner, parcels, letters)
-        if batch.lost:
-            metrics.REROUTED.labels("gave_up").inc(batch.lost)
+        if batch.dropped:
+            metrics.REROUTED.labels("gave_up").inc(batch.dropped)
         if not letters:
             return
 
@@ -125,12 +106,12 @@ class Forwarding:
             self._keep(letters)
             done(error)
 
-    def _address(self, host: Host, parcels: Sequence[delivery_pb2.Parcel], letters: list[Letter]) -> None:
-        record = self._node(host.node)
-        if record is None or record.boot_id != host.boot_id or record.mailbox is None:
+    def _address(self, target: NodeIncarnation, parcels: Sequence[delivery_pb2.Parcel], letters: list[Letter]) -> None:
+        record = self._node(target.node)
+        if record is None or record.boot_id != target.boot_id or record.mailbox is None:
             return
         mailbox = record.mailbox
-        letters.extend(Letter(host, mailbox, parcel.SerializeToString(), _lasting(parcel)) for parcel in parcels)
+        letters.extend(Letter(target, mailbox, parcel.SerializeToString(), _lasting(parcel)) for parcel in parcels)
 
     # ---- the two ways
 
@@ -161,14 +142,14 @@ class Forwarding:
         return True
 
     def _call_the_deaf(self, letters: Sequence[Letter]) -> None:
-        """Those who say that they do not hear Kafka; they read it when they do."""
+        """Calls the nodes that say that they do not hear Kafka; they read the record once they do."""
         for letter in letters:
-            record = self._node(letter.host.node)
+            record = self._node(letter.target.node)
             if record is not None and record.deaf:
-                self._direct.offer(Errand(letter.host.node, letter.host.boot_id, letter.parcel))
+                self._direct.offer(Errand(letter.target.node, letter.target.boot_id, letter.parcel))
 
     async def _call(self, letters: Sequence[Letter]) -> list[Letter]:
-        """Those that were not taken."""
+        """Sends the letters by call; those that were not taken."""
         outcomes = await asyncio.gather(*(self._call_one(letter) for letter in letters))
         return [letter for letter, taken in zip(letters, outcomes, strict=True) if not taken]
 
@@ -179,13 +160,13 @@ class Forwarding:
             if not outcome.done():
                 outcome.set_result(taken)
 
-        self._direct.offer(Errand(letter.host.node, letter.host.boot_id, letter.parcel), done)
+        self._direct.offer(Errand(letter.target.node, letter.target.boot_id, letter.parcel), done)
         return outcome
 
     # ---- what could not be sent
 
     def _keep(self, letters: Sequence[Letter]) -> None:
-        """What of them must arrive."""
+        """Keeps what of these letters must arrive."""
         for letter in letters:
             if letter.lasting:
                 self._kept.append(letter._replace(parcel=letter.lasting))
@@ -209,20 +190,20 @@ class Forwarding:
                     break
 
     async def _try_again(self) -> bool:
-        """Some of what is kept goes, if it can; whether Kafka takes records."""
+        """Sends some of what is kept, if it can; whether Kafka takes records."""
         taken = [self._kept.popleft() for _ in range(min(LASTING_BATCH, len(self._kept)))]
         self._kept_bytes -= sum(len(letter.lasting) for letter in taken)
-        letters = [letter for letter in taken if self._is_there(letter.host)]
-        if await self._publish(letters or [Letter(Host("", ""), 0, b"", b"")]):
+        letters = [letter for letter in taken if self._is_there(letter.target)]
+        if await self._publish(letters or [Letter(NodeIncarnation("", ""), 0, b"", b"")]):
             return True
         missed = await self._call(letters)
         self._kept.extendleft(reversed(missed))
         self._kept_bytes += sum(len(letter.lasting) for letter in missed)
         return False
 
-    def _is_there(self, host: Host) -> bool:
-        record = self._node(host.node)
-        return record is not None and record.boot_id == host.boot_id
+    def _is_there(self, target: NodeIncarnation) -> bool:
+        record = self._node(target.node)
+        return record is not None and record.boot_id == target.boot_id
 
 
 def _lasting(parcel: delivery_pb2.Parcel) -> bytes:

@@ -1,11 +1,12 @@
-"""Reading this node's mailbox and the broadcast topic, and taking what comes by call while Kafka is away.
+"""The mailbox of this node: reads it and the broadcast topic, and takes what comes by call while Kafka is away.
 
-Guarantees: a mailbox is read from its end as it is when `attach` is called, before the node becomes ready; its records
+Guarantees: a mailbox is read from its end as it is when `attach` is called, before the node becomes ready. Its records
 are worked on in their order, and the next batch is read when the last one is written to the connections. A record that
 cannot be read is dropped with a line in the log. Where Kafka has lost records, the users' heads are compared
-(`on_gap`). A node that does not hear Kafka says so (`on_hearing`), so that others call it, and compares heads too. What
-comes by call is worked on in the order in which it came, and answered when it is written; at most `CALLS_MAX` calls
-wait. It may have come through Kafka too, or come so later: clients know by the numbers.
+(`on_gap`). A node that does not hear Kafka says so (`on_hearing`), so that other nodes call it, and compares heads too.
+Parcels that come by call are worked on in the order in which they came, and the call is answered when they are written;
+at most `CALLS_MAX` calls wait. A parcel that came by call may come through Kafka too, before or after: clients know by
+the numbers.
 
 Does not know: what a push means (delivery.py), whom it is for (mail_router.py).
 """
@@ -13,19 +14,18 @@ Does not know: what a push means (delivery.py), whom it is for (mail_router.py).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from itertools import groupby
-from typing import Final, Self
+from typing import Final
 
 from google.protobuf.message import DecodeError
 
 from protos.tidings.internal.v1 import delivery_pb2
 from services.access.delivery.delivery import Delivery
-from services.access.delivery.forwarder import Forwarding
-from services.access.delivery.mail_router import Sorter
+from services.access.delivery.forwarder import Forwarder
+from services.access.delivery.mail_router import MailRouter
 from services.common.bus.contract import Bus, Subscription
-from services.common.scope import TaskScope
+from services.common.scope import Owned, TaskScope
 from services.common.telemetry import logs, metrics
 from tidings_protocol.errors import Overloaded
 
@@ -37,54 +37,52 @@ CALLS_MAX: Final = 256
 log = logs.get_logger(__name__)
 
 
-class Mailbox:
-    """Reads while it is entered, from the first `attach` on."""
+class Mailbox(Owned):
+    """Reads the broadcast topic while it is entered, and a mailbox from the first `attach` on."""
 
     def __init__(
         self,
         bus: Bus,
         delivery: Delivery,
-        forwarding: Forwarding,
+        forwarder: Forwarder,
         *,
         mailbox_topic: str,
         broadcast_topic: str,
         broadcast_partitions: int,
-        sorter: Callable[[], Sorter],
+        router: Callable[[], MailRouter],
         on_gap: Callable[[], None],
         on_hearing: Callable[[bool], Awaitable[None]],
     ) -> None:
-        """`on_hearing`: whether this node is deaf, after each change."""
+        """`router` gives the router for this node's present incarnation.
+
+        `on_hearing` gets, after each change, whether this node is deaf.
+        """
         self._bus = bus
         self._delivery = delivery
-        self._forwarding = forwarding
+        self._forwarder = forwarder
         self._mailbox_topic = mailbox_topic
         self._broadcast_topic = broadcast_topic
         self._broadcast_partitions = broadcast_partitions
-        self._sorter = sorter
+        self._router = router
         self._on_gap = on_gap
         self._on_hearing = on_hearing
         self._deaf = False
         self._scope = TaskScope()
-        self._stack = AsyncExitStack()
         self._mail: Subscription | None = None
         self._broadcast: Subscription | None = None
         self._reader: asyncio.Task[None] | None = None
         self._partition: int | None = None
         self._calls = 0
-        self._turn = asyncio.Lock()
+        self._calls_in_order = asyncio.Lock()
 
-    async def __aenter__(self) -> Self:
-        await self._stack.__aenter__()
-        await self._stack.enter_async_context(self._scope)
+    async def _running(self) -> AsyncIterator[None]:
         partitions = range(self._broadcast_partitions)
         broadcast = self._bus.consume(self._broadcast_topic, partitions, on_gap=self._gap)
-        self._broadcast = await self._stack.enter_async_context(broadcast)
-        self._scope.spawn(self._read_broadcast(self._broadcast), name="broadcast")
-        self._scope.spawn(self._watch_lag(), name="mailbox lag")
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self._stack.__aexit__(*error)  # type: ignore[arg-type]  # the three of __aexit__
+        async with self._scope, broadcast:
+            self._broadcast = broadcast
+            self._scope.spawn(self._read_broadcast(broadcast), name="broadcast")
+            self._scope.spawn(self._watch_lag(), name="mailbox lag")
+            yield
 
     @property
     def state(self) -> dict[str, object]:
@@ -98,7 +96,7 @@ class Mailbox:
         }
 
     async def attach(self, partition: int) -> None:
-        """From now on this one; returns when it is known where its end is (or Kafka is away)."""
+        """Reads this partition from now on; returns when it is known where its end is (or Kafka is away)."""
         if self._partition == partition:
             return
         if self._reader is not None:
@@ -111,12 +109,15 @@ class Mailbox:
         await entered
 
     async def take(self, values: Sequence[bytes]) -> None:
-        """Encoded parcels, of the mailbox (they name this node) or of the broadcast. Raises Overloaded."""
+        """Works on encoded parcels, of the mailbox (they name this node) or of the broadcast.
+
+        Returns when they are written to the connections. Raises Overloaded.
+        """
         if self._calls >= CALLS_MAX:
             raise Overloaded("this access node has too many deliveries to make: they come by Kafka, or by sync")
         self._calls += 1
         try:
-            async with self._turn:
+            async with self._calls_in_order:
                 for is_mail, parcels in groupby(_read(values), key=lambda parcel: bool(parcel.node)):
                     await (self._deliver_mail if is_mail else self._deliver_broadcast)(list(parcels))
         finally:
@@ -135,11 +136,11 @@ class Mailbox:
             await self._deliver_broadcast(_read(record.value for record in records))
 
     async def _deliver_mail(self, parcels: Sequence[delivery_pb2.Parcel]) -> None:
-        sorting = self._sorter().begin(parcels)
-        for _ in sorting.turns():
+        run = self._router().split(parcels)
+        for _ in run.steps():
             await asyncio.sleep(0)
-        batch = sorting.sorted()
-        self._forwarding.send(batch)
+        batch = run.result()
+        self._forwarder.send(batch)
         await self._delivery.deliver(batch.local)
 
     async def _deliver_broadcast(self, parcels: Sequence[delivery_pb2.Parcel]) -> None:
@@ -154,13 +155,14 @@ class Mailbox:
                 await self._watch_hearing()
 
     async def _watch_hearing(self) -> None:
-        deaf = any(each is not None and each.quiet_s > DEAF_S for each in (self._mail, self._broadcast))
+        sources = (self._mail, self._broadcast)
+        deaf = any(source is not None and source.quiet_s > DEAF_S for source in sources)
         if deaf != self._deaf:
             self._deaf = deaf
             log.info("kafka is not heard: others call" if deaf else "kafka is heard again")
             await self._on_hearing(deaf)
             if deaf:
-                # What came before the others knew lies in Kafka: it is found by the heads.
+                # Records from before the others knew are still in Kafka: clients find them by the heads.
                 self._on_gap()
 
     def _gap(self, topic: str, partition: int) -> None:

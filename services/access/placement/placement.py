@@ -1,4 +1,4 @@
-"""Who owns a user now, and where a client should be: from the ring, by the placement setting. Pure.
+"""The placement of users: who owns a user now, and where its clients should be, by the ring and the setting. Pure.
 
 Does not know: connections, how rings change.
 """
@@ -8,23 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from services.access.placement.registrations import Host
-from services.common.registry.contract import NodeRecord
+from services.access.connection.ports import TransportName
+from services.common.registry.contract import NodeIncarnation, NodeRecord
 from services.common.ring import Ring
 from tidings_protocol.errors import Unavailable
 from tidings_protocol.ids import check_user, slot_of
 
-TransportName = Literal["ws", "tcp"]
-
 
 class Placement:
-    """`ring` gives the present ring of access nodes, `node` the record of one that is alive."""
+    """Answers from the present ring of access nodes (`ring`) and the records of those that are alive (`node`)."""
 
     def __init__(
         self,
         rule: Literal["ring", "any"],
         *,
-        me: Callable[[], Host],
+        me: Callable[[], NodeIncarnation],
         ring: Callable[[], Ring],
         node: Callable[[str], NodeRecord | None],
     ) -> None:
@@ -35,19 +33,20 @@ class Placement:
 
     @property
     def name(self) -> str:
-        """This node's."""
+        """This node's name."""
         return self._me().node
 
     @property
     def follows_ring(self) -> bool:
+        """Whether clients are sent to the owners of their users."""
         return self._rule == "ring"
 
-    def owner_of(self, user: str) -> Host | None:
-        """The boot that owns this user's slot; None while nobody does."""
+    def owner_of(self, user: str) -> NodeIncarnation | None:
+        """The incarnation that owns this user's slot; None while no node does."""
         record = self._owner(user)
-        return Host(record.name, record.boot_id) if record is not None else None
+        return NodeIncarnation(record.name, record.boot_id) if record is not None else None
 
-    def elsewhere(self, user: str) -> Host | None:
+    def elsewhere(self, user: str) -> NodeIncarnation | None:
         """The owner, if it is another node."""
         owner = self.owner_of(user)
         return None if owner is None or owner.node == self._me().node else owner

@@ -1,88 +1,71 @@
-"""Visitors: users that are connected to one node while another owns their slot.
+"""The registrations of visitors: users that are connected to this node while another node owns their slot.
 
-Theory of operation. The node that has the connection (the host) keeps `Visits`: for each of its users, which owner has
-confirmed that it forwards. What should be follows from the ring and from who is connected; the difference to what is
-confirmed is the next calls to make. So it does not matter how often or why it is looked at: a call that failed, an
-owner that died, a ring that changed twice are all repaired by the next look. The owner keeps `Guests`: to which hosts
-a user's pushes go.
+Theory of operation. A visitor's owner forwards what the visitor gets, once it has confirmed the registration. This node
+keeps which owner has confirmed which of its users. What should be confirmed follows from the ring and from who is
+connected; the difference to what is confirmed is the calls to make. So it does not matter how often or why the
+difference is taken: a call that failed, an owner that died and a ring that changed twice are all repaired by the next
+comparison. The owner's half is delivery/forwarding_table.py.
 
-A host is a boot of a node: after a restart it is another one, to which nothing is forwarded that was asked by the old.
+Guarantees: a user's new owner confirms before the old one is told that the user left. The registrations are bounded by
+the users that are connected here.
 
-Guarantees: a user's new owner is asked before the old one is told that the user left. Both sides are bounded by the
-users that are connected; what a dead host left behind goes with `Guests.keep`.
-
-Does not know: gRPC, Kafka, rings (it is told each user's owner).
+Does not know: gRPC, Kafka, rings (each user's owner is an argument).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+
+from services.common.registry.contract import NodeIncarnation
+
+OwnerOf = Callable[[str], NodeIncarnation | None]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Host:
-    """One boot of one access node."""
+class OwnerRegistrations:
+    """Which owners forward for the users of this node, and which calls would bring that up to date.
 
-    node: str
-    boot_id: str
-
-
-@dataclass(slots=True)
-class Call:
-    """What to tell one owner."""
-
-    arrived: list[str] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
-
-
-class Visits:
-    """The host's side."""
+    `wanted` is, wherever it is an argument, the owner that should forward for a user; None if none should.
+    """
 
     __slots__ = ("_confirmed", "_stale")
 
     def __init__(self) -> None:
-        self._confirmed: dict[str, Host] = {}
+        self._confirmed: dict[str, NodeIncarnation] = {}
         # Owners that were not yet told that a user left them, by user: few, and gone with the owner.
-        self._stale: dict[str, set[Host]] = {}
+        self._stale: dict[str, set[NodeIncarnation]] = {}
 
     def __len__(self) -> int:
         return len(self._confirmed)
 
-    def owner_of(self, user: str) -> Host | None:
-        """Who has confirmed to forward for this user."""
+    def owner_of(self, user: str) -> NodeIncarnation | None:
+        """The owner that has confirmed to forward for this user."""
         return self._confirmed.get(user)
 
-    def unsettled(self, users: Iterable[str], wanted: Callable[[str], Host | None]) -> list[str]:
-        """Those for whom there is a call to make."""
+    def due(self, users: Iterable[str], wanted: OwnerOf) -> list[str]:
+        """Those of the users for whom a call is to be made."""
         return [user for user in users if self._confirmed.get(user) != wanted(user)]
 
-    def known(self) -> Iterator[str]:
-        """Users of whom some owner may still know."""
-        yield from self._confirmed
-        yield from (user for user in self._stale if user not in self._confirmed)
-
-    def arrivals(self, users: Iterable[str], wanted: Callable[[str], Host | None]) -> dict[Host, list[str]]:
-        """First: whom to ask to forward."""
-        calls: dict[Host, list[str]] = {}
+    def arrivals(self, users: Iterable[str], wanted: OwnerOf) -> dict[NodeIncarnation, list[str]]:
+        """The first calls: which owner is to be asked to forward for which users."""
+        calls: dict[NodeIncarnation, list[str]] = {}
         for user in users:
             owner = wanted(user)
             if owner is not None and self._confirmed.get(user) != owner:
                 calls.setdefault(owner, []).append(user)
         return calls
 
-    def confirm(self, owner: Host, users: Iterable[str]) -> None:
-        """This owner forwards from now on; who did before is to be told."""
+    def confirm(self, owner: NodeIncarnation, users: Iterable[str]) -> None:
+        """Notes that this owner forwards for the users; the owner before it is then to be told that they left."""
         for user in users:
             before = self._confirmed.get(user)
             if before is not None and before != owner:
                 self._stale.setdefault(user, set()).add(before)
             self._confirmed[user] = owner
-            self._settle(owner, user)
+            self._discard_stale(owner, user)
 
-    def departures(self, users: Iterable[str], wanted: Callable[[str], Host | None]) -> dict[Host, list[str]]:
-        """Then: whom to tell that they need not forward any more."""
-        calls: dict[Host, list[str]] = {}
+    def departures(self, users: Iterable[str], wanted: OwnerOf) -> dict[NodeIncarnation, list[str]]:
+        """The second calls: which owner is to be told which users it need not forward for any more."""
+        calls: dict[NodeIncarnation, list[str]] = {}
         for user in users:
             confirmed = self._confirmed.get(user)
             if confirmed is not None and wanted(user) is None:
@@ -91,70 +74,29 @@ class Visits:
                 calls.setdefault(owner, []).append(user)
         return calls
 
-    def released(self, owner: Host, users: Iterable[str]) -> None:
-        """This owner knows that these left."""
+    def released(self, owner: NodeIncarnation, users: Iterable[str]) -> None:
+        """Notes that this owner knows that the users left."""
         for user in users:
             if self._confirmed.get(user) == owner:
                 del self._confirmed[user]
-            self._settle(owner, user)
+            self._discard_stale(owner, user)
 
-    def forget(self, alive: Callable[[str], bool]) -> list[str]:
-        """Owners whose boot is dead know nothing any more; the users for whom one of them forwarded."""
-        orphans = [user for user, owner in self._confirmed.items() if not alive(owner.boot_id)]
-        for user in orphans:
+    def forget(self, alive: Callable[[str], bool]) -> None:
+        """Forgets the owners whose boot id is not alive."""
+        for user in [user for user, owner in self._confirmed.items() if not alive(owner.boot_id)]:
             del self._confirmed[user]
         for user, owners in list(self._stale.items()):
             for owner in [owner for owner in owners if not alive(owner.boot_id)]:
-                self._settle(owner, user)
-        return orphans
+                self._discard_stale(owner, user)
 
     def clear(self) -> None:
-        """This node has a new boot: nobody forwards to it yet."""
+        """Forgets all, since this node has a new boot id, to which no owner forwards yet."""
         self._confirmed.clear()
         self._stale.clear()
 
-    def _settle(self, owner: Host, user: str) -> None:
+    def _discard_stale(self, owner: NodeIncarnation, user: str) -> None:
         owners = self._stale.get(user)
         if owners is not None:
             owners.discard(owner)
             if not owners:
                 del self._stale[user]
-
-
-class Guests:
-    """The owner's side."""
-
-    __slots__ = ("_hosts",)
-
-    def __init__(self) -> None:
-        self._hosts: dict[str, tuple[Host, ...]] = {}
-
-    def __len__(self) -> int:
-        return len(self._hosts)
-
-    def arrive(self, host: Host, users: Iterable[str]) -> None:
-        for user in users:
-            known = self._hosts.get(user, ())
-            if host not in known:
-                self._hosts[user] = (*known, host)
-
-    def leave(self, host: Host, users: Iterable[str]) -> None:
-        for user in users:
-            self._without(user, lambda other: other == host)
-
-    def hosts_of(self, user: str) -> tuple[Host, ...]:
-        """Where to forward what this user gets."""
-        return self._hosts.get(user, ())
-
-    def keep(self, alive: Callable[[str], bool]) -> None:
-        """Only hosts whose boot is alive."""
-        for user in list(self._hosts):
-            self._without(user, lambda other: not alive(other.boot_id))
-
-    def _without(self, user: str, gone: Callable[[Host], bool]) -> None:
-        known = self._hosts.get(user, ())
-        left = tuple(host for host in known if not gone(host))
-        if left:
-            self._hosts[user] = left
-        elif known:
-            del self._hosts[user]

@@ -1,12 +1,13 @@
-"""Who watches whom, and what the watchers were told last.
+"""The watchers of users' presence, and what the watchers were shown last.
 
-Theory of operation. A session that begins makes its user online: that is told at once. A session that ends, or a node
-that dies, makes the user offline only if there is no other session, which only the store of sessions knows: so then
-the users concerned are asked about (`Verdict.ASK`), and what comes back is told if it differs from what was told last.
-A watch is entered before the first answer is asked for: a change in between is not missed.
+Theory of operation. A session that begins makes its user online, and the watchers are shown that at once. A session
+that ends, or a node that dies, makes the user offline only if there is no other session, which only the store of
+sessions knows. So the users concerned are then asked about (`Followup.ASK`), and the watchers are shown the answer if
+it differs from what they were shown last. A watch is entered before its first question is asked: so no change in
+between is missed.
 
-Guarantees: at most `watched_max` users a connection. A watcher is told of changes only. No entry outlives its last
-watcher.
+Guarantees: one connection watches at most `watched_max` users. A watcher is shown changes only. No entry outlives its
+last watcher.
 
 Does not know: sessions, how to ask, frames.
 """
@@ -21,8 +22,8 @@ from typing import Generic, TypeVar
 C = TypeVar("C")
 
 
-class Verdict(Enum):
-    """What a change of a session means."""
+class Followup(Enum):
+    """What is to be done about a change of a session."""
 
     NOTHING = "nothing"
     TELL = "tell"
@@ -35,8 +36,8 @@ class _Watched(Generic[C]):
     online: bool | None = None  # None: no answer yet
 
 
-class Watches(Generic[C]):
-    """Of all connections of a node."""
+class PresenceWatchers(Generic[C]):
+    """The watchers among all connections of a node; its length is the number of watched users."""
 
     __slots__ = ("_by_connection", "_users", "_watched_max")
 
@@ -49,7 +50,7 @@ class Watches(Generic[C]):
         return len(self._users)
 
     def watch(self, connection: C, users: Iterable[str]) -> bool:
-        """From now on; False, and nothing changed, if that would be more than one connection may watch."""
+        """Makes the connection a watcher of these users; False, without a change, if those were more than it may."""
         mine = self._by_connection.get(connection, set())
         wanted = mine.union(users)
         if len(wanted) > self._watched_max:
@@ -61,6 +62,7 @@ class Watches(Generic[C]):
         return True
 
     def unwatch(self, connection: C, users: Iterable[str]) -> None:
+        """Ends the connection's watches of these users."""
         mine = self._by_connection.get(connection)
         if mine is None:
             return
@@ -71,28 +73,29 @@ class Watches(Generic[C]):
             del self._by_connection[connection]
 
     def forget(self, connection: C) -> None:
-        """The connection ended."""
+        """Ends all watches of a connection that has ended."""
         for user in self._by_connection.pop(connection, ()):
             self._drop(connection, user)
 
-    def watchers(self, user: str) -> Iterable[C]:
+    def watchers_of(self, user: str) -> Iterable[C]:
+        """The connections that watch this user, in the order in which they began."""
         watched = self._users.get(user)
         return watched.watchers if watched else ()
 
-    def session_changed(self, user: str, *, up: bool) -> Verdict:
-        """A session of this user began or ended."""
+    def session_changed(self, user: str, *, up: bool) -> Followup:
+        """What is to be done now that a session of this user began or ended."""
         watched = self._users.get(user)
         if watched is None:
-            return Verdict.NOTHING
+            return Followup.NOTHING
         if not up:
-            return Verdict.ASK
+            return Followup.ASK
         if watched.online:
-            return Verdict.NOTHING
+            return Followup.NOTHING
         watched.online = True
-        return Verdict.TELL
+        return Followup.TELL
 
     def learn(self, user: str, *, online: bool) -> bool:
-        """An answer came; True: the watchers were told something else."""
+        """Takes an answer; True if the watchers were shown another one before."""
         watched = self._users.get(user)
         if watched is None:
             return False
@@ -100,7 +103,7 @@ class Watches(Generic[C]):
         return known is not None and known != online
 
     def online(self) -> list[str]:
-        """Watched users that are believed to be online: to be asked about when a node dies."""
+        """The watched users that may be online: these are asked about when a node dies."""
         return [user for user, watched in self._users.items() if watched.online is not False]
 
     def _drop(self, connection: C, user: str) -> None:

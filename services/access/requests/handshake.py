@@ -1,16 +1,16 @@
-"""From hello to welcome: token, ban, version, placement; then the owner of a visitor, then logic.
+"""The handshake, from hello to welcome: the hello is checked, then the session is stored.
 
-Two sets of lanes. In the first, hellos are checked; in the second, by user, sessions are stored: first the owners of
-visitors confirm that they forward (so nothing falls between the inbox head that the welcome shows and the first push),
-then logic stores the sessions in one batch.
+Theory of operation. There are two sets of lanes. In the first, hellos are checked (hello_check.py). In the second, by
+user, sessions are stored. First the owners of visitors confirm that they forward, so that no push falls between the
+inbox head that the welcome shows and the first push. Then logic stores the sessions in one batch.
 
 Guarantees: every hello ends in a welcome or a goodbye that says why, also when logic is away. A connection is in the
-node's index before logic is asked, so a push or an eviction that is quicker than the answer finds it. Nothing is asked,
-or asked again, for a connection that is gone. A session is stored under the boot id under which its connection was
-taken, and welcomed only while that is this node's. Which of a device's logins is the newest, storage decides; whom it
-replaced ends when it is welcomed, and so do the connections that this node was offered before it; one that is still
-being stored is left to its own answer. Whatever is no welcome closes the session, because it may have been stored all
-the same.
+node's index before logic is asked, so a push or an eviction that is quicker than the answer finds it. No call is made,
+or made again, for a connection that is gone. A session is stored under the boot id under which its connection was
+taken, and welcomed only while that is this node's. Storage decides which of a device's logins is the newest. The
+sessions that it replaced end when it is welcomed, and so do the connections of the device that this node was offered
+before it; a connection whose session is still being stored is left to its own answer. A handshake that ends without a
+welcome closes the session, because it may have been stored all the same.
 
 Does not know: sockets, what logic does.
 """
@@ -18,109 +18,86 @@ Does not know: sockets, what logic does.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from protos.tidings.internal.v1 import logic_pb2
-from services.access.connection.connection import NOWHERE, Connection
-from services.access.connection.events import Ended, HelloAccepted
+from services.access.connection.connection import Connection
+from services.access.connection.events import Ended
 from services.access.connection.hub import Hub
-from services.access.connection.limits import Conduct, Device
+from services.access.connection.identity import NOWHERE, Identity
 from services.access.connection.session import Phase
-from services.access.logic_client import Logic
-from services.access.placement.registrar import Visiting
-from services.access.placement.registrations import Host
-from services.access.requests.replacement import Replacing
-from services.common.auth.tokens import Claims, TokenRefused
+from services.access.logic_client import LogicClient
+from services.access.placement.registrar import OwnerRegistrar
+from services.access.requests.hello_check import Accepted, HelloCheck, shape_refusal
+from services.access.requests.replacement import SessionReplacement
+from services.access.requests.session_item import open_item
 from services.common.clock import Clock
+from services.common.lanes.entered import LaneHolder
 from services.common.lanes.lane import Lanes, unwanted
+from services.common.registry.contract import NodeIncarnation
 from services.common.rpc.faults import from_fault
-from services.common.telemetry import logs, metrics
+from services.common.telemetry import metrics
 from tidings_protocol import client_pb2, close
 from tidings_protocol.errors import Forbidden, TidingsError
 from tidings_protocol.ids import hash64, new_id
 
-DEVICE_CHARACTERS_MAX = 64
-CLIENT_CHARACTERS_MAX = 256
-AVOID_MAX = 64
-# Large groups of one user whose cursors a device may send along; it reads the others by their heads.
-GROUP_CURSORS_MAX = 1000
 # A client of a boot that is gone comes back to the new one, not all of them at once.
 RETURN_MIN_MS, RETURN_SPREAD_MS = 100, 1500
 LANES = 4
 CHECK_BATCH = 64
 
-log = logs.get_logger(__name__)
-
-
-class Authenticate(Protocol):
-    """services.common.auth.token_source.Authenticator."""
-
-    def authenticate(self, token: str) -> Awaitable[Claims]: ...
-
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """What every welcome says, and who is not let in."""
+class HandshakeOptions:
+    """What every welcome says, how many handshakes may wait in a lane, and how many are one batch for logic.
+
+    `heartbeat_s` gives the interval for a kind of client.
+    """
 
     heartbeat_s: Callable[[int], float]
     idle_heartbeat_s: float
     limits: client_pb2.Limits
     backoff: client_pb2.Backoff
-    refused_clients: Sequence[str] = field(default=())
+    capacity: int
+    batch_max: int
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """A hello that is right."""
-
-    user: str
-    expires_at: float
-
-
-Moved = Callable[[Connection, str, frozenset[str]], str]
 Outcome = TypeVar("Outcome")
 
 
-class Opening:
-    """`moved(connection, user, avoid)`: the address that the client shall go to instead; empty: served here."""
+class Handshake(LaneHolder):
+    """Makes the handshakes of all connections of a node while it is entered; `me` is the node's incarnation now."""
 
     def __init__(
         self,
-        authenticator: Authenticate,
-        logic: Logic,
-        visiting: Visiting,
-        replacing: Replacing,
+        hellos: HelloCheck,
+        logic: LogicClient,
+        registrar: OwnerRegistrar,
+        replacement: SessionReplacement,
         hub: Hub[Connection],
-        conduct: Conduct,
         clock: Clock,
-        terms: Terms,
+        options: HandshakeOptions,
         *,
-        me: Callable[[], Host],
-        moved: Moved,
-        capacity: int,
-        batch_max: int,
+        me: Callable[[], NodeIncarnation],
     ) -> None:
-        self._authenticator = authenticator
+        self._hello_check = hellos
         self._logic = logic
-        self._visiting = visiting
-        self._replacing = replacing
+        self._registrar = registrar
+        self._replacement = replacement
         self._hub = hub
-        self._conduct = conduct
         self._clock = clock
-        self._terms = terms
+        self._options = options
         self._me = me
-        self._moved = moved
+        capacity, batch_max = options.capacity, options.batch_max
         self._hellos: Lanes[Connection, Accepted | Ended] = Lanes(
-            "hello", self._check, lanes=LANES, capacity=capacity, batch_max=CHECK_BATCH, overlap_min=CHECK_BATCH
+            "hello", self._check_batch, lanes=LANES, capacity=capacity, batch_max=CHECK_BATCH, overlap_min=CHECK_BATCH
         )
         self._stores: Lanes[Connection, logic_pb2.OpenOutcome] = Lanes(
             "open",
-            self._store,
+            self._store_batch,
             lanes=LANES,
             capacity=capacity,
             batch_max=batch_max,
@@ -128,38 +105,30 @@ class Opening:
             wanted=_is_opening,
         )
         self._asked: set[Connection] = set()  # whose session may have been stored
-        self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> Self:
-        await self._stack.__aenter__()
-        await self._stack.enter_async_context(self._stores)
-        await self._stack.enter_async_context(self._hellos)
-        return self
+    def _parts(self) -> Iterable[AbstractAsyncContextManager[Any]]:
+        return (self._stores, self._hellos)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._stack.__aexit__(kind, error, traceback)
+    def authenticate(self, connection: Connection, hello: client_pb2.Hello) -> None:
+        """Checks the hello; the connection then goes on to `store`, or ends with the reason against it."""
+        refusal = shape_refusal(hello)
+        if refusal is not None:
+            connection.handle(refusal)
+            return
 
-    def check(self, connection: Connection, hello: client_pb2.Hello) -> None:
-        """CheckHello."""
-        if not 1 <= len(hello.device) <= DEVICE_CHARACTERS_MAX:
-            message = f"`device` must have 1 to {DEVICE_CHARACTERS_MAX} characters, kept by the device"
-            connection.handle(Ended(close.BAD_FRAME, message))
-        elif len(hello.client) > CLIENT_CHARACTERS_MAX or len(hello.avoid) > AVOID_MAX:
-            message = f"`client` may have {CLIENT_CHARACTERS_MAX} characters, `avoid` {AVOID_MAX} names"
-            connection.handle(Ended(close.BAD_FRAME, message))
-        elif len(hello.group_cursors) > GROUP_CURSORS_MAX:
-            message = f"`group_cursors` may have {GROUP_CURSORS_MAX} groups: leave out those without news for longest"
-            connection.handle(Ended(close.BAD_FRAME, message))
-        else:
-            self._offer(self._hellos, hash64(hello.device), connection, lambda said: self._checked(connection, said))
+        def done(outcome: Accepted | Ended | TidingsError) -> None:
+            self._on_authenticated(connection, outcome)
+
+        self._offer(self._hellos, hash64(hello.device), connection, done)
 
     def store(self, connection: Connection) -> None:
-        """StoreSession."""
-        connection.boot_id, connection.since_ms = self._me().boot_id, self._clock.wall_ms()
+        """Stores the session of a connection whose hello was accepted; the connection is then welcomed, or ends."""
         self._hub.add(connection.user, connection)
-        self._offer(self._stores, hash64(connection.user), connection, lambda said: self._stored(connection, said))
+
+        def done(outcome: logic_pb2.OpenOutcome | TidingsError) -> None:
+            self._on_stored(connection, outcome)
+
+        self._offer(self._stores, hash64(connection.user), connection, done)
 
     def _offer(
         self,
@@ -171,176 +140,140 @@ class Opening:
         try:
             lanes.offer(key, connection, done)
         except TidingsError as error:
-            connection.handle(_ended(error))
+            connection.handle(_refusal_of(error))
 
     # ---- the hello
 
-    async def _check(self, connections: list[Connection]) -> list[Accepted | Ended | TidingsError]:
+    async def _check_batch(self, connections: list[Connection]) -> list[Accepted | Ended | TidingsError]:
         return [await self._check_one(connection) for connection in connections]
 
     async def _check_one(self, connection: Connection) -> Accepted | Ended | TidingsError:
         hello = connection.hello
-        if hello is None or connection.session.phase is not Phase.OPENING:
+        if hello is None or not _is_opening(connection):
             return Ended(close.INTERNAL)
-        try:
-            claims = await self._authenticator.authenticate(hello.token)
-        except TokenRefused as error:
-            return Ended(close.reason_of(error.close_code), error.reason)
-        except TidingsError as error:
-            return error
-        if any(fnmatchcase(hello.client, pattern) for pattern in self._terms.refused_clients):
-            return Ended(close.CLIENT_REFUSED)
-        who, now = Device(claims.user, hello.device), self._clock.now_s()
-        if self._conduct.count_user_hello(claims.user, now):
-            metrics.BANS.labels("reconnects").inc()
-            return Ended(close.ABUSE, "this user connected too often", _ms(self._conduct.ban_s))
-        banned_s = self._conduct.banned_for(who, now)
-        if not banned_s and self._conduct.count_hello(who, now):
-            metrics.BANS.labels("reconnects").inc()
-            banned_s = self._conduct.ban(who, now)
-        if banned_s:
-            return Ended(close.ABUSE, "this device connected too often or misbehaved", _ms(banned_s))
-        avoid = frozenset(hello.avoid) if hello.avoid else NOWHERE
-        address = self._moved(connection, claims.user, avoid)
-        if address:
-            return Ended(close.MOVED, address=address)
-        return Accepted(claims.user, now + claims.ends_at - self._clock.wall_ms() / 1000)
+        return await self._hello_check.check(connection, hello)
 
-    def _checked(self, connection: Connection, said: Accepted | Ended | TidingsError) -> None:
+    def _on_authenticated(self, connection: Connection, outcome: Accepted | Ended | TidingsError) -> None:
         hello = connection.hello
-        if hello is None or connection.session.phase is not Phase.OPENING:
+        if hello is None or not _is_opening(connection):
             return
-        match said:
+        match outcome:
             case Accepted(user, expires_at):
-                connection.user = user
-                connection.device = hello.device
-                connection.kind = hello.kind or client_pb2.Hello.WEB
-                connection.session_id = new_id()
-                connection.attempt, connection.client = hello.attempt, hello.client
-                if hello.avoid:
-                    connection.avoid = frozenset(hello.avoid)
-                connection.handle(HelloAccepted(connection.kind, expires_at))
+                connection.identify(self._identity(user, hello), expires_at)
             case Ended():
-                metrics.CONNECTIONS_REFUSED.labels(said.reason.label).inc()
-                connection.handle(said)
+                metrics.CONNECTIONS_REFUSED.labels(outcome.reason.label).inc()
+                connection.handle(outcome)
             case TidingsError():
-                connection.handle(_ended(said))
+                connection.handle(_refusal_of(outcome))
+
+    def _identity(self, user: str, hello: client_pb2.Hello) -> Identity:
+        return Identity(
+            user,
+            hello.device,
+            new_id(),
+            kind=hello.kind or client_pb2.Hello.WEB,
+            boot_id=self._me().boot_id,
+            since_ms=self._clock.wall_ms(),
+            client=hello.client,
+            attempt=hello.attempt,
+            avoid=frozenset(hello.avoid) if hello.avoid else NOWHERE,
+        )
 
     # ---- the session
 
-    async def _store(self, connections: list[Connection]) -> Sequence[logic_pb2.OpenOutcome | TidingsError]:
-        # A call that fails is made again in the background, and then the user's head is compared (rebalance.py).
-        await self._visiting.settle([connection.user for connection in connections])
+    async def _store_batch(self, connections: list[Connection]) -> Sequence[logic_pb2.OpenOutcome | TidingsError]:
+        # The registrar makes a call that fails again later, and then the user's head is compared (rebalance.py).
+        await self._registrar.ensure([connection.user for connection in connections])
         me = self._me()
-        begun = {each.session_id: each for each in connections if _is_opening(each) and each.boot_id == me.boot_id}
+        begun = {
+            connection.session_id: connection
+            for connection in connections
+            if _is_opening(connection) and connection.identity.boot_id == me.boot_id
+        }
         self._asked.update(begun.values())
-        items = [open_item(each, me.node) for each in begun.values()]
+        items = [open_item(connection, me.node) for connection in begun.values()]
         outcomes = iter(await self._logic.open(items, wanted=lambda item: _is_opening(begun[item.session])))
         return [next(outcomes) if connection.session_id in begun else unwanted() for connection in connections]
 
-    def _stored(self, connection: Connection, said: logic_pb2.OpenOutcome | TidingsError) -> None:
+    def _on_stored(self, connection: Connection, outcome: logic_pb2.OpenOutcome | TidingsError) -> None:
         asked = connection in self._asked
         self._asked.discard(connection)
-        refusal = self._refusal(connection, said)
+        refusal = self._refusal(connection, outcome)
         if refusal is None:
-            assert not isinstance(said, TidingsError)
-            self._admit(connection, said)
+            assert not isinstance(outcome, TidingsError)
+            self._welcome(connection, outcome)
             return
         if asked:
-            connection.node.close_session(connection)
+            connection.node.closer.close_session(connection)
         if _is_opening(connection):
             metrics.CONNECTIONS_REFUSED.labels(refusal.reason.label).inc()
             connection.handle(refusal)
 
-    def _refusal(self, connection: Connection, said: logic_pb2.OpenOutcome | TidingsError) -> Ended | None:
-        """None: it is welcome."""
-        if connection.boot_id != self._me().boot_id:
+    def _refusal(self, connection: Connection, outcome: logic_pb2.OpenOutcome | TidingsError) -> Ended | None:
+        """The reason against a welcome; None if the session is welcome."""
+        if connection.identity.boot_id != self._me().boot_id:
             retry_ms = RETURN_MIN_MS + random.randrange(RETURN_SPREAD_MS)
             return Ended(close.DRAINING, "this node has just come back: connect again", retry_ms)
-        if isinstance(said, TidingsError):
-            return _ended(said)
-        if said.HasField("fault"):
-            return _ended(from_fault(said.fault))
-        if said.newer:
-            number = f" (attempt {said.newer_attempt})" if said.newer_attempt else ""
+        if isinstance(outcome, TidingsError):
+            return _refusal_of(outcome)
+        if outcome.HasField("fault"):
+            return _refusal_of(from_fault(outcome.fault))
+        if outcome.newer:
+            number = f" (attempt {outcome.newer_attempt})" if outcome.newer_attempt else ""
             return Ended(close.REPLACED, f"a newer login of this device is there{number}")
         return None
 
-    def _admit(self, connection: Connection, said: logic_pb2.OpenOutcome) -> None:
+    def _welcome(self, connection: Connection, stored: logic_pb2.OpenOutcome) -> None:
         welcomed = _is_opening(connection)
         if welcomed:
-            left = connection.early.left_groups if connection.early is not None else NOWHERE
-            for group in said.large_groups:
-                if group not in left:
+            for group in stored.large_groups:
+                if group not in connection.left_groups:
                     self._hub.join(group, connection.user)
-            connection.group_heads = dict(said.group_heads) or None
             self._end_older(connection)
-        if connection.hello is not None and not said.reset:
-            metrics.SYNC_BACKLOG.observe(max(0, said.inbox_head - connection.hello.cursor))
+        if connection.hello is not None and not stored.reset:
+            metrics.SYNC_BACKLOG.observe(max(0, stored.inbox_head - connection.hello.cursor))
         metrics.HANDSHAKE_SECONDS.observe(max(0.0, self._clock.now_s() - connection.opened_at))
         connection.open(
-            client_pb2.ServerFrame(id=connection.hello_id, welcome=self._welcome(connection, said)),
-            [client_pb2.ServerFrame(group_info=client_pb2.GroupInfo(conversation=group)) for group in said.left_groups],
+            client_pb2.ServerFrame(id=connection.hello_id, welcome=self._welcome_message(connection, stored)),
+            [
+                client_pb2.ServerFrame(group_info=client_pb2.GroupInfo(conversation=group))
+                for group in stored.left_groups
+            ],
+            dict(stored.group_heads) or None,
         )
         if welcomed:
-            self._replacing.end(connection.user, said.replaced)
+            self._replacement.end(connection.user, stored.replaced)
 
     def _end_older(self, connection: Connection) -> None:
-        """Those of the device that this node was offered before: the hub has them in that order."""
-        for other in self._hub.of(connection.user):
+        """Ends the connections of the device that this node was offered before: the hub has them in that order."""
+        for other in self._hub.connections_of(connection.user):
             if other is connection:
                 return
-            if other.device == connection.device and other.session.phase is Phase.OPEN:
+            if other.identity.device == connection.identity.device and other.session.phase is Phase.OPEN:
                 other.handle(Ended(close.REPLACED))
 
-    def _welcome(self, connection: Connection, said: logic_pb2.OpenOutcome) -> client_pb2.Welcome:
+    def _welcome_message(self, connection: Connection, stored: logic_pb2.OpenOutcome) -> client_pb2.Welcome:
         return client_pb2.Welcome(
             session=connection.session_id,
             user=connection.user,
             node=self._me().node,
-            heartbeat_s=round(self._terms.heartbeat_s(connection.kind)),
-            idle_heartbeat_s=round(self._terms.idle_heartbeat_s),
-            inbox_head=said.inbox_head,
-            epoch=said.epoch,
-            reset=said.reset,
+            heartbeat_s=round(self._options.heartbeat_s(connection.identity.kind)),
+            idle_heartbeat_s=round(self._options.idle_heartbeat_s),
+            inbox_head=stored.inbox_head,
+            epoch=stored.epoch,
+            reset=stored.reset,
             time_ms=self._clock.wall_ms(),
-            limits=self._terms.limits,
-            backoff=self._terms.backoff,
-            group_heads=said.group_heads,
+            limits=self._options.limits,
+            backoff=self._options.backoff,
+            group_heads=stored.group_heads,
         )
-
-
-def open_item(connection: Connection, node: str, *, again: bool = False) -> logic_pb2.OpenItem:
-    """The session of a connection, as logic gets it; `again`: it is open, and its record is gone."""
-    item = logic_pb2.OpenItem(
-        user=connection.user,
-        device=connection.device,
-        kind=connection.kind,
-        session=connection.session_id,
-        node=node,
-        boot_id=connection.boot_id,
-        client=connection.client,
-        attempt=connection.attempt,
-        address=connection.transport.address,
-        since_ms=connection.since_ms,
-        again=again,
-    )
-    hello = connection.hello
-    if hello is not None:
-        item.cursor, item.epoch = hello.cursor, hello.epoch
-        item.group_cursors.update(hello.group_cursors)
-    return item
 
 
 def _is_opening(connection: Connection) -> bool:
     return connection.session.phase is Phase.OPENING
 
 
-def _ended(error: TidingsError) -> Ended:
-    """A refusal by logic, or because something is away."""
+def _refusal_of(error: TidingsError) -> Ended:
+    """The goodbye for an error: a refusal by logic, or a part of the cluster that is away."""
     reason = close.CLIENT_REFUSED if isinstance(error, Forbidden) else close.reason_before_welcome(error)
     return Ended(reason, error.message, error.retry_after_ms)
-
-
-def _ms(seconds: float) -> int:
-    return max(1, round(seconds * 1000))

@@ -1,21 +1,23 @@
-"""Pongs: the heads of a user's inbox and large groups, read from logic in batches.
+"""The answers to pings: the heads of a user's inbox and large groups, read from logic in batches.
 
-Guarantees: every ping is answered: while logic is away with what is known last. `inbox_head` is never behind anything
-that this connection was shown. `group_heads` are those that have moved since the connection was told last.
+Guarantees: every ping is answered, with what this node knew last while logic is away. `inbox_head` is never behind
+anything that this connection was shown. `group_heads` are those that have moved since the connection was last shown
+them.
 
 Does not know: how heads come about.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from types import TracebackType
-from typing import Final, NamedTuple, Self
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, NamedTuple
 
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
-from services.access.logic_client import Logic
+from services.access.logic_client import LogicClient
 from services.common.clock import Clock
+from services.common.lanes.entered import LaneHolder
 from services.common.lanes.lane import Lanes
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import TidingsError
@@ -28,7 +30,7 @@ GROUPS_MAX: Final = 50
 
 
 class Known(NamedTuple):
-    """What logic said of one connection's user."""
+    """The heads of one connection's user, as logic knows them."""
 
     inbox_head: int
     group_heads: dict[str, int]
@@ -41,10 +43,10 @@ class Groups(NamedTuple):
     complete: bool
 
 
-class Heads:
-    """Answers pings while it is entered."""
+class HeartbeatReplies(LaneHolder):
+    """Answers pings while it is entered, and shows connections the heads of their groups."""
 
-    def __init__(self, logic: Logic, hub: Hub[Connection], clock: Clock, *, capacity: int) -> None:
+    def __init__(self, logic: LogicClient, hub: Hub[Connection], clock: Clock, *, capacity: int) -> None:
         self._logic = logic
         self._hub = hub
         self._clock = clock
@@ -54,24 +56,14 @@ class Heads:
         # Most connections are told the same (b:all): one dictionary serves them all.
         self._common: dict[str, int] = {}
 
-    async def __aenter__(self) -> Self:
-        await self._lanes.__aenter__()
-        return self
+    def _parts(self) -> Iterable[AbstractAsyncContextManager[Any]]:
+        return (self._lanes,)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._lanes.__aexit__(kind, error, traceback)
-
-    @property
-    def depth(self) -> int:
-        return self._lanes.depth
-
-    def ask(self, connection: Connection, request_id: int) -> None:
-        """A ping came."""
+    def on_ping(self, connection: Connection, request_id: int) -> None:
+        """Answers a ping, when logic has answered or has failed to."""
 
         def done(known: Known | TidingsError) -> None:
-            self._answer(connection, request_id, known)
+            self._reply(connection, request_id, known)
 
         try:
             self._lanes.offer(0, connection, done)
@@ -79,70 +71,70 @@ class Heads:
             done(error)
 
     async def read(self, users: Sequence[str]) -> list[int]:
-        """The inbox heads of these users. Raises TidingsError."""
+        """The inbox heads of these users, aligned with them. Raises TidingsError."""
         heads: list[int] = []
         for first in range(0, len(users), BATCH_MAX):
             heads += (await self._logic.heads(users[first : first + BATCH_MAX], [])).users
         return heads
 
     async def groups(self, users: Sequence[str]) -> list[Groups | None]:
-        """The large groups that each of these users is in, with their heads, and b:all; None: not told. Raises
-        TidingsError.
+        """The large groups of each of these users and b:all, with their heads, aligned with the users.
+
+        None stands for a user of whom logic does not say. Raises TidingsError.
         """
         groups: list[Groups | None] = []
         for first in range(0, len(users), GROUPS_MAX):
             part = users[first : first + GROUPS_MAX]
             answer = await self._logic.heads(part, [], large_groups=True)
             if len(answer.large_groups) == len(part):
-                groups += [Groups(dict(each.heads), not each.more) for each in answer.large_groups]
+                groups += [Groups(dict(large.heads), not large.more) for large in answer.large_groups]
             else:
                 groups += [None] * len(part)  # a logic node of an earlier version does not tell
         return groups
 
-    def tell(self, connection: Connection, heads: dict[str, int]) -> None:
-        """Shows a connection the heads of groups that it did not know of, as a pong that it did not ask for."""
-        pong = client_pb2.Pong(inbox_head=connection.session.outbox.shown, time_ms=self._clock.wall_ms())
+    def push_heads(self, connection: Connection, heads: dict[str, int]) -> None:
+        """Shows a connection the heads of groups that it did not know of, in a pong that no ping asked for."""
+        pong = client_pb2.Pong(inbox_head=connection.delivery.shown, time_ms=self._clock.wall_ms())
         pong.group_heads.update(heads)
-        connection.transport.traffic.frames_out["pong"] += 1
-        connection.send(connection.codec.encode_server(client_pb2.ServerFrame(pong=pong)))
+        connection.send(connection.codec.encode_server(client_pb2.ServerFrame(pong=pong)), "pong")
 
     async def _read(self, connections: list[Connection]) -> list[Known | TidingsError]:
         users = list(dict.fromkeys(connection.user for connection in connections))
-        groups = {user: found for user in users if (found := self._hub.groups_of(user))}
-        conversations = list(dict.fromkeys([BROADCAST, *(group for found in groups.values() for group in found)]))
+        groups = {user: joined for user in users if (joined := self._hub.groups_of(user))}
+        conversations = list(dict.fromkeys([BROADCAST, *(group for joined in groups.values() for group in joined)]))
         answer = await self._logic.heads(users, conversations)
         inboxes = dict(zip(users, answer.users, strict=True))
         heads = {group: head for group, head in zip(conversations, answer.conversations, strict=True) if head}
         common = {BROADCAST: heads[BROADCAST]} if BROADCAST in heads else {}
-        told = {
-            user: {**common, **{group: heads[group] for group in found if group in heads}}
-            for user, found in groups.items()
+        own = {
+            user: {**common, **{group: heads[group] for group in joined if group in heads}}
+            for user, joined in groups.items()
         }
-        return [Known(inboxes[each.user], told.get(each.user, common)) for each in connections]
+        return [Known(inboxes[asker.user], own.get(asker.user, common)) for asker in connections]
 
-    def _answer(self, connection: Connection, request_id: int, known: Known | TidingsError) -> None:
-        outbox = connection.session.outbox
+    def _reply(self, connection: Connection, request_id: int, known: Known | TidingsError) -> None:
+        delivery = connection.delivery
         # Set in place: half the time that constructors take.
         frame = client_pb2.ServerFrame(id=request_id)
         pong = frame.pong
         pong.time_ms = self._clock.wall_ms()
         if isinstance(known, Known):
-            outbox.show(known.inbox_head)
-            told = connection.group_heads
-            if told != known.group_heads:
+            delivery.show(known.inbox_head)
+            shown = connection.group_heads
+            if shown != known.group_heads:
                 for group, head in known.group_heads.items():
-                    if told is None or told.get(group) != head:
+                    if shown is None or shown.get(group) != head:
                         pong.group_heads[group] = head
                 self._remember(connection, known.group_heads)
-        pong.inbox_head = outbox.shown
-        connection.transport.traffic.frames_out["pong"] += 1
-        connection.send(connection.codec.encode_server(frame))
+        pong.inbox_head = delivery.shown
+        connection.send(connection.codec.encode_server(frame), "pong")
         connection.answered("ping")
 
     def _remember(self, connection: Connection, heads: dict[str, int]) -> None:
         if not heads:
-            connection.group_heads = None
+            connection.remember_heads(None)
         elif heads == self._common:
-            connection.group_heads = self._common
+            connection.remember_heads(self._common)
         else:
-            connection.group_heads = self._common = heads
+            self._common = heads
+            connection.remember_heads(heads)

@@ -1,21 +1,22 @@
-"""A new token within a session: checked like that of a hello, and the session then lives as long as it.
+"""The refresh of a session's token: the new token is checked like that of a hello, and the session lives as long as it.
 
-Guarantees: every refresh ends in `ok` or an error; what is refused (a bad token, one of another user) or cannot be
-checked now leaves the session as it was. How often a connection may ask is the session's rule.
+Guarantees: every refresh ends in `ok` or an error. A refresh that is refused (a bad token, or one of another user), or
+that cannot be checked now, leaves the session as it was. The session decides how often a connection may ask.
 
 Does not know: what a good token is, where keys come from.
 """
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
-from types import TracebackType
-from typing import Final, Self
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final
 
 from services.access.connection.connection import Connection
-from services.access.requests.handshake import Authenticate
+from services.access.requests.hello_check import Authenticate
 from services.common.auth.tokens import Claims
 from services.common.clock import Clock
+from services.common.lanes.entered import LaneHolder
 from services.common.lanes.lane import Lanes
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import TidingsError, Unauthenticated
@@ -26,40 +27,32 @@ LANES: Final = 2
 BATCH: Final = 64
 OK: Final = PROTO.encode_server(client_pb2.ServerFrame(ok=client_pb2.Ok()))
 
-Asked = tuple[Connection, str]
+AskedRefresh = tuple[Connection, str]
 
 
-class Refreshing:
+class TokenRefresh(LaneHolder):
     """Serves all connections of a node while it is entered."""
 
     def __init__(self, authenticator: Authenticate, clock: Clock, *, capacity: int) -> None:
         self._authenticator = authenticator
         self._clock = clock
-        self._lanes: Lanes[Asked, Claims] = Lanes(
+        self._lanes: Lanes[AskedRefresh, Claims] = Lanes(
             "refresh", self._check, lanes=LANES, capacity=capacity, batch_max=BATCH, overlap_min=BATCH
         )
-        self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> Self:
-        await self._stack.__aenter__()
-        await self._stack.enter_async_context(self._lanes)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._stack.__aexit__(kind, error, traceback)
+    def _parts(self) -> Iterable[AbstractAsyncContextManager[Any]]:
+        return (self._lanes,)
 
     def take(self, connection: Connection, frame: client_pb2.ClientFrame) -> None:
-        """HandOn of a `refresh`."""
+        """Checks the token of a `refresh` request, then answers it."""
         request_id = frame.id
 
-        def done(said: Claims | TidingsError) -> None:
-            if isinstance(said, TidingsError):
-                connection.refuse(request_id, "refresh", said)
+        def done(outcome: Claims | TidingsError) -> None:
+            if isinstance(outcome, TidingsError):
+                connection.refuse(request_id, "refresh", outcome)
                 return
             now = self._clock.now_s()
-            connection.refresh(now + said.ends_at - self._clock.wall_ms() / 1000)
+            connection.refresh(now + outcome.ends_at - self._clock.wall_ms() / 1000)
             connection.reply(request_id, "refresh", OK)
 
         try:
@@ -67,7 +60,7 @@ class Refreshing:
         except TidingsError as error:
             connection.refuse(request_id, "refresh", error)
 
-    async def _check(self, asked: list[Asked]) -> list[Claims | TidingsError]:
+    async def _check(self, asked: list[AskedRefresh]) -> list[Claims | TidingsError]:
         return [await self._check_one(connection.user, token) for connection, token in asked]
 
     async def _check_one(self, user: str, token: str) -> Claims | TidingsError:
@@ -76,5 +69,5 @@ class Refreshing:
         except TidingsError as error:
             return error
         if claims.user != user:
-            return Unauthenticated("this token is of another user: a session keeps its user; connect again for another")
+            return Unauthenticated("this token is another user's: connect again to become that user")
         return claims

@@ -1,10 +1,10 @@
-"""The trace of one send, from its frame to its answer: the root of what the other hops add to it.
+"""The trace of one send, from its frame to its answer: the root of the spans that other nodes add to it.
 
-A sampled send has its span from the beginning. One that was not sampled and fails by the cluster's fault gets its span
-when it has failed, with the time at which it began, so that errors can always be looked at; and a line in the log with
-the same trace id. Of those there are at most `FAILURES_MAX` in a second, or an outage would cost more than it must.
+A sampled send has its span from the beginning. A send that was not sampled and fails by the cluster's fault gets its
+span when it has failed, with the time at which it began, so that errors can always be looked at; and a line in the log
+has the same trace id. There are at most `FAILURES_MAX` of these in a second, or an outage would cost more than it must.
 
-Does not know: who decides about sampling (tracing.py).
+Does not know: which sends are sampled (tracing.py).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logs.get_logger(__name__)
 
 
 class SendTrace:
-    """Of a sampled send."""
+    """The span of a sampled send."""
 
     __slots__ = ("_span", "_text")
 
@@ -35,7 +35,7 @@ class SendTrace:
 
     @classmethod
     def begin(cls, item: logic_pb2.SendItem) -> Self | None:
-        """None: not sampled. Otherwise the item carries its trace."""
+        """Begins the span of a send, whose item then carries the trace; None if the send is not sampled."""
         if not tracing.enabled():
             return None
         span = tracing.begin(NAME, attributes_of(item))
@@ -45,18 +45,19 @@ class SendTrace:
         return cls(span, item.trace)
 
     def acknowledged(self, seq: int) -> dict[str, str] | None:
-        """It is stored; what links the histogram to this trace."""
+        """Ends the span of a send that is stored; the exemplar that links the histogram to this trace."""
         self._span.set_attribute("tidings.seq", seq)
         self._span.end()
         return tracing.exemplar(self._text)
 
     def failed(self, error: TidingsError) -> str:
+        """Ends the span of a send that failed; the text of its trace."""
         tracing.end_failed(self._span, error.label)
         return self._text
 
 
 class Allowance:
-    """So many in a second, and how many were passed over."""
+    """Allows so many in a second, and counts those that it passed over."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -65,6 +66,7 @@ class Allowance:
         self.passed_over = 0
 
     def take(self, now_s: float) -> bool:
+        """Whether one more is allowed."""
         if int(now_s) != self._second:
             self._second, self._used = int(now_s), 0
         self._used += 1
@@ -78,7 +80,7 @@ _ALLOWANCE: Final = Allowance(FAILURES_MAX)
 
 
 def failed(item: logic_pb2.SendItem, trace: SendTrace | None, error: TidingsError) -> None:
-    """Ends the span, or makes one; writes the line if the cluster is to blame."""
+    """Ends the span of a failed send, or makes one, and writes the line if the cluster is to blame."""
     text = trace.failed(error) if trace is not None else ""
     if error.blame is not Blame.SERVER or not _ALLOWANCE.take(time.monotonic()):
         return
@@ -97,7 +99,7 @@ def failed(item: logic_pb2.SendItem, trace: SendTrace | None, error: TidingsErro
 
 
 def attributes_of(item: logic_pb2.SendItem) -> dict[str, str]:
-    """By these a trace is found."""
+    """The attributes by which the trace of a send is found."""
     return {
         "tidings.user": item.sender,
         "tidings.conversation": item.conversation,

@@ -112,7 +112,7 @@ class AddressLimit:
     def __len__(self) -> int:
         return len(self._full_at)
 
-    def ask(self, address: str, now: float) -> float:
+    def delay_s(self, address: str, now: float) -> float:
         """0: come in; else the seconds after which to try again. Only who comes in counts."""
         key = self._key(address)
         if key is None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from services.access.transport.addresses import canonical
 
 if TYPE_CHECKING:
-    from services.access.transport.listening import Door
+    from services.access.transport.admission import Door
 
 READ_BYTES: Final = 16 * 1024
 # Filled and emptied within one callback, so one is enough for all.
@@ -121,7 +121,7 @@ class Arrival(asyncio.BufferedProtocol):
         self._open = False
         held, self._held = self._held, 0
         if held:
-            self._door.release(held)
+            self._door.give_back(held)
 
 
 def _limit_reading(stream: asyncio.Transport, size: int | None) -> None:

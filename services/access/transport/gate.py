@@ -3,7 +3,7 @@
 Only entered with `trusted_proxies`. What the connection begins with is looked at: a PROXY header of a trusted proxy
 gives the client's address, one of anybody else ends the connection.
 
-Guarantees: at most a header is kept, for at most half the time of a handshake; a gate counts as a guest.
+Guarantees: at most a header is kept, for at most half the time of a handshake; a gate counts as an arrival.
 
 Does not know: HTTP, frames.
 """
@@ -46,7 +46,7 @@ class Gate(asyncio.Protocol):
         self._stream = cast("asyncio.Transport", transport)
         self._peer = peer_of(transport)
         stranger = self._tls is None and self._peer not in self._listener.trusted
-        if stranger or not self._listener.door.greet(self):
+        if stranger or not self._listener.door.reserve(self):
             self._hand_over(self._peer)  # its protocol tells it what it has to be told
             return
         loop = asyncio.get_running_loop()
@@ -108,7 +108,7 @@ class Gate(asyncio.Protocol):
         self._stream.abort()
 
     def _leave(self) -> None:
-        self._listener.door.dismiss(self)
+        self._listener.door.release(self)
         self._stream, self._data = None, b""
         if self._late is not None:
             self._late.cancel()

@@ -1,4 +1,4 @@
-"""What both transports share: sockets, certificates, the limits of a stream, and whom to ask before letting one in.
+"""What both transports share: sockets, certificates, the limits of a stream.
 
 Does not know: protocols.
 """
@@ -8,46 +8,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
 
 from services.access.transport.addresses import TrustedProxies
+from services.access.transport.admission import Door
 from services.access.transport.gate import Gate
+from services.common.scope import Owned
 from services.common.settings.addresses import split_address
-from services.common.telemetry import metrics
 
 BACKLOG = 4096
 EARLY_BYTES_MAX = 32 * 1024
 SHUTDOWN_S = 1.0
-
-
-class Door(Protocol):
-    """What the transports ask before they let a connection in."""
-
-    def greet(self, guest: object) -> bool:
-        """A connection was accepted, which counts as long as `guest` lives or until it is dismissed; False: there are
-        too many that have not said what they want."""
-        ...
-
-    def dismiss(self, guest: object) -> None:
-        """It has asked to come in."""
-        ...
-
-    def ask(self, address: str) -> float:
-        """0: who comes from there may come in; else the seconds after which to try again."""
-        ...
-
-    def hold(self, size: int) -> bool:
-        """So many bytes came in on a connection that has no session; False: all of them together hold too many."""
-        ...
-
-    def release(self, size: int) -> None:
-        """A connection that held so many has its session, or is gone."""
-        ...
-
-    def route(self, user: str) -> dict[str, Any]:
-        """Where the user should connect. Raises BadRequest, Unavailable."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,27 +32,7 @@ class StreamLimits:
     early_bytes_max: int = EARLY_BYTES_MAX  # of a frame before the session is stored
 
 
-class EarlyBytes:
-    """What all connections without a session hold together: at most `most`."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self.held = 0
-
-    def hold(self, size: int) -> bool:
-        """So many more; False: that is too much, and they do not count."""
-        if self.held + size > self._most:
-            metrics.CONNECTIONS_REFUSED.labels("handshake_bytes").inc()
-            return False
-        self.held += size
-        return True
-
-    def release(self, size: int) -> None:
-        """So many fewer."""
-        self.held -= size
-
-
-class Listener:
+class Listener(Owned):
     """A listening socket and the server on it: it serves while it is entered, and takes nobody new after `stop`.
 
     With `trusted` proxies each connection passes a gate first (gate.py), which reads what a proxy says of it, and
@@ -108,13 +60,19 @@ class Listener:
         """A new connection's, of a client at this address; empty: the socket's."""
         raise NotImplementedError
 
-    async def __aenter__(self) -> Self:
+    async def _running(self) -> AsyncIterator[None]:
+        self._server = await self._serve()
+        try:
+            yield
+        finally:
+            self.stop()
+
+    async def _serve(self) -> asyncio.Server:
         loop = asyncio.get_running_loop()
         if self.trusted:
-            self._server = await loop.create_server(lambda: Gate(self, self._tls), sock=self._socket, backlog=BACKLOG)
-            return self
+            return await loop.create_server(lambda: Gate(self, self._tls), sock=self._socket, backlog=BACKLOG)
         handshake_s, shutdown_s = self._times
-        self._server = await loop.create_server(
+        return await loop.create_server(
             self.protocol,
             sock=self._socket,
             ssl=self._tls,
@@ -122,10 +80,6 @@ class Listener:
             ssl_handshake_timeout=handshake_s,
             ssl_shutdown_timeout=shutdown_s,
         )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.stop()
 
     def stop(self) -> None:
         """The connections that are there stay."""

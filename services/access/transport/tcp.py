@@ -17,12 +17,12 @@ from typing import cast
 
 from services.access.connection.connection import Connection
 from services.access.connection.events import Ended
-from services.access.connection.ports import NodePort
+from services.access.connection.ports import NodePort, TransportName
 from services.access.connection.traffic import Traffic
-from services.access.placement.placement import TransportName
 from services.access.transport.addresses import TrustedProxies
+from services.access.transport.admission import Door
 from services.access.transport.arrival import Arrival
-from services.access.transport.listening import Door, Listener, StreamLimits
+from services.access.transport.listening import Listener, StreamLimits
 from services.access.transport.proxy_header import NOT_TRUSTED, VERSION_1, VERSION_2
 from services.common.telemetry import metrics
 from tidings_protocol import close
@@ -51,14 +51,14 @@ class TcpServer(Listener):
         trusted: TrustedProxies = NOBODY,
     ) -> None:
         super().__init__(listening, door, tls, limits.handshake_s, trusted)
-        self._greets = tls is not None  # without TLS a connection asks to come in as soon as it is there
+        self._reserves = tls is not None  # without TLS a connection asks to come in as soon as it is there
         self.node = node
         self.traffic = traffic
         self.limits = limits
 
     def protocol(self, address: str = "") -> asyncio.BaseProtocol:
         stream = TcpStream(self)
-        stream.refused = self._greets and not self.door.greet(stream)
+        stream.refused = self._reserves and not self.door.reserve(stream)
         return TcpArrival(self.door, stream, address)
 
 
@@ -114,8 +114,8 @@ class TcpStream(asyncio.Protocol):
         # uvloop's transports have the methods, but not the class.
         self._stream = stream = cast("asyncio.Transport", transport)
         self.address = self.arrival.address if self.arrival is not None else ""
-        self._server.door.dismiss(self)
-        wait_s = BUSY_S if self.refused else self._server.door.ask(self.address)
+        self._server.door.release(self)
+        wait_s = BUSY_S if self.refused else self._server.door.admission_delay_s(self.address)
         if wait_s:
             self._turn_away(wait_s)
             return

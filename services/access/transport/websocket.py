@@ -34,13 +34,13 @@ from picows.picows import WSAutoPingStrategy, WSProtocol  # type: ignore[attr-de
 
 from services.access.connection.connection import Connection
 from services.access.connection.events import Ended
-from services.access.connection.ports import NodePort
+from services.access.connection.ports import NodePort, TransportName
 from services.access.connection.traffic import Traffic
-from services.access.placement.placement import TransportName
 from services.access.transport.addresses import TrustedProxies
+from services.access.transport.admission import Door
 from services.access.transport.arrival import Arrival
 from services.access.transport.http import BUSY, PATH, ROUTE_PATH
-from services.access.transport.listening import Door, Listener, StreamLimits
+from services.access.transport.listening import Listener, StreamLimits
 from services.access.transport.web_arrival import WebArrival
 from services.common.telemetry import metrics
 from tidings_protocol import close
@@ -75,7 +75,7 @@ class WebSocketServer(Listener):
 
     def protocol(self, address: str = "") -> asyncio.BaseProtocol:
         listener = WebSocket(self)
-        if not self.door.greet(listener):
+        if not self.door.reserve(listener):
             return Busy()
         # In the order of picows: host and path, client side, listener, logger, disconnect on exception, handshake
         # time-out, auto-ping and its times, auto-pong, frame size, headers, read buffer (kept as small as it goes:
@@ -110,8 +110,8 @@ class WebSocketServer(Listener):
             request.headers.getall("X-Forwarded-For", []),
             request.headers.getall("Forwarded", []),
         )
-        self.door.dismiss(listener)
-        wait_s = self.door.ask(listener.address)
+        self.door.release(listener)
+        wait_s = self.door.admission_delay_s(listener.address)
         if wait_s:
             headers = {"Retry-After": str(max(1, round(wait_s)))}
             return _plain(HTTPStatus.SERVICE_UNAVAILABLE, "too many new connections: try again", headers)

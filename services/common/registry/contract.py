@@ -64,6 +64,14 @@ class NodeRecord:
         return record
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class NodeIncarnation:
+    """One boot of one node: after a restart, or a new lease, the same name stands for another incarnation."""
+
+    node: str
+    boot_id: str
+
+
 _FIELDS = tuple(field.name for field in fields(NodeRecord))
 
 

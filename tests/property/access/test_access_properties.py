@@ -5,9 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.access.connection.delivery_state import Outbox
+from services.access.connection.delivery_state import DeliveryState
 from services.access.connection.heartbeat import TimingWheel
-from services.access.placement.registrations import Guests, Host, Visits
+from services.access.delivery.forwarding_table import ForwardingTable
+from services.access.placement.registrations import OwnerRegistrations
+from services.common.registry.contract import NodeIncarnation
 
 TICK_S = 0.25
 
@@ -53,7 +55,7 @@ def test_the_wheel_wakes_everybody_in_time_and_nobody_early(steps: list[tuple[st
     assert len(wheel) == sum(entry.due is not None for entry in entries)
 
 
-HOSTS = [Host(f"access-{number}", f"boot-{number}") for number in range(3)]
+NODES = [NodeIncarnation(f"access-{number}", f"boot-{number}") for number in range(3)]
 USERS = ["a", "b", "c"]
 visit_steps = st.lists(
     st.tuples(
@@ -69,21 +71,21 @@ visit_steps = st.lists(
 def test_after_a_last_look_the_owners_know_exactly_their_visitors(  # noqa: C901 - a small model
     steps: list[tuple[str, str, int]],
 ) -> None:
-    me = Host("me", "boot-me")
-    visits = Visits()
-    boots = list(HOSTS)
-    guests = {host: Guests() for host in boots}
-    wanted: dict[str, Host] = {}
+    me = NodeIncarnation("me", "boot-me")
+    registrations = OwnerRegistrations()
+    boots = list(NODES)
+    tables = {host: ForwardingTable() for host in boots}
+    wanted: dict[str, NodeIncarnation] = {}
 
-    def settle(failing: Host | None) -> None:
-        for owner, users in visits.arrivals(USERS, wanted.get).items():
+    def settle(failing: NodeIncarnation | None) -> None:
+        for owner, users in registrations.arrivals(USERS, wanted.get).items():
             if owner != failing:
-                guests[owner].arrive(me, users)
-                visits.confirm(owner, users)
-        for owner, users in visits.departures(USERS, wanted.get).items():
-            if owner != failing and owner in guests:
-                guests[owner].leave(me, users)
-                visits.released(owner, users)
+                tables[owner].add(me, users)
+                registrations.confirm(owner, users)
+        for owner, users in registrations.departures(USERS, wanted.get).items():
+            if owner != failing and owner in tables:
+                tables[owner].remove(me, users)
+                registrations.released(owner, users)
 
     for step, user, number in steps:
         match step:
@@ -97,19 +99,19 @@ def test_after_a_last_look_the_owners_know_exactly_their_visitors(  # noqa: C901
                 settle(boots[number])
             case _:
                 old = boots[number]
-                boots[number] = Host(old.node, old.boot_id + "+")
-                del guests[old]
-                guests[boots[number]] = Guests()
+                boots[number] = NodeIncarnation(old.node, old.boot_id + "+")
+                del tables[old]
+                tables[boots[number]] = ForwardingTable()
                 for name, host in list(wanted.items()):
                     if host == old:
                         wanted[name] = boots[number]
-                visits.forget(lambda boot: any(host.boot_id == boot for host in boots))
+                registrations.forget(lambda boot: any(host.boot_id == boot for host in boots))
     settle(None)
-    for owner, known in guests.items():
-        assert {user for user in USERS if known.hosts_of(user)} == {
+    for owner, known in tables.items():
+        assert {user for user in USERS if known.nodes_of(user)} == {
             user for user, host in wanted.items() if host == owner
         }
-    assert visits.unsettled(USERS, wanted.get) == []
+    assert registrations.due(USERS, wanted.get) == []
 
 
 outbox_steps = st.lists(
@@ -123,7 +125,7 @@ def test_what_a_paused_client_missed_is_always_told_or_in_a_page(  # noqa: C901 
     steps: list[tuple[str, int, bool]],
 ) -> None:
     """At any time that it is live: every number that was dropped is covered by a page, or by a nudge."""
-    outbox = Outbox()
+    outbox = DeliveryState()
     covered = dropped = told = pauses = 0
     now = 0.0
     for step, number, flag in steps:

@@ -7,8 +7,10 @@ from collections import Counter, deque
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.access.connection.delivery_state import DeliveryState
 from services.access.connection.events import (
     AskedToLeave,
+    Become,
     CheckHello,
     CloseSession,
     CutOff,
@@ -30,6 +32,7 @@ from services.access.connection.events import (
     Ticked,
     Unregister,
 )
+from services.access.connection.handshaking import Handshaking
 from services.access.connection.heartbeat import FOREVER
 from services.access.connection.limits import LimitPolicy
 from services.access.connection.session import Phase, Session, SessionPolicy
@@ -65,7 +68,7 @@ class Shell:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.session = Session(POLICY, 0.0)
+        self.session: Session = Handshaking(POLICY, DeliveryState(), 0.0)
         self.effects: list[object] = []
         self.held: deque[str] = deque()
         self.unanswered: list[str] = []
@@ -94,7 +97,7 @@ class Shell:
             case "block":
                 self.carry_out(session.block() if session.phase is Phase.OPEN else (), "")
             case "unblock":
-                self.carry_out(session.unblock() if session.outbox.blocked else (), "")
+                self.carry_out(session.unblock() if session.delivery.blocked else (), "")
             case PeerGone():
                 if not self.gone:
                     self.gone = True
@@ -106,6 +109,9 @@ class Shell:
         for effect in effects:
             self.effects.append(effect)
             match effect:
+                case Become(session):
+                    assert effect is effects[0]
+                    self.session = session
                 case HandOn():
                     self.handed_on.append(body)
                     if REQUESTS[body].answered:
@@ -151,7 +157,7 @@ def played(story: list[tuple[float, object]]) -> Shell:
 def test_there_is_one_goodbye_at_most_and_nothing_is_handed_on_after_it(story: list[tuple[float, object]]) -> None:
     shell = played([(0.0, FrameCame("hello")), (0.0, HelloAccepted(0)), (0.0, Opened()), *story])
     assert shell.count(SayGoodbye) <= 1
-    kinds = [type(effect) for effect in shell.effects]
+    kinds = [type(effect) for effect in shell.effects if not isinstance(effect, Become)]
     if SayGoodbye in kinds:
         after = set(kinds[kinds.index(SayGoodbye) + 1 :])
         assert after <= {Unregister, CloseSession, ResumeReading, CutOff}

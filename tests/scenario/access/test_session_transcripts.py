@@ -22,8 +22,10 @@ from typing import Any
 
 import pytest
 
+from services.access.connection.delivery_state import DeliveryState
 from services.access.connection.events import (
     AskedToLeave,
+    Become,
     Effect,
     Effects,
     Ended,
@@ -39,6 +41,7 @@ from services.access.connection.events import (
     SayGoodbye,
     Ticked,
 )
+from services.access.connection.handshaking import Handshaking
 from services.access.connection.heartbeat import FOREVER, HeartbeatPolicy
 from services.access.connection.limits import LimitPolicy
 from services.access.connection.session import Session, SessionPolicy
@@ -69,18 +72,18 @@ def transcripts() -> Iterator[Transcript]:
 @pytest.mark.parametrize("transcript", list(transcripts()), ids=lambda transcript: transcript.title)
 def test_a_session_does_what_its_transcript_says(transcript: Transcript) -> None:
     policy = SessionPolicy()
-    session: Session | None = None
+    machine: Machine | None = None
     for number, line in transcript.lines:
         words = line.split()
         if words[0] == "policy":
             policy = _policy(policy, words[1:])
             continue
         now = float(words[0])
-        if session is None:
-            session = Session(policy, now)
+        if machine is None:
+            machine = Machine(Handshaking(policy, DeliveryState(), now))
         count = ARGUMENTS.get(words[1], 0)
         did, expected = words[1 : 2 + count], " ".join(words[2 + count :]) or "-"
-        assert _play(session, did, now) == expected, f"line {number}: {line}"
+        assert _play(machine, did, now) == expected, f"line {number}: {line}"
 
 
 # How many words belong to an event.
@@ -89,17 +92,31 @@ ARGUMENTS = {"frame": 1, "accepted": 2, "leave": 1, "end": 1, "answer": 1, "held
 KINDS = {"web": client_pb2.Hello.WEB, "mobile": client_pb2.Hello.MOBILE}
 
 
-def _play(session: Session, did: list[str], now: float) -> str:
+@dataclass
+class Machine:
+    """Goes from phase to phase, as the connection does."""
+
+    session: Session
+
+    def shown(self, effects: Effects) -> str:
+        match effects:
+            case [Become(session), *_]:
+                self.session, effects = session, effects[1:]
+        return " ".join(map(_name, effects)) or "-"
+
+
+def _play(machine: Machine, did: list[str], now: float) -> str:
+    session = machine.session
     match did:
         case ["due"]:
             due = session.due()
             return "never" if due == FOREVER else f"{due:g}"
         case ["push", number]:
-            return "written" if session.outbox.push(int(number), now) else "dropped"
+            return "written" if session.delivery.push(int(number), now) else "dropped"
         case ["ack", number]:
-            return "new" if session.outbox.acknowledge(int(number), now) else "known"
+            return "new" if session.delivery.acknowledge(int(number), now) else "known"
         case ["repeat", count, body]:
-            shown = [_shown(session.receive_frame(body, 10, now)) for _ in range(int(count))]
+            shown = [machine.shown(machine.session.receive_frame(body, 10, now)) for _ in range(int(count))]
             return shown[-1]
         case ["idle"]:
             return "yes" if session.idle(now) else "no"
@@ -110,7 +127,7 @@ def _play(session: Session, did: list[str], now: float) -> str:
             session.receive_part(0, now, alive=True)
             return "-"
         case _:
-            return _shown(_effects(session, did, now))
+            return machine.shown(_effects(session, did, now))
 
 
 def _effects(session: Session, did: list[str], now: float) -> Effects:  # noqa: C901 - one case for each event
@@ -148,10 +165,6 @@ def _effects(session: Session, did: list[str], now: float) -> Effects:  # noqa: 
             return session.handle(simple[event], now)
         case _:
             raise AssertionError(f"no such event: {did}")
-
-
-def _shown(effects: Effects) -> str:
-    return " ".join(map(_name, effects)) or "-"
 
 
 def _name(effect: Effect) -> str:

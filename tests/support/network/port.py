@@ -9,9 +9,12 @@ from typing import Any
 
 import uvloop
 
+from services.access.connection.abuse import Device
 from services.access.connection.connection import Connection
-from services.access.connection.events import HelloAccepted
+from services.access.connection.heartbeat import FOREVER, TimingWheel
+from services.access.connection.identity import Identity
 from services.access.connection.limits import LimitPolicy
+from services.access.connection.ports import HandshakePort, RequestsPort
 from services.access.connection.session import SessionPolicy
 from services.access.transport.listening import StreamLimits
 from tidings_protocol import client_pb2
@@ -77,18 +80,18 @@ class FakeStream(asyncio.Transport):
 class OpenDoor:
     """Everybody may come in."""
 
-    def greet(self, guest: object) -> bool:
+    def reserve(self, arrival: object) -> bool:
         return True
 
-    def dismiss(self, guest: object) -> None: ...
+    def release(self, arrival: object) -> None: ...
 
-    def ask(self, address: str) -> float:
+    def admission_delay_s(self, address: str) -> float:
         return 0.0
 
     def hold(self, size: int) -> bool:
         return True
 
-    def release(self, size: int) -> None: ...
+    def give_back(self, size: int) -> None: ...
 
     def route(self, user: str) -> dict[str, Any]:
         check_user(user)
@@ -96,46 +99,49 @@ class OpenDoor:
 
 
 class FakeNode:
-    """Welcomes whoever says hello, and answers every request with a refusal."""
+    """Welcomes whoever says hello, and answers every request with a refusal: all rooms of a node in one."""
 
     policy = SessionPolicy(limits=LimitPolicy(frames_per_s=50, refused_per_window=5), unanswered_max=8, held_max=8)
+
+    def __init__(self, user: str = "ann", session_id: str = "s") -> None:
+        self.user = user
+        self.session_id = session_id
+        self.wheel: TimingWheel[Connection] = TimingWheel(1000.0)
+        self.connections = self.abuse = self.closer = self
+        self.handshake: HandshakePort = self
+        self.requests: RequestsPort = self
 
     def now(self) -> float:
         return 1000.0
 
     def begin(self, connection: Connection) -> None: ...
 
-    def wake(self, connection: Connection, due: float) -> None: ...
+    def opened(self, connection: Connection) -> None: ...
 
     def flush_later(self, connection: Connection) -> None:
         connection.flush()
 
-    def check_hello(self, connection: Connection, hello: client_pb2.Hello) -> None:
-        connection.user, connection.device = "ann", "d"
-        connection.handle(HelloAccepted(hello.kind))
+    def lost(self, connection: Connection) -> None: ...
 
-    def store_session(self, connection: Connection) -> None:
-        connection.open(client_pb2.ServerFrame(welcome=client_pb2.Welcome(user="ann")))
+    def authenticate(self, connection: Connection, hello: client_pb2.Hello) -> None:
+        connection.identify(Identity(self.user, hello.device, self.session_id, kind=hello.kind), FOREVER)
+
+    def store(self, connection: Connection) -> None:
+        connection.open(client_pb2.ServerFrame(welcome=client_pb2.Welcome(user=self.user)))
 
     def take(self, connection: Connection, frame: client_pb2.ClientFrame, body: str) -> None:
         if body != "ack":
             connection.refuse(frame.id, body, BadRequest("no"))
 
-    def opened(self, connection: Connection) -> None: ...
-
     def unregister(self, connection: Connection) -> None: ...
 
     def close_session(self, connection: Connection) -> None: ...
 
-    def ban(self, connection: Connection, kind: str) -> int:
-        return 1000
+    def ban(self, who: Device, kind: str, now: float) -> float:
+        return 1.0
 
-    def count_refused(self, connection: Connection) -> bool:
+    def count_refused(self, user: str, now: float) -> bool:
         return False
-
-    def count_goodbye(self, connection: Connection, code: int) -> None: ...
-
-    def lost(self, connection: Connection) -> None: ...
 
 
 NO_SOCKET: Any = None  # it never listens

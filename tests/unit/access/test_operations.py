@@ -6,7 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from services.access.connection.events import HelloAccepted, Opened, Refuse
+from services.access.connection.delivery_state import DeliveryState
+from services.access.connection.events import Refuse
+from services.access.connection.heartbeat import FOREVER
+from services.access.connection.open import Open
 from services.access.connection.session import Session, SessionPolicy
 from services.access.requests.requests import _lane_of
 from tidings_protocol import client_pb2
@@ -14,11 +17,7 @@ from tidings_protocol.operations import OPERATIONS, Order
 
 
 def opened() -> Session:
-    session = Session(SessionPolicy(), 0.0)
-    session.receive_frame("hello", 10, 0.0)
-    session.handle(HelloAccepted(client_pb2.Hello.WEB), 0.0)
-    session.handle(Opened(), 0.0)
-    return session
+    return Open(SessionPolicy(), DeliveryState(), 0.0, kind=client_pb2.Hello.WEB, expires_at=FOREVER)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 from prometheus_client import REGISTRY
 
+from services.access.connections import Connections
 from tests.support.cluster.access_nodes import AccessCluster, RunningNode, eventually
 from tests.support.device.pipes import WAYS, Way
 from tests.support.device.wire import Closed, connect
@@ -340,17 +341,12 @@ async def half_open(empty: AccessCluster, node: RunningNode, way: Way) -> AsyncI
 
 
 def connections_of(node: RunningNode) -> list[Any]:
-    return list(node_of(node).connections)
+    """Looked at where no metric or state tells."""
+    return list(next(value for value in node.debug.args if isinstance(value, Connections)))
 
 
 def under_way(node: RunningNode) -> int:
-    return int(node_of(node)._admission.under_way)
-
-
-def node_of(node: RunningNode) -> Any:
-    """The node inside its /debug/state: looked at where no metric or state tells."""
-    cells = [cell.cell_contents for cell in node.debug.__closure__]
-    return next(value for value in cells if type(value).__name__ == "Node")
+    return int(node.state["handshakes"])
 
 
 @asynccontextmanager

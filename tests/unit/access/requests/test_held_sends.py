@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from protos.tidings.internal.v1 import logic_pb2
-from services.access.requests import held_sends as held
-from services.access.requests.held_sends import Held, Outcome
+from services.access.requests.held_sends import POLL_S, HeldSends, Outcome
 from tidings_protocol.errors import Overloaded, TidingsError
 
 Item = logic_pb2.SendItem
@@ -18,7 +17,7 @@ SendOutcome = logic_pb2.SendOutcome
 
 
 @dataclass
-class Asked:
+class Decider:
     """Logic: says `pending` of what the test does not let go on."""
 
     ready: set[str] = field(default_factory=set)
@@ -44,11 +43,11 @@ def sent(client_id: str, conversation: str = "d:a|b") -> Sent:
 
 
 async def test_each_has_its_outcome_as_soon_as_it_is_decided() -> None:
-    logic = Asked(ready={"b"})
-    async with Held(logic, capacity=10, batch_max=2) as waiting:
+    logic = Decider(ready={"b"})
+    async with HeldSends(logic, capacity=10, batch_max=2) as waiting:
         first, second, third = sent("a"), sent("b", "d:a|c"), sent("c", "d:a|d")
-        for each in (first, second, third):
-            waiting.take(each)
+        for send in (first, second, third):
+            waiting.take(send)
         outcome = await second.answered
         assert isinstance(outcome, SendOutcome)
         assert outcome.seq == 1
@@ -61,12 +60,12 @@ async def test_each_has_its_outcome_as_soon_as_it_is_decided() -> None:
 
 
 async def test_the_order_of_a_conversation_is_that_in_which_they_came() -> None:
-    logic = Asked()
-    async with Held(logic, capacity=10, batch_max=10) as waiting:
+    logic = Decider()
+    async with HeldSends(logic, capacity=10, batch_max=10) as waiting:
         first, second = sent("a"), sent("b")
         waiting.take(first)
         while not logic.calls:
-            await asyncio.wait([first.answered], timeout=held.POLL_S)
+            await asyncio.wait([first.answered], timeout=POLL_S)
         waiting.take(second)
         logic.ready = {"a", "b"}
         await second.answered
@@ -75,7 +74,7 @@ async def test_the_order_of_a_conversation_is_that_in_which_they_came() -> None:
 
 
 async def test_one_more_than_may_wait_is_refused() -> None:
-    async with Held(Asked(ready={"a"}), capacity=1, batch_max=10) as waiting:
+    async with HeldSends(Decider(ready={"a"}), capacity=1, batch_max=10) as waiting:
         first = sent("a")
         waiting.take(first)
         with pytest.raises(Overloaded):
@@ -86,7 +85,7 @@ async def test_one_more_than_may_wait_is_refused() -> None:
 
 
 async def test_leaving_answers_what_waits() -> None:
-    async with Held(Asked(), capacity=1, batch_max=10) as waiting:
+    async with HeldSends(Decider(), capacity=1, batch_max=10) as waiting:
         waiting.take(first := sent("a"))
     outcome = first.answered.result()
     assert isinstance(outcome, TidingsError)

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from protos.tidings.internal.v1 import common_pb2, logic_pb2, logic_pb2_grpc
-from services.access.connection.hub import Hub
-from services.access.connection.limits import Conduct, LimitPolicy
-from services.access.connection.session import Phase
-from services.access.logic_client import Logic
-from services.access.placement.registrations import Host
-from services.access.requests.handshake import Opening, Terms
-from services.common.clock import SystemClock
+from services.access.logic_client import LogicClient
 from services.common.registry.contract import NodeRecord
 from services.common.rpc import Peers, serve
-from services.common.rpc.contract import MESSAGE_BYTES_MAX
-from tidings_protocol import client_pb2
 from tidings_protocol.errors import Internal, TidingsError, Unavailable
+from tidings_protocol.ids import slot_of
 
 KIB = 1024
 
@@ -83,7 +74,7 @@ class Service(logic_pb2_grpc.LogicServicer):
 
 
 @asynccontextmanager
-async def logic() -> AsyncIterator[tuple[Logic, Service]]:
+async def logic() -> AsyncIterator[tuple[LogicClient, Service]]:
     service = Service()
     add = logic_pb2_grpc.add_LogicServicer_to_server
     async with serve("127.0.0.1:0", [(add, service)], grace_s=0) as server, Peers() as peers:
@@ -96,11 +87,11 @@ async def logic() -> AsyncIterator[tuple[Logic, Service]]:
             async def call(self, slot: int, method: str, request: Any, reply_type: Any, **times: Any) -> Any:
                 return await peers.call(method, request, reply_type, node=node, timeout_s=20.0)
 
-        yield Logic(cast("Any", Router()), timeout_s=20, budget_s=20), service
+        yield LogicClient(cast("Any", Router()), timeout_s=20, budget_s=20), service
 
 
 def shown(outcomes: Sequence[Any]) -> list[Any]:
-    return [each.code if isinstance(each, TidingsError) else each for each in outcomes]
+    return [outcome.code if isinstance(outcome, TidingsError) else outcome for outcome in outcomes]
 
 
 async def test_sends_of_any_size_go_in_calls_that_carry_them_in_their_order() -> None:
@@ -159,9 +150,78 @@ async def test_a_node_that_is_away_is_so_for_all_and_asked_once() -> None:
             calls.append(len(request.items))
             raise Unavailable("no logic node is ready")
 
-    outcomes = await Logic(cast("Any", Away()), timeout_s=1, budget_s=1).send([logic_pb2.SendItem()] * 20)
+    outcomes = await LogicClient(cast("Any", Away()), timeout_s=1, budget_s=1).send([logic_pb2.SendItem()] * 20)
     assert shown(outcomes) == ["UNAVAILABLE"] * 20
     assert calls == [20]
+
+
+class TwoNodes:
+    """A router of two nodes: one owns the even slots, the other one the odd ones; either fails on command."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[int, str, list[str]]] = []
+        self.failing: set[int] = set()
+        self.wanted: list[Callable[[], bool] | None] = []
+
+    def owner(self, slot: int) -> NodeRecord:
+        return NodeRecord(f"logic-{slot % 2}", "logic", "boot", "")
+
+    async def call(
+        self, slot: int, method: str, request: Any, reply_type: Any, *, wanted: Any = None, **times: float
+    ) -> Any:
+        users = [item.user for item in request.items]
+        self.calls.append((slot % 2, method.rpartition("/")[2], users))
+        self.wanted.append(wanted)
+        if slot % 2 in self.failing:
+            raise Unavailable("away")
+        return logic_pb2.HandleOutcomes(outcomes=[logic_pb2.HandleOutcome(frame=user.encode()) for user in users])
+
+
+async def test_a_batch_goes_to_the_owners_of_its_keys_and_outcomes_are_aligned() -> None:
+    users = [f"u{number}" for number in range(20)]
+    router = TwoNodes()
+    outcomes = await LogicClient(cast("Any", router), timeout_s=1, budget_s=1).handle(
+        [logic_pb2.HandleItem(user=user) for user in users]
+    )
+    assert [outcome.frame for outcome in outcomes if not isinstance(outcome, TidingsError)] == [
+        user.encode() for user in users
+    ]
+    assert {node: called for node, _, called in router.calls} == {
+        node: [user for user in users if slot_of(user) % 2 == node] for node in (0, 1)
+    }
+    assert [method for _, method, _ in router.calls] == ["Handle"] * 2
+
+
+async def test_a_node_that_is_away_fails_its_own_part_alone() -> None:
+    users = [f"u{number}" for number in range(20)]
+    router = TwoNodes()
+    router.failing = {1}
+    outcomes = await LogicClient(cast("Any", router), timeout_s=1, budget_s=1).handle(
+        [logic_pb2.HandleItem(user=user) for user in users]
+    )
+    assert [isinstance(outcome, Unavailable) for outcome in outcomes] == [slot_of(user) % 2 == 1 for user in users]
+
+
+async def test_a_part_is_worth_another_try_while_one_of_its_items_is_wanted() -> None:
+    gone: set[str] = set()
+    router = TwoNodes()
+    items = [logic_pb2.HandleItem(user="ann"), logic_pb2.HandleItem(user="ann")]
+    items[1].session = "s2"
+    client = LogicClient(cast("Any", router), timeout_s=1, budget_s=1)
+    await client.handle(items, wanted=lambda item: item.session not in gone)
+    (wanted,) = router.wanted
+    assert wanted is not None
+    assert wanted()
+    gone.add("")
+    assert wanted()
+    gone.add("s2")
+    assert not wanted()
+
+
+async def test_nothing_is_called_for_no_items() -> None:
+    router = TwoNodes()
+    assert await LogicClient(cast("Any", router), timeout_s=1, budget_s=1).handle([]) == []
+    assert router.calls == []
 
 
 async def test_heads_of_users_in_very_many_groups_are_asked_for_by_halves() -> None:
@@ -171,63 +231,3 @@ async def test_heads_of_users_in_very_many_groups_are_asked_for_by_halves() -> N
     assert list(answer.users) == [1, 2, 3, 4, 5]
     assert list(answer.conversations) == [7]
     assert [len(each.heads) for each in answer.large_groups] == [60_000] * 5
-
-
-class Guest:
-    """As much of a connection as a login needs."""
-
-    wheel_tick = 0
-
-    def __init__(self, user: str, hello: client_pb2.Hello) -> None:
-        self.user, self.hello, self.device, self.kind, self.session_id = (
-            user,
-            hello,
-            hello.device,
-            1,
-            f"s-{user}-{id(self)}",
-        )
-        self.session = SimpleNamespace(phase=Phase.OPENING)
-        self.node = SimpleNamespace(close_session=lambda _: None)
-        self.transport = SimpleNamespace(address="192.0.2.7")
-        self.early, self.group_heads, self.opened_at, self.hello_id = None, None, 0.0, 1
-        self.told = ""
-
-    def __getattr__(self, name: str) -> Any:
-        return None
-
-    def handle(self, event: Any) -> None:
-        self.told = self.told or event.reason.name
-
-    def open(self, welcome: client_pb2.ServerFrame, behind: Sequence[client_pb2.ServerFrame]) -> None:
-        self.told = self.told or "WELCOME"
-
-
-async def test_one_users_large_hellos_do_not_make_others_logins_fail() -> None:
-    large = client_pb2.Hello(device="d", group_cursors={f"g:{number:028}": 1 for number in range(4_000)})
-    guests = [
-        Guest(f"eve{n}" if n % 2 else f"u{n}", large if n % 2 else client_pb2.Hello(device="d")) for n in range(250)
-    ]
-    assert sum(guest.hello.ByteSize() for guest in guests) > MESSAGE_BYTES_MAX - KIB * KIB
-
-    async def settle(users: Sequence[str]) -> None: ...
-
-    async with logic() as (asked, _):
-        opening = Opening(
-            cast("Any", None),
-            asked,
-            cast("Any", SimpleNamespace(settle=settle)),
-            cast("Any", SimpleNamespace(end=lambda *_: None)),
-            Hub(),
-            Conduct(LimitPolicy()),
-            SystemClock(),
-            Terms(lambda _: 15, 120, client_pb2.Limits(), client_pb2.Backoff()),
-            me=lambda: Host("access-0", "boot"),
-            moved=lambda *_: "",
-            capacity=1000,
-            batch_max=256,
-        )
-        async with opening:
-            for guest in guests:
-                opening.store(cast("Any", guest))
-            await asyncio.sleep(0)
-    assert Counter(guest.told for guest in guests) == {"WELCOME": 250}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from services.access.connection.connection import Connection
 from services.access.connection.events import Ended
+from services.access.connection.ports import TransportName
 from services.access.connection.session import Phase
 from services.access.connection.traffic import Traffic
-from services.access.placement.placement import TransportName
 from tests.support.network.port import FakeNode
 from tidings_protocol import client_pb2, close
 from tidings_protocol.wire.codec import PROTO
@@ -52,6 +52,7 @@ class Node(FakeNode):
     """Notes who is to be flushed."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.later: list[Connection] = []
 
     def flush_later(self, connection: Connection) -> None:
@@ -70,7 +71,7 @@ def open_connection() -> tuple[Connection, Wire, Node]:
 def test_answers_of_one_turn_are_one_write() -> None:
     connection, wire, node = open_connection()
     for answer in (b"a", b"b", b"c"):
-        connection.send_gathered(answer)
+        connection.send_gathered(answer, "sent")
     assert (wire.written, node.later) == ([], [connection]), "it is noted once"
     connection.flush()
     assert wire.written == [b"<a><b><c>"]
@@ -80,30 +81,30 @@ def test_answers_of_one_turn_are_one_write() -> None:
 
 def test_what_is_written_meanwhile_comes_after_them() -> None:
     connection, wire, _ = open_connection()
-    connection.send_gathered(b"a")
-    connection.send(b"b")
-    connection.send_gathered(b"c")
-    assert connection.push(b"[push]", 0, 1000.0)
+    connection.send_gathered(b"a", "sent")
+    connection.send(b"b", "sent")
+    connection.send_gathered(b"c", "sent")
+    assert connection.push(b"[push]", 0, 1000.0, "deliver")
     connection.flush()
     assert wire.written == [b"<a><b>", b"<c>[push]"]
 
 
 def test_a_goodbye_comes_after_them() -> None:
     connection, wire, _ = open_connection()
-    connection.send_gathered(b"a")
+    connection.send_gathered(b"a", "sent")
     connection.handle(Ended(close.INTERNAL))
     connection.flush()
     goodbye, end = wire.written
     assert goodbye.startswith(b"<a><")
     assert end == b"closed"
-    connection.send_gathered(b"b")
+    connection.send_gathered(b"b", "sent")
     connection.flush()
     assert len(wire.written) == 2, "after the goodbye nothing is written"
 
 
 def test_who_has_left_is_written_nothing() -> None:
     connection, wire, _ = open_connection()
-    connection.send_gathered(b"a")
+    connection.send_gathered(b"a", "sent")
     connection.lost()
     connection.flush()
     assert b"<a>" not in wire.written
@@ -111,7 +112,7 @@ def test_who_has_left_is_written_nothing() -> None:
 
 def test_a_write_that_fails_ends_the_connection_and_nobody_else_notices() -> None:
     connection, wire, _ = open_connection()
-    connection.send_gathered(b"a")
+    connection.send_gathered(b"a", "sent")
     wire.fails = True
     connection.flush()
     assert wire.written == [b"aborted"]

@@ -1,12 +1,10 @@
-"""Windows, the bucket of sends, bans, and who is let in."""
+"""Windows, and the bucket of sends."""
 
 from __future__ import annotations
 
 import pytest
 
-from services.access.connection.limits import Admission, Conduct, ConnectionLimits, Device, LimitPolicy, Verdict, Window
-
-ANN = Device("ann", "phone")
+from services.access.connection.limits import ConnectionLimits, LimitPolicy, UserTraffic, Verdict, Window
 
 
 def test_a_burst_within_one_window_is_counted_exactly() -> None:
@@ -35,7 +33,7 @@ def test_sends_have_a_burst_and_then_a_rate() -> None:
 
 def test_the_connections_of_a_user_share_a_bucket_of_sends_from_the_second_one_on() -> None:
     policy = LimitPolicy(sends_per_s=10, sends_burst=20, user_factor=4)
-    shared = Conduct(policy).traffic_of("ann")
+    shared = UserTraffic()
     many = [ConnectionLimits() for _ in range(10)]
     assert [many[0].take_send(5.0, policy) for _ in range(20)] == [0.0] * 20, "alone it has its own"
     for limits in many:
@@ -50,7 +48,7 @@ def test_the_connections_of_a_user_share_a_bucket_of_sends_from_the_second_one_o
 
 def test_what_one_bucket_refuses_is_not_taken_from_the_other() -> None:
     policy = LimitPolicy(sends_per_s=10, sends_burst=1, user_factor=2)
-    shared = Conduct(policy).traffic_of("ann")
+    shared = UserTraffic()
     one, other = ConnectionLimits(), ConnectionLimits()
     one.shared = other.shared = shared
     assert one.take_send(5.0, policy) == 0.0
@@ -61,14 +59,11 @@ def test_what_one_bucket_refuses_is_not_taken_from_the_other() -> None:
 @pytest.mark.parametrize("rate", [0.05, 0.4, 0.999])
 def test_rates_below_one_a_second_let_one_through_and_then_the_next_in_time(rate: float) -> None:
     policy = LimitPolicy(sends_per_s=rate, sends_burst=2 * rate, user_factor=1)
-    limits, admission = ConnectionLimits(), Admission(per_s=rate, handshakes_max=100)
+    limits = ConnectionLimits()
     assert limits.take_send(5.0, policy) == 0.0
     wait_s = 2 * limits.take_send(5.0, policy)
     assert 0 < wait_s <= 2 / rate
     assert limits.take_send(5.0 + wait_s, policy) == 0.0
-    assert admission.ask(5.0) == 0.0
-    assert admission.ask(5.0) == pytest.approx(max(1.0, 1 / rate))
-    assert admission.ask(5.0 + 1 / rate) == 0.0
 
 
 def test_less_than_one_frame_in_a_window_is_one() -> None:
@@ -96,48 +91,3 @@ def test_frames_and_bytes_over_the_limit_are_slowed_down_and_far_over_it_abuse(f
     limits = ConnectionLimits()
     verdicts = [limits.count_frame(size, 1.0, policy) for _ in range(201)]
     assert verdicts == [Verdict.FINE] * 100 + [Verdict.SLOW_DOWN] * 100 + [Verdict.ABUSE]
-
-
-def test_a_ban_ends_by_itself() -> None:
-    conduct = Conduct(LimitPolicy(ban_s=30))
-    assert conduct.ban(ANN, 100.0) == 30
-    assert conduct.banned_for(ANN, 110.0) == pytest.approx(20)
-    assert conduct.banned_for(Device("ann", "laptop"), 110.0) == 0
-    assert conduct.sweep(110.0) == 1
-    assert conduct.banned_for(ANN, 130.0) == 0
-    assert conduct.sweep(130.0) == 0
-
-
-def test_too_many_reconnects_of_one_device_are_noticed_and_forgotten() -> None:
-    conduct = Conduct(LimitPolicy(reconnects_per_window=3, reconnect_window_s=60))
-    assert [conduct.count_hello(ANN, 100.0) for _ in range(4)] == [False, False, False, True]
-    assert not conduct.count_hello(Device("ann", "laptop"), 100.0)
-    assert not conduct.count_hello(ANN, 500.0)
-
-
-def test_a_full_table_refuses_nobody() -> None:
-    conduct = Conduct(LimitPolicy(reconnects_per_window=1), entries_max=2)
-    for number in range(10):
-        assert not conduct.count_hello(Device(f"user{number}", "d"), 1.0)
-    conduct.ban(Device("a", "d"), 1.0)
-    conduct.ban(Device("b", "d"), 1.0)
-    conduct.ban(Device("c", "d"), 1.0)
-    assert conduct.banned_for(Device("a", "d"), 2.0)
-    assert not conduct.banned_for(Device("c", "d"), 2.0)
-    conduct.ban(Device("c", "d"), 1000.0)
-    assert conduct.banned_for(Device("c", "d"), 1001.0)
-
-
-def test_connections_are_let_in_at_a_rate_and_told_when_to_come_back() -> None:
-    admission = Admission(per_s=5, handshakes_max=100)
-    assert [admission.ask(10.0) for _ in range(5)] == [0.0] * 5
-    assert admission.ask(10.0) >= 1.0
-    assert admission.ask(10.2) == 0.0
-
-
-def test_too_many_at_once_that_have_no_session_are_told_to_wait() -> None:
-    admission = Admission(per_s=0, handshakes_max=2)
-    admission.handshakes = 2
-    assert admission.ask(1.0) == 1.0
-    admission.handshakes = 1
-    assert admission.ask(1.0) == 0.0

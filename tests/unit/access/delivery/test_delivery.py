@@ -6,57 +6,22 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from protos.tidings.internal.v1 import delivery_pb2
+from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
-from services.access.connection.session import Phase
-from services.access.connection.traffic import Traffic
-from services.access.delivery.delivery import TURN, Delivery
-from services.access.placement.placement import TransportName
+from services.access.delivery.delivery import YIELD_EVERY, Delivery
+from services.access.requests.send_trace import SendTrace
 from services.common.clock import SystemClock
-from services.common.telemetry import metrics
-from tests.support.network.port import FakeNode
+from services.common.telemetry import metrics, tracing
+from tests.support.traces import ended, recording
+from tests.unit.access.fakes import Wire, open_client
 from tidings_protocol import client_pb2
 from tidings_protocol.ids import BROADCAST
 from tidings_protocol.wire.codec import JSON, PROTO, Codec
 
 Push = delivery_pb2.Push
-
-
-class Wire:
-    """A transport that notes what is written, and fails on command."""
-
-    name: TransportName = "tcp"
-    address = "192.0.2.7"
-    waiting_bytes = 0
-
-    def __init__(self) -> None:
-        self.traffic = Traffic("tcp")
-        self.frames: list[bytes] = []
-        self.fails = self.aborted = False
-
-    def wrap(self, frame: bytes) -> bytes:
-        return frame
-
-    def write(self, data: bytes) -> None:
-        if self.fails:
-            raise RuntimeError("as asked")
-        self.frames.append(data)
-
-    def probe(self) -> bool:
-        return False
-
-    def admit(self) -> None: ...
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-    def close(self, code: int, reason: str) -> None: ...
-
-    def abort(self) -> None:
-        self.aborted = True
 
 
 class Here:
@@ -68,15 +33,9 @@ class Here:
         self.delivery = Delivery(self.hub, self.clock, lambda _: None)
 
     def connect(self, user: str, codec: Codec = PROTO) -> Wire:
-        wire = Wire()
-        connection = Connection(FakeNode(), wire, codec)
-        hello = client_pb2.ClientFrame(id=1, hello=client_pb2.Hello(token="t", device="d"))
-        connection.receive(codec.encode_client(hello))
-        assert connection.session.phase is Phase.OPEN
-        connection.session_id = f"session of {user}"
-        wire.frames.clear()
-        self.hub.add(user, connection)
-        return wire
+        client = open_client(user, codec=codec)
+        self.hub.add(user, client.connection)
+        return client.wire
 
 
 def message(seq: int, users: Sequence[str] = (), *, conversation: str = "") -> delivery_pb2.Push:
@@ -152,7 +111,7 @@ async def turns_during(work: asyncio.Future[None] | asyncio.Task[None]) -> int:
 
 async def test_a_notice_to_all_lets_others_have_their_turn_while_it_is_addressed_and_written() -> None:
     here = Here()
-    for number in range(5 * TURN):
+    for number in range(5 * YIELD_EVERY):
         here.connect(f"user{number}")
     notice = message(1, conversation=BROADCAST)
     assert await turns_during(asyncio.create_task(here.delivery.deliver([notice]))) >= 10
@@ -161,5 +120,49 @@ async def test_a_notice_to_all_lets_others_have_their_turn_while_it_is_addressed
 async def test_many_pushes_to_a_few_let_others_have_their_turn() -> None:
     here = Here()
     here.connect("ann")
-    pushes = [message(number, ["ann"]) for number in range(1, 5 * TURN)]
+    pushes = [message(number, ["ann"]) for number in range(1, 5 * YIELD_EVERY)]
     assert await turns_during(asyncio.create_task(here.delivery.deliver(pushes))) >= 5
+
+
+async def test_a_delivery_is_measured_once_when_somebody_got_it_and_leads_to_its_trace() -> None:
+    with recording() as spans:
+        await measured_delivery(spans)
+
+
+async def measured_delivery(spans: InMemorySpanExporter) -> None:
+    here = Here()
+    here.connect("ann")
+    here.connect("ann")
+    clock, delivery = here.clock, here.delivery
+    sent = logic_pb2.SendItem(sender="bob", conversation="d:ann|bob")
+    trace = SendTrace.begin(sent)
+    assert trace is not None
+    body = client_pb2.Message(conversation="d:ann|bob", seq=1).SerializeToString()
+    push = Push(kind=Push.MESSAGE, body=body, accepted_ms=clock.wall_ms() - 20, trace=sent.trace)
+    before = _deliveries()
+    to_ann, to_nobody = Push(), Push()
+    to_ann.CopyFrom(push)
+    to_ann.users.append("ann")
+    to_ann.numbers.append(1)
+    to_nobody.CopyFrom(push)
+    to_nobody.users.append("stranger")
+    await delivery.deliver([to_ann, to_nobody])
+    trace.acknowledged(1)
+    assert _deliveries() == before + 1
+    assert sorted(span.name for span in ended(spans)) == ["deliver", "send"]
+    exemplars = [
+        sample.exemplar.labels
+        for family in metrics.DELIVERY_SECONDS.collect()
+        for sample in family.samples
+        if sample.exemplar is not None
+    ]
+    assert {"trace_id": tracing.id_of(sent.trace)} in exemplars
+
+
+def _deliveries() -> float:
+    return next(
+        sample.value
+        for family in metrics.DELIVERY_SECONDS.collect()
+        for sample in family.samples
+        if sample.name.endswith("_count")
+    )

@@ -9,21 +9,21 @@ from typing import Any
 import pytest
 
 from protos.tidings.internal.v1 import access_pb2, access_pb2_grpc
-from services.access.placement.registrar import Visiting
-from services.access.placement.registrations import Guests, Host
-from services.common.registry.contract import NodeRecord
+from services.access.delivery.forwarding_table import ForwardingTable
+from services.access.placement.registrar import OwnerRegistrar
+from services.common.registry.contract import NodeIncarnation, NodeRecord
 from services.common.rpc.memory import MemoryNetwork, MemoryPeers
 from tidings_protocol.errors import Internal, Overloaded, TidingsError, Unavailable
 
-ME, OWNER = Host("access-0", "boot-0"), Host("access-1", "boot-1")
+ME, OWNER = NodeIncarnation("access-0", "boot-0"), NodeIncarnation("access-1", "boot-1")
 RECORD = NodeRecord(name="access-1", kind="access", boot_id="boot-1", rpc="access-1:1", state="ready")
 
 
 class Owner(access_pb2_grpc.AccessServicer):
-    """Notes its guests; `gate` holds calls up, `away` makes them fail."""
+    """Notes its visitors; `gate` holds calls up, `away` makes them fail."""
 
     def __init__(self) -> None:
-        self.guests = Guests()
+        self.forwarding = ForwardingTable()
         self.calls: list[tuple[list[str], list[str]]] = []
         self.gate = asyncio.Event()
         self.gate.set()
@@ -43,60 +43,62 @@ class Owner(access_pb2_grpc.AccessServicer):
         await self.gate.wait()
         if self.away:
             raise self.error
-        host = Host(request.node, request.boot_id)
-        self.guests.arrive(host, request.arrived)
-        self.guests.leave(host, request.left)
+        host = NodeIncarnation(request.node, request.boot_id)
+        self.forwarding.add(host, request.arrived)
+        self.forwarding.remove(host, request.left)
         return access_pb2.VisitOutcome()
 
 
 class World:
-    def __init__(self, owner: Owner, wanted: dict[str, Host], network: MemoryNetwork) -> None:
+    def __init__(self, owner: Owner, wanted: dict[str, NodeIncarnation], network: MemoryNetwork) -> None:
         self.owner = owner
         self.wanted = wanted
         self.me = ME
-        self.visiting = Visiting(
+        self.late: list[str] = []
+        self.registrar = OwnerRegistrar(
             MemoryPeers(network, "access-0"),
             me=lambda: self.me,
             wanted=wanted.get,
             node={"access-1": RECORD}.get,
             capacity=100,
             timeout_s=1,
+            on_late=self.late.extend,
         )
 
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    network, owner, wanted = MemoryNetwork(), Owner(), dict[str, Host]()
+    network, owner, wanted = MemoryNetwork(), Owner(), dict[str, NodeIncarnation]()
     services = [(access_pb2_grpc.add_AccessServicer_to_server, owner)]
     async with network.serve("access-1:1", services):
         world = World(owner, wanted, network)
-        async with world.visiting:
+        async with world.registrar:
             yield world
 
 
 async def test_visitors_of_one_owner_are_told_in_one_call_and_confirmed(world: World) -> None:
     world.wanted.update(dict.fromkeys(["a", "a2"], OWNER))
-    assert await world.visiting.settle(["a", "a2", "b"]) == set()
+    assert await world.registrar.ensure(["a", "a2", "b"]) == set()
     assert {user for arrived, _ in world.owner.calls for user in arrived} == {"a", "a2"}
-    assert world.owner.guests.hosts_of("a") == (ME,)
-    assert await world.visiting.settle(["a"]) == set()
-    assert world.visiting.visits.owner_of("a") == OWNER
+    assert world.owner.forwarding.nodes_of("a") == (ME,)
+    assert await world.registrar.ensure(["a"]) == set()
+    assert world.registrar.registrations.owner_of("a") == OWNER
 
 
 async def test_who_comes_back_while_the_owner_is_told_that_it_left_is_announced_again(world: World) -> None:
     world.wanted["a"] = OWNER
-    await world.visiting.settle(["a"])
+    await world.registrar.ensure(["a"])
     world.owner.gate.clear()
     del world.wanted["a"]
-    world.visiting.left("a")
+    world.registrar.left("a")
     world.owner.asked.clear()
     await world.owner.asked.wait()
     world.wanted["a"] = OWNER
-    back = asyncio.ensure_future(world.visiting.settle(["a"]))
+    back = asyncio.ensure_future(world.registrar.ensure(["a"]))
     await asyncio.sleep(0)
     world.owner.gate.set()
     assert await back == set()
-    assert world.owner.guests.hosts_of("a") == (ME,)
+    assert world.owner.forwarding.nodes_of("a") == (ME,)
     assert world.owner.calls == [(["a"], []), ([], ["a"]), (["a"], [])]
 
 
@@ -105,28 +107,27 @@ async def test_a_call_that_failed_is_told_and_tried_again_and_its_success_is_lat
     world: World, error: TidingsError
 ) -> None:
     world.owner.error = error
-    late: list[str] = []
-    world.visiting.on_late = late.extend
+    late = world.late
     world.wanted["a"] = OWNER
     world.owner.away = True
-    assert await world.visiting.settle(["a"]) == {"a"}
-    assert world.visiting.unsettled == 1
+    assert await world.registrar.ensure(["a"]) == {"a"}
+    assert world.registrar.failed == 1
     assert late == []
     world.owner.away = False
-    assert await world.visiting.settle(["a"]) == set()
+    assert await world.registrar.ensure(["a"]) == set()
     assert late == ["a"]
-    assert world.visiting.unsettled == 0
+    assert world.registrar.failed == 0
 
 
 async def test_an_owner_of_another_boot_is_not_asked_and_needs_not_be_told(world: World) -> None:
-    dead = Host("access-1", "an earlier boot")
+    dead = NodeIncarnation("access-1", "an earlier boot")
     world.wanted["a"] = dead
-    assert await world.visiting.settle(["a"]) == {"a"}
-    world.visiting.visits.confirm(dead, ["a"])
+    assert await world.registrar.ensure(["a"]) == {"a"}
+    world.registrar.registrations.confirm(dead, ["a"])
     del world.wanted["a"]
-    assert await world.visiting.settle(["a"]) == set()
+    assert await world.registrar.ensure(["a"]) == set()
     assert world.owner.calls == []
-    assert world.visiting.visits.owner_of("a") is None
+    assert world.registrar.registrations.owner_of("a") is None
 
 
 @pytest.mark.parametrize("error", [Overloaded("2,000 calls"), Internal("a defect")])
@@ -134,15 +135,15 @@ async def test_one_owner_that_fails_does_not_make_the_others_forgotten_nor_a_dep
     world: World, error: TidingsError
 ) -> None:
     world.wanted["a"] = OWNER
-    await world.visiting.settle(["a"])
+    await world.registrar.ensure(["a"])
     world.owner.error, world.owner.away = error, True
     del world.wanted["a"]
-    world.visiting.left("a")
-    assert await world.visiting.settle(["a"]) == set()
-    assert world.visiting.unsettled == 1
+    world.registrar.left("a")
+    assert await world.registrar.ensure(["a"]) == set()
+    assert world.registrar.failed == 1
     world.owner.away = False
-    await world.visiting.settle(["a"])
-    assert (world.owner.guests.hosts_of("a"), world.visiting.unsettled) == ((), 0)
+    await world.registrar.ensure(["a"])
+    assert (world.owner.forwarding.nodes_of("a"), world.registrar.failed) == ((), 0)
 
 
 async def test_what_an_owner_confirmed_to_a_boot_of_before_is_asked_again_in_the_name_of_the_new_one(
@@ -150,12 +151,12 @@ async def test_what_an_owner_confirmed_to_a_boot_of_before_is_asked_again_in_the
 ) -> None:
     world.wanted["a"] = OWNER
     world.owner.gate.clear()
-    settling = asyncio.ensure_future(world.visiting.settle(["a"]))
+    settling = asyncio.ensure_future(world.registrar.ensure(["a"]))
     await world.owner.asked.wait()
-    world.me = Host("access-0", "a new boot")
-    world.visiting.visits.clear()
+    world.me = NodeIncarnation("access-0", "a new boot")
+    world.registrar.registrations.clear()
     world.owner.gate.set()
     assert await settling == {"a"}
-    assert world.visiting.visits.owner_of("a") is None
-    assert await world.visiting.settle(["a"]) == set()
-    assert world.me in world.owner.guests.hosts_of("a")
+    assert world.registrar.registrations.owner_of("a") is None
+    assert await world.registrar.ensure(["a"]) == set()
+    assert world.me in world.owner.forwarding.nodes_of("a")

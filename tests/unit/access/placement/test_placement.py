@@ -8,8 +8,7 @@ import pytest
 
 from services.access.cluster.drain import pace_for
 from services.access.placement.placement import Placement
-from services.access.placement.registrations import Host
-from services.common.registry.contract import NodeRecord
+from services.common.registry.contract import NodeIncarnation, NodeRecord
 from services.common.ring import Ring
 from tidings_protocol.errors import BadRequest, Unavailable
 
@@ -23,7 +22,7 @@ NODES = {
 
 def placement(rule: Literal["ring", "any"] = "ring", *nodes: str, me: str = "access-0") -> Placement:
     ring = Ring.build(dict.fromkeys(nodes or NODES, 1.0))
-    return Placement(rule, me=lambda: Host(me, f"boot-{me}"), ring=lambda: ring, node=NODES.get)
+    return Placement(rule, me=lambda: NodeIncarnation(me, f"boot-{me}"), ring=lambda: ring, node=NODES.get)
 
 
 def owned_by(node: str) -> str:
@@ -35,7 +34,7 @@ def test_under_ring_a_client_is_sent_to_the_owner_by_its_own_transport() -> None
     user = owned_by("access-1")
     assert placement().address_for(user, "ws", frozenset()) == "ws://access-1"
     assert placement().address_for(user, "tcp", frozenset()) == "access-1:1"
-    assert placement().elsewhere(user) == Host("access-1", "boot-access-1")
+    assert placement().elsewhere(user) == NodeIncarnation("access-1", "boot-access-1")
 
 
 def test_who_belongs_here_or_cannot_reach_the_owner_is_served_here() -> None:
@@ -69,7 +68,7 @@ def test_a_route_names_the_owner_and_refuses_bad_names() -> None:
 
 
 def test_without_a_ring_there_is_no_route_and_everybody_is_served() -> None:
-    nobody = Placement("ring", me=lambda: Host("a", "b"), ring=lambda: Ring.build({}), node=NODES.get)
+    nobody = Placement("ring", me=lambda: NodeIncarnation("a", "b"), ring=lambda: Ring.build({}), node=NODES.get)
     with pytest.raises(Unavailable):
         nobody.route("ann")
     assert nobody.address_for("ann", "ws", frozenset()) == ""

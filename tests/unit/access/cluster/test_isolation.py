@@ -13,10 +13,10 @@ from google.protobuf.message import Message
 from protos.tidings.internal.v1 import access_pb2_grpc, common_pb2, logic_pb2, logic_pb2_grpc
 from services.access.cluster.isolation import Isolation
 from services.access.connection.hub import Hub
-from services.access.placement.registrations import Guests, Host
+from services.access.delivery.forwarding_table import ForwardingTable
 from services.access.rpc import AccessServicer
 from services.common.clock import ManualClock
-from services.common.registry.contract import Membership, NodeKind, NodeRecord
+from services.common.registry.contract import Membership, NodeIncarnation, NodeKind, NodeRecord
 from services.common.rpc.contract import Reply, Unreachable
 from services.common.rpc.memory import MemoryNetwork, MemoryPeers, Passage
 from services.common.telemetry.health import Health
@@ -76,15 +76,19 @@ class World:
         self.peers = Peers(self.network, "access-0")
         self.isolation = Isolation(
             self.etcd,
+            self,
             self.peers,
             self.clock,
             self.health,
-            me=lambda: Host("access-0", "boot-access-0"),
-            membership=lambda: Membership.of(1, [record(name) for name in self.members]),
+            me=lambda: NodeIncarnation("access-0", "boot-access-0"),
             patience_s=PATIENCE_S,
-            send_away=self.send_away,
-            take_back=lambda: self.said.append("take back"),
+            evacuate=self.send_away,
+            readmit=lambda: self.said.append("take back"),
         )
+
+    @property
+    def membership(self) -> Membership:
+        return Membership.of(1, [record(name) for name in self.members])
 
     async def carry(self, passage: Passage) -> None:
         if passage.address.removesuffix(":1") not in self.heard_by:
@@ -95,7 +99,7 @@ class World:
 
     async def look(self, after_s: float = 1.0) -> None:
         self.clock.advance(after_s)
-        await self.isolation.look()
+        await self.isolation.probe()
 
 
 async def _nothing(_: Sequence[bytes]) -> None:
@@ -105,7 +109,7 @@ async def _nothing(_: Sequence[bytes]) -> None:
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
     world = World()
-    access = AccessServicer(Hub(), Guests(), _nothing)
+    access = AccessServicer(Hub(), ForwardingTable(), _nothing)
     async with AsyncExitStack() as stack:
         for name, service in (
             ("access-1", (access_pb2_grpc.add_AccessServicer_to_server, access)),

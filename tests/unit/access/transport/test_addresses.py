@@ -73,34 +73,34 @@ def test_an_address_comes_in_at_its_rate_with_a_burst_and_others_feel_nothing(pe
     limit = AddressLimit(PROXIES, per_s)
     now, admitted = 1000.0, 0
     for step in range(4000):
-        admitted += not limit.ask("198.51.100.1", now + step / 10)
+        admitted += not limit.delay_s("198.51.100.1", now + step / 10)
     assert per_s * 400 <= admitted <= per_s * 411 + 1
-    assert limit.ask("198.51.100.2", now + 400) == 0.0
+    assert limit.delay_s("198.51.100.2", now + 400) == 0.0
 
 
 def test_one_customer_of_version_6_has_one_limit() -> None:
     limit = AddressLimit(PROXIES, 0.1)
-    assert limit.ask("2001:db8:1:2::1", 0.0) == 0.0
-    assert limit.ask("2001:db8:1:2:ffff::9", 0.0) > 0
-    assert limit.ask("2001:db8:1:3::1", 0.0) == 0.0
+    assert limit.delay_s("2001:db8:1:2::1", 0.0) == 0.0
+    assert limit.delay_s("2001:db8:1:2:ffff::9", 0.0) > 0
+    assert limit.delay_s("2001:db8:1:3::1", 0.0) == 0.0
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", BALANCER, "fd00::8", ""])
 def test_what_is_everybodys_address_has_no_limit(address: str) -> None:
     limit = AddressLimit(PROXIES, 0.1)
-    assert not any(limit.ask(address, 0.0) for _ in range(100))
+    assert not any(limit.delay_s(address, 0.0) for _ in range(100))
     assert len(limit) == 0
 
 
 def test_a_full_table_refuses_nobody_and_forgets_who_is_gone() -> None:
     limit = AddressLimit(PROXIES, 1.0, entries_max=10)
     for number in range(30):
-        assert limit.ask(f"198.51.100.{number}", 100.0) == 0.0
+        assert limit.delay_s(f"198.51.100.{number}", 100.0) == 0.0
     assert len(limit) == 10
-    assert limit.ask("198.51.100.200", 200.0) == 0.0
+    assert limit.delay_s("198.51.100.200", 200.0) == 0.0
     assert len(limit) == 1
 
 
 def test_no_limit_is_0() -> None:
     limit = AddressLimit(PROXIES, 0.0)
-    assert not any(limit.ask("198.51.100.1", 0.0) for _ in range(1000))
+    assert not any(limit.delay_s("198.51.100.1", 0.0) for _ in range(1000))

@@ -11,19 +11,18 @@ from typing import Any
 import pytest
 
 from protos.tidings.internal.v1 import access_pb2, delivery_pb2
-from services.access.delivery import forwarder as forward
-from services.access.delivery.forwarder import Forwarding
-from services.access.delivery.mail_router import Sorted
-from services.access.placement.registrations import Host
+from services.access.delivery import forwarder
+from services.access.delivery.forwarder import Forwarder
+from services.access.delivery.mail_router import Split
 from services.common.bus.contract import Topic
 from services.common.bus.memory import MemoryBroker, MemoryBus
 from services.common.direct import CALL_BYTES, Direct, Errand
-from services.common.registry.contract import NodeRecord
+from services.common.registry.contract import NodeIncarnation, NodeRecord
 from tidings_protocol.errors import Unavailable
 
 Push = delivery_pb2.Push
 THERE = NodeRecord("access-1", "access", "boot-b", "access-1:1", state="ready", mailbox=1)
-HOST = Host("access-1", "boot-b")
+TARGET = NodeIncarnation("access-1", "boot-b")
 
 
 class Peers:
@@ -51,7 +50,7 @@ class Place:
         self.bus = MemoryBus(self.broker)
         self.there: NodeRecord | None = THERE
         self.direct = Direct(self.peers, lambda _: self.there)
-        self.forwarding = Forwarding(self.bus, self.direct, topic="t.deliver", node=lambda _: self.there, probe_s=0.0)
+        self.forwarder = Forwarder(self.bus, self.direct, topic="t.deliver", node=lambda _: self.there, probe_s=0.0)
 
     def by_call(self) -> list[bytes]:
         return [push.body for call in self.peers.calls for parcel in call for push in parcel.pushes]
@@ -64,14 +63,14 @@ class Place:
     def send(self, body: bytes, kind: Push.Kind.ValueType = Push.MESSAGE) -> None:
         pushes = [Push(kind=kind, body=body, users=["ann"])]
         parcel = delivery_pb2.Parcel(node="access-1", boot_id="boot-b", direct=True, pushes=pushes)
-        self.forwarding.send(Sorted(onward={HOST: [parcel]}))
+        self.forwarder.send(Split(forwarded={TARGET: [parcel]}))
 
 
 @asynccontextmanager
 async def place() -> AsyncIterator[Place]:
     made = Place()
     await made.bus.ensure_topics([Topic("t.deliver", 2)])
-    async with made.direct, made.forwarding:
+    async with made.direct, made.forwarder:
         yield made
 
 
@@ -96,7 +95,7 @@ async def test_while_kafka_is_away_parcels_go_by_call_in_order_and_through_kafka
             await asyncio.sleep(0)
         await eventually(lambda: here.by_call() == [b"0", b"1", b"2", b"3", b"4"])
         here.broker.back()
-        await eventually(lambda: not here.forwarding._away.is_set())
+        await eventually(lambda: not here.forwarder._away.is_set())
         here.send(b"5")
         await eventually(lambda: here.by_kafka() == [b"5"])
     assert len(here.by_call()) == 5
@@ -109,15 +108,15 @@ async def test_what_must_arrive_is_kept_until_it_can_be_sent_either_way(way: str
         here.peers.takes = False
         here.send(b"message")
         here.send(b"membership", Push.MEMBERSHIP)
-        await eventually(lambda: here.forwarding.kept == 1)
+        await eventually(lambda: len(here.forwarder._kept) == 1)
         if way == "kafka":
             here.broker.back()
         else:
             here.peers.takes = True
         arrived = here.by_kafka if way == "kafka" else here.by_call
         await eventually(lambda: arrived() == [b"membership"])
-        await eventually(lambda: here.forwarding.kept == 0)
-    assert here.forwarding._kept_bytes == 0
+        await eventually(lambda: len(here.forwarder._kept) == 0)
+    assert here.forwarder._kept_bytes == 0
 
 
 async def test_what_is_kept_for_a_boot_that_is_gone_is_dropped() -> None:
@@ -125,25 +124,25 @@ async def test_what_is_kept_for_a_boot_that_is_gone_is_dropped() -> None:
         here.broker.away()
         here.peers.takes = False
         here.send(b"membership", Push.MEMBERSHIP)
-        await eventually(lambda: here.forwarding.kept == 1)
+        await eventually(lambda: len(here.forwarder._kept) == 1)
         here.there = None
-        await eventually(lambda: here.forwarding.kept == 0)
-    assert here.forwarding._kept_bytes == 0
+        await eventually(lambda: len(here.forwarder._kept) == 0)
+    assert here.forwarder._kept_bytes == 0
 
 
 async def test_what_is_kept_is_bounded_and_the_oldest_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forward, "LASTING_BYTES_MAX", 1000)
+    monkeypatch.setattr(forwarder, "LASTING_BYTES_MAX", 1000)
     async with place() as here:
         here.broker.away()
         here.peers.takes = False
         for number in range(10):
             here.send(b"%d" % number + bytes(300), Push.MEMBERSHIP)
-        await eventually(lambda: not here.forwarding.depth and here.forwarding.kept)
+        await eventually(lambda: not here.forwarder._lanes.depth and here.forwarder._kept)
         for _ in range(100):
-            assert here.forwarding._kept_bytes <= 1000
+            assert here.forwarder._kept_bytes <= 1000
             await asyncio.sleep(0)
         here.broker.back()
-        await eventually(lambda: here.by_kafka() and not here.forwarding.kept)
+        await eventually(lambda: here.by_kafka() and not here.forwarder._kept)
     assert here.by_kafka()[-1][:1] == b"9"
 
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from services.access.cluster.group_index import GroupIndex
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
-from services.access.requests.pongs import Groups, Heads
-from tests.unit.access.test_delivering import Here, Wire
+from services.access.requests.pongs import Groups, HeartbeatReplies
+from tests.unit.access.delivery.test_delivery import Here
+from tests.unit.access.fakes import Wire
 from tidings_protocol.errors import Unavailable
 from tidings_protocol.ids import BROADCAST
 from tidings_protocol.wire.codec import PROTO
@@ -49,7 +50,7 @@ class Storage:
         return answer
 
 
-class StorageHeads(Heads):
+class StorageHeads(HeartbeatReplies):
     """Asks `Storage`; tells connections as ever."""
 
     def __init__(self, storage: Storage, here: Here) -> None:
@@ -135,7 +136,7 @@ async def test_news_that_came_while_the_answer_was_on_its_way_counts_and_only_th
 async def test_who_left_this_node_meanwhile_is_not_asked_about_again() -> None:
     place = Place()
     place.connect("ann")
-    [connection] = place.hub.of("ann")
+    [connection] = place.hub.connections_of("ann")
     original = place.storage.groups
 
     async def groups(users: Sequence[str]) -> list[Groups | None]:

@@ -1,0 +1,170 @@
+"""The phase of a session before the welcome: the hello is awaited, then it is checked and the session is stored.
+
+Guarantees and does not know: as session.py.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from services.access.connection.delivery_state import DeliveryState
+from services.access.connection.events import (
+    AskedToLeave,
+    Become,
+    CheckHello,
+    Effects,
+    Ended,
+    Event,
+    FrameCame,
+    FrameRefused,
+    FrameTooLarge,
+    HelloAccepted,
+    Misbehaved,
+    Opened,
+    PeerGone,
+    Refreshed,
+    SayGoodbye,
+    StoreSession,
+    Ticked,
+    Unregister,
+    Welcome,
+)
+from services.access.connection.heartbeat import FOREVER
+from services.access.connection.open import Open
+from services.access.connection.rules import EARLY_PARTS_MAX, TOO_MUCH
+from services.access.connection.session import (
+    HANDLE_HELD,
+    HOLD,
+    HOLD_AND_STOP,
+    NOTHING,
+    RESUME,
+    Closing,
+    Phase,
+    Session,
+    SessionPolicy,
+)
+from tidings_protocol import close
+from tidings_protocol.close import CloseReason
+
+
+class Handshaking(Session):
+    """From the first byte to the welcome: AWAITING_HELLO, then OPENING."""
+
+    __slots__ = (
+        "_blocked", "_early_parts", "_expires_at", "_held", "_held_bytes", "_kind", "_since", "_stopped",
+    )  # fmt: skip
+
+    def __init__(self, policy: SessionPolicy, delivery: DeliveryState, now: float) -> None:
+        super().__init__(Phase.AWAITING_HELLO, policy, delivery)
+        self._since = now
+        self._kind = 0
+        self._expires_at = FOREVER
+        self._held = 0
+        self._held_bytes = 0
+        self._stopped = False
+        self._blocked = False
+        self._early_parts = 0
+
+    @property
+    def held(self) -> int:
+        return self._held
+
+    @property
+    def holding(self) -> bool:
+        return self.phase is Phase.OPENING
+
+    @property
+    def answers_pings(self) -> bool:
+        return not self._blocked
+
+    def handle(self, event: Event, now: float) -> Effects:
+        match event:
+            case FrameCame(body, size):
+                return self.receive_frame(body, size, now)
+            case FrameRefused(message):
+                return self._goodbye(close.BAD_FRAME, now, message)
+            case FrameTooLarge(message):
+                return self._goodbye(close.TOO_LARGE, now, message)
+            case HelloAccepted(kind, expires_at):
+                return self._accept(kind, expires_at)
+            case Opened():
+                return self._open(now)
+            case Ended(reason, message, retry_after_ms, address):
+                return self._goodbye(reason, now, message, retry_after_ms, address)
+            case AskedToLeave(reason, message, retry_after_ms, address):
+                return self._goodbye(reason, now, message, retry_after_ms, address)
+            case Ticked():
+                late = self.phase is Phase.AWAITING_HELLO and now >= self.due()
+                return self._goodbye(close.SLOW_HANDSHAKE, now) if late else NOTHING
+            case PeerGone():
+                return (Become(Closing(self, FOREVER)), *self._registered())
+            case Misbehaved() | Refreshed():
+                return NOTHING
+            case _:
+                assert_never(event)
+
+    def due(self) -> float:
+        return self._since + self.policy.handshake_s if self.phase is Phase.AWAITING_HELLO else FOREVER
+
+    def receive_frame(self, body: str, size: int, now: float) -> Effects:
+        if self.phase is Phase.OPENING:
+            return self.hold_frame(size, now)
+        if body == "hello":
+            self.phase = Phase.OPENING
+            return (CheckHello(),)
+        return self._goodbye(close.UNAUTHENTICATED, now, "the first frame must be a hello: send it, then the rest")
+
+    def hold_frame(self, size: int, now: float) -> Effects:  # noqa: ARG002 - it is counted by its bytes alone
+        self._held += 1
+        self._held_bytes += size
+        policy = self.policy
+        bytes_max = min(policy.held_bytes_max, policy.early_bytes_max)
+        if (self._held >= policy.held_max or self._held_bytes >= bytes_max) and not self._stopped:
+            self._stopped = True
+            return HOLD_AND_STOP
+        return HOLD
+
+    def receive_part(self, size: int, now: float, *, alive: bool) -> Effects:  # noqa: ARG002 - only how many counts
+        self._early_parts += 1
+        return self._goodbye(close.ABUSE, now, TOO_MUCH) if self._early_parts > EARLY_PARTS_MAX else NOTHING
+
+    def block(self) -> Effects:
+        self._blocked = True
+        return NOTHING  # nothing is pushed to it yet
+
+    def unblock(self) -> Effects:
+        self._blocked = False
+        return NOTHING
+
+    # ---- inside
+
+    def _accept(self, kind: int, expires_at: float) -> Effects:
+        if self.phase is not Phase.OPENING:
+            return NOTHING
+        self._kind, self._expires_at = kind, expires_at
+        return (StoreSession(),)
+
+    def _open(self, now: float) -> Effects:
+        opened = Open(
+            self.policy,
+            self.delivery,
+            now,
+            kind=self._kind,
+            expires_at=self._expires_at,
+            held=self._held,
+            held_bytes=self._held_bytes,
+            stopped=self._stopped,
+        )
+        paused = opened.block() if self._blocked else NOTHING
+        return (Become(opened), Welcome(), *paused, *(HANDLE_HELD if self._held else NOTHING))
+
+    def _goodbye(
+        self, reason: CloseReason, now: float, message: str = "", retry_after_ms: int = 0, address: str = ""
+    ) -> Effects:
+        closing = Become(Closing(self, now + self.policy.linger_s))
+        resume = RESUME if self._stopped else NOTHING
+        return (closing, SayGoodbye(reason, message, retry_after_ms, address), *self._registered(), *resume)
+
+    def _registered(self) -> Effects:
+        """What is to be undone. While it is being stored, `Opened` closes it."""
+        return (Unregister(),) if self.phase is Phase.OPENING else NOTHING
