@@ -22,23 +22,22 @@ Does not know: what is told (messages/, receipts/, requests/ …), which devices
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from services.common.bus.contract import Record
+from services.common.bus.topics import TopicNames
 from services.common.clock import Clock
 from services.common.cluster import ClusterView
 from services.common.direct import Direct, Errand
 from services.common.lanes.lane import Lanes
-from services.common.scope import TaskScope
+from services.common.scope import Owned, TaskScope
 from services.common.telemetry import logs, metrics, tracing
 from services.common.telemetry.health import Health
 from services.logic.publishing.backlog import Backlog, PendingRecord
 from services.logic.publishing.directory import Directory
 from services.logic.publishing.records import Publication, RecordBuilder
-from services.logic.publishing.topics import TopicNames
 from tidings_protocol.errors import TidingsError, TooLarge, Unavailable
 
 CHECK = "kafka"
@@ -74,7 +73,7 @@ class RecordSink(Protocol):
     async def publish(self, records: Sequence[Record]) -> None: ...
 
 
-class Publisher:
+class Publisher(Owned):
     """An async context manager; leaving it publishes what waits, within `wait_s`. The bus and `direct` outlive it."""
 
     def __init__(
@@ -133,26 +132,18 @@ class Publisher:
     def offer(self, publication: Publication) -> None:
         """Hands the publication over and does not wait. Never raises for Kafka's sake."""
         try:
-            self._lanes.offer(self._next_lane(), publication, _nothing)
+            self._lanes.offer(self._next_lane(), publication)
         except TidingsError as error:
             self._give_up(publication, error)
 
-    async def __aenter__(self) -> Self:
+    async def _running(self) -> AsyncIterator[None]:
         self._health.set(CHECK, ok=True)
-        await self._scope.__aenter__()
-        self._scope.spawn(self._recover(), name="publisher recovery")
-        await self._lanes.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            await self._lanes.__aexit__(kind, error, traceback)
+        async with self._scope:
+            self._scope.spawn(self._recover(), name="publisher recovery")
+            async with self._lanes:
+                yield
             await self._direct.quiet(self._options.wait_s)
             await self._last_try()
-        finally:
-            await self._scope.__aexit__(kind, error, traceback)
 
     def _next_lane(self) -> int:
         self._lane += 1
@@ -185,7 +176,7 @@ class Publisher:
             for node, boot_id in deaf:
                 is_theirs = pending.to == (node, boot_id) or pending.record.topic == self._topics.broadcast
                 if is_theirs:
-                    self._direct.offer(Errand(node, boot_id, pending.record.value), _whatever)
+                    self._direct.offer(Errand(node, boot_id, pending.record.value))
 
     async def _write(self, records: list[PendingRecord], timeout_s: float) -> bool:
         """Whether Kafka has all records; if not, they go the other way and the node is degraded."""
@@ -311,11 +302,3 @@ class Publisher:
     def _count_dropped(self, dropped: list[PendingRecord]) -> None:
         for pending in dropped:
             metrics.PUBLISH_DROPPED.labels("lasting" if pending.lasting else "push").inc()
-
-
-def _whatever(_: bool) -> None:
-    """The record is in Kafka, whether or not the node took it."""
-
-
-def _nothing(_: TidingsError | None) -> None:
-    """Nobody waits for the outcome."""

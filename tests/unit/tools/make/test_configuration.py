@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services.common.settings.node import SERVICES, describe_class, settings_class
+from services.common.settings.describe import describe_class
+from services.common.settings.sources import SERVICES, settings_class
 from tools.make import configuration
 
 

@@ -9,7 +9,8 @@ import grpc
 import pytest
 from etcd3 import etcdrpc
 
-from services.common.registry.etcd_client import OPTIONS, Compacted, EtcdClient
+from services.common.registry.etcd_client import OPTIONS, EtcdClient
+from services.common.registry.etcd_values import Compacted
 from tidings_protocol.errors import Unavailable
 
 PREFIX = "/tidings/test/nodes/"

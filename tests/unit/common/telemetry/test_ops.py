@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.common.settings.node import split_address
+from services.common.settings.addresses import split_address
 from services.common.telemetry import metrics, profile
 from services.common.telemetry.health import Health
 from services.common.telemetry.ops import CALLERS_MAX, OpsServer

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from services.common.telemetry.metrics import LABELS, described
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 KINDS = {"Counter", "Gauge", "Histogram", "Summary", "Info", "Enum"}
 GROWS = {"user", "conversation", "connection", "session", "device", "address", "message", "token", "slot", "key"}
 

@@ -10,23 +10,21 @@ Does not know: what the node does. Access nodes have more to do when they come b
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from types import TracebackType
-from typing import Self
-
-import structlog
 
 from services.common.registry.contract import NodeRecord, Registry
-from services.common.scope import TaskScope
+from services.common.scope import Owned, TaskScope
+from services.common.telemetry import logs
 from tidings_protocol.errors import Unavailable
 from tidings_protocol.ids import new_id
 
 SETTLE_S = 0.25
 
-_log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 
-class Enrolment:
+class StatelessRegistration(Owned):
     """An async context manager within the registry's."""
 
     def __init__(self, registry: Registry, record: NodeRecord, *, timeout_s: float = 30.0) -> None:
@@ -40,7 +38,7 @@ class Enrolment:
         """As the others see this node."""
         return self._record
 
-    async def __aenter__(self) -> Self:
+    async def _running(self) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._registry.register(self._record)
@@ -48,22 +46,16 @@ class Enrolment:
             raise Unavailable(
                 f"the registry (etcd) did not answer within {self._timeout_s:g} s: is it there?"
             ) from None
-        await self._scope.__aenter__()
-        self._scope.spawn(self._stay(), name="enrolment")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._scope.__aexit__(kind, error, traceback)
-        if kind is None:
-            await self._leave()
+        async with self._scope:
+            self._scope.spawn(self._stay(), name="registration")
+            yield
+        await self._leave()
 
     async def _stay(self) -> None:
         while True:
             await self._registry.lost.wait()
             self._record = replace(self._record, boot_id=new_id())
-            _log.warning("node comes back as a new boot", reason=self._registry.lost_because, boot=self._record.boot_id)
+            log.warning("node comes back as a new boot", reason=self._registry.lost_because, boot=self._record.boot_id)
             await self._registry.register(self._record)
 
     async def _leave(self) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from services.common.lanes.lane import RETRY_MAX_MS, ROOM_MIN, Lanes
+from services.common.lanes.lane import Lanes
+from services.common.lanes.pacing import ROOM_MIN, TURN_MAX_S
 from services.common.lanes.queue import SHARE_MIN
 from tidings_protocol.errors import Internal, NotFound, Overloaded, TidingsError, Unavailable
 
@@ -351,7 +352,7 @@ async def test_those_refused_are_told_to_come_back_one_after_the_other() -> None
         await after_batches(pace, lanes, 100, 100)
         offered(lanes, 50)
         assert [refusal_ms(lanes) for _ in range(3)] == [500, 510, 520]
-        assert [refusal_ms(lanes) for _ in range(500)][-1] == RETRY_MAX_MS
+        assert [refusal_ms(lanes) for _ in range(500)][-1] == TURN_MAX_S * 1000
         pace.now = 100.0
         assert refusal_ms(lanes) == 500, "turns that have passed are forgotten"
         pace.gate.release()
@@ -718,3 +719,16 @@ async def test_a_batch_is_no_heavier_than_it_may_be() -> None:
             lanes.offer(0, item, notes)
     assert desk.batches == [["a", "b", "c"], ["d"], ["e"], ["f", "g"]]
     assert notes.outcomes == [*"ABCDEFG"]
+
+
+async def test_an_item_whose_outcome_nobody_wants_is_handled_all_the_same() -> None:
+    handled: list[int] = []
+
+    async def handle(items: list[int]) -> list[None]:
+        handled.extend(items)
+        return [None] * len(items)
+
+    async with Lanes("test", handle, lanes=1, capacity=10, batch_max=10) as lanes:
+        lanes.offer(0, 1)
+        lanes.offer(0, 2)
+    assert handled == [1, 2]

@@ -2,13 +2,13 @@
 
 A record that vanishes from etcd is a node that died, or etcd that was away for so long that leases ran out in it (it
 was stopped and went on, or its data is gone). Whoever had answers from etcd all the time knows that it is the former
-and buries the node at once. Whoever had none for a while gives the node one lease time, from the first answer on, to
+and puts a tombstone at once. Whoever had none for a while gives the node one lease time, from the first answer on, to
 come back under its boot id.
 
-Guarantees: a record that is there is in the membership; a missing one stays in it until `buried`; `due` names those
+Guarantees: a record that is there is in the membership; a missing one stays in it until `tombstoned`; `due` names those
 whose time is up. Without news from etcd nothing changes.
 
-Does not know: etcd. That only one of "buried" and "came back" happens is decided there, by a transaction.
+Does not know: etcd. That only one of "has a tombstone" and "came back" happens is decided there, by a transaction.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SLACK_S = 1.0
 _Key = tuple[str, str]
 
 
-class Roster:
+class MembershipView:
     """The records in etcd and those that are missing from it."""
 
     def __init__(self, ttl_s: float) -> None:
@@ -75,7 +75,7 @@ class Roster:
         """When the next missing node is due; None: nobody is missing."""
         return min((due_s for _, due_s in self._missing.values()), default=None)
 
-    def buried(self, record: NodeRecord) -> None:
+    def tombstoned(self, record: NodeRecord) -> None:
         """This missing node is out for good."""
         entry = self._missing.get(_key(record))
         if entry is not None and entry[0].boot_id == record.boot_id:

@@ -196,7 +196,7 @@ async def test_failures_of_nodes_that_are_gone_are_forgotten(world: World) -> No
     await world.cluster.changed()
     world.peers.fail = {second: Unreachable("gone")}
     await world.call()
-    assert set(world.router._failures) == {f"boot-{second}"}
+    assert world.router._demotions.boots == {f"boot-{second}"}
 
 
 async def test_no_further_try_begins_when_whoever_asked_is_gone(world: World) -> None:

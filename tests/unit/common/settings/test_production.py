@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from services.common.settings.node import SettingsError, load, settings_class
+from services.common.settings.production import is_loopback, of_url
+from services.common.settings.sources import SettingsError, load, settings_class
 from tests.certificates import Authority
 
 RANDOM = b"7Qd0vXn2LkzR9wBfYt5mHcJ8sGpA3eUi1oKrM4xZyWqE6TjV\n"
@@ -223,6 +224,17 @@ def test_a_node_that_is_not_safe_ends_at_once_and_says_why(safe: Safe) -> None:
     lines = ended.stderr.splitlines()
     assert [line.split(":")[1].strip() for line in lines] == ["TIDINGS_OPS_LISTEN", "TIDINGS_TOKEN_SECRET_FILE"]
     assert RANDOM.decode().strip() not in ended.stderr
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "[::1]:1", "localhost:1", "/run/mongodb.sock"])
+def test_what_is_on_this_machine_may_be_spoken_to_in_the_clear(address: str) -> None:
+    assert is_loopback(address)
+    assert not is_loopback("db.example.com:1")
+
+
+def test_a_url_that_is_not_given_is_no_objection() -> None:
+    assert not list(of_url("hook_url", ""))
+    assert [objection.name for objection in of_url("hook_url", "http://db.example.com")] == ["hook_url"]
 
 
 # ---- settings that do not fit together, in any profile

@@ -8,20 +8,10 @@ from typing import Self
 import pytest
 from pydantic import Field, model_validator
 
-from services.common.settings.node import (
-    HIDDEN,
-    SERVICES,
-    NodeSettings,
-    Problem,
-    SettingsError,
-    describe,
-    describe_class,
-    join_address,
-    load,
-    means_every,
-    settings_class,
-    split_address,
-)
+from services.common.settings.addresses import join_address, means_every, split_address
+from services.common.settings.describe import HIDDEN, describe, describe_class
+from services.common.settings.node import NodeSettings
+from services.common.settings.sources import SERVICES, Problem, SettingsError, load, settings_class
 
 
 class Example(NodeSettings):
