@@ -11,18 +11,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from types import TracebackType
-from typing import Protocol, Self
-
-import structlog
+from typing import Protocol
 
 from services.common.registry.contract import KINDS, NOBODY, STATES, Membership, NodeKind, NodeRecord, Registry
 from services.common.ring import EMPTY, WEIGHT_MAX, WEIGHT_MIN, Ring
-from services.common.scope import TaskScope
-from services.common.telemetry import metrics
+from services.common.scope import Owned, TaskScope
+from services.common.telemetry import logs, metrics
 from tidings_protocol.errors import Unavailable
 
-_log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 Subscriber = Callable[[Membership, Membership], None]
 
@@ -57,7 +54,7 @@ class ClusterView(Protocol):
         ...
 
 
-class Cluster:
+class Cluster(Owned):
     """Follows the registry. Use it as an async context manager within the registry's."""
 
     def __init__(self, registry: Registry) -> None:
@@ -116,20 +113,11 @@ class Cluster:
         except TimeoutError:
             raise Unavailable(f"no {kind} node is ready: start one, or look at why it is not") from None
 
-    async def __aenter__(self) -> Self:
-        await self._scope.__aenter__()
-        self._scope.spawn(self._follow(self._registry.watch()), name="cluster membership")
-        try:
+    async def _running(self) -> AsyncIterator[None]:
+        async with self._scope:
+            self._scope.spawn(self._follow(self._registry.watch()), name="cluster membership")
             await self._known.wait()
-        except BaseException as error:
-            await self._scope.__aexit__(type(error), error, error.__traceback__)
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._scope.__aexit__(kind, error, traceback)
+            yield
 
     async def _follow(self, memberships: AsyncIterator[Membership]) -> None:
         async for membership in memberships:
@@ -161,7 +149,7 @@ class Cluster:
         moved = len(new.moved(old))
         metrics.RING_CHANGES.labels(kind).inc()
         metrics.RING_SLOTS_MOVED.labels(kind).inc(moved)
-        _log.info(
+        log.info(
             "ring changed",
             kind=kind,
             members=len(new.members),

@@ -1,7 +1,7 @@
 """The wiring of a logic node; reading it shows the service.
 
     registry ─▶ cluster ─▶ topics ─▶ storage, groups ─▶ publishing ─▶ receipts, messages ─▶ sessions, requests
-        ─▶ admin ─▶ gRPC ─▶ enrolment, last
+        ─▶ admin ─▶ gRPC ─▶ registration, last
 
 Everything stands on ports, so that a simulation gives the node twins.
 
@@ -13,19 +13,21 @@ Guarantees: the node is in the ring only while it serves. It starts and serves w
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from services.common.bus.contract import Bus
+from services.common.bus.topics import prepare_topics, topic_names
 from services.common.clock import Clock
 from services.common.cluster import Cluster
 from services.common.direct import Direct
 from services.common.lifecycle import Lifecycle
-from services.common.registry.contract import NodeRecord, Registry
-from services.common.registry.enrolment import Enrolment
-from services.common.rpc import PeersPort, Router, RpcServer, Service
+from services.common.node import NodePorts, shown
+from services.common.registry.contract import NodeRecord
+from services.common.registry.stateless_registration import StatelessRegistration
+from services.common.rpc import Router, RpcServer
 from services.common.telemetry.health import Health
 from services.logic.admin import Admin, AdminOptions
 from services.logic.groups.loader import GroupLoader
@@ -36,7 +38,7 @@ from services.logic.messages.sender import MessageSender
 from services.logic.messages.signals import Signals
 from services.logic.publishing.events import EventEncoder
 from services.logic.publishing.publisher import Publisher, PublisherOptions
-from services.logic.publishing.topics import topic_names, topics_of, wait_for_topics
+from services.logic.publishing.topics import topics_of
 from services.logic.receipts.sender import ReceiptSender
 from services.logic.requests.conversations import ConversationLister
 from services.logic.requests.cursors import CursorMarker
@@ -48,30 +50,18 @@ from services.logic.requests.in_flight import InFlightLimit
 from services.logic.requests.inbox import InboxReader
 from services.logic.requests.presence import PresenceReader
 from services.logic.requests.session_guard import SessionGuard
-from services.logic.rpc import AdminServicer, LogicServicer, NodeServicer, services
+from services.logic.rpc import AdminServicer, LogicServicer, services
 from services.logic.sessions.sessions import ClientSessions, SessionOptions
 from services.logic.settings import LogicSettings, read_secret
 from services.logic.storage_client import StorageClient
 from tidings_protocol.ids import new_id
 
-TOPICS_WAIT_S = 10.0
-TOPICS_RETRY_S = 1.0
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogicPorts(NodePorts):
+    """What a logic node stands on."""
 
-# services.common.rpc.serve, or its twin.
-Serve = Callable[[str, Sequence[Service]], AbstractAsyncContextManager[RpcServer]]
-
-
-@dataclass(frozen=True, slots=True)
-class LogicPorts:
-    """What a logic node stands on; entered by whoever made them."""
-
-    registry: Registry
     bus: Bus
-    peers: PeersPort
-    serve: Serve
-    clock: Clock
-    health: Health
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +74,22 @@ class LogicNode:
     receipts: ReceiptSender
     sends: InFlightLimit
     requests: InFlightLimit
-    enrolment: Enrolment
+    registration: StatelessRegistration
 
     def debug_state(self) -> Mapping[str, Any]:
         """Plain values, as they are now."""
-        ground, record = self.ground, self.enrolment.record
+        ground, record = self.ground, self.registration.record
         publisher = ground.publisher
         return {
             "state": record.state,
-            "node": _shown(record),
+            "node": shown(record),
             "registry": {"connected": ground.ports.registry.connected},
             "kafka": {"degraded": publisher.degraded, "backlog_bytes": publisher.backlog_bytes},
             "slots": len(ground.cluster.ring("logic").slots_of(self.settings.node)),
             "under_way": {"sends": self.sends.under_way, "requests": self.requests.under_way},
             "memory": {"groups": ground.loader.cached, "receipts": self.receipts.pending},
             "lanes": {"publish": {"depth": publisher.depth}},
-            "nodes": [_shown(node) for node in ground.cluster.membership.nodes],
+            "nodes": [shown(node) for node in ground.cluster.membership.nodes],
             "tasks": self.life.tasks,
         }
 
@@ -132,13 +122,13 @@ async def logic_node(settings: LogicSettings, life: Lifecycle, ports: LogicPorts
         admin = Admin(
             ground.storage, sender, sessions, dispatcher, changes, ground.cluster, ports.peers, _admin_options(settings)
         )
-        served = services(logic, AdminServicer(admin), NodeServicer(life.request_stop))
+        served = services(logic, AdminServicer(admin), life.request_stop)
         server = await enter(ports.serve(settings.rpc_listen, served))
         record = _record(settings, server, ports.clock)
-        enrolment = await enter(Enrolment(ports.registry, record, timeout_s=settings.drain_deadline_s))
+        registration = await enter(StatelessRegistration(ports.registry, record, timeout_s=settings.drain_deadline_s))
         ports.health.started()
         try:
-            yield LogicNode(settings, life, ground, receipts, sends, requests, enrolment)
+            yield LogicNode(settings, life, ground, receipts, sends, requests, registration)
         finally:
             ports.health.set("drain", ok=False, reason="the node is leaving")
 
@@ -162,7 +152,7 @@ class Ground:
 @asynccontextmanager
 async def _ground(settings: LogicSettings, life: Lifecycle, ports: LogicPorts) -> AsyncIterator[Ground]:
     async with Cluster(ports.registry) as cluster:
-        await wait_for_topics(ports.bus, topics_of(settings), life, retry_s=TOPICS_RETRY_S, wait_s=TOPICS_WAIT_S)
+        await prepare_topics(ports.bus, topics_of(settings), life)
         names, options = topic_names(settings), _publisher_options(settings)
         storage = StorageClient(
             Router(ports.peers, cluster, "storage"),
@@ -289,7 +279,3 @@ def _record(settings: LogicSettings, server: RpcServer, clock: Clock) -> NodeRec
         ops=settings.ops_listen,
         since_ms=clock.wall_ms(),
     )
-
-
-def _shown(record: NodeRecord) -> Mapping[str, object]:
-    return {"name": record.name, "kind": record.kind, "boot_id": record.boot_id, "state": record.state}

@@ -12,12 +12,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from services.common import lifecycle
+from services.common.bus.topics import make_topics
 from services.common.lifecycle import Lifecycle
 from services.common.telemetry import logs
-from services.logic.publishing.topics import make_topics, topics_of
+from services.logic.publishing.topics import topics_of
 from services.logic.settings import LogicSettings
-
-RETRY_S = 2.0
 
 log = logs.get_logger(__name__)
 
@@ -30,7 +29,7 @@ async def prepare(settings: LogicSettings, life: Lifecycle) -> AsyncIterator[Non
 
     topics = topics_of(settings)
     async with KafkaBus(settings.kafka_bootstrap, settings.node, security=kafka_security_of(settings)) as bus:
-        await make_topics(bus, topics, life, retry_s=RETRY_S)
+        await make_topics(bus, topics, given_up=lambda: life.stop_requested)
     log.info("topics are there", topics=[topic.name for topic in topics])
     life.request_stop()
     yield

@@ -22,11 +22,10 @@ from protos.tidings.internal.v1 import (
     common_pb2,
     logic_pb2,
     logic_pb2_grpc,
-    node_pb2,
-    node_pb2_grpc,
     storage_pb2,
 )
 from services.common.lanes.dividing import divided
+from services.common.node import node_service
 from services.common.rpc import Service
 from services.common.rpc.faults import to_fault
 from services.logic.admin import Admin
@@ -195,23 +194,12 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
         self._admin.check_token(context.invocation_metadata() or ())
 
 
-class NodeServicer(node_pb2_grpc.NodeServicer):
-    """Serves calls about the node itself. `stop` begins the drain of this process."""
-
-    def __init__(self, stop: Callable[[int], None]) -> None:
-        self._stop = stop
-
-    async def Drain(self, request: node_pb2.DrainRequest, _: Context) -> common_pb2.Empty:  # noqa: N802
-        self._stop(request.pace_per_s)
-        return common_pb2.Empty()
-
-
-def services(logic: LogicServicer, admin: AdminServicer, node: NodeServicer) -> list[Service]:
-    """The services as common/rpc serves them."""
+def services(logic: LogicServicer, admin: AdminServicer, leave: Callable[[int], None]) -> list[Service]:
+    """The services as common/rpc serves them. `leave` begins the drain of this process."""
     return [
         (logic_pb2_grpc.add_LogicServicer_to_server, logic),
         (admin_pb2_grpc.add_AdminServicer_to_server, admin),
-        (node_pb2_grpc.add_NodeServicer_to_server, node),
+        node_service(leave),
     ]
 
 

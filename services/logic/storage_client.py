@@ -12,7 +12,6 @@ Does not know: what the items mean; retries (the caller goes on to the next node
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
@@ -20,11 +19,11 @@ from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import common_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.common.lanes.dividing import divided, portions
+from services.common.lanes.dividing import portions
 from services.common.rpc.contract import SlotCaller
 from services.common.rpc.faults import from_fault
+from services.common.rpc.spread import in_calls, spread
 from tidings_protocol.errors import TidingsError
-from tidings_protocol.ids import slot_of
 
 SERVICE = "/tidings.internal.v1.Storage/"
 # So many pages at once, and so many bytes in them together, stay below what a call may carry.
@@ -241,31 +240,15 @@ class StorageClient:
 
         Typed by its callers: every method above pairs its items with the outcomes of its answer.
         """
-        by_owner: dict[str | None, list[int]] = {}
-        slots = [slot_of(key) for key in keys]
-        for index, slot in enumerate(slots):
-            by_owner.setdefault(self._owner_of_slot(slot), []).append(index)
-        found: list[Any] = [None] * len(items)
         step = min(batch_max or self._batch_max, self._batch_max)
 
-        async def ask(indexes: list[int]) -> None:
-            slot, start = slots[indexes[0]], 0
+        async def ask(_: str | None, slot: int, part: list[I]) -> Sequence[Any]:
+            async def call(run: list[I]) -> Sequence[Any]:
+                return await self._call(method, slot, _batch(request, run), response, outcomes, len(run))
 
-            async def call(part: list[Any]) -> Sequence[Any]:
-                return await self._call(method, slot, _batch(request, part), response, outcomes, len(part))
+            return await in_calls(call, _portions(part, step), method)
 
-            for part in _portions([items[index] for index in indexes], step):
-                for outcome in await divided(call, part, method):
-                    found[indexes[start]] = outcome
-                    start += 1
-
-        if len(by_owner) == 1:
-            await ask(next(iter(by_owner.values())))
-        elif by_owner:
-            async with asyncio.TaskGroup() as group:
-                for indexes in by_owner.values():
-                    group.create_task(ask(indexes), name=f"storage {method}")
-        return found
+        return list(await spread(items, keys, self._owner_of_slot, ask))
 
     async def _call(
         self, method: str, slot: int, batch: Message, response: type[Message], outcomes: str | None, count: int

@@ -14,12 +14,11 @@ from contextlib import asynccontextmanager
 
 from services.common import lifecycle
 from services.common.clock import SystemClock
+from services.common.gatherer import RETRY_S
 from services.common.lifecycle import Lifecycle
 from services.common.telemetry import logs
 from services.storage.settings import StorageSettings
 from tidings_protocol.errors import Unavailable
-
-RETRY_S = 2.0
 
 log = logs.get_logger(__name__)
 
@@ -28,7 +27,7 @@ log = logs.get_logger(__name__)
 async def prepare(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]:
     """Entering it does the work; then the process is asked to stop."""
     from services.storage.repository.mongo.connection import connected
-    from services.storage.repository.mongo.ports import prepared
+    from services.storage.repository.mongo.repository import ensure_schema
 
     async with connected(
         settings.mongodb_uri,
@@ -40,7 +39,7 @@ async def prepare(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[N
     ) as connection:
         while True:
             try:
-                await prepared(connection)
+                await ensure_schema(connection)
                 break
             except Unavailable as error:
                 if life.stop_requested:

@@ -26,7 +26,7 @@ from typing import Any
 from services.common.clock import SystemClock
 from services.storage.repository.contract import Repository
 from services.storage.repository.mongo.connection import connected
-from services.storage.repository.mongo.ports import ports_of, prepared
+from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
 from services.storage.repository.records import InboxEntry, StoredMessage
 from tidings_protocol.ids import direct
 from tools.bench.page import put
@@ -100,8 +100,8 @@ async def fill(uri: str, first: int, end: int, users: int) -> None:
     """Messages `first` to `end` of the history of so many users, each in five direct chats, with their inboxes."""
     clock = SystemClock()
     async with connected(uri, "tidings", clock, timeout_s=60, connections_max=16, name="growth") as connection:
-        await prepared(connection)
-        repository = ports_of(connection)
+        await ensure_schema(connection)
+        repository = mongo_repository(connection)
         batches = iter(range(first, end, BATCH))
 
         async def write() -> None:

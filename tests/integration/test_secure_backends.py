@@ -18,10 +18,11 @@ from services.common.bus.contract import Record, Topic
 from services.common.bus.kafka import KafkaBus
 from services.common.bus.kafka_security import KafkaSecurity, kafka_security_of
 from services.common.clock import SystemClock
-from services.common.registry.etcd_client import EtcdClient, EtcdTls, etcd_tls_of
+from services.common.registry.etcd_client import EtcdClient
+from services.common.registry.etcd_tls import EtcdTls, etcd_tls_of
 from services.common.settings.security import SecuritySettings
 from services.storage.repository.mongo.connection import connected
-from services.storage.repository.mongo.ports import prepared
+from services.storage.repository.mongo.repository import ensure_schema
 from tests.backends import clean_environment, free_port_base
 from tests.certificates import Authority
 from tidings_protocol.errors import Unavailable
@@ -162,7 +163,7 @@ async def test_mongodb_with_certificates_is_spoken_to_and_keeps_others_out(tmp_p
         async with connected(
             address, "tidings", SystemClock(), timeout_s=2, connections_max=4, name="test"
         ) as connection:
-            await prepared(connection)
+            await ensure_schema(connection)
 
     with running(command, clean_environment(), tmp_path / "mongod.log"):
         await until(lambda: asyncio.to_thread(initiate), PyMongoError)

@@ -14,9 +14,9 @@ from protos.tidings.internal.v1.storage_pb2 import ChangeItem
 from services.logic.groups.model import SettledAct
 from services.logic.requests.group_changes import GroupChanges
 from services.logic.requests.request import ClientRequest
-from services.storage.memory.conversation import Conversation
-from services.storage.repository import memory
+from services.storage.memory.conversation import CachedConversation
 from services.storage.repository.contract import Conflict, Inserted
+from services.storage.repository.memory import messages as memory
 from services.storage.repository.records import InboxEntry, Span, StoredMessage
 from tidings_protocol.client_pb2 import ServerFrame
 from tidings_protocol.errors import Unavailable
@@ -123,10 +123,10 @@ def pages_that_skip() -> Iterator[None]:
 
 def repeat_before_it_is_settled() -> Iterator[None]:
     """A repeat is answered because its message is there, whether or not it is in the inboxes."""
-    has_settled = Conversation.has_settled
-    Conversation.has_settled = lambda conversation, seq: True  # type: ignore[method-assign,assignment]
+    has_settled = CachedConversation.has_settled
+    CachedConversation.has_settled = lambda conversation, seq: True  # type: ignore[method-assign,assignment]
     yield
-    Conversation.has_settled = has_settled  # type: ignore[method-assign]
+    CachedConversation.has_settled = has_settled  # type: ignore[method-assign]
 
 
 def a_repeat_of_a_change_tells_nothing() -> Iterator[None]:

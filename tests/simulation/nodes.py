@@ -103,7 +103,7 @@ async def life_of(name: str, kind: NodeKind, address: str, ports: Ports, life: L
 
 @asynccontextmanager
 async def _access(settings: AccessSettings, life: Lifecycle, ports: Ports) -> AsyncIterator[None]:
-    connected = access.Ports(
+    connected = access.AccessPorts(
         registry=ports.registry,
         bus=ports.bus,
         peers=ports.peers,
@@ -132,7 +132,7 @@ async def _logic(settings: LogicSettings, life: Lifecycle, ports: Ports) -> Asyn
 
 @asynccontextmanager
 async def _storage(settings: StorageSettings, life: Lifecycle, ports: Ports) -> AsyncIterator[None]:
-    connected = storage.Ports(
+    connected = storage.StoragePorts(
         repository=ports.repository,
         registry=ports.registry,
         peers=ports.peers,

@@ -17,7 +17,7 @@ from services.common.lanes.queue import LaneQueue
 from services.common.ring import Ring
 from services.logic.groups.recipients import fanout_of
 from services.logic.publishing.parcels import MailboxAddress, OutgoingPush, build_parcels
-from services.storage.inboxes.numbering import Inbox
+from services.storage.inboxes.numbering import CachedInbox
 from tests.instructions import each, instructions
 from tidings_protocol import client_pb2 as pb
 from tidings_protocol.ids import direct, message_id, slot_of
@@ -85,7 +85,7 @@ def _routing(recipients: int, nodes: int, users: int = 1000) -> Make:
 
 def _placing(head: int) -> Make:
     def make(count: int) -> Callable[[], object]:
-        inbox = Inbox("ann", capacity=256)
+        inbox = CachedInbox("ann", capacity=256)
         inbox.head = head
 
         def place() -> None:

@@ -28,6 +28,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from services.common.bus.contract import Record
+from services.common.bus.topics import TopicNames
 from services.common.clock import Clock
 from services.common.cluster import ClusterView
 from services.common.direct import Direct, Errand
@@ -38,7 +39,6 @@ from services.common.telemetry.health import Health
 from services.logic.publishing.backlog import Backlog, PendingRecord
 from services.logic.publishing.directory import Directory
 from services.logic.publishing.records import Publication, RecordBuilder
-from services.logic.publishing.topics import TopicNames
 from tidings_protocol.errors import TidingsError, TooLarge, Unavailable
 
 CHECK = "kafka"
@@ -133,7 +133,7 @@ class Publisher:
     def offer(self, publication: Publication) -> None:
         """Hands the publication over and does not wait. Never raises for Kafka's sake."""
         try:
-            self._lanes.offer(self._next_lane(), publication, _nothing)
+            self._lanes.offer(self._next_lane(), publication)
         except TidingsError as error:
             self._give_up(publication, error)
 
@@ -185,7 +185,7 @@ class Publisher:
             for node, boot_id in deaf:
                 is_theirs = pending.to == (node, boot_id) or pending.record.topic == self._topics.broadcast
                 if is_theirs:
-                    self._direct.offer(Errand(node, boot_id, pending.record.value), _whatever)
+                    self._direct.offer(Errand(node, boot_id, pending.record.value))
 
     async def _write(self, records: list[PendingRecord], timeout_s: float) -> bool:
         """Whether Kafka has all records; if not, they go the other way and the node is degraded."""
@@ -311,11 +311,3 @@ class Publisher:
     def _count_dropped(self, dropped: list[PendingRecord]) -> None:
         for pending in dropped:
             metrics.PUBLISH_DROPPED.labels("lasting" if pending.lasting else "push").inc()
-
-
-def _whatever(_: bool) -> None:
-    """The record is in Kafka, whether or not the node took it."""
-
-
-def _nothing(_: TidingsError | None) -> None:
-    """Nobody waits for the outcome."""

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.common.bus.contract import Record
+from services.common.bus.topics import TopicNames
 from services.common.telemetry import metrics, tracing
 from services.logic.publishing.backlog import PendingRecord
 from services.logic.publishing.directory import Directory
 from services.logic.publishing.events import StreamEvent
 from services.logic.publishing.parcels import KafkaParcel, OutgoingPush, build_parcels
-from services.logic.publishing.topics import TopicNames
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Numbers of inbox entries: dense, one for each (user, conversation, seq), whoever else writes.
 
-An `Inbox` is what the owner of a user has of the inbox in memory: its head and its newest entries. A `Placement` is one
-batch on its way into the repository, driven as a `Submission` (numbering.py) is: plan, insert, committed; after a
-conflict or an unknown outcome the shell reads what is new (`Inbox.extend`), and plans again.
+A `CachedInbox` is what the owner of a user has of the inbox in memory: its head and its newest entries. An `InboxPlan`
+is one batch on its way into the repository, driven as a `NumberingBatch` (messages/numbering.py) is: plan, insert,
+committed; after a conflict or an unknown outcome the shell reads what is new (`CachedInbox.extend`) and plans again.
 
 Guarantees: what is planned follows the head of its inbox without a gap; what is known to be there is not planned again.
 An entry that is older than what is in memory counts as not there: the shell looks further back for those marked
@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from services.storage.repository.records import InboxEntry
+from services.storage.repository.records import InboxEntry, MessageKey
 
 # What an inbox weighs besides its entries and devices, counted in entries: 1.4 KB, while an entry takes 190 to 210
 # bytes (tracemalloc, 8 to 64 entries, each with strings of its own).
@@ -37,7 +37,7 @@ class Append(NamedTuple):
     only_look: bool = False
 
 
-class Inbox:
+class CachedInbox:
     """Head and newest entries of one user. `held`: what some device holds, None until it was loaded; `devices`: those
     that said so since.
     """
@@ -50,7 +50,7 @@ class Inbox:
         self.held: int | None = None
         self.devices: dict[str, int] = {}
         self._capacity = capacity
-        self._tail: deque[tuple[str, int]] = deque()
+        self._tail: deque[MessageKey] = deque()
         # The highest seq of each conversation in the tail: what is above it cannot be in there, which spares the
         # search.
         self._newest: dict[str, int] = {}
@@ -99,19 +99,19 @@ class Inbox:
             if entry.number == self.head + 1:
                 self.push(entry.conversation, entry.seq)
 
-    def between(self, after: int, upto: int) -> list[tuple[str, int]]:
+    def between(self, after: int, upto: int) -> list[MessageKey]:
         """Entries `after` < number <= `upto`, as far as they are in memory."""
         floor = self.floor
         first, last = max(after - floor, 0), min(upto, self.head) - floor
         return [self._tail[index] for index in range(first, last)]
 
 
-class Placement:
+class InboxPlan:
     """One batch of appends. `numbers` is aligned with them: 0 while it is open, of what was looked for in vain, and of
     what was removed since.
     """
 
-    def __init__(self, appends: Sequence[Append], inbox_of: Callable[[str], Inbox]) -> None:
+    def __init__(self, appends: Sequence[Append], inbox_of: Callable[[str], CachedInbox]) -> None:
         self._appends = appends
         self._inbox_of = inbox_of
         self.numbers = [0] * len(appends)
@@ -131,7 +131,7 @@ class Placement:
         that was under way for long) that what followed them is there already."""
         return [index for index in (*self._open, *self._looking) if self._may_be_there(self._appends[index])]
 
-    def plan(self) -> list[InboxEntry]:
+    def next_entries(self) -> list[InboxEntry]:
         """What to insert now, in this order; empty: nothing is open."""
         heads: dict[str, int] = {}
         keys: set[tuple[str, str, int]] = set()

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from services.storage.repository.records import Replaced, SessionDocument, SessionPut
+from services.storage.repository.records import DeviceKey, ReplacedSession, SessionDocument, SessionPut
 from tidings_protocol.errors import Overloaded, TidingsError
 
 # Within this time two logins of one device are ordered by their attempts, and who was replaced is remembered.
@@ -32,7 +32,7 @@ TOO_MANY_DEVICES_RETRY_MS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class Login:
     """A session that begins; `live` are the boots that the asker's registry says are alive. `again`: it began long ago,
     and its record is gone. `groups`: the asker wants to know in which of these the user is no member.
     """
@@ -45,7 +45,7 @@ class Opening:
     groups: tuple[str, ...] = ()
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> DeviceKey:
         return self.session.user, self.session.device
 
 
@@ -58,7 +58,7 @@ class Overtaken(Exception):
 
 
 @dataclass(slots=True)
-class Verdict:
+class LoginDecision:
     """Of openings of one device that are handled together: those of the newest session, what to put for it (None: all
     are refused; `is_there`: it need not be); and why the rest is refused.
     """
@@ -69,11 +69,11 @@ class Verdict:
     refused: dict[int, TidingsError | Overtaken] = field(default_factory=dict)
 
 
-def decide_together(works: Mapping[int, Opening], sessions: Sequence[SessionDocument], opening: int) -> Verdict:
+def decide_together(works: Mapping[int, Login], sessions: Sequence[SessionDocument], opening: int) -> LoginDecision:
     """As if they came one after the other, but only the newest of them is ever stored: a device that logs in thirty
     times at once costs others one write. `opening`: as in `decide`.
     """
-    verdict, present = Verdict(), list(sessions)
+    verdict, present = LoginDecision(), list(sessions)
     for index, work in works.items():
         try:
             put = decide(work, present, opening)
@@ -90,7 +90,7 @@ def decide_together(works: Mapping[int, Opening], sessions: Sequence[SessionDocu
     return verdict
 
 
-def decide(work: Opening, sessions: Sequence[SessionDocument], opening: int) -> SessionPut:
+def decide(work: Login, sessions: Sequence[SessionDocument], opening: int) -> SessionPut:
     """What to put where. `opening`: more devices of the user in this batch. Raises Overtaken, Overloaded."""
     session = work.session
     before = next((each for each in sessions if each.device == session.device), None)
@@ -119,8 +119,8 @@ def _is_older(session: SessionDocument, present: SessionDocument) -> bool:
     return session.attempt < present.attempt and -LATE_MS <= session.since_ms - present.since_ms <= ATTEMPT_MS
 
 
-def _replaced(session: SessionDocument, before: SessionDocument) -> tuple[Replaced, ...]:
+def _replaced(session: SessionDocument, before: SessionDocument) -> tuple[ReplacedSession, ...]:
     """The one before, and those whose end it may not have lived to see."""
-    last = Replaced(before.session, before.node, before.boot_id)
+    last = ReplacedSession(before.session, before.node, before.boot_id)
     is_close = abs(session.since_ms - before.since_ms) <= ATTEMPT_MS
     return (last, *(before.replaced if is_close else ()))[:REPLACED_MAX]

@@ -18,7 +18,7 @@ from services.common.bus.contract import Bus, Record
 from services.common.cluster import Cluster
 from services.common.rpc.faults import to_fault
 from services.storage.repository.records import SessionDocument
-from services.storage.sessions.newest import Opening, Overtaken, decide
+from services.storage.sessions.newest import Login, Overtaken, decide
 from tidings_protocol import client_pb2, ids
 from tidings_protocol.errors import NotFound, TidingsError, Unavailable
 from tidings_protocol.wire.body import message_bytes
@@ -189,7 +189,7 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
             attempt=item.attempt,
         )
         known = [each for (user, _), each in self.documents.items() if user == item.user]
-        put = decide(Opening(document, 0, self._cluster.boots, again=item.again), known, 0)
+        put = decide(Login(document, 0, self._cluster.boots, again=item.again), known, 0)
         self.documents[item.user, item.device] = put.document
         self.sessions[item.user, item.device] = item
         return [

@@ -224,7 +224,7 @@ def _storage(settings: StorageSettings, there: Nodes, name: str) -> Run:
     @asynccontextmanager
     async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]:
         async with MemoryRegistry(there.registry) as registry:
-            ports = storage.Ports(
+            ports = storage.StoragePorts(
                 repository=there.database.repository(there.faults[name]),
                 registry=registry,
                 peers=MemoryPeers(there.network, name),

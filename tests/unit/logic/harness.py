@@ -17,6 +17,7 @@ from protos.tidings.internal.v1 import access_pb2, common_pb2, delivery_pb2, log
 from protos.tidings.v1 import events_pb2
 from services.common.bus.contract import Topic
 from services.common.bus.memory import MemoryBroker, MemoryBus
+from services.common.bus.topics import TopicNames
 from services.common.clock import ManualClock
 from services.common.direct import Direct
 from services.common.registry.contract import Membership, NodeRecord
@@ -30,7 +31,6 @@ from services.logic.messages.sender import MessageSender
 from services.logic.messages.signals import Signals
 from services.logic.publishing.events import EventEncoder
 from services.logic.publishing.publisher import Publisher, PublisherOptions
-from services.logic.publishing.topics import TopicNames
 from services.logic.receipts.sender import ReceiptSender
 from services.logic.requests.conversations import ConversationLister
 from services.logic.requests.cursors import CursorMarker

@@ -10,15 +10,13 @@ from services.common.lifecycle import Lifecycle
 from services.common.registry.memory import MemoryRegistry, MemoryStore
 from services.common.rpc.memory import MemoryNetwork, MemoryPeers
 from services.common.telemetry.health import Health
-from services.logic.app import LogicDebugState
 from services.logic.node import LogicPorts, logic_node
 from services.logic.settings import LogicSettings
 
 
 async def test_a_node_is_ready_when_entered_and_tells_what_it_holds() -> None:
-    network, health, state = MemoryNetwork(), Health(), LogicDebugState()
+    network, health = MemoryNetwork(), Health()
     settings = LogicSettings(node="logic-0", rpc_listen="127.0.0.1:9200", mailbox_partitions=2, broadcast_partitions=1)
-    assert state.shown() == {"state": "starting"}
     life = Lifecycle()
     async with (
         asyncio.TaskGroup() as group,
@@ -26,11 +24,17 @@ async def test_a_node_is_ready_when_entered_and_tells_what_it_holds() -> None:
         MemoryBus(MemoryBroker()) as bus,
     ):
         life.begin(group)
-        ports = LogicPorts(registry, bus, MemoryPeers(network, "logic-0"), network.serve, SystemClock(), health)
+        ports = LogicPorts(
+            registry=registry,
+            bus=bus,
+            peers=MemoryPeers(network, "logic-0"),
+            serve=network.serve,
+            clock=SystemClock(),
+            health=health,
+        )
         async with logic_node(settings, life, ports) as node:
-            state.follow(node.debug_state)
             assert health.ready
-            shown = state.shown()
+            shown = node.debug_state()
             assert (shown["state"], shown["node"]["name"], shown["registry"]) == (
                 "ready",
                 "logic-0",
