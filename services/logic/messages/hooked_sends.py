@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
 from protos.tidings.internal.v1 import logic_pb2
 from services.common.lanes.lane import Lanes
 from services.common.rpc.faults import to_fault
+from services.common.scope import Owned
 from services.common.telemetry import tracing
 from services.logic.messages.draft import SendDraft, outcome_of
 from services.logic.messages.hook_endpoint import Candidate
@@ -61,7 +61,7 @@ class _Held:
         self.watchers: list[Callable[[], None]] = []
 
 
-class HookedSends:
+class HookedSends(Owned):
     """An async context manager: leaving it stores what is decided, and refuses what is not."""
 
     def __init__(self, hooks: Hooks, permit: Work, finish: Work, *, held_max: int, patience_s: float) -> None:
@@ -78,14 +78,9 @@ class HookedSends:
             "hooked", self._handle, lanes=LANES, capacity=held_max, batch_max=BATCH_MAX, overlap_min=OVERLAP_MIN
         )
 
-    async def __aenter__(self) -> Self:
-        await self._lanes.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._lanes.__aexit__(kind, error, traceback)
+    async def _running(self) -> AsyncIterator[None]:
+        async with self._lanes:
+            yield
 
     async def send(self, items: Sequence[logic_pb2.SendItem], *, holds: bool) -> list[logic_pb2.SendOutcome]:
         """An outcome for each item, in their order. `holds`: the asker knows `pending`; else the answer waits for all.

@@ -20,13 +20,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
-from services.common.scope import TaskScope
+from services.common.scope import Owned, TaskScope
 from services.common.telemetry import logs, metrics
 from services.common.telemetry.health import Health
 from services.logic.messages.hook_endpoint import Away, Candidate, Decision, HookEndpoint, Unusable
@@ -69,7 +67,7 @@ class HookOptions:
     probe_interval_s: float = PROBE_INTERVAL_S
 
 
-class Hooks:
+class Hooks(Owned):
     """Offers messages to the endpoint while this context, which enters the endpoint too, is entered."""
 
     def __init__(self, endpoint: HookEndpoint, health: Health, options: HookOptions) -> None:
@@ -85,22 +83,16 @@ class Hooks:
         self._probing = False
         self._degraded = False
         self._scope = TaskScope()
-        self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> Self:
+    async def _running(self) -> AsyncIterator[None]:
         self._health.set(CHECK, ok=True)
-        await self._stack.__aenter__()
-        await self._stack.enter_async_context(self._endpoint)
-        await self._stack.enter_async_context(self._scope)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
         try:
-            await self._stack.__aexit__(kind, error, traceback)
+            async with self._endpoint, self._scope:
+                try:
+                    yield
+                finally:
+                    if self._timer is not None:
+                        self._timer.cancel()
         finally:
             stopping = Unavailable("this node is stopping: try again, another one will answer")
             for asked in self._expiring:

@@ -15,11 +15,10 @@ Does not know: the shape of content (access checked it), inbox numbers, nodes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from protos.tidings.internal.v1 import logic_pb2, storage_pb2
+from services.common.scope import Owned
 from services.common.telemetry import metrics, tracing
 from services.logic.groups.loader import FoundGroups, GroupLoader, group_in
 from services.logic.groups.needs import Need
@@ -51,7 +50,7 @@ StoreOutcome = storage_pb2.StoreOutcome
 NORMAL = client_pb2.Message.NORMAL
 
 
-class MessageSender:
+class MessageSender(Owned):
     """Sends what access nodes and the operator ask for.
 
     An async context manager: leaving it ends what the hook holds up.
@@ -79,16 +78,12 @@ class MessageSender:
         if hooks is not None:
             self._hooked = HookedSends(hooks, self._permit, self._finish, held_max=held_max, patience_s=hook_patience_s)
 
-    async def __aenter__(self) -> Self:
-        if self._hooked is not None:
-            await self._hooked.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._hooked is not None:
-            await self._hooked.__aexit__(kind, error, traceback)
+    async def _running(self) -> AsyncIterator[None]:
+        if self._hooked is None:
+            yield
+        else:
+            async with self._hooked:
+                yield
 
     async def send(self, items: Sequence[logic_pb2.SendItem], *, holds: bool = False) -> list[logic_pb2.SendOutcome]:
         """Sends users' messages; gives an outcome for each item, in their order.

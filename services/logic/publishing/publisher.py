@@ -22,10 +22,9 @@ Does not know: what is told (messages/, receipts/, requests/ …), which devices
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from services.common.bus.contract import Record
 from services.common.bus.topics import TopicNames
@@ -33,7 +32,7 @@ from services.common.clock import Clock
 from services.common.cluster import ClusterView
 from services.common.direct import Direct, Errand
 from services.common.lanes.lane import Lanes
-from services.common.scope import TaskScope
+from services.common.scope import Owned, TaskScope
 from services.common.telemetry import logs, metrics, tracing
 from services.common.telemetry.health import Health
 from services.logic.publishing.backlog import Backlog, PendingRecord
@@ -74,7 +73,7 @@ class RecordSink(Protocol):
     async def publish(self, records: Sequence[Record]) -> None: ...
 
 
-class Publisher:
+class Publisher(Owned):
     """An async context manager; leaving it publishes what waits, within `wait_s`. The bus and `direct` outlive it."""
 
     def __init__(
@@ -137,22 +136,14 @@ class Publisher:
         except TidingsError as error:
             self._give_up(publication, error)
 
-    async def __aenter__(self) -> Self:
+    async def _running(self) -> AsyncIterator[None]:
         self._health.set(CHECK, ok=True)
-        await self._scope.__aenter__()
-        self._scope.spawn(self._recover(), name="publisher recovery")
-        await self._lanes.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            await self._lanes.__aexit__(kind, error, traceback)
+        async with self._scope:
+            self._scope.spawn(self._recover(), name="publisher recovery")
+            async with self._lanes:
+                yield
             await self._direct.quiet(self._options.wait_s)
             await self._last_try()
-        finally:
-            await self._scope.__aexit__(kind, error, traceback)
 
     def _next_lane(self) -> int:
         self._lane += 1

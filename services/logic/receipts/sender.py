@@ -14,13 +14,11 @@ Does not know: how cursors move (storage says that they did).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import AsyncIterator, Sequence
 
 from protos.tidings.internal.v1 import delivery_pb2
 from services.common.clock import Clock
-from services.common.scope import TaskScope
+from services.common.scope import Owned, TaskScope
 from services.common.telemetry import metrics
 from services.logic.groups.loader import FoundGroups, GroupLoader
 from services.logic.groups.model import GroupSnapshot
@@ -37,7 +35,7 @@ from tidings_protocol.ids import ConversationKind, kind_of, peers
 GATHER_S = 0.1
 
 
-class ReceiptSender:
+class ReceiptSender(Owned):
     """Sends receipts. An async context manager; enter it within the publisher's."""
 
     def __init__(
@@ -68,16 +66,11 @@ class ReceiptSender:
         self._coalescer.note(cursor)
         self._noted.set()
 
-    async def __aenter__(self) -> Self:
-        await self._scope.__aenter__()
-        self._scope.spawn(self._run(), name="receipts")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._scope.__aexit__(kind, error, traceback)
-        if kind is None and (cursors := self._coalescer.flush()):
+    async def _running(self) -> AsyncIterator[None]:
+        async with self._scope:
+            self._scope.spawn(self._run(), name="receipts")
+            yield
+        if cursors := self._coalescer.flush():
             await self._tell(cursors)
 
     async def _run(self) -> None:
