@@ -195,7 +195,7 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
 
 
 def services(logic: LogicServicer, admin: AdminServicer, leave: Callable[[int], None]) -> list[Service]:
-    """The services as common/rpc serves them."""
+    """The services as common/rpc serves them. `leave` begins the drain of this process."""
     return [
         (logic_pb2_grpc.add_LogicServicer_to_server, logic),
         (admin_pb2_grpc.add_AdminServicer_to_server, admin),

@@ -1,1 +1,1 @@
-"""Requests of clients: sorted by kind, bounded, and those that only read."""
+"""Requests of clients: a file for each operation or small family, and the dispatcher that knows them all."""

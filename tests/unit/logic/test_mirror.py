@@ -9,8 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 LOGIC = ROOT / "services/logic"
 TESTS = ("tests/unit", "tests/property", "tests/scenario")
-# What runs only as a process, on the real Kafka.
-STARTED = {"services.logic.__main__", "services.logic.prepare"}
+# What runs only as a process, on the real etcd and Kafka.
+STARTED = {"services.logic.__main__", "services.logic.app", "services.logic.prepare"}
 
 
 def _modules() -> Iterator[str]:

@@ -26,11 +26,11 @@ async def test_a_node_is_ready_when_entered_and_tells_what_it_holds() -> None:
         life.begin(group)
         ports = LogicPorts(
             registry=registry,
+            bus=bus,
             peers=MemoryPeers(network, "logic-0"),
             serve=network.serve,
             clock=SystemClock(),
             health=health,
-            bus=bus,
         )
         async with logic_node(settings, life, ports) as node:
             assert health.ready
