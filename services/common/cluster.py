@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import structlog
 
@@ -25,6 +25,36 @@ from tidings_protocol.errors import Unavailable
 _log = structlog.get_logger(__name__)
 
 Subscriber = Callable[[Membership, Membership], None]
+
+
+class ClusterView(Protocol):
+    """What most of a node needs of its cluster: the latest membership and the rings, to be read at any time."""
+
+    @property
+    def membership(self) -> Membership:
+        """Everyone that has a lease, ready or not."""
+        ...
+
+    @property
+    def boots(self) -> frozenset[str]:
+        """The boot ids that are alive."""
+        ...
+
+    def ring(self, kind: NodeKind) -> Ring:
+        """The ring of the nodes of this kind that are ready."""
+        ...
+
+    def node(self, name: str) -> NodeRecord | None:
+        """The node with this name, if it is alive, whatever its kind and state."""
+        ...
+
+    def alive(self, boot_id: str) -> bool:
+        """Whether a node with this boot id has a lease."""
+        ...
+
+    async def changed(self) -> None:
+        """Returns after the next change. A cancellation changes nothing."""
+        ...
 
 
 class Cluster:

@@ -19,6 +19,8 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Self
 
+from tidings_protocol.errors import TidingsError
+
 
 class TaskScope:
     """Born with `async with`; use it once."""
@@ -55,3 +57,20 @@ class TaskScope:
             await self._group.__aexit__(kind, error, traceback)
         else:
             await self._group.__aexit__(None, None, None)
+
+
+async def run_all(*works: Coroutine[Any, Any, object]) -> None:
+    """Runs all of these at the same time and returns when they have ended.
+
+    If one fails, the others are cancelled, and its TidingsError is raised as it is; any other failure is raised in a
+    group. Cancelling the caller cancels all of them.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            for work in works:
+                group.create_task(work, name="run_all")
+    except BaseExceptionGroup as failures:
+        refusals, others = failures.split(TidingsError)
+        if others is not None or refusals is None:
+            raise
+        raise refusals.exceptions[0] from None

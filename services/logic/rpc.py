@@ -30,12 +30,12 @@ from services.common.lanes.dividing import divided
 from services.common.rpc import Service
 from services.common.rpc.faults import to_fault
 from services.logic.admin import Admin
-from services.logic.messages.sending import Sending
+from services.logic.messages.sender import MessageSender
 from services.logic.messages.signals import Signals
-from services.logic.requests.dispatcher import Handling, encoded
-from services.logic.requests.in_flight import Admission
-from services.logic.requests.marking import Marking
-from services.logic.sessions.sessions import Sessions
+from services.logic.requests.cursors import CursorMarker
+from services.logic.requests.dispatcher import Dispatcher, encoded
+from services.logic.requests.in_flight import InFlightLimit
+from services.logic.sessions.sessions import ClientSessions
 from services.logic.storage_client import StorageClient
 from tidings_protocol.errors import TidingsError
 
@@ -49,21 +49,21 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
 
     def __init__(
         self,
-        sessions: Sessions,
-        sending: Sending,
+        sessions: ClientSessions,
+        sender: MessageSender,
         signals: Signals,
-        marking: Marking,
-        handling: Handling,
+        cursors: CursorMarker,
+        dispatcher: Dispatcher,
         storage: StorageClient,
         *,
-        sends: Admission,
-        requests: Admission,
+        sends: InFlightLimit,
+        requests: InFlightLimit,
     ) -> None:
         self._sessions = sessions
-        self._sending = sending
+        self._sender = sender
         self._signals = signals
-        self._marking = marking
-        self._handling = handling
+        self._cursors = cursors
+        self._dispatcher = dispatcher
         self._storage = storage
         self._sends = sends
         self._requests = requests
@@ -99,7 +99,7 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
     async def Send(self, request: logic_pb2.SendBatch, _: Context) -> logic_pb2.SendOutcomes:  # noqa: N802
         try:
             with self._sends.admit(len(request.items)):
-                send = partial(self._sending.send, holds=request.holds)
+                send = partial(self._sender.send, holds=request.holds)
                 sent = await divided(send, list(request.items), "Send")
         except TidingsError as error:
             sent = [error] * len(request.items)
@@ -118,13 +118,13 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
 
     async def Acknowledge(self, request: logic_pb2.AckBatch, _: Context) -> common_pb2.Empty:  # noqa: N802
         with self._requests.admit(len(request.items)):
-            await self._marking.acknowledge(request.items)
+            await self._cursors.acknowledge(request.items)
         return common_pb2.Empty()
 
     async def Handle(self, request: logic_pb2.HandleBatch, _: Context) -> logic_pb2.HandleOutcomes:  # noqa: N802
         try:
             with self._requests.admit(len(request.items)):
-                return logic_pb2.HandleOutcomes(outcomes=await self._handling.handle(request.items))
+                return logic_pb2.HandleOutcomes(outcomes=await self._dispatcher.handle(request.items))
         except TidingsError as error:
             refused = logic_pb2.HandleOutcome(frame=encoded(error))
             return logic_pb2.HandleOutcomes(outcomes=[refused] * len(request.items))

@@ -22,18 +22,18 @@ from services.common.cluster import Cluster
 from services.common.lifecycle import Lifecycle
 from services.common.registry.contract import Membership, NodeRecord, Registry
 from services.common.registry.enrolment import Enrolment
-from services.common.ring import EMPTY, Ring
 from services.common.rpc import Peers, PeersPort, RpcServer, Service, serve, tls_of
 from services.common.telemetry import logs, metrics
 from services.common.telemetry.health import Health
 from services.common.telemetry.ops import OpsServer
 from services.storage.limits import Limits
-from services.storage.node import Storage, storage
-from services.storage.owners.rpc_peers import RpcNeighbours
+from services.storage.node import Storage, open_storage
+from services.storage.owners.ring_change import KIND, RingChange
+from services.storage.owners.rpc_peers import RpcStoragePeers
 from services.storage.repository.contract import Repository
 from services.storage.rpc import services
 from services.storage.settings import StorageSettings
-from services.storage.upkeep.retention import Policy
+from services.storage.upkeep.retention import RetentionPolicy
 from tidings_protocol.errors import Unavailable
 from tidings_protocol.ids import new_id
 
@@ -43,8 +43,9 @@ from tidings_protocol.ids import new_id
 SWITCH_INTERVAL_S = 0.0005
 MONGODB_RETRY_S = 1.0
 HEALTH_INTERVAL_S = 1.0
-# Of the time for a batch, what a neighbour has to append its part: then there is time left to do it in its place.
-NEIGHBOUR_SHARE = 3
+# The share of the time for a batch in which another node has to append its part: then there is time left to do it in
+# that node's place.
+PEER_SHARE = 3
 
 log = logs.get_logger(__name__)
 
@@ -73,8 +74,6 @@ async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]
     # Not needed, and not to be had, where a simulation wires nodes to twins.
     from services.common.registry.etcd import EtcdRegistry
     from services.common.registry.etcd_client import etcd_tls_of
-    from services.storage.repository.mongo.connection import connected
-    from services.storage.repository.mongo.ports import ports_of, prepared
 
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     clock, health = SystemClock(), Health()
@@ -82,18 +81,7 @@ async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         await enter(OpsServer(settings.ops_listen, health, lambda: {name: value() for name, value in state.items()}))
-        connection = await enter(
-            connected(
-                settings.mongodb_uri,
-                settings.mongodb_database,
-                clock,
-                timeout_s=settings.mongodb_timeout_s,
-                connections_max=settings.mongodb_connections_max,
-                name=settings.node,
-            )
-        )
-        await _until_prepared(lambda: prepared(connection), health, life)
-        life.spawn(_watch(lambda: connection.away, health), name="mongodb health")
+        repository = await enter(_mongo(settings, life, clock, health))
         registry = EtcdRegistry(
             settings.etcd_endpoints,
             settings.cluster,
@@ -106,7 +94,7 @@ async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]
         watch_inner(certificates, settings, rpc=rpc, etcd=registry.renew_certificate)
         life.spawn(certificates.run(), name="certificates")
         ports = Ports(
-            repository=ports_of(connection),
+            repository=repository,
             registry=await enter(registry),
             peers=await enter(Peers(tls=tls)),
             serve=partial(serve, tls=tls),
@@ -125,29 +113,29 @@ async def storage_node(
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         cluster = await enter(Cluster(ports.registry))
-        neighbours = RpcNeighbours(
+        peers = RpcStoragePeers(
             ports.peers,
             cluster,
             ports.clock,
             name=settings.node,
-            timeout_s=settings.store_budget_s / NEIGHBOUR_SHARE,
+            timeout_s=settings.store_budget_s / PEER_SHARE,
             connected=lambda: ports.registry.connected,
         )
         node = await enter(
-            storage(
+            open_storage(
                 ports.repository,
-                neighbours,
+                peers,
                 ports.clock,
                 limits_of(settings),
                 policy=policy_of(settings),
                 sweep_interval_s=settings.session_sweep_interval_s,
             )
         )
-        stack.callback(cluster.subscribe(_on_ring_change(cluster, settings.node, node)))
+        stack.callback(cluster.subscribe(_drop_what_is_in_doubt(cluster, settings.node, node)))
         server = await enter(ports.serve(settings.rpc_listen, services(node, life.request_stop)))
         record = NodeRecord(
             name=settings.node,
-            kind="storage",
+            kind=KIND,
             boot_id=new_id(),
             rpc=settings.rpc_advertise or server.address,
             weight=settings.weight,
@@ -161,12 +149,10 @@ async def storage_node(
                 "state": lambda: enrolment.record.state,
                 "node": lambda: _shown(enrolment.record),
                 "registry": lambda: {"connected": ports.registry.connected},
-                "slots": lambda: len(cluster.ring("storage").slots_of(settings.node)),
-                "memory": lambda: {"conversations": node.conversations.cached, "inboxes": node.inboxes.cached},
-                "lanes": node.lanes,
-                "waiting_to_be_written": lambda: node.behind.waiting,
+                "slots": lambda: len(cluster.ring(KIND).slots_of(settings.node)),
                 "nodes": lambda: [_shown(each) for each in cluster.membership.nodes],
                 "tasks": lambda: life.tasks,
+                **_memory_of(node),
             }
         finally:
             ports.health.set("drain", ok=False, reason="the node is leaving")
@@ -190,13 +176,32 @@ def limits_of(settings: StorageSettings) -> Limits:
     )
 
 
-def policy_of(settings: StorageSettings) -> Policy:
-    return Policy(
+def policy_of(settings: StorageSettings) -> RetentionPolicy:
+    return RetentionPolicy(
         message_days=settings.message_retention_days,
         inbox_days=settings.inbox_retention_days,
         interval_s=settings.retention_interval_s,
         step=settings.retention_step,
     )
+
+
+@asynccontextmanager
+async def _mongo(settings: StorageSettings, life: Lifecycle, clock: Clock, health: Health) -> AsyncIterator[Repository]:
+    """The repository on MongoDB, once that answers; its health is watched."""
+    from services.storage.repository.mongo.connection import connected
+    from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
+
+    async with connected(
+        settings.mongodb_uri,
+        settings.mongodb_database,
+        clock,
+        timeout_s=settings.mongodb_timeout_s,
+        connections_max=settings.mongodb_connections_max,
+        name=settings.node,
+    ) as connection:
+        await _until_prepared(lambda: ensure_schema(connection), health, life)
+        life.spawn(_watch(lambda: connection.away, health), name="mongodb health")
+        yield mongo_repository(connection)
 
 
 async def _until_prepared(prepare: Callable[[], Awaitable[None]], health: Health, life: Lifecycle) -> None:
@@ -224,31 +229,24 @@ async def _watch(is_away: Callable[[], bool], health: Health) -> None:
         await asyncio.sleep(HEALTH_INTERVAL_S)
 
 
-def _on_ring_change(cluster: Cluster, name: str, node: Storage) -> Callable[[Membership, Membership], None]:
-    """What this node has in memory of slots that came or left is dropped."""
-    ring: Ring = EMPTY
+def _drop_what_is_in_doubt(cluster: Cluster, name: str, node: Storage) -> Callable[[Membership, Membership], None]:
+    """To be called after each change of the cluster: drops what this node has in memory of doubtful slots."""
+    change = RingChange(name)
 
-    def changed(old: Membership, new: Membership) -> None:
-        nonlocal ring
-        before, ring = ring, cluster.ring("storage")
-        boots = {record.boot_id for record in new.nodes}
-        if any(
-            record.kind == "storage" and record.name != name and record.boot_id not in boots
-            for record in old.nodes
-            if record.state == "ready"
-        ):
-            node.neighbour_died()
-        if before is ring:
-            return
-        mine = frozenset(
-            slot
-            for slot, (old, new) in enumerate(zip(before.owners, ring.owners, strict=True))
-            if old != new and name in (old, new)
-        )
-        metrics.RING_SLOTS_OWNED.labels("storage").set(len(ring.slots_of(name)))
-        node.ring_changed(mine)
+    def changed(before: Membership, after: Membership) -> None:
+        ring = cluster.ring(KIND)
+        metrics.RING_SLOTS_OWNED.labels(KIND).set(len(ring.slots_of(name)))
+        node.ring_changed(change.doubtful_slots(before, after, ring))
 
     return changed
+
+
+def _memory_of(node: Storage) -> Mapping[str, Callable[[], Any]]:
+    return {
+        "memory": lambda: {"conversations": node.conversations.cached, "inboxes": node.inboxes.cached},
+        "lanes": node.lanes,
+        "waiting_to_be_written": lambda: node.behind.waiting,
+    }
 
 
 def _shown(record: NodeRecord) -> Mapping[str, object]:

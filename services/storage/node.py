@@ -1,8 +1,8 @@
 """A storage node on its ports, without wire and settings: what rpc.py serves and what a simulation runs many of.
 
-    messages, changes ─▶ conversations ─▶ diffusion ─▶ inboxes (here, or at the users' owners)
-    marks ─▶ marking      pages ─▶ reading      lists, loads ─▶ listing      sessions ─▶ sessions
-    all that may wait ─▶ writing_behind      the time of day, for all of these ◀─ timekeeping
+    messages, changes ─▶ conversations ─▶ fanout ─▶ inboxes (here, or at the users' owners)
+    marks ─▶ cursors      pages ─▶ pages      lists, loads ─▶ lists      sessions ─▶ sessions
+    all that may wait ─▶ write_behind      the time of day, for all of these ◀─ timekeeping
 
 Guarantees: leaving does what was accepted, then writes what was to be written behind; after that every conversation is
 settled.
@@ -18,23 +18,24 @@ from dataclasses import dataclass, field
 
 from services.common.clock import Clock
 from services.common.scope import TaskScope
-from services.storage.cursors.acknowledging import Acknowledging
-from services.storage.cursors.marking import Marking
-from services.storage.inboxes.fanout import Diffusion
-from services.storage.inboxes.writer import Inboxes
+from services.storage.cursors.acknowledgements import Acknowledgements
+from services.storage.cursors.writer import CursorWriter
+from services.storage.inboxes.fanout import InboxFanout
+from services.storage.inboxes.writer import InboxWriter
 from services.storage.limits import Limits
 from services.storage.memory.write_behind import WriteBehind
-from services.storage.messages.conversations import Conversations
-from services.storage.owners.invalidation import Telling
-from services.storage.owners.peers import Neighbours
-from services.storage.pages.lists import Listing
-from services.storage.pages.reading import Reading
+from services.storage.messages.conversations import ConversationStore
+from services.storage.messages.loads import ConversationLoads
+from services.storage.owners.invalidation import OwnerInvalidation
+from services.storage.owners.peers import StoragePeers
+from services.storage.pages.lists import ConversationLists
+from services.storage.pages.reader import PageReader
 from services.storage.repository.contract import Repository
-from services.storage.sessions.sessions import Sessions
-from services.storage.upkeep.retention import DAY_MS, Policy, Retention
+from services.storage.sessions.sessions import SessionStore
+from services.storage.upkeep.retention import DAY_MS, Retention, RetentionPolicy
 from services.storage.upkeep.session_sweep import SessionSweep
 from services.storage.upkeep.timekeeping import Timekeeper
-from tidings_protocol.ids import SLOTS, new_id
+from tidings_protocol.ids import new_id
 
 # How long after a change of the ring the one who owned a slot before may still write to it.
 RING_SETTLES_S = 3.0
@@ -42,24 +43,25 @@ RING_SETTLES_S = 3.0
 
 @dataclass(slots=True, eq=False)
 class Storage:
-    """The parts that answer. Make one with `storage`."""
+    """The parts that answer. Make one with `open_storage`."""
 
-    conversations: Conversations
-    inboxes: Inboxes
-    marking: Marking
-    reading: Reading
-    listing: Listing
-    sessions: Sessions
-    acknowledging: Acknowledging
+    conversations: ConversationStore
+    inboxes: InboxWriter
+    cursors: CursorWriter
+    pages: PageReader
+    loads: ConversationLoads
+    lists: ConversationLists
+    sessions: SessionStore
+    acknowledgements: Acknowledgements
     behind: WriteBehind
-    telling: Telling
+    invalidation: OwnerInvalidation
     retention: Retention
     sweep: SessionSweep
     _moved: asyncio.Queue[frozenset[int]] = field(default_factory=lambda: asyncio.Queue(maxsize=1024))
 
     def lanes(self) -> dict[str, dict[str, int]]:
         """How full the lanes are."""
-        parts = (self.conversations, self.inboxes, self.marking, self.reading, self.sessions)
+        parts = (self.conversations, self.inboxes, self.cursors, self.pages, self.sessions)
         return {
             lanes.name: {"depth": lanes.depth, "capacity": lanes.capacity} for lanes in (part.lanes for part in parts)
         }
@@ -70,14 +72,10 @@ class Storage:
         await self.inboxes.forget(users)
         await self.conversations.forget(conversations)
 
-    def neighbour_died(self) -> None:
-        """It may have written to anything, and not have told: nothing that is in memory is trusted any more."""
-        self.ring_changed(frozenset(range(SLOTS)))
-
     def ring_changed(self, moved: frozenset[int]) -> None:
-        """These slots came to this node or left it: what is in memory of them is not trusted any more.
+        """Others may have written to these slots (owners/ring_change.py): what is in memory of them is dropped.
 
-        It is dropped once more a little later, when the one before has noticed too and has written what it held back.
+        It is dropped once more a little later, when the owner before has noticed too and has written what it held back.
         """
         if not moved:
             return
@@ -98,19 +96,19 @@ class Storage:
             self.inboxes.drop_slots(moved)
 
 
-def _kept_ms(policy: Policy) -> int:
+def _kept_ms(policy: RetentionPolicy) -> int:
     """No inbox entry of a younger message is removed; a day if all are kept now, which may have been different."""
     return min(filter(None, (policy.inbox_days, policy.message_days)), default=1) * DAY_MS
 
 
 @asynccontextmanager
-async def storage(
+async def open_storage(
     repository: Repository,
-    neighbours: Neighbours,
+    peers: StoragePeers,
     clock: Clock,
     limits: Limits,
     *,
-    policy: Policy | None = None,
+    policy: RetentionPolicy | None = None,
     sweep_interval_s: float = 30.0,
 ) -> AsyncIterator[Storage]:
     """A node that works until it is left. Raises Unavailable if the repository does not answer."""
@@ -118,36 +116,38 @@ async def storage(
     time = Timekeeper(clock, repository.time)
     await time.measure()
     behind = WriteBehind(repository, time)
-    telling = Telling(neighbours, behind)
-    policy = policy or Policy()
-    inboxes = Inboxes(repository, neighbours, telling, time, limits, kept_ms=_kept_ms(policy))
-    diffusion = Diffusion(inboxes, neighbours)
-    conversations = Conversations(repository, diffusion, behind, neighbours, telling, time, limits)
-    marking = Marking(repository, conversations, behind, limits)
-    listing = Listing(repository, conversations, neighbours, time, limits)
+    invalidation = OwnerInvalidation(peers, behind)
+    policy = policy or RetentionPolicy()
+    inboxes = InboxWriter(repository, peers, invalidation, time, limits, kept_ms=_kept_ms(policy))
+    fanout = InboxFanout(inboxes, peers)
+    conversations = ConversationStore(repository, fanout, behind, peers, invalidation, time, limits)
+    cursors = CursorWriter(repository, conversations, behind, limits)
+    loads = ConversationLoads(repository, conversations)
+    lists = ConversationLists(repository, conversations, loads, peers, time, limits)
     node = Storage(
         conversations=conversations,
         inboxes=inboxes,
-        marking=marking,
-        reading=Reading(repository, conversations, inboxes, limits),
-        listing=listing,
-        sessions=Sessions(repository, inboxes, listing, time, limits, epoch),
-        acknowledging=Acknowledging(repository, inboxes, marking, behind),
+        cursors=cursors,
+        pages=PageReader(repository, conversations, inboxes, limits),
+        loads=loads,
+        lists=lists,
+        sessions=SessionStore(repository, inboxes, lists, time, limits, epoch),
+        acknowledgements=Acknowledgements(repository, inboxes, cursors, behind),
         behind=behind,
-        telling=telling,
-        retention=Retention(repository, conversations, behind, neighbours, time, policy),
-        sweep=SessionSweep(repository, neighbours, time),
+        invalidation=invalidation,
+        retention=Retention(repository, conversations, behind, peers, time, policy),
+        sweep=SessionSweep(repository, peers, time),
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(behind.flush)
-        stack.push_async_callback(telling.tell)
+        stack.push_async_callback(invalidation.flush)
         # Those that use others are entered after them, so that they end first.
-        for part in (inboxes, conversations, node.marking, node.reading, node.sessions):
+        for part in (inboxes, conversations, node.cursors, node.pages, node.sessions):
             await stack.enter_async_context(part.running())
         scope = await stack.enter_async_context(TaskScope())
         scope.spawn(behind.run(limits.flush_interval_s), name="write behind")
         scope.spawn(node.drop_again(), name="ring settles")
-        scope.spawn(telling.run(), name="telling")
+        scope.spawn(invalidation.run(), name="invalidation")
         scope.spawn(time.run(), name="time")
         scope.spawn(node.retention.run(), name="retention")
         scope.spawn(node.sweep.run(sweep_interval_s), name="session sweep")

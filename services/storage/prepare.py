@@ -28,7 +28,7 @@ log = logs.get_logger(__name__)
 async def prepare(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]:
     """Entering it does the work; then the process is asked to stop."""
     from services.storage.repository.mongo.connection import connected
-    from services.storage.repository.mongo.ports import prepared
+    from services.storage.repository.mongo.repository import ensure_schema
 
     async with connected(
         settings.mongodb_uri,
@@ -40,7 +40,7 @@ async def prepare(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[N
     ) as connection:
         while True:
             try:
-                await prepared(connection)
+                await ensure_schema(connection)
                 break
             except Unavailable as error:
                 if life.stop_requested:

@@ -26,14 +26,14 @@ from services.storage.node import Storage
 from tidings_protocol.errors import TidingsError, Unavailable
 
 
-class Outcome(Protocol):
+class ItemOutcome(Protocol):
     """Of one item: what is refused has a fault."""
 
     @property
     def fault(self) -> common_pb2.Fault: ...
 
 
-O = TypeVar("O", bound=Outcome)  # noqa: E741 - an outcome
+O = TypeVar("O", bound=ItemOutcome)  # noqa: E741 - an outcome
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -45,31 +45,31 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
     async def Store(self, request: storage_pb2.StoreBatch, _: Context) -> storage_pb2.StoreOutcomes:
         outcomes = await divided(self._storage.conversations.store, list(request.items), "Store")
         failed = partial(storage_pb2.StoreOutcome, status=storage_pb2.StoreOutcome.FAILED)
-        return storage_pb2.StoreOutcomes(outcomes=_told(outcomes, failed))
+        return storage_pb2.StoreOutcomes(outcomes=_with_faults(outcomes, failed))
 
     async def Change(self, request: storage_pb2.ChangeBatch, _: Context) -> storage_pb2.ChangeOutcomes:
         outcomes = await divided(self._storage.conversations.change, list(request.items), "Change")
         failed = partial(storage_pb2.ChangeOutcome, status=storage_pb2.ChangeOutcome.FAILED)
-        return storage_pb2.ChangeOutcomes(outcomes=_told(outcomes, failed))
+        return storage_pb2.ChangeOutcomes(outcomes=_with_faults(outcomes, failed))
 
     async def Load(self, request: storage_pb2.LoadBatch, _: Context) -> storage_pb2.LoadOutcomes:
-        outcomes = await divided(self._storage.listing.load, list(request.items), "Load")
-        return storage_pb2.LoadOutcomes(outcomes=_told(outcomes, storage_pb2.LoadOutcome))
+        outcomes = await divided(self._storage.loads.load, list(request.items), "Load")
+        return storage_pb2.LoadOutcomes(outcomes=_with_faults(outcomes, storage_pb2.LoadOutcome))
 
     async def Mark(self, request: storage_pb2.MarkBatch, _: Context) -> storage_pb2.MarkOutcomes:
-        outcomes = await divided(self._storage.marking.mark, list(request.items), "Mark")
-        return storage_pb2.MarkOutcomes(outcomes=_told(outcomes, storage_pb2.MarkOutcome))
+        outcomes = await divided(self._storage.cursors.mark, list(request.items), "Mark")
+        return storage_pb2.MarkOutcomes(outcomes=_with_faults(outcomes, storage_pb2.MarkOutcome))
 
     async def History(self, request: storage_pb2.HistoryBatch, _: Context) -> storage_pb2.PageOutcomes:
-        outcomes = await divided(self._storage.reading.history, list(request.items), "History")
-        return storage_pb2.PageOutcomes(outcomes=_told(outcomes, storage_pb2.PageOutcome))
+        outcomes = await divided(self._storage.pages.history, list(request.items), "History")
+        return storage_pb2.PageOutcomes(outcomes=_with_faults(outcomes, storage_pb2.PageOutcome))
 
     async def Members(self, request: storage_pb2.MembersBatch, _: Context) -> storage_pb2.MembersOutcomes:
-        outcomes = await divided(self._storage.reading.members, list(request.items), "Members")
-        return storage_pb2.MembersOutcomes(outcomes=_told(outcomes, storage_pb2.MembersOutcome))
+        outcomes = await divided(self._storage.pages.members, list(request.items), "Members")
+        return storage_pb2.MembersOutcomes(outcomes=_with_faults(outcomes, storage_pb2.MembersOutcome))
 
     async def ConversationHeads(self, request: storage_pb2.KeyBatch, _: Context) -> storage_pb2.HeadOutcomes:
-        return await self._storage.reading.conversation_heads(request.keys, warm_only=request.warm_only)
+        return await self._storage.pages.conversation_heads(request.keys, warm_only=request.warm_only)
 
     async def Append(self, request: storage_pb2.AppendBatch, _: Context) -> storage_pb2.AppendOutcomes:
         numbers = await self._storage.inboxes.append([_append(item) for item in request.items])
@@ -91,35 +91,35 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
             return await self._storage.sessions.open(items, live_boots)
 
         outcomes = await divided(open_, list(request.items), "Open")
-        return storage_pb2.SessionOpenOutcomes(outcomes=_told(outcomes, storage_pb2.SessionOpenOutcome))
+        return storage_pb2.SessionOpenOutcomes(outcomes=_with_faults(outcomes, storage_pb2.SessionOpenOutcome))
 
     async def Close(self, request: storage_pb2.SessionCloseBatch, _: Context) -> common_pb2.Empty:
         await self._storage.sessions.close(request.items)
         return common_pb2.Empty()
 
     async def Sessions(self, request: storage_pb2.KeyBatch, _: Context) -> storage_pb2.SessionsOutcomes:
-        return storage_pb2.SessionsOutcomes(outcomes=await self._storage.sessions.of(request.keys))
+        return storage_pb2.SessionsOutcomes(outcomes=await self._storage.sessions.sessions_of(request.keys))
 
     async def SessionsUnder(self, request: storage_pb2.BootQuery, _: Context) -> storage_pb2.BootPage:
         return await self._storage.sessions.under(request)
 
     async def Acknowledge(self, request: storage_pb2.AcknowledgeBatch, _: Context) -> storage_pb2.AcknowledgeOutcomes:
-        acknowledge = partial(self._storage.acknowledging.acknowledge, mark=request.mark)
+        acknowledge = partial(self._storage.acknowledgements.acknowledge, mark=request.mark)
         outcomes = await divided(acknowledge, list(request.items), "Acknowledge")
-        return storage_pb2.AcknowledgeOutcomes(outcomes=_told(outcomes, storage_pb2.AcknowledgeOutcome))
+        return storage_pb2.AcknowledgeOutcomes(outcomes=_with_faults(outcomes, storage_pb2.AcknowledgeOutcome))
 
     async def InboxHeads(self, request: storage_pb2.KeyBatch, _: Context) -> storage_pb2.HeadOutcomes:
-        return await self._storage.reading.inbox_heads(request.keys)
+        return await self._storage.pages.inbox_heads(request.keys)
 
     async def Inbox(self, request: storage_pb2.InboxBatch, _: Context) -> storage_pb2.PageOutcomes:
-        outcomes = await divided(self._storage.reading.inbox, list(request.items), "Inbox")
-        return storage_pb2.PageOutcomes(outcomes=_told(outcomes, storage_pb2.PageOutcome))
+        outcomes = await divided(self._storage.pages.inbox, list(request.items), "Inbox")
+        return storage_pb2.PageOutcomes(outcomes=_with_faults(outcomes, storage_pb2.PageOutcome))
 
     async def Conversations(
         self, request: storage_pb2.ConversationsBatch, _: Context
     ) -> storage_pb2.ConversationsOutcomes:
-        outcomes = await divided(self._storage.listing.pages, list(request.items), "Conversations")
-        return storage_pb2.ConversationsOutcomes(outcomes=_told(outcomes, storage_pb2.ConversationsOutcome))
+        outcomes = await divided(self._storage.lists.pages, list(request.items), "Conversations")
+        return storage_pb2.ConversationsOutcomes(outcomes=_with_faults(outcomes, storage_pb2.ConversationsOutcome))
 
     async def Users(self, request: storage_pb2.KeyBatch, _: Context) -> storage_pb2.UsersOutcomes:
         return storage_pb2.UsersOutcomes(users=await self._storage.sessions.users(request.keys))
@@ -152,12 +152,14 @@ def _append(item: storage_pb2.AppendItem) -> Append:
     return Append(item.user, item.conversation, item.seq, item.time_ms, item.again, item.only_look)
 
 
-def _told(outcomes: Sequence[O | TidingsError], failed: Callable[..., O]) -> Sequence[O]:
-    """Each error as an outcome with its fault; as `_pass_on`."""
-    return _pass_on([failed(fault=to_fault(each)) if isinstance(each, TidingsError) else each for each in outcomes])
+def _with_faults(outcomes: Sequence[O | TidingsError], failed: Callable[..., O]) -> Sequence[O]:
+    """Each error as an outcome with its fault; as `_raise_if_away`."""
+    return _raise_if_away(
+        [failed(fault=to_fault(each)) if isinstance(each, TidingsError) else each for each in outcomes]
+    )
 
 
-def _pass_on(outcomes: Sequence[O]) -> Sequence[O]:
+def _raise_if_away(outcomes: Sequence[O]) -> Sequence[O]:
     """The same, if anything was done; raises Unavailable if nothing could be, and another try may do better."""
     if outcomes and all(_is_away(outcome.fault) for outcome in outcomes):
         raise from_fault(outcomes[0].fault)

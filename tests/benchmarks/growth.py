@@ -26,17 +26,17 @@ from typing import Any
 from services.common.clock import SystemClock
 from services.storage.repository.contract import Repository
 from services.storage.repository.mongo.connection import connected
-from services.storage.repository.mongo.ports import ports_of, prepared
+from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
 from services.storage.repository.records import InboxEntry, StoredMessage
 from tidings_protocol.ids import direct
-from tools.bench.page import put
 from tools.bench.plan import Plan
 from tools.bench.run import run
-from tools.target import find
+from tools.cli.target import find
+from tools.make.pages.performance import put
 
 DATA = Path("build/growth-cluster")
 RESULTS = Path("build/growth.json")
-PROGRAM = (sys.executable, "-c", "from tools.main import main; main()")
+PROGRAM = (sys.executable, "-m", "tools.cli.main")
 LOADED = 200  # users that are connected and write
 BATCH = 2000
 WRITERS = 4
@@ -100,8 +100,8 @@ async def fill(uri: str, first: int, end: int, users: int) -> None:
     """Messages `first` to `end` of the history of so many users, each in five direct chats, with their inboxes."""
     clock = SystemClock()
     async with connected(uri, "tidings", clock, timeout_s=60, connections_max=16, name="growth") as connection:
-        await prepared(connection)
-        repository = ports_of(connection)
+        await ensure_schema(connection)
+        repository = mongo_repository(connection)
         batches = iter(range(first, end, BATCH))
 
         async def write() -> None:

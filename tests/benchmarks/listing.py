@@ -18,11 +18,11 @@ from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import SystemClock
 from services.storage.app import SWITCH_INTERVAL_S
 from services.storage.limits import Limits
-from services.storage.node import Storage, storage
-from services.storage.owners.peers import Alone
+from services.storage.node import Storage, open_storage
+from services.storage.owners.peers import NoPeers
 from services.storage.repository.contract import Repository
 from services.storage.repository.mongo.connection import connected
-from services.storage.repository.mongo.ports import ports_of, prepared
+from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
 from services.storage.repository.records import ConversationDocument, InboxEntry, MemberDocument, StoredMessage
 from tests.integration.storage.mongod import Mongod
 from tidings_protocol.ids import direct
@@ -41,11 +41,11 @@ async def main(sizes: list[int]) -> None:
             async with connected(
                 mongod.uri, "listing", clock, timeout_s=60, connections_max=8, name="listing"
             ) as connection:
-                await prepared(connection)
-                repository = ports_of(connection)
+                await ensure_schema(connection)
+                repository = mongo_repository(connection)
                 for size in sizes:
                     await fill(repository, f"user{size}", size, clock.wall_ms())
-                    async with storage(repository, Alone(), clock, Limits()) as node:
+                    async with open_storage(repository, NoPeers(), clock, Limits()) as node:
                         await measure(node, f"user{size}", size)
         finally:
             await mongod.stop()
@@ -81,7 +81,7 @@ async def measure(node: Storage, user: str, chats: int) -> None:
 
     async def page() -> None:
         nonlocal after
-        (outcome,) = await node.listing.pages([storage_pb2.ConversationsItem(user=user, after=after, limit=LIMIT)])
+        (outcome,) = await node.lists.pages([storage_pb2.ConversationsItem(user=user, after=after, limit=LIMIT)])
         assert len(outcome.entries) == LIMIT, outcome.fault
         after = outcome.next
 

@@ -22,10 +22,10 @@ from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import SystemClock
 from services.storage.app import SWITCH_INTERVAL_S
 from services.storage.limits import Limits
-from services.storage.node import Storage, storage
-from services.storage.owners.peers import Alone
+from services.storage.node import Storage, open_storage
+from services.storage.owners.peers import NoPeers
 from services.storage.repository.mongo.connection import connected
-from services.storage.repository.mongo.ports import ports_of, prepared
+from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
 from tidings_protocol.errors import TidingsError
 from tidings_protocol.ids import direct, new_id
 
@@ -91,9 +91,9 @@ async def measure(arguments: argparse.Namespace) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     limits = Limits(store_lanes=arguments.lanes, inbox_lanes=arguments.inbox_lanes)
     async with connected(arguments.uri, name, clock, timeout_s=5, connections_max=32, name="bench") as connection:
-        await prepared(connection)
+        await ensure_schema(connection)
         try:
-            async with storage(ports_of(connection), Alone(), clock, limits) as node:
+            async with open_storage(mongo_repository(connection), NoPeers(), clock, limits) as node:
                 await run(arguments, node)
         finally:
             await connection.database.client.drop_database(name)

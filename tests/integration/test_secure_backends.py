@@ -21,15 +21,15 @@ from services.common.clock import SystemClock
 from services.common.registry.etcd_client import EtcdClient, EtcdTls, etcd_tls_of
 from services.common.settings.security import SecuritySettings
 from services.storage.repository.mongo.connection import connected
-from services.storage.repository.mongo.ports import prepared
+from services.storage.repository.mongo.repository import ensure_schema
 from tests.backends import clean_environment, free_port_base
 from tests.certificates import Authority
 from tidings_protocol.errors import Unavailable
-from tools.stack import programs
-from tools.stack.etcd import Etcd, probe_etcd
-from tools.stack.kafka import Kafka, probe_kafka
-from tools.stack.ports import Ports
-from tools.stack.program import NotReadyError
+from tools.cli.stack.ports import Ports
+from tools.cli.stack.programs import supply as programs
+from tools.cli.stack.programs.etcd import Etcd, probe_etcd
+from tools.cli.stack.programs.kafka import Kafka, probe_kafka
+from tools.cli.stack.programs.program import NotReadyError
 
 pytestmark = pytest.mark.integration
 
@@ -162,7 +162,7 @@ async def test_mongodb_with_certificates_is_spoken_to_and_keeps_others_out(tmp_p
         async with connected(
             address, "tidings", SystemClock(), timeout_s=2, connections_max=4, name="test"
         ) as connection:
-            await prepared(connection)
+            await ensure_schema(connection)
 
     with running(command, clean_environment(), tmp_path / "mongod.log"):
         await until(lambda: asyncio.to_thread(initiate), PyMongoError)

@@ -22,7 +22,7 @@ from services.common.registry.contract import NodeKind
 from services.common.registry.memory import MemoryRegistry
 from services.common.rpc.memory import MemoryPeers
 from services.common.telemetry.health import Health
-from services.logic import app as logic
+from services.logic import node as logic
 from services.logic.settings import LogicSettings
 from services.storage import app as storage
 from services.storage.repository.contract import Repository
@@ -118,7 +118,7 @@ async def _access(settings: AccessSettings, life: Lifecycle, ports: Ports) -> As
 
 @asynccontextmanager
 async def _logic(settings: LogicSettings, life: Lifecycle, ports: Ports) -> AsyncIterator[None]:
-    connected = logic.Ports(
+    connected = logic.LogicPorts(
         registry=ports.registry,
         bus=ports.bus,
         peers=ports.peers,

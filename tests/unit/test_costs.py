@@ -16,17 +16,17 @@ from services.access.connection.hub import Hub
 from services.common.lanes.queue import LaneQueue
 from services.common.ring import Ring
 from services.logic.groups.recipients import fanout_of
-from services.logic.publishing.parcels import Mailbox, Outgoing, route
-from services.storage.inboxes.numbering import Inbox
+from services.logic.publishing.parcels import MailboxAddress, OutgoingPush, build_parcels
+from services.storage.inboxes.numbering import CachedInbox
 from tests.instructions import each, instructions
 from tidings_protocol import client_pb2 as pb
 from tidings_protocol.ids import direct, message_id, slot_of
 from tidings_protocol.wire.body import EncodedBody
 from tidings_protocol.wire.codec import JSON, PROTO, Codec
 from tidings_protocol.wire.framing import FrameSplitter, framed
-from tools.bench.frames import TCP, acks, sends
-from tools.bench.ledger import Ledger
-from tools.bench.scan import scanner
+from tools.bench.accounts.ledger import Ledger
+from tools.bench.users.frames import TCP, acks, sends
+from tools.bench.users.scan import scanner
 
 Make = Callable[[int], Callable[[], object]]
 
@@ -66,11 +66,11 @@ def _splitting(count: int) -> Callable[[], object]:
 def _routing(recipients: int, nodes: int, users: int = 1000) -> Make:
     names = [f"access-{number}" for number in range(nodes)]
     owners = {f"u{number}": names[number % nodes] for number in range(users)}
-    mailboxes = {name: Mailbox(name, "boot", number) for number, name in enumerate(names)}
+    mailboxes = {name: MailboxAddress(name, "boot", number) for number, name in enumerate(names)}
 
     def make(count: int) -> Callable[[], object]:
         items = [
-            Outgoing(
+            OutgoingPush(
                 kind=delivery_pb2.Push.MESSAGE,
                 body=b"b" * 200,
                 users=[f"u{(first + place) % users}" for place in range(recipients)],
@@ -78,19 +78,19 @@ def _routing(recipients: int, nodes: int, users: int = 1000) -> Make:
             )
             for first in range(count)
         ]
-        return lambda: route(items, owners.get, mailboxes, broadcast_partitions=4, parcel_bytes_max=1 << 20)
+        return lambda: build_parcels(items, owners.get, mailboxes, broadcast_partitions=4, parcel_bytes_max=1 << 20)
 
     return make
 
 
 def _placing(head: int) -> Make:
     def make(count: int) -> Callable[[], object]:
-        inbox = Inbox("ann", capacity=256)
+        inbox = CachedInbox("ann", capacity=256)
         inbox.head = head
 
         def place() -> None:
             for number in range(count):
-                inbox.push("d:ann|bob", head + number)
+                inbox.push("d:ann|bob", head + number, head + number)
 
         return place
 
@@ -161,7 +161,7 @@ BOUNDS: dict[str, tuple[Make, int]] = {
     "frame of a TCP stream": (_splitting, 64),
     "fan-out of a direct message": (lambda count: lambda: [fanout_of("d:ann|bob", None) for _ in range(count)], 108),
     "routing to two users": (_routing(2, 2), 525),
-    "inbox entry": (_placing(1000), 62),
+    "inbox entry": (_placing(1000), 66),  # four of them note the time, by which late appends are looked for
     "push and acknowledgement": (_pushing, 43),
     "connections of a user": (_looking_up(1000), 25),
     "item of a lane": (_queueing(10_000), 75),

@@ -178,7 +178,6 @@ class _ParcelBuilder:
             conversation=push.conversation,
             trace=push.trace,
             accepted_ms=push.accepted_ms,
-            seq=push.seq,
         )
         self._copied = push
         return self._last

@@ -35,6 +35,7 @@ from services.access.requests.answers import Answer, answer_or_end, encode_answe
 from services.access.requests.held_sends import HeldSends
 from services.access.requests.pongs import HeartbeatReplies
 from services.access.requests.refresh import TokenRefresh
+from services.access.requests.request_trace import RequestTrace
 from services.access.requests.send_in_flight import SendInFlight
 from services.access.requests.send_trace import SendTrace
 from services.common.clock import Clock
@@ -233,12 +234,12 @@ class Requests(LaneHolder):
         frame.ClearField("id")
         item = logic_pb2.HandleItem(
             user=connection.user,
-            device=connection.identity.device,
             session=connection.session_id,
             frame=frame.SerializeToString(),
             op=connection.next_op(),
         )
         frame.id = request_id
+        trace = RequestTrace.begin(item, frame.group) if body == "group" else None
         began = self._clock.now_s()
 
         def done(outcome: logic_pb2.HandleOutcome | TidingsError) -> None:
@@ -246,22 +247,27 @@ class Requests(LaneHolder):
             answer_or_end(connection, answer, outcome)
 
         def answer(outcome: logic_pb2.HandleOutcome | TidingsError) -> None:
-            if not isinstance(outcome, TidingsError):
-                encoded = encode_answer(connection, request_id, body, outcome.frame)
-                if isinstance(encoded, Answer):
-                    self._answer(connection, body, encoded)
-                    return
-                outcome = encoded
-            connection.refuse(request_id, body, outcome)
+            encoded = (
+                outcome
+                if isinstance(outcome, TidingsError)
+                else encode_answer(connection, request_id, body, outcome.frame)
+            )
+            if trace is not None:
+                trace.end(encoded.label if isinstance(encoded, TidingsError) else encoded.error_code.lower())
+            if isinstance(encoded, TidingsError):
+                connection.refuse(request_id, body, encoded)
+            else:
+                self._answer(connection, body, encoded)
 
         lanes = self._pages if body in _READ else self._others
         lanes.offer(ids.hash64(connection.user), PendingRequest(connection, item, body), done)
 
     async def _handle(self, batch: list[PendingRequest]) -> Sequence[logic_pb2.HandleOutcome | TidingsError]:
         askers = {asked.item.op: asked for asked in batch}
-        return await self._logic.handle(
-            [asked.item for asked in batch], wanted=lambda item: _is_wanted(askers[item.op])
-        )
+        with tracing.batch("access request", (asked.item.trace for asked in batch), items=len(batch)):
+            return await self._logic.handle(
+                [asked.item for asked in batch], wanted=lambda item: _is_wanted(askers[item.op])
+            )
 
     def _answer(self, connection: Connection, body: str, answer: Answer) -> None:
         if answer.error_code:

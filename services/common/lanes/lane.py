@@ -40,9 +40,9 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar, cast
 
 import structlog
 
@@ -161,6 +161,38 @@ class Lanes(Generic[T, R]):
 
         self.offer(key, item, done)
         return await outcome
+
+    async def submit_all(self, items: Iterable[tuple[int, T]]) -> list[R | TidingsError]:
+        """Offers each (key, item) in this order and waits until all have an outcome; aligned with the items. An item
+        that its lane refuses has that refusal as its outcome.
+
+        One future for them all, none for an item. If the caller is cancelled, the items are handled all the same.
+        """
+        outcomes: list[R | TidingsError | None] = []
+        waiting = 0
+        finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done_at(index: int) -> Callable[[R | TidingsError], None]:
+            def done(outcome: R | TidingsError) -> None:
+                nonlocal waiting
+                outcomes[index] = outcome
+                waiting -= 1
+                if not waiting and not finished.done():
+                    finished.set_result(None)
+
+            return done
+
+        for index, (key, item) in enumerate(items):
+            outcomes.append(None)
+            try:
+                self.offer(key, item, done_at(index))
+            except TidingsError as refusal:
+                outcomes[index] = refusal
+            else:
+                waiting += 1
+        if waiting:
+            await finished
+        return cast("list[R | TidingsError]", outcomes)
 
     async def __aenter__(self) -> Self:
         await self._scope.__aenter__()

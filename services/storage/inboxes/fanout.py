@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.rpc.faults import from_fault
+from services.common.scope import run_all
 from services.storage.inboxes.numbering import Append
-from services.storage.inboxes.writer import Inboxes, Number
-from services.storage.memory.batches import together
-from services.storage.owners.peers import Neighbours, NotAsked
+from services.storage.inboxes.writer import InboxWriter, Number
+from services.storage.owners.peers import NotAttempted, StoragePeers
 from tidings_protocol.errors import TidingsError, Unavailable
 from tidings_protocol.ids import slot_of
 
@@ -23,10 +23,10 @@ from tidings_protocol.ids import slot_of
 APPEND_MAX = 1000
 
 
-class Diffusion:
-    def __init__(self, inboxes: Inboxes, neighbours: Neighbours) -> None:
+class InboxFanout:
+    def __init__(self, inboxes: InboxWriter, peers: StoragePeers) -> None:
         self._inboxes = inboxes
-        self._neighbours = neighbours
+        self._peers = peers
 
     async def append(self, appends: Sequence[Append]) -> list[Number]:
         """Aligned: the numbers, or why there is none; 0 for what was only looked for in vain."""
@@ -38,7 +38,7 @@ class Diffusion:
             user = append.user
             owner = owners.get(user, "")
             if owner == "":
-                owner = owners[user] = self._neighbours.owner_of(slot_of(user))
+                owner = owners[user] = self._peers.owner_of(slot_of(user))
             groups.setdefault(owner, []).append(index)
         if len(groups) == 1 and None in groups:
             return await self._inboxes.append(appends)
@@ -50,7 +50,7 @@ class Diffusion:
             for index, number in zip(indexes, found, strict=True):
                 numbers[index] = number
 
-        await together(*(append_group(owner, indexes) for owner, indexes in groups.items()))
+        await run_all(*(append_group(owner, indexes) for owner, indexes in groups.items()))
         return numbers
 
     async def _append_at(self, owner: str, appends: Sequence[Append]) -> list[Number]:
@@ -62,7 +62,7 @@ class Diffusion:
             part, rest = appends[start : start + APPEND_MAX], appends[start + APPEND_MAX :]
             try:
                 found = await self._append_part(owner, part)
-            except NotAsked:
+            except NotAttempted:
                 return [*numbers, *await self._append_here((), appends[start:])]
             if found is None:  # it does not answer, or its database is away: perhaps this part was done
                 return [*numbers, *await self._append_here(part, rest)]
@@ -70,7 +70,7 @@ class Diffusion:
         return numbers
 
     async def _append_part(self, owner: str, appends: Sequence[Append]) -> list[Number] | None:
-        """None: this node is to do it, and look first. Raises NotAsked: there is nothing to look for."""
+        """None: this node is to do it, and look first. Raises NotAttempted: there is nothing to look for."""
         batch = storage_pb2.AppendBatch(
             items=[
                 storage_pb2.AppendItem(
@@ -85,8 +85,8 @@ class Diffusion:
             ]
         )
         try:
-            outcomes = await self._neighbours.append(owner, batch)
-        except NotAsked:
+            outcomes = await self._peers.append(owner, batch)
+        except NotAttempted:
             raise
         except TidingsError:
             return None

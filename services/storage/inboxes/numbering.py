@@ -1,12 +1,12 @@
 """Numbers of inbox entries: dense, one for each (user, conversation, seq), whoever else writes.
 
-An `Inbox` is what the owner of a user has of the inbox in memory: its head and its newest entries. A `Placement` is one
-batch on its way into the repository, driven as a `Submission` (numbering.py) is: plan, insert, committed; after a
-conflict or an unknown outcome the shell reads what is new (`Inbox.extend`), and plans again.
+A `CachedInbox` is what the owner of a user has of the inbox in memory: its head and its newest entries. An `InboxPlan`
+is one batch on its way into the repository, driven as a `NumberingBatch` (messages/numbering.py) is: plan, insert,
+committed; after a conflict or an unknown outcome the shell reads what is new (`CachedInbox.extend`) and plans again.
 
 Guarantees: what is planned follows the head of its inbox without a gap; what is known to be there is not planned again.
 An entry that is older than what is in memory counts as not there: the shell looks further back for those marked
-`again`, and for those that later messages of their conversation have overtaken.
+`again`, and for those that come so late that their repeat may have been before them and be out of memory already.
 Does not know: who owns which user.
 """
 
@@ -16,12 +16,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from services.storage.repository.records import InboxEntry
+from services.storage.repository.records import InboxEntry, MessageKey
 
 # What an inbox weighs besides its entries and devices, counted in entries: 1.4 KB, while an entry takes 190 to 210
 # bytes (tracemalloc, 8 to 64 entries, each with strings of its own).
 OWN_WEIGHT = 8
 ENTRY_BYTES = 220
+# The latest time so far is noted with each number that has none of these bits.
+MARK_MASK = 7
+# Of an inbox that was loaded: entries that are not loaded may be newer than the first that is, since clocks of nodes
+# differ, and what a take-over settles late stands among what is newer.
+LOADED_SLACK_MS = 10_000
 
 
 class Append(NamedTuple):
@@ -37,12 +42,12 @@ class Append(NamedTuple):
     only_look: bool = False
 
 
-class Inbox:
+class CachedInbox:
     """Head and newest entries of one user. `held`: what some device holds, None until it was loaded; `devices`: those
     that said so since.
     """
 
-    __slots__ = ("_capacity", "_newest", "_tail", "devices", "head", "held", "user")
+    __slots__ = ("_capacity", "_gone_ms", "_latest_ms", "_marks", "_newest", "_tail", "devices", "head", "held", "user")
 
     def __init__(self, user: str, capacity: int) -> None:
         self.user = user
@@ -50,10 +55,13 @@ class Inbox:
         self.held: int | None = None
         self.devices: dict[str, int] = {}
         self._capacity = capacity
-        self._tail: deque[tuple[str, int]] = deque()
+        self._tail: deque[MessageKey] = deque()
         # The highest seq of each conversation in the tail: what is above it cannot be in there, which spares the
         # search.
         self._newest: dict[str, int] = {}
+        self._latest_ms = 0
+        self._marks: deque[tuple[int, int]] = deque()  # (number, the latest time of all entries up to it)
+        self._gone_ms = -1  # no entry that is not in memory is newer
 
     @property
     def weight(self) -> int:
@@ -76,42 +84,58 @@ class Inbox:
                 return self.head - back
         return 0
 
-    def is_past(self, conversation: str, seq: int) -> bool:
-        """Later messages of this conversation are among the newest: so this one may be there, further back."""
-        return seq <= self._newest.get(conversation, 0)
+    def is_past(self, conversation: str, seq: int, time_ms: int) -> bool:
+        """Whether the entry of this message may be there, further back than memory reaches: later messages of its
+        conversation are among the newest, or what is out of memory is as new as the message is.
+        """
+        return seq <= self._newest.get(conversation, 0) or time_ms <= self._gone_ms
 
-    def push(self, conversation: str, seq: int) -> None:
-        """The next entry is durable."""
-        self.head += 1
+    def push(self, conversation: str, seq: int, time_ms: int) -> None:
+        """The next entry is durable; `time_ms`: of its message."""
+        head = self.head = self.head + 1
         self._tail.append((conversation, seq))
+        if time_ms > self._latest_ms:  # noqa: PLR1730 - a call of max costs more than all of this
+            self._latest_ms = time_ms
+        if head & MARK_MASK == 0:
+            self._marks.append((head, self._latest_ms))
         if seq > self._newest.get(conversation, 0):
             self._newest[conversation] = seq
         if len(self._tail) > self._capacity:
-            gone, gone_seq = self._tail.popleft()
-            if self._newest.get(gone) == gone_seq:
-                del self._newest[gone]
+            self._forget_oldest()
 
     def extend(self, entries: Iterable[InboxEntry]) -> None:
         """What was read from the repository, ascending: what is new is pushed. A fresh inbox begins with the first."""
         for entry in entries:
             if not self.head:
                 self.head = entry.number - 1
+                if self.head:
+                    self._gone_ms = entry.time_ms + LOADED_SLACK_MS
             if entry.number == self.head + 1:
-                self.push(entry.conversation, entry.seq)
+                self.push(entry.conversation, entry.seq, entry.time_ms)
 
-    def between(self, after: int, upto: int) -> list[tuple[str, int]]:
+    def _forget_oldest(self) -> None:
+        gone, gone_seq = self._tail.popleft()
+        if self._newest.get(gone) == gone_seq:
+            del self._newest[gone]
+        floor = self.floor
+        while self._marks and self._marks[0][0] < floor:
+            self._marks.popleft()
+        # The first mark that is not below what is gone covers it; it may be some entries too late, and so too high.
+        self._gone_ms = max(self._gone_ms, self._marks[0][1] if self._marks else self._latest_ms)
+
+    def between(self, after: int, upto: int) -> list[MessageKey]:
         """Entries `after` < number <= `upto`, as far as they are in memory."""
         floor = self.floor
         first, last = max(after - floor, 0), min(upto, self.head) - floor
         return [self._tail[index] for index in range(first, last)]
 
 
-class Placement:
+class InboxPlan:
     """One batch of appends. `numbers` is aligned with them: 0 while it is open, of what was looked for in vain, and of
     what was removed since.
     """
 
-    def __init__(self, appends: Sequence[Append], inbox_of: Callable[[str], Inbox]) -> None:
+    def __init__(self, appends: Sequence[Append], inbox_of: Callable[[str], CachedInbox]) -> None:
         self._appends = appends
         self._inbox_of = inbox_of
         self.numbers = [0] * len(appends)
@@ -131,7 +155,7 @@ class Placement:
         that was under way for long) that what followed them is there already."""
         return [index for index in (*self._open, *self._looking) if self._may_be_there(self._appends[index])]
 
-    def plan(self) -> list[InboxEntry]:
+    def next_entries(self) -> list[InboxEntry]:
         """What to insert now, in this order; empty: nothing is open."""
         heads: dict[str, int] = {}
         keys: set[tuple[str, str, int]] = set()
@@ -152,9 +176,9 @@ class Placement:
     def committed(self, count: int) -> None:
         """The first `count` of the plan are durable."""
         for index in self._planned[:count]:
-            user, conversation, seq = self._appends[index][:3]
+            user, conversation, seq, time_ms = self._appends[index][:4]
             inbox = self._inbox_of(user)
-            inbox.push(conversation, seq)
+            inbox.push(conversation, seq, time_ms)
             self.numbers[index] = inbox.head
         self._planned = []
         self._open = [index for index in self._open if not self.numbers[index]]
@@ -185,7 +209,7 @@ class Placement:
             self._look(index, self._appends[index])
 
     def _may_be_there(self, append: Append) -> bool:
-        return append.again or self._inbox_of(append.user).is_past(append.conversation, append.seq)
+        return append.again or self._inbox_of(append.user).is_past(append.conversation, append.seq, append.time_ms)
 
     def _look(self, index: int, append: Append) -> bool:
         number = self._inbox_of(append.user).number_of(append.conversation, append.seq)

@@ -4,7 +4,7 @@ An entry has the time of its message, and times ascend with numbers, but for a f
 among what is newer, and the clocks of nodes differ a little. So each probe reads PROBE entries in a row, of which the
 one in the middle of their times decides, and the place that is found is SLACK_MS early.
 
-    Seek ──▶ probe: this span ──▶ learn(page) ──▶ … ──▶ probe is None ──▶ place
+    TimeSearch ──▶ probe: this span ──▶ learn(page) ──▶ … ──▶ probe is None ──▶ place
 
 Guarantees: pure; the number of probes is that of the digits of the inbox's length, in base two.
 Does not know: whether the entry is there; from `place` on it is to be searched.
@@ -20,7 +20,7 @@ PROBE = 15
 SLACK_MS = 10_000
 
 
-class Seek:
+class TimeSearch:
     """For one user and one time, between the numbers `first` and `last`."""
 
     __slots__ = ("_high", "_low", "_probed", "_user", "_wanted_ms")

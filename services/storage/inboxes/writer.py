@@ -3,41 +3,37 @@
     appends ──▶ lane of the user ──▶ number (numbering.py) ──▶ one ordered insert for the whole batch
 
 Guarantees: entries of one user get their numbers in the order in which they were offered; an entry that has a number in
-the repository is given the same number again, however long ago that was: it is looked for among the newest LOOK_BACK,
-and then in as many from where its time must be; what retention has removed there counts as delivered. After a conflict
-or an unknown outcome what is there is read before anything else is written.
+the repository is given the same number again, however long ago that was (look_back.py). After a conflict or an unknown
+outcome what is there is read before anything else is written.
 Does not know: which node owns a user (fanout.py), what a message is.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from services.common.clock import Clock
 from services.common.lanes.lane import Lanes
 from services.common.telemetry import metrics
-from services.storage.inboxes.numbering import Append, Inbox, Placement
-from services.storage.inboxes.search import Seek
-from services.storage.limits import INSERT_MAX, LOOK_BACK, READ_MAX, TRIES_MAX, Limits
-from services.storage.memory.batches import through
+from services.storage.inboxes.look_back import DAY_MS, LookBack
+from services.storage.inboxes.numbering import Append, CachedInbox, InboxPlan
+from services.storage.limits import INSERT_MAX, READ_MAX, TRIES_MAX, Limits
 from services.storage.memory.cache import Cache
-from services.storage.owners.invalidation import Telling
-from services.storage.owners.peers import Neighbours
+from services.storage.owners.invalidation import OwnerInvalidation
+from services.storage.owners.peers import StoragePeers
 from services.storage.repository.contract import Repository
-from services.storage.repository.records import InboxEntry, Span
+from services.storage.repository.records import Span
 from tidings_protocol.errors import TidingsError, Unavailable
 from tidings_protocol.ids import SLOTS, hash64, slot_of
 
 Number = int | TidingsError
 
-MINUTE_MS = 60_000
-DAY_MS = 24 * 60 * MINUTE_MS
-
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class InboxWork:
     """What one item of an inbox lane asks: these appends, these users in memory, these forgotten first."""
 
     appends: Sequence[Append] = ()
@@ -45,28 +41,35 @@ class Work:
     forgotten: Sequence[str] = field(default=())
 
 
-class Inboxes:
+class Seen(NamedTuple):
+    """A device of this user says that it has the inbox up to this number."""
+
+    user: str
+    number: int
+
+
+class InboxWriter:
     """The inboxes that this node has to do with: its own users', and for a while others'."""
 
     def __init__(
         self,
         repository: Repository,
-        neighbours: Neighbours,
-        telling: Telling,
+        peers: StoragePeers,
+        invalidation: OwnerInvalidation,
         clock: Clock,
         limits: Limits,
         *,
         kept_ms: int = DAY_MS,
     ) -> None:
         """`kept_ms`: retention removes no entry of a message that is younger."""
-        self._kept_ms = kept_ms
         self._repository = repository
-        self._neighbours = neighbours
-        self._telling = telling
+        self._peers = peers
+        self._invalidation = invalidation
         self._clock = clock
+        self._look_back = LookBack(repository, clock, kept_ms)
         self._limits = limits
-        self._cache: Cache[Inbox] = Cache(limits.cached_entries_max, lambda each: each.weight)
-        self.lanes: Lanes[Work, list[Number]] = Lanes(
+        self._cache: Cache[CachedInbox] = Cache(limits.cached_entries_max, lambda each: each.weight)
+        self.lanes: Lanes[InboxWork, list[Number]] = Lanes(
             "inbox",
             self._handle,
             lanes=limits.inbox_lanes,
@@ -84,10 +87,10 @@ class Inboxes:
     def cached(self) -> int:
         return len(self._cache)
 
-    def peek(self, user: str) -> Inbox | None:
+    def peek(self, user: str) -> CachedInbox | None:
         """The inbox, if it is in memory and nobody else owns it: then others write to it."""
         inbox = self._cache.get(user)
-        if inbox is not None and self._neighbours.owner_of(slot_of(user)) is not None:
+        if inbox is not None and self._peers.owner_of(slot_of(user)) is not None:
             self._cache.drop(user)
             return None
         return inbox
@@ -97,11 +100,9 @@ class Inboxes:
         self._cache.drop_slots(slots)
 
     async def forget(self, users: Iterable[str]) -> None:
-        """Another node wrote to these: they are read again, by whatever comes after this."""
-        works = [(self._lane_of(user), Work(forgotten=[user])) for user in users]
-        for outcome in await through(self.lanes, works):
-            if isinstance(outcome, TidingsError):
-                raise outcome
+        """Another node wrote to these: they are read again, by whatever comes after this. Raises the first failure."""
+        for failure in (await self._forget(users)).values():
+            raise failure
 
     async def append(self, appends: Sequence[Append]) -> list[Number]:
         """The numbers of the entries, or why there is none; 0 for what was only looked for in vain."""
@@ -114,45 +115,50 @@ class Inboxes:
             for lane, indexes in groups.items()
             for start in range(0, len(indexes), INSERT_MAX)
         ]
-        works = [(lane, Work([appends[index] for index in indexes])) for lane, indexes in parts]
-        outcomes = await through(self.lanes, works)
+        works = [(lane, InboxWork([appends[index] for index in indexes])) for lane, indexes in parts]
+        outcomes = await self.lanes.submit_all(works)
         for (_, indexes), outcome in zip(parts, outcomes, strict=True):
             for position, index in enumerate(indexes):
                 numbers[index] = outcome if isinstance(outcome, TidingsError) else outcome[position]
-        self._telling.wrote_inboxes(dict.fromkeys(append.user for append in appends if not append.only_look))
+        self._invalidation.wrote_inboxes(dict.fromkeys(append.user for append in appends if not append.only_look))
         return numbers
 
-    async def touch(self, users: Iterable[str], seen: Iterable[tuple[str, int]] = ()) -> dict[str, Inbox]:
-        """The inboxes of these users, read if need be. Raises Unavailable or Overloaded.
+    async def touch(self, users: Iterable[str], seen: Iterable[Seen] = ()) -> dict[str, CachedInbox | TidingsError]:
+        """The inbox of each of these users, read if need be, or why it cannot be had: Unavailable or Overloaded.
 
-        `seen`: users and numbers that a device of theirs says it has. If memory ends before one of them, another node
-        has written there and could not tell yet, so that inbox is read again.
+        If memory ends before a number that was `seen`, another node has written there and could not tell yet, so that
+        inbox is read again.
         """
         users = list(dict.fromkeys(users))
         behind = {user for user, number in seen if (inbox := self._cache.get(user)) is not None and inbox.head < number}
-        if behind:
-            await self.forget(behind)
-        found = {user: inbox for user in users if (inbox := self.peek(user)) is not None}
+        found: dict[str, CachedInbox | TidingsError] = {**await self._forget(behind)} if behind else {}
         cold: dict[int, list[str]] = {}
         for user in users:
-            if user not in found:
+            if user in found:
+                continue
+            inbox = self.peek(user)
+            if inbox is None:
                 cold.setdefault(self._lane_of(user), []).append(user)
-        for outcome in await through(self.lanes, [(lane, Work((), part)) for lane, part in cold.items()]):
-            if isinstance(outcome, TidingsError):
-                raise outcome
-        for part in cold.values():
-            for user in part:
-                inbox = self._cache.get(user)
-                if inbox is None:
-                    raise Unavailable("the ring of storage nodes is changing: try again", 200)
+            else:
                 found[user] = inbox
+        outcomes = await self.lanes.submit_all([(lane, InboxWork((), part)) for lane, part in cold.items()])
+        for part, outcome in zip(cold.values(), outcomes, strict=True):
+            for user in part:
+                found[user] = outcome if isinstance(outcome, TidingsError) else self._cache.get(user) or _moving()
         return found
+
+    async def _forget(self, users: Iterable[str]) -> dict[str, TidingsError]:
+        """Forgets these; why not, by user."""
+        users = list(users)
+        works = [(self._lane_of(user), InboxWork(forgotten=[user])) for user in users]
+        outcomes = zip(users, await self.lanes.submit_all(works), strict=True)
+        return {user: outcome for user, outcome in outcomes if isinstance(outcome, TidingsError)}
 
     def _lane_of(self, user: str) -> int:
         # The slot has chosen the node: the rest of the hash chooses the lane.
         return hash64(user) // SLOTS % self._limits.inbox_lanes
 
-    async def _handle(self, batch: list[Work]) -> list[list[Number] | TidingsError]:
+    async def _handle(self, batch: list[InboxWork]) -> list[list[Number] | TidingsError]:
         for work in batch:
             for user in work.forgotten:
                 self._cache.drop(user)
@@ -168,9 +174,9 @@ class Inboxes:
             start += len(work.appends)
         return outcomes
 
-    async def _load(self, users: Iterable[str]) -> dict[str, Inbox]:
+    async def _load(self, users: Iterable[str]) -> dict[str, CachedInbox]:
         """These inboxes; those that are not in memory with one command."""
-        inboxes: dict[str, Inbox] = {}
+        inboxes: dict[str, CachedInbox] = {}
         cold: list[str] = []
         for user in users:
             inbox = self._cache.get(user)
@@ -182,106 +188,36 @@ class Inboxes:
             tail = self._limits.inbox_tail // 2
             pages = await self._repository.inboxes.pages([Span(user, limit=tail, descending=True) for user in cold])
             for user, page in zip(cold, pages, strict=True):
-                inbox = inboxes[user] = Inbox(user, self._limits.inbox_tail)
+                inbox = inboxes[user] = CachedInbox(user, self._limits.inbox_tail)
                 inbox.extend(reversed(page))
                 self._cache.put(user, inbox)
             metrics.USERS_CACHED.set(len(self._cache))
         return inboxes
 
-    async def _place(self, appends: Sequence[Append], inboxes: dict[str, Inbox]) -> list[Number]:
+    async def _place(self, appends: Sequence[Append], inboxes: dict[str, CachedInbox]) -> list[Number]:
         if not appends:
             return []
-        placement = Placement(appends, inboxes.__getitem__)
+        plan = InboxPlan(appends, inboxes.__getitem__)
         deadline = self._clock.now_s() + self._limits.store_budget_s
         failure: TidingsError | None = None
         try:
-            await self._look_back(placement, appends, inboxes)
-            await self._insert(placement, inboxes, deadline)
-            placement.finish()
+            await self._look_back.find(plan, appends, inboxes)
+            await self._insert(plan, inboxes, deadline)
+            plan.finish()
         except TidingsError as error:
             failure = error
-            for index in placement.open:
+            for index in plan.open:
                 self._cache.drop(appends[index].user)
-        written = sum(1 for number in placement.numbers if number)
+        written = sum(1 for number in plan.numbers if number)
         metrics.INBOX_ENTRIES.inc(written)
         if failure is None:
-            return list(placement.numbers)
-        open_ = set(placement.open)
-        return [failure if index in open_ else number for index, number in enumerate(placement.numbers)]
+            return list(plan.numbers)
+        open_ = set(plan.open)
+        return [failure if index in open_ else number for index, number in enumerate(plan.numbers)]
 
-    async def _look_back(self, placement: Placement, appends: Sequence[Append], inboxes: dict[str, Inbox]) -> None:
-        """Entries that may be there for longer than memory reaches."""
-        if not placement.to_search:
-            return
-        begins = {user: max(0, inbox.floor - LOOK_BACK) + 1 for user, inbox in inboxes.items() if inbox.floor}
-        newest: dict[Span, list[int]] = {}
-        for index in placement.to_search:
-            user = appends[index].user
-            if user in begins:
-                span = Span(user, after=begins[user] - 1, before=inboxes[user].floor + 1)
-                newest.setdefault(span, []).append(index)
-        await self._search(placement, appends, newest)
-        left = [index for index in placement.to_search if appends[index].user in begins]
-        if left:
-            await self._look_further(placement, appends, left, begins)
-
-    async def _look_further(
-        self, placement: Placement, appends: Sequence[Append], left: Sequence[int], begins: dict[str, int]
-    ) -> None:
-        """Where the times of these say that they must be; `begins`: from where on each inbox was searched."""
-        users = list(dict.fromkeys(appends[index].user for index in left))
-        firsts = {page[0].user: page[0] for page in await self._pages([Span(user, limit=1) for user in users]) if page}
-        removed_ms = self._clock.wall_ms() - self._kept_ms
-        seeks: dict[tuple[str, int], Seek] = {}
-        sought: dict[Seek, list[int]] = {}
-        for index in sorted(left, key=lambda index: appends[index].time_ms):
-            user, time_ms = appends[index].user, appends[index].time_ms
-            first = firsts.get(user)
-            if first is None:
-                continue
-            if first.number > 1 and time_ms < first.time_ms and time_ms < removed_ms:
-                placement.passed(index)
-            elif first.number < begins[user]:
-                # Those of one user and minute are looked for together, from the place of the earliest.
-                key = user, time_ms // MINUTE_MS
-                seek = seeks.get(key) or seeks.setdefault(key, Seek(user, time_ms, first.number, begins[user] - 1))
-                sought.setdefault(seek, []).append(index)
-        while probes := {seek: span for seek in sought if (span := seek.probe) is not None}:
-            for seek, page in zip(probes, await self._pages(list(probes.values())), strict=True):
-                seek.learn(page)
-        places: dict[Span, list[int]] = {}
-        for seek, indexes in sought.items():
-            user, after = appends[indexes[0]].user, seek.place - 1
-            places.setdefault(Span(user, after, after + LOOK_BACK + 1), []).extend(indexes)
-        await self._search(placement, appends, places)
-
-    async def _search(
-        self, placement: Placement, appends: Sequence[Append], wanted: Mapping[Span, Sequence[int]]
-    ) -> None:
-        """Looks for the appends with these indexes in these spans."""
-        asked: list[tuple[Span, dict[tuple[str, int], list[int]]]] = []
-        for span, indexes in wanted.items():
-            keys: dict[tuple[str, int], list[int]] = {}
-            for index in indexes:  # several nodes may settle one conversation at once: the same more than once
-                keys.setdefault(appends[index][1:3], []).append(index)
-            asked.append((span, keys))
-        for start in range(0, len(asked), INSERT_MAX):
-            part = asked[start : start + INSERT_MAX]
-            for (_, keys), found in zip(part, await self._repository.inboxes.search(part), strict=True):
-                for key, number in found.items():
-                    for index in keys[key]:
-                        placement.found(index, number)
-
-    async def _pages(self, spans: Sequence[Span]) -> list[list[InboxEntry]]:
-        """Of many inboxes, a part at a time."""
-        pages: list[list[InboxEntry]] = []
-        for start in range(0, len(spans), INSERT_MAX):
-            pages += await self._repository.inboxes.pages(spans[start : start + INSERT_MAX])
-        return pages
-
-    async def _insert(self, placement: Placement, inboxes: dict[str, Inbox], deadline: float) -> None:
+    async def _insert(self, plan: InboxPlan, inboxes: dict[str, CachedInbox], deadline: float) -> None:
         for _ in range(TRIES_MAX):
-            entries = placement.plan()
+            entries = plan.next_entries()
             if not entries:
                 return
             try:
@@ -291,23 +227,27 @@ class Inboxes:
                 if self._clock.now_s() >= deadline:
                     raise
             else:
-                placement.committed(inserted.done)
+                plan.committed(inserted.done)
                 if inserted.conflict is None:
                     continue  # but for those that were in the batch twice, all is done
                 metrics.FENCED.inc()
                 # Who wrote to one of them has most likely written to the others: all are read with one command, so that
                 # two owners who do not hear each other need two tries, not one for each user.
                 entries = entries[inserted.done :]
-            await self._read_on(placement, [inboxes[user] for user in dict.fromkeys(each.user for each in entries)])
-        if placement.plan():
+            await self._read_on(plan, [inboxes[user] for user in dict.fromkeys(each.user for each in entries)])
+        if plan.next_entries():
             raise Unavailable("too many writers of one inbox: try again")
 
-    async def _read_on(self, placement: Placement, inboxes: Sequence[Inbox]) -> None:
+    async def _read_on(self, plan: InboxPlan, inboxes: Sequence[CachedInbox]) -> None:
         """What somebody else has appended, or an insert with an unknown outcome."""
         open_ = list(inboxes)
         while open_:
             spans = [Span(inbox.user, after=inbox.head, limit=READ_MAX) for inbox in open_]
             pages = await self._repository.inboxes.pages(spans)
             for page in pages:
-                placement.learn(page)
+                plan.learn(page)
             open_ = [inbox for inbox, page in zip(open_, pages, strict=True) if len(page) == READ_MAX]
+
+
+def _moving() -> TidingsError:
+    return Unavailable("the ring of storage nodes is changing: try again", 200)

@@ -1,6 +1,6 @@
 """What the owner of a conversation has of it in memory.
 
-A `Conversation` is made by a cold load, altered only by the lane of its conversation (cursors also by marks), and
+A `CachedConversation` is made by a cold load, altered only by the lane of its conversation (cursors also by marks), and
 dropped whenever its truth is in doubt: after a write with an unknown outcome, after a change of the ring.
 
 Guarantees: no I/O. `settled` is the highest seq up to which everything that follows from the messages is durable.
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.storage.limits import LEAD_MAX_MS
-from services.storage.repository.records import ConversationDocument, Cursor, MemberDocument, Watermark
+from services.storage.repository.records import ConversationDocument, MemberCursor, MemberDocument, Watermark
 from tidings_protocol.ids import ConversationKind
 
 # Members of a large group that are kept in memory; those looked up first are forgotten first.
@@ -25,7 +25,7 @@ MEMBER_BYTES = 390
 
 
 @dataclass(slots=True)
-class Member:
+class CachedMember:
     """A member as of now; cursors may be ahead of what is written."""
 
     user: str
@@ -36,8 +36,8 @@ class Member:
     delivered_seq: int = 0
 
     @staticmethod
-    def of(document: MemberDocument) -> Member:
-        return Member(
+    def from_document(document: MemberDocument) -> CachedMember:
+        return CachedMember(
             document.user,
             document.role,
             document.joined_seq,
@@ -58,7 +58,7 @@ class Member:
 
 
 @dataclass(slots=True, eq=False)
-class Conversation:
+class CachedConversation:
     """`members` are all of a conversation that is not large; of a large group, and of b:all, those that were looked up.
 
     `moved` are the cursors that are not written yet. `exists`: its document is there. `was_ahead`: the document may
@@ -74,8 +74,8 @@ class Conversation:
     last_ms: int = 0
     first_seq: int = 0
     was_ahead: bool = False
-    members: dict[str, Member] = field(default_factory=dict)
-    moved: dict[str, Cursor] = field(default_factory=dict)
+    members: dict[str, CachedMember] = field(default_factory=dict)
+    moved: dict[str, MemberCursor] = field(default_factory=dict)
     written: tuple[int, int, int, int] = (0, 0, 0, 0)
     # Who sent the newest message, and from which on all are theirs.
     run: tuple[str, int] = ("", 0)
@@ -109,14 +109,14 @@ class Conversation:
         if self.last_ms > now_ms + LEAD_MAX_MS:
             self.last_ms, self.was_ahead = now_ms, True
 
-    def learn(self, document: MemberDocument) -> Member:
+    def learn(self, document: MemberDocument) -> CachedMember:
         """A member that was looked up or changed, with what moved since: what moved may be written by now, while the
         document was read, or decided, before.
         """
         before = self.members.pop(document.user, None)
         if len(self.members) >= KNOWN_MAX and not self.knows_all:
             del self.members[next(iter(self.members))]
-        member = self.members[document.user] = Member.of(document)
+        member = self.members[document.user] = CachedMember.from_document(document)
         for later in (before, self.moved.get(document.user)):
             if later is not None:
                 member.read_seq = max(member.read_seq, later.read_seq)
@@ -132,14 +132,19 @@ class Conversation:
             before = self.moved.get(user)
             if before is not None:
                 read_seq, delivered_seq = max(read_seq, before.read_seq), max(delivered_seq, before.delivered_seq)
-            self.moved[user] = Cursor(self.id, user, read_seq, delivered_seq)
+            self.moved[user] = MemberCursor(self.id, user, read_seq, delivered_seq)
             return True
         if member.read_seq >= read_seq and member.delivered_seq >= delivered_seq:
             return False
         member.read_seq = max(member.read_seq, read_seq)
         member.delivered_seq = max(member.delivered_seq, delivered_seq)
-        self.moved[user] = Cursor(self.id, user, member.read_seq, member.delivered_seq)
+        self.moved[user] = MemberCursor(self.id, user, member.read_seq, member.delivered_seq)
         return True
+
+    def take_over(self, before: CachedConversation) -> None:
+        """Moves cursors up to where the one that this one replaces had moved them, as far as they are not written."""
+        for cursor in before.moved.values():
+            self.move(cursor.user, cursor.read_seq, cursor.delivered_seq)
 
     def sent(self, user: str, seq: int) -> bool:
         """A message of this user is in, after all others. It moves their position, unless something lies before it that
@@ -165,17 +170,17 @@ class Conversation:
         self.written = marks
         return Watermark(self.id, self.head, self.settled, self.last_ms, 0, applied, self.was_ahead)
 
-    def take_cursors(self) -> list[Cursor]:
+    def take_cursors(self) -> list[MemberCursor]:
         moved = list(self.moved.values())
         self.moved = {}
         return moved
 
-    def put_back(self, cursors: list[Cursor]) -> None:
+    def put_back(self, cursors: list[MemberCursor]) -> None:
         """The write failed: all is to be written again."""
         self.written = (0, 0, 0, 0)
         for cursor in cursors:
             later = self.moved.get(cursor.user, cursor)
-            self.moved[cursor.user] = Cursor(
+            self.moved[cursor.user] = MemberCursor(
                 self.id,
                 cursor.user,
                 max(cursor.read_seq, later.read_seq),

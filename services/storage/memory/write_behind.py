@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 from services.common.clock import Clock
 from services.common.telemetry import logs
-from services.storage.memory.conversation import Conversation
+from services.storage.memory.conversation import CachedConversation
 from services.storage.repository.contract import Repository
-from services.storage.repository.records import Acknowledged, Cursor, Watermark
+from services.storage.repository.records import Acknowledged, MemberCursor, Watermark
 from tidings_protocol.errors import TidingsError
 
 # Updates of one command.
@@ -27,7 +27,7 @@ class WriteBehind:
     def __init__(self, repository: Repository, clock: Clock) -> None:
         self._repository = repository
         self._clock = clock
-        self._conversations: set[Conversation] = set()
+        self._conversations: set[CachedConversation] = set()
         self._held: dict[tuple[str, str], int] = {}
         self._one_at_a_time = asyncio.Lock()
 
@@ -36,7 +36,7 @@ class WriteBehind:
         """How many conversations and devices have something to write."""
         return len(self._conversations) + len(self._held)
 
-    def conversation(self, conversation: Conversation) -> None:
+    def conversation(self, conversation: CachedConversation) -> None:
         """Something of it moved."""
         if conversation.is_dirty:
             self._conversations.add(conversation)
@@ -77,7 +77,7 @@ class WriteBehind:
                     self._conversations.add(each)
                 raise
 
-    async def _advance(self, watermarks: Sequence[Watermark], cursors: Sequence[Cursor]) -> None:
+    async def _advance(self, watermarks: Sequence[Watermark], cursors: Sequence[MemberCursor]) -> None:
         # Cursors first: when the watermark says that all is settled, the senders' read positions are there too.
         for start in range(0, len(cursors), CHUNK):
             await self._repository.members.advance(cursors[start : start + CHUNK])

@@ -19,7 +19,7 @@ from tidings_protocol.content import notice_client_id
 ChangeItem = storage_pb2.ChangeItem
 
 
-class Made:
+class ChangesMade:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
 

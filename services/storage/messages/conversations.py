@@ -21,19 +21,18 @@ from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.common.lanes.lane import Lanes
 from services.common.telemetry import metrics, tracing
-from services.storage.inboxes.fanout import Diffusion
+from services.storage.inboxes.fanout import InboxFanout
 from services.storage.limits import ENTRIES_MAX, OVERLAP_MIN, Limits
-from services.storage.memory.batches import through
 from services.storage.memory.cache import Cache
-from services.storage.memory.conversation import Conversation
+from services.storage.memory.conversation import CachedConversation, CachedMember
 from services.storage.memory.write_behind import WriteBehind
-from services.storage.messages import lookup as looking
-from services.storage.messages import membership
-from services.storage.messages.numbering import Recent
-from services.storage.messages.recovery import Loader
-from services.storage.messages.write_round import ChangeJob, Delivery, Round, change_outcome, store_outcome, unsure
-from services.storage.owners.invalidation import Telling
-from services.storage.owners.peers import Neighbours
+from services.storage.messages import lookup
+from services.storage.messages.group_writer import GroupWriter
+from services.storage.messages.loader import ConversationLoader
+from services.storage.messages.numbering import RecentSends
+from services.storage.messages.write_round import RoundPorts, WriteRound
+from services.storage.owners.invalidation import OwnerInvalidation
+from services.storage.owners.peers import StoragePeers
 from services.storage.repository.contract import Repository
 from tidings_protocol.errors import TidingsError, Unavailable
 from tidings_protocol.ids import SLOTS, ConversationKind, check_conversation, hash64, slot_of
@@ -59,32 +58,33 @@ class Forget:
 
 
 Work = StoreItem | ChangeItem | Touch | Forget
-Outcome = StoreOutcome | ChangeOutcome | Conversation
+Outcome = StoreOutcome | ChangeOutcome | CachedConversation
 
 
-class Conversations:
+class ConversationStore:
     def __init__(
         self,
         repository: Repository,
-        diffusion: Diffusion,
+        fanout: InboxFanout,
         behind: WriteBehind,
-        neighbours: Neighbours,
-        telling: Telling,
+        peers: StoragePeers,
+        invalidation: OwnerInvalidation,
         clock: Clock,
         limits: Limits,
     ) -> None:
         self._repository = repository
-        self._diffusion = diffusion
-        self._telling = telling
+        self._fanout = fanout
+        self._invalidation = invalidation
         self._behind = behind
-        self._neighbours = neighbours
-        self._clock = clock
-        self._limits = limits
-        self._recent = Recent(limits.recent_sends_max)
-        self._cache: Cache[Conversation] = Cache(
+        self._peers = peers
+        self._recent = recent = RecentSends(limits.recent_sends_max)
+        self._cache: Cache[CachedConversation] = Cache(
             limits.cached_members_max, lambda each: each.weight, lambda each: each.is_dirty
         )
-        self.loader = Loader(repository, diffusion, self._recent, clock, behind.conversation)
+        self.loader = ConversationLoader(repository, fanout, recent, clock)
+        self._ports = RoundPorts(
+            repository, self.loader, GroupWriter(repository, self.loader, clock), fanout, recent, clock, limits
+        )
         self.lanes: Lanes[Work, Outcome] = Lanes(
             "store",
             self._handle,
@@ -106,7 +106,7 @@ class Conversations:
     def cached(self) -> int:
         return len(self._cache)
 
-    def peek(self, conversation: str) -> Conversation | None:
+    def peek(self, conversation: str) -> CachedConversation | None:
         """The conversation, if it is in memory and nobody else owns it: then others write to it."""
         found = self._cache.get(conversation)
         if found is not None and not self.is_owner(conversation):
@@ -116,7 +116,7 @@ class Conversations:
 
     def is_owner(self, conversation: str) -> bool:
         """Whether this node is the one that writes to it, in the normal case."""
-        return self._neighbours.owner_of(slot_of(conversation)) is None
+        return self._peers.owner_of(slot_of(conversation)) is None
 
     def drop_slots(self, slots: frozenset[int]) -> None:
         """Others may have written to these: load again."""
@@ -124,7 +124,7 @@ class Conversations:
 
     async def forget(self, ids: Collection[str]) -> None:
         """Another node wrote to these: they are loaded again, by whatever comes after this."""
-        for outcome in await through(self.lanes, [(_lane_of(key), Forget(key)) for key in ids]):
+        for outcome in await self.lanes.submit_all([(_lane_of(key), Forget(key)) for key in ids]):
             if isinstance(outcome, TidingsError):
                 raise outcome
 
@@ -132,26 +132,26 @@ class Conversations:
         """Aligned with the items."""
         if any(item.only_look for item in items):
             return await self._look(items)
-        outcomes = await through(self.lanes, [(_lane_of(item.conversation), item) for item in items])
+        outcomes = await self.lanes.submit_all([(_lane_of(item.conversation), item) for item in items])
         return cast("list[StoreOutcome | TidingsError]", outcomes)
 
     async def _look(self, items: Sequence[StoreItem]) -> list[StoreOutcome | TidingsError]:
         """Which of these are stored; a batch that looks stores nothing."""
-        found = await self._repository.messages.find({looking.key_of(item) for item in items})
+        found = await self._repository.messages.find({lookup.key_of(item) for item in items})
         conversations = await self.get({message.conversation for message in found.values()})
-        if behind := looking.unsettled(found, conversations):
+        if behind := lookup.unsettled(found, conversations):
             await self.forget(behind)
             conversations |= await self.get(behind)
-        return [*await looking.outcomes(items, found, conversations, self._diffusion)]
+        return [*await lookup.outcomes(items, found, conversations, self._fanout)]
 
     async def change(self, items: Sequence[ChangeItem]) -> list[ChangeOutcome | TidingsError]:
         """Aligned with the items."""
-        outcomes = await through(self.lanes, [(_lane_of(item.conversation), item) for item in items])
+        outcomes = await self.lanes.submit_all([(_lane_of(item.conversation), item) for item in items])
         return cast("list[ChangeOutcome | TidingsError]", outcomes)
 
-    async def get(self, ids: Collection[str]) -> dict[str, Conversation | TidingsError]:
+    async def get(self, ids: Collection[str]) -> dict[str, CachedConversation | TidingsError]:
         """These conversations as they are now, loaded if need be."""
-        found: dict[str, Conversation | TidingsError] = {}
+        found: dict[str, CachedConversation | TidingsError] = {}
         cold: list[str] = []
         for key in dict.fromkeys(ids):
             conversation = self.peek(key)
@@ -159,11 +159,15 @@ class Conversations:
                 cold.append(key)
             else:
                 found[key] = conversation
-        outcomes = await through(self.lanes, [(_lane_of(key), Touch(key)) for key in cold])
+        outcomes = await self.lanes.submit_all([(_lane_of(key), Touch(key)) for key in cold])
         for key, outcome in zip(cold, outcomes, strict=True):
-            assert isinstance(outcome, Conversation | TidingsError)
+            assert isinstance(outcome, CachedConversation | TidingsError)
             found[key] = outcome
         return found
+
+    async def lookup(self, conversation: CachedConversation, users: Collection[str]) -> dict[str, CachedMember]:
+        """Those of the users who are members, by user; read if they are not in memory. Raises Unavailable."""
+        return await self.loader.documents.lookup(conversation, users)
 
     async def _handle(self, batch: list[Work]) -> list[Outcome | TidingsError]:
         outcomes: list[Outcome | TidingsError | None] = [None] * len(batch)
@@ -184,56 +188,41 @@ class Conversations:
         self, batch: Sequence[Work], indexes: Sequence[int], outcomes: list[Outcome | TidingsError | None]
     ) -> list[int]:
         """Does what can be done in one round; the indexes of what is left."""
-        loaded = await self._load({_conversation_of(batch[index]) for index in indexes})
-        work = Round(
-            self._repository,
-            self.loader,
-            self._diffusion,
-            self._recent,
-            self._clock,
-            self._limits,
-            self._keep,
-            self._cache.drop,
-            self._behind.conversation,
-        )
-        deliveries: list[tuple[int, Delivery]] = []
-        jobs: dict[str, tuple[list[int], list[ChangeItem], Conversation]] = {}
+        loaded = await self._load({batch[index].conversation for index in indexes})
+        work = WriteRound(self._ports)
         left: list[int] = []
         for index in indexes:
             item = batch[index]
-            key = _conversation_of(item)
-            conversation = loaded[key]
+            conversation = loaded[item.conversation]
             if isinstance(conversation, TidingsError) or isinstance(item, Touch | Forget):
                 outcomes[index] = conversation
-            elif key in jobs and not (isinstance(item, ChangeItem) and membership.can_merge(jobs[key][1][0], item)):
+            elif not work.add(index, item, conversation):
                 left.append(index)
-            elif isinstance(item, ChangeItem):
-                together = jobs.setdefault(key, ([], [], conversation))
-                together[0].append(index)
-                together[1].append(item)
-            else:
-                deliveries.append((index, work.store(item, conversation)))
-        changes: list[tuple[list[int], ChangeJob]] = [
-            (done, work.change(items, conversation)) for done, items, conversation in jobs.values()
-        ]
-        if not deliveries and not changes:
-            return left
-        self._telling.wrote_conversations({*jobs, *(_conversation_of(batch[index]) for index, _ in deliveries)})
-        try:
-            await work.run()
-        except TidingsError as error:
-            for index in (*(index for index, _ in deliveries), *(index for done, _ in changes for index in done)):
-                outcomes[index] = unsure(error)
-            return left
-        for index, delivery in deliveries:
-            outcomes[index] = store_outcome(delivery)
-        for done, job in changes:
-            for index in done:
-                outcomes[index] = change_outcome(job, cast("ChangeItem", batch[index]))
+        if work:
+            await self._run(work, outcomes)
         return left
 
-    async def _load(self, ids: set[str]) -> dict[str, Conversation | TidingsError]:
-        loaded: dict[str, Conversation | TidingsError] = {}
+    async def _run(self, work: WriteRound, outcomes: list[Outcome | TidingsError | None]) -> None:
+        """Runs the round, and does to memory what its result says before anybody has an outcome."""
+        self._invalidation.wrote_conversations(work.conversations)
+        try:
+            result = await work.run()
+        except BaseException:
+            # Cancelled, or a defect: nobody knows what was done.
+            for key in work.conversations:
+                self._cache.drop(key)
+            raise
+        for conversation in result.kept.values():
+            self._keep(conversation)
+        for key in result.dropped:
+            self._cache.drop(key)
+        for conversation in result.dirty:
+            self._behind.conversation(conversation)
+        for index, outcome in result.outcomes.items():
+            outcomes[index] = outcome
+
+    async def _load(self, ids: set[str]) -> dict[str, CachedConversation | TidingsError]:
+        loaded: dict[str, CachedConversation | TidingsError] = {}
         cold: list[str] = []
         for key in ids:
             conversation = self.peek(key)
@@ -254,14 +243,18 @@ class Conversations:
         except TidingsError as error:
             return {**loaded, **dict.fromkeys(cold, error)}
         for each in found.values():
-            if isinstance(each, Conversation):
+            if isinstance(each, CachedConversation):
                 self._keep(each)
         metrics.CONVERSATIONS_CACHED.set(len(self._cache))
         return {**loaded, **found}
 
-    def _keep(self, conversation: Conversation) -> None:
+    def _keep(self, conversation: CachedConversation) -> None:
         if not conversation.exists and conversation.kind is ConversationKind.GROUP:
             return  # that a group does not exist is not remembered: another node may be about to create it
+        before = self._cache.peek(conversation.id)
+        if before is not None and before is not conversation:
+            # It was loaded again while the one before was still marked.
+            conversation.take_over(before)
         self._cache.put(conversation.id, conversation)
         self._behind.conversation(conversation)
 
@@ -276,10 +269,6 @@ def _entries_of(work: Work) -> int:
     if isinstance(work, StoreItem):
         return len(work.recipients)
     return sum(len(notice.recipients) for notice in work.notices) if isinstance(work, ChangeItem) else 0
-
-
-def _conversation_of(work: Work) -> str:
-    return work.conversation
 
 
 def _forgotten() -> TidingsError:

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.rpc.faults import to_fault
-from services.storage.inboxes.fanout import Diffusion
+from services.storage.inboxes.fanout import InboxFanout
 from services.storage.inboxes.numbering import Append
-from services.storage.memory.conversation import Conversation
+from services.storage.memory.conversation import CachedConversation
 from services.storage.repository.records import ClientKey, StoredMessage
 from tidings_protocol.errors import TidingsError, Unavailable
 
@@ -26,13 +26,13 @@ def key_of(item: StoreItem) -> ClientKey:
 
 
 def unsettled(
-    found: Mapping[ClientKey, StoredMessage], conversations: Mapping[str, Conversation | TidingsError]
+    found: Mapping[ClientKey, StoredMessage], conversations: Mapping[str, CachedConversation | TidingsError]
 ) -> set[str]:
     """The conversations in which another node has stored these: to be loaded again."""
     behind: set[str] = set()
     for message in found.values():
         conversation = conversations[message.conversation]
-        if isinstance(conversation, Conversation) and conversation.head < message.seq:
+        if isinstance(conversation, CachedConversation) and conversation.head < message.seq:
             behind.add(conversation.id)
     return behind
 
@@ -40,8 +40,8 @@ def unsettled(
 async def outcomes(
     items: Sequence[StoreItem],
     found: Mapping[ClientKey, StoredMessage],
-    conversations: Mapping[str, Conversation | TidingsError],
-    diffusion: Diffusion,
+    conversations: Mapping[str, CachedConversation | TidingsError],
+    fanout: InboxFanout,
 ) -> list[StoreOutcome]:
     """Aligned with the items; the sender's number is looked for however long ago it was."""
     appends: list[Append] = []
@@ -51,7 +51,7 @@ async def outcomes(
                 Append(user, item.conversation, message.seq, message.time_ms, user == item.sender, only_look=True)
                 for user in item.recipients
             ]
-    numbers = iter(await diffusion.append(appends))
+    numbers = iter(await fanout.append(appends))
     answers: list[StoreOutcome] = []
     for item in items:
         message = found.get(key_of(item))
@@ -64,7 +64,7 @@ async def outcomes(
 
 
 def _outcome(
-    message: StoredMessage, conversation: Conversation | TidingsError, numbers: Sequence[int | TidingsError]
+    message: StoredMessage, conversation: CachedConversation | TidingsError, numbers: Sequence[int | TidingsError]
 ) -> StoreOutcome:
     failure = next((number for number in numbers if isinstance(number, TidingsError)), None)
     if isinstance(conversation, TidingsError):

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
-from services.storage.memory.conversation import Member
+from services.storage.memory.conversation import CachedMember
 from services.storage.repository.records import (
     ConversationDocument,
     MadeChange,
@@ -27,6 +28,13 @@ from services.storage.repository.records import (
 
 ChangeItem = storage_pb2.ChangeItem
 MemberRecord = storage_pb2.MemberRecord
+
+
+class Addressed(NamedTuple):
+    """A message, and whose inboxes have an entry for it."""
+
+    message: StoredMessage
+    recipients: Sequence[str]
 
 
 def op_of(change: ChangeItem) -> OpKey:
@@ -43,7 +51,7 @@ def carried(change: ChangeItem, index: int) -> bytes:
 
 def decide(
     document: ConversationDocument,
-    members: Mapping[str, Member],
+    members: Mapping[str, CachedMember],
     change: ChangeItem,
     *,
     notice_seq: int,
@@ -147,22 +155,20 @@ def can_merge(one: ChangeItem, other: ChangeItem) -> bool:
     )
 
 
-def recipients_of(
-    tail: Sequence[StoredMessage], members: Collection[str], large_from: int
-) -> list[tuple[StoredMessage, Sequence[str]]]:
+def recipients_of(tail: Sequence[StoredMessage], members: Collection[str], large_from: int) -> list[Addressed]:
     """Who gets an inbox entry of each message of a tail, given the members after it.
 
     Walks back from the end: before a change its joiners were no members, and those whom it removed were. Notices say
     themselves who gets them.
     """
     now = dict.fromkeys(members)
-    found: list[tuple[StoredMessage, Sequence[str]]] = []
+    found: list[Addressed] = []
     for message in reversed(tail):
         if not message.change:
-            found.append((message, () if large_from and message.seq >= large_from else tuple(now)))
+            found.append(Addressed(message, () if large_from and message.seq >= large_from else tuple(now)))
             continue
         change = ChangeItem.FromString(message.change)
-        found.append((message, tuple(change.notices[0].recipients)))
+        found.append(Addressed(message, tuple(change.notices[0].recipients)))
         for record in change.set:
             if not record.joined_ms:
                 now.pop(record.user, None)
@@ -170,7 +176,7 @@ def recipients_of(
     return found[::-1]
 
 
-def _record(member: Member, role: int) -> MemberRecord:
+def _record(member: CachedMember, role: int) -> MemberRecord:
     record = member.record()
     record.role = role
     return record

@@ -1,8 +1,8 @@
 """Numbers for messages: dense, in the order given, one for each (sender, client id), whoever else writes.
 
-A `Submission` is one batch on its way into the repository. The shell asks it what to insert (`plan`), tells it how far
-that came (`committed`) and what it found out (`resolve`, or a conversation that was loaded anew), and asks again until
-nothing is open:
+A `NumberingBatch` is one batch on its way into the repository. The shell asks it what to insert (`plan`), tells it how
+far that came (`committed`) and what it found out (`resolve`, or a conversation that was loaded anew), and asks again
+until nothing is open:
 
     plan ──▶ insert in this order ──▶ committed(n) ──▶ plan ──▶ … nothing left
                  └ a place or client id was taken, or nobody knows ──▶ load anew, resolve ──▶ plan
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from services.storage.limits import LEAD_MAX_MS
-from services.storage.memory.conversation import Conversation
+from services.storage.memory.conversation import CachedConversation
 from services.storage.repository.records import NORMAL, ClientKey, StoredMessage
 from tidings_protocol.errors import TidingsError
 from tidings_protocol.ids import ConversationKind
@@ -40,14 +40,14 @@ class Status(Enum):
 
 
 @dataclass(slots=True, eq=False)
-class Draft:
+class MessageDraft:
     """A message that wants a number.
 
     `version` is that of the group which allowed it (0 for direct chats and b:all). `fence` is the first notice of the
     same change: a draft with a fence shares its fate, and does not look at the version.
     """
 
-    conversation: Conversation
+    conversation: CachedConversation
     key: ClientKey
     content: bytes
     kind: int = NORMAL
@@ -55,7 +55,7 @@ class Draft:
     reply_to: int = 0
     change: bytes = b""
     creates: bool = False
-    fence: Draft | None = None
+    fence: MessageDraft | None = None
     status: Status = Status.OPEN
     seq: int = 0
     time_ms: int = 0
@@ -72,7 +72,7 @@ class Draft:
         return True
 
 
-class Recent:
+class RecentSends:
     """The newest client ids that were stored, with their seq: facts, which stay true whatever else is in doubt."""
 
     def __init__(self, capacity: int) -> None:
@@ -92,18 +92,18 @@ class Recent:
             self._seqs.popitem(last=False)
 
 
-class Submission:
+class NumberingBatch:
     """One batch. The drafts' order is the order of their numbers within a conversation."""
 
-    def __init__(self, drafts: Sequence[Draft], recent: Recent, now_ms: int) -> None:
+    def __init__(self, drafts: Sequence[MessageDraft], recent: RecentSends, now_ms: int) -> None:
         self._all = drafts
         self._open = list(drafts)
         self._recent = recent
         self._now_ms = now_ms
-        self._planned: list[Draft] = []
+        self._planned: list[MessageDraft] = []
 
     @property
-    def open(self) -> list[Draft]:
+    def open(self) -> list[MessageDraft]:
         """Those without an outcome."""
         return self._open
 
@@ -149,7 +149,7 @@ class Submission:
                 self._recent.add(draft.key, first.seq)
         self._open = [draft for draft in self._open if draft.status is Status.OPEN]
 
-    def reload(self, conversation: Conversation) -> None:
+    def reload(self, conversation: CachedConversation) -> None:
         """The conversation was loaded anew: its drafts look at this one now."""
         for draft in self._all:
             if draft.conversation.id == conversation.id:
@@ -162,7 +162,7 @@ class Submission:
                 draft.status, draft.error = Status.FAILED, error
         self._open = [draft for draft in self._open if draft.status is Status.OPEN]
 
-    def _is_known(self, draft: Draft) -> bool:
+    def _is_known(self, draft: MessageDraft) -> bool:
         """What lies beyond the head in memory was written by others: the conflict has it loaded, and so settled."""
         seq = self._recent.seq_of(draft.key)
         if not 0 < seq <= draft.conversation.head:
@@ -176,7 +176,7 @@ def next_ms(now_ms: int, last_ms: int) -> int:
     return now_ms if last_ms > now_ms + LEAD_MAX_MS else max(now_ms, last_ms)
 
 
-def _refusal(draft: Draft, head: int) -> Status:
+def _refusal(draft: MessageDraft, head: int) -> Status:
     """OPEN if it may be stored after this head."""
     conversation = draft.conversation
     if draft.fence is not None:
@@ -190,7 +190,7 @@ def _refusal(draft: Draft, head: int) -> Status:
     return Status.OPEN
 
 
-def _message(draft: Draft) -> StoredMessage:
+def _message(draft: MessageDraft) -> StoredMessage:
     conversation, sender, client_id = draft.key
     return StoredMessage(
         conversation, draft.seq, sender, client_id, draft.time_ms, draft.content, draft.kind, draft.change

@@ -1,345 +1,265 @@
 """One round of a lane: messages and changes of many conversations, into the repository with as few commands as there
 are kinds of documents.
 
-    number ──▶ insert all messages ──▶ make the changes whose notices are in ──▶ inbox entries ──▶ outcomes
+    number ──▶ insert all messages ──▶ make the changes whose notices are in ──▶ inbox entries ──▶ RoundResult
 
 Guarantees: an outcome says STORED or DONE only when everything that follows from the message or change is durable, and
-DUPLICATE only of a message that is settled in the conversation that is in memory (`Conversation.has_settled`): that a
-message is there says nothing about the inboxes. If anything fails or is unknown, the conversation is dropped from
-memory, so that its next load settles it. OVERLOADED, "nothing was done", is the outcome of nothing here.
+DUPLICATE only of a message that is settled in the conversation in memory (`CachedConversation.has_settled`): that a
+message is there says nothing about the inboxes. If anything fails or is unknown, the result says that the conversation
+is to be dropped from memory, so that its next load settles it.
 Does not know: lanes, caches, who asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
-from services.common.rpc.faults import to_fault
 from services.common.telemetry import metrics
-from services.storage.inboxes.fanout import Diffusion
+from services.storage.inboxes.fanout import InboxFanout
 from services.storage.inboxes.numbering import Append
 from services.storage.limits import TRIES_MAX, Limits
-from services.storage.memory.batches import together
-from services.storage.memory.conversation import Conversation
-from services.storage.messages import membership
-from services.storage.messages.changes_made import Made
-from services.storage.messages.numbering import Draft, Recent, Status, Submission
-from services.storage.messages.recovery import Loader
+from services.storage.memory.conversation import CachedConversation
+from services.storage.messages.group_writer import GroupWriter
+from services.storage.messages.jobs import ChangeJob, StoreJob, unsure
+from services.storage.messages.loader import ConversationLoader
+from services.storage.messages.numbering import MessageDraft, NumberingBatch, RecentSends, Status
+from services.storage.messages.round_result import RoundResult
 from services.storage.repository.contract import Conflict, Repository
-from services.storage.repository.records import NORMAL, SYSTEM, ClientKey, OpKey
-from tidings_protocol.content import notice_client_id
-from tidings_protocol.errors import Overloaded, TidingsError, Unavailable
+from services.storage.repository.records import SYSTEM, ClientKey
+from tidings_protocol.errors import TidingsError, Unavailable
 
 StoreItem = storage_pb2.StoreItem
-StoreOutcome = storage_pb2.StoreOutcome
 ChangeItem = storage_pb2.ChangeItem
-ChangeOutcome = storage_pb2.ChangeOutcome
-
-_STATUS = {
-    Status.STORED: StoreOutcome.STORED,
-    Status.DUPLICATE: StoreOutcome.DUPLICATE,
-    Status.STALE: StoreOutcome.STALE,
-    Status.NO_SUCH_REPLY: StoreOutcome.NO_SUCH_REPLY,
-    Status.FAILED: StoreOutcome.FAILED,
-}
-_NOBODY: tuple[str, ...] = ()
 
 
-@dataclass(slots=True, eq=False)
-class Delivery:
-    """A draft and who gets it; the numbers are filled in when they are known."""
+@dataclass(frozen=True, slots=True)
+class RoundPorts:
+    """What all rounds of a node work with."""
 
-    draft: Draft
-    recipients: Sequence[str]
-    numbers: list[int] = field(default_factory=list)
-
-
-@dataclass(slots=True, eq=False)
-class ChangeJob:
-    """A change on its way; `items` are several if they can be made as one. `made`: what earlier tries have made."""
-
-    items: list[ChangeItem]
-    conversation: Conversation
-    notices: list[Delivery] = field(default_factory=list)
-    made: dict[OpKey, ChangeItem] = field(default_factory=dict)
-    status: ChangeOutcome.Status.ValueType = ChangeOutcome.FAILED
-    error: TidingsError | None = None
+    repository: Repository
+    loader: ConversationLoader
+    groups: GroupWriter
+    fanout: InboxFanout
+    recent: RecentSends
+    clock: Clock
+    limits: Limits
 
 
-class Round:
-    """What one round has to do. Make one, `run` it, ask for the outcomes."""
+class WriteRound:
+    """Make one, give it items, `run` it."""
 
-    def __init__(
-        self,
-        repository: Repository,
-        loader: Loader,
-        diffusion: Diffusion,
-        recent: Recent,
-        clock: Clock,
-        limits: Limits,
-        replaced: Callable[[Conversation], None],
-        dropped: Callable[[str], None],
-        changed: Callable[[Conversation], None],
-    ) -> None:
-        """`replaced` and `dropped` tell the cache what it has to hold now, `changed` what is to be written behind."""
-        self._repository = repository
-        self._loader = loader
-        self._made = Made(repository)
-        self._diffusion = diffusion
-        self._recent = recent
-        self._clock = clock
-        self._limits = limits
-        self._replaced = replaced
-        self._dropped = dropped
-        self._changed = changed
-        self._stores: list[Delivery] = []
-        self._jobs: list[ChangeJob] = []
-        self._drafts: list[Draft] = []
+    def __init__(self, ports: RoundPorts) -> None:
+        self._ports = ports
+        self._stores: dict[int, StoreJob] = {}
+        self._changes: dict[str, ChangeJob] = {}
+        self._drafts: list[MessageDraft] = []
+        self._result = RoundResult()
 
-    def store(self, item: StoreItem, conversation: Conversation) -> Delivery:
-        draft = Draft(
-            conversation,
-            ClientKey(conversation.id, item.sender, item.client_id),
-            item.content,
-            item.kind or NORMAL,
-            item.version,
-            item.reply_to,
-        )
-        delivery = Delivery(draft, item.recipients)
-        self._stores.append(delivery)
-        self._drafts.append(draft)
-        return delivery
+    def __bool__(self) -> bool:
+        """There is something to do."""
+        return bool(self._stores or self._changes)
 
-    def change(self, items: list[ChangeItem], conversation: Conversation) -> ChangeJob:
-        job = ChangeJob(items, conversation)
-        item = items[0]
-        fence: Draft | None = None
-        for index, notice in enumerate(item.notices):
-            draft = Draft(
-                conversation,
-                ClientKey(conversation.id, item.actor, notice_client_id(item.op, index)),
-                notice.content,
-                SYSTEM,
-                item.version,
-                change=membership.carried(item, index),
-                creates=not item.version,
-                fence=fence,
-            )
-            fence = fence or draft
-            job.notices.append(Delivery(draft, notice.recipients))
-            self._drafts.append(draft)
-        self._jobs.append(job)
-        return job
+    @property
+    def conversations(self) -> set[str]:
+        """The ids of those that it writes to."""
+        return {*self._changes, *(job.draft.key.conversation for job in self._stores.values())}
 
-    async def run(self) -> None:
-        """Raises TidingsError if nothing is known of anything."""
+    def add(self, index: int, item: StoreItem | ChangeItem, conversation: CachedConversation) -> bool:
+        """Whether the item is part of this round. Not, if a change of its conversation is in already: what comes after
+        a change is decided on what the change made, in the next round. Quiet joins go together.
+        """
+        job = self._changes.get(conversation.id)
+        if isinstance(item, StoreItem):
+            if job is None:
+                self._stores[index] = StoreJob.from_item(item, conversation)
+            return job is None
+        if job is None:
+            self._changes[conversation.id] = ChangeJob(conversation, [index], [item])
+            return True
+        if not job.can_take(item):
+            return False
+        job.add(index, item)
+        return True
+
+    async def run(self) -> RoundResult:
+        """Does everything; what was added has its outcome, also if the repository fails. Once only.
+
+        If this is cancelled, or a defect is raised, nothing is known of the conversations: forget them.
+        """
+        self._drafts = [job.draft for job in self._stores.values()]
+        for change in self._changes.values():
+            self._drafts += change.draft_notices()
         try:
             await self._create()
             await self._submit()
-            await self._change_all()
+            await self._ports.groups.write(list(self._changes.values()), self._result)
             await self._deliver()
-        except BaseException:
-            for draft in self._drafts:
-                self._dropped(draft.conversation.id)
-            for job in self._jobs:
-                self._dropped(job.conversation.id)
-            raise
+        except TidingsError as error:
+            self._give_up(error)
+        else:
+            self._conclude()
+        return self._result
 
     async def _create(self) -> None:
         """What direct chats and b:all need before their first message."""
         new = {
-            delivery.draft.conversation.id: delivery.draft.conversation
-            for delivery in self._stores
-            if not delivery.draft.conversation.exists and not delivery.draft.version
+            job.draft.conversation.id: job.draft.conversation
+            for job in self._stores.values()
+            if not job.draft.conversation.exists and not job.draft.version
         }
-        direct = [each for each in new.values() if each.id[0] != "g"]
+        direct = [conversation for conversation in new.values() if conversation.id[0] != "g"]
         if direct:
-            await self._loader.create(direct)
+            await self._ports.loader.documents.create(direct)
 
     async def _submit(self) -> None:
-        submission = Submission(self._drafts, self._recent, self._clock.wall_ms())
-        deadline = self._clock.now_s() + self._limits.store_budget_s
+        batch = NumberingBatch(self._drafts, self._ports.recent, self._ports.clock.wall_ms())
+        deadline = self._ports.clock.now_s() + self._ports.limits.store_budget_s
         for _ in range(TRIES_MAX):
-            messages = submission.plan()
+            messages = batch.plan()
             if not messages:
                 break
             try:
-                inserted = await self._repository.messages.insert(messages)
+                inserted = await self._ports.repository.messages.insert(messages)
             except Unavailable:
                 # Whether it was done is unknown: what is there is read before anything else is written.
-                if self._clock.now_s() >= deadline:
+                if self._ports.clock.now_s() >= deadline:
                     raise
-                await self._look_again(submission, {message.conversation for message in messages})
+                await self._look_again(batch, {message.conversation for message in messages})
                 continue
-            submission.committed(inserted.done)
+            batch.committed(inserted.done)
             if inserted.conflict is not None:
                 if inserted.conflict is Conflict.NUMBER:
                     metrics.FENCED.inc()
-                await self._look_again(submission, {messages[inserted.done].conversation})
-        for draft in submission.open:
+                # Nothing after the conflict was tried: the next plan has it again, behind the head that is loaded now.
+                await self._look_again(batch, {messages[inserted.done].conversation})
+        for draft in batch.open:
             draft.status = Status.FAILED
             draft.error = Unavailable("too many writers of this conversation: try again")
-        await self._find_first_tries(submission)
+        await self._find_first_tries(batch)
 
-    async def _look_again(self, submission: Submission, ids: Collection[str]) -> None:
+    async def _look_again(self, batch: NumberingBatch, ids: Collection[str]) -> None:
         """What others have written there, and which of the open drafts are in already, in whatever conversation."""
-        await self._load_again(submission, ids)
-        found = await self._repository.messages.find({draft.key for draft in submission.open})
+        await self._load_again(batch, ids)
+        found = await self._ports.repository.messages.find({draft.key for draft in batch.open})
         # Whoever wrote those may have died before anything followed from them: a load settles them.
         unsettled = {
             draft.conversation.id
-            for draft in submission.open
+            for draft in batch.open
             if (first := found.get(draft.key)) is not None and not draft.conversation.has_settled(first.seq)
         }
         if unsettled:
-            await self._load_again(submission, unsettled)
-        submission.resolve(found)
+            await self._load_again(batch, unsettled)
+        batch.resolve(found)
 
-    async def _load_again(self, submission: Submission, ids: Collection[str]) -> None:
+    async def _load_again(self, batch: NumberingBatch, ids: Collection[str]) -> None:
         """These conversations as they are now, settled; what cannot be had fails."""
-        for key, conversation in (await self._loader.load(ids)).items():
+        for key, conversation in (await self._ports.loader.load(ids)).items():
             if isinstance(conversation, TidingsError):
-                self._dropped(key)
-                submission.fail(key, conversation)
+                self._result.drop(key)
+                batch.fail(key, conversation)
                 continue
-            self._replaced(conversation)
-            submission.reload(conversation)
-            for job in self._jobs:
-                if job.conversation.id == key:
-                    job.conversation = conversation
+            self._result.keep(conversation)
+            batch.reload(conversation)
+            if (job := self._changes.get(key)) is not None:
+                job.conversation = conversation
 
-    async def _find_first_tries(self, submission: Submission) -> None:
-        """Duplicates in full; and changes whose version is stale because an earlier try has made them."""
-        by_key = {
-            delivery.draft.key: delivery.draft
-            for job in self._jobs
-            for delivery in job.notices
-            if delivery.draft.status is Status.STALE
+    async def _find_first_tries(self, batch: NumberingBatch) -> None:
+        """What earlier tries of these drafts have made: duplicates in full, and changes that look stale.
+
+        A change that was made by an earlier try has raised the version of its group, so that the version which the
+        repeat was decided on is stale. Only its notices tell the two apart: if the first one is there, the change was
+        made, and the repeat is answered as what it is. A message that looks stale needs no such look: whoever sent it
+        decides again on the version of now, and then its client id tells.
+        """
+        stale = {
+            notice.draft.key: notice.draft
+            for job in self._changes.values()
+            for notice in job.notices
+            if notice.draft.status is Status.STALE
         }
-        if by_key:
-            await self._find_made(submission, by_key)
+        if stale:
+            await self._find_made(batch, stale)
+        # The recent sends know only the seq of a duplicate; its sender wants the content and the time of the first.
         known = [draft for draft in self._drafts if draft.status is Status.DUPLICATE and draft.first is None]
         if not known:
             return
-        found = await self._repository.messages.get([(draft.key.conversation, draft.seq) for draft in known])
+        found = await self._ports.repository.messages.get([(draft.key.conversation, draft.seq) for draft in known])
         for draft in known:
+            # Retention may have removed it: then the seq alone is what can be said.
             draft.first = found.get((draft.key.conversation, draft.seq))
             draft.time_ms = draft.first.time_ms if draft.first else 0
 
-    async def _find_made(self, submission: Submission, stale: Mapping[ClientKey, Draft]) -> None:
+    async def _find_made(self, batch: NumberingBatch, stale: Mapping[ClientKey, MessageDraft]) -> None:
         """Notices that are in by an earlier try, perhaps by a writer of whom memory knows nothing."""
-        found = await self._repository.messages.find(stale.keys())
+        found = await self._ports.repository.messages.find(stale.keys())
         unsettled = {
             key.conversation for key, first in found.items() if not stale[key].conversation.has_settled(first.seq)
         }
         if unsettled:
-            await self._load_again(submission, unsettled)
+            await self._load_again(batch, unsettled)
         for key, first in found.items():
             stale[key].repeats(first)
 
-    async def _change_all(self) -> None:
-        if not self._jobs:
-            return
-        await together(*(self._change(job) for job in self._jobs))
-
-    async def _change(self, job: ChangeJob) -> None:
-        try:
-            await (self._change_fenced(job) if job.notices else self._change_quietly(job))
-            if job.status == ChangeOutcome.DONE:
-                self._replaced(job.conversation)
-        except TidingsError as error:
-            job.error = error
-            self._dropped(job.conversation.id)
-
-    async def _change_fenced(self, job: ChangeJob) -> None:
-        first = job.notices[0].draft
-        failed = next((delivery.draft for delivery in job.notices if delivery.draft.status is Status.FAILED), None)
-        if failed is not None:
-            raise failed.error or Unavailable("this change could not be made: try again")
-        if first.status is Status.STALE:
-            job.status = ChangeOutcome.STALE
-            return
-        job.status = ChangeOutcome.DONE
-        if first.first is not None:
-            job.made[membership.op_of(job.items[0])] = ChangeItem.FromString(first.first.change)
-        if job.conversation.document.applied_seq >= first.seq:
-            return  # made by an earlier try, or by whoever settled it
-        if not await self._loader.apply(job.conversation, job.items[0], notice_seq=first.seq, time_ms=first.time_ms):
-            # Another writer changed the group: loading it makes the change, whose notice is there.
-            await self._reload(job)
-
-    async def _change_quietly(self, job: ChangeJob) -> None:
-        items = {membership.op_of(item): item for item in job.items}
-        for _ in range(TRIES_MAX):
-            job.made = await self._made.without_notices(items)
-            missing = [item for key, item in items.items() if key not in job.made]
-            if not missing:
-                job.status = ChangeOutcome.DONE
-                return
-            document, change = job.conversation.document, membership.merged(missing)
-            if (document.version if job.conversation.exists else 0) != change.version:
-                job.status = ChangeOutcome.STALE
-                return
-            if change.empties and await self._repository.members.successor(document.conversation, change.removed[0]):
-                job.status = ChangeOutcome.STALE  # somebody has joined, who is to own it now
-                return
-            if await self._loader.apply(job.conversation, change, notice_seq=0, time_ms=self._clock.wall_ms()):
-                job.status = ChangeOutcome.DONE
-                return
-            await self._reload(job)
-        raise Unavailable("too many writers change this group: try again")
-
-    async def _reload(self, job: ChangeJob) -> None:
-        key = job.conversation.id
-        loaded = (await self._loader.load([key]))[key]
-        if isinstance(loaded, TidingsError):
-            raise loaded
-        self._replaced(loaded)
-        job.conversation = loaded
-
     async def _deliver(self) -> None:
         """Inbox entries of all that is stored, in the order of the messages."""
-        deliveries = [
-            delivery
-            for delivery in (*self._stores, *(each for job in self._jobs for each in job.notices))
-            if delivery.draft.status in (Status.STORED, Status.DUPLICATE)
+        jobs = [
+            job
+            for job in (*self._stores.values(), *(each for job in self._changes.values() for each in job.notices))
+            if job.draft.status in (Status.STORED, Status.DUPLICATE)
         ]
         appends: list[Append] = []
-        for delivery in deliveries:
-            key, seq, time_ms = delivery.draft.key, delivery.draft.seq, delivery.draft.time_ms
-            if delivery.draft.status is Status.STORED:
-                appends += [Append(user, key.conversation, seq, time_ms) for user in delivery.recipients]
+        for job in jobs:
+            key, seq, time_ms = job.draft.key, job.draft.seq, job.draft.time_ms
+            if job.draft.status is Status.STORED:
+                appends += [Append(user, key.conversation, seq, time_ms) for user in job.recipients]
             else:
                 # All that follows from it is there. Its sender wants the number even if that is long ago.
                 appends += [
                     Append(user, key.conversation, seq, time_ms, user == key.sender, only_look=True)
-                    for user in delivery.recipients
+                    for user in job.recipients
                 ]
-        numbers = await self._diffusion.append(appends)
+        numbers = await self._ports.fanout.append(appends)
         start = 0
-        for delivery in deliveries:
-            end = start + len(delivery.recipients)
-            _take_numbers(delivery, numbers[start:end])
+        for job in jobs:
+            end = start + len(job.recipients)
+            job.accept(numbers[start:end])
             start = end
-        self._finish()
 
-    def _finish(self) -> None:
+    def _give_up(self, error: TidingsError) -> None:
+        """Nothing is known of anything."""
+        for draft in self._drafts:
+            self._result.drop(draft.conversation.id)
+        for job in self._changes.values():
+            self._result.drop(job.conversation.id)
+            self._result.fail(job.indexes, unsure(error))
+        self._result.fail(self._stores, unsure(error))
+
+    def _conclude(self) -> None:
         failed = {draft.key.conversation for draft in self._drafts if draft.status is Status.FAILED}
-        failed |= {job.conversation.id for job in self._jobs if job.error is not None}
+        failed |= {job.conversation.id for job in self._changes.values() if job.error is not None}
         for key in failed:
-            self._dropped(key)
+            self._result.drop(key)
         touched = {draft.conversation.id: draft.conversation for draft in self._drafts}
         for conversation in touched.values():
             if conversation.id not in failed:
+                # All that follows from every message up to here is durable.
                 conversation.settled = conversation.head
-                self._changed(conversation)
+                self._result.dirty.append(conversation)
         for draft in self._drafts:
             if draft.status is Status.DUPLICATE and not draft.conversation.has_settled(draft.seq):
                 # The first one came with this very batch, and what follows from it failed.
                 draft.status, draft.error = Status.FAILED, draft.error or _unsettled()
+        self._count()
+        for index, store in self._stores.items():
+            self._result.outcomes[index] = store.outcome()
+        for change in self._changes.values():
+            for index, item in zip(change.indexes, change.items, strict=True):
+                self._result.outcomes[index] = change.outcome(item)
+
+    def _count(self) -> None:
         stored = [draft for draft in self._drafts if draft.status is Status.STORED]
         system = sum(draft.kind == SYSTEM for draft in stored)
         metrics.STORED.labels("normal").inc(len(stored) - system)
@@ -347,53 +267,5 @@ class Round:
         metrics.DUPLICATES.inc(sum(draft.status is Status.DUPLICATE for draft in self._drafts))
 
 
-def unsure(error: TidingsError) -> TidingsError:
-    """OVERLOADED says that nothing was done. When a lane of inboxes is full, a message, or a group, may be there."""
-    if isinstance(error, Overloaded):
-        return Unavailable("what follows from this could not be done yet: send it again", error.retry_after_ms)
-    return error
-
-
 def _unsettled() -> TidingsError:
     return Unavailable("what follows from this message is not known to be done: send it again")
-
-
-def _take_numbers(delivery: Delivery, numbers: Sequence[int | TidingsError]) -> None:
-    for number in numbers:
-        if isinstance(number, TidingsError):
-            delivery.draft.status, delivery.draft.error = Status.FAILED, number
-            return
-        delivery.numbers.append(number)
-
-
-def store_outcome(delivery: Delivery) -> StoreOutcome:
-    """What became of a message."""
-    draft = delivery.draft
-    if draft.status is Status.STORED:
-        return StoreOutcome(seq=draft.seq, time_ms=draft.time_ms, numbers=delivery.numbers, read_over=draft.read_over)
-    outcome = StoreOutcome(status=_STATUS[draft.status])
-    if draft.status is Status.DUPLICATE:
-        outcome.seq, outcome.time_ms = draft.seq, draft.time_ms
-        outcome.numbers.extend(delivery.numbers)
-        if draft.first is not None:
-            outcome.content, outcome.kind = draft.first.content, draft.first.kind
-    elif draft.status is Status.FAILED:
-        outcome.fault.CopyFrom(to_fault(unsure(draft.error or Unavailable("this could not be stored: try again"))))
-    return outcome
-
-
-def change_outcome(job: ChangeJob, item: ChangeItem) -> ChangeOutcome:
-    """What became of one of the changes of a job."""
-    failed = next((each.draft for each in job.notices if each.draft.status is Status.FAILED), None)
-    error = job.error or (failed.error if failed else None)
-    if error is not None:
-        return ChangeOutcome(status=ChangeOutcome.FAILED, fault=to_fault(unsure(error)))
-    made = job.made.get(membership.op_of(item))
-    if job.status != ChangeOutcome.DONE and made is None:
-        return ChangeOutcome(status=job.status)
-    return ChangeOutcome(
-        status=ChangeOutcome.DONE,
-        record=job.conversation.record(),
-        notices=[store_outcome(delivery) for delivery in job.notices],
-        made=None if made == item else made,
-    )

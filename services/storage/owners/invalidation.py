@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.telemetry import logs
 from services.storage.memory.write_behind import WriteBehind
-from services.storage.owners.peers import Neighbours
+from services.storage.owners.peers import StoragePeers
 from tidings_protocol.errors import TidingsError
 from tidings_protocol.ids import slot_of
 
@@ -28,14 +29,21 @@ RETRY_S = 0.5
 log = logs.get_logger(__name__)
 
 
-class Telling:
-    """Notes what was written behind an owner's back."""
+class Note(NamedTuple):
+    """Something was written to this conversation, or to this user's inbox."""
 
-    def __init__(self, neighbours: Neighbours, behind: WriteBehind) -> None:
-        self._neighbours = neighbours
+    key: str
+    is_inbox: bool
+
+
+class OwnerInvalidation:
+    """Notes what was written in an owner's place, until the owner has been told."""
+
+    def __init__(self, peers: StoragePeers, behind: WriteBehind) -> None:
+        self._peers = peers
         self._behind = behind
-        # (key, is a user's inbox): in the order of the noting.
-        self._noted: dict[tuple[str, bool], None] = {}
+        # In the order of the noting.
+        self._noted: dict[Note, None] = {}
         self._news = asyncio.Event()
 
     @property
@@ -57,47 +65,47 @@ class Telling:
         while True:
             await self._news.wait()
             self._news.clear()
-            if not await self.tell():
+            if not await self.flush():
                 self._news.set()
                 await asyncio.sleep(RETRY_S)
 
-    async def tell(self) -> bool:
+    async def flush(self) -> bool:
         """Tells once; whether nothing is left to tell."""
         if not self._noted:
             return True
         await self._behind.flush()
-        parts: dict[str, list[tuple[str, bool]]] = {}
-        for key in list(self._noted):
-            owner = self._neighbours.owner_of(slot_of(key[0]))
+        parts: dict[str, list[Note]] = {}
+        for note in list(self._noted):
+            owner = self._peers.owner_of(slot_of(note.key))
             if owner is None:
-                del self._noted[key]  # it is this node's own by now
+                del self._noted[note]  # it is this node's own by now
             else:
-                parts.setdefault(owner, []).append(key)
-        for owner, keys in parts.items():
-            for start in range(0, len(keys), TOLD_AT_ONCE):
-                if not await self._tell(owner, keys[start : start + TOLD_AT_ONCE]):
+                parts.setdefault(owner, []).append(note)
+        for owner, notes in parts.items():
+            for start in range(0, len(notes), TOLD_AT_ONCE):
+                if not await self._tell_owner(owner, notes[start : start + TOLD_AT_ONCE]):
                     break
         return not self._noted
 
-    async def _tell(self, owner: str, keys: list[tuple[str, bool]]) -> bool:
+    async def _tell_owner(self, owner: str, notes: list[Note]) -> bool:
         batch = storage_pb2.ForgetBatch(
-            users=[key for key, inbox in keys if inbox],
-            conversations=[key for key, inbox in keys if not inbox],
+            users=[note.key for note in notes if note.is_inbox],
+            conversations=[note.key for note in notes if not note.is_inbox],
         )
-        for key in keys:
-            del self._noted[key]  # what is written while this is under way is noted anew
+        for note in notes:
+            del self._noted[note]  # what is written while this is under way is noted anew
         try:
-            await self._neighbours.forget(owner, batch)
+            await self._peers.forget(owner, batch)
         except TidingsError:
-            self._noted.update(dict.fromkeys(keys))
+            self._noted.update(dict.fromkeys(notes))
             return False
         return True
 
     def _note(self, key: str, *, inbox: bool) -> None:
-        if self._neighbours.owner_of(slot_of(key)) is None:
+        if self._peers.owner_of(slot_of(key)) is None:
             return
         if len(self._noted) >= NOTED_MAX:
             self._noted.pop(next(iter(self._noted)))
-            log.warning("an owner is not told of a write any more", waiting=len(self._noted))
-        self._noted[key, inbox] = None
+            log.warning("a write is forgotten of which its owner was not told", waiting=len(self._noted))
+        self._noted[Note(key, inbox)] = None
         self._news.set()

@@ -15,37 +15,45 @@ from protos.tidings.internal.v1 import storage_pb2
 from tidings_protocol.errors import Unavailable
 
 
-class NotAsked(Unavailable):
-    """The call was not made at all, since that node did not answer a moment ago."""
+class NotAttempted(Unavailable):
+    """The call was not made at all, since that node did not answer a moment ago: nothing of it can have been done."""
 
 
-class Neighbours(Protocol):
+class StoragePeers(Protocol):
+    """Calls to the owners of slots. Each has a short deadline, and is not repeated by itself.
+
+    `owner` is a name that `owner_of` gave. Every call raises Unavailable if that node does not answer in time, and
+    NotAttempted if it was not asked. Cancelling a call is safe, but it may be done all the same.
+    """
+
     def owner_of(self, slot: int) -> str | None:
         """The other node that owns this slot of users or conversations; None: this one, or nobody."""
         ...
 
     async def append(self, owner: str, batch: storage_pb2.AppendBatch) -> storage_pb2.AppendOutcomes:
-        """Raises Unavailable; NotAsked if nothing can have been done."""
+        """Inbox entries of its users; the numbers are aligned with the items, 0 where there is none. With a `fault`,
+        those without a number failed by it. After Unavailable some or all entries may be there.
+        """
         ...
 
     async def load(self, owner: str, batch: storage_pb2.LoadBatch) -> storage_pb2.LoadOutcomes:
-        """Raises Unavailable."""
+        """Its conversations; outcomes are aligned with the items, each may have a fault of its own."""
         ...
 
     async def heads(self, owner: str, batch: storage_pb2.KeyBatch) -> storage_pb2.HeadOutcomes:
-        """Of conversations. Raises Unavailable."""
+        """Heads and times of its conversations, aligned with the keys; 0 where there is nothing."""
         ...
 
     async def forget(self, owner: str, batch: storage_pb2.ForgetBatch) -> None:
-        """Raises Unavailable."""
+        """It reads these users' inboxes and conversations again. It is asked even if it did not answer before."""
         ...
 
     def live_boots(self) -> frozenset[str] | None:
-        """All boot ids that are alive; None: not known now."""
+        """The boot ids of all nodes that are alive; None: not known now."""
         ...
 
 
-class Alone:
+class NoPeers:
     """A node without others: it owns everything, and does not know who is alive."""
 
     def owner_of(self, slot: int) -> str | None:

@@ -1,11 +1,10 @@
 """The other storage nodes over gRPC, found by the ring.
 
-Guarantees: a call has a short deadline and is not repeated; appends of more bytes than a call carries are several calls
-within that time. A node that did not answer, or whose database is away, is left alone for a while that doubles, so that
-one neighbour out of reach costs a batch or two a wait, not all of them until its lease has run out or the link is back.
-`forget`, which nobody waits for, is called all the same: as long as there is something to tell, it finds out soon that
-the neighbour is back. Who is alive is known only while the registry answers.
-Does not know: what the calls mean.
+Guarantees: a call has a short deadline and is not repeated. A node that did not answer, or whose database is away, is
+left alone for a while that doubles: so a node out of reach costs a batch or two a wait, not all of them until its lease
+has run out or the link is back. `forget`, which nobody waits for, is called all the same: as long as there is something
+to tell, it finds out soon that the node is back. Who is alive is known only while the registry answers.
+Does not know: what the calls mean, how large they may be (inboxes/fanout.py bounds appends).
 """
 
 from __future__ import annotations
@@ -19,19 +18,17 @@ from protos.tidings.internal.v1 import common_pb2, storage_pb2
 from services.common.clock import Clock
 from services.common.cluster import Cluster
 from services.common.rpc import PeersPort
-from services.storage.owners.peers import NotAsked
+from services.storage.owners.peers import NotAttempted
 from tidings_protocol.errors import Unavailable
 
 Reply = TypeVar("Reply", bound=Message)
 
 SERVICE = "/tidings.internal.v1.Storage/"
-# An entry has at most 230 bytes, so these fit into one call.
-APPENDS_MAX = 50_000
 LEFT_ALONE_S = 1.0
 LEFT_ALONE_MAX_S = 8.0
 
 
-class RpcNeighbours:
+class RpcStoragePeers:
     def __init__(
         self,
         peers: PeersPort,
@@ -57,22 +54,7 @@ class RpcNeighbours:
         return None if owner == self._name else owner
 
     async def append(self, owner: str, batch: storage_pb2.AppendBatch) -> storage_pb2.AppendOutcomes:
-        if len(batch.items) <= APPENDS_MAX:
-            return await self._call(owner, "Append", batch, storage_pb2.AppendOutcomes)
-        # One after the other, since a user's entries keep their order, and all within the time that one has.
-        deadline = self._clock.now_s() + self._timeout_s
-        answer = storage_pb2.AppendOutcomes()
-        for start in range(0, len(batch.items), APPENDS_MAX):
-            part = storage_pb2.AppendBatch(items=batch.items[start : start + APPENDS_MAX])
-            left_s = max(0.001, deadline - self._clock.now_s())
-            try:
-                answer.MergeFrom(await self._call(owner, "Append", part, storage_pb2.AppendOutcomes, timeout_s=left_s))
-            except NotAsked as error:
-                if not start:
-                    raise
-                # Of the whole that is not true: the first part was done.
-                raise Unavailable(error.message) from None
-        return answer
+        return await self._call(owner, "Append", batch, storage_pb2.AppendOutcomes)
 
     async def load(self, owner: str, batch: storage_pb2.LoadBatch) -> storage_pb2.LoadOutcomes:
         return await self._call(owner, "Load", batch, storage_pb2.LoadOutcomes)
@@ -94,15 +76,12 @@ class RpcNeighbours:
         reply_type: type[Reply],
         *,
         always: bool = False,
-        timeout_s: float | None = None,
     ) -> Reply:
         node = self._cluster.node(owner)
         if node is None or (not always and self._left_alone(node.boot_id)):
-            raise NotAsked(f"the storage node {owner} does not answer: try again")
+            raise NotAttempted(f"the storage node {owner} does not answer: try again")
         try:
-            reply = await self._peers.call(
-                SERVICE + method, request, reply_type, node=node, timeout_s=timeout_s or self._timeout_s
-            )
+            reply = await self._peers.call(SERVICE + method, request, reply_type, node=node, timeout_s=self._timeout_s)
         except Unavailable:
             self._failed(node.boot_id)
             raise

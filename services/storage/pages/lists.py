@@ -11,24 +11,24 @@ Does not know: who may ask.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.common.rpc.faults import from_fault, to_fault
+from services.common.scope import run_all
 from services.common.telemetry import logs
 from services.storage.limits import Limits
-from services.storage.memory.batches import together
-from services.storage.memory.conversation import Conversation, Member
-from services.storage.messages.changes_made import Made
-from services.storage.messages.conversations import Conversations
-from services.storage.owners.peers import Neighbours
-from services.storage.pages.overviews import Overviews
+from services.storage.memory.conversation import CachedMember
+from services.storage.messages.conversations import ConversationStore
+from services.storage.messages.loads import ConversationLoads
+from services.storage.owners.peers import StoragePeers
+from services.storage.pages.overviews import NOTHING, Newest, Overviews
 from services.storage.pages.paging import bytes_for, content_max, encode
-from services.storage.pages.places import NOWHERE, Place, Token
+from services.storage.pages.places import NOWHERE, ListToken, Place
 from services.storage.repository.contract import Repository
-from services.storage.repository.records import ConversationDocument, MemberKey, OpKey, Span, StoredMessage
+from services.storage.repository.records import ConversationDocument, Span, StoredMessage
 from tidings_protocol.errors import TidingsError
 from tidings_protocol.ids import ConversationKind, kind_of, other_of, slot_of
 
@@ -48,7 +48,7 @@ log = logs.get_logger(__name__)
 
 
 @dataclass(slots=True)
-class Page:
+class ListPage:
     """One page of a list that is filled."""
 
     user: str
@@ -61,7 +61,7 @@ class Page:
     def room(self) -> int:
         return self.limit - self.count
 
-    def take(self, size: int) -> bool:
+    def reserve(self, size: int) -> bool:
         """Whether so many bytes fit; the first ones always do."""
         if self.count and size > self.bytes_left:
             return False
@@ -69,49 +69,30 @@ class Page:
         self.bytes_left = max(1, self.bytes_left - size)
         return True
 
-    def outcome(self, token: Token, *, more: bool) -> ConversationsOutcome:
+    def outcome(self, token: ListToken, *, more: bool) -> ConversationsOutcome:
         return ConversationsOutcome(entries=self.entries, next=str(token), more=more)
 
 
-class Listing:
+class ConversationLists:
     def __init__(
         self,
         repository: Repository,
-        conversations: Conversations,
-        neighbours: Neighbours,
+        conversations: ConversationStore,
+        loads: ConversationLoads,
+        peers: StoragePeers,
         clock: Clock,
         limits: Limits,
     ) -> None:
         self._repository = repository
-        self._conversations = conversations
-        self._neighbours = neighbours
-        self._overviews = Overviews(repository, conversations, neighbours, clock, limits)
-        self._made = Made(repository)
-
-    async def load(self, items: Sequence[LoadItem]) -> list[LoadOutcome]:
-        """Aligned with the items."""
-        found = await self._conversations.get({item.conversation for item in items})
-        await self._look_up(items, found)
-        made = await self._made.find([_op_of(item) for item in items if item.op])
-        outcomes: list[LoadOutcome] = []
-        for item in items:
-            conversation = found[item.conversation]
-            try:
-                if isinstance(conversation, TidingsError):
-                    raise conversation
-                outcome = await self._loaded(conversation, item)
-                if item.op and (change := made.get(_op_of(item))) is not None:
-                    outcome.made.CopyFrom(change)
-                outcomes.append(outcome)
-            except TidingsError as error:
-                outcomes.append(LoadOutcome(fault=to_fault(error)))
-        return outcomes
+        self._loads = loads
+        self._peers = peers
+        self._overviews = Overviews(repository, conversations, peers, clock, limits)
 
     async def load_anywhere(self, items: Sequence[LoadItem]) -> list[LoadOutcome]:
-        """The same, each from its owner; from here if that does not answer. Aligned."""
+        """Each from its owner, or from here if that does not answer; aligned with the items."""
         groups: dict[str | None, list[int]] = {}
         for index, item in enumerate(items):
-            groups.setdefault(self._neighbours.owner_of(slot_of(item.conversation)), []).append(index)
+            groups.setdefault(self._peers.owner_of(slot_of(item.conversation)), []).append(index)
         outcomes: dict[int, LoadOutcome] = {}
 
         async def load_group(owner: str | None, indexes: list[int]) -> None:
@@ -119,14 +100,14 @@ class Listing:
             found: Sequence[LoadOutcome] | None = None
             if owner is not None:
                 try:
-                    found = (await self._neighbours.load(owner, storage_pb2.LoadBatch(items=part))).outcomes
+                    found = (await self._peers.load(owner, storage_pb2.LoadBatch(items=part))).outcomes
                 except TidingsError:
                     found = None
             if found is None:
-                found = await self.load(part)
+                found = await self._loads.load(part)
             outcomes.update(zip(indexes, found, strict=True))
 
-        await together(*(load_group(owner, indexes) for owner, indexes in groups.items()))
+        await run_all(*(load_group(owner, indexes) for owner, indexes in groups.items()))
         return [outcomes[index] for index in range(len(items))]
 
     async def pages(self, items: Sequence[ConversationsItem]) -> list[ConversationsOutcome]:
@@ -140,72 +121,35 @@ class Listing:
                 outcomes.append(ConversationsOutcome(fault=to_fault(error)))
         return outcomes
 
-    async def large_of(self, users: Sequence[str]) -> dict[str, list[storage_pb2.ConversationRecord]]:
+    async def large_groups_of(self, users: Sequence[str]) -> dict[str, list[storage_pb2.ConversationRecord]]:
         """The large groups of each user, and b:all once it has a message: from the documents, and from the memory of
-        their owners. Nothing is loaded, so a head may be behind for a moment after its owner has died.
+        their owners. Nothing is loaded, so a head may be behind for a moment after its owner has died; that of a group
+        may even be 0, and its members are told of the group all the same.
         """
         memberships = await self._repository.members.memberships(users, large_only=True)
         records = await self.records({member.conversation for found in memberships.values() for member in found})
         return {
-            user: [record for each in found if (record := records.get(each.conversation)) is not None and record.head]
+            user: [
+                record for each in found if (record := records.get(each.conversation)) is not None and _is_told(record)
+            ]
             for user, found in memberships.items()
         }
 
     async def records(self, ids: Collection[str]) -> dict[str, storage_pb2.ConversationRecord]:
-        """These conversations, as `large_of` gives them; those that are there."""
+        """These conversations, as `large_groups_of` gives them; those that are there."""
         documents, warm = await self._overviews.present(list(ids))
-        return {key: _record(document, *warm.get(key, (0, 0))) for key, document in documents.items()}
-
-    async def _look_up(self, items: Sequence[LoadItem], found: Mapping[str, Conversation | TidingsError]) -> None:
-        """Members of large groups that are asked for and not in memory, with one command."""
-        missing: dict[MemberKey, Conversation] = {}
-        for item in items:
-            conversation = found[item.conversation]
-            if isinstance(conversation, Conversation) and conversation.exists and not conversation.knows_all:
-                for user in item.users:
-                    if user not in conversation.members:
-                        missing[MemberKey(conversation.id, user)] = conversation
-        if missing:
-            for key, document in (await self._repository.members.find(missing.keys())).items():
-                missing[key].learn(document)
-
-    async def _loaded(self, conversation: Conversation, item: LoadItem) -> LoadOutcome:
-        outcome = LoadOutcome(record=conversation.record())
-        if not conversation.exists:
-            return outcome
-        if item.narrow or not conversation.knows_all:
-            known = (conversation.members.get(user) for user in dict.fromkeys(item.users))
-            outcome.members.extend(member.record() for member in known if member is not None)
-            if item.successor and not conversation.knows_all:
-                await self._add_successor(outcome, item)
-        elif item.known_version and item.known_version == conversation.document.version:
-            outcome.unchanged = True
-        else:
-            outcome.members.extend(member.record() for member in conversation.members.values())
-        return outcome
-
-    async def _add_successor(self, outcome: LoadOutcome, item: LoadItem) -> None:
-        """Who follows the owner, if one of those asked for is the owner."""
-        owner = next((member.user for member in outcome.members if member.role == _OWNER), "")
-        if not owner:
-            return
-        outcome.successor = await self._repository.members.successor(item.conversation, owner)
-        if outcome.successor and all(member.user != outcome.successor for member in outcome.members):
-            conversation = (await self._conversations.get([item.conversation]))[item.conversation]
-            if isinstance(conversation, Conversation):
-                known = await self._conversations.loader.lookup(conversation, [outcome.successor])
-                outcome.members.extend(member.record() for member in known.values())
+        return {key: _record(document, warm.get(key, NOTHING)) for key, document in documents.items()}
 
     async def _list_one(self, item: ConversationsItem, bytes_max: int) -> ConversationsOutcome:
         if item.large_only:
             return await self._list_large(item.user)
-        page = Page(item.user, min(item.limit or LIMIT_MAX, LIMIT_MAX), bytes_max)
-        token = Token.parse(item.after) if item.after else None
+        page = ListPage(item.user, min(item.limit or LIMIT_MAX, LIMIT_MAX), bytes_max)
+        token = ListToken.parse(item.after) if item.after else None
         if token is not None and token.is_second:
             return await self._list_moved(page, token)
-        overview = await self._overviews.of(item.user)
+        overview = await self._overviews.overview_of(item.user)
         places = overview.places.after(token.place if token else None, page.limit + 1)
-        start = token or Token(NOWHERE, overview.number, overview.now_ms)
+        start = token or ListToken(NOWHERE, overview.number, overview.now_ms)
         shown = places[: page.limit]
         done = await self._add(page, [place.conversation for place in shown])
         following = start.at(shown[done - 1]) if done else start
@@ -215,7 +159,7 @@ class Listing:
             return page.outcome(following, more=False)  # all on one page: nothing can have moved meanwhile
         return await self._list_moved(page, start.second)
 
-    async def _list_moved(self, page: Page, token: Token) -> ConversationsOutcome:
+    async def _list_moved(self, page: ListPage, token: ListToken) -> ConversationsOutcome:
         """The second part: what has moved up since the list was begun, into what is left of the page."""
         number = token.number or 0
         since = max((token.since_ms - SLACK_MS, ""), (token.place.last_ms, token.place.conversation))
@@ -247,14 +191,13 @@ class Listing:
         found = (await self._repository.members.memberships([user], large_only=True)).get(user, ())
         records = await self.records([member.conversation for member in found])
         entries = [
-            Entry(record=record, me=Member.of(member).record())
+            Entry(record=record, me=CachedMember.from_document(member).record())
             for member in found
-            if (record := records.get(member.conversation)) is not None
-            if record.head or record.kind == ConversationKind.GROUP
+            if (record := records.get(member.conversation)) is not None and _is_told(record)
         ]
         return ConversationsOutcome(entries=entries)
 
-    async def _add(self, page: Page, ids: Sequence[str]) -> int:
+    async def _add(self, page: ListPage, ids: Sequence[str]) -> int:
         """Puts the entries of these conversations into the page; how many of them that covers before its bytes run
         out. Raises Unavailable if none can be loaded.
         """
@@ -273,7 +216,7 @@ class Listing:
                 continue
             message = last.get(entry.record.conversation)
             size = entry.ByteSize() + (len(encode(message)) + message.left_out if message else 0)
-            if not page.take(size):
+            if not page.reserve(size):
                 done = index
                 break
             fitting.append(entry)
@@ -292,7 +235,7 @@ class Listing:
         found = await self._repository.messages.get(keys, content_max=content_max(len(keys), bytes_left))
         return {conversation: message for (conversation, _), message in found.items()}
 
-    async def _show(self, page: Page, entries: Sequence[Entry], last: dict[str, StoredMessage]) -> None:
+    async def _show(self, page: ListPage, entries: Sequence[Entry], last: dict[str, StoredMessage]) -> None:
         """Adds these to the page, with the whole of their last messages."""
         wanted = [
             (message.conversation, message.seq)
@@ -310,13 +253,6 @@ class Listing:
         page.entries += entries
 
 
-_OWNER = 3
-
-
-def _op_of(item: LoadItem) -> OpKey:
-    return OpKey(item.conversation, item.actor, item.op)
-
-
 def _load_item(user: str, conversation: str) -> LoadItem:
     users = [user]
     if kind_of(conversation) is ConversationKind.DIRECT:
@@ -332,12 +268,17 @@ def _entry(outcome: LoadOutcome, user: str) -> Entry | None:
     entry = Entry(record=outcome.record, me=members[user])
     if outcome.record.kind == ConversationKind.DIRECT:
         peer = other_of(outcome.record.conversation, user)
-        entry.peer.CopyFrom(members.get(peer) or Member(peer).record())
+        entry.peer.CopyFrom(members.get(peer) or CachedMember(peer).record())
     return entry
 
 
-def _record(document: ConversationDocument, head: int, last_ms: int) -> storage_pb2.ConversationRecord:
-    """`head` and `last_ms`: as the owner has them in memory, or 0."""
+def _is_told(record: storage_pb2.ConversationRecord) -> bool:
+    """Whether a member is told of it: `b:all` from its first message on, a group always."""
+    return bool(record.head) or record.kind == ConversationKind.GROUP
+
+
+def _record(document: ConversationDocument, newest: Newest) -> storage_pb2.ConversationRecord:
+    """`newest`: as the owner has it in memory."""
     return storage_pb2.ConversationRecord(
         conversation=document.conversation,
         kind=document.kind,
@@ -346,10 +287,10 @@ def _record(document: ConversationDocument, head: int, last_ms: int) -> storage_
         channel=document.channel,
         share_history=document.share_history,
         large_from=document.large_from,
-        head=max(document.head, document.settled, head),
+        head=max(document.head, document.settled, newest.head),
         version=document.version,
         member_count=document.member_count,
         first_seq=document.first_seq,
         exists=True,
-        last_ms=max(document.last_ms, last_ms),
+        last_ms=max(document.last_ms, newest.last_ms),
     )

@@ -16,12 +16,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.storage.limits import LEAD_MAX_MS, READ_MAX, Limits
-from services.storage.messages.conversations import Conversations
-from services.storage.owners.peers import Neighbours
+from services.storage.messages.conversations import ConversationStore
+from services.storage.owners.peers import StoragePeers
 from services.storage.pages.places import Place, Places
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import ConversationDocument, Span
@@ -48,23 +49,33 @@ class Overview:
     read_s: float
 
 
+class Newest(NamedTuple):
+    """The head of a conversation, and the time of its last message."""
+
+    head: int
+    last_ms: int
+
+
+NOTHING = Newest(0, 0)
+
+
 class Overviews:
     def __init__(
         self,
         repository: Repository,
-        conversations: Conversations,
-        neighbours: Neighbours,
+        conversations: ConversationStore,
+        peers: StoragePeers,
         clock: Clock,
         limits: Limits,
     ) -> None:
         self._repository = repository
         self._conversations = conversations
-        self._neighbours = neighbours
+        self._peers = peers
         self._clock = clock
         self._limits = limits
         self._kept: OrderedDict[str, Overview] = OrderedDict()
 
-    async def of(self, user: str) -> Overview:
+    async def overview_of(self, user: str) -> Overview:
         """Raises Unavailable."""
         now_ms = self._clock.wall_ms()
         overview = self._kept.get(user)
@@ -80,10 +91,12 @@ class Overviews:
         """The large groups of a user, and b:all, with the times of their last messages."""
         found = await self._repository.members.memberships([user], large_only=True)
         documents, warm = await self.present([member.conversation for member in found.get(user, ())])
-        return [Place(max(document.last_ms, warm.get(key, (0, 0))[1]), key) for key, document in documents.items()]
+        return [
+            Place(max(document.last_ms, warm.get(key, NOTHING).last_ms), key) for key, document in documents.items()
+        ]
 
-    async def present(self, ids: Sequence[str]) -> tuple[dict[str, ConversationDocument], dict[str, tuple[int, int]]]:
-        """The documents of these conversations, and (head, time) of those that their owners have in memory."""
+    async def present(self, ids: Sequence[str]) -> tuple[dict[str, ConversationDocument], dict[str, Newest]]:
+        """The documents of these conversations, and what is newest in those that their owners have in memory."""
         documents: dict[str, ConversationDocument] = {}
         for start in range(0, len(ids), READ_MAX):
             documents.update(await self._repository.conversations.load(ids[start : start + READ_MAX]))
@@ -124,22 +137,22 @@ class Overviews:
         while sum(len(each.places) for each in self._kept.values()) > self._limits.list_places_max:
             self._kept.popitem(last=False)
 
-    async def _warm(self, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+    async def _warm(self, ids: Sequence[str]) -> dict[str, Newest]:
         groups: dict[str | None, list[str]] = {}
         for key in ids:
-            groups.setdefault(self._neighbours.owner_of(slot_of(key)), []).append(key)
-        warm: dict[str, tuple[int, int]] = {}
+            groups.setdefault(self._peers.owner_of(slot_of(key)), []).append(key)
+        warm: dict[str, Newest] = {}
         for owner, keys in groups.items():
             for start in range(0, len(keys), ASK_MAX):
                 warm.update(await self._ask(owner, keys[start : start + ASK_MAX]))
         return warm
 
-    async def _ask(self, owner: str | None, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
+    async def _ask(self, owner: str | None, keys: Sequence[str]) -> dict[str, Newest]:
         if owner is None:
             here = ((key, self._conversations.peek(key)) for key in keys)
-            return {key: (each.head, each.last_ms) for key, each in here if each is not None}
+            return {key: Newest(each.head, each.last_ms) for key, each in here if each is not None}
         try:
-            heads = await self._neighbours.heads(owner, storage_pb2.KeyBatch(keys=keys, warm_only=True))
+            heads = await self._peers.heads(owner, storage_pb2.KeyBatch(keys=keys, warm_only=True))
         except TidingsError:
             return {}  # the documents say it, a few seconds late
-        return dict(zip(keys, zip(heads.heads, heads.times_ms, strict=True), strict=True))
+        return dict(zip(keys, map(Newest, heads.heads, heads.times_ms), strict=True))

@@ -11,10 +11,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from protos.tidings.internal.v1 import storage_pb2
-from services.storage.repository.records import MAX_NUMBER, Span, StoredMessage
-from tidings_protocol import client_pb2
+from services.storage.repository.records import MAX_NUMBER, MessageKey, Span, StoredMessage
 from tidings_protocol.ids import message_id
-from tidings_protocol.wire.varint import length_delimited_tag, varint
+from tidings_protocol.wire.body import message_bytes
 
 PageOutcome = storage_pb2.PageOutcome
 PageEntry = storage_pb2.PageEntry
@@ -26,25 +25,24 @@ BYTES_MAX = 128 * 1024
 ANSWER_BYTES_MAX = 12 * 1024 * 1024
 # Content that comes along in any case, however many messages are read for a page.
 SHORT_BYTES = 512
-_CONTENT = length_delimited_tag(client_pb2.Message, "content")
 
 
 def encode(message: StoredMessage) -> bytes:
     """An encoded `tidings.v1.Message`; the content goes in as the bytes that were stored."""
-    head = client_pb2.Message(
-        message_id=message_id(message.conversation, message.seq),
+    return message_bytes(
         conversation=message.conversation,
         seq=message.seq,
+        message_id=message_id(message.conversation, message.seq),
         sender=message.sender,
         time_ms=message.time_ms,
-        kind=client_pb2.Message.Kind.ValueType(message.kind),
+        content=message.content,
+        kind=message.kind,
         client_id=message.client_id,
     )
-    return head.SerializeToString() + _CONTENT + varint(len(message.content)) + message.content
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class HistoryWindow:
     """What of a conversation a request may show: `lowest` to the head, in one direction from where it says."""
 
     span: Span
@@ -66,9 +64,9 @@ def content_max(limit: int, bytes_max: int) -> int:
     return max(SHORT_BYTES, 2 * bytes_max // max(1, limit))
 
 
-def to_complete(messages: Iterable[StoredMessage], limit: int, bytes_max: int) -> list[tuple[str, int]]:
+def to_complete(messages: Iterable[StoredMessage], limit: int, bytes_max: int) -> list[MessageKey]:
     """The (conversation, seq) of those, among what fits into a page, whose content was left out."""
-    keys: list[tuple[str, int]] = []
+    keys: list[MessageKey] = []
     size = 0
     for count, message in enumerate(messages):
         size += len(message.content) + message.left_out
@@ -81,8 +79,8 @@ def to_complete(messages: Iterable[StoredMessage], limit: int, bytes_max: int) -
 
 def completed(
     messages: Iterable[StoredMessage],
-    wanted: Collection[tuple[str, int]],
-    found: Mapping[tuple[str, int], StoredMessage],
+    wanted: Collection[MessageKey],
+    found: Mapping[MessageKey, StoredMessage],
 ) -> list[StoredMessage]:
     """With the content that was left out; without those that were wanted and are gone meanwhile."""
     whole: list[StoredMessage] = []
@@ -95,7 +93,7 @@ def completed(
     return whole
 
 
-def history_window(item: HistoryItem, bytes_max: int) -> Window:
+def history_window(item: HistoryItem, bytes_max: int) -> HistoryWindow:
     """With `after`: upwards from there; otherwise downwards from `before`, or from the newest."""
     lowest = max(item.first_seq, 1)
     limit = min(item.limit or ENTRIES_MAX, ENTRIES_MAX)
@@ -103,10 +101,10 @@ def history_window(item: HistoryItem, bytes_max: int) -> Window:
     before = min(item.before, MAX_NUMBER) if item.HasField("before") else MAX_NUMBER
     after = lowest - 1 if descending else max(min(item.after, MAX_NUMBER - 1), lowest - 1)
     span = Span(item.conversation, after, before, limit + 1, descending)
-    return Window(span, lowest, descending, limit, bytes_max)
+    return HistoryWindow(span, lowest, descending, limit, bytes_max)
 
 
-def history_page(window: Window, messages: Iterable[StoredMessage], *, head: int, first_seq: int) -> PageOutcome:
+def history_page(window: HistoryWindow, messages: Iterable[StoredMessage], *, head: int, first_seq: int) -> PageOutcome:
     """The page, from up to limit + 1 messages in the order of the span, complete as far as it goes. `first_seq`: the
     oldest that retention kept.
     """

@@ -54,7 +54,7 @@ NOWHERE = Place(0, "-")
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class ListToken:
     """Where the next page begins: the last place that was shown, and when the list was begun.
 
     `number` is the inbox entry up to which all is accounted for, `since_ms` the time of the beginning. In the second
@@ -73,25 +73,25 @@ class Token:
         return f"{self.place}~{self.number}~{self.since_ms}{'~2' if self.is_second else ''}"
 
     @property
-    def second(self) -> Token:
+    def second(self) -> ListToken:
         """Where the second part begins."""
         return replace(self, place=NOWHERE, is_second=True)
 
-    def at(self, place: Place) -> Token:
+    def at(self, place: Place) -> ListToken:
         return replace(self, place=place)
 
     @staticmethod
-    def parse(text: str) -> Token:
+    def parse(text: str) -> ListToken:
         """Raises BadRequest for what is no `next` of an earlier page."""
         parts = text.split("~")
         place = Place.parse("~".join(parts[:2]))
         match parts[2:]:
             case []:
-                return Token(place, None, 0)
+                return ListToken(place, None, 0)
             case [number, since_ms]:
-                return Token(place, _number(number), _number(since_ms))
+                return ListToken(place, _number(number), _number(since_ms))
             case [number, since_ms, "2"]:
-                return Token(place, _number(number), _number(since_ms), is_second=True)
+                return ListToken(place, _number(number), _number(since_ms), is_second=True)
         raise _no_token()
 
 

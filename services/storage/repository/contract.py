@@ -2,9 +2,15 @@
 
 Guarantees of every implementation (tests/contract/repository runs on all):
 - a write that returns is durable on a majority; a read sees only what is (nothing that could be rolled back);
+- every method raises Unavailable if the database does not answer within its deadline (`mongodb_timeout_s`), and
+  Internal if it refuses what it is asked; no other error comes out;
 - a write that raises Unavailable has an UNKNOWN outcome: it may be done, in part, now or a little later. An ordered
   insert is always done up to some point, in its order, never with a gap;
-- every method may be repeated, and several nodes may call them at once.
+- cancelling a read is safe. Cancelling a write is as if it had raised Unavailable: read before you write again;
+- every method may be repeated, and several nodes may call them at once;
+- an answer keyed by what was asked leaves out what is not there; an empty question is answered with nothing.
+
+Units: times are milliseconds since 1970 by the database's clock; a seq or number is 1 or more.
 
 Does not know: who owns what, what follows from what.
 """
@@ -21,11 +27,13 @@ from services.storage.repository.records import (
     Acknowledged,
     ClientKey,
     ConversationDocument,
-    Cursor,
+    DeviceKey,
     InboxEntry,
     MadeChange,
+    MemberCursor,
     MemberDocument,
     MemberKey,
+    MessageKey,
     OpKey,
     SessionDocument,
     SessionKey,
@@ -55,29 +63,31 @@ class MessageRepository(Protocol):
     """Messages, unique by (conversation, seq) and by (conversation, sender, client id)."""
 
     async def insert(self, messages: Sequence[StoredMessage]) -> Inserted:
-        """In this order."""
+        """Inserts them in this order, up to the first that meets a conflict: how many are in, and which conflict."""
         ...
 
     async def pages(
         self, spans: Sequence[Span], *, content: bool = True, content_max: int = MAX_NUMBER
     ) -> list[list[StoredMessage]]:
-        """The messages of each span in its order; without content if that is not needed. Content of more bytes than
-        `content_max` is left out (`left_out`).
+        """The messages of each span, aligned with the spans, each page in the order of its span.
+
+        `content` False: none of it is read. Content of more than `content_max` bytes is left out, and `left_out` says
+        how many bytes that are.
         """
         ...
 
     async def get(
-        self, keys: Sequence[tuple[str, int]], *, content_max: int = MAX_NUMBER
-    ) -> dict[tuple[str, int], StoredMessage]:
-        """Those of (conversation, seq) that are there; content of more bytes than `content_max` is left out."""
+        self, keys: Sequence[MessageKey], *, content_max: int = MAX_NUMBER
+    ) -> dict[MessageKey, StoredMessage]:
+        """The messages that are there, by (conversation, seq); content of more than `content_max` bytes is left out."""
         ...
 
     async def find(self, keys: Collection[ClientKey]) -> dict[ClientKey, StoredMessage]:
-        """Those that are there."""
+        """The messages that were stored with these client ids, by the client id."""
         ...
 
     async def remove(self, conversation: str, below: int) -> int:
-        """Forgets the messages with a lower seq; how many there were."""
+        """Removes the messages with a seq below this one, and what makes them idempotent; how many there were."""
         ...
 
 
@@ -85,21 +95,21 @@ class InboxRepository(Protocol):
     """Inbox entries, unique by (user, number)."""
 
     async def insert(self, entries: Sequence[InboxEntry]) -> Inserted:
-        """In this order."""
+        """Inserts them in this order, up to the first whose number is taken: how many are in."""
         ...
 
     async def pages(self, spans: Sequence[Span]) -> list[list[InboxEntry]]:
-        """The entries of each span, in its order."""
+        """The entries of each span, aligned with the spans, each page in the order of its span."""
         ...
 
-    async def search(
-        self, wanted: Sequence[tuple[Span, Collection[tuple[str, int]]]]
-    ) -> list[dict[tuple[str, int], int]]:
-        """For each span the numbers in it that these messages, as (conversation, seq), have; its limit is ignored."""
+    async def search(self, wanted: Sequence[tuple[Span, Collection[MessageKey]]]) -> list[dict[MessageKey, int]]:
+        """The numbers that these messages have in each span, by (conversation, seq), aligned with what is wanted. The
+        limit of a span is ignored.
+        """
         ...
 
     async def remove(self, user: str, below: int) -> int:
-        """Forgets the entries with a lower number; how many there were."""
+        """Removes the entries with a number below this one; how many there were."""
         ...
 
 
@@ -107,59 +117,61 @@ class ConversationRepository(Protocol):
     """One document for each conversation."""
 
     async def load(self, conversations: Collection[str]) -> dict[str, ConversationDocument]:
-        """Those that are there."""
+        """The documents that are there, by conversation."""
         ...
 
     async def create(self, documents: Sequence[ConversationDocument]) -> None:
-        """Those that are there already stay as they are."""
+        """Writes the documents of conversations that have none; the others stay as they are."""
         ...
 
     async def swap(self, document: ConversationDocument, expected_stamp: int) -> bool:
-        """Writes all but the watermarks if the stamp is the expected one (0: if there is none yet); whether it was."""
+        """Writes all but the watermarks, if the stamp is the expected one (0: if there is none yet). Whether it was."""
         ...
 
     async def advance(self, watermarks: Sequence[Watermark]) -> None:
-        """Moves what is lower up; conversations that are not there are passed over."""
+        """Moves up what is lower; conversations that are not there are passed over."""
         ...
 
     async def after(self, conversation: str, limit: int) -> list[ConversationDocument]:
-        """The next ones by id."""
+        """The documents of the next conversations after this id, by id, at most `limit`; "": from the first on."""
         ...
 
     async def times(self, conversations: Collection[str]) -> dict[str, int]:
-        """The times of the last messages, as written, of those that are there."""
+        """The times of the last messages in ms, by conversation, as they were written last: they may lag."""
         ...
 
 
 class MemberRepository(Protocol):
     """Members of conversations, unique by (conversation, user). Who is gone is in no answer."""
 
-    async def of(self, conversations: Collection[str]) -> dict[str, list[MemberDocument]]:
-        """All members of each; for conversations that are not large."""
+    async def all_in(self, conversations: Collection[str]) -> dict[str, list[MemberDocument]]:
+        """All members, by conversation. For conversations that are not large: there is no limit."""
         ...
 
     async def find(self, keys: Collection[MemberKey]) -> dict[MemberKey, MemberDocument]:
-        """Those that are members."""
+        """Those of them that are members."""
         ...
 
     async def write(self, members: Sequence[MemberDocument]) -> None:
-        """Each if its stamp is higher than that of what is there, or if nothing is; cursors never go back."""
+        """Writes each one whose stamp is higher than that of what is there, or where nothing is. Cursors never go back:
+        the higher one of each stays, whatever the stamp.
+        """
         ...
 
-    async def advance(self, cursors: Sequence[Cursor]) -> None:
-        """Moves what is lower up; those that are no members are passed over."""
+    async def advance(self, cursors: Sequence[MemberCursor]) -> None:
+        """Moves up what is lower; those that are no members are passed over."""
         ...
 
     async def page(self, conversation: str, after: str, limit: int) -> list[MemberDocument]:
-        """The next ones by user id."""
+        """The next members after this user, by user id, at most `limit`; "": from the first on."""
         ...
 
     async def memberships(self, users: Collection[str], *, large_only: bool) -> dict[str, list[MemberDocument]]:
-        """Where each of the users is a member."""
+        """Where each of the users is a member, by user; `large_only`: of the large groups and b:all."""
         ...
 
     async def joined(self, user: str) -> list[str]:
-        """The conversations that the user is a member of."""
+        """The ids of all conversations that the user is a member of, in no order."""
         ...
 
     async def successor(self, conversation: str, owner: str) -> str:
@@ -171,35 +183,39 @@ class ChangeRepository(Protocol):
     """Changes of groups that have no notice, unique by (conversation, actor, op); for a day at least."""
 
     async def keep(self, changes: Sequence[MadeChange]) -> None:
-        """Those that are there already stay as they are."""
+        """Keeps those that are not there yet; the others stay as they are."""
         ...
 
     async def find(self, keys: Collection[OpKey]) -> dict[OpKey, bytes]:
-        """Those that are there, as they were encoded."""
+        """The encoded changes that are there, by op."""
         ...
 
 
 class SessionRepository(Protocol):
     """Sessions, unique by (user, device)."""
 
-    async def of(self, users: Collection[str]) -> dict[str, list[SessionDocument]]:
-        """All sessions of each of the users."""
+    async def of_users(self, users: Collection[str]) -> dict[str, list[SessionDocument]]:
+        """All sessions, by user, also those on dead nodes."""
         ...
 
     async def put(self, puts: Sequence[SessionPut]) -> list[bool]:
-        """Which of them are in: they found what they expected, or themselves. (user, device) is in it once."""
+        """Puts each session where the expected one is. Which of them are in, aligned: they found what they expected, or
+        themselves. A (user, device) may be in `puts` once only.
+        """
         ...
 
     async def remove(self, keys: Collection[SessionKey]) -> None:
-        """A later session of the same device stays."""
+        """Removes just these sessions: a later one of the same device stays."""
         ...
 
     async def boots(self) -> set[str]:
         """The boot ids under which there are sessions."""
         ...
 
-    async def under(self, boot_id: str, after: tuple[str, str], limit: int) -> list[SessionDocument]:
-        """The next ones of this boot after (user, device), in an order that stays; ("", ""): the first."""
+    async def under(self, boot_id: str, after: DeviceKey, limit: int) -> list[SessionDocument]:
+        """The next sessions of this boot after (user, device), at most `limit`, in an order that stays the same;
+        ("", ""): from the first on.
+        """
         ...
 
 
@@ -207,31 +223,35 @@ class UserRepository(Protocol):
     """Users, what their devices hold, and the identity of the data."""
 
     async def find(self, users: Collection[str]) -> dict[str, UserDocument]:
-        """Those that are there."""
+        """The users that are there, by id."""
         ...
 
     async def held(self, users: Collection[str]) -> dict[str, int]:
-        """Up to which inbox number some device of each user holds everything, whatever the number of devices."""
+        """The highest inbox number up to which some device of each user holds everything, by user; one read, however
+        many devices there are.
+        """
         ...
 
     async def create(self, users: Collection[str], now_ms: int, *, welcomed: bool = False) -> None:
-        """Those that are there already stay, but become welcomed if that is said."""
+        """Creates those that are not there, first seen at `now_ms`; the others stay, but become welcomed if that is
+        said.
+        """
         ...
 
     async def seen(self, times: Mapping[str, int]) -> None:
-        """The last time of each user, never back."""
+        """Moves up the times in ms at which these users were last seen; users that are not there are passed over."""
         ...
 
     async def acknowledge(self, held: Sequence[Acknowledged]) -> None:
-        """Moves what is lower up."""
+        """Moves up the numbers that devices hold."""
         ...
 
     async def after(self, user: str, limit: int) -> list[UserDocument]:
-        """The next ones by id, without their devices."""
+        """The next users after this id, by id, at most `limit`, without their devices; "": from the first on."""
         ...
 
     async def epoch(self, candidate: str) -> str:
-        """The identity of the data: the candidate if it has none yet."""
+        """The identity of the data, which never changes: the candidate, if it has none yet."""
         ...
 
 
@@ -239,7 +259,7 @@ class TimeRepository(Protocol):
     """The clock that all nodes share."""
 
     async def now_ms(self) -> int:
-        """The database's time of day."""
+        """The database's time of day in ms. Raises Unavailable."""
         ...
 
 

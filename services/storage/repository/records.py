@@ -15,6 +15,11 @@ NORMAL, SYSTEM = 1, 2  # tidings.v1.Message.Kind
 MAX_NUMBER = 2**63 - 1
 
 
+# (conversation, seq): which message. (user, device): which device.
+MessageKey = tuple[str, int]
+DeviceKey = tuple[str, str]
+
+
 class StoredMessage(NamedTuple):
     """A message as it was stored; `change` is what a notice does to its group (an encoded ChangeItem). `left_out`: so
     many bytes of content are there that were not read.
@@ -137,7 +142,7 @@ class MemberDocument:
     gone: bool = False
 
 
-class Cursor(NamedTuple):
+class MemberCursor(NamedTuple):
     """How far a member has read and holds a conversation; never goes back."""
 
     conversation: str
@@ -146,7 +151,7 @@ class Cursor(NamedTuple):
     delivered_seq: int
 
 
-class Replaced(NamedTuple):
+class ReplacedSession(NamedTuple):
     """A session that gave its place to a newer one of its device."""
 
     session: str
@@ -168,7 +173,7 @@ class SessionDocument:
     boot_id: str = ""
     since_ms: int = 0
     client: str = ""
-    replaced: tuple[Replaced, ...] = ()
+    replaced: tuple[ReplacedSession, ...] = ()
     attempt: int = 0
     address: str = ""  # the client's IP address; empty: not known
 

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from services.storage.repository.records import Replaced, SessionDocument, SessionPut
+from services.storage.repository.records import DeviceKey, ReplacedSession, SessionDocument, SessionPut
 from tidings_protocol.errors import Overloaded, TidingsError
 
 # Within this time two logins of one device are ordered by their attempts, and who was replaced is remembered.
@@ -32,7 +32,7 @@ TOO_MANY_DEVICES_RETRY_MS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class Login:
     """A session that begins; `live` are the boots that the asker's registry says are alive. `again`: it began long ago,
     and its record is gone. `groups`: the asker wants to know in which of these the user is no member.
     """
@@ -45,7 +45,7 @@ class Opening:
     groups: tuple[str, ...] = ()
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> DeviceKey:
         return self.session.user, self.session.device
 
 
@@ -58,26 +58,25 @@ class Overtaken(Exception):
 
 
 @dataclass(slots=True)
-class Verdict:
+class LoginDecision:
     """Of openings of one device that are handled together: those of the newest session, what to put for it (None: all
-    are refused; `is_there`: it need not be), the user's other sessions that are alive; and why the rest is refused.
+    are refused; `is_there`: it need not be); and why the rest is refused.
     """
 
     opened: list[int] = field(default_factory=list)
     put: SessionPut | None = None
     is_there: bool = False
-    others: list[SessionDocument] = field(default_factory=list)
     refused: dict[int, TidingsError | Overtaken] = field(default_factory=dict)
 
 
-def decide_together(works: Mapping[int, Opening], sessions: Sequence[SessionDocument], opening: int) -> Verdict:
+def decide_together(works: Mapping[int, Login], sessions: Sequence[SessionDocument], opening: int) -> LoginDecision:
     """As if they came one after the other, but only the newest of them is ever stored: a device that logs in thirty
     times at once costs others one write. `opening`: as in `decide`.
     """
-    verdict, present = Verdict(), list(sessions)
+    verdict, present = LoginDecision(), list(sessions)
     for index, work in works.items():
         try:
-            put, verdict.others = decide(work, present, opening)
+            put = decide(work, present, opening)
         except (TidingsError, Overtaken) as error:
             verdict.refused[index] = error
             continue
@@ -91,29 +90,25 @@ def decide_together(works: Mapping[int, Opening], sessions: Sequence[SessionDocu
     return verdict
 
 
-def decide(
-    work: Opening, sessions: Sequence[SessionDocument], opening: int
-) -> tuple[SessionPut, list[SessionDocument]]:
-    """What to put where, and the user's other sessions that are alive. `opening`: more devices of the user in this
-    batch. Raises Overtaken, Overloaded.
-    """
+def decide(work: Login, sessions: Sequence[SessionDocument], opening: int) -> SessionPut:
+    """What to put where. `opening`: more devices of the user in this batch. Raises Overtaken, Overloaded."""
     session = work.session
     before = next((each for each in sessions if each.device == session.device), None)
-    others = [each for each in sessions if each.device != session.device and each.boot_id in work.live]
     if before is not None and before.session == session.session:
-        return SessionPut(before, before.session), others  # a repeat
+        return SessionPut(before, before.session)  # a repeat
     is_new = before is None or before.boot_id not in work.live
     if before is not None and (not is_new if work.again else _is_older(session, before)):
         raise Overtaken(before)
-    if work.devices_max and is_new and not work.again and len(others) + opening >= work.devices_max:
+    others = sum(each.device != session.device and each.boot_id in work.live for each in sessions)
+    if work.devices_max and is_new and not work.again and others + opening >= work.devices_max:
         raise Overloaded(
             f"{work.devices_max} devices of this user are connected already: close one, or try later",
             TOO_MANY_DEVICES_RETRY_MS,
         )
     if before is None:
-        return SessionPut(session, ""), others
+        return SessionPut(session, "")
     replaced = () if work.again else _replaced(session, before)
-    return SessionPut(replace(session, replaced=replaced), before.session), others
+    return SessionPut(replace(session, replaced=replaced), before.session)
 
 
 def _is_older(session: SessionDocument, present: SessionDocument) -> bool:
@@ -124,8 +119,8 @@ def _is_older(session: SessionDocument, present: SessionDocument) -> bool:
     return session.attempt < present.attempt and -LATE_MS <= session.since_ms - present.since_ms <= ATTEMPT_MS
 
 
-def _replaced(session: SessionDocument, before: SessionDocument) -> tuple[Replaced, ...]:
+def _replaced(session: SessionDocument, before: SessionDocument) -> tuple[ReplacedSession, ...]:
     """The one before, and those whose end it may not have lived to see."""
-    last = Replaced(before.session, before.node, before.boot_id)
+    last = ReplacedSession(before.session, before.node, before.boot_id)
     is_close = abs(session.since_ms - before.since_ms) <= ATTEMPT_MS
     return (last, *(before.replaced if is_close else ()))[:REPLACED_MAX]

@@ -14,21 +14,21 @@ from contextlib import asynccontextmanager
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.common.lanes.lane import Lanes
-from services.storage.inboxes.writer import Inboxes
+from services.storage.inboxes.writer import InboxWriter, Seen
 from services.storage.limits import OVERLAP_MIN, READ_MAX, TRIES_MAX, Limits
-from services.storage.memory.batches import through
-from services.storage.pages.lists import Listing
+from services.storage.pages.lists import ConversationLists
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import (
     MAX_NUMBER,
+    DeviceKey,
     MemberDocument,
     MemberKey,
-    Replaced,
+    ReplacedSession,
     SessionDocument,
     SessionKey,
     SessionPut,
 )
-from services.storage.sessions.newest import Opening, Overtaken, Verdict, decide_together
+from services.storage.sessions.newest import Login, LoginDecision, Overtaken, decide_together
 from tidings_protocol.errors import TidingsError, Unavailable
 from tidings_protocol.ids import BROADCAST, SLOTS, hash64
 
@@ -40,22 +40,22 @@ GROUPS_MAX = 5000
 PAGE_MAX = 1000
 
 
-Work = Opening | SessionKey
+Work = Login | SessionKey
 
 
-class Sessions:
+class SessionStore:
     def __init__(
         self,
         repository: Repository,
-        inboxes: Inboxes,
-        listing: Listing,
+        inboxes: InboxWriter,
+        lists: ConversationLists,
         clock: Clock,
         limits: Limits,
         epoch: str,
     ) -> None:
         self._repository = repository
         self._inboxes = inboxes
-        self._listing = listing
+        self._lists = lists
         self._clock = clock
         self._epoch = epoch
         self.lanes: Lanes[Work, SessionOpenOutcome] = Lanes(
@@ -80,21 +80,21 @@ class Sessions:
         live = frozenset(live_boots)
         now_ms = self._clock.wall_ms()
         works = [
-            Opening(_document(item.record, now_ms), item.devices_max, live, item.cursor, item.again, tuple(item.groups))
+            Login(_document(item.record, now_ms), item.devices_max, live, item.cursor, item.again, tuple(item.groups))
             for item in items
         ]
-        return await through(self.lanes, [(hash64(work.session.user) // SLOTS, work) for work in works])
+        return await self.lanes.submit_all([(hash64(work.session.user) // SLOTS, work) for work in works])
 
     async def close(self, items: Sequence[storage_pb2.SessionCloseItem]) -> None:
         """Ends these sessions, and no later ones of the same devices. Raises the first failure."""
         works = [(hash64(item.user) // SLOTS, SessionKey(item.user, item.device, item.session)) for item in items]
-        for outcome in await through(self.lanes, works):
+        for outcome in await self.lanes.submit_all(works):
             if isinstance(outcome, TidingsError):
                 raise outcome
 
-    async def of(self, users: Sequence[str]) -> list[storage_pb2.SessionsOutcome]:
+    async def sessions_of(self, users: Sequence[str]) -> list[storage_pb2.SessionsOutcome]:
         """Also those of dead nodes; aligned with the users."""
-        sessions = await self._repository.sessions.of(users)
+        sessions = await self._repository.sessions.of_users(users)
         known = await self._repository.users.find(users)
         return [
             storage_pb2.SessionsOutcome(
@@ -111,21 +111,22 @@ class Sessions:
         return storage_pb2.BootPage(sessions=[_record(session) for session in found], more=len(found) == limit)
 
     async def users(self, users: Sequence[str]) -> list[storage_pb2.UserRecord]:
-        """Aligned."""
+        """Aligned with the users. Raises the first failure."""
         known = await self._repository.users.find(users)
         inboxes = await self._inboxes.touch(known)
-        return [
-            storage_pb2.UserRecord(
-                user=user,
-                exists=True,
-                first_seen_ms=known[user].first_seen_ms,
-                last_seen_ms=known[user].last_seen_ms,
-                inbox_head=inboxes[user].head,
-            )
-            if user in known
-            else storage_pb2.UserRecord(user=user)
-            for user in users
-        ]
+        records: list[storage_pb2.UserRecord] = []
+        for user in users:
+            record = storage_pb2.UserRecord(user=user)
+            if user in known:
+                inbox = inboxes[user]
+                if isinstance(inbox, TidingsError):
+                    raise inbox
+                record.exists = True
+                record.first_seen_ms = known[user].first_seen_ms
+                record.last_seen_ms = known[user].last_seen_ms
+                record.inbox_head = inbox.head
+            records.append(record)
+        return records
 
     async def _handle(self, batch: list[Work]) -> list[SessionOpenOutcome | TidingsError]:
         """What begins first, then what ends: an end is of one session alone, so it takes nothing from a session that it
@@ -134,7 +135,7 @@ class Sessions:
         """
         outcomes: dict[int, SessionOpenOutcome | TidingsError] = {}
         works = dict(enumerate(batch))
-        await self._open_all({index: work for index, work in works.items() if isinstance(work, Opening)}, outcomes)
+        await self._open_all({index: work for index, work in works.items() if isinstance(work, Login)}, outcomes)
         await self._close_all({index: work for index, work in works.items() if isinstance(work, SessionKey)}, outcomes)
         return [outcomes[index] for index in range(len(batch))]
 
@@ -153,27 +154,32 @@ class Sessions:
             outcomes.update({index: SessionOpenOutcome() for index in works})
 
     async def _open_all(
-        self, works: Mapping[int, Opening], outcomes: dict[int, SessionOpenOutcome | TidingsError]
+        self, works: Mapping[int, Login], outcomes: dict[int, SessionOpenOutcome | TidingsError]
     ) -> None:
         if not works:
             return
-        opened: dict[int, tuple[SessionDocument, list[SessionDocument]]] = {}
+        opened: dict[int, SessionDocument] = {}
         try:
             await self._welcome({work.session.user for work in works.values()})
             await self._put_all(dict(works), opened, outcomes)
             users = list({works[index].session.user for index in opened})
-            inboxes = await self._inboxes.touch(users, [(work.session.user, work.cursor) for work in works.values()])
-            large = await self._listing.large_of(users) if users else {}
+            inboxes = await self._inboxes.touch(
+                users, [Seen(work.session.user, work.cursor) for work in works.values()]
+            )
+            large = await self._lists.large_groups_of(users) if users else {}
             left = await self._left({index: works[index] for index in opened}, large)
         except TidingsError as error:
             outcomes.update({index: error for index in works if index not in outcomes})
             return
-        for index, (session, others) in opened.items():
+        for index, session in opened.items():
+            inbox = inboxes[session.user]
+            if isinstance(inbox, TidingsError):
+                outcomes[index] = inbox  # it is stored: a repeat of this login is answered with what it is
+                continue
             outcome = SessionOpenOutcome(
-                inbox_head=inboxes[session.user].head,
+                inbox_head=inbox.head,
                 epoch=self._epoch,
                 large=large.get(session.user, ()),
-                others=[_record(other) for other in others],
                 left=left.get(index, ()),
             )
             replaced = [_replaced(session, each) for each in session.replaced]
@@ -183,7 +189,7 @@ class Sessions:
             outcomes[index] = outcome
 
     async def _left(
-        self, works: Mapping[int, Opening], large: Mapping[str, Sequence[storage_pb2.ConversationRecord]]
+        self, works: Mapping[int, Login], large: Mapping[str, Sequence[storage_pb2.ConversationRecord]]
     ) -> dict[int, list[str]]:
         """Of the groups that each one asks about, those that its user is not in; nothing for those beyond what one
         batch may ask.
@@ -210,7 +216,7 @@ class Sessions:
         new = [user for user in users if user not in known or not known[user].welcomed]
         if not new:
             return
-        notices = (await self._listing.records([BROADCAST])).get(BROADCAST)
+        notices = (await self._lists.records([BROADCAST])).get(BROADCAST)
         head, now_ms = notices.head if notices is not None else 0, self._clock.wall_ms()
         await self._repository.members.write(
             [
@@ -222,14 +228,14 @@ class Sessions:
 
     async def _put_all(
         self,
-        works: dict[int, Opening],
-        opened: dict[int, tuple[SessionDocument, list[SessionDocument]]],
+        works: dict[int, Login],
+        opened: dict[int, SessionDocument],
         outcomes: dict[int, SessionOpenOutcome | TidingsError],
     ) -> None:
         """Puts each session where the one before it is, as often as another one came between."""
         for _ in range(TRIES_MAX):
-            existing = await self._repository.sessions.of({work.session.user for work in works.values()})
-            puts: list[tuple[Verdict, SessionPut]] = []
+            existing = await self._repository.sessions.of_users({work.session.user for work in works.values()})
+            puts: list[tuple[LoginDecision, SessionPut]] = []
             counts: dict[str, int] = {}
             for (user, _), mine in _by_device(works).items():
                 verdict = decide_together(mine, existing.get(user, []), counts.get(user, 0))
@@ -238,7 +244,7 @@ class Sessions:
                     del works[index]
                 if verdict.put is None:
                     continue
-                opened.update((index, (verdict.put.document, verdict.others)) for index in verdict.opened)
+                opened.update((index, verdict.put.document) for index in verdict.opened)
                 if verdict.is_there:
                     for index in verdict.opened:
                         del works[index]
@@ -258,8 +264,8 @@ class Sessions:
         raise Unavailable("this device logs in too often at once: try again")
 
 
-def _by_device(works: Mapping[int, Opening]) -> dict[tuple[str, str], dict[int, Opening]]:
-    devices: dict[tuple[str, str], dict[int, Opening]] = {}
+def _by_device(works: Mapping[int, Login]) -> dict[DeviceKey, dict[int, Login]]:
+    devices: dict[DeviceKey, dict[int, Login]] = {}
     for index, work in works.items():
         devices.setdefault(work.key, {})[index] = work
     return devices
@@ -284,7 +290,7 @@ def _document(record: SessionRecord, now_ms: int) -> SessionDocument:
     )
 
 
-def _replaced(session: SessionDocument, by: Replaced) -> SessionRecord:
+def _replaced(session: SessionDocument, by: ReplacedSession) -> SessionRecord:
     return SessionRecord(user=session.user, device=session.device, session=by.session, node=by.node, boot_id=by.boot_id)
 
 

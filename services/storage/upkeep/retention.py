@@ -1,6 +1,6 @@
 """Removes what is older than the operator wants to keep, in small steps.
 
-Inbox entries go with the messages that they tell of, so that nobody pages through entries of what is gone.
+CachedInbox entries go with the messages that they tell of, so that nobody pages through entries of what is gone.
 
 Guarantees: nothing younger is removed, by the database's clock, and nothing at all while that is in doubt
 (timekeeping.py); never the newest entry of an inbox (its number is where the next one
@@ -15,13 +15,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from services.common.telemetry import logs, metrics
 from services.storage.limits import LEAD_MAX_MS
-from services.storage.memory.conversation import Conversation
+from services.storage.memory.conversation import CachedConversation
 from services.storage.memory.write_behind import WriteBehind
-from services.storage.messages.conversations import Conversations
-from services.storage.owners.peers import Neighbours
+from services.storage.messages.conversations import ConversationStore
+from services.storage.owners.peers import StoragePeers
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import Span, Watermark
 from services.storage.upkeep.timekeeping import Timekeeper
@@ -38,7 +39,7 @@ log = logs.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class RetentionPolicy:
     """0 days: keep for ever. `step`: documents removed at once."""
 
     message_days: int = 0
@@ -46,6 +47,13 @@ class Policy:
     interval_s: float = 3600.0
     step: int = 500
     pause_s: float = PAUSE_S
+
+
+class Dated(NamedTuple):
+    """The number of a message or of an inbox entry, and its time."""
+
+    number: int
+    time_ms: int
 
 
 class Lap:
@@ -75,16 +83,16 @@ class Retention:
     def __init__(
         self,
         repository: Repository,
-        conversations: Conversations,
+        conversations: ConversationStore,
         behind: WriteBehind,
-        neighbours: Neighbours,
+        peers: StoragePeers,
         time: Timekeeper,
-        policy: Policy,
+        policy: RetentionPolicy,
     ) -> None:
         self._repository = repository
         self._conversations = conversations
         self._behind = behind
-        self._neighbours = neighbours
+        self._peers = peers
         self._time = time
         self._policy = policy
         self._conversation_lap, self._user_lap = Lap(), Lap()
@@ -126,7 +134,7 @@ class Retention:
 
     async def _remove_messages(self, key: str, now_ms: int, before_ms: int) -> None:
         conversation = (await self._conversations.get([key]))[key]
-        if not isinstance(conversation, Conversation):
+        if not isinstance(conversation, CachedConversation):
             raise conversation
         # The head must be in the document before the message that shows it is gone.
         self._behind.conversation(conversation)
@@ -135,7 +143,7 @@ class Retention:
         while removed >= self._policy.step:
             span = Span(key, limit=self._policy.step)
             (page,) = await self._repository.messages.pages([span], content=False)
-            below = _first_kept([(each.seq, each.time_ms) for each in page], now_ms, before_ms)
+            below = _first_kept([Dated(each.seq, each.time_ms) for each in page], now_ms, before_ms)
             if below == 0 or below > conversation.settled + 1:
                 return
             await self._repository.conversations.advance([Watermark(key, conversation.head, first_seq=below)])
@@ -158,7 +166,7 @@ class Retention:
         removed = self._policy.step
         while removed >= self._policy.step:
             (page,) = await self._repository.inboxes.pages([Span(user, limit=self._policy.step + 1)])
-            below = _first_kept([(each.number, each.time_ms) for each in page[:-1]], now_ms, before_ms)
+            below = _first_kept([Dated(each.number, each.time_ms) for each in page[:-1]], now_ms, before_ms)
             if below == 0:
                 return
             removed = await self._repository.inboxes.remove(user, below)
@@ -174,7 +182,7 @@ class Retention:
             log.warning("retention leaves one out", key=key, error=error.message)
 
     def _owns(self, key: str) -> bool:
-        return self._neighbours.owner_of(slot_of(key)) is None
+        return self._peers.owner_of(slot_of(key)) is None
 
 
 def _is_young(time_ms: int, now_ms: int, before_ms: int) -> bool:
@@ -182,7 +190,7 @@ def _is_young(time_ms: int, now_ms: int, before_ms: int) -> bool:
     return before_ms <= time_ms <= now_ms + LEAD_MAX_MS
 
 
-def _first_kept(page: Sequence[tuple[int, int]], now_ms: int, before_ms: int) -> int:
+def _first_kept(page: Sequence[Dated], now_ms: int, before_ms: int) -> int:
     """The number after the last of those (number, time) at the beginning that are too old; 0 if there is none. What
     has a time in the future is as old as what follows it.
     """

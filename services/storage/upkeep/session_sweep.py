@@ -13,7 +13,7 @@ import asyncio
 
 from services.common.clock import Clock
 from services.common.telemetry import logs
-from services.storage.owners.peers import Neighbours
+from services.storage.owners.peers import StoragePeers
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import SessionKey
 from tidings_protocol.errors import TidingsError
@@ -27,9 +27,9 @@ log = logs.get_logger(__name__)
 
 
 class SessionSweep:
-    def __init__(self, repository: Repository, neighbours: Neighbours, clock: Clock) -> None:
+    def __init__(self, repository: Repository, peers: StoragePeers, clock: Clock) -> None:
         self._repository = repository
-        self._neighbours = neighbours
+        self._peers = peers
         self._clock = clock
         self._alive: frozenset[str] = frozenset()
         self._missed_ms: dict[str, int] = {}
@@ -47,14 +47,14 @@ class SessionSweep:
     async def sweep(self) -> int:
         """How many sessions were removed."""
         gone, self._gone = self._gone, frozenset()
-        alive = self._neighbours.live_boots()
+        alive = self._peers.live_boots()
         if alive is None:
             return 0
         now_ms = self._clock.wall_ms()
         for boot_id in self._alive - alive:
             self._missed_ms[boot_id] = now_ms
         self._alive = alive
-        if self._neighbours.owner_of(SLOT) is not None:
+        if self._peers.owner_of(SLOT) is not None:
             return 0
         self._gone = frozenset(await self._repository.sessions.boots()) - alive
         removed = 0

@@ -15,7 +15,7 @@ from services.common.clock import SystemClock
 from services.storage.repository.contract import Repository
 from services.storage.repository.memory import Database
 from services.storage.repository.mongo.connection import connected
-from services.storage.repository.mongo.ports import ports_of
+from services.storage.repository.mongo.repository import mongo_repository
 from services.storage.repository.mongo.schema import prepare
 from tidings_protocol.ids import new_id
 
@@ -38,7 +38,7 @@ async def on_mongodb(uri: str) -> AsyncIterator[Repository]:
     async with connected(uri, name, clock, timeout_s=10, connections_max=8, name="test") as connection:
         await prepare(connection.database)
         try:
-            yield ports_of(connection)
+            yield mongo_repository(connection)
         finally:
             await connection.database.client.drop_database(name)
 

@@ -10,8 +10,8 @@ from services.common.clock import SystemClock
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import (
     ConversationDocument,
-    Cursor,
     MadeChange,
+    MemberCursor,
     MemberDocument,
     MemberKey,
     OpKey,
@@ -85,7 +85,7 @@ async def test_members_are_found_by_conversation_and_by_user(repository: Reposit
     ann, bob = member("ann", role=3, joined_seq=4, joined_ms=5, read_seq=6, delivered_seq=7), member("bob")
     far = member("ann", conversation="g:12")
     await repository.members.write([ann, bob, far])
-    assert await repository.members.of(["g:1", "g:none"]) == {"g:1": [ann, bob]}
+    assert await repository.members.all_in(["g:1", "g:none"]) == {"g:1": [ann, bob]}
     keys = [MemberKey("g:1", "bob"), MemberKey("g:1", "zoe"), MemberKey("g:12", "ann")]
     assert await repository.members.find(keys) == {keys[0]: bob, keys[2]: far}
     found = await repository.members.memberships(["ann", "zoe"], large_only=False)
@@ -102,7 +102,7 @@ async def test_only_large_memberships_if_that_is_asked(repository: Repository) -
 async def test_a_write_with_a_stamp_that_is_not_higher_does_nothing(repository: Repository) -> None:
     await repository.members.write([member("ann", stamp=5, role=2)])
     await repository.members.write([member("ann", stamp=5, role=3), member("ann", stamp=4, role=1)])
-    assert (await repository.members.of(["g:1"]))["g:1"] == [member("ann", stamp=5, role=2)]
+    assert (await repository.members.all_in(["g:1"]))["g:1"] == [member("ann", stamp=5, role=2)]
 
 
 async def test_a_member_who_is_gone_is_in_no_answer_and_not_brought_back_by_an_older_write(
@@ -112,7 +112,7 @@ async def test_a_member_who_is_gone_is_in_no_answer_and_not_brought_back_by_an_o
     gone = MemberDocument("g:1", "ann", stamp=3, gone=True)
     await repository.members.write([gone, MemberDocument("g:1", "zoe", stamp=3, gone=True)])
     await repository.members.write([member("ann", stamp=2), member("zoe", stamp=2)])
-    assert await repository.members.of(["g:1"]) == {"g:1": [member("bob")]}
+    assert await repository.members.all_in(["g:1"]) == {"g:1": [member("bob")]}
     assert await repository.members.find([MemberKey("g:1", "ann")]) == {}
     assert await repository.members.page("g:1", "", 10) == [member("bob")]
     assert await repository.members.memberships(["ann", "zoe"], large_only=False) == {}
@@ -122,14 +122,14 @@ async def test_who_was_gone_can_join_again_and_cursors_never_go_back(repository:
     await repository.members.write([member("ann", read_seq=9, delivered_seq=10)])
     await repository.members.write([MemberDocument("g:1", "ann", stamp=2, gone=True)])
     await repository.members.write([member("ann", stamp=3, joined_seq=8, read_seq=8, delivered_seq=12)])
-    found = (await repository.members.of(["g:1"]))["g:1"][0]
+    found = (await repository.members.all_in(["g:1"]))["g:1"][0]
     assert (found.joined_seq, found.read_seq, found.delivered_seq) == (8, 9, 12)
 
 
 async def test_cursors_move_up_only_and_only_for_members(repository: Repository) -> None:
     await repository.members.write([member("ann", read_seq=5, delivered_seq=5)])
-    await repository.members.advance([Cursor("g:1", "ann", 4, 7), Cursor("g:1", "zoe", 4, 4)])
-    assert (await repository.members.of(["g:1"]))["g:1"] == [member("ann", read_seq=5, delivered_seq=7)]
+    await repository.members.advance([MemberCursor("g:1", "ann", 4, 7), MemberCursor("g:1", "zoe", 4, 4)])
+    assert (await repository.members.all_in(["g:1"]))["g:1"] == [member("ann", read_seq=5, delivered_seq=7)]
 
 
 async def test_members_are_paged_by_user_id(repository: Repository) -> None:

@@ -6,9 +6,9 @@ import pytest
 
 from services.common.clock import SystemClock
 from services.storage.repository.mongo.connection import connected
-from services.storage.repository.mongo.ports import ports_of
+from services.storage.repository.mongo.repository import mongo_repository
 from services.storage.repository.mongo.schema import SESSIONS, prepare
-from services.storage.repository.records import Replaced, SessionDocument
+from services.storage.repository.records import ReplacedSession, SessionDocument
 from tidings_protocol.ids import new_id
 
 
@@ -35,8 +35,8 @@ async def test_sessions_of_an_earlier_version_are_read_and_its_index_is_gone(mon
             await prepare(connection.database)
             assert set(await sessions.index_information()) == {"_id_", "user", "held"}
             await prepare(connection.database)
-            found = await ports_of(connection).sessions.of(["ann"])
-            replaced = (Replaced("s1", "access-1", "boot-0"),)
+            found = await mongo_repository(connection).sessions.of_users(["ann"])
+            replaced = (ReplacedSession("s1", "access-1", "boot-0"),)
             assert found == {
                 "ann": [SessionDocument("ann", "phone", "s2", 1, "access-0", "boot-1", 5, "app/1", replaced)]
             }

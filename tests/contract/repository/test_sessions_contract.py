@@ -7,7 +7,7 @@ import asyncio
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import (
     Acknowledged,
-    Replaced,
+    ReplacedSession,
     SessionDocument,
     SessionKey,
     SessionPut,
@@ -18,7 +18,7 @@ from services.storage.repository.records import (
 def session(
     name: str, device: str = "phone", user: str = "ann", boot: str = "boot-1", since: int = 10
 ) -> SessionDocument:
-    replaced = (Replaced("s0", "access-9", "boot-0"), Replaced("r0", "access-8", "boot-9"))
+    replaced = (ReplacedSession("s0", "access-9", "boot-0"), ReplacedSession("r0", "access-8", "boot-9"))
     return SessionDocument(
         user, device, name, 2, "access-0", boot, since, "app/1", replaced, attempt=2**63 - 1, address="2001:db8::7"
     )
@@ -38,7 +38,7 @@ async def test_a_session_takes_the_place_that_it_expects(repository: Repository)
         False,
     ]
     assert await repository.sessions.put([SessionPut(session("s3"), "")]) == [False]
-    found = await repository.sessions.of(["ann", "bob"])
+    found = await repository.sessions.of_users(["ann", "bob"])
     assert list(found) == ["ann"]
     assert sorted(found["ann"], key=lambda each: each.device) == [session("s2"), session("t1", "web page")]
 
@@ -58,13 +58,13 @@ async def test_a_session_that_is_in_already_is_in(repository: Repository) -> Non
 async def test_only_the_session_that_is_named_is_removed(repository: Repository) -> None:
     await repository.sessions.put([SessionPut(session("s1"), ""), SessionPut(session("t1", "web"), "")])
     await repository.sessions.remove([SessionKey("ann", "phone", "old"), SessionKey("ann", "web", "t1")])
-    assert await repository.sessions.of(["ann"]) == {"ann": [session("s1")]}
+    assert await repository.sessions.of_users(["ann"]) == {"ann": [session("s1")]}
 
 
 async def test_a_session_without_anything_optional_comes_back_as_it_was(repository: Repository) -> None:
     bare = SessionDocument("ann", "phone", "s1")
     await repository.sessions.put([SessionPut(bare, "")])
-    assert await repository.sessions.of(["ann"]) == {"ann": [bare]}
+    assert await repository.sessions.of_users(["ann"]) == {"ann": [bare]}
 
 
 async def test_the_sessions_of_a_boot_are_found_by_pages(repository: Repository) -> None:

@@ -18,7 +18,7 @@ from services.common.bus.contract import Bus, Record
 from services.common.cluster import Cluster
 from services.common.rpc.faults import to_fault
 from services.storage.repository.records import SessionDocument
-from services.storage.sessions.newest import Opening, Overtaken, decide
+from services.storage.sessions.newest import Login, Overtaken, decide
 from tidings_protocol import client_pb2, ids
 from tidings_protocol.errors import NotFound, TidingsError, Unavailable
 from tidings_protocol.wire.body import message_bytes
@@ -86,12 +86,7 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
                     replaced=replaced,
                 )
             )
-        changes = [
-            delivery_pb2.SessionChange(
-                user=item.user, session=item.session, node=item.node, boot_id=item.boot_id, up=True, time_ms=TIME_MS
-            )
-            for item in request.items
-        ]
+        changes = [delivery_pb2.SessionChange(user=item.user, up=True, time_ms=TIME_MS) for item in request.items]
         await self._announce(changes)
         return logic_pb2.OpenOutcomes(outcomes=outcomes)
 
@@ -102,9 +97,7 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
             known = self.sessions.get((item.user, item.device))
             if known is not None and known.session == item.session:
                 self.forget(item.user, item.device)
-        await self._announce(
-            [delivery_pb2.SessionChange(user=each.user, session=each.session, up=False) for each in request.items]
-        )
+        await self._announce([delivery_pb2.SessionChange(user=each.user, up=False) for each in request.items])
         return logic_pb2.CloseOutcomes()
 
     async def Close(self, request: logic_pb2.CloseBatch, context: Any) -> common_pb2.Empty:
@@ -196,7 +189,7 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
             attempt=item.attempt,
         )
         known = [each for (user, _), each in self.documents.items() if user == item.user]
-        put, _ = decide(Opening(document, 0, self._cluster.boots, again=item.again), known, 0)
+        put = decide(Login(document, 0, self._cluster.boots, again=item.again), known, 0)
         self.documents[item.user, item.device] = put.document
         self.sessions[item.user, item.device] = item
         return [
@@ -273,7 +266,6 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
             except_session=item.session,
             conversation=item.conversation,
             accepted_ms=item.accepted_ms,
-            seq=seq,
         )
         if item.conversation.startswith("d:"):
             for user in dict.fromkeys(ids.peers(item.conversation)):

@@ -11,8 +11,8 @@ import pytest
 
 from services.common.clock import SystemClock
 from services.storage.repository.contract import Repository
-from services.storage.repository.mongo.connection import Connection, connected
-from services.storage.repository.mongo.ports import ports_of, prepared
+from services.storage.repository.mongo.connection import MongoConnection, connected
+from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
 from services.storage.repository.records import InboxEntry, Span, StoredMessage
 from tests.integration.storage.mongod import Mongod
 
@@ -23,20 +23,20 @@ MANY = 5000
 
 
 @asynccontextmanager
-async def profiled(folder: Path) -> AsyncIterator[tuple[Repository, Connection]]:
+async def profiled(folder: Path) -> AsyncIterator[tuple[Repository, MongoConnection]]:
     mongod = Mongod(folder)
     await mongod.start()
     try:
         async with connected(
             mongod.uri, "examined", SystemClock(), timeout_s=20, connections_max=4, name="test"
         ) as connection:
-            await prepared(connection)
-            yield ports_of(connection), connection
+            await ensure_schema(connection)
+            yield mongo_repository(connection), connection
     finally:
         await mongod.stop()
 
 
-async def examined(connection: Connection, collection: str, operation: str) -> list[dict[str, Any]]:
+async def examined(connection: MongoConnection, collection: str, operation: str) -> list[dict[str, Any]]:
     """The commands of this kind since the profiler was turned on."""
     await connection.database.command("profile", 0)
     namespace = f"examined.{collection}"

@@ -18,11 +18,11 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import SystemClock
 from services.storage.limits import Limits
 from services.storage.messages import membership
-from services.storage.node import Storage, storage
-from services.storage.owners.peers import Alone
+from services.storage.node import Storage, open_storage
+from services.storage.owners.peers import NoPeers
 from services.storage.repository.contract import Repository
 from services.storage.repository.mongo.connection import connected
-from services.storage.repository.mongo.ports import ports_of, prepared
+from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
 from services.storage.repository.records import SYSTEM, Span, StoredMessage
 from tests.integration.storage.mongod import Mongod
 from tests.unit.storage.nodes import change, changed, create, inbox_of, members_of, send, stored
@@ -53,9 +53,9 @@ async def node_on(mongod: Mongod, timeout_s: float = 1.5) -> AsyncIterator[tuple
     async with connected(
         mongod.uri, "tidings", clock, timeout_s=timeout_s, connections_max=16, name="test"
     ) as connection:
-        await prepared(connection)
-        ports = ports_of(connection)
-        async with storage(ports, Alone(), clock, LIMITS) as node:
+        await ensure_schema(connection)
+        ports = mongo_repository(connection)
+        async with open_storage(ports, NoPeers(), clock, LIMITS) as node:
             yield node, ports
 
 
@@ -181,13 +181,13 @@ async def test_a_schema_that_is_not_ours_stops_the_start_with_what_to_do(mongod:
     async with connected(mongod.uri, "other", clock, timeout_s=5, connections_max=4, name="test") as connection:
         await connection.database.create_collection("messages")
         with pytest.raises(TidingsError, match="give TIDINGS_MONGODB_DATABASE another name"):
-            await prepared(connection)
+            await ensure_schema(connection)
 
 
 async def test_the_schema_is_prepared_by_several_nodes_at_once(mongod: Mongod) -> None:
     clock = SystemClock()
     async with connected(mongod.uri, "together", clock, timeout_s=10, connections_max=8, name="test") as connection:
-        await asyncio.gather(*(prepared(connection) for _ in range(4)))
+        await asyncio.gather(*(ensure_schema(connection) for _ in range(4)))
         names = set(await connection.database.list_collection_names())
         assert {"messages", "inbox", "conversations", "members", "sessions", "users", "devices"} <= names
         indexes = await connection.database["messages"].index_information()

@@ -13,7 +13,7 @@ import pytest
 from services.common.clock import SystemClock
 from services.storage.repository.contract import Repository
 from services.storage.repository.mongo.connection import connected
-from services.storage.repository.mongo.ports import ports_of, prepared
+from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
 from tests.integration.storage.mongod import Mongod
 from tidings_protocol.errors import Unavailable
 
@@ -100,8 +100,8 @@ async def test_a_mongodb_that_has_become_slow_is_found_again(tmp_path: Path) -> 
                 name="test",
             ) as connection,
         ):
-            await prepared(connection)
-            repository = ports_of(connection)
+            await ensure_schema(connection)
+            repository = mongo_repository(connection)
             link.delay_s = FAR_S
             assert await answers(repository)
             link.cut()

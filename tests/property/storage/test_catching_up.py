@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.node import Storage
-from services.storage.upkeep.retention import Policy
+from services.storage.upkeep.retention import RetentionPolicy
 from tests.unit.storage.nodes import World, send, stored
 from tidings.core.messages.inbox import Inbox, Item
 from tidings_protocol import client_pb2
@@ -43,7 +43,7 @@ async def test_whatever_retention_took_every_device_catches_up(
 ) -> None:
     """`lost`: numbers of entries whose messages are gone and which are there themselves, as between two sweeps."""
     world = World()
-    policy = Policy(message_days, inbox_days, interval_s=1e6, step=7, pause_s=0)
+    policy = RetentionPolicy(message_days, inbox_days, interval_s=1e6, step=7, pause_s=0)
     async with world.node(policy=policy) as node:
         for burst, (sender, count, size, days) in enumerate(bursts):
             world.clock.advance(days * DAY_S)
@@ -66,7 +66,7 @@ async def caught_up(node: Storage, after: int, limit: int, bytes_max: int) -> li
     shown: list[int] = []
     while True:
         item = pb.InboxItem(user="bob", after=after, limit=limit, bytes_max=bytes_max)
-        (page,) = await node.reading.inbox([item])
+        (page,) = await node.pages.inbox([item])
         numbers = [entry.number for entry in page.entries]
         assert page.entries or not page.more or page.next > after, "a page always moves"
         assert len(numbers) <= limit
@@ -82,7 +82,7 @@ async def caught_up(node: Storage, after: int, limit: int, bytes_max: int) -> li
 
 async def caught_up_by_the_library(node: Storage, cursor: int, limit: int, bytes_max: int) -> list[int]:
     """The same for the client library's own inbox, which asks from where it is in order."""
-    (head,) = (await node.reading.inbox_heads(["bob"])).heads
+    (head,) = (await node.pages.inbox_heads(["bob"])).heads
     if cursor >= head:
         return []
     inbox = Inbox(cursor, 1000)
@@ -93,7 +93,7 @@ async def caught_up_by_the_library(node: Storage, cursor: int, limit: int, bytes
             return shown
         after = inbox.tip
         item = pb.InboxItem(user="bob", after=after, limit=limit, bytes_max=bytes_max)
-        (found,) = await node.reading.inbox([item])
+        (found,) = await node.pages.inbox([item])
         page = client_pb2.Page(next=found.next, head=found.head, more=found.more, truncated=found.truncated)
         items = []
         for entry in found.entries:

@@ -53,7 +53,7 @@ async def test_nothing_is_missed_whatever_moves(
         after, more, page_number = "", True, 0
         while more:
             item = pb.ConversationsItem(user="ann", after=after, limit=limit, bytes_max=bytes_max)
-            (page,) = await node.listing.pages([item])
+            (page,) = await node.lists.pages([item])
             assert not page.fault.code
             assert len(page.entries) <= limit
             seen += [entry.record.conversation for entry in page.entries]

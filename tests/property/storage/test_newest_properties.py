@@ -6,24 +6,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.storage.repository.records import SessionDocument
-from services.storage.sessions.newest import ATTEMPT_MS, LATE_MS, Opening, decide_together
+from services.storage.sessions.newest import ATTEMPT_MS, LATE_MS, Login, decide_together
 
 # Per call: the attempt (a login has one, and its repeats too), when it began; and where batches end.
 Calls = list[tuple[int, int, bool]]
 
 
-def opening(attempt: int, since_ms: int, *, numbered: bool) -> Opening:
+def opening(attempt: int, since_ms: int, *, numbered: bool) -> Login:
     document = SessionDocument(
         "ann", "phone", f"s{attempt}", boot_id="boot", since_ms=since_ms, attempt=attempt if numbered else 0
     )
-    return Opening(document, 1, frozenset({"boot"}))
+    return Login(document, 1, frozenset({"boot"}))
 
 
 def handled(calls: Calls, *, numbered: bool) -> tuple[SessionDocument, dict[str, set[str]]]:
     """The session that is there in the end; for each that was welcomed, whom it was told to end."""
     present: list[SessionDocument] = []
     welcomed: dict[str, set[str]] = {}
-    batch: dict[int, Opening] = {}
+    batch: dict[int, Login] = {}
     for index, (attempt, since_ms, ends) in enumerate(calls):
         batch[index] = opening(attempt, since_ms, numbered=numbered)
         if not ends and index < len(calls) - 1:

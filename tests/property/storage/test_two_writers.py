@@ -200,7 +200,7 @@ class Client:
     there: Nodes
 
     async def members(self, node: Storage) -> tuple[int, list[str]] | None:
-        (loaded,) = await node.listing.load([pb.LoadItem(conversation=GROUP)])
+        (loaded,) = await node.loads.load([pb.LoadItem(conversation=GROUP)])
         if loaded.HasField("fault"):
             return None
         return loaded.record.version, sorted(member.user for member in loaded.members)
@@ -254,7 +254,7 @@ async def run_group(plan: list[list[Step]], seed: int) -> None:
                 jobs.append(client.do(step, f"op{number}"))
             await asyncio.gather(*jobs)
         there.heal()
-        (settled,) = await there.nodes[0].listing.load([pb.LoadItem(conversation=GROUP)])
+        (settled,) = await there.nodes[0].loads.load([pb.LoadItem(conversation=GROUP)])
         assert not settled.HasField("fault")
     await check_group(there.world)
 
@@ -262,7 +262,7 @@ async def run_group(plan: list[list[Step]], seed: int) -> None:
 async def check_group(world: World) -> None:
     """Replays the messages of the group: who was a member when, and so who has which entries."""
     async with world.node("last") as node:
-        (loaded,) = await node.listing.load([pb.LoadItem(conversation=GROUP)])
+        (loaded,) = await node.loads.load([pb.LoadItem(conversation=GROUP)])
         members = {member.user for member in loaded.members}
     database = world.database
     messages = [database.messages[GROUP][seq] for seq in sorted(database.messages[GROUP])]

@@ -10,10 +10,10 @@ from typing import Any, cast
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import ManualClock
 from services.storage.limits import Limits
-from services.storage.node import Storage, storage
+from services.storage.node import Storage, open_storage
 from services.storage.repository.memory import Database, Faults
 from services.storage.rpc import StorageServicer
-from services.storage.upkeep.retention import Policy
+from services.storage.upkeep.retention import RetentionPolicy
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import TidingsError, Unavailable
 from tidings_protocol.ids import direct
@@ -31,7 +31,7 @@ class Neighbourhood:
     boots: frozenset[str] | None = None
 
 
-class FakeNeighbours:
+class FakePeers:
     """One node's view."""
 
     def __init__(self, hood: Neighbourhood, name: str) -> None:
@@ -79,13 +79,13 @@ class World:
 
     @asynccontextmanager
     async def node(
-        self, name: str = "one", *, faults: Faults | None = None, policy: Policy | None = None
+        self, name: str = "one", *, faults: Faults | None = None, policy: RetentionPolicy | None = None
     ) -> AsyncIterator[Storage]:
         """A node that is drained when it is left."""
         repository = self.database.repository(faults)
-        neighbours = FakeNeighbours(self.hood, name)
-        async with storage(
-            repository, neighbours, self.clock, self.limits, policy=policy, sweep_interval_s=1e6
+        peers = FakePeers(self.hood, name)
+        async with open_storage(
+            repository, peers, self.clock, self.limits, policy=policy, sweep_interval_s=1e6
         ) as node:
             self.hood.nodes[name] = StorageServicer(node)
             try:
@@ -201,13 +201,13 @@ async def changed(node: Storage, item: pb.ChangeItem) -> pb.ChangeOutcome:
 
 
 async def members_of(node: Storage, group: str) -> dict[str, pb.MemberRecord]:
-    (loaded,) = await node.listing.load([pb.LoadItem(conversation=group)])
+    (loaded,) = await node.loads.load([pb.LoadItem(conversation=group)])
     return {member.user: member for member in loaded.members}
 
 
 async def inbox_of(node: Storage, user: str) -> list[tuple[int, str, int]]:
     """(number, conversation, seq) of all entries."""
-    (page,) = await node.reading.inbox([pb.InboxItem(user=user, limit=500)])
+    (page,) = await node.pages.inbox([pb.InboxItem(user=user, limit=500)])
     found = []
     for entry in page.entries:
         message = client_pb2.Message.FromString(entry.message)

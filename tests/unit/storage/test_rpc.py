@@ -10,9 +10,8 @@ import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.rpc.faults import to_fault
-from services.storage.pages.places import Place
 from services.storage.rpc import StorageServicer
-from tidings_protocol.errors import BadRequest, Internal, Unavailable
+from tidings_protocol.errors import Internal, Unavailable
 
 Item = Any
 
@@ -58,7 +57,7 @@ BY_USER: dict[str, tuple[type, type, type]] = {
 
 def servicer(outcome: Callable[[], Any]) -> tuple[StorageServicer, Part]:
     part = Part(outcome)
-    names = ("conversations", "listing", "marking", "reading", "sessions", "acknowledging")
+    names = ("conversations", "loads", "lists", "cursors", "pages", "sessions", "acknowledgements")
     return StorageServicer(cast("Any", SimpleNamespace(**dict.fromkeys(names, part)))), part
 
 
@@ -93,20 +92,3 @@ async def test_a_batch_of_nothing_but_what_is_away_is_raised_so_that_the_next_no
     storage, _ = servicer(lambda: pb.MarkOutcome(fault=to_fault(Unavailable("away"))))
     with pytest.raises(Unavailable):
         await storage.Mark(pb.MarkBatch(items=[pb.MarkItem(user="ann")]), cast("Any", None))
-
-
-@pytest.mark.parametrize("place", [Place(0, "d:a|b"), Place(1_795_000_000_000, "g:x"), Place(10**19 - 1, "b:all")])
-def test_a_place_in_the_list_is_read_as_it_was_written(place: Place) -> None:
-    assert Place.parse(str(place)) == place
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("", "~", "7", "7~", "~d:a|b", "x~d:a|b", "-1~d:a|b", "1.5~d:a|b", " 7~d:a|b", "7 ~d:a|b", "+7~d:a|b"),
-        *("²~d:a|b", "٧~d:a|b", "7\x00~d:a|b", "1_000~d:a|b", "1" * 20 + "~d:a|b", "1" * 5000 + "~d:a|b"),
-    ],
-)
-def test_what_is_no_place_is_a_bad_request(text: str) -> None:
-    with pytest.raises(BadRequest):
-        Place.parse(text)

@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from pymongo import UpdateOne
 
 from services.storage.repository.keys import paired
-from services.storage.repository.mongo.connection import Connection
+from services.storage.repository.mongo.connection import MongoConnection
 from services.storage.repository.mongo.schema import CHANGES
 from services.storage.repository.records import MadeChange, OpKey
 
 
 class MongoChanges:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: MongoConnection) -> None:
         self._connection = connection
 
     async def keep(self, changes: Sequence[MadeChange]) -> None:

@@ -78,7 +78,7 @@ class Patience:
         self.now_s = min(PROBE_S, self._longest_s)
 
 
-class Connection:
+class MongoConnection:
     """A database, as the ports use it: every command goes through `run`."""
 
     def __init__(self, database: AsyncIOMotorDatabase[Document], clock: Clock, timeout_s: float) -> None:
@@ -300,7 +300,7 @@ def _unavailable() -> Unavailable:
 @asynccontextmanager
 async def connected(
     uri: str, database: str, clock: Clock, *, timeout_s: float, connections_max: int, name: str
-) -> AsyncIterator[Connection]:
+) -> AsyncIterator[MongoConnection]:
     """A connection that is closed at the end. Does not wait for MongoDB. Raises ConfigurationError for a wrong URI."""
     timeout_ms = round(timeout_s * 1000)
     client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
@@ -317,7 +317,7 @@ async def connected(
         retryReads=False,
     )
     try:
-        yield Connection(
+        yield MongoConnection(
             client.get_database(
                 database,
                 read_concern=ReadConcern("majority"),
@@ -330,4 +330,4 @@ async def connected(
         client.close()
 
 
-__all__ = ["ConfigurationError", "Connection", "Document", "connected"]
+__all__ = ["ConfigurationError", "Document", "MongoConnection", "connected"]

@@ -18,11 +18,11 @@ from pymongo.errors import DuplicateKeyError
 
 from services.storage.limits import LEAD_MAX_MS
 from services.storage.repository.keys import paired, pairs_of, second_of
-from services.storage.repository.mongo.connection import Connection, Document
+from services.storage.repository.mongo.connection import Document, MongoConnection
 from services.storage.repository.mongo.schema import CONVERSATIONS, MEMBERS
 from services.storage.repository.records import (
     ConversationDocument,
-    Cursor,
+    MemberCursor,
     MemberDocument,
     MemberKey,
     Watermark,
@@ -36,7 +36,7 @@ BY_ID = [("_id", 1)]
 
 
 class MongoConversations:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: MongoConnection) -> None:
         self._connection = connection
 
     async def load(self, conversations: Collection[str]) -> dict[str, ConversationDocument]:
@@ -111,10 +111,10 @@ class MongoConversations:
 
 
 class MongoMembers:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: MongoConnection) -> None:
         self._connection = connection
 
-    async def of(self, conversations: Collection[str]) -> dict[str, list[MemberDocument]]:
+    async def all_in(self, conversations: Collection[str]) -> dict[str, list[MemberDocument]]:
         keys = list(conversations)
         found: dict[str, list[MemberDocument]] = {}
         for start in range(0, len(keys), OR_MAX):
@@ -135,7 +135,7 @@ class MongoMembers:
         updates = [_gone(each) if each.gone else _present(each) for each in members]
         await self._connection.update("write", MEMBERS, updates)
 
-    async def advance(self, cursors: Sequence[Cursor]) -> None:
+    async def advance(self, cursors: Sequence[MemberCursor]) -> None:
         updates = [
             UpdateOne({"_id": paired(each.conversation, each.user), "c": each.conversation}, {"$max": higher})
             for each in cursors

@@ -17,9 +17,17 @@ from pymongo.errors import BulkWriteError
 
 from services.storage.repository.contract import Conflict, Inserted
 from services.storage.repository.keys import number_of, numbered
-from services.storage.repository.mongo.connection import Connection, Document
+from services.storage.repository.mongo.connection import Document, MongoConnection
 from services.storage.repository.mongo.schema import INBOX, MESSAGES
-from services.storage.repository.records import MAX_NUMBER, NORMAL, ClientKey, InboxEntry, Span, StoredMessage
+from services.storage.repository.records import (
+    MAX_NUMBER,
+    NORMAL,
+    ClientKey,
+    InboxEntry,
+    MessageKey,
+    Span,
+    StoredMessage,
+)
 
 # MongoDB takes 48 MB in one command.
 COMMAND_BYTES_MAX: Final = 32 * 1024 * 1024
@@ -30,7 +38,7 @@ DOCUMENT_BYTES: Final = 512  # what a document has beside a message's content, a
 
 
 class MongoMessages:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: MongoConnection) -> None:
         self._connection = connection
 
     async def insert(self, messages: Sequence[StoredMessage]) -> Inserted:
@@ -50,8 +58,8 @@ class MongoMessages:
         return [[_message(document) for document in page] for page in pages]
 
     async def get(
-        self, keys: Sequence[tuple[str, int]], *, content_max: int = MAX_NUMBER
-    ) -> dict[tuple[str, int], StoredMessage]:
+        self, keys: Sequence[MessageKey], *, content_max: int = MAX_NUMBER
+    ) -> dict[MessageKey, StoredMessage]:
         ids = [numbered(*key) for key in dict.fromkeys(keys)]
         found = await self._connection.lookup("get", MESSAGES, ids, then=_up_to(content_max))
         return {(message.conversation, message.seq): message for message in map(_message, found)}
@@ -68,7 +76,7 @@ class MongoMessages:
 
 
 class MongoInboxes:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: MongoConnection) -> None:
         self._connection = connection
 
     async def insert(self, entries: Sequence[InboxEntry]) -> Inserted:
@@ -82,9 +90,7 @@ class MongoInboxes:
         pages = await self._connection.ranges("pages", INBOX, _bounds(spans))
         return [[_entry(document) for document in page] for page in pages]
 
-    async def search(
-        self, wanted: Sequence[tuple[Span, Collection[tuple[str, int]]]]
-    ) -> list[dict[tuple[str, int], int]]:
+    async def search(self, wanted: Sequence[tuple[Span, Collection[MessageKey]]]) -> list[dict[MessageKey, int]]:
         ranges = _bounds([span for span, _ in wanted])
         filters = [_any_of(messages) for _, messages in wanted]
         pages = await self._connection.ranges("search", INBOX, ranges, filters=filters)
@@ -94,7 +100,9 @@ class MongoInboxes:
         return await _remove(self._connection, INBOX, "u", user, below)
 
 
-async def _insert(connection: Connection, collection: str, documents: list[Document], sizes: Iterable[int]) -> Inserted:
+async def _insert(
+    connection: MongoConnection, collection: str, documents: list[Document], sizes: Iterable[int]
+) -> Inserted:
     """One command, or several if they do not fit into one."""
     done = 0
     for count in _parts(sizes):
@@ -120,7 +128,7 @@ def _parts(sizes: Iterable[int]) -> list[int]:
     return counts
 
 
-async def _remove(connection: Connection, collection: str, field: str, key: str, below: int) -> int:
+async def _remove(connection: MongoConnection, collection: str, field: str, key: str, below: int) -> int:
     query = {field: key, "_id": {"$gte": numbered(key, 0), "$lt": numbered(key, below)}}
     documents = connection.collection(collection)
     result = await connection.run("remove", collection, lambda: documents.delete_many(query, hint=BY_ID))
@@ -143,7 +151,7 @@ def _up_to(content_max: int) -> list[Document]:
     ]
 
 
-def _any_of(messages: Collection[tuple[str, int]]) -> Document:
+def _any_of(messages: Collection[MessageKey]) -> Document:
     seqs: dict[str, list[int]] = {}
     for conversation, seq in messages:
         seqs.setdefault(conversation, []).append(seq)

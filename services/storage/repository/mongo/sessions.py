@@ -18,11 +18,12 @@ from pymongo import DeleteOne, InsertOne, ReplaceOne, ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from services.storage.repository.keys import paired, second_of
-from services.storage.repository.mongo.connection import Connection, Document
+from services.storage.repository.mongo.connection import Document, MongoConnection
 from services.storage.repository.mongo.schema import DEVICES, HELD, META, SESSIONS, USERS
 from services.storage.repository.records import (
     Acknowledged,
-    Replaced,
+    DeviceKey,
+    ReplacedSession,
     SessionDocument,
     SessionKey,
     SessionPut,
@@ -31,10 +32,10 @@ from services.storage.repository.records import (
 
 
 class MongoSessions:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: MongoConnection) -> None:
         self._connection = connection
 
-    async def of(self, users: Collection[str]) -> dict[str, list[SessionDocument]]:
+    async def of_users(self, users: Collection[str]) -> dict[str, list[SessionDocument]]:
         if not users:
             return {}
         found: dict[str, list[SessionDocument]] = {}
@@ -85,7 +86,7 @@ class MongoSessions:
         collection = self._connection.collection(SESSIONS)
         return set(await self._connection.run("boots", SESSIONS, lambda: collection.distinct("b")))
 
-    async def under(self, boot_id: str, after: tuple[str, str], limit: int) -> list[SessionDocument]:
+    async def under(self, boot_id: str, after: DeviceKey, limit: int) -> list[SessionDocument]:
         query: Document = {"b": boot_id}
         if after != ("", ""):
             query["_id"] = {"$gt": paired(*after)}
@@ -95,7 +96,7 @@ class MongoSessions:
 
 
 class MongoUsers:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: MongoConnection) -> None:
         self._connection = connection
 
     async def find(self, users: Collection[str]) -> dict[str, UserDocument]:
@@ -192,7 +193,7 @@ def _session(document: Document) -> SessionDocument:
         boot_id=document["b"],
         since_ms=document["t"],
         client=document["v"],
-        replaced=tuple(Replaced(*each) for each in replaced),
+        replaced=tuple(ReplacedSession(*each) for each in replaced),
         attempt=document.get("a", 0),
         address=document.get("i", ""),
     )

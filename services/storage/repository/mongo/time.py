@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from datetime import UTC
 
-from services.storage.repository.mongo.connection import Connection
+from services.storage.repository.mongo.connection import MongoConnection
 
 
 class MongoTime:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: MongoConnection) -> None:
         self._connection = connection
 
     async def now_ms(self) -> int:

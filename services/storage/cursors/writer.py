@@ -1,0 +1,149 @@
+"""Read and delivered positions of members.
+
+Guarantees: a position never goes back and never beyond the head; what is read is delivered. A durable mark is answered
+when it is written, many in one command; the others are written behind.
+Does not know: who is told of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from protos.tidings.internal.v1 import storage_pb2
+from services.common.lanes.lane import Lanes
+from services.common.rpc.faults import to_fault
+from services.storage.limits import Limits
+from services.storage.memory.conversation import CachedConversation, CachedMember
+from services.storage.memory.write_behind import WriteBehind
+from services.storage.messages.conversations import ConversationStore
+from services.storage.repository.contract import Repository
+from services.storage.repository.records import MemberCursor, MemberDocument
+from tidings_protocol.errors import Forbidden, NotFound, TidingsError
+from tidings_protocol.ids import SLOTS, ConversationKind, hash64
+
+MarkItem = storage_pb2.MarkItem
+MarkOutcome = storage_pb2.MarkOutcome
+
+
+class DeliveryMark(NamedTuple):
+    """A device of this user holds the conversation up to this seq."""
+
+    user: str
+    conversation: str
+    seq: int
+
+
+class CursorWriter:
+    def __init__(
+        self, repository: Repository, conversations: ConversationStore, behind: WriteBehind, limits: Limits
+    ) -> None:
+        self._repository = repository
+        self._conversations = conversations
+        self._behind = behind
+        self.lanes: Lanes[MemberCursor, None] = Lanes(
+            "mark",
+            self._write,
+            lanes=max(1, limits.store_lanes // 2),
+            capacity=limits.lane_capacity,
+            batch_max=limits.batch_max,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Leaving writes what waits."""
+        async with self.lanes:
+            yield
+
+    async def mark(self, items: Sequence[MarkItem]) -> list[MarkOutcome]:
+        """Aligned with the items."""
+        conversations = await self._conversations.get({item.conversation for item in items})
+        wanted: dict[str, dict[str, None]] = {}
+        for item in items:
+            wanted.setdefault(item.conversation, {})[item.user] = None
+        members: dict[str, dict[str, CachedMember] | TidingsError] = {}
+        for key, users in wanted.items():
+            members[key] = await self._members(conversations[key], list(users))
+        outcomes: list[MarkOutcome] = []
+        durable: dict[int, MemberCursor] = {}
+        for index, item in enumerate(items):
+            conversation, known = conversations[item.conversation], members[item.conversation]
+            if isinstance(conversation, TidingsError):
+                outcomes.append(MarkOutcome(fault=to_fault(conversation)))
+            elif isinstance(known, TidingsError):
+                outcomes.append(MarkOutcome(fault=to_fault(known)))
+            else:
+                outcomes.append(_mark(conversation, known.get(item.user), item))
+                if item.durable and item.user in conversation.moved:
+                    durable[index] = conversation.moved[item.user]
+                self._behind.conversation(conversation)
+        works = [(hash64(cursor.conversation) // SLOTS, cursor) for cursor in durable.values()]
+        written = await self.lanes.submit_all(works)
+        for index, failure in zip(durable, written, strict=True):
+            if isinstance(failure, TidingsError):
+                outcomes[index] = MarkOutcome(fault=to_fault(failure))
+        return outcomes
+
+    async def deliver(self, arrivals: Sequence[DeliveryMark]) -> list[MarkOutcome | None]:
+        """Marks as delivered what this node owns; aligned. None: another node owns it, or it could not be done."""
+        outcomes: list[MarkOutcome | None] = [None] * len(arrivals)
+        cold: list[int] = []
+        for index, (user, key, seq) in enumerate(arrivals):
+            conversation = self._conversations.peek(key)
+            member = conversation.members.get(user) if conversation is not None else None
+            if conversation is not None and member is not None:
+                outcomes[index] = _move(conversation, member, 0, seq)
+                self._behind.conversation(conversation)
+            elif self._conversations.is_owner(key):
+                cold.append(index)
+        if cold:
+            items = [
+                MarkItem(conversation=key, user=user, delivered_seq=seq)
+                for user, key, seq in (arrivals[index] for index in cold)
+            ]
+            for index, outcome in zip(cold, await self.mark(items), strict=True):
+                outcomes[index] = None if outcome.HasField("fault") else outcome
+        return outcomes
+
+    async def _members(
+        self, conversation: CachedConversation | TidingsError, users: list[str]
+    ) -> dict[str, CachedMember] | TidingsError:
+        """Those of the users who are members; everybody is one of b:all."""
+        if isinstance(conversation, TidingsError):
+            return conversation
+        try:
+            found = await self._conversations.lookup(conversation, users)
+            missing = [user for user in users if user not in found]
+            if missing and conversation.kind is ConversationKind.BROADCAST and conversation.exists:
+                documents = [MemberDocument(conversation.id, user, large=True) for user in missing]
+                await self._repository.members.write(documents)
+                found.update({document.user: conversation.learn(document) for document in documents})
+        except TidingsError as error:
+            return error
+        return found
+
+    async def _write(self, batch: list[MemberCursor]) -> list[TidingsError | None]:
+        await self._repository.members.advance(batch)
+        return [None] * len(batch)
+
+
+def _mark(conversation: CachedConversation, member: CachedMember | None, item: MarkItem) -> MarkOutcome:
+    if member is None:
+        if conversation.kind is not ConversationKind.GROUP:
+            return MarkOutcome()
+        if not conversation.exists:
+            return MarkOutcome(fault=to_fault(NotFound(f"there is no group {conversation.id}")))
+        return MarkOutcome(fault=to_fault(Forbidden(f"you are not a member of {conversation.id}")))
+    return _move(conversation, member, item.read_seq, item.delivered_seq)
+
+
+def _move(conversation: CachedConversation, member: CachedMember, read_seq: int, delivered_seq: int) -> MarkOutcome:
+    moved = conversation.move(member.user, read_seq, delivered_seq)
+    return MarkOutcome(
+        read_seq=member.read_seq,
+        delivered_seq=member.delivered_seq,
+        moved=moved,
+        version=conversation.document.version,
+        large_from=conversation.document.large_from,
+    )

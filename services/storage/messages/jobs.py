@@ -1,0 +1,142 @@
+"""What a round has to do: messages to store, changes of groups to make; and what became of each, as its outcome.
+
+Guarantees: no I/O. OVERLOADED, "nothing was done", is the outcome of nothing here: a message, or a group, may be there
+although something that follows from it was refused.
+Does not know: how jobs are done (write_round.py, group_writer.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from protos.tidings.internal.v1 import storage_pb2
+from services.common.rpc.faults import to_fault
+from services.storage.memory.conversation import CachedConversation
+from services.storage.messages import membership
+from services.storage.messages.numbering import MessageDraft, Status
+from services.storage.repository.records import NORMAL, SYSTEM, ClientKey, OpKey
+from tidings_protocol.content import notice_client_id
+from tidings_protocol.errors import Overloaded, TidingsError, Unavailable
+
+StoreItem = storage_pb2.StoreItem
+StoreOutcome = storage_pb2.StoreOutcome
+ChangeItem = storage_pb2.ChangeItem
+ChangeOutcome = storage_pb2.ChangeOutcome
+
+_STATUS = {
+    Status.STORED: StoreOutcome.STORED,
+    Status.DUPLICATE: StoreOutcome.DUPLICATE,
+    Status.STALE: StoreOutcome.STALE,
+    Status.NO_SUCH_REPLY: StoreOutcome.NO_SUCH_REPLY,
+    Status.FAILED: StoreOutcome.FAILED,
+}
+
+
+@dataclass(slots=True, eq=False)
+class StoreJob:
+    """A draft and who gets it; the numbers are filled in when they are known."""
+
+    draft: MessageDraft
+    recipients: Sequence[str]
+    numbers: list[int] = field(default_factory=list)
+
+    @staticmethod
+    def from_item(item: StoreItem, conversation: CachedConversation) -> StoreJob:
+        draft = MessageDraft(
+            conversation,
+            ClientKey(conversation.id, item.sender, item.client_id),
+            item.content,
+            item.kind or NORMAL,
+            item.version,
+            item.reply_to,
+        )
+        return StoreJob(draft, item.recipients)
+
+    def accept(self, numbers: Sequence[int | TidingsError]) -> None:
+        """The numbers of its inbox entries, aligned with the recipients; the first that is an error makes it fail."""
+        for number in numbers:
+            if isinstance(number, TidingsError):
+                self.draft.status, self.draft.error = Status.FAILED, number
+                return
+            self.numbers.append(number)
+
+    def outcome(self) -> StoreOutcome:
+        draft = self.draft
+        if draft.status is Status.STORED:
+            return StoreOutcome(seq=draft.seq, time_ms=draft.time_ms, numbers=self.numbers, read_over=draft.read_over)
+        outcome = StoreOutcome(status=_STATUS[draft.status])
+        if draft.status is Status.DUPLICATE:
+            outcome.seq, outcome.time_ms = draft.seq, draft.time_ms
+            outcome.numbers.extend(self.numbers)
+            if draft.first is not None:
+                outcome.content, outcome.kind = draft.first.content, draft.first.kind
+        elif draft.status is Status.FAILED:
+            outcome.fault.CopyFrom(to_fault(unsure(draft.error or Unavailable("this could not be stored: try again"))))
+        return outcome
+
+
+@dataclass(slots=True, eq=False)
+class ChangeJob:
+    """Changes of one group that are made as one: one change, or quiet joins that can be merged.
+
+    `indexes` say where the items stand in the batch. `made`: what earlier tries have made of them.
+    """
+
+    conversation: CachedConversation
+    indexes: list[int]
+    items: list[ChangeItem]
+    notices: list[StoreJob] = field(default_factory=list)
+    made: dict[OpKey, ChangeItem] = field(default_factory=dict)
+    status: ChangeOutcome.Status.ValueType = ChangeOutcome.FAILED
+    error: TidingsError | None = None
+
+    def can_take(self, item: ChangeItem) -> bool:
+        """Whether this change can be made together with those that are in the job."""
+        return membership.can_merge(self.items[0], item)
+
+    def add(self, index: int, item: ChangeItem) -> None:
+        self.indexes.append(index)
+        self.items.append(item)
+
+    def draft_notices(self) -> list[MessageDraft]:
+        """Drafts of the notices, of which the first fences the others: either all of them are stored, or none."""
+        item = self.items[0]
+        fence: MessageDraft | None = None
+        for index, notice in enumerate(item.notices):
+            draft = MessageDraft(
+                self.conversation,
+                ClientKey(self.conversation.id, item.actor, notice_client_id(item.op, index)),
+                notice.content,
+                SYSTEM,
+                item.version,
+                change=membership.carried(item, index),
+                creates=not item.version,
+                fence=fence,
+            )
+            fence = fence or draft
+            self.notices.append(StoreJob(draft, notice.recipients))
+        return [notice.draft for notice in self.notices]
+
+    def outcome(self, item: ChangeItem) -> ChangeOutcome:
+        """What became of one of its items."""
+        failed = next((notice.draft for notice in self.notices if notice.draft.status is Status.FAILED), None)
+        error = self.error or (failed.error if failed else None)
+        if error is not None:
+            return ChangeOutcome(status=ChangeOutcome.FAILED, fault=to_fault(unsure(error)))
+        made = self.made.get(membership.op_of(item))
+        if self.status != ChangeOutcome.DONE and made is None:
+            return ChangeOutcome(status=self.status)
+        return ChangeOutcome(
+            status=ChangeOutcome.DONE,
+            record=self.conversation.record(),
+            notices=[notice.outcome() for notice in self.notices],
+            made=None if made == item else made,
+        )
+
+
+def unsure(error: TidingsError) -> TidingsError:
+    """The error, but Overloaded becomes Unavailable: a lane of inboxes was full, and the message may be there."""
+    if isinstance(error, Overloaded):
+        return Unavailable("what follows from this could not be done yet: send it again", error.retry_after_ms)
+    return error

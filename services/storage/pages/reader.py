@@ -1,0 +1,313 @@
+"""Pages of conversations and inboxes, members, and heads.
+
+Pages that are asked for at the same time are read together: one command for all spans of a batch, for inboxes one more
+for the messages that the entries tell of, and one for the content of large messages.
+
+Guarantees: a page shows only what is durable on a majority; heads are not behind anything that was answered before. A
+page always moves: it has an entry, or is the end, or its `next` lies beyond what was asked. What is read for a page is
+about twice what it may hold, whatever the messages are.
+Does not know: who may read what (logic gives the bounds).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from protos.tidings.internal.v1 import storage_pb2
+from services.common.lanes.lane import Lanes
+from services.common.rpc.faults import to_fault
+from services.common.telemetry import logs
+from services.storage.inboxes.writer import InboxWriter
+from services.storage.limits import Limits
+from services.storage.memory.conversation import CachedConversation
+from services.storage.messages.conversations import ConversationStore
+from services.storage.pages.paging import (
+    ENTRIES_MAX,
+    PageEntry,
+    PageOutcome,
+    bytes_for,
+    completed,
+    content_max,
+    encode,
+    history_page,
+    history_window,
+    to_complete,
+)
+from services.storage.repository.contract import Repository
+from services.storage.repository.records import InboxEntry, MemberDocument, MessageKey, Span, StoredMessage
+from tidings_protocol.errors import TidingsError
+from tidings_protocol.ids import SLOTS, hash64
+
+# Pages of one batch: what they hold is in memory at the same time, and read by one command, within its deadline.
+PAGES_MAX = 16
+# Spans read for one page of an inbox whose messages are gone: each twice as long as the one before, up to so many
+# entries for all pages of the batch together.
+SKIPS_MAX = 8
+SKIP_ENTRIES_MAX = 8000
+
+# Conversations that are brought into memory at once for their heads: far below what the lanes hold.
+HEADS_AT_ONCE = 500
+
+log = logs.get_logger(__name__)
+
+Work = storage_pb2.HistoryItem | storage_pb2.InboxItem
+
+
+class OpenPage(NamedTuple):
+    """A page of an inbox that is filled, with at most so many entries."""
+
+    item: storage_pb2.InboxItem
+    limit: int
+    outcome: PageOutcome
+
+
+class PageReader:
+    def __init__(
+        self, repository: Repository, conversations: ConversationStore, inboxes: InboxWriter, limits: Limits
+    ) -> None:
+        self._repository = repository
+        self._conversations = conversations
+        self._inboxes = inboxes
+        self.lanes: Lanes[Work, PageOutcome] = Lanes(
+            "read",
+            self._handle,
+            lanes=limits.read_lanes,
+            capacity=limits.lane_capacity,
+            batch_max=min(limits.batch_max, PAGES_MAX),
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Leaving answers what waits."""
+        async with self.lanes:
+            yield
+
+    async def history(self, items: Sequence[storage_pb2.HistoryItem]) -> list[PageOutcome]:
+        """Aligned with the items."""
+        bound = bytes_for(0, len(items))
+        for item in items:
+            item.bytes_max = min(item.bytes_max or bound, bound)
+        outcomes = await self.lanes.submit_all([(hash64(item.conversation) // SLOTS, item) for item in items])
+        return _pages(outcomes)
+
+    async def inbox(self, items: Sequence[storage_pb2.InboxItem]) -> list[PageOutcome]:
+        """Aligned with the items."""
+        bound = bytes_for(0, len(items))
+        for item in items:
+            item.bytes_max = min(item.bytes_max or bound, bound)
+        outcomes = await self.lanes.submit_all([(hash64(item.user) // SLOTS, item) for item in items])
+        return _pages(outcomes)
+
+    async def members(self, items: Sequence[storage_pb2.MembersItem]) -> list[storage_pb2.MembersOutcome]:
+        """By user id; aligned with the items."""
+        conversations = await self._conversations.get({item.conversation for item in items})
+        outcomes: list[storage_pb2.MembersOutcome] = []
+        for item in items:
+            try:
+                outcomes.append(await self._member_page(conversations[item.conversation], item))
+            except TidingsError as error:
+                outcomes.append(storage_pb2.MembersOutcome(fault=to_fault(error)))
+        return outcomes
+
+    async def conversation_heads(self, keys: Sequence[str], *, warm_only: bool) -> storage_pb2.HeadOutcomes:
+        """Heads and the times of the last messages; 0 where there is nothing, or where it cannot be loaded now: a pong
+        without the head of one group is better than none. Raises the error if none can be.
+        """
+        found: dict[str, CachedConversation | TidingsError | None] = {}
+        if warm_only:
+            found = {key: self._conversations.peek(key) for key in keys}
+        else:
+            for start in range(0, len(keys), HEADS_AT_ONCE):
+                found.update(await self._conversations.get(keys[start : start + HEADS_AT_ONCE]))
+        errors = [each for each in found.values() if isinstance(each, TidingsError)]
+        if errors and len(errors) == len(found):
+            raise errors[0]
+        if errors:
+            log.warning("heads cannot be told", count=len(errors), reason=errors[0].message)
+        answer = storage_pb2.HeadOutcomes()
+        for key in keys:
+            conversation = found[key]
+            head, last_ms = (
+                (conversation.head, conversation.last_ms) if isinstance(conversation, CachedConversation) else (0, 0)
+            )
+            answer.heads.append(head)
+            answer.times_ms.append(last_ms)
+        return answer
+
+    async def inbox_heads(self, users: Sequence[str]) -> storage_pb2.HeadOutcomes:
+        """The number of each user's newest entry, 0 if there is none; aligned. Raises the first failure."""
+        found = await self._inboxes.touch(users)
+        heads: list[int] = []
+        for user in users:
+            inbox = found[user]
+            if isinstance(inbox, TidingsError):
+                raise inbox
+            heads.append(inbox.head)
+        return storage_pb2.HeadOutcomes(heads=heads)
+
+    async def _member_page(
+        self, conversation: CachedConversation | TidingsError, item: storage_pb2.MembersItem
+    ) -> storage_pb2.MembersOutcome:
+        if isinstance(conversation, TidingsError):
+            raise conversation
+        limit = min(item.limit or ENTRIES_MAX, ENTRIES_MAX)
+        if conversation.knows_all:
+            users = sorted(user for user in conversation.members if user > item.after)[: limit + 1]
+            records = [conversation.members[user].record() for user in users]
+        else:
+            page = await self._repository.members.page(conversation.id, item.after, limit + 1)
+            records = [member_record(document) for document in page]
+        return storage_pb2.MembersOutcome(members=records[:limit], more=len(records) > limit)
+
+    async def _handle(self, batch: list[Work]) -> list[PageOutcome | TidingsError]:
+        outcomes: dict[int, PageOutcome | TidingsError] = {}
+        history = [(index, item) for index, item in enumerate(batch) if isinstance(item, storage_pb2.HistoryItem)]
+        inbox = [(index, item) for index, item in enumerate(batch) if isinstance(item, storage_pb2.InboxItem)]
+        if history:
+            for (index, _), outcome in zip(history, await self._histories([each for _, each in history]), strict=True):
+                outcomes[index] = outcome
+        if inbox:
+            for (index, _), outcome in zip(inbox, await self._inbox_pages([each for _, each in inbox]), strict=True):
+                outcomes[index] = outcome
+        return [outcomes[index] for index in range(len(batch))]
+
+    async def _histories(self, items: Sequence[storage_pb2.HistoryItem]) -> list[PageOutcome | TidingsError]:
+        windows = [history_window(item, item.bytes_max) for item in items]
+        # The heads first: a page may show more than its head says, never less.
+        conversations = await self._conversations.get({item.conversation for item in items})
+        pages = await self._repository.messages.pages(
+            [window.span for window in windows],
+            content_max=min(content_max(window.limit, window.bytes_max) for window in windows),
+        )
+        wanted = {
+            key
+            for window, page in zip(windows, pages, strict=True)
+            for key in to_complete(page, window.limit, window.bytes_max)
+        }
+        whole = await self._repository.messages.get(list(wanted)) if wanted else {}
+        pages = [completed(page, wanted, whole) for page in pages]
+        outcomes: list[PageOutcome | TidingsError] = []
+        for window, page in zip(windows, pages, strict=True):
+            conversation = conversations[window.span.key]
+            if isinstance(conversation, TidingsError):
+                outcomes.append(conversation)
+                continue
+            head = max([conversation.head, *(message.seq for message in page)])
+            outcomes.append(history_page(window, page, head=head, first_seq=conversation.first_seq))
+        return outcomes
+
+    async def _inbox_pages(self, items: Sequence[storage_pb2.InboxItem]) -> list[PageOutcome | TidingsError]:
+        """Aligned with the items; one whose inbox cannot be had fails alone."""
+        inboxes = await self._inboxes.touch(item.user for item in items)
+        outcomes: list[PageOutcome | TidingsError] = []
+        open_: list[OpenPage] = []
+        for item in items:
+            inbox = inboxes[item.user]
+            if isinstance(inbox, TidingsError):
+                outcomes.append(inbox)
+                continue
+            outcome = PageOutcome(head=inbox.head, next=item.after)
+            outcomes.append(outcome)
+            open_.append(OpenPage(item, min(item.limit or ENTRIES_MAX, ENTRIES_MAX), outcome))
+        await self._fill_inbox_pages(open_)
+        return outcomes
+
+    async def _fill_inbox_pages(self, open_: Sequence[OpenPage]) -> None:
+        """Reads on for each page until it has an entry or is the end, or SKIPS_MAX times: entries whose messages are
+        gone fill no page, and there may be very many of them in a row.
+        """
+        for skipped in range(SKIPS_MAX):
+            if not open_:
+                return
+            longest = max(ENTRIES_MAX + 1, SKIP_ENTRIES_MAX // len(open_))
+            spans = [
+                Span(page.item.user, page.outcome.next, limit=min((page.limit + 1) << skipped, longest))
+                for page in open_
+            ]
+            found = await self._repository.inboxes.pages(spans)
+            messages = await self._messages_of(list(zip(open_, found, strict=True)))
+            for page, span, entries in zip(open_, spans, found, strict=True):
+                is_last = len(entries) < span.limit
+                _fill(page.outcome, entries, messages, limit=page.limit, bytes_max=page.item.bytes_max, is_last=is_last)
+            open_ = [page for page in open_ if page.outcome.more and not page.outcome.entries]
+
+    async def _messages_of(
+        self, pages: Sequence[tuple[OpenPage, Sequence[InboxEntry]]]
+    ) -> dict[MessageKey, StoredMessage]:
+        """The messages of these entries by (conversation, seq), complete as far as each page goes."""
+        keys = [(entry.conversation, entry.seq) for _, entries in pages for entry in entries]
+        if not keys:
+            return {}
+        short = min(content_max(len(entries), page.item.bytes_max) for page, entries in pages)
+        found = await self._repository.messages.get(keys, content_max=short)
+        wanted = {
+            key
+            for page, entries in pages
+            for key in to_complete(_those(entries, found), page.limit, page.item.bytes_max)
+        }
+        if wanted:
+            whole = await self._repository.messages.get(list(wanted))
+            for key in wanted:
+                del found[key]
+            found.update(whole)
+        return found
+
+
+def _those(page: Sequence[InboxEntry], messages: Mapping[MessageKey, StoredMessage]) -> Iterator[StoredMessage]:
+    """The messages that these entries tell of, as far as they are there."""
+    for entry in page:
+        message = messages.get((entry.conversation, entry.seq))
+        if message is not None:
+            yield message
+
+
+def _fill(
+    outcome: PageOutcome,
+    page: Sequence[InboxEntry],
+    messages: Mapping[MessageKey, StoredMessage],
+    *,
+    limit: int,
+    bytes_max: int,
+    is_last: bool,
+) -> None:
+    """Puts what fits of these entries into the page; those whose message retention took are passed over."""
+    size = 0
+    outcome.more = False
+    if (page[0].number - 1 if page else outcome.head) > outcome.next:
+        outcome.truncated = True
+    for entry in page:
+        message = messages.get((entry.conversation, entry.seq))
+        encoded = encode(message) if message else b""
+        size += len(encoded) + (message.left_out if message else 0)
+        if message and outcome.entries and (len(outcome.entries) >= limit or size > bytes_max):
+            outcome.more = True
+            break
+        if message is None:
+            outcome.truncated = True
+        else:
+            outcome.entries.append(PageEntry(number=entry.number, message=encoded))
+        outcome.next = entry.number
+    else:
+        outcome.more = not is_last
+        if not page:
+            outcome.next = max(outcome.next, outcome.head)
+    outcome.head = max(outcome.head, page[-1].number if page else 0)
+
+
+def member_record(document: MemberDocument) -> storage_pb2.MemberRecord:
+    return storage_pb2.MemberRecord(
+        user=document.user,
+        role=document.role,
+        joined_seq=document.joined_seq,
+        read_seq=document.read_seq,
+        delivered_seq=document.delivered_seq,
+        joined_ms=document.joined_ms,
+    )
+
+
+def _pages(outcomes: Sequence[PageOutcome | TidingsError]) -> list[PageOutcome]:
+    return [
+        PageOutcome(fault=to_fault(outcome)) if isinstance(outcome, TidingsError) else outcome for outcome in outcomes
+    ]

@@ -1,0 +1,44 @@
+"""The repository's twin in memory, for simulation and fast tests; it can fail on command.
+
+    database = Database()                     what is durable: outlives the nodes that use it
+    repository = database.repository()        the ports, as one node sees them
+    database.faults.away = True               every command raises Unavailable, and does nothing
+    database.faults.refuse(2)                 the next two do
+    database.faults.lose_answers(1)           the next write is done, and raises all the same: its outcome is unknown
+    database.faults.cut(3)                    the next ordered insert does 3 and raises
+    database.clock.jump(1000)                 its time of day is set, if it was given a ManualClock
+    database.faults.delay = hook              awaited before and after each command, with its name: latency, or a crash
+
+Guarantees: those of contract.py; one command is atomic, as one event loop runs it.
+Does not know: MongoDB. That both behave alike is held by the contract suite.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.storage.repository import contract
+from services.storage.repository.memory.conversations import MemoryChanges, MemoryConversations, MemoryMembers
+from services.storage.repository.memory.faults import Faults
+from services.storage.repository.memory.messages import MemoryInboxes, MemoryMessages
+from services.storage.repository.memory.sessions import MemorySessions, MemoryTime, MemoryUsers
+from services.storage.repository.memory.tables import Tables
+
+
+@dataclass(slots=True)
+class Database(Tables):
+    """What is durable, and the ports on it."""
+
+    def repository(self, faults: Faults | None = None) -> contract.Repository:
+        """The ports. With faults of its own, one node can be cut off while others go on."""
+        chosen = self.faults if faults is None else faults
+        return contract.Repository(
+            MemoryMessages(self, chosen),
+            MemoryInboxes(self, chosen),
+            MemoryConversations(self, chosen),
+            MemoryMembers(self, chosen),
+            MemoryChanges(self, chosen),
+            MemorySessions(self, chosen),
+            MemoryUsers(self, chosen),
+            MemoryTime(self, chosen),
+        )

@@ -1,0 +1,131 @@
+"""Messages and inbox entries of the twin in memory.
+
+Guarantees: those of contract.py. Does not know: what is in a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from services.storage.repository.contract import Conflict, Inserted
+from services.storage.repository.memory.faults import away
+from services.storage.repository.memory.port import MemoryPort
+from services.storage.repository.records import (
+    MAX_NUMBER,
+    ClientKey,
+    InboxEntry,
+    MessageKey,
+    Span,
+    StoredMessage,
+)
+
+T = TypeVar("T")
+
+
+class MemoryMessages(MemoryPort):
+    async def insert(self, messages: Sequence[StoredMessage]) -> Inserted:
+        await self._faults.before("messages.insert")
+        cut = self._faults.take_cut()
+        for index, message in enumerate(messages):
+            if index == cut:
+                raise away()
+            if conflict := self._conflict(message):
+                await self._faults.after("messages.insert")
+                return Inserted(index, conflict)
+            self._data.messages[message.conversation][message.seq] = message
+            self._data.clients[_client(message)] = message.seq
+        await self._faults.after("messages.insert")
+        return Inserted(len(messages))
+
+    def _conflict(self, message: StoredMessage) -> Conflict | None:
+        if message.seq in self._data.messages[message.conversation]:
+            return Conflict.NUMBER
+        return Conflict.CLIENT if _client(message) in self._data.clients else None
+
+    async def pages(
+        self, spans: Sequence[Span], *, content: bool = True, content_max: int = MAX_NUMBER
+    ) -> list[list[StoredMessage]]:
+        await self._faults.before("messages.pages")
+        found = [_page(self._data.messages[span.key], span) for span in spans]
+        if content:
+            return [[self._bounded(each, content_max) for each in page] for page in found]
+        return [[each._replace(content=b"") for each in page] for page in found]
+
+    async def get(
+        self, keys: Sequence[MessageKey], *, content_max: int = MAX_NUMBER
+    ) -> dict[MessageKey, StoredMessage]:
+        await self._faults.before("messages.get")
+        kept = self._data.messages
+        return {key: self._bounded(kept[key[0]][key[1]], content_max) for key in keys if key[1] in kept[key[0]]}
+
+    def _bounded(self, message: StoredMessage, content_max: int) -> StoredMessage:
+        size = len(message.content)
+        if size > content_max:
+            return message._replace(content=b"", left_out=size)
+        self._data.content_read += size
+        return message
+
+    async def find(self, keys: Collection[ClientKey]) -> dict[ClientKey, StoredMessage]:
+        await self._faults.before("messages.find")
+        found = {key: self._data.clients[key] for key in keys if key in self._data.clients}
+        return {key: self._data.messages[key.conversation][seq] for key, seq in found.items()}
+
+    async def remove(self, conversation: str, below: int) -> int:
+        await self._faults.before("messages.remove")
+        kept = self._data.messages[conversation]
+        gone = [message for seq, message in kept.items() if seq < below]
+        for message in gone:
+            del kept[message.seq]
+            del self._data.clients[_client(message)]
+        await self._faults.after("messages.remove")
+        return len(gone)
+
+
+class MemoryInboxes(MemoryPort):
+    async def insert(self, entries: Sequence[InboxEntry]) -> Inserted:
+        await self._faults.before("inbox.insert")
+        cut = self._faults.take_cut()
+        for index, entry in enumerate(entries):
+            if index == cut:
+                raise away()
+            if entry.number in self._data.inboxes[entry.user]:
+                await self._faults.after("inbox.insert")
+                return Inserted(index, Conflict.NUMBER)
+            self._data.inboxes[entry.user][entry.number] = entry
+        await self._faults.after("inbox.insert")
+        return Inserted(len(entries))
+
+    async def pages(self, spans: Sequence[Span]) -> list[list[InboxEntry]]:
+        await self._faults.before("inbox.pages")
+        return [_page(self._data.inboxes[span.key], span) for span in spans]
+
+    async def search(self, wanted: Sequence[tuple[Span, Collection[MessageKey]]]) -> list[dict[MessageKey, int]]:
+        await self._faults.before("inbox.search")
+        return [
+            {
+                (entry.conversation, entry.seq): number
+                for number, entry in self._data.inboxes[span.key].items()
+                if span.after < number < span.before and (entry.conversation, entry.seq) in messages
+            }
+            for span, messages in wanted
+        ]
+
+    async def remove(self, user: str, below: int) -> int:
+        await self._faults.before("inbox.remove")
+        gone = [number for number in self._data.inboxes[user] if number < below]
+        for number in gone:
+            del self._data.inboxes[user][number]
+        await self._faults.after("inbox.remove")
+        return len(gone)
+
+
+def _client(message: StoredMessage) -> ClientKey:
+    return ClientKey(message.conversation, message.sender, message.client_id)
+
+
+def _page(kept: Mapping[int, T], span: Span) -> list[T]:
+    numbers: Iterable[int] = sorted(
+        (number for number in kept if span.after < number < span.before), reverse=span.descending
+    )
+    return [kept[number] for number in list(numbers)[: span.limit]]

@@ -1,0 +1,41 @@
+"""What is durable in the twin in memory: one dict for each collection.
+
+Does not know: who reads and writes it (messages.py, conversations.py, sessions.py).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from services.common.clock import Clock, SystemClock
+from services.storage.repository.memory.faults import Faults
+from services.storage.repository.records import (
+    ClientKey,
+    ConversationDocument,
+    InboxEntry,
+    MemberDocument,
+    OpKey,
+    SessionDocument,
+    StoredMessage,
+    UserDocument,
+)
+
+
+@dataclass(slots=True)
+class Tables:
+    """What is durable."""
+
+    faults: Faults = field(default_factory=Faults)
+    messages: dict[str, dict[int, StoredMessage]] = field(default_factory=lambda: defaultdict(dict))
+    clients: dict[ClientKey, int] = field(default_factory=dict)
+    inboxes: dict[str, dict[int, InboxEntry]] = field(default_factory=lambda: defaultdict(dict))
+    conversations: dict[str, ConversationDocument] = field(default_factory=dict)
+    members: dict[str, dict[str, MemberDocument]] = field(default_factory=lambda: defaultdict(dict))
+    changes: dict[OpKey, bytes] = field(default_factory=dict)
+    sessions: dict[str, dict[str, SessionDocument]] = field(default_factory=lambda: defaultdict(dict))
+    users: dict[str, UserDocument] = field(default_factory=dict)
+    devices: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    epoch: str = ""
+    clock: Clock = field(default_factory=SystemClock)
+    content_read: int = 0  # bytes of messages' contents that went out

@@ -1,0 +1,57 @@
+"""Every recipient with an owner gets every push once, in order, whatever the sizes."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protos.tidings.internal.v1 import delivery_pb2
+from services.common.ring import Ring
+from services.logic.publishing.parcels import MailboxAddress, OutgoingPush, build_parcels
+
+users = st.lists(st.sampled_from([f"user{number}" for number in range(12)]), unique=True, max_size=12)
+pushes = st.lists(st.tuples(users, st.integers(0, 300), st.booleans()), max_size=20)
+
+
+@given(pushes, st.integers(0, 4), st.sampled_from([200, 1000, 100_000]))
+def test_nothing_is_lost_doubled_or_reordered(
+    script: list[tuple[list[str], int, bool]], nodes: int, bytes_max: int
+) -> None:
+    ring = Ring.build({f"access-{number}": 1.0 for number in range(nodes)})
+    mailboxes = {f"access-{number}": MailboxAddress(f"access-{number}", "boot", number) for number in range(nodes)}
+    outgoing = [
+        OutgoingPush(
+            delivery_pb2.Push.MESSAGE,
+            seq.to_bytes(2, "big") + bytes(size),
+            recipients,
+            [seq + 1] * len(recipients) if numbered else [],
+            conversation="g:x",
+        )
+        for seq, (recipients, size, numbered) in enumerate(script)
+    ]
+    routed = build_parcels(outgoing, ring.owner_of, mailboxes, broadcast_partitions=3, parcel_bytes_max=bytes_max)
+
+    got: dict[str, list[tuple[int, int]]] = {}
+    broadcast: list[int] = []
+    for posted in routed.parcels:
+        parcel = delivery_pb2.Parcel.FromString(posted.value)
+        for push in parcel.pushes:
+            if posted.broadcast:
+                broadcast.append(_place(push.body))
+            numbers = push.numbers or [0] * len(push.users)
+            for user, number in zip(push.users, numbers, strict=True):
+                assert ring.owner_of(user) == parcel.node
+                got.setdefault(user, []).append((_place(push.body), number))
+
+    wanted: dict[str, list[tuple[int, int]]] = {}
+    for item in outgoing:
+        for index, user in enumerate(item.users):
+            wanted.setdefault(user, []).append((_place(item.body), item.numbers[index] if item.numbers else 0))
+    assert got == (wanted if nodes else {})
+    assert routed.unowned == (0 if nodes else sum(len(item.users) for item in outgoing))
+    assert broadcast == [_place(item.body) for item in outgoing if not item.users]
+
+
+def _place(body: bytes) -> int:
+    """Of a push in the script."""
+    return int.from_bytes(body[:2], "big")

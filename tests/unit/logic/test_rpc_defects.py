@@ -1,0 +1,102 @@
+"""A defect in the handling of one request is that request's error; the others of its batch have their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+
+from protos.tidings.internal.v1 import logic_pb2
+from services.logic.requests.dispatcher import Dispatcher
+from services.logic.requests.in_flight import InFlightLimit
+from services.logic.requests.request import ClientRequest, Reply, ok_reply
+from services.logic.rpc import LogicServicer
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import Overloaded, TidingsError
+
+BODIES: dict[str, dict[str, Any]] = {
+    "sync": {"sync": client_pb2.Sync()},
+    "history": {"history": client_pb2.History(conversation="d:a|b")},
+    "conversations": {"conversations": client_pb2.ListConversations(after="²~d:a|b")},
+    "presence": {"presence": client_pb2.PresenceRequest()},
+    "read": {"read": client_pb2.Read()},
+    "group": {"group": client_pb2.GroupRequest(leave=client_pb2.GroupRequest.Leave())},
+    "info": {"group": client_pb2.GroupRequest(info=client_pb2.GroupRequest.Info())},
+    "members": {"group": client_pb2.GroupRequest(members=client_pb2.GroupRequest.Members())},
+}
+
+
+class Part:
+    """A part of logic that cannot do with `bad`."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error or KeyError("bad")
+
+    async def answer(self, requests: Sequence[ClientRequest]) -> list[Reply]:
+        if any(request.user == "bad" for request in requests):
+            raise self.error
+        return [ok_reply() for _ in requests]
+
+    async def send(self, items: Sequence[logic_pb2.SendItem], *, holds: bool) -> list[logic_pb2.SendOutcome]:
+        if any(item.sender == "bad" for item in items):
+            raise self.error
+        return [logic_pb2.SendOutcome(seq=7) for _ in items]
+
+    async def open(self, items: Sequence[logic_pb2.OpenItem]) -> list[logic_pb2.OpenOutcome]:
+        if any(item.user == "bad" for item in items):
+            raise self.error
+        return [logic_pb2.OpenOutcome(epoch="e") for _ in items]
+
+    async def signal(self, items: Sequence[logic_pb2.SignalItem]) -> list[TidingsError | None]:
+        if any(item.sender == "bad" for item in items):
+            raise self.error
+        return [None for _ in items]
+
+
+def dispatcher(part: Part) -> Dispatcher:
+    kinds = ("read", "sync", "history", "conversations", "presence", "group", "group info", "group members")
+    return Dispatcher(dict.fromkeys(kinds, part.answer))
+
+
+def servicer(part: Part) -> LogicServicer:
+    fake = cast("Any", part)
+    return LogicServicer(
+        fake, fake, fake, fake, dispatcher(part), fake, sends=InFlightLimit(100), requests=InFlightLimit(100)
+    )
+
+
+NAMES = ("ann", "bad", "cid", "dan", "eve")
+
+
+@pytest.mark.parametrize("body", BODIES)
+async def test_a_request_that_cannot_be_handled_is_one_error(body: str) -> None:
+    frame = client_pb2.ClientFrame(**BODIES[body]).SerializeToString()
+    items = [logic_pb2.HandleItem(user=user, frame=frame) for user in NAMES]
+    answer = await servicer(Part()).Handle(logic_pb2.HandleBatch(items=items), None)
+    frames = [client_pb2.ServerFrame.FromString(outcome.frame) for outcome in answer.outcomes]
+    assert [frame.error.code or frame.WhichOneof("body") for frame in frames] == ["ok", "INTERNAL", "ok", "ok", "ok"]
+
+
+async def test_a_message_that_cannot_be_handled_is_one_error() -> None:
+    items = [logic_pb2.SendItem(sender=user) for user in NAMES]
+    answer = await servicer(Part()).Send(logic_pb2.SendBatch(items=items), None)
+    assert [outcome.fault.code or outcome.seq for outcome in answer.outcomes] == [7, "INTERNAL", 7, 7, 7]
+
+
+async def test_a_login_that_cannot_be_handled_is_one_error() -> None:
+    items = [logic_pb2.OpenItem(user=user) for user in NAMES]
+    answer = await servicer(Part()).Open(logic_pb2.OpenBatch(items=items), None)
+    assert [outcome.fault.code or outcome.epoch for outcome in answer.outcomes] == ["e", "INTERNAL", "e", "e", "e"]
+
+
+async def test_a_signal_that_cannot_be_handled_is_one_error() -> None:
+    items = [logic_pb2.SignalItem(sender=user) for user in NAMES]
+    answer = await servicer(Part()).Signal(logic_pb2.SignalBatch(items=items), None)
+    assert [outcome.fault.code for outcome in answer.outcomes] == ["", "INTERNAL", "", "", ""]
+
+
+async def test_a_batch_that_is_to_come_again_does_so_whole() -> None:
+    items = [logic_pb2.SendItem(sender=user) for user in NAMES]
+    answer = await servicer(Part(Overloaded("full", 70))).Send(logic_pb2.SendBatch(items=items), None)
+    assert [(each.fault.code, each.fault.retry_after_ms) for each in answer.outcomes] == [("OVERLOADED", 70)] * 5
