@@ -28,7 +28,7 @@ from services.access.connection.connection import Connection
 from services.access.connection.events import Ended
 from services.access.connection.session import Phase
 from services.access.logic_client import LogicClient
-from services.access.requests.handshake import open_item
+from services.access.requests.session_item import open_item
 from services.common.registry.contract import NodeIncarnation
 from services.common.telemetry import logs, metrics
 from tidings_protocol.close import REPLACED

@@ -91,15 +91,6 @@ class Forwarder:
         finally:
             await self._scope.__aexit__(kind, error, traceback)
 
-    @property
-    def depth(self) -> int:
-        return self._lanes.depth
-
-    @property
-    def kept(self) -> int:
-        """How many letters must arrive and could not be sent yet."""
-        return len(self._kept)
-
     def send(self, batch: Split) -> None:
         """Sends what of this batch goes to other nodes; returns at once."""
         letters: list[Letter] = []

@@ -39,9 +39,8 @@ class Split:
 
     local: list[delivery_pb2.Push] = field(default_factory=list)  # users without a connection here are passed over
     forwarded: dict[NodeIncarnation, list[delivery_pb2.Parcel]] = field(default_factory=dict)  # to visitors' nodes
-    rerouted: dict[tuple[NodeIncarnation, int], list[delivery_pb2.Parcel]] = field(
-        default_factory=dict
-    )  # to owners, by hops
+    # To owners, by the hops that it has made then.
+    rerouted: dict[tuple[NodeIncarnation, int], list[delivery_pb2.Parcel]] = field(default_factory=dict)
     dropped: int = 0  # recipients that were not routed again
 
 
@@ -58,14 +57,7 @@ class MailRouter:
         self._owner_of = owner_of
         self._forwarding = forwarding
 
-    def split(self, parcels: Sequence[delivery_pb2.Parcel]) -> Split:
-        """Splits the parcels in their order, without a pause."""
-        run = self.begin(parcels)
-        for _ in run.steps():
-            pass
-        return run.result()
-
-    def begin(self, parcels: Sequence[delivery_pb2.Parcel]) -> SplitRun:
+    def split(self, parcels: Sequence[delivery_pb2.Parcel]) -> SplitRun:
         """Begins to split the parcels in their order, in steps between which other tasks can run."""
         return SplitRun(parcels, self._me, self._owner_of, self._forwarding)
 

@@ -142,7 +142,7 @@ class Mailbox:
             await self._deliver_broadcast(_read(record.value for record in records))
 
     async def _deliver_mail(self, parcels: Sequence[delivery_pb2.Parcel]) -> None:
-        run = self._router().begin(parcels)
+        run = self._router().split(parcels)
         for _ in run.steps():
             await asyncio.sleep(0)
         batch = run.result()

@@ -74,6 +74,7 @@ class OwnerRegistrar(LaneHolder):
 
     @property
     def depth(self) -> int:
+        """How many users wait for a call."""
         return self._lanes.depth
 
     @property

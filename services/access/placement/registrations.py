@@ -81,15 +81,13 @@ class OwnerRegistrations:
                 del self._confirmed[user]
             self._discard_stale(owner, user)
 
-    def forget(self, alive: Callable[[str], bool]) -> list[str]:
-        """Forgets the owners whose boot id is not alive; the users for whom one of them forwarded."""
-        orphans = [user for user, owner in self._confirmed.items() if not alive(owner.boot_id)]
-        for user in orphans:
+    def forget(self, alive: Callable[[str], bool]) -> None:
+        """Forgets the owners whose boot id is not alive."""
+        for user in [user for user, owner in self._confirmed.items() if not alive(owner.boot_id)]:
             del self._confirmed[user]
         for user, owners in list(self._stale.items()):
             for owner in [owner for owner in owners if not alive(owner.boot_id)]:
                 self._discard_stale(owner, user)
-        return orphans
 
     def clear(self) -> None:
         """Forgets all, since this node has a new boot id, to which no owner forwards yet."""

@@ -1,1 +1,1 @@
-"""Who watches whose presence, and what watchers are told."""
+"""Presence: which connections watch which users, and what the watchers are shown."""

@@ -49,11 +49,6 @@ class Acks:
         if kind is None:
             await self._flush()
 
-    @property
-    def depth(self) -> int:
-        """How many connections have a number that logic does not have yet."""
-        return len(self._waiting)
-
     def on_ack(self, connection: Connection, number: int) -> None:
         """Notes that the connection's device holds everything up to this number."""
         if connection.delivery.acknowledge(number, self._clock.now_s()):

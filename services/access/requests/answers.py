@@ -1,4 +1,4 @@
-"""The answers of requests: from what logic said to the frame that a connection gets.
+"""The answers to requests: from logic's outcome to the frame that a connection gets.
 
 Guarantees: an answer that cannot be read is an error of its request alone. If an answer cannot be written its
 connection ends, so that no request is left unanswered.

@@ -33,6 +33,7 @@ from services.access.logic_client import LogicClient
 from services.access.placement.registrar import OwnerRegistrar
 from services.access.requests.hello_check import Accepted, HelloCheck, shape_refusal
 from services.access.requests.replacement import SessionReplacement
+from services.access.requests.session_item import open_item
 from services.common.clock import Clock
 from services.common.lanes.entered import LaneHolder
 from services.common.lanes.lane import Lanes, unwanted
@@ -266,29 +267,6 @@ class Handshake(LaneHolder):
             backoff=self._options.backoff,
             group_heads=stored.group_heads,
         )
-
-
-def open_item(connection: Connection, node: str, *, again: bool = False) -> logic_pb2.OpenItem:
-    """The session of a connection, as logic gets it; `again` says that it is open and that its record is gone."""
-    identity = connection.identity
-    item = logic_pb2.OpenItem(
-        user=identity.user,
-        device=identity.device,
-        kind=identity.kind,
-        session=identity.session_id,
-        node=node,
-        boot_id=identity.boot_id,
-        client=identity.client,
-        attempt=identity.attempt,
-        address=connection.transport.address,
-        since_ms=identity.since_ms,
-        again=again,
-    )
-    hello = connection.hello
-    if hello is not None:
-        item.cursor, item.epoch = hello.cursor, hello.epoch
-        item.group_cursors.update(hello.group_cursors)
-    return item
 
 
 def _is_opening(connection: Connection) -> bool:

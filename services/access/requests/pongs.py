@@ -59,10 +59,6 @@ class HeartbeatReplies(LaneHolder):
     def _parts(self) -> Iterable[AbstractAsyncContextManager[Any]]:
         return (self._lanes,)
 
-    @property
-    def depth(self) -> int:
-        return self._lanes.depth
-
     def on_ping(self, connection: Connection, request_id: int) -> None:
         """Answers a ping, when logic has answered or has failed to."""
 

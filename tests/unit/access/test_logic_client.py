@@ -14,6 +14,7 @@ from services.access.logic_client import LogicClient
 from services.common.registry.contract import NodeRecord
 from services.common.rpc import Peers, serve
 from tidings_protocol.errors import Internal, TidingsError, Unavailable
+from tidings_protocol.ids import slot_of
 
 KIB = 1024
 
@@ -152,6 +153,75 @@ async def test_a_node_that_is_away_is_so_for_all_and_asked_once() -> None:
     outcomes = await LogicClient(cast("Any", Away()), timeout_s=1, budget_s=1).send([logic_pb2.SendItem()] * 20)
     assert shown(outcomes) == ["UNAVAILABLE"] * 20
     assert calls == [20]
+
+
+class TwoNodes:
+    """A router of two nodes: one owns the even slots, the other one the odd ones; either fails on command."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[int, str, list[str]]] = []
+        self.failing: set[int] = set()
+        self.wanted: list[Callable[[], bool] | None] = []
+
+    def owner(self, slot: int) -> NodeRecord:
+        return NodeRecord(f"logic-{slot % 2}", "logic", "boot", "")
+
+    async def call(
+        self, slot: int, method: str, request: Any, reply_type: Any, *, wanted: Any = None, **times: float
+    ) -> Any:
+        users = [item.user for item in request.items]
+        self.calls.append((slot % 2, method.rpartition("/")[2], users))
+        self.wanted.append(wanted)
+        if slot % 2 in self.failing:
+            raise Unavailable("away")
+        return logic_pb2.HandleOutcomes(outcomes=[logic_pb2.HandleOutcome(frame=user.encode()) for user in users])
+
+
+async def test_a_batch_goes_to_the_owners_of_its_keys_and_outcomes_are_aligned() -> None:
+    users = [f"u{number}" for number in range(20)]
+    router = TwoNodes()
+    outcomes = await LogicClient(cast("Any", router), timeout_s=1, budget_s=1).handle(
+        [logic_pb2.HandleItem(user=user) for user in users]
+    )
+    assert [outcome.frame for outcome in outcomes if not isinstance(outcome, TidingsError)] == [
+        user.encode() for user in users
+    ]
+    assert {node: called for node, _, called in router.calls} == {
+        node: [user for user in users if slot_of(user) % 2 == node] for node in (0, 1)
+    }
+    assert [method for _, method, _ in router.calls] == ["Handle"] * 2
+
+
+async def test_a_node_that_is_away_fails_its_own_part_alone() -> None:
+    users = [f"u{number}" for number in range(20)]
+    router = TwoNodes()
+    router.failing = {1}
+    outcomes = await LogicClient(cast("Any", router), timeout_s=1, budget_s=1).handle(
+        [logic_pb2.HandleItem(user=user) for user in users]
+    )
+    assert [isinstance(outcome, Unavailable) for outcome in outcomes] == [slot_of(user) % 2 == 1 for user in users]
+
+
+async def test_a_part_is_worth_another_try_while_one_of_its_items_is_wanted() -> None:
+    gone: set[str] = set()
+    router = TwoNodes()
+    items = [logic_pb2.HandleItem(user="ann"), logic_pb2.HandleItem(user="ann")]
+    items[1].session = "s2"
+    client = LogicClient(cast("Any", router), timeout_s=1, budget_s=1)
+    await client.handle(items, wanted=lambda item: item.session not in gone)
+    (wanted,) = router.wanted
+    assert wanted is not None
+    assert wanted()
+    gone.add("")
+    assert wanted()
+    gone.add("s2")
+    assert not wanted()
+
+
+async def test_nothing_is_called_for_no_items() -> None:
+    router = TwoNodes()
+    assert await LogicClient(cast("Any", router), timeout_s=1, budget_s=1).handle([]) == []
+    assert router.calls == []
 
 
 async def test_heads_of_users_in_very_many_groups_are_asked_for_by_halves() -> None:

@@ -31,7 +31,10 @@ def split(
     forwarding: ForwardingTable | None = None,
 ) -> Split:
     owners = owners or {}
-    return MailRouter(ME, lambda user: owners.get(user, ME), forwarding or ForwardingTable()).split(parcels)
+    run = MailRouter(ME, lambda user: owners.get(user, ME), forwarding or ForwardingTable()).split(parcels)
+    for _ in run.steps():
+        pass
+    return run.result()
 
 
 def recipients(found: delivery_pb2.Parcel) -> list[tuple[bytes, list[str], list[int]]]:
@@ -127,7 +130,7 @@ def test_a_large_batch_is_split_in_steps() -> None:
     forwarding = ForwardingTable()
     forwarding.add(OTHER, ["ann"])
     parcels = [parcel(push("ann")) for _ in range(5 * YIELD_EVERY)]
-    run = MailRouter(ME, lambda _: ME, forwarding).begin(parcels)
+    run = MailRouter(ME, lambda _: ME, forwarding).split(parcels)
     assert sum(1 for _ in run.steps()) == 5
     assert run.result() == split(*parcels, forwarding=forwarding)
 

@@ -47,7 +47,8 @@ def test_an_owner_that_started_again_is_another_one_and_the_dead_boot_is_forgott
     assert registrations.arrivals(["ann"], {"ann": A2}.get) == {A2: ["ann"]}
     registrations.confirm(A2, ["ann"])
     assert registrations.departures(["ann", "bob"], {"ann": A2}.get) == {A: ["ann", "bob"]}, "it knows both still"
-    assert registrations.forget(lambda boot: boot != "boot-a") == ["bob"]
+    registrations.forget(lambda boot: boot != "boot-a")
+    assert (registrations.owner_of("ann"), registrations.owner_of("bob")) == (A2, None)
     assert registrations.departures(["ann"], {"ann": A2}.get) == {}
     registrations.clear()
     assert len(registrations) == 0

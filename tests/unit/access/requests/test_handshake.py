@@ -17,7 +17,7 @@ from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
 from services.access.connection.limits import LimitPolicy
 from services.access.connection.session import Phase
-from services.access.requests.handshake import Handshake, HandshakeOptions, open_item
+from services.access.requests.handshake import Handshake, HandshakeOptions
 from services.access.requests.hello_check import HelloCheck
 from services.common.auth.tokens import Claims
 from services.common.clock import ManualClock
@@ -147,7 +147,7 @@ async def settled(client: Client) -> None:
 async def test_a_hello_ends_in_a_welcome_with_what_logic_stored() -> None:
     async with here() as place:
         place.logic.outcome = Outcome(inbox_head=7, epoch="e", large_groups=["g:1"], left_groups=["g:2"])
-        client = place.hello()
+        client = place.hello(client="web 1.0", attempt=9, cursor=5)
         await settled(client)
     welcome, left = client.answers
     assert (welcome.id, welcome.welcome.user, welcome.welcome.node) == (3, "ann", "access-0")
@@ -158,6 +158,7 @@ async def test_a_hello_ends_in_a_welcome_with_what_logic_stored() -> None:
     (item,) = place.logic.items
     assert (item.user, item.device, item.node, item.boot_id) == ("ann", "phone", "access-0", "boot")
     assert item.session == welcome.welcome.session
+    assert (item.client, item.attempt, item.cursor, item.again) == ("web 1.0", 9, 5, False)
 
 
 @pytest.mark.parametrize(
@@ -262,20 +263,6 @@ async def test_nothing_is_asked_for_a_connection_that_has_gone_meanwhile() -> No
         for _ in range(20):
             await asyncio.sleep(0)
     assert place.logic.items == []
-
-
-async def test_an_item_says_what_the_hello_said_and_one_that_is_stored_again_says_so() -> None:
-    async with here() as place:
-        place.logic.gate.clear()
-        client = place.hello(cursor=5, epoch="e", group_cursors={"g:1": 2}, client="web 1.0", attempt=9)
-        await place.logic.asked.wait()
-        item = open_item(client.connection, "access-0")
-        assert (item.cursor, item.epoch, dict(item.group_cursors)) == (5, "e", {"g:1": 2})
-        assert (item.client, item.attempt, item.again) == ("web 1.0", 9, False)
-        place.logic.gate.set()
-        await settled(client)
-        again = open_item(client.connection, "access-0", again=True)
-    assert (again.cursor, again.again, again.session) == (0, True, item.session)
 
 
 async def test_one_users_large_hellos_do_not_make_others_logins_fail() -> None:

@@ -14,11 +14,14 @@ from services.access.connection.connection import Connection
 from services.access.connection.session import Phase
 from services.access.requests.requests import RequestOptions, Requests
 from services.common.clock import ManualClock
+from services.common.rpc.faults import to_fault
 from tests.fuzz.port import FakeNode
 from tests.unit.access import fakes
 from tidings_protocol import client_pb2
-from tidings_protocol.errors import TidingsError
+from tidings_protocol.errors import Forbidden, TidingsError
 from tidings_protocol.wire.codec import JSON, PROTO, Codec
+
+Frame = client_pb2.ClientFrame
 
 
 class CannedLogic:
@@ -160,3 +163,169 @@ async def test_a_connection_that_cannot_be_written_to_ends_and_its_neighbours_ar
         broken.wire.fails = True
     assert broken.wire.aborted
     assert [frame.id for frame in sound.answers] == [4]
+
+
+# ---- which way each kind goes
+
+
+class Noting:
+    """Heads, acks and watches: what each was asked."""
+
+    def __init__(self) -> None:
+        self.acked: list[int] = []
+        self.pinged: list[int] = []
+        self.watched: list[list[str]] = []
+        self.learned: list[client_pb2.PresenceList] = []
+
+    def on_ack(self, connection: Connection, number: int) -> None:
+        self.acked.append(number)
+
+    def on_ping(self, connection: Connection, request_id: int) -> None:
+        self.pinged.append(request_id)
+
+    def watch(self, connection: Connection, request: client_pb2.PresenceRequest) -> None:
+        self.watched.append(list(request.users))
+
+    def learn(self, answer: client_pb2.PresenceList, asker: Connection) -> None:
+        self.learned.append(answer)
+
+
+class SlowLogic(CannedLogic):
+    """Its calls are held up on command; with each it notes what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.calls: list[list[str]] = []
+        self.outcome = logic_pb2.SignalOutcome()
+        self.pending: set[str] = set()
+
+    async def send(self, items: Sequence[logic_pb2.SendItem]) -> Sequence[logic_pb2.SendOutcome | TidingsError]:
+        self.calls.append([item.client_id for item in items])
+        await self.gate.wait()
+        return [logic_pb2.SendOutcome(seq=1, pending=item.client_id in self.pending) for item in items]
+
+    async def signal(self, items: Sequence[logic_pb2.SignalItem]) -> Sequence[logic_pb2.SignalOutcome | TidingsError]:
+        self.calls.append([item.name for item in items])
+        return [self.outcome for _ in items]
+
+    async def handle(
+        self, items: Sequence[logic_pb2.HandleItem], wanted: Any = None
+    ) -> Sequence[logic_pb2.HandleOutcome | TidingsError]:
+        self.calls.append([Frame.FromString(item.frame).WhichOneof("body") or "" for item in items])
+        await self.gate.wait()
+        return [logic_pb2.HandleOutcome(frame=self.frame) for _ in items]
+
+
+@asynccontextmanager
+async def slow(capacity: int = 100) -> AsyncIterator[tuple[Node, SlowLogic, Noting]]:
+    logic, node, noting = SlowLogic(), Node(), Noting()
+    options = RequestOptions(
+        content_bytes_max=1000,
+        send_lanes=1,
+        request_lanes=1,
+        capacity=capacity,
+        send_answer_s=100.0,
+        send_batch_max=10,
+        request_batch_max=10,
+    )
+    one = cast("Any", noting)
+    node.requests = requests = Requests(cast("Any", logic), one, one, one, one, ManualClock(), options)
+    async with requests:
+        yield node, logic, noting
+        logic.gate.set()
+
+
+def send(client: Client, client_id: str, id: int = 1, **to: str) -> None:  # noqa: A002 - as the frame has it
+    content = client_pb2.Content(text="hi")
+    client.say(id=id, send=client_pb2.Send(client_id=client_id, content=content, **(to or {"user": "bob"})))
+
+
+async def turns(count: int = 20) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_acknowledgements_and_pings_do_not_wait_in_the_lanes() -> None:
+    async with slow() as (node, logic, noting):
+        client = Client(node, PROTO)
+        client.say(ack=client_pb2.Ack(number=4))
+        client.say(id=6, ping=client_pb2.Ping())
+        assert (noting.acked, noting.pinged, logic.calls) == ([4], [6], [])
+
+
+async def test_a_request_of_presence_is_watched_before_it_goes_to_logic_and_its_answer_is_learned() -> None:
+    async with slow() as (node, logic, noting):
+        client = Client(node, PROTO)
+        client.say(id=6, presence=client_pb2.PresenceRequest(users=["bob"], watch=True))
+        assert (noting.watched, logic.calls) == ([["bob"]], [])
+        online = client_pb2.PresenceList(users=[client_pb2.Presence(user="bob", online=True)])
+        logic.frame = client_pb2.ServerFrame(presence_list=online).SerializeToString()
+        logic.gate.set()
+        await client.answered()
+    assert noting.learned == [online]
+    assert [frame.id for frame in client.answers] == [6]
+
+
+@pytest.mark.parametrize("body", ["send", "signal"])
+async def test_a_request_that_names_no_addressee_is_told_what_it_needs(body: str) -> None:
+    async with slow() as (node, logic, _):
+        client = Client(node, PROTO)
+        if body == "send":
+            client.say(id=6, send=client_pb2.Send(client_id="c", content=client_pb2.Content(text="hi")))
+        else:
+            client.say(id=6, signal=client_pb2.Signal(name="typing"))
+        (answer,) = client.answers
+        assert (answer.id, answer.error.code) == (6, "BAD_REQUEST")
+        assert answer.error.message == f"`{body}` needs `user` or `conversation`"
+    assert logic.calls == []
+
+
+async def test_sends_of_a_conversation_go_in_their_order_and_behind_one_that_is_held() -> None:
+    async with slow() as (node, logic, _):
+        client = Client(node, PROTO)
+        logic.pending = {"a"}
+        logic.gate.set()
+        send(client, "a", 1)
+        await turns()
+        send(client, "b", 2)
+        send(client, "c", 3, user="cid")
+        await turns()
+        assert [frame.id for frame in client.answers] == [3], "the other conversation does not wait"
+        logic.pending.clear()
+        await client.answered()
+    assert [frame.id for frame in client.answers] == [3, 1, 2]
+    assert logic.calls[-1] == ["a", "b"]
+
+
+async def test_signals_are_not_answered_unless_they_are_refused() -> None:
+    async with slow() as (node, logic, _):
+        client = Client(node, PROTO)
+        client.say(id=6, signal=client_pb2.Signal(user="bob", name="typing"))
+        await client.answered()
+        assert client.answers == []
+        logic.outcome = logic_pb2.SignalOutcome(fault=to_fault(Forbidden("not a member")))
+        client.say(id=7, signal=client_pb2.Signal(user="bob", name="typing"))
+        await client.answered()
+    assert [(frame.id, frame.error.code) for frame in client.answers] == [(7, "FORBIDDEN")]
+    assert logic.calls == [["typing"], ["typing"]]
+
+
+async def test_a_request_that_finds_no_room_is_refused_and_counts_as_answered() -> None:
+    async with slow(capacity=1) as (node, _, _):
+        client = Client(node, PROTO)
+        for number in (1, 2):
+            client.say(id=number, sync=client_pb2.Sync())
+        assert [(frame.id, frame.error.code) for frame in client.answers] == [(2, "OVERLOADED")]
+        assert client.unanswered == 1
+
+
+async def test_what_a_connection_asked_for_is_not_begun_when_it_is_gone_but_reads_and_sends_are() -> None:
+    async with slow() as (node, logic, _):
+        client = Client(node, PROTO)
+        client.say(id=1, group=client_pb2.GroupRequest(leave=client_pb2.GroupRequest.Leave(conversation="g:x")))
+        client.say(id=2, read=client_pb2.Read(conversation="d:ann|bob", seq=1))
+        send(client, "c", 3)
+        client.connection.lost()
+        await turns()
+        assert sorted(logic.calls) == [["c"], ["read"]]
