@@ -127,11 +127,11 @@ async def test_leaving_ends_everyone_with_a_goodbye() -> None:
 
 def test_new_ones_are_taken_when_it_is_said_so() -> None:
     connections = World().connections
-    assert not connections.accepting
+    taken = [connections.accepting]
     connections.accept()
-    assert connections.accepting
+    taken.append(connections.accepting)
     connections.refuse()
-    assert not connections.accepting
+    assert [*taken, connections.accepting] == [False, True, False]
 
 
 async def test_what_is_shown_of_all_is_set_at_once() -> None:

@@ -94,6 +94,6 @@ async def test_a_node_that_ends_asks_once_more_and_waits_for_nobody() -> None:
 async def test_what_it_tells_is_the_identity_of_the_session() -> None:
     items: list[logic_pb2.CloseItem] = []
     world = World()
-    world.closer.close = items.append  # type: ignore[method-assign]
+    world.closer.close = items.append  # type: ignore[method-assign, assignment]
     world.closer.close_session(open_client("bob", device="laptop", session="s9").connection)
     assert [(item.user, item.device, item.session) for item in items] == [("bob", "laptop", "s9")]

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from services.access.connection import events
-from services.access.connection.events import Effect, Ended, Event, Refuse
+from services.access.connection.events import Effect, EndRequested, Event, Refuse
 from tidings_protocol import close
 
 
@@ -24,7 +24,7 @@ def test_none_is_left_out_of_the_two_unions() -> None:
 
 
 def test_they_are_equal_by_what_they_say_and_cannot_be_changed() -> None:
-    assert Ended(close.REPLACED) == Ended(close.REPLACED) != Ended(close.DRAINING)
+    assert EndRequested(close.REPLACED) == EndRequested(close.REPLACED) != EndRequested(close.DRAINING)
     refusal = Refuse("BAD_REQUEST", "no")
     with pytest.raises(FrozenInstanceError):
         refusal.code = "FORBIDDEN"  # type: ignore[misc]

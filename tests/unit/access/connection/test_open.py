@@ -22,7 +22,7 @@ from services.access.connection.events import (
 from services.access.connection.heartbeat import FOREVER
 from services.access.connection.limits import LimitPolicy, UserTraffic
 from services.access.connection.open import Open
-from services.access.connection.session import HAND_ON, NOTHING, Closing, SessionPolicy
+from services.access.connection.session import DISPATCH, NOTHING, Closing, SessionPolicy
 from tidings_protocol import client_pb2, close
 
 
@@ -54,7 +54,7 @@ def test_what_its_user_does_elsewhere_ends_it() -> None:
 
 def test_the_closing_session_knows_what_is_unanswered() -> None:
     session = opened()
-    assert session.receive_frame("send", 10, 100.0) is HAND_ON
+    assert session.receive_frame("send", 10, 100.0) is DISPATCH
     become = session.handle(PeerGone(), 101.0)[0]
     assert isinstance(become, Become)
     assert become.session.unanswered == 1
@@ -85,7 +85,7 @@ def test_sends_of_a_user_count_together_once_the_windows_are_shared() -> None:
     one, other, shared = opened(**limits), opened(**limits), UserTraffic()
     for session in (one, other):
         session.share(shared)
-    assert one.receive_frame("send", 1, 100.0) is HAND_ON
+    assert one.receive_frame("send", 1, 100.0) is DISPATCH
     (refused,) = other.receive_frame("send", 1, 100.0)
     assert isinstance(refused, Refuse)
     assert refused.code == "RATE_LIMITED"

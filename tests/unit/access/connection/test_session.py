@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from services.access.connection.delivery_state import DeliveryState
-from services.access.connection.events import CloseSession, CutOff, Ended, FrameCame, Opened, PeerGone, Ticked
+from services.access.connection.events import Abort, CloseSession, EndRequested, FrameCame, Opened, PeerGone, Ticked
 from services.access.connection.handshaking import Handshaking
 from services.access.connection.heartbeat import FOREVER
-from services.access.connection.session import NOTHING, NUDGE, Closing, Phase, Session, SessionPolicy
+from services.access.connection.session import ASK_TO_SYNC, NOTHING, Closing, Phase, Session, SessionPolicy
 from tidings_protocol import close
 
 
@@ -20,14 +20,14 @@ def test_a_peer_that_does_not_close_is_cut_off_once_at_the_deadline() -> None:
     session = closing()
     assert (session.phase, session.due()) == (Phase.CLOSING, 101.0)
     assert session.handle(Ticked(), 100.9) == NOTHING
-    assert session.handle(Ticked(), 101.0) == (CutOff(),)
+    assert session.handle(Ticked(), 101.0) == (Abort(),)
     assert session.due() == FOREVER
     assert session.handle(Ticked(), 200.0) == NOTHING
 
 
 def test_after_the_goodbye_nothing_is_handled() -> None:
     session = closing()
-    for event in (FrameCame("send", 1), Ended(close.REPLACED)):
+    for event in (FrameCame("send", 1), EndRequested(close.REPLACED)):
         assert session.handle(event, 100.0) == NOTHING
     assert session.receive_frame("send", 1, 100.0) == NOTHING
     assert session.hold_frame(1, 100.0) == session.receive_held("send", 100.0) == NOTHING
@@ -52,7 +52,7 @@ def test_a_page_that_was_written_before_the_end_counts_as_shown() -> None:
     session.delivery.block()
     session.delivery.push(9, 100.0)
     session.delivery.unblock()
-    assert session.page_written(3, more=False) == NUDGE
+    assert session.page_written(3, more=False) == ASK_TO_SYNC
     assert session.delivery.shown == 3
 
 

@@ -38,7 +38,7 @@ def gate(listener: Listener) -> tuple[Gate, FakeStream]:
     return made, stream
 
 
-HEADER = version_1(ip_address("198.51.100.7"))  # type: ignore[arg-type]
+HEADER = version_1(ip_address("198.51.100.7"))
 
 
 async def test_a_trusted_proxy_says_whose_the_connection_is() -> None:
