@@ -8,9 +8,13 @@ from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.distributions import CLIENT, build, environment, install, lend, packages_of, requirements_of
 from tests.e2e.cluster import Cluster
 from tidings import Client
+
+pytestmark = pytest.mark.e2e
 
 PATIENCE_S = 120.0  # a process starts slowly on a busy machine
 
