@@ -30,7 +30,8 @@ run: setup  ## set up, start the whole cluster, and stop it with Ctrl-C
 	@$(BIN)/tidings up $(ARGS)
 
 .PHONY: check
-check: lint types protos-check docs-check dashboards-check bandit audit test-unit  ## all that needs no backend
+check: setup  ## all that needs no backend, two at a time
+	@$(MAKE) --no-print-directory -j2 test-unit lint types protos-check docs-check dashboards-check bandit audit
 
 .PHONY: lint
 lint: setup  ## format and rules
@@ -43,28 +44,28 @@ types: setup  ## mypy --strict
 
 .PHONY: bandit
 bandit: setup  ## what looks unsafe in the code
-	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive services tools client --exclude '*_pb2*.py'
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive services tools tidings_server client --exclude '*_pb2*.py'
 
 .PHONY: audit
 audit: setup  ## known vulnerabilities in what is locked, where the advisory service can be asked
-	@$(BIN)/python -m tools.audit
+	@$(BIN)/python -m tools.make.audit
 
 .PHONY: dashboards
-dashboards: setup  ## write deploy/grafana, rules and alerts, and docs/metrics.md from tools/monitoring
-	@$(BIN)/python -m tools.monitoring write
+dashboards: setup  ## write deploy/grafana, rules and alerts, and docs/metrics.md from tools/make/monitoring
+	@$(BIN)/python -m tools.make.monitoring write
 
 .PHONY: dashboards-check
-dashboards-check: setup  ## dashboards, rules and docs/metrics.md are what tools/monitoring says
-	@$(BIN)/python -m tools.monitoring check
+dashboards-check: setup  ## dashboards, rules and docs/metrics.md are what tools/make/monitoring says
+	@$(BIN)/python -m tools.make.monitoring check
 
 .PHONY: monitoring-programs
 monitoring-programs: setup  ## fetch prometheus, promtool and amtool into the user's cache, if they are not on PATH
-	@$(BIN)/python -m tools.monitoring programs
+	@$(BIN)/python -m tools.make.monitoring programs
 
 .PHONY: pictures
 pictures: setup  ## by hand: draw the dashboards of the cluster in .tidings under load, ARGS="--seconds 120"
 	@$(BIN)/python -c "import matplotlib" 2>/dev/null || $(BIN)/uv pip install --quiet --group pictures
-	@$(BIN)/python -m tools.monitoring pictures $(ARGS)
+	@$(BIN)/python -m tools.make.monitoring pictures $(ARGS)
 
 .PHONY: fuzz
 fuzz: setup  ## by hand: coverage-guided fuzzing of what reads bytes of strangers, SECONDS=60 for each target
@@ -73,7 +74,7 @@ fuzz: setup  ## by hand: coverage-guided fuzzing of what reads bytes of stranger
 
 .PHONY: test
 test: setup monitoring-programs  ## all tests (of chaos the quick cases), on real backends that the tests start themselves
-	@$(PYTEST) $(TESTS)
+	@$(BIN)/python -m tools.make.halves $(TESTS)
 
 .PHONY: test-unit
 test-unit: setup  ## tests without backends and without processes
@@ -99,28 +100,29 @@ check-histories: setup  ## judge histories by Porcupine, SEEDS=50 of the simulat
 
 .PHONY: protos
 protos: setup  ## make the generated code beside the protos anew
-	@$(BIN)/python -m tools.protos write
+	@$(BIN)/python -m tools.make.protos write
 
 .PHONY: protos-check
 protos-check: setup  ## the generated code is what the protos say, and nothing that was released is broken
-	@$(BIN)/python -m tools.protos check
-	@$(BIN)/python -m tools.wire_release check
+	@$(BIN)/python -m tools.make.protos check
+	@$(BIN)/python -m tools.make.wire_release check
 
 .PHONY: docs
 docs: setup  ## write what is made from the code: docs/configuration.md, the cluster's settings file, the Helm chart
-	@$(BIN)/python -m tools.configuration write
-	@$(BIN)/python -m tools.chart write
+	@$(BIN)/python -m tools.make.configuration write
+	@$(BIN)/python -m tools.make.chart write
 
 .PHONY: docs-check
 docs-check: setup  ## what is made from the code is what the code says
-	@$(BIN)/python -m tools.configuration check
-	@$(BIN)/python -m tools.chart check
+	@$(BIN)/python -m tools.make.configuration check
+	@$(BIN)/python -m tools.make.chart check
 
 .PHONY: lock
 lock: setup  ## lock the newest allowed packages for every supported Python, with hashes
 	@for lock in "requirements.lock" "requirements-dev.lock --group dev"; do \
 		$(BIN)/uv pip compile --quiet --upgrade pyproject.toml -o $$lock --universal --python-version 3.11 \
-			--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" || exit 1; \
+			--generate-hashes --no-emit-index-url --no-annotate --no-emit-package tidings-client \
+			--custom-compile-command "make lock" || exit 1; \
 	done
 	@$(BIN)/uv pip compile --quiet --upgrade deploy/image/tools.in -o deploy/image/tools.lock --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock"
@@ -130,11 +132,9 @@ chaos: setup  ## kill and cut off parts of a cluster under load, CASES=quick of 
 	@$(BIN)/python -m tests.chaos --cases $(CASES) --seed $(SEED) $(ARGS)
 
 .PHONY: bench
-bench: setup  ## the standard set of loads on a cluster of its own; writes docs/performance.md and tools/capacity/figures.json
+bench: setup  ## the standard set of loads on a cluster of its own; writes docs/performance.md, docs/capacity.md and its figures
 	@$(BIN)/tidings bench standard $(ARGS); right=$$?; \
-	$(BIN)/python -m tests.benchmarks.costs build/bench.json && \
-	$(BIN)/tidings bench standard --again --page docs/performance.md --figures tools/capacity/figures.json \
-		--capacity-page docs/capacity.md >/dev/null; \
+	$(BIN)/python -m tests.benchmarks.costs build/bench.json && $(BIN)/python -m tools.make.pages build/bench.json; \
 	written=$$?; [ $$right -ne 0 ] && exit $$right; exit $$written
 
 .PHONY: flames
@@ -148,7 +148,7 @@ image:  ## the container image, by docker, podman or buildah: IMAGE=name:tag BAS
 
 .PHONY: kube-score
 kube-score: setup  ## what kube-score criticises in the manifests; built once by Go, which is fetched if it is not there
-	@$(BIN)/python -m tools.kube_score
+	@$(BIN)/python -m tools.make.kube_score
 
 .PHONY: deploy
 deploy: setup  ## apply OVERLAY=deploy/k8s/overlays/dev to the cluster of KUBECONFIG

@@ -16,16 +16,16 @@ from typing import Any
 
 import pytest
 
-from tools.failure import Failure
-from tools.stack import control, launch
-from tools.stack.folder import Folder
-from tools.stack.occupied import is_free
-from tools.stack.plan import Plan
-from tools.stack.ports import RANGE, NodeKind, Ports
+from tools.cli.failure import Failure
+from tools.cli.stack.folder import Folder
+from tools.cli.stack.keeping import control, launch
+from tools.cli.stack.occupied import is_free
+from tools.cli.stack.plan import Plan
+from tools.cli.stack.ports import RANGE, NodeKind, Ports
 
 STOP_S = 60.0
-# Below the ports that the kernel gives to outgoing connections.
-BASES = range(12000, 32000, RANGE)
+# Below those of tests/ports.py and those that the kernel gives to outgoing connections.
+BASES = range(12000, 30000, RANGE)
 
 
 @dataclass(frozen=True, slots=True)

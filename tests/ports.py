@@ -10,8 +10,9 @@ import itertools
 import os
 import socket
 
-_FIRST, _COUNT, _BLOCK = 25_000, 1000, 40
-# A block of them for each process that runs tests.
+_COUNT, _BLOCK = 1000, 40
+# A range of them for each half of the tests, which run at the same time, and a block for each process in it.
+_FIRST = 30_000 + _COUNT * int(os.environ.get("TIDINGS_X_PART", "0"))
 _turns = itertools.count(os.getpid() * _BLOCK % _COUNT)
 
 

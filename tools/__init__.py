@@ -1,1 +1,1 @@
-"""What people run: the `tidings` command and the local stack."""
+"""What people run: the `tidings` command with its local stack, and the load generator; and what makers run (make)."""

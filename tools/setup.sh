@@ -37,9 +37,12 @@ install_packages() {
     }
 }
 
+# Both distributions, as they are in this folder; before they were two, there was one called tidings.
 install_project() {
     "$VENV/bin/python" -m pip --version >/dev/null 2>&1 || "$VENV/bin/python" -m ensurepip --upgrade >/dev/null
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+    "$VENV/bin/python" -m pip uninstall --quiet --yes tidings >/dev/null 2>&1 || true
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index \
+        -e ./client -e .
 }
 
 if ! "$VENV/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
@@ -49,7 +52,7 @@ if ! "$VENV/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/
 fi
 
 # The folder is part of it: a copied project would import from where it was copied from.
-wanted="$(pwd) $(cat "$LOCK" pyproject.toml | cksum)"
+wanted="$(pwd) $(cat "$LOCK" pyproject.toml client/pyproject.toml | cksum)"
 if [ "$(cat "$STAMP" 2>/dev/null)" != "$wanted" ]; then
     say "Installing the locked packages …"
     rm -f "$STAMP"
@@ -58,5 +61,5 @@ if [ "$(cat "$STAMP" 2>/dev/null)" != "$wanted" ]; then
     printf '%s\n' "$wanted" >"$STAMP"
 fi
 
-"$VENV/bin/python" -m tools.protos complete
-"$VENV/bin/python" -m tools.stack.programs
+"$VENV/bin/python" -m tools.make.protos complete
+"$VENV/bin/python" -m tools.cli.stack.programs

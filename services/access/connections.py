@@ -15,7 +15,7 @@ from typing import Final
 
 from services.access.connection.abuse import AbuseTracker
 from services.access.connection.connection import Connection
-from services.access.connection.events import Ended
+from services.access.connection.events import EndRequested
 from services.access.connection.heartbeat import TimingWheel
 from services.access.connection.hub import Hub
 from services.access.connection.session import Phase
@@ -58,7 +58,7 @@ class Connections(Owned, Collection[Connection]):
             finally:
                 left = tuple(self._all)
                 for connection in left:
-                    connection.handle(Ended(close.DRAINING))
+                    connection.handle(EndRequested(close.DRAINING))
                 await asyncio.sleep(0)
                 for connection in left:
                     connection.transport.abort()

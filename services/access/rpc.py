@@ -11,7 +11,7 @@ from typing import Any
 
 from protos.tidings.internal.v1 import access_pb2, access_pb2_grpc
 from services.access.connection.connection import Connection
-from services.access.connection.events import Ended
+from services.access.connection.events import EndRequested
 from services.access.connection.hub import Hub
 from services.access.connection.session import Phase
 from services.access.delivery.forwarding_table import ForwardingTable
@@ -42,7 +42,7 @@ class AccessServicer(access_pb2_grpc.AccessServicer):
         for eviction in request.evictions:
             for connection in self._hub.connections_of(eviction.user):
                 if connection.session_id == eviction.session and connection.session.phase is not Phase.CLOSING:
-                    connection.handle(Ended(close.reason_of(eviction.code), eviction.message))
+                    connection.handle(EndRequested(close.reason_of(eviction.code), eviction.message))
                     evicted += 1
         return access_pb2.EvictOutcome(evicted=evicted)
 

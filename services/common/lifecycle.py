@@ -123,7 +123,7 @@ def run(service: str, settings_cls: type[S], app: App[S]) -> NoReturn:
             sys.stderr.write(f"tidings {service}: {problem}\n")
         sys.exit(EXIT_SETTINGS)
     logs.configure(level=settings.log_level, form=settings.log_format, service=service, node=settings.node)
-    metrics.BUILD.labels(version("tidings"), service).set(1)
+    metrics.BUILD.labels(version("tidings-server"), service).set(1)
     tracing.configure(
         settings.otlp_endpoint, sample_ratio=settings.trace_sample_ratio, service=service, node=settings.node
     )

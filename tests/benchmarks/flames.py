@@ -19,7 +19,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path("build/flames-cluster")
-PROGRAM = (sys.executable, "-c", "from tools.main import main; main()")
+PROGRAM = (sys.executable, "-m", "tools.cli.main")
 KINDS = ("access", "logic", "storage")
 SAMPLES_PER_S = 200
 SETTLE_S = 6.0

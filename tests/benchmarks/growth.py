@@ -29,14 +29,14 @@ from services.storage.repository.mongo.connection import connected
 from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
 from services.storage.repository.records import InboxEntry, StoredMessage
 from tidings_protocol.ids import direct
-from tools.bench.page import put
 from tools.bench.plan import Plan
 from tools.bench.run import run
-from tools.target import find
+from tools.cli.target import find
+from tools.make.pages.performance import put
 
 DATA = Path("build/growth-cluster")
 RESULTS = Path("build/growth.json")
-PROGRAM = (sys.executable, "-c", "from tools.main import main; main()")
+PROGRAM = (sys.executable, "-m", "tools.cli.main")
 LOADED = 200  # users that are connected and write
 BATCH = 2000
 WRITERS = 4

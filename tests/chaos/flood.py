@@ -27,9 +27,9 @@ import uvloop
 from tests.chaos.worker import now, say
 from tidings_protocol import client_pb2 as pb
 from tidings_protocol.ids import direct
-from tools.bench.frames import TCP
-from tools.bench.ledger import Ledger
-from tools.bench.line import Line
+from tools.bench.accounts.ledger import Ledger
+from tools.bench.users.frames import TCP
+from tools.bench.users.line import Line
 
 OPENING_AT_ONCE = 20
 LOOK_S = 0.2
@@ -88,7 +88,8 @@ class Peer:
         self._acked = 0
         self._epoch = ""
         self._spoke = 0.0
-        self._page: asyncio.Future[pb.Page] | None = None
+        self._page: asyncio.Future[pb.Page | None] | None = None
+        self._page_request = 0
 
     async def open(self) -> None:
         """Again too: what has no answer goes out once more, with the same client ids."""
@@ -115,16 +116,29 @@ class Peer:
             self._say(pb.ClientFrame(ping=pb.Ping()))
 
     async def sync(self) -> None:
-        """Fetches what did not arrive. Raises TimeoutError."""
+        """Fetches what did not arrive; a page that is refused, or whose connection ended, is asked for again. Raises
+        TimeoutError."""
         more = True
-        while more:
-            self._page = asyncio.get_running_loop().create_future()
-            self._say(pb.ClientFrame(id=next(self._ids), sync=pb.Sync(after=self._cursor, limit=500)))
-            async with asyncio.timeout(SYNC_S):
-                page = await self._page
-            for entry in page.entries:
-                self._arrive(entry, live=False)
-            more = page.more
+        async with asyncio.timeout(SYNC_S):
+            while more:
+                page = await self._ask_page()
+                if page is None:
+                    await asyncio.sleep(REOPEN_S)
+                    continue
+                for entry in page.entries:
+                    self._arrive(entry, live=False)
+                more = page.more
+
+    async def _ask_page(self) -> pb.Page | None:
+        self._page, self._page_request = asyncio.get_running_loop().create_future(), next(self._ids)
+        if not self._live:
+            return None
+        self._say(pb.ClientFrame(id=self._page_request, sync=pb.Sync(after=self._cursor, limit=500)))
+        return await self._page
+
+    def _end_page(self, page: pb.Page | None) -> None:
+        if self._page is not None and not self._page.done():
+            self._page.set_result(page)
 
     def _post_again(self, number: int) -> None:
         self.ledger.send_again(number)
@@ -146,6 +160,7 @@ class Peer:
 
     def _lost(self) -> None:
         self._live = False
+        self._end_page(None)
         self._flood.broken.put_nowait(self)
 
     def _receive(self, data: bytes) -> None:
@@ -162,8 +177,8 @@ class Peer:
                     self._flood.acknowledged(self)
             case "error":
                 self._refused(frame.id, frame.error)
-            case "page" if self._page is not None and not self._page.done():
-                self._page.set_result(frame.page)
+            case "page":
+                self._end_page(frame.page)
             case "lagging":
                 self._flood.span.refused["LAGGING"] += 1
                 self._flood.to_sync.add(self)
@@ -176,6 +191,8 @@ class Peer:
     def _refused(self, request: int, error: pb.Error) -> None:
         span = self._flood.span
         span.refused[error.code] += 1
+        if request == self._page_request:
+            self._end_page(None)
         number, at = self.under_way.pop(request, (0, 0.0))
         if not at:
             return

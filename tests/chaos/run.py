@@ -26,7 +26,7 @@ from tests.chaos.scene import Broken, Scene, Skipped
 from tests.chaos.stack import CommandFailed, Stack, stack_of
 from tests.chaos.verdict import Verdict, judge, latency
 from tests.e2e.wire_client import Closed, Refused
-from tools.failure import Failure
+from tools.cli.failure import Failure
 
 SAY_EVERY_S = 1.0
 SHOWN_FINDINGS = 12

@@ -27,11 +27,11 @@ from tests.chaos import wiring
 from tests.chaos.links import Links
 from tests.chaos.mounting import small_disk
 from tests.chaos.population import LARGE_ABOVE
-from tools.failure import Failure
-from tools.stack import control, launch
-from tools.stack.folder import Folder
-from tools.stack.plan import Plan
-from tools.stack.ports import NodeKind
+from tools.cli.failure import Failure
+from tools.cli.stack.folder import Folder
+from tools.cli.stack.keeping import control, launch
+from tools.cli.stack.plan import Plan
+from tools.cli.stack.ports import NodeKind
 
 COMMAND_S = 900.0
 POLL_S = 0.1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tools.stack.ports import NodeKind, Ports, address
+from tools.cli.stack.ports import NodeKind, Ports, address
 
 BASE = "TIDINGS_X_CHAOS_BASE"
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.deploy import helm
-from tools import chart
+from tools.make import chart
 
 
 def test_the_chart_was_made_from_the_manifests_of_today() -> None:

@@ -14,9 +14,9 @@ from tests.chaos.load import load_on
 from tests.chaos.population import populate
 from tests.chaos.stack import Shape, Stack
 from tests.chaos.verdict import judge
-from tools.stack import launch
-from tools.stack.folder import Folder
-from tools.stack.plan import Plan
+from tools.cli.stack.folder import Folder
+from tools.cli.stack.keeping import launch
+from tools.cli.stack.plan import Plan
 
 pytestmark = pytest.mark.e2e
 

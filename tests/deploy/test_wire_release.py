@@ -10,7 +10,7 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
 from protos.tidings.internal.v1 import access_pb2, logic_pb2, storage_pb2
 from tests.deploy.newer_node import UNKNOWN
 from tidings_protocol import client_pb2
-from tools import wire_release
+from tools.make import wire_release
 
 VERSIONS = sorted(wire_release.released())
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.backends import free_port_base, stop_stack
 from tests.e2e.cluster import Cluster
-from tools.stack.folder import Folder
+from tools.cli.stack.folder import Folder
 
 _numbers = itertools.count(1)
 

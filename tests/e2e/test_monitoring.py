@@ -23,13 +23,13 @@ from services.common.telemetry.metrics import LABELS
 from tests.backends import clean_environment, free_port_base, stop_stack
 from tests.e2e.collector import Collector, SeenSpan, collecting
 from tidings import Client, Forbidden
-from tools.monitoring import programs, rules
-from tools.monitoring.__main__ import RULES
-from tools.monitoring.boards import BOARDS
-from tools.monitoring.model import Alert, Query, Source
-from tools.monitoring.promql import filled
-from tools.monitoring.server import Prometheus, Target, targets_of, watching
-from tools.stack.folder import Folder
+from tools.cli.stack.folder import Folder
+from tools.make.monitoring import programs, rules
+from tools.make.monitoring.__main__ import RULES
+from tools.make.monitoring.boards import BOARDS
+from tools.make.monitoring.model import Alert, Query, Source
+from tools.make.monitoring.promql import filled
+from tools.make.monitoring.server import Prometheus, Target, targets_of, watching
 
 pytestmark = pytest.mark.e2e
 

@@ -19,7 +19,7 @@ from protos.tidings.internal.v1 import admin_pb2, admin_pb2_grpc
 from tests.backends import clean_environment, free_port_base, stop_stack
 from tests.certificates import Authority
 from tidings import Client, TokenRefused
-from tools.stack.folder import Folder
+from tools.cli.stack.folder import Folder
 
 pytestmark = pytest.mark.e2e
 

@@ -23,8 +23,8 @@ from pathlib import Path
 from tests.chaos import record
 from tests.chaos.verdict import translated
 from tests.histories.operations import encoded
-from tools.failure import Failure
-from tools.go_program import GoProgram
+from tools.cli.failure import Failure
+from tools.make.go_program import GoProgram
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = Path(__file__).with_name("judge")

@@ -26,11 +26,11 @@ from services.storage.repository.mongo.repository import ensure_schema
 from tests.backends import clean_environment, free_port_base
 from tests.certificates import Authority
 from tidings_protocol.errors import Unavailable
-from tools.stack import programs
-from tools.stack.etcd import Etcd, probe_etcd
-from tools.stack.kafka import Kafka, probe_kafka
-from tools.stack.ports import Ports
-from tools.stack.program import NotReadyError
+from tools.cli.stack.ports import Ports
+from tools.cli.stack.programs import supply as programs
+from tools.cli.stack.programs.etcd import Etcd, probe_etcd
+from tools.cli.stack.programs.kafka import Kafka, probe_kafka
+from tools.cli.stack.programs.program import NotReadyError
 
 pytestmark = pytest.mark.integration
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from tests.deploy import helm
 from tests.deploy.rendering import OVERLAYS, Object, rendered
 from tests.k8s.kube import Kube, KubeFailed, program
-from tools import chart
+from tools.make import chart
 
 
 def sources() -> dict[str, list[Object]]:

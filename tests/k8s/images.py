@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.failure import Failure
-from tools.stack.programs import find, jars_folder, java
+from tools.cli.failure import Failure
+from tools.cli.stack.programs.supply import find, jars_folder, java
 
 HERE = Path(__file__).with_name("images")
 

@@ -16,7 +16,7 @@ from tests.k8s.cases import CASES, chosen
 from tests.k8s.images import RECIPES
 from tests.k8s.site import KINDS, OVERLAY, ROOT, SECRETS, _not_ready
 
-FIGURES = ROOT / "tools" / "capacity" / "figures.json"
+FIGURES = ROOT / "tools" / "bench" / "capacity" / "figures.json"
 TOLD: dict[str, Any] = {"cluster": "Kubernetes v1.34.4", "machine": "2 cores", "rate": 60.0, "seed": 1}
 
 

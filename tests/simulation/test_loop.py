@@ -57,3 +57,12 @@ def test_what_goes_to_a_thread_runs_in_place() -> None:
         return await asyncio.to_thread(sum, [1, 2])
 
     assert run(main) == 3
+
+
+def test_sets_of_tasks_have_the_same_order_whatever_ran_before() -> None:
+    async def hashes() -> list[int]:
+        tasks = [asyncio.create_task(asyncio.sleep(0)) for _ in range(20)]
+        await asyncio.wait(tasks)
+        return [hash(task) for task in tasks]
+
+    assert run(hashes) == run(hashes)

@@ -24,9 +24,9 @@ from tidings_protocol.ids import direct, message_id, slot_of
 from tidings_protocol.wire.body import EncodedBody
 from tidings_protocol.wire.codec import JSON, PROTO, Codec
 from tidings_protocol.wire.framing import FrameSplitter, framed
-from tools.bench.frames import TCP, acks, sends
-from tools.bench.ledger import Ledger
-from tools.bench.scan import scanner
+from tools.bench.accounts.ledger import Ledger
+from tools.bench.users.frames import TCP, acks, sends
+from tools.bench.users.scan import scanner
 
 Make = Callable[[int], Callable[[], object]]
 
@@ -90,7 +90,7 @@ def _placing(head: int) -> Make:
 
         def place() -> None:
             for number in range(count):
-                inbox.push("d:ann|bob", head + number)
+                inbox.push("d:ann|bob", head + number, head + number)
 
         return place
 
@@ -161,7 +161,7 @@ BOUNDS: dict[str, tuple[Make, int]] = {
     "frame of a TCP stream": (_splitting, 64),
     "fan-out of a direct message": (lambda count: lambda: [fanout_of("d:ann|bob", None) for _ in range(count)], 108),
     "routing to two users": (_routing(2, 2), 525),
-    "inbox entry": (_placing(1000), 62),
+    "inbox entry": (_placing(1000), 66),  # four of them note the time, by which late appends are looked for
     "push and acknowledgement": (_pushing, 43),
     "connections of a user": (_looking_up(1000), 25),
     "item of a lane": (_queueing(10_000), 75),

@@ -23,7 +23,7 @@ def test_a_wall_that_is_broken_is_seen(tmp_path: Path) -> None:
     broken = {
         "name": "nobody draws",
         "type": "forbidden",
-        "source_modules": ["tools.main"],
+        "source_modules": ["tools.cli.main"],
         "forbidden_modules": ["typer"],
     }
     changed = tmp_path / "pyproject.toml"

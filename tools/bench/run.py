@@ -6,22 +6,22 @@ import asyncio
 import dataclasses
 import json
 import secrets
-import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+import tidings_server
+from tools.bench.accounts.outcome import Outcome
+from tools.bench.accounts.processor import memory_of, processes_of, seconds_of, used
 from tools.bench.plan import Plan, Share, shares
-from tools.bench.processor import memory_of, processes_of, seconds_of, used
-from tools.failure import Failure
-from tools.output import notes
-from tools.reach import addresses
-from tools.target import Target
+from tools.cli.failure import Failure
+from tools.cli.output import notes
+from tools.cli.reach import addresses
+from tools.cli.target import Target
 
 HEADWAY_S = 1.0
 READY_S = 900.0
@@ -33,24 +33,14 @@ TICK_S = 0.2
 Show = Callable[[str, float, float], None]  # what is under way, how much of it is done, how much there is
 
 
-@dataclass(slots=True)
-class Outcome:
-    """Of one run. `cpu_s` is of `window_s` seconds; memory before anybody connected, and at the end."""
-
-    figures: list[dict[str, Any]] = field(default_factory=list)
-    cpu_s: dict[str, float] = field(default_factory=dict)
-    window_s: float = 0.0
-    memory_before: dict[str, int] = field(default_factory=dict)
-    memory_after: dict[str, int] = field(default_factory=dict)
-
-
 def run(plan: Plan, target: Target) -> dict[str, Any]:
     """The report of one run. Raises Failure."""
     try:
-        from tools.bench.report import document
+        from tools.bench.report.document import document
     except ModuleNotFoundError as missing:
         raise Failure(
-            f"The load generator needs {missing.name}.", "`make setup` installs it, or: pip install 'tidings[bench]'."
+            f"The load generator needs {missing.name}.",
+            "`make setup` installs it, or: pip install 'tidings-server[bench]'.",
         ) from missing
     with progress(plan.workload) as show:
         outcome = asyncio.run(_run(plan, target, show))
@@ -128,7 +118,7 @@ async def _workers(count: int) -> AsyncIterator[list[Process]]:
     """They end with this."""
     workers = [
         await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tools.bench.worker", stdin=PIPE, stdout=PIPE, limit=LINE_BYTES_MAX
+            *tidings_server.program("tools.bench.worker"), stdin=PIPE, stdout=PIPE, limit=LINE_BYTES_MAX
         )
         for _ in range(count)
     ]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,15 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tidings_server
+from tools.bench.accounts.processor import MIB, memory_of, processes_of
 from tools.bench.plan import Plan
-from tools.bench.processor import MIB, memory_of, processes_of
 from tools.bench.run import progress, run
 from tools.bench.standard import FRESH, START, TWO_NODES, standard_set
-from tools.failure import Failure, WrongUse
-from tools.output import notes
-from tools.target import find
+from tools.cli.failure import Failure, WrongUse
+from tools.cli.output import notes
+from tools.cli.target import find
 
-PROGRAM = (sys.executable, "-c", "from tools.main import main; main()")
+PROGRAM = tidings_server.program("tools.cli.main")
 COMMAND_S = 300.0
 
 
@@ -38,7 +38,7 @@ class Suite:
 
     def measure(self) -> dict[str, Any]:
         """The whole report. Raises Failure."""
-        from tools.bench.report import surroundings
+        from tools.bench.report.document import surroundings
 
         runs = self._chosen()
         report = {**self._kept(), "workload": "standard", "right": True, **surroundings()}

@@ -23,9 +23,9 @@ from typing import Any, Protocol
 
 import uvloop
 
-from tools.bench.ledger import Tally
+from tools.bench.accounts.ledger import Tally
 from tools.bench.plan import Plan, Share
-from tools.failure import Failure
+from tools.cli.failure import Failure
 
 KINDS = {
     "connect": ("connecting", "ConnectRun"),
@@ -89,7 +89,7 @@ async def _work(share: Share, name: str) -> dict[str, Any]:
 
 def _kind(workload: str) -> Callable[[Share, str], Run]:
     module, name = KINDS[workload]
-    kind: Callable[[Share, str], Run] = getattr(importlib.import_module(f"tools.bench.{module}"), name)
+    kind: Callable[[Share, str], Run] = getattr(importlib.import_module(f"tools.bench.load.{module}"), name)
     return kind
 
 

@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from services.access.connection.connection import Connection
-from services.access.connection.events import AskedToLeave, Ended
+from services.access.connection.events import AskedToLeave, EndRequested
 from services.access.connection.session import Phase
 from services.access.placement.placement import Placement
 from tidings_protocol import close
@@ -66,14 +66,14 @@ class Farewell:
                     address = self._placement.next_address(user, transport)
                 retry_ms = RETRY_MIN_MS + random.randrange(RETRY_SPREAD_MS)
                 if at_once:
-                    connection.handle(Ended(close.DRAINING, retry_after_ms=retry_ms, address=address))
+                    connection.handle(EndRequested(close.DRAINING, retry_after_ms=retry_ms, address=address))
                 else:
                     connection.leave(AskedToLeave(close.DRAINING, retry_after_ms=retry_ms, address=address))
                 return True
             case Phase.CLOSING:
                 return False
             case Phase.AWAITING_HELLO | Phase.OPENING:
-                connection.handle(Ended(close.OVERLOADED, "this node is leaving", RETRY_MIN_MS))
+                connection.handle(EndRequested(close.OVERLOADED, "this node is leaving", RETRY_MIN_MS))
                 return False
 
 

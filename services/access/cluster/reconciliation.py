@@ -25,7 +25,7 @@ from typing import Final
 
 from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
-from services.access.connection.events import Ended
+from services.access.connection.events import EndRequested
 from services.access.connection.session import Phase
 from services.access.logic_client import LogicClient
 from services.access.requests.session_item import open_item
@@ -133,4 +133,4 @@ class Reconciling:
     def _is_replaced(self, connection: Connection) -> None:
         if self._missed[connection.session_id] >= MISSED_FOR_GOOD:
             metrics.SESSIONS_RECONCILED.labels("ended").inc()
-            connection.handle(Ended(REPLACED))
+            connection.handle(EndRequested(REPLACED))

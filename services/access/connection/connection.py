@@ -21,23 +21,23 @@ from typing import assert_never
 from services.access.connection.abuse import Device
 from services.access.connection.delivery_state import DeliveryState
 from services.access.connection.events import (
+    Abort,
     AskedToLeave,
+    AskToSync,
     Ban,
     Become,
     CheckHello,
     CloseSession,
-    CutOff,
+    Dispatch,
     Effects,
-    Ended,
+    EndRequested,
     Event,
     FrameRefused,
     FrameTooLarge,
     HandleHeld,
-    HandOn,
     HelloAccepted,
     Hold,
     Misbehaved,
-    Nudge,
     Opened,
     Pause,
     PeerGone,
@@ -57,7 +57,7 @@ from services.access.connection.identity import NOWHERE, STRANGER, Identity
 from services.access.connection.ports import NodePort, Transport
 from services.access.connection.push_buffer import PushBuffer
 from services.access.connection.rules import ONLY_PONGS
-from services.access.connection.session import COUNTED_REFUSALS, HAND_ON, TOO_MANY_REFUSED, Phase, Session
+from services.access.connection.session import COUNTED_REFUSALS, DISPATCH, TOO_MANY_REFUSED, Phase, Session
 from services.access.connection.traffic import DELIVER, REPLY, name_of
 from services.common.telemetry import logs, metrics
 from tidings_protocol import client_pb2, close
@@ -120,7 +120,7 @@ class Connection:
                 self._read(data, held=False)
         except Exception:  # the edge: a defect ends this connection, not its node
             log.exception("connection failed", user=self.user, session=self.session_id)
-            self.handle(Ended(close.INTERNAL))
+            self.handle(EndRequested(close.INTERNAL))
 
     def refuse_frame(self, message: str) -> None:
         """What came cannot be a frame."""
@@ -329,7 +329,7 @@ class Connection:
         self.transport.traffic.frames_in[body] += 1
         session = self.session
         effects = session.receive_held(body, now) if held else session.receive_frame(body, len(data), now)
-        if effects is HAND_ON:
+        if effects is DISPATCH:
             self.node.requests.take(self, frame, body)
         else:
             self._apply(effects, frame=frame, body=body, request_id=frame.id)
@@ -346,7 +346,7 @@ class Connection:
         ban_ms = 0
         for effect in effects:
             match effect:
-                case HandOn():
+                case Dispatch():
                     assert frame is not None
                     self.node.requests.take(self, frame, body)
                 case Hold():
@@ -371,7 +371,7 @@ class Connection:
                     self._send_welcome()
                 case Probe():
                     self._probe()
-                case Nudge():
+                case AskToSync():
                     metrics.LAGGING.labels("unacknowledged").inc()
                     self._send_lagging(self.delivery.nudge_head(), paused=False)
                 case Pause():
@@ -388,7 +388,7 @@ class Connection:
                     self.node.closer.unregister(self)
                 case CloseSession():
                     self.node.closer.close_session(self)
-                case CutOff():
+                case Abort():
                     self.transport.abort()
                 case _:
                     assert_never(effect)

@@ -69,7 +69,7 @@ class Refreshed:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class EndRequested:
     """The server has a reason to end it at once: a refusal, an eviction, a defect."""
 
     reason: CloseReason
@@ -106,7 +106,7 @@ Event = (
     | HelloAccepted
     | Opened
     | Refreshed
-    | Ended
+    | EndRequested
     | AskedToLeave
     | Ticked
     | PeerGone
@@ -124,12 +124,12 @@ class Become:
 
 @dataclass(frozen=True, slots=True)
 class CheckHello:
-    """Check the token, the ban, the placement; then HelloAccepted or Ended."""
+    """Check the token, the ban, the placement; then HelloAccepted or EndRequested."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreSession:
-    """Register it here and with logic; then Opened or Ended."""
+    """Register it here and with logic; then Opened or EndRequested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class Welcome:
 
 
 @dataclass(frozen=True, slots=True)
-class HandOn:
+class Dispatch:
     """Do what the frame at hand asks; `answer` when it is answered (if RULES says that it is)."""
 
 
@@ -177,7 +177,7 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
-class Nudge:
+class AskToSync:
     """Send `lagging` with paused = false."""
 
 
@@ -214,7 +214,7 @@ class Ban:
 
 
 @dataclass(frozen=True, slots=True)
-class CutOff:
+class Abort:
     """End the transport now."""
 
 
@@ -223,19 +223,19 @@ Effect = (
     | CheckHello
     | StoreSession
     | Welcome
-    | HandOn
+    | Dispatch
     | Hold
     | HandleHeld
     | Refuse
     | StopReading
     | ResumeReading
     | Probe
-    | Nudge
+    | AskToSync
     | Pause
     | SayGoodbye
     | Unregister
     | CloseSession
     | Ban
-    | CutOff
+    | Abort
 )
 Effects = tuple[Effect, ...]

@@ -13,7 +13,7 @@ from services.access.connection.events import (
     Become,
     CheckHello,
     Effects,
-    Ended,
+    EndRequested,
     Event,
     FrameCame,
     FrameRefused,
@@ -89,7 +89,7 @@ class Handshaking(Session):
                 return self._accept(kind, expires_at)
             case Opened():
                 return self._open(now)
-            case Ended(reason, message, retry_after_ms, address):
+            case EndRequested(reason, message, retry_after_ms, address):
                 return self._goodbye(reason, now, message, retry_after_ms, address)
             case AskedToLeave(reason, message, retry_after_ms, address):
                 return self._goodbye(reason, now, message, retry_after_ms, address)

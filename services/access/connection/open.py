@@ -15,7 +15,7 @@ from services.access.connection.events import (
     Become,
     CloseSession,
     Effects,
-    Ended,
+    EndRequested,
     Event,
     FrameCame,
     FrameRefused,
@@ -36,14 +36,14 @@ from services.access.connection.heartbeat import FOREVER, Life, Pulse
 from services.access.connection.limits import ConnectionLimits, UserTraffic, Verdict
 from services.access.connection.rules import ONLY_PONGS, RULES, TOO_MUCH, RefreshLimit
 from services.access.connection.session import (
+    ASK_TO_SYNC,
     COUNTED_REFUSALS,
-    HAND_ON,
-    HAND_ON_AND_STOP,
+    DISPATCH,
+    DISPATCH_AND_STOP,
     HANDLE_HELD,
     HOLD,
     HOLD_AND_STOP,
     NOTHING,
-    NUDGE,
     PAUSE,
     RESUME,
     TOO_MANY_REFUSED,
@@ -118,7 +118,7 @@ class Open(Session):
             case Refreshed(expires_at):
                 self._expires_at = expires_at
                 return NOTHING
-            case Ended(reason, message, retry_after_ms, address):
+            case EndRequested(reason, message, retry_after_ms, address):
                 return self._goodbye(reason, now, message, retry_after_ms, address)
             case AskedToLeave():
                 return self._leave(event, now)
@@ -203,7 +203,7 @@ class Open(Session):
         return PAUSE if self.delivery.block() else NOTHING
 
     def unblock(self) -> Effects:
-        live = NUDGE if self.delivery.unblock() and self.delivery.missed else NOTHING
+        live = ASK_TO_SYNC if self.delivery.unblock() and self.delivery.missed else NOTHING
         return live + (HANDLE_HELD if self._held else self.resume_reading())
 
     # ---- whose it is
@@ -238,7 +238,7 @@ class Open(Session):
             self._pulse.used = now
             self._pulse.away = False
         if not rule.answered:
-            return HAND_ON
+            return DISPATCH
         if verdict is Verdict.SLOW_DOWN:
             return (Refuse("RATE_LIMITED", "too many frames in a short time: send fewer", 1000),)
         if body == "send":
@@ -255,8 +255,8 @@ class Open(Session):
             self._pages += 1
         if self._full and not self._stopped:
             self._stopped = True
-            return HAND_ON_AND_STOP
-        return HAND_ON
+            return DISPATCH_AND_STOP
+        return DISPATCH
 
     def _count(self, size: int, now: float) -> Verdict:
         self._pulse.beat(now)
@@ -299,7 +299,7 @@ class Open(Session):
         if life is Life.SILENT:
             return self._goodbye(close.HEARTBEAT_TIMEOUT, now, ONLY_PONGS)
         probe: Effects = (Probe(),) if life is Life.LATE else NOTHING
-        return probe + (NUDGE if self.delivery.check(now, self.policy.ack_timeout_s) else NOTHING)
+        return probe + (ASK_TO_SYNC if self.delivery.check(now, self.policy.ack_timeout_s) else NOTHING)
 
     def _flood(self, now: float) -> Effects:
         return self._abuse(now, self._limits.excess, TOO_MUCH)

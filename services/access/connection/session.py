@@ -36,14 +36,14 @@ from enum import Enum, auto
 
 from services.access.connection.delivery_state import DeliveryState
 from services.access.connection.events import (
+    Abort,
+    AskToSync,
     CloseSession,
-    CutOff,
+    Dispatch,
     Effects,
     Event,
     HandleHeld,
-    HandOn,
     Hold,
-    Nudge,
     Opened,
     Pause,
     PeerGone,
@@ -82,14 +82,14 @@ class SessionPolicy:
 
 
 NOTHING: Effects = ()
-HAND_ON: Effects = (HandOn(),)
-HAND_ON_AND_STOP: Effects = (HandOn(), StopReading())
+DISPATCH: Effects = (Dispatch(),)
+DISPATCH_AND_STOP: Effects = (Dispatch(), StopReading())
 HOLD: Effects = (Hold(),)
 HOLD_AND_STOP: Effects = (Hold(), StopReading())
 HANDLE_HELD: Effects = (HandleHeld(),)
 RESUME: Effects = (ResumeReading(),)
 PAUSE: Effects = (Pause(),)
-NUDGE: Effects = (Nudge(),)
+ASK_TO_SYNC: Effects = (AskToSync(),)
 
 TOO_MANY_REFUSED = "too many bad or forbidden requests within a minute"
 # Refusals that count against the client; RATE_LIMITED and those of the server do not.
@@ -161,7 +161,7 @@ class Session:
 
     def page_written(self, head: int, *, more: bool) -> Effects:
         """A page of a `sync` has gone out."""
-        return NUDGE if self.delivery.page_written(head, more=more) and self.delivery.missed else NOTHING
+        return ASK_TO_SYNC if self.delivery.page_written(head, more=more) and self.delivery.missed else NOTHING
 
     def count_refusal(self, code: str, now: float) -> Effects:  # noqa: ARG002
         """A request was answered with this error."""
@@ -214,7 +214,7 @@ class Closing(Session):
                 return (CloseSession(),)
             case Ticked() if now >= self._close_at:
                 self._close_at = FOREVER
-                return (CutOff(),)
+                return (Abort(),)
             case PeerGone():
                 self._close_at = FOREVER
         return NOTHING

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from services.access.connection.connection import Connection
-from services.access.connection.events import Ended
+from services.access.connection.events import EndRequested
 from services.common.telemetry import logs
 from tidings_protocol import client_pb2, close
 from tidings_protocol.errors import Internal
@@ -66,6 +66,6 @@ def answer_or_end(connection: Connection, answer: Callable[[Outcome], None], out
     except Exception:  # the edge: as in `Connection.receive`
         log.exception("connection failed", user=connection.user, session=connection.session_id)
         try:
-            connection.handle(Ended(close.INTERNAL))
+            connection.handle(EndRequested(close.INTERNAL))
         except Exception:  # noqa: BLE001 - the edge: as in `Connection.tick`
             connection.transport.abort()

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
-from services.access.connection.events import Ended
+from services.access.connection.events import EndRequested
 from services.access.connection.hub import Hub
 from services.access.connection.identity import NOWHERE, Identity
 from services.access.connection.session import Phase
@@ -92,7 +92,7 @@ class Handshake(LaneHolder):
         self._options = options
         self._me = me
         capacity, batch_max = options.capacity, options.batch_max
-        self._hellos: Lanes[Connection, Accepted | Ended] = Lanes(
+        self._hellos: Lanes[Connection, Accepted | EndRequested] = Lanes(
             "hello", self._check_batch, lanes=LANES, capacity=capacity, batch_max=CHECK_BATCH, overlap_min=CHECK_BATCH
         )
         self._stores: Lanes[Connection, logic_pb2.OpenOutcome] = Lanes(
@@ -116,7 +116,7 @@ class Handshake(LaneHolder):
             connection.handle(refusal)
             return
 
-        def done(outcome: Accepted | Ended | TidingsError) -> None:
+        def done(outcome: Accepted | EndRequested | TidingsError) -> None:
             self._on_authenticated(connection, outcome)
 
         self._offer(self._hellos, hash64(hello.device), connection, done)
@@ -144,23 +144,23 @@ class Handshake(LaneHolder):
 
     # ---- the hello
 
-    async def _check_batch(self, connections: list[Connection]) -> list[Accepted | Ended | TidingsError]:
+    async def _check_batch(self, connections: list[Connection]) -> list[Accepted | EndRequested | TidingsError]:
         return [await self._check_one(connection) for connection in connections]
 
-    async def _check_one(self, connection: Connection) -> Accepted | Ended | TidingsError:
+    async def _check_one(self, connection: Connection) -> Accepted | EndRequested | TidingsError:
         hello = connection.hello
         if hello is None or not _is_opening(connection):
-            return Ended(close.INTERNAL)
+            return EndRequested(close.INTERNAL)
         return await self._hello_check.check(connection, hello)
 
-    def _on_authenticated(self, connection: Connection, outcome: Accepted | Ended | TidingsError) -> None:
+    def _on_authenticated(self, connection: Connection, outcome: Accepted | EndRequested | TidingsError) -> None:
         hello = connection.hello
         if hello is None or not _is_opening(connection):
             return
         match outcome:
             case Accepted(user, expires_at):
                 connection.identify(self._identity(user, hello), expires_at)
-            case Ended():
+            case EndRequested():
                 metrics.CONNECTIONS_REFUSED.labels(outcome.reason.label).inc()
                 connection.handle(outcome)
             case TidingsError():
@@ -209,18 +209,18 @@ class Handshake(LaneHolder):
             metrics.CONNECTIONS_REFUSED.labels(refusal.reason.label).inc()
             connection.handle(refusal)
 
-    def _refusal(self, connection: Connection, outcome: logic_pb2.OpenOutcome | TidingsError) -> Ended | None:
+    def _refusal(self, connection: Connection, outcome: logic_pb2.OpenOutcome | TidingsError) -> EndRequested | None:
         """The reason against a welcome; None if the session is welcome."""
         if connection.identity.boot_id != self._me().boot_id:
             retry_ms = RETURN_MIN_MS + random.randrange(RETURN_SPREAD_MS)
-            return Ended(close.DRAINING, "this node has just come back: connect again", retry_ms)
+            return EndRequested(close.DRAINING, "this node has just come back: connect again", retry_ms)
         if isinstance(outcome, TidingsError):
             return _refusal_of(outcome)
         if outcome.HasField("fault"):
             return _refusal_of(from_fault(outcome.fault))
         if outcome.newer:
             number = f" (attempt {outcome.newer_attempt})" if outcome.newer_attempt else ""
-            return Ended(close.REPLACED, f"a newer login of this device is there{number}")
+            return EndRequested(close.REPLACED, f"a newer login of this device is there{number}")
         return None
 
     def _welcome(self, connection: Connection, stored: logic_pb2.OpenOutcome) -> None:
@@ -250,7 +250,7 @@ class Handshake(LaneHolder):
             if other is connection:
                 return
             if other.identity.device == connection.identity.device and other.session.phase is Phase.OPEN:
-                other.handle(Ended(close.REPLACED))
+                other.handle(EndRequested(close.REPLACED))
 
     def _welcome_message(self, connection: Connection, stored: logic_pb2.OpenOutcome) -> client_pb2.Welcome:
         return client_pb2.Welcome(
@@ -273,7 +273,7 @@ def _is_opening(connection: Connection) -> bool:
     return connection.session.phase is Phase.OPENING
 
 
-def _refusal_of(error: TidingsError) -> Ended:
+def _refusal_of(error: TidingsError) -> EndRequested:
     """The goodbye for an error: a refusal by logic, or a part of the cluster that is away."""
     reason = close.CLIENT_REFUSED if isinstance(error, Forbidden) else close.reason_before_welcome(error)
-    return Ended(reason, error.message, error.retry_after_ms)
+    return EndRequested(reason, error.message, error.retry_after_ms)

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from services.access.connection.abuse import AbuseTracker, Device
 from services.access.connection.connection import Connection
-from services.access.connection.events import Ended
+from services.access.connection.events import EndRequested
 from services.access.connection.identity import NOWHERE
 from services.access.placement.placement import Placement
 from services.common.auth.tokens import Claims, TokenRefused
@@ -63,16 +63,16 @@ class HelloCheck:
         self._placement = placement
         self._refused_clients = refused_clients
 
-    async def check(self, connection: Connection, hello: client_pb2.Hello) -> Accepted | Ended | TidingsError:
+    async def check(self, connection: Connection, hello: client_pb2.Hello) -> Accepted | EndRequested | TidingsError:
         """Accepts the hello of a connection, or gives the reason against it; a TidingsError if it cannot be checked."""
         try:
             claims = await self._authenticator.authenticate(hello.token)
         except TokenRefused as error:
-            return Ended(close.reason_of(error.close_code), error.reason)
+            return EndRequested(close.reason_of(error.close_code), error.reason)
         except TidingsError as error:
             return error
         if any(fnmatchcase(hello.client, pattern) for pattern in self._refused_clients):
-            return Ended(close.CLIENT_REFUSED)
+            return EndRequested(close.CLIENT_REFUSED)
         now = self._clock.now_s()
         ban = self._ban(Device(claims.user, hello.device), now)
         if ban is not None:
@@ -80,23 +80,23 @@ class HelloCheck:
         avoid = frozenset(hello.avoid) if hello.avoid else NOWHERE
         address = self._placement.address_for(claims.user, connection.transport.name, avoid)
         if address:
-            return Ended(close.MOVED, address=address)
+            return EndRequested(close.MOVED, address=address)
         return Accepted(claims.user, now + claims.ends_at - self._clock.wall_ms() / 1000)
 
-    def _ban(self, device: Device, now: float) -> Ended | None:
+    def _ban(self, device: Device, now: float) -> EndRequested | None:
         """Counts the hello against its user and its device."""
         if self._abuse.count_user_hello(device.user, now):
             metrics.BANS.labels("reconnects").inc()
-            return Ended(close.ABUSE, "this user connected too often", _ms(self._abuse.ban_s))
+            return EndRequested(close.ABUSE, "this user connected too often", _ms(self._abuse.ban_s))
         banned_s = self._abuse.banned_for(device, now)
         if not banned_s and self._abuse.count_hello(device, now):
             banned_s = self._abuse.ban(device, "reconnects", now)
         if banned_s:
-            return Ended(close.ABUSE, "this device connected too often or misbehaved", _ms(banned_s))
+            return EndRequested(close.ABUSE, "this device connected too often or misbehaved", _ms(banned_s))
         return None
 
 
-def shape_refusal(hello: client_pb2.Hello) -> Ended | None:
+def shape_refusal(hello: client_pb2.Hello) -> EndRequested | None:
     """The refusal of a hello whose fields are too long or missing; None if its shape is right."""
     if not 1 <= len(hello.device) <= DEVICE_CHARACTERS_MAX:
         message = f"`device` must have 1 to {DEVICE_CHARACTERS_MAX} characters, kept by the device"
@@ -108,7 +108,7 @@ def shape_refusal(hello: client_pb2.Hello) -> Ended | None:
         )
     else:
         return None
-    return Ended(close.BAD_FRAME, message)
+    return EndRequested(close.BAD_FRAME, message)
 
 
 def _ms(seconds: float) -> int:

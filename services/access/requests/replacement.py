@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 
 from protos.tidings.internal.v1 import access_pb2, logic_pb2
 from services.access.connection.connection import Connection
-from services.access.connection.events import Ended
+from services.access.connection.events import EndRequested
 from services.access.connection.hub import Hub
 from services.access.connection.session import Phase
 from services.common.gatherer import RETRY_S
@@ -108,7 +108,7 @@ class SessionReplacement(LaneHolder):
     def _end_here(self, user: str, session: str) -> None:
         for connection in self._hub.connections_of(user):
             if connection.session_id == session and connection.session.phase is not Phase.CLOSING:
-                connection.handle(Ended(REPLACED))
+                connection.handle(EndRequested(REPLACED))
                 metrics.EVICTIONS.labels(REPLACED.label).inc()
 
     async def _evict(self, batch: Sequence[PendingEviction]) -> Sequence[None]:

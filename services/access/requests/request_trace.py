@@ -1,8 +1,8 @@
-"""The trace of one change of a group, from its frame to its answer: the root of what the other hops add to it.
+"""The trace of one change of a group, from its frame to its answer: the root of the spans that other nodes add to it.
 
-Reads are not traced: they tell nobody anything.
+Reads are not traced, since no other user is shown anything because of them.
 
-Does not know: who decides about sampling (tracing.py).
+Does not know: which requests are sampled (tracing.py).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ READS: Final = frozenset({"info", "members"})
 
 
 class RequestTrace:
-    """Of a sampled request."""
+    """The span of a sampled request."""
 
     __slots__ = ("_span",)
 
@@ -29,7 +29,7 @@ class RequestTrace:
 
     @classmethod
     def begin(cls, item: logic_pb2.HandleItem, request: client_pb2.GroupRequest) -> Self | None:
-        """None: not sampled, or a read. Otherwise the item carries its trace."""
+        """Begins the span of a change, whose item then carries the trace; None if it is not sampled, or a read."""
         if not tracing.enabled():
             return None
         act = request.WhichOneof("act")
@@ -45,7 +45,7 @@ class RequestTrace:
         return cls(span)
 
     def end(self, error: str) -> None:
-        """The request is answered; `error`: the code that it is refused with, or empty."""
+        """Ends the span of a request that is answered; `error` is the code of its refusal, or empty."""
         if error:
             tracing.end_failed(self._span, error)
         else:

@@ -16,7 +16,7 @@ import ssl
 from typing import cast
 
 from services.access.connection.connection import Connection
-from services.access.connection.events import Ended
+from services.access.connection.events import EndRequested
 from services.access.connection.ports import NodePort, TransportName
 from services.access.connection.traffic import Traffic
 from services.access.transport.addresses import TrustedProxies
@@ -164,7 +164,7 @@ class TcpStream(asyncio.Protocol):
         """All connections without a session together hold too much."""
         self._splitter = None
         if self._connection is not None:
-            self._connection.handle(Ended(close.OVERLOADED, retry_after_ms=round(BUSY_S * 1000)))
+            self._connection.handle(EndRequested(close.OVERLOADED, retry_after_ms=round(BUSY_S * 1000)))
 
     # ---- what the connection calls
 

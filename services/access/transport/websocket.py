@@ -33,7 +33,7 @@ from picows.common import WSProtocolError
 from picows.picows import WSAutoPingStrategy, WSProtocol  # type: ignore[attr-defined]  # not in its stubs
 
 from services.access.connection.connection import Connection
-from services.access.connection.events import Ended
+from services.access.connection.events import EndRequested
 from services.access.connection.ports import NodePort, TransportName
 from services.access.connection.traffic import Traffic
 from services.access.transport.addresses import TrustedProxies
@@ -243,7 +243,7 @@ class WebSocket(WSListener):
         """All connections without a session together hold too much; False: this one is no connection yet."""
         if self._connection is None:
             return False
-        self._connection.handle(Ended(close.OVERLOADED, retry_after_ms=round(BUSY_S * 1000)))
+        self._connection.handle(EndRequested(close.OVERLOADED, retry_after_ms=round(BUSY_S * 1000)))
         return True
 
     # ---- what the connection calls

@@ -20,7 +20,7 @@ _LARGE_MEMBERS_MAX = 5000
 
 
 class GroupCache:
-    """`members_max` bounds the members of all groups together."""
+    """Keeps groups. `members_max` bounds the members of all of them together."""
 
     def __init__(self, members_max: int) -> None:
         self._members_max = members_max
@@ -30,18 +30,15 @@ class GroupCache:
     def __len__(self) -> int:
         return len(self._groups)
 
-    @property
-    def cost(self) -> int:
-        return self._cost
-
     def get(self, conversation: str) -> GroupSnapshot | None:
+        """The group as it was put; None: it is not here. It counts as used."""
         group = self._groups.get(conversation)
         if group is not None:
             self._groups.move_to_end(conversation)
         return group
 
     def put(self, group: GroupSnapshot) -> None:
-        """Keeps it; of a large group together with what was known of the same version."""
+        """Keeps the group; a large one together with the members that were known of the same version."""
         before = self._groups.get(group.conversation)
         if before is not None:
             if before.version > group.version:
@@ -57,6 +54,7 @@ class GroupCache:
             self._drop(next(iter(self._groups)))
 
     def forget(self, conversation: str) -> None:
+        """Drops the group, if it is here."""
         if conversation in self._groups:
             self._drop(conversation)
 

@@ -120,14 +120,6 @@ class Hooks(Owned):
             self._working += 1
             self._scope.spawn(self._work(), name="hook calls")
 
-    async def ask(self, candidates: Sequence[Candidate]) -> list[HookVerdict]:
-        """The verdicts of all, when the last one is there."""
-        loop = asyncio.get_running_loop()
-        verdicts: list[asyncio.Future[HookVerdict]] = [loop.create_future() for _ in candidates]
-        for candidate, verdict in zip(candidates, verdicts, strict=True):
-            self.offer(candidate, verdict.set_result)
-        return [await verdict for verdict in verdicts]
-
     # ---- calls
 
     async def _work(self) -> None:

@@ -6,7 +6,7 @@ committed; after a conflict or an unknown outcome the shell reads what is new (`
 
 Guarantees: what is planned follows the head of its inbox without a gap; what is known to be there is not planned again.
 An entry that is older than what is in memory counts as not there: the shell looks further back for those marked
-`again`, and for those that later messages of their conversation have overtaken.
+`again`, and for those that come so late that their repeat may have been before them and be out of memory already.
 Does not know: who owns which user.
 """
 
@@ -22,6 +22,11 @@ from services.storage.repository.records import InboxEntry, MessageKey
 # bytes (tracemalloc, 8 to 64 entries, each with strings of its own).
 OWN_WEIGHT = 8
 ENTRY_BYTES = 220
+# The latest time so far is noted with each number that has none of these bits.
+MARK_MASK = 7
+# Of an inbox that was loaded: entries that are not loaded may be newer than the first that is, since clocks of nodes
+# differ, and what a take-over settles late stands among what is newer.
+LOADED_SLACK_MS = 10_000
 
 
 class Append(NamedTuple):
@@ -42,7 +47,7 @@ class CachedInbox:
     that said so since.
     """
 
-    __slots__ = ("_capacity", "_newest", "_tail", "devices", "head", "held", "user")
+    __slots__ = ("_capacity", "_gone_ms", "_latest_ms", "_marks", "_newest", "_tail", "devices", "head", "held", "user")
 
     def __init__(self, user: str, capacity: int) -> None:
         self.user = user
@@ -54,6 +59,9 @@ class CachedInbox:
         # The highest seq of each conversation in the tail: what is above it cannot be in there, which spares the
         # search.
         self._newest: dict[str, int] = {}
+        self._latest_ms = 0
+        self._marks: deque[tuple[int, int]] = deque()  # (number, the latest time of all entries up to it)
+        self._gone_ms = -1  # no entry that is not in memory is newer
 
     @property
     def weight(self) -> int:
@@ -76,28 +84,44 @@ class CachedInbox:
                 return self.head - back
         return 0
 
-    def is_past(self, conversation: str, seq: int) -> bool:
-        """Later messages of this conversation are among the newest: so this one may be there, further back."""
-        return seq <= self._newest.get(conversation, 0)
+    def is_past(self, conversation: str, seq: int, time_ms: int) -> bool:
+        """Whether the entry of this message may be there, further back than memory reaches: later messages of its
+        conversation are among the newest, or what is out of memory is as new as the message is.
+        """
+        return seq <= self._newest.get(conversation, 0) or time_ms <= self._gone_ms
 
-    def push(self, conversation: str, seq: int) -> None:
-        """The next entry is durable."""
-        self.head += 1
+    def push(self, conversation: str, seq: int, time_ms: int) -> None:
+        """The next entry is durable; `time_ms`: of its message."""
+        head = self.head = self.head + 1
         self._tail.append((conversation, seq))
+        if time_ms > self._latest_ms:  # noqa: PLR1730 - a call of max costs more than all of this
+            self._latest_ms = time_ms
+        if head & MARK_MASK == 0:
+            self._marks.append((head, self._latest_ms))
         if seq > self._newest.get(conversation, 0):
             self._newest[conversation] = seq
         if len(self._tail) > self._capacity:
-            gone, gone_seq = self._tail.popleft()
-            if self._newest.get(gone) == gone_seq:
-                del self._newest[gone]
+            self._forget_oldest()
 
     def extend(self, entries: Iterable[InboxEntry]) -> None:
         """What was read from the repository, ascending: what is new is pushed. A fresh inbox begins with the first."""
         for entry in entries:
             if not self.head:
                 self.head = entry.number - 1
+                if self.head:
+                    self._gone_ms = entry.time_ms + LOADED_SLACK_MS
             if entry.number == self.head + 1:
-                self.push(entry.conversation, entry.seq)
+                self.push(entry.conversation, entry.seq, entry.time_ms)
+
+    def _forget_oldest(self) -> None:
+        gone, gone_seq = self._tail.popleft()
+        if self._newest.get(gone) == gone_seq:
+            del self._newest[gone]
+        floor = self.floor
+        while self._marks and self._marks[0][0] < floor:
+            self._marks.popleft()
+        # The first mark that is not below what is gone covers it; it may be some entries too late, and so too high.
+        self._gone_ms = max(self._gone_ms, self._marks[0][1] if self._marks else self._latest_ms)
 
     def between(self, after: int, upto: int) -> list[MessageKey]:
         """Entries `after` < number <= `upto`, as far as they are in memory."""
@@ -152,9 +176,9 @@ class InboxPlan:
     def committed(self, count: int) -> None:
         """The first `count` of the plan are durable."""
         for index in self._planned[:count]:
-            user, conversation, seq = self._appends[index][:3]
+            user, conversation, seq, time_ms = self._appends[index][:4]
             inbox = self._inbox_of(user)
-            inbox.push(conversation, seq)
+            inbox.push(conversation, seq, time_ms)
             self.numbers[index] = inbox.head
         self._planned = []
         self._open = [index for index in self._open if not self.numbers[index]]
@@ -185,7 +209,7 @@ class InboxPlan:
             self._look(index, self._appends[index])
 
     def _may_be_there(self, append: Append) -> bool:
-        return append.again or self._inbox_of(append.user).is_past(append.conversation, append.seq)
+        return append.again or self._inbox_of(append.user).is_past(append.conversation, append.seq, append.time_ms)
 
     def _look(self, index: int, append: Append) -> bool:
         number = self._inbox_of(append.user).number_of(append.conversation, append.seq)

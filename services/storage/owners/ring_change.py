@@ -1,9 +1,10 @@
 """Which memory of a storage node is in doubt when the cluster changes, and is therefore dropped.
 
-What a node has in memory is right as long as nobody else writes to it. Two changes put that in doubt:
+What a node has in memory is right as long as nobody else writes to it. Three changes put that in doubt:
 - a slot came to this node or left it: its owner before, or after, writes to the same conversations and inboxes;
 - another storage node that was ready has died: it may have written in this node's place without having told it
-  (invalidation.py), and to anything. A node that drains tells before it leaves, and is not ready any more by then.
+  (invalidation.py), and to anything. A node that drains tells before it leaves, and is not ready any more by then;
+- this node itself has come back as a new boot: others had its slots meanwhile, whether or not it saw that.
 
 Guarantees: pure. What is dropped without need is read again, and nothing else happens.
 Does not know: what is in memory, how a ring comes about.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.common.registry.contract import Membership, NodeRecord
+from services.common.registry.contract import Membership
 from services.common.ring import EMPTY, Ring
 from tidings_protocol.ids import SLOTS
 
@@ -32,7 +33,7 @@ class RingChange:
     def doubtful_slots(self, before: Membership, after: Membership, ring: Ring) -> frozenset[int]:
         """The slots of which nothing in memory is trusted after this change; `ring` is that of `after`."""
         last, self._ring = self._ring, ring
-        if _has_died(self._name, before, after):
+        if _has_died(before, after):
             return ALL_SLOTS
         return moved_slots(self._name, last, ring)
 
@@ -48,11 +49,9 @@ def moved_slots(name: str, before: Ring, after: Ring) -> frozenset[int]:
     )
 
 
-def _has_died(name: str, before: Membership, after: Membership) -> bool:
-    """Whether another storage node that was ready is gone; one that came back with a new boot id is gone, too."""
+def _has_died(before: Membership, after: Membership) -> bool:
+    """Whether a storage node that was ready is gone; one that came back with a new boot id is gone, too."""
     boots = {record.boot_id for record in after.nodes}
-    return any(_is_peer(record, name) and record.boot_id not in boots for record in before.nodes)
-
-
-def _is_peer(record: NodeRecord, name: str) -> bool:
-    return record.kind == KIND and record.name != name and record.state == "ready"
+    return any(
+        record.kind == KIND and record.state == "ready" and record.boot_id not in boots for record in before.nodes
+    )

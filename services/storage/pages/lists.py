@@ -114,12 +114,15 @@ class ConversationLists:
 
     async def large_groups_of(self, users: Sequence[str]) -> dict[str, list[storage_pb2.ConversationRecord]]:
         """The large groups of each user, and b:all once it has a message: from the documents, and from the memory of
-        their owners. Nothing is loaded, so a head may be behind for a moment after its owner has died.
+        their owners. Nothing is loaded, so a head may be behind for a moment after its owner has died; that of a group
+        may even be 0, and its members are told of the group all the same.
         """
         memberships = await self._repository.members.memberships(users, large_only=True)
         records = await self.records({member.conversation for found in memberships.values() for member in found})
         return {
-            user: [record for each in found if (record := records.get(each.conversation)) is not None and record.head]
+            user: [
+                record for each in found if (record := records.get(each.conversation)) is not None and _is_told(record)
+            ]
             for user, found in memberships.items()
         }
 
@@ -181,8 +184,7 @@ class ConversationLists:
         entries = [
             Entry(record=record, me=CachedMember.from_document(member).record())
             for member in found
-            if (record := records.get(member.conversation)) is not None
-            if record.head or record.kind == ConversationKind.GROUP
+            if (record := records.get(member.conversation)) is not None and _is_told(record)
         ]
         return ConversationsOutcome(entries=entries)
 
@@ -259,6 +261,11 @@ def _entry(outcome: LoadOutcome, user: str) -> Entry | None:
         peer = other_of(outcome.record.conversation, user)
         entry.peer.CopyFrom(members.get(peer) or CachedMember(peer).record())
     return entry
+
+
+def _is_told(record: storage_pb2.ConversationRecord) -> bool:
+    """Whether a member is told of it: `b:all` from its first message on, a group always."""
+    return bool(record.head) or record.kind == ConversationKind.GROUP
 
 
 def _record(document: ConversationDocument, newest: Newest) -> storage_pb2.ConversationRecord:

@@ -60,13 +60,12 @@ class Overtaken(Exception):
 @dataclass(slots=True)
 class LoginDecision:
     """Of openings of one device that are handled together: those of the newest session, what to put for it (None: all
-    are refused; `is_there`: it need not be), the user's other sessions that are alive; and why the rest is refused.
+    are refused; `is_there`: it need not be); and why the rest is refused.
     """
 
     opened: list[int] = field(default_factory=list)
     put: SessionPut | None = None
     is_there: bool = False
-    others: list[SessionDocument] = field(default_factory=list)
     refused: dict[int, TidingsError | Overtaken] = field(default_factory=dict)
 
 
@@ -77,7 +76,7 @@ def decide_together(works: Mapping[int, Login], sessions: Sequence[SessionDocume
     verdict, present = LoginDecision(), list(sessions)
     for index, work in works.items():
         try:
-            put, verdict.others = decide(work, present, opening)
+            put = decide(work, present, opening)
         except (TidingsError, Overtaken) as error:
             verdict.refused[index] = error
             continue
@@ -91,27 +90,25 @@ def decide_together(works: Mapping[int, Login], sessions: Sequence[SessionDocume
     return verdict
 
 
-def decide(work: Login, sessions: Sequence[SessionDocument], opening: int) -> tuple[SessionPut, list[SessionDocument]]:
-    """What to put where, and the user's other sessions that are alive. `opening`: more devices of the user in this
-    batch. Raises Overtaken, Overloaded.
-    """
+def decide(work: Login, sessions: Sequence[SessionDocument], opening: int) -> SessionPut:
+    """What to put where. `opening`: more devices of the user in this batch. Raises Overtaken, Overloaded."""
     session = work.session
     before = next((each for each in sessions if each.device == session.device), None)
-    others = [each for each in sessions if each.device != session.device and each.boot_id in work.live]
     if before is not None and before.session == session.session:
-        return SessionPut(before, before.session), others  # a repeat
+        return SessionPut(before, before.session)  # a repeat
     is_new = before is None or before.boot_id not in work.live
     if before is not None and (not is_new if work.again else _is_older(session, before)):
         raise Overtaken(before)
-    if work.devices_max and is_new and not work.again and len(others) + opening >= work.devices_max:
+    others = sum(each.device != session.device and each.boot_id in work.live for each in sessions)
+    if work.devices_max and is_new and not work.again and others + opening >= work.devices_max:
         raise Overloaded(
             f"{work.devices_max} devices of this user are connected already: close one, or try later",
             TOO_MANY_DEVICES_RETRY_MS,
         )
     if before is None:
-        return SessionPut(session, ""), others
+        return SessionPut(session, "")
     replaced = () if work.again else _replaced(session, before)
-    return SessionPut(replace(session, replaced=replaced), before.session), others
+    return SessionPut(replace(session, replaced=replaced), before.session)
 
 
 def _is_older(session: SessionDocument, present: SessionDocument) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
@@ -42,13 +41,6 @@ PAGE_MAX = 1000
 
 
 Work = Login | SessionKey
-
-
-class Opened(NamedTuple):
-    """A session that is in, and the user's others that are alive."""
-
-    session: SessionDocument
-    others: list[SessionDocument]
 
 
 class SessionStore:
@@ -166,7 +158,7 @@ class SessionStore:
     ) -> None:
         if not works:
             return
-        opened: dict[int, Opened] = {}
+        opened: dict[int, SessionDocument] = {}
         try:
             await self._welcome({work.session.user for work in works.values()})
             await self._put_all(dict(works), opened, outcomes)
@@ -179,7 +171,7 @@ class SessionStore:
         except TidingsError as error:
             outcomes.update({index: error for index in works if index not in outcomes})
             return
-        for index, (session, others) in opened.items():
+        for index, session in opened.items():
             inbox = inboxes[session.user]
             if isinstance(inbox, TidingsError):
                 outcomes[index] = inbox  # it is stored: a repeat of this login is answered with what it is
@@ -188,7 +180,6 @@ class SessionStore:
                 inbox_head=inbox.head,
                 epoch=self._epoch,
                 large=large.get(session.user, ()),
-                others=[_record(other) for other in others],
                 left=left.get(index, ()),
             )
             replaced = [_replaced(session, each) for each in session.replaced]
@@ -238,7 +229,7 @@ class SessionStore:
     async def _put_all(
         self,
         works: dict[int, Login],
-        opened: dict[int, Opened],
+        opened: dict[int, SessionDocument],
         outcomes: dict[int, SessionOpenOutcome | TidingsError],
     ) -> None:
         """Puts each session where the one before it is, as often as another one came between."""
@@ -253,7 +244,7 @@ class SessionStore:
                     del works[index]
                 if verdict.put is None:
                     continue
-                opened.update((index, Opened(verdict.put.document, verdict.others)) for index in verdict.opened)
+                opened.update((index, verdict.put.document) for index in verdict.opened)
                 if verdict.is_there:
                     for index in verdict.opened:
                         del works[index]

@@ -22,9 +22,9 @@ from services.common.scope import TaskScope
 from tests.backends import free_port_base
 from tests.standstill import go_on, stop
 from tidings_protocol.ids import new_id
-from tools.stack.etcd import Etcd
-from tools.stack.ports import Ports
-from tools.stack.programs import find
+from tools.cli.stack.ports import Ports
+from tools.cli.stack.programs.etcd import Etcd
+from tools.cli.stack.programs.supply import find
 
 LONG_S = 30.0
 TTL_S = 2

@@ -189,7 +189,7 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
             attempt=item.attempt,
         )
         known = [each for (user, _), each in self.documents.items() if user == item.user]
-        put, _ = decide(Login(document, 0, self._cluster.boots, again=item.again), known, 0)
+        put = decide(Login(document, 0, self._cluster.boots, again=item.again), known, 0)
         self.documents[item.user, item.device] = put.document
         self.sessions[item.user, item.device] = item
         return [

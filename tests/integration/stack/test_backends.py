@@ -18,15 +18,15 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from pymongo import MongoClient, WriteConcern
 
 from tests.backends import RealBackends, clean_environment, free_port_base, stop_stack
-from tools.commands.stack import current
-from tools.failure import Failure
-from tools.stack import launch, orphans
-from tools.stack.etcd import probe_etcd
-from tools.stack.folder import Folder
-from tools.stack.kafka import probe_kafka
-from tools.stack.mongodb import probe_mongodb
-from tools.stack.occupied import is_free
-from tools.stack.plan import Plan
+from tools.cli.commands.stack import current
+from tools.cli.failure import Failure
+from tools.cli.stack.folder import Folder
+from tools.cli.stack.keeping import launch, orphans
+from tools.cli.stack.occupied import is_free
+from tools.cli.stack.plan import Plan
+from tools.cli.stack.programs.etcd import probe_etcd
+from tools.cli.stack.programs.kafka import probe_kafka
+from tools.cli.stack.programs.mongodb import probe_mongodb
 
 pytestmark = pytest.mark.integration
 

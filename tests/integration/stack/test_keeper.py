@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tools.stack.folder import Folder
-from tools.stack.keeper import Keeper
-from tools.stack.policy import State
+from tools.cli.stack.folder import Folder
+from tools.cli.stack.keeping.keeper import Keeper
+from tools.cli.stack.policy import State
 
 pytestmark = pytest.mark.integration
 

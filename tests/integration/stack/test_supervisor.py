@@ -16,12 +16,12 @@ import psutil
 import pytest
 
 from tests.backends import RealBackends, clean_environment, free_port_base, stop_stack
-from tools.commands.stack import current, public
-from tools.failure import Failure
-from tools.stack import control, launch, orphans
-from tools.stack.folder import Folder
-from tools.stack.plan import Plan
-from tools.stack.ports import NodeKind
+from tools.cli.commands.stack import current, public
+from tools.cli.failure import Failure
+from tools.cli.stack.folder import Folder
+from tools.cli.stack.keeping import control, launch, orphans
+from tools.cli.stack.plan import Plan
+from tools.cli.stack.ports import NodeKind
 
 pytestmark = pytest.mark.integration
 

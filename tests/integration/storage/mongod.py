@@ -15,7 +15,7 @@ from pymongo.errors import PyMongoError
 
 from tests.ports import free_port
 from tests.standstill import go_on, stop
-from tools.stack.programs import find
+from tools.cli.stack.programs.supply import find
 
 READY_S = 60.0
 

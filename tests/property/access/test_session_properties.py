@@ -9,18 +9,18 @@ from hypothesis import strategies as st
 
 from services.access.connection.delivery_state import DeliveryState
 from services.access.connection.events import (
+    Abort,
     AskedToLeave,
     Become,
     CheckHello,
     CloseSession,
-    CutOff,
+    Dispatch,
     Effects,
-    Ended,
+    EndRequested,
     FrameCame,
     FrameRefused,
     FrameTooLarge,
     HandleHeld,
-    HandOn,
     HelloAccepted,
     Hold,
     Opened,
@@ -49,7 +49,7 @@ others = st.sampled_from(
         FrameTooLarge(),
         HelloAccepted(client_pb2.Hello.WEB, 500.0),
         Opened(),
-        Ended(close.REPLACED),
+        EndRequested(close.REPLACED),
         AskedToLeave(close.DRAINING),
         Ticked(),
         PeerGone(),
@@ -102,7 +102,7 @@ class Shell:
                 if not self.gone:
                     self.gone = True
                     self.carry_out(session.handle(step, self.now), "")
-            case FrameRefused() | FrameTooLarge() | Ended() | AskedToLeave() | Ticked():
+            case FrameRefused() | FrameTooLarge() | EndRequested() | AskedToLeave() | Ticked():
                 self.carry_out(session.handle(step, self.now), "")
 
     def carry_out(self, effects: Effects, body: str) -> None:
@@ -112,7 +112,7 @@ class Shell:
                 case Become(session):
                     assert effect is effects[0]
                     self.session = session
-                case HandOn():
+                case Dispatch():
                     self.handed_on.append(body)
                     if RULES[body].answered:
                         self.unanswered.append(body)
@@ -160,7 +160,7 @@ def test_there_is_one_goodbye_at_most_and_nothing_is_handed_on_after_it(story: l
     kinds = [type(effect) for effect in shell.effects if not isinstance(effect, Become)]
     if SayGoodbye in kinds:
         after = set(kinds[kinds.index(SayGoodbye) + 1 :])
-        assert after <= {Unregister, CloseSession, ResumeReading, CutOff}
+        assert after <= {Unregister, CloseSession, ResumeReading, Abort}
 
 
 @given(steps)

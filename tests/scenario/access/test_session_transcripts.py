@@ -28,7 +28,7 @@ from services.access.connection.events import (
     Become,
     Effect,
     Effects,
-    Ended,
+    EndRequested,
     Event,
     FrameCame,
     FrameRefused,
@@ -146,7 +146,7 @@ def _effects(session: Session, did: list[str], now: float) -> Effects:  # noqa: 
         case ["leave", code]:
             return session.handle(AskedToLeave(close.reason_of(int(code))), now)
         case ["end", code]:
-            return session.handle(Ended(close.reason_of(int(code))), now)
+            return session.handle(EndRequested(close.reason_of(int(code))), now)
         case ["answer", body]:
             return session.answer(body, now)
         case ["held", body]:

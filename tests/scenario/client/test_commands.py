@@ -21,9 +21,9 @@ from tests.scenario.client.fake_access import FakeAccess
 from tests.unit.client.model_server import ModelServer
 from tidings_protocol import client_pb2 as pb
 from tidings_protocol.close import reason_of
-from tools.chat.session import run_chat
-from tools.failure import Failure
-from tools.reach import Reach
+from tools.cli.chat.session import run_chat
+from tools.cli.failure import Failure
+from tools.cli.reach import Reach
 
 PATIENCE_S = 120.0  # a process starts slowly on a busy machine
 ROOT = Path(__file__).resolve().parents[3]

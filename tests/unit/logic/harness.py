@@ -303,3 +303,8 @@ def message(
 
 def body(push: delivery_pb2.Push) -> client_pb2.Message:
     return client_pb2.Message.FromString(push.body)
+
+
+async def talk(node: Logic, conversation: str, sender: str, count: int) -> None:
+    """So many messages, from "1" on."""
+    await node.send(*[message(sender, conversation, str(number)) for number in range(1, count + 1)])

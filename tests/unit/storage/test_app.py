@@ -38,6 +38,12 @@ class Nodes:
     lives: dict[str, Lifecycle] = field(default_factory=dict)
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     health: dict[str, Health] = field(default_factory=dict)
+    store_of_registry: MemoryStore = field(default_factory=MemoryStore)
+    registries: dict[str, MemoryRegistry] = field(default_factory=dict)
+
+    async def members(self, count: int) -> None:
+        while len(self.cluster.ring("storage").members) != count:
+            await self.cluster.changed()
 
     async def call(self, key: str, method: str, request: Message, reply: type[M]) -> M:
         return await self.router.call(
@@ -59,7 +65,7 @@ async def nodes() -> AsyncIterator[Nodes]:
         registry = await stack.enter_async_context(MemoryRegistry(store))
         cluster = await stack.enter_async_context(Cluster(registry))
         peers = MemoryPeers(network, "test")
-        there = Nodes(cluster, Router(peers, cluster, "storage"), peers, database)
+        there = Nodes(cluster, Router(peers, cluster, "storage"), peers, database, store_of_registry=store)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         for index, name in enumerate(NAMES):
             there.lives[name], there.health[name] = Lifecycle(), Health()
@@ -75,6 +81,7 @@ async def _run(name: str, index: int, there: Nodes, store: MemoryStore, network:
     @asynccontextmanager
     async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]:
         async with MemoryRegistry(store) as registry:
+            there.registries[name] = registry
             ports = StoragePorts(
                 repository=there.database.repository(),
                 registry=registry,
@@ -120,3 +127,20 @@ async def test_a_node_that_drains_leaves_everything_settled_to_the_other() -> No
         outcomes = await there.store(*(send("bob", f"user{index}", "y") for index in range(20)))
         assert {outcome.seq for outcome in outcomes} == {2}
         assert sorted(there.database.inboxes["bob"]) == list(range(1, 41))
+
+
+async def test_a_node_whose_lease_ran_out_trusts_nothing_that_it_remembers_when_it_comes_back() -> None:
+    async with nodes() as there:
+        ring = there.cluster.ring("storage")
+        user = next(user for user in (f"user{index}" for index in range(100)) if ring.owner_of(user) == "storage-1")
+        await there.store(send("bob", user, "x"))
+        # It sees nothing of what follows: for it the ring stays as it is.
+        there.registries["storage-1"].cut()
+        there.store_of_registry.expire("storage-1")
+        await there.members(1)
+        await there.store(send("bob", user, "y"))
+        there.registries["storage-1"].heal()
+        await there.members(2)
+        await asyncio.sleep(0.01)
+        heads = await there.call(user, "InboxHeads", pb.KeyBatch(keys=[user]), pb.HeadOutcomes)
+        assert list(heads.heads) == [2]

@@ -23,6 +23,11 @@ def project() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
+def client() -> dict[str, Any]:
+    found: dict[str, Any] = tomllib.loads((ROOT / "client" / "pyproject.toml").read_text())["project"]
+    return found
+
+
 def locked(name: str) -> dict[str, Version]:
     text = (ROOT / name).read_text()
     return {found[1]: Version(found[2]) for found in re.finditer(r"^([a-z0-9-]+)==([^ \\]+)", text, re.MULTILINE)}
@@ -38,7 +43,9 @@ def asked(group: str) -> list[Requirement]:
 @pytest.mark.parametrize(("name", "groups"), [("requirements.lock", []), ("requirements-dev.lock", ["dev"])])
 def test_a_lock_holds_a_fitting_version_of_all_that_is_asked_for(name: str, groups: list[str]) -> None:
     versions = locked(name)
-    wanted = [Requirement(line) for line in project()["project"]["dependencies"]]
+    bot = client()
+    lines = [*project()["project"]["dependencies"], *bot["dependencies"], *bot["optional-dependencies"]["speed"]]
+    wanted = [requirement for requirement in map(Requirement, lines) if requirement.name != bot["name"]]
     for requirement in [*wanted, *(requirement for group in groups for requirement in asked(group))]:
         assert requirement.specifier.contains(versions[requirement.name]), f"{requirement}: run `make lock`"
 

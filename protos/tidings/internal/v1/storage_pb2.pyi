@@ -1586,7 +1586,6 @@ class SessionOpenOutcome(_message.Message):
     INBOX_HEAD_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     LARGE_FIELD_NUMBER: _builtins.int
-    OTHERS_FIELD_NUMBER: _builtins.int
     NEWER_FIELD_NUMBER: _builtins.int
     LEFT_FIELD_NUMBER: _builtins.int
     REPLACED_BEFORE_FIELD_NUMBER: _builtins.int
@@ -1603,10 +1602,6 @@ class SessionOpenOutcome(_message.Message):
     @_builtins.property
     def large(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConversationRecord]:
         """large groups the user is in, and b:all once it has a message"""
-
-    @_builtins.property
-    def others(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionRecord]:
-        """the user's other sessions on live boots"""
 
     @_builtins.property
     def newer(self) -> Global___SessionRecord:
@@ -1628,14 +1623,13 @@ class SessionOpenOutcome(_message.Message):
         inbox_head: _builtins.int = ...,
         epoch: _builtins.str = ...,
         large: _abc.Iterable[Global___ConversationRecord] | None = ...,
-        others: _abc.Iterable[Global___SessionRecord] | None = ...,
         newer: Global___SessionRecord | None = ...,
         left: _abc.Iterable[_builtins.str] | None = ...,
         replaced_before: _abc.Iterable[Global___SessionRecord] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "newer", b"newer", "replaced", b"replaced"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "fault", b"fault", "inbox_head", b"inbox_head", "large", b"large", "left", b"left", "newer", b"newer", "others", b"others", "replaced", b"replaced", "replaced_before", b"replaced_before"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "fault", b"fault", "inbox_head", b"inbox_head", "large", b"large", "left", b"left", "newer", b"newer", "replaced", b"replaced", "replaced_before", b"replaced_before"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

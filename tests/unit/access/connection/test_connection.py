@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.access.connection.connection import Connection
-from services.access.connection.events import Ended
+from services.access.connection.events import EndRequested
 from services.access.connection.ports import TransportName
 from services.access.connection.session import Phase
 from services.access.connection.traffic import Traffic
@@ -92,7 +92,7 @@ def test_what_is_written_meanwhile_comes_after_them() -> None:
 def test_a_goodbye_comes_after_them() -> None:
     connection, wire, _ = open_connection()
     connection.send_gathered(b"a", "sent")
-    connection.handle(Ended(close.INTERNAL))
+    connection.handle(EndRequested(close.INTERNAL))
     connection.flush()
     goodbye, end = wire.written
     assert goodbye.startswith(b"<a><")

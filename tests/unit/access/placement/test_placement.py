@@ -6,7 +6,6 @@ from typing import Literal
 
 import pytest
 
-from services.access.cluster.drain import pace_for
 from services.access.placement.placement import Placement
 from services.common.registry.contract import NodeIncarnation, NodeRecord
 from services.common.ring import Ring
@@ -73,9 +72,3 @@ def test_without_a_ring_there_is_no_route_and_everybody_is_served() -> None:
         nobody.route("ann")
     assert nobody.address_for("ann", "ws", frozenset()) == ""
     assert nobody.next_address("ann", "ws") == ""
-
-
-def test_a_drain_is_never_so_slow_that_its_deadline_would_be_missed() -> None:
-    assert pace_for(10, asked_per_s=0, setting_per_s=200, deadline_s=30) == 200
-    assert pace_for(18_000, asked_per_s=0, setting_per_s=200, deadline_s=30) == pytest.approx(1000)
-    assert pace_for(18_000, asked_per_s=5, setting_per_s=200, deadline_s=30) == 5

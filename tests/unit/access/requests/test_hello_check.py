@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from services.access.connection.abuse import AbuseTracker
-from services.access.connection.events import Ended
+from services.access.connection.events import EndRequested
 from services.access.connection.limits import LimitPolicy
 from services.access.requests.hello_check import Accepted, HelloCheck, shape_refusal
 from services.common.auth.tokens import LEEWAY_S, Claims, TokenRefused
@@ -50,7 +50,7 @@ class Here:
         self.avoided.append(avoid)
         return self.moved.get(user, "")
 
-    async def hello(self, token: str = "ann", **fields: Any) -> Accepted | Ended | TidingsError:
+    async def hello(self, token: str = "ann", **fields: Any) -> Accepted | EndRequested | TidingsError:
         hello = Hello(token=token, **({"device": "d"} | fields))
         return await self.check.check(Client(FakeNode()).connection, hello)
 
@@ -60,13 +60,13 @@ async def test_a_good_hello_names_its_user_and_when_its_token_ends_by_this_nodes
 
 
 async def test_a_token_that_is_refused_ends_with_its_own_reason_and_one_that_cannot_be_checked_is_an_error() -> None:
-    assert await Here().hello("expired") == Ended(close.TOKEN_EXPIRED, "it has run out")
+    assert await Here().hello("expired") == EndRequested(close.TOKEN_EXPIRED, "it has run out")
     assert isinstance(await Here().hello("away"), Unavailable)
 
 
 async def test_a_client_that_is_not_served_is_refused_by_its_pattern() -> None:
     here = Here(None, "web 0.*")
-    assert await here.hello(client="web 0.9") == Ended(close.CLIENT_REFUSED)
+    assert await here.hello(client="web 0.9") == EndRequested(close.CLIENT_REFUSED)
     assert isinstance(await here.hello(client="web 1.0"), Accepted)
 
 
@@ -75,7 +75,7 @@ async def test_a_device_that_connects_too_often_is_banned_for_a_while_and_the_us
     assert [isinstance(await here.hello(), Accepted) for _ in range(3)] == [True, True, False]
     here.clock.advance(10)
     banned = await here.hello()
-    assert isinstance(banned, Ended)
+    assert isinstance(banned, EndRequested)
     assert (banned.reason, banned.retry_after_ms) == (close.ABUSE, 20_000)
     assert isinstance(await here.hello(device="another"), Accepted)
 
@@ -84,13 +84,13 @@ async def test_a_user_who_connects_too_often_with_ever_new_devices_is_turned_awa
     here = Here(LimitPolicy(reconnects_per_window=1, user_reconnect_factor=3, ban_s=30))
     outcomes = [await here.hello(device=f"d{number}") for number in range(4)]
     assert [isinstance(outcome, Accepted) for outcome in outcomes] == [True, True, True, False]
-    assert outcomes[3] == Ended(close.ABUSE, "this user connected too often", 30_000)
+    assert outcomes[3] == EndRequested(close.ABUSE, "this user connected too often", 30_000)
 
 
 async def test_a_user_who_is_served_elsewhere_is_sent_there_unless_the_client_avoids_it() -> None:
     here = Here()
     here.moved["ann"] = "ws://access-1"
-    assert await here.hello(avoid=["access-2"]) == Ended(close.MOVED, address="ws://access-1")
+    assert await here.hello(avoid=["access-2"]) == EndRequested(close.MOVED, address="ws://access-1")
     assert here.avoided == [frozenset({"access-2"})]
 
 

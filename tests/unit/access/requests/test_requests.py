@@ -43,7 +43,7 @@ class CannedLogic:
         return [logic_pb2.SignalOutcome() for _ in items]
 
     async def handle(
-        self, items: Sequence[logic_pb2.HandleItem], wanted: object = None
+        self, items: Sequence[logic_pb2.HandleItem], wanted: Any = None
     ) -> Sequence[logic_pb2.HandleOutcome | TidingsError]:
         self.handled += items
         return [logic_pb2.HandleOutcome(frame=self.frame) for _ in items]
@@ -168,6 +168,36 @@ async def test_a_connection_that_cannot_be_written_to_ends_and_its_neighbours_ar
         broken.wire.fails = True
     assert broken.wire.aborted
     assert [frame.id for frame in sound.answers] == [4]
+
+
+async def test_a_change_of_a_group_is_traced_and_reads_are_not() -> None:
+    group = client_pb2.GroupRequest
+    with recording() as exporter:
+        async with served() as (node, logic):
+            client = Client(node, PROTO)
+            client.say(id=1, group=group(leave=group.Leave(conversation="g:x")))
+            client.say(id=2, group=group(info=group.Info(conversation="g:x")))
+            client.say(id=3, sync=client_pb2.Sync())
+            await client.answered()
+            refusal = client_pb2.Error(code="FORBIDDEN", message="no")
+            logic.frame = client_pb2.ServerFrame(error=refusal).SerializeToString()
+            client.say(id=4, group=group(create=group.Create(name="Tea")))
+            await client.answered()
+        spans = ended(exporter)
+    roots = [span for span in spans if span.name == "group"]
+    assert [(span.status.status_code, span.status.description) for span in roots] == [
+        (StatusCode.UNSET, None),
+        (StatusCode.ERROR, "forbidden"),
+    ]
+    acts = [dict(span.attributes or {}) for span in roots]
+    assert [(each["tidings.act"], each.get("tidings.conversation")) for each in acts] == [
+        ("leave", "g:x"),
+        ("create", None),
+    ]
+    traces = {item.op: tracing.id_of(item.trace) for item in logic.handled if item.trace}
+    assert set(traces.values()) == {f"{span.context.trace_id:032x}" for span in roots if span.context}
+    assert len(traces) == 2
+    assert [span.name for span in spans].count("access request") == 2
 
 
 # ---- which way each kind goes
@@ -334,33 +364,3 @@ async def test_what_a_connection_asked_for_is_not_begun_when_it_is_gone_but_read
         client.connection.lost()
         await turns()
         assert sorted(logic.calls) == [["c"], ["read"]]
-
-
-async def test_a_change_of_a_group_is_traced_and_reads_are_not() -> None:
-    group = client_pb2.GroupRequest
-    with recording() as exporter:
-        async with served() as (node, logic):
-            client = Client(node, PROTO)
-            client.say(id=1, group=group(leave=group.Leave(conversation="g:x")))
-            client.say(id=2, group=group(info=group.Info(conversation="g:x")))
-            client.say(id=3, sync=client_pb2.Sync())
-            await client.answered()
-            refusal = client_pb2.Error(code="FORBIDDEN", message="no")
-            logic.frame = client_pb2.ServerFrame(error=refusal).SerializeToString()
-            client.say(id=4, group=group(create=group.Create(name="Tea")))
-            await client.answered()
-        spans = ended(exporter)
-    roots = [span for span in spans if span.name == "group"]
-    assert [(span.status.status_code, span.status.description) for span in roots] == [
-        (StatusCode.UNSET, None),
-        (StatusCode.ERROR, "forbidden"),
-    ]
-    acts = [dict(span.attributes or {}) for span in roots]
-    assert [(each["tidings.act"], each.get("tidings.conversation")) for each in acts] == [
-        ("leave", "g:x"),
-        ("create", None),
-    ]
-    traces = {item.op: tracing.id_of(item.trace) for item in logic.handled if item.trace}
-    assert set(traces.values()) == {f"{span.context.trace_id:032x}" for span in roots if span.context}
-    assert len(traces) == 2
-    assert [span.name for span in spans].count("access request") == 2

@@ -16,7 +16,8 @@ def inboxes(capacity: int = 8) -> dict[str, CachedInbox]:
 
 
 def append(seq: int, user: str = "ann", conversation: str = CHAT, *, look: bool = False) -> Append:
-    return Append(user, conversation, seq, 0, only_look=look)
+    """Of a message whose time is its seq."""
+    return Append(user, conversation, seq, seq, only_look=look)
 
 
 def numbers(entries: list[InboxEntry]) -> list[tuple[str, int, int]]:
@@ -35,14 +36,40 @@ def test_an_append_that_comes_when_later_ones_are_there_is_looked_for_further_ba
     """A call may be under way for so long that its entry, made by its repeat, is not in memory any more."""
     there = inboxes(capacity=4)
     for seq in range(1, 9):
-        there["ann"].push(CHAT, seq)
+        there["ann"].push(CHAT, seq, seq)
     assert InboxPlan([append(2), append(9)], there.__getitem__).to_search == [0]
+
+
+def test_a_late_append_is_looked_for_although_nothing_of_its_conversation_is_in_memory() -> None:
+    """Its repeat was before it, and others have filled the memory since."""
+    there = inboxes(capacity=16)
+    there["ann"].push(CHAT, 1, 100)
+    for seq in range(1, 41):
+        there["ann"].push("d:ann|cid", seq, 100 + seq)
+    late, new = Append("ann", CHAT, 1, 100), Append("ann", CHAT, 2, 141)
+    assert InboxPlan([late, new], there.__getitem__).to_search == [0]
+
+
+def test_of_an_inbox_that_was_loaded_what_is_as_old_as_its_first_entries_is_looked_for() -> None:
+    there = inboxes(capacity=16)
+    there["ann"].extend([InboxEntry("ann", number, "d:ann|cid", number, 50_000 + number) for number in range(20, 30)])
+    late, new = Append("ann", CHAT, 1, 49_000), Append("ann", CHAT, 2, 60_021)
+    assert InboxPlan([late, new], there.__getitem__).to_search == [0]
+
+
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=80), st.integers(1, 20))
+def test_no_entry_that_is_out_of_memory_is_newer_than_the_inbox_thinks(times: list[int], capacity: int) -> None:
+    inbox = CachedInbox("ann", capacity)
+    for seq, time_ms in enumerate(times, 1):
+        inbox.push(f"d:{seq}", 1, time_ms)
+    for seq, time_ms in list(enumerate(times, 1))[: inbox.floor]:
+        assert inbox.is_past(f"d:{seq}", 1, time_ms)
 
 
 def test_an_entry_that_is_there_keeps_its_number() -> None:
     there = inboxes()
     for seq in (1, 2, 3):
-        there["ann"].push(CHAT, seq)
+        there["ann"].push(CHAT, seq, seq)
     plan = InboxPlan([append(2), append(4)], there.__getitem__)
     assert numbers(plan.next_entries()) == [("ann", 4, 4)]
     plan.committed(1)
@@ -78,7 +105,7 @@ def test_more_learnt_than_memory_holds_is_found_all_the_same() -> None:
 
 def test_what_is_only_looked_for_is_not_appended() -> None:
     there = inboxes()
-    there["ann"].push(CHAT, 1)
+    there["ann"].push(CHAT, 1, 1)
     plan = InboxPlan([append(1, look=True), append(2, look=True), append(3), append(3, look=True)], there.__getitem__)
     assert numbers(plan.next_entries()) == [("ann", 2, 3)]
     plan.committed(1)
@@ -89,7 +116,7 @@ def test_what_is_only_looked_for_is_not_appended() -> None:
 def test_an_inbox_forgets_its_oldest_entries_but_not_its_head() -> None:
     inbox = CachedInbox("ann", 3)
     for seq in range(1, 6):
-        inbox.push(CHAT, seq)
+        inbox.push(CHAT, seq, seq)
     assert (inbox.head, inbox.floor) == (5, 2)
     assert [inbox.number_of(CHAT, seq) for seq in (2, 3, 5, 6)] == [0, 3, 5, 0]
     assert inbox.between(0, 4) == [(CHAT, 3), (CHAT, 4)]
@@ -110,7 +137,7 @@ def test_a_number_that_memory_tells_is_right(entries: list[tuple[str, int]], cap
     first: dict[tuple[str, int], int] = {}
     for conversation, seq in entries:
         if (conversation, seq) not in first:
-            inbox.push(conversation, seq)
+            inbox.push(conversation, seq, seq)
             first[conversation, seq] = inbox.head
     for (conversation, seq), number in first.items():
         assert inbox.number_of(conversation, seq) in (0, number)

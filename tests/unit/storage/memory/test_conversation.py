@@ -43,7 +43,7 @@ def inbox(number: int, entries: int) -> CachedInbox:
     made.head = 10**6 * number
     made.held, made.devices = 10**6, {own(f"device-{number:012}"): 10**6 + number}
     for each in range(entries):
-        made.push(own(f"d:user-{each:016}|user-{number:016}"), 1000 + each)
+        made.push(own(f"d:user-{each:016}|user-{number:016}"), 1000 + each, each)
     return made
 
 

@@ -55,10 +55,17 @@ def test_a_peer_that_dies_may_have_written_to_anything() -> None:
     assert change.doubtful_slots(there, members(node(ME), node(OTHER, "boot-2")), BOTH) == ALL_SLOTS
 
 
+def test_a_node_that_has_come_back_itself_trusts_nothing() -> None:
+    there = members(node(ME), node(OTHER))
+    change = RingChange(ME)
+    change.doubtful_slots(members(), there, BOTH)
+    assert change.doubtful_slots(there, members(node(ME, "boot-2"), node(OTHER)), BOTH) == ALL_SLOTS
+
+
 def test_nodes_that_leave_in_order_and_nodes_of_other_kinds_put_nothing_else_in_doubt() -> None:
     change = RingChange(ME)
     change.doubtful_slots(members(), members(node(ME)), ALONE)
-    for other in (node(OTHER, state="draining"), node("access-0", kind="access"), node(ME, "boot-of-mine")):
+    for other in (node(OTHER, state="draining"), node("access-0", kind="access")):
         assert change.doubtful_slots(members(node(ME), other), members(node(ME)), ALONE) == frozenset(), other
 
 

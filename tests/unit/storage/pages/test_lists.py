@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.storage.limits import Limits
 from services.storage.memory.conversation import CachedConversation
 from services.storage.node import Storage
 from tests.unit.storage.nodes import World, change, changed, create, post, send, stored
@@ -156,6 +157,17 @@ async def test_large_groups_are_told_to_who_logs_in_though_one_cannot_be_loaded(
             ("g:3", 1),
         ]
         assert node.conversations.peek("g:1") is None, "nothing was loaded for that"
+
+
+async def test_a_large_group_whose_head_nobody_knows_is_told_to_its_members_all_the_same() -> None:
+    world = World(limits=Limits(flush_interval_s=1e6))
+    async with world.node() as node:
+        await changed(node, create("g:1", "ann", "bob", large=True))
+        # Its owner forgets it before the head is written: MongoDB was away.
+        node.conversations.drop_slots(frozenset(range(4096)))
+        assert world.database.conversations["g:1"].head == 0
+        found = await node.lists.large_groups_of(["ann", "bob"])
+        assert [[record.conversation for record in found[user]] for user in ("ann", "bob")] == [["g:1"], ["g:1"]]
 
 
 async def test_the_heads_of_large_groups_are_those_in_their_owners_memory() -> None:

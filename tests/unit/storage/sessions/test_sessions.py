@@ -316,13 +316,6 @@ async def test_two_nodes_open_one_device_and_each_session_but_the_last_is_replac
         assert told == [[], ["s0"], ["s1"], ["s2"]]
 
 
-async def test_others_are_the_sessions_on_boots_that_are_alive() -> None:
-    async with World().node() as node:
-        await opened(node, item("s1", "phone"), item("s2", "web", boot="dead"))
-        (outcome,) = await opened(node, item("s3", "tv"))
-        assert [other.session for other in outcome.others] == ["s1"]
-
-
 async def test_more_devices_than_allowed_are_refused_but_not_because_of_dead_nodes() -> None:
     async with World().node() as node:
         await opened(node, item("s1", "one"), item("s2", "two"), item("s3", "three", boot="dead"))

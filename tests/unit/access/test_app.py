@@ -1,0 +1,97 @@
+"""The wiring: a node on twins comes up, shows itself and drains."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from services.access import app
+from services.access.app import AccessPorts, access_node
+from services.access.settings import AccessSettings
+from services.common.auth.tokens import Claims
+from services.common.bus.memory import MemoryBroker, MemoryBus
+from services.common.bus.topics import delivery_topics
+from services.common.clock import SystemClock
+from services.common.lifecycle import Lifecycle
+from services.common.registry.memory import MemoryRegistry, MemoryStore
+from services.common.rpc.memory import MemoryNetwork, MemoryPeers
+from services.common.telemetry.health import Health
+
+LINES_MAX = 60
+
+
+class Trusting:
+    async def authenticate(self, token: str) -> Claims:
+        return Claims(token, 1e12)
+
+
+def settings_with(**given: object) -> AccessSettings:
+    free = {f"{name}_listen": "127.0.0.1:0" for name in ("ws", "tcp", "rpc")}
+    return AccessSettings(
+        **{  # type: ignore[arg-type]  # as they are written
+            "node": "access-0",
+            "cluster": "local",
+            **free,
+            "token_secret_file": Path("no-such-file"),
+            "mailbox_partitions": 4,
+            "drain_deadline_s": 1.0,
+            **given,
+        }
+    )
+
+
+async def test_a_node_is_ready_when_it_is_entered_and_gone_when_it_is_left() -> None:
+    store, network, health, life = MemoryStore(), MemoryNetwork(), Health(), Lifecycle()
+    async with asyncio.TaskGroup() as group, AsyncExitStack() as stack:
+        life.begin(group)
+        ports = AccessPorts(
+            registry=await stack.enter_async_context(MemoryRegistry(store)),
+            bus=await stack.enter_async_context(MemoryBus(MemoryBroker())),
+            peers=MemoryPeers(network, "access-0"),
+            serve=network.serve,
+            authenticator=Trusting(),
+            clock=SystemClock(),
+            health=health,
+        )
+        async with access_node(settings_with(), life, ports) as debug:
+            shown = debug()
+            record, _ = store.nodes["access-0"]
+            assert (record.state, health.ready) == ("ready", True)
+            assert (shown["node"], shown["state"], shown["connections"], shown["handshakes"]) == (
+                "access-0",
+                "ready",
+                0,
+                0,
+            )
+            assert {"send", "close"} <= shown["lanes"].keys()
+            assert {"membership", "isolation", "reconciling"} <= set(life.tasks)
+        assert store.nodes["access-0"][0].state == "draining"
+        assert not health.ready
+        life.end()
+
+
+@pytest.mark.parametrize(("rate", "told"), [(0.0, 0), (0.4, 1), (10.0, 10)])
+def test_a_rate_below_one_is_not_told_as_none(rate: float, told: int) -> None:
+    assert app._handshake_options(settings_with(sends_per_s=rate)).limits.sends_per_s == told
+
+
+def test_the_topics_have_the_partitions_of_the_settings() -> None:
+    mailbox, broadcast = delivery_topics(settings_with(kafka_topic_prefix="t", broadcast_partitions=3))
+    assert (mailbox.name, mailbox.partitions, broadcast.name, broadcast.partitions) == (
+        "t.deliver",
+        4,
+        "t.broadcast",
+        3,
+    )
+
+
+def test_the_wiring_is_read_in_small_pieces_without_lambdas() -> None:
+    tree = ast.parse(inspect.getsource(app))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= LINES_MAX] == []
+    assert not any(isinstance(node, ast.Lambda) for node in ast.walk(tree))

@@ -1,0 +1,58 @@
+"""What a person may type."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tools.cli.chat.commands import BY_NAME, SPECS, Command, Say, Wrong, completions, help_lines, parse
+from tools.cli.chat.controller import Controller
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("", None),
+        ("   ", None),
+        ("hello there ", Say("hello there")),
+        ("//not a command", Say("/not a command")),
+        ("/to bob", Command("to", ("bob",))),
+        ("/TO bob", Command("to", ("bob",))),
+        ("/rename The New Name", Command("rename", ("The New Name",))),
+        ("/reply 12 so do I", Command("reply", ("12", "so do I"))),
+        ("/create crew ann bob", Command("create", ("crew", "ann", "bob"))),
+    ],
+)
+def test_lines_mean(line: str, meant: object) -> None:
+    assert parse(line) == meant
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [("/memebrs", "did you mean /members?"), ("/zzz", "/help"), ("/to", "/to USER"), ("/list x", "/list")],
+)
+def test_what_is_wrong_is_said_with_what_is_right(line: str, said: str) -> None:
+    wrong = parse(line)
+    assert isinstance(wrong, Wrong)
+    assert said in wrong.reason
+
+
+@given(st.text())
+def test_any_line_means_something(line: str) -> None:
+    parse(line)
+
+
+def test_help_shows_every_command() -> None:
+    assert len(help_lines()) == len(SPECS)
+
+
+def test_every_command_is_done_somewhere() -> None:
+    for name in BY_NAME.keys() - {"quit"}:
+        assert callable(getattr(Controller, f"_on_{name}")), name
+
+
+def test_commands_and_names_are_completed() -> None:
+    assert completions("/re", []) == ["/remove", "/rename", "/reply", "/retry"]
+    assert completions("/to b", ["ann", "bob"]) == ["bob"]
+    assert completions("hello b", ["bob"]) == []

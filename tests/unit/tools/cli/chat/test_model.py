@@ -1,0 +1,173 @@
+"""What the chat knows and how it is drawn."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidings import (
+    Conversation,
+    ConversationKind,
+    HistoryPage,
+    Link,
+    LinkState,
+    Message,
+    MessageState,
+    Presence,
+    Progress,
+    Receipt,
+    Signal,
+)
+from tidings.model import MEMBERSHIP_MIME
+from tools.cli.chat import render
+from tools.cli.chat.model import LINES_MAX, ChatModel
+
+CHAT = "d:ann|bob"
+
+
+def _message(seq: int, sender: str = "bob", text: str = "hi", client_id: str = "") -> Message:
+    return Message(f"m{seq}", CHAT, seq, sender, 1_700_000_000_000 + seq, text, client_id=client_id)
+
+
+def _page(*seqs: int, more: bool = False) -> HistoryPage:
+    return HistoryPage(tuple(_message(seq) for seq in seqs), max(seqs), more, False, min(seqs))
+
+
+def _model() -> ChatModel:
+    model = ChatModel("ann")
+    model.chat_with("bob")
+    return model
+
+
+def _seqs(model: ChatModel) -> list[int]:
+    return [line.seq for line in model.talks[CHAT].lines]
+
+
+@given(st.permutations([1, 2, 3, 4, 5, 6]), st.integers(0, 6))
+def test_a_message_is_one_line_in_its_place_wherever_it_came_from(order: list[int], pushed: int) -> None:
+    model = _model()
+    for seq in order[:pushed]:
+        model.apply(_message(seq), 0.0)
+    model.page(CHAT, _page(1, 2, 3, 4, 5, 6))
+    for seq in order[pushed:]:
+        model.apply(_message(seq), 0.0)
+    assert _seqs(model) == [1, 2, 3, 4, 5, 6]
+
+
+def test_an_own_message_goes_through_its_states() -> None:
+    model = _model()
+    talk = model.talks[CHAT]
+    line = model.posted(CHAT, "c1", "hello", 0, 5)
+    assert talk.state_of(line) is MessageState.SENDING
+    model.apply(Progress("c1", CHAT, 1, MessageState.SENT), 0.0)
+    (line,) = talk.lines
+    states = [str(talk.state_of(line))]
+    model.apply(Receipt(CHAT, "bob", 1, 0), 0.0)
+    states.append(str(talk.state_of(line)))
+    model.apply(Receipt(CHAT, "bob", 1, 1), 0.0)
+    states.append(str(talk.state_of(line)))
+    assert states == ["sent", "delivered", "read"]
+
+
+def test_an_own_message_that_the_history_shows_is_not_shown_twice() -> None:
+    model = _model()
+    model.posted(CHAT, "c1", "hello", 0, 5)
+    model.apply(_message(1, "ann", "hello", "c1"), 0.0)
+    model.apply(Progress("c1", CHAT, 1, MessageState.SENT), 0.0)
+    assert _seqs(model) == [1]
+
+
+def test_what_failed_can_be_found() -> None:
+    model = _model()
+    model.posted(CHAT, "c1", "hello", 0, 5)
+    model.apply(Progress("c1", CHAT, 0, MessageState.FAILED, "no answer"), 0.0)
+    ((_, line),) = model.failed()
+    assert (line.client_id, line.reason) == ("c1", "no answer")
+
+
+def test_what_others_write_is_unread_until_it_is_read_here_or_elsewhere() -> None:
+    model = _model()
+    model.apply(_message(1), 0.0)
+    model.apply(_message(2), 0.0)
+    assert model.talks[CHAT].unread == 2
+    model.apply(Receipt(CHAT, "ann", 2, 1), 0.0)
+    assert model.talks[CHAT].unread == 1
+    model.apply(_message(3, "ann"), 0.0)
+    assert model.talks[CHAT].unread == 0
+
+
+def test_typing_ends_by_itself_and_with_a_message() -> None:
+    model = _model()
+    model.apply(Signal(CHAT, "bob", "typing"), 10.0)
+    assert render.typing(model, 11.0) == "bob is typing…"
+    assert render.typing(model, 17.0) == ""
+    model.apply(Signal(CHAT, "bob", "typing"), 20.0)
+    model.apply(_message(1), 20.5)
+    assert render.typing(model, 20.6) == ""
+
+
+def test_a_long_conversation_keeps_its_newest_lines() -> None:
+    model = _model()
+    for seq in range(1, LINES_MAX + 100):
+        model.apply(_message(seq), 0.0)
+    talk = model.talks[CHAT]
+    assert len(talk.lines) == LINES_MAX
+    assert (talk.oldest, talk.more_before) == (100, True)
+
+
+def test_conversations_are_found_by_number_name_and_id() -> None:
+    model = ChatModel("ann")
+    model.listing(
+        [
+            Conversation("g:1", "Crew", ConversationKind.GROUP, 5, 3, last=_message(9)),
+            Conversation(CHAT, "bob", ConversationKind.DIRECT, 2, 2, last=_message(1)),
+        ]
+    )
+    found = [model.find(word) for word in ("1", "cr", "g:1", "bob", "2")]
+    assert [talk.id for talk in found if talk] == ["g:1", "g:1", "g:1", CHAT, CHAT]
+    assert model.find("3") is None
+
+
+def test_a_terminal_never_obeys_what_somebody_wrote() -> None:
+    model = _model()
+    model.apply(_message(1, text="\x1b[2Jgone\x07\r"), 0.0)
+    drawn = "".join(text for row in render.transcript(model, model.talk) for _, text in row)
+    assert "\x1b" not in drawn
+    assert "\x07" not in drawn
+    assert "gone" in drawn
+
+
+def test_the_sidebar_shows_presence_and_what_is_unread() -> None:
+    model = _model()
+    model.apply(Presence("bob", online=True), 0.0)
+    model.apply(_message(1), 0.0)
+    model.open("g:1", name="Crew")
+    rows = ["".join(text for _, text in row) for row in render.sidebar(model)]
+    assert any("●" in row and "bob" in row and "1" in row for row in rows)
+    assert all(len(row) <= render.SIDEBAR_COLUMNS for row in rows)
+
+
+def test_the_status_line_counts_down_to_the_next_try() -> None:
+    model = _model()
+    model.apply(Link(LinkState.WAITING, detail="it broke", retry_in_s=8.0), 100.0)
+    text = "".join(text for _, text in render.status(model, 103.0))
+    assert "reconnecting in 5 s (it broke)" in text
+
+
+def test_the_rows_of_a_chat() -> None:
+    model = _model()
+    model.page(CHAT, _page(1, 2))
+    model.read(CHAT, 1)
+    model.posted(CHAT, "c1", "two\nlines", 1, 1_700_000_000_000)
+    rows = ["".join(text for _, text in row) for row in render.transcript(model, model.talk)]
+    assert rows[0] == "the beginning"
+    assert "── new ──" in rows
+    assert rows[-1].endswith("lines  …")
+    assert "↳1 bob: hi" in rows[-2]
+
+
+def test_acts_that_this_chat_does_not_know_are_no_lines_but_count_as_seen() -> None:
+    model = ChatModel("ann")
+    told = Message("m1", "g:1", 1, "bob", 1, data=b'{"act": "merge"}', mime=MEMBERSHIP_MIME, system=True)
+    assert model.apply(told, 0.0) is None
+    assert (model.talks["g:1"].head, model.talks["g:1"].lines) == (1, [])

@@ -1,0 +1,17 @@
+"""What a run has found out, before it is a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Of one run. `cpu_s` is of `window_s` seconds; memory before anybody connected, and at the end."""
+
+    figures: list[dict[str, Any]] = field(default_factory=list)
+    cpu_s: dict[str, float] = field(default_factory=dict)
+    window_s: float = 0.0
+    memory_before: dict[str, int] = field(default_factory=dict)
+    memory_after: dict[str, int] = field(default_factory=dict)

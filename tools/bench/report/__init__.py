@@ -1,0 +1,1 @@
+"""What a run says: its document and tables, beside an earlier one and beside what must be."""

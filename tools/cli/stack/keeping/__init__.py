@@ -1,0 +1,1 @@
+"""What keeps the local stack running: the supervisor, and the keeper of each program."""

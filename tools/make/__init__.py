@@ -1,0 +1,1 @@
+"""What the makers of this repository run: generators of code, pages, boards and charts, and checks; not shipped."""
