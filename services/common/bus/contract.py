@@ -97,7 +97,11 @@ class Bus(AbstractAsyncContextManager["Bus", None], Protocol):
         ...
 
     async def publish(self, records: Sequence[Record]) -> None:
-        """Returns when all are acknowledged; raises Unavailable when they are not in time, TooLarge for a large one."""
+        """Returns when all are acknowledged.
+
+        Raises Unavailable when they are not in time, TooLarge if one is larger than the bus takes. After either, or a
+        cancellation, each of them may be there or not, and may still arrive.
+        """
         ...
 
     def consume(
@@ -111,7 +115,8 @@ class Bus(AbstractAsyncContextManager["Bus", None], Protocol):
         ...
 
     async def ensure_topics(self, topics: Sequence[Topic]) -> None:
-        """Creates those that are not there; harmless on several nodes at once. Raises Unavailable.
+        """Creates those that are not there; harmless on several nodes at once, and after a cancellation. Raises
+        Unavailable.
 
         A topic that has fewer partitions than asked for gets more; nothing else of it is changed.
         """

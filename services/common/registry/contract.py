@@ -119,13 +119,18 @@ class Registry(AbstractAsyncContextManager["Registry", None], Protocol):
         ...
 
     async def register(self, record: NodeRecord) -> None:
-        """Takes the name, with a new lease; waits as long as the registry is away, so bound it by a timeout."""
+        """Takes the name, with a new lease, whoever had it; what was claimed before is given up.
+
+        Waits as long as the registry is away, so bound it by a timeout. Raises ValueError if the boot id has a
+        tombstone. After a cancellation the record may be there until its lease runs out; register again or leave.
+        """
         ...
 
     async def update(self, record: NodeRecord) -> None:
         """Says something new of the registered node: same name, kind and boot id.
 
-        After Unavailable it is written as soon as the registry is back.
+        After Unavailable, or a cancellation, it is written as soon as the registry is back. Raises ValueError for
+        another node.
         """
         ...
 
@@ -134,13 +139,17 @@ class Registry(AbstractAsyncContextManager["Registry", None], Protocol):
         ...
 
     async def claim(self, key: str, value: str) -> bool:
-        """Whether this node holds the key now, with this value, for as long as its lease lives."""
+        """Whether this node holds the key now, with this value, for as long as its lease lives.
+
+        Raises Unavailable, also if this node is not registered. After it, or a cancellation, the key may be held:
+        claiming it once more with the same value tells.
+        """
         ...
 
     async def put_once(self, key: str, value: str) -> str:
-        """Writes the value if there is none yet; the value that holds."""
+        """Writes the value if there is none yet; gives the one that holds. Harmless to repeat. Raises Unavailable."""
         ...
 
     def watch(self) -> AsyncIterator[Membership]:
-        """The membership as soon as it is known, then each change."""
+        """The membership as soon as it is known, then the latest after each change; for ever, and it may be dropped."""
         ...

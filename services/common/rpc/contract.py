@@ -58,7 +58,9 @@ class PeersPort(Protocol):
     ) -> Reply:
         """One call of e.g. "/tidings.internal.v1.Logic/Send" to this node.
 
-        Raises the TidingsError that the other side raised, Unreachable or TimedOut. Never repeats by itself.
+        `timeout_s`: the deadline, on both sides. Raises the TidingsError that the other side raised, Unreachable,
+        TimedOut, or TooLarge for a request or reply of more than MESSAGE_BYTES_MAX. Never repeats by itself. After a
+        cancellation the other side is cancelled too; what was asked for may be done.
         """
         ...
 
