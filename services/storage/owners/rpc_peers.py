@@ -92,7 +92,7 @@ class RpcStoragePeers:
         return self._clock.now_s() < self._failures.get(boot, (0, 0.0))[1]
 
     def _failed(self, boot: str) -> None:
-        """Calls that were under way together count once."""
+        """Leaves the node alone for a while; calls that were under way together count once."""
         failures, until = self._failures.get(boot, (0, 0.0))
         if (now := self._clock.now_s()) < until:
             return

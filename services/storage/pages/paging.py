@@ -1,8 +1,8 @@
 """Pages: what to read for a request, and what of it fits into the answer.
 
 Guarantees: pure. A page is ascending, has at least one entry if there is one, and stays within the bytes that the
-caller gives otherwise; `more` looks in the direction asked; `next` goes into the same field of the next request. Does
-not know: where entries come from.
+caller gives otherwise; `more` looks in the direction asked; `next` goes into the same field of the next request.
+Does not know: where entries come from.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def completed(
     wanted: Collection[MessageKey],
     found: Mapping[MessageKey, StoredMessage],
 ) -> list[StoredMessage]:
-    """With the content that was left out; without those that were wanted and are gone meanwhile."""
+    """The messages with the content that was left out, without those that are gone meanwhile."""
     whole: list[StoredMessage] = []
     for message in messages:
         key = (message.conversation, message.seq)
@@ -94,7 +94,7 @@ def completed(
 
 
 def history_window(item: HistoryItem, bytes_max: int) -> HistoryWindow:
-    """With `after`: upwards from there; otherwise downwards from `before`, or from the newest."""
+    """What of a conversation the request shows: upwards from `after`, or else downwards from `before` or the newest."""
     lowest = max(item.first_seq, 1)
     limit = min(item.limit or ENTRIES_MAX, ENTRIES_MAX)
     descending = not item.HasField("after")

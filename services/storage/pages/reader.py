@@ -80,12 +80,12 @@ class PageReader:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Leaving answers what waits."""
+        """The lanes run until this is left, which answers what waits."""
         async with self.lanes:
             yield
 
     async def history(self, items: Sequence[storage_pb2.HistoryItem]) -> list[PageOutcome]:
-        """Aligned with the items."""
+        """A page of messages for each item; aligned, each may have a fault of its own. Cancelling this is safe."""
         bound = bytes_for(0, len(items))
         for item in items:
             item.bytes_max = min(item.bytes_max or bound, bound)
@@ -93,7 +93,7 @@ class PageReader:
         return _pages(outcomes)
 
     async def inbox(self, items: Sequence[storage_pb2.InboxItem]) -> list[PageOutcome]:
-        """Aligned with the items."""
+        """A page of an inbox for each item; aligned, each may have a fault of its own. Cancelling this is safe."""
         bound = bytes_for(0, len(items))
         for item in items:
             item.bytes_max = min(item.bytes_max or bound, bound)
@@ -101,7 +101,7 @@ class PageReader:
         return _pages(outcomes)
 
     async def members(self, items: Sequence[storage_pb2.MembersItem]) -> list[storage_pb2.MembersOutcome]:
-        """By user id; aligned with the items."""
+        """A page of members for each item, by user id; aligned, each may have a fault of its own."""
         conversations = await self._conversations.get({item.conversation for item in items})
         outcomes: list[storage_pb2.MembersOutcome] = []
         for item in items:
@@ -199,7 +199,7 @@ class PageReader:
         return outcomes
 
     async def _inbox_pages(self, items: Sequence[storage_pb2.InboxItem]) -> list[PageOutcome | TidingsError]:
-        """Aligned with the items; one whose inbox cannot be had fails alone."""
+        """Pages of inboxes, aligned with the items; one whose inbox cannot be had fails alone."""
         inboxes = await self._inboxes.touch(item.user for item in items)
         outcomes: list[PageOutcome | TidingsError] = []
         open_: list[OpenPage] = []
@@ -272,7 +272,7 @@ def _fill(
     bytes_max: int,
     is_last: bool,
 ) -> None:
-    """Puts what fits of these entries into the page; those whose message retention took are passed over."""
+    """Puts what fits of these entries into the page; those whose message retention has removed are passed over."""
     size = 0
     outcome.more = False
     if (page[0].number - 1 if page else outcome.head) > outcome.next:

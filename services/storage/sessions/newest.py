@@ -59,8 +59,9 @@ class Overtaken(Exception):
 
 @dataclass(slots=True)
 class LoginDecision:
-    """Of openings of one device that are handled together: those of the newest session, what to put for it (None: all
-    are refused; `is_there`: it need not be), the user's other sessions that are alive; and why the rest is refused.
+    """What is decided of logins of one device that are handled together: those of the newest session, what to put for
+    it (None: all are refused; `is_there`: it need not be), the user's other sessions that are alive; and why the rest
+    is refused.
     """
 
     opened: list[int] = field(default_factory=list)
@@ -123,7 +124,7 @@ def _is_older(session: SessionDocument, present: SessionDocument) -> bool:
 
 
 def _replaced(session: SessionDocument, before: SessionDocument) -> tuple[ReplacedSession, ...]:
-    """The one before, and those whose end it may not have lived to see."""
+    """The session before, and those whose end it may not have lived to see."""
     last = ReplacedSession(before.session, before.node, before.boot_id)
     is_close = abs(session.since_ms - before.since_ms) <= ATTEMPT_MS
     return (last, *(before.replaced if is_close else ()))[:REPLACED_MAX]

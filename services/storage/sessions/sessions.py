@@ -77,14 +77,18 @@ class SessionStore:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Leaving handles what waits."""
+        """The lanes run until this is left, which handles what waits."""
         async with self.lanes:
             yield
 
     async def open(
         self, items: Sequence[storage_pb2.SessionItem], live_boots: Sequence[str]
     ) -> list[SessionOpenOutcome | TidingsError]:
-        """Aligned with the items."""
+        """Begins sessions; outcomes are aligned with the items. `live_boots`: the boot ids that the asker knows as
+        alive. Unavailable may mean that the session is in: a repeat says so.
+
+        If this is cancelled, the sessions begin all the same.
+        """
         live = frozenset(live_boots)
         now_ms = self._clock.wall_ms()
         works = [
@@ -101,7 +105,7 @@ class SessionStore:
                 raise outcome
 
     async def sessions_of(self, users: Sequence[str]) -> list[storage_pb2.SessionsOutcome]:
-        """Also those of dead nodes; aligned with the users."""
+        """All sessions of each user, also those of dead nodes; aligned with the users. Raises Unavailable."""
         sessions = await self._repository.sessions.of_users(users)
         known = await self._repository.users.find(users)
         return [
@@ -137,9 +141,9 @@ class SessionStore:
         return records
 
     async def _handle(self, batch: list[Work]) -> list[SessionOpenOutcome | TidingsError]:
-        """What begins first, then what ends: an end is of one session alone, so it takes nothing from a session that it
-        comes before, and one that is ended shall not be there, whatever came first. One after the other, the logins of
-        a device that gives up and comes again took a round each, and more came than were done.
+        """Does what begins first, then what ends: an end is of one session alone, so it takes nothing from a session
+        that it comes before, and one that is ended shall not be there, whatever came first. One after the other, the
+        logins of a device that gives up and comes again took a round each, and more came than were done.
         """
         outcomes: dict[int, SessionOpenOutcome | TidingsError] = {}
         works = dict(enumerate(batch))
@@ -200,7 +204,7 @@ class SessionStore:
     async def _left(
         self, works: Mapping[int, Login], large: Mapping[str, Sequence[storage_pb2.ConversationRecord]]
     ) -> dict[int, list[str]]:
-        """Of the groups that each one asks about, those that its user is not in; nothing for those beyond what one
+        """The groups of those that each login asks about in which its user is not; nothing for logins beyond what one
         batch may ask.
         """
         asked: dict[int, list[MemberKey]] = {}
