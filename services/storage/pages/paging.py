@@ -7,11 +7,11 @@ Does not know: where entries come from.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from protos.tidings.internal.v1 import storage_pb2
-from services.storage.repository.records import MAX_NUMBER, MessageKey, Span, StoredMessage
+from services.storage.repository.records import MAX_NUMBER, InboxEntry, MessageKey, Span, StoredMessage
 from tidings_protocol.ids import message_id
 from tidings_protocol.wire.body import message_bytes
 
@@ -133,3 +133,46 @@ def history_page(window: HistoryWindow, messages: Iterable[StoredMessage], *, he
         truncated=reached_the_end and first_seq > asked_from,
         next=following,
     )
+
+
+def present_messages(
+    page: Sequence[InboxEntry], messages: Mapping[MessageKey, StoredMessage]
+) -> Iterator[StoredMessage]:
+    """The messages that these entries tell of, as far as they are there."""
+    for entry in page:
+        message = messages.get((entry.conversation, entry.seq))
+        if message is not None:
+            yield message
+
+
+def fill_inbox_page(
+    outcome: PageOutcome,
+    page: Sequence[InboxEntry],
+    messages: Mapping[MessageKey, StoredMessage],
+    *,
+    limit: int,
+    bytes_max: int,
+    is_last: bool,
+) -> None:
+    """Puts what fits of these entries into the page; those whose message retention has removed are passed over."""
+    size = 0
+    outcome.more = False
+    if (page[0].number - 1 if page else outcome.head) > outcome.next:
+        outcome.truncated = True
+    for entry in page:
+        message = messages.get((entry.conversation, entry.seq))
+        encoded = encode(message) if message else b""
+        size += len(encoded) + (message.left_out if message else 0)
+        if message and outcome.entries and (len(outcome.entries) >= limit or size > bytes_max):
+            outcome.more = True
+            break
+        if message is None:
+            outcome.truncated = True
+        else:
+            outcome.entries.append(PageEntry(number=entry.number, message=encoded))
+        outcome.next = entry.number
+    else:
+        outcome.more = not is_last
+        if not page:
+            outcome.next = max(outcome.next, outcome.head)
+    outcome.head = max(outcome.head, page[-1].number if page else 0)

@@ -20,16 +20,15 @@ from services.storage.limits import OVERLAP_MIN, READ_MAX, TRIES_MAX, Limits
 from services.storage.pages.lists import ConversationLists
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import (
-    MAX_NUMBER,
     DeviceKey,
     MemberDocument,
     MemberKey,
-    ReplacedSession,
     SessionDocument,
     SessionKey,
     SessionPut,
 )
 from services.storage.sessions.newest import Login, LoginDecision, Overtaken, decide_together
+from services.storage.sessions.records import document_of, record_of, replaced_record
 from tidings_protocol.errors import TidingsError, Unavailable
 from tidings_protocol.ids import BROADCAST, SLOTS, hash64
 
@@ -44,7 +43,7 @@ PAGE_MAX = 1000
 Work = Login | SessionKey
 
 
-class Opened(NamedTuple):
+class OpenSession(NamedTuple):
     """A session that is in, and the user's others that are alive."""
 
     session: SessionDocument
@@ -92,7 +91,7 @@ class SessionStore:
         live = frozenset(live_boots)
         now_ms = self._clock.wall_ms()
         works = [
-            Login(_document(item.record, now_ms), item.devices_max, live, item.cursor, item.again, tuple(item.groups))
+            Login(document_of(item.record, now_ms), item.devices_max, live, item.cursor, item.again, tuple(item.groups))
             for item in items
         ]
         return await self.lanes.submit_all([(hash64(work.session.user) // SLOTS, work) for work in works])
@@ -110,7 +109,7 @@ class SessionStore:
         known = await self._repository.users.find(users)
         return [
             storage_pb2.SessionsOutcome(
-                sessions=[_record(session) for session in sessions.get(user, ())],
+                sessions=[record_of(session) for session in sessions.get(user, ())],
                 last_seen_ms=known[user].last_seen_ms if user in known else 0,
             )
             for user in users
@@ -120,7 +119,7 @@ class SessionStore:
         """The sessions that are stored under a boot id, by pages."""
         limit = min(query.limit or PAGE_MAX, PAGE_MAX)
         found = await self._repository.sessions.under(query.boot_id, (query.after_user, query.after_device), limit)
-        return storage_pb2.BootPage(sessions=[_record(session) for session in found], more=len(found) == limit)
+        return storage_pb2.BootPage(sessions=[record_of(session) for session in found], more=len(found) == limit)
 
     async def users(self, users: Sequence[str]) -> list[storage_pb2.UserRecord]:
         """Aligned with the users. Raises the first failure."""
@@ -170,7 +169,7 @@ class SessionStore:
     ) -> None:
         if not works:
             return
-        opened: dict[int, Opened] = {}
+        opened: dict[int, OpenSession] = {}
         try:
             await self._welcome({work.session.user for work in works.values()})
             await self._put_all(dict(works), opened, outcomes)
@@ -192,10 +191,10 @@ class SessionStore:
                 inbox_head=inbox.head,
                 epoch=self._epoch,
                 large=large.get(session.user, ()),
-                others=[_record(other) for other in others],
+                others=[record_of(other) for other in others],
                 left=left.get(index, ()),
             )
-            replaced = [_replaced(session, each) for each in session.replaced]
+            replaced = [replaced_record(session, each) for each in session.replaced]
             if replaced:
                 outcome.replaced.CopyFrom(replaced[0])
                 outcome.replaced_before.extend(replaced[1:])
@@ -242,7 +241,7 @@ class SessionStore:
     async def _put_all(
         self,
         works: dict[int, Login],
-        opened: dict[int, Opened],
+        opened: dict[int, OpenSession],
         outcomes: dict[int, SessionOpenOutcome | TidingsError],
     ) -> None:
         """Puts each session where the one before it is, as often as another one came between."""
@@ -257,7 +256,7 @@ class SessionStore:
                     del works[index]
                 if verdict.put is None:
                     continue
-                opened.update((index, Opened(verdict.put.document, verdict.others)) for index in verdict.opened)
+                opened.update((index, OpenSession(verdict.put.document, verdict.others)) for index in verdict.opened)
                 if verdict.is_there:
                     for index in verdict.opened:
                         del works[index]
@@ -285,38 +284,4 @@ def _by_device(works: Mapping[int, Login]) -> dict[DeviceKey, dict[int, Login]]:
 
 
 def _refused(error: TidingsError | Overtaken) -> SessionOpenOutcome | TidingsError:
-    return SessionOpenOutcome(newer=_record(error.newer)) if isinstance(error, Overtaken) else error
-
-
-def _document(record: SessionRecord, now_ms: int) -> SessionDocument:
-    return SessionDocument(
-        user=record.user,
-        device=record.device,
-        session=record.session,
-        kind=record.kind,
-        node=record.node,
-        boot_id=record.boot_id,
-        since_ms=record.since_ms or now_ms,
-        client=record.client,
-        attempt=min(record.attempt, MAX_NUMBER),
-        address=record.address,
-    )
-
-
-def _replaced(session: SessionDocument, by: ReplacedSession) -> SessionRecord:
-    return SessionRecord(user=session.user, device=session.device, session=by.session, node=by.node, boot_id=by.boot_id)
-
-
-def _record(session: SessionDocument) -> SessionRecord:
-    return SessionRecord(
-        user=session.user,
-        device=session.device,
-        kind=session.kind,
-        session=session.session,
-        node=session.node,
-        boot_id=session.boot_id,
-        since_ms=session.since_ms,
-        client=session.client,
-        attempt=session.attempt,
-        address=session.address,
-    )
+    return SessionOpenOutcome(newer=record_of(error.newer)) if isinstance(error, Overtaken) else error
