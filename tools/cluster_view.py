@@ -46,7 +46,7 @@ def _sentence(error: TidingsError) -> str:
 async def view(target: Target) -> AsyncIterator[Cluster]:
     """The membership, followed while it is entered. Raises Failure when etcd does not answer."""
     from services.common.registry.etcd import EtcdRegistry
-    from services.common.registry.etcd_client import etcd_tls_of
+    from services.common.registry.etcd_tls import etcd_tls_of
 
     entered = False
     tls = etcd_tls_of(target.security())

@@ -14,7 +14,9 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from services.common.settings.node import SERVICES, NodeSettings, Setting, describe_class, settings_class
+from services.common.settings.describe import Setting, describe_class
+from services.common.settings.node import NodeSettings
+from services.common.settings.sources import SERVICES, settings_class
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "configuration.md"

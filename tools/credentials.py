@@ -13,8 +13,9 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-from services.common.settings.node import CONFIG_VARIABLE, PREFIX, SettingsError, load
+from services.common.settings.node import PREFIX
 from services.common.settings.security import SecuritySettings
+from services.common.settings.sources import CONFIG_VARIABLE, SettingsError, load
 from tools.failure import WrongUse
 
 NAMES = frozenset(f"{PREFIX}{name.upper()}" for name in SecuritySettings.model_fields)

@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import math
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-from protos.tidings.internal.v1 import access_pb2_grpc, node_pb2_grpc
+from protos.tidings.internal.v1 import access_pb2_grpc
 from services.access.cluster.drain import Farewell
 from services.access.cluster.group_index import GroupIndex
 from services.access.cluster.isolation import Isolation
-from services.access.cluster.lifecycle import LeavingRules, Tenure, ensure_topics
+from services.access.cluster.lifecycle import LeavingRules, Tenure
 from services.access.cluster.rebalance import Rebalance
 from services.access.cluster.reconciliation import Reconciling
 from services.access.cluster.registration import Addresses, Registration
@@ -45,7 +44,7 @@ from services.access.requests.pongs import Heads
 from services.access.requests.refresh import Refreshing
 from services.access.requests.replacement import Replacing
 from services.access.requests.requests import Requests
-from services.access.rpc import AccessServicer, NodeServicer
+from services.access.rpc import AccessServicer
 from services.access.settings import AccessSettings
 from services.access.transport.addresses import AddressLimit, TrustedProxies, networks
 from services.access.transport.listening import EarlyBytes, StreamLimits, listen
@@ -53,55 +52,36 @@ from services.access.transport.server_tls import ServerTls
 from services.access.transport.tcp import TcpServer
 from services.access.transport.websocket import WebSocketServer
 from services.common.auth.token_source import Authenticator, KeySources
-from services.common.bus.contract import Bus, Topic
-from services.common.certificates import Certificates, watch_inner
-from services.common.clock import Clock, SystemClock
+from services.common.bus.contract import Bus
+from services.common.bus.topics import delivery_topics, prepare_topics, topic_names
+from services.common.certificates import Certificates
 from services.common.cluster import Cluster
 from services.common.direct import Direct
 from services.common.lifecycle import Lifecycle
-from services.common.registry.contract import Registry
-from services.common.rpc import Peers, PeersPort, Router, RpcServer, Service, serve, tls_of
+from services.common.node import NodePorts, NodeShell, node_service
+from services.common.rpc import Router, Service
 from services.common.telemetry import metrics
-from services.common.telemetry.health import Health
-from services.common.telemetry.ops import OpsServer
 from tidings_protocol import client_pb2
 
-Serve = Callable[[str, Sequence[Service]], AbstractAsyncContextManager[RpcServer]]
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessPorts(NodePorts):
+    """What an access node stands on."""
 
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """What an access node stands on; entered by whoever made them."""
-
-    registry: Registry
     bus: Bus
-    peers: PeersPort
-    serve: Serve
     authenticator: Authenticate
-    clock: Clock
-    health: Health
 
 
 @asynccontextmanager
 async def app(settings: AccessSettings, life: Lifecycle) -> AsyncIterator[None]:
     """A node as a process."""
-    # Not needed, and not to be had, where a simulation wires nodes to twins.
-    from services.common.bus.kafka import KafkaBus
-    from services.common.bus.kafka_security import kafka_security_of
-    from services.common.registry.etcd import EtcdRegistry
-    from services.common.registry.etcd_client import etcd_tls_of
-
-    async with AsyncExitStack() as stack:
-        clock = SystemClock()
-        health = Health()
-        parts: list[Callable[[], dict[str, Any]]] = []
-        ops = OpsServer(settings.ops_listen, health, lambda: parts[0]() if parts else {"state": "starting"})
-        await stack.enter_async_context(ops)
-        authenticator = await stack.enter_async_context(
+    async with NodeShell(settings, life) as shell:
+        health = shell.health
+        authenticator = await shell.enter(
             Authenticator(
                 settings.cluster,
                 _keys(settings),
-                clock,
+                shell.clock,
                 algorithms=settings.token_algorithms,
                 told=lambda problem: health.set(
                     "keys", not problem, f"the issuer's keys are old: {problem}", degraded=True
@@ -109,34 +89,14 @@ async def app(settings: AccessSettings, life: Lifecycle) -> AsyncIterator[None]:
             )
         )
         life.spawn(authenticator.run(), name="token keys")
-        registry = EtcdRegistry(
-            settings.etcd_endpoints,
-            settings.cluster,
-            lease_ttl_s=settings.lease_ttl_s,
-            tls=etcd_tls_of(settings),
-        )
-        bus = KafkaBus(settings.kafka_bootstrap, settings.node, security=kafka_security_of(settings))
-        tls = tls_of(settings)
-        certificates = Certificates()
-        rpc = tls.renew if tls is not None else None
-        watch_inner(certificates, settings, rpc=rpc, etcd=registry.renew_certificate, kafka=bus.renew_certificate)
-        life.spawn(certificates.run(), name="certificates")
-        ports = Ports(
-            registry=await stack.enter_async_context(registry),
-            bus=await stack.enter_async_context(bus),
-            peers=await stack.enter_async_context(Peers(tls=tls)),
-            serve=partial(serve, tls=tls),
-            authenticator=authenticator,
-            clock=clock,
-            health=health,
-        )
-        parts.append(await stack.enter_async_context(access_node(settings, life, ports)))
+        ports = await shell.connect(AccessPorts, kafka=True, authenticator=authenticator)
+        shell.show(await shell.enter(access_node(settings, life, ports)))
         yield
 
 
 @asynccontextmanager
 async def access_node(
-    settings: AccessSettings, life: Lifecycle, ports: Ports
+    settings: AccessSettings, life: Lifecycle, ports: AccessPorts
 ) -> AsyncIterator[Callable[[], dict[str, Any]]]:
     """A node on its ports: ready when entered, drained when left. Gives what /debug/state shows."""
     async with AsyncExitStack() as stack:
@@ -246,10 +206,10 @@ async def access_node(
         refreshing = await enter(Refreshing(ports.authenticator, clock, capacity=settings.lane_capacity))
         node.attach(opening=opening, requests=requests, refreshing=refreshing, watching=watching, visiting=visiting)
 
-        mailbox_topic, broadcast_topic = _topics(settings)
-        await ensure_topics(bus, [mailbox_topic, broadcast_topic])
+        topics = topic_names(settings)
+        await prepare_topics(bus, delivery_topics(settings), life)
         direct = await enter(Direct(ports.peers, cluster.node))
-        forwarding = await enter(Forwarding(bus, direct, topic=mailbox_topic.name, node=cluster.node))
+        forwarding = await enter(Forwarding(bus, direct, topic=topics.deliver, node=cluster.node))
         delivery = Delivery(hub, clock, watching.sessions_changed)
         farewell = Farewell(placement)
         rebalance: Rebalance | None = None
@@ -258,8 +218,8 @@ async def access_node(
                 bus,
                 delivery,
                 forwarding,
-                mailbox_topic=mailbox_topic.name,
-                broadcast_topic=broadcast_topic.name,
+                mailbox_topic=topics.deliver,
+                broadcast_topic=topics.broadcast,
                 broadcast_partitions=settings.broadcast_partitions,
                 sorter=lambda: Sorter(registration.me, placement.owner_of, guests),
                 on_gap=lambda: rebalance.check_all() if rebalance is not None else None,
@@ -294,7 +254,7 @@ async def access_node(
         )
         servicers: list[Service] = [
             (access_pb2_grpc.add_AccessServicer_to_server, AccessServicer(hub, guests, mailbox.take)),
-            (node_pb2_grpc.add_NodeServicer_to_server, NodeServicer(life.request_stop)),
+            node_service(life.request_stop),
         ]
         await enter(ports.serve(settings.rpc_listen, servicers))
         await tenure.come()
@@ -363,14 +323,6 @@ def _keys(settings: AccessSettings) -> KeySources:
         public_key_file=settings.token_public_key_file,
         jwks_file=settings.token_jwks_file,
         jwks_url=settings.token_jwks_url,
-    )
-
-
-def _topics(settings: AccessSettings) -> tuple[Topic, Topic]:
-    prefix, replication = settings.kafka_topic_prefix, settings.kafka_replication
-    return (
-        Topic(f"{prefix}.deliver", settings.mailbox_partitions, replication),
-        Topic(f"{prefix}.broadcast", settings.broadcast_partitions, replication),
     )
 
 

@@ -13,7 +13,6 @@ Does not know: connections, frames.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, Protocol, TypeVar
@@ -21,10 +20,11 @@ from typing import Final, Protocol, TypeVar
 from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import common_pb2, logic_pb2
-from services.common.lanes.dividing import divided, portions
+from services.common.lanes.dividing import portions
 from services.common.registry.contract import NodeRecord
 from services.common.rpc.contract import Reply
 from services.common.rpc.faults import from_fault
+from services.common.rpc.spread import in_calls, spread
 from tidings_protocol.errors import Internal, TidingsError, TooLarge
 from tidings_protocol.ids import slot_of
 
@@ -188,45 +188,16 @@ class Logic:
         keys: Sequence[str],
         call: Callable[[int, list[Item]], Awaitable[Sequence[Outcome]]],
     ) -> Sequence[Outcome | TidingsError]:
-        if not items:
-            return []
-        parts = self._parts(keys)
-        if len(parts) == 1:
-            slot, _ = parts[0]
-            return await _ask(method, call, slot, list(items))
-        outcomes: list[Outcome | TidingsError] = [Internal("no outcome")] * len(items)
-        results = await asyncio.gather(
-            *(_ask(method, call, slot, [items[place] for place in places]) for slot, places in parts)
-        )
-        for (_, places), result in zip(parts, results, strict=True):
-            for place, outcome in zip(places, result, strict=True):
-                outcomes[place] = outcome
-        return outcomes
+        async def ask(_: str, slot: int, part: list[Item]) -> Sequence[Outcome | TidingsError]:
+            return await in_calls(partial(call, slot), portions(part, len(part)), method)
 
-    def _parts(self, keys: Sequence[str]) -> list[tuple[int, list[int]]]:
-        """(a slot of the owner, the places of its items)."""
-        slots: dict[str, int] = {}
-        places: dict[str, list[int]] = {}
-        for place, key in enumerate(keys):
-            slot = slot_of(key)
-            owner = self._router.owner(slot)
-            name = owner.name if owner is not None else ""
-            slots.setdefault(name, slot)
-            places.setdefault(name, []).append(place)
-        return [(slots[name], found) for name, found in places.items()]
+        return await spread(items, keys, self._owner_of, ask)
+
+    def _owner_of(self, slot: int) -> str:
+        owner = self._router.owner(slot)
+        return owner.name if owner is not None else ""
 
 
 def _any_of(part: list[Item], wanted: Callable[[Item], bool] | None) -> Callable[[], bool] | None:
     """A call is tried again while anybody of its part waits for it."""
     return None if wanted is None else lambda: any(wanted(item) for item in part)
-
-
-async def _ask(
-    method: str, call: Callable[[int, list[Item]], Awaitable[Sequence[Outcome]]], slot: int, items: list[Item]
-) -> Sequence[Outcome | TidingsError]:
-    """One after the other, since items of one key keep their order."""
-    runs = portions(items, len(items))
-    ask = partial(call, slot)
-    if len(runs) == 1:
-        return await divided(ask, items, method)
-    return [outcome for run in runs for outcome in await divided(ask, run, method)]

@@ -31,6 +31,7 @@ from services.access.requests.handshake import Opening
 from services.access.requests.refresh import Refreshing
 from services.access.requests.requests import Requests
 from services.common.clock import Clock
+from services.common.gatherer import RETRY_S
 from services.common.lanes.lane import Lanes
 from services.common.scope import TaskScope
 from services.common.telemetry import logs, metrics
@@ -41,7 +42,6 @@ from tidings_protocol.ids import hash64
 CLOSE_LANES: Final = 2
 CLOSE_BATCH: Final = 1000
 CLOSE_CAPACITY: Final = 200_000
-CLOSE_RETRY_S: Final = 1.0
 FLUSH_TICKS: Final = 4
 SWEEP_TICKS: Final = 40
 KINDS: Final[dict[int, str]] = {
@@ -226,7 +226,7 @@ class Node:
     def close(self, item: logic_pb2.CloseItem) -> None:
         """Ends a stored session, whoever held it."""
         try:
-            self._closes.offer(hash64(item.user), item, _done)
+            self._closes.offer(hash64(item.user), item)
         except TidingsError as error:
             log.warning("a session could not be closed", session=item.session, error=str(error))
 
@@ -341,11 +341,7 @@ class Node:
             ]
             if not waiting or self._ended:
                 return [None] * len(items)
-            await asyncio.sleep(CLOSE_RETRY_S)
-
-
-def _done(_: TidingsError | None) -> None:
-    """Nobody waits for it."""
+            await asyncio.sleep(RETRY_S)
 
 
 def _kind(connection: Connection) -> str:

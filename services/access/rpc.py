@@ -1,5 +1,5 @@
 """What other nodes ask of this one: visits (access nodes), evictions (logic nodes), deliveries while Kafka is away
-(both), drain (logic nodes, operators).
+(both).
 
 Guarantees: all of them may be repeated. Does not know: gRPC, beyond the shape of a servicer.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from protos.tidings.internal.v1 import access_pb2, access_pb2_grpc, common_pb2, node_pb2, node_pb2_grpc
+from protos.tidings.internal.v1 import access_pb2, access_pb2_grpc
 from services.access.connection.connection import Connection
 from services.access.connection.events import Ended
 from services.access.connection.hub import Hub
@@ -53,15 +53,3 @@ class AccessServicer(access_pb2_grpc.AccessServicer):
         """Returns when it is written to the connections."""
         await self._deliver(request.parcels)
         return access_pb2.DeliverOutcome()
-
-
-class NodeServicer(node_pb2_grpc.NodeServicer):
-    """tidings.internal.v1.Node. `leave` asks the process to drain, with goodbyes a second (0: the setting)."""
-
-    def __init__(self, leave: Callable[[int], None]) -> None:
-        self._leave = leave
-
-    async def Drain(self, request: node_pb2.DrainRequest, context: Any) -> common_pb2.Empty:  # noqa: ARG002, N802
-        """Returns at once; the registry shows how it goes on."""
-        self._leave(request.pace_per_s)
-        return common_pb2.Empty()

@@ -11,23 +11,50 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from types import TracebackType
-from typing import Self
-
-import structlog
+from typing import Protocol
 
 from services.common.registry.contract import KINDS, NOBODY, STATES, Membership, NodeKind, NodeRecord, Registry
 from services.common.ring import EMPTY, WEIGHT_MAX, WEIGHT_MIN, Ring
-from services.common.scope import TaskScope
-from services.common.telemetry import metrics
+from services.common.scope import Owned, TaskScope
+from services.common.telemetry import logs, metrics
 from tidings_protocol.errors import Unavailable
 
-_log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 Subscriber = Callable[[Membership, Membership], None]
 
 
-class Cluster:
+class ClusterView(Protocol):
+    """What most of a node needs of its cluster: the latest membership and the rings, to be read at any time."""
+
+    @property
+    def membership(self) -> Membership:
+        """Everyone that has a lease, ready or not."""
+        ...
+
+    @property
+    def boots(self) -> frozenset[str]:
+        """The boot ids that are alive."""
+        ...
+
+    def ring(self, kind: NodeKind) -> Ring:
+        """The ring of the nodes of this kind that are ready."""
+        ...
+
+    def node(self, name: str) -> NodeRecord | None:
+        """The node with this name, if it is alive, whatever its kind and state."""
+        ...
+
+    def alive(self, boot_id: str) -> bool:
+        """Whether a node with this boot id has a lease."""
+        ...
+
+    async def changed(self) -> None:
+        """Returns after the next change. A cancellation changes nothing."""
+        ...
+
+
+class Cluster(Owned):
     """Follows the registry. Use it as an async context manager within the registry's."""
 
     def __init__(self, registry: Registry) -> None:
@@ -86,20 +113,11 @@ class Cluster:
         except TimeoutError:
             raise Unavailable(f"no {kind} node is ready: start one, or look at why it is not") from None
 
-    async def __aenter__(self) -> Self:
-        await self._scope.__aenter__()
-        self._scope.spawn(self._follow(self._registry.watch()), name="cluster membership")
-        try:
+    async def _running(self) -> AsyncIterator[None]:
+        async with self._scope:
+            self._scope.spawn(self._follow(self._registry.watch()), name="cluster membership")
             await self._known.wait()
-        except BaseException as error:
-            await self._scope.__aexit__(type(error), error, error.__traceback__)
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._scope.__aexit__(kind, error, traceback)
+            yield
 
     async def _follow(self, memberships: AsyncIterator[Membership]) -> None:
         async for membership in memberships:
@@ -131,7 +149,7 @@ class Cluster:
         moved = len(new.moved(old))
         metrics.RING_CHANGES.labels(kind).inc()
         metrics.RING_SLOTS_MOVED.labels(kind).inc(moved)
-        _log.info(
+        log.info(
             "ring changed",
             kind=kind,
             members=len(new.members),

@@ -12,14 +12,14 @@ Does not know: Kafka, what is in a parcel, what becomes of those that were not t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Final, NamedTuple, Self
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final, NamedTuple
 
 from protos.tidings.internal.v1 import access_pb2
 from services.common.lanes.lane import Lanes
 from services.common.registry.contract import NodeRecord
 from services.common.rpc.contract import PeersPort
+from services.common.scope import Owned
 from services.common.telemetry import metrics
 from tidings_protocol.errors import TidingsError, Unavailable
 from tidings_protocol.ids import hash64
@@ -41,7 +41,7 @@ class Errand(NamedTuple):
     parcel: bytes
 
 
-class Direct:
+class Direct(Owned):
     """Calls while it is entered."""
 
     def __init__(
@@ -58,14 +58,9 @@ class Direct:
             "direct", self._handle, lanes=LANES, capacity=WAITING_MAX, batch_max=BATCH_MAX
         )
 
-    async def __aenter__(self) -> Self:
-        await self._lanes.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._lanes.__aexit__(kind, error, traceback)
+    async def _running(self) -> AsyncIterator[None]:
+        async with self._lanes:
+            yield
 
     @property
     def under_way(self) -> int:
@@ -80,12 +75,13 @@ class Direct:
         except TimeoutError:
             return
 
-    def offer(self, errand: Errand, done: Callable[[bool], None]) -> None:
-        """`done` may be called at once."""
+    def offer(self, errand: Errand, done: Callable[[bool], None] | None = None) -> None:
+        """`done` gets whether the node took the parcel, perhaps from within this call. None: nobody wants to know."""
         size = len(errand.parcel)
         if self._waiting_bytes + size > self._waiting_bytes_max:
             metrics.DIRECT.labels("full").inc()
-            done(False)
+            if done is not None:
+                done(False)
             return
 
         def finish(outcome: TidingsError | None) -> None:
@@ -94,7 +90,8 @@ class Direct:
             if not self._under_way:
                 self._quiet.set()
             metrics.DIRECT.labels("failed" if outcome else "sent").inc()
-            done(outcome is None)
+            if done is not None:
+                done(outcome is None)
 
         self._waiting_bytes += size
         self._under_way += 1

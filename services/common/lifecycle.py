@@ -27,7 +27,8 @@ from typing import Any, NoReturn, TypeVar
 
 import uvloop
 
-from services.common.settings.node import NodeSettings, SettingsError, load
+from services.common.settings.node import NodeSettings
+from services.common.settings.sources import SettingsError, load
 from services.common.telemetry import logs, metrics, tracing
 from services.common.telemetry.runtime import watch_event_loop, watch_garbage_collection
 

@@ -1,9 +1,18 @@
-"""A scope: the owner of the background tasks of one long-lived thing.
+"""Lifetimes: `Owned` is a thing that is entered and left, `TaskScope` the owner of its background tasks.
+
+    class Acks(Owned):
+        async def _running(self) -> AsyncIterator[None]:
+            async with self._scope:
+                self._scope.spawn(self._tell(), name="acks")
+                yield                    # what stands before is entering, what comes after is leaving
+            await self._flush()          # only when it is left without an error
 
     async with TaskScope() as scope:
         scope.spawn(self._watch(), name="registry watch")
 
 Guarantees:
+- an `Owned` is left as its function says, also when entering fails or is cancelled half way: `async with` and `finally`
+  in that function undo what was done;
 - no task outlives the scope: leaving cancels what still runs and waits for it (`drain=True`: leaving without an error
   waits for the tasks to end by themselves; an error or a cancellation cuts that short);
 - a task that crashes ends the scope: its owner is cancelled and leaving raises the crash, as in asyncio.TaskGroup;
@@ -15,11 +24,33 @@ Does not know: what the tasks do.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 
 from tidings_protocol.errors import TidingsError
+
+
+class Owned(ABC):
+    """An async context manager whose life is one function, `_running`. Use it as often as that allows."""
+
+    __lifetime: AbstractAsyncContextManager[None]
+
+    @abstractmethod
+    def _running(self) -> AsyncIterator[None]:
+        """An async generator with one `yield`: there the thing is entered. An error of the body is raised there."""
+
+    async def __aenter__(self) -> Self:
+        self.__lifetime = asynccontextmanager(self._running)()
+        await self.__lifetime.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.__lifetime.__aexit__(kind, error, traceback)
 
 
 class TaskScope:

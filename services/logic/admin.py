@@ -10,21 +10,21 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable
-from typing import Protocol
+from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
 from protos.tidings.internal.v1 import admin_pb2, common_pb2, node_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.common.registry.contract import Membership, NodeRecord
+from services.common.cluster import ClusterView
 from services.common.rpc.contract import PeersPort
 from services.common.telemetry import logs
-from services.logic.messages.sending import Sending
-from services.logic.requests.dispatcher import Handling
-from services.logic.requests.group_changes import GroupActs
-from services.logic.requests.request import Ask
+from services.logic.messages.sender import MessageSender
+from services.logic.requests.dispatcher import Dispatcher
+from services.logic.requests.group_changes import GroupChanges
+from services.logic.requests.request import ClientRequest
 from services.logic.sessions.presence import live_sessions
-from services.logic.sessions.sessions import Sessions
+from services.logic.sessions.sessions import ClientSessions
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2
 from tidings_protocol.close import KICKED
@@ -38,44 +38,40 @@ SCHEME = "Bearer "
 log = logs.get_logger(__name__)
 
 
-class Nodes(Protocol):
-    """What is needed of the cluster (services.common.cluster.Cluster)."""
+@dataclass(frozen=True, slots=True)
+class AdminOptions:
+    """`token`: the operator's; empty: every call is refused. `content_bytes_max`: of a notice. `timeout_s`: of a call
+    to a node.
+    """
 
-    @property
-    def membership(self) -> Membership: ...
-
-    def node(self, name: str) -> NodeRecord | None: ...
-
-    def alive(self, boot_id: str) -> bool: ...
+    token: str
+    content_bytes_max: int
+    timeout_s: float
 
 
 class Admin:
-    """`token` empty: every call is refused."""
+    """What an operator may ask of any logic node. Each method raises TidingsError, and may be repeated."""
 
     def __init__(
         self,
-        token: str,
         storage: StorageClient,
-        sending: Sending,
-        sessions: Sessions,
-        handling: Handling,
-        group_acts: GroupActs,
-        cluster: Nodes,
+        sender: MessageSender,
+        sessions: ClientSessions,
+        dispatcher: Dispatcher,
+        group_changes: GroupChanges,
+        cluster: ClusterView,
         peers: PeersPort,
-        *,
-        content_bytes_max: int,
-        timeout_s: float,
+        options: AdminOptions,
     ) -> None:
-        self._token = token.encode()
+        self._token = options.token.encode()
         self._storage = storage
-        self._sending = sending
+        self._sender = sender
         self._sessions = sessions
-        self._handling = handling
-        self._group_acts = group_acts
+        self._dispatcher = dispatcher
+        self._group_acts = group_changes
         self._cluster = cluster
         self._peers = peers
-        self._content_bytes_max = content_bytes_max
-        self._timeout_s = timeout_s
+        self._options = options
 
     def check_token(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
         """Raises Unauthenticated unless the call carries the operator's token."""
@@ -107,7 +103,7 @@ class Admin:
             content = client_pb2.Content.FromString(request.content)
         except DecodeError:
             raise BadRequest("content must be an encoded tidings.v1.Content") from None
-        stored = await self._sending.announce(encode_content(content, self._content_bytes_max), client_id)
+        stored = await self._sender.announce(encode_content(content, self._options.content_bytes_max), client_id)
         log.info("notice sent to everyone", seq=stored.seq)
         return admin_pb2.BroadcastAnswer(
             message_id=message_id(BROADCAST, stored.seq),
@@ -127,7 +123,7 @@ class Admin:
             node_pb2.DrainRequest(pace_per_s=request.pace_per_s),
             common_pb2.Empty,
             node=node,
-            timeout_s=self._timeout_s,
+            timeout_s=self._options.timeout_s,
         )
 
     async def user(self, user: str) -> pb.UserRecord:
@@ -138,7 +134,7 @@ class Admin:
         return record
 
     async def group(self, request: admin_pb2.AdminGroup) -> admin_pb2.AdminGroupAnswer:
-        """The answer is a frame, also when it is an error."""
+        """Does a group request as the group's owner. The answer is a frame, also when it is an error."""
         try:
             asked = client_pb2.GroupRequest.FromString(request.request)
         except DecodeError:
@@ -149,7 +145,7 @@ class Admin:
         else:
             actor = await self._group_acts.owner_of(getattr(asked, act).conversation)
         frame = client_pb2.ClientFrame(group=asked)
-        reply = await self._handling.answer(Ask(user=actor, session="", frame=frame, op=request.op))
+        reply = await self._dispatcher.answer(ClientRequest(user=actor, session="", frame=frame, op=request.op))
         return admin_pb2.AdminGroupAnswer(frame=reply)
 
     async def _live_sessions(self, user: str) -> list[pb.SessionRecord]:

@@ -8,39 +8,28 @@ Guarantees: may run again at any time, also beside nodes; waits until Kafka answ
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from services.common import lifecycle
+from services.common.bus.topics import make_topics
 from services.common.lifecycle import Lifecycle
 from services.common.telemetry import logs
-from services.logic.publishing.topics import wanted
+from services.logic.publishing.topics import topics_of
 from services.logic.settings import LogicSettings
-from tidings_protocol.errors import Unavailable
-
-RETRY_S = 2.0
 
 log = logs.get_logger(__name__)
 
 
 @asynccontextmanager
 async def prepare(settings: LogicSettings, life: Lifecycle) -> AsyncIterator[None]:
-    """Entering it does the work; then the process is asked to stop."""
+    """Makes the topics when it is entered; then asks the process to stop."""
     from services.common.bus.kafka import KafkaBus
     from services.common.bus.kafka_security import kafka_security_of
 
-    topics = wanted(settings)
+    topics = topics_of(settings)
     async with KafkaBus(settings.kafka_bootstrap, settings.node, security=kafka_security_of(settings)) as bus:
-        while True:
-            try:
-                await bus.ensure_topics(topics)
-                break
-            except Unavailable as error:
-                if life.stop_requested:
-                    raise
-                log.warning("waiting for kafka", reason=error.message)
-                await asyncio.sleep(RETRY_S)
+        await make_topics(bus, topics, given_up=lambda: life.stop_requested)
     log.info("topics are there", topics=[topic.name for topic in topics])
     life.request_stop()
     yield

@@ -22,20 +22,19 @@ from protos.tidings.internal.v1 import (
     common_pb2,
     logic_pb2,
     logic_pb2_grpc,
-    node_pb2,
-    node_pb2_grpc,
     storage_pb2,
 )
 from services.common.lanes.dividing import divided
+from services.common.node import node_service
 from services.common.rpc import Service
 from services.common.rpc.faults import to_fault
 from services.logic.admin import Admin
-from services.logic.messages.sending import Sending
+from services.logic.messages.sender import MessageSender
 from services.logic.messages.signals import Signals
-from services.logic.requests.dispatcher import Handling, encoded
-from services.logic.requests.in_flight import Admission
-from services.logic.requests.marking import Marking
-from services.logic.sessions.sessions import Sessions
+from services.logic.requests.cursors import CursorMarker
+from services.logic.requests.dispatcher import Dispatcher, encoded
+from services.logic.requests.in_flight import InFlightLimit
+from services.logic.sessions.sessions import ClientSessions
 from services.logic.storage_client import StorageClient
 from tidings_protocol.errors import TidingsError
 
@@ -49,21 +48,21 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
 
     def __init__(
         self,
-        sessions: Sessions,
-        sending: Sending,
+        sessions: ClientSessions,
+        sender: MessageSender,
         signals: Signals,
-        marking: Marking,
-        handling: Handling,
+        cursors: CursorMarker,
+        dispatcher: Dispatcher,
         storage: StorageClient,
         *,
-        sends: Admission,
-        requests: Admission,
+        sends: InFlightLimit,
+        requests: InFlightLimit,
     ) -> None:
         self._sessions = sessions
-        self._sending = sending
+        self._sender = sender
         self._signals = signals
-        self._marking = marking
-        self._handling = handling
+        self._cursors = cursors
+        self._dispatcher = dispatcher
         self._storage = storage
         self._sends = sends
         self._requests = requests
@@ -99,7 +98,7 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
     async def Send(self, request: logic_pb2.SendBatch, _: Context) -> logic_pb2.SendOutcomes:  # noqa: N802
         try:
             with self._sends.admit(len(request.items)):
-                send = partial(self._sending.send, holds=request.holds)
+                send = partial(self._sender.send, holds=request.holds)
                 sent = await divided(send, list(request.items), "Send")
         except TidingsError as error:
             sent = [error] * len(request.items)
@@ -118,13 +117,13 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
 
     async def Acknowledge(self, request: logic_pb2.AckBatch, _: Context) -> common_pb2.Empty:  # noqa: N802
         with self._requests.admit(len(request.items)):
-            await self._marking.acknowledge(request.items)
+            await self._cursors.acknowledge(request.items)
         return common_pb2.Empty()
 
     async def Handle(self, request: logic_pb2.HandleBatch, _: Context) -> logic_pb2.HandleOutcomes:  # noqa: N802
         try:
             with self._requests.admit(len(request.items)):
-                return logic_pb2.HandleOutcomes(outcomes=await self._handling.handle(request.items))
+                return logic_pb2.HandleOutcomes(outcomes=await self._dispatcher.handle(request.items))
         except TidingsError as error:
             refused = logic_pb2.HandleOutcome(frame=encoded(error))
             return logic_pb2.HandleOutcomes(outcomes=[refused] * len(request.items))
@@ -195,23 +194,12 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
         self._admin.check_token(context.invocation_metadata() or ())
 
 
-class NodeServicer(node_pb2_grpc.NodeServicer):
-    """`stop` begins the drain of this process."""
-
-    def __init__(self, stop: Callable[[int], None]) -> None:
-        self._stop = stop
-
-    async def Drain(self, request: node_pb2.DrainRequest, _: Context) -> common_pb2.Empty:  # noqa: N802
-        self._stop(request.pace_per_s)
-        return common_pb2.Empty()
-
-
-def services(logic: LogicServicer, admin: AdminServicer, node: NodeServicer) -> list[Service]:
+def services(logic: LogicServicer, admin: AdminServicer, leave: Callable[[int], None]) -> list[Service]:
     """As common/rpc serves them."""
     return [
         (logic_pb2_grpc.add_LogicServicer_to_server, logic),
         (admin_pb2_grpc.add_AdminServicer_to_server, admin),
-        (node_pb2_grpc.add_NodeServicer_to_server, node),
+        node_service(leave),
     ]
 
 

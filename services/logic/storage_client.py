@@ -12,18 +12,18 @@ Does not know: what the items mean; retries (the caller goes on to the next node
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import common_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.common.lanes.dividing import divided, portions
+from services.common.lanes.dividing import portions
+from services.common.rpc.contract import SlotCaller
 from services.common.rpc.faults import from_fault
+from services.common.rpc.spread import in_calls, spread
 from tidings_protocol.errors import TidingsError
-from tidings_protocol.ids import slot_of
 
 SERVICE = "/tidings.internal.v1.Storage/"
 # So many pages at once, and so many bytes in them together, stay below what a call may carry.
@@ -31,23 +31,22 @@ PAGES_MAX = 128
 PAGES_BYTES_MAX = 8 * 1024 * 1024
 
 I = TypeVar("I")  # noqa: E741 - an item
-M = TypeVar("M", bound=Message)
-
-
-class Caller(Protocol):
-    """Calls the owner of a slot, and the nodes that follow it while the budget lasts (services.common.rpc.Router)."""
-
-    async def call(
-        self, slot: int, method: str, request: Message, reply_type: type[M], *, timeout_s: float, budget_s: float
-    ) -> M: ...
 
 
 class StorageClient:
-    """`owner_of_slot` is the storage ring's, at the time of the call."""
+    """Calls the owners of the items.
+
+    Each method takes a batch and gives an outcome for each item, in their order. None raises for the sake of an item:
+    its TidingsError stands in its place (Unavailable: whether it was done is not known; it may be repeated). After a
+    cancellation any of the items may be done.
+
+    `owner_of_slot` is the storage ring's, at the time of the call. `timeout_s`: the deadline of one try; `budget_s`:
+    the time for all tries of one call; `batch_max`: the most items of one call.
+    """
 
     def __init__(
         self,
-        caller: Caller,
+        caller: SlotCaller,
         owner_of_slot: Callable[[int], str | None],
         *,
         timeout_s: float,
@@ -63,14 +62,21 @@ class StorageClient:
     # ---- by conversation
 
     async def store(self, items: Sequence[pb.StoreItem]) -> list[pb.StoreOutcome | TidingsError]:
-        """An outcome that FAILED comes as its error."""
+        """Stores messages, in the items' order within a conversation; the outcomes have their seqs and inbox numbers.
+
+        The status is STORED, DUPLICATE (the outcome is that of the first time), STALE (the version that the item rests
+        on is old) or NO_SUCH_REPLY; an outcome that FAILED comes as its error.
+        """
         outcomes = await self._spread(
             "Store", items, [item.conversation for item in items], pb.StoreBatch, pb.StoreOutcomes
         )
         return [_stored(outcome) for outcome in outcomes]
 
     async def change(self, item: pb.ChangeItem) -> pb.ChangeOutcome:
-        """DONE or STALE; raises what FAILED."""
+        """Makes one change of a group, all of it or nothing. The status is DONE or STALE; `made` is set for a repeat.
+
+        Raises TidingsError for what FAILED. After a cancellation the change may be made.
+        """
         [outcome] = await self._spread("Change", [item], [item.conversation], pb.ChangeBatch, pb.ChangeOutcomes)
         if isinstance(outcome, TidingsError):
             raise outcome
@@ -80,22 +86,38 @@ class StorageClient:
         return changed
 
     async def load(self, items: Sequence[pb.LoadItem]) -> list[pb.LoadOutcome | TidingsError]:
+        """The conversations as they are now, each with the members that its item asks for.
+
+        A conversation that there is not has a record that does not exist. `unchanged`: the version is the one that the
+        item knows, and the members were left out.
+        """
         keys = [item.conversation for item in items]
         return _checked(await self._spread("Load", items, keys, pb.LoadBatch, pb.LoadOutcomes))
 
     async def mark(self, items: Sequence[pb.MarkItem]) -> list[pb.MarkOutcome | TidingsError]:
+        """Moves readers' cursors on, never back and never beyond the head; says where they are and whether they moved.
+
+        Forbidden for who is not in the conversation, NotFound for a group that there is not. A `durable` mark is in the
+        database when it has an outcome.
+        """
         keys = [item.conversation for item in items]
         return _checked(await self._spread("Mark", items, keys, pb.MarkBatch, pb.MarkOutcomes))
 
     async def history(self, items: Sequence[pb.HistoryItem]) -> list[pb.PageOutcome | TidingsError]:
+        """Pages of conversations: encoded messages in the order of their seq, about `bytes_max` bytes together.
+
+        The items' `bytes_max` are lowered where many pages are asked for at once.
+        """
         keys = [item.conversation for item in items]
         return _checked(await self._pages("History", items, keys, pb.HistoryBatch, pb.PageOutcomes))
 
     async def members(self, items: Sequence[pb.MembersItem]) -> list[pb.MembersOutcome | TidingsError]:
+        """Pages of groups' members, in the order of their names; empty for a group that there is not."""
         keys = [item.conversation for item in items]
         return _checked(await self._spread("Members", items, keys, pb.MembersBatch, pb.MembersOutcomes))
 
     async def conversation_heads(self, conversations: Sequence[str]) -> list[int | TidingsError]:
+        """The seq of the last message of each conversation; 0: there is none."""
         return await self._keyed("ConversationHeads", conversations, pb.HeadOutcomes, "heads")
 
     # ---- by user
@@ -103,6 +125,10 @@ class StorageClient:
     async def open(
         self, items: Sequence[pb.SessionItem], live_boots: Collection[str]
     ) -> list[pb.SessionOpenOutcome | TidingsError]:
+        """Stores sessions; each outcome says what the session replaced, or which newer one of its device stays.
+
+        `live_boots`: the boots whose sessions count as connected. The heads that a welcome needs come along.
+        """
         return _checked(
             await self._spread(
                 "Open",
@@ -114,14 +140,19 @@ class StorageClient:
         )
 
     async def close(self, items: Sequence[pb.SessionCloseItem]) -> list[TidingsError | None]:
+        """Removes sessions; None: it is gone, or was before. An item with an error is to be closed again."""
         keys = [item.user for item in items]
         return await self._spread("Close", items, keys, pb.SessionCloseBatch, common_pb2.Empty, outcomes=None)
 
     async def sessions(self, users: Sequence[str]) -> list[pb.SessionsOutcome | TidingsError]:
+        """Each user's stored sessions, and when the user was seen last (milliseconds since 1970)."""
         return await self._keyed("Sessions", users, pb.SessionsOutcomes, "outcomes")
 
     async def sessions_under(self, slot: int, query: pb.BootQuery) -> pb.BootPage:
-        """A page of those that are stored under a boot id; any node can tell. Raises TidingsError."""
+        """A page of the sessions that are stored under a boot id, in the order of (user, device).
+
+        `slot`: whose owner is asked; any node can tell. Raises TidingsError.
+        """
         return await self._caller.call(
             slot,
             SERVICE + "SessionsUnder",
@@ -132,7 +163,11 @@ class StorageClient:
         )
 
     async def acknowledge(self, items: Sequence[pb.AcknowledgeItem]) -> list[pb.AcknowledgeOutcome | TidingsError]:
-        """What the same node owns is marked as delivered with it."""
+        """Moves devices' positions in the inboxes on; each outcome lists the conversations that got further.
+
+        What the owner of the inbox owns itself is marked as delivered with it (`mark`); the rest is for the caller to
+        mark. `upto`: the number up to which the outcome speaks.
+        """
         return _checked(
             await self._spread(
                 "Acknowledge",
@@ -144,21 +179,31 @@ class StorageClient:
         )
 
     async def inbox_heads(self, users: Sequence[str]) -> list[int | TidingsError]:
+        """The number of the last entry of each user's inbox; 0: it is empty."""
         return await self._keyed("InboxHeads", users, pb.HeadOutcomes, "heads")
 
     async def inbox(self, items: Sequence[pb.InboxItem]) -> list[pb.PageOutcome | TidingsError]:
+        """Pages of inboxes: numbered, encoded messages, about `bytes_max` bytes together.
+
+        The items' `bytes_max` are lowered where many pages are asked for at once.
+        """
         keys = [item.user for item in items]
         return _checked(await self._pages("Inbox", items, keys, pb.InboxBatch, pb.PageOutcomes))
 
     async def conversations(
         self, items: Sequence[pb.ConversationsItem]
     ) -> list[pb.ConversationsOutcome | TidingsError]:
+        """Pages of users' conversation lists, the last active first, about `bytes_max` bytes together.
+
+        The items' `bytes_max` are lowered where many pages are asked for at once.
+        """
         keys = [item.user for item in items]
         return _checked(
             await self._pages("Conversations", items, keys, pb.ConversationsBatch, pb.ConversationsOutcomes)
         )
 
     async def users(self, users: Sequence[str]) -> list[pb.UserRecord | TidingsError]:
+        """What storage knows of each user; `exists` is false for one that it does not know."""
         return await self._keyed("Users", users, pb.UsersOutcomes, "users")
 
     # ---- how
@@ -174,7 +219,7 @@ class StorageClient:
         request: Callable[..., Message],
         response: type[Message],
     ) -> list[Any]:
-        """Many pages at once are smaller ones."""
+        """As `_spread`; many pages at once are smaller ones."""
         share = PAGES_BYTES_MAX // max(1, min(len(items), PAGES_MAX))
         for item in items:
             item.bytes_max = min(item.bytes_max, share)
@@ -195,31 +240,15 @@ class StorageClient:
 
         Typed by its callers: every method above pairs its items with the outcomes of its answer.
         """
-        by_owner: dict[str | None, list[int]] = {}
-        slots = [slot_of(key) for key in keys]
-        for index, slot in enumerate(slots):
-            by_owner.setdefault(self._owner_of_slot(slot), []).append(index)
-        found: list[Any] = [None] * len(items)
         step = min(batch_max or self._batch_max, self._batch_max)
 
-        async def ask(indexes: list[int]) -> None:
-            slot, start = slots[indexes[0]], 0
+        async def ask(_: str | None, slot: int, part: list[I]) -> Sequence[Any]:
+            async def call(run: list[I]) -> Sequence[Any]:
+                return await self._call(method, slot, _batch(request, run), response, outcomes, len(run))
 
-            async def call(part: list[Any]) -> Sequence[Any]:
-                return await self._call(method, slot, _batch(request, part), response, outcomes, len(part))
+            return await in_calls(call, _portions(part, step), method)
 
-            for part in _portions([items[index] for index in indexes], step):
-                for outcome in await divided(call, part, method):
-                    found[indexes[start]] = outcome
-                    start += 1
-
-        if len(by_owner) == 1:
-            await ask(next(iter(by_owner.values())))
-        elif by_owner:
-            async with asyncio.TaskGroup() as group:
-                for indexes in by_owner.values():
-                    group.create_task(ask(indexes), name=f"storage {method}")
-        return found
+        return list(await spread(items, keys, self._owner_of_slot, ask))
 
     async def _call(
         self, method: str, slot: int, batch: Message, response: type[Message], outcomes: str | None, count: int
@@ -234,7 +263,7 @@ class StorageClient:
 
 
 def _portions(items: list[Any], count_max: int) -> list[list[Any]]:
-    """Keys are short: only their number counts."""
+    """The items in runs that fit into calls. Keys are short: only their number counts."""
     if isinstance(items[0], str):
         return [items[start : start + count_max] for start in range(0, len(items), count_max)]
     return portions(items, count_max)

@@ -1,6 +1,6 @@
 """The wiring of a storage node; reading it shows the service.
 
-    ops ─▶ MongoDB, schema ─▶ registry, cluster ─▶ storage (node.py) ─▶ gRPC ─▶ enrolment, last
+    ops ─▶ MongoDB, schema ─▶ registry, cluster ─▶ storage (node.py) ─▶ gRPC ─▶ registration, last
 
 `storage_node` stands on ports, so that a simulation gives it twins; `app` gives it etcd, MongoDB and gRPC.
 """
@@ -10,22 +10,20 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-from services.common.certificates import Certificates, watch_inner
-from services.common.clock import Clock, SystemClock
+from services.common.clock import Clock
 from services.common.cluster import Cluster
+from services.common.gatherer import RETRY_S
 from services.common.lifecycle import Lifecycle
-from services.common.registry.contract import Membership, NodeRecord, Registry
-from services.common.registry.enrolment import Enrolment
-from services.common.rpc import Peers, PeersPort, RpcServer, Service, serve, tls_of
+from services.common.node import DebugState, NodePorts, NodeShell, shown
+from services.common.registry.contract import Membership, NodeRecord
+from services.common.registry.stateless_registration import StatelessRegistration
 from services.common.telemetry import logs, metrics
 from services.common.telemetry.health import Health
-from services.common.telemetry.ops import OpsServer
 from services.storage.limits import Limits
 from services.storage.node import Storage, open_storage
 from services.storage.owners.ring_change import KIND, RingChange
@@ -41,7 +39,6 @@ from tidings_protocol.ids import new_id
 # a command to MongoDB, which the driver makes in a thread, takes 8 ms with this and 500 ms with Python's default of 5
 # ms.
 SWITCH_INTERVAL_S = 0.0005
-MONGODB_RETRY_S = 1.0
 HEALTH_INTERVAL_S = 1.0
 # The share of the time for a batch in which another node has to append its part: then there is time left to do it in
 # that node's place.
@@ -50,20 +47,11 @@ PEER_SHARE = 3
 log = logs.get_logger(__name__)
 
 
-# services.common.rpc.serve, or its twin.
-Serve = Callable[[str, Sequence[Service]], AbstractAsyncContextManager[RpcServer]]
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoragePorts(NodePorts):
     """What a storage node stands on. Whoever made the ports has entered them, and leaves them."""
 
     repository: Repository
-    registry: Registry
-    peers: PeersPort
-    serve: Serve
-    clock: Clock
-    health: Health
 
 
 @asynccontextmanager
@@ -71,44 +59,16 @@ async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]
     """A storage node as a process, on etcd, MongoDB and gRPC."""
     # The driver makes each command in a thread of its own pool, whose size it reads when it is imported.
     os.environ.setdefault("MOTOR_MAX_WORKERS", str(settings.mongodb_connections_max))
-    # Not needed, and not to be had, where a simulation wires nodes to twins.
-    from services.common.registry.etcd import EtcdRegistry
-    from services.common.registry.etcd_client import etcd_tls_of
-
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    clock, health = SystemClock(), Health()
-    state: dict[str, Callable[[], Any]] = {"state": lambda: "starting"}
-    async with AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        await enter(OpsServer(settings.ops_listen, health, lambda: {name: value() for name, value in state.items()}))
-        repository = await enter(_mongo(settings, life, clock, health))
-        registry = EtcdRegistry(
-            settings.etcd_endpoints,
-            settings.cluster,
-            lease_ttl_s=settings.lease_ttl_s,
-            tls=etcd_tls_of(settings),
-        )
-        tls = tls_of(settings)
-        certificates = Certificates()
-        rpc = tls.renew if tls is not None else None
-        watch_inner(certificates, settings, rpc=rpc, etcd=registry.renew_certificate)
-        life.spawn(certificates.run(), name="certificates")
-        ports = Ports(
-            repository=repository,
-            registry=await enter(registry),
-            peers=await enter(Peers(tls=tls)),
-            serve=partial(serve, tls=tls),
-            clock=clock,
-            health=health,
-        )
-        state.update(await enter(storage_node(settings, life, ports)))
+    async with NodeShell(settings, life) as shell:
+        repository = await shell.enter(_mongo(settings, life, shell.clock, shell.health))
+        ports = await shell.connect(StoragePorts, kafka=False, repository=repository)
+        shell.show(await shell.enter(storage_node(settings, life, ports)))
         yield
 
 
 @asynccontextmanager
-async def storage_node(
-    settings: StorageSettings, life: Lifecycle, ports: Ports
-) -> AsyncIterator[Mapping[str, Callable[[], Any]]]:
+async def storage_node(settings: StorageSettings, life: Lifecycle, ports: StoragePorts) -> AsyncIterator[DebugState]:
     """A node on its ports: ready when entered, drained when left. Gives what /debug/state shows."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
@@ -142,15 +102,15 @@ async def storage_node(
             ops=settings.ops_listen,
             since_ms=ports.clock.wall_ms(),
         )
-        enrolment = await enter(Enrolment(ports.registry, record, timeout_s=settings.drain_deadline_s))
+        registration = await enter(StatelessRegistration(ports.registry, record, timeout_s=settings.drain_deadline_s))
         ports.health.started()
         try:
             yield {
-                "state": lambda: enrolment.record.state,
-                "node": lambda: _shown(enrolment.record),
+                "state": lambda: registration.record.state,
+                "node": lambda: shown(registration.record),
                 "registry": lambda: {"connected": ports.registry.connected},
                 "slots": lambda: len(cluster.ring(KIND).slots_of(settings.node)),
-                "nodes": lambda: [_shown(each) for each in cluster.membership.nodes],
+                "nodes": lambda: [shown(each) for each in cluster.membership.nodes],
                 "tasks": lambda: life.tasks,
                 **_memory_of(node),
             }
@@ -218,7 +178,7 @@ async def _until_prepared(prepare: Callable[[], Awaitable[None]], health: Health
             log.warning("waiting for mongodb", reason=error.message)
             if life.stop_requested:
                 raise Unavailable("the node was stopped while it waited for MongoDB") from error
-            await asyncio.sleep(MONGODB_RETRY_S)
+            await asyncio.sleep(RETRY_S)
     health.set("mongodb", ok=True)
 
 
@@ -249,7 +209,3 @@ def _memory_of(node: Storage) -> Mapping[str, Callable[[], Any]]:
         "lanes": node.lanes,
         "waiting_to_be_written": lambda: node.behind.waiting,
     }
-
-
-def _shown(record: NodeRecord) -> Mapping[str, object]:
-    return {"name": record.name, "kind": record.kind, "boot_id": record.boot_id, "state": record.state}

@@ -14,12 +14,11 @@ from contextlib import asynccontextmanager
 
 from services.common import lifecycle
 from services.common.clock import SystemClock
+from services.common.gatherer import RETRY_S
 from services.common.lifecycle import Lifecycle
 from services.common.telemetry import logs
 from services.storage.settings import StorageSettings
 from tidings_protocol.errors import Unavailable
-
-RETRY_S = 2.0
 
 log = logs.get_logger(__name__)
 

@@ -17,8 +17,9 @@ from typing import Any, Protocol, TypeVar
 
 import grpc
 
-from protos.tidings.internal.v1 import common_pb2, node_pb2, node_pb2_grpc, storage_pb2, storage_pb2_grpc
+from protos.tidings.internal.v1 import common_pb2, storage_pb2, storage_pb2_grpc
 from services.common.lanes.dividing import divided
+from services.common.node import node_service
 from services.common.rpc import Service
 from services.common.rpc.faults import from_fault, to_fault
 from services.storage.inboxes.numbering import Append
@@ -129,22 +130,11 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
         return common_pb2.Empty()
 
 
-class NodeServicer(node_pb2_grpc.NodeServicer):
-    """The calls that every node answers. `stop` begins the drain of this process."""
-
-    def __init__(self, stop: Callable[[int], None]) -> None:
-        self._stop = stop
-
-    async def Drain(self, request: node_pb2.DrainRequest, _: Context) -> common_pb2.Empty:
-        self._stop(request.pace_per_s)
-        return common_pb2.Empty()
-
-
-def services(storage: Storage, stop: Callable[[int], None]) -> Sequence[Service]:
+def services(storage: Storage, leave: Callable[[int], None]) -> Sequence[Service]:
     """The services of this node, as common/rpc serves them."""
     return [
         (storage_pb2_grpc.add_StorageServicer_to_server, StorageServicer(storage)),
-        (node_pb2_grpc.add_NodeServicer_to_server, NodeServicer(stop)),
+        node_service(leave),
     ]
 
 

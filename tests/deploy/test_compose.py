@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from services.common.settings.node import load, settings_class
+from services.common.settings.sources import load, settings_class
 from tests.deploy.rendering import ROOT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text(encoding="utf-8"))

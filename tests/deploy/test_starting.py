@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from services.common.settings.node import NodeSettings, load, settings_class
+from services.common.settings.node import NodeSettings
+from services.common.settings.sources import load, settings_class
 from tests.deploy.environment import lay_files, moved, variables
 from tests.deploy.rendering import OVERLAYS, Container, containers, rendered, title
 

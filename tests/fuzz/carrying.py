@@ -13,7 +13,7 @@ from google.protobuf import json_format
 
 from protos.tidings.internal.v1 import delivery_pb2
 from protos.tidings.v1 import events_pb2
-from services.logic.groups.model import Act
+from services.logic.groups.model import GroupAct
 from services.logic.groups.notices import content_of
 from services.logic.publishing.events import EventEncoder
 from tidings_protocol import client_pb2
@@ -36,8 +36,8 @@ def check_frame(frame: client_pb2.ClientFrame) -> None:
                 check_signal(frame.signal.name, frame.signal.data)
                 _check_signal(client_pb2.Signal(name=frame.signal.name, data=frame.signal.data))
             case "group":
-                check_content(content_of(Act("rename", "ann", name=frame.group.rename.name)))
-                check_content(content_of(Act("create", "ann", name=frame.group.create.name)))
+                check_content(content_of(GroupAct("rename", "ann", name=frame.group.rename.name)))
+                check_content(content_of(GroupAct("create", "ann", name=frame.group.create.name)))
             case _:
                 pass
 

@@ -18,7 +18,8 @@ from services.common.bus.contract import Record, Topic
 from services.common.bus.kafka import KafkaBus
 from services.common.bus.kafka_security import KafkaSecurity, kafka_security_of
 from services.common.clock import SystemClock
-from services.common.registry.etcd_client import EtcdClient, EtcdTls, etcd_tls_of
+from services.common.registry.etcd_client import EtcdClient
+from services.common.registry.etcd_tls import EtcdTls, etcd_tls_of
 from services.common.settings.security import SecuritySettings
 from services.storage.repository.mongo.connection import connected
 from services.storage.repository.mongo.repository import ensure_schema

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from protos.tidings.internal.v1.storage_pb2 import ChangeItem
-from services.logic.groups.model import Group, Settled
-from services.logic.requests.group_changes import GroupActs
-from services.logic.requests.request import Ask
+from services.logic.groups.model import SettledAct
+from services.logic.requests.group_changes import GroupChanges
+from services.logic.requests.request import ClientRequest
 from services.storage.memory.conversation import CachedConversation
 from services.storage.repository.contract import Conflict, Inserted
 from services.storage.repository.memory import messages as memory
@@ -131,19 +131,19 @@ def repeat_before_it_is_settled() -> Iterator[None]:
 
 def a_repeat_of_a_change_tells_nothing() -> Iterator[None]:
     """A change of a group that was made by an earlier try is answered, and nothing of it is told."""
-    tell_made, tell_again = GroupActs._tell_made, GroupActs._tell_again
+    tell_made, tell_again = GroupChanges._tell_made, GroupChanges._tell_again
 
-    async def answer(acts: GroupActs, ask: Ask, item: ChangeItem) -> ServerFrame:
+    async def answer(acts: GroupChanges, ask: ClientRequest, item: ChangeItem) -> ServerFrame:
         return await acts._answer_made(ask, item.conversation)
 
-    async def say_nothing(acts: GroupActs, settled: Settled, group: Group) -> None:
+    async def say_nothing(acts: GroupChanges, settled: SettledAct) -> None:
         return
 
-    GroupActs._tell_made = answer  # type: ignore[method-assign,assignment]
-    GroupActs._tell_again = say_nothing  # type: ignore[method-assign,assignment]
+    GroupChanges._tell_made = answer  # type: ignore[method-assign,assignment]
+    GroupChanges._tell_again = say_nothing  # type: ignore[method-assign,assignment]
     yield
-    GroupActs._tell_made = tell_made  # type: ignore[method-assign]
-    GroupActs._tell_again = tell_again  # type: ignore[method-assign]
+    GroupChanges._tell_made = tell_made  # type: ignore[method-assign]
+    GroupChanges._tell_again = tell_again  # type: ignore[method-assign]
 
 
 _kept: set[asyncio.Future[None]] = set()

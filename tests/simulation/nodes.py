@@ -22,7 +22,7 @@ from services.common.registry.contract import NodeKind
 from services.common.registry.memory import MemoryRegistry
 from services.common.rpc.memory import MemoryPeers
 from services.common.telemetry.health import Health
-from services.logic import app as logic
+from services.logic import node as logic
 from services.logic.settings import LogicSettings
 from services.storage import app as storage
 from services.storage.repository.contract import Repository
@@ -103,7 +103,7 @@ async def life_of(name: str, kind: NodeKind, address: str, ports: Ports, life: L
 
 @asynccontextmanager
 async def _access(settings: AccessSettings, life: Lifecycle, ports: Ports) -> AsyncIterator[None]:
-    connected = access.Ports(
+    connected = access.AccessPorts(
         registry=ports.registry,
         bus=ports.bus,
         peers=ports.peers,
@@ -118,7 +118,7 @@ async def _access(settings: AccessSettings, life: Lifecycle, ports: Ports) -> As
 
 @asynccontextmanager
 async def _logic(settings: LogicSettings, life: Lifecycle, ports: Ports) -> AsyncIterator[None]:
-    connected = logic.Ports(
+    connected = logic.LogicPorts(
         registry=ports.registry,
         bus=ports.bus,
         peers=ports.peers,
@@ -132,7 +132,7 @@ async def _logic(settings: LogicSettings, life: Lifecycle, ports: Ports) -> Asyn
 
 @asynccontextmanager
 async def _storage(settings: StorageSettings, life: Lifecycle, ports: Ports) -> AsyncIterator[None]:
-    connected = storage.Ports(
+    connected = storage.StoragePorts(
         repository=ports.repository,
         registry=ports.registry,
         peers=ports.peers,

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from protos.tidings.v1 import events_pb2
-from services.logic.publishing.publisher import Publication, Publisher
+from services.logic.publishing.publisher import Publisher
+from services.logic.publishing.records import Publication
 from tests.simulation.history import History, Told
 
 

@@ -16,7 +16,7 @@ from services.access.connection.hub import Hub
 from services.common.lanes.queue import LaneQueue
 from services.common.ring import Ring
 from services.logic.groups.recipients import fanout_of
-from services.logic.publishing.parcels import Mailbox, Outgoing, route
+from services.logic.publishing.parcels import MailboxAddress, OutgoingPush, build_parcels
 from services.storage.inboxes.numbering import CachedInbox
 from tests.instructions import each, instructions
 from tidings_protocol import client_pb2 as pb
@@ -66,11 +66,11 @@ def _splitting(count: int) -> Callable[[], object]:
 def _routing(recipients: int, nodes: int, users: int = 1000) -> Make:
     names = [f"access-{number}" for number in range(nodes)]
     owners = {f"u{number}": names[number % nodes] for number in range(users)}
-    mailboxes = {name: Mailbox(name, "boot", number) for number, name in enumerate(names)}
+    mailboxes = {name: MailboxAddress(name, "boot", number) for number, name in enumerate(names)}
 
     def make(count: int) -> Callable[[], object]:
         items = [
-            Outgoing(
+            OutgoingPush(
                 kind=delivery_pb2.Push.MESSAGE,
                 body=b"b" * 200,
                 users=[f"u{(first + place) % users}" for place in range(recipients)],
@@ -78,7 +78,7 @@ def _routing(recipients: int, nodes: int, users: int = 1000) -> Make:
             )
             for first in range(count)
         ]
-        return lambda: route(items, owners.get, mailboxes, broadcast_partitions=4, parcel_bytes_max=1 << 20)
+        return lambda: build_parcels(items, owners.get, mailboxes, broadcast_partitions=4, parcel_bytes_max=1 << 20)
 
     return make
 

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from services.common.settings.node import SERVICES, Problem, SettingsError, describe, load, settings_class
+from services.common.settings.describe import describe
+from services.common.settings.sources import SERVICES, Problem, SettingsError, load, settings_class
 from tools.failure import WrongUse
 from tools.options import DATA_DEFAULT, Data, Json
 from tools.output import notes, put_json, results

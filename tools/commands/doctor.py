@@ -18,7 +18,7 @@ import psutil
 import typer
 from rich.markup import escape
 
-from services.common.settings.node import SERVICES
+from services.common.settings.sources import SERVICES
 from tools.commands.config import View, is_deployed, problems
 from tools.commands.stack import current
 from tools.credentials import security_of

@@ -53,7 +53,7 @@ def up(
 
 def _check_settings(folder: Folder) -> None:
     """Before anything is started: what a node would refuse. Raises Failure."""
-    from services.common.settings.node import SERVICES
+    from services.common.settings.sources import SERVICES
     from tools.commands.config import View, problems
 
     if wrong := list(problems(list(SERVICES), View(os.environ, folder))):

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from services.common.settings.node import without_password
+from services.common.settings.describe import without_password
 from services.common.settings.security import SecuritySettings
 from tools.credentials import security_of
 from tools.failure import WrongUse

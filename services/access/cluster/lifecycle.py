@@ -22,15 +22,15 @@ from services.access.connection.session import Phase
 from services.access.delivery.mailbox import Mailbox
 from services.access.node import Node
 from services.access.placement.registrar import Visiting
-from services.common.bus.contract import Bus, Topic
+from services.common.bus.contract import Bus
 from services.common.clock import Clock
+from services.common.gatherer import RETRY_S
 from services.common.registry.contract import Registry
 from services.common.scope import TaskScope
 from services.common.telemetry import logs, metrics
 from services.common.telemetry.health import Health
 from tidings_protocol.errors import Unavailable
 
-RETRY_S: Final = 1.0
 CHECK_S: Final = 1.0
 # How long the goodbyes wait for the registry to know that this node leaves.
 TOLD_S: Final = 1.0
@@ -174,11 +174,6 @@ class Tenure:
             self._health.set("logic", has_logic(), "no logic node is ready: requests are refused", degraded=True)
             metrics.REGISTRY_CONNECTED.set(self._registry.connected)
             await asyncio.sleep(CHECK_S)
-
-
-async def ensure_topics(bus: Bus, topics: list[Topic]) -> None:
-    """As soon as Kafka answers."""
-    await _persist(lambda: bus.ensure_topics(topics), "the topics cannot be made yet")
 
 
 async def _persist(work: Callable[[], Awaitable[None]], sentence: str) -> None:

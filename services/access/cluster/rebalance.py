@@ -31,6 +31,7 @@ from services.access.placement.registrations import Guests
 from services.access.presence.notifier import Watching
 from services.access.requests.pongs import Heads
 from services.common.cluster import Cluster
+from services.common.gatherer import RETRY_S, Gatherer
 from services.common.registry.contract import Membership
 from services.common.ring import Ring
 from services.common.scope import TaskScope
@@ -41,7 +42,6 @@ from tidings_protocol.ids import slot_of
 
 GATHER_S: Final = 0.1
 RETRIES: Final = 5
-RETRY_S: Final = 1.0
 MOVE_RETRY_MS: Final = 1000
 
 log = logs.get_logger(__name__)
@@ -81,7 +81,7 @@ class Rebalance:
         self._moved: set[int] = set()
         self._to_check: set[str] = set()
         self._check_all = False
-        self._changed = asyncio.Event()
+        self._gatherer = Gatherer(self._settle, gather_s=GATHER_S)
         self._moving: deque[Connection] = deque()
         self._some_move = asyncio.Event()
         self._scope = TaskScope()
@@ -92,7 +92,7 @@ class Rebalance:
         self._ring = self._cluster.ring("access")
         self._unsubscribe = self._cluster.subscribe(self._on_change)
         self._visiting.on_late = self.check
-        self._scope.spawn(self._run(), name="rebalance")
+        self._scope.spawn(self._gatherer.run(), name="rebalance")
         self._scope.spawn(self._move(), name="moves")
         return self
 
@@ -110,12 +110,12 @@ class Rebalance:
     def check_all(self) -> None:
         """Pushes may have been lost for anybody: compare all heads."""
         self._check_all = True
-        self._changed.set()
+        self._gatherer.note()
 
     def check(self, users: Iterable[str]) -> None:
         """Pushes may have been lost for these."""
         self._to_check.update(users)
-        self._changed.set()
+        self._gatherer.note()
 
     def _on_change(self, old: Membership, new: Membership) -> None:
         alive = {node.boot_id for node in new.nodes}
@@ -123,32 +123,30 @@ class Rebalance:
             self._guests.keep(self._cluster.alive)
             self._visiting.visits.forget(self._cluster.alive)
             self._watching.node_died()
-            self._changed.set()
+            self._gatherer.note()
         ring = self._cluster.ring("access")
         if ring != self._ring:
             self._moved |= ring.moved(self._ring)
             self._ring = ring
             metrics.RING_SLOTS_OWNED.labels("access").set(ring.owners.count(self._placement.name))
-            self._changed.set()
+            self._gatherer.note()
 
-    async def _run(self) -> None:
-        while True:
-            await self._changed.wait()
-            await asyncio.sleep(GATHER_S)
-            self._changed.clear()
-            moved, self._moved = self._moved, set()
-            everyone, self._check_all = self._check_all, False
-            some, self._to_check = self._to_check, set()
-            users = list(self._hub.users()) if everyone else list({*self._users_in(moved), *some})
-            metrics.VISITORS.set(len(self._guests))
-            # All users, not only the moved: an owner may have come back as another boot.
-            await self._visiting.settle(list(self._hub.users()))
-            if self._placement.follows_ring and moved and self._staying():
-                self._ask_to_move(moved)
-            if users:
-                await asyncio.sleep(self._head_check_delay_s)
-                await self._check_heads(users)
-                await self._index.compare(users)
+    async def _settle(self) -> bool:
+        """Works on all changes that have gathered; what fails in it is tried again where it stands."""
+        moved, self._moved = self._moved, set()
+        everyone, self._check_all = self._check_all, False
+        some, self._to_check = self._to_check, set()
+        users = list(self._hub.users()) if everyone else list({*self._users_in(moved), *some})
+        metrics.VISITORS.set(len(self._guests))
+        # All users, not only the moved: an owner may have come back as another boot.
+        await self._visiting.settle(list(self._hub.users()))
+        if self._placement.follows_ring and moved and self._staying():
+            self._ask_to_move(moved)
+        if users:
+            await asyncio.sleep(self._head_check_delay_s)
+            await self._check_heads(users)
+            await self._index.compare(users)
+        return True
 
     def _users_in(self, slots: set[int]) -> list[str]:
         return [user for user in self._hub.users() if slot_of(user) in slots] if slots else []

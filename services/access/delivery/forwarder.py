@@ -165,7 +165,7 @@ class Forwarding:
         for letter in letters:
             record = self._node(letter.host.node)
             if record is not None and record.deaf:
-                self._direct.offer(Errand(letter.host.node, letter.host.boot_id, letter.parcel), _nothing)
+                self._direct.offer(Errand(letter.host.node, letter.host.boot_id, letter.parcel))
 
     async def _call(self, letters: Sequence[Letter]) -> list[Letter]:
         """Those that were not taken."""
@@ -223,10 +223,6 @@ class Forwarding:
     def _is_there(self, host: Host) -> bool:
         record = self._node(host.node)
         return record is not None and record.boot_id == host.boot_id
-
-
-def _nothing(_: bool) -> None:
-    """It is in Kafka all the same."""
 
 
 def _lasting(parcel: delivery_pb2.Parcel) -> bytes:

@@ -174,7 +174,6 @@ class _Filling:
             conversation=push.conversation,
             trace=push.trace,
             accepted_ms=push.accepted_ms,
-            seq=push.seq,
         )
         self._of = push
         return self._last

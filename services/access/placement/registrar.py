@@ -19,6 +19,7 @@ from typing import Final, Self
 
 from protos.tidings.internal.v1 import access_pb2
 from services.access.placement.registrations import Host, Visits
+from services.common.gatherer import RETRY_S
 from services.common.lanes.lane import Lanes
 from services.common.registry.contract import NodeRecord
 from services.common.rpc.contract import PeersPort
@@ -30,7 +31,6 @@ VISIT: Final = "/tidings.internal.v1.Access/Visit"
 LANES: Final = 4
 BATCH_MAX: Final = 2000
 CHUNK: Final = 2000
-RETRY_S: Final = 1.0
 # An owner that hangs must not keep its visitors from their sessions for longer.
 TIMEOUT_MAX_S: Final = 1.0
 
@@ -112,7 +112,7 @@ class Visiting:
 
     def _later(self, user: str) -> None:
         try:
-            self._lanes.offer(hash64(user), user, lambda _: None)
+            self._lanes.offer(hash64(user), user)
         except TidingsError:
             self._unsettled.add(user)
 

@@ -21,6 +21,7 @@ from services.access.connection.connection import Connection
 from services.access.logic_client import Logic
 from services.access.presence.watchers import Verdict, Watches
 from services.common.clock import Clock
+from services.common.gatherer import Gatherer
 from services.common.scope import TaskScope
 from services.common.telemetry import logs
 from tidings_protocol import client_pb2
@@ -31,7 +32,6 @@ from tidings_protocol.wire.body import EncodedBody
 USERS_MAX: Final = 100
 ITEMS_MAX: Final = 50
 GATHER_S: Final = 0.2
-RETRY_S: Final = 1.0
 AGAIN_S: Final = 2.0
 
 log = logs.get_logger(__name__)
@@ -48,12 +48,12 @@ class Watching:
         self._asked: dict[str, None] = {}
         self._again: dict[str, None] = {}
         self._waking: asyncio.TimerHandle | None = None
-        self._some = asyncio.Event()
+        self._gatherer = Gatherer(self._find_out, gather_s=GATHER_S)
         self._scope = TaskScope()
 
     async def __aenter__(self) -> Self:
         await self._scope.__aenter__()
-        self._scope.spawn(self._run(), name="presence")
+        self._scope.spawn(self._gatherer.run(), name="presence")
         return self
 
     async def __aexit__(
@@ -100,17 +100,7 @@ class Watching:
         """Find out about these."""
         self._asked.update(dict.fromkeys(users))
         if self._asked:
-            self._some.set()
-
-    async def _run(self) -> None:
-        while True:
-            await self._some.wait()
-            await asyncio.sleep(GATHER_S)
-            self._some.clear()
-            if not await self._find_out():
-                await asyncio.sleep(RETRY_S)
-            elif self._again and self._waking is None:
-                self._waking = asyncio.get_running_loop().call_later(AGAIN_S, self._ask_again)
+            self._gatherer.note()
 
     def _ask_again(self) -> None:
         self._waking = None
@@ -127,6 +117,8 @@ class Watching:
             items = [logic_pb2.HandleItem(user=chunk[0], frame=_question(chunk), op=new_id()) for chunk in chunks]
             for chunk, outcome in zip(chunks, await self._logic.handle(items), strict=True):
                 done = self._found_out(chunk, outcome) and done
+        if done and self._again and self._waking is None:
+            self._waking = asyncio.get_running_loop().call_later(AGAIN_S, self._ask_again)
         return done
 
     def _found_out(self, users: list[str], outcome: logic_pb2.HandleOutcome | TidingsError) -> bool:

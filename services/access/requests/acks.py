@@ -9,7 +9,6 @@ Does not know: receipts (logic makes them).
 
 from __future__ import annotations
 
-import asyncio
 from types import TracebackType
 from typing import Final, Self
 
@@ -17,11 +16,11 @@ from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
 from services.access.logic_client import Logic
 from services.common.clock import Clock
+from services.common.gatherer import Gatherer
 from services.common.scope import TaskScope
 from tidings_protocol.errors import TidingsError
 
 BATCH_MAX: Final = 2000
-RETRY_S: Final = 1.0
 # Beyond this many the oldest are given up: their devices acknowledge a higher number soon.
 WAITING_MAX: Final = 100_000
 
@@ -32,14 +31,13 @@ class Acks:
     def __init__(self, logic: Logic, clock: Clock, *, flush_s: float) -> None:
         self._logic = logic
         self._clock = clock
-        self._flush_s = flush_s
         self._waiting: dict[Connection, None] = {}
         self._scope = TaskScope()
-        self._some = asyncio.Event()
+        self._gatherer = Gatherer(self._flush, gather_s=flush_s)
 
     async def __aenter__(self) -> Self:
         await self._scope.__aenter__()
-        self._scope.spawn(self._run(), name="acks")
+        self._scope.spawn(self._gatherer.run(), name="acks")
         return self
 
     async def __aexit__(
@@ -59,15 +57,7 @@ class Acks:
             if len(self._waiting) >= WAITING_MAX:
                 self._waiting.pop(next(iter(self._waiting)))
             self._waiting[connection] = None
-            self._some.set()
-
-    async def _run(self) -> None:
-        while True:
-            await self._some.wait()
-            await asyncio.sleep(self._flush_s)
-            self._some.clear()
-            if not await self._flush():
-                await asyncio.sleep(RETRY_S)
+            self._gatherer.note()
 
     async def _flush(self) -> bool:
         done = True
@@ -90,7 +80,7 @@ class Acks:
 
     def _put_back(self, connection: Connection) -> None:
         self._waiting.setdefault(connection)
-        self._some.set()
+        self._gatherer.note()
 
 
 def _item(connection: Connection) -> logic_pb2.AckItem:

@@ -23,6 +23,7 @@ from services.access.connection.events import Ended
 from services.access.connection.hub import Hub
 from services.access.connection.session import Phase
 from services.access.placement.registrations import Host
+from services.common.gatherer import RETRY_S
 from services.common.lanes.lane import Lanes
 from services.common.registry.contract import NodeRecord
 from services.common.rpc.contract import PeersPort
@@ -33,7 +34,6 @@ from tidings_protocol.ids import hash64
 
 EVICT: Final = "/tidings.internal.v1.Access/Evict"
 TRIES_MAX: Final = 30
-RETRY_S: Final = 1.0
 LANES: Final = 4
 WAITING_MAX: Final = 10_000
 BATCH_MAX: Final = 500
@@ -103,7 +103,7 @@ class Replacing:
 
     def _offer(self, replaced: Replaced) -> None:
         try:
-            self._lanes.offer(hash64(replaced.node), replaced, _done)
+            self._lanes.offer(hash64(replaced.node), replaced)
         except TidingsError:
             log.warning("a replaced session is ended later", node=replaced.node)
 
@@ -136,7 +136,3 @@ class Replacing:
             self._failed += again[: max(0, WAITING_MAX - len(self._failed))]
         else:
             metrics.EVICTIONS.labels(REPLACED.label).inc(outcome.evicted)
-
-
-def _done(_: TidingsError | None) -> None:
-    """Nobody waits for it."""

@@ -35,6 +35,7 @@ from services.access.requests import send_trace
 from services.access.requests.acks import Acks
 from services.access.requests.held_sends import Held
 from services.access.requests.pongs import Heads
+from services.access.requests.request_trace import RequestTrace
 from services.access.requests.send_trace import SendTrace
 from services.common.clock import Clock
 from services.common.lanes.lane import Lanes
@@ -230,12 +231,12 @@ class Requests:
         connection.requests += 1
         item = logic_pb2.HandleItem(
             user=connection.user,
-            device=connection.device,
             session=connection.session_id,
             frame=frame.SerializeToString(),
             op=f"{connection.session_id}.{connection.requests}",
         )
         frame.id = request_id
+        trace = RequestTrace.begin(item, frame.group) if body == "group" else None
         began = self._clock.now_s()
 
         def done(outcome: logic_pb2.HandleOutcome | TidingsError) -> None:
@@ -244,6 +245,8 @@ class Requests:
 
         def answer(outcome: logic_pb2.HandleOutcome | TidingsError) -> None:
             made = outcome if isinstance(outcome, TidingsError) else _made(connection, request_id, body, outcome.frame)
+            if trace is not None:
+                trace.end(made.label if isinstance(made, TidingsError) else made.error_code.lower())
             if isinstance(made, TidingsError):
                 connection.refuse(request_id, body, made)
             else:
@@ -254,9 +257,10 @@ class Requests:
 
     async def _handle(self, batch: list[Asked]) -> Sequence[logic_pb2.HandleOutcome | TidingsError]:
         askers = {asked.item.op: asked for asked in batch}
-        return await self._logic.handle(
-            [asked.item for asked in batch], wanted=lambda item: _is_wanted(askers[item.op])
-        )
+        with tracing.batch("access request", (asked.item.trace for asked in batch), items=len(batch)):
+            return await self._logic.handle(
+                [asked.item for asked in batch], wanted=lambda item: _is_wanted(askers[item.op])
+            )
 
     def _answer(self, connection: Connection, body: str, answer: _Answer) -> None:
         if answer.error_code:

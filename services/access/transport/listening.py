@@ -13,7 +13,7 @@ from typing import Any, Protocol, Self
 
 from services.access.transport.addresses import TrustedProxies
 from services.access.transport.gate import Gate
-from services.common.settings.node import split_address
+from services.common.settings.addresses import split_address
 from services.common.telemetry import metrics
 
 BACKLOG = 4096

@@ -12,19 +12,19 @@ Does not know: what a good token is (tokens.py), what a good key is (token_keys.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import httpx2
 
 from services.common.auth.token_keys import KeyRefused, jwks_keys, public_key, secret_key
 from services.common.auth.tokens import ALGORITHMS, Claims, Key, TokenVerifier, UnknownKey
 from services.common.clock import Clock
-from services.common.settings.node import without_password
+from services.common.scope import Owned
+from services.common.settings.describe import without_password
 from services.common.telemetry import logs, metrics
 from tidings_protocol.errors import Unavailable
 
@@ -97,7 +97,7 @@ class JwksCache:
             self.fetched_at = self._clock.now_s()
 
 
-class Authenticator:
+class Authenticator(Owned):
     """The shell around `TokenVerifier`: an async context manager; `run` keeps a JWKS fresh and wants a task."""
 
     def __init__(
@@ -120,9 +120,8 @@ class Authenticator:
         self._fixed: tuple[Key, ...] = ()
         self._caches: list[JwksCache] = []
         self._verifier = TokenVerifier(audience, self._keys, algorithms=algorithms)
-        self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> Self:
+    async def _running(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             self._fixed = tuple(await self._read_fixed())
             fetches = await self._fetches(stack)
@@ -135,13 +134,7 @@ class Authenticator:
                 metrics.TOKEN_KEYS_AGE.set_function(self._age_s)
                 stack.callback(metrics.TOKEN_KEYS_AGE.set_function, float)
             self._tell()
-            self._stack = stack.pop_all()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.aclose()
+            yield
 
     @property
     def problem(self) -> str:

@@ -18,9 +18,9 @@ Does not know: what is in a record, who reads which partition.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol
 
 Header = tuple[str, bytes]
 OnGap = Callable[[str, int], None]
@@ -59,7 +59,7 @@ class Topic:
     retention_bytes: int = -1
 
 
-class Subscription(Protocol):
+class Subscription(AbstractAsyncContextManager["Subscription", None], Protocol):
     """Batches of records, in order. An async context manager and an async iterator; read it from one task."""
 
     @property
@@ -82,14 +82,8 @@ class Subscription(Protocol):
 
     async def __anext__(self) -> list[ConsumedRecord]: ...
 
-    async def __aenter__(self) -> Self: ...
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
-
-
-class Bus(Protocol):
+class Bus(AbstractAsyncContextManager["Bus", None], Protocol):
     """An async context manager: entering does not wait for the bus, leaving ends what is under way."""
 
     @property
@@ -126,9 +120,3 @@ class Bus(Protocol):
     async def partitions(self, topic: str) -> int:
         """How many partitions the topic has; 0: there is no such topic. Raises Unavailable."""
         ...
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...

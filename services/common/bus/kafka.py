@@ -1,6 +1,8 @@
 """The bus on Kafka, by aiokafka.
 
     kafka_producer.py   one idempotent producer for the node, made anew when it is broken
+    kafka_batches.py    records packed by partition
+    kafka_closing.py    the end of a producer that may be broken
     kafka_consumer.py   a consumer for each subscription, with positions of its own
     kafka_admin.py      topics
     kafka_topics.py     topics that Kafka has lost are made again
@@ -14,9 +16,7 @@ Does not know: consumer groups. Who reads which partition is decided in the regi
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import AsyncIterator, Sequence
 
 from services.common.bus.contract import OnGap, Record, Topic
 from services.common.bus.kafka_admin import KafkaAdmin
@@ -24,14 +24,14 @@ from services.common.bus.kafka_consumer import KafkaSubscription
 from services.common.bus.kafka_producer import KafkaProducer
 from services.common.bus.kafka_security import PLAINTEXT, KafkaSecurity
 from services.common.bus.kafka_topics import TopicGuard
-from services.common.scope import TaskScope
+from services.common.scope import Owned, TaskScope
 from tidings_protocol.errors import Unavailable
 
 # Kafka answers a fetch twice a second when it has nothing.
 QUIET_S = 2.5
 
 
-class KafkaBus:
+class KafkaBus(Owned):
     """One node's view of Kafka. Use it as an async context manager; subscriptions are left before it."""
 
     def __init__(
@@ -104,20 +104,14 @@ class KafkaBus:
         """Its files have changed (certificates.py)."""
         await self._renew(self._security)
 
-    async def __aenter__(self) -> Self:
+    async def _running(self) -> AsyncIterator[None]:
         # It tells every try of every connection; this adapter tells when Kafka goes and when it is back.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-        await self._scope.__aenter__()
-        self._scope.spawn(self._producer.run(), name="kafka producer")
-        self._scope.spawn(self._guard.run(), name="kafka topics")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind is None:
+        async with self._scope:
+            self._scope.spawn(self._producer.run(), name="kafka producer")
+            self._scope.spawn(self._guard.run(), name="kafka topics")
+            yield
             await self._producer.flush()
-        await self._scope.__aexit__(kind, error, traceback)
 
     def _is_quiet(self) -> bool:
         return not self._producer.connected or any(each.quiet_s > QUIET_S for each in self._subscriptions)

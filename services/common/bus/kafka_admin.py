@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
@@ -31,10 +30,11 @@ from aiokafka.errors import (
 )
 
 from services.common.bus.contract import Topic
-from services.common.bus.kafka_producer import RECORD_BYTES_MAX
+from services.common.bus.kafka_batches import RECORD_BYTES_MAX
+from services.common.telemetry import logs
 from tidings_protocol.errors import Unavailable
 
-_log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 REQUEST_MS = 5_000
 LEADERS_S = 15.0
@@ -63,7 +63,7 @@ class KafkaAdmin:
                 names = ", ".join(topic.name for topic in missing)
                 answer = await admin.create_topics([_new(topic) for topic in missing], timeout_ms=REQUEST_MS)
                 _check(answer.topic_errors, TopicAlreadyExistsError, f"make the topic {names}")
-                _log.info("kafka topics created", topics=[topic.name for topic in missing])
+                log.info("kafka topics created", topics=[topic.name for topic in missing])
             if smaller:
                 wanted = {topic.name: NewPartitions(topic.partitions) for topic in smaller}
                 answer = await admin.create_partitions(wanted, timeout_ms=REQUEST_MS)
@@ -123,7 +123,7 @@ async def _let_the_broker_tell_the_time(admin: AIOKafkaAdminClient, names: list[
     for response in await admin.describe_configs(asked):
         for code, _, _, name, entries in response.resources:
             if code:
-                _log.info("settings of a topic cannot be read", topic=name, reason=for_code(code).__name__)
+                log.info("settings of a topic cannot be read", topic=name, reason=for_code(code).__name__)
                 continue
             configs = {entry[0]: entry[1] for entry in entries if entry[3] == SET_HERE}
             if configs.get(TIME_CONFIG) != TIME_OF_THE_BROKER:
@@ -135,9 +135,9 @@ async def _let_the_broker_tell_the_time(admin: AIOKafkaAdminClient, names: list[
         for code, _, _, name, *_ in response.resources:
             if code:
                 reason = for_code(code).__name__
-                _log.warning("records keep the time of who publishes: run the job prepare", topic=name, reason=reason)
+                log.warning("records keep the time of who publishes: run the job prepare", topic=name, reason=reason)
             else:
-                _log.info("records have the time of the broker from now on", topic=name)
+                log.info("records have the time of the broker from now on", topic=name)
 
 
 async def _wait_for_leaders(admin: AIOKafkaAdminClient, wanted: dict[str, int]) -> None:

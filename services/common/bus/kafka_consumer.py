@@ -13,17 +13,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
+from services.common.backoff import Backoff
 from services.common.bus.contract import ConsumedRecord, OnGap
-from services.common.telemetry import metrics
+from services.common.scope import Owned
+from services.common.telemetry import logs, metrics
 
-_log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 BATCH_MAX = 500
 POLL_MS = 500
@@ -32,11 +32,9 @@ REQUEST_MS = 5_000
 ENTER_S = 3.0
 START_S = 10.0
 CLOSE_S = 3.0
-PAUSE_MIN_S = 0.1
-PAUSE_MAX_S = 1.0
 
 
-class KafkaSubscription:
+class KafkaSubscription(Owned):
     """See the contract. It has no task of its own: who iterates drives it."""
 
     def __init__(
@@ -62,7 +60,7 @@ class KafkaSubscription:
         self._from_end = from_end
         self._on_gap = on_gap
         self._consumer: AIOKafkaConsumer | None = None
-        self._pause_s = PAUSE_MIN_S
+        self._backoff = Backoff()
         self._fetched_s = 0.0
         self._asked_s: float | None = None  # since when somebody waits for records
         self._is_late = False  # it was entered without knowing its positions
@@ -115,7 +113,7 @@ class KafkaSubscription:
                     await self._begin_anew()
                 consumer = self._consumer or await self._connect()
                 found = await consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH_MAX)
-                self._pause_s = PAUSE_MIN_S
+                self._backoff.reset()
                 self._look(consumer)
                 if found:
                     return self._take(found)
@@ -124,22 +122,20 @@ class KafkaSubscription:
             except (KafkaError, OSError, TimeoutError) as error:
                 await self._lose(error)
 
-    async def __aenter__(self) -> Self:
+    async def _running(self) -> AsyncIterator[None]:
+        self._entered.add(self)
         try:
-            self._entered.add(self)
             async with asyncio.timeout(ENTER_S):
                 await self._connect()
         except (KafkaError, OSError, TimeoutError) as error:
-            _log.warning("kafka is away; reading begins when it is back", topic=self._topic, reason=repr(error)[:300])
+            log.warning("kafka is away; reading begins when it is back", topic=self._topic, reason=repr(error)[:300])
         self._is_late = self._from_end
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._entered.discard(self)
-        await self._close()
-        metrics.BUS_LAG.labels(self._topic).set(0)
+        try:
+            yield
+        finally:
+            self._entered.discard(self)
+            await self._close()
+            metrics.BUS_LAG.labels(self._topic).set(0)
 
     async def _connect(self) -> AIOKafkaConsumer:
         """A consumer at our positions."""
@@ -237,7 +233,7 @@ class KafkaSubscription:
         for partition in lost:
             position = self.positions[partition.partition]
             there = starts[partition] if position < starts[partition] else ends[partition]
-            _log.warning(
+            log.warning(
                 "records were lost before they were read",
                 topic=self._topic,
                 partition=partition.partition,
@@ -251,10 +247,9 @@ class KafkaSubscription:
     async def _lose(self, error: BaseException) -> None:
         """The consumer is of no more use; another one is made after a pause."""
         if self._consumer is not None:
-            _log.warning("reading from kafka broke off", topic=self._topic, reason=repr(error)[:300])
+            log.warning("reading from kafka broke off", topic=self._topic, reason=repr(error)[:300])
         await self._close()
-        await asyncio.sleep(self._pause_s)
-        self._pause_s = min(2 * self._pause_s, PAUSE_MAX_S)
+        await asyncio.sleep(self._backoff.next_s())
 
     async def _close(self) -> None:
         consumer, self._consumer = self._consumer, None
@@ -268,4 +263,4 @@ async def _stop(consumer: AIOKafkaConsumer) -> None:
             await consumer.stop()
         metrics.BUS_CONSUMERS.dec()
     except (KafkaError, OSError, TimeoutError) as error:
-        _log.warning("kafka consumer did not close", reason=repr(error))
+        log.warning("kafka consumer did not close", reason=repr(error))

@@ -18,24 +18,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import InvalidTimestampError, KafkaConnectionError, KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import TopicPartition
-from xxhash import xxh64_intdigest
 
-from services.common.bus.contract import Header, Record
-from services.common.scope import TaskScope
-from services.common.telemetry import metrics, tracing
-from tidings_protocol.errors import TooLarge, Unavailable
+from services.common.backoff import Backoff
+from services.common.bus.contract import Record
+from services.common.bus.kafka_batches import RECORD_BYTES_MAX, batches_of, too_large
+from services.common.bus.kafka_closing import close_producer
+from services.common.telemetry import logs, metrics, tracing
+from tidings_protocol.errors import Unavailable
 
-_log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
-RECORD_BYTES_MAX = 8 * 1024 * 1024
 WAITING_BYTES_MAX = 64 * 1024 * 1024
 BATCH_BYTES_MAX = 1024 * 1024
 REQUEST_MS = 5_000
@@ -43,10 +42,6 @@ EXPIRY_S = 10.0
 WATCH_S = 0.5
 START_S = 10.0
 FLUSH_S = 2.0
-CLOSE_S = 3.0
-CLOSE_STEP_S = 0.02
-PAUSE_MIN_S = 0.1
-PAUSE_MAX_S = 1.0
 
 
 class KafkaProducer:
@@ -77,7 +72,7 @@ class KafkaProducer:
         try:
             async with asyncio.timeout(self._timeout_s):
                 producer = await self._started()
-                batches = await _batches(producer, records, tracing.inject())
+                batches = await batches_of(producer, records, tracing.inject())
                 for place, builder in batches:
                     # One by one, so that what was handed over before a failure is known.
                     futures.append(self._hand_over(producer, place, builder))
@@ -109,23 +104,22 @@ class KafkaProducer:
 
     async def run(self) -> None:
         """Makes a producer, and a new one whenever that is broken."""
-        pause_s = PAUSE_MIN_S
+        backoff = Backoff()
         while True:
             producer = self._make()
             try:
                 async with asyncio.timeout(START_S):
                     await producer.start()
                 self._use(producer)
-                pause_s = PAUSE_MIN_S
+                backoff.reset()
                 await self._until_broken()
             except (KafkaError, OSError, TimeoutError) as error:
                 self._note(False, repr(error))
                 self._use(None)
             finally:
                 self._producer = None
-                await _close(producer)
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, PAUSE_MAX_S)
+                await close_producer(producer)
+            await asyncio.sleep(backoff.next_s())
 
     def _make(self) -> AIOKafkaProducer:
         return AIOKafkaProducer(
@@ -205,7 +199,7 @@ class KafkaProducer:
             return
         _count_failed(records)
         if any(isinstance(error, MessageSizeTooLargeError) for error in errors):
-            raise _too_large()
+            raise too_large()
         if any(isinstance(error, InvalidTimestampError) for error in errors):
             raise Unavailable(
                 "the bus (Kafka) refuses the time of the records (InvalidTimestamp): set this node's clock, or let the "
@@ -218,98 +212,11 @@ class KafkaProducer:
         if answered != self.connected:
             self.connected = answered
             if answered:
-                _log.info("kafka answers")
+                log.info("kafka answers")
             else:
-                _log.warning("kafka does not take records", reason=why[:300])
-
-
-async def _batches(
-    producer: AIOKafkaProducer, records: Sequence[Record], traced: list[Header]
-) -> list[tuple[TopicPartition, BatchBuilder]]:
-    """The records by their partitions, in their order: a future and a place in the queue for each partition's batch
-    costs a tenth of one for each record (measured: 4 µs a record against 40). Raises TooLarge, Unavailable.
-    """
-    batches: list[tuple[TopicPartition, BatchBuilder]] = []
-    filling: dict[tuple[str, int], BatchBuilder] = {}
-    known: dict[str, Collection[int]] = {}
-    for record in records:
-        topic = record.topic
-        if topic not in known:
-            known[topic] = producer.client.cluster.partitions_for_topic(topic) or await producer.partitions_for(topic)
-        partition = record.partition
-        if partition is None:
-            # Not Kafka's own murmur2: that is Python here, and takes 10 µs of a conversation's name.
-            partition = xxh64_intdigest(record.value if record.key is None else record.key) % len(known[topic])
-        elif partition not in known[topic]:
-            known[topic] = await _looked_up(producer, topic, partition)
-        if len(record.value) + len(record.key or b"") > RECORD_BYTES_MAX:
-            raise _too_large()
-        builder = filling.get((topic, partition))
-        if builder is None or not _added(builder, record, traced):
-            builder = filling[topic, partition] = producer.create_batch()
-            batches.append((TopicPartition(topic, partition), builder))
-            _added(builder, record, traced)
-    return batches
-
-
-def _added(builder: BatchBuilder, record: Record, traced: list[Header]) -> bool:
-    """False: the batch is full. The first record always fits."""
-    headers = list(record.headers) or traced
-    return builder.append(timestamp=None, key=record.key, value=record.value, headers=headers) is not None
-
-
-async def _looked_up(producer: AIOKafkaProducer, topic: str, partition: int) -> Collection[int]:
-    """The topic's partitions, among them this one; raises Unavailable."""
-    await producer.client.force_metadata_update()
-    found: Collection[int] = producer.client.cluster.partitions_for_topic(topic) or ()
-    if partition not in found:
-        raise Unavailable(f"the topic {topic} has no partition {partition}: ensure it first")
-    return found
-
-
-async def _close(producer: AIOKafkaProducer) -> None:
-    """Ends it, also if the caller is cancelled meanwhile: left open it would keep its connections."""
-    ending = asyncio.create_task(_end(producer), name="kafka producer close")
-    try:
-        await asyncio.shield(ending)
-    except asyncio.CancelledError:
-        await ending
-        raise
-
-
-async def _end(producer: AIOKafkaProducer) -> None:
-    """Ends it now; what it still holds fails.
-
-    aiokafka's own `stop` waits until Kafka has taken everything, which an idempotent producer never gives up on; and
-    its requests under way wait for metadata that a closed client does not fetch. Hence the look inside.
-    """
-    sender, client, accumulator = producer._sender, producer.client, producer._message_accumulator  # noqa: SLF001
-    error = KafkaConnectionError("the producer was closed")
-    try:
-        async with asyncio.timeout(CLOSE_S), TaskScope() as scope:
-            ending = scope.spawn(sender.close(), name="kafka sender close")
-            await client.close()
-            while not ending.done():
-                metadata = client._md_update_fut  # noqa: SLF001
-                if metadata is not None and not metadata.done():
-                    metadata.set_result(False)
-                await asyncio.wait([ending], timeout=CLOSE_STEP_S)
-    except Exception as failure:  # noqa: BLE001 - whatever a broken client raises, it is not used again
-        _log.warning("kafka producer did not close", reason=repr(failure)[:300])
-    queued = [batch for batches in accumulator._batches.values() for batch in batches]  # noqa: SLF001
-    pending = accumulator._pending_batches  # noqa: SLF001
-    # A batch that was put back to be tried again takes itself out of this set once more when it fails.
-    pending.update(queued)
-    for batch in list(pending):
-        batch.failure(error)
-        batch._drain_waiter.exception()  # noqa: SLF001 - looked at, so that nobody complains that nobody did
-    await producer.stop()
+                log.warning("kafka does not take records", reason=why[:300])
 
 
 def _count_failed(records: Sequence[Record]) -> None:
     for topic, count in Counter(record.topic for record in records).items():
         metrics.BUS_PUBLISH_FAILED.labels(topic).inc(count)
-
-
-def _too_large() -> TooLarge:
-    return TooLarge(f"a record is larger than the {RECORD_BYTES_MAX} bytes that the bus takes: send less at once")

@@ -17,13 +17,12 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-import structlog
-
 from services.common.bus.contract import Topic
 from services.common.bus.kafka_admin import KafkaAdmin
+from services.common.telemetry import logs
 from tidings_protocol.errors import Unavailable
 
-_log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 LOOK_S = 1.0
 # A broker that starts may not know its topics for a moment.
@@ -70,7 +69,7 @@ class TopicGuard:
             self._unknown.setdefault(name, now)
         due = [self._wanted[name] for name, since in self._unknown.items() if now - since >= UNKNOWN_S]
         if due:
-            _log.warning("kafka has lost topics: they are made again", topics=[topic.name for topic in due])
+            log.warning("kafka has lost topics: they are made again", topics=[topic.name for topic in due])
             await self._admin.ensure_topics(due)
             for topic in due:
                 self._found(topic.name)

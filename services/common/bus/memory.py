@@ -17,10 +17,9 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Sequence
-from types import TracebackType
-from typing import Self
 
 from services.common.bus.contract import ConsumedRecord, OnGap, Record, Topic
+from services.common.scope import Owned
 from tidings_protocol.errors import TooLarge, Unavailable
 from tidings_protocol.ids import hash64
 
@@ -108,7 +107,7 @@ class MemoryBroker:
         return known
 
 
-class MemorySubscription:
+class MemorySubscription(Owned):
     """One reader's positions."""
 
     def __init__(
@@ -143,15 +142,10 @@ class MemorySubscription:
                 return batch
             await self._bus.broker.changed()
 
-    async def __aenter__(self) -> Self:
+    async def _running(self) -> AsyncIterator[None]:
         self._resolve()
         self._is_late = self._from_end
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        return
+        yield
 
     def _resolve(self) -> None:
         there = self._bus.topic(self._topic)
@@ -190,7 +184,7 @@ class MemorySubscription:
             self._on_gap(self._topic, number)
 
 
-class MemoryBus:
+class MemoryBus(Owned):
     """One node's view of the broker."""
 
     def __init__(self, broker: MemoryBroker) -> None:
@@ -252,13 +246,8 @@ class MemoryBus:
         self._cut = False
         self.broker.wake()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        return
+    async def _running(self) -> AsyncIterator[None]:
+        yield
 
     def _check(self) -> None:
         if not self.connected:

@@ -17,7 +17,7 @@ Guarantees:
   lane's pace, so that they do not all come back at once and are refused again;
 - answers in time, if `answer_s` is given: a lane whose items would be answered later than that, at the better pace of
   its last two batches, refuses more of them, so that under overload those that are accepted are not late; one batch
-  that had to wait for something says nothing about the next. `ROOM_MIN` items always fit;
+  that had to wait for something says nothing about the next. `ROOM_MIN` items always fit (pacing.py);
 - nobody takes a lane from the others: with `party`, which says whose an item is, a party may have its share of the room
   as soon as more waits in a lane than a batch takes, and a batch takes from all parties in turn (queue.py);
 - no batch is heavier than `weight_max`, by what `weigh` says of each item, if it has more than one;
@@ -40,30 +40,25 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
-from types import TracebackType
-from typing import Generic, Self, TypeVar, cast
-
-import structlog
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Sequence
+from typing import Generic, TypeVar, cast
 
 from services.common.lanes.dividing import divided
-from services.common.lanes.queue import Entry, LaneQueue
-from services.common.scope import TaskScope
-from services.common.telemetry import metrics
+from services.common.lanes.pacing import is_large, next_batch, next_turn, room_after
+from services.common.lanes.queue import Done, Entry, LaneQueue
+from services.common.scope import Owned, TaskScope
+from services.common.telemetry import logs, metrics
 from tidings_protocol.errors import Overloaded, TidingsError, Unavailable
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-_log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 RETRY_MIN_MS = 50
-RETRY_MAX_MS = 5000
-# Fewer items in a lane are never refused for being late: with batches this small it is not their number that is slow.
-ROOM_MIN = 32
 
 
-class Lanes(Generic[T, R]):
+class Lanes(Owned, Generic[T, R]):
     """A set of lanes. Use it as an async context manager; `handle` gives one outcome for each item, in their order."""
 
     def __init__(
@@ -127,8 +122,8 @@ class Lanes(Generic[T, R]):
         """How many items may wait, in all lanes."""
         return self._capacity * self._count
 
-    def offer(self, key: int, item: T, done: Callable[[R | TidingsError], None]) -> None:
-        """Accepts the item; `done` gets its outcome later, never from within this call.
+    def offer(self, key: int, item: T, done: Done[R] | None = None) -> None:
+        """Accepts the item; `done` gets its outcome later, never from within this call. None: nobody wants it.
 
         Raises Overloaded if that lane is full, or its party's share of it, Unavailable if the lanes are not open; the
         item is then not accepted.
@@ -194,23 +189,20 @@ class Lanes(Generic[T, R]):
             await finished
         return cast("list[R | TidingsError]", outcomes)
 
-    async def __aenter__(self) -> Self:
-        await self._scope.__aenter__()
-        for index in range(self._count):
-            self._scope.spawn(self._work(), name=f"lane {self.name}/{index}")
-        self._open = True
-        metrics.LANE_CAPACITY.labels(self.name).set(self.capacity)
-        metrics.LANE_DEPTH.labels(self.name).set_function(lambda: self.depth)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._open = False
-        while self._idle:
-            self._wake_one()
+    async def _running(self) -> AsyncIterator[None]:
         try:
-            await self._scope.__aexit__(kind, error, traceback)
+            async with self._scope:
+                for index in range(self._count):
+                    self._scope.spawn(self._work(), name=f"lane {self.name}/{index}")
+                self._open = True
+                metrics.LANE_CAPACITY.labels(self.name).set(self.capacity)
+                metrics.LANE_DEPTH.labels(self.name).set_function(lambda: self.depth)
+                try:
+                    yield
+                finally:
+                    self._open = False
+                    while self._idle:
+                        self._wake_one()
         finally:
             metrics.LANE_DEPTH.labels(self.name).set_function(lambda: 0)
             for lane in self._lanes:
@@ -223,9 +215,7 @@ class Lanes(Generic[T, R]):
             return Unavailable("this node is stopping: try again, another one will answer")
         self._refused.inc()
         now = self._now()
-        # After all that waits, at the pace of the last batch, and after those refused before.
-        turn = max(now + lane.item_s * len(lane.waiting), lane.promised + lane.item_s)
-        lane.promised = min(turn, now + RETRY_MAX_MS / 1000)
+        lane.promised = next_turn(now, len(lane.waiting), lane.item_s, lane.promised)
         retry_ms = round((lane.promised - now) * 1000)
         return Overloaded("this node has too much to do: try again after the time given", max(retry_ms, RETRY_MIN_MS))
 
@@ -243,7 +233,7 @@ class Lanes(Generic[T, R]):
                 if early_s > 0 and self._open and len(self._lanes[0].waiting) < self._batch_max:
                     await asyncio.sleep(early_s)
                 not_before = self._now() + self._gather_s
-            taken = self._take()
+            taken = next_batch(self._lanes, under_way=self._under_way, overlap_min=self._overlap_min)
             if taken:
                 await self._handle_one(taken)
             elif not self._open and not self.depth:
@@ -253,21 +243,6 @@ class Lanes(Generic[T, R]):
                 self._idle.append(wake)
                 await wake
                 self._waking -= 1
-
-    def _take(self) -> list[LaneQueue[T, R]]:
-        """The lanes whose items are the next batch, the one that waits longest first; none if nothing may begin now."""
-        ready = sorted((lane for lane in self._lanes if lane.waiting and not lane.busy), key=_oldest)
-        if not ready:
-            return []
-        if self._is_large(ready[0]):
-            others = any(map(self._is_large, ready[1:]))
-            return ready[:1] if self._under_way or others else ready
-        # A large lane does not go before a small one that waits for longer: that would not get its turn for ever.
-        return [] if self._under_way else ready
-
-    def _is_large(self, lane: LaneQueue[T, R]) -> bool:
-        """What waits in it is worth a batch beside another."""
-        return len(lane.waiting) >= self._overlap_min
 
     async def _handle_one(self, lanes: list[LaneQueue[T, R]]) -> None:
         """One batch, of what waits in these."""
@@ -304,13 +279,13 @@ class Lanes(Generic[T, R]):
                 lane.busy = False
         took = max(0.0, self._now() - began)
         self._handle_seconds.observe(took)
-        item_s, paced = took / len(entries), self._room(len(entries), len(taken), took)
+        item_s = took / len(entries)
+        paced = room_after(len(entries), len(taken), took, answer_s=self._answer_s, capacity=self._capacity)
         for lane in taken:
             lane.item_s, lane.room, lane.paced = item_s, max(paced, lane.paced), paced
-        for done, outcome in zip(dones, outcomes, strict=True):
-            _call(done, outcome)
+        _tell(dones, outcomes)
         # This worker goes on with one of them; the others have workers of their own.
-        others = sum(not lane.busy and self._is_large(lane) for lane in self._lanes) - 1
+        others = sum(not lane.busy and is_large(lane, self._overlap_min) for lane in self._lanes) - 1
         for _ in range(min(others if self._open else self._count, len(self._idle))):
             self._wake_one()
 
@@ -318,7 +293,7 @@ class Lanes(Generic[T, R]):
         """The others are done with."""
         assert self._wanted is not None
         kept: list[Entry[T, R]] = []
-        dropped: list[Callable[[R | TidingsError], None]] = []
+        dropped: list[Done[R] | None] = []
         for entry in entries:
             if self._wanted(entry[0]):
                 kept.append(entry)
@@ -328,14 +303,6 @@ class Lanes(Generic[T, R]):
             self._dropped.inc(len(dropped))
             _finish(dropped, unwanted())
         return kept
-
-    def _room(self, count: int, lanes: int, took: float) -> int:
-        """How many may wait in each of the lanes that a batch was of. An item waits for the batch under way and is
-        answered with its own, so it may take half of the time for each. The pace of a small batch says nothing about
-        larger ones."""
-        if self._answer_s is None or 2 * count < ROOM_MIN or not took:
-            return self._capacity
-        return min(self._capacity, max(ROOM_MIN, int(self._answer_s / 2 * count / took / lanes)))
 
     async def _outcomes(self, items: list[T]) -> Sequence[R | TidingsError]:
         """What `handle` says, or its failure. Raises only if the worker itself is cancelled."""
@@ -349,21 +316,22 @@ class Lanes(Generic[T, R]):
             return [_cancelled()] * len(items)
 
 
-def _oldest(lane: LaneQueue[T, R]) -> float:
-    return lane.waiting[0][2]
+def _finish(dones: list[Done[R] | None], error: TidingsError) -> None:
+    _tell(dones, [error] * len(dones))
 
 
-def _finish(dones: list[Callable[[R | TidingsError], None]], error: TidingsError) -> None:
-    for done in dones:
-        _call(done, error)
+def _tell(dones: list[Done[R] | None], outcomes: Sequence[R | TidingsError]) -> None:
+    for done, outcome in zip(dones, outcomes, strict=True):
+        if done is not None:
+            _call(done, outcome)
 
 
-def _call(done: Callable[[R | TidingsError], None], outcome: R | TidingsError) -> None:
+def _call(done: Done[R], outcome: R | TidingsError) -> None:
     """A callback that fails must not keep its neighbours in the batch from theirs."""
     try:
         done(outcome)
-    except Exception:  # noqa: BLE001 - the edge to the callbacks of others
-        _log.exception("lane_callback_failed")
+    except Exception:
+        log.exception("whoever was told an outcome failed at it")
 
 
 def unwanted() -> TidingsError:

@@ -28,8 +28,10 @@ from tidings_protocol.errors import TidingsError
 T = TypeVar("T")
 R = TypeVar("R")
 
-# The item, who is told its outcome, when it was offered.
-Entry = tuple[T, Callable[[R | TidingsError], None], float]
+# Who is told an outcome.
+Done = Callable[[R | TidingsError], None]
+# The item, who is told its outcome (None: nobody), when it was offered.
+Entry = tuple[T, Done[R] | None, float]
 
 # So many items of one party are never too many, so that a few things that were done at once go together.
 SHARE_MIN = 8

@@ -20,9 +20,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, fields
-from types import TracebackType
-from typing import Literal, Protocol, Self, get_args
+from typing import Literal, Protocol, get_args
 
 NodeKind = Literal["access", "logic", "storage"]
 NodeState = Literal["starting", "ready", "draining"]
@@ -88,7 +88,7 @@ class Membership:
 NOBODY = Membership(0, ())
 
 
-class Registry(Protocol):
+class Registry(AbstractAsyncContextManager["Registry", None], Protocol):
     """An async context manager: entering it begins to watch, leaving it deregisters.
 
     Methods raise Unavailable when the registry does not answer in time; what was asked may then have been done or not.
@@ -136,9 +136,3 @@ class Registry(Protocol):
     def watch(self) -> AsyncIterator[Membership]:
         """The membership as soon as it is known, then each change."""
         ...
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...

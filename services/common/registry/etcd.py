@@ -1,19 +1,19 @@
 """The registry on etcd.
 
     /tidings/<cluster>/nodes/<kind>/<name>      a node's record, under its lease
-    /tidings/<cluster>/dead/<boot id>           buried: this boot id does not come back
+    /tidings/<cluster>/dead/<boot id>           its tombstone: this boot id does not come back
     /tidings/<cluster>/<claimed key>            a claim, under its holder's lease
     /tidings/<cluster>/<key of put_once>        a setting, for good
 
 Theory of operation. A lease that ran out does not mean a dead node: etcd may have been stopped and gone on, or have
-lost its data. So leaving is decided by a transaction. Whoever sees a record vanish buries its boot id, if the record
-is still missing: at once if etcd answered all the time, after one lease time if it did not (roster.py says when). A
-node that finds its lease gone puts its record back under a new lease, if its boot id is not buried and its name not
-taken. etcd lets only one of the two happen, and the other side learns which: nodes that were thought dead become
-`lost`, and an etcd that was away for however long makes nobody leave.
+lost its data. So leaving is decided by a transaction. Whoever sees a record vanish puts a tombstone for its boot id, if
+the record is still missing: at once if etcd answered all the time, after one lease time if it did not
+(membership_view.py says when). A node that finds its lease gone puts its record back under a new lease, if its boot id
+has no tombstone and its name is not taken. etcd lets only one of the two happen, and the other side learns which: nodes
+that were thought dead become `lost`. So nobody leaves because etcd was away, however long that was.
 
-A node that was suspended with its machine, or cut off, for so long that a burial may have been forgotten comes back as
-another boot.
+A node that was suspended with its machine, or cut off, for so long that its tombstone may be gone comes back as another
+boot.
 
 Keep-alives are sent from the node's own event loop: one that is blocked for longer than its lease is not alive.
 
@@ -25,28 +25,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, aclosing
-from types import TracebackType
-from typing import Self
+from contextlib import aclosing
 
-import structlog
-
+from services.common.backoff import Backoff
+from services.common.gatherer import RETRY_S
 from services.common.registry.contract import Membership, NodeRecord
-from services.common.registry.etcd_client import Compacted, Entry, EtcdClient, EtcdTls, Event, LeaseGone
+from services.common.registry.etcd_client import EtcdClient
+from services.common.registry.etcd_tls import EtcdTls
+from services.common.registry.etcd_tombstones import TOMBSTONE_S, EtcdKeys, TombstoneWriter
+from services.common.registry.etcd_values import Compacted, Entry, Event, LeaseGone
 from services.common.registry.feed import MembershipFeed
-from services.common.registry.roster import Roster
-from services.common.scope import TaskScope
-from services.common.telemetry import metrics
+from services.common.registry.membership_view import MembershipView
+from services.common.scope import Owned, TaskScope
+from services.common.telemetry import logs, metrics
 from tidings_protocol.errors import Unavailable
 
-_log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 RENEWALS = 3
-PAUSE_MIN_S = 0.1
-PAUSE_MAX_S = 1.0
 REVOKE_S = 1.0
-# A node that is cut off for longer than its burial is remembered must not come back under its boot id.
-BURIAL_S = 3600
 
 
 def seconds_since_boot() -> float:
@@ -54,7 +51,7 @@ def seconds_since_boot() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
-class EtcdRegistry:
+class EtcdRegistry(Owned):
     """One node's (or tool's) view of the registry. A tool just enters it and watches; nodes also register."""
 
     def __init__(
@@ -66,18 +63,20 @@ class EtcdRegistry:
         tls: EtcdTls | None = None,
         since_boot_s: Callable[[], float] = seconds_since_boot,
     ) -> None:
-        """`since_boot_s` goes on while the machine is suspended, as the leases and burials in etcd do."""
+        """`since_boot_s` goes on while the machine is suspended, as the leases and tombstones in etcd do."""
         self.lost = asyncio.Event()
         self.lost_because = ""
         # Short enough that an endpoint which hangs does not cost the lease.
         self._client = EtcdClient(endpoints, try_s=min(1.5, lease_ttl_s / 4), tls=tls)
-        self._prefix = f"/tidings/{cluster}/"
+        self._keys = EtcdKeys(cluster)
         self._asked_ttl_s = lease_ttl_s
         self._ttl_s = lease_ttl_s  # what etcd grants, which may be longer
         self._since_boot_s = since_boot_s
-        self._roster = Roster(lease_ttl_s)
+        self._view = MembershipView(lease_ttl_s)
         self._feed = MembershipFeed()
-        self._stack = AsyncExitStack()
+        self._tombstones = TombstoneWriter(
+            self._client, self._keys, self._view, may_write=lambda: self._record is not None, changed=self._publish
+        )
         self._connected = False
         self._answered_s = time.monotonic()
         # What this node has under its lease; `_own` orders what changes that.
@@ -90,7 +89,6 @@ class EtcdRegistry:
         self._dirty = False
         self._claims: dict[str, str] = {}
         self._look_now = asyncio.Event()
-        self._missing_now = asyncio.Event()
         self._relist = True
 
     @property
@@ -110,15 +108,14 @@ class EtcdRegistry:
         async with self._own:
             old, self._lease = self._lease, 0
             self._record, self._claims, self._dirty = None, {}, False
-            pause_s = PAUSE_MIN_S
+            backoff = Backoff()
             while True:
                 try:
                     await self._take_name(record)
                     break
                 except (Unavailable, LeaseGone):
                     self._answer(False)
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, PAUSE_MAX_S)
+                await asyncio.sleep(backoff.next_s())
             self._record = record
             metrics.REGISTRY_LEASE_AGE.set_function(self._lease_age_s)
             self.lost_because = ""
@@ -158,7 +155,7 @@ class EtcdRegistry:
             return held
 
     async def put_once(self, key: str, value: str) -> str:
-        path = self._prefix + key
+        path = self._keys.prefix + key
         await self._client.put_if([(path, 0)], path, value, 0)
         entry = await self._client.read(path)
         self._answer(True)
@@ -169,34 +166,29 @@ class EtcdRegistry:
     def watch(self) -> AsyncIterator[Membership]:
         return self._feed.watch()
 
-    async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._client)
-            stack.push_async_callback(self.deregister)
-            # Ends first, so that nothing else uses the lease while it is given up.
-            scope = await stack.enter_async_context(TaskScope())
-            scope.spawn(self._follow(), name="registry watch")
-            scope.spawn(self._keep(), name="registry lease")
-            scope.spawn(self._bury(), name="registry burials")
-            self._stack = stack.pop_all()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._stack.__aexit__(kind, error, traceback)
+    async def _running(self) -> AsyncIterator[None]:
+        async with self._client:
+            try:
+                # The tasks end first, so that nothing else uses the lease while it is given up.
+                async with TaskScope() as scope:
+                    scope.spawn(self._follow(), name="registry watch")
+                    scope.spawn(self._keep(), name="registry lease")
+                    scope.spawn(self._tombstones.run(), name="registry tombstones")
+                    yield
+            finally:
+                await self.deregister()
 
     # ---- the watch
 
     async def _follow(self) -> None:
-        pause_s = PAUSE_MIN_S
+        backoff = Backoff()
         while True:
             try:
                 if self._relist:
                     await self._list()
-                async with aclosing(self._client.watch(self._nodes, self._roster.revision + 1)) as changes:
+                async with aclosing(self._client.watch(self._keys.nodes, self._view.revision + 1)) as changes:
                     async for events, revision in changes:
-                        pause_s = PAUSE_MIN_S
+                        backoff.reset()
                         self._answer(True)
                         self._see(events, revision)
             except Compacted:
@@ -204,15 +196,14 @@ class EtcdRegistry:
                 continue
             except Unavailable:
                 self._look_now.set()
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, PAUSE_MAX_S)
+            await asyncio.sleep(backoff.next_s())
 
     async def _list(self) -> None:
-        entries, revision = await self._client.find(self._nodes)
+        entries, revision = await self._client.find(self._keys.nodes)
         self._relist = False
         self._answer(True)
         records = [record for entry in entries if (record := self._read(entry)) is not None]
-        self._roster.listed(records, revision, time.monotonic())
+        self._view.listed(records, revision, time.monotonic())
         for entry in entries:
             self._notice_takeover(entry)
         self._publish()
@@ -220,21 +211,21 @@ class EtcdRegistry:
     def _see(self, events: list[Event], revision: int) -> None:
         for event in events:
             if event.deleted:
-                kind, _, name = event.entry.key.removeprefix(self._nodes).partition("/")
-                self._roster.removed(kind, name, time.monotonic())
+                kind, _, name = event.entry.key.removeprefix(self._keys.nodes).partition("/")
+                self._view.removed(kind, name, time.monotonic())
                 if event.entry.key == self._own_key():
                     self._look_now.set()
             elif (record := self._read(event.entry)) is not None:
-                self._roster.put(record)
+                self._view.put(record)
                 self._notice_takeover(event.entry)
-        self._roster.revision = revision
+        self._view.revision = revision
         self._publish()
 
     def _read(self, entry: Entry) -> NodeRecord | None:
         try:
             return NodeRecord.from_json(entry.value)
         except ValueError:
-            _log.warning("unreadable node record ignored", key=entry.key)
+            log.warning("unreadable node record ignored", key=entry.key)
             return None
 
     def _notice_takeover(self, entry: Entry) -> None:
@@ -246,9 +237,9 @@ class EtcdRegistry:
             self._lose("another process took the name")
 
     def _publish(self) -> None:
-        self._feed.publish(self._roster.membership())
-        if self._roster.next_due_s() is not None:
-            self._missing_now.set()
+        self._feed.publish(self._view.membership())
+        if self._view.next_due_s() is not None:
+            self._tombstones.look()
 
     # ---- the lease
 
@@ -267,7 +258,7 @@ class EtcdRegistry:
                 pause_s = self._ttl_s / RENEWALS
             except Unavailable as error:
                 self._answer(False, error.message)
-                pause_s = min(PAUSE_MAX_S, self._ttl_s / RENEWALS)
+                pause_s = min(RETRY_S, self._ttl_s / RENEWALS)
 
     async def _look(self) -> None:
         async with self._own:
@@ -288,12 +279,12 @@ class EtcdRegistry:
     async def _recover(self) -> None:
         """The lease is gone: everything goes under a new one, unless others have taken over."""
         assert self._record is not None
-        if self._since_boot_s() - self._kept_since_boot_s > BURIAL_S / 2:
-            self._lose("the lease ran out too long ago to know whether the others buried this boot id")
+        if self._since_boot_s() - self._kept_since_boot_s > TOMBSTONE_S / 2:
+            self._lose("the lease ran out too long ago to know whether this boot id had a tombstone")
             return
         try:
             if not await self._return(self._record):
-                self._lose("the lease ran out and the others buried this boot id, or took its name")
+                self._lose("the lease ran out, and this boot id has a tombstone or its name is taken")
                 return
             for key, value in self._claims.items():
                 if not await self._take(key, value):
@@ -301,13 +292,13 @@ class EtcdRegistry:
                     return
         except LeaseGone:
             raise Unavailable("etcd lost a lease that it had just granted") from None
-        _log.info("registered again under the same boot id", node=self._record.name, boot_id=self._record.boot_id)
+        log.info("registered again under the same boot id", node=self._record.name, boot_id=self._record.boot_id)
 
     def _lose(self, reason: str) -> None:
         if self.lost.is_set():
             return
         metrics.REGISTRY_LEASES_LOST.inc()
-        _log.warning("lease lost", reason=reason, node=self._record.name if self._record else "")
+        log.warning("lease lost", reason=reason, node=self._record.name if self._record else "")
         self.lost_because = reason
         self.lost.set()
 
@@ -315,23 +306,23 @@ class EtcdRegistry:
 
     async def _take_name(self, record: NodeRecord) -> None:
         """A new lease and the record under it, whoever had the name."""
-        grave = self._grave(record)
+        tombstone = self._keys.tombstone(record)
         lease = await self._grant()
-        outcome = await self._client.put_if([(grave, 0)], self._key(record), record.to_json(), lease)
+        outcome = await self._client.put_if([(tombstone, 0)], self._keys.node(record), record.to_json(), lease)
         if not outcome.done:
-            raise ValueError(f"the boot id {record.boot_id} is buried: register with a new one")
+            raise ValueError(f"the boot id {record.boot_id} has a tombstone: register with a new one")
         self._lease, self._put_revision = lease, outcome.revision
         self._note_kept()
         self._answer(True)
 
     async def _return(self, record: NodeRecord) -> bool:
-        """A new lease and the record under it; False if this boot id is buried or its name taken."""
-        key = self._key(record)
+        """A new lease and the record under it; False if this boot id has a tombstone or its name is taken."""
+        key = self._keys.node(record)
         there = await self._client.read(key)
         if there is not None and not self._is_mine(there):
             return False
         lease = await self._grant()
-        conditions = [(self._grave(record), 0), (key, there.revision if there else 0)]
+        conditions = [(self._keys.tombstone(record), 0), (key, there.revision if there else 0)]
         outcome = await self._client.put_if(conditions, key, record.to_json(), lease)
         if not outcome.done:
             # If etcd did it but could not say so, the record is there, under this lease.
@@ -348,9 +339,9 @@ class EtcdRegistry:
         """A lease for this node; how long it really lasts counts from now on."""
         lease = await self._client.grant(self._asked_ttl_s)
         if lease.ttl_s != self._ttl_s:
-            _log.warning("etcd keeps leases for another time than asked", asked_s=self._asked_ttl_s, ttl_s=lease.ttl_s)
+            log.warning("etcd keeps leases for another time than asked", asked_s=self._asked_ttl_s, ttl_s=lease.ttl_s)
             self._ttl_s = lease.ttl_s
-            self._roster.leases_last(lease.ttl_s)
+            self._view.leases_last(lease.ttl_s)
         metrics.REGISTRY_LEASE_TTL.set(lease.ttl_s)
         return lease.id
 
@@ -367,7 +358,7 @@ class EtcdRegistry:
     async def _write(self) -> None:
         """The record as it shall be, under the lease that it has; LeaseGone if the name is not ours any more."""
         assert self._record is not None
-        key = self._key(self._record)
+        key = self._keys.node(self._record)
         for _ in range(2):
             there = await self._client.read(key)
             if there is None or there.lease != self._lease:
@@ -382,7 +373,7 @@ class EtcdRegistry:
 
     async def _take(self, key: str, value: str) -> bool:
         """The claim under our lease; False if it is another's. LeaseGone if we have none."""
-        path = self._prefix + key
+        path = self._keys.prefix + key
         if (await self._client.put_if([(path, 0)], path, value, self._lease)).done:
             self._answer(True)
             return True
@@ -398,66 +389,12 @@ class EtcdRegistry:
         try:
             await self._client.revoke(lease, REVOKE_S)
         except Unavailable:
-            _log.info("the lease was left to run out", ttl_s=self._ttl_s)
-
-    # ---- burials
-
-    async def _bury(self) -> None:
-        while True:
-            await self._missing_now.wait()
-            self._missing_now.clear()
-            due_s = self._roster.next_due_s()
-            if due_s is None:
-                continue
-            try:
-                async with asyncio.timeout(max(0.0, due_s - time.monotonic())):
-                    await self._missing_now.wait()
-            except TimeoutError:
-                pass
-            try:
-                for record in self._roster.due(time.monotonic()):
-                    if await self._is_buried(record):
-                        self._roster.buried(record)
-            except Unavailable:
-                await asyncio.sleep(PAUSE_MAX_S)
-            if self._roster.due(time.monotonic()):
-                # Somebody is back, but the watch has not shown it yet.
-                await asyncio.sleep(PAUSE_MIN_S)
-            self._publish()
-
-    async def _is_buried(self, record: NodeRecord) -> bool:
-        """Whether the missing node is out for good now: buried by us or another, or its name taken."""
-        key, grave = self._key(record), self._grave(record)
-        there = await self._client.read(key)
-        if there is not None:
-            # Back, or replaced: the watch will show it.
-            return False
-        if self._record is None or await self._client.read(grave) is not None:
-            return True
-        lease = (await self._client.grant(BURIAL_S)).id
-        try:
-            done = (await self._client.put_if([(key, 0), (grave, 0)], grave, record.name, lease)).done
-        except LeaseGone:
-            return False
-        there = None if done else await self._client.read(grave)
-        if not done and (there is None or there.lease != lease):
-            await self._revoke(lease)
-        return done or there is not None
+            log.info("the lease was left to run out", ttl_s=self._ttl_s)
 
     # ---- small things
 
-    @property
-    def _nodes(self) -> str:
-        return f"{self._prefix}nodes/"
-
-    def _key(self, record: NodeRecord) -> str:
-        return f"{self._nodes}{record.kind}/{record.name}"
-
     def _own_key(self) -> str:
-        return self._key(self._record) if self._record is not None else ""
-
-    def _grave(self, record: NodeRecord) -> str:
-        return f"{self._prefix}dead/{record.boot_id}"
+        return self._keys.node(self._record) if self._record is not None else ""
 
     def _lease_age_s(self) -> float:
         return time.monotonic() - self._kept_s if self._lease else 0.0
@@ -473,11 +410,11 @@ class EtcdRegistry:
             if now_s - self._answered_s > self._ttl_s / 2:
                 self._relist = True
             self._answered_s = now_s
-            self._roster.answered(now_s)
+            self._view.answered(now_s)
         if answered != self._connected:
             self._connected = answered
             metrics.REGISTRY_CONNECTED.set(int(answered))
             if answered:
-                _log.info("etcd answers")
+                log.info("etcd answers")
             else:
-                _log.warning("etcd is away; membership stays as it was", reason=why)
+                log.warning("etcd is away; membership stays as it was", reason=why)

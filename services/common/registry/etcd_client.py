@@ -14,17 +14,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import grpc
 from etcd3 import etcdrpc
 
 from services.common.certificates import check_pair
-from services.common.settings.security import SecuritySettings
+from services.common.registry.etcd_tls import EtcdTls
+from services.common.registry.etcd_values import Compacted, Entry, Event, Lease, LeaseGone, Outcome
+from services.common.scope import Owned
 from services.common.telemetry import metrics
 from tidings_protocol.errors import Unavailable
 
@@ -57,70 +56,6 @@ _LOST_CALL = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class EtcdTls:
-    """Files in PEM: the authority of etcd's certificates, and what is shown to etcd, if it asks."""
-
-    ca_file: Path
-    cert_file: Path | None = None
-    key_file: Path | None = None
-
-    def credentials(self) -> grpc.ChannelCredentials:
-        """Raises OSError if a file cannot be read."""
-        key = self.key_file.read_bytes() if self.key_file else None
-        certificate = self.cert_file.read_bytes() if self.cert_file else None
-        return grpc.ssl_channel_credentials(self.ca_file.read_bytes(), key, certificate)
-
-
-def etcd_tls_of(settings: SecuritySettings) -> EtcdTls | None:
-    """What the settings say; None: in the clear."""
-    if settings.etcd_tls_ca_file is None:
-        return None
-    return EtcdTls(settings.etcd_tls_ca_file, settings.etcd_tls_certificate_file, settings.etcd_tls_key_file)
-
-
-class LeaseGone(Exception):
-    """etcd does not know the lease: it ran out, or was revoked."""
-
-
-class Compacted(Exception):
-    """The history that a watch wanted is not there any more, or not yet: list again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A key as it is at a revision."""
-
-    key: str
-    value: str
-    revision: int
-    lease: int
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A change of a key; `entry.value` is empty if it was deleted."""
-
-    deleted: bool
-    entry: Entry
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Of a transaction."""
-
-    done: bool
-    revision: int
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """As etcd granted it: for longer than asked, if that is less than etcd can hold."""
-
-    id: int
-    ttl_s: int
-
-
 class _Endpoint:
     """One address with its channel and stubs."""
 
@@ -135,7 +70,7 @@ class _Endpoint:
         self.watch = etcdrpc.WatchStub(self.channel)
 
 
-class EtcdClient:
+class EtcdClient(Owned):
     """Use it as an async context manager. Calls raise Unavailable when etcd does not answer."""
 
     def __init__(self, endpoints: Sequence[str], *, try_s: float = 1.5, tls: EtcdTls | None = None) -> None:
@@ -258,15 +193,13 @@ class EtcdClient:
         finally:
             stream.cancel()
 
-    async def __aenter__(self) -> Self:
+    async def _running(self) -> AsyncIterator[None]:
         self._endpoints = [_Endpoint(address, self._credentials) for address in self._addresses]
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        for endpoint in self._endpoints:
-            await endpoint.channel.close(None)
+        try:
+            yield
+        finally:
+            for endpoint in self._endpoints:
+                await endpoint.channel.close(None)
 
     async def renew_certificate(self) -> None:
         """What the files hold now, by new channels; calls under way may end. Raises OSError, ValueError; then nothing

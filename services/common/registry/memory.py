@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from types import TracebackType
-from typing import Self
 
 from services.common.registry.contract import Membership, NodeRecord
 from services.common.registry.feed import MembershipFeed
+from services.common.scope import Owned
 from tidings_protocol.errors import Unavailable
 
 
@@ -71,7 +70,7 @@ class MemoryStore:
         return Membership.of(self.revision, [record for record, _ in self.nodes.values()])
 
 
-class MemoryRegistry:
+class MemoryRegistry(Owned):
     """One node's view of the store."""
 
     def __init__(self, store: MemoryStore) -> None:
@@ -162,16 +161,14 @@ class MemoryRegistry:
                 self._write(record)
         self._feed.publish(self._store.membership())
 
-    async def __aenter__(self) -> Self:
+    async def _running(self) -> AsyncIterator[None]:
         self._store.attach(self)
         self.catch_up()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.deregister()
-        self._store.detach(self)
+        try:
+            yield
+        finally:
+            await self.deregister()
+            self._store.detach(self)
 
     def _write(self, record: NodeRecord) -> None:
         self._store.nodes[record.name] = (record, self)

@@ -71,3 +71,16 @@ def too_large(method: str) -> TooLarge:
 def label_of(method: str) -> str:
     """The value of the `method` label: "Logic/Send"."""
     return method.rpartition(".")[2]
+
+
+class SlotCaller(Protocol):
+    """Calls of the node that owns a slot; `Router` makes them, and goes on to the nodes that follow it."""
+
+    async def call(
+        self, slot: int, method: str, request: Message, reply_type: type[Reply], *, timeout_s: float, budget_s: float
+    ) -> Reply:
+        """`timeout_s`: the deadline of one try; `budget_s`: the time for all tries. Raises TidingsError.
+
+        A cancellation ends the try under way; what was asked for may be done.
+        """
+        ...

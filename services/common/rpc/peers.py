@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -36,7 +35,7 @@ from services.common.rpc.contract import (
 from services.common.rpc.stream import CONVERSE, Asking, NoStreams
 from services.common.rpc.tls import Tls
 from services.common.rpc.translate import error_from
-from services.common.scope import TaskScope
+from services.common.scope import Owned, TaskScope
 from services.common.telemetry import metrics, tracing
 from tidings_protocol.errors import Internal, TidingsError
 
@@ -97,7 +96,7 @@ class _Channel:
         self.used_s = 0.0
 
 
-class Peers:
+class Peers(Owned):
     """Calls by gRPC. Use it as an async context manager; leaving it closes all channels."""
 
     def __init__(self, *, tls: Tls | None = None, idle_s: float = 120.0) -> None:
@@ -133,17 +132,15 @@ class Peers:
             channel.calls -= 1
             metrics.RPC_CLIENT_SECONDS.labels(label_of(method), code).observe(time.monotonic() - began)
 
-    async def __aenter__(self) -> Self:
+    async def _running(self) -> AsyncIterator[None]:
         await self._scope.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        for address in list(self._channels):
-            self._close(address)
-        # Without the error: closing is worth waiting for in any case.
-        await self._scope.__aexit__(None, None, None)
+        try:
+            yield
+        finally:
+            for address in list(self._channels):
+                self._close(address)
+            # Without the error: closing is worth waiting for in any case.
+            await self._scope.__aexit__(None, None, None)
 
     async def _call(
         self, channel: _Channel, method: str, request: Message, reply_type: type[Reply], address: str, timeout_s: float

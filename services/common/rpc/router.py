@@ -24,14 +24,14 @@ from collections.abc import Callable
 
 from google.protobuf.message import Message
 
+from services.common.backoff import Backoff
 from services.common.cluster import Cluster
 from services.common.registry.contract import NodeKind, NodeRecord
 from services.common.rpc.contract import PeersPort, Reply, TimedOut, Unreachable, label_of
+from services.common.rpc.demotion import Demotions
 from services.common.telemetry import metrics
 from tidings_protocol.errors import Unavailable
 
-DEMOTION_S = 1.0
-DEMOTION_MAX_S = 8.0
 PAUSE_S = 0.05
 PAUSE_MAX_S = 0.5
 # Less time than this is not worth a try.
@@ -48,8 +48,8 @@ class Router:
         self._cluster = cluster
         self._kind: NodeKind = kind
         self._now = now
-        # Boot id to (failures in a row, until when it is tried last).
-        self._failures: dict[str, tuple[int, float]] = {}
+        # Who is tried last.
+        self._demotions = Demotions()
 
     def owner(self, slot: int) -> NodeRecord | None:
         """The node that owns the slot now: to group a batch by. None if no node of the kind is ready."""
@@ -60,9 +60,9 @@ class Router:
         """The nodes in the order in which a call would try them now."""
         found = (self._cluster.node(name) for name in self._cluster.ring(self._kind).preference(slot))
         nodes = [node for node in found if node is not None]
-        if self._failures:
+        if self._demotions:
             now = self._now()
-            nodes.sort(key=lambda node: self._failures.get(node.boot_id, (0, 0.0))[1] > now)
+            nodes.sort(key=lambda node: self._demotions.holds(node.boot_id, now))
         return nodes
 
     async def call(
@@ -81,42 +81,36 @@ class Router:
         tried: set[str] = set()
         refused: Unavailable | None = None
         last = f"no {self._kind} node is ready: try again"
-        pause_s = PAUSE_S
+        backoff: Backoff | None = None
         while (left_s := deadline - self._now()) > TRY_MIN_S:
             if wanted is not None and not wanted():
                 raise Unavailable("whoever asked for this is gone, so it is not tried again")
             node = self._next(slot, tried)
             if node is None:
-                await self._moment(min(pause_s, left_s))
-                pause_s = min(2 * pause_s, PAUSE_MAX_S)
+                backoff = backoff or Backoff(PAUSE_S, PAUSE_MAX_S)
+                await self._moment(min(backoff.next_s(), left_s))
                 tried.clear()
                 continue
             try:
                 reply = await self._peers.call(method, request, reply_type, node=node, timeout_s=min(timeout_s, left_s))
             except (Unreachable, TimedOut) as error:
-                self._demote(node)
+                self._demotions.failed(node.boot_id, self._now(), self._cluster.alive)
                 last = error.message
             except Unavailable as error:
                 if refused is not None:
                     raise
                 refused, last = error, error.message
             else:
-                self._failures.pop(node.boot_id, None)
+                self._demotions.answered(node.boot_id)
                 return reply
             tried.add(node.boot_id)
             metrics.RPC_RETRIES.labels(label_of(method)).inc()
         raise refused or Unavailable(last)
 
     def _next(self, slot: int, tried: set[str]) -> NodeRecord | None:
-        if not tried and not self._failures:
+        if not tried and not self._demotions:
             return self.owner(slot)
         return next((node for node in self.order(slot) if node.boot_id not in tried), None)
-
-    def _demote(self, node: NodeRecord) -> None:
-        failures = self._failures.get(node.boot_id, (0, 0.0))[0]
-        until = self._now() + min(DEMOTION_S * 2**failures, DEMOTION_MAX_S)
-        self._failures = {boot: kept for boot, kept in self._failures.items() if self._cluster.alive(boot)}
-        self._failures[node.boot_id] = (min(failures + 1, 8), until)
 
     async def _moment(self, pause_s: float) -> None:
         try:

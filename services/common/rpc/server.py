@@ -20,14 +20,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-import structlog
 
 from protos.tidings.internal.v1 import calls_pb2
 from services.common.rpc.contract import MESSAGE_BYTES_MAX, Service, label_of
 from services.common.rpc.stream import CONVERSE, Answering
 from services.common.rpc.tls import Tls
 from services.common.rpc.translate import status_of, trailer_of
-from services.common.telemetry import metrics, tracing
+from services.common.telemetry import logs, metrics, tracing
 from tidings_protocol.errors import BadRequest, Internal, TidingsError
 
 SERVER_OPTIONS: Sequence[tuple[str, Any]] = (
@@ -45,7 +44,7 @@ SERVER_OPTIONS: Sequence[tuple[str, Any]] = (
 
 Behaviour = Callable[[Any, Any], Awaitable[Any]]
 
-_log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +123,8 @@ async def _result(method: str, behaviour: Behaviour, request: Any, context: Any)
         return await behaviour(request, context)
     except TidingsError:
         raise
-    except Exception:  # noqa: BLE001 - the edge where a defect becomes an answer
-        _log.exception("call failed", method=method)
+    except Exception:
+        log.exception("call failed", method=method)
         raise Internal(f"{label_of(method)} failed because of a defect; the log of the node says more") from None
 
 

@@ -1,123 +1,30 @@
-"""Settings: what a node is told at its start, from TIDINGS_* variables or one TOML file, checked before it runs.
+"""What every node is told at its start, whatever its kind; checked before it runs.
 
 A service's settings are a subclass of `NodeSettings` in its own `settings.py`; units are in the names and each
-description tells the trade-off (docs/configuration.md is made from them). The environment wins over the file, the
-file over the default.
+description tells the trade-off (docs/configuration.md is made from them).
 
-Guarantees: a value that `load` returns has passed every check; a mistake is one `SettingsError` that holds all
-mistakes at once, each with the name, the value, what is allowed and, for an unknown name, the nearest known one.
-Secrets are never printed.
+    sources.py      reads them from the environment and one TOML file
+    describe.py     puts them in words
+    security.py     those that keep others out; production.py: what `profile` production refuses
+
 Does not know: what a setting is used for, and who reads it.
 """
 
 from __future__ import annotations
 
-import difflib
-import os
-import socket
-import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from importlib import import_module
-from ipaddress import IPv6Address, ip_address
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
-from urllib.parse import urlsplit
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
 from services.common.settings import production
+from services.common.settings.addresses import means_every, split_address
 from services.common.settings.production import Objection
 from services.common.settings.security import SecuritySettings
 
 PREFIX = "TIDINGS_"
-CONFIG_VARIABLE = "TIDINGS_CONFIG"
-# Names that are not settings of a node: those of the `tidings` command, and whatever others put below TIDINGS_X_.
-COMMAND_NAMES = frozenset({CONFIG_VARIABLE, "TIDINGS_DATA", "TIDINGS_ETCD", "TIDINGS_OPERATOR_TOKEN"})
-FREE_PREFIX = "TIDINGS_X_"
-# Where each service's settings are: a name is unknown only if none of them has it, so that one environment can serve
-# all nodes.
-SERVICES: Mapping[str, tuple[str, str]] = {
-    "access": ("services.access.settings", "AccessSettings"),
-    "logic": ("services.logic.settings", "LogicSettings"),
-    "storage": ("services.storage.settings", "StorageSettings"),
-}
-HIDDEN = "(hidden)"
-PORT_MAX = 65535
-PORT_DIGITS_MAX = 5
 
 Origin = Literal["default", "file", "environment", "argument"]
-S = TypeVar("S", bound=SecuritySettings)
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One mistake: the name as the operator wrote it, its value ("" if there is none to show), and what to do."""
-
-    name: str
-    value: str
-    advice: str
-
-    def __str__(self) -> str:
-        shown = f"{self.name}={self.value!r}" if self.value else self.name
-        return f"{shown}: {self.advice}"
-
-
-class SettingsError(Exception):
-    """The settings cannot be used; `problems` lists every mistake."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("; ".join(str(problem) for problem in problems))
-        self.problems = tuple(problems)
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting as `tidings config show` and the documentation print it."""
-
-    name: str
-    variable: str
-    value: str
-    default: str
-    origin: Origin
-    meaning: str
-    allowed: str
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """("127.0.0.1", 8300) of "127.0.0.1:8300"; IPv6 in brackets; ValueError says what is wrong."""
-    host, colon, port = address.rpartition(":")
-    digits = port.isascii() and port.isdigit() and len(port) <= PORT_DIGITS_MAX
-    if not colon or not host or not digits or int(port) > PORT_MAX:
-        raise ValueError("should be host:port, for example 127.0.0.1:8300")
-    if host.startswith("[") and host.endswith("]"):
-        try:
-            IPv6Address(host[1:-1])
-        except ValueError:
-            raise ValueError("should have an IPv6 address in the brackets, for example [::1]:8300") from None
-        return host[1:-1], int(port)
-    if ":" in host:
-        raise ValueError("should have an IPv6 address in brackets, for example [::1]:8300")
-    return host, int(port)
-
-
-def join_address(host: str, port: int) -> str:
-    """The inverse of `split_address`."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def means_every(host: str) -> bool:
-    """Whether who listens there listens on every address of the machine, so that nobody can be told to call it."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        try:
-            return not any(socket.inet_aton(host))  # "0", which the system takes as well
-        except OSError:
-            return False
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_unspecified
 
 
 def _address(value: str) -> str:
@@ -317,191 +224,3 @@ class NodeSettings(SecuritySettings):
     def rpc_address(self) -> str:
         """Where others reach this node."""
         return self.rpc_advertise or self.rpc_listen
-
-
-def settings_class(service: str) -> type[NodeSettings]:
-    """The settings class of a service by its name; the one place that knows where they are."""
-    module, name = SERVICES[service]
-    found: type[NodeSettings] = getattr(import_module(module), name)
-    return found
-
-
-def load(cls: type[S], environ: Mapping[str, str] | None = None) -> S:
-    """The settings of this process; SettingsError if anything is wrong, with every mistake."""
-    environ = os.environ if environ is None else environ
-    known = _known_fields(cls)
-    problems: list[Problem] = []
-    values: dict[str, Any] = {}
-    origins: dict[str, Origin] = {}
-    for origin, written, name, value in _given(environ, problems):
-        if name not in known:
-            problems.append(_unknown(written, known, origin))
-        elif name in cls.model_fields:
-            values[name], origins[name] = value, origin
-    try:
-        settings = cls(**values)
-    except ValidationError as error:
-        raise SettingsError([*problems, *_translate(cls, error, origins)]) from None
-    if isinstance(settings, NodeSettings):
-        settings._origins = origins
-        if settings.profile == "production":
-            problems += [Problem(_written(name, origins), "", advice) for name, advice in settings.insecurities()]
-    if problems:
-        raise SettingsError(problems)
-    return settings
-
-
-def describe(settings: NodeSettings) -> list[Setting]:
-    """Every setting with its value and where that came from, secrets hidden."""
-    origins = settings.origins()
-    unsaid: Origin = "argument"
-    return [
-        _setting(
-            name,
-            info,
-            getattr(settings, name),
-            origins.get(name, "default" if _is_default(info, settings, name) else unsaid),
-        )
-        for name, info in type(settings).model_fields.items()
-    ]
-
-
-def describe_class(cls: type[NodeSettings]) -> list[Setting]:
-    """Every setting of a service with its default: what the documentation is made of."""
-    return [
-        _setting(name, info, info.get_default(call_default_factory=True, validated_data={}), "default")
-        for name, info in cls.model_fields.items()
-    ]
-
-
-def _is_default(info: FieldInfo, settings: NodeSettings, name: str) -> bool:
-    return not info.is_required() and bool(getattr(settings, name) == info.default)
-
-
-def _given(environ: Mapping[str, str], problems: list[Problem]) -> Iterator[tuple[Origin, str, str, Any]]:
-    path = environ.get(CONFIG_VARIABLE, "")
-    if path:
-        for key, value in _read_file(path, problems).items():
-            yield "file", key, key, value
-    for variable, value in environ.items():
-        if variable.startswith(PREFIX) and variable not in COMMAND_NAMES and not variable.startswith(FREE_PREFIX):
-            yield "environment", variable, variable.removeprefix(PREFIX).lower(), value
-
-
-def _read_file(path: str, problems: list[Problem]) -> dict[str, Any]:
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        problems.append(
-            Problem(CONFIG_VARIABLE, path, f"the file cannot be read ({error.strerror}); name one that can")
-        )
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        problems.append(Problem(CONFIG_VARIABLE, path, f"the file is not TOML: {error}"))
-    return {}
-
-
-def _known_fields(cls: type[SecuritySettings]) -> set[str]:
-    known = set(cls.model_fields)
-    for service in SERVICES:
-        try:
-            known |= set(settings_class(service).model_fields)
-        except ModuleNotFoundError:  # an image may hold one service only
-            continue
-    return known
-
-
-def _unknown(written: str, known: set[str], origin: Origin) -> Problem:
-    name = written.removeprefix(PREFIX).lower()
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    shown = [f"{PREFIX}{found.upper()}" if origin == "environment" else found for found in near]
-    nearest = f"; did you mean {shown[0]}?" if shown else ""
-    return Problem(
-        written,
-        "",
-        f"there is no such setting{nearest} (`tidings config show` lists all; names that begin with TIDINGS_X_ are "
-        "free)",
-    )
-
-
-def _translate(cls: type[SecuritySettings], error: ValidationError, origins: Mapping[str, Origin]) -> Iterator[Problem]:
-    for mistake in error.errors():
-        name = str(mistake["loc"][0]) if mistake["loc"] else ""
-        text = mistake["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        if not name:
-            yield Problem(cls.__name__, "", text)
-            continue
-        shown = _written(name, origins)
-        info = cls.model_fields.get(name)
-        if mistake["type"] == "missing":
-            yield Problem(shown, "", f"must be given: {info.description if info else text}")
-            continue
-        value = HIDDEN if info and _is_secret(info) else str(mistake["input"])
-        yield Problem(shown, value, text)
-
-
-def _written(name: str, origins: Mapping[str, Origin]) -> str:
-    """As whoever set it wrote it."""
-    return name if origins.get(name) == "file" else f"{PREFIX}{name.upper()}"
-
-
-def _setting(name: str, info: FieldInfo, value: object, origin: Origin) -> Setting:
-    default = (
-        "(required)"
-        if info.is_required()
-        else _shown(info, info.get_default(call_default_factory=True, validated_data={}))
-    )
-    return Setting(
-        name=name,
-        variable=PREFIX + name.upper(),
-        value="(required)" if origin == "default" and info.is_required() else _shown(info, value),
-        default=default,
-        origin=origin,
-        meaning=info.description or "",
-        allowed=_allowed(info),
-    )
-
-
-def _is_secret(info: FieldInfo) -> bool:
-    return isinstance(info.json_schema_extra, dict) and bool(info.json_schema_extra.get("secret"))
-
-
-def _shown(info: FieldInfo, value: object) -> str:
-    if _is_secret(info):
-        return without_password(str(value))
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return ",".join(str(part) for part in value)
-    return str(value)
-
-
-def without_password(value: str) -> str:
-    """An address stays readable, all that could be secret in it does not."""
-    if not value:
-        return value
-    try:
-        parts = urlsplit(value)
-    except ValueError:
-        return HIDDEN
-    if not parts.scheme or not parts.netloc:
-        return HIDDEN
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" + (
-        f"/{HIDDEN}" if "@" in parts.netloc or parts.query else parts.path
-    )
-
-
-def _allowed(info: FieldInfo) -> str:
-    """The limits in words: from the type's choices and the bounds of the field."""
-    choices = (
-        getattr(info.annotation, "__args__", ()) if getattr(info.annotation, "__origin__", None) is Literal else ()
-    )
-    if choices:
-        return " | ".join(str(choice) for choice in choices)
-    bounds = {
-        bound: getattr(rule, bound)
-        for rule in info.metadata
-        for bound in ("ge", "gt", "le", "lt")
-        if hasattr(rule, bound)
-    }
-    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    return ", ".join(f"{signs[bound]} {limit:g}" for bound, limit in bounds.items())

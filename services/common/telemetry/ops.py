@@ -11,18 +11,18 @@ Does not know: what the state means.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 
-from services.common.settings.node import join_address, split_address
+from services.common.scope import Owned
+from services.common.settings.addresses import join_address, split_address
 from services.common.telemetry import logs, profile, runtime
 from services.common.telemetry.health import Health
 
@@ -52,7 +52,7 @@ class Request:
     headers: Mapping[str, str]
 
 
-class OpsServer:
+class OpsServer(Owned):
     """Serves while it is entered. `debug` gives what /debug/state shows, as plain values, in the event loop."""
 
     def __init__(self, listen: str, health: Health, debug: Callable[[], Mapping[str, Any]]) -> None:
@@ -64,21 +64,17 @@ class OpsServer:
         self._callers: set[asyncio.Task[None]] = set()
         self._profiling = False
 
-    async def __aenter__(self) -> Self:
+    async def _running(self) -> AsyncIterator[None]:
         self._group = await asyncio.TaskGroup().__aenter__()
         self._server = await asyncio.start_server(self._accept, self._host, self._port, limit=HEAD_BYTES_MAX)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        assert self._group is not None
-        self._server.close()
-        for caller in self._callers:
-            caller.cancel()
-        await self._group.__aexit__(None, None, None)
-        await self._server.wait_closed()
+        try:
+            yield
+        finally:
+            self._server.close()
+            for caller in self._callers:
+                caller.cancel()
+            await self._group.__aexit__(None, None, None)
+            await self._server.wait_closed()
 
     @property
     def address(self) -> str:

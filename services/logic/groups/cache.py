@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import replace
 
-from services.logic.groups.model import Group
+from services.logic.groups.model import GroupSnapshot
 
 # What a group costs besides its members, counted in members.
 _GROUP_COST = 4
@@ -24,7 +24,7 @@ class GroupCache:
 
     def __init__(self, members_max: int) -> None:
         self._members_max = members_max
-        self._groups: OrderedDict[str, Group] = OrderedDict()
+        self._groups: OrderedDict[str, GroupSnapshot] = OrderedDict()
         self._cost = 0
 
     def __len__(self) -> int:
@@ -34,13 +34,13 @@ class GroupCache:
     def cost(self) -> int:
         return self._cost
 
-    def get(self, conversation: str) -> Group | None:
+    def get(self, conversation: str) -> GroupSnapshot | None:
         group = self._groups.get(conversation)
         if group is not None:
             self._groups.move_to_end(conversation)
         return group
 
-    def put(self, group: Group) -> None:
+    def put(self, group: GroupSnapshot) -> None:
         """Keeps it; of a large group together with what was known of the same version."""
         before = self._groups.get(group.conversation)
         if before is not None:
@@ -64,5 +64,5 @@ class GroupCache:
         self._cost -= _cost(self._groups.pop(conversation))
 
 
-def _cost(group: Group) -> int:
+def _cost(group: GroupSnapshot) -> int:
     return len(group.members) + _GROUP_COST

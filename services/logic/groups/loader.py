@@ -16,16 +16,17 @@ from dataclasses import replace
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.telemetry import metrics
 from services.logic.groups.cache import GroupCache
-from services.logic.groups.model import Group, Member, Role
-from services.logic.groups.rules import Need
+from services.logic.groups.model import GroupMember, GroupRole, GroupSnapshot
+from services.logic.groups.needs import Need, once
 from services.logic.storage_client import StorageClient
 from tidings_protocol.errors import TidingsError
+from tidings_protocol.ids import ConversationKind, kind_of
 
 # By conversation: the group, None if there is none, or why it is not known.
-Found = Mapping[str, Group | TidingsError | None]
+FoundGroups = Mapping[str, GroupSnapshot | TidingsError | None]
 
 
-class Conversations:
+class GroupLoader:
     """`members_max` bounds what is kept."""
 
     def __init__(self, storage: StorageClient, members_max: int) -> None:
@@ -36,9 +37,9 @@ class Conversations:
     def cached(self) -> int:
         return len(self._cache)
 
-    async def known(self, users_of: Mapping[str, Iterable[str]]) -> tuple[Found, frozenset[str]]:
+    async def known(self, users_of: Mapping[str, Iterable[str]]) -> tuple[FoundGroups, frozenset[str]]:
         """Groups in which these users are members, from memory where that says so; and which were loaded just now."""
-        found: dict[str, Group | TidingsError | None] = {}
+        found: dict[str, GroupSnapshot | TidingsError | None] = {}
         missing: dict[str, Need] = {}
         for conversation, users in users_of.items():
             group = self._cache.get(conversation)
@@ -50,9 +51,9 @@ class Conversations:
             found.update(await self.load(missing.values()))
         return found, frozenset(missing)
 
-    async def of_version(self, versions: Mapping[str, int]) -> Found:
+    async def of_version(self, versions: Mapping[str, int]) -> FoundGroups:
         """Groups in these versions, or loaded now (0: no version is known)."""
-        found: dict[str, Group | TidingsError | None] = {}
+        found: dict[str, GroupSnapshot | TidingsError | None] = {}
         missing: list[Need] = []
         for conversation, version in versions.items():
             group = self._cache.get(conversation)
@@ -64,7 +65,7 @@ class Conversations:
             found.update(await self.load(missing))
         return found
 
-    async def load(self, needs: Iterable[Need]) -> Found:
+    async def load(self, needs: Iterable[Need]) -> FoundGroups:
         """Each conversation at most once in `needs`."""
         asked = [(need, self._cache.get(need.conversation)) for need in needs]
         outcomes = await self._storage.load([_load_item(need, held) for need, held in asked])
@@ -73,14 +74,26 @@ class Conversations:
             for (need, held), outcome in zip(asked, outcomes, strict=True)
         }
 
-    async def load_one(self, need: Need) -> Group | None:
+    async def load_for(self, readers: Iterable[tuple[str, str]]) -> FoundGroups:
+        """The groups among these (conversation, user), each with those users, as storage says now."""
+        users_of: dict[str, list[str]] = {}
+        for conversation, user in readers:
+            if kind_of(conversation) is ConversationKind.GROUP:
+                users_of.setdefault(conversation, []).append(user)
+        if not users_of:
+            return {}
+        return await self.load(Need(conversation, once(users)) for conversation, users in users_of.items())
+
+    async def load_one(self, need: Need) -> GroupSnapshot | None:
         """As `load`; raises the error."""
         [group] = (await self.load([need])).values()
         if isinstance(group, TidingsError):
             raise group
         return group
 
-    async def load_for_change(self, need: Need, actor: str, op: str) -> tuple[Group | None, pb.ChangeItem | None]:
+    async def load_for_change(
+        self, need: Need, actor: str, op: str
+    ) -> tuple[GroupSnapshot | None, pb.ChangeItem | None]:
         """The group, and the change that was made in it with this op, if there is one. Raises the error."""
         held = self._cache.get(need.conversation)
         item = _load_item(need, held)
@@ -94,14 +107,14 @@ class Conversations:
         """It was changed, or is known to be stale."""
         self._cache.forget(conversation)
 
-    def _take(self, need: Need, held: Group | None, outcome: pb.LoadOutcome) -> Group | None:
+    def _take(self, need: Need, held: GroupSnapshot | None, outcome: pb.LoadOutcome) -> GroupSnapshot | None:
         record = outcome.record
         if not record.exists:
             self._cache.forget(need.conversation)
             return None
         if outcome.unchanged and held is not None:
             return replace(held, head=record.head, member_count=record.member_count)
-        group = Group(
+        group = GroupSnapshot(
             conversation=need.conversation,
             version=record.version,
             members={member.user: _member(member) for member in outcome.members},
@@ -119,12 +132,20 @@ class Conversations:
         return group
 
 
-def _load_item(need: Need, held: Group | None) -> pb.LoadItem:
+def group_in(groups: FoundGroups, conversation: str) -> GroupSnapshot | None:
+    """The group of this conversation; None if there is none. Raises why it is not known."""
+    group = groups.get(conversation)
+    if isinstance(group, TidingsError):
+        raise group
+    return group
+
+
+def _load_item(need: Need, held: GroupSnapshot | None) -> pb.LoadItem:
     version = held.version if held is not None and not held.is_large else 0
     return pb.LoadItem(
         conversation=need.conversation, users=need.users, successor=need.successor, known_version=version
     )
 
 
-def _member(record: pb.MemberRecord) -> Member:
-    return Member(record.user, Role(record.role), record.joined_seq, record.joined_ms)
+def _member(record: pb.MemberRecord) -> GroupMember:
+    return GroupMember(record.user, GroupRole(record.role), record.joined_seq, record.joined_ms)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 
-class Role(IntEnum):
+class GroupRole(IntEnum):
     """The numbers are those of `tidings.v1.Member.Role`."""
 
     MEMBER = 1
@@ -21,17 +21,17 @@ class Role(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class GroupMember:
     """`joined_seq` is the first seq that this member may read; age is the order of (joined_ms, user)."""
 
     user: str
-    role: Role
+    role: GroupRole
     joined_seq: int = 1
     joined_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class GroupSnapshot:
     """A group in one version.
 
     `members` are all of a group that is not large; of a large group those that were asked for and are members.
@@ -40,7 +40,7 @@ class Group:
 
     conversation: str
     version: int
-    members: Mapping[str, Member]
+    members: Mapping[str, GroupMember]
     member_count: int
     name: str = ""
     open: bool = False
@@ -54,14 +54,14 @@ class Group:
     def is_large(self) -> bool:
         return self.large_from > 0
 
-    def role_of(self, user: str) -> Role | None:
+    def role_of(self, user: str) -> GroupRole | None:
         """None: no member."""
         member = self.members.get(user)
         return member.role if member else None
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class GroupPolicy:
     """The limits of groups, from the settings."""
 
     large_above: int = 200
@@ -71,7 +71,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
+class GroupAct:
     """What happened to a group: the content of a notice, and of the event for other systems."""
 
     act: str
@@ -82,15 +82,15 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class GroupNotice:
     """A SYSTEM message about an act; each recipient gets an inbox entry, none: read by cursor."""
 
-    act: Act
+    act: GroupAct
     recipients: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class GroupChange:
     """One atomic change of a group, decided but not made.
 
     `version` is that of the group which the decision rests on, 0 for a new one. In `members` a `joined_seq` of 0 is
@@ -105,25 +105,25 @@ class Change:
     open: bool = False
     channel: bool = False
     share_history: bool = False
-    members: tuple[Member, ...] = ()
+    members: tuple[GroupMember, ...] = ()
     removed: tuple[str, ...] = ()
-    acts: tuple[Act, ...] = ()
-    notices: tuple[Notice, ...] = ()
+    acts: tuple[GroupAct, ...] = ()
+    notices: tuple[GroupNotice, ...] = ()
     becomes_large: bool = False
     keep_version: bool = False
     empties: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class SettledAct:
     """It is so already: a repeat, perhaps of a change that nobody was told of. So `act` is told as an event again, and
     the nodes of the users are told that they are (`indexed`), or are not (`dropped`), in this large group.
     """
 
     conversation: str
-    act: Act
+    act: GroupAct
     indexed: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
 
 
-Decision = Change | Settled
+Decision = GroupChange | SettledAct

@@ -9,12 +9,12 @@ before.
 
 from __future__ import annotations
 
-from services.logic.groups.model import Group, Member, Role
+from services.logic.groups.model import GroupMember, GroupRole, GroupSnapshot
 from tidings_protocol.errors import Forbidden, NotFound
 from tidings_protocol.ids import ConversationKind, kind_of, peers
 
 
-def check_send(conversation: str, sender: str, group: Group | None) -> None:
+def check_send(conversation: str, sender: str, group: GroupSnapshot | None) -> None:
     """Whether a message of this user may be stored there; `group` is only looked at for groups."""
     match kind_of(conversation):
         case ConversationKind.DIRECT:
@@ -25,7 +25,7 @@ def check_send(conversation: str, sender: str, group: Group | None) -> None:
             _check_speaker(group, conversation, sender)
 
 
-def check_signal(conversation: str, sender: str, group: Group | None) -> None:
+def check_signal(conversation: str, sender: str, group: GroupSnapshot | None) -> None:
     """As for a message, but nobody signals into a large group."""
     match kind_of(conversation):
         case ConversationKind.DIRECT:
@@ -37,7 +37,7 @@ def check_signal(conversation: str, sender: str, group: Group | None) -> None:
                 raise Forbidden(f"{conversation} is a large group: there are no signals in it")
 
 
-def check_read(conversation: str, reader: str, group: Group | None) -> int:
+def check_read(conversation: str, reader: str, group: GroupSnapshot | None) -> int:
     """The first seq that this user may read there; 0: no bound."""
     match kind_of(conversation):
         case ConversationKind.DIRECT:
@@ -49,7 +49,7 @@ def check_read(conversation: str, reader: str, group: Group | None) -> int:
             return check_member(group, conversation, reader)[1].joined_seq
 
 
-def check_member(group: Group | None, conversation: str, user: str) -> tuple[Group, Member]:
+def check_member(group: GroupSnapshot | None, conversation: str, user: str) -> tuple[GroupSnapshot, GroupMember]:
     """The group and the user's place in it."""
     group = check_exists(group, conversation)
     member = group.members.get(user)
@@ -58,15 +58,15 @@ def check_member(group: Group | None, conversation: str, user: str) -> tuple[Gro
     return group, member
 
 
-def check_exists(group: Group | None, conversation: str) -> Group:
+def check_exists(group: GroupSnapshot | None, conversation: str) -> GroupSnapshot:
     if group is None:
         raise NotFound(f"there is no group {conversation}")
     return group
 
 
-def _check_speaker(group: Group | None, conversation: str, user: str) -> Group:
+def _check_speaker(group: GroupSnapshot | None, conversation: str, user: str) -> GroupSnapshot:
     group, member = check_member(group, conversation, user)
-    if group.channel and member.role is Role.MEMBER:
+    if group.channel and member.role is GroupRole.MEMBER:
         raise Forbidden(f"{conversation} is a channel: only its owner and admins may send")
     return group
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from services.logic.groups.model import Group
+from services.logic.groups.model import GroupSnapshot
 from tidings_protocol.ids import ConversationKind, kind_of, peers
 
 
@@ -27,7 +27,7 @@ class Fanout(NamedTuple):
         return not self.recipients
 
 
-def fanout_of(conversation: str, group: Group | None) -> Fanout:
+def fanout_of(conversation: str, group: GroupSnapshot | None) -> Fanout:
     """`group` must be given for a group."""
     match kind_of(conversation):
         case ConversationKind.DIRECT:

@@ -1,6 +1,6 @@
 """The rules of groups: what a request of a user changes, if anything.
 
-`need_of` says what must be loaded before, `decide` says what follows, given that.
+`need_of` (needs.py) says what must be loaded before, `decide` says what follows, given that.
 
     act        who may                                what is refused
     create     anyone                                 more than 500 users: BAD_REQUEST
@@ -16,69 +16,37 @@ An owner who leaves is followed by the oldest admin, else the oldest member; han
 admin. Whoever joins a group that everybody has left owns it. A group becomes large with the change that takes it above
 the threshold, and stays large: its notice `large` is the last message with inbox numbers.
 
-Guarantees: pure; a repeat of what is so already is `Settled`, never an error; every error is one of the protocol's.
+Guarantees: pure; a repeat of what is so already is `SettledAct`, never an error; every error is one of the protocol's.
 Does not know: how a change is made atomic (storage), or that somebody else may have made another one meanwhile: then
 storage says that the version is stale, and it is decided again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from services.logic.groups.model import Act, Change, Decision, Group, Member, Notice, Policy, Role, Settled
+from services.logic.groups.model import (
+    Decision,
+    GroupAct,
+    GroupChange,
+    GroupMember,
+    GroupNotice,
+    GroupPolicy,
+    GroupRole,
+    GroupSnapshot,
+    SettledAct,
+)
+from services.logic.groups.needs import once
 from services.logic.groups.permissions import check_exists, check_member
 from tidings_protocol import client_pb2
-from tidings_protocol.content import check_client_id
 from tidings_protocol.errors import BadRequest, Forbidden, NotFound
-from tidings_protocol.ids import ConversationKind, check_conversation, check_user
 
 Request = client_pb2.GroupRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
-    """What a decision rests on: the group, and of a large one these users, and who follows its owner."""
-
-    conversation: str
-    users: tuple[str, ...]
-    successor: bool = False
-
-
-def need_of(request: Request, actor: str, policy: Policy) -> Need | None:
-    """None for a create, which needs nothing. BadRequest for what no state can make right."""
-    match request.WhichOneof("act"):
-        case "create":
-            if request.create.client_id:
-                check_client_id(request.create.client_id)
-            _check_users(request.create.members, policy)
-            _check_name(request.create.name, policy)
-            return None
-        case "join":
-            return Need(_group_id(request.join.conversation), (actor,))
-        case "leave":
-            return Need(_group_id(request.leave.conversation), (actor,), successor=True)
-        case "add":
-            users = _check_some_users(request.add.users, policy)
-            return Need(_group_id(request.add.conversation), _once((actor, *users)))
-        case "remove":
-            users = _check_some_users(request.remove.users, policy)
-            return Need(_group_id(request.remove.conversation), _once((actor, *users)))
-        case "set_role":
-            _check_role(request.set_role)
-            return Need(_group_id(request.set_role.conversation), _once((actor, request.set_role.user)))
-        case "rename":
-            _check_name(request.rename.name, policy)
-            return Need(_group_id(request.rename.conversation), (actor,))
-        case "info":
-            return Need(_group_id(request.info.conversation), (actor,))
-        case "members":
-            return Need(_group_id(request.members.conversation), (actor,))
-        case _:
-            raise BadRequest("the group request has no act: set one of create, join, leave, add, remove, ...")
-
-
-def decide(request: Request, actor: str, group: Group | None, policy: Policy, *, new: str = "") -> Decision:
+def decide(
+    request: Request, actor: str, group: GroupSnapshot | None, policy: GroupPolicy, *, new: str = ""
+) -> Decision:
     """What the request changes. `group` is what `need_of` asked for, None if there is none; `new` names a create's."""
     match request.WhichOneof("act"):
         case "create":
@@ -94,7 +62,7 @@ def decide(request: Request, actor: str, group: Group | None, policy: Policy, *,
             return _remove(*check_member(group, request.remove.conversation, actor), request.remove.users)
         case "set_role":
             group, member = check_member(group, request.set_role.conversation, actor)
-            return _set_role(group, member, request.set_role.user, Role(request.set_role.role))
+            return _set_role(group, member, request.set_role.user, GroupRole(request.set_role.role))
         case "rename":
             group = _check_admin(group, request.rename.conversation, actor)
             return _rename(group, actor, request.rename.name)
@@ -102,7 +70,7 @@ def decide(request: Request, actor: str, group: Group | None, policy: Policy, *,
             raise BadRequest(f"{act} changes nothing")
 
 
-def info_of(group: Group | None, conversation: str, user: str) -> client_pb2.GroupInfo:
+def info_of(group: GroupSnapshot | None, conversation: str, user: str) -> client_pb2.GroupInfo:
     """What a user may see of a group: all of it as a member, and of an open one also as nobody in particular."""
     group = check_exists(group, conversation)
     role = group.role_of(user)
@@ -121,12 +89,12 @@ def info_of(group: Group | None, conversation: str, user: str) -> client_pb2.Gro
     )
 
 
-def _create(request: Request.Create, actor: str, policy: Policy, conversation: str) -> Change:
-    users = _once((actor, *request.members))
+def _create(request: Request.Create, actor: str, policy: GroupPolicy, conversation: str) -> GroupChange:
+    users = once((actor, *request.members))
     large = len(users) > policy.large_above
     joined_seq = 1 if request.share_history else 0
-    act = Act("create", actor, users, name=request.name)
-    return Change(
+    act = GroupAct("create", actor, users, name=request.name)
+    return GroupChange(
         conversation=conversation,
         actor=actor,
         version=0,
@@ -134,150 +102,165 @@ def _create(request: Request.Create, actor: str, policy: Policy, conversation: s
         open=request.open,
         channel=request.channel,
         share_history=request.share_history,
-        members=tuple(Member(user, Role.OWNER if user == actor else Role.MEMBER, joined_seq) for user in users),
+        members=tuple(
+            GroupMember(user, GroupRole.OWNER if user == actor else GroupRole.MEMBER, joined_seq) for user in users
+        ),
         acts=(act,),
-        notices=(Notice(act, () if large else users),),
+        notices=(GroupNotice(act, () if large else users),),
         becomes_large=large,
     )
 
 
-def _join(group: Group, actor: str, policy: Policy) -> Decision:
-    act = Act("join", actor, (actor,))
+def _join(group: GroupSnapshot, actor: str, policy: GroupPolicy) -> Decision:
+    act = GroupAct("join", actor, (actor,))
     if actor in group.members:
-        return Settled(group.conversation, act, indexed=act.users if group.is_large else ())
+        return SettledAct(group.conversation, act, indexed=act.users if group.is_large else ())
     if not group.open:
         raise Forbidden(f"{group.conversation} is not open: ask an admin to add you")
-    role = Role.MEMBER if group.member_count else Role.OWNER
+    role = GroupRole.MEMBER if group.member_count else GroupRole.OWNER
     return _enter(group, act, role, policy)
 
 
-def _add(group: Group, actor: str, users: Sequence[str], policy: Policy) -> Decision:
-    missing = tuple(user for user in _once(users) if user not in group.members)
+def _add(group: GroupSnapshot, actor: str, users: Sequence[str], policy: GroupPolicy) -> Decision:
+    missing = tuple(user for user in once(users) if user not in group.members)
     if not missing:
-        act = Act("add", actor, _once(users))
-        return Settled(group.conversation, act, indexed=act.users if group.is_large else ())
-    return _enter(group, Act("add", actor, missing), Role.MEMBER, policy)
+        act = GroupAct("add", actor, once(users))
+        return SettledAct(group.conversation, act, indexed=act.users if group.is_large else ())
+    return _enter(group, GroupAct("add", actor, missing), GroupRole.MEMBER, policy)
 
 
-def _enter(group: Group, act: Act, role: Role, policy: Policy) -> Change:
+def _enter(group: GroupSnapshot, act: GroupAct, role: GroupRole, policy: GroupPolicy) -> GroupChange:
     """The users of the act become members: quietly in a large group, with a notice to all in another."""
     count = group.member_count + len(act.users)
     if count > policy.members_max:
-        raise BadRequest(f"{group.conversation} would have {count} members, {policy.members_max} is the most")
+        raise BadRequest(
+            f"{group.conversation} would have {count} members, at most {policy.members_max} may be: add fewer users"
+        )
     joined_seq = 1 if group.share_history else 0
-    entered = tuple(Member(user, role, joined_seq) for user in act.users)
+    entered = tuple(GroupMember(user, role, joined_seq) for user in act.users)
     if group.is_large:
         # Who enters an empty group owns it, so that must be one only: the next ones are decided on another version.
         return _change(group, act.by, members=entered, acts=(act,), keep_version=group.member_count > 0)
     everyone = (*group.members, *act.users)
-    acts = (act, Act("large", act.by)) if count > policy.large_above else (act,)
+    acts = (act, GroupAct("large", act.by)) if count > policy.large_above else (act,)
     return _change(
         group,
         act.by,
         members=entered,
         acts=acts,
-        notices=tuple(Notice(each, everyone) for each in acts),
+        notices=tuple(GroupNotice(each, everyone) for each in acts),
         becomes_large=len(acts) > 1,
     )
 
 
-def _leave(group: Group, actor: str) -> Decision:
+def _leave(group: GroupSnapshot, actor: str) -> Decision:
     member = group.members.get(actor)
-    gone = Act("leave", actor, (actor,))
+    gone = GroupAct("leave", actor, (actor,))
     if member is None:
-        return Settled(group.conversation, gone, dropped=gone.users if group.is_large else ())
-    heir = _successor(group, actor) if member.role is Role.OWNER else None
-    acts = (gone,) if heir is None else (gone, Act("role", actor, (heir.user,), role=Role.OWNER.name))
+        return SettledAct(group.conversation, gone, dropped=gone.users if group.is_large else ())
+    heir = _successor(group, actor) if member.role is GroupRole.OWNER else None
+    acts = (gone,) if heir is None else (gone, GroupAct("role", actor, (heir.user,), role=GroupRole.OWNER.name))
     if group.is_large:
-        notices = tuple(Notice(act) for act in acts if act is not gone)
+        notices = tuple(GroupNotice(act) for act in acts if act is not gone)
     else:
         # Who leaves learns of it on the other devices, but no more of what comes after.
         rest = tuple(user for user in group.members if user != actor)
-        notices = tuple(Notice(act, (*rest, actor) if act is gone else rest) for act in acts)
+        notices = tuple(GroupNotice(act, (*rest, actor) if act is gone else rest) for act in acts)
     return _change(
         group,
         actor,
-        members=() if heir is None else (_with_role(heir, Role.OWNER),),
+        members=() if heir is None else (_with_role(heir, GroupRole.OWNER),),
         removed=(actor,),
         acts=acts,
         notices=notices,
-        empties=group.is_large and member.role is Role.OWNER and heir is None,
+        empties=group.is_large and member.role is GroupRole.OWNER and heir is None,
     )
 
 
-def _successor(group: Group, owner: str) -> Member | None:
+def _successor(group: GroupSnapshot, owner: str) -> GroupMember | None:
     """The oldest admin, else the oldest member; storage knows that of a large group."""
     if group.is_large:
         return group.members[group.successor] if group.successor else None
     others = [member for member in group.members.values() if member.user != owner]
-    admins = [member for member in others if member.role is Role.ADMIN]
+    admins = [member for member in others if member.role is GroupRole.ADMIN]
     return min(admins or others, key=lambda member: (member.joined_ms, member.user), default=None)
 
 
-def _remove(group: Group, me: Member, users: Sequence[str]) -> Decision:
-    if me.role is Role.MEMBER:
+def _remove(group: GroupSnapshot, me: GroupMember, users: Sequence[str]) -> Decision:
+    if me.role is GroupRole.MEMBER:
         raise Forbidden(f"only the owner and admins of {group.conversation} remove members (to go yourself: leave)")
     if me.user in users:
-        raise BadRequest("nobody removes oneself: use leave")
-    there = tuple(user for user in _once(users) if user in group.members)
-    protected = [user for user in there if me.role is Role.ADMIN and group.members[user].role is not Role.MEMBER]
+        raise BadRequest("you cannot remove yourself; use leave")
+    there = tuple(user for user in once(users) if user in group.members)
+    protected = [
+        user for user in there if me.role is GroupRole.ADMIN and group.members[user].role is not GroupRole.MEMBER
+    ]
     if protected:
         raise Forbidden(f"an admin removes members only, and {protected[0]} is an admin or the owner")
     if not there:
-        act = Act("remove", me.user, _once(users))
-        return Settled(group.conversation, act, dropped=act.users if group.is_large else ())
-    act = Act("remove", me.user, there)
+        act = GroupAct("remove", me.user, once(users))
+        return SettledAct(group.conversation, act, dropped=act.users if group.is_large else ())
+    act = GroupAct("remove", me.user, there)
     # Those who are removed still get the notice that says so: they are among the members before.
-    notices = () if group.is_large else (Notice(act, tuple(group.members)),)
+    notices = () if group.is_large else (GroupNotice(act, tuple(group.members)),)
     return _change(group, me.user, removed=there, acts=(act,), notices=notices)
 
 
-def _set_role(group: Group, me: Member, user: str, role: Role) -> Decision:
+def _set_role(group: GroupSnapshot, me: GroupMember, user: str, role: GroupRole) -> Decision:
     target = group.members.get(user)
-    act = Act("role", me.user, (user,), role=role.name)
-    if me.role is not Role.OWNER:
-        if me.role is Role.ADMIN and role is Role.OWNER and target is not None and target.role is Role.OWNER:
-            return Settled(group.conversation, act)  # who handed over is an admin since
+    act = GroupAct("role", me.user, (user,), role=role.name)
+    if me.role is not GroupRole.OWNER:
+        if (
+            me.role is GroupRole.ADMIN
+            and role is GroupRole.OWNER
+            and target is not None
+            and target.role is GroupRole.OWNER
+        ):
+            return SettledAct(group.conversation, act)  # who handed over is an admin since
         raise Forbidden(f"only the owner of {group.conversation} gives roles")
     if target is None:
         raise NotFound(f"{user} is not a member of {group.conversation}: add them first")
     if target.role is role:
-        return Settled(group.conversation, act)
+        return SettledAct(group.conversation, act)
     if user == me.user:
-        raise BadRequest("the owner stays the owner: hand over by making another member OWNER")
+        raise BadRequest("you stay the owner until you hand over: make another member OWNER")
     changed = (
-        (_with_role(target, role), _with_role(me, Role.ADMIN)) if role is Role.OWNER else (_with_role(target, role),)
+        (_with_role(target, role), _with_role(me, GroupRole.ADMIN))
+        if role is GroupRole.OWNER
+        else (_with_role(target, role),)
     )
     return _announced(group, act, members=changed)
 
 
-def _rename(group: Group, actor: str, name: str) -> Decision:
-    act = Act("rename", actor, name=name)
+def _rename(group: GroupSnapshot, actor: str, name: str) -> Decision:
+    act = GroupAct("rename", actor, name=name)
     if group.name == name:
-        return Settled(group.conversation, act)
+        return SettledAct(group.conversation, act)
     return _announced(group, act, name=name)
 
 
-def _announced(group: Group, act: Act, *, members: tuple[Member, ...] = (), name: str | None = None) -> Change:
+def _announced(
+    group: GroupSnapshot, act: GroupAct, *, members: tuple[GroupMember, ...] = (), name: str | None = None
+) -> GroupChange:
     """A change with one notice that everybody gets, large or not."""
     recipients = () if group.is_large else tuple(group.members)
-    return _change(group, act.by, members=members, acts=(act,), notices=(Notice(act, recipients),), name=name)
+    return _change(group, act.by, members=members, acts=(act,), notices=(GroupNotice(act, recipients),), name=name)
 
 
 def _change(
-    group: Group,
+    group: GroupSnapshot,
     actor: str,
     *,
-    acts: tuple[Act, ...],
+    acts: tuple[GroupAct, ...],
     name: str | None = None,
-    members: tuple[Member, ...] = (),
+    members: tuple[GroupMember, ...] = (),
     removed: tuple[str, ...] = (),
-    notices: tuple[Notice, ...] = (),
+    notices: tuple[GroupNotice, ...] = (),
     becomes_large: bool = False,
     keep_version: bool = False,
     empties: bool = False,
-) -> Change:
-    return Change(
+) -> GroupChange:
+    return GroupChange(
         conversation=group.conversation,
         actor=actor,
         version=group.version,
@@ -295,48 +278,12 @@ def _change(
     )
 
 
-def _with_role(member: Member, role: Role) -> Member:
-    return Member(member.user, role, member.joined_seq, member.joined_ms)
+def _with_role(member: GroupMember, role: GroupRole) -> GroupMember:
+    return GroupMember(member.user, role, member.joined_seq, member.joined_ms)
 
 
-def _check_admin(group: Group | None, conversation: str, actor: str) -> Group:
+def _check_admin(group: GroupSnapshot | None, conversation: str, actor: str) -> GroupSnapshot:
     group, member = check_member(group, conversation, actor)
-    if member.role is Role.MEMBER:
-        raise Forbidden(f"only the owner and admins of {conversation} may do that")
+    if member.role is GroupRole.MEMBER:
+        raise Forbidden(f"only the owner and admins of {conversation} may do that: ask one of them")
     return group
-
-
-def _group_id(conversation: str) -> str:
-    if check_conversation(conversation) is not ConversationKind.GROUP:
-        raise BadRequest(f"{conversation} is not a group: those are g:<id>")
-    return conversation
-
-
-def _check_some_users(users: Sequence[str], policy: Policy) -> Sequence[str]:
-    if not users:
-        raise BadRequest("name at least one user")
-    return _check_users(users, policy)
-
-
-def _check_users(users: Sequence[str], policy: Policy) -> Sequence[str]:
-    if len(users) > policy.users_max:
-        raise BadRequest(f"{len(users)} users at once, {policy.users_max} are allowed: use several requests")
-    for user in users:
-        check_user(user)
-    return users
-
-
-def _check_name(name: str, policy: Policy) -> None:
-    if len(name.encode()) > policy.name_bytes_max:
-        raise BadRequest(f"a group's name may have {policy.name_bytes_max} bytes")
-
-
-def _check_role(request: Request.SetRole) -> None:
-    check_user(request.user)
-    if not Role.MEMBER <= request.role <= Role.OWNER:
-        raise BadRequest("role must be MEMBER, ADMIN or OWNER")
-
-
-def _once(users: Iterable[str]) -> tuple[str, ...]:
-    """Each one once, in the order given."""
-    return tuple(dict.fromkeys(users))

@@ -13,15 +13,14 @@ Does not know: time limits (hooks.py cancels), what becomes of messages without 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import httpx2
 from google.protobuf import json_format
 
+from services.common.scope import Owned
 from tidings_protocol import client_pb2
 from tidings_protocol.content import encode_content
 from tidings_protocol.errors import Forbidden, TidingsError
@@ -60,7 +59,7 @@ class _Broke(Exception):
     """The connection ended before an answer began."""
 
 
-class HookEndpoint:
+class HookEndpoint(Owned):
     """An async context manager. `transport` replaces the network in tests."""
 
     def __init__(
@@ -78,7 +77,6 @@ class HookEndpoint:
         self._cluster = cluster
         self._content_bytes_max = content_bytes_max
         self._answered = False
-        self._stack = AsyncExitStack()
 
         def client(kept: int) -> httpx2.AsyncClient:
             return httpx2.AsyncClient(
@@ -91,16 +89,9 @@ class HookEndpoint:
 
         self._client, self._fresh = client(calls_max), client(0)
 
-    async def __aenter__(self) -> Self:
-        await self._stack.__aenter__()
-        await self._stack.enter_async_context(self._client)
-        await self._stack.enter_async_context(self._fresh)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._stack.__aexit__(kind, error, traceback)
+    async def _running(self) -> AsyncIterator[None]:
+        async with self._client, self._fresh:
+            yield
 
     async def ask(self, candidates: Sequence[Candidate]) -> list[Decision]:
         """Content to store, or why not, for each. Raises Away."""

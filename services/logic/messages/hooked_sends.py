@@ -11,25 +11,25 @@ Guarantees: messages of one conversation are stored in the order in which they c
 come in. An item that is asked for again while it is under way is the same one. At most `held_max` are under way or wait
 to be asked for; outcomes that nobody asks for are forgotten after KEPT_S.
 
-Does not know: what permission, storing and telling are (sending.py), what the hook is (hooks.py).
+Does not know: what permission, storing and telling are (sender.py), what the hook is (hooks.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
 from protos.tidings.internal.v1 import logic_pb2
 from services.common.lanes.lane import Lanes
 from services.common.rpc.faults import to_fault
+from services.common.scope import Owned
 from services.common.telemetry import tracing
-from services.logic.messages.draft import Draft, outcome_of
+from services.logic.messages.draft import SendDraft, outcome_of
 from services.logic.messages.hook_endpoint import Candidate
-from services.logic.messages.hooks import Hooks, Verdict
+from services.logic.messages.hooks import Hooks, HookVerdict
 from tidings_protocol.errors import Overloaded, TidingsError, Unavailable
 from tidings_protocol.ids import hash64
 
@@ -38,11 +38,11 @@ LANES: Final = 2
 BATCH_MAX: Final = 256
 OVERLAP_MIN: Final = 32
 
-Work = Callable[[Sequence[Draft]], Awaitable[None]]
+Work = Callable[[Sequence[SendDraft]], Awaitable[None]]
 PENDING: Final = logic_pb2.SendOutcome(pending=True)
 
 
-class Key(NamedTuple):
+class SendKey(NamedTuple):
     conversation: str
     sender: str
     client_id: str
@@ -53,7 +53,7 @@ class _Held:
 
     __slots__ = ("draft", "is_decided", "key", "outcome", "watchers")
 
-    def __init__(self, key: Key, draft: Draft) -> None:
+    def __init__(self, key: SendKey, draft: SendDraft) -> None:
         self.key = key
         self.draft = draft
         self.is_decided = False
@@ -61,7 +61,7 @@ class _Held:
         self.watchers: list[Callable[[], None]] = []
 
 
-class HookedSends:
+class HookedSends(Owned):
     """An async context manager: leaving it stores what is decided, and refuses what is not."""
 
     def __init__(self, hooks: Hooks, permit: Work, finish: Work, *, held_max: int, patience_s: float) -> None:
@@ -71,21 +71,16 @@ class HookedSends:
         self._finish = finish
         self._held_max = held_max
         self._patience_s = patience_s
-        self._held: dict[Key, _Held] = {}
+        self._held: dict[SendKey, _Held] = {}
         self._queues: dict[str, deque[_Held]] = {}
-        self._finished: deque[tuple[float, Key]] = deque()
+        self._finished: deque[tuple[float, SendKey]] = deque()
         self._lanes: Lanes[_Held, logic_pb2.SendOutcome] = Lanes(
             "hooked", self._handle, lanes=LANES, capacity=held_max, batch_max=BATCH_MAX, overlap_min=OVERLAP_MIN
         )
 
-    async def __aenter__(self) -> Self:
-        await self._lanes.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._lanes.__aexit__(kind, error, traceback)
+    async def _running(self) -> AsyncIterator[None]:
+        async with self._lanes:
+            yield
 
     async def send(self, items: Sequence[logic_pb2.SendItem], *, holds: bool) -> list[logic_pb2.SendOutcome]:
         """An outcome for each. `holds`: who asks knows what `pending` is; else it waits for all."""
@@ -102,13 +97,13 @@ class HookedSends:
 
     def _of(self, item: logic_pb2.SendItem) -> tuple[_Held | TidingsError, bool]:
         """The message, and whether it is new."""
-        key = Key(item.conversation, item.sender, item.client_id)
+        key = SendKey(item.conversation, item.sender, item.client_id)
         held = self._held.get(key)
         if held is not None:
             return held, False
         if len(self._held) >= self._held_max:
             return Overloaded("too many messages wait for the check of messages: try again"), False
-        held = self._held[key] = _Held(key, Draft(item))
+        held = self._held[key] = _Held(key, SendDraft(item))
         self._queues.setdefault(item.conversation, deque()).append(held)
         return held, True
 
@@ -125,7 +120,7 @@ class HookedSends:
             else:
                 self._hooks.offer(Candidate(*held.key, held.draft.content), partial(self._decide, held))
 
-    def _decide(self, held: _Held, verdict: Verdict) -> None:
+    def _decide(self, held: _Held, verdict: HookVerdict) -> None:
         if isinstance(verdict, TidingsError):
             held.draft.error = verdict
         else:

@@ -20,15 +20,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
-import httpx2
-
-from services.common.scope import TaskScope
+from services.common.scope import Owned, TaskScope
 from services.common.telemetry import logs, metrics
 from services.common.telemetry.health import Health
 from services.logic.messages.hook_endpoint import Away, Candidate, Decision, HookEndpoint, Unusable
@@ -42,8 +38,8 @@ PROBE_INTERVAL_S = 1.0
 
 log = logs.get_logger(__name__)
 
-Verdict = bytes | TidingsError
-Decided = Callable[[Verdict], None]
+HookVerdict = bytes | TidingsError
+Decided = Callable[[HookVerdict], None]
 
 
 @dataclass(slots=True, eq=False)
@@ -56,40 +52,29 @@ class _Asked:
     is_open: bool = True
 
 
-class Hooks:
-    """An async context manager. `transport` replaces the network in tests."""
+@dataclass(frozen=True, slots=True)
+class HookOptions:
+    """How long messages wait for the endpoint, and how they come to it.
 
-    def __init__(
-        self,
-        url: str,
-        cluster: str,
-        health: Health,
-        *,
-        token: str,
-        timeout_s: float,
-        when_away: Literal["allow", "refuse"],
-        batch_max: int,
-        calls_max: int,
-        content_bytes_max: int,
-        probe_interval_s: float = PROBE_INTERVAL_S,
-        transport: httpx2.AsyncBaseTransport | None = None,
-    ) -> None:
+    `timeout_s`: of one call. `when_away`: whether messages without a decision are stored. `batch_max`: messages of one
+    call; `calls_max`: calls at once. `probe_interval_s`: between two probes of an endpoint that is away.
+    """
+
+    timeout_s: float
+    when_away: Literal["allow", "refuse"]
+    batch_max: int
+    calls_max: int
+    probe_interval_s: float = PROBE_INTERVAL_S
+
+
+class Hooks(Owned):
+    """An async context manager, which enters the endpoint."""
+
+    def __init__(self, endpoint: HookEndpoint, health: Health, options: HookOptions) -> None:
+        self._endpoint = endpoint
         self._health = health
-        self._probe_interval_s = probe_interval_s
+        self._options = options
         self._probe_at = 0.0
-        self._timeout_s = timeout_s
-        self._when_away = when_away
-        self._batch_max = batch_max
-        self._calls_max = calls_max
-        self._endpoint = HookEndpoint(
-            url,
-            cluster,
-            token=token,
-            timeout_s=timeout_s,
-            calls_max=calls_max,
-            content_bytes_max=content_bytes_max,
-            transport=transport,
-        )
         self._waiting: deque[_Asked] = deque()
         self._expiring: deque[_Asked] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -98,22 +83,16 @@ class Hooks:
         self._probing = False
         self._degraded = False
         self._scope = TaskScope()
-        self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> Self:
+    async def _running(self) -> AsyncIterator[None]:
         self._health.set(CHECK, ok=True)
-        await self._stack.__aenter__()
-        await self._stack.enter_async_context(self._endpoint)
-        await self._stack.enter_async_context(self._scope)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
         try:
-            await self._stack.__aexit__(kind, error, traceback)
+            async with self._endpoint, self._scope:
+                try:
+                    yield
+                finally:
+                    if self._timer is not None:
+                        self._timer.cancel()
         finally:
             stopping = Unavailable("this node is stopping: try again, another one will answer")
             for asked in self._expiring:
@@ -127,7 +106,7 @@ class Hooks:
     def offer(self, candidate: Candidate, decided: Decided) -> None:
         """`decided` gets the verdict: later, or from within this call while the endpoint is away."""
         loop = asyncio.get_running_loop()
-        asked = _Asked(candidate, decided, loop.time() + 2 * self._timeout_s)
+        asked = _Asked(candidate, decided, loop.time() + 2 * self._options.timeout_s)
         if self.is_away and (self._probing or self._waiting or loop.time() < self._probe_at):
             self._give_up([asked], "it does not answer")
             return
@@ -137,14 +116,14 @@ class Hooks:
         self._expiring.append(asked)
         if self._timer is None:
             self._timer = loop.call_at(asked.deadline, self._expire)
-        if self._working < self._calls_max:
+        if self._working < self._options.calls_max:
             self._working += 1
             self._scope.spawn(self._work(), name="hook calls")
 
-    async def ask(self, candidates: Sequence[Candidate]) -> list[Verdict]:
+    async def ask(self, candidates: Sequence[Candidate]) -> list[HookVerdict]:
         """The verdicts of all, when the last one is there."""
         loop = asyncio.get_running_loop()
-        verdicts: list[asyncio.Future[Verdict]] = [loop.create_future() for _ in candidates]
+        verdicts: list[asyncio.Future[HookVerdict]] = [loop.create_future() for _ in candidates]
         for candidate, verdict in zip(candidates, verdicts, strict=True):
             self.offer(candidate, verdict.set_result)
         return [await verdict for verdict in verdicts]
@@ -161,7 +140,7 @@ class Hooks:
     def _take(self) -> list[_Asked]:
         """The next call's messages."""
         part: list[_Asked] = []
-        while self._waiting and len(part) < self._batch_max:
+        while self._waiting and len(part) < self._options.batch_max:
             asked = self._waiting.popleft()
             if asked.is_open:
                 part.append(asked)
@@ -173,12 +152,12 @@ class Hooks:
         self._probing |= is_probe
         outcome = "away"
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._options.timeout_s):
                 decisions = await self._endpoint.ask([asked.candidate for asked in part])
         except (Away, TimeoutError) as error:
             self._failures += 1
-            self._probe_at = asyncio.get_running_loop().time() + self._probe_interval_s
-            self._give_up(part, str(error) or f"no answer within {self._timeout_s:g} s")
+            self._probe_at = asyncio.get_running_loop().time() + self._options.probe_interval_s
+            self._give_up(part, str(error) or f"no answer within {self._options.timeout_s:g} s")
         except Exception:  # the edge where a defect of the call becomes that of its messages alone
             log.exception("hook call failed", messages=len(part))
             self._give_up(part, "the call failed because of a defect; the log of the node has the details")
@@ -215,7 +194,7 @@ class Hooks:
         late: list[_Asked] = []
         while self._expiring and (self._expiring[0].deadline <= loop.time() or not self._expiring[0].is_open):
             late.append(self._expiring.popleft())
-        self._give_up(late, f"no turn and answer within {2 * self._timeout_s:g} s")
+        self._give_up(late, f"no turn and answer within {2 * self._options.timeout_s:g} s")
         self._timer = loop.call_at(self._expiring[0].deadline, self._expire) if self._expiring else None
 
     def _give_up(self, asked: Sequence[_Asked], reason: str) -> None:
@@ -226,17 +205,17 @@ class Hooks:
         if not self._degraded:
             self._degraded = True
             self._health.set(CHECK, ok=False, reason=f"the hook is away: {reason}", degraded=True)
-            log.warning("hook is away", reason=reason, policy=self._when_away)
-        if self._when_away == "allow":
+            log.warning("hook is away", reason=reason, policy=self._options.when_away)
+        if self._options.when_away == "allow":
             metrics.HOOK_UNSEEN.inc(len(undecided))
         refusal = Unavailable(
             "the check of messages does not answer: send again with the same client_id", AWAY_RETRY_MS
         )
         for each in undecided:
-            _decide(each, each.candidate.content if self._when_away == "allow" else refusal)
+            _decide(each, each.candidate.content if self._options.when_away == "allow" else refusal)
 
 
-def _decide(asked: _Asked, verdict: Verdict) -> None:
+def _decide(asked: _Asked, verdict: HookVerdict) -> None:
     if asked.is_open:
         asked.is_open = False
         asked.decided(verdict)

@@ -12,32 +12,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
-from services.logic.groups.loader import Conversations, Found
+from services.logic.groups.loader import FoundGroups, GroupLoader, group_in
 from services.logic.groups.permissions import check_signal
 from services.logic.groups.recipients import fanout_of
-from services.logic.groups.rules import Need
-from services.logic.publishing.parcels import Outgoing
-from services.logic.publishing.publisher import Publication, Publisher
+from services.logic.publishing.parcels import OutgoingPush
+from services.logic.publishing.publisher import Publisher
+from services.logic.publishing.records import Publication
 from tidings_protocol import client_pb2
 from tidings_protocol.content import check_signal as check_shape
 from tidings_protocol.errors import TidingsError
-from tidings_protocol.ids import ConversationKind, check_conversation
+from tidings_protocol.ids import check_conversation
 
 
 class Signals:
-    """Batches of signals."""
+    """Tells signals to those that they are for."""
 
-    def __init__(self, conversations: Conversations, publisher: Publisher) -> None:
-        self._conversations = conversations
+    def __init__(self, loader: GroupLoader, publisher: Publisher) -> None:
+        self._loader = loader
         self._publisher = publisher
 
     async def signal(self, items: Sequence[logic_pb2.SignalItem]) -> list[TidingsError | None]:
-        """None: it goes out."""
+        """The error of each signal; None: it goes out. Returns before anybody has it."""
         outcomes: list[TidingsError | None] = [_shape_error(item) for item in items]
-        groups = await self._groups(
-            [item for item, error in zip(items, outcomes, strict=True) if error is None and _is_group(item)]
+        # As the groups are now: there is no store after this that would find the decision stale.
+        groups = await self._loader.load_for(
+            (item.conversation, item.sender) for item, error in zip(items, outcomes, strict=True) if error is None
         )
-        outgoing: list[Outgoing] = []
+        outgoing: list[OutgoingPush] = []
         for index, item in enumerate(items):
             if outcomes[index] is None:
                 try:
@@ -47,17 +48,6 @@ class Signals:
         if outgoing:
             self._publisher.offer(Publication(outgoing))
         return outcomes
-
-    async def _groups(self, items: Sequence[logic_pb2.SignalItem]) -> Found:
-        """As they are now: there is no store after this one that would find the decision stale."""
-        needs: dict[str, list[str]] = {}
-        for item in items:
-            needs.setdefault(item.conversation, []).append(item.sender)
-        if not needs:
-            return {}
-        return await self._conversations.load(
-            [Need(conversation, tuple(dict.fromkeys(users))) for conversation, users in needs.items()]
-        )
 
 
 def _shape_error(item: logic_pb2.SignalItem) -> TidingsError | None:
@@ -69,18 +59,12 @@ def _shape_error(item: logic_pb2.SignalItem) -> TidingsError | None:
     return None
 
 
-def _is_group(item: logic_pb2.SignalItem) -> bool:
-    return check_conversation(item.conversation) is ConversationKind.GROUP
-
-
-def _outgoing(item: logic_pb2.SignalItem, groups: Found) -> Outgoing:
-    group = groups.get(item.conversation)
-    if isinstance(group, TidingsError):
-        raise group
+def _outgoing(item: logic_pb2.SignalItem, groups: FoundGroups) -> OutgoingPush:
+    group = group_in(groups, item.conversation)
     check_signal(item.conversation, item.sender, group)
     signal = client_pb2.Signal(conversation=item.conversation, name=item.name, data=item.data)
     setattr(signal, "from", item.sender)
-    return Outgoing(
+    return OutgoingPush(
         kind=delivery_pb2.Push.SIGNAL,
         body=signal.SerializeToString(),
         users=fanout_of(item.conversation, group).recipients,

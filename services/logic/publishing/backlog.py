@@ -18,7 +18,7 @@ from typing import NamedTuple
 from services.common.bus.contract import Record
 
 
-class Waiting(NamedTuple):
+class PendingRecord(NamedTuple):
     """A record that was not published. `lasting`: it must still arrive. `to`: (node, boot id) of a mailbox's owner."""
 
     record: Record
@@ -37,24 +37,24 @@ class Backlog:
     def __init__(self, bytes_max: int, push_age_max_s: float) -> None:
         self._bytes_max = bytes_max
         self._push_age_max_s = push_age_max_s
-        self._pushes: deque[Waiting] = deque()
-        self._lasting: deque[Waiting] = deque()
+        self._pushes: deque[PendingRecord] = deque()
+        self._lasting: deque[PendingRecord] = deque()
         self.size = 0
 
     def __len__(self) -> int:
         return len(self._pushes) + len(self._lasting)
 
-    def add(self, records: Iterable[Waiting], now_s: float) -> list[Waiting]:
+    def add(self, records: Iterable[PendingRecord], now_s: float) -> list[PendingRecord]:
         """Gives those that are dropped for it."""
         for waiting in records:
             (self._lasting if waiting.lasting else self._pushes).append(waiting)
             self.size += waiting.size
         return self._shrink(now_s)
 
-    def take(self, count: int, bytes_max: int, now_s: float) -> tuple[list[Waiting], list[Waiting]]:
+    def take(self, count: int, bytes_max: int, now_s: float) -> tuple[list[PendingRecord], list[PendingRecord]]:
         """The next to be published, pushes first, and what was dropped because it is too old."""
         dropped = self._shrink(now_s)
-        taken: list[Waiting] = []
+        taken: list[PendingRecord] = []
         size = 0
         for kind in (self._pushes, self._lasting):
             while kind and len(taken) < count and size < bytes_max:
@@ -64,15 +64,15 @@ class Backlog:
         self.size -= size
         return taken, dropped
 
-    def give_back(self, records: list[Waiting], now_s: float) -> list[Waiting]:
+    def give_back(self, records: list[PendingRecord], now_s: float) -> list[PendingRecord]:
         """They could not be published after all: they are the next again. Gives those that are dropped for it."""
         for waiting in reversed(records):
             (self._lasting if waiting.lasting else self._pushes).appendleft(waiting)
             self.size += waiting.size
         return self._shrink(now_s)
 
-    def _shrink(self, now_s: float) -> list[Waiting]:
-        dropped: list[Waiting] = []
+    def _shrink(self, now_s: float) -> list[PendingRecord]:
+        dropped: list[PendingRecord] = []
         while self._pushes and now_s - self._pushes[0].since_s > self._push_age_max_s:
             dropped.append(self._pushes.popleft())
             self.size -= dropped[-1].size

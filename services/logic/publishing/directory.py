@@ -8,36 +8,26 @@ Does not know: what is told to whom.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
 
-from services.common.registry.contract import NOBODY, Membership
-from services.common.ring import Ring
-from services.logic.publishing.parcels import Mailbox
-
-
-class View(Protocol):
-    """What is needed of the cluster (services.common.cluster.Cluster)."""
-
-    @property
-    def membership(self) -> Membership: ...
-
-    def ring(self, kind: Any) -> Ring: ...
+from services.common.cluster import ClusterView
+from services.common.registry.contract import NOBODY
+from services.logic.publishing.parcels import MailboxAddress
 
 
 class Directory:
     """The access nodes, as a publisher needs them."""
 
-    def __init__(self, cluster: View) -> None:
+    def __init__(self, cluster: ClusterView) -> None:
         self._cluster = cluster
         self._seen = NOBODY
-        self._mailboxes: dict[str, Mailbox] = {}
+        self._mailboxes: dict[str, MailboxAddress] = {}
         self._readers: list[tuple[str, str]] = []
         self._deaf: list[tuple[str, str]] = []
 
     def owner_of(self) -> Callable[[str], str | None]:
         return self._cluster.ring("access").owner_of
 
-    def mailboxes(self) -> dict[str, Mailbox]:
+    def mailboxes(self) -> dict[str, MailboxAddress]:
         self._look()
         return self._mailboxes
 
@@ -59,5 +49,7 @@ class Directory:
             self._readers = [(node.name, node.boot_id) for node in access]
             self._deaf = [(node.name, node.boot_id) for node in access if node.deaf]
             self._mailboxes = {
-                node.name: Mailbox(node.name, node.boot_id, node.mailbox) for node in access if node.mailbox is not None
+                node.name: MailboxAddress(node.name, node.boot_id, node.mailbox)
+                for node in access
+                if node.mailbox is not None
             }

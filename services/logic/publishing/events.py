@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from protos.tidings.v1 import events_pb2
-from services.logic.groups.model import Act
+from services.logic.groups.model import GroupAct
 from services.logic.groups.notices import membership_of
 from tidings_protocol import client_pb2
 from tidings_protocol.wire.varint import length_delimited_tag, varint
@@ -53,7 +53,7 @@ class EventEncoder:
         )
         return (StreamEvent(receipt.conversation, event.SerializeToString()),)
 
-    def acts(self, conversation: str, time_ms: int, acts: Sequence[Act]) -> tuple[StreamEvent, ...]:
+    def acts(self, conversation: str, time_ms: int, acts: Sequence[GroupAct]) -> tuple[StreamEvent, ...]:
         if not self.enabled:
             return ()
         return tuple(

@@ -1,4 +1,4 @@
-"""The router: recipients → slots → owners → one parcel for each owner and batch.
+"""Parcels: recipients → slots → owners → one parcel for each owner and batch.
 
 A mailbox parcel holds each message once, with those of its recipients whose slots that access node owns. What all nodes
 must hear (large groups, `b:all`, presence) goes into a parcel for each broadcast partition that is touched. A batch
@@ -21,12 +21,12 @@ from tidings_protocol.ids import hash64
 
 Push = delivery_pb2.Push
 # An access node's mailbox or a broadcast partition, and whom a push there is for, with their numbers.
-_Share = tuple["Mailbox | int", Sequence[str], Sequence[int]]
+_Share = tuple["MailboxAddress | int", Sequence[str], Sequence[int]]
 # What nobody finds out by a heartbeat or a sync.
 LASTING = frozenset({Push.MEMBERSHIP, Push.SESSIONS, Push.GROUP_INFO})
 
 
-class Outgoing(NamedTuple):
+class OutgoingPush(NamedTuple):
     """One thing to push. `users` with their `numbers` (or none: 0) for mailboxes; no users: broadcast.
 
     A broadcast goes to the members of `conversation`, or is for the nodes themselves.
@@ -38,12 +38,11 @@ class Outgoing(NamedTuple):
     numbers: Sequence[int] = ()
     conversation: str = ""
     except_session: str = ""
-    seq: int = 0
     trace: str = ""
     accepted_ms: int = 0
 
 
-class Mailbox(NamedTuple):
+class MailboxAddress(NamedTuple):
     """Where the parcels of an access node go."""
 
     node: str
@@ -51,7 +50,7 @@ class Mailbox(NamedTuple):
     partition: int
 
 
-class Posted(NamedTuple):
+class KafkaParcel(NamedTuple):
     """One Kafka record: on `tidings.deliver`, or on `tidings.broadcast`.
 
     `to`: whose mailbox it is for; None: everybody's broadcast. `lasting`: it holds what no heartbeat repairs. `trace`:
@@ -59,7 +58,7 @@ class Posted(NamedTuple):
     """
 
     partition: int
-    to: Mailbox | None
+    to: MailboxAddress | None
     value: bytes
     lasting: bool
     trace: str
@@ -70,22 +69,22 @@ class Posted(NamedTuple):
 
 
 @dataclass(slots=True)
-class Routed:
-    parcels: list[Posted] = field(default_factory=list)
+class ParcelBatch:
+    parcels: list[KafkaParcel] = field(default_factory=list)
     unowned: int = 0
 
 
-def route(
-    outgoing: Iterable[Outgoing],
+def build_parcels(
+    outgoing: Iterable[OutgoingPush],
     owner_of: Callable[[str], str | None],
-    mailboxes: Mapping[str, Mailbox],
+    mailboxes: Mapping[str, MailboxAddress],
     *,
     broadcast_partitions: int,
     parcel_bytes_max: int,
-) -> Routed:
+) -> ParcelBatch:
     """`owner_of` is the access ring's; an owner without a mailbox counts as none."""
-    routed = Routed()
-    open_parcels: dict[Mailbox | int, _Parcel] = {}
+    routed = ParcelBatch()
+    open_parcels: dict[MailboxAddress | int, _OpenParcel] = {}
     for item in outgoing:
         if item.users:
             shares = _shares(item, owner_of, mailboxes, routed)
@@ -95,17 +94,20 @@ def route(
         for address, users, numbers in shares:
             parcel = open_parcels.get(address)
             if parcel is None:
-                parcel = open_parcels[address] = _Parcel(address)
+                parcel = open_parcels[address] = _OpenParcel(address)
             elif parcel.size + len(item.body) > parcel_bytes_max:
-                routed.parcels.append(parcel.closed())
-                parcel = open_parcels[address] = _Parcel(address)
+                routed.parcels.append(parcel.sealed())
+                parcel = open_parcels[address] = _OpenParcel(address)
             parcel.add(item, users, numbers)
-    routed.parcels.extend(parcel.closed() for parcel in open_parcels.values())
+    routed.parcels.extend(parcel.sealed() for parcel in open_parcels.values())
     return routed
 
 
 def _shares(
-    item: Outgoing, owner_of: Callable[[str], str | None], mailboxes: Mapping[str, Mailbox], routed: Routed
+    item: OutgoingPush,
+    owner_of: Callable[[str], str | None],
+    mailboxes: Mapping[str, MailboxAddress],
+    routed: ParcelBatch,
 ) -> list[_Share]:
     """Each owner once, with its recipients and their numbers."""
     by_owner: dict[str | None, tuple[list[str], list[int]]] = {}
@@ -127,22 +129,22 @@ def _shares(
     return found
 
 
-class _Parcel:
+class _OpenParcel:
     """A parcel that is being filled; its size is an estimate from below that leaves out a few bytes a push."""
 
     __slots__ = ("_address", "_lasting", "_parcel", "_trace", "size")
 
-    def __init__(self, address: Mailbox | int) -> None:
+    def __init__(self, address: MailboxAddress | int) -> None:
         self._address = address
         self._parcel = delivery_pb2.Parcel()
-        if isinstance(address, Mailbox):
+        if isinstance(address, MailboxAddress):
             self._parcel.node = address.node
             self._parcel.boot_id = address.boot_id
         self._lasting = False
         self._trace = ""
         self.size = 0
 
-    def add(self, item: Outgoing, users: Sequence[str], numbers: Sequence[int]) -> None:
+    def add(self, item: OutgoingPush, users: Sequence[str], numbers: Sequence[int]) -> None:
         # Made in its place: a push that is made first and appended is copied.
         self._parcel.pushes.add(
             kind=item.kind,
@@ -153,13 +155,12 @@ class _Parcel:
             conversation=item.conversation,
             trace=item.trace,
             accepted_ms=item.accepted_ms,
-            seq=item.seq,
         )
         self._lasting = self._lasting or item.kind in LASTING
         self._trace = self._trace or item.trace
         self.size += len(item.body) + 64 + 24 * len(users)
 
-    def closed(self) -> Posted:
-        to = self._address if isinstance(self._address, Mailbox) else None
-        partition = self._address.partition if isinstance(self._address, Mailbox) else self._address
-        return Posted(partition, to, self._parcel.SerializeToString(), self._lasting, self._trace)
+    def sealed(self) -> KafkaParcel:
+        to = self._address if isinstance(self._address, MailboxAddress) else None
+        partition = self._address.partition if isinstance(self._address, MailboxAddress) else self._address
+        return KafkaParcel(partition, to, self._parcel.SerializeToString(), self._lasting, self._trace)

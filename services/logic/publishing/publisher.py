@@ -16,28 +16,28 @@ Guarantees:
   back waits for the calls that are still under way. What Kafka took without saying so may come again and late:
   numbers tell.
 
-Does not know: what is told (sending, group_acts, receipting, …), which devices are where (the access nodes).
+Does not know: what is told (messages/, receipts/, requests/ …), which devices are where (the access nodes).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from services.common.bus.contract import Record
+from services.common.bus.topics import TopicNames
 from services.common.clock import Clock
+from services.common.cluster import ClusterView
 from services.common.direct import Direct, Errand
 from services.common.lanes.lane import Lanes
-from services.common.scope import TaskScope
+from services.common.scope import Owned, TaskScope
 from services.common.telemetry import logs, metrics, tracing
 from services.common.telemetry.health import Health
-from services.logic.publishing.backlog import Backlog, Waiting
-from services.logic.publishing.directory import Directory, View
-from services.logic.publishing.events import StreamEvent
-from services.logic.publishing.parcels import Outgoing, Posted, route
+from services.logic.publishing.backlog import Backlog, PendingRecord
+from services.logic.publishing.directory import Directory
+from services.logic.publishing.records import Publication, RecordBuilder
 from tidings_protocol.errors import TidingsError, TooLarge, Unavailable
 
 CHECK = "kafka"
@@ -51,76 +51,57 @@ log = logs.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Publication:
-    """What one batch has to tell. `messages`: how many sends are acknowledged by it."""
+class PublisherOptions:
+    """How the publisher waits and what it holds.
 
-    outgoing: Sequence[Outgoing] = ()
-    events: Sequence[StreamEvent] = ()
-    messages: int = 0
+    `wait_s`: how long a publication waits for Kafka. `lanes`: writes under way at once. `waiting_max`: publications
+    that may wait for their turn. `backlog_bytes_max`: what is kept while Kafka is away. `parcel_bytes_max`: the most
+    bytes of one record. `probe_interval_s`: between two questions whether Kafka is back.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Topics:
-    """The names of the topics, and how many partitions the broadcast has."""
-
-    prefix: str
-    broadcast_partitions: int
-
-    @property
-    def deliver(self) -> str:
-        return f"{self.prefix}.deliver"
-
-    @property
-    def broadcast(self) -> str:
-        return f"{self.prefix}.broadcast"
-
-    @property
-    def events(self) -> str:
-        return f"{self.prefix}.events"
+    wait_s: float
+    lanes: int
+    waiting_max: int
+    backlog_bytes_max: int
+    parcel_bytes_max: int
+    probe_interval_s: float = PROBE_INTERVAL_S
 
 
-class Publishing(Protocol):
-    """The half of the bus that logic needs."""
+class RecordSink(Protocol):
+    """The half of the bus that a publisher needs (services.common.bus.contract.Bus)."""
 
     async def publish(self, records: Sequence[Record]) -> None: ...
 
 
-class Publisher:
-    """An async context manager; leaving it publishes what waits, within `wait_s`."""
+class Publisher(Owned):
+    """An async context manager; leaving it publishes what waits, within `wait_s`. The bus and `direct` outlive it."""
 
     def __init__(
         self,
-        bus: Publishing,
-        cluster: View,
-        topics: Topics,
+        bus: RecordSink,
+        cluster: ClusterView,
+        topics: TopicNames,
         health: Health,
         clock: Clock,
         direct: Direct,
-        *,
-        wait_s: float,
-        lanes: int,
-        waiting_max: int,
-        backlog_bytes_max: int,
-        parcel_bytes_max: int,
-        probe_interval_s: float = PROBE_INTERVAL_S,
+        options: PublisherOptions,
     ) -> None:
         self._bus = bus
-        self._directory = Directory(cluster)
         self._topics = topics
         self._health = health
         self._clock = clock
         self._direct = direct
-        self._wait_s = wait_s
-        self._parcel_bytes_max = parcel_bytes_max
-        self._probe_interval_s = probe_interval_s
-        self._backlog = Backlog(backlog_bytes_max, PUSH_AGE_MAX_S)
+        self._options = options
+        self._directory = Directory(cluster)
+        self._builder = RecordBuilder(self._directory, topics, parcel_bytes_max=options.parcel_bytes_max)
+        self._backlog = Backlog(options.backlog_bytes_max, PUSH_AGE_MAX_S)
         self._away = asyncio.Event()
         self._returned = False  # just now
         self._lanes: Lanes[Publication, None] = Lanes(
-            "publish", self._handle, lanes=lanes, capacity=waiting_max, batch_max=BATCH_MAX
+            "publish", self._handle, lanes=options.lanes, capacity=options.waiting_max, batch_max=BATCH_MAX
         )
         self._scope = TaskScope()
-        self._turn = 0
+        self._lane = 0
 
     @property
     def degraded(self) -> bool:
@@ -137,7 +118,10 @@ class Publisher:
         return self._backlog.size
 
     async def publish(self, publication: Publication) -> None:
-        """Returns when it is published, or when that is not waited for any longer. Never raises for Kafka's sake."""
+        """Returns when Kafka has all of the publication, or when that is not waited for any longer.
+
+        Never raises for Kafka's sake. A cancellation ends the wait alone: what was handed over is published.
+        """
         try:
             await self._lanes.submit(self._next_lane(), publication)
         except TidingsError as error:
@@ -145,145 +129,106 @@ class Publisher:
             self._give_up(publication, error)
 
     def offer(self, publication: Publication) -> None:
-        """The same without waiting."""
+        """Hands the publication over and does not wait. Never raises for Kafka's sake."""
         try:
-            self._lanes.offer(self._next_lane(), publication, _nothing)
+            self._lanes.offer(self._next_lane(), publication)
         except TidingsError as error:
             self._give_up(publication, error)
 
-    async def __aenter__(self) -> Self:
+    async def _running(self) -> AsyncIterator[None]:
         self._health.set(CHECK, ok=True)
-        await self._scope.__aenter__()
-        self._scope.spawn(self._recover(), name="publisher recovery")
-        await self._lanes.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            await self._lanes.__aexit__(kind, error, traceback)
-            await self._direct.quiet(self._wait_s)
+        async with self._scope:
+            self._scope.spawn(self._recover(), name="publisher recovery")
+            async with self._lanes:
+                yield
+            await self._direct.quiet(self._options.wait_s)
             await self._last_try()
-        finally:
-            await self._scope.__aexit__(kind, error, traceback)
 
     def _next_lane(self) -> int:
-        self._turn += 1
-        return self._turn
+        self._lane += 1
+        return self._lane
 
     async def _handle(self, batch: list[Publication]) -> Sequence[None]:
-        waiting = self._waiting(batch)
+        records = self._builder.build(batch, self._clock.now_s())
         traces = (item.trace for publication in batch for item in publication.outgoing)
-        with tracing.batch("publish", traces, records=len(waiting)):
+        with tracing.batch("publish", traces, records=len(records)):
             if self._away.is_set():
-                self._go_direct(waiting)
+                self._go_direct(records)
                 metrics.BUS_LATE.inc(sum(publication.messages for publication in batch))
-            elif not await self._write_after_direct(waiting):
+            elif not await self._write_after_direct(records):
                 metrics.BUS_LATE.inc(sum(publication.messages for publication in batch))
         return [None] * len(batch)
 
-    async def _write_after_direct(self, waiting: list[Waiting]) -> bool:
+    async def _write_after_direct(self, records: list[PendingRecord]) -> bool:
         """As `_write`, but nothing overtakes what is still on its way from when Kafka was away."""
         if self._returned:
-            await self._direct.quiet(self._wait_s)
+            await self._direct.quiet(self._options.wait_s)
             self._returned = False
-        written = await self._write(waiting, self._wait_s)
+        written = await self._write(records, self._options.wait_s)
         if written and (deaf := self._directory.deaf()):
-            self._call_the_deaf(waiting, deaf)
+            self._call_the_deaf(records, deaf)
         return written
 
-    def _call_the_deaf(self, waiting: list[Waiting], deaf: Sequence[tuple[str, str]]) -> None:
-        """Access nodes that say that they do not hear Kafka; they read it when they do."""
-        for each in waiting:
+    def _call_the_deaf(self, records: list[PendingRecord], deaf: Sequence[tuple[str, str]]) -> None:
+        """Calls the access nodes that say that they do not hear Kafka; later they read the records as well."""
+        for pending in records:
             for node, boot_id in deaf:
-                is_theirs = each.to == (node, boot_id) or each.record.topic == self._topics.broadcast
+                is_theirs = pending.to == (node, boot_id) or pending.record.topic == self._topics.broadcast
                 if is_theirs:
-                    self._direct.offer(Errand(node, boot_id, each.record.value), _whatever)
+                    self._direct.offer(Errand(node, boot_id, pending.record.value))
 
-    async def _write(self, waiting: list[Waiting], timeout_s: float) -> bool:
-        """Whether Kafka has it all; if not, it goes the other way and the node is degraded."""
-        if not waiting:
+    async def _write(self, records: list[PendingRecord], timeout_s: float) -> bool:
+        """Whether Kafka has all records; if not, they go the other way and the node is degraded."""
+        if not records:
             return True
         try:
             async with asyncio.timeout(timeout_s):
-                await self._send(waiting)
+                await self._send(records)
         except (TimeoutError, Unavailable) as error:
             self._went_away(str(error) or f"no answer within {timeout_s:g} s")
-            self._go_direct(waiting)
+            self._go_direct(records)
             return False
         return True
 
-    async def _send(self, waiting: list[Waiting]) -> None:
-        """All of them; one that is too large for Kafka is left out, and does not keep the others back."""
+    async def _send(self, records: list[PendingRecord]) -> None:
+        """Writes all records; one that is too large for Kafka is left out, and does not keep the others back."""
         try:
-            await self._bus.publish([each.record for each in waiting])
+            await self._bus.publish([pending.record for pending in records])
         except TooLarge as error:
-            if len(waiting) > 1:
-                middle = len(waiting) // 2
-                await self._send(waiting[:middle])
-                await self._send(waiting[middle:])
+            if len(records) > 1:
+                middle = len(records) // 2
+                await self._send(records[:middle])
+                await self._send(records[middle:])
                 return
-            self._count_dropped(waiting)
-            log.warning("record too large for kafka", reason=error.message, topic=waiting[0].record.topic)
-
-    def _waiting(self, batch: list[Publication]) -> list[Waiting]:
-        """The records of a batch: parcels first, they are what people wait for."""
-        now_s = self._clock.now_s()
-        routed = route(
-            (item for publication in batch for item in publication.outgoing),
-            self._directory.owner_of(),
-            self._directory.mailboxes(),
-            broadcast_partitions=self._topics.broadcast_partitions,
-            parcel_bytes_max=self._parcel_bytes_max,
-        )
-        if routed.unowned:
-            metrics.PUSHES_UNOWNED.inc(routed.unowned)
-        waiting = [
-            Waiting(
-                self._record(parcel), parcel.lasting, now_s, (parcel.to.node, parcel.to.boot_id) if parcel.to else None
-            )
-            for parcel in routed.parcels
-        ]
-        events = self._topics.events
-        for publication in batch:
-            waiting += [
-                Waiting(Record(events, event.value, key=event.conversation.encode()), True, now_s)
-                for event in publication.events
-            ]
-        return waiting
-
-    def _record(self, parcel: Posted) -> Record:
-        topic = self._topics.broadcast if parcel.broadcast else self._topics.deliver
-        headers = ((tracing.HEADER, parcel.trace.encode()),) if parcel.trace else ()
-        return Record(topic, parcel.value, partition=parcel.partition, headers=headers)
+            self._count_dropped(records)
+            log.warning("record too large for kafka", reason=error.message, topic=records[0].record.topic)
 
     # ---- while Kafka is away
 
     async def _recover(self) -> None:
         while True:
             await self._away.wait()
-            await asyncio.sleep(self._probe_interval_s)
+            await asyncio.sleep(self._options.probe_interval_s)
             while await self._try_again():
                 if not len(self._backlog):
                     self._came_back()
                     break
 
-    def _go_direct(self, waiting: list[Waiting]) -> None:
+    def _go_direct(self, records: list[PendingRecord]) -> None:
         """Parcels to the nodes that they are for; events wait for Kafka."""
-        events = [each for each in waiting if each.record.topic == self._topics.events]
+        events = [pending for pending in records if pending.record.topic == self._topics.events]
         if events:
             self._keep(events)
-        for each in waiting:
-            if each.record.topic == self._topics.deliver and each.to is not None:
-                self._hand_over(each, [each.to])
-            elif each.record.topic == self._topics.broadcast:
-                self._hand_over(each, self._directory.readers())
+        for pending in records:
+            if pending.record.topic == self._topics.deliver and pending.to is not None:
+                self._hand_over(pending, [pending.to])
+            elif pending.record.topic == self._topics.broadcast:
+                self._hand_over(pending, self._directory.readers())
 
-    def _hand_over(self, each: Waiting, nodes: Sequence[tuple[str, str]]) -> None:
-        """It is kept for Kafka unless all of them take it."""
+    def _hand_over(self, pending: PendingRecord, nodes: Sequence[tuple[str, str]]) -> None:
+        """Calls these nodes; the record is kept for Kafka unless all of them take it."""
         if not nodes:
-            self._keep([each])
+            self._keep([pending])
             return
         left, missed = len(nodes), False
 
@@ -291,22 +236,22 @@ class Publisher:
             nonlocal left, missed
             left, missed = left - 1, missed or not taken
             if not left and missed:
-                self._keep([each])
+                self._keep([pending])
                 self._away.set()  # if Kafka is back meanwhile: what is kept has to be published
 
         for node, boot_id in nodes:
-            self._direct.offer(Errand(node, boot_id, each.record.value), done)
+            self._direct.offer(Errand(node, boot_id, pending.record.value), done)
 
     async def _try_again(self) -> bool:
-        """Publishes some of the backlog, or a parcel with nothing in it; whether that went well."""
+        """Publishes some of the backlog, or a parcel with nothing in it; says whether that went well."""
         now_s = self._clock.now_s()
-        waiting, dropped = self._backlog.take(RECOVERY_RECORDS, RECOVERY_BYTES, now_s)
+        records, dropped = self._backlog.take(RECOVERY_RECORDS, RECOVERY_BYTES, now_s)
         self._count_dropped(dropped)
         try:
-            async with asyncio.timeout(max(self._wait_s, 5.0)):
-                await self._send(waiting or [Waiting(self._probe(), False, now_s)])
+            async with asyncio.timeout(max(self._options.wait_s, 5.0)):
+                await self._send(records or [PendingRecord(self._probe(), False, now_s)])
         except (TimeoutError, Unavailable) as error:
-            self._count_dropped(self._backlog.give_back(waiting, self._clock.now_s()))
+            self._count_dropped(self._backlog.give_back(records, self._clock.now_s()))
             if self._away.is_set() and str(error):
                 self._degrade(str(error))
             return False
@@ -315,9 +260,9 @@ class Publisher:
         return True
 
     async def _last_try(self) -> None:
-        """What is in the backlog when the node leaves gets one more chance."""
+        """Gives what is in the backlog one more chance when the node leaves."""
         try:
-            async with asyncio.timeout(self._wait_s):
+            async with asyncio.timeout(self._options.wait_s):
                 while len(self._backlog) and await self._try_again():
                     pass
         except TimeoutError:
@@ -328,8 +273,8 @@ class Publisher:
     def _probe(self) -> Record:
         return Record(self._topics.broadcast, b"", partition=0)
 
-    def _keep(self, waiting: list[Waiting]) -> None:
-        self._count_dropped(self._backlog.add(waiting, self._clock.now_s()))
+    def _keep(self, records: list[PendingRecord]) -> None:
+        self._count_dropped(self._backlog.add(records, self._clock.now_s()))
         metrics.PUBLISH_BACKLOG_BYTES.set(self._backlog.size)
 
     def _went_away(self, reason: str) -> None:
@@ -348,19 +293,11 @@ class Publisher:
         log.info("kafka is back")
 
     def _give_up(self, publication: Publication, error: TidingsError) -> None:
-        """There is not even a place to wait: kept for later without a turn."""
+        """Keeps a publication for later that finds not even a place to wait."""
         metrics.BUS_LATE.inc(publication.messages)
-        self._keep(self._waiting([publication]))
+        self._keep(self._builder.build([publication], self._clock.now_s()))
         self._went_away(error.message)
 
-    def _count_dropped(self, dropped: list[Waiting]) -> None:
-        for waiting in dropped:
-            metrics.PUBLISH_DROPPED.labels("lasting" if waiting.lasting else "push").inc()
-
-
-def _whatever(_: bool) -> None:
-    """It is in Kafka all the same."""
-
-
-def _nothing(_: TidingsError | None) -> None:
-    """Nobody waits for the outcome."""
+    def _count_dropped(self, dropped: list[PendingRecord]) -> None:
+        for pending in dropped:
+            metrics.PUBLISH_DROPPED.labels("lasting" if pending.lasting else "push").inc()

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
+class ReaderCursor:
     """How far a reader got in a conversation. `session`: where it was done; `version`: the group's then; 0: none."""
 
     user: str
@@ -33,11 +33,11 @@ class _Slot:
     """One reader and conversation, from a receipt until the interval after it is over."""
 
     due_s: float
-    told: Cursor
-    waiting: Cursor | None = None
+    told: ReaderCursor
+    waiting: ReaderCursor | None = None
 
 
-class Coalescer:
+class ReceiptCoalescer:
     """Not for several threads. `interval_s` between two receipts of one reader and conversation."""
 
     def __init__(self, interval_s: float, capacity: int) -> None:
@@ -45,13 +45,13 @@ class Coalescer:
         self._capacity = capacity
         # All slots live for one interval from the last receipt, so the order of insertion is the order of being due.
         self._slots: OrderedDict[tuple[str, str], _Slot] = OrderedDict()
-        self._ready: dict[tuple[str, str], Cursor] = {}
+        self._ready: dict[tuple[str, str], ReaderCursor] = {}
         self._waiting = 0
 
     def __len__(self) -> int:
         return len(self._slots) + len(self._ready)
 
-    def note(self, cursor: Cursor) -> None:
+    def note(self, cursor: ReaderCursor) -> None:
         """This is the cursor's state now."""
         key = (cursor.user, cursor.conversation)
         slot = self._slots.get(key)
@@ -61,7 +61,7 @@ class Coalescer:
             self._waiting += slot.waiting is None
             slot.waiting = _merged(slot.waiting or slot.told, cursor)
 
-    def give_back(self, cursor: Cursor) -> None:
+    def give_back(self, cursor: ReaderCursor) -> None:
         """This one, which `due` gave, was not told to all: it goes again, an interval later."""
         key = (cursor.user, cursor.conversation)
         slot = self._slots.get(key)
@@ -71,7 +71,7 @@ class Coalescer:
         self._waiting += slot.waiting is None
         slot.waiting = cursor if slot.waiting is None else _merged(cursor, slot.waiting)
 
-    def due(self, now_s: float) -> list[Cursor]:
+    def due(self, now_s: float) -> list[ReaderCursor]:
         """What goes out now; it is this caller's from here on."""
         for key in self._over(now_s):
             waiting = self._slots.pop(key).waiting
@@ -92,7 +92,7 @@ class Coalescer:
             return None
         return next(iter(self._slots.values())).due_s
 
-    def flush(self) -> list[Cursor]:
+    def flush(self) -> list[ReaderCursor]:
         """All that waits, whatever the time: the node is leaving."""
         taken = [*self._ready.values(), *(slot.waiting for slot in self._slots.values() if slot.waiting is not None)]
         self._ready.clear()
@@ -111,15 +111,15 @@ class Coalescer:
         return over
 
 
-def _is_further(cursor: Cursor, told: Cursor) -> bool:
+def _is_further(cursor: ReaderCursor, told: ReaderCursor) -> bool:
     return cursor.delivered_seq > told.delivered_seq or cursor.read_seq > told.read_seq
 
 
-def _merged(before: Cursor | None, now: Cursor) -> Cursor:
+def _merged(before: ReaderCursor | None, now: ReaderCursor) -> ReaderCursor:
     """Cursors never go back, whatever order the answers of storage came in."""
     if before is None:
         return now
-    return Cursor(
+    return ReaderCursor(
         now.user,
         now.conversation,
         max(before.delivered_seq, now.delivered_seq),

@@ -14,20 +14,19 @@ Does not know: how cursors move (storage says that they did).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import AsyncIterator, Sequence
 
 from protos.tidings.internal.v1 import delivery_pb2
 from services.common.clock import Clock
-from services.common.scope import TaskScope
+from services.common.scope import Owned, TaskScope
 from services.common.telemetry import metrics
-from services.logic.groups.loader import Conversations, Found
-from services.logic.groups.model import Group
+from services.logic.groups.loader import FoundGroups, GroupLoader
+from services.logic.groups.model import GroupSnapshot
 from services.logic.publishing.events import EventEncoder, StreamEvent
-from services.logic.publishing.parcels import Outgoing
-from services.logic.publishing.publisher import Publication, Publisher
-from services.logic.receipts.coalescer import Coalescer, Cursor
+from services.logic.publishing.parcels import OutgoingPush
+from services.logic.publishing.publisher import Publisher
+from services.logic.publishing.records import Publication
+from services.logic.receipts.coalescer import ReaderCursor, ReceiptCoalescer
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import TidingsError
 from tidings_protocol.ids import ConversationKind, kind_of, peers
@@ -36,12 +35,12 @@ from tidings_protocol.ids import ConversationKind, kind_of, peers
 GATHER_S = 0.1
 
 
-class Receipts:
+class ReceiptSender(Owned):
     """An async context manager; enter it within the publisher's."""
 
     def __init__(
         self,
-        conversations: Conversations,
+        loader: GroupLoader,
         publisher: Publisher,
         events: EventEncoder,
         clock: Clock,
@@ -49,11 +48,11 @@ class Receipts:
         interval_s: float,
         pending_max: int,
     ) -> None:
-        self._conversations = conversations
+        self._loader = loader
         self._publisher = publisher
         self._events = events
         self._clock = clock
-        self._coalescer = Coalescer(interval_s, pending_max)
+        self._coalescer = ReceiptCoalescer(interval_s, pending_max)
         self._noted = asyncio.Event()
         self._scope = TaskScope()
 
@@ -61,21 +60,16 @@ class Receipts:
     def pending(self) -> int:
         return len(self._coalescer)
 
-    def note(self, cursor: Cursor) -> None:
+    def note(self, cursor: ReaderCursor) -> None:
         """This cursor moved."""
         self._coalescer.note(cursor)
         self._noted.set()
 
-    async def __aenter__(self) -> Self:
-        await self._scope.__aenter__()
-        self._scope.spawn(self._run(), name="receipts")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._scope.__aexit__(kind, error, traceback)
-        if kind is None and (cursors := self._coalescer.flush()):
+    async def _running(self) -> AsyncIterator[None]:
+        async with self._scope:
+            self._scope.spawn(self._run(), name="receipts")
+            yield
+        if cursors := self._coalescer.flush():
             await self._tell(cursors)
 
     async def _run(self) -> None:
@@ -99,8 +93,8 @@ class Receipts:
             except TimeoutError:
                 pass
 
-    async def _tell(self, cursors: Sequence[Cursor]) -> None:
-        groups = await self._conversations.of_version(
+    async def _tell(self, cursors: Sequence[ReaderCursor]) -> None:
+        groups = await self._loader.of_version(
             {
                 cursor.conversation: cursor.version
                 for cursor in cursors
@@ -108,7 +102,7 @@ class Receipts:
             }
         )
         now_ms = self._clock.wall_ms()
-        outgoing: list[Outgoing] = []
+        outgoing: list[OutgoingPush] = []
         events: list[StreamEvent] = []
         for cursor in cursors:
             if _is_away(groups.get(cursor.conversation)):
@@ -121,7 +115,7 @@ class Receipts:
                 read_seq=cursor.read_seq,
             )
             outgoing.append(
-                Outgoing(
+                OutgoingPush(
                     kind=delivery_pb2.Push.RECEIPT,
                     body=receipt.SerializeToString(),
                     users=_told(cursor, groups),
@@ -134,12 +128,12 @@ class Receipts:
         await self._publisher.publish(Publication(outgoing, events))
 
 
-def _is_away(group: Group | TidingsError | None) -> bool:
+def _is_away(group: GroupSnapshot | TidingsError | None) -> bool:
     """Who is in it can be had later."""
     return isinstance(group, TidingsError) and group.retryable
 
 
-def _told(cursor: Cursor, groups: Found) -> Sequence[str]:
+def _told(cursor: ReaderCursor, groups: FoundGroups) -> Sequence[str]:
     """Whose devices get the receipt."""
     match kind_of(cursor.conversation):
         case ConversationKind.DIRECT:

@@ -17,11 +17,11 @@ from protos.tidings.internal.v1 import delivery_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from protos.tidings.v1 import events_pb2
 from services.logic.groups import notices
-from services.logic.groups.model import Act, Change, Member
-from services.logic.messages.sending import SYSTEM, message_pushes
+from services.logic.groups.model import GroupAct, GroupChange, GroupMember
+from services.logic.messages.pushes import SYSTEM, message_pushes
 from services.logic.publishing.events import EventEncoder, StreamEvent
-from services.logic.publishing.parcels import Outgoing
-from services.logic.publishing.publisher import Publication
+from services.logic.publishing.parcels import OutgoingPush
+from services.logic.publishing.records import Publication
 from tidings_protocol import client_pb2
 from tidings_protocol.content import notice_client_id
 from tidings_protocol.ids import ConversationKind
@@ -29,7 +29,7 @@ from tidings_protocol.ids import ConversationKind
 Push = delivery_pb2.Push
 
 
-def change_item(change: Change, op: str) -> pb.ChangeItem:
+def change_item(change: GroupChange, op: str) -> pb.ChangeItem:
     """What storage is asked to make."""
     return pb.ChangeItem(
         conversation=change.conversation,
@@ -65,16 +65,16 @@ def publication(
     now_ms: int,
     session: str = "",
     trace: str = "",
-    members: Mapping[str, Member] | None = None,
+    members: Mapping[str, GroupMember] | None = None,
 ) -> Publication:
     """All that is told of a change that was made. `members`: of a repeat, who of those concerned is a member now."""
-    outgoing: list[Outgoing] = []
+    outgoing: list[OutgoingPush] = []
     events: list[StreamEvent] = []
     indexed, dropped = indexed_of(item), dropped_of(item)
     if members is not None:
         indexed = [user for user in indexed if user in members]
         dropped = [user for user in dropped if user not in members]
-    outgoing += membership_pushes(item.conversation, indexed, dropped, outcome.record.head)
+    outgoing += membership_pushes(item.conversation, indexed, dropped)
     if dropped:
         outgoing.append(_out_of_it(item, dropped, session))
     for index, (notice, stored) in enumerate(zip(item.notices, outcome.notices, strict=True)):
@@ -95,7 +95,7 @@ def publication(
     return Publication(outgoing, [*events, *encoder.acts(item.conversation, time_ms, acts_of(item))])
 
 
-def acts_of(item: pb.ChangeItem) -> list[Act]:
+def acts_of(item: pb.ChangeItem) -> list[GroupAct]:
     """All that happens by the change."""
     return [notices.act_of(events_pb2.Membership.FromString(act)) for act in item.acts]
 
@@ -113,12 +113,12 @@ def dropped_of(item: pb.ChangeItem) -> Sequence[str]:
     return item.removed if _is_by_cursor(item) else ()
 
 
-def membership_pushes(conversation: str, indexed: Sequence[str], dropped: Sequence[str], head: int) -> list[Outgoing]:
-    """For the nodes of these users."""
+def membership_pushes(conversation: str, indexed: Sequence[str], dropped: Sequence[str]) -> list[OutgoingPush]:
+    """What the nodes of these users, which index who is in a large group, are told."""
     return [
-        Outgoing(
+        OutgoingPush(
             kind=Push.MEMBERSHIP,
-            body=delivery_pb2.LargeMembership(conversation=conversation, member=member, head=head).SerializeToString(),
+            body=delivery_pb2.LargeMembership(conversation=conversation, member=member).SerializeToString(),
             users=users,
             conversation=conversation,
         )
@@ -132,10 +132,10 @@ def _is_by_cursor(item: pb.ChangeItem) -> bool:
     return bool(item.version) and not any(notice.recipients for notice in item.notices)
 
 
-def _out_of_it(item: pb.ChangeItem, users: Sequence[str], session: str) -> Outgoing:
+def _out_of_it(item: pb.ChangeItem, users: Sequence[str], session: str) -> OutgoingPush:
     """Who is out of a large group hears so on all devices, since no message tells it."""
     info = client_pb2.GroupInfo(conversation=item.conversation, name=item.settings.name)
-    return Outgoing(
+    return OutgoingPush(
         kind=Push.GROUP_INFO,
         body=info.SerializeToString(),
         users=users,
@@ -144,5 +144,5 @@ def _out_of_it(item: pb.ChangeItem, users: Sequence[str], session: str) -> Outgo
     )
 
 
-def _member_record(member: Member) -> pb.MemberRecord:
+def _member_record(member: GroupMember) -> pb.MemberRecord:
     return pb.MemberRecord(user=member.user, role=member.role, joined_seq=member.joined_seq, joined_ms=member.joined_ms)

@@ -11,70 +11,93 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
 from protos.tidings.internal.v1 import logic_pb2
 from services.common.lanes.dividing import divided
-from services.logic.requests.group_changes import GroupActs
-from services.logic.requests.marking import Marking
-from services.logic.requests.reading import Reading
-from services.logic.requests.request import Ask, Reply
-from services.logic.requests.standing import Standing
+from services.common.telemetry import tracing
+from services.logic.requests.conversations import ConversationLister
+from services.logic.requests.cursors import CursorMarker
+from services.logic.requests.group_reads import GroupReader
+from services.logic.requests.history import HistoryReader
+from services.logic.requests.inbox import InboxReader
+from services.logic.requests.presence import PresenceReader
+from services.logic.requests.request import ClientRequest, Reply
+from services.logic.requests.session_guard import SessionGuard
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadFrame, BadRequest, Internal, Overloaded, TidingsError
 
 # One call carries 16 MiB.
 REPLIES_BYTES_MAX = 12 * 1024 * 1024
 
-Handler = Callable[[list[Ask]], Awaitable[Sequence[Reply]]]
+Handler = Callable[[list[ClientRequest]], Awaitable[Sequence[Reply]]]
 
 
-class Handling:
-    """Batches of requests of any kind."""
+@dataclass(frozen=True, slots=True)
+class RequestHandlers:
+    """Who answers which requests."""
 
-    def __init__(self, reading: Reading, marking: Marking, group_acts: GroupActs, standing: Standing) -> None:
-        self._handlers: Mapping[str, Handler] = {
-            "read": marking.read,
-            "sync": reading.sync,
-            "history": reading.history,
-            "conversations": reading.conversations,
-            "presence": reading.presence,
-            "group": partial(standing.only, group_acts.act),
-            "group info": reading.info,
-            "group members": reading.members,
+    inbox: InboxReader
+    history: HistoryReader
+    conversations: ConversationLister
+    presence: PresenceReader
+    group_reads: GroupReader
+    group_changes: SessionGuard
+    cursors: CursorMarker
+
+    def by_kind(self) -> Mapping[str, Handler]:
+        """The table: a kind is the name of the frame's body; what reads a group are kinds of their own."""
+        return {
+            "read": self.cursors.read,
+            "sync": self.inbox.sync,
+            "history": self.history.history,
+            "conversations": self.conversations.conversations,
+            "presence": self.presence.presence,
+            "group": self.group_changes.handle,
+            "group info": self.group_reads.info,
+            "group members": self.group_reads.members,
         }
 
+
+class Dispatcher:
+    """Answers batches of requests of any kind. `handlers`: as `RequestHandlers.by_kind` gives them."""
+
+    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+        self._handlers = handlers
+
     async def handle(self, items: Sequence[logic_pb2.HandleItem]) -> list[logic_pb2.HandleOutcome]:
+        """An outcome for each item, in their order. Raises nothing for what a client asked."""
         replies: list[Reply] = [Internal("this request was not handled")] * len(items)
-        by_kind: dict[str, list[tuple[int, Ask]]] = {}
+        by_kind: dict[str, list[tuple[int, ClientRequest]]] = {}
         for index, item in enumerate(items):
             try:
-                ask = _parsed(item)
-                by_kind.setdefault(self._kind(ask.frame), []).append((index, ask))
+                request = _parsed(item)
+                by_kind.setdefault(self._kind(request.frame), []).append((index, request))
             except TidingsError as error:
                 replies[index] = error
 
-        async def handle(kind: str, asked: Sequence[tuple[int, Ask]]) -> None:
-            answered = await divided(self._handlers[kind], [ask for _, ask in asked], kind)
-            for (index, _), reply in zip(asked, answered, strict=True):
+        async def handle(kind: str, numbered: Sequence[tuple[int, ClientRequest]]) -> None:
+            answers = await divided(self._handlers[kind], [request for _, request in numbered], kind)
+            for (index, _), reply in zip(numbered, answers, strict=True):
                 replies[index] = reply
 
-        if len(by_kind) == 1:
-            [(kind, asked)] = by_kind.items()
-            await handle(kind, asked)
-        else:
-            async with asyncio.TaskGroup() as group:
-                for kind, asked in by_kind.items():
-                    group.create_task(handle(kind, asked), name=f"handle {kind}")
+        with tracing.batch("logic request", (item.trace for item in items), items=len(items)):
+            if len(by_kind) == 1:
+                [(kind, numbered)] = by_kind.items()
+                await handle(kind, numbered)
+            else:
+                async with asyncio.TaskGroup() as group:
+                    for kind, numbered in by_kind.items():
+                        group.create_task(handle(kind, numbered), name=f"handle {kind}")
         return _bounded(replies)
 
-    async def answer(self, ask: Ask) -> bytes:
+    async def answer(self, request: ClientRequest) -> bytes:
         """The encoded reply to one request that did not come in a batch."""
         try:
-            kind = self._kind(ask.frame)
-            [reply] = await divided(self._handlers[kind], [ask], kind)
+            kind = self._kind(request.frame)
+            [reply] = await divided(self._handlers[kind], [request], kind)
         except TidingsError as error:
             reply = error
         return encoded(reply)
@@ -91,12 +114,12 @@ class Handling:
         return kind
 
 
-def _parsed(item: logic_pb2.HandleItem) -> Ask:
+def _parsed(item: logic_pb2.HandleItem) -> ClientRequest:
     try:
         frame = client_pb2.ClientFrame.FromString(item.frame)
     except DecodeError:
         raise BadFrame("the frame cannot be read") from None
-    return Ask(item.user, item.session, frame, item.op, item.trace)
+    return ClientRequest(item.user, item.session, frame, item.op, item.trace)
 
 
 def _bounded(replies: Sequence[Reply]) -> list[logic_pb2.HandleOutcome]:

@@ -25,13 +25,15 @@ from hashlib import blake2b
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import Clock
 from services.common.telemetry import logs, metrics
-from services.logic.groups.loader import Conversations
-from services.logic.groups.model import Change, Group, Member, Policy, Role, Settled
-from services.logic.groups.rules import Need, decide, info_of, need_of
+from services.logic.groups.loader import GroupLoader
+from services.logic.groups.model import GroupChange, GroupMember, GroupPolicy, GroupRole, GroupSnapshot, SettledAct
+from services.logic.groups.needs import Need, need_of
+from services.logic.groups.rules import decide, info_of
 from services.logic.publishing.events import EventEncoder
-from services.logic.publishing.publisher import Publication, Publisher
-from services.logic.requests import announcement as announcing
-from services.logic.requests.request import Ask, Reply, ok
+from services.logic.publishing.publisher import Publisher
+from services.logic.publishing.records import Publication
+from services.logic.requests import announcement
+from services.logic.requests.request import ClientRequest, Reply, ok_reply
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import Internal, NotFound, TidingsError, Unavailable
@@ -46,37 +48,37 @@ TELLS_OF_THE_GROUP = frozenset({"create", "join", "rename"})
 log = logs.get_logger(__name__)
 
 
-class GroupActs:
+class GroupChanges:
     """Batches of `group` requests that change something."""
 
     def __init__(
         self,
         storage: StorageClient,
-        conversations: Conversations,
+        loader: GroupLoader,
         publisher: Publisher,
         events: EventEncoder,
         clock: Clock,
-        policy: Policy,
+        policy: GroupPolicy,
     ) -> None:
         self._storage = storage
-        self._conversations = conversations
+        self._loader = loader
         self._publisher = publisher
         self._events = events
         self._clock = clock
         self._policy = policy
 
-    async def act(self, asks: Sequence[Ask]) -> list[Reply]:
-        """Each of them is done, or has its error."""
-        replies: list[Reply] = [Internal("this request was not handled")] * len(asks)
+    async def act(self, requests: Sequence[ClientRequest]) -> list[Reply]:
+        """A reply for each request, in their order: it is done, or its error says why not."""
+        replies: list[Reply] = [Internal("this request was not handled")] * len(requests)
         by_group: dict[str, list[int]] = {}
-        for index, ask in enumerate(asks):
-            by_group.setdefault(_concerned(ask, index), []).append(index)
+        for index, request in enumerate(requests):
+            by_group.setdefault(_concerned(request, index), []).append(index)
         waiting = iter(by_group.values())
 
         async def work() -> None:
             for indexes in waiting:
                 for index in indexes:
-                    replies[index] = await self._reply(asks[index])
+                    replies[index] = await self._reply(requests[index])
 
         workers = min(AT_ONCE, len(by_group))
         if workers == 1:
@@ -99,120 +101,120 @@ class GroupActs:
             if isinstance(page, TidingsError):
                 raise page
             for member in page.members:
-                if member.role == Role.OWNER:
+                if member.role == GroupRole.OWNER:
                     return member.user
             if not page.more or not page.members:
                 raise NotFound(f"{conversation} has no owner: it does not exist, or everybody has left")
             after = page.members[-1].user
 
-    async def _reply(self, ask: Ask) -> Reply:
+    async def _reply(self, request: ClientRequest) -> Reply:
         try:
-            return await self._act(ask)
+            return await self._act(request)
         except TidingsError as error:
             return error
 
-    async def _act(self, ask: Ask) -> client_pb2.ServerFrame:
-        request, op = ask.frame.group, _op_of(ask)
-        need = need_of(request, ask.user, self._policy)
+    async def _act(self, request: ClientRequest) -> client_pb2.ServerFrame:
+        body, op = request.frame.group, _op_of(request)
+        need = need_of(body, request.user, self._policy)
         if need is None:
-            return await self._create(ask, op)
+            return await self._create(request, op)
         for _ in range(DECISIONS_MAX):
-            group, made = await self._conversations.load_for_change(need, ask.user, op)
+            group, made = await self._loader.load_for_change(need, request.user, op)
             if made is not None:
-                return await self._tell_made(ask, made)
-            decision = decide(request, ask.user, group, self._policy)
-            if isinstance(decision, Settled):
+                return await self._tell_made(request, made)
+            decision = decide(body, request.user, group, self._policy)
+            if isinstance(decision, SettledAct):
                 assert group is not None
-                await self._tell_again(decision, group)
-                return _answer(request, group, ask.user)
-            item = announcing.change_item(decision, op)
+                await self._tell_again(decision)
+                return _answer(body, group, request.user)
+            item = announcement.change_item(decision, op)
             outcome = await self._storage.change(item)
-            self._conversations.forget(item.conversation)
+            self._loader.forget(item.conversation)
             if outcome.HasField("made"):
-                return await self._tell_made(ask, outcome.made)
+                return await self._tell_made(request, outcome.made)
             if outcome.status == pb.ChangeOutcome.DONE:
-                await self._tell(ask, item, outcome)
-                return _answer(request, _after(decision, outcome.record, group), ask.user)
+                await self._tell(request, item, outcome)
+                return _answer(body, _after(decision, outcome.record, group), request.user)
             metrics.STALE_DECISIONS.labels("group").inc()
         raise Unavailable("the group is being changed by others: try again", CHANGING_RETRY_MS)
 
-    async def _create(self, ask: Ask, op: str) -> client_pb2.ServerFrame:
+    async def _create(self, request: ClientRequest, op: str) -> client_pb2.ServerFrame:
         """The group's id is made of what the creator calls it, so that there is one, whoever is asked how often."""
-        request = ask.frame.group
-        conversation = _name_of_new(ask.user, request.create.client_id, op)
-        decision = decide(request, ask.user, None, self._policy, new=conversation)
-        assert isinstance(decision, Change)
-        item = announcing.change_item(decision, op)
+        body = request.frame.group
+        conversation = _name_of_new(request.user, body.create.client_id, op)
+        decision = decide(body, request.user, None, self._policy, new=conversation)
+        assert isinstance(decision, GroupChange)
+        item = announcement.change_item(decision, op)
         outcome = await self._storage.change(item)
-        self._conversations.forget(conversation)
+        self._loader.forget(conversation)
         if outcome.HasField("made"):
-            return await self._tell_made(ask, outcome.made)
+            return await self._tell_made(request, outcome.made)
         if outcome.status != pb.ChangeOutcome.DONE:
-            return await self._answer_made(ask, conversation)  # so long ago that its first message is gone
+            return await self._answer_made(request, conversation)  # so long ago that its first message is gone
         if outcome.notices[0].status == pb.StoreOutcome.DUPLICATE:
-            return await self._tell_made(ask, item)
-        await self._tell(ask, item, outcome)
-        return _answer(request, _after(decision, outcome.record, None), ask.user)
+            return await self._tell_made(request, item)
+        await self._tell(request, item, outcome)
+        return _answer(body, _after(decision, outcome.record, None), request.user)
 
     async def _tell(
         self,
-        ask: Ask,
+        request: ClientRequest,
         item: pb.ChangeItem,
         outcome: pb.ChangeOutcome,
-        members: Mapping[str, Member] | None = None,
+        members: Mapping[str, GroupMember] | None = None,
     ) -> None:
         await self._publisher.publish(
-            announcing.publication(
+            announcement.publication(
                 item,
                 outcome,
                 self._events,
                 now_ms=self._clock.wall_ms(),
-                session=ask.session,
-                trace=ask.trace,
+                session=request.session,
+                trace=request.trace,
                 members=members,
             )
         )
-        acts = announcing.acts_of(item)
+        acts = announcement.acts_of(item)
         log.info("group changed", acts=[act.act for act in acts], users=len(acts[0].users) if acts else 0)
 
-    async def _tell_made(self, ask: Ask, item: pb.ChangeItem) -> client_pb2.ServerFrame:
+    async def _tell_made(self, request: ClientRequest, item: pb.ChangeItem) -> client_pb2.ServerFrame:
         """An earlier try with this op has made it, and may not have told anybody: so all of it is told, and answered
         from how the group is now.
         """
         outcome = await self._storage.change(item)
         if outcome.status != pb.ChangeOutcome.DONE:
             raise Unavailable("the group is being changed by others: try again", CHANGING_RETRY_MS)
-        concerned = (ask.user, *announcing.indexed_of(item), *announcing.dropped_of(item))
-        group = await self._conversations.load_one(Need(item.conversation, tuple(dict.fromkeys(concerned))))
-        await self._tell(ask, item, outcome, group.members if group else {})
-        return _answer_made(ask, item.conversation, group)
+        concerned = (request.user, *announcement.indexed_of(item), *announcement.dropped_of(item))
+        group = await self._loader.load_one(Need(item.conversation, tuple(dict.fromkeys(concerned))))
+        await self._tell(request, item, outcome, group.members if group else {})
+        return _answer_made(request, item.conversation, group)
 
-    async def _answer_made(self, ask: Ask, conversation: str) -> client_pb2.ServerFrame:
-        group = await self._conversations.load_one(Need(conversation, (ask.user,)))
+    async def _answer_made(self, request: ClientRequest, conversation: str) -> client_pb2.ServerFrame:
+        group = await self._loader.load_one(Need(conversation, (request.user,)))
         if group is None:
             raise Unavailable("the group is being created: try again", CHANGING_RETRY_MS)
-        return _answer_made(ask, conversation, group)
+        return _answer_made(request, conversation, group)
 
-    async def _tell_again(self, settled: Settled, group: Group) -> None:
+    async def _tell_again(self, settled: SettledAct) -> None:
         """What the first time told may have been lost with the node that told it."""
-        outgoing = announcing.membership_pushes(settled.conversation, settled.indexed, settled.dropped, group.head)
+        outgoing = announcement.membership_pushes(settled.conversation, settled.indexed, settled.dropped)
         events = self._events.acts(settled.conversation, self._clock.wall_ms(), (settled.act,))
         if outgoing or events:
             await self._publisher.publish(Publication(outgoing, events))
 
 
-def _concerned(ask: Ask, index: int) -> str:
+def _concerned(request: ClientRequest, index: int) -> str:
     """The group that a request is about; creates concern nobody else."""
-    request = ask.frame.group
-    act = request.WhichOneof("act")
-    return f"new {index}" if act in {None, "create"} else getattr(request, act).conversation
+    body = request.frame.group
+    act = body.WhichOneof("act")
+    return f"new {index}" if act in {None, "create"} else getattr(body, act).conversation
 
 
-def _op_of(ask: Ask) -> str:
+def _op_of(request: ClientRequest) -> str:
     """What a repeat of this request is known by: a create that has a name of its client's is made once for good."""
-    if ask.frame.group.create.client_id:
+    if request.frame.group.create.client_id:
         return "create"
-    return ask.op or new_id()
+    return request.op or new_id()
 
 
 def _name_of_new(user: str, client_id: str, op: str) -> str:
@@ -221,13 +223,13 @@ def _name_of_new(user: str, client_id: str, op: str) -> str:
     return "g:" + blake2b(f"{user} {client_id or op}".encode(), digest_size=12, person=person).hexdigest()
 
 
-def _after(change: Change, record: pb.ConversationRecord, group: Group | None) -> Group:
+def _after(change: GroupChange, record: pb.ConversationRecord, group: GroupSnapshot | None) -> GroupSnapshot:
     """The group as the one who asked sees it after the change."""
     members = dict(group.members) if group else {}
     members.update({member.user: member for member in change.members})
     for user in change.removed:
         members.pop(user, None)
-    return Group(
+    return GroupSnapshot(
         conversation=change.conversation,
         version=record.version,
         members=members,
@@ -241,16 +243,16 @@ def _after(change: Change, record: pb.ConversationRecord, group: Group | None) -
     )
 
 
-def _answer(request: client_pb2.GroupRequest, group: Group, user: str) -> client_pb2.ServerFrame:
-    if request.WhichOneof("act") in TELLS_OF_THE_GROUP:
+def _answer(body: client_pb2.GroupRequest, group: GroupSnapshot, user: str) -> client_pb2.ServerFrame:
+    if body.WhichOneof("act") in TELLS_OF_THE_GROUP:
         return client_pb2.ServerFrame(group_info=info_of(group, group.conversation, user))
-    return ok()
+    return ok_reply()
 
 
-def _answer_made(ask: Ask, conversation: str, group: Group | None) -> client_pb2.ServerFrame:
+def _answer_made(request: ClientRequest, conversation: str, group: GroupSnapshot | None) -> client_pb2.ServerFrame:
     """To whom may be out of the group by now: then as to those who are put out of it."""
-    request = ask.frame.group
-    if group is not None and (group.open or group.role_of(ask.user) is not None):
-        return _answer(request, group, ask.user)
+    body = request.frame.group
+    if group is not None and (group.open or group.role_of(request.user) is not None):
+        return _answer(body, group, request.user)
     gone = client_pb2.GroupInfo(conversation=conversation)
-    return client_pb2.ServerFrame(group_info=gone) if request.WhichOneof("act") in TELLS_OF_THE_GROUP else ok()
+    return client_pb2.ServerFrame(group_info=gone) if body.WhichOneof("act") in TELLS_OF_THE_GROUP else ok_reply()

@@ -16,7 +16,7 @@ from tidings_protocol.errors import Overloaded
 RETRY_MS = 200
 
 
-class Admission:
+class InFlightLimit:
     """Counts items; not for several threads."""
 
     def __init__(self, capacity: int) -> None:

@@ -15,8 +15,12 @@ Reply = client_pb2.ServerFrame | TidingsError
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """`op` names this request for good: it is the same when the request is repeated on another node."""
+class ClientRequest:
+    """What a user asks for in a session. `frame` holds the body, whatever it is.
+
+    `op` names this request for good: it is the same when the request is repeated on another node. `trace`: its
+    `traceparent`; empty: not sampled. The operator asks without a session ("").
+    """
 
     user: str
     session: str
@@ -25,10 +29,11 @@ class Ask:
     trace: str = ""
 
 
-def cut(limit: int, default: int, most: int) -> int:
+def page_limit(limit: int, default: int, most: int) -> int:
     """A page's limit as it is used: 0 is the default, one over the maximum is cut to it."""
     return min(limit, most) if limit else default
 
 
-def ok() -> client_pb2.ServerFrame:
+def ok_reply() -> client_pb2.ServerFrame:
+    """The answer to a request that was done and has nothing to tell."""
     return client_pb2.ServerFrame(ok=client_pb2.Ok())

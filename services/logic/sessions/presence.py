@@ -18,7 +18,7 @@ USERS_MAX = 100
 def check_users(users: Sequence[str]) -> None:
     """BadRequest for more than 100, or for what is no user's name."""
     if len(users) > USERS_MAX:
-        raise BadRequest(f"{len(users)} users at once, {USERS_MAX} are allowed: use several requests")
+        raise BadRequest(f"{len(users)} users at once, at most {USERS_MAX} are allowed: use several requests")
     for user in users:
         check_user(user)
 

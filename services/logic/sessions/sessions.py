@@ -14,18 +14,20 @@ Does not know: who watches whom, what an access node does with an eviction.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from protos.tidings.internal.v1 import access_pb2, delivery_pb2, logic_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import Clock
-from services.common.registry.contract import NodeRecord
+from services.common.cluster import ClusterView
 from services.common.rpc.contract import PeersPort
 from services.common.rpc.faults import to_fault
 from services.common.telemetry import logs, metrics
-from services.logic.publishing.parcels import Outgoing
-from services.logic.publishing.publisher import Publication, Publisher
+from services.logic.publishing.parcels import OutgoingPush
+from services.logic.publishing.publisher import Publisher
+from services.logic.publishing.records import Publication
 from services.logic.storage_client import StorageClient
 from tidings_protocol.close import CloseReason
 from tidings_protocol.errors import BadRequest, TidingsError, Unavailable
@@ -41,47 +43,50 @@ HELD_MAX: Final = 1000
 log = logs.get_logger(__name__)
 
 
-class LiveNodes(Protocol):
-    """What is needed of the cluster (services.common.cluster.Cluster)."""
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """`devices_max`: sessions of one user at once. `evict_timeout_s`: of one call to an access node. `news_wait_s`: how
+    long a login waits for the registry to tell of its node.
+    """
+
+    devices_max: int
+    evict_timeout_s: float
+    news_wait_s: float = NEWS_WAIT_S
+
+
+class ConnectedRegistry(Protocol):
+    """What is needed of the registry (services.common.registry.contract.Registry)."""
 
     @property
-    def boots(self) -> frozenset[str]: ...
-
-    def node(self, name: str) -> NodeRecord | None: ...
-
-    def alive(self, boot_id: str) -> bool: ...
-
-    async def changed(self) -> None: ...
+    def connected(self) -> bool: ...
 
 
-class Sessions:
-    """Batches of sessions that begin or end, and the operator's kicks. `connected`: whether the registry answers."""
+class ClientSessions:
+    """Batches of sessions that begin or end, and the operator's kicks."""
 
     def __init__(
         self,
         storage: StorageClient,
         publisher: Publisher,
-        cluster: LiveNodes,
+        cluster: ClusterView,
+        registry: ConnectedRegistry,
         peers: PeersPort,
         clock: Clock,
-        *,
-        devices_max: int,
-        evict_timeout_s: float,
-        connected: Callable[[], bool],
-        news_wait_s: float = NEWS_WAIT_S,
+        options: SessionOptions,
     ) -> None:
         self._storage = storage
         self._publisher = publisher
         self._cluster = cluster
+        self._registry = registry
         self._peers = peers
         self._clock = clock
-        self._devices_max = devices_max
-        self._evict_timeout_s = evict_timeout_s
-        self._connected = connected
-        self._news_wait_s = news_wait_s
+        self._options = options
 
     async def open(self, items: Sequence[logic_pb2.OpenItem]) -> list[logic_pb2.OpenOutcome]:
-        """Aligned with the items."""
+        """An outcome for each item, in their order; a fault says why a session did not begin.
+
+        Raises TidingsError if storage cannot be asked at all. After a cancellation sessions may have begun.
+        """
         dead = await self._dead_boots({item.boot_id for item in items})
         refused = Unavailable("the node of this connection is not in the cluster now: connect again", NEWS_RETRY_MS)
         alive = [item for item in items if item.boot_id not in dead]
@@ -97,7 +102,7 @@ class Sessions:
             [
                 pb.SessionItem(
                     record=_record(item, now_ms),
-                    devices_max=self._devices_max,
+                    devices_max=self._options.devices_max,
                     cursor=item.cursor,
                     again=item.again,
                     groups=_groups(item),
@@ -107,9 +112,7 @@ class Sessions:
             self._cluster.boots,
         )
         self._announce(
-            delivery_pb2.SessionChange(
-                user=item.user, session=item.session, node=item.node, boot_id=item.boot_id, up=True, time_ms=now_ms
-            )
+            delivery_pb2.SessionChange(user=item.user, up=True, time_ms=now_ms)
             for item, outcome in zip(items, outcomes, strict=True)
             if not isinstance(outcome, TidingsError) and not outcome.HasField("newer")
         )
@@ -118,10 +121,10 @@ class Sessions:
     async def _dead_boots(self, boots: set[str]) -> set[str]:
         """Those that the registry does not know, also after a moment."""
         dead = {boot_id for boot_id in boots if not self._cluster.alive(boot_id)}
-        if not dead or not self._connected():
+        if not dead or not self._registry.connected:
             return set()
         try:
-            async with asyncio.timeout(self._news_wait_s):
+            async with asyncio.timeout(self._options.news_wait_s):
                 while dead:
                     await self._cluster.changed()
                     dead = {boot_id for boot_id in dead if not self._cluster.alive(boot_id)}
@@ -130,15 +133,13 @@ class Sessions:
         return dead
 
     async def close(self, items: Sequence[logic_pb2.CloseItem]) -> list[TidingsError | None]:
-        """Aligned: those with an error are to be closed again."""
+        """The error of each item, in their order: those with one are to be closed again; None: the session is gone."""
         outcomes = await self._storage.close(
             [pb.SessionCloseItem(user=item.user, device=item.device, session=item.session) for item in items]
         )
         now_ms = self._clock.wall_ms()
         self._announce(
-            delivery_pb2.SessionChange(
-                user=item.user, session=item.session, boot_id=item.boot_id, up=False, time_ms=now_ms
-            )
+            delivery_pb2.SessionChange(user=item.user, up=False, time_ms=now_ms)
             for item, outcome in zip(items, outcomes, strict=True)
             if outcome is None
         )
@@ -164,7 +165,10 @@ class Sessions:
         )
 
     async def evict(self, sessions: Iterable[pb.SessionRecord], why: CloseReason, message: str = "") -> int:
-        """Ends these sessions on the nodes that are alive; how many were there."""
+        """Ends these sessions on the nodes that are alive; gives how many were there.
+
+        Raises nothing: a node that does not answer counts as none. A cancellation leaves some of them ended.
+        """
         by_node: dict[str, list[pb.SessionRecord]] = {}
         for session in sessions:
             node = self._cluster.node(session.node)
@@ -196,7 +200,7 @@ class Sessions:
                 return 0
             try:
                 outcome = await self._peers.call(
-                    EVICT, batch, access_pb2.EvictOutcome, node=node, timeout_s=self._evict_timeout_s
+                    EVICT, batch, access_pb2.EvictOutcome, node=node, timeout_s=self._options.evict_timeout_s
                 )
                 return outcome.evicted
             except TidingsError as error:
@@ -204,10 +208,10 @@ class Sessions:
         return 0
 
     def _announce(self, changes: Iterable[delivery_pb2.SessionChange]) -> None:
-        """Nobody waits for it: it is in the backlog if Kafka is away."""
+        """Tells all access nodes, and does not wait: the news is in the backlog if Kafka is away."""
         body = delivery_pb2.SessionChanges(changes=changes)
         if body.changes:
-            outgoing = Outgoing(kind=delivery_pb2.Push.SESSIONS, body=body.SerializeToString())
+            outgoing = OutgoingPush(kind=delivery_pb2.Push.SESSIONS, body=body.SerializeToString())
             self._publisher.offer(Publication([outgoing]))
 
 

@@ -12,12 +12,11 @@ from collections.abc import Sequence
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.rpc.faults import from_fault
-from services.common.scope import run_all
+from services.common.rpc.spread import spread
 from services.storage.inboxes.numbering import Append
 from services.storage.inboxes.writer import InboxWriter, Number
 from services.storage.owners.peers import NotAttempted, StoragePeers
 from tidings_protocol.errors import TidingsError, Unavailable
-from tidings_protocol.ids import slot_of
 
 # Entries of one call: some 50 ms of another node, which has a third of `store_budget_s` to answer in.
 APPEND_MAX = 1000
@@ -34,33 +33,15 @@ class InboxFanout:
 
         If this is cancelled, entries may be there all the same: repeat them with `again`.
         """
-        if not appends:
-            return []
-        owners: dict[str, str | None] = {}
-        groups: dict[str | None, list[int]] = {}
-        for index, append in enumerate(appends):
-            user = append.user
-            owner = owners.get(user, "")
-            if owner == "":
-                owner = owners[user] = self._peers.owner_of(slot_of(user))
-            groups.setdefault(owner, []).append(index)
-        if len(groups) == 1 and None in groups:
-            return await self._inboxes.append(appends)
-        numbers: list[Number] = [0] * len(appends)
+        users = [append.user for append in appends]
+        return list(await spread(appends, users, self._peers.owner_of, self._append_at))
 
-        async def append_group(owner: str | None, indexes: list[int]) -> None:
-            part = [appends[index] for index in indexes]
-            found = await (self._inboxes.append(part) if owner is None else self._append_at(owner, part))
-            for index, number in zip(indexes, found, strict=True):
-                numbers[index] = number
-
-        await run_all(*(append_group(owner, indexes) for owner, indexes in groups.items()))
-        return numbers
-
-    async def _append_at(self, owner: str, appends: Sequence[Append]) -> list[Number]:
+    async def _append_at(self, owner: str | None, _slot: int, appends: Sequence[Append]) -> list[Number]:
         """Appends one part after the other. Each takes a small share of the time that another node has to answer in, so
         that a node which is slow with very many is not taken for dead, which would mean two writers for its users.
         """
+        if owner is None:
+            return await self._inboxes.append(appends)
         numbers: list[Number] = []
         for start in range(0, len(appends), APPEND_MAX):
             part, rest = appends[start : start + APPEND_MAX], appends[start + APPEND_MAX :]

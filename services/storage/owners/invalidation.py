@@ -11,11 +11,11 @@ Does not know: what was written. When a node dies before it could tell, the othe
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
+from services.common.gatherer import Gatherer
 from services.common.telemetry import logs
 from services.storage.memory.write_behind import WriteBehind
 from services.storage.owners.peers import StoragePeers
@@ -24,7 +24,6 @@ from tidings_protocol.ids import slot_of
 
 NOTED_MAX = 100_000
 TOLD_AT_ONCE = 1000
-RETRY_S = 0.5
 
 log = logs.get_logger(__name__)
 
@@ -44,7 +43,7 @@ class OwnerInvalidation:
         self._behind = behind
         # In the order of the noting.
         self._noted: dict[Note, None] = {}
-        self._news = asyncio.Event()
+        self._gatherer = Gatherer(self.flush, gather_s=0.0)
 
     @property
     def waiting(self) -> int:
@@ -62,12 +61,7 @@ class OwnerInvalidation:
 
     async def run(self) -> None:
         """Tells owners as soon as there is something to tell, until it is cancelled."""
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            if not await self.flush():
-                self._news.set()
-                await asyncio.sleep(RETRY_S)
+        await self._gatherer.run()
 
     async def flush(self) -> bool:
         """Tells each owner once, and keeps what one did not hear. Whether nothing is left to tell."""
@@ -108,4 +102,4 @@ class OwnerInvalidation:
             self._noted.pop(next(iter(self._noted)))
             log.warning("a write is forgotten of which its owner was not told", waiting=len(self._noted))
         self._noted[Note(key, inbox)] = None
-        self._news.set()
+        self._gatherer.note()

@@ -18,14 +18,13 @@ from protos.tidings.internal.v1 import common_pb2, storage_pb2
 from services.common.clock import Clock
 from services.common.cluster import Cluster
 from services.common.rpc import PeersPort
+from services.common.rpc.demotion import Demotions
 from services.storage.owners.peers import NotAttempted
 from tidings_protocol.errors import Unavailable
 
 Reply = TypeVar("Reply", bound=Message)
 
 SERVICE = "/tidings.internal.v1.Storage/"
-LEFT_ALONE_S = 1.0
-LEFT_ALONE_MAX_S = 8.0
 
 
 class RpcStoragePeers:
@@ -46,8 +45,8 @@ class RpcStoragePeers:
         self._name = name
         self._timeout_s = timeout_s
         self._connected = connected
-        # Boot id to (failures in a row, until when it is left alone).
-        self._failures: dict[str, tuple[int, float]] = {}
+        # Who is left alone.
+        self._demotions = Demotions()
 
     def owner_of(self, slot: int) -> str | None:
         owner = self._cluster.ring("storage").owners[slot]
@@ -78,23 +77,18 @@ class RpcStoragePeers:
         always: bool = False,
     ) -> Reply:
         node = self._cluster.node(owner)
-        if node is None or (not always and self._left_alone(node.boot_id)):
+        if node is None or (not always and self._demotions.holds(node.boot_id, self._clock.now_s())):
             raise NotAttempted(f"the storage node {owner} does not answer: try again")
         try:
             reply = await self._peers.call(SERVICE + method, request, reply_type, node=node, timeout_s=self._timeout_s)
         except Unavailable:
             self._failed(node.boot_id)
             raise
-        self._failures.pop(node.boot_id, None)
+        self._demotions.answered(node.boot_id)
         return reply
-
-    def _left_alone(self, boot: str) -> bool:
-        return self._clock.now_s() < self._failures.get(boot, (0, 0.0))[1]
 
     def _failed(self, boot: str) -> None:
         """Leaves the node alone for a while; calls that were under way together count once."""
-        failures, until = self._failures.get(boot, (0, 0.0))
-        if (now := self._clock.now_s()) < until:
-            return
-        self._failures = {boot: kept for boot, kept in self._failures.items() if self._cluster.alive(boot)}
-        self._failures[boot] = (failures + 1, now + min(LEFT_ALONE_S * 2**failures, LEFT_ALONE_MAX_S))
+        now_s = self._clock.now_s()
+        if not self._demotions.holds(boot, now_s):
+            self._demotions.failed(boot, now_s, self._cluster.alive)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.common.rpc.faults import from_fault, to_fault
-from services.common.scope import run_all
+from services.common.rpc.spread import spread
 from services.common.telemetry import logs
 from services.storage.limits import Limits
 from services.storage.memory.conversation import CachedMember
@@ -30,7 +30,7 @@ from services.storage.pages.places import NOWHERE, ListToken, Place
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import ConversationDocument, Span, StoredMessage
 from tidings_protocol.errors import TidingsError
-from tidings_protocol.ids import ConversationKind, kind_of, other_of, slot_of
+from tidings_protocol.ids import ConversationKind, kind_of, other_of
 
 LoadItem = storage_pb2.LoadItem
 LoadOutcome = storage_pb2.LoadOutcome
@@ -90,25 +90,16 @@ class ConversationLists:
 
     async def load_anywhere(self, items: Sequence[LoadItem]) -> list[LoadOutcome]:
         """Loads each conversation from its owner, or here if that does not answer; aligned with the items."""
-        groups: dict[str | None, list[int]] = {}
-        for index, item in enumerate(items):
-            groups.setdefault(self._peers.owner_of(slot_of(item.conversation)), []).append(index)
-        outcomes: dict[int, LoadOutcome] = {}
+        keys = [item.conversation for item in items]
+        return list(await spread(items, keys, self._peers.owner_of, self._load_at))
 
-        async def load_group(owner: str | None, indexes: list[int]) -> None:
-            part = [items[index] for index in indexes]
-            found: Sequence[LoadOutcome] | None = None
-            if owner is not None:
-                try:
-                    found = (await self._peers.load(owner, storage_pb2.LoadBatch(items=part))).outcomes
-                except TidingsError:
-                    found = None
-            if found is None:
-                found = await self._loads.load(part)
-            outcomes.update(zip(indexes, found, strict=True))
-
-        await run_all(*(load_group(owner, indexes) for owner, indexes in groups.items()))
-        return [outcomes[index] for index in range(len(items))]
+    async def _load_at(self, owner: str | None, _slot: int, items: list[LoadItem]) -> Sequence[LoadOutcome]:
+        if owner is not None:
+            try:
+                return (await self._peers.load(owner, storage_pb2.LoadBatch(items=items))).outcomes
+            except TidingsError:
+                pass  # this node loads what the owner does not
+        return await self._loads.load(items)
 
     async def pages(self, items: Sequence[ConversationsItem]) -> list[ConversationsOutcome]:
         """A page of each list; outcomes are aligned with the items, each may have a fault of its own."""

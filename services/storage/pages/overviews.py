@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
+from services.common.rpc.spread import spread
 from services.storage.limits import LEAD_MAX_MS, READ_MAX, Limits
 from services.storage.messages.conversations import ConversationStore
 from services.storage.owners.peers import StoragePeers
@@ -27,7 +28,6 @@ from services.storage.pages.places import Place, Places
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import ConversationDocument, Span
 from tidings_protocol.errors import TidingsError
-from tidings_protocol.ids import slot_of
 
 # Conversations in one question to another node.
 ASK_MAX = 5000
@@ -138,21 +138,22 @@ class Overviews:
             self._kept.popitem(last=False)
 
     async def _warm(self, ids: Sequence[str]) -> dict[str, Newest]:
-        groups: dict[str | None, list[str]] = {}
-        for key in ids:
-            groups.setdefault(self._peers.owner_of(slot_of(key)), []).append(key)
-        warm: dict[str, Newest] = {}
-        for owner, keys in groups.items():
-            for start in range(0, len(keys), ASK_MAX):
-                warm.update(await self._ask(owner, keys[start : start + ASK_MAX]))
-        return warm
+        """What is newest in those that their owners have in memory."""
+        warm = await spread(ids, ids, self._peers.owner_of, self._warm_at)
+        return {key: newest for key, newest in zip(ids, warm, strict=True) if newest is not None}
 
-    async def _ask(self, owner: str | None, keys: Sequence[str]) -> dict[str, Newest]:
+    async def _warm_at(self, owner: str | None, _slot: int, keys: list[str]) -> list[Newest | None]:
         if owner is None:
-            here = ((key, self._conversations.peek(key)) for key in keys)
-            return {key: Newest(each.head, each.last_ms) for key, each in here if each is not None}
+            here = map(self._conversations.peek, keys)
+            return [None if cached is None else Newest(cached.head, cached.last_ms) for cached in here]
+        newest: list[Newest | None] = []
+        for start in range(0, len(keys), ASK_MAX):
+            newest += await self._ask(owner, keys[start : start + ASK_MAX])
+        return newest
+
+    async def _ask(self, owner: str, keys: Sequence[str]) -> Sequence[Newest | None]:
         try:
             heads = await self._peers.heads(owner, storage_pb2.KeyBatch(keys=keys, warm_only=True))
         except TidingsError:
-            return {}  # the documents say it, a few seconds late
-        return dict(zip(keys, map(Newest, heads.heads, heads.times_ms), strict=True))
+            return [None] * len(keys)  # the documents say it, a few seconds late
+        return list(map(Newest, heads.heads, heads.times_ms))

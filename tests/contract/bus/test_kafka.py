@@ -12,7 +12,7 @@ import pytest
 from aiokafka.admin import NewTopic
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from services.common.bus import kafka_consumer, kafka_producer
+from services.common.bus import kafka_batches, kafka_consumer, kafka_producer
 from services.common.bus.contract import ConsumedRecord, Record, Subscription, Topic
 from services.common.bus.kafka import KafkaBus
 from services.common.telemetry import tracing
@@ -217,7 +217,7 @@ async def test_live_delivery_is_back_within_ten_seconds_after_kafka_came_back_wi
                     await asyncio.sleep(0.1)
                 assert time.monotonic() - began < 10
         assert await one.partitions(topic) == 2
-        assert (await harness.configs(topic))["max.message.bytes"] == str(kafka_producer.RECORD_BYTES_MAX)
+        assert (await harness.configs(topic))["max.message.bytes"] == str(kafka_batches.RECORD_BYTES_MAX)
 
 
 async def test_a_node_that_only_reads_finds_out_that_kafka_is_away(

@@ -14,8 +14,10 @@ from typing import Self
 import pytest
 
 from services.common.registry.contract import Membership, NodeRecord
-from services.common.registry.etcd import BURIAL_S, EtcdRegistry
-from services.common.registry.etcd_client import Compacted, EtcdClient, Event, Lease
+from services.common.registry.etcd import EtcdRegistry
+from services.common.registry.etcd_client import EtcdClient
+from services.common.registry.etcd_tombstones import TOMBSTONE_S
+from services.common.registry.etcd_values import Compacted, Event, Lease
 from services.common.telemetry import metrics
 from tests.standstill import go_on, stop
 from tidings_protocol.errors import Unavailable
@@ -83,7 +85,7 @@ async def assert_all_is_well(registries: list[EtcdRegistry], names: list[str]) -
         # Their leases are held: a renewal finds them.
         async with asyncio.timeout(LONG_S):
             while True:
-                entry = await client.read(registry._prefix + f"mailboxes/{n}")
+                entry = await client.read(registry._keys.prefix + f"mailboxes/{n}")
                 if entry is not None and entry.lease == registry.lease:
                     break
                 await asyncio.sleep(0.01)
@@ -103,7 +105,7 @@ async def test_etcd_that_stands_still_for_longer_than_the_leases_makes_nobody_le
         assert not any(registry.connected for registry in registries)
         harness.etcd.go_on()
         await assert_all_is_well(registries, names)
-        # Beyond the time in which the missing would be buried.
+        # Beyond the time in which the missing would have tombstones.
         await asyncio.sleep(TTL_S + 1.5)
         await assert_all_is_well(registries, names)
         assert seen_going.left == set()
@@ -177,7 +179,7 @@ async def test_a_node_that_stood_still_for_longer_than_its_lease_leaves_and_rejo
         assert process.stdout is not None
         try:
             await seen(a, lambda m: boots(m) == ["a.1", "b.1"])
-            # Others see it before it knows itself, and who stands still in between is buried before it was born.
+            # Others see it before it knows itself; who stands still in between has its tombstone before it is born.
             while await process.stdout.readline() != b"registered\n":
                 assert not process.stdout.at_eof()
             stop(process.pid)
@@ -237,7 +239,7 @@ async def test_a_watch_that_wants_compacted_history_lists_again(harness: EtcdHar
         link = await stack.enter_async_context(Link(harness.etcd.address))
         watcher = await stack.enter_async_context(harness.at(link.address))
         await seen(watcher, lambda m: boots(m) == ["a.1", "b.1"])
-        old = watcher._roster.revision
+        old = watcher._view.revision
         link.cut()
         await b.deregister()
         for mailbox in range(3):
@@ -300,12 +302,12 @@ async def test_a_lease_that_etcd_keeps_for_longer_than_asked_counts_as_it_is(har
         registry._client.grant = grant  # type: ignore[method-assign]  # as an etcd with longer time-outs
         await registry.register(node("a"))
         assert metrics.REGISTRY_LEASE_TTL._value.get() == 4 * TTL_S
-        assert (registry._ttl_s, registry._roster._ttl_s) == (4 * TTL_S, 4 * TTL_S)
+        assert (registry._ttl_s, registry._view._ttl_s) == (4 * TTL_S, 4 * TTL_S)
         renewed_s = registry._kept_s
         await until(lambda: registry._kept_s > renewed_s)
 
 
-async def test_a_node_whose_machine_was_suspended_for_longer_than_burials_last_comes_back_as_another_boot(
+async def test_a_node_whose_machine_was_suspended_for_longer_than_tombstones_last_comes_back_as_another_boot(
     harness: EtcdHarness,
 ) -> None:
     since_boot_s = 1000.0
@@ -316,7 +318,7 @@ async def test_a_node_whose_machine_was_suspended_for_longer_than_burials_last_c
         await registry.register(node("a"))
         async with registry._own:
             await client.revoke(registry.lease)
-            since_boot_s += BURIAL_S
+            since_boot_s += TOMBSTONE_S
         async with asyncio.timeout(LONG_S):
             await registry.lost.wait()
         assert "too long ago" in registry.lost_because
@@ -333,7 +335,7 @@ async def test_a_record_that_nobody_understands_is_passed_over(harness: EtcdHarn
         await seen(a, lambda m: m.nodes[0].state == "draining" and boots(m) == ["a.1"])
 
 
-async def test_a_boot_id_that_was_buried_cannot_register(harness: EtcdHarness) -> None:
+async def test_a_boot_id_with_a_tombstone_cannot_register(harness: EtcdHarness) -> None:
     async with registered(harness, "a", "b") as (a, b):
         await harness.expire(b)
         await until(b.lost.is_set)
@@ -377,7 +379,6 @@ async def _crash(registry: EtcdRegistry) -> None:
     """The process is gone: nothing is said, nothing is renewed."""
     registry._lease = 0
     await registry.__aexit__(None, None, None)
-    registry._stack = AsyncExitStack()
 
 
 async def _compact(harness: EtcdHarness) -> None:

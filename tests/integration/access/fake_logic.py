@@ -86,12 +86,7 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
                     replaced=replaced,
                 )
             )
-        changes = [
-            delivery_pb2.SessionChange(
-                user=item.user, session=item.session, node=item.node, boot_id=item.boot_id, up=True, time_ms=TIME_MS
-            )
-            for item in request.items
-        ]
+        changes = [delivery_pb2.SessionChange(user=item.user, up=True, time_ms=TIME_MS) for item in request.items]
         await self._announce(changes)
         return logic_pb2.OpenOutcomes(outcomes=outcomes)
 
@@ -102,9 +97,7 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
             known = self.sessions.get((item.user, item.device))
             if known is not None and known.session == item.session:
                 self.forget(item.user, item.device)
-        await self._announce(
-            [delivery_pb2.SessionChange(user=each.user, session=each.session, up=False) for each in request.items]
-        )
+        await self._announce([delivery_pb2.SessionChange(user=each.user, up=False) for each in request.items])
         return logic_pb2.CloseOutcomes()
 
     async def Close(self, request: logic_pb2.CloseBatch, context: Any) -> common_pb2.Empty:
@@ -273,7 +266,6 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
             except_session=item.session,
             conversation=item.conversation,
             accepted_ms=item.accepted_ms,
-            seq=seq,
         )
         if item.conversation.startswith("d:"):
             for user in dict.fromkeys(ids.peers(item.conversation)):

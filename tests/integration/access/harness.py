@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2_grpc
-from services.access.app import Ports, access_node
+from services.access.app import AccessPorts, access_node
 from services.access.settings import AccessSettings
 from services.common.auth.token_source import Authenticator, KeySources
 from services.common.auth.tokens import sign
@@ -122,7 +122,7 @@ class AccessCluster:
                 Authenticator("local", KeySources(secret_file=settings.token_secret_file), clock)
             )
             health = Health()
-            ports = Ports(
+            ports = AccessPorts(
                 registry=registry,
                 bus=bus,
                 peers=MemoryPeers(self.network, settings.node),

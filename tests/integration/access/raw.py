@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Literal
 
-from services.common.settings.node import split_address
+from services.common.settings.addresses import split_address
 from tests.integration.access.harness import RunningNode
 from tidings_protocol.client_pb2 import ClientFrame, Goodbye, ServerFrame
 from tidings_protocol.wire.framing import FrameSplitter, framed

@@ -31,7 +31,7 @@ def code_of(closed: Closed) -> int:
 
 def group_message(group: str, seq: int) -> delivery_pb2.Push:
     body = Message(conversation=group, seq=seq, sender="eve", content=Content(text="secret"))
-    return delivery_pb2.Push(kind=delivery_pb2.Push.MESSAGE, body=body.SerializeToString(), conversation=group, seq=seq)
+    return delivery_pb2.Push(kind=delivery_pb2.Push.MESSAGE, body=body.SerializeToString(), conversation=group)
 
 
 def membership(group: str, user: str, *, member: bool) -> delivery_pb2.Push:

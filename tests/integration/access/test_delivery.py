@@ -334,7 +334,7 @@ async def test_what_comes_by_call_is_delivered_as_what_comes_through_kafka(clust
         assert node is not None
         cluster.broker.away()
         mail = delivery_pb2.Parcel(node=node.name, boot_id=node.boot_id, pushes=[for_ann(1), for_ann(2)])
-        notice = Push(kind=Push.MESSAGE, body=message(1, "b:all"), conversation="b:all", seq=1)
+        notice = Push(kind=Push.MESSAGE, body=message(1, "b:all"), conversation="b:all")
         values = [each.SerializeToString() for each in (mail, delivery_pb2.Parcel(pushes=[notice]))]
         batch = access_pb2.DeliverBatch(parcels=[values[0], b"\xff\xff", values[1]])
         peers = MemoryPeers(cluster.network, "logic-0")

@@ -27,7 +27,7 @@ from services.common.rpc import Router
 from services.common.rpc.memory import MemoryNetwork, MemoryPeers
 from services.common.scope import TaskScope
 from services.common.telemetry.health import Health
-from services.logic import app as logic
+from services.logic import node as logic
 from services.logic.settings import LogicSettings
 from services.storage import app as storage
 from services.storage.repository.memory import Database, Faults
@@ -109,7 +109,7 @@ class Nodes:
         session = SessionDocument(user, "the test's", f"{user}-session", since_ms=NEVER_SWEPT_MS)
         self.database.sessions[user][session.device] = session
         frame = client_pb2.ClientFrame(id=1, **body).SerializeToString()
-        item = logic_pb2.HandleItem(user=user, device="phone", session=f"{user}-session", frame=frame, op=op)
+        item = logic_pb2.HandleItem(user=user, session=f"{user}-session", frame=frame, op=op)
         answer = await self.call(user, "Handle", logic_pb2.HandleBatch(items=[item]), logic_pb2.HandleOutcomes)
         return client_pb2.ServerFrame.FromString(answer.outcomes[0].frame)
 
@@ -224,7 +224,7 @@ def _storage(settings: StorageSettings, there: Nodes, name: str) -> Run:
     @asynccontextmanager
     async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]:
         async with MemoryRegistry(there.registry) as registry:
-            ports = storage.Ports(
+            ports = storage.StoragePorts(
                 repository=there.database.repository(there.faults[name]),
                 registry=registry,
                 peers=MemoryPeers(there.network, name),
@@ -242,7 +242,7 @@ def _logic(settings: LogicSettings, there: Nodes, name: str) -> Run:
     @asynccontextmanager
     async def app(settings: LogicSettings, life: Lifecycle) -> AsyncIterator[None]:
         async with MemoryRegistry(there.registry) as registry, MemoryBus(there.broker) as bus:
-            ports = logic.Ports(
+            ports = logic.LogicPorts(
                 registry=registry,
                 bus=bus,
                 peers=MemoryPeers(there.network, name),

@@ -133,7 +133,7 @@ async def test_a_group_becomes_large_and_is_read_by_cursor_from_then_on() -> Non
         [outcome] = await there.send("u1", group, "hi")
         assert (outcome.seq, outcome.number) == (4, 0)
         [push] = [push for push in there.pushes() if push.kind == Push.MESSAGE]
-        assert (push.conversation, push.seq, list(push.users)) == (group, 4, [])
+        assert (push.conversation, client_pb2.Message.FromString(push.body).seq, list(push.users)) == (group, 4, [])
         assert (await there.ask("u5", sync=client_pb2.Sync())).page.head == 2
 
         welcome = await there.hello("u5", "s1")
@@ -278,7 +278,7 @@ async def test_a_change_of_a_group_in_the_name_of_a_session_that_was_replaced_is
         frame = client_pb2.ClientFrame(
             group=client_pb2.GroupRequest(add=client_pb2.GroupRequest.Add(conversation=group, users=["bob"]))
         )
-        item = logic_pb2.HandleItem(user="amy", device="tv", session="s1", frame=frame.SerializeToString(), op="s1.1")
+        item = logic_pb2.HandleItem(user="amy", session="s1", frame=frame.SerializeToString(), op="s1.1")
         answer = await there.call("amy", "Handle", logic_pb2.HandleBatch(items=[item]), logic_pb2.HandleOutcomes)
         assert client_pb2.ServerFrame.FromString(answer.outcomes[0].frame).error.code == "UNAVAILABLE"
         item.session = "s2"

@@ -9,15 +9,16 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.logic.groups.model import Change, Group, Member, Policy, Role, Settled
-from services.logic.groups.rules import decide, need_of
+from services.logic.groups.model import GroupChange, GroupMember, GroupPolicy, GroupRole, GroupSnapshot, SettledAct
+from services.logic.groups.needs import need_of
+from services.logic.groups.rules import decide
 from services.logic.requests import announcement as announcing
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest, Forbidden, NotFound
 
 Request = client_pb2.GroupRequest
 USERS = [f"u{number}" for number in range(9)]
-POLICY = Policy(large_above=5, members_max=8, users_max=6)
+POLICY = GroupPolicy(large_above=5, members_max=8, users_max=6)
 
 user = st.sampled_from(USERS)
 users = st.lists(user, min_size=1, max_size=6)
@@ -39,11 +40,11 @@ acts: st.SearchStrategy[dict[str, Any]] = st.one_of(
 class World:
     """Storage as it must be: applies changes, and shows of a large group only what is asked for."""
 
-    group: Group | None = None
+    group: GroupSnapshot | None = None
     clock: int = 0
     told: dict[str, list[str]] = field(default_factory=dict)
 
-    def ask(self, actor: str, fields: Mapping[str, Any]) -> Change | Settled | None:
+    def ask(self, actor: str, fields: Mapping[str, Any]) -> GroupChange | SettledAct | None:
         request = Request(**fields)
         need = need_of(request, actor, POLICY)
         shown = None if need is None or self.group is None else self._shown(need.users, need.successor)
@@ -51,11 +52,11 @@ class World:
             decision = decide(request, actor, shown, POLICY, new="g:x")
         except (Forbidden, NotFound, BadRequest):
             return None
-        if isinstance(decision, Change):
+        if isinstance(decision, GroupChange):
             self._apply(decision)
         return decision
 
-    def _shown(self, asked: tuple[str, ...], successor: bool) -> Group:
+    def _shown(self, asked: tuple[str, ...], successor: bool) -> GroupSnapshot:
         assert self.group is not None
         if not self.group.is_large:
             return self.group
@@ -65,13 +66,13 @@ class World:
 
     def _heir(self) -> str:
         assert self.group is not None
-        others = [member for member in self.group.members.values() if member.role is not Role.OWNER]
-        others.sort(key=lambda member: (member.role is not Role.ADMIN, member.joined_ms, member.user))
+        others = [member for member in self.group.members.values() if member.role is not GroupRole.OWNER]
+        others.sort(key=lambda member: (member.role is not GroupRole.ADMIN, member.joined_ms, member.user))
         return others[0].user if others else ""
 
-    def _apply(self, change: Change) -> None:
+    def _apply(self, change: GroupChange) -> None:
         self.clock += 1
-        before = self.group or Group("g:x", 0, {}, 0)
+        before = self.group or GroupSnapshot("g:x", 0, {}, 0)
         assert change.version == before.version
         members = dict(before.members)
         for member in change.members:
@@ -98,7 +99,7 @@ class World:
 
 def _world(members: list[str], open_to_all: bool) -> World:
     world = World()
-    assert isinstance(world.ask("u0", {"create": Request.Create(members=members, open=open_to_all)}), Change)
+    assert isinstance(world.ask("u0", {"create": Request.Create(members=members, open=open_to_all)}), GroupChange)
     return world
 
 
@@ -110,7 +111,7 @@ def test_a_group_has_one_owner_as_long_as_it_has_members(
     for actor, fields in script:
         world.ask(actor, fields)
         assert world.group is not None
-        owners = [member for member in world.group.members.values() if member.role is Role.OWNER]
+        owners = [member for member in world.group.members.values() if member.role is GroupRole.OWNER]
         assert len(owners) == (1 if world.group.members else 0)
 
 
@@ -135,10 +136,10 @@ def test_what_was_done_is_settled_when_it_is_asked_again(
 ) -> None:
     world = _world(members, open_to_all)
     for actor, fields in script:
-        if isinstance(world.ask(actor, fields), Change):
+        if isinstance(world.ask(actor, fields), GroupChange):
             before = world.group
             again = world.ask(actor, fields)
-            assert again is None or isinstance(again, Settled)
+            assert again is None or isinstance(again, SettledAct)
             assert world.group == before
 
 
@@ -151,7 +152,7 @@ def test_everyone_concerned_hears_of_each_change_of_a_group_that_is_not_large(
         before = set(world.group.members) if world.group else set()
         was_large = world.group is not None and world.group.is_large
         decision = world.ask(actor, fields)
-        if isinstance(decision, Change) and not was_large:
+        if isinstance(decision, GroupChange) and not was_large:
             assert world.group is not None
             everyone = before | set(world.group.members)
             assert set(decision.notices[0].recipients) == everyone
@@ -172,12 +173,12 @@ def test_in_a_large_group_nobody_gets_an_inbox_entry_and_the_nodes_hear_who_is_i
         was_large = world.group.is_large
         decision = world.ask(actor, fields)
         assert world.group is not None
-        if isinstance(decision, Settled):
+        if isinstance(decision, SettledAct):
             indexed = (indexed | set(decision.indexed)) - set(decision.dropped)
         elif decision is not None:
             item = announcing.change_item(decision, "op")
             indexed = (indexed | set(announcing.indexed_of(item))) - set(announcing.dropped_of(item))
-        if isinstance(decision, Change) and was_large:
+        if isinstance(decision, GroupChange) and was_large:
             assert all(notice.recipients == () for notice in decision.notices)
         if world.group.is_large:
             assert indexed == set(world.group.members)
@@ -190,9 +191,9 @@ def test_only_those_who_may_change_a_group(
     world = _world(members, open_to_all)
     for actor, fields in script:
         assert world.group is not None
-        mine: Member | None = world.group.members.get(actor)
+        mine: GroupMember | None = world.group.members.get(actor)
         decision = world.ask(actor, fields)
-        if isinstance(decision, Change):
+        if isinstance(decision, GroupChange):
             [act] = fields
             match act:
                 case "join":
@@ -202,7 +203,7 @@ def test_only_those_who_may_change_a_group(
                     assert mine is not None
                 case "set_role":
                     assert mine is not None
-                    assert mine.role is Role.OWNER
+                    assert mine.role is GroupRole.OWNER
                 case _:
                     assert mine is not None
-                    assert mine.role is not Role.MEMBER
+                    assert mine.role is not GroupRole.MEMBER

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.logic.receipts.coalescer import Coalescer, Cursor
+from services.logic.receipts.coalescer import ReaderCursor, ReceiptCoalescer
 
 steps = st.lists(
     st.tuples(st.sampled_from(["amy", "bob", "cleo"]), st.integers(0, 50), st.floats(0, 0.7), st.booleans()),
@@ -15,14 +15,14 @@ steps = st.lists(
 
 def _run(
     script: list[tuple[str, int, float, bool]], capacity: int
-) -> tuple[list[tuple[float, Cursor]], dict[str, int]]:
+) -> tuple[list[tuple[float, ReaderCursor]], dict[str, int]]:
     """What went out when, and what was noted last of each."""
-    coalescer = Coalescer(1.0, capacity)
+    coalescer = ReceiptCoalescer(1.0, capacity)
     now, noted = 0.0, dict[str, int]()
-    told: list[tuple[float, Cursor]] = []
+    told: list[tuple[float, ReaderCursor]] = []
     for reader, seq, pause, look in script:
         now += pause
-        coalescer.note(Cursor(reader, "g:x", 0, seq))
+        coalescer.note(ReaderCursor(reader, "g:x", 0, seq))
         noted[reader] = max(noted.get(reader, 0), seq)
         if look:
             told += [(now, cursor) for cursor in coalescer.due(now)]

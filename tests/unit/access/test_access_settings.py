@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.access.settings import AccessSettings
-from services.common.settings.node import SettingsError, load
+from services.common.settings.sources import SettingsError, load
 
 GIVEN = {"TIDINGS_NODE": "access-0", "TIDINGS_TOKEN_SECRET_FILE": "/secret"}
 

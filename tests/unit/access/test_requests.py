@@ -8,13 +8,16 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
+from opentelemetry.trace import StatusCode
 
 from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.session import Phase
 from services.access.requests.requests import Requests
 from services.common.clock import ManualClock
+from services.common.telemetry import tracing
 from tests.fuzz.port import FakeNode
+from tests.traces import ended, recording
 from tests.unit.access.test_gathered_answers import Wire
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import TidingsError
@@ -38,7 +41,9 @@ class CannedLogic:
     async def signal(self, items: Sequence[logic_pb2.SignalItem]) -> Sequence[logic_pb2.SignalOutcome | TidingsError]:
         return [logic_pb2.SignalOutcome() for _ in items]
 
-    async def handle(self, items: Sequence[logic_pb2.HandleItem]) -> Sequence[logic_pb2.HandleOutcome | TidingsError]:
+    async def handle(
+        self, items: Sequence[logic_pb2.HandleItem], wanted: object = None
+    ) -> Sequence[logic_pb2.HandleOutcome | TidingsError]:
         self.handled += items
         return [logic_pb2.HandleOutcome(frame=self.frame) for _ in items]
 
@@ -177,3 +182,33 @@ async def test_a_connection_that_cannot_be_written_to_ends_and_its_neighbours_ar
         broken.wire.fails = True
     assert "aborted" in [data.decode() for data in broken.wire.written if data == b"aborted"]
     assert [frame.id for frame in sound.answers] == [4]
+
+
+async def test_a_change_of_a_group_is_traced_and_reads_are_not() -> None:
+    group = client_pb2.GroupRequest
+    with recording() as exporter:
+        async with served() as (node, logic):
+            client = Client(node, PROTO)
+            client.say(id=1, group=group(leave=group.Leave(conversation="g:x")))
+            client.say(id=2, group=group(info=group.Info(conversation="g:x")))
+            client.say(id=3, sync=client_pb2.Sync())
+            await client.answered()
+            refusal = client_pb2.Error(code="FORBIDDEN", message="no")
+            logic.frame = client_pb2.ServerFrame(error=refusal).SerializeToString()
+            client.say(id=4, group=group(create=group.Create(name="Tea")))
+            await client.answered()
+        spans = ended(exporter)
+    roots = [span for span in spans if span.name == "group"]
+    assert [(span.status.status_code, span.status.description) for span in roots] == [
+        (StatusCode.UNSET, None),
+        (StatusCode.ERROR, "forbidden"),
+    ]
+    acts = [dict(span.attributes or {}) for span in roots]
+    assert [(each["tidings.act"], each.get("tidings.conversation")) for each in acts] == [
+        ("leave", "g:x"),
+        ("create", None),
+    ]
+    traces = {item.op: tracing.id_of(item.trace) for item in logic.handled if item.trace}
+    assert set(traces.values()) == {f"{span.context.trace_id:032x}" for span in roots if span.context}
+    assert len(traces) == 2
+    assert [span.name for span in spans].count("access request") == 2

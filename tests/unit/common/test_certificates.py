@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 
 from services.common.bus.kafka_security import KafkaSecurity
 from services.common.certificates import Certificates, check_pair, end_of
-from services.common.registry.etcd_client import EtcdClient, EtcdTls
+from services.common.registry.etcd_client import EtcdClient
+from services.common.registry.etcd_tls import EtcdTls
 from services.common.telemetry import metrics
 from tests.certificates import Authority, Pair
 

@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = """
 import asyncio, sys
 from contextlib import asynccontextmanager
-from services.common.settings import node as settings
-settings.SERVICES = {}
+from services.common.settings import sources
+sources.SERVICES = {}
 from services.common.lifecycle import run
 from services.common.settings.node import NodeSettings
 

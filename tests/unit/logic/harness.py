@@ -17,34 +17,40 @@ from protos.tidings.internal.v1 import access_pb2, common_pb2, delivery_pb2, log
 from protos.tidings.v1 import events_pb2
 from services.common.bus.contract import Topic
 from services.common.bus.memory import MemoryBroker, MemoryBus
+from services.common.bus.topics import TopicNames
 from services.common.clock import ManualClock
 from services.common.direct import Direct
 from services.common.registry.contract import Membership, NodeRecord
 from services.common.ring import Ring
 from services.common.telemetry.health import Health
-from services.logic.admin import Admin
-from services.logic.groups.loader import Conversations
-from services.logic.groups.model import Policy
+from services.logic.admin import Admin, AdminOptions
+from services.logic.groups.loader import GroupLoader
+from services.logic.groups.model import GroupPolicy
 from services.logic.messages.hooks import Hooks
-from services.logic.messages.sending import Sending
+from services.logic.messages.sender import MessageSender
 from services.logic.messages.signals import Signals
 from services.logic.publishing.events import EventEncoder
-from services.logic.publishing.publisher import Publisher, Topics
-from services.logic.receipts.sender import Receipts
-from services.logic.requests.dispatcher import Handling
-from services.logic.requests.group_changes import GroupActs
-from services.logic.requests.marking import Marking
-from services.logic.requests.reading import Reading
-from services.logic.requests.standing import Standing
-from services.logic.sessions.sessions import Sessions
+from services.logic.publishing.publisher import Publisher, PublisherOptions
+from services.logic.receipts.sender import ReceiptSender
+from services.logic.requests.conversations import ConversationLister
+from services.logic.requests.cursors import CursorMarker
+from services.logic.requests.dispatcher import Dispatcher, RequestHandlers
+from services.logic.requests.group_changes import GroupChanges
+from services.logic.requests.group_reads import GroupReader
+from services.logic.requests.history import HistoryReader
+from services.logic.requests.inbox import InboxReader
+from services.logic.requests.presence import PresenceReader
+from services.logic.requests.session_guard import SessionGuard
+from services.logic.sessions.sessions import ClientSessions, SessionOptions
 from services.logic.storage_client import StorageClient
 from tests.unit.logic.fake_storage import FakeStorage
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import TidingsError, Unavailable
 
-TOPICS = Topics("t", 1)
+TOPICS = TopicNames("t", 1)
+PAGE_BYTES = 100_000
 TOKEN = "an operator's token"
-POLICY = Policy(large_above=5, members_max=50, users_max=20)
+POLICY = GroupPolicy(large_above=5, members_max=50, users_max=20)
 NODES = tuple(
     NodeRecord(f"access-{number}", "access", f"boot-{number}", f"host:{number}", state="ready", mailbox=number)
     for number in range(2)
@@ -126,18 +132,18 @@ class Logic:
     view: View
     direct: Direct
     publisher: Publisher
-    receipts: Receipts
-    sending: Sending
+    receipts: ReceiptSender
+    sender: MessageSender
     signals: Signals
-    marking: Marking
-    sessions: Sessions
-    handling: Handling
+    cursors: CursorMarker
+    sessions: ClientSessions
+    dispatcher: Dispatcher
     admin: Admin
-    conversations: Conversations
+    loader: GroupLoader
     _read: dict[tuple[str, int], int] = field(default_factory=dict)
 
     async def send(self, *items: logic_pb2.SendItem, holds: bool = False) -> list[logic_pb2.SendOutcome]:
-        return await self.sending.send(items, holds=holds)
+        return await self.sender.send(items, holds=holds)
 
     async def ask(self, user: str, op: str = "", **body: Message) -> client_pb2.ServerFrame:
         """One request of a client, in its present session."""
@@ -150,14 +156,13 @@ class Logic:
         items = [
             logic_pb2.HandleItem(
                 user=user,
-                device="phone",
                 session=f"{user}-session",
                 frame=client_pb2.ClientFrame(id=7, **body).SerializeToString(),
                 op=op,
             )
             for user, op, body in asks
         ]
-        outcomes = await self.handling.handle(items)
+        outcomes = await self.dispatcher.handle(items)
         return [client_pb2.ServerFrame.FromString(outcome.frame) for outcome in outcomes]
 
     def parcels(self) -> list[tuple[str, delivery_pb2.Parcel]]:
@@ -208,7 +213,7 @@ async def logic(
     bus = MemoryBus(broker)
     await bus.ensure_topics([Topic(TOPICS.deliver, 2), Topic(TOPICS.broadcast, 1), Topic(TOPICS.events, 2)])
     client = StorageClient(storage, lambda slot: "storage-0", timeout_s=1, budget_s=2, batch_max=500)
-    conversations = Conversations(client, 10_000)
+    loader = GroupLoader(client, 10_000)
     events = EventEncoder("test", enabled=True)
     direct = Direct(peers, view.node)
     publisher = Publisher(
@@ -218,42 +223,49 @@ async def logic(
         health,
         clock,
         direct,
-        wait_s=5,
-        lanes=2,
-        waiting_max=100,
-        backlog_bytes_max=backlog_bytes_max,
-        parcel_bytes_max=500_000,
-        probe_interval_s=0,
+        PublisherOptions(
+            wait_s=5,
+            lanes=2,
+            waiting_max=100,
+            backlog_bytes_max=backlog_bytes_max,
+            parcel_bytes_max=500_000,
+            probe_interval_s=0,
+        ),
     )
-    sessions = Sessions(
+    sessions = ClientSessions(
         client,
         publisher,
         view,
+        view,
         peers,
         clock,
-        devices_max=3,
-        evict_timeout_s=1,
-        news_wait_s=0.05,
-        connected=lambda: view.connected,
+        SessionOptions(devices_max=3, evict_timeout_s=1, news_wait_s=0.05),
     )
-    receipts = Receipts(conversations, publisher, events, clock, interval_s=1.0, pending_max=1000)
-    sending = Sending(client, conversations, publisher, events, receipts, hooks, held_max=100)
-    async with direct, publisher, receipts, sending:
-        marking = Marking(client, receipts)
-        group_acts = GroupActs(client, conversations, publisher, events, clock, POLICY)
-        reading = Reading(client, conversations, clock, POLICY, alive=view.alive, page_bytes_max=100_000)
-        handling = Handling(reading, marking, group_acts, Standing(client))
+    receipts = ReceiptSender(loader, publisher, events, clock, interval_s=1.0, pending_max=1000)
+    sender = MessageSender(client, loader, publisher, events, receipts, hooks, held_max=100, hook_patience_s=0.3)
+    async with direct, publisher, receipts, sender:
+        cursors = CursorMarker(client, receipts)
+        group_changes = GroupChanges(client, loader, publisher, events, clock, POLICY)
+        dispatcher = Dispatcher(
+            RequestHandlers(
+                inbox=InboxReader(client, page_bytes_max=PAGE_BYTES),
+                history=HistoryReader(client, loader, page_bytes_max=PAGE_BYTES),
+                conversations=ConversationLister(client, page_bytes_max=PAGE_BYTES),
+                presence=PresenceReader(client, view, clock),
+                group_reads=GroupReader(client, loader, POLICY),
+                group_changes=SessionGuard(client, group_changes.act),
+                cursors=cursors,
+            ).by_kind()
+        )
         admin = Admin(
-            token,
             client,
-            sending,
+            sender,
             sessions,
-            handling,
-            group_acts,
+            dispatcher,
+            group_changes,
             view,
             peers,
-            content_bytes_max=1000,
-            timeout_s=1,
+            AdminOptions(token=token, content_bytes_max=1000, timeout_s=1),
         )
         yield Logic(
             storage,
@@ -266,13 +278,13 @@ async def logic(
             direct,
             publisher,
             receipts,
-            sending,
-            Signals(conversations, publisher),
-            marking,
+            sender,
+            Signals(loader, publisher),
+            cursors,
             sessions,
-            handling,
+            dispatcher,
             admin,
-            conversations,
+            loader,
         )
 
 

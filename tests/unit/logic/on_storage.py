@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from services.logic.messages.hooks import Hooks
-from services.logic.publishing.publisher import Publication
+from services.logic.publishing.records import Publication
 from services.storage.rpc import StorageServicer
 from tests.unit.logic.harness import Logic, logic
 from tests.unit.storage.nodes import World

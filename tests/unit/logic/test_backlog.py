@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from services.common.bus.contract import Record
-from services.logic.publishing.backlog import Backlog, Waiting
+from services.logic.publishing.backlog import Backlog, PendingRecord
 
 
-def push(name: str, since_s: float = 0.0, size: int = 100) -> Waiting:
-    return Waiting(Record("tidings.deliver", name.encode().ljust(size - 200, b".")), False, since_s)
+def push(name: str, since_s: float = 0.0, size: int = 100) -> PendingRecord:
+    return PendingRecord(Record("tidings.deliver", name.encode().ljust(size - 200, b".")), False, since_s)
 
 
-def event(name: str, since_s: float = 0.0, size: int = 300) -> Waiting:
-    return Waiting(Record("tidings.events", name.encode().ljust(size - 200, b".")), True, since_s)
+def event(name: str, since_s: float = 0.0, size: int = 300) -> PendingRecord:
+    return PendingRecord(Record("tidings.events", name.encode().ljust(size - 200, b".")), True, since_s)
 
 
-def names(waiting: list[Waiting]) -> list[str]:
+def names(waiting: list[PendingRecord]) -> list[str]:
     return [each.record.value.rstrip(b".").decode() for each in waiting]
 
 

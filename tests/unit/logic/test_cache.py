@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from services.logic.groups.cache import GroupCache
-from services.logic.groups.model import Group, Member, Role
+from services.logic.groups.model import GroupMember, GroupRole, GroupSnapshot
 
 
-def group(name: str, *users: str, version: int = 1, large_from: int = 0) -> Group:
-    return Group(
-        f"g:{name}", version, {user: Member(user, Role.MEMBER) for user in users}, len(users), large_from=large_from
+def group(name: str, *users: str, version: int = 1, large_from: int = 0) -> GroupSnapshot:
+    return GroupSnapshot(
+        f"g:{name}",
+        version,
+        {user: GroupMember(user, GroupRole.MEMBER) for user in users},
+        len(users),
+        large_from=large_from,
     )
 
 

@@ -46,6 +46,14 @@ def act_of(name: str, group: str) -> tuple[str, R]:
 EVERY = ("add", "remove", "join", "leave", "owner leaves", "rename", "set_role", "hand over")
 
 
+def _told(push: delivery_pb2.Push) -> tuple[int, bytes]:
+    """The seq and data of a message, or what else the push is."""
+    if push.kind != Push.MESSAGE:
+        return 0, push.body
+    message = body(push)
+    return message.seq, message.content.data
+
+
 def _shown(node: Logic) -> list[tuple[str, object]]:
     """All that is published, in a form that two tries can be compared by."""
     events: list[tuple[str, object]] = []
@@ -54,10 +62,7 @@ def _shown(node: Logic) -> list[tuple[str, object]]:
         event.message.time_ms = 0 if event.HasField("message") else event.message.time_ms
         events.append(("event", event.SerializeToString(deterministic=True)))
     pushes = {
-        (push.kind, user, push.seq, body(push).content.data if push.kind == Push.MESSAGE else push.body)
-        for _, parcel in node.parcels()
-        for push in parcel.pushes
-        for user in push.users
+        (push.kind, user, *_told(push)) for _, parcel in node.parcels() for push in parcel.pushes for user in push.users
     }
     return [*sorted(events), *(("push", push) for push in sorted(pushes))]
 

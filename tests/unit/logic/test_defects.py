@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from protos.tidings.internal.v1 import logic_pb2
-from services.logic.requests.dispatcher import Handling
-from services.logic.requests.in_flight import Admission
-from services.logic.requests.request import Ask, Reply, ok
+from services.logic.requests.dispatcher import Dispatcher
+from services.logic.requests.in_flight import InFlightLimit
+from services.logic.requests.request import ClientRequest, Reply, ok_reply
 from services.logic.rpc import LogicServicer
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import Overloaded, TidingsError
@@ -34,10 +33,10 @@ class Part:
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error or KeyError("bad")
 
-    async def ask(self, asks: Sequence[Ask]) -> list[Reply]:
-        if any(ask.user == "bad" for ask in asks):
+    async def answer(self, requests: Sequence[ClientRequest]) -> list[Reply]:
+        if any(request.user == "bad" for request in requests):
             raise self.error
-        return [ok() for _ in asks]
+        return [ok_reply() for _ in requests]
 
     async def send(self, items: Sequence[logic_pb2.SendItem], *, holds: bool) -> list[logic_pb2.SendOutcome]:
         if any(item.sender == "bad" for item in items):
@@ -55,20 +54,16 @@ class Part:
         return [None for _ in items]
 
 
-def handling(part: Part) -> Handling:
-    names = ("sync", "history", "conversations", "presence", "info", "members")
-    reading = SimpleNamespace(**dict.fromkeys(names, part.ask))
-    return Handling(
-        cast("Any", reading),
-        cast("Any", SimpleNamespace(read=part.ask)),
-        cast("Any", SimpleNamespace(act=part.ask)),
-        cast("Any", SimpleNamespace(only=lambda act, asks: act(asks))),
-    )
+def dispatcher(part: Part) -> Dispatcher:
+    kinds = ("read", "sync", "history", "conversations", "presence", "group", "group info", "group members")
+    return Dispatcher(dict.fromkeys(kinds, part.answer))
 
 
 def servicer(part: Part) -> LogicServicer:
     fake = cast("Any", part)
-    return LogicServicer(fake, fake, fake, fake, handling(part), fake, sends=Admission(100), requests=Admission(100))
+    return LogicServicer(
+        fake, fake, fake, fake, dispatcher(part), fake, sends=InFlightLimit(100), requests=InFlightLimit(100)
+    )
 
 
 NAMES = ("ann", "bad", "cid", "dan", "eve")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from protos.tidings.v1 import events_pb2
-from services.logic.groups.model import Act
+from services.logic.groups.model import GroupAct
 from services.logic.publishing.events import EventEncoder
 from tidings_protocol import client_pb2
 
@@ -24,7 +24,7 @@ def test_a_receipt_is_an_event_of_its_conversation() -> None:
 
 
 def test_each_act_is_an_event() -> None:
-    acts = (Act("add", "olga", ("mia",)), Act("large", "olga"))
+    acts = (GroupAct("add", "olga", ("mia",)), GroupAct("large", "olga"))
     found = EventEncoder("main", enabled=True).acts("g:x", 99, acts)
     assert [events_pb2.Event.FromString(event.value).membership for event in found] == [
         events_pb2.Membership(act="add", by="olga", users=["mia"]),
@@ -36,4 +36,4 @@ def test_there_are_no_events_when_they_are_off() -> None:
     encoder = EventEncoder("main", enabled=False)
     assert encoder.message("d:a|b", 1, b"", [], "") == ()
     assert encoder.receipt(client_pb2.Receipt(), 1) == ()
-    assert encoder.acts("g:x", 1, (Act("large", "olga"),)) == ()
+    assert encoder.acts("g:x", 1, (GroupAct("large", "olga"),)) == ()

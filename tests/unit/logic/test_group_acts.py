@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from protos.tidings.internal.v1 import delivery_pb2
+from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
+from tests.traces import a_trace, ended, recording
 from tests.unit.logic.harness import Logic, body, logic, message
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import Unavailable
@@ -106,7 +107,7 @@ async def test_a_group_that_becomes_large_tells_its_members_and_their_nodes() ->
         memberships = [push for push in pushes if push.kind == Push.MEMBERSHIP]
         assert {user for push in memberships for user in push.users} == everyone
         assert delivery_pb2.LargeMembership.FromString(memberships[0].body) == delivery_pb2.LargeMembership(
-            conversation="g:x", member=True, head=2
+            conversation="g:x", member=True
         )
         record = node.storage.conversations["g:x"].record
         assert (record.large_from, record.head) == (3, 2)
@@ -156,7 +157,7 @@ async def test_a_large_groups_new_name_goes_to_all_nodes() -> None:
         await act(node, "olga", rename=Request.Rename(conversation="g:x", name="New"))
         [(topic, parcel)] = node.parcels()
         assert topic == "t.broadcast"
-        assert (parcel.pushes[0].conversation, parcel.pushes[0].seq) == ("g:x", 1)
+        assert (parcel.pushes[0].conversation, body(parcel.pushes[0]).seq) == ("g:x", 1)
 
 
 async def test_a_repeat_in_a_large_group_tells_the_nodes_again() -> None:
@@ -230,3 +231,18 @@ async def test_one_who_is_gone_does_not_keep_the_others_of_a_batch_from_their_ch
         replies = await node.ask_all(("bob", "", leave), ("amy", "", leave))
         assert [reply.WhichOneof("body") for reply in replies] == ["error", "ok"]
         assert list(node.storage.conversations["g:1"].members) == ["bob"]
+
+
+async def test_a_change_that_is_traced_is_so_until_its_members_have_it() -> None:
+    async with logic() as node:
+        node.storage.group("g:x", "olga", "amy")
+        with recording() as exporter:
+            with a_trace("group") as trace:
+                add = client_pb2.GroupRequest(add=Request.Add(conversation="g:x", users=["eve"]))
+                node.storage.present["olga", "phone"] = "s"
+                frame = client_pb2.ClientFrame(group=add).SerializeToString()
+                await node.dispatcher.handle([logic_pb2.HandleItem(user="olga", session="s", frame=frame, trace=trace)])
+            spans = ended(exporter)
+        assert {push.trace for push in node.pushes()} == {trace}
+        assert [span.name for span in spans] == ["publish", "logic request", "group"]
+        assert len({span.context.trace_id for span in spans if span.context}) == 1

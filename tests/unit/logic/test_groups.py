@@ -7,17 +7,34 @@ from typing import Any
 
 import pytest
 
-from services.logic.groups.model import Act, Change, Decision, Group, Member, Notice, Policy, Role, Settled
+from services.logic.groups.model import (
+    Decision,
+    GroupAct,
+    GroupChange,
+    GroupMember,
+    GroupNotice,
+    GroupPolicy,
+    GroupRole,
+    GroupSnapshot,
+    SettledAct,
+)
+from services.logic.groups.needs import Need, need_of
 from services.logic.groups.notices import content_of
-from services.logic.groups.rules import Need, decide, info_of, need_of
+from services.logic.groups.rules import decide, info_of
 from services.logic.requests import announcement as announcing
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest, Forbidden, NotFound, TidingsError
 
 Request = client_pb2.GroupRequest
 MEMBER, ADMIN, OWNER = client_pb2.Member.MEMBER, client_pb2.Member.ADMIN, client_pb2.Member.OWNER
-POLICY = Policy(large_above=5, members_max=8, users_max=6)
-ROLES = {"olga": Role.OWNER, "adam": Role.ADMIN, "anna": Role.ADMIN, "mia": Role.MEMBER, "max": Role.MEMBER}
+POLICY = GroupPolicy(large_above=5, members_max=8, users_max=6)
+ROLES = {
+    "olga": GroupRole.OWNER,
+    "adam": GroupRole.ADMIN,
+    "anna": GroupRole.ADMIN,
+    "mia": GroupRole.MEMBER,
+    "max": GroupRole.MEMBER,
+}
 
 
 def group(
@@ -27,13 +44,13 @@ def group(
     share: bool = False,
     count: int = 0,
     successor: str = "",
-) -> Group:
+) -> GroupSnapshot:
     """A group of these users; who is named first is the oldest."""
     members = {
-        user: Member(user, ROLES.get(user, Role.MEMBER), joined_seq=3, joined_ms=100 + age)
+        user: GroupMember(user, ROLES.get(user, GroupRole.MEMBER), joined_seq=3, joined_ms=100 + age)
         for age, user in enumerate(users)
     }
-    return Group(
+    return GroupSnapshot(
         "g:x",
         9,
         members,
@@ -47,34 +64,34 @@ def group(
     )
 
 
-def act(actor: str, there: Group | None, **fields: Any) -> Decision:
+def act(actor: str, there: GroupSnapshot | None, **fields: Any) -> Decision:
     request = Request(**fields)
     need_of(request, actor, POLICY)
     return decide(request, actor, there, POLICY, new="g:new")
 
 
-def change(actor: str, there: Group | None, **fields: Any) -> Change:
+def change(actor: str, there: GroupSnapshot | None, **fields: Any) -> GroupChange:
     decision = act(actor, there, **fields)
-    assert isinstance(decision, Change)
+    assert isinstance(decision, GroupChange)
     return decision
 
 
-def refused(kind: type[TidingsError], actor: str, there: Group | None, **fields: Any) -> str:
+def refused(kind: type[TidingsError], actor: str, there: GroupSnapshot | None, **fields: Any) -> str:
     with pytest.raises(kind) as caught:
         act(actor, there, **fields)
     return caught.value.message
 
 
-def indexed(made: Change) -> tuple[str, ...]:
+def indexed(made: GroupChange) -> tuple[str, ...]:
     """Whose nodes are told that they are in a large group."""
     return tuple(announcing.indexed_of(announcing.change_item(made, "op")))
 
 
-def dropped(made: Change) -> tuple[str, ...]:
+def dropped(made: GroupChange) -> tuple[str, ...]:
     return tuple(announcing.dropped_of(announcing.change_item(made, "op")))
 
 
-def roles(made: Change) -> dict[str, Role]:
+def roles(made: GroupChange) -> dict[str, GroupRole]:
     return {member.user: member.role for member in made.members}
 
 
@@ -84,14 +101,14 @@ def roles(made: Change) -> dict[str, Role]:
 def test_who_creates_a_group_owns_it_listed_or_not() -> None:
     for listed in ([], ["olga"]):
         made = change("olga", None, create=Request.Create(name="Tea", members=[*listed, "mia", "mia"]))
-        assert roles(made) == {"olga": Role.OWNER, "mia": Role.MEMBER}
+        assert roles(made) == {"olga": GroupRole.OWNER, "mia": GroupRole.MEMBER}
         assert made.conversation == "g:new"
         assert made.version == 0
 
 
 def test_all_of_a_new_group_get_the_notice_of_it() -> None:
     made = change("olga", None, create=Request.Create(name="Tea", members=["mia"]))
-    assert made.notices == (Notice(Act("create", "olga", ("olga", "mia"), name="Tea"), ("olga", "mia")),)
+    assert made.notices == (GroupNotice(GroupAct("create", "olga", ("olga", "mia"), name="Tea"), ("olga", "mia")),)
     assert not made.becomes_large
 
 
@@ -119,7 +136,7 @@ def test_too_many_users_in_one_request_are_refused() -> None:
         {"add": Request.Add(conversation="g:x", users=users)},
         {"remove": Request.Remove(conversation="g:x", users=users)},
     ):
-        assert "7 users at once, 6" in refused(BadRequest, "olga", group("olga"), **fields)
+        assert "7 users at once, at most 6" in refused(BadRequest, "olga", group("olga"), **fields)
 
 
 @pytest.mark.parametrize("user", ["tidings", "", "no spaces", "x" * 65])
@@ -138,8 +155,8 @@ def test_a_name_that_is_too_long_is_refused() -> None:
 
 def test_anyone_joins_an_open_group() -> None:
     made = change("eve", group("olga", "mia", open_to_all=True), join=Request.Join(conversation="g:x"))
-    assert made.members == (Member("eve", Role.MEMBER, joined_seq=0),)
-    assert made.notices == (Notice(Act("join", "eve", ("eve",)), ("olga", "mia", "eve")),)
+    assert made.members == (GroupMember("eve", GroupRole.MEMBER, joined_seq=0),)
+    assert made.notices == (GroupNotice(GroupAct("join", "eve", ("eve",)), ("olga", "mia", "eve")),)
 
 
 def test_nobody_joins_a_group_that_is_not_open() -> None:
@@ -147,20 +164,20 @@ def test_nobody_joins_a_group_that_is_not_open() -> None:
 
 
 def test_joining_again_is_settled_even_if_the_group_is_not_open() -> None:
-    assert act("mia", group("olga", "mia"), join=Request.Join(conversation="g:x")) == Settled(
-        "g:x", Act("join", "mia", ("mia",))
+    assert act("mia", group("olga", "mia"), join=Request.Join(conversation="g:x")) == SettledAct(
+        "g:x", GroupAct("join", "mia", ("mia",))
     )
 
 
 def test_who_joins_a_group_that_everybody_left_owns_it() -> None:
     made = change("eve", group(open_to_all=True), join=Request.Join(conversation="g:x"))
-    assert roles(made) == {"eve": Role.OWNER}
+    assert roles(made) == {"eve": GroupRole.OWNER}
 
 
 def test_who_joins_an_empty_large_group_is_the_only_one_to_be_decided_on_that_version() -> None:
     there = group(open_to_all=True, large_from=4, count=0)
     made = change("eve", there, join=Request.Join(conversation="g:x"))
-    assert (roles(made), made.keep_version) == ({"eve": Role.OWNER}, False)
+    assert (roles(made), made.keep_version) == ({"eve": GroupRole.OWNER}, False)
 
 
 def test_new_members_read_what_was_before_them_only_if_history_is_shared() -> None:
@@ -180,8 +197,8 @@ def test_a_full_group_takes_nobody() -> None:
 def test_owner_and_admins_add_members() -> None:
     for actor in ("olga", "adam"):
         made = change(actor, group("olga", "adam"), add=Request.Add(conversation="g:x", users=["eve", "fay"]))
-        assert roles(made) == {"eve": Role.MEMBER, "fay": Role.MEMBER}
-        assert made.notices == (Notice(Act("add", actor, ("eve", "fay")), ("olga", "adam", "eve", "fay")),)
+        assert roles(made) == {"eve": GroupRole.MEMBER, "fay": GroupRole.MEMBER}
+        assert made.notices == (GroupNotice(GroupAct("add", actor, ("eve", "fay")), ("olga", "adam", "eve", "fay")),)
 
 
 def test_a_member_adds_nobody() -> None:
@@ -191,12 +208,12 @@ def test_a_member_adds_nobody() -> None:
 def test_only_those_who_are_not_there_are_added() -> None:
     made = change("olga", group("olga", "mia"), add=Request.Add(conversation="g:x", users=["mia", "eve", "eve"]))
     assert [member.user for member in made.members] == ["eve"]
-    assert made.acts == (Act("add", "olga", ("eve",)),)
+    assert made.acts == (GroupAct("add", "olga", ("eve",)),)
 
 
 def test_adding_members_is_settled() -> None:
     decision = act("olga", group("olga", "mia"), add=Request.Add(conversation="g:x", users=["mia"]))
-    assert decision == Settled("g:x", Act("add", "olga", ("mia",)))
+    assert decision == SettledAct("g:x", GroupAct("add", "olga", ("mia",)))
 
 
 def test_adding_nobody_is_refused() -> None:
@@ -208,8 +225,8 @@ def test_a_group_that_grows_above_the_threshold_becomes_large_with_a_last_number
     everyone = ("olga", "a", "b", "c", "d", "e")
     assert made.becomes_large
     assert made.notices == (
-        Notice(Act("add", "olga", ("e",)), everyone),
-        Notice(Act("large", "olga"), everyone),
+        GroupNotice(GroupAct("add", "olga", ("e",)), everyone),
+        GroupNotice(GroupAct("large", "olga"), everyone),
     )
     assert indexed(made) == everyone
     assert not made.keep_version
@@ -232,19 +249,19 @@ def test_a_large_group_takes_members_quietly_and_keeps_its_version() -> None:
     assert made.notices == ()
     assert made.keep_version
     assert indexed(made) == ("eve",)
-    assert made.acts == (Act("add", "olga", ("eve",)),)
+    assert made.acts == (GroupAct("add", "olga", ("eve",)),)
 
 
 def test_a_repeat_in_a_large_group_tells_the_nodes_again() -> None:
     there = group("olga", "mia", large_from=4, count=6)
-    assert act("olga", there, add=Request.Add(conversation="g:x", users=["mia"])) == Settled(
-        "g:x", Act("add", "olga", ("mia",)), indexed=("mia",)
+    assert act("olga", there, add=Request.Add(conversation="g:x", users=["mia"])) == SettledAct(
+        "g:x", GroupAct("add", "olga", ("mia",)), indexed=("mia",)
     )
-    assert act("olga", there, remove=Request.Remove(conversation="g:x", users=["eve"])) == Settled(
-        "g:x", Act("remove", "olga", ("eve",)), dropped=("eve",)
+    assert act("olga", there, remove=Request.Remove(conversation="g:x", users=["eve"])) == SettledAct(
+        "g:x", GroupAct("remove", "olga", ("eve",)), dropped=("eve",)
     )
-    assert act("eve", there, leave=Request.Leave(conversation="g:x")) == Settled(
-        "g:x", Act("leave", "eve", ("eve",)), dropped=("eve",)
+    assert act("eve", there, leave=Request.Leave(conversation="g:x")) == SettledAct(
+        "g:x", GroupAct("leave", "eve", ("eve",)), dropped=("eve",)
     )
 
 
@@ -254,32 +271,32 @@ def test_a_repeat_in_a_large_group_tells_the_nodes_again() -> None:
 def test_who_leaves_hears_of_it_too() -> None:
     made = change("mia", group("olga", "mia", "max"), leave=Request.Leave(conversation="g:x"))
     assert made.removed == ("mia",)
-    assert made.notices == (Notice(Act("leave", "mia", ("mia",)), ("olga", "max", "mia")),)
+    assert made.notices == (GroupNotice(GroupAct("leave", "mia", ("mia",)), ("olga", "max", "mia")),)
 
 
 def test_leaving_a_group_that_one_is_not_in_is_settled() -> None:
-    assert act("eve", group("olga"), leave=Request.Leave(conversation="g:x")) == Settled(
-        "g:x", Act("leave", "eve", ("eve",))
+    assert act("eve", group("olga"), leave=Request.Leave(conversation="g:x")) == SettledAct(
+        "g:x", GroupAct("leave", "eve", ("eve",))
     )
 
 
 def test_the_oldest_admin_follows_an_owner_who_leaves() -> None:
     made = change("olga", group("olga", "mia", "anna", "adam"), leave=Request.Leave(conversation="g:x"))
-    assert made.members == (Member("anna", Role.OWNER, joined_seq=3, joined_ms=102),)
+    assert made.members == (GroupMember("anna", GroupRole.OWNER, joined_seq=3, joined_ms=102),)
     assert made.removed == ("olga",)
-    assert made.notices[1] == Notice(Act("role", "olga", ("anna",), role="OWNER"), ("mia", "anna", "adam"))
+    assert made.notices[1] == GroupNotice(GroupAct("role", "olga", ("anna",), role="OWNER"), ("mia", "anna", "adam"))
 
 
 def test_without_an_admin_the_oldest_member_follows() -> None:
     made = change("olga", group("max", "olga", "mia"), leave=Request.Leave(conversation="g:x"))
-    assert roles(made) == {"max": Role.OWNER}
+    assert roles(made) == {"max": GroupRole.OWNER}
 
 
 def test_of_two_who_joined_at_once_the_first_by_name_is_the_older() -> None:
     there = group("olga")
-    twins = {user: Member(user, Role.MEMBER, 1, 500) for user in ("zoe", "abe")}
-    both = Group("g:x", 1, {**there.members, **twins}, 3)
-    assert roles(change("olga", both, leave=Request.Leave(conversation="g:x"))) == {"abe": Role.OWNER}
+    twins = {user: GroupMember(user, GroupRole.MEMBER, 1, 500) for user in ("zoe", "abe")}
+    both = GroupSnapshot("g:x", 1, {**there.members, **twins}, 3)
+    assert roles(change("olga", both, leave=Request.Leave(conversation="g:x"))) == {"abe": GroupRole.OWNER}
 
 
 def test_when_somebody_else_leaves_the_owner_stays() -> None:
@@ -289,14 +306,14 @@ def test_when_somebody_else_leaves_the_owner_stays() -> None:
 def test_the_last_member_leaves_an_empty_group() -> None:
     made = change("olga", group("olga"), leave=Request.Leave(conversation="g:x"))
     assert made.members == ()
-    assert made.notices == (Notice(Act("leave", "olga", ("olga",)), ("olga",)),)
+    assert made.notices == (GroupNotice(GroupAct("leave", "olga", ("olga",)), ("olga",)),)
 
 
 def test_of_a_large_group_storage_says_who_follows_its_owner() -> None:
     there = group("olga", "mia", large_from=4, count=6, successor="mia")
     made = change("olga", there, leave=Request.Leave(conversation="g:x"))
-    assert roles(made) == {"mia": Role.OWNER}
-    assert made.notices == (Notice(Act("role", "olga", ("mia",), role="OWNER")),)
+    assert roles(made) == {"mia": GroupRole.OWNER}
+    assert made.notices == (GroupNotice(GroupAct("role", "olga", ("mia",), role="OWNER")),)
     assert dropped(made) == ("olga",)
 
 
@@ -314,7 +331,7 @@ def test_the_owner_removes_anyone_and_they_still_hear_of_it() -> None:
     there = group("olga", "adam", "mia")
     made = change("olga", there, remove=Request.Remove(conversation="g:x", users=["adam", "mia"]))
     assert made.removed == ("adam", "mia")
-    assert made.notices == (Notice(Act("remove", "olga", ("adam", "mia")), ("olga", "adam", "mia")),)
+    assert made.notices == (GroupNotice(GroupAct("remove", "olga", ("adam", "mia")), ("olga", "adam", "mia")),)
 
 
 def test_an_admin_removes_members_but_neither_admins_nor_the_owner() -> None:
@@ -336,8 +353,8 @@ def test_nobody_removes_oneself() -> None:
 
 def test_removing_who_is_not_there_is_settled() -> None:
     there = group("olga", "mia")
-    assert act("olga", there, remove=Request.Remove(conversation="g:x", users=["eve"])) == Settled(
-        "g:x", Act("remove", "olga", ("eve",))
+    assert act("olga", there, remove=Request.Remove(conversation="g:x", users=["eve"])) == SettledAct(
+        "g:x", GroupAct("remove", "olga", ("eve",))
     )
     assert change("olga", there, remove=Request.Remove(conversation="g:x", users=["eve", "mia"])).removed == ("mia",)
 
@@ -356,15 +373,15 @@ def test_a_large_group_loses_members_quietly() -> None:
 def test_the_owner_gives_and_takes_roles() -> None:
     there = group("olga", "adam", "mia")
     made = change("olga", there, set_role=Request.SetRole(conversation="g:x", user="mia", role=ADMIN))
-    assert made.members == (Member("mia", Role.ADMIN, joined_seq=3, joined_ms=102),)
-    assert made.notices == (Notice(Act("role", "olga", ("mia",), role="ADMIN"), ("olga", "adam", "mia")),)
+    assert made.members == (GroupMember("mia", GroupRole.ADMIN, joined_seq=3, joined_ms=102),)
+    assert made.notices == (GroupNotice(GroupAct("role", "olga", ("mia",), role="ADMIN"), ("olga", "adam", "mia")),)
     made = change("olga", there, set_role=Request.SetRole(conversation="g:x", user="adam", role=MEMBER))
-    assert roles(made) == {"adam": Role.MEMBER}
+    assert roles(made) == {"adam": GroupRole.MEMBER}
 
 
 def test_handing_over_makes_the_old_owner_an_admin() -> None:
     made = change("olga", group("olga", "mia"), set_role=Request.SetRole(conversation="g:x", user="mia", role=OWNER))
-    assert roles(made) == {"mia": Role.OWNER, "olga": Role.ADMIN}
+    assert roles(made) == {"mia": GroupRole.OWNER, "olga": GroupRole.ADMIN}
 
 
 @pytest.mark.parametrize("actor", ["adam", "mia"])
@@ -376,7 +393,7 @@ def test_nobody_but_the_owner_gives_roles(actor: str) -> None:
 def test_who_handed_over_and_says_so_again_is_told_that_it_is_so() -> None:
     there = group("olga", "adam", "mia")
     owner = Request.SetRole(conversation="g:x", user="olga", role=client_pb2.Member.OWNER)
-    assert act("adam", there, set_role=owner) == Settled("g:x", Act("role", "adam", ("olga",), role="OWNER"))
+    assert act("adam", there, set_role=owner) == SettledAct("g:x", GroupAct("role", "adam", ("olga",), role="OWNER"))
     refused(Forbidden, "mia", there, set_role=owner)
     owner.user = "mia"
     refused(Forbidden, "adam", there, set_role=owner)
@@ -384,9 +401,11 @@ def test_who_handed_over_and_says_so_again_is_told_that_it_is_so() -> None:
 
 def test_a_role_that_is_held_already_is_settled() -> None:
     there = group("olga", "adam")
-    for user, role in (("adam", Role.ADMIN), ("olga", Role.OWNER)):
+    for user, role in (("adam", GroupRole.ADMIN), ("olga", GroupRole.OWNER)):
         request = Request.SetRole(conversation="g:x", user=user, role=int(role))  # type: ignore[arg-type]
-        assert act("olga", there, set_role=request) == Settled("g:x", Act("role", "olga", (user,), role=role.name))
+        assert act("olga", there, set_role=request) == SettledAct(
+            "g:x", GroupAct("role", "olga", (user,), role=role.name)
+        )
 
 
 def test_the_owner_does_not_step_down_without_a_follower() -> None:
@@ -408,9 +427,11 @@ def test_a_role_must_be_one_of_the_three() -> None:
 def test_roles_and_names_are_announced_in_a_large_group_without_inbox_entries() -> None:
     there = group("olga", "mia", large_from=4, count=6)
     request = Request.SetRole(conversation="g:x", user="mia", role=ADMIN)
-    assert change("olga", there, set_role=request).notices == (Notice(Act("role", "olga", ("mia",), role="ADMIN")),)
+    assert change("olga", there, set_role=request).notices == (
+        GroupNotice(GroupAct("role", "olga", ("mia",), role="ADMIN")),
+    )
     made = change("olga", there, rename=Request.Rename(conversation="g:x", name="New"))
-    assert made.notices == (Notice(Act("rename", "olga", name="New")),)
+    assert made.notices == (GroupNotice(GroupAct("rename", "olga", name="New")),)
 
 
 # ---- rename
@@ -420,7 +441,7 @@ def test_owner_and_admins_rename() -> None:
     for actor in ("olga", "adam"):
         made = change(actor, group("olga", "adam"), rename=Request.Rename(conversation="g:x", name="New"))
         assert made.name == "New"
-        assert made.notices == (Notice(Act("rename", actor, name="New"), ("olga", "adam")),)
+        assert made.notices == (GroupNotice(GroupAct("rename", actor, name="New"), ("olga", "adam")),)
 
 
 def test_a_member_does_not_rename() -> None:
@@ -429,7 +450,7 @@ def test_a_member_does_not_rename() -> None:
 
 def test_the_same_name_again_is_settled() -> None:
     decision = act("olga", group("olga"), rename=Request.Rename(conversation="g:x", name="Old"))
-    assert decision == Settled("g:x", Act("rename", "olga", name="Old"))
+    assert decision == SettledAct("g:x", GroupAct("rename", "olga", name="Old"))
 
 
 def test_a_change_keeps_what_it_does_not_change() -> None:
@@ -489,7 +510,7 @@ def test_what_a_decision_needs_is_named_before_it() -> None:
 
 
 def test_a_notice_has_always_the_five_documented_fields() -> None:
-    content = client_pb2.Content.FromString(content_of(Act("role", "olga", ("mia",), role="ADMIN")))
+    content = client_pb2.Content.FromString(content_of(GroupAct("role", "olga", ("mia",), role="ADMIN")))
     assert content.mime == "application/tidings.membership+json"
     assert json.loads(content.data) == {"act": "role", "by": "olga", "users": ["mia"], "role": "ADMIN", "name": ""}
 

@@ -9,7 +9,7 @@ import pytest
 
 from protos.tidings.internal.v1 import logic_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.logic.requests.in_flight import Admission
+from services.logic.requests.in_flight import InFlightLimit
 from services.logic.rpc import LARGE_PAGES_MAX, LogicServicer
 from tidings_protocol.errors import TidingsError, Unavailable
 
@@ -48,7 +48,7 @@ class Lists:
 def logic_on(storage: Lists) -> LogicServicer:
     nobody: Any = None
     enough_of_it: Any = storage
-    room = Admission(1000)
+    room = InFlightLimit(1000)
     return LogicServicer(nobody, nobody, nobody, nobody, nobody, enough_of_it, sends=room, requests=room)
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from services.common.telemetry import metrics
 from services.common.telemetry.health import Health
-from services.logic.messages.hook_endpoint import Candidate
-from services.logic.messages.hooks import Hooks, Verdict
+from services.logic.messages.hook_endpoint import Candidate, HookEndpoint
+from services.logic.messages.hooks import HookOptions, Hooks, HookVerdict
 from tests.unit.logic.harness import body, logic, message
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import TidingsError
@@ -61,6 +61,20 @@ def decide(decision: Callable[[dict[str, Any]], dict[str, Any]]) -> Answer:
 ALLOW = decide(lambda _: {"action": "allow"})
 
 
+def hook_endpoint(
+    url: str, options: HookOptions, *, token: str = "", transport: httpx2.AsyncBaseTransport | None = None
+) -> HookEndpoint:
+    return HookEndpoint(
+        url,
+        "test",
+        token=token,
+        timeout_s=options.timeout_s,
+        calls_max=options.calls_max,
+        content_bytes_max=100,
+        transport=transport,
+    )
+
+
 @asynccontextmanager
 async def hooks(
     endpoint: Callable[[httpx2.Request], Any],
@@ -73,19 +87,15 @@ async def hooks(
     timeout_s: float = 5,
     probe_interval_s: float = 0,
 ) -> AsyncIterator[Hooks]:
-    async with Hooks(
-        "http://hook/check",
-        "test",
-        health or Health(),
-        token=token,
+    options = HookOptions(
         timeout_s=timeout_s,
         when_away=when_away,
         batch_max=batch_max,
         calls_max=calls_max,
-        content_bytes_max=100,
         probe_interval_s=probe_interval_s,
-        transport=httpx2.MockTransport(endpoint),
-    ) as opened:
+    )
+    wire = hook_endpoint("http://hook/check", options, token=token, transport=httpx2.MockTransport(endpoint))
+    async with Hooks(wire, health or Health(), options) as opened:
         yield opened
 
 
@@ -94,12 +104,12 @@ def candidate(text: str = "hi", **fields: Any) -> Candidate:
     return Candidate("d:amy|bob", "amy", "c1", content)
 
 
-def content(verdict: Verdict) -> client_pb2.Content:
+def content(verdict: HookVerdict) -> client_pb2.Content:
     assert isinstance(verdict, bytes)
     return client_pb2.Content.FromString(verdict)
 
 
-def error(verdict: Verdict) -> TidingsError:
+def error(verdict: HookVerdict) -> TidingsError:
     assert isinstance(verdict, TidingsError)
     return verdict
 
@@ -188,19 +198,9 @@ async def test_an_endpoint_that_takes_too_long_is_away() -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
-    opened = Hooks(
-        "http://hook/check",
-        "test",
-        Health(),
-        token="",
-        timeout_s=0.01,
-        when_away="refuse",
-        batch_max=1,
-        calls_max=1,
-        content_bytes_max=100,
-        transport=httpx2.MockTransport(never),
-    )
-    async with opened:
+    options = HookOptions(timeout_s=0.01, when_away="refuse", batch_max=1, calls_max=1)
+    endpoint = hook_endpoint("http://hook/check", options, transport=httpx2.MockTransport(never))
+    async with Hooks(endpoint, Health(), options) as opened:
         verdicts = await opened.ask([candidate(), candidate()])
         assert [error(verdict).code for verdict in verdicts] == ["UNAVAILABLE"] * 2
 
@@ -289,7 +289,7 @@ async def test_one_that_is_away_is_not_waited_for_but_probed_until_it_is_back() 
         assert opened.is_away
         first = asyncio.ensure_future(opened.ask([candidate("probe")]))
         await waiting.wait()
-        at_once: list[Verdict] = []
+        at_once: list[HookVerdict] = []
         for number in range(50):
             opened.offer(candidate(str(number)), at_once.append)
         assert len(at_once) == 50, "nobody waits for a probe"
@@ -372,20 +372,8 @@ async def served(endpoint: KeptConnections, **settings: Any) -> AsyncIterator[Ho
     """On a real connection."""
     server = await asyncio.start_server(endpoint, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with (
-        server,
-        Hooks(
-            f"http://127.0.0.1:{port}/",
-            "test",
-            Health(),
-            token="",
-            timeout_s=5,
-            batch_max=1,
-            calls_max=1,
-            content_bytes_max=100,
-            **settings,
-        ) as opened,
-    ):
+    options = HookOptions(timeout_s=5, batch_max=1, calls_max=1, **settings)
+    async with server, Hooks(hook_endpoint(f"http://127.0.0.1:{port}/", options), Health(), options) as opened:
         yield opened
 
 

@@ -77,10 +77,10 @@ async def test_what_storage_marked_along_with_an_acknowledgement_is_not_marked_a
         await node.send(message("amy", "d:amy|bob", "hi"), message("cleo", "d:bob|cleo", "hi"))
         node.storage.delivered["bob"] = [("d:amy|bob", 1), ("d:bob|cleo", 1)]
         node.storage.marked_along = {"d:amy|bob"}
-        await node.marking.acknowledge([logic_pb2.AckItem(user="bob", device="phone", session="s9", number=2)])
+        await node.cursors.acknowledge([logic_pb2.AckItem(user="bob", device="phone", session="s9", number=2)])
         assert node.storage.calls[-3:] == [("Acknowledge", 1), ("Mark", 1), ("Acknowledge", 1)]
         node.storage.delivered["bob"] = [("d:amy|bob", 1)]
-        await node.marking.acknowledge([logic_pb2.AckItem(user="bob", device="phone", session="s9", number=2)])
+        await node.cursors.acknowledge([logic_pb2.AckItem(user="bob", device="phone", session="s9", number=2)])
         assert node.storage.calls[-1] == ("Acknowledge", 1)
     assert told(node) == [
         (Receipt(conversation="d:amy|bob", user="bob", delivered_seq=1), {"amy", "bob"}, "s9"),
@@ -92,7 +92,7 @@ async def test_what_devices_hold_is_told_as_delivered() -> None:
     async with logic() as node:
         await node.send(message("amy", "d:amy|bob", "hi"))
         node.storage.delivered["bob"] = [("d:amy|bob", 1)]
-        await node.marking.acknowledge([logic_pb2.AckItem(user="bob", device="phone", session="s9", number=1)])
+        await node.cursors.acknowledge([logic_pb2.AckItem(user="bob", device="phone", session="s9", number=1)])
         assert node.storage.calls[-3:] == [("Acknowledge", 1), ("Mark", 1), ("Acknowledge", 1)]
     assert told(node) == [(Receipt(conversation="d:amy|bob", user="bob", delivered_seq=1), {"amy", "bob"}, "s9")]
     assert [event.receipt.delivered_seq for event in node.events() if event.HasField("receipt")] == [1]
@@ -100,7 +100,7 @@ async def test_what_devices_hold_is_told_as_delivered() -> None:
 
 async def test_an_ack_that_changes_nothing_asks_for_nothing_more() -> None:
     async with logic() as node:
-        await node.marking.acknowledge([logic_pb2.AckItem(user="bob", device="phone", number=1)])
+        await node.cursors.acknowledge([logic_pb2.AckItem(user="bob", device="phone", number=1)])
         assert node.storage.calls == [("Acknowledge", 1)]
 
 
@@ -108,7 +108,7 @@ async def test_acks_that_storage_did_not_take_are_to_be_sent_again() -> None:
     async with logic() as node:
         node.storage.fail["Acknowledge"] = [Unavailable("away")]
         with pytest.raises(Unavailable):
-            await node.marking.acknowledge([logic_pb2.AckItem(user="bob", device="phone", number=1)])
+            await node.cursors.acknowledge([logic_pb2.AckItem(user="bob", device="phone", number=1)])
 
 
 async def test_an_ack_of_which_something_could_not_be_marked_is_to_be_sent_again_and_then_told() -> None:
@@ -118,9 +118,9 @@ async def test_an_ack_of_which_something_could_not_be_marked_is_to_be_sent_again
         acks = [logic_pb2.AckItem(user=user, device="phone", session=user, number=1) for user in ("bob", "dan")]
         node.storage.fail["Mark"] = [Unavailable("away")]
         with pytest.raises(Unavailable):
-            await node.marking.acknowledge(acks)
+            await node.cursors.acknowledge(acks)
         assert node.storage.calls[-2:] == [("Acknowledge", 2), ("Mark", 2)], "nothing was noted"
-        await node.marking.acknowledge(acks)
+        await node.cursors.acknowledge(acks)
         assert node.storage.calls[-3:] == [("Acknowledge", 2), ("Mark", 2), ("Acknowledge", 2)]
     assert {receipt.user for receipt, _, _ in told(node)} == {"bob", "dan"}
 
@@ -131,7 +131,7 @@ async def test_an_ack_for_a_group_that_one_has_left_is_done() -> None:
         await node.send(message("amy", "g:x", "hi"))
         node.storage.delivered["eve"] = [("g:x", 1)]
         node.storage.fail["Mark"] = [Forbidden("you are not a member of g:x")]
-        await node.marking.acknowledge([logic_pb2.AckItem(user="eve", device="phone", number=1)])
+        await node.cursors.acknowledge([logic_pb2.AckItem(user="eve", device="phone", number=1)])
         assert node.storage.calls[-3:] == [("Acknowledge", 1), ("Mark", 1), ("Acknowledge", 1)]
     assert told(node) == []
 

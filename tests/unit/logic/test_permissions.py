@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from services.logic.groups.model import Group, Member, Role
+from services.logic.groups.model import GroupMember, GroupRole, GroupSnapshot
 from services.logic.groups.permissions import check_read, check_send, check_signal
 from tidings_protocol.errors import Forbidden, NotFound
 
 
-def group(*, channel: bool = False, large_from: int = 0) -> Group:
+def group(*, channel: bool = False, large_from: int = 0) -> GroupSnapshot:
     members = {
-        "olga": Member("olga", Role.OWNER, 1),
-        "adam": Member("adam", Role.ADMIN, 1),
-        "mia": Member("mia", Role.MEMBER, 7),
+        "olga": GroupMember("olga", GroupRole.OWNER, 1),
+        "adam": GroupMember("adam", GroupRole.ADMIN, 1),
+        "mia": GroupMember("mia", GroupRole.MEMBER, 7),
     }
-    return Group("g:x", 3, members, 3, channel=channel, large_from=large_from)
+    return GroupSnapshot("g:x", 3, members, 3, channel=channel, large_from=large_from)
 
 
 def test_both_peers_send_to_their_direct_chat_and_nobody_else_does() -> None:

@@ -11,8 +11,8 @@ from services.common.bus.contract import ConsumedRecord
 from services.common.registry.contract import Membership
 from services.common.telemetry.health import Health
 from services.logic.publishing.events import StreamEvent
-from services.logic.publishing.parcels import Outgoing
-from services.logic.publishing.publisher import Publication
+from services.logic.publishing.parcels import OutgoingPush
+from services.logic.publishing.records import Publication
 from tests.unit.logic.harness import TOPICS, Logic, body, logic, message
 
 Push = delivery_pb2.Push
@@ -107,7 +107,7 @@ async def test_the_backlog_is_bounded() -> None:
 
 async def test_leaving_tells_what_waits() -> None:
     async with logic() as node:
-        node.publisher.offer(Publication([Outgoing(Push.SIGNAL, b"s", ["amy"])], [StreamEvent("d:amy|bob", b"")]))
+        node.publisher.offer(Publication([OutgoingPush(Push.SIGNAL, b"s", ["amy"])], [StreamEvent("d:amy|bob", b"")]))
     assert len(node.pushes(Push.SIGNAL)) == 1
     assert len(node.events()) == 1
 
@@ -115,8 +115,8 @@ async def test_leaving_tells_what_waits() -> None:
 async def test_a_lane_that_is_full_makes_nobody_wait() -> None:
     async with logic() as node:
         for number in range(1000):
-            node.publisher.offer(Publication([Outgoing(Push.SIGNAL, str(number).encode(), ["amy"])]))
-        await node.publisher.publish(Publication([Outgoing(Push.SIGNAL, b"last", ["amy"])]))
+            node.publisher.offer(Publication([OutgoingPush(Push.SIGNAL, str(number).encode(), ["amy"])]))
+        await node.publisher.publish(Publication([OutgoingPush(Push.SIGNAL, b"last", ["amy"])]))
     assert len(node.pushes(Push.SIGNAL)) == 1001
 
 
@@ -184,7 +184,7 @@ async def test_what_everybody_must_hear_goes_to_all_access_nodes_and_is_kept_unl
         async with logic() as node:
             node.peers.delivers = takers
             node.broker.away()
-            await node.publisher.publish(Publication([Outgoing(Push.SESSIONS, b"")]))
+            await node.publisher.publish(Publication([OutgoingPush(Push.SESSIONS, b"")]))
             await _eventually(lambda: not node.direct.under_way)
             assert {name for name, _ in node.peers.delivered} == takers
             node.broker.back()
@@ -228,9 +228,9 @@ async def test_an_access_node_that_does_not_hear_kafka_is_called_as_well_and_hol
         users = sorted({owner(f"u{number}"): f"u{number}" for number in range(50)}.items())
         for number in range(3):
             await node.publisher.publish(
-                Publication([Outgoing(Push.SIGNAL, b"%d" % number, [user]) for _, user in users])
+                Publication([OutgoingPush(Push.SIGNAL, b"%d" % number, [user]) for _, user in users])
             )
-        await node.publisher.publish(Publication([Outgoing(Push.SESSIONS, b"")]))
+        await node.publisher.publish(Publication([OutgoingPush(Push.SESSIONS, b"")]))
         assert len(node.pushes(Push.SIGNAL)) == 6, "Kafka has all, although the call is not answered"
         node.peers.gate.set()
         await _eventually(lambda: not node.direct.under_way)

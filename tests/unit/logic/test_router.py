@@ -5,27 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 from protos.tidings.internal.v1 import delivery_pb2
-from services.logic.groups.model import Group, Member, Role
+from services.logic.groups.model import GroupMember, GroupRole, GroupSnapshot
 from services.logic.groups.recipients import fanout_of
-from services.logic.publishing.parcels import Mailbox, Outgoing, Posted, Routed, route
+from services.logic.publishing.parcels import KafkaParcel, MailboxAddress, OutgoingPush, ParcelBatch, build_parcels
 from tidings_protocol.ids import hash64
 
 Push = delivery_pb2.Push
 OWNERS = {"amy": "a-0", "bob": "a-1", "cleo": "a-0", "dan": "gone"}
-MAILBOXES = {"a-0": Mailbox("a-0", "boot0", 5), "a-1": Mailbox("a-1", "boot1", 6)}
+MAILBOXES = {"a-0": MailboxAddress("a-0", "boot0", 5), "a-1": MailboxAddress("a-1", "boot1", 6)}
 
 
-def routed(*items: Outgoing, bytes_max: int = 1_000_000) -> Routed:
-    return route(items, OWNERS.get, MAILBOXES, broadcast_partitions=4, parcel_bytes_max=bytes_max)
+def routed(*items: OutgoingPush, bytes_max: int = 1_000_000) -> ParcelBatch:
+    return build_parcels(items, OWNERS.get, MAILBOXES, broadcast_partitions=4, parcel_bytes_max=bytes_max)
 
 
-def parcel(posted: Posted) -> delivery_pb2.Parcel:
+def parcel(posted: KafkaParcel) -> delivery_pb2.Parcel:
     return delivery_pb2.Parcel.FromString(posted.value)
 
 
-def message(body: bytes, users: list[str], **fields: Any) -> Outgoing:
+def message(body: bytes, users: list[str], **fields: Any) -> OutgoingPush:
     numbers = list(range(1, len(users) + 1))
-    return Outgoing(Push.MESSAGE, body, users, numbers, **fields)
+    return OutgoingPush(Push.MESSAGE, body, users, numbers, **fields)
 
 
 def test_each_owner_gets_one_parcel_with_its_recipients_only() -> None:
@@ -43,18 +43,17 @@ def test_each_owner_gets_one_parcel_with_its_recipients_only() -> None:
 
 
 def test_a_push_without_numbers_stays_without() -> None:
-    [posted] = routed(Outgoing(Push.SIGNAL, b"s", ["amy"])).parcels
+    [posted] = routed(OutgoingPush(Push.SIGNAL, b"s", ["amy"])).parcels
     assert list(parcel(posted).pushes[0].numbers) == []
 
 
 def test_everything_about_a_push_travels_with_it() -> None:
-    item = message(b"1", ["amy"], conversation="g:x", except_session="s1", seq=9, trace="00-a-b-01", accepted_ms=77)
+    item = message(b"1", ["amy"], conversation="g:x", except_session="s1", trace="00-a-b-01", accepted_ms=77)
     [posted] = routed(item).parcels
     push = parcel(posted).pushes[0]
-    assert (push.conversation, push.except_session, push.seq, push.trace, push.accepted_ms) == (
+    assert (push.conversation, push.except_session, push.trace, push.accepted_ms) == (
         "g:x",
         "s1",
-        9,
         "00-a-b-01",
         77,
     )
@@ -69,7 +68,7 @@ def test_a_recipient_whose_slot_nobody_owns_is_left_out_and_counted() -> None:
 
 def test_without_recipients_it_goes_to_everyone_once_on_the_conversations_partition() -> None:
     found = routed(
-        Outgoing(Push.MESSAGE, b"1", conversation="g:big"), Outgoing(Push.MESSAGE, b"2", conversation="g:big")
+        OutgoingPush(Push.MESSAGE, b"1", conversation="g:big"), OutgoingPush(Push.MESSAGE, b"2", conversation="g:big")
     )
     [posted] = found.parcels
     assert posted.broadcast
@@ -79,7 +78,7 @@ def test_without_recipients_it_goes_to_everyone_once_on_the_conversations_partit
 
 
 def test_presence_goes_on_one_partition_in_its_order() -> None:
-    found = routed(Outgoing(Push.SESSIONS, b"up"), Outgoing(Push.SESSIONS, b"down"))
+    found = routed(OutgoingPush(Push.SESSIONS, b"up"), OutgoingPush(Push.SESSIONS, b"down"))
     assert [(posted.partition, posted.broadcast) for posted in found.parcels] == [(0, True)]
 
 
@@ -97,8 +96,8 @@ def test_one_push_larger_than_a_parcel_still_goes() -> None:
 
 def test_what_no_heartbeat_repairs_makes_its_parcel_lasting() -> None:
     assert not routed(message(b"1", ["amy"])).parcels[0].lasting
-    assert routed(message(b"1", ["amy"]), Outgoing(Push.MEMBERSHIP, b"m", ["amy"])).parcels[0].lasting
-    assert routed(Outgoing(Push.SESSIONS, b"up")).parcels[0].lasting
+    assert routed(message(b"1", ["amy"]), OutgoingPush(Push.MEMBERSHIP, b"m", ["amy"])).parcels[0].lasting
+    assert routed(OutgoingPush(Push.SESSIONS, b"up")).parcels[0].lasting
 
 
 def test_nothing_to_tell_is_no_parcel() -> None:
@@ -112,10 +111,10 @@ def test_a_direct_chat_is_for_both_and_a_chat_with_oneself_for_one() -> None:
 
 
 def test_a_group_is_for_its_members_until_it_is_large() -> None:
-    members = {user: Member(user, Role.MEMBER) for user in ("amy", "bob")}
-    small = fanout_of("g:x", Group("g:x", 4, members, 2))
+    members = {user: GroupMember(user, GroupRole.MEMBER) for user in ("amy", "bob")}
+    small = fanout_of("g:x", GroupSnapshot("g:x", 4, members, 2))
     assert (small.recipients, small.version, small.by_cursor) == (("amy", "bob"), 4, False)
-    large = fanout_of("g:x", Group("g:x", 4, members, 2, large_from=9))
+    large = fanout_of("g:x", GroupSnapshot("g:x", 4, members, 2, large_from=9))
     assert (large.recipients, large.version, large.by_cursor) == ((), 4, True)
 
 

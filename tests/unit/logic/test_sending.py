@@ -26,7 +26,12 @@ async def test_a_direct_message_is_stored_told_to_both_and_answered_with_the_sen
             "bob": 1,
         }
         for push in pushes:
-            assert (push.except_session, push.seq, push.accepted_ms, push.conversation) == ("amys", 1, 5, "d:amy|bob")
+            assert (push.except_session, body(push).seq, push.accepted_ms, push.conversation) == (
+                "amys",
+                1,
+                5,
+                "d:amy|bob",
+            )
             assert body(push) == client_pb2.Message(
                 message_id=message_id("d:amy|bob", 1),
                 conversation="d:amy|bob",
@@ -110,7 +115,7 @@ async def test_a_repeat_is_not_pushed_to_who_came_after_it() -> None:
         await node.send(message("amy", "g:x", "one", client_id="c"))
         node.pushes()
         there.join("late")
-        node.conversations.forget("g:x")
+        node.loader.forget("g:x")
         await node.send(message("amy", "g:x", "one", client_id="c"))
         assert {user for push in node.pushes() for user in push.users} == {"amy", "bob"}
 
@@ -220,7 +225,7 @@ async def test_a_large_group_is_told_to_all_nodes_once_and_gives_no_number() -> 
         assert [(outcome.seq, outcome.number) for outcome in outcomes] == [(1, 0), (2, 0), (3, 0)]
         [(topic, parcel)] = node.parcels()
         assert topic == "t.broadcast"
-        assert [(push.conversation, push.seq, len(push.users)) for push in parcel.pushes] == [
+        assert [(push.conversation, body(push).seq, len(push.users)) for push in parcel.pushes] == [
             ("g:big", 1, 0),
             ("g:big", 2, 0),
             ("g:big", 3, 0),
@@ -265,8 +270,8 @@ async def test_sending_past_unread_messages_is_told_as_a_receipt_and_else_not() 
 async def test_the_operators_notice_goes_to_everyone() -> None:
     async with logic() as node:
         content = client_pb2.Content(text="maintenance").SerializeToString()
-        outcome = await node.sending.announce(content, "n1")
-        again = await node.sending.announce(content, "n1")
+        outcome = await node.sender.announce(content, "n1")
+        again = await node.sender.announce(content, "n1")
         assert (outcome.seq, again.seq) == (1, 1)
         pushes = node.pushes()
         assert [(push.conversation, len(push.users)) for push in pushes] == [("b:all", 0)] * 2

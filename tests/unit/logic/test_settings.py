@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.common.settings.node import SettingsError, load
+from services.common.settings.sources import SettingsError, load
 from services.logic.settings import LogicSettings
 
 

@@ -19,7 +19,7 @@ from services.common.registry.memory import MemoryRegistry, MemoryStore
 from services.common.rpc import Router
 from services.common.rpc.memory import MemoryNetwork, MemoryPeers
 from services.common.telemetry.health import Health
-from services.storage.app import Ports, storage_node
+from services.storage.app import StoragePorts, storage_node
 from services.storage.repository.memory import Database
 from services.storage.settings import StorageSettings
 from tests.unit.storage.nodes import send
@@ -75,7 +75,7 @@ async def _run(name: str, index: int, there: Nodes, store: MemoryStore, network:
     @asynccontextmanager
     async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]:
         async with MemoryRegistry(store) as registry:
-            ports = Ports(
+            ports = StoragePorts(
                 repository=there.database.repository(),
                 registry=registry,
                 peers=MemoryPeers(network, name),

@@ -102,7 +102,6 @@ class Push(_message.Message):
     CONVERSATION_FIELD_NUMBER: _builtins.int
     TRACE_FIELD_NUMBER: _builtins.int
     ACCEPTED_MS_FIELD_NUMBER: _builtins.int
-    SEQ_FIELD_NUMBER: _builtins.int
     kind: Global___Push.Kind.ValueType
     body: _builtins.bytes
     except_session: _builtins.str
@@ -112,8 +111,6 @@ class Push(_message.Message):
     trace: _builtins.str
     accepted_ms: _builtins.int
     """of a message: when the access node accepted it"""
-    seq: _builtins.int
-    """of a message: its seq (for group heads, without decoding the body)"""
     @_builtins.property
     def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """mailbox: recipients"""
@@ -133,11 +130,10 @@ class Push(_message.Message):
         conversation: _builtins.str = ...,
         trace: _builtins.str = ...,
         accepted_ms: _builtins.int = ...,
-        seq: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_ms", b"accepted_ms", "body", b"body", "conversation", b"conversation", "except_session", b"except_session", "kind", b"kind", "numbers", b"numbers", "seq", b"seq", "trace", b"trace", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_ms", b"accepted_ms", "body", b"body", "conversation", b"conversation", "except_session", b"except_session", "kind", b"kind", "numbers", b"numbers", "trace", b"trace", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -151,20 +147,17 @@ class LargeMembership(_message.Message):
 
     CONVERSATION_FIELD_NUMBER: _builtins.int
     MEMBER_FIELD_NUMBER: _builtins.int
-    HEAD_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     member: _builtins.bool
-    head: _builtins.int
     def __init__(
         self,
         *,
         conversation: _builtins.str = ...,
         member: _builtins.bool = ...,
-        head: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "head", b"head", "member", b"member"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "member", b"member"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -175,30 +168,21 @@ class SessionChange(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     USER_FIELD_NUMBER: _builtins.int
-    SESSION_FIELD_NUMBER: _builtins.int
-    NODE_FIELD_NUMBER: _builtins.int
-    BOOT_ID_FIELD_NUMBER: _builtins.int
     UP_FIELD_NUMBER: _builtins.int
     TIME_MS_FIELD_NUMBER: _builtins.int
     user: _builtins.str
-    session: _builtins.str
-    node: _builtins.str
-    boot_id: _builtins.str
     up: _builtins.bool
     time_ms: _builtins.int
     def __init__(
         self,
         *,
         user: _builtins.str = ...,
-        session: _builtins.str = ...,
-        node: _builtins.str = ...,
-        boot_id: _builtins.str = ...,
         up: _builtins.bool = ...,
         time_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "node", b"node", "session", b"session", "time_ms", b"time_ms", "up", b"up", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["time_ms", b"time_ms", "up", b"up", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

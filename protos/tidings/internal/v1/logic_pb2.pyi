@@ -672,24 +672,22 @@ class HandleItem(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     USER_FIELD_NUMBER: _builtins.int
-    DEVICE_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
     FRAME_FIELD_NUMBER: _builtins.int
     OP_FIELD_NUMBER: _builtins.int
     TRACE_FIELD_NUMBER: _builtins.int
     user: _builtins.str
-    device: _builtins.str
     session: _builtins.str
     frame: _builtins.bytes
     """encoded tidings.v1.ClientFrame"""
     op: _builtins.str
     """names this request for good: a repeated group change is done once"""
     trace: _builtins.str
+    """of a change of a group: W3C traceparent; empty: not sampled"""
     def __init__(
         self,
         *,
         user: _builtins.str = ...,
-        device: _builtins.str = ...,
         session: _builtins.str = ...,
         frame: _builtins.bytes = ...,
         op: _builtins.str = ...,
@@ -697,7 +695,7 @@ class HandleItem(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "frame", b"frame", "op", b"op", "session", b"session", "trace", b"trace", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame", "op", b"op", "session", b"session", "trace", b"trace", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

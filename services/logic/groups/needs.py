@@ -1,0 +1,98 @@
+"""What must be loaded before a request of a group can be decided, and what no state of the group can make right.
+
+Guarantees: pure; every error is one of the protocol's. Does not know: what is decided (rules.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from services.logic.groups.model import GroupPolicy, GroupRole
+from tidings_protocol import client_pb2
+from tidings_protocol.content import check_client_id
+from tidings_protocol.errors import BadRequest
+from tidings_protocol.ids import ConversationKind, check_conversation, check_user
+
+Request = client_pb2.GroupRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a decision rests on: the group, and of a large one these users, and who follows its owner."""
+
+    conversation: str
+    users: tuple[str, ...]
+    successor: bool = False
+
+
+def need_of(request: Request, actor: str, policy: GroupPolicy) -> Need | None:
+    """What the request's decision rests on; None for a create, which needs nothing.
+
+    Raises BadRequest for what no state of the group can make right.
+    """
+    match request.WhichOneof("act"):
+        case "create":
+            if request.create.client_id:
+                check_client_id(request.create.client_id)
+            _check_users(request.create.members, policy)
+            _check_name(request.create.name, policy)
+            return None
+        case "join":
+            return Need(_group_id(request.join.conversation), (actor,))
+        case "leave":
+            return Need(_group_id(request.leave.conversation), (actor,), successor=True)
+        case "add":
+            users = _check_some_users(request.add.users, policy)
+            return Need(_group_id(request.add.conversation), once((actor, *users)))
+        case "remove":
+            users = _check_some_users(request.remove.users, policy)
+            return Need(_group_id(request.remove.conversation), once((actor, *users)))
+        case "set_role":
+            _check_role(request.set_role)
+            return Need(_group_id(request.set_role.conversation), once((actor, request.set_role.user)))
+        case "rename":
+            _check_name(request.rename.name, policy)
+            return Need(_group_id(request.rename.conversation), (actor,))
+        case "info":
+            return Need(_group_id(request.info.conversation), (actor,))
+        case "members":
+            return Need(_group_id(request.members.conversation), (actor,))
+        case _:
+            raise BadRequest("the group request has no act: set one of create, join, leave, add, remove, ...")
+
+
+def once(users: Iterable[str]) -> tuple[str, ...]:
+    """Each of the users once, in the order given."""
+    return tuple(dict.fromkeys(users))
+
+
+def _group_id(conversation: str) -> str:
+    if check_conversation(conversation) is not ConversationKind.GROUP:
+        raise BadRequest(f"{conversation} is not a group: give the id of a group, g:<id>")
+    return conversation
+
+
+def _check_some_users(users: Sequence[str], policy: GroupPolicy) -> Sequence[str]:
+    if not users:
+        raise BadRequest("name at least one user")
+    return _check_users(users, policy)
+
+
+def _check_users(users: Sequence[str], policy: GroupPolicy) -> Sequence[str]:
+    if len(users) > policy.users_max:
+        raise BadRequest(f"{len(users)} users at once, at most {policy.users_max} are allowed: use several requests")
+    for user in users:
+        check_user(user)
+    return users
+
+
+def _check_name(name: str, policy: GroupPolicy) -> None:
+    if len(name.encode()) > policy.name_bytes_max:
+        raise BadRequest(f"a group's name may have at most {policy.name_bytes_max} bytes: choose a shorter one")
+
+
+def _check_role(request: Request.SetRole) -> None:
+    check_user(request.user)
+    if not GroupRole.MEMBER <= request.role <= GroupRole.OWNER:
+        raise BadRequest("role must be MEMBER, ADMIN or OWNER")

@@ -1,0 +1,271 @@
+"""Sends: a batch of messages is permitted, offered to the hooks, stored, told to its recipients, answered.
+
+    permit ──▶ hook (hooked_sends.py) ──▶ store ──▶ look, for what is refused ──▶ publish ──▶ outcomes
+      ▲                               │ stale: the group has changed since
+      └───────────────────────────────┘ (at most `DECISIONS_MAX` times)
+
+Guarantees: an outcome for each item, in their order; one without a fault is durable and published (or Kafka is away and
+the publisher did not wait). Items of one conversation are stored in their order, among those that are accepted.
+Everything may be repeated, here or on another node: storage gives the same numbers for the same client id, and what is
+pushed again is what was stored first. Nothing is refused before storage was asked whether it was stored earlier, when
+it was still allowed.
+
+Does not know: the shape of content (access checked it), inbox numbers, nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+from protos.tidings.internal.v1 import logic_pb2, storage_pb2
+from services.common.scope import Owned
+from services.common.telemetry import metrics, tracing
+from services.logic.groups.loader import FoundGroups, GroupLoader, group_in
+from services.logic.groups.needs import Need
+from services.logic.groups.permissions import check_send
+from services.logic.groups.recipients import Fanout, fanout_of
+from services.logic.messages.draft import TO_NOBODY, SendDraft, outcome_of
+from services.logic.messages.hooked_sends import HookedSends
+from services.logic.messages.hooks import Hooks
+from services.logic.messages.pushes import SYSTEM, message_pushes
+from services.logic.publishing.events import EventEncoder, StreamEvent
+from services.logic.publishing.parcels import OutgoingPush
+from services.logic.publishing.publisher import Publisher
+from services.logic.publishing.records import Publication
+from services.logic.receipts.coalescer import ReaderCursor
+from services.logic.receipts.sender import ReceiptSender
+from services.logic.storage_client import StorageClient
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import BadRequest, Blame, TidingsError, Unavailable
+from tidings_protocol.ids import BROADCAST, OPERATOR, ConversationKind, kind_of
+
+DECISIONS_MAX = 4
+# The version of no group, the seq of no message.
+NEVER = 2**63 - 1
+# How long the answer to an access node waits for the hook: those who speak elsewhere wait with it.
+HOOK_PATIENCE_S = 0.02
+CHANGING_RETRY_MS = 200
+
+StoreOutcome = storage_pb2.StoreOutcome
+NORMAL = client_pb2.Message.NORMAL
+
+
+class MessageSender(Owned):
+    """What access nodes and the operator send."""
+
+    def __init__(
+        self,
+        storage: StorageClient,
+        loader: GroupLoader,
+        publisher: Publisher,
+        events: EventEncoder,
+        receipts: ReceiptSender,
+        hooks: Hooks | None,
+        *,
+        held_max: int,
+        hook_patience_s: float = HOOK_PATIENCE_S,
+    ) -> None:
+        """`held_max`: messages that may wait for the hook."""
+        self._storage = storage
+        self._loader = loader
+        self._publisher = publisher
+        self._events = events
+        self._receipts = receipts
+        self._hooked: HookedSends | None = None
+        if hooks is not None:
+            self._hooked = HookedSends(hooks, self._permit, self._finish, held_max=held_max, patience_s=hook_patience_s)
+
+    async def _running(self) -> AsyncIterator[None]:
+        if self._hooked is None:
+            yield
+        else:
+            async with self._hooked:
+                yield
+
+    async def send(self, items: Sequence[logic_pb2.SendItem], *, holds: bool = False) -> list[logic_pb2.SendOutcome]:
+        """Users' messages. `holds`: who asks knows what `pending` is, and asks again."""
+        if self._hooked is not None:
+            return await self._hooked.send(items, holds=holds)
+        drafts = [SendDraft(item) for item in items]
+        with tracing.batch("logic send", (item.trace for item in items), items=len(items)):
+            await self._permit(drafts)
+            await self._finish(drafts)
+        return [outcome_of(draft) for draft in drafts]
+
+    async def _finish(self, drafts: Sequence[SendDraft]) -> None:
+        """All that follows from the decisions."""
+        await self._store(drafts)
+        await self._look(drafts)
+        await self._tell(drafts)
+
+    async def announce(self, content: bytes, client_id: str) -> storage_pb2.StoreOutcome:
+        """The operator's notice to everyone; raises what went wrong."""
+        item = storage_pb2.StoreItem(
+            conversation=BROADCAST, sender=OPERATOR, client_id=client_id, content=content, kind=SYSTEM
+        )
+        [outcome] = await self._storage.store([item])
+        if isinstance(outcome, TidingsError):
+            raise outcome
+        if outcome.status not in {StoreOutcome.STORED, StoreOutcome.DUPLICATE}:
+            raise Unavailable("the notice was not stored: try again with the same client id")
+        outgoing, events = message_pushes(item, outcome, self._events)
+        await self._publisher.publish(Publication(outgoing, events, messages=1))
+        return outcome
+
+    # ---- permission
+
+    async def _permit(self, drafts: Sequence[SendDraft]) -> None:
+        """Sets each draft's fan-out, or its error. What memory refuses, storage is asked about."""
+        groups, fresh = await self._loader.known(_senders(drafts))
+        refused = [draft for draft in drafts if not _decide(draft, groups) and _is_group(draft)]
+        doubtful = [draft for draft in refused if draft.item.conversation not in fresh]
+        if doubtful:
+            needs = [Need(conversation, tuple(users)) for conversation, users in _senders(doubtful).items()]
+            groups = await self._loader.load(needs)
+            for draft in doubtful:
+                _decide(draft, groups)
+
+    # ---- storing
+
+    async def _store(self, drafts: Sequence[SendDraft]) -> None:
+        pending = [draft for draft in drafts if draft.error is None]
+        for _ in range(DECISIONS_MAX):
+            stale = await self._store_once(pending)
+            if not stale:
+                return
+            metrics.STALE_DECISIONS.labels("send").inc(len(stale))
+            for draft in stale:
+                self._loader.forget(draft.item.conversation)
+            await self._permit(stale)
+            pending = [draft for draft in stale if draft.error is None]
+        for draft in pending:
+            draft.error = Unavailable(
+                f"{draft.item.conversation} is changing: send again with the same client_id", CHANGING_RETRY_MS
+            )
+
+    async def _store_once(self, drafts: Sequence[SendDraft]) -> list[SendDraft]:
+        """Those whose decision was stale; the others have their outcome."""
+        for draft in drafts:
+            draft.store_item = _store_item(draft)
+        outcomes = await self._storage.store([draft.store_item for draft in drafts])
+        stale: list[SendDraft] = []
+        for draft, outcome in zip(drafts, outcomes, strict=True):
+            if isinstance(outcome, TidingsError):
+                draft.error = outcome
+            elif outcome.status == StoreOutcome.STALE:
+                stale.append(draft)
+            elif outcome.status == StoreOutcome.NO_SUCH_REPLY:
+                draft.error = BadRequest(f"there is no message {draft.item.reply_to} in this conversation to reply to")
+            else:
+                draft.stored = outcome
+        return stale
+
+    # ---- repeats
+
+    async def _look(self, drafts: Sequence[SendDraft]) -> None:
+        """Who is refused now may repeat what was stored when it was allowed: then that is the outcome."""
+        refused = [draft for draft in drafts if draft.error is not None and draft.error.blame is Blame.CALLER]
+        if not refused:
+            return
+        for draft in refused:
+            draft.fanout = _with_sender(draft.fanout, draft.item.sender)
+            draft.store_item = _look_item(draft)
+        outcomes = await self._storage.store([draft.store_item for draft in refused])
+        for draft, outcome in zip(refused, outcomes, strict=True):
+            if isinstance(outcome, TidingsError):
+                draft.error = outcome
+            elif outcome.status == StoreOutcome.DUPLICATE:
+                draft.error, draft.stored = None, outcome
+
+    # ---- telling
+
+    async def _tell(self, drafts: Sequence[SendDraft]) -> None:
+        outgoing: list[OutgoingPush] = []
+        events: list[StreamEvent] = []
+        for draft in drafts:
+            if draft.stored is None:
+                continue
+            item = draft.item
+            metrics.FANOUT.observe(len(draft.fanout.recipients))
+            push, told = message_pushes(
+                draft.store_item, draft.stored, self._events, session=item.session, accepted_ms=item.accepted_ms
+            )
+            outgoing += push
+            events += told
+            if draft.stored.read_over:
+                self._receipts.note(_read_up_to(draft, draft.stored.seq))
+        if outgoing or events:
+            await self._publisher.publish(Publication(outgoing, events, messages=len(outgoing)))
+
+
+def _senders(drafts: Iterable[SendDraft]) -> dict[str, list[str]]:
+    """Who wants to send, by group."""
+    senders: dict[str, list[str]] = {}
+    for draft in drafts:
+        if _is_group(draft):
+            users = senders.setdefault(draft.item.conversation, [])
+            if draft.item.sender not in users:
+                users.append(draft.item.sender)
+    return senders
+
+
+def _is_group(draft: SendDraft) -> bool:
+    return draft.item.conversation.startswith("g:")
+
+
+def _decide(draft: SendDraft, groups: FoundGroups) -> bool:
+    """Whether the draft may be stored, by these groups."""
+    conversation = draft.item.conversation
+    draft.error = None
+    try:
+        group = group_in(groups, conversation) if kind_of(conversation) is ConversationKind.GROUP else None
+        draft.fanout = TO_NOBODY if group is None and conversation[0] == "g" else fanout_of(conversation, group)
+        check_send(conversation, draft.item.sender, group)
+    except TidingsError as error:
+        draft.error = error
+        return False
+    return True
+
+
+def _with_sender(fanout: Fanout, sender: str) -> Fanout:
+    """Also for the entry of who is no member any more."""
+    if fanout.by_cursor or sender in fanout.recipients:
+        return fanout
+    return Fanout((*fanout.recipients, sender), fanout.version)
+
+
+def _look_item(draft: SendDraft) -> storage_pb2.StoreItem:
+    """Something that nobody stores: nor a node of an older version, which knows nothing of `only_look`."""
+    item = draft.item
+    return storage_pb2.StoreItem(
+        conversation=item.conversation,
+        sender=item.sender,
+        client_id=item.client_id,
+        kind=NORMAL,
+        version=NEVER,
+        recipients=draft.fanout.recipients,
+        reply_to=NEVER,
+        trace=item.trace,
+        only_look=True,
+    )
+
+
+def _store_item(draft: SendDraft) -> storage_pb2.StoreItem:
+    item = draft.item
+    return storage_pb2.StoreItem(
+        conversation=item.conversation,
+        sender=item.sender,
+        client_id=item.client_id,
+        content=draft.content,
+        kind=NORMAL,
+        version=draft.fanout.version,
+        recipients=draft.fanout.recipients,
+        reply_to=item.reply_to,
+        trace=item.trace,
+    )
+
+
+def _read_up_to(draft: SendDraft, seq: int) -> ReaderCursor:
+    item, fanout = draft.item, draft.fanout
+    large = fanout.by_cursor
+    return ReaderCursor(item.sender, item.conversation, seq, seq, item.session, fanout.version, large)

@@ -1,0 +1,97 @@
+"""`group` requests that change nothing: `info` and `members`.
+
+Guarantees: a reply for each request, in their order. Who may read is decided on what storage says now, not on memory. A
+limit over the maximum is cut to it.
+
+Does not know: changes of groups (group_changes.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.logic.groups.loader import GroupLoader
+from services.logic.groups.model import GroupPolicy, GroupSnapshot
+from services.logic.groups.needs import Need, need_of
+from services.logic.groups.permissions import check_member
+from services.logic.groups.rules import info_of
+from services.logic.requests.request import ClientRequest, Reply, page_limit
+from services.logic.storage_client import StorageClient
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import TidingsError
+
+LIMIT_DEFAULT, LIMIT_MAX = 100, 500
+
+
+class GroupReader:
+    """Answers batches of `group` requests with the act `info`, or with the act `members`."""
+
+    def __init__(self, storage: StorageClient, loader: GroupLoader, policy: GroupPolicy) -> None:
+        self._storage = storage
+        self._loader = loader
+        self._policy = policy
+
+    async def info(self, requests: Sequence[ClientRequest]) -> list[Reply]:
+        """What each asker may see of a group."""
+        groups = await self._groups_of(requests)
+        replies: list[Reply] = []
+        for request, group in zip(requests, groups, strict=True):
+            if isinstance(group, TidingsError):
+                replies.append(group)
+                continue
+            try:
+                info = info_of(group, request.frame.group.info.conversation, request.user)
+                replies.append(client_pb2.ServerFrame(group_info=info))
+            except TidingsError as error:
+                replies.append(error)
+        return replies
+
+    async def members(self, requests: Sequence[ClientRequest]) -> list[Reply]:
+        """Pages of a group's members, in the order of their names, for its members."""
+        groups = await self._groups_of(requests)
+        replies: list[Reply | None] = [None] * len(requests)
+        allowed: list[int] = []
+        for index, (request, group) in enumerate(zip(requests, groups, strict=True)):
+            if isinstance(group, TidingsError):
+                replies[index] = group
+                continue
+            try:
+                check_member(group, request.frame.group.members.conversation, request.user)
+                allowed.append(index)
+            except TidingsError as error:
+                replies[index] = error
+        outcomes = await self._storage.members([_item(requests[index].frame.group.members) for index in allowed])
+        for index, outcome in zip(allowed, outcomes, strict=True):
+            replies[index] = outcome if isinstance(outcome, TidingsError) else _page(outcome)
+        return [reply for reply in replies if reply is not None]
+
+    async def _groups_of(self, requests: Sequence[ClientRequest]) -> list[GroupSnapshot | TidingsError | None]:
+        """The group of each request, or what is wrong with the request."""
+        needs: list[Need | TidingsError] = []
+        for request in requests:
+            try:
+                need = need_of(request.frame.group, request.user, self._policy)
+                assert need is not None
+                needs.append(need)
+            except TidingsError as error:
+                needs.append(error)
+        found = await self._loader.load_for(
+            (need.conversation, user) for need in needs if isinstance(need, Need) for user in need.users
+        )
+        return [found[need.conversation] if isinstance(need, Need) else need for need in needs]
+
+
+def _item(members: client_pb2.GroupRequest.Members) -> pb.MembersItem:
+    return pb.MembersItem(
+        conversation=members.conversation,
+        after=members.after,
+        limit=page_limit(members.limit, LIMIT_DEFAULT, LIMIT_MAX),
+    )
+
+
+def _page(outcome: pb.MembersOutcome) -> client_pb2.ServerFrame:
+    page = client_pb2.MemberPage(more=outcome.more, next=outcome.members[-1].user if outcome.members else "")
+    for member in outcome.members:
+        page.members.add(user=member.user, role=client_pb2.Member.Role.ValueType(member.role))
+    return client_pb2.ServerFrame(member_page=page)
