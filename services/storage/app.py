@@ -49,14 +49,14 @@ log = logs.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoragePorts(NodePorts):
-    """What a storage node stands on."""
+    """What a storage node stands on. Whoever made the ports has entered them, and leaves them."""
 
     repository: Repository
 
 
 @asynccontextmanager
 async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]:
-    """A node as a process."""
+    """A storage node as a process, on etcd, MongoDB and gRPC."""
     # The driver makes each command in a thread of its own pool, whose size it reads when it is imported.
     os.environ.setdefault("MOTOR_MAX_WORKERS", str(settings.mongodb_connections_max))
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -183,14 +183,16 @@ async def _until_prepared(prepare: Callable[[], Awaitable[None]], health: Health
 
 
 async def _watch(is_away: Callable[[], bool], health: Health) -> None:
-    """A node whose database is away still answers: with a time to try again."""
+    """Keeps the health of MongoDB. It is degraded only: a node whose database is away still answers, with a time to try
+    again.
+    """
     while True:
         health.set("mongodb", ok=not is_away(), reason="MongoDB does not answer", degraded=True)
         await asyncio.sleep(HEALTH_INTERVAL_S)
 
 
 def _drop_what_is_in_doubt(cluster: Cluster, name: str, node: Storage) -> Callable[[Membership, Membership], None]:
-    """To be called after each change of the cluster: drops what this node has in memory of doubtful slots."""
+    """A subscriber of the cluster, which drops what this node has in memory of doubtful slots."""
     change = RingChange(name)
 
     def changed(before: Membership, after: Membership) -> None:

@@ -1,7 +1,7 @@
 """A storage node on its ports, without wire and settings: what rpc.py serves and what a simulation runs many of.
 
     messages, changes ─▶ conversations ─▶ fanout ─▶ inboxes (here, or at the users' owners)
-    marks ─▶ cursors      pages ─▶ pages      lists, loads ─▶ lists      sessions ─▶ sessions
+    marks, acknowledgements ─▶ cursors      pages and lists ─▶ pages      logins ─▶ sessions
     all that may wait ─▶ write_behind      the time of day, for all of these ◀─ timekeeping
 
 Guarantees: leaving does what was accepted, then writes what was to be written behind; after that every conversation is
@@ -37,13 +37,13 @@ from services.storage.upkeep.session_sweep import SessionSweep
 from services.storage.upkeep.timekeeping import Timekeeper
 from tidings_protocol.ids import new_id
 
-# How long after a change of the ring the one who owned a slot before may still write to it.
+# How long after a change of the ring the owner before may still write to a slot.
 RING_SETTLES_S = 3.0
 
 
 @dataclass(slots=True, eq=False)
 class Storage:
-    """The parts that answer. Make one with `open_storage`."""
+    """The parts of a node that answer. Make one with `open_storage`."""
 
     conversations: ConversationStore
     inboxes: InboxWriter
@@ -60,14 +60,14 @@ class Storage:
     _moved: asyncio.Queue[frozenset[int]] = field(default_factory=lambda: asyncio.Queue(maxsize=1024))
 
     def lanes(self) -> dict[str, dict[str, int]]:
-        """How full the lanes are."""
+        """How many items wait in each set of lanes, and how many may, by its name."""
         parts = (self.conversations, self.inboxes, self.cursors, self.pages, self.sessions)
         return {
             lanes.name: {"depth": lanes.depth, "capacity": lanes.capacity} for lanes in (part.lanes for part in parts)
         }
 
     async def forget(self, users: Sequence[str], conversations: Sequence[str]) -> None:
-        """Another node wrote to these in this one's place. Raises Overloaded."""
+        """Another node wrote to these in this one's place: they are read again. Raises Overloaded."""
         await self.behind.flush()
         await self.inboxes.forget(users)
         await self.conversations.forget(conversations)
@@ -85,7 +85,7 @@ class Storage:
             self._moved.put_nowait(moved)
 
     async def drop_again(self) -> None:
-        """Runs for ever, until it is cancelled."""
+        """Drops what `ring_changed` has named once more, RING_SETTLES_S later. Runs until it is cancelled."""
         while True:
             moved = await self._moved.get()
             await asyncio.sleep(RING_SETTLES_S)
@@ -97,7 +97,9 @@ class Storage:
 
 
 def _kept_ms(policy: RetentionPolicy) -> int:
-    """No inbox entry of a younger message is removed; a day if all are kept now, which may have been different."""
+    """Retention removes no inbox entry of a younger message. If it keeps everything now, a day: the policy may have
+    been another one before.
+    """
     return min(filter(None, (policy.inbox_days, policy.message_days)), default=1) * DAY_MS
 
 

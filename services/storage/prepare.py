@@ -25,7 +25,9 @@ log = logs.get_logger(__name__)
 
 @asynccontextmanager
 async def prepare(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]:
-    """Entering it does the work; then the process is asked to stop."""
+    """Makes collections and indexes when it is entered, and asks the process to stop. Raises Unavailable if the process
+    is asked to stop before MongoDB answers.
+    """
     from services.storage.repository.mongo.connection import connected
     from services.storage.repository.mongo.repository import ensure_schema
 

@@ -4,7 +4,7 @@ Guarantees: outcomes are aligned with the items; an item that fails, or in whose
 fault, and the others have their outcomes (dividing.py). Methods whose answer has no room for a fault raise it for the
 whole batch, and the caller finds out by halves whose it is. So does a batch of which nothing could be
 done because the database is out of reach: the caller then asks the next node, which may reach it.
-Does not know: anything else.
+Does not know: what is stored; each method calls the part of the node that does the work.
 """
 
 # ruff: noqa: N802  # the methods have the names of the service
@@ -28,7 +28,7 @@ from tidings_protocol.errors import TidingsError, Unavailable
 
 
 class ItemOutcome(Protocol):
-    """Of one item: what is refused has a fault."""
+    """The outcome of one item; one that is refused has a fault."""
 
     @property
     def fault(self) -> common_pb2.Fault: ...
@@ -131,7 +131,7 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
 
 
 def services(storage: Storage, leave: Callable[[int], None]) -> Sequence[Service]:
-    """As common/rpc serves them."""
+    """The services of this node, as common/rpc serves them."""
     return [
         (storage_pb2_grpc.add_StorageServicer_to_server, StorageServicer(storage)),
         node_service(leave),
@@ -143,14 +143,14 @@ def _append(item: storage_pb2.AppendItem) -> Append:
 
 
 def _with_faults(outcomes: Sequence[O | TidingsError], failed: Callable[..., O]) -> Sequence[O]:
-    """Each error as an outcome with its fault; as `_raise_if_away`."""
+    """The outcomes, each error as one with its fault. Raises as `_raise_if_away` does."""
     return _raise_if_away(
         [failed(fault=to_fault(each)) if isinstance(each, TidingsError) else each for each in outcomes]
     )
 
 
 def _raise_if_away(outcomes: Sequence[O]) -> Sequence[O]:
-    """The same, if anything was done; raises Unavailable if nothing could be, and another try may do better."""
+    """The same outcomes. Raises Unavailable if nothing could be done, and another try may do better."""
     if outcomes and all(_is_away(outcome.fault) for outcome in outcomes):
         raise from_fault(outcomes[0].fault)
     return outcomes

@@ -53,7 +53,8 @@ class Acknowledgements:
         self._behind = behind
 
     async def acknowledge(self, items: Sequence[AcknowledgeItem], *, mark: bool = False) -> list[AcknowledgeOutcome]:
-        """Aligned with the items. `mark`: what this node owns is marked as delivered, and told if that moved it.
+        """Acknowledges what devices hold; outcomes are aligned with the items. `mark`: what this node owns is marked as
+        delivered, and told if that moved it.
 
         An item whose inbox cannot be had has that as its fault.
         """
@@ -72,7 +73,7 @@ class Acknowledgements:
     async def _acknowledge(
         self, items: Sequence[AcknowledgeItem], inboxes: Mapping[str, CachedInbox], *, mark: bool
     ) -> list[AcknowledgeOutcome]:
-        """Those whose inboxes are in memory; aligned."""
+        """Acknowledges items whose inboxes are in memory; aligned with them."""
         try:
             await self._load_held(list(inboxes.values()))
             for item in items:
@@ -112,7 +113,7 @@ class Acknowledgements:
                     inbox.held = found.get(inbox.user, 0)
 
     def _note(self, inbox: CachedInbox, device: str, number: int) -> None:
-        """All that this device holds up to this number is marked."""
+        """Notes that all which this device holds up to this number is marked."""
         number = min(number, inbox.head)
         if number <= inbox.devices.get(device, 0):
             return
@@ -140,7 +141,7 @@ class Acknowledgements:
 
 
 def _highest(entries: Sequence[MessageKey]) -> dict[str, int]:
-    """The highest seq of each conversation."""
+    """The highest seq of each conversation, by its id."""
     highest: dict[str, int] = {}
     for conversation, seq in entries:
         highest[conversation] = max(seq, highest.get(conversation, 0))

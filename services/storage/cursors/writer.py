@@ -1,8 +1,8 @@
-"""Read and delivered positions of members.
+"""Cursors of members: how far they have read, and how far their devices have received.
 
-Guarantees: a position never goes back and never beyond the head; what is read is delivered. A durable mark is answered
+Guarantees: a cursor never goes back and never beyond the head; what is read is delivered. A durable mark is answered
 when it is written, many in one command; the others are written behind.
-Does not know: who is told of it.
+Does not know: who is told of a mark.
 """
 
 from __future__ import annotations
@@ -52,12 +52,15 @@ class CursorWriter:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Leaving writes what waits."""
+        """The lanes run until this is left, which writes what waits."""
         async with self.lanes:
             yield
 
     async def mark(self, items: Sequence[MarkItem]) -> list[MarkOutcome]:
-        """Aligned with the items."""
+        """Moves cursors up; outcomes are aligned with the items, each may have a fault of its own.
+
+        If this is cancelled, what moved in memory is written behind all the same.
+        """
         conversations = await self._conversations.get({item.conversation for item in items})
         wanted: dict[str, dict[str, None]] = {}
         for item in items:
@@ -86,7 +89,9 @@ class CursorWriter:
         return outcomes
 
     async def deliver(self, arrivals: Sequence[DeliveryMark]) -> list[MarkOutcome | None]:
-        """Marks as delivered what this node owns; aligned. None: another node owns it, or it could not be done."""
+        """Marks as delivered what this node owns; aligned with the marks. None: another node owns the conversation, or
+        it could not be done.
+        """
         outcomes: list[MarkOutcome | None] = [None] * len(arrivals)
         cold: list[int] = []
         for index, (user, key, seq) in enumerate(arrivals):

@@ -18,7 +18,7 @@ from services.storage.inboxes.writer import InboxWriter, Number
 from services.storage.owners.peers import NotAttempted, StoragePeers
 from tidings_protocol.errors import TidingsError, Unavailable
 
-# Entries of one call: some 50 ms of a neighbour, which has a third of `store_budget_s` to answer in.
+# Entries of one call: some 50 ms of another node, which has a third of `store_budget_s` to answer in.
 APPEND_MAX = 1000
 
 
@@ -28,13 +28,17 @@ class InboxFanout:
         self._peers = peers
 
     async def append(self, appends: Sequence[Append]) -> list[Number]:
-        """Aligned: the numbers, or why there is none; 0 for what was only looked for in vain."""
+        """Appends entries, each at the owner of its user. The number of each, aligned, or why there is none; 0 for what
+        was only looked for in vain.
+
+        If this is cancelled, entries may be there all the same: repeat them with `again`.
+        """
         users = [append.user for append in appends]
         return list(await spread(appends, users, self._peers.owner_of, self._append_at))
 
     async def _append_at(self, owner: str | None, _slot: int, appends: Sequence[Append]) -> list[Number]:
-        """A part after the other: each takes a small share of the time that a neighbour has to answer in, so that one
-        who is slow with very many is not taken for dead, which would mean two writers for all of its users.
+        """Appends one part after the other. Each takes a small share of the time that another node has to answer in, so
+        that a node which is slow with very many is not taken for dead, which would mean two writers for its users.
         """
         if owner is None:
             return await self._inboxes.append(appends)
@@ -51,7 +55,9 @@ class InboxFanout:
         return numbers
 
     async def _append_part(self, owner: str, appends: Sequence[Append]) -> list[Number] | None:
-        """None: this node is to do it, and look first. Raises NotAttempted: there is nothing to look for."""
+        """The numbers from the owner. None: this node is to append them, and to look first. Raises NotAttempted if
+        there is nothing to look for.
+        """
         batch = storage_pb2.AppendBatch(
             items=[
                 storage_pb2.AppendItem(
@@ -80,6 +86,6 @@ class InboxFanout:
         ]
 
     async def _append_here(self, doubtful: Sequence[Append], others: Sequence[Append]) -> list[Number]:
-        """The doubtful ones are looked for first."""
+        """Appends these in the owner's place; the doubtful ones, which may be there, are looked for first."""
         again = [append._replace(again=True) for append in doubtful]
         return await self._inboxes.append([*again, *others])

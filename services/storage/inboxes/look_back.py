@@ -54,7 +54,7 @@ class LookBack:
     async def _look_further(
         self, plan: InboxPlan, appends: Sequence[Append], left: Sequence[int], begins: dict[str, int]
     ) -> None:
-        """Where the times of these say that they must be; `begins`: from where on each inbox was searched."""
+        """Looks where the times of these say that they must be. `begins`: from where on each inbox was searched."""
         users = list(dict.fromkeys(appends[index].user for index in left))
         firsts = {page[0].user: page[0] for page in await self._pages([Span(user, limit=1) for user in users]) if page}
         # What is older than the first entry that is there is gone by retention, but only if retention may have taken it
@@ -101,7 +101,7 @@ class LookBack:
                         plan.found(index, number)
 
     async def _pages(self, spans: Sequence[Span]) -> list[list[InboxEntry]]:
-        """Of many inboxes, a part at a time."""
+        """The pages of many inboxes, read a part at a time; aligned with the spans."""
         pages: list[list[InboxEntry]] = []
         for start in range(0, len(spans), INSERT_MAX):
             pages += await self._repository.inboxes.pages(spans[start : start + INSERT_MAX])

@@ -30,8 +30,8 @@ LOADED_SLACK_MS = 10_000
 
 
 class Append(NamedTuple):
-    """Let this user have an entry for this message. `again`: it may have one already, from long ago. `only_look`: tell
-    the number, append nothing.
+    """Asks that this user has an entry for this message. `again`: it may have one already, from long ago. `only_look`:
+    tell the number, append nothing.
     """
 
     user: str
@@ -74,7 +74,7 @@ class CachedInbox:
         return self.head - len(self._tail)
 
     def number_of(self, conversation: str, seq: int) -> int:
-        """0: not among the newest."""
+        """The number of the entry for this message; 0 if it is not among the newest."""
         newest = self._newest.get(conversation)
         if newest is None or seq > newest:
             return 0
@@ -104,7 +104,7 @@ class CachedInbox:
             self._forget_oldest()
 
     def extend(self, entries: Iterable[InboxEntry]) -> None:
-        """What was read from the repository, ascending: what is new is pushed. A fresh inbox begins with the first."""
+        """Pushes what is new of entries that were read, ascending. A fresh inbox begins with the first of them."""
         for entry in entries:
             if not self.head:
                 self.head = entry.number - 1
@@ -174,7 +174,7 @@ class InboxPlan:
         return entries
 
     def committed(self, count: int) -> None:
-        """The first `count` of the plan are durable."""
+        """Notes that the first `count` of the plan are durable."""
         for index in self._planned[:count]:
             user, conversation, seq, time_ms = self._appends[index][:4]
             inbox = self._inbox_of(user)
@@ -184,12 +184,14 @@ class InboxPlan:
         self._open = [index for index in self._open if not self.numbers[index]]
 
     def found(self, index: int, number: int) -> None:
-        """It was there, further back."""
+        """Notes that the entry was there, further back."""
         self.numbers[index] = number
         self.passed(index)
 
     def passed(self, index: int) -> None:
-        """It was there, and inbox retention has removed it: it counts as delivered, without a number."""
+        """Notes that the entry was there, and that inbox retention has removed it: it counts as delivered, without a
+        number.
+        """
         self._open = [each for each in self._open if each != index]
         self._looking = [each for each in self._looking if each != index]
 
@@ -204,7 +206,7 @@ class InboxPlan:
         self._open = [index for index in self._open if not self.numbers[index]]
 
     def finish(self) -> None:
-        """What is only looked for may have come with this very batch."""
+        """Looks once more for what is only looked for: it may have come with this very batch."""
         for index in self._looking:
             self._look(index, self._appends[index])
 

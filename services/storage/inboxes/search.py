@@ -21,7 +21,7 @@ SLACK_MS = 10_000
 
 
 class TimeSearch:
-    """For one user and one time, between the numbers `first` and `last`."""
+    """A search in one user's inbox for one time, between the numbers `first` and `last`."""
 
     __slots__ = ("_high", "_low", "_probed", "_user", "_wanted_ms")
 
@@ -46,7 +46,9 @@ class TimeSearch:
         return Span(self._user, after=self._probed - 1, limit=PROBE)
 
     def learn(self, page: Sequence[InboxEntry]) -> None:
-        """What the probe found; nothing, if it was removed meanwhile: then what is wanted comes later."""
+        """Takes the page that the probe read. If nothing is there, it was removed meanwhile: what is wanted comes
+        later.
+        """
         times = sorted(entry.time_ms for entry in page)
         if times and times[len(times) // 2] >= self._wanted_ms:
             self._high = self._probed

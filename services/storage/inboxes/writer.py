@@ -34,7 +34,7 @@ Number = int | TidingsError
 
 @dataclass(frozen=True, slots=True)
 class InboxWork:
-    """What one item of an inbox lane asks: these appends, these users in memory, these forgotten first."""
+    """What one item of an inbox lane asks for: these appends, these users in memory, these forgotten first."""
 
     appends: Sequence[Append] = ()
     users: Sequence[str] = field(default=())
@@ -79,7 +79,7 @@ class InboxWriter:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Leaving handles what waits."""
+        """The lanes run until this is left, which handles what waits."""
         async with self.lanes:
             yield
 
@@ -88,7 +88,7 @@ class InboxWriter:
         return len(self._cache)
 
     def peek(self, user: str) -> CachedInbox | None:
-        """The inbox, if it is in memory and nobody else owns it: then others write to it."""
+        """The inbox, if it is in memory and this node owns it: to what another one owns, others write."""
         inbox = self._cache.get(user)
         if inbox is not None and self._peers.owner_of(slot_of(user)) is not None:
             self._cache.drop(user)
@@ -96,16 +96,22 @@ class InboxWriter:
         return inbox
 
     def drop_slots(self, slots: frozenset[int]) -> None:
-        """Others may have written to these: read again."""
+        """Forgets the inboxes in these slots: others may have written to them."""
         self._cache.drop_slots(slots)
 
     async def forget(self, users: Iterable[str]) -> None:
-        """Another node wrote to these: they are read again, by whatever comes after this. Raises the first failure."""
+        """Forgets these inboxes, to which another node wrote: whatever comes after this reads them again. Raises the
+        first failure.
+        """
         for failure in (await self._forget(users)).values():
             raise failure
 
     async def append(self, appends: Sequence[Append]) -> list[Number]:
-        """The numbers of the entries, or why there is none; 0 for what was only looked for in vain."""
+        """Appends entries here. The number of each, aligned, or why there is none; 0 for what was only looked for in
+        vain.
+
+        If this is cancelled, the entries are written all the same.
+        """
         numbers: list[Number] = [0] * len(appends)
         groups: dict[int, list[int]] = {}
         for index, append in enumerate(appends):
@@ -148,7 +154,7 @@ class InboxWriter:
         return found
 
     async def _forget(self, users: Iterable[str]) -> dict[str, TidingsError]:
-        """Forgets these; why not, by user."""
+        """Forgets these inboxes; by user, why one could not be forgotten."""
         users = list(users)
         works = [(self._lane_of(user), InboxWork(forgotten=[user])) for user in users]
         outcomes = zip(users, await self.lanes.submit_all(works), strict=True)
@@ -175,7 +181,7 @@ class InboxWriter:
         return outcomes
 
     async def _load(self, users: Iterable[str]) -> dict[str, CachedInbox]:
-        """These inboxes; those that are not in memory with one command."""
+        """These inboxes by user; those that are not in memory are read with one command."""
         inboxes: dict[str, CachedInbox] = {}
         cold: list[str] = []
         for user in users:
@@ -239,7 +245,7 @@ class InboxWriter:
             raise Unavailable("too many writers of one inbox: try again")
 
     async def _read_on(self, plan: InboxPlan, inboxes: Sequence[CachedInbox]) -> None:
-        """What somebody else has appended, or an insert with an unknown outcome."""
+        """Learns what another node has appended, or an insert with an unknown outcome."""
         open_ = list(inboxes)
         while open_:
             spans = [Span(inbox.user, after=inbox.head, limit=READ_MAX) for inbox in open_]

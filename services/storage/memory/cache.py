@@ -42,12 +42,12 @@ class Cache(Generic[S]):
 
     @property
     def weight(self) -> int:
-        """Of all entries together, as far as it is known."""
+        """The weight of all entries together, as it was when each was used last."""
         return self._weight
 
     @property
     def is_over(self) -> bool:
-        """So much over its capacity that what is dirty must be written before more comes in."""
+        """Whether it is so much over its capacity that what is dirty must be written before more comes in."""
         return self._weight > self._capacity + self._capacity // 4
 
     def get(self, key: str) -> S | None:
@@ -62,7 +62,7 @@ class Cache(Generic[S]):
         return entry
 
     def peek(self, key: str) -> S | None:
-        """The entry, as old as it was."""
+        """The entry, which does not count as used by that."""
         return self._entries.get(key)
 
     def put(self, key: str, entry: S) -> None:
@@ -87,7 +87,7 @@ class Cache(Generic[S]):
             self._weight -= self._weights.pop(key)
 
     def drop_slots(self, slots: Collection[int]) -> int:
-        """Forgets all whose key is in one of these slots; how many there were."""
+        """Forgets all entries whose key is in one of these slots; how many there were."""
         gone = [key for key in self._entries if slot_of(key) in slots]
         for key in gone:
             self.drop(key)

@@ -26,7 +26,7 @@ MEMBER_BYTES = 390
 
 @dataclass(slots=True)
 class CachedMember:
-    """A member as of now; cursors may be ahead of what is written."""
+    """A member as of now, whose cursors may be ahead of what is written."""
 
     user: str
     role: int = 1
@@ -82,12 +82,12 @@ class CachedConversation:
 
     @property
     def is_large(self) -> bool:
-        """Read by cursor: nobody gets inbox entries, and not all members are in memory."""
+        """Whether it is read by cursor: nobody gets inbox entries, and not all members are in memory."""
         return self.document.large_from > 0
 
     @property
     def knows_all(self) -> bool:
-        """Who is not in `members` is no member."""
+        """Whether a user who is not in `members` is no member."""
         return self.document.large_from == 0 and self.kind is not ConversationKind.BROADCAST
 
     @property
@@ -97,21 +97,23 @@ class CachedConversation:
 
     @property
     def is_dirty(self) -> bool:
-        """Something is to be written behind."""
+        """Whether something is to be written behind."""
         return bool(self.moved) or (self.exists and self.written != self._watermarks())
 
     def has_settled(self, seq: int) -> bool:
-        """All that follows from this message is durable: only then may a repeat of it be answered."""
+        """Whether all that follows from this message is durable: only then may a repeat of it be answered."""
         return seq <= self.settled
 
     def doubt_time(self, now_ms: int) -> None:
-        """A time that leads by more than LEAD_MAX_MS is not believed: otherwise it stood first in lists for days."""
+        """Replaces a time that leads by more than LEAD_MAX_MS: otherwise the conversation stood first in lists for
+        days.
+        """
         if self.last_ms > now_ms + LEAD_MAX_MS:
             self.last_ms, self.was_ahead = now_ms, True
 
     def learn(self, document: MemberDocument) -> CachedMember:
-        """A member that was looked up or changed, with what moved since: what moved may be written by now, while the
-        document was read, or decided, before.
+        """Keeps a member that was looked up or changed, with the cursors that moved since: they may be written by now,
+        while the document was read, or decided, before.
         """
         before = self.members.pop(document.user, None)
         if len(self.members) >= KNOWN_MAX and not self.knows_all:
@@ -176,7 +178,7 @@ class CachedConversation:
         return moved
 
     def put_back(self, cursors: list[MemberCursor]) -> None:
-        """The write failed: all is to be written again."""
+        """Notes that the write failed: all is to be written again."""
         self.written = (0, 0, 0, 0)
         for cursor in cursors:
             later = self.moved.get(cursor.user, cursor)

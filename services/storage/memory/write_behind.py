@@ -37,17 +37,17 @@ class WriteBehind:
         return len(self._conversations) + len(self._held)
 
     def conversation(self, conversation: CachedConversation) -> None:
-        """Something of it moved."""
+        """Notes the conversation, if it has something to write."""
         if conversation.is_dirty:
             self._conversations.add(conversation)
 
     def held(self, user: str, device: str, number: int) -> None:
-        """A device holds its user's inbox up to this number."""
+        """Notes that a device holds its user's inbox up to this number."""
         key = (user, device)
         self._held[key] = max(self._held.get(key, 0), number)
 
     async def run(self, interval_s: float) -> None:
-        """Writes for ever, until it is cancelled."""
+        """Writes every `interval_s` seconds, until it is cancelled."""
         while True:
             await asyncio.sleep(interval_s)
             await self.flush()

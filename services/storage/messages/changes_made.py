@@ -2,8 +2,8 @@
 
 A change with notices is in its first notice, one without is kept by its op for a day; both as they were asked for.
 
-Guarantees: what is found was fenced: it is made, or will be by whoever loads the conversation next. Read from the
-database, so it is found whichever node made it.
+Guarantees: a change that is found was fenced: it is made, or will be by whoever loads the conversation next. It is read
+from the database, so it is found whichever node made it.
 Does not know: what follows from a change.
 """
 
@@ -24,7 +24,7 @@ class ChangesMade:
         self._repository = repository
 
     async def find(self, keys: Collection[OpKey]) -> dict[OpKey, ChangeItem]:
-        """Those that were made; nothing is read for none."""
+        """The changes that were made, by op, as they were asked for; nothing is read for no keys."""
         if not keys:
             return {}
         found = await self.without_notices(keys)
@@ -37,7 +37,7 @@ class ChangesMade:
         return found
 
     async def without_notices(self, keys: Collection[OpKey]) -> dict[OpKey, ChangeItem]:
-        """Those of them that were made and have no notice."""
+        """Those changes that were made and have no notice, by op."""
         return {
             key: ChangeItem.FromString(change) for key, change in (await self._repository.changes.find(keys)).items()
         }

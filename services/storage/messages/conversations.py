@@ -45,14 +45,14 @@ ChangeOutcome = storage_pb2.ChangeOutcome
 
 @dataclass(frozen=True, slots=True)
 class Touch:
-    """Let this conversation be in memory."""
+    """Asks that this conversation is in memory."""
 
     conversation: str
 
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Let this conversation be loaded again: another node wrote to it."""
+    """Asks that this conversation is loaded again: another node wrote to it."""
 
     conversation: str
 
@@ -98,7 +98,7 @@ class ConversationStore:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Leaving handles what waits."""
+        """The lanes run until this is left, which handles what waits."""
         async with self.lanes:
             yield
 
@@ -107,7 +107,7 @@ class ConversationStore:
         return len(self._cache)
 
     def peek(self, conversation: str) -> CachedConversation | None:
-        """The conversation, if it is in memory and nobody else owns it: then others write to it."""
+        """The conversation, if it is in memory and this node owns it: to what another one owns, others write."""
         found = self._cache.get(conversation)
         if found is not None and not self.is_owner(conversation):
             self._cache.drop(conversation)
@@ -115,28 +115,34 @@ class ConversationStore:
         return found
 
     def is_owner(self, conversation: str) -> bool:
-        """Whether this node is the one that writes to it, in the normal case."""
+        """Whether this node owns the conversation: in the normal case only its owner writes to it."""
         return self._peers.owner_of(slot_of(conversation)) is None
 
     def drop_slots(self, slots: frozenset[int]) -> None:
-        """Others may have written to these: load again."""
+        """Forgets the conversations in these slots: others may have written to them."""
         self._cache.drop_slots(slots)
 
     async def forget(self, ids: Collection[str]) -> None:
-        """Another node wrote to these: they are loaded again, by whatever comes after this."""
+        """Forgets these, to which another node wrote: whatever comes after this loads them again. Raises the first
+        failure.
+        """
         for outcome in await self.lanes.submit_all([(_lane_of(key), Forget(key)) for key in ids]):
             if isinstance(outcome, TidingsError):
                 raise outcome
 
     async def store(self, items: Sequence[StoreItem]) -> list[StoreOutcome | TidingsError]:
-        """Aligned with the items."""
+        """Stores messages; outcomes are aligned with the items. An error is an item's own: Unavailable says that the
+        message may be stored, Overloaded that it is not.
+
+        If this is cancelled, the messages are stored all the same.
+        """
         if any(item.only_look for item in items):
             return await self._look(items)
         outcomes = await self.lanes.submit_all([(_lane_of(item.conversation), item) for item in items])
         return cast("list[StoreOutcome | TidingsError]", outcomes)
 
     async def _look(self, items: Sequence[StoreItem]) -> list[StoreOutcome | TidingsError]:
-        """Which of these are stored; a batch that looks stores nothing."""
+        """Looks which of these are stored; a batch that looks stores nothing."""
         found = await self._repository.messages.find({lookup.key_of(item) for item in items})
         conversations = await self.get({message.conversation for message in found.values()})
         if behind := lookup.unsettled(found, conversations):
@@ -145,12 +151,15 @@ class ConversationStore:
         return [*await lookup.outcomes(items, found, conversations, self._fanout)]
 
     async def change(self, items: Sequence[ChangeItem]) -> list[ChangeOutcome | TidingsError]:
-        """Aligned with the items."""
+        """Makes changes of groups; outcomes are aligned with the items, errors as those of `store`.
+
+        If this is cancelled, the changes are made all the same.
+        """
         outcomes = await self.lanes.submit_all([(_lane_of(item.conversation), item) for item in items])
         return cast("list[ChangeOutcome | TidingsError]", outcomes)
 
     async def get(self, ids: Collection[str]) -> dict[str, CachedConversation | TidingsError]:
-        """These conversations as they are now, loaded if need be."""
+        """These conversations by id, as they are now, loaded if they are not in memory; or why one cannot be had."""
         found: dict[str, CachedConversation | TidingsError] = {}
         cold: list[str] = []
         for key in dict.fromkeys(ids):
@@ -265,7 +274,7 @@ def _lane_of(conversation: str) -> int:
 
 
 def _entries_of(work: Work) -> int:
-    """The inbox entries that it makes."""
+    """How many inbox entries the item makes."""
     if isinstance(work, StoreItem):
         return len(work.recipients)
     return sum(len(notice.recipients) for notice in work.notices) if isinstance(work, ChangeItem) else 0

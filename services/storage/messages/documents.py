@@ -54,7 +54,9 @@ class ConversationDocuments:
         return found
 
     async def reread(self, conversation: CachedConversation) -> CachedConversation:
-        """Another writer was here: the same conversation as it is now, with the head that is known."""
+        """The same conversation as its documents are now, after another writer changed them, with the head that is
+        known.
+        """
         documents = await self.read([conversation.id])
         members = await self.members_of([conversation.id], documents)
         again = cached_from(conversation.id, documents.get(conversation.id), members.get(conversation.id, ()))
@@ -62,7 +64,7 @@ class ConversationDocuments:
         return again
 
     async def create(self, conversations: Sequence[CachedConversation]) -> None:
-        """The documents, members and users of direct chats and b:all that have none; before their first message."""
+        """Writes the documents, members and users that direct chats and b:all need before their first message."""
         now_ms = self._clock.wall_ms()
         documents: list[ConversationDocument] = []
         members: list[MemberDocument] = []
@@ -112,7 +114,7 @@ class ConversationDocuments:
         return found
 
     async def _redo(self, documents: Collection[ConversationDocument]) -> None:
-        """What follows from changes that may not all have been written."""
+        """Writes once more what follows from the last changes: not all of it may have been written."""
         writes = [write for document in documents for write in membership.writes_of(document)]
         now_ms = self._clock.wall_ms()
         kept = [change for document in documents for change in membership.kept_of(document, now_ms)]
@@ -155,7 +157,7 @@ def cached_from(
 
 
 def _apply_pending(conversation: CachedConversation, document: ConversationDocument) -> None:
-    """What the pending change of the document does to the members in memory."""
+    """Does to the members in memory what the pending change of the document does."""
     for write in membership.writes_of(document):
         if write.gone:
             conversation.members.pop(write.user, None)

@@ -119,7 +119,7 @@ class ChangeJob:
         return [notice.draft for notice in self.notices]
 
     def outcome(self, item: ChangeItem) -> ChangeOutcome:
-        """What became of one of its items."""
+        """The outcome of one of its items."""
         failed = next((notice.draft for notice in self.notices if notice.draft.status is Status.FAILED), None)
         error = self.error or (failed.error if failed else None)
         if error is not None:

@@ -31,7 +31,9 @@ class ConversationLoads:
         self._made = ChangesMade(repository)
 
     async def load(self, items: Sequence[LoadItem]) -> list[LoadOutcome]:
-        """Aligned with the items. Raises Unavailable if the repository does not answer."""
+        """Conversations with their members; outcomes are aligned with the items, each may have a fault of its own.
+        Raises Unavailable if the repository does not answer.
+        """
         found = await self._conversations.get({item.conversation for item in items})
         await self._look_up(items, found)
         made = await self._made.find([_op_of(item) for item in items if item.op])
@@ -50,7 +52,7 @@ class ConversationLoads:
         return outcomes
 
     async def _look_up(self, items: Sequence[LoadItem], found: Mapping[str, CachedConversation | TidingsError]) -> None:
-        """Members of large groups that are asked for and not in memory, with one command."""
+        """Reads the members of large groups that are asked for and not in memory, with one command."""
         missing: dict[MemberKey, CachedConversation] = {}
         for item in items:
             conversation = found[item.conversation]
@@ -78,7 +80,7 @@ class ConversationLoads:
         return outcome
 
     async def _add_successor(self, outcome: LoadOutcome, item: LoadItem) -> None:
-        """Who follows the owner, if one of those asked for is the owner."""
+        """Adds who follows the owner, if one of the users asked for is the owner."""
         owner = next((member.user for member in outcome.members if member.role == _OWNER), "")
         if not owner:
             return

@@ -1,7 +1,7 @@
-"""Whether messages are stored already, for who is about to refuse them: the first outcome, or that there is none.
+"""Whether messages are stored already, for a node that is about to refuse them: the first outcome, or none.
 
 Guarantees: DUPLICATE is said only of what is settled, so that all that follows from the message is there.
-Does not know: why somebody asks.
+Does not know: why it is asked.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def key_of(item: StoreItem) -> ClientKey:
 def unsettled(
     found: Mapping[ClientKey, StoredMessage], conversations: Mapping[str, CachedConversation | TidingsError]
 ) -> set[str]:
-    """The conversations in which another node has stored these: to be loaded again."""
+    """The conversations in which another node has stored these; they are to be loaded again."""
     behind: set[str] = set()
     for message in found.values():
         conversation = conversations[message.conversation]
@@ -43,7 +43,7 @@ async def outcomes(
     conversations: Mapping[str, CachedConversation | TidingsError],
     fanout: InboxFanout,
 ) -> list[StoreOutcome]:
-    """Aligned with the items; the sender's number is looked for however long ago it was."""
+    """Outcomes, aligned with the items. The sender's number is looked for, however long ago it was given."""
     appends: list[Append] = []
     for item in items:
         if message := found.get(key_of(item)):

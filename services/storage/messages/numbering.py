@@ -68,7 +68,9 @@ class MessageDraft:
     error: TidingsError | None = None
 
     def repeats(self, first: StoredMessage) -> bool:
-        """The message of an earlier try is there: a DUPLICATE, if all that follows from it is done. Whether it is."""
+        """Takes the message of an earlier try: the draft is a DUPLICATE if all that follows from it is done. Whether it
+        is.
+        """
         if not self.conversation.has_settled(first.seq):
             return False
         self.status, self.first = Status.DUPLICATE, first
@@ -87,7 +89,7 @@ class RecentSends:
         return len(self._seqs)
 
     def seq_of(self, key: ClientKey) -> int:
-        """0: not known."""
+        """The seq of the message with this client id; 0 if it is not known."""
         return self._seqs.get(key, 0)
 
     def add(self, key: ClientKey, seq: int) -> None:
@@ -97,7 +99,7 @@ class RecentSends:
 
 
 class NumberingBatch:
-    """One batch. The drafts' order is the order of their numbers within a conversation."""
+    """One batch, in which the order of drafts is the order of their numbers within a conversation."""
 
     def __init__(self, drafts: Sequence[MessageDraft], recent: RecentSends, now_ms: int) -> None:
         self._all = drafts
@@ -108,7 +110,7 @@ class NumberingBatch:
 
     @property
     def open(self) -> list[MessageDraft]:
-        """Those without an outcome."""
+        """The drafts without an outcome."""
         return self._open
 
     def plan(self) -> list[StoredMessage]:
@@ -134,7 +136,7 @@ class NumberingBatch:
         return messages
 
     def committed(self, count: int) -> None:
-        """The first `count` of the plan are durable."""
+        """Notes that the first `count` of the plan are durable."""
         for draft in self._planned[:count]:
             conversation = draft.conversation
             draft.status = Status.STORED
@@ -146,7 +148,7 @@ class NumberingBatch:
         self._open = [draft for draft in self._open if draft.status is Status.OPEN]
 
     def resolve(self, found: Mapping[ClientKey, StoredMessage]) -> None:
-        """What was there already, of the client ids that are open; what is not settled stays open."""
+        """Takes what was there already of the client ids that are open; what is not settled stays open."""
         for draft in self._open:
             first = found.get(draft.key)
             if first is not None and draft.repeats(first):
@@ -154,20 +156,22 @@ class NumberingBatch:
         self._open = [draft for draft in self._open if draft.status is Status.OPEN]
 
     def reload(self, conversation: CachedConversation) -> None:
-        """The conversation was loaded anew: its drafts look at this one now."""
+        """Gives its drafts a conversation that was loaded anew."""
         for draft in self._all:
             if draft.conversation.id == conversation.id:
                 draft.conversation = conversation
 
     def fail(self, conversation: str, error: TidingsError) -> None:
-        """Nothing more can be done for the open drafts of this conversation."""
+        """Fails the open drafts of this conversation: nothing more can be done for them."""
         for draft in self._open:
             if draft.conversation.id == conversation:
                 draft.status, draft.error = Status.FAILED, error
         self._open = [draft for draft in self._open if draft.status is Status.OPEN]
 
     def _is_known(self, draft: MessageDraft) -> bool:
-        """What lies beyond the head in memory was written by others: the conflict has it loaded, and so settled."""
+        """Whether its client id is a recent one. A seq beyond the head in memory was given by another node: the
+        conflict has the conversation loaded, and so settled.
+        """
         seq = self._recent.seq_of(draft.key)
         if not 0 < seq <= draft.conversation.head:
             return False
@@ -181,7 +185,7 @@ def next_ms(now_ms: int, last_ms: int) -> int:
 
 
 def _refusal(draft: MessageDraft, head: int) -> Status:
-    """OPEN if it may be stored after this head."""
+    """Why a draft may not be stored after this head; OPEN if it may."""
     conversation = draft.conversation
     if draft.fence is not None:
         return Status.STALE if draft.fence.status is Status.STALE else Status.OPEN

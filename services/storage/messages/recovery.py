@@ -165,7 +165,7 @@ class Recovery:
         conversation.head = tail[-1].seq
 
     async def _entries(self, conversation: CachedConversation, tail: Sequence[StoredMessage]) -> list[Append]:
-        """Inbox entries for whoever may not have them."""
+        """The inbox entries of all recipients of the tail, who may or may not have them."""
         large_from = conversation.document.large_from
         members: Collection[str] = conversation.members if conversation.knows_all else ()
         if large_from and any(message.seq < large_from and not message.change for message in tail):
@@ -179,9 +179,9 @@ class Recovery:
 
 
 def _members_until(tail: Sequence[StoredMessage], members: Sequence[MemberDocument], large_from: int) -> list[str]:
-    """Those who were there when the group became large. Who came later left no notice, by which a walk back would know
-    it: they read from a later message on, or, where the history is shared, joined at a later time than the last message
-    that has entries.
+    """The users who were members when the group became large. A user who came later left no notice, by which a walk
+    back would know it: they read from a later message on, or, where the history is shared, joined at a later time than
+    the last message that has entries.
     """
     until_ms = max(message.time_ms for message in tail if message.seq < large_from)
     return [each.user for each in members if each.joined_seq < large_from and each.joined_ms <= until_ms]

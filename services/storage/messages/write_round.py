@@ -59,12 +59,12 @@ class WriteRound:
         self._result = RoundResult()
 
     def __bool__(self) -> bool:
-        """There is something to do."""
+        """Whether there is something to do."""
         return bool(self._stores or self._changes)
 
     @property
     def conversations(self) -> set[str]:
-        """The ids of those that it writes to."""
+        """The ids of the conversations that it writes to."""
         return {*self._changes, *(job.draft.key.conversation for job in self._stores.values())}
 
     def add(self, index: int, item: StoreItem | ChangeItem, conversation: CachedConversation) -> bool:
@@ -104,7 +104,7 @@ class WriteRound:
         return self._result
 
     async def _create(self) -> None:
-        """What direct chats and b:all need before their first message."""
+        """Creates what direct chats and b:all need before their first message."""
         new = {
             job.draft.conversation.id: job.draft.conversation
             for job in self._stores.values()
@@ -141,7 +141,7 @@ class WriteRound:
         await self._find_first_tries(batch)
 
     async def _look_again(self, batch: NumberingBatch, ids: Collection[str]) -> None:
-        """What others have written there, and which of the open drafts are in already, in whatever conversation."""
+        """Learns what others have written there, and which open drafts are in already, in whatever conversation."""
         await self._load_again(batch, ids)
         found = await self._ports.repository.messages.find({draft.key for draft in batch.open})
         # Whoever wrote those may have died before anything followed from them: a load settles them.
@@ -155,7 +155,7 @@ class WriteRound:
         batch.resolve(found)
 
     async def _load_again(self, batch: NumberingBatch, ids: Collection[str]) -> None:
-        """These conversations as they are now, settled; what cannot be had fails."""
+        """Loads these conversations as they are now, settled; the drafts of one that cannot be had fail."""
         for key, conversation in (await self._ports.loader.load(ids)).items():
             if isinstance(conversation, TidingsError):
                 self._result.drop(key)
@@ -167,7 +167,7 @@ class WriteRound:
                 job.conversation = conversation
 
     async def _find_first_tries(self, batch: NumberingBatch) -> None:
-        """What earlier tries of these drafts have made: duplicates in full, and changes that look stale.
+        """Finds what earlier tries of these drafts have made: duplicates in full, and changes that look stale.
 
         A change that was made by an earlier try has raised the version of its group, so that the version which the
         repeat was decided on is stale. Only its notices tell the two apart: if the first one is there, the change was
@@ -193,7 +193,7 @@ class WriteRound:
             draft.time_ms = draft.first.time_ms if draft.first else 0
 
     async def _find_made(self, batch: NumberingBatch, stale: Mapping[ClientKey, MessageDraft]) -> None:
-        """Notices that are in by an earlier try, perhaps by a writer of whom memory knows nothing."""
+        """Finds notices that are in by an earlier try, perhaps by a writer of whom memory knows nothing."""
         found = await self._ports.repository.messages.find(stale.keys())
         unsettled = {
             key.conversation for key, first in found.items() if not stale[key].conversation.has_settled(first.seq)
@@ -204,7 +204,7 @@ class WriteRound:
             stale[key].repeats(first)
 
     async def _deliver(self) -> None:
-        """Inbox entries of all that is stored, in the order of the messages."""
+        """Appends the inbox entries of all that is stored, in the order of the messages."""
         jobs = [
             job
             for job in (*self._stores.values(), *(each for job in self._changes.values() for each in job.notices))
@@ -229,7 +229,7 @@ class WriteRound:
             start = end
 
     def _give_up(self, error: TidingsError) -> None:
-        """Nothing is known of anything."""
+        """Fails everything, since nothing is known of anything."""
         for draft in self._drafts:
             self._result.drop(draft.conversation.id)
         for job in self._changes.values():

@@ -1,12 +1,12 @@
-"""What this node wrote although another one owns it, and telling that one: what it has in memory is behind.
+"""What this node wrote although another one owns it, and telling the owner that its memory is behind.
 
 A node that is asked for what it does not own serves it all the same, because its owner may be out of reach of whoever
 asked. Unique keys make that right; but an owner that is alive after all would go on showing the head that it remembers,
-and nobody would find a push that was lost. So it is told to forget, again and again until it has heard.
+and a push that was lost would never be found. So it is told to forget, again and again until it has answered.
 
 Guarantees: what is noted is told to whoever owns it then, after what was held back of it is written; it stays noted as
 long as the owner does not answer. Beyond NOTED_MAX the oldest notes are given up, with a line in the log.
-Does not know: what was written. When a node dies untold, the others drop all that they have in memory (node.py).
+Does not know: what was written. When a node dies before it could tell, the others drop their memory (ring_change.py).
 """
 
 from __future__ import annotations
@@ -50,21 +50,21 @@ class OwnerInvalidation:
         return len(self._noted)
 
     def wrote_inboxes(self, users: Iterable[str]) -> None:
-        """Entries went into these inboxes."""
+        """Notes that entries went into the inboxes of these users."""
         for user in users:
             self._note(user, inbox=True)
 
     def wrote_conversations(self, conversations: Iterable[str]) -> None:
-        """Messages or changes went into these."""
+        """Notes that messages or changes went into these conversations."""
         for conversation in conversations:
             self._note(conversation, inbox=False)
 
     async def run(self) -> None:
-        """Tells for ever, until it is cancelled."""
+        """Tells owners as soon as there is something to tell, until it is cancelled."""
         await self._gatherer.run()
 
     async def flush(self) -> bool:
-        """Tells once; whether nothing is left to tell."""
+        """Tells each owner once, and keeps what one did not hear. Whether nothing is left to tell."""
         if not self._noted:
             return True
         await self._behind.flush()

@@ -88,7 +88,7 @@ class RpcStoragePeers:
         return reply
 
     def _failed(self, boot: str) -> None:
-        """Calls that were under way together count once."""
+        """Leaves the node alone for a while; calls that were under way together count once."""
         now_s = self._clock.now_s()
         if not self._demotions.holds(boot, now_s):
             self._demotions.failed(boot, now_s, self._cluster.alive)

@@ -1,4 +1,4 @@
-"""Conversations for those who ask: one by id (load), or all of a user (list), as they are now.
+"""Lists: all conversations of a user, as they are now.
 
 A list is sorted by the last activity (places.py, overviews.py); the conversations of a page are loaded from their
 owners.
@@ -49,7 +49,7 @@ log = logs.get_logger(__name__)
 
 @dataclass(slots=True)
 class ListPage:
-    """One page of a list that is filled."""
+    """A page of a list, which is being filled."""
 
     user: str
     limit: int
@@ -62,7 +62,7 @@ class ListPage:
         return self.limit - self.count
 
     def reserve(self, size: int) -> bool:
-        """Whether so many bytes fit; the first ones always do."""
+        """Takes room for an entry of so many bytes. Whether it fits; the first one always does."""
         if self.count and size > self.bytes_left:
             return False
         self.count += 1
@@ -89,7 +89,7 @@ class ConversationLists:
         self._overviews = Overviews(repository, conversations, peers, clock, limits)
 
     async def load_anywhere(self, items: Sequence[LoadItem]) -> list[LoadOutcome]:
-        """Each from its owner, or from here if that does not answer; aligned with the items."""
+        """Loads each conversation from its owner, or here if that does not answer; aligned with the items."""
         keys = [item.conversation for item in items]
         return list(await spread(items, keys, self._peers.owner_of, self._load_at))
 
@@ -102,7 +102,7 @@ class ConversationLists:
         return await self._loads.load(items)
 
     async def pages(self, items: Sequence[ConversationsItem]) -> list[ConversationsOutcome]:
-        """Aligned with the items."""
+        """A page of each list; outcomes are aligned with the items, each may have a fault of its own."""
         bytes_max = bytes_for(0, len(items))
         outcomes: list[ConversationsOutcome] = []
         for item in items:
@@ -127,7 +127,7 @@ class ConversationLists:
         }
 
     async def records(self, ids: Collection[str]) -> dict[str, storage_pb2.ConversationRecord]:
-        """These conversations, as `large_groups_of` gives them; those that are there."""
+        """Those of these conversations that are there, by id, as `large_groups_of` gives them."""
         documents, warm = await self._overviews.present(list(ids))
         return {key: _record(document, warm.get(key, NOTHING)) for key, document in documents.items()}
 
@@ -151,7 +151,7 @@ class ConversationLists:
         return await self._list_moved(page, start.second)
 
     async def _list_moved(self, page: ListPage, token: ListToken) -> ConversationsOutcome:
-        """The second part: what has moved up since the list was begun, into what is left of the page."""
+        """Fills what is left of the page with the second part: what has moved up since the list was begun."""
         number = token.number or 0
         since = max((token.since_ms - SLACK_MS, ""), (token.place.last_ms, token.place.conversation))
         large = sorted(
@@ -178,7 +178,7 @@ class ConversationLists:
         return page.outcome(replace(token, number=number), more=more)
 
     async def _list_large(self, user: str) -> ConversationsOutcome:
-        """All of them on one page: only their records."""
+        """All large groups of the user on one page, with their records only."""
         found = (await self._repository.members.memberships([user], large_only=True)).get(user, ())
         records = await self.records([member.conversation for member in found])
         entries = [
@@ -252,7 +252,7 @@ def _load_item(user: str, conversation: str) -> LoadItem:
 
 
 def _entry(outcome: LoadOutcome, user: str) -> Entry | None:
-    """None if the user has left meanwhile, or nothing was said there yet."""
+    """The entry of a conversation; None if the user has left meanwhile, or nothing was said there yet."""
     members = {member.user: member for member in outcome.members}
     if user not in members or not (outcome.record.head or outcome.record.kind == ConversationKind.GROUP):
         return None
@@ -269,7 +269,7 @@ def _is_told(record: storage_pb2.ConversationRecord) -> bool:
 
 
 def _record(document: ConversationDocument, newest: Newest) -> storage_pb2.ConversationRecord:
-    """`newest`: as the owner has it in memory."""
+    """The record of a conversation; `newest`: as its owner has it in memory."""
     return storage_pb2.ConversationRecord(
         conversation=document.conversation,
         kind=document.kind,

@@ -41,7 +41,7 @@ KEPT_S = 600.0
 
 @dataclass(slots=True)
 class Overview:
-    """A user's conversations as of the inbox entry `number`, and the time when it was asked for."""
+    """A user's conversations as of the inbox entry `number`, and the time when they were asked for."""
 
     places: Places
     number: int
@@ -76,7 +76,7 @@ class Overviews:
         self._kept: OrderedDict[str, Overview] = OrderedDict()
 
     async def overview_of(self, user: str) -> Overview:
-        """Raises Unavailable."""
+        """The order of the user's conversations as of now. Raises Unavailable."""
         now_ms = self._clock.wall_ms()
         overview = self._kept.get(user)
         if overview is None or not await self._is_fresh(user, overview):
@@ -103,7 +103,7 @@ class Overviews:
         return documents, await self._warm(list(documents))
 
     async def _is_fresh(self, user: str, overview: Overview) -> bool:
-        """Brings it up to the present; False: it must be read anew."""
+        """Brings the overview up to the present. Whether that was possible: if not, it must be read anew."""
         if self._clock.now_s() > overview.read_s + KEPT_S:
             return False
         (entries,) = await self._repository.inboxes.pages([Span(user, after=overview.number, limit=FRESH_MAX + 1)])

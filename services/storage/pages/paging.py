@@ -1,17 +1,17 @@
 """Pages: what to read for a request, and what of it fits into the answer.
 
 Guarantees: pure. A page is ascending, has at least one entry if there is one, and stays within the bytes that the
-caller gives otherwise; `more` looks in the direction asked; `next` goes into the same field of the next request. Does
-not know: where entries come from.
+caller gives otherwise; `more` looks in the direction asked; `next` goes into the same field of the next request.
+Does not know: where entries come from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from protos.tidings.internal.v1 import storage_pb2
-from services.storage.repository.records import MAX_NUMBER, MessageKey, Span, StoredMessage
+from services.storage.repository.records import MAX_NUMBER, InboxEntry, MessageKey, Span, StoredMessage
 from tidings_protocol.ids import message_id
 from tidings_protocol.wire.body import message_bytes
 
@@ -82,7 +82,7 @@ def completed(
     wanted: Collection[MessageKey],
     found: Mapping[MessageKey, StoredMessage],
 ) -> list[StoredMessage]:
-    """With the content that was left out; without those that were wanted and are gone meanwhile."""
+    """The messages with the content that was left out, without those that are gone meanwhile."""
     whole: list[StoredMessage] = []
     for message in messages:
         key = (message.conversation, message.seq)
@@ -94,7 +94,7 @@ def completed(
 
 
 def history_window(item: HistoryItem, bytes_max: int) -> HistoryWindow:
-    """With `after`: upwards from there; otherwise downwards from `before`, or from the newest."""
+    """What of a conversation the request shows: upwards from `after`, or else downwards from `before` or the newest."""
     lowest = max(item.first_seq, 1)
     limit = min(item.limit or ENTRIES_MAX, ENTRIES_MAX)
     descending = not item.HasField("after")
@@ -133,3 +133,46 @@ def history_page(window: HistoryWindow, messages: Iterable[StoredMessage], *, he
         truncated=reached_the_end and first_seq > asked_from,
         next=following,
     )
+
+
+def present_messages(
+    page: Sequence[InboxEntry], messages: Mapping[MessageKey, StoredMessage]
+) -> Iterator[StoredMessage]:
+    """The messages that these entries tell of, as far as they are there."""
+    for entry in page:
+        message = messages.get((entry.conversation, entry.seq))
+        if message is not None:
+            yield message
+
+
+def fill_inbox_page(
+    outcome: PageOutcome,
+    page: Sequence[InboxEntry],
+    messages: Mapping[MessageKey, StoredMessage],
+    *,
+    limit: int,
+    bytes_max: int,
+    is_last: bool,
+) -> None:
+    """Puts what fits of these entries into the page; those whose message retention has removed are passed over."""
+    size = 0
+    outcome.more = False
+    if (page[0].number - 1 if page else outcome.head) > outcome.next:
+        outcome.truncated = True
+    for entry in page:
+        message = messages.get((entry.conversation, entry.seq))
+        encoded = encode(message) if message else b""
+        size += len(encoded) + (message.left_out if message else 0)
+        if message and outcome.entries and (len(outcome.entries) >= limit or size > bytes_max):
+            outcome.more = True
+            break
+        if message is None:
+            outcome.truncated = True
+        else:
+            outcome.entries.append(PageEntry(number=entry.number, message=encoded))
+        outcome.next = entry.number
+    else:
+        outcome.more = not is_last
+        if not page:
+            outcome.next = max(outcome.next, outcome.head)
+    outcome.head = max(outcome.head, page[-1].number if page else 0)

@@ -116,7 +116,7 @@ class Places:
         self._order.sort()
 
     def move(self, conversation: str, last_ms: int, *, known_only: bool = False) -> None:
-        """Up, never down. One that is not there comes in, unless `known_only`."""
+        """Moves a conversation up, never down. One that is not there comes in, unless `known_only`."""
         before = self._times.get(conversation)
         if before is None:
             if known_only:
@@ -129,7 +129,7 @@ class Places:
         insort(self._order, (-last_ms, conversation))
 
     def after(self, place: Place | None, count: int) -> list[Place]:
-        """The next ones, so many at most."""
+        """The next places after this one, `count` at most; None: from the newest on."""
         start = 0 if place is None else bisect_right(self._order, place.key)
         return [Place(-back, conversation) for back, conversation in self._order[start : start + count]]
 

@@ -11,7 +11,7 @@ Does not know: who may read what (logic gives the bounds).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -25,14 +25,14 @@ from services.storage.memory.conversation import CachedConversation
 from services.storage.messages.conversations import ConversationStore
 from services.storage.pages.paging import (
     ENTRIES_MAX,
-    PageEntry,
     PageOutcome,
     bytes_for,
     completed,
     content_max,
-    encode,
+    fill_inbox_page,
     history_page,
     history_window,
+    present_messages,
     to_complete,
 )
 from services.storage.repository.contract import Repository
@@ -80,12 +80,12 @@ class PageReader:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Leaving answers what waits."""
+        """The lanes run until this is left, which answers what waits."""
         async with self.lanes:
             yield
 
     async def history(self, items: Sequence[storage_pb2.HistoryItem]) -> list[PageOutcome]:
-        """Aligned with the items."""
+        """A page of messages for each item; aligned, each may have a fault of its own. Cancelling this is safe."""
         bound = bytes_for(0, len(items))
         for item in items:
             item.bytes_max = min(item.bytes_max or bound, bound)
@@ -93,7 +93,7 @@ class PageReader:
         return _pages(outcomes)
 
     async def inbox(self, items: Sequence[storage_pb2.InboxItem]) -> list[PageOutcome]:
-        """Aligned with the items."""
+        """A page of an inbox for each item; aligned, each may have a fault of its own. Cancelling this is safe."""
         bound = bytes_for(0, len(items))
         for item in items:
             item.bytes_max = min(item.bytes_max or bound, bound)
@@ -101,7 +101,7 @@ class PageReader:
         return _pages(outcomes)
 
     async def members(self, items: Sequence[storage_pb2.MembersItem]) -> list[storage_pb2.MembersOutcome]:
-        """By user id; aligned with the items."""
+        """A page of members for each item, by user id; aligned, each may have a fault of its own."""
         conversations = await self._conversations.get({item.conversation for item in items})
         outcomes: list[storage_pb2.MembersOutcome] = []
         for item in items:
@@ -199,7 +199,7 @@ class PageReader:
         return outcomes
 
     async def _inbox_pages(self, items: Sequence[storage_pb2.InboxItem]) -> list[PageOutcome | TidingsError]:
-        """Aligned with the items; one whose inbox cannot be had fails alone."""
+        """Pages of inboxes, aligned with the items; one whose inbox cannot be had fails alone."""
         inboxes = await self._inboxes.touch(item.user for item in items)
         outcomes: list[PageOutcome | TidingsError] = []
         open_: list[OpenPage] = []
@@ -230,7 +230,9 @@ class PageReader:
             messages = await self._messages_of(list(zip(open_, found, strict=True)))
             for page, span, entries in zip(open_, spans, found, strict=True):
                 is_last = len(entries) < span.limit
-                _fill(page.outcome, entries, messages, limit=page.limit, bytes_max=page.item.bytes_max, is_last=is_last)
+                fill_inbox_page(
+                    page.outcome, entries, messages, limit=page.limit, bytes_max=page.item.bytes_max, is_last=is_last
+                )
             open_ = [page for page in open_ if page.outcome.more and not page.outcome.entries]
 
     async def _messages_of(
@@ -245,7 +247,7 @@ class PageReader:
         wanted = {
             key
             for page, entries in pages
-            for key in to_complete(_those(entries, found), page.limit, page.item.bytes_max)
+            for key in to_complete(present_messages(entries, found), page.limit, page.item.bytes_max)
         }
         if wanted:
             whole = await self._repository.messages.get(list(wanted))
@@ -253,47 +255,6 @@ class PageReader:
                 del found[key]
             found.update(whole)
         return found
-
-
-def _those(page: Sequence[InboxEntry], messages: Mapping[MessageKey, StoredMessage]) -> Iterator[StoredMessage]:
-    """The messages that these entries tell of, as far as they are there."""
-    for entry in page:
-        message = messages.get((entry.conversation, entry.seq))
-        if message is not None:
-            yield message
-
-
-def _fill(
-    outcome: PageOutcome,
-    page: Sequence[InboxEntry],
-    messages: Mapping[MessageKey, StoredMessage],
-    *,
-    limit: int,
-    bytes_max: int,
-    is_last: bool,
-) -> None:
-    """Puts what fits of these entries into the page; those whose message retention took are passed over."""
-    size = 0
-    outcome.more = False
-    if (page[0].number - 1 if page else outcome.head) > outcome.next:
-        outcome.truncated = True
-    for entry in page:
-        message = messages.get((entry.conversation, entry.seq))
-        encoded = encode(message) if message else b""
-        size += len(encoded) + (message.left_out if message else 0)
-        if message and outcome.entries and (len(outcome.entries) >= limit or size > bytes_max):
-            outcome.more = True
-            break
-        if message is None:
-            outcome.truncated = True
-        else:
-            outcome.entries.append(PageEntry(number=entry.number, message=encoded))
-        outcome.next = entry.number
-    else:
-        outcome.more = not is_last
-        if not page:
-            outcome.next = max(outcome.next, outcome.head)
-    outcome.head = max(outcome.head, page[-1].number if page else 0)
 
 
 def member_record(document: MemberDocument) -> storage_pb2.MemberRecord:

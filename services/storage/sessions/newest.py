@@ -120,7 +120,7 @@ def _is_older(session: SessionDocument, present: SessionDocument) -> bool:
 
 
 def _replaced(session: SessionDocument, before: SessionDocument) -> tuple[ReplacedSession, ...]:
-    """The one before, and those whose end it may not have lived to see."""
+    """The session before, and those whose end it may not have lived to see."""
     last = ReplacedSession(before.session, before.node, before.boot_id)
     is_close = abs(session.since_ms - before.since_ms) <= ATTEMPT_MS
     return (last, *(before.replaced if is_close else ()))[:REPLACED_MAX]

@@ -19,16 +19,15 @@ from services.storage.limits import OVERLAP_MIN, READ_MAX, TRIES_MAX, Limits
 from services.storage.pages.lists import ConversationLists
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import (
-    MAX_NUMBER,
     DeviceKey,
     MemberDocument,
     MemberKey,
-    ReplacedSession,
     SessionDocument,
     SessionKey,
     SessionPut,
 )
 from services.storage.sessions.newest import Login, LoginDecision, Overtaken, decide_together
+from services.storage.sessions.records import document_of, record_of, replaced_record
 from tidings_protocol.errors import TidingsError, Unavailable
 from tidings_protocol.ids import BROADCAST, SLOTS, hash64
 
@@ -69,18 +68,22 @@ class SessionStore:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Leaving handles what waits."""
+        """The lanes run until this is left, which handles what waits."""
         async with self.lanes:
             yield
 
     async def open(
         self, items: Sequence[storage_pb2.SessionItem], live_boots: Sequence[str]
     ) -> list[SessionOpenOutcome | TidingsError]:
-        """Aligned with the items."""
+        """Begins sessions; outcomes are aligned with the items. `live_boots`: the boot ids that the asker knows as
+        alive. Unavailable may mean that the session is in: a repeat says so.
+
+        If this is cancelled, the sessions begin all the same.
+        """
         live = frozenset(live_boots)
         now_ms = self._clock.wall_ms()
         works = [
-            Login(_document(item.record, now_ms), item.devices_max, live, item.cursor, item.again, tuple(item.groups))
+            Login(document_of(item.record, now_ms), item.devices_max, live, item.cursor, item.again, tuple(item.groups))
             for item in items
         ]
         return await self.lanes.submit_all([(hash64(work.session.user) // SLOTS, work) for work in works])
@@ -93,12 +96,12 @@ class SessionStore:
                 raise outcome
 
     async def sessions_of(self, users: Sequence[str]) -> list[storage_pb2.SessionsOutcome]:
-        """Also those of dead nodes; aligned with the users."""
+        """All sessions of each user, also those of dead nodes; aligned with the users. Raises Unavailable."""
         sessions = await self._repository.sessions.of_users(users)
         known = await self._repository.users.find(users)
         return [
             storage_pb2.SessionsOutcome(
-                sessions=[_record(session) for session in sessions.get(user, ())],
+                sessions=[record_of(session) for session in sessions.get(user, ())],
                 last_seen_ms=known[user].last_seen_ms if user in known else 0,
             )
             for user in users
@@ -108,7 +111,7 @@ class SessionStore:
         """The sessions that are stored under a boot id, by pages."""
         limit = min(query.limit or PAGE_MAX, PAGE_MAX)
         found = await self._repository.sessions.under(query.boot_id, (query.after_user, query.after_device), limit)
-        return storage_pb2.BootPage(sessions=[_record(session) for session in found], more=len(found) == limit)
+        return storage_pb2.BootPage(sessions=[record_of(session) for session in found], more=len(found) == limit)
 
     async def users(self, users: Sequence[str]) -> list[storage_pb2.UserRecord]:
         """Aligned with the users. Raises the first failure."""
@@ -129,9 +132,9 @@ class SessionStore:
         return records
 
     async def _handle(self, batch: list[Work]) -> list[SessionOpenOutcome | TidingsError]:
-        """What begins first, then what ends: an end is of one session alone, so it takes nothing from a session that it
-        comes before, and one that is ended shall not be there, whatever came first. One after the other, the logins of
-        a device that gives up and comes again took a round each, and more came than were done.
+        """Does what begins first, then what ends: an end is of one session alone, so it takes nothing from a session
+        that it comes before, and one that is ended shall not be there, whatever came first. One after the other, the
+        logins of a device that gives up and comes again took a round each, and more came than were done.
         """
         outcomes: dict[int, SessionOpenOutcome | TidingsError] = {}
         works = dict(enumerate(batch))
@@ -182,7 +185,7 @@ class SessionStore:
                 large=large.get(session.user, ()),
                 left=left.get(index, ()),
             )
-            replaced = [_replaced(session, each) for each in session.replaced]
+            replaced = [replaced_record(session, each) for each in session.replaced]
             if replaced:
                 outcome.replaced.CopyFrom(replaced[0])
                 outcome.replaced_before.extend(replaced[1:])
@@ -191,7 +194,7 @@ class SessionStore:
     async def _left(
         self, works: Mapping[int, Login], large: Mapping[str, Sequence[storage_pb2.ConversationRecord]]
     ) -> dict[int, list[str]]:
-        """Of the groups that each one asks about, those that its user is not in; nothing for those beyond what one
+        """The groups of those that each login asks about in which its user is not; nothing for logins beyond what one
         batch may ask.
         """
         asked: dict[int, list[MemberKey]] = {}
@@ -272,38 +275,4 @@ def _by_device(works: Mapping[int, Login]) -> dict[DeviceKey, dict[int, Login]]:
 
 
 def _refused(error: TidingsError | Overtaken) -> SessionOpenOutcome | TidingsError:
-    return SessionOpenOutcome(newer=_record(error.newer)) if isinstance(error, Overtaken) else error
-
-
-def _document(record: SessionRecord, now_ms: int) -> SessionDocument:
-    return SessionDocument(
-        user=record.user,
-        device=record.device,
-        session=record.session,
-        kind=record.kind,
-        node=record.node,
-        boot_id=record.boot_id,
-        since_ms=record.since_ms or now_ms,
-        client=record.client,
-        attempt=min(record.attempt, MAX_NUMBER),
-        address=record.address,
-    )
-
-
-def _replaced(session: SessionDocument, by: ReplacedSession) -> SessionRecord:
-    return SessionRecord(user=session.user, device=session.device, session=by.session, node=by.node, boot_id=by.boot_id)
-
-
-def _record(session: SessionDocument) -> SessionRecord:
-    return SessionRecord(
-        user=session.user,
-        device=session.device,
-        kind=session.kind,
-        session=session.session,
-        node=session.node,
-        boot_id=session.boot_id,
-        since_ms=session.since_ms,
-        client=session.client,
-        attempt=session.attempt,
-        address=session.address,
-    )
+    return SessionOpenOutcome(newer=record_of(error.newer)) if isinstance(error, Overtaken) else error

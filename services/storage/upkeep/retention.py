@@ -3,11 +3,10 @@
 CachedInbox entries go with the messages that they tell of, so that nobody pages through entries of what is gone.
 
 Guarantees: nothing younger is removed, by the database's clock, and nothing at all while that is in doubt
-(timekeeping.py); never the newest entry of an inbox (its number is where the next one
-begins). What is about to be removed is said first (`first_seq`), so that pages can say that something is missing. What
-cannot be removed now keeps nothing behind it from being removed, and a sweep that was interrupted goes on there. Only
-the owner sweeps; if two do, no harm is done.
-Does not know: who still wants it.
+(timekeeping.py). The newest entry of an inbox is never removed: its number is where the next one begins. What is about
+to be removed is said first (`first_seq`), so that pages can say that something is missing. What cannot be removed now
+keeps nothing behind it from being removed, and a sweep that was interrupted goes on there. Only the owner sweeps; if
+two nodes do, no harm is done. Does not know: who still wants what is removed.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ log = logs.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
-    """0 days: keep for ever. `step`: documents removed at once."""
+    """How long what is kept; 0 days: for ever. `step`: how many documents are removed at once."""
 
     message_days: int = 0
     inbox_days: int = 0
@@ -107,7 +106,7 @@ class Retention:
             await asyncio.sleep(self._policy.interval_s)
 
     async def sweep(self) -> None:
-        """Everything that is too old now and that this node owns. Nothing while the time of day is in doubt."""
+        """Removes everything that is too old now and that this node owns. Nothing while the time of day is in doubt."""
         await self._time.measure()
         if not self._time.is_trusted:
             log.warning("retention waits: the time of day is in doubt", lead_s=self._time.lead_ms / 1000)
@@ -174,7 +173,7 @@ class Retention:
             await asyncio.sleep(self._policy.pause_s)
 
     async def _try(self, removal: Awaitable[None], key: str) -> None:
-        """One that fails is left to the next sweep."""
+        """Removes from one conversation or inbox; one that fails is left to the next sweep."""
         try:
             await removal
         except TidingsError as error:
@@ -186,7 +185,7 @@ class Retention:
 
 
 def _is_young(time_ms: int, now_ms: int, before_ms: int) -> bool:
-    """A time in the future says nothing: some clock was wrong."""
+    """Whether the time is not too old. One in the future says nothing, since some clock was wrong: it is not young."""
     return before_ms <= time_ms <= now_ms + LEAD_MAX_MS
 
 

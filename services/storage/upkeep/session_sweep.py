@@ -1,4 +1,5 @@
-"""Removes sessions of nodes that died. Nobody counts them as online; they only lie about.
+"""Removes sessions of nodes that died. They never count as online, whenever they are removed; but until then a list of
+sessions has them, and they take room.
 
 Guarantees: a session is removed only if two sweeps in a row have found its boot gone, with a registry that answered
 both times, and it began a while ago: a node that has just registered, or that came while this one was cut off from the
@@ -36,7 +37,7 @@ class SessionSweep:
         self._gone: frozenset[str] = frozenset()  # boots that the sweep before found gone
 
     async def run(self, interval_s: float) -> None:
-        """Sweeps for ever, until it is cancelled."""
+        """Sweeps every `interval_s` seconds, until it is cancelled."""
         while True:
             await asyncio.sleep(interval_s)
             try:
@@ -45,7 +46,7 @@ class SessionSweep:
                 log.warning("sessions of dead nodes are removed later", error=error.message)
 
     async def sweep(self) -> int:
-        """How many sessions were removed."""
+        """Sweeps once; how many sessions were removed. Raises Unavailable."""
         gone, self._gone = self._gone, frozenset()
         alive = self._peers.live_boots()
         if alive is None:

@@ -6,7 +6,7 @@ Guarantees: a node whose clock is wrong, or is set while it runs, gives messages
 removes things by their age asks `is_trusted` first: the time is not, while the node's clock and the database's differ
 by minutes, because nobody knows which of them is right, nor for a day after the database's has jumped under a running
 node.
-Does not know: whether a database is right that was wrong all the time.
+Does not know: whether the database is right, if it was wrong all the time.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Timekeeper:
         return round(self._measured_ms + (self._clock.now_s() - (self._at_s or 0.0)) * 1000)
 
     async def measure(self) -> None:
-        """Raises Unavailable."""
+        """Asks the database for its time of day. Raises Unavailable."""
         asked_s = self._clock.now_s()
         now_ms = await self._database.now_ms()
         was_trusted = self.is_trusted
@@ -66,7 +66,7 @@ class Timekeeper:
             log.warning("the time of day is in doubt", lead_s=self.lead_ms / 1000, jumped=self._jumped_s == at_s)
 
     async def run(self) -> None:
-        """Measures for ever, until it is cancelled."""
+        """Measures every MEASURE_S seconds, until it is cancelled."""
         while True:
             await asyncio.sleep(MEASURE_S)
             try:

@@ -152,7 +152,7 @@ def _later(last_ms: int, mark: Watermark) -> int:
 
 
 def _moved(member: MemberDocument, other: _Cursors) -> MemberDocument:
-    """With the higher cursors of both."""
+    """The member with the higher cursors of both."""
     return replace(
         member,
         read_seq=max(member.read_seq, other.read_seq),

@@ -90,14 +90,16 @@ class MongoConnection:
 
     @property
     def away(self) -> bool:
-        """The last command could not reach MongoDB."""
+        """Whether the last command could not reach MongoDB."""
         return self._away
 
     def collection(self, name: str) -> AsyncIOMotorCollection[Document]:
         return self.database[name]
 
     async def run(self, command: str, collection: str, call: Callable[[], Awaitable[T]]) -> T:
-        """One command, with its deadline, measured; errors are translated, but for BulkWriteError of documents."""
+        """Runs one command with its deadline, and measures it. Errors are translated, but for BulkWriteError of
+        documents.
+        """
         if self._away and self._probing:
             raise _unavailable()
         self._probing = self._away
@@ -153,7 +155,7 @@ class MongoConnection:
         await self.run("ping", "admin", lambda: self.database.client.admin.command("ping"))
 
     async def aggregate(self, command: str, collection: str, pipeline: list[Document]) -> list[Document]:
-        """Everything that the pipeline gives."""
+        """All documents that the pipeline gives."""
 
         async def call() -> list[Document]:
             cursor = self.collection(collection).aggregate(pipeline, batchSize=READ_BATCH)
@@ -164,7 +166,7 @@ class MongoConnection:
     async def find(
         self, command: str, collection: str, query: Document, projection: Document | None = None, **options: Any
     ) -> list[Document]:
-        """Everything that fits the query; options are those of the driver's `find`."""
+        """All documents that fit the query; options are those of the driver's `find`."""
 
         async def call() -> list[Document]:
             cursor = self.collection(collection).find(query, projection, batch_size=READ_BATCH, **options)
@@ -220,7 +222,7 @@ class MongoConnection:
         return await self.run(command, collection, call) if keys else []
 
     async def insert(self, collection: str, documents: list[Document]) -> None:
-        """All of them, in this order; raises BulkWriteError for the first that does not go in.
+        """Inserts all of them, in this order. Raises BulkWriteError for the first that does not go in.
 
         The command itself, not `insert_many`: the documents have their `_id`s and need none of its care (measured: 1 µs
         a document instead of 6).
@@ -244,7 +246,7 @@ class MongoConnection:
         metrics.REPOSITORY_DOCUMENTS.labels(collection).inc(len(documents))
 
     async def update(self, command: str, collection: str, updates: list[UpdateOne]) -> None:
-        """All of them, in any order; an upsert that finds that its filter does not hold for what is there does
+        """Does all of them, in any order; an upsert that finds that its filter does not hold for what is there does
         nothing.
         """
         if not updates:
@@ -269,7 +271,7 @@ def _range_stages(tag: int, bounds: Range, then: Sequence[Document]) -> list[Doc
 
 
 def _failure_of_bulk(error: BulkWriteError) -> TidingsError | None:
-    """None if only documents are in the way; otherwise nobody knows what was done."""
+    """The failure of a bulk write of which it is not known what was done; None if only documents are in the way."""
     if error.details["writeConcernErrors"]:
         return _unavailable()
     if all(each["code"] == DUPLICATE_KEY for each in error.details["writeErrors"]):

@@ -184,7 +184,7 @@ def _range(conversation: str) -> Document:
 
 
 def _decided(document: ConversationDocument) -> Document:
-    """All that a change decides: not the watermarks."""
+    """The fields that a change decides: all but the watermarks."""
     return {
         "y": document.kind,
         "n": document.name,
@@ -247,7 +247,9 @@ def _gone(member: MemberDocument) -> UpdateOne:
 
 
 def _older(member: MemberDocument) -> Document:
-    """What is there, if its stamp is lower. If it is not, the upsert meets its `_id` and does nothing."""
+    """The filter for what is there with a lower stamp. If its stamp is not lower, the upsert meets its `_id` and does
+    nothing.
+    """
     key = paired(member.conversation, member.user)
     return {"_id": key, "c": member.conversation, "z": {"$lt": member.stamp}}
 

@@ -103,7 +103,7 @@ class MongoInboxes:
 async def _insert(
     connection: MongoConnection, collection: str, documents: list[Document], sizes: Iterable[int]
 ) -> Inserted:
-    """One command, or several if they do not fit into one."""
+    """Inserts with one command, or with several if the documents do not fit into one."""
     done = 0
     for count in _parts(sizes):
         try:

@@ -36,7 +36,7 @@ _REASONS = {
 
 
 class PoolWatch(ConnectionPoolListener):
-    """Of one client, over all its servers."""
+    """Watches the pools of one client, over all its servers."""
 
     def __init__(self, connections_max: int) -> None:
         self._lock = threading.Lock()

@@ -17,7 +17,7 @@ PREPARE_S = 600
 
 
 def mongo_repository(connection: MongoConnection) -> Repository:
-    """All ports on one connection; the schema is to be prepared before (schema.py)."""
+    """All ports on one connection, whose schema is there (`ensure_schema`)."""
     return Repository(
         messages=MongoMessages(connection),
         inboxes=MongoInboxes(connection),
@@ -31,7 +31,9 @@ def mongo_repository(connection: MongoConnection) -> Repository:
 
 
 async def ensure_schema(connection: MongoConnection) -> None:
-    """Collections and indexes are there. Raises Unavailable if MongoDB does not answer, Internal if it cannot be."""
+    """Makes the collections and indexes that are missing. Raises Unavailable if MongoDB does not answer, Internal if
+    something else is in their place.
+    """
     await connection.ping()
     # An index of data that is there already takes its time.
     with pymongo.timeout(PREPARE_S):

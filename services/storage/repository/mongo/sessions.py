@@ -67,7 +67,7 @@ class MongoSessions:
         return await self._which(puts)
 
     async def _which(self, puts: Sequence[SessionPut]) -> list[bool]:
-        """Some met another writer: those that are there now are in."""
+        """Which of them are in, after some met another writer: those that are there now."""
         keys = [paired(each.document.user, each.document.device) for each in puts]
         found = await self._connection.find("of", SESSIONS, {"_id": {"$in": keys}}, {"s": 1})
         there = {document["_id"]: document["s"] for document in found}
