@@ -31,9 +31,7 @@ from services.access.cluster.reconciliation import Reconciling
 from services.access.cluster.registration import Addresses, Registration
 from services.access.connection.abuse import AbuseTracker
 from services.access.connection.connection import Connection
-from services.access.connection.heartbeat import TimingWheel
 from services.access.connection.hub import Hub
-from services.access.connection.session import SessionPolicy
 from services.access.connection.traffic import Traffic
 from services.access.connections import ConnectionMetrics, Connections
 from services.access.debug_state import debug_state
@@ -54,6 +52,8 @@ from services.access.requests.refresh import TokenRefresh
 from services.access.requests.replacement import SessionReplacement
 from services.access.requests.requests import RequestOptions, Requests
 from services.access.rpc import AccessServicer
+from services.access.session.heartbeat import TimingWheel
+from services.access.session.session import SessionPolicy
 from services.access.session_closer import SessionCloser
 from services.access.settings import AccessSettings
 from services.access.transport.addresses import AddressLimit, TrustedProxies, networks

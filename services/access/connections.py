@@ -15,11 +15,11 @@ from typing import Final
 
 from services.access.connection.abuse import AbuseTracker
 from services.access.connection.connection import Connection
-from services.access.connection.events import EndRequested
-from services.access.connection.heartbeat import TimingWheel
 from services.access.connection.hub import Hub
-from services.access.connection.session import Phase
 from services.access.connection.traffic import Traffic
+from services.access.session.events import EndRequested
+from services.access.session.heartbeat import TimingWheel
+from services.access.session.session import Phase
 from services.common.clock import Clock
 from services.common.scope import Owned, TaskScope
 from services.common.telemetry import logs, metrics

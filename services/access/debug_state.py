@@ -13,12 +13,12 @@ from services.access.cluster.rebalance import Rebalance
 from services.access.cluster.registration import Registration
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
-from services.access.connection.session import Phase
 from services.access.connections import Connections
 from services.access.delivery.forwarding_table import ForwardingTable
 from services.access.delivery.mailbox import Mailbox
 from services.access.placement.registrar import OwnerRegistrar
 from services.access.presence.notifier import PresenceNotifier
+from services.access.session.session import Phase
 from services.common.cluster import Cluster
 from services.common.lanes.lane import Lanes
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from protos.tidings.internal.v1 import access_pb2, access_pb2_grpc
 from services.access.connection.connection import Connection
-from services.access.connection.events import EndRequested
 from services.access.connection.hub import Hub
-from services.access.connection.session import Phase
 from services.access.delivery.forwarding_table import ForwardingTable
+from services.access.session.events import EndRequested
+from services.access.session.session import Phase
 from services.common.registry.contract import NodeIncarnation
 from tidings_protocol import close
 

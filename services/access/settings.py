@@ -12,9 +12,9 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from services.access.connection.heartbeat import HeartbeatPolicy
-from services.access.connection.limits import LimitPolicy
-from services.access.connection.session import SessionPolicy
+from services.access.session.heartbeat import HeartbeatPolicy
+from services.access.session.limits import LimitPolicy
+from services.access.session.session import SessionPolicy
 from services.access.transport.addresses import networks
 from services.common.auth.tokens import ALGORITHMS
 from services.common.settings import production

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from protos.tidings.internal.v1 import delivery_pb2
-from services.access.connection.delivery_state import DeliveryState
 from services.access.connection.hub import Hub
+from services.access.session.delivery_state import DeliveryState
 from services.common.lanes.queue import LaneQueue
 from services.common.ring import Ring
 from services.logic.groups.recipients import fanout_of

@@ -22,9 +22,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from services.access.connection.connection import Connection
-from services.access.connection.events import AskedToLeave, EndRequested
-from services.access.connection.session import Phase
 from services.access.placement.placement import Placement
+from services.access.session.events import AskedToLeave, EndRequested
+from services.access.session.session import Phase
 from tidings_protocol import close
 
 # Of the deadline: for the goodbyes, so that the rest is left for what they leave behind.

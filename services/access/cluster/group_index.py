@@ -21,8 +21,8 @@ from typing import Final
 
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
-from services.access.connection.session import Phase
 from services.access.requests.pongs import GROUPS_MAX, Groups, HeartbeatReplies
+from services.access.session.session import Phase
 from services.common.scope import Owned, TaskScope
 from services.common.telemetry import logs, metrics
 from tidings_protocol.errors import TidingsError

@@ -18,10 +18,10 @@ from typing import Final
 from services.access.cluster.drain import Farewell, pace_for
 from services.access.cluster.head_checks import HeadChecks
 from services.access.cluster.registration import Registration
-from services.access.connection.session import Phase
 from services.access.connections import Connections
 from services.access.delivery.mailbox import Mailbox
 from services.access.placement.registrar import OwnerRegistrar
+from services.access.session.session import Phase
 from services.common.bus.contract import Bus
 from services.common.clock import Clock
 from services.common.cluster import Cluster

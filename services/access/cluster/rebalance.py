@@ -22,14 +22,14 @@ from typing import Final
 from services.access.cluster.group_index import GroupIndex
 from services.access.cluster.head_checks import HeadChecks
 from services.access.connection.connection import Connection
-from services.access.connection.events import AskedToLeave
 from services.access.connection.hub import Hub
-from services.access.connection.session import Phase
 from services.access.delivery.forwarding_table import ForwardingTable
 from services.access.placement.placement import Placement
 from services.access.placement.registrar import OwnerRegistrar
 from services.access.presence.notifier import PresenceNotifier
 from services.access.requests.pongs import HeartbeatReplies
+from services.access.session.events import AskedToLeave
+from services.access.session.session import Phase
 from services.common.cluster import Cluster
 from services.common.gatherer import RETRY_S
 from services.common.registry.contract import Membership

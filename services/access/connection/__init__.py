@@ -1,1 +1,1 @@
-"""One connection: the session's state machine, its shell, and what both go by."""
+"""One connection: the shell around its session, and the set of those that a node has, by user."""

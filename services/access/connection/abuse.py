@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
-from services.access.connection.limits import LimitPolicy, UserTraffic
+from services.access.session.limits import LimitPolicy, UserTraffic
 from services.common.telemetry import metrics
 
 K = TypeVar("K")

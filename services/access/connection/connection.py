@@ -19,8 +19,12 @@ from collections.abc import Set as AbstractSet
 from typing import assert_never
 
 from services.access.connection.abuse import Device
-from services.access.connection.delivery_state import DeliveryState
-from services.access.connection.events import (
+from services.access.connection.identity import NOWHERE, STRANGER, Identity
+from services.access.connection.ports import NodePort, Transport
+from services.access.connection.push_buffer import PushBuffer
+from services.access.connection.traffic import DELIVER, REPLY, label_of
+from services.access.session.delivery_state import DeliveryState
+from services.access.session.events import (
     Abort,
     AskedToLeave,
     AskToSync,
@@ -52,13 +56,9 @@ from services.access.connection.events import (
     Unregister,
     Welcome,
 )
-from services.access.connection.handshaking import Handshaking
-from services.access.connection.identity import NOWHERE, STRANGER, Identity
-from services.access.connection.ports import NodePort, Transport
-from services.access.connection.push_buffer import PushBuffer
-from services.access.connection.rules import ONLY_PONGS
-from services.access.connection.session import COUNTED_REFUSALS, DISPATCH, TOO_MANY_REFUSED, Phase, Session
-from services.access.connection.traffic import DELIVER, REPLY, label_of
+from services.access.session.handshaking import Handshaking
+from services.access.session.rules import ONLY_PONGS
+from services.access.session.session import COUNTED_REFUSALS, DISPATCH, TOO_MANY_REFUSED, Phase, Session
 from services.common.telemetry import logs, metrics
 from tidings_protocol import client_pb2, close
 from tidings_protocol.errors import BadFrame, TidingsError, Unparsable, error_of

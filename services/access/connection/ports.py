@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from services.access.connection.abuse import Device
-from services.access.connection.heartbeat import TimingWheel
-from services.access.connection.session import SessionPolicy
 from services.access.connection.traffic import Traffic
+from services.access.session.heartbeat import TimingWheel
+from services.access.session.session import SessionPolicy
 from tidings_protocol import client_pb2
 
 if TYPE_CHECKING:

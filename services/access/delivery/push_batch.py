@@ -16,8 +16,8 @@ from google.protobuf.message import DecodeError
 
 from protos.tidings.internal.v1 import delivery_pb2
 from services.access.connection.connection import Connection
-from services.access.connection.session import Phase
 from services.access.connection.traffic import DELIVER, label_of
+from services.access.session.session import Phase
 from services.common.telemetry import logs, metrics
 from tidings_protocol import client_pb2
 from tidings_protocol.wire.body import EncodedBody

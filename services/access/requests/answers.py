@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from services.access.connection.connection import Connection
-from services.access.connection.events import EndRequested
+from services.access.session.events import EndRequested
 from services.common.telemetry import logs
 from tidings_protocol import client_pb2, close
 from tidings_protocol.errors import Internal

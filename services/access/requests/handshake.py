@@ -25,15 +25,15 @@ from typing import Any, TypeVar
 
 from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
-from services.access.connection.events import EndRequested
 from services.access.connection.hub import Hub
 from services.access.connection.identity import NOWHERE, Identity
-from services.access.connection.session import Phase
 from services.access.logic_client import LogicClient
 from services.access.placement.registrar import OwnerRegistrar
 from services.access.requests.hello_check import Accepted, HelloCheck, shape_refusal
 from services.access.requests.replacement import SessionReplacement
 from services.access.requests.session_item import open_item
+from services.access.session.events import EndRequested
+from services.access.session.session import Phase
 from services.common.clock import Clock
 from services.common.lanes.entered import LaneHolder
 from services.common.lanes.lane import Lanes, unwanted

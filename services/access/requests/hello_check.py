@@ -15,9 +15,9 @@ from typing import Final, Protocol
 
 from services.access.connection.abuse import AbuseTracker, Device
 from services.access.connection.connection import Connection
-from services.access.connection.events import EndRequested
 from services.access.connection.identity import NOWHERE
 from services.access.placement.placement import Placement
+from services.access.session.events import EndRequested
 from services.common.auth.tokens import Claims, TokenRefused
 from services.common.clock import Clock
 from services.common.telemetry import metrics

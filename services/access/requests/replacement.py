@@ -20,9 +20,9 @@ from typing import Any, Final, NamedTuple
 
 from protos.tidings.internal.v1 import access_pb2, logic_pb2
 from services.access.connection.connection import Connection
-from services.access.connection.events import EndRequested
 from services.access.connection.hub import Hub
-from services.access.connection.session import Phase
+from services.access.session.events import EndRequested
+from services.access.session.session import Phase
 from services.common.gatherer import RETRY_S
 from services.common.lanes.entered import LaneHolder
 from services.common.lanes.lane import Lanes

@@ -26,7 +26,6 @@ from typing import Any, Final, NamedTuple
 
 from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
-from services.access.connection.session import COUNTED_REFUSALS, Phase
 from services.access.connection.traffic import REPLY
 from services.access.logic_client import LogicClient
 from services.access.presence.notifier import PresenceNotifier
@@ -38,6 +37,7 @@ from services.access.requests.refresh import TokenRefresh
 from services.access.requests.request_trace import RequestTrace
 from services.access.requests.send_in_flight import SendInFlight
 from services.access.requests.send_trace import SendTrace
+from services.access.session.session import COUNTED_REFUSALS, Phase
 from services.common.clock import Clock
 from services.common.lanes.entered import LaneHolder
 from services.common.lanes.lane import Lanes

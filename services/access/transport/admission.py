@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 from weakref import WeakSet
 
-from services.access.connection.limits import bucket_wait_s
+from services.access.session.limits import bucket_wait_s
 from services.access.transport.addresses import AddressLimit
 from services.common.clock import Clock
 from services.common.telemetry import metrics

@@ -33,9 +33,9 @@ from picows.common import WSProtocolError
 from picows.picows import WSAutoPingStrategy, WSProtocol  # type: ignore[attr-defined]  # not in its stubs
 
 from services.access.connection.connection import Connection
-from services.access.connection.events import EndRequested
 from services.access.connection.ports import NodePort, TransportName
 from services.access.connection.traffic import Traffic
+from services.access.session.events import EndRequested
 from services.access.transport.addresses import TrustedProxies
 from services.access.transport.admission import Door
 from services.access.transport.arrival import Arrival

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.access.connection.delivery_state import DeliveryState
-from services.access.connection.heartbeat import TimingWheel
 from services.access.delivery.forwarding_table import ForwardingTable
 from services.access.placement.registrations import OwnerRegistrations
+from services.access.session.delivery_state import DeliveryState
+from services.access.session.heartbeat import TimingWheel
 from services.common.registry.contract import NodeIncarnation
 
 TICK_S = 0.25

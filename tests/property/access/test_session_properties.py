@@ -7,8 +7,8 @@ from collections import Counter, deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.access.connection.delivery_state import DeliveryState
-from services.access.connection.events import (
+from services.access.session.delivery_state import DeliveryState
+from services.access.session.events import (
     Abort,
     AskedToLeave,
     Become,
@@ -32,10 +32,10 @@ from services.access.connection.events import (
     Ticked,
     Unregister,
 )
-from services.access.connection.handshaking import Handshaking
-from services.access.connection.heartbeat import FOREVER
-from services.access.connection.limits import LimitPolicy
-from services.access.connection.session import Phase, Session, SessionPolicy
+from services.access.session.handshaking import Handshaking
+from services.access.session.heartbeat import FOREVER
+from services.access.session.limits import LimitPolicy
+from services.access.session.session import Phase, Session, SessionPolicy
 from tidings_protocol import client_pb2, close
 from tidings_protocol.operations import OPERATIONS, REQUESTS, Size
 

@@ -22,8 +22,8 @@ from typing import Any
 
 import pytest
 
-from services.access.connection.delivery_state import DeliveryState
-from services.access.connection.events import (
+from services.access.session.delivery_state import DeliveryState
+from services.access.session.events import (
     AskedToLeave,
     Become,
     Effect,
@@ -41,10 +41,10 @@ from services.access.connection.events import (
     SayGoodbye,
     Ticked,
 )
-from services.access.connection.handshaking import Handshaking
-from services.access.connection.heartbeat import FOREVER, HeartbeatPolicy
-from services.access.connection.limits import LimitPolicy
-from services.access.connection.session import Session, SessionPolicy
+from services.access.session.handshaking import Handshaking
+from services.access.session.heartbeat import FOREVER, HeartbeatPolicy
+from services.access.session.limits import LimitPolicy
+from services.access.session.session import Session, SessionPolicy
 from tidings_protocol import client_pb2, close
 
 FOLDER = Path(__file__).parent / "sessions"

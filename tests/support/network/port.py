@@ -11,11 +11,11 @@ import uvloop
 
 from services.access.connection.abuse import Device
 from services.access.connection.connection import Connection
-from services.access.connection.heartbeat import FOREVER, TimingWheel
 from services.access.connection.identity import Identity
-from services.access.connection.limits import LimitPolicy
 from services.access.connection.ports import HandshakePort, RequestsPort
-from services.access.connection.session import SessionPolicy
+from services.access.session.heartbeat import FOREVER, TimingWheel
+from services.access.session.limits import LimitPolicy
+from services.access.session.session import SessionPolicy
 from services.access.transport.listening import StreamLimits
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from services.access.connection.connection import Connection
 from services.access.connection.ports import NodePort, TransportName
-from services.access.connection.session import Phase
 from services.access.connection.traffic import Traffic
+from services.access.session.session import Phase
 from tests.support.network.port import FakeNode
 from tidings_protocol import client_pb2
 from tidings_protocol.wire.codec import PROTO, Codec

@@ -7,9 +7,9 @@ import asyncio
 from services.access.connection.abuse import AbuseTracker
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
-from services.access.connection.limits import LimitPolicy
 from services.access.connection.traffic import Traffic
 from services.access.connections import STATES, ConnectionMetrics, Connections, count_states
+from services.access.session.limits import LimitPolicy
 from services.access.transport.tcp import TcpArrival, TcpServer, TcpStream
 from services.common.clock import ManualClock
 from services.common.telemetry import metrics

@@ -8,9 +8,9 @@ from typing import Any, cast
 from services.access.connection.abuse import AbuseTracker
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
-from services.access.connection.limits import LimitPolicy
 from services.access.connections import Connections
 from services.access.debug_state import SHOWN_MAX, debug_state
+from services.access.session.limits import LimitPolicy
 from services.common.clock import ManualClock
 from services.common.registry.contract import NOBODY
 from services.common.ring import Ring

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from services.access.connection.delivery_state import DeliveryState
-from services.access.connection.events import Refuse
-from services.access.connection.heartbeat import FOREVER
-from services.access.connection.open import Open
-from services.access.connection.session import Session, SessionPolicy
 from services.access.requests.requests import _lane_of
+from services.access.session.delivery_state import DeliveryState
+from services.access.session.events import Refuse
+from services.access.session.heartbeat import FOREVER
+from services.access.session.open import Open
+from services.access.session.session import Session, SessionPolicy
 from tidings_protocol import client_pb2
 from tidings_protocol.operations import OPERATIONS, Order
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from services.access.cluster.drain import Farewell, pace_for
-from services.access.connection.session import Phase
 from services.access.placement.placement import Placement
+from services.access.session.session import Phase
 from services.common.registry.contract import NodeIncarnation, NodeRecord
 from services.common.ring import Ring
 from tests.support.network.port import FakeNode

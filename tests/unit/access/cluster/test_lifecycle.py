@@ -16,7 +16,7 @@ from services.access.cluster import lifecycle as module
 from services.access.cluster.head_checks import HeadChecks
 from services.access.cluster.lifecycle import LeavingRules, NodeMembership, watch_health
 from services.access.cluster.registration import Addresses, Registration
-from services.access.connection.session import Phase
+from services.access.session.session import Phase
 from services.common.bus.memory import MemoryBroker, MemoryBus
 from services.common.clock import ManualClock
 from services.common.cluster import Cluster

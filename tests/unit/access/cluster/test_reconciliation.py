@@ -11,7 +11,7 @@ from protos.tidings.internal.v1 import logic_pb2
 from services.access.cluster import reconciliation as module
 from services.access.cluster.reconciliation import Reconciling
 from services.access.connection.connection import Connection
-from services.access.connection.session import Phase
+from services.access.session.session import Phase
 from services.common.registry.contract import NodeIncarnation
 from tests.unit.access.fakes import open_client
 from tidings_protocol.errors import TidingsError

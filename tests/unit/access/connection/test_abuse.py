@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.access.connection.abuse import AbuseTracker, Device
-from services.access.connection.limits import LimitPolicy
+from services.access.session.limits import LimitPolicy
 from services.common.telemetry import metrics
 
 ANN = Device("ann", "phone")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from services.access.connection.session import Phase
 from services.access.delivery import push_batch
 from services.access.delivery.push_batch import PushBatch
+from services.access.session.session import Phase
 from services.common.telemetry import metrics
 from tests.support.network.port import FakeNode
 from tests.unit.access.fakes import Client, open_client

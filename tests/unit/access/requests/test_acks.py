@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from protos.tidings.internal.v1 import logic_pb2
-from services.access.connection.delivery_state import DeliveryState
 from services.access.connection.identity import Identity
 from services.access.requests.acks import BATCH_MAX, Acks
+from services.access.session.delivery_state import DeliveryState
 from services.common.clock import ManualClock
 from tidings_protocol.errors import Internal, TidingsError, Unavailable
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from services.access.connection.session import Phase
 from services.access.requests.answers import Answer, answer_or_end, encode_answer
+from services.access.session.session import Phase
 from tests.unit.access.fakes import open_client
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import Internal

@@ -15,10 +15,10 @@ from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.abuse import AbuseTracker
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
-from services.access.connection.limits import LimitPolicy
-from services.access.connection.session import Phase
 from services.access.requests.handshake import Handshake, HandshakeOptions
 from services.access.requests.hello_check import HelloCheck
+from services.access.session.limits import LimitPolicy
+from services.access.session.session import Phase
 from services.common.auth.tokens import Claims
 from services.common.clock import ManualClock
 from services.common.registry.contract import NodeIncarnation

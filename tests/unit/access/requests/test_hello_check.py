@@ -7,9 +7,9 @@ from typing import Any, cast
 import pytest
 
 from services.access.connection.abuse import AbuseTracker
-from services.access.connection.events import EndRequested
-from services.access.connection.limits import LimitPolicy
 from services.access.requests.hello_check import Accepted, HelloCheck, shape_refusal
+from services.access.session.events import EndRequested
+from services.access.session.limits import LimitPolicy
 from services.common.auth.tokens import LEEWAY_S, Claims, TokenRefused
 from services.common.clock import ManualClock
 from tests.support.network.port import FakeNode

@@ -12,9 +12,9 @@ import pytest
 from protos.tidings.internal.v1 import access_pb2, logic_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
-from services.access.connection.session import Phase
 from services.access.requests import replacement
 from services.access.requests.replacement import SessionReplacement
+from services.access.session.session import Phase
 from services.common.registry.contract import NodeIncarnation, NodeRecord
 from tests.unit.access.fakes import open_client
 from tidings_protocol.errors import Unavailable

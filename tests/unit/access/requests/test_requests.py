@@ -12,8 +12,8 @@ from opentelemetry.trace import StatusCode
 
 from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
-from services.access.connection.session import Phase
 from services.access.requests.requests import RequestOptions, Requests
+from services.access.session.session import Phase
 from services.common.clock import ManualClock
 from services.common.rpc.faults import to_fault
 from services.common.telemetry import tracing

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from services.access.connection.session import Phase
 from services.access.connection.traffic import Traffic
+from services.access.session.session import Phase
 from services.access.transport.proxy_header import VERSION_1
 from services.access.transport.tcp import TcpArrival, TcpServer, TcpStream
 from tests.support.network.port import LIMITS, NO_SOCKET, FakeNode, FakeStream, OpenDoor

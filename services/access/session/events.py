@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from services.access.connection.heartbeat import FOREVER
+from services.access.session.heartbeat import FOREVER
 from tidings_protocol.close import CloseReason
 
 if TYPE_CHECKING:
-    from services.access.connection.session import Session
+    from services.access.session.session import Session
 
 # ---- events
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from typing import assert_never
 
-from services.access.connection.delivery_state import DeliveryState
-from services.access.connection.events import (
+from services.access.session.delivery_state import DeliveryState
+from services.access.session.events import (
     AskedToLeave,
     Ban,
     Become,
@@ -32,10 +32,10 @@ from services.access.connection.events import (
     Ticked,
     Unregister,
 )
-from services.access.connection.heartbeat import FOREVER, Life, Pulse
-from services.access.connection.limits import ConnectionLimits, UserTraffic, Verdict
-from services.access.connection.rules import ONLY_PONGS, TOO_MUCH, RefreshLimit
-from services.access.connection.session import (
+from services.access.session.heartbeat import FOREVER, Life, Pulse
+from services.access.session.limits import ConnectionLimits, UserTraffic, Verdict
+from services.access.session.rules import ONLY_PONGS, TOO_MUCH, RefreshLimit
+from services.access.session.session import (
     ASK_TO_SYNC,
     COUNTED_REFUSALS,
     DISPATCH,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from services.access.connection.delivery_state import DeliveryState
-from services.access.connection.events import Abort, CloseSession, EndRequested, FrameCame, Opened, PeerGone, Ticked
-from services.access.connection.handshaking import Handshaking
-from services.access.connection.heartbeat import FOREVER
-from services.access.connection.session import ASK_TO_SYNC, NOTHING, Closing, Phase, Session, SessionPolicy
+from services.access.session.delivery_state import DeliveryState
+from services.access.session.events import Abort, CloseSession, EndRequested, FrameCame, Opened, PeerGone, Ticked
+from services.access.session.handshaking import Handshaking
+from services.access.session.heartbeat import FOREVER
+from services.access.session.session import ASK_TO_SYNC, NOTHING, Closing, Phase, Session, SessionPolicy
 from tidings_protocol import close
 
 

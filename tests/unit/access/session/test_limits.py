@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.access.connection.limits import ConnectionLimits, LimitPolicy, UserTraffic, Verdict, Window
+from services.access.session.limits import ConnectionLimits, LimitPolicy, UserTraffic, Verdict, Window
 
 
 def test_a_burst_within_one_window_is_counted_exactly() -> None:

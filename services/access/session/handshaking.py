@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from services.access.connection.delivery_state import DeliveryState
-from services.access.connection.events import (
+from services.access.session.delivery_state import DeliveryState
+from services.access.session.events import (
     AskedToLeave,
     Become,
     CheckHello,
@@ -29,10 +29,10 @@ from services.access.connection.events import (
     Unregister,
     Welcome,
 )
-from services.access.connection.heartbeat import FOREVER
-from services.access.connection.open import Open
-from services.access.connection.rules import EARLY_PARTS_MAX, TOO_MUCH
-from services.access.connection.session import (
+from services.access.session.heartbeat import FOREVER
+from services.access.session.open import Open
+from services.access.session.rules import EARLY_PARTS_MAX, TOO_MUCH
+from services.access.session.session import (
     HANDLE_HELD,
     HOLD,
     HOLD_AND_STOP,

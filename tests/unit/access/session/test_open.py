@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from services.access.connection.delivery_state import DeliveryState
-from services.access.connection.events import (
+from services.access.session.delivery_state import DeliveryState
+from services.access.session.events import (
     AskedToLeave,
     Ban,
     Become,
@@ -19,10 +19,10 @@ from services.access.connection.events import (
     Ticked,
     Unregister,
 )
-from services.access.connection.heartbeat import FOREVER
-from services.access.connection.limits import LimitPolicy, UserTraffic
-from services.access.connection.open import Open
-from services.access.connection.session import DISPATCH, NOTHING, Closing, SessionPolicy
+from services.access.session.heartbeat import FOREVER
+from services.access.session.limits import LimitPolicy, UserTraffic
+from services.access.session.open import Open
+from services.access.session.session import DISPATCH, NOTHING, Closing, SessionPolicy
 from tidings_protocol import client_pb2, close
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.access.connection.delivery_state import FOREVER, DeliveryState
+from services.access.session.delivery_state import FOREVER, DeliveryState
 
 
 def test_a_push_that_is_not_acknowledged_in_time_brings_one_nudge() -> None:

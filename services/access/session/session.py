@@ -34,8 +34,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from services.access.connection.delivery_state import DeliveryState
-from services.access.connection.events import (
+from services.access.session.delivery_state import DeliveryState
+from services.access.session.events import (
     Abort,
     AskToSync,
     CloseSession,
@@ -51,8 +51,8 @@ from services.access.connection.events import (
     StopReading,
     Ticked,
 )
-from services.access.connection.heartbeat import FOREVER, HeartbeatPolicy
-from services.access.connection.limits import LimitPolicy, UserTraffic
+from services.access.session.heartbeat import FOREVER, HeartbeatPolicy
+from services.access.session.limits import LimitPolicy, UserTraffic
 
 
 class Phase(Enum):

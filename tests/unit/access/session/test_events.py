@@ -7,8 +7,8 @@ from typing import get_args
 
 import pytest
 
-from services.access.connection import events
-from services.access.connection.events import Effect, EndRequested, Event, Refuse
+from services.access.session import events
+from services.access.session.events import Effect, EndRequested, Event, Refuse
 from tidings_protocol import close
 
 

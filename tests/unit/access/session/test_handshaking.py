@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from services.access.connection.delivery_state import DeliveryState
-from services.access.connection.events import (
+from services.access.session.delivery_state import DeliveryState
+from services.access.session.events import (
     Become,
     CheckHello,
     CloseSession,
@@ -20,11 +20,11 @@ from services.access.connection.events import (
     Unregister,
     Welcome,
 )
-from services.access.connection.handshaking import Handshaking
-from services.access.connection.heartbeat import FOREVER
-from services.access.connection.open import Open
-from services.access.connection.rules import EARLY_PARTS_MAX
-from services.access.connection.session import HOLD, HOLD_AND_STOP, NOTHING, Closing, Phase, Session, SessionPolicy
+from services.access.session.handshaking import Handshaking
+from services.access.session.heartbeat import FOREVER
+from services.access.session.open import Open
+from services.access.session.rules import EARLY_PARTS_MAX
+from services.access.session.session import HOLD, HOLD_AND_STOP, NOTHING, Closing, Phase, Session, SessionPolicy
 
 POLICY = SessionPolicy(held_max=2)
 

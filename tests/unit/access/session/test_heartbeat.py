@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.access.connection.heartbeat import FOREVER, TimingWheel
+from services.access.session.heartbeat import FOREVER, TimingWheel
 
 
 class Entry:
