@@ -9,7 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.client.virtual_net import Faults, World
+from tidings.core.messages.feed import Feed
 from tidings.core.messages.gap_time import CEILING_S, FLOOR_S
+from tidings.core.messages.wants import WantSync
+from tidings.state import SavedState
 from tidings_protocol import client_pb2 as pb
 
 LARGE = "g:large"
@@ -140,6 +143,50 @@ def test_where_every_second_push_is_lost_each_is_asked_for_within_the_ceiling() 
             assert _texts(world) == [str(before) for before in range(number + 1)]
 
 
+def test_a_sync_beside_which_pushes_closed_the_gap_does_not_count_as_one_that_brought_nothing() -> None:
+    feed = Feed(SavedState("me", "phone", "e", 0, {}), lambda _message: False, capacity=50)
+    feed.welcome(pb.Welcome(user="me", epoch="e"), 0.0)
+    now = 0.0
+    for number in range(1, 40, 3):
+        feed.deliver([_entry(number + 1)], now)
+        wake = feed.next_wake()
+        assert wake is not None
+        assert wake - now <= CEILING_S
+        (want,) = feed.wants(wake)
+        assert isinstance(want, WantSync)
+        feed.deliver([_entry(number), _entry(number + 2)], wake)
+        feed.synced(want, pb.Page(next=number - 1, head=number + 2), wake)
+        now = wake + 1.0
+
+
+def test_a_heartbeat_that_is_shorter_than_the_ceiling_bounds_it() -> None:
+    feed = Feed(SavedState("me", "phone", "e", 0, {}), lambda _message: False, capacity=50)
+    feed.welcome(pb.Welcome(user="me", epoch="e", heartbeat_s=1), 0.0)
+    feed.answered(9.0, 5.0)
+    feed.deliver([_entry(2)], 6.0)
+    assert feed.next_wake() == 7.0
+
+
+def test_what_an_application_that_does_not_read_had_to_let_go_is_no_sample() -> None:
+    world = World(1, Faults(), capacity=5)
+    world.start()
+    world.reading = False
+    for number in range(30):
+        world.server.text("ann", world.me_to("ann"), f"{number}")
+        world.run(1.0)
+    world.reading = True
+    world.run(60.0)
+    assert _texts(world) == [str(number) for number in range(30)]
+    syncs = _asked(world, "sync")
+    world.server.text("ann", world.me_to("ann"), "in order")
+    world.run(1.0)
+    _lose_one(world)
+    seen_at = world.now
+    world.server.text("ann", world.me_to("ann"), "shows the gap")
+    world.run(5.0)
+    assert [time - seen_at < 1.5 * FLOOR_S for time in syncs] == [True]
+
+
 def test_while_a_sync_is_unanswered_no_other_is_asked() -> None:
     world = _world()
     syncs = _asked(world, "sync")
@@ -188,3 +235,8 @@ def _lose_one(world: World) -> None:
     world.lose = lambda frame: frame.HasField("deliver")
     world.server.text("ann", world.me_to("ann"), "lost")
     world.lose = lambda _frame: False
+
+
+def _entry(number: int) -> pb.Entry:
+    message = pb.Message(conversation="d:ann|me", seq=number, sender="ann", kind=pb.Message.NORMAL)
+    return pb.Entry(number=number, message=message)
