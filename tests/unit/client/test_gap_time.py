@@ -55,6 +55,8 @@ def test_many_samples_of_one_moment_are_one_observation() -> None:
     for _ in range(100):
         times.answered(0.5, 10.0)
     assert times.wait_s(10.0) == pytest.approx(0.5 + 4 * 0.25)
+    times.answered(2.0, 10.1)  # a longer one counts at once
+    assert times.wait_s(10.1) > 2.0
 
 
 def test_the_answers_to_sends_are_known_before_the_first_gap() -> None:

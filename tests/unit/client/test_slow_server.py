@@ -146,17 +146,12 @@ def test_where_every_second_push_is_lost_each_is_asked_for_within_the_ceiling() 
 def test_a_sync_beside_which_pushes_closed_the_gap_does_not_count_as_one_that_brought_nothing() -> None:
     feed = Feed(SavedState("me", "phone", "e", 0, {}), lambda _message: False, capacity=50)
     feed.welcome(pb.Welcome(user="me", epoch="e"), 0.0)
-    now = 0.0
-    for number in range(1, 40, 3):
-        feed.deliver([_entry(number + 1)], now)
-        wake = feed.next_wake()
-        assert wake is not None
-        assert wake - now <= CEILING_S
-        (want,) = feed.wants(wake)
-        assert isinstance(want, WantSync)
-        feed.deliver([_entry(number), _entry(number + 2)], wake)
-        feed.synced(want, pb.Page(next=number - 1, head=number + 2), wake)
-        now = wake + 1.0
+    feed.deliver([_entry(2)], 0.0)
+    (want,) = feed.wants(FLOOR_S)
+    assert isinstance(want, WantSync)
+    feed.deliver([_entry(1), _entry(4)], FLOOR_S)
+    feed.synced(want, pb.Page(next=0, head=4), 1.0)
+    assert feed.next_wake() == pytest.approx(1.0 + FLOOR_S + 4 * FLOOR_S / 2)
 
 
 def test_a_heartbeat_that_is_shorter_than_the_ceiling_bounds_it() -> None:
@@ -180,6 +175,26 @@ def test_what_an_application_that_does_not_read_had_to_let_go_is_no_sample() -> 
     syncs = _asked(world, "sync")
     world.server.text("ann", world.me_to("ann"), "in order")
     world.run(1.0)
+    _lose_one(world)
+    seen_at = world.now
+    world.server.text("ann", world.me_to("ann"), "shows the gap")
+    world.run(5.0)
+    assert [time - seen_at < 1.5 * FLOOR_S for time in syncs] == [True]
+
+
+def test_what_a_device_was_behind_at_its_welcome_tells_nothing_of_pushes() -> None:
+    world = _world()
+    names = [f"g:{number}" for number in range(12)]
+    for name in names:
+        world.server.group(name, ["me", "ann"], large=True)
+        world.server.text("ann", name, "before")
+    world.run(5.0)
+    world.cut()
+    for name in names:
+        world.server.text("ann", name, "meanwhile")
+    world.run(5.0)
+    assert len(world.shown) == 2 * len(names)
+    syncs = _asked(world, "sync")
     _lose_one(world)
     seen_at = world.now
     world.server.text("ann", world.me_to("ann"), "shows the gap")

@@ -396,8 +396,7 @@ class Feed:
             self._fruitless = 0
         elif self._gap_at is None:
             self._gap_at = now + self._gaps.wait_s(now, self._fruitless)
-            if not self._starved:  # what was let go will not come
-                self._gaps.opened(INBOX, self._inbox.missing, now)
+            self._gaps.opened(INBOX, self._inbox.missing, now)
         for name in self._order.begun():
             if name in self._order.unfinished():
                 self._due.put(name, now + self._gaps.wait_s(now))
@@ -414,7 +413,7 @@ class Feed:
             self._measure(conversation, now)
 
     def _measure(self, conversation: str, now: float) -> None:
-        if not self._starved and self._order.reads_by_cursor(conversation) and self._order.last(conversation):
+        if self._order.reads_by_cursor(conversation) and self._order.last(conversation):
             self._gaps.opened(conversation, self._order.missing(conversation), now)
 
 
