@@ -1,8 +1,8 @@
 """An access node on real loopback sockets, WebSocket and TCP, in front of the model server of the unit tests.
 
 The token is the user's name, or a JWT whose signature nobody checks. What a test wants to go wrong it scripts:
-`on_hello` may answer with a goodbye, `refuse_http` refuses upgrades, `lose` swallows pushes, `cut` breaks every
-connection, `stop` frees the port.
+`on_hello` may answer with a goodbye, `refuse_http` refuses upgrades, `lose` swallows pushes, `late_s` says how much
+later a push or an answer leaves, `cut` breaks every connection, `stop` frees the port.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class FakeAccess:
         self.on_hello: Callable[[pb.Hello], pb.ServerFrame | None] = lambda _hello: None
         self.refuse_http: list[Response] = []
         self.lose: Callable[[pb.ServerFrame], bool] = lambda _frame: False
+        self.late_s: Callable[[pb.ServerFrame], float] = lambda _frame: 0.0
         self.hellos: list[pb.Hello] = []
         self.greeted = asyncio.Event()
         self.lines: list[Line] = []
@@ -181,7 +182,7 @@ class FakeAccess:
         elif line.session is not None:
             reply = self.server.answer(line.session, frame)
             if reply is not None:
-                line.outgoing.put_nowait(reply)
+                self._put(line, reply)
 
     def _greet(self, line: Line, frame: pb.ClientFrame) -> None:
         hello = frame.hello
@@ -193,12 +194,19 @@ class FakeAccess:
 
         def push(frame: pb.ServerFrame) -> None:
             if not self.lose(frame):
-                line.outgoing.put_nowait(frame)
+                self._put(line, frame)
 
         line.session, welcome = self.server.hello(hello, push, _user_of(hello.token), self.name)
         welcome.id = frame.id
         line.outgoing.put_nowait(welcome)
         self.greeted.set()
+
+    def _put(self, line: Line, frame: pb.ServerFrame) -> None:
+        late_s = self.late_s(frame)
+        if late_s:
+            asyncio.get_running_loop().call_later(late_s, line.outgoing.put_nowait, frame)
+        else:
+            line.outgoing.put_nowait(frame)
 
     async def _write(self, line: Line, write: Callable[[bytes], object]) -> int:
         while (frame := await line.outgoing.get()) is not None:

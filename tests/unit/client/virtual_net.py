@@ -21,6 +21,7 @@ from tidings.core.signals import (
     Done,
     Drop,
     Failed,
+    Idle,
     Input,
     Leave,
     Lost,
@@ -61,7 +62,8 @@ class World:
     """The user `me` on one device, with everybody else as calls to the server.
 
     `work_s`: how long the application is at work on a message (0: no time). `fresh_tokens`: it gives others when asked,
-    by `next_token`. `clock_jumps`: the device's own clock is set ahead and back as it likes.
+    by `next_token`. `clock_jumps`: the device's own clock is set ahead and back as it likes. `lose` and `takes_s` may
+    be set to lose certain frames, or to have them take longer.
     """
 
     def __init__(
@@ -90,6 +92,8 @@ class World:
         self.connections = 0
         self.restarts = 0
         self.reading = True
+        self.lose: Callable[[pb.ServerFrame], bool] = lambda _frame: False
+        self.takes_s: Callable[[pb.ServerFrame], float] = lambda _frame: 0.002  # from the server to here
         self.ended: TidingsError | None = None
         self._capacity = capacity
         self._from_start = from_start
@@ -103,6 +107,7 @@ class World:
         self._ticket = 0
         self._session: Session | None = None
         self._link = -1
+        self._idle = False
         self.client = self._new_client(None)
 
     # What a test does
@@ -182,6 +187,11 @@ class World:
     def push(self, frame: pb.ServerFrame) -> None:
         """The server says something by itself."""
         self._arrive(self._link, frame, 0.0)
+
+    def ping(self) -> None:
+        """The person comes and goes: the client pings each time."""
+        self._idle = not self._idle
+        self._tell(Idle(self._idle))
 
     def wall_ms(self) -> int:
         """What time the device thinks it is."""
@@ -269,9 +279,9 @@ class World:
         copy = pb.ServerFrame()
         copy.CopyFrom(frame)
         # A pong tells what moved since the one before, so it is lost only with its connection.
-        if not frame.HasField("pong") and self.random.random() < self.faults.lose:
+        if self.lose(frame) or (not frame.HasField("pong") and self.random.random() < self.faults.lose):
             return
-        delay = self.random.random() * 0.5 if self.random.random() < self.faults.delay else 0.002
+        delay = self.random.random() * 0.5 if self.random.random() < self.faults.delay else self.takes_s(frame)
         self._arrive(link, copy, delay)
         if self.random.random() < self.faults.repeat:
             self._arrive(link, copy, delay + self.random.random() * 0.1)

@@ -256,6 +256,9 @@ class Session:
                 self._ended(Bye(0, frame.error.message, frame.error.retry_after_ms / 1000), now)
         elif self._pulse is not None:
             if frame.id:
+                took_s = self._outbox.flown_s(frame.id, now)
+                if took_s is not None and frame.HasField("sent"):
+                    self._feed.answered(took_s, now)
                 outcome = self._outbox.answered(frame, now)
                 if outcome is not None:
                     self._outcome(outcome, now)

@@ -1,10 +1,11 @@
 """What this device holds of its user's messages: the inbox, what is read by cursor, and what is missing. Pure.
 
 Guarantees: `take` gives each message once and each conversation in order, whatever the server's pushes lose, repeat or
-mix up, and over any number of connections. What is missing is asked for: a gap a short moment after it is seen, what
-lies behind a welcome at once; what brought nothing, later and later. A cursor never passes a message that the
-application is not done with (`took`). Kinds of messages that this version does not know are passed over, and count as
-held. An event costs the same however many groups are behind.
+mix up, and over any number of connections. What is missing is asked for: a gap when its push would have come by all
+that is known (gap_time.py), what lies behind a welcome at once; what brought nothing, later and later. While a page is
+on its way no other is asked for in its place. A cursor never passes a message that the application is not done with
+(`took`). Kinds of messages that this version does not know are passed over, and count as held. An event costs the same
+however many groups are behind.
 
 Bounds: at most `capacity` messages wait for the application (and a page on top). Pushes beyond that are let go, not
 acknowledged, and read again from the server when there is room: an application that does not read loses nothing.
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tidings.core.due import Due
+from tidings.core.messages.gap_time import GapTime
 from tidings.core.messages.inbox import Inbox, Item
 from tidings.core.messages.order import Order
 from tidings.core.messages.wants import Want, WantHistory, WantInfo, WantList, WantSync
@@ -27,8 +29,8 @@ from tidings.state import SavedState
 from tidings_protocol import client_pb2 as pb
 from tidings_protocol.ids import BROADCAST
 
-GAP_S = 0.2
-PATIENCE_MAX_S = 15.0
+INBOX = ""  # beside the conversations' names
+HEARTBEAT_S = 15  # of a server that says nothing
 FILLS_MAX = 4
 GROUP_CURSORS_MAX = 1000  # the server takes no more in a hello
 
@@ -64,8 +66,8 @@ class Feed:
         self.user = saved.user if saved else ""
         self.epoch = saved.epoch if saved else ""
         self._gap_at: float | None = None
-        self._gap_target = 0
-        self._patience_s = GAP_S
+        self._gaps = GapTime()
+        self._fruitless = 0  # syncs in a row that did not move this device
         self._must_sync = False
         self._starved = False
         self._due = Due()  # unfinished conversations, unless they are asked about just now
@@ -128,7 +130,8 @@ class Feed:
         """What is to be asked of the server now; each is answered by `synced`, `filled`, `listed` or `refused`."""
         if len(self._ready) >= self._capacity:
             return
-        if self._room and not self._syncing and (self._must_sync or self._gap_is_due(now)):
+        gap_due = self._gap_at is not None and now >= self._gap_at
+        if self._room and not self._syncing and (self._must_sync or gap_due):
             self._must_sync = False
             yield self._fly(WantSync(self._inbox.tip))
         while self._filling < FILLS_MAX and (name := self._due.pop(now)) is not None:
@@ -141,6 +144,8 @@ class Feed:
     def welcome(self, welcome: pb.Welcome, now: float) -> bool | None:
         """A session began. None: it goes on from before; True: this device is new; False: the data are others."""
         self._flying.clear()
+        self._gap_at = None
+        self._gaps.begin(float(welcome.heartbeat_s or HEARTBEAT_S))
         known = self.epoch != ""
         same = known and welcome.epoch == self.epoch and not welcome.reset and welcome.user == self.user
         self.user, self.epoch = welcome.user, welcome.epoch
@@ -151,6 +156,7 @@ class Feed:
         self._note_groups(welcome.group_heads, now)
         for name in self._order.unfinished():
             self._due.put(name, now)
+        self._order.begun()  # no gaps: nobody will push what was before
         if BROADCAST not in welcome.group_heads:
             self._order.note_head(BROADCAST, 0)
             self._show(self._order.begin(BROADCAST, 0))
@@ -162,22 +168,21 @@ class Feed:
 
     def deliver(self, entries: Iterable[pb.Entry], now: float) -> None:
         for entry in entries:
-            self._come(_item(entry))
+            self._come(_item(entry), now)
         self._watch_gaps(now)
+
+    def answered(self, took_s: float, now: float) -> None:
+        """A send of this client was answered after so long."""
+        self._gaps.answered(took_s, now)
 
     def own_sent(self, sent: pb.Sent, now: float) -> None:
         """A send of this client was stored: its place counts as held."""
-        item = Item(sent.conversation, sent.seq, None, sent.number)
-        if sent.number:
-            for placed in self._inbox.push(item):
-                self._show(self._order.offer(placed, self.user))
-        else:
-            self._show(self._order.offer(item, self.user))
+        self._place(Item(sent.conversation, sent.seq, None, sent.number), now)
         self._watch_gaps(now)
 
     def heads(self, pong: pb.Pong, now: float) -> None:
         self._inbox.note_head(pong.inbox_head)
-        self._note_groups(pong.group_heads, now + GAP_S)
+        self._note_groups(pong.group_heads, now + self._gaps.wait_s(now))
         self._watch_gaps(now)
 
     def lagging(self, lagging: pb.Lagging) -> None:
@@ -198,7 +203,9 @@ class Feed:
         for placed in self._inbox.page(want.after, page, [_item(entry) for entry in page.entries]):
             self._show(self._order.offer(placed, self.user))
         moved = self._inbox.tip > tip
-        self._patience_s = GAP_S if moved else min(self._patience_s * 2, PATIENCE_MAX_S)
+        self._fruitless = 0 if self._inbox.tip > want.after else self._fruitless + 1
+        if _reaches(self._inbox.tip, self._gaps.upto(INBOX)):
+            self._gaps.fetched(INBOX)
         self._must_sync = self._must_sync or (page.more and moved)
         if self._must_sync and not self._room:
             self._starved = True
@@ -211,10 +218,13 @@ class Feed:
         if self._order.knows(name):
             items = [Item(name, entry.message.seq, entry.message) for entry in page.entries]
             self._show(self._order.fill(name, items, page))
+        if _reaches(self._order.last(name), self._gaps.upto(name)):
+            self._gaps.fetched(name)
         if name in self._order.unfinished():
             fruitless = self._order.fruitless(name)
-            patience_s = min(GAP_S * 2 ** min(max(0, fruitless - 1), 8), PATIENCE_MAX_S)
-            self._due.put(name, now if page.more and not fruitless else now + patience_s)
+            wait_s = 0.0 if page.more and not fruitless else self._gaps.wait_s(now, max(0, fruitless - 1))
+            self._due.put(name, now + wait_s)
+            self._measure(name, now)
         self._recover(now)
         self._watch_gaps(now)
 
@@ -256,7 +266,7 @@ class Feed:
         self._flying.discard(want)
         match want:
             case WantSync():
-                self._patience_s = min(self._patience_s * 2, PATIENCE_MAX_S)
+                self._fruitless += 1
                 self._gap_at = None
             case WantHistory(conversation) | WantInfo(conversation):
                 if self._order.knows(conversation):
@@ -300,6 +310,7 @@ class Feed:
     def _give_up(self, conversation: str) -> None:
         self._show(self._order.give_up(conversation))
         self._due.drop(conversation)
+        self._gaps.dropped(conversation)
         self._listable.discard(conversation)
 
     def _recover(self, now: float) -> None:
@@ -314,18 +325,24 @@ class Feed:
         self._flying.add(want)
         return want
 
-    def _come(self, item: Item) -> None:
+    def _come(self, item: Item, now: float) -> None:
         if not self._room:
             self._starved = True
             if item.number:
                 self._inbox.note_head(item.number)
             else:
                 self._order.note_head(item.conversation, item.seq)
-        elif item.number:
-            for placed in self._inbox.push(item):
-                self._show(self._order.offer(placed, self.user))
+            return
+        if item.number:
+            self._note_push(INBOX, item.number, self._inbox.tip, now)
         else:
-            self._show(self._order.offer(item, self.user))
+            self._note_push(item.conversation, item.seq, self._order.last(item.conversation), now)
+        self._place(item, now)
+
+    def _place(self, item: Item, now: float) -> None:
+        for placed in self._inbox.push(item) if item.number else (item,):
+            self._show(self._order.offer(placed, self.user))
+            self._look_at(placed.conversation, now)
 
     def _show(self, items: Iterable[Item]) -> None:
         for item in items:
@@ -361,26 +378,47 @@ class Feed:
             if name in self._order.unfinished():
                 self._due.put(name, due)
 
-    def _gap_is_due(self, now: float) -> bool:
-        """A gap that has been there for a moment. One that closed meanwhile and opened anew gets its own moment."""
-        if self._gap_at is None or now < self._gap_at:
-            return False
-        if self._inbox.tip >= self._gap_target:
-            self._gap_at = None
-            self._watch_gaps(now)
-            return False
-        return True
+    def _note_push(self, key: str, place: int, held: int, now: float) -> None:
+        """What a push tells of how late pushes are; `held`: everything up to there was here before it."""
+        if place <= held:
+            self._gaps.came_again(key, place, now)
+        elif place == held + 1 and self._gaps.upto(key) is None:
+            self._gaps.came_in_order(key)
 
     def _watch_gaps(self, now: float) -> None:
+        """A gap that is there for long enough is due; one that closed, and opened anew, has its own time."""
+        if _reaches(self._inbox.tip, self._gaps.upto(INBOX)):
+            self._gaps.closed(INBOX, now)
+            self._gap_at = None
+            self._fruitless = 0
         if not self._inbox.behind:
             self._gap_at = None
-            self._patience_s = GAP_S
+            self._fruitless = 0
         elif self._gap_at is None:
-            self._gap_at = now + self._patience_s
-            self._gap_target = self._inbox.head
+            self._gap_at = now + self._gaps.wait_s(now, self._fruitless)
+            self._gaps.opened(INBOX, self._inbox.missing, now)
         for name in self._order.begun():
             if name in self._order.unfinished():
-                self._due.put(name, now + GAP_S)
+                self._due.put(name, now + self._gaps.wait_s(now))
+                self._measure(name, now)
+
+    def _look_at(self, conversation: str, now: float) -> None:
+        """The same of what is read by cursor: whether its gap has closed."""
+        if not _reaches(self._order.last(conversation), self._gaps.upto(conversation)):
+            return
+        self._gaps.closed(conversation, now)
+        self._due.drop(conversation)
+        if conversation in self._order.unfinished():
+            self._due.put(conversation, now + self._gaps.wait_s(now))
+            self._measure(conversation, now)
+
+    def _measure(self, conversation: str, now: float) -> None:
+        if self._order.reads_by_cursor(conversation) and self._order.last(conversation):
+            self._gaps.opened(conversation, self._order.missing(conversation), now)
+
+
+def _reaches(place: int, upto: int | None) -> bool:
+    return upto is not None and place >= upto
 
 
 def _item(entry: pb.Entry) -> Item:

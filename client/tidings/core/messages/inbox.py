@@ -55,6 +55,14 @@ class Inbox:
         """Whether the server has (or had) more than what is here in order."""
         return self.head > self.tip
 
+    @property
+    def missing(self) -> int:
+        """The highest number that the server told of and that is not here."""
+        missing = self.head
+        while missing in self._ahead:
+            missing -= 1
+        return missing
+
     def note_head(self, head: int) -> None:
         self.head = max(self.head, head)
 

@@ -74,6 +74,19 @@ class Order:
         found = self._tracks.get(conversation)
         return found is not None and found.large
 
+    def last(self, conversation: str) -> int:
+        """Up to here it came out; 0: nothing did."""
+        found = self._tracks.get(conversation)
+        return found.last or 0 if found is not None else 0
+
+    def missing(self, conversation: str) -> int:
+        """Of what is read by cursor: the highest seq that the server told of and that is not here."""
+        track = self.track(conversation)
+        missing = track.head
+        while missing in track.held:
+            missing -= 1
+        return missing
+
     def drop(self, conversation: str) -> None:
         """The user has nothing to do with it any more."""
         found = self._tracks.pop(conversation, None)

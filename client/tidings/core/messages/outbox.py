@@ -88,6 +88,11 @@ class Outbox:
         """Whether the server owes an answer."""
         return bool(self._flying)
 
+    def flown_s(self, frame_id: int, now: float) -> float | None:
+        """How long ago the request of this frame went out; None: nobody waits for its answer any more."""
+        request = self._flying.get(frame_id)
+        return now - (request.answer_by - ANSWER_S) if request is not None else None
+
     def submit(self, submit: Submit, now: float) -> Failed | None:
         """Take a request on, or say why not. The library's own (tickets below 0) are few, and end with the session."""
         if submit.ticket > 0 and len(self._requests) >= self._capacity:
