@@ -42,7 +42,7 @@ class Connections(Owned, Collection[Connection]):
         self._abuse = abuse
         self._clock = clock
         self.wheel: TimingWheel[Connection] = TimingWheel(clock.now_s())
-        self._all: set[Connection] = set()
+        self._all: dict[Connection, None] = {}  # a set in the order of coming, so that a simulation repeats itself
         self._unflushed: list[Connection] = []
         self._accepting = False
         self._sessions = 0
@@ -114,7 +114,7 @@ class Connections(Owned, Collection[Connection]):
     # ---- what connections say
 
     def begin(self, connection: Connection) -> None:
-        self._all.add(connection)
+        self._all[connection] = None
         self._empty.clear()
 
     def opened(self, connection: Connection) -> None:
@@ -138,7 +138,7 @@ class Connections(Owned, Collection[Connection]):
         self._unflushed.append(connection)
 
     def lost(self, connection: Connection) -> None:
-        self._all.discard(connection)
+        self._all.pop(connection, None)
         if not self._all:
             self._empty.set()
         self.wheel.discard(connection)

@@ -27,7 +27,7 @@ class WriteBehind:
     def __init__(self, repository: Repository, clock: Clock) -> None:
         self._repository = repository
         self._clock = clock
-        self._conversations: set[CachedConversation] = set()
+        self._conversations: dict[CachedConversation, None] = {}  # a set in the order of coming
         self._held: dict[tuple[str, str], int] = {}
         self._one_at_a_time = asyncio.Lock()
 
@@ -39,7 +39,7 @@ class WriteBehind:
     def conversation(self, conversation: CachedConversation) -> None:
         """Notes the conversation, if it has something to write."""
         if conversation.is_dirty:
-            self._conversations.add(conversation)
+            self._conversations[conversation] = None
 
     def held(self, user: str, device: str, number: int) -> None:
         """Notes that a device holds its user's inbox up to this number."""
@@ -66,7 +66,8 @@ class WriteBehind:
         moved_now = list(self._conversations)
         for start in range(0, len(moved_now), CHUNK):
             part = moved_now[start : start + CHUNK]
-            self._conversations.difference_update(part)
+            for each in part:
+                self._conversations.pop(each, None)
             watermarks = [mark for each in part if (mark := each.take_watermark()) is not None]
             cursors = {each: each.take_cursors() for each in part}
             try:
@@ -74,7 +75,7 @@ class WriteBehind:
             except BaseException:
                 for each, moved in cursors.items():
                     each.put_back(moved)
-                    self._conversations.add(each)
+                    self._conversations[each] = None
                 raise
 
     async def _advance(self, watermarks: Sequence[Watermark], cursors: Sequence[MemberCursor]) -> None:
