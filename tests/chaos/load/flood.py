@@ -30,6 +30,7 @@ from tidings_protocol.ids import direct
 from tools.bench.accounts.ledger import Ledger
 from tools.bench.users.frames import TCP
 from tools.bench.users.line import Line
+from tools.cli.failure import Failure
 
 OPENING_AT_ONCE = 20
 LOOK_S = 0.2
@@ -328,7 +329,13 @@ class Flood:
         while True:
             peer = await self.broken.get()
             await asyncio.sleep(REOPEN_S)
-            await peer.open()
+            try:
+                await peer.open()
+            except Failure:
+                # A node that is starved of its processors for longer than its lease lets nobody in for a moment. The
+                # silence at the end has a bound, and by then everybody must be back.
+                self.span.refused["NOT_LET_IN"] += 1
+                self.broken.put_nowait(peer)
 
     async def _finish(self, timeout_s: float) -> dict[str, int]:
         """Silence; every send has its answer, every user what is its own."""
