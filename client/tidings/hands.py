@@ -4,7 +4,7 @@ Guarantees: a message counts as taken when its loop or its task asks for the nex
 or when the client is left without an error by that task. It does not if the client is left by an error, the process
 dies, or another task is still at work on it then: it comes again after the restart.
 
-Does not know: what taken means to the server (core/feed.py).
+Does not know: what taken means to the server (core/messages/feed.py).
 """
 
 from __future__ import annotations

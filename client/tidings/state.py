@@ -5,7 +5,7 @@ disk, and only then takes its place). A file that is torn all the same (a disk t
 the device from starting: the former one is beside it, and what came since then comes again. If that cannot be read
 either, the error names the file and says what to do; there is no silent fresh start.
 
-Does not know: what the numbers mean (core/feed.py).
+Does not know: what the numbers mean (core/messages/feed.py).
 """
 
 from __future__ import annotations

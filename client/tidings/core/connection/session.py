@@ -1,7 +1,8 @@
 """The session of one device with the cluster, over any number of connections. Pure: `handle(event, now)` -> effects.
 
-Guarantees: those of feed.py (each message once, in order), outbox.py (each send to its outcome), dialer.py (how it
-connects again), pulse.py (heartbeats, acknowledgements) and renewal.py (tokens) together; this module only joins them.
+Guarantees: those of messages/feed.py (each message once, in order), messages/outbox.py (each send to its outcome),
+dialer.py (how it connects again), pulse.py (heartbeats, acknowledgements) and renewal.py (tokens) together; this module
+only joins them.
 Each hello carries a higher `attempt` than the one before, also over restarts with a kept state, so that of two logins
 of this device the server knows the newer one.
 
