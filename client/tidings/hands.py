@@ -39,7 +39,7 @@ class Hands:
             self.done(handed)
 
     def give(self, handed: Handed) -> None:
-        """To the present task."""
+        """Hands it to the present task."""
         self._held[handed] = _Grip(asyncio.current_task())
 
     def done(self, handed: Handed) -> None:

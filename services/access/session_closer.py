@@ -58,7 +58,7 @@ class SessionCloser(Owned):
 
     @property
     def lanes(self) -> Lanes[logic_pb2.CloseItem, None]:
-        """For /debug/state."""
+        """The lanes, for /debug/state."""
         return self._lanes
 
     def unregister(self, connection: Connection) -> None:

@@ -146,6 +146,6 @@ def in_scheme(address: str, current: str) -> str:
 
 
 def address_of(url: str) -> str:
-    """As the server would write it: the inverse of `in_scheme`."""
+    """The address as the server would write it: the inverse of `in_scheme`."""
     scheme, _, rest = url.partition("://")
     return rest if scheme in ("tcp", "tcps") else url

@@ -41,7 +41,7 @@ log = logs.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LeavingRules:
-    """Of the drain."""
+    """The pace of the drain, and its deadline."""
 
     pace_per_s: float
     deadline_s: float

@@ -70,7 +70,7 @@ log = logs.get_logger(__name__)
 
 
 class Connection:
-    """From its first byte to its last."""
+    """One connection, from its first byte to its last."""
 
     __slots__ = (
         "_behind", "_draining", "_early", "_held", "_later", "_requests", "_welcome", "closed_with", "codec",

@@ -35,7 +35,7 @@ class Identity:
 
     @property
     def kind_name(self) -> str:
-        """As the metrics and the log show it."""
+        """The kind of device, as the metrics and the log show it."""
         return _KINDS.get(self.kind, "web")
 
 

@@ -47,7 +47,7 @@ class Transport(Protocol):
         ...
 
     def write(self, data: bytes) -> None:
-        """Wrapped frames."""
+        """Writes frames that are wrapped for this transport."""
         ...
 
     def probe(self) -> bool:
@@ -88,7 +88,7 @@ class ConnectionsPort(Protocol):
 
 
 class HandshakePort(Protocol):
-    """From hello to welcome."""
+    """Who leads a connection from hello to welcome."""
 
     def authenticate(self, connection: Connection, hello: client_pb2.Hello) -> None:
         """`identify` follows, or the end."""
@@ -111,7 +111,7 @@ class AbusePort(Protocol):
     """What a node remembers of users and devices."""
 
     def ban(self, who: Device, kind: str, now: float) -> float:
-        """For how many seconds; `kind`: what it did."""
+        """Bans the device; for how many seconds. `kind`: what it did."""
         ...
 
     def count_refused(self, user: str, now: float) -> bool:

@@ -86,7 +86,7 @@ class Mailbox(Owned):
 
     @property
     def state(self) -> dict[str, object]:
-        """For /debug/state."""
+        """What /debug/state shows of the mailbox."""
         return {
             "deaf": self._deaf,
             "mailbox": self._partition,

@@ -168,7 +168,7 @@ class StopReading:
 
 @dataclass(frozen=True, slots=True)
 class ResumeReading:
-    """Read on."""
+    """The transport is to read on."""
 
 
 @dataclass(frozen=True, slots=True)

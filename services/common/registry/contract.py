@@ -48,7 +48,7 @@ class NodeRecord:
     deaf: bool = False  # an access node that does not hear Kafka: what is for it goes by call too
 
     def to_json(self) -> str:
-        """As it stands in etcd."""
+        """The record as it stands in etcd."""
         return json.dumps(asdict(self), separators=(",", ":"))
 
     @staticmethod

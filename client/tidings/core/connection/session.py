@@ -161,7 +161,7 @@ class Session:
         return self._effects
 
     def _hear(self, event: Opened | OpenFailed | Received | Lost, now: float) -> None:
-        """Of the present connection."""
+        """Handles what the present connection brings."""
         match event:
             case Opened(_, wall_ms):
                 self._greet(wall_ms, now)
@@ -190,7 +190,7 @@ class Session:
         | Leave,
         now: float,
     ) -> None:
-        """Of the application and its shell."""
+        """Handles what the application and its shell ask for."""
         match event:
             case Start():
                 self._dialer.start()
@@ -325,7 +325,7 @@ class Session:
     # What became of what was asked
 
     def _outcome(self, outcome: Done | Failed, now: float) -> None:
-        """Of a request: the application's (a ticket above 0), or one of our own."""
+        """Takes what became of a request: the application's (a ticket above 0), or one of our own."""
         if outcome.ticket > 0:
             self._tell(outcome)
             return

@@ -271,7 +271,7 @@ class Outbox:
             self._again(request, delay_s)
 
     def _answered_late(self, frame: pb.ServerFrame) -> Done | None:
-        """To a try that was given up: that it was stored counts, whatever becomes of the try after it."""
+        """Takes the answer to a try that was given up: that it was stored counts, whatever becomes of the next try."""
         if not frame.HasField("sent"):
             return None
         request = self._by_key.get((frame.sent.conversation, frame.sent.client_id))
