@@ -21,7 +21,7 @@ _KINDS: Final[dict[int, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The session of one connection. `boot_id`: of this node, when it was taken; `since_ms`: since the epoch."""
+    """Who one connection is. `boot_id`: of this node, when it was taken; `since_ms`: since the epoch."""
 
     user: str
     device: str

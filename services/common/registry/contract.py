@@ -66,7 +66,7 @@ class NodeRecord:
 
 @dataclass(frozen=True, slots=True, order=True)
 class NodeIncarnation:
-    """One boot of one node: after a restart, or a new lease, the same name stands for another incarnation."""
+    """One boot of one node: after a restart, or a new lease, the same name stands for another one."""
 
     node: str
     boot_id: str

@@ -1,4 +1,4 @@
-"""The session of one device with the cluster, over any number of connections. Pure: `handle(event, now)` -> effects.
+"""One device and the cluster, over any number of sessions, one after the other. Pure: `handle(event, now)` -> effects.
 
 Guarantees: those of messages/feed.py (each message once, in order), messages/outbox.py (each send to its outcome),
 dialer.py (how it connects again), pulse.py (heartbeats, acknowledgements) and renewal.py (tokens) together; this module
@@ -115,7 +115,7 @@ class Session:
 
     @property
     def over(self) -> TidingsError | None:
-        """Why the session is over, once it is."""
+        """Why no session follows any more, once that is so."""
         return self._dialer.phase.error if isinstance(self._dialer.phase, Over) else None
 
     @property
