@@ -40,7 +40,7 @@ class Host(Protocol):
 
 
 class User:
-    """Abstract."""
+    """What all kinds of users share. Abstract."""
 
     def __init__(self, host: Host, name: str, token: str, wire: Wire, scan: Scanner, source: str | None = None) -> None:
         self.name = name

@@ -88,7 +88,7 @@ class Change:
 
 
 def plan_scale(present: Mapping[NodeKind, Sequence[int]], wanted: Mapping[NodeKind, int]) -> Change:
-    """From the indexes of the present nodes to the wanted numbers: low numbers are filled, the highest go."""
+    """The way from the present nodes to the wanted numbers: low indexes are filled, the highest go."""
     add: list[tuple[NodeKind, int]] = []
     remove: list[tuple[NodeKind, int]] = []
     for kind, number in wanted.items():
