@@ -52,7 +52,7 @@ class Hands:
         self._took(handed)
 
     def left(self, handed: Handed) -> None:
-        """Its loop is over, however."""
+        """Notes that a loop is over, however it ended."""
         grip = self._held.get(handed)
         if grip is not None:
             grip.left = asyncio.get_running_loop().call_later(LEFT_S, self.done, handed)

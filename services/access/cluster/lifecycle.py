@@ -127,7 +127,7 @@ class NodeMembership:
         await self._say_goodbye(at_once=True)
 
     def readmit(self) -> None:
-        """It is heard again: new clients are taken."""
+        """The node is heard again: new clients are taken."""
         if not self._leaving:
             self._connections.accept()
 

@@ -34,7 +34,7 @@ class Transport(Protocol):
         ...
 
     def admit(self) -> None:
-        """Its session is stored: from now on its frames may be as large as the limits say."""
+        """Notes that the session is stored: from now on frames may be as large as the limits say."""
         ...
 
     @property
@@ -71,11 +71,11 @@ class ConnectionsPort(Protocol):
     """The set of a node's connections."""
 
     def begin(self, connection: Connection) -> None:
-        """It is there, without a session."""
+        """The connection is there, without a session."""
         ...
 
     def opened(self, connection: Connection) -> None:
-        """It has been welcomed."""
+        """The connection has been welcomed."""
         ...
 
     def flush_later(self, connection: Connection) -> None:
@@ -83,7 +83,7 @@ class ConnectionsPort(Protocol):
         ...
 
     def lost(self, connection: Connection) -> None:
-        """Its transport is gone."""
+        """The transport of the connection is gone."""
         ...
 
 
@@ -123,7 +123,7 @@ class CloserPort(Protocol):
     """What follows when a session ends."""
 
     def unregister(self, connection: Connection) -> None:
-        """It is out of this node's indexes."""
+        """The connection is out of this node's indexes."""
         ...
 
     def close_session(self, connection: Connection) -> None:
@@ -143,7 +143,7 @@ class NodePort(Protocol):
 
     @property
     def wheel(self) -> TimingWheel[Connection]:
-        """It calls `tick`."""
+        """The wheel that calls `tick`."""
         ...
 
     @property

@@ -161,7 +161,7 @@ class TimingWheel(Generic[T]):
         self._places[tick % turn][entry] = None
 
     def discard(self, entry: T) -> None:
-        """It ends: forget it."""
+        """Forgets a connection that ends."""
         if entry.wheel_tick:
             del self._places[entry.wheel_tick % len(self._places)][entry]
             entry.wheel_tick = 0

@@ -156,7 +156,7 @@ class Session:
         return NOTHING
 
     def unblock(self) -> Effects:
-        """It has read."""
+        """The client has read what waited for it."""
         return NOTHING
 
     def page_written(self, head: int, *, more: bool) -> Effects:

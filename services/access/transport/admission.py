@@ -34,7 +34,7 @@ class Door(Protocol):
         ...
 
     def release(self, arrival: object) -> None:
-        """It has asked to come in, or is gone."""
+        """The arrival has asked to come in, or is gone."""
         ...
 
     def admission_delay_s(self, address: str) -> float:
@@ -95,7 +95,7 @@ class Admission:
         return True
 
     def release(self, arrival: object) -> None:
-        """It is an arrival no longer: it asked to come in, or is gone."""
+        """Counts an arrival no longer: it asked to come in, or is gone."""
         self._arrivals.discard(arrival)
 
     def delay_s(self, handshakes: int, now: float) -> float:

@@ -73,7 +73,7 @@ class MemoryBroker:
         self.refused.add((topic, partition))
 
     def wipe(self) -> None:
-        """It has lost its disk."""
+        """The broker loses its disk."""
         self._topics.clear()
         self.wake()
 
@@ -242,7 +242,7 @@ class MemoryBus(Owned):
         self._cut = True
 
     def heal(self) -> None:
-        """It does again."""
+        """This node reaches the bus again."""
         self._cut = False
         self.broker.wake()
 

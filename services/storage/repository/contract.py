@@ -149,7 +149,7 @@ class MemberRepository(Protocol):
         ...
 
     async def find(self, keys: Collection[MemberKey]) -> dict[MemberKey, MemberDocument]:
-        """Those of them that are members."""
+        """Those of the users that are members."""
         ...
 
     async def write(self, members: Sequence[MemberDocument]) -> None:

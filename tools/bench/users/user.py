@@ -36,7 +36,7 @@ class Host(Protocol):
         """The server has more for it."""
 
     def lose(self, user: User) -> None:
-        """Its line broke."""
+        """The line of this user broke."""
 
 
 class User:
@@ -101,7 +101,7 @@ class User:
 
     @property
     def cursor(self) -> int:
-        """It holds its inbox up to here."""
+        """The number up to which this user holds the inbox."""
         return self._cursor
 
     def arrive(self, entries: Sequence[Entry], now: float | None) -> int:

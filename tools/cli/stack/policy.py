@@ -50,12 +50,12 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """It stays down, as it was asked to."""
+    """The process stays down, as it was asked to."""
 
 
 @dataclass(frozen=True, slots=True)
 class GivenUp:
-    """It stays down though nobody asked it to."""
+    """The process stays down though nobody asked it to."""
 
 
 def after_end(ended: Ended) -> Again | Stay | GivenUp:
