@@ -153,8 +153,8 @@ class _Told:
                     pass
 
     def missing(self, member: record.Member, device: str) -> Iterator[record.Stored]:
-        """What this device misses of what is for it. What the cluster wrote (changes of groups) may lie before the place from
-        which it reads."""
+        """What this device misses of what is for it. What the cluster wrote (changes of groups) may lie before
+        the place from which it reads."""
         shown, own = self.shown[member.user, device], self.own[member.user, device]
         for message in self.stored[member.conversation]:
             if message.system or (message.sender == member.user and message.client_id in own):
