@@ -33,7 +33,7 @@ def build(project: Path, folder: Path) -> Path:
 
 
 def names_in(wheel: Path) -> list[str]:
-    """Its files."""
+    """The files of a wheel."""
     return zipfile.ZipFile(wheel).namelist()
 
 
@@ -43,7 +43,7 @@ def metadata_of(wheel: Path) -> Message:
 
 
 def requirements_of(wheel: Path) -> list[Requirement]:
-    """What it always asks for, without its extras."""
+    """What a wheel always asks for, without its extras."""
     asked = [Requirement(line) for line in metadata_of(wheel).get_all("Requires-Dist", [])]
     return [each for each in asked if each.marker is None or each.marker.evaluate({"extra": ""})]
 

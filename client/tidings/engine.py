@@ -1,4 +1,4 @@
-"""The shell around the session core: sockets, tasks, the clock, and where results go.
+"""The shell around the core: sockets, tasks, the clock, and where results go.
 
 Guarantees: the core is only called in the event loop, one event at a time, and its effects are done in their order; a
 request has exactly one outcome; what the core wants to keep is kept within `SAVE_S`, and once more at the end. A state

@@ -4,7 +4,7 @@ Guarantees: a message counts as taken when its loop or its task asks for the nex
 or when the client is left without an error by that task. It does not if the client is left by an error, the process
 dies, or another task is still at work on it then: it comes again after the restart.
 
-Does not know: what taken means to the server (core/feed.py).
+Does not know: what taken means to the server (core/messages/feed.py).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Hands:
             self.done(handed)
 
     def give(self, handed: Handed) -> None:
-        """To the present task."""
+        """Hands it to the present task."""
         self._held[handed] = _Grip(asyncio.current_task())
 
     def done(self, handed: Handed) -> None:
@@ -52,7 +52,7 @@ class Hands:
         self._took(handed)
 
     def left(self, handed: Handed) -> None:
-        """Its loop is over, however."""
+        """Notes that a loop is over, however it ended."""
         grip = self._held.get(handed)
         if grip is not None:
             grip.left = asyncio.get_running_loop().call_later(LEFT_S, self.done, handed)

@@ -30,7 +30,7 @@ class DeviceKind(IntEnum):
 
 
 class Role(IntEnum):
-    """Of a member of a group."""
+    """What a member may do in a group."""
 
     NONE = pb.Member.ROLE_UNSPECIFIED
     MEMBER = pb.Member.MEMBER
@@ -192,7 +192,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """As the user's list shows it. `large_from`: the seq from which it is read by cursor; 0: not large."""
+    """One row of the user's list. `large_from`: the seq from which it is read by cursor; 0: not large."""
 
     id: str
     name: str

@@ -1,6 +1,6 @@
 """A message on its way, as the application holds it.
 
-Does not know: how it is sent (core/outbox.py), nor what the others do with it (`Progress`).
+Does not know: how it is sent (core/messages/outbox.py), nor what the others do with it (`Progress`).
 """
 
 from __future__ import annotations

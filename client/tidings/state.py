@@ -5,7 +5,7 @@ disk, and only then takes its place). A file that is torn all the same (a disk t
 the device from starting: the former one is beside it, and what came since then comes again. If that cannot be read
 either, the error names the file and says what to do; there is no silent fresh start.
 
-Does not know: what the numbers mean (core/feed.py).
+Does not know: what the numbers mean (core/messages/feed.py).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class StateStore(Protocol):
 
 
 class MemoryState:
-    """For as long as the process lives: a second Client of the same device goes on where the first stopped."""
+    """Keeps it for as long as the process lives: a second Client of the same device goes on where the first stopped."""
 
     def __init__(self) -> None:
         self._state: SavedState | None = None
@@ -108,13 +108,13 @@ class FileState:
             self._sync_folder()
 
     def _keep_former(self) -> None:
-        """As well as the file system can: it is a second safety."""
+        """Keeps the former file beside it, as well as the file system can: it is a second safety."""
         with contextlib.suppress(OSError):
             self._former.unlink(missing_ok=True)
             os.link(self._path, self._former)
 
     def _sync_folder(self) -> None:
-        """So that the file's new place is on the disk too."""
+        """Syncs the folder, so that the file's new place is on the disk too."""
         if os.name != "posix":
             return  # there a folder cannot be opened
         folder = os.open(self._path.parent, os.O_RDONLY)

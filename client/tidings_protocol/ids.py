@@ -135,5 +135,5 @@ def _not_a_conversation(text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """As it may stand in a message: quoted, without control characters, not longer than a line."""
+    """The text as it may stand in a message: quoted, without control characters, not longer than a line."""
     return ascii(text if len(text) <= 80 else text[:80] + "...")

@@ -1,8 +1,8 @@
 """What may stand in the log of a conversation: one row for each kind of entry, which everybody else goes by.
 
-    logic      which kinds it stores, and of which it asks the hooks (messages/)
-    storage    whether an entry may name the earlier one that it names (numbering.py)
-    client     which kinds it shows (model.py)
+    logic      which kinds it stores, and of which it asks the hooks (logic/messages/)
+    storage    whether an entry may name the earlier one that it names (storage/messages/numbering.py)
+    client     which kinds it shows (tidings/model.py)
 
 Every entry has a seq, a message id, a time and a sender, is idempotent by its client id, and travels like a message.
 Whatever else an entry does is a column here, so that what is done to messages later (edits, recalls, reactions, pins)

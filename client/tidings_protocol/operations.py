@@ -1,9 +1,9 @@
 """What a client may ask for: one row for each request of ClientFrame's oneof, which everybody else goes by.
 
-    access    which frames are served in a session, what each counts against, in which lane it goes on (session.py,
-              requests.py)
-    logic     which handler answers a frame that was passed on to it (dispatcher.py)
-    client    which answers a request may have (outbox.py)
+    access    which frames are served in a session, what each counts against, in which lane it goes on
+              (access/session/, access/requests/requests.py)
+    logic     which handler answers a frame that was passed on to it (logic/requests/dispatcher.py)
+    client    which answers a request may have (core/messages/outbox.py)
     docs      the table of requests in docs/protocol.md (`make docs` writes it)
 
 A new request is a row here, its frame in client.proto, and a handler that registers by the row's name.

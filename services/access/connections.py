@@ -199,7 +199,7 @@ class ConnectionMetrics:
         self._handshakes = handshakes
 
     async def run(self) -> None:
-        """For ever."""
+        """Flushes what has gathered, for ever."""
         flushes = 0
         while True:
             await asyncio.sleep(FLUSH_S)

@@ -30,7 +30,7 @@ class AccessServicer(access_pb2_grpc.AccessServicer):
         self._deliver = deliver
 
     async def Visit(self, request: access_pb2.VisitBatch, context: Any) -> access_pb2.VisitOutcome:  # noqa: ARG002, N802
-        """From the answer on, what these users get is forwarded."""
+        """Takes visitors of another node: from the answer on, what these users get is forwarded there."""
         host = NodeIncarnation(request.node, request.boot_id)
         self._forwarding.add(host, request.arrived)
         self._forwarding.remove(host, request.left)

@@ -58,11 +58,11 @@ class SessionCloser(Owned):
 
     @property
     def lanes(self) -> Lanes[logic_pb2.CloseItem, None]:
-        """For /debug/state."""
+        """The lanes, for /debug/state."""
         return self._lanes
 
     def unregister(self, connection: Connection) -> None:
-        """It is in no index of this node any more; the owner of its user is told in a moment if it was the last."""
+        """Takes a connection out of this node's indexes; its user's owner is told in a moment if it was the last."""
         if connection.identity is STRANGER:
             return  # its hello was still being checked
         self._presence.watchers.forget(connection)

@@ -1,1 +1,1 @@
-"""What two or more services need: domain nouns, ports, the wire, telemetry."""
+"""What two or more services need: ring, lanes, ports to the backends, calls, settings, telemetry."""

@@ -47,7 +47,7 @@ class _Watched:
 
 
 class Certificates:
-    """Of one process."""
+    """Watches over the certificates of one process."""
 
     def __init__(self) -> None:
         self._watched: list[_Watched] = []

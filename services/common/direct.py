@@ -132,7 +132,7 @@ class Direct(Owned):
 
 
 def _parts(places: list[int], errands: list[Errand]) -> list[list[int]]:
-    """As many as fit into one call; a parcel that is larger is a call of its own."""
+    """Parts of as many parcels as fit into one call; one that is larger is a part of its own."""
     parts: list[list[int]] = []
     size = 0
     for place in places:

@@ -89,7 +89,7 @@ class Lifecycle:
                 callback()
 
     def begin(self, group: asyncio.TaskGroup) -> None:
-        """From now on tasks can be born: in this group."""
+        """Lets tasks be born from now on, in this group."""
         self._group = group
 
     def end(self) -> None:

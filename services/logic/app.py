@@ -1,6 +1,6 @@
 """A logic node as a process: etcd, Kafka and gRPC for `logic_node`, and the ops address before all else.
 
-    ops ─▶ etcd, Kafka, calls, certificates (common/node.py) ─▶ the node (node.py)
+    ops ─▶ etcd, Kafka, calls, certificates (common/node.py) ─▶ the node (logic/node.py)
 
 Guarantees: /healthz and /debug/state answer while the node still starts. Certificates are renewed while it runs.
 

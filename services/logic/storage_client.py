@@ -219,7 +219,7 @@ class StorageClient:
         request: Callable[..., Message],
         response: type[Message],
     ) -> list[Any]:
-        """As `_spread`; many pages at once are smaller ones."""
+        """Spreads like `_spread`; many pages at once are smaller ones."""
         share = PAGES_BYTES_MAX // max(1, min(len(items), PAGES_MAX))
         for item in items:
             item.bytes_max = min(item.bytes_max, share)

@@ -27,8 +27,8 @@ TRIES_MAX = 8
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """As in StorageSettings, where each is explained. `list_places_min`: the order of fewer conversations is read anew
-    each time, which costs little.
+    """Limits as in StorageSettings, where each is explained. `list_places_min`: the order of fewer conversations is
+    read anew each time, which costs little.
     """
 
     store_lanes: int = 2

@@ -150,7 +150,7 @@ def _with_faults(outcomes: Sequence[O | TidingsError], failed: Callable[..., O])
 
 
 def _raise_if_away(outcomes: Sequence[O]) -> Sequence[O]:
-    """The same outcomes. Raises Unavailable if nothing could be done, and another try may do better."""
+    """Gives the outcomes back. Raises Unavailable if nothing could be done, and another try may do better."""
     if outcomes and all(_is_away(outcome.fault) for outcome in outcomes):
         raise from_fault(outcomes[0].fault)
     return outcomes

@@ -56,7 +56,7 @@ def costs() -> dict[str, float]:
 
 
 def stored_bytes() -> tuple[int, int]:
-    """Of a message beside its text, and of an inbox entry; with their index keys, before compression."""
+    """Bytes of a message beside its text, and of an inbox entry; with their index keys, before compression."""
     chat = direct(f"{USER}a", f"{USER}b")
     content = client_pb2.Content(text="x" * TEXT_BYTES).SerializeToString()
     document = _document(StoredMessage(chat, 1, f"{USER}a", new_id(), 1_795_000_000_000, content))

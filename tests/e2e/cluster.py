@@ -76,7 +76,7 @@ class Cluster:
         self._access = None
 
     def pid(self, name: str) -> int:
-        """Of a node or a backend."""
+        """The process of a node or a backend."""
         status = self.status()
         every = [*status["access"], *status["logic"], *status["storage"], *status["backends"]]
         return int(next(entry["pid"] for entry in every if entry["name"] == name))

@@ -231,7 +231,7 @@ async def test_while_kafka_is_away_messages_are_pushed_within_a_second_and_a_hal
 
 
 async def at_different_nodes(cluster: Cluster, name: Name) -> tuple[str, str]:
-    """Two users."""
+    """Two users whose nodes differ."""
     homes: dict[str, str] = {}
     for number in range(100):
         user = name(f"u{number}")

@@ -52,7 +52,7 @@ def running(command: Sequence[str], environment: dict[str, str], log: Path) -> I
 
 
 async def until(ask: Callable[[], Awaitable[T]], *errors: type[Exception]) -> T:
-    """What it gives as soon as it does not fail."""
+    """What the action gives as soon as it does not fail."""
     end = time.monotonic() + READY_S
     while True:
         try:

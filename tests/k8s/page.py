@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def table(told: Mapping[str, Any]) -> str:
-    """Of a run, with where it was taken."""
+    """The table of a run, with where it was taken."""
     rule = ["---"] * 2 + ["---:"] * (len(TITLES) - 3) + ["---"]
     lines = [TITLES, rule, *(_row(case) for case in told["cases"])]
     head = f"{told['cluster']}, {told['machine']}; {told['rate']:g} messages a second beside the crowd's.\n\n"

@@ -164,7 +164,7 @@ MUTATIONS: dict[str, Callable[[], Iterator[None]]] = {
 
 @contextmanager
 def applied(name: str) -> Iterator[None]:
-    """With this defect; "" is none."""
+    """Runs what is within with this defect; "" is none."""
     if not name:
         yield
         return

@@ -74,7 +74,7 @@ def token_of(user: str) -> str:
 
 
 async def life_of(name: str, kind: NodeKind, address: str, ports: Ports, life: Lifecycle) -> None:
-    """From its start until it has drained; cancelled, it ends as it can."""
+    """The life of a node from its start until it has drained; cancelled, it ends as it can."""
     shared: dict[str, Any] = {
         "node": name,
         "cluster": "simulated",

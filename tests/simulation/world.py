@@ -95,7 +95,7 @@ class World:
         self.note(f"{name} starts")
 
     def kill(self, name: str) -> None:
-        """As kill -9: from this moment on nothing of it is heard; the lease runs out later."""
+        """Ends a node as kill -9 does: nothing of it is heard any more; the lease runs out later."""
         life = self.lives.pop(name)
         self.note(f"{name} dies")
         life.ports.registry.crash()
@@ -124,7 +124,7 @@ class World:
         faults.delay = before
 
     async def drain(self, name: str) -> None:
-        """As SIGTERM: returns when it has left."""
+        """Drains a node as SIGTERM does: returns when it has left."""
         self.note(f"{name} drains")
         life = self.lives.pop(name)
         life.lifecycle.request_stop()
@@ -141,7 +141,7 @@ class World:
         self.log.append(f"{asyncio.get_running_loop().time():9.3f}  {what}")
 
     def expire(self, life: Life) -> None:
-        """Its lease runs out now, if it is still there."""
+        """Lets a lease run out now, if it is still there."""
         entry = self.store.nodes.get(life.name)
         if entry is not None and entry[1] is life.ports.registry:
             self.store.expire(life.name)
@@ -187,7 +187,7 @@ class World:
             self.scope.spawn(self._restart(life), name=f"restart of {life.name}")
 
     async def _restart(self, life: Life) -> None:
-        """As the local stack does with what dies by itself."""
+        """Restarts a node, as the local stack does with what dies by itself."""
         await asyncio.sleep(RESTART_S)
         if self.lives.get(life.name) is life:
             self.start(life.name)

@@ -13,7 +13,7 @@ from typing import Any
 
 
 def instructions(call: Callable[[], object]) -> int:
-    """Of the second call: the first fills what is made once."""
+    """The instructions of the second call: the first fills what is made once."""
     call()
     count = 0
 
@@ -37,5 +37,5 @@ def instructions(call: Callable[[], object]) -> int:
 
 
 def each(make: Callable[[int], Callable[[], object]], few: int = 10, many: int = 110) -> float:
-    """Of one thing among many: `make` gives the call that handles so many of them."""
+    """The instructions for one thing among many: `make` gives the call that handles so many of them."""
     return (instructions(make(many)) - instructions(make(few))) / (many - few)

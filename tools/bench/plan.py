@@ -95,7 +95,7 @@ class Share:
 
 
 def shares(plan: Plan, urls: list[str], tokens: list[tuple[str, str]]) -> list[Share]:
-    """As even as the units allow."""
+    """Shares for the processes, as even as the units allow."""
     unit = max(plan.unit, 1)
     units = [tokens[index : index + unit] for index in range(0, len(tokens), unit)]
     parts = [units[number :: plan.processes] for number in range(plan.processes)]

@@ -49,10 +49,10 @@ class Run(Protocol):
         """All is prepared within."""
 
     async def measure(self, start: float) -> None:
-        """From `start` (monotonic) to the end of the measurement."""
+        """Measures from `start` (monotonic) to the end of the measurement."""
 
     async def settle(self) -> dict[str, Any]:
-        """Until all is accounted for; then samples by name, `counts`, and `elapsed_s` if it is not the plan's."""
+        """Waits until all is accounted for; gives samples by name, `counts`, `elapsed_s` if it is not the plan's."""
 
 
 def main() -> None:
@@ -94,7 +94,7 @@ def _kind(workload: str) -> Callable[[Share, str], Run]:
 
 
 def _open_files() -> None:
-    """As many as the system allows."""
+    """Lets this process open as many files as the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

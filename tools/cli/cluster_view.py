@@ -27,7 +27,7 @@ Answer = TypeVar("Answer")
 
 
 def run(action: Coroutine[Any, Any, Answer]) -> Answer:
-    """From the command's world into asyncio's. What a node refused becomes a Failure."""
+    """Goes from the command's world into asyncio's. What a node refused becomes a Failure."""
     # The services log what they do; a command tells its user what matters, in its own words.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:

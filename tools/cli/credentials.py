@@ -22,7 +22,7 @@ NAMES = frozenset(f"{PREFIX}{name.upper()}" for name in SecuritySettings.model_f
 
 
 def security_of(environment: Mapping[str, str]) -> SecuritySettings:
-    """As this environment says. Raises WrongUse."""
+    """The security settings as this environment says. Raises WrongUse."""
     given = {**_of_file(environment), **{name: value for name, value in environment.items() if name in NAMES}}
     try:
         return load(SecuritySettings, given)

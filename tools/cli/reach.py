@@ -36,7 +36,7 @@ class Reach:
     connect_s: float = CONNECT_S
 
     def within(self, seconds: float) -> Reach:
-        """The same, for a command that has no more time than this."""
+        """This reach, for a command that has no more time than this."""
         return replace(self, connect_s=min(self.connect_s, max(CONNECT_MIN_S, seconds)))
 
     def client(
@@ -83,7 +83,7 @@ def _signer(data: Path, etcd: str | None, cluster: str | None, secret_file: Path
 
 
 def addresses(target: Target, transport: str = "ws") -> list[str]:
-    """Of the access nodes that are ready, in no order; `transport` is ws or tcp. Raises Failure."""
+    """Addresses of the access nodes that are ready, in no order; `transport` is ws or tcp. Raises Failure."""
     if target.snapshot is not None:
         found = [
             _address(node["ws"], node["tcp"], transport)

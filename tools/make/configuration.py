@@ -100,7 +100,7 @@ def _written(title: str, rows: list[Setting]) -> Iterator[str]:
 
 
 def _toml(default: str) -> str:
-    """As it would be written; nothing for what is not set."""
+    """The default as it would be written; nothing for what is not set."""
     if default in ("None", "(required)"):
         return default.strip("()").lower().replace("none", "(unset)")
     if default in ("true", "false") or re.fullmatch(r"-?[0-9.]+", default):

@@ -47,7 +47,7 @@ class Criticism:
 
 
 def criticisms(program: Path, folder: Path, flags: Sequence[str]) -> list[Criticism]:
-    """Of one overlay. Raises Failure."""
+    """The criticisms of one overlay. Raises Failure."""
     kubectl = Path(sys.executable).with_name("kubectl")
     manifests = subprocess.run([str(kubectl), "kustomize", str(folder)], check=True, capture_output=True, text=True)
     told = subprocess.run(
@@ -65,7 +65,7 @@ def criticisms(program: Path, folder: Path, flags: Sequence[str]) -> list[Critic
 
 
 def read(told: Sequence[Mapping[str, Any]]) -> Iterator[Criticism]:
-    """Of kube-score's JSON, format 1: everything that is not wholly good."""
+    """Reads kube-score's JSON, format 1: everything that is not wholly good."""
     for found in told:
         name = f"{found['type_meta']['kind']} {found['object_meta']['name']}"
         for check in found["checks"] or ():

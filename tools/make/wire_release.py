@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 def today() -> FileDescriptorSet:
-    """Of the protos as they are."""
+    """The descriptors of the protos as they are."""
     protos = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "protos").rglob("*.proto"))]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "all"

@@ -1,1 +1,1 @@
-"""The session as a pure value machine: events in, effects out, the time and the dice are arguments. No I/O."""
+"""One device and its sessions as a pure value machine: events in, effects out, time and dice as arguments. No I/O."""

@@ -27,7 +27,7 @@ class Backoff:
     factor: float = 2.0
 
     def delay_s(self, attempt: int, random: Callable[[], float]) -> float:
-        """Full jitter: evenly between 0 and the bound of this attempt (0 is the first)."""
+        """Full jitter: evenly between 0 and the bound of this try (0 is the first)."""
         bound = min(self.max_s, self.base_s * self.factor ** min(attempt, 32))
         return random() * bound
 
@@ -146,6 +146,6 @@ def in_scheme(address: str, current: str) -> str:
 
 
 def address_of(url: str) -> str:
-    """As the server would write it: the inverse of `in_scheme`."""
+    """The address as the server would write it: the inverse of `in_scheme`."""
     scheme, _, rest = url.partition("://")
     return rest if scheme in ("tcp", "tcps") else url

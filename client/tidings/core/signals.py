@@ -209,7 +209,7 @@ class Save:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The session is over; `error` None: because the application left."""
+    """No session follows any more; `error` None: because the application left."""
 
     error: TidingsError | None
 

@@ -52,7 +52,7 @@ Connector = Callable[[str], AbstractAsyncContextManager[Connection]]
 
 
 def tls_for(url: str, given: ssl.SSLContext | None) -> ssl.SSLContext | None:
-    """For wss:// and tcps:// the context that was given, or the system's; for the others none."""
+    """The context that was given, or the system's, for wss:// and tcps://; none for the others."""
     if url.startswith(("wss://", "tcps://")):
         return given or ssl.create_default_context()
     return None

@@ -38,7 +38,7 @@ class EncodedBody:
 
     @classmethod
     def of(cls, message: Message) -> EncodedBody:
-        """From the value itself."""
+        """Makes it from the value itself."""
         return cls(type(message), message.SerializeToString())
 
     @cached_property

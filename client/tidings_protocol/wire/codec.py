@@ -23,7 +23,7 @@ class Codec(Protocol):
 
     @property
     def subprotocol(self) -> str:
-        """Its name in the WebSocket handshake."""
+        """The name of the codec in the WebSocket handshake."""
         ...
 
     @property

@@ -20,7 +20,7 @@ class Due(NamedTuple):
 
 
 class HeadChecks:
-    """Of one node's users."""
+    """What is to be compared of one node's users."""
 
     def __init__(self) -> None:
         self._everyone = False

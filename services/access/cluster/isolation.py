@@ -150,7 +150,7 @@ class Isolation:
         return random.sample(others, min(most, len(others)))
 
     async def _ask(self, node: NodeRecord) -> bool:
-        """With a batch of nothing."""
+        """Asks with a batch of nothing: whether the node answers is all that counts."""
         me = self._me()
         method: str
         request: Message

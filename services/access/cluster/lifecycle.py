@@ -41,7 +41,7 @@ log = logs.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LeavingRules:
-    """Of the drain."""
+    """The pace of the drain, and its deadline."""
 
     pace_per_s: float
     deadline_s: float
@@ -127,7 +127,7 @@ class NodeMembership:
         await self._say_goodbye(at_once=True)
 
     def readmit(self) -> None:
-        """It is heard again: new clients are taken."""
+        """The node is heard again: new clients are taken."""
         if not self._leaving:
             self._connections.accept()
 

@@ -63,7 +63,7 @@ class Reconciling:
         self._missed: dict[str, int] = {}
 
     async def run(self) -> None:
-        """For ever; all nodes of a cluster do not ask in the same second."""
+        """Compares for ever, and not in the same second as all other nodes."""
         while True:
             await asyncio.sleep(self._interval_s * random.uniform(0.9, 1.1))
             try:

@@ -70,7 +70,7 @@ class Registration:
         return self._record
 
     def me(self) -> NodeIncarnation:
-        """This boot."""
+        """This boot of this node, as others name it."""
         return NodeIncarnation(self._record.name, self._record.boot_id)
 
     @property

@@ -63,7 +63,7 @@ class Device:
 
 
 class AbuseTracker:
-    """Of all users and devices of one node."""
+    """What is remembered of all users and devices of one node."""
 
     def __init__(self, policy: LimitPolicy, *, entries_max: int = 50_000) -> None:
         self._policy = policy
@@ -85,7 +85,7 @@ class AbuseTracker:
         return bool(limit) and self._hellos.add(who, now) > limit
 
     def count_user_hello(self, user: str, now: float) -> bool:
-        """The same for all devices of a user, whatever they call themselves; True: turn it away, without a ban."""
+        """Counts a hello of any device of the user, whatever its name; True: turn it away, without a ban."""
         limit = self._policy.reconnects_per_window * self._policy.user_reconnect_factor
         return bool(limit) and self._user_hellos.add(user, now) > limit
 
@@ -102,7 +102,7 @@ class AbuseTracker:
         return found
 
     def ban(self, who: Device, kind: str, now: float) -> float:
-        """From now on, for this many seconds; `kind`: what it did, for the count."""
+        """Bans the device from now on; for how many seconds. `kind`: what it did, for the count."""
         metrics.BANS.labels(kind).inc()
         if len(self._bans) >= self._entries_max:
             self.sweep(now)

@@ -70,7 +70,7 @@ log = logs.get_logger(__name__)
 
 
 class Connection:
-    """From its first byte to its last."""
+    """One connection, from its first byte to its last."""
 
     __slots__ = (
         "_behind", "_draining", "_early", "_held", "_later", "_requests", "_welcome", "closed_with", "codec",
@@ -170,7 +170,7 @@ class Connection:
         self.node.wheel.schedule(self, due)
 
     def identify(self, identity: Identity, expires_at: float) -> None:
-        """Its hello is right; `expires_at`: of the token, on the node's clock."""
+        """Takes note that the hello is right; `expires_at`: of the token, on the node's clock."""
         self.identity, self.user, self.session_id = identity, identity.user, identity.session_id
         self.handle(HelloAccepted(identity.kind, expires_at))
 
@@ -180,7 +180,7 @@ class Connection:
         behind: Sequence[client_pb2.ServerFrame] = (),
         group_heads: Mapping[str, int] | None = None,
     ) -> None:
-        """Its session is stored; `behind`: what goes out right after the welcome, `group_heads`: what that shows."""
+        """Opens it: its session is stored. `behind`: what follows the welcome, `group_heads`: what that shows."""
         self._welcome, self._behind = welcome, behind
         self.group_heads = group_heads
         self.handle(Opened())
@@ -225,7 +225,7 @@ class Connection:
         self.count_refusal(error.code)
 
     def count_refusal(self, code: str) -> None:
-        """It was answered with this error."""
+        """Counts that a request was answered with this error."""
         self._apply(self.session.count_refusal(code, self.node.now()))
         self._count_for_user(code)
 
@@ -291,7 +291,7 @@ class Connection:
         return self._early.left_groups if self._early is not None else NOWHERE
 
     def remember_heads(self, heads: Mapping[str, int] | None) -> None:
-        """It was shown these heads of its large groups."""
+        """Remembers which heads of large groups the client was shown."""
         self.group_heads = heads
 
     def next_op(self) -> str:

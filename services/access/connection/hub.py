@@ -61,7 +61,7 @@ class Hub(Generic[C]):
         return self._users.keys()
 
     def connections(self) -> Iterator[C]:
-        """All connections."""
+        """All connections of this node."""
         for connections in self._users.values():
             yield from connections
 
@@ -73,7 +73,7 @@ class Hub(Generic[C]):
             self._groups_of.setdefault(user, set()).add(group)
 
     def leave(self, group: str, user: str) -> None:
-        """No longer."""
+        """The user is no member of the large group any more."""
         self._note_change(user)
         groups = self._groups_of.get(user)
         if groups is not None and group in groups:

@@ -21,7 +21,7 @@ _KINDS: Final[dict[int, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The session of one connection. `boot_id`: of this node, when it was taken; `since_ms`: since the epoch."""
+    """Who one connection is. `boot_id`: of this node, when it was taken; `since_ms`: since the epoch."""
 
     user: str
     device: str
@@ -35,7 +35,7 @@ class Identity:
 
     @property
     def kind_name(self) -> str:
-        """As the metrics and the log show it."""
+        """The kind of device, as the metrics and the log show it."""
         return _KINDS.get(self.kind, "web")
 
 

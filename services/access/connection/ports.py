@@ -34,7 +34,7 @@ class Transport(Protocol):
         ...
 
     def admit(self) -> None:
-        """Its session is stored: from now on its frames may be as large as the limits say."""
+        """Notes that the session is stored: from now on frames may be as large as the limits say."""
         ...
 
     @property
@@ -47,7 +47,7 @@ class Transport(Protocol):
         ...
 
     def write(self, data: bytes) -> None:
-        """Wrapped frames."""
+        """Writes frames that are wrapped for this transport."""
         ...
 
     def probe(self) -> bool:
@@ -71,11 +71,11 @@ class ConnectionsPort(Protocol):
     """The set of a node's connections."""
 
     def begin(self, connection: Connection) -> None:
-        """It is there, without a session."""
+        """The connection is there, without a session."""
         ...
 
     def opened(self, connection: Connection) -> None:
-        """It has been welcomed."""
+        """The connection has been welcomed."""
         ...
 
     def flush_later(self, connection: Connection) -> None:
@@ -83,12 +83,12 @@ class ConnectionsPort(Protocol):
         ...
 
     def lost(self, connection: Connection) -> None:
-        """Its transport is gone."""
+        """The transport of the connection is gone."""
         ...
 
 
 class HandshakePort(Protocol):
-    """From hello to welcome."""
+    """Who leads a connection from hello to welcome."""
 
     def authenticate(self, connection: Connection, hello: client_pb2.Hello) -> None:
         """`identify` follows, or the end."""
@@ -111,7 +111,7 @@ class AbusePort(Protocol):
     """What a node remembers of users and devices."""
 
     def ban(self, who: Device, kind: str, now: float) -> float:
-        """For how many seconds; `kind`: what it did."""
+        """Bans the device; for how many seconds. `kind`: what it did."""
         ...
 
     def count_refused(self, user: str, now: float) -> bool:
@@ -123,7 +123,7 @@ class CloserPort(Protocol):
     """What follows when a session ends."""
 
     def unregister(self, connection: Connection) -> None:
-        """It is out of this node's indexes."""
+        """The connection is out of this node's indexes."""
         ...
 
     def close_session(self, connection: Connection) -> None:
@@ -143,7 +143,7 @@ class NodePort(Protocol):
 
     @property
     def wheel(self) -> TimingWheel[Connection]:
-        """It calls `tick`."""
+        """The wheel that calls `tick`."""
         ...
 
     @property

@@ -14,7 +14,7 @@ EARLY_MAX = 64
 
 
 class PushBuffer:
-    """Of one connection."""
+    """What has come for one connection."""
 
     __slots__ = ("dropped", "left_groups", "pushes")
 

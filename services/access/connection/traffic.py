@@ -30,7 +30,7 @@ def label_of(body: EncodedBody) -> str:
 
 
 class Traffic:
-    """Of all connections of one transport."""
+    """What went in and out on all connections of one transport."""
 
     __slots__ = ("bytes_in", "bytes_out", "frames_in", "frames_out", "transport")
 

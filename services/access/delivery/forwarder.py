@@ -5,7 +5,7 @@ pushes must arrive, since no heartbeat shows that they are missing (memberships)
 either, it is kept, and tried both ways until it can be sent.
 
 Guarantees: each target gets one record for each batch, in the order in which batches came, on either way. A push that
-must arrive does arrive unless that incarnation of the target ends, this node does, or more than `LASTING_BYTES_MAX`
+must arrive does arrive unless that boot of the target ends, this node does, or more than `LASTING_BYTES_MAX`
 waits (it is counted, and the target's own comparison of its index repairs it then). Any other push that cannot be sent
 in time, or waits behind too much, is dropped and counted: the clients find the gap at their next heartbeat.
 

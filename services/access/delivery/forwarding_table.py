@@ -2,11 +2,10 @@
 
 Theory of operation. A user whose slot this node owns may be connected to another node. That node registers the user
 here (placement/registrar.py), and from then on the pushes for the user are forwarded to it. The table names
-incarnations, not nodes: a node that started again is another one, to which nothing is forwarded that its earlier
-incarnation asked for.
+boots, not nodes: to a node that started again nothing is forwarded that its earlier boot asked for.
 
-Guarantees: each incarnation stands once for each user. The table is bounded by the users that are connected to the
-other nodes; what a dead incarnation left behind goes with `keep`.
+Guarantees: each boot stands once for each user. The table is bounded by the users that are connected to the
+other nodes; what a dead boot left behind goes with `keep`.
 
 Does not know: gRPC, Kafka, rings, who is connected here.
 """
@@ -19,7 +18,7 @@ from services.common.registry.contract import NodeIncarnation
 
 
 class ForwardingTable:
-    """The incarnations of other nodes that asked for the pushes of each user."""
+    """The boots of other nodes that asked for the pushes of each user."""
 
     __slots__ = ("_nodes",)
 

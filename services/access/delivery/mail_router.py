@@ -1,10 +1,10 @@
 """The router of the mailbox: splits parcels into what is for this node, for visitors' nodes, and for new owners.
 
-Theory of operation. Logic routed a parcel by the ring that logic had. A parcel that is for another incarnation (the
+Theory of operation. Logic routed a parcel by the ring that logic had. A parcel that is for another boot (the
 mailbox had another node, or this node started again) is routed once more as a whole. Otherwise each recipient is looked
 up. A push for a visitor is forwarded to the nodes where the visitor is connected. A push for a user whose slot has
 another owner by now goes on to that owner, and to the connections here all the same: so no user waits for the hop, and
-clients pass over what they have. A forwarded parcel is `direct`: it is for one incarnation only, and is never routed
+clients pass over what they have. A forwarded parcel is `direct`: it is for one boot only, and is never routed
 again. Any other parcel is routed again at most `HOPS_MAX` times.
 
 Guarantees: a recipient that is owned here gets its push here exactly as often as it came. Each target gets as few
@@ -45,7 +45,7 @@ class Split:
 
 
 class MailRouter:
-    """Splits batches for one incarnation of this node; `owner_of` gives the owner of a user now, or None."""
+    """Splits batches for one boot of this node; `owner_of` gives the owner of a user now, or None."""
 
     def __init__(
         self,

@@ -53,7 +53,7 @@ class Mailbox(Owned):
         on_gap: Callable[[], None],
         on_hearing: Callable[[bool], Awaitable[None]],
     ) -> None:
-        """`router` gives the router for this node's present incarnation.
+        """`router` gives the router for this node's present boot.
 
         `on_hearing` gets, after each change, whether this node is deaf.
         """
@@ -86,7 +86,7 @@ class Mailbox(Owned):
 
     @property
     def state(self) -> dict[str, object]:
-        """For /debug/state."""
+        """What /debug/state shows of the mailbox."""
         return {
             "deaf": self._deaf,
             "mailbox": self._partition,

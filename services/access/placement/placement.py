@@ -42,7 +42,7 @@ class Placement:
         return self._rule == "ring"
 
     def owner_of(self, user: str) -> NodeIncarnation | None:
-        """The incarnation that owns this user's slot; None while no node does."""
+        """The boot of a node that owns this user's slot; None while no node does."""
         record = self._owner(user)
         return NodeIncarnation(record.name, record.boot_id) if record is not None else None
 

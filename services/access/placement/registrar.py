@@ -3,7 +3,7 @@
 The calls go through one lane for each group of users, so that the calls for one user never overtake each other: an
 owner never forgets a user who left and came back because it heard of both the other way round.
 
-Guarantees: `ensure` returns when the owners have confirmed to this incarnation, or their calls have failed, however
+Guarantees: `ensure` returns when the owners have confirmed to this boot, or their calls have failed, however
 they failed. A call that failed is made again every second until the owner, the ring or the user makes it needless.
 `on_late` gets the users whose owner has confirmed only at a later try: what was pushed meanwhile did not reach them.
 
@@ -41,7 +41,7 @@ log = logs.get_logger(__name__)
 class OwnerRegistrar(LaneHolder):
     """Registers visitors with their owners while it is entered.
 
-    `me` is this node's present incarnation. `wanted` gives the owner that should forward for a user; None if the user
+    `me` is this node's present boot. `wanted` gives the owner that should forward for a user; None if the user
     is not connected here, or owned here. `node` gives the record of a node that is alive.
     """
 
@@ -142,7 +142,7 @@ class OwnerRegistrar(LaneHolder):
         arrivals = self.registrations.arrivals(dict.fromkeys(users), self._wanted)
         failed: set[str] = set()
         for owner, visitors, done in await self._call_all(me, arrivals, arrived=True):
-            # An owner that an earlier incarnation asked forwards to that one, which is gone.
+            # An owner that an earlier boot asked forwards to that one, which is gone.
             if done and self._me() == me:
                 self.registrations.confirm(owner, visitors)
             else:
@@ -169,7 +169,7 @@ class OwnerRegistrar(LaneHolder):
     async def _call(self, me: NodeIncarnation, owner: NodeIncarnation, users: list[str], arrived: bool) -> bool:
         record = self._node(owner.node)
         if record is None or record.boot_id != owner.boot_id:
-            # That incarnation is gone, and its forwarding table with it.
+            # That boot is gone, and its forwarding table with it.
             return not arrived
         batch = access_pb2.VisitBatch(node=me.node, boot_id=me.boot_id)
         (batch.arrived if arrived else batch.left).extend(users)

@@ -69,7 +69,7 @@ Outcome = TypeVar("Outcome")
 
 
 class Handshake(LaneHolder):
-    """Makes the handshakes of all connections of a node while it is entered; `me` is the node's incarnation now."""
+    """Makes the handshakes of all connections of a node while it is entered; `me` is the node's boot now."""
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ FOREVER = float("inf")
 
 
 class DeliveryState:
-    """Of one connection. Inbox numbers; seconds on the clock of its caller."""
+    """The state of one connection, in inbox numbers and in seconds on the clock of its caller."""
 
     __slots__ = (
         "_awaited",

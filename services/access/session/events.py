@@ -42,7 +42,7 @@ class FrameTooLarge:
 
 @dataclass(frozen=True, slots=True)
 class Misbehaved:
-    """Its user does too much of something, on all its connections together; `kind` for the count."""
+    """The user does too much of something, on all connections together; `kind` for the count."""
 
     kind: str
     message: str
@@ -168,7 +168,7 @@ class StopReading:
 
 @dataclass(frozen=True, slots=True)
 class ResumeReading:
-    """Read on."""
+    """The transport is to read on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,7 @@ class CloseSession:
 
 @dataclass(frozen=True, slots=True)
 class Ban:
-    """Its user and device stay away for a while; the goodbye that follows says how long. `kind`: what it did."""
+    """The user's device stays away for a while; the goodbye that follows says how long. `kind`: what it did."""
 
     kind: str = ""
 

@@ -48,7 +48,7 @@ from tidings_protocol.close import CloseReason
 
 
 class Handshaking(Session):
-    """From the first byte to the welcome: AWAITING_HELLO, then OPENING."""
+    """The phases from the first byte to the welcome: AWAITING_HELLO, then OPENING."""
 
     __slots__ = (
         "_blocked", "_early_parts", "_expires_at", "_held", "_held_bytes", "_kind", "_since", "_stopped",

@@ -69,7 +69,7 @@ class Life(Enum):
 
 
 class Pulse:
-    """Of one connection. Seconds on the clock of its caller."""
+    """The signs of life of one connection, in seconds on the clock of its caller."""
 
     __slots__ = ("away", "heard", "mobile", "probes", "said", "used")
 
@@ -102,7 +102,7 @@ class Pulse:
         return min(late, self._silent_at(interval_s, policy))
 
     def check(self, now: float, policy: HeartbeatPolicy) -> Life:
-        """To be called at `due` or later; LATE counts as one probe sent."""
+        """Says how it lives, at `due` or later; LATE counts as one probe sent."""
         if now < self.due(policy):
             return Life.ALIVE
         if now >= self._silent_at(self.interval(policy), policy):
@@ -161,7 +161,7 @@ class TimingWheel(Generic[T]):
         self._places[tick % turn][entry] = None
 
     def discard(self, entry: T) -> None:
-        """It ends: forget it."""
+        """Forgets a connection that ends."""
         if entry.wheel_tick:
             del self._places[entry.wheel_tick % len(self._places)][entry]
             entry.wheel_tick = 0

@@ -90,7 +90,7 @@ class UserTraffic:
         return judge(frames, self._bytes.add(size, now, window_s), policy, policy.user_factor)
 
     def sends_wait_s(self, now: float, policy: LimitPolicy) -> float:
-        """As `ConnectionLimits.take_send`, of all of them together; counts nothing yet."""
+        """How long the next send must wait by what all connections of the user sent together; counts nothing yet."""
         factor = policy.user_factor
         full_at = max(self._sends_full_at, now)
         return bucket_wait_s(full_at, now, factor * policy.sends_per_s, factor * policy.sends_burst)

@@ -61,7 +61,7 @@ PAGE, SENDS, REFRESHES = Size.PAGE, Limit.SENDS, Limit.REFRESHES
 
 
 class Open(Session):
-    """From the welcome to the goodbye. `held`, `held_bytes`, `stopped`: what the handshake left behind."""
+    """The phase from the welcome to the goodbye. `held`, `held_bytes`, `stopped`: what the handshake left behind."""
 
     __slots__ = (
         "_close_at", "_expires_at", "_held", "_held_bytes", "_leaving", "_limits", "_pages", "_pulse", "_refreshes",

@@ -156,7 +156,7 @@ class Session:
         return NOTHING
 
     def unblock(self) -> Effects:
-        """It has read."""
+        """The client has read what waited for it."""
         return NOTHING
 
     def page_written(self, head: int, *, more: bool) -> Effects:
@@ -171,7 +171,7 @@ class Session:
         """The user's connections have windows in common."""
 
     def set_away(self, away: bool) -> None:
-        """`ping.idle`."""
+        """Takes what `ping.idle` says: whether the user is away."""
 
     def idle(self, now: float) -> bool:  # noqa: ARG002
         """Whether its user is away, or nobody can be seen to be there: as presence and push notifications count it."""

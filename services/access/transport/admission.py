@@ -34,7 +34,7 @@ class Door(Protocol):
         ...
 
     def release(self, arrival: object) -> None:
-        """It has asked to come in, or is gone."""
+        """The arrival has asked to come in, or is gone."""
         ...
 
     def admission_delay_s(self, address: str) -> float:
@@ -42,7 +42,7 @@ class Door(Protocol):
         ...
 
     def hold(self, size: int) -> bool:
-        """So many bytes came in on a connection that has no session; False: all of them together hold too many."""
+        """Counts bytes that came in on a connection without a session; False: all such together hold too many."""
         ...
 
     def give_back(self, size: int) -> None:
@@ -95,7 +95,7 @@ class Admission:
         return True
 
     def release(self, arrival: object) -> None:
-        """It is an arrival no longer: it asked to come in, or is gone."""
+        """Counts an arrival no longer: it asked to come in, or is gone."""
         self._arrivals.discard(arrival)
 
     def delay_s(self, handshakes: int, now: float) -> float:
@@ -120,7 +120,7 @@ class EarlyBytes:
         self.held = 0
 
     def hold(self, size: int) -> bool:
-        """So many more; False: that is too much, and they do not count."""
+        """Counts so many bytes more; False: that is too much, and they do not count."""
         if self.held + size > self._most:
             metrics.CONNECTIONS_REFUSED.labels("handshake_bytes").inc()
             return False
@@ -128,7 +128,7 @@ class EarlyBytes:
         return True
 
     def give_back(self, size: int) -> None:
-        """So many fewer."""
+        """Counts so many bytes fewer."""
         self.held -= size
 
 

@@ -32,7 +32,7 @@ def peer_of(transport: asyncio.BaseTransport) -> str:
 
 
 def feed(protocol: Any, data: bytes) -> None:
-    """As if the socket had brought it."""
+    """Gives data to a protocol as if the socket had brought it."""
     if not hasattr(protocol, "get_buffer"):
         protocol.data_received(data)
         return

@@ -30,7 +30,7 @@ log = logs.get_logger(__name__)
 
 
 class Gate(asyncio.Protocol):
-    """Of one connection, until it knows whose it is."""
+    """The gate of one connection, which is there until it knows whose it is."""
 
     __slots__ = ("__weakref__", "_data", "_late", "_listener", "_peer", "_stream", "_tls")
 

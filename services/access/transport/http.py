@@ -56,7 +56,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def to_bytes(self, *, head_only: bool = False) -> bytes:
-        """As it goes out."""
+        """The answer as it goes out."""
         lines = [f"HTTP/1.1 {self.status.value} {self.status.phrase}"]
         headers = {"Content-Type": "text/plain; charset=utf-8", **self.headers}
         if self.status is HTTPStatus.NO_CONTENT:

@@ -19,7 +19,7 @@ _LENGTH_BYTES: Final = {126: 2, 127: 8}
 
 
 class MessageWatch:
-    """Of one connection."""
+    """Watches what one connection brings."""
 
     __slots__ = ("_header", "_limit", "_payload")
 

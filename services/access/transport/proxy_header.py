@@ -28,7 +28,7 @@ _FAMILIES_1: Final = {b"TCP4": IPv4Address, b"TCP6": IPv6Address}
 
 
 class BadProxyHeader(ValueError):
-    """It begins like a header and is none."""
+    """What came begins like a header and is none."""
 
 
 @dataclass(frozen=True, slots=True)

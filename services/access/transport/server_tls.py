@@ -8,7 +8,7 @@ that name no host too).
 
 Guarantees: a renewal that raises has changed nothing; connections that are open, and sessions that are resumed, go on.
 
-Does not know: when files change (certificates.py).
+Does not know: when files change (common/certificates.py).
 """
 
 from __future__ import annotations

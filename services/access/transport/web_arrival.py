@@ -121,7 +121,7 @@ class WebArrival(Arrival):
             listener.refuse_early()
 
     def _say(self, answer: Answer, *, head_only: bool = False) -> None:
-        """And close, so that it is not lost in a reset because of what is not read."""
+        """Answers and closes, so that the answer is not lost in a reset because of what is not read."""
         stream = self.stream
         assert stream is not None
         if answer.status not in _UNCOUNTED:

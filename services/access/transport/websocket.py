@@ -124,7 +124,7 @@ class WebSocketServer(Listener):
 
 
 class Busy(asyncio.Protocol):
-    """For a connection that is one too many: it is told so when it has asked, and closed."""
+    """Serves a connection that is one too many: it is told so when it has asked, and closed."""
 
     __slots__ = ("_late", "_stream")
 

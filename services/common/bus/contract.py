@@ -74,7 +74,7 @@ class Subscription(AbstractAsyncContextManager["Subscription", None], Protocol):
 
     @property
     def quiet_s(self) -> float:
-        """For how long the bus has said nothing to who waits for records, not even that there are none: while all is
+        """How long the bus has said nothing to who waits for records, not even that there are none: while all is
         well below a second."""
         ...
 

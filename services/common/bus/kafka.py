@@ -101,7 +101,7 @@ class KafkaBus(Owned):
         return await self._admin.partitions(topic)
 
     async def renew_certificate(self) -> None:
-        """Its files have changed (certificates.py)."""
+        """The files of its certificate have changed: common/certificates.py says so."""
         await self._renew(self._security)
 
     async def _running(self) -> AsyncIterator[None]:

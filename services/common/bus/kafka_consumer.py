@@ -35,7 +35,7 @@ CLOSE_S = 3.0
 
 
 class KafkaSubscription(Owned):
-    """See the contract. It has no task of its own: who iterates drives it."""
+    """Reads as the contract says. It has no task of its own: who iterates drives it."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class KafkaSubscription(Owned):
 
     @property
     def quiet_s(self) -> float:
-        """For how long Kafka has not answered a fetch; it answers twice a second when it has nothing. While the reader
+        """How long Kafka has not answered a fetch; it answers twice a second when it has nothing. While the reader
         is busy with what it got, nothing is waited for, and Kafka is not to blame."""
         return 0.0 if self._asked_s is None else time.monotonic() - max(self._fetched_s, self._asked_s)
 
@@ -82,7 +82,7 @@ class KafkaSubscription(Owned):
         return self.quiet_s < 3 * REQUEST_MS / 1000
 
     def topic_was_made_anew(self) -> None:
-        """What it held is lost, and so is what the positions meant."""
+        """Takes note that what the topic held is lost, and so is what the positions meant."""
         self._is_new = True
 
     @property

@@ -28,7 +28,7 @@ class KafkaSecurity:
     password: str = field(default="", repr=False)
 
     def options(self) -> dict[str, Any]:
-        """For a client's constructor. Raises OSError, ssl.SSLError if a file cannot be used."""
+        """The options of a client's constructor. Raises OSError, ssl.SSLError if a file cannot be used."""
         options: dict[str, Any] = {"security_protocol": self.protocol.upper()}
         if self.protocol in {"ssl", "sasl_ssl"}:
             context = ssl.create_default_context(cafile=self.ca_file)

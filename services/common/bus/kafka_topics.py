@@ -41,7 +41,7 @@ class TopicGuard:
         self._unknown: dict[str, float] = {}  # since when
 
     def want(self, topics: Sequence[Topic]) -> None:
-        """From now on these are watched over."""
+        """Watches over these from now on."""
         self._wanted.update((topic.name, topic) for topic in topics)
 
     async def run(self) -> None:

@@ -73,7 +73,7 @@ class MemoryBroker:
         self.refused.add((topic, partition))
 
     def wipe(self) -> None:
-        """It has lost its disk."""
+        """The broker loses its disk."""
         self._topics.clear()
         self.wake()
 
@@ -201,7 +201,7 @@ class MemoryBus(Owned):
         return "" if self.connected else "Kafka does not take records"
 
     def topic(self, name: str) -> list[_Partition]:
-        """As it is; one that was ensured by this node and is lost is made again."""
+        """The topic as it is; one that was ensured by this node and is lost is made again."""
         there = self.broker.topic(name)
         if not there and name in self._wanted and self.connected:
             self.broker.ensure(self._wanted[name])
@@ -242,7 +242,7 @@ class MemoryBus(Owned):
         self._cut = True
 
     def heal(self) -> None:
-        """It does again."""
+        """This node reaches the bus again."""
         self._cut = False
         self.broker.wake()
 

@@ -83,7 +83,7 @@ class LaneQueue(Generic[T, R]):
         return True
 
     def take(self, count: int) -> list[Entry[T, R]]:
-        """So many of what waits, in the order in which they came."""
+        """Takes so many of what waits, in the order in which they came."""
         waiting, parties = self.waiting, self.parties
         if count == len(waiting):
             entries = list(waiting)
@@ -136,7 +136,7 @@ class LaneQueue(Generic[T, R]):
 
 
 def _turns_of(names: list[Hashable]) -> tuple[list[int], list[int]]:
-    """For each, which turn of its name it is in; and how many have each such turn."""
+    """Which turn of its name each is in, and how many have each such turn."""
     seen: dict[Hashable, int] = {}
     turns: list[int] = []
     sizes: list[int] = []

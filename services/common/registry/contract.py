@@ -48,7 +48,7 @@ class NodeRecord:
     deaf: bool = False  # an access node that does not hear Kafka: what is for it goes by call too
 
     def to_json(self) -> str:
-        """As it stands in etcd."""
+        """The record as it stands in etcd."""
         return json.dumps(asdict(self), separators=(",", ":"))
 
     @staticmethod
@@ -66,7 +66,7 @@ class NodeRecord:
 
 @dataclass(frozen=True, slots=True, order=True)
 class NodeIncarnation:
-    """One boot of one node: after a restart, or a new lease, the same name stands for another incarnation."""
+    """One boot of one node: after a restart, or a new lease, the same name stands for another one."""
 
     node: str
     boot_id: str

@@ -101,7 +101,7 @@ class EtcdRegistry(Owned):
         return self._lease
 
     async def renew_certificate(self) -> None:
-        """Its files have changed (certificates.py)."""
+        """The files of its certificate have changed: common/certificates.py says so."""
         await self._client.renew_certificate()
 
     async def register(self, record: NodeRecord) -> None:

@@ -36,7 +36,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of a transaction."""
+    """What became of a transaction."""
 
     done: bool
     revision: int
@@ -44,7 +44,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """As etcd granted it: for longer than asked, if that is less than etcd can hold."""
+    """A lease as etcd granted it: for longer than asked, if that is less than etcd can hold."""
 
     id: int
     ttl_s: int

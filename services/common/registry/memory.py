@@ -137,7 +137,7 @@ class MemoryRegistry(Owned):
         self._cut = True
 
     def heal(self) -> None:
-        """It does again."""
+        """This node reaches the registry again."""
         self._cut = False
         self.catch_up()
 

@@ -35,7 +35,7 @@ class StatelessRegistration(Owned):
 
     @property
     def record(self) -> NodeRecord:
-        """As the others see this node."""
+        """This node as the others see it."""
         return self._record
 
     async def _running(self) -> AsyncIterator[None]:

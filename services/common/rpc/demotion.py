@@ -40,7 +40,7 @@ class Demotions:
 
     @property
     def boots(self) -> frozenset[str]:
-        """Those that did not answer since they failed, left alone or not."""
+        """The boots that did not answer since they failed, left alone or not."""
         return frozenset(self._failures)
 
     def holds(self, boot_id: str, now_s: float) -> bool:

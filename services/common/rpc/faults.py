@@ -10,7 +10,7 @@ from tidings_protocol.errors import TidingsError, error_of
 
 
 def to_fault(error: TidingsError) -> common_pb2.Fault:
-    """For an item of a batch that was refused."""
+    """The error of an item that was refused, as it goes over the wire."""
     return common_pb2.Fault(code=error.code, message=error.message, retry_after_ms=error.retry_after_ms)
 
 

@@ -63,7 +63,7 @@ class MemoryNetwork:
                 del self._servers[address]
 
     async def carry(self, passage: Passage, request: bytes, timeout_s: float, traceparent: str) -> bytes:
-        """One call."""
+        """Carries one call to its server, and the reply back."""
         if len(request) > MESSAGE_BYTES_MAX:
             raise too_large(passage.method)
         await self._pass(passage)
@@ -114,7 +114,7 @@ class MemoryPeers:
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """As much of gRPC's context as services may use."""
+    """A call's context: as much of gRPC's as services may use."""
 
     timeout_s: float
     traceparent: str

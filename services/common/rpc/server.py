@@ -135,7 +135,7 @@ class _Registrations:
         self.methods: dict[str, list[Method]] = {}
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
-        """The same methods come by name, below."""
+        """Ignores these: the same methods come by name, below."""
 
     def add_registered_method_handlers(
         self, service: str, handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]

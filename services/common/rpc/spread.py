@@ -57,7 +57,8 @@ async def spread(
 async def in_calls(call: Handle[T, R], runs: Sequence[list[T]], what: str) -> Sequence[R | TidingsError]:
     """Makes a call for each run, one after the other so that the items keep their order, and by halves if it fails.
 
-    `runs`: see `portions`; `what`: the name of the batch in the log. Raises no TidingsError: errors are outcomes.
+    `runs`: as `portions` (lanes/dividing.py) gives them; `what`: the name of the batch in the log. Raises no
+    TidingsError: errors are outcomes.
     """
     if len(runs) == 1:
         return await divided(call, runs[0], what)

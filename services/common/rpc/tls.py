@@ -5,7 +5,7 @@
 
 Guarantees: with a `ca_file`, a server talks only to clients whose certificate that authority has signed. After
 `renew` every new connection, in both directions, has what the files hold then; those that are open go on.
-Does not know: where the files come from, when they change (certificates.py).
+Does not know: where the files come from, when they change (common/certificates.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What every node is told at its start, whatever its kind; checked before it runs.
 
-A service's settings are a subclass of `NodeSettings` in its own `settings.py`; units are in the names and each
-description tells the trade-off (docs/configuration.md is made from them).
+A service's settings are a subclass of `NodeSettings` in its own file (such as access/settings.py); units are in the
+names and each description tells the trade-off (docs/configuration.md is made from them).
 
     sources.py      reads them from the environment and one TOML file
     describe.py     puts them in words

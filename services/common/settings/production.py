@@ -123,7 +123,7 @@ def of_url(name: str, url: str) -> Iterator[Objection]:
 
 
 def is_loopback(address: str) -> bool:
-    """Of host:port; a socket in the file system counts."""
+    """Whether the address, host:port, is of this machine alone; a socket in the file system counts."""
     if address.startswith("/"):
         return True
     return _is_loopback_host((urlsplit(f"//{address}").hostname or "") if address else "")

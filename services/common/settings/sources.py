@@ -153,5 +153,5 @@ def _translate(cls: type[SecuritySettings], error: ValidationError, origins: Map
 
 
 def _written(name: str, origins: Mapping[str, Origin]) -> str:
-    """As whoever set it wrote it."""
+    """The name of a setting as whoever set it wrote it."""
     return name if origins.get(name) == "file" else f"{PREFIX}{name.upper()}"

@@ -143,7 +143,7 @@ def current() -> str:
 
 
 def text_of(span: Span) -> str:
-    """Its `traceparent`; "" if it is not sampled."""
+    """The `traceparent` of a span; "" if it is not sampled."""
     context = span.get_span_context()
     if not context.is_valid or not context.trace_flags.sampled:
         return ""

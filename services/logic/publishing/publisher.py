@@ -161,7 +161,7 @@ class Publisher(Owned):
         return [None] * len(batch)
 
     async def _write_after_direct(self, records: list[PendingRecord]) -> bool:
-        """As `_write`, but nothing overtakes what is still on its way from when Kafka was away."""
+        """Writes as `_write` does, but nothing overtakes what is still on its way from when Kafka was away."""
         if self._returned:
             await self._direct.quiet(self._options.wait_s)
             self._returned = False

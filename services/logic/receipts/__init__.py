@@ -1,1 +1,1 @@
-"""Cursors of devices and users, and the receipts that follow from them."""
+"""Receipts: gathered for each reader and conversation, then sent to whom they concern."""

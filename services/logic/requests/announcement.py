@@ -6,7 +6,7 @@ whole, whichever node made it, and whatever has become of the group since.
 Guarantees: pure; the same change gives the same events and pushes, but for those of the index of large groups: a repeat
 says of nobody that they are in it, or out of it, if that is not so now.
 
-Does not know: the rules (rules.py), when it is published (group_changes.py).
+Does not know: the rules (groups/rules.py), when it is published (group_changes.py).
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Dispatcher:
 
     @property
     def names(self) -> frozenset[str]:
-        """Of the operations that are answered here."""
+        """The names of the operations that are answered here."""
         return frozenset(self._handlers)
 
     async def handle(self, items: Sequence[logic_pb2.HandleItem]) -> list[logic_pb2.HandleOutcome]:

@@ -1,4 +1,4 @@
-"""Changes of groups: decided by rules.py, made by storage, told to the members.
+"""Changes of groups: decided by groups/rules.py, made by storage, told to the members.
 
     load ──▶ decide ──▶ change ──▶ publish ──▶ reply
       ▲ │                 │ stale: somebody else changed it meanwhile
@@ -13,7 +13,7 @@ Guarantees: a change that was answered is durable and published (or Kafka is awa
 do by now. A repeat with another op finds it settled: the act is told as an event, and in large groups the nodes are
 told who is in. A create with a client id is one group for good.
 
-Does not know: the rules (rules.py), what is told (announcement.py).
+Does not know: the rules (groups/rules.py), what is told (announcement.py).
 """
 
 from __future__ import annotations

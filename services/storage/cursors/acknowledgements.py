@@ -8,7 +8,7 @@ A message is delivered to a user when one of the user's devices holds it; so onl
 
 Guarantees: a number is noted only when all that it tells of is marked; until then whoever asks again is told again,
 which does no harm. What is noted is written behind, and never goes back.
-Does not know: cursors of conversations (marking.py marks those that this node owns, logic has the others marked).
+Does not know: cursors of conversations (writer.py marks those that this node owns, logic has the others marked).
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ class CachedInbox:
 
     @property
     def weight(self) -> int:
-        """What it takes in memory, counted in entries."""
+        """What the inbox takes in memory, counted in entries."""
         return len(self._tail) + len(self.devices) + OWN_WEIGHT
 
     @property

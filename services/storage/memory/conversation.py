@@ -92,7 +92,7 @@ class CachedConversation:
 
     @property
     def weight(self) -> int:
-        """What it takes in memory, counted in members."""
+        """What the conversation takes in memory, counted in members."""
         return len(self.members) + OWN_WEIGHT
 
     @property

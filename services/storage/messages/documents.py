@@ -54,9 +54,7 @@ class ConversationDocuments:
         return found
 
     async def reread(self, conversation: CachedConversation) -> CachedConversation:
-        """The same conversation as its documents are now, after another writer changed them, with the head that is
-        known.
-        """
+        """The conversation as its documents are now, after another writer changed them, with the head that is known."""
         documents = await self.read([conversation.id])
         members = await self.members_of([conversation.id], documents)
         again = cached_from(conversation.id, documents.get(conversation.id), members.get(conversation.id, ()))

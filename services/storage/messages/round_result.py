@@ -28,7 +28,7 @@ class RoundResult:
     dirty: list[CachedConversation] = field(default_factory=list)
 
     def keep(self, conversation: CachedConversation) -> None:
-        """It was loaded anew, or changed; one that is replaced by a later one may still have something to write."""
+        """Keeps what was loaded anew, or changed; what a later one replaces may still have something to write."""
         self.kept[conversation.id] = conversation
         self.dropped.discard(conversation.id)
         self.dirty.append(conversation)

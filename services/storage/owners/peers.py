@@ -31,13 +31,13 @@ class StoragePeers(Protocol):
         ...
 
     async def append(self, owner: str, batch: storage_pb2.AppendBatch) -> storage_pb2.AppendOutcomes:
-        """Inbox entries of its users; the numbers are aligned with the items, 0 where there is none. With a `fault`,
-        those without a number failed by it. After Unavailable some or all entries may be there.
+        """Appends inbox entries of its users; the numbers are aligned with the items, 0 where there is none. With a
+        `fault`, those without a number failed by it. After Unavailable some or all entries may be there.
         """
         ...
 
     async def load(self, owner: str, batch: storage_pb2.LoadBatch) -> storage_pb2.LoadOutcomes:
-        """Its conversations; outcomes are aligned with the items, each may have a fault of its own."""
+        """Loads conversations of that node; outcomes are aligned with the items, each may have a fault of its own."""
         ...
 
     async def heads(self, owner: str, batch: storage_pb2.KeyBatch) -> storage_pb2.HeadOutcomes:
@@ -45,7 +45,7 @@ class StoragePeers(Protocol):
         ...
 
     async def forget(self, owner: str, batch: storage_pb2.ForgetBatch) -> None:
-        """It reads these users' inboxes and conversations again. It is asked even if it did not answer before."""
+        """Has the owner read these inboxes and conversations again. It is asked even if it did not answer before."""
         ...
 
     def live_boots(self) -> frozenset[str] | None:

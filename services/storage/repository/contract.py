@@ -149,7 +149,7 @@ class MemberRepository(Protocol):
         ...
 
     async def find(self, keys: Collection[MemberKey]) -> dict[MemberKey, MemberDocument]:
-        """Those of them that are members."""
+        """Those of the users that are members."""
         ...
 
     async def write(self, members: Sequence[MemberDocument]) -> None:
@@ -220,7 +220,7 @@ class SessionRepository(Protocol):
 
 
 class UserRepository(Protocol):
-    """Users, what their devices hold, and the identity of the data."""
+    """Users, what their devices hold, and the epoch of the data."""
 
     async def find(self, users: Collection[str]) -> dict[str, UserDocument]:
         """The users that are there, by id."""
@@ -251,7 +251,7 @@ class UserRepository(Protocol):
         ...
 
     async def epoch(self, candidate: str) -> str:
-        """The identity of the data, which never changes: the candidate, if it has none yet."""
+        """The epoch of the data, which never changes: the candidate, if it has none yet."""
         ...
 
 

@@ -59,8 +59,8 @@ class Overtaken(Exception):
 
 @dataclass(slots=True)
 class LoginDecision:
-    """Of openings of one device that are handled together: those of the newest session, what to put for it (None: all
-    are refused; `is_there`: it need not be); and why the rest is refused.
+    """What becomes of the logins of one device that are handled together: those of the newest session, what to put for
+    it (None: all are refused; `is_there`: it need not be); and why the rest is refused.
     """
 
     opened: list[int] = field(default_factory=list)
@@ -70,8 +70,8 @@ class LoginDecision:
 
 
 def decide_together(works: Mapping[int, Login], sessions: Sequence[SessionDocument], opening: int) -> LoginDecision:
-    """As if they came one after the other, but only the newest of them is ever stored: a device that logs in thirty
-    times at once costs others one write. `opening`: as in `decide`.
+    """Decides as if they came one after the other, but only the newest of them is ever stored: a device that logs in
+    thirty times at once costs others one write. `opening`: as in `decide`.
     """
     verdict, present = LoginDecision(), list(sessions)
     for index, work in works.items():

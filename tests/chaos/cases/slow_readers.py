@@ -188,7 +188,7 @@ async def _make(scene: Scene, talker: str, users: list[str]) -> str:
 
 
 def _others(stack: Stack, name: str) -> list[str]:
-    """So that the maker may stay on this node."""
+    """The other access nodes, so that the maker may stay on this one."""
     return [str(node["name"]) for node in stack.processes("access") if node["name"] != name]
 
 
@@ -224,7 +224,7 @@ async def _paused_by_node(stack: Stack) -> dict[str, int]:
 
 
 def _cost(before: dict[str, float], peak: dict[str, float], paused: dict[str, int]) -> dict[str, tuple[float, float]]:
-    """For each access node: bytes that it grew by for each paused connection, and how many it may."""
+    """The cost, for each access node: bytes that it grew by for each paused connection, and how many it may."""
     return {
         node: (
             max(0.0, peak[node] - before[node]) / count,

@@ -282,13 +282,13 @@ class Flood:
                 raise ValueError(f"an order that nobody knows: {order}")
 
     def acknowledged(self, peer: Peer) -> None:
-        """Of a closed loop: the next goes out."""
+        """Counts an acknowledgement; in a closed loop the next send goes out."""
         if self._window and len(peer.under_way) < self._window:
             peer.send()
             self.span.sent += 1
 
     def refused(self, peer: Peer, retry_s: float) -> None:
-        """Of a closed loop: the next goes out when there is room again."""
+        """Counts a refusal; in a closed loop the next send goes out when there is room again."""
         if self._window:
             asyncio.get_running_loop().call_later(retry_s, self.acknowledged, peer)
 

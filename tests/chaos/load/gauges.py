@@ -48,7 +48,7 @@ class Memory:
     samples: list[tuple[float, Mapping[str, int]]] = field(default_factory=list)
 
     def mean(self, since: float, until: float) -> dict[str, float]:
-        """Of the processes that lived through all of it."""
+        """The mean of the processes that lived through all of it."""
         taken = [sample for at, sample in self.samples if since <= at <= until]
         if not taken:
             return {}
@@ -92,7 +92,7 @@ def grown(before: Mapping[str, float], after: Mapping[str, float]) -> list[str]:
 
 
 async def counts_of(stack: Stack) -> dict[str, Counts]:
-    """Of every node, from its own /debug/state, and of the backends. Raises httpx2.HTTPError."""
+    """The counts of every node, from its own /debug/state, and of the backends. Raises httpx2.HTTPError."""
     status = await asyncio.to_thread(stack.status)
     async with httpx2.AsyncClient(trust_env=False, timeout=5.0) as http:
         nodes = [node for kind in KINDS[:3] for node in status[kind]]

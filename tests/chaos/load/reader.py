@@ -89,7 +89,7 @@ class Reader:
         self._transport.resume_reading()
 
     def ping(self) -> None:
-        """Also who does not read is alive."""
+        """Pings: also who does not read is alive."""
         self._say(pb.ClientFrame(id=next(self._ids), ping=pb.Ping()))
 
     async def send(self, client_id: str, text: str) -> pb.ServerFrame:
@@ -157,7 +157,7 @@ class Reader:
             return await self._welcome
 
     def _page(self, frame: pb.ServerFrame) -> None:
-        """Of `history`; or of the `sync` after a pause: whatever was dropped before it is fetched now."""
+        """Takes a page of `history`; or of the `sync` after a pause: whatever was dropped before it is fetched now."""
         for entry in frame.page.entries:
             self._hold(entry.message)
         if frame.id != self._asking:

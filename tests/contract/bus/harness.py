@@ -64,7 +64,7 @@ class Harness(Protocol):
 
 
 class MemoryHarness:
-    """The twin."""
+    """The bus's twin in memory."""
 
     def __init__(self) -> None:
         self.broker = MemoryBroker()

@@ -47,7 +47,7 @@ class Harness(Protocol):
 
 
 class MemoryHarness:
-    """The twin."""
+    """The registry's twin in memory."""
 
     def __init__(self) -> None:
         self.store = MemoryStore()
@@ -90,7 +90,7 @@ class EtcdProcess:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """As kill -9."""
+        """Ends it as kill -9 does."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()

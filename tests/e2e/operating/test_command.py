@@ -1,4 +1,4 @@
-"""The `tidings` command on a running cluster: the shapes of operator.md, which other people's scripts use."""
+"""The `tidings` command on a running cluster: the shapes of its output, which other people's scripts use."""
 
 from __future__ import annotations
 

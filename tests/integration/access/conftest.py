@@ -13,7 +13,7 @@ from tests.support.cluster.access_nodes import AccessCluster, access_cluster
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """As in production."""
+    """The event loop, as in production."""
     return {"uvloop": uvloop.new_event_loop}
 
 
@@ -26,6 +26,6 @@ async def empty(tmp_path: Path) -> AsyncIterator[AccessCluster]:
 
 @pytest.fixture
 async def cluster(empty: AccessCluster) -> AccessCluster:
-    """With one."""
+    """A cluster with one access node."""
     await empty.start("access-0")
     return empty

@@ -34,7 +34,7 @@ class Kube:
     namespace: str = NAMESPACE
 
     async def run(self, *arguments: str, given: str = "", timeout_s: float = COMMAND_S) -> str:
-        """Its output. Raises KubeFailed."""
+        """Runs a command; gives its output. Raises KubeFailed."""
         process = await asyncio.create_subprocess_exec(
             self.program, "--namespace", self.namespace, *arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE
         )

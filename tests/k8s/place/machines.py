@@ -26,7 +26,7 @@ class Machines:
         await self._do("start", machine)
 
     async def cut(self, machine: str) -> None:
-        """From everything else."""
+        """Cuts the machine off from everything else."""
         await self._do("cut", machine)
 
     async def join(self, machine: str) -> None:

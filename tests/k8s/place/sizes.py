@@ -26,7 +26,7 @@ WANTED = {
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Of one kind: the mean of its nodes. `connections` and `messages_per_s` of all of them."""
+    """The size of one kind: the mean of its nodes. `connections` and `messages_per_s` of all of them."""
 
     nodes: int
     memory_mib: float

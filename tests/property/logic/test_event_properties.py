@@ -54,7 +54,7 @@ class Consumer:
 
 
 async def members_of(node: Logic, group: str) -> set[str]:
-    """As each of them is told."""
+    """The members as each of them is told."""
     found = set()
     for user in USERS:
         info = (await node.ask(user, group=R(info=R.Info(conversation=group)))).group_info

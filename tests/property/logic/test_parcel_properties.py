@@ -53,5 +53,5 @@ def test_nothing_is_lost_doubled_or_reordered(
 
 
 def _place(body: bytes) -> int:
-    """Of a push in the script."""
+    """The place of a push in the script."""
     return int.from_bytes(body[:2], "big")

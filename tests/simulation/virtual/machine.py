@@ -25,7 +25,7 @@ class Machine:
         self._entropy = random.Random(0)
 
     def seed(self, seed: int) -> None:
-        """From now on everything that is random follows from this number."""
+        """Lets everything that is random follow from this number from now on."""
         self.jump_s = 0.0
         self._entropy = random.Random(f"entropy {seed}")
         random.seed(f"random {seed}")

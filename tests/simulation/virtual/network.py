@@ -70,7 +70,7 @@ class Wires(MemoryNetwork):
         self._silent.add(life)
 
     def mend(self, life: str) -> None:
-        """Its links carry again, and what waited in them arrives."""
+        """Mends the links of a node: they carry again, and what waited in them arrives."""
         self._silent.discard(life)
         self._mended.set()
         self._mended = asyncio.Event()

@@ -83,7 +83,7 @@ class FakeAccess:
         self.tcp = f"127.0.0.1:{tcp.sockets[0].getsockname()[1]}"
 
     async def stop(self) -> None:
-        """As if the process had died."""
+        """Stops as if the process had died."""
         self.cut()
         await self._stack.aclose()
 
@@ -100,12 +100,12 @@ class FakeAccess:
         self.lines.clear()
 
     def say(self, frame: pb.ServerFrame) -> None:
-        """To every connection."""
+        """Says it to every connection."""
         for line in self.lines:
             line.outgoing.put_nowait(frame)
 
     def say_bytes(self, *, proto: bytes, json: str) -> None:
-        """To every connection, in its codec: what the present description of the frames cannot say."""
+        """Says to every connection, in its codec, what the present description of the frames cannot say."""
         for line in self.lines:
             line.outgoing.put_nowait(proto if line.codec is PROTO else json.encode())
 

@@ -182,7 +182,7 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
         return logic_pb2.LargeGroups(heads=heads)
 
     def _put(self, item: logic_pb2.OpenItem) -> list[logic_pb2.SessionPlace]:
-        """As storage decides it."""
+        """Puts a session as storage decides it."""
         document = SessionDocument(
             user=item.user,
             device=item.device,
@@ -319,7 +319,7 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
 
 
 def _empty_answer(operation: Operation) -> client_pb2.ServerFrame:
-    """To what this fake knows only from the table."""
+    """The answer to what this fake knows only from the table."""
     assert operation.handler is Handler.LOGIC, f"logic was handed a {operation.name}"
     frame = client_pb2.ServerFrame()
     getattr(frame, operation.answers[0]).SetInParent()

@@ -113,12 +113,12 @@ class ModelServer:
         return self.post(sender, conversation, pb.Content(text=text))[0]
 
     def pause(self, session: Session) -> None:
-        """As if it read too slowly."""
+        """Pauses a connection as if it read too slowly."""
         session.paused = True
         session.push(pb.ServerFrame(lagging=pb.Lagging(inbox_head=self._head(session.user), paused=True)))
 
     def nudge(self, session: Session) -> None:
-        """As if it did not acknowledge in time."""
+        """Nudges a connection as if it did not acknowledge in time."""
         session.push(pb.ServerFrame(lagging=pb.Lagging(inbox_head=self._head(session.user))))
 
     # What a client asks

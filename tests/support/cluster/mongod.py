@@ -58,7 +58,7 @@ class Mongod:
                 await asyncio.sleep(0.1)
 
     async def kill(self) -> None:
-        """kill -9."""
+        """Ends it as kill -9 does."""
         await self._end(signal.SIGKILL)
 
     async def stop(self) -> None:

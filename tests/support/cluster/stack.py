@@ -105,7 +105,7 @@ class Stack:
         self._auth = self.status()["auth"]
 
     def _up_proxied(self) -> None:
-        """As `tidings up --detach`, but its nodes call each other and the backends over the proxies."""
+        """Starts it as `tidings up --detach` does, but its nodes call each other and the backends over the proxies."""
         plan = Plan(
             self.port_base,
             self.shape.access,
@@ -122,7 +122,7 @@ class Stack:
             await self.command("down")
 
     def status(self) -> dict[str, Any]:
-        """As `tidings status --json` tells it, without the cost of a process: it is asked ten times a second."""
+        """The state as `tidings status --json` tells it, without a process: it is asked ten times a second."""
         return control.ask(Folder.at(self.data), {"command": "status"}, timeout_s=10)
 
     # ---- what is where
@@ -171,7 +171,7 @@ class Stack:
         return self.send_signal(name, signal.SIGKILL)
 
     def send_signal(self, name: str, number: signal.Signals) -> int:
-        """To the process of that name; the pid that got it."""
+        """Sends it to the process of that name; gives the pid that got it."""
         pid = self.process(name)["pid"]
         if pid is None:
             raise Failure(f"{name} has no process now")
@@ -189,7 +189,7 @@ class Stack:
             os.kill(pid, signal.SIGCONT)
 
     async def pids(self) -> Mapping[str, int]:
-        """Of all that has a process, by name."""
+        """The pids of all that has a process, by name."""
         status = await asyncio.to_thread(self.status)
         return {found["name"]: found["pid"] for kind in KINDS for found in status[kind] if found["pid"] is not None}
 

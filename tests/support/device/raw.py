@@ -99,7 +99,7 @@ async def raw(
 
 
 def masked_header(first: int, size: int) -> bytes:
-    """Of a client's frame with a mask of zeros."""
+    """The header of a client's frame with a mask of zeros."""
     if size < 126:
         length = bytes([0x80 | size])
     elif size < 65536:
@@ -114,5 +114,5 @@ def masked(first: int, payload: bytes) -> bytes:
 
 
 def frames_in(data: bytes) -> list[ServerFrame]:
-    """Of a TCP stream."""
+    """The frames in the bytes of a TCP stream."""
     return [ServerFrame.FromString(frame) for frame in FrameSplitter(2**24).receive(data)]

@@ -22,7 +22,7 @@ class Broken(Exception):
 
 @dataclass(slots=True)
 class Result:
-    """Of one case. `problem`: why it could not be judged; `skipped`: why this machine cannot do it."""
+    """The outcome of one case. `problem`: why it could not be judged; `skipped`: why this machine cannot do it."""
 
     case: str
     does: str

@@ -136,5 +136,5 @@ class History:
             listener(event)
 
     def digest(self) -> str:
-        """The same for two runs in which the same happened."""
+        """A digest that is the same for two runs in which the same happened."""
         return hashlib.sha256("\n".join(map(repr, self.events)).encode()).hexdigest()[:16]

@@ -84,7 +84,7 @@ class _Log:
 
 
 def operations(history: str, events: Iterable[tuple[int, Event]]) -> Iterator[Operation]:
-    """Of one history, given as (time, event) in the order of the times."""
+    """The operations of one history, given as (time, event) in the order of the times."""
     logs: dict[str, _Log] = defaultdict(_Log)
     for at, event in events:
         match event:

@@ -70,7 +70,7 @@ def judge(events: Sequence[Event]) -> Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Of what was posted within a window of time, in seconds."""
+    """The latency of what was posted within a window of time, in seconds."""
 
     posted: int
     acknowledged_p50_s: float
@@ -153,8 +153,8 @@ class _Told:
                     pass
 
     def missing(self, member: record.Member, device: str) -> Iterator[record.Stored]:
-        """Of what is for this device. What the cluster itself wrote (changes of groups) may lie before the place from
-        which it reads."""
+        """What this device misses of what is for it. What the cluster wrote (changes of groups) may lie before
+        the place from which it reads."""
         shown, own = self.shown[member.user, device], self.own[member.user, device]
         for message in self.stored[member.conversation]:
             if message.system or (message.sender == member.user and message.client_id in own):

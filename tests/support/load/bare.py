@@ -146,7 +146,7 @@ class BareDevice:
         return self.rng.choice(good or list(self.addresses))
 
     async def _live(self, address: str) -> tuple[str, float]:
-        """From the connection's opening to its end: where to go next ("": anywhere), and when."""
+        """Lives from the connection's opening to its end: where to go next ("": anywhere), and when."""
         host, _, port = address.rpartition(":")
         async with self.dials:
             now = time.monotonic()

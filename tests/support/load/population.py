@@ -73,7 +73,7 @@ class Population:
 
 
 def populate(people: Sequence[str], seed: int) -> Population:
-    """Of these users, whose names must be unlike those of any other run on the same cluster."""
+    """Makes conversations of these users, whose names must be unlike those of any other run on the same cluster."""
     users = len(people)
     if users <= LARGE_ABOVE:
         raise ValueError(f"{users} users make no large group: it needs more than {LARGE_ABOVE}")

@@ -160,7 +160,7 @@ class Worker:
             self._events.append(record.Ended(now(), device.user, device.name, repr(ended.exceptions[0])))
 
     async def _stay(self, talker: Talker) -> None:
-        """For ever, or for a while if the device is restless just now."""
+        """Stays for ever, or for a while if the device is restless just now."""
         while True:
             await asyncio.sleep(self._rng.uniform(*STAY_S))
             if self._restless and talker.device.restless:

@@ -49,7 +49,7 @@ class Authority:
         self.file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
     def issue(self, name: str, *addresses: str, days: int = 1, rsa_key: bool = False) -> Pair:
-        """For this name and these addresses, for servers and clients. `days` below 0: it has run out."""
+        """Issues one for this name and these addresses, for servers and clients. `days` below 0: it has run out."""
         key: Key = rsa.generate_private_key(65537, 2048) if rsa_key else ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = [x509.DNSName(name)]
         names += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]

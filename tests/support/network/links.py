@@ -69,7 +69,7 @@ class Links:
         await self._group.__aexit__(None, None, None)
 
     async def add(self, callee: str, listen: str, target: str) -> None:
-        """From now on `listen` leads to `target`, the address of `callee`."""
+        """Lets `listen` lead to `target`, the address of `callee`, from now on."""
 
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             connection = self._group.create_task(self._carry(callee, target, reader, writer), name=f"to {callee}")

@@ -30,5 +30,5 @@ def free_port() -> int:
 
 
 def free_address() -> str:
-    """host:port."""
+    """A free address, as host:port."""
     return f"127.0.0.1:{free_port()}"

@@ -18,5 +18,5 @@ def version_2(
 
 
 def version_1(source: IPv4Address | IPv6Address) -> bytes:
-    """A line."""
+    """A header of version 1, which is a line."""
     return f"PROXY TCP{source.version} {source} {source} 56324 443\r\n".encode()

@@ -44,7 +44,7 @@ class Conversation:
 
 
 class FakeStorage:
-    """The `Caller` of a StorageClient: every slot has the same owner."""
+    """The `SlotCaller` of a StorageClient: every slot has the same owner."""
 
     def __init__(self) -> None:
         self.conversations: dict[str, Conversation] = {}

@@ -25,7 +25,7 @@ M = TypeVar("M", bound=Message)
 
 @dataclass
 class Called:
-    """The `Caller` of a StorageClient that has one storage node.
+    """The `SlotCaller` of a StorageClient that has one storage node.
 
     `lose`: the next answers of these methods are lost. `forgets_to_look`: it is of an older version, which stores
     whatever it is asked to. `present`: sessions that are there without having been opened here.

@@ -17,7 +17,7 @@ Item = Any
 
 
 class Part:
-    """Of a storage node: a batch with something bad in it fails whole."""
+    """A part of a storage node: a batch with something bad in it fails whole."""
 
     def __init__(self, outcome: Callable[[], Any]) -> None:
         self._outcome = outcome

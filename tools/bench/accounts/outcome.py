@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(slots=True)
 class Outcome:
-    """Of one run. `cpu_s` is of `window_s` seconds; memory before anybody connected, and at the end."""
+    """What came of one run. `cpu_s` is of `window_s` seconds; memory before anybody connected, and at the end."""
 
     figures: list[dict[str, Any]] = field(default_factory=list)
     cpu_s: dict[str, float] = field(default_factory=dict)

@@ -17,7 +17,7 @@ DIGITS = 3
 
 @dataclass(slots=True)
 class Samples:
-    """Of things that were due between the end of the warm-up and the end of the measurement."""
+    """Samples of things that were due between the end of the warm-up and the end of the measurement."""
 
     begin: float = 0.0
     end: float = 0.0
@@ -32,7 +32,7 @@ class Samples:
             self.took_s.append(now - due)
 
     def told(self) -> dict[str, Any]:
-        """As it goes from process to process."""
+        """The samples as they go from process to process."""
         return {"in_time": self.in_time, "histogram": self._histogram()}
 
     def _histogram(self) -> str:
@@ -43,7 +43,7 @@ class Samples:
 
 
 def merged(parts: Iterable[Mapping[str, Any]]) -> HdrHistogram:
-    """Of what several processes told."""
+    """One histogram of what several processes told."""
     whole = _empty()
     for part in parts:
         whole.decode_and_add(part["histogram"].encode())

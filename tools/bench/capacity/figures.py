@@ -38,7 +38,7 @@ class Figures:
 
 
 def figures_of(report: Mapping[str, Any]) -> dict[str, Any]:
-    """From a report of the standard set. Raises KeyError if a run is missing."""
+    """The figures from a report of the standard set. Raises KeyError if a run is missing."""
     runs = report["runs"]
     direct, group = _costs(runs["direct"]), _costs(runs["groups-of-20"])
     recipient = {

@@ -173,7 +173,7 @@ def rates_of(profile: Profile) -> Rates:
 
 
 def _busy_us(part: str, rates: Rates, figures: Figures) -> float:
-    """Of processor time a second, all nodes of the part together."""
+    """Microseconds of processor time a second, all nodes of the part together."""
     return (
         rates.messages * figures.message[part]
         + rates.recipients * figures.recipient[part]
@@ -210,7 +210,7 @@ def _nodes(
 
 
 def _everywhere_us(rates: Rates, figures: Figures) -> dict[str, float]:
-    """Of every access node, a second: what each hears though only some of it is for its users."""
+    """Microseconds a second of every access node, for what each hears though only some of it is for its users."""
     return {
         "sessions that begin and end": 2 * rates.connects * figures.session_change_us,
         "messages to large groups": rates.large * figures.broadcast_message_us,

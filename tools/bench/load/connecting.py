@@ -44,7 +44,7 @@ class ConnectRun(Crowd[IdleUser]):
             user.close()
 
     def lose(self, user: object) -> None:
-        """It left."""
+        """The user left."""
 
     async def measure(self, start: float) -> None:
         plan, samples = self.share.plan, self.connected

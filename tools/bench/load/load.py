@@ -48,7 +48,7 @@ class Sender(User):
         self._make: Make | None = None
 
     def write_to(self, conversation: str) -> None:
-        """From now on."""
+        """Writes to this conversation from now on."""
         plan = self._load.share.plan
         self._make = sends(self.wire, self._load.name, self.index, conversation, plan.size_bytes)
 
@@ -104,7 +104,7 @@ class Load(Crowd[SenderT], Generic[SenderT]):
         self._sending = False
 
     async def measure(self, start: float) -> None:
-        """From `start` (monotonic) to the end of the measurement."""
+        """Measures from `start` (monotonic) to the end of the measurement."""
         plan = self.share.plan
         begin = start + plan.warmup_s
         for samples in (self.acknowledged, self.delivered, self.late):

@@ -196,5 +196,5 @@ class MixedRun(GroupRun):
 
 
 def _daylight(part: float) -> float:
-    """Of the rate at noon, when so much of the day is over."""
+    """The share of the rate at noon, when so much of the day is over."""
     return float(NIGHT + (1 - NIGHT) * math.sin(math.pi * min(max(part, 0.0), 1.0)) ** 2)

@@ -30,7 +30,7 @@ NOISE = 0.05  # what is called a change of speed at all
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
-    """Of two reports of one workload, or of two sets of them (then by name)."""
+    """The changes between two reports of one workload, or two sets of them (then by name)."""
     before, after = dict(_figures(old, "")), dict(_figures(new, ""))
     return [
         Change(name, before[name], value, _better(name, before[name], value))

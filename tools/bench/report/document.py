@@ -98,7 +98,7 @@ def _each(plan: Plan, outcome: Outcome, counted: int) -> dict[str, float]:
 
 
 def per_thousand(cpu_s: Mapping[str, float], counted: float) -> dict[str, float]:
-    """Of each process, of the load generator, of the cluster and of all."""
+    """Processor seconds per 1,000: of each process, of the load generator, of the cluster and of all."""
     if not counted:
         return {}
     generator = sum(used for name, used in cpu_s.items() if name.startswith(GENERATOR))

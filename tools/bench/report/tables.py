@@ -14,7 +14,7 @@ from tools.bench.report.targets import TARGETS
 
 
 def table(report: Mapping[str, Any]) -> RenderableType:
-    """For people."""
+    """A report as tables for people."""
     parts: list[RenderableType] = []
     speeds = Table("milliseconds", "a second", "mean", *(f"p{percentile:g}" for percentile in PERCENTILES), "max")
     for name, row in report.items():
@@ -54,7 +54,7 @@ def table(report: Mapping[str, Any]) -> RenderableType:
 
 
 def changes_table(old: Mapping[str, Any], new: Mapping[str, Any]) -> RenderableType:
-    """For people; what is better is green."""
+    """The changes as a table for people; what is better is green."""
     shown = Table("figure", "then", "now", "ratio")
     for change in changes(old, new):
         style = {None: "", True: "green", False: "red"}[change.better]
@@ -64,7 +64,7 @@ def changes_table(old: Mapping[str, Any], new: Mapping[str, Any]) -> RenderableT
 
 
 def summary(report: Mapping[str, Any]) -> RenderableType:
-    """Of a standard set, for people: each figure beside what it must be."""
+    """A standard set as a table for people: each figure beside what it must be."""
     shown = Table("figure", "measured", "", "must", "aim", "")
     for target in TARGETS:
         try:

@@ -43,7 +43,7 @@ class Scanner(NamedTuple):
 
 
 def scanner(codec: Codec, run: str) -> Scanner:
-    """For messages whose client ids are of this run."""
+    """A scanner for messages whose client ids are of this run."""
     name = re.escape(run.encode())
     if codec is JSON:
         return _scanner(_json_patterns(name), _digits)

@@ -36,11 +36,11 @@ class Host(Protocol):
         """The server has more for it."""
 
     def lose(self, user: User) -> None:
-        """Its line broke."""
+        """The line of this user broke."""
 
 
 class User:
-    """Abstract."""
+    """What all kinds of users share. Abstract."""
 
     def __init__(self, host: Host, name: str, token: str, wire: Wire, scan: Scanner, source: str | None = None) -> None:
         self.name = name
@@ -101,7 +101,7 @@ class User:
 
     @property
     def cursor(self) -> int:
-        """It holds its inbox up to here."""
+        """The number up to which this user holds the inbox."""
         return self._cursor
 
     def arrive(self, entries: Sequence[Entry], now: float | None) -> int:

@@ -152,7 +152,7 @@ class Controller:
         self._changed()
 
     async def go(self, step: int) -> None:
-        """To the next or the previous conversation of the list."""
+        """Goes to the next or the previous conversation of the list."""
         listed = self._model.listed()
         if listed:
             here = next((index for index, talk in enumerate(listed) if talk.id == self._model.current), 0)

@@ -82,7 +82,7 @@ class Talk:
         return min(self.seen, default=0)
 
     def state_of(self, line: Line) -> MessageState | None:
-        """Of an own line."""
+        """The state of a line of our own."""
         if not line.seq:
             return line.state
         if line.seq <= self.others_read:
@@ -109,7 +109,7 @@ class ChatModel:
         return self.talks.get(self.current)
 
     def listed(self) -> list[Talk]:
-        """Newest first."""
+        """The conversations, newest first."""
         return sorted(self.talks.values(), key=lambda talk: -talk.last_ms)
 
     def find(self, word: str) -> Talk | None:
@@ -127,7 +127,7 @@ class ChatModel:
         return None
 
     def peer(self, talk: Talk) -> str:
-        """Of a direct chat; empty for others."""
+        """The other user of a direct chat; empty for other conversations."""
         return other_of(talk.id, self.me) if talk.kind is ConversationKind.DIRECT else ""
 
     def typing(self, talk: Talk, now: float) -> list[str]:

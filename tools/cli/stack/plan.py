@@ -209,7 +209,7 @@ def _names(backend: str, members: int) -> list[str]:
 
 
 def _members(backend: str, option: str, wanted: int, folder: Folder) -> int:
-    """As many as are wanted, if the folder's data are of so many. Raises WrongUse."""
+    """The members that are wanted, if the folder's data are of so many. Raises WrongUse."""
     made = [name for name in _names(backend, MEMBERS_MAX) if folder.data_of(name).exists()]
     if made and wanted not in (0, len(made)):
         raise WrongUse(

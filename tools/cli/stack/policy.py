@@ -50,12 +50,12 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """It stays down, as it was asked to."""
+    """The process stays down, as it was asked to."""
 
 
 @dataclass(frozen=True, slots=True)
 class GivenUp:
-    """It stays down though nobody asked it to."""
+    """The process stays down though nobody asked it to."""
 
 
 def after_end(ended: Ended) -> Again | Stay | GivenUp:
@@ -88,7 +88,7 @@ class Change:
 
 
 def plan_scale(present: Mapping[NodeKind, Sequence[int]], wanted: Mapping[NodeKind, int]) -> Change:
-    """From the indexes of the present nodes to the wanted numbers: low numbers are filled, the highest go."""
+    """The way from the present nodes to the wanted numbers: low indexes are filled, the highest go."""
     add: list[tuple[NodeKind, int]] = []
     remove: list[tuple[NodeKind, int]] = []
     for kind, number in wanted.items():

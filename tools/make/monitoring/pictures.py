@@ -225,7 +225,7 @@ def _colour(panel: Panel, value: float) -> str:
 
 
 def shown(value: float, unit: str) -> str:
-    """As Grafana writes it, about."""
+    """The value about as Grafana writes it."""
     match unit:
         case "percentunit":
             return f"{value * 100:.3g} %"

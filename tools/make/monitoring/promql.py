@@ -54,7 +54,7 @@ def metrics_in(expr: str) -> set[str]:
 
 
 def filled(expr: str, variables: Mapping[str, str]) -> str:
-    """As Grafana sends it."""
+    """The expression as Grafana sends it."""
     for name in sorted(variables, key=len, reverse=True):
         expr = expr.replace(f"${name}", variables[name])
     return expr

@@ -63,7 +63,7 @@ class Prometheus:
         return found
 
     def exemplars(self, expr: str) -> list[dict[str, Any]]:
-        """Of the last ten minutes: one entry for each series that has some."""
+        """Exemplars of the last ten minutes: one entry for each series that has some."""
         now = time.time()
         found: list[dict[str, Any]] = self.ask(
             "query_exemplars", query=expr, start=f"{now - 600:.3f}", end=f"{now:.3f}"
@@ -82,7 +82,7 @@ def targets_of(status: Mapping[str, Any]) -> list[Target]:
 
 
 def configuration(targets: Sequence[Target], cluster: str, rules: Sequence[Path], interval_s: float) -> dict[str, Any]:
-    """As prometheus.yaml has it."""
+    """The configuration as deploy/prometheus/prometheus.yaml has it."""
     interval = f"{round(interval_s * 1000)}ms"
     return {
         "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},

@@ -48,7 +48,7 @@ class _Scale:
 
     @staticmethod
     def over(values: Sequence[float], begin: float, end: float) -> _Scale:
-        """From the round value below the least to the one above the greatest."""
+        """An axis from the round value below the least to the one above the greatest."""
         ticks = list(_round_values(min(values), max(values)))
         return _Scale(ticks[0], ticks[-1], begin, end)
 

@@ -36,12 +36,12 @@ class Dormant:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """For a token."""
+    """The application is asked for a token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A connection."""
+    """A connection is being made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class Dialer:
         return effects
 
     def avoid(self, now: float) -> list[str]:
-        """For the hello: nodes that could not be reached."""
+        """The nodes that could not be reached, as the hello says them."""
         return self._route.avoid(now)
 
     def start(self) -> None:

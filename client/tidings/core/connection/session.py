@@ -1,7 +1,8 @@
-"""The session of one device with the cluster, over any number of connections. Pure: `handle(event, now)` -> effects.
+"""One device and the cluster, over any number of sessions, one after the other. Pure: `handle(event, now)` -> effects.
 
-Guarantees: those of feed.py (each message once, in order), outbox.py (each send to its outcome), dialer.py (how it
-connects again), pulse.py (heartbeats, acknowledgements) and renewal.py (tokens) together; this module only joins them.
+Guarantees: those of messages/feed.py (each message once, in order), messages/outbox.py (each send to its outcome),
+dialer.py (how it connects again), pulse.py (heartbeats, acknowledgements) and renewal.py (tokens) together; this module
+only joins them.
 Each hello carries a higher `attempt` than the one before, also over restarts with a kept state, so that of two logins
 of this device the server knows the newer one.
 
@@ -114,7 +115,7 @@ class Session:
 
     @property
     def over(self) -> TidingsError | None:
-        """Why the session is over, once it is."""
+        """Why no session follows any more, once that is so."""
         return self._dialer.phase.error if isinstance(self._dialer.phase, Over) else None
 
     @property
@@ -160,7 +161,7 @@ class Session:
         return self._effects
 
     def _hear(self, event: Opened | OpenFailed | Received | Lost, now: float) -> None:
-        """Of the present connection."""
+        """Handles what the present connection brings."""
         match event:
             case Opened(_, wall_ms):
                 self._greet(wall_ms, now)
@@ -189,7 +190,7 @@ class Session:
         | Leave,
         now: float,
     ) -> None:
-        """Of the application and its shell."""
+        """Handles what the application and its shell ask for."""
         match event:
             case Start():
                 self._dialer.start()
@@ -324,7 +325,7 @@ class Session:
     # What became of what was asked
 
     def _outcome(self, outcome: Done | Failed, now: float) -> None:
-        """Of a request: the application's (a ticket above 0), or one of our own."""
+        """Takes what became of a request: the application's (a ticket above 0), or one of our own."""
         if outcome.ticket > 0:
             self._tell(outcome)
             return

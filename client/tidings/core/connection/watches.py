@@ -23,7 +23,7 @@ class Watches:
                 self._users[user] = None
 
     def requests(self) -> Iterator[pb.ClientFrame]:
-        """To ask for in a new session."""
+        """The requests that begin all watches again in a new session."""
         users = list(self._users)
         for start in range(0, len(users), PER_REQUEST):
             yield pb.ClientFrame(presence=pb.PresenceRequest(users=users[start : start + PER_REQUEST], watch=True))

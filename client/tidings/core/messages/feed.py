@@ -10,7 +10,7 @@ however many groups are behind.
 Bounds: at most `capacity` messages wait for the application (and a page on top). Pushes beyond that are let go, not
 acknowledged, and read again from the server when there is room: an application that does not read loses nothing.
 
-Does not know: connections and request ids (session.py); it says what it wants, and is given what came of it.
+Does not know: connections and request ids (connection/session.py); it says what it wants, and is given what came of it.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Feed:
         return self._inbox.cursor
 
     def group_cursors(self) -> dict[str, int]:
-        """For the hello: all, or those that are behind and those that moved last.
+        """The cursors that the hello says: all, or those that are behind and those that moved last.
 
         What is left out is read on from its cursor all the same, since the server tells the head of each.
         """
@@ -293,7 +293,7 @@ class Feed:
         return sum(isinstance(want, WantHistory | WantInfo) for want in self._flying)
 
     def _want_of(self, conversation: str) -> WantHistory | WantInfo | WantList | None:
-        """What it waits for; None: for nothing, or it was asked already (the answer makes it due again)."""
+        """What the conversation waits for; None: nothing, or it was asked already (the answer makes it due again)."""
         if conversation not in self._order.unfinished():
             return None
         for want in self._flying:
@@ -403,7 +403,7 @@ class Feed:
                 self._measure(name, now)
 
     def _look_at(self, conversation: str, now: float) -> None:
-        """The same of what is read by cursor: whether its gap has closed."""
+        """Looks whether the gap of a conversation that is read by cursor has closed."""
         if not _reaches(self._order.last(conversation), self._gaps.upto(conversation)):
             return
         self._gaps.closed(conversation, now)

@@ -48,7 +48,7 @@ class Latency:
     at: float | None = None
 
     def measured(self, took_s: float, now: float) -> None:
-        """Of several samples within the time itself only the longer ones count: many at once are one observation."""
+        """Takes a sample. Of several within the time itself only the longer count: many at once are one observation."""
         if not self._fresh(now):
             self.smoothed_s, self.deviation_s = took_s, took_s / 2
         elif self.at is not None and now - self.at < self.smoothed_s and took_s <= self.smoothed_s:
@@ -59,7 +59,7 @@ class Latency:
         self.at = now
 
     def bound_s(self, now: float) -> float:
-        """What it rarely exceeds; 0: nothing is known."""
+        """What the time rarely exceeds; 0: nothing is known."""
         return self.smoothed_s + max(FLOOR_S, DEVIATIONS * self.deviation_s) if self._fresh(now) else 0.0
 
     def _fresh(self, now: float) -> bool:

@@ -80,7 +80,7 @@ class Order:
         return found.last or 0 if found is not None else 0
 
     def missing(self, conversation: str) -> int:
-        """Of what is read by cursor: the highest seq that the server told of and that is not here."""
+        """The highest seq, of what is read by cursor, that the server told of and that is not here."""
         track = self.track(conversation)
         missing = track.head
         while missing in track.held:

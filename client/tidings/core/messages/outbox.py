@@ -259,19 +259,19 @@ class Outbox:
         yield frame
 
     def _land(self, request: _Request) -> None:
-        """It is not on the wire any more."""
+        """Notes that the request is not on the wire any more."""
         request.frame_id = 0
         request.lane.flying -= 1
         self._schedule(request.lane)
 
     def _unanswered(self, request: _Request, delay_s: float) -> None:
-        """It is not known what became of it."""
+        """Nobody knows what became of a try: the request goes out again, unless it is given up."""
         self._land(request)
         if not request.gone:
             self._again(request, delay_s)
 
     def _answered_late(self, frame: pb.ServerFrame) -> Done | None:
-        """To a try that was given up: that it was stored counts, whatever becomes of the try after it."""
+        """Takes the answer to a try that was given up: that it was stored counts, whatever becomes of the next try."""
         if not frame.HasField("sent"):
             return None
         request = self._by_key.get((frame.sent.conversation, frame.sent.client_id))

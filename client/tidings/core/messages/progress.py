@@ -42,7 +42,7 @@ class ProgressBook:
         yield from _advance(sent.conversation, found)  # the receipt may have come before
 
     def receipt(self, receipt: pb.Receipt) -> Iterator[Progress]:
-        """Of another user."""
+        """Moves on what another user has got and read."""
         found = self._conversations.get(receipt.conversation)
         if found is None:
             return

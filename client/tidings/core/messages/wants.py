@@ -28,7 +28,7 @@ class WantHistory:
 
 @dataclass(frozen=True, slots=True)
 class WantInfo:
-    """Of a group that is new to this device: whether its members read what was before them."""
+    """Asks about a group that is new to this device: do its members read what was before them?"""
 
     conversation: str
 

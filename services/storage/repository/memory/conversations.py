@@ -1,6 +1,6 @@
 """Conversations, their members, and changes of groups of the twin in memory.
 
-Guarantees: those of contract.py. Does not know: what a change does.
+Guarantees: those of repository/contract.py. Does not know: what a change does.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@
     database.clock.jump(1000)                 its time of day is set, if it was given a ManualClock
     database.faults.delay = hook              awaited before and after each command, with its name: latency, or a crash
 
-Guarantees: those of contract.py; one command is atomic, as one event loop runs it.
+Guarantees: those of repository/contract.py; one command is atomic, as one event loop runs it.
 Does not know: MongoDB. That both behave alike is held by the contract suite.
 """
 

@@ -1,6 +1,6 @@
 """Messages and inbox entries of the twin in memory.
 
-Guarantees: those of contract.py. Does not know: what is in a message.
+Guarantees: those of repository/contract.py. Does not know: what is in a message.
 """
 
 from __future__ import annotations

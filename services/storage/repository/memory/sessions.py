@@ -1,6 +1,6 @@
 """Sessions, users and the time of the twin in memory.
 
-Guarantees: those of contract.py. Does not know: which session is the newest.
+Guarantees: those of repository/contract.py. Does not know: which session is the newest.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 Every write asks for a majority and the journal, every read for what a majority has. A command has one deadline for
 everything (`timeoutMS`) and is tried once.
 
-Guarantees: those of contract.py. Whatever keeps MongoDB from answering (away, electing, too slow) is Unavailable,
-within the deadline; while it is away only one command at a time tries, for a moment that doubles up to the deadline,
-and the others are refused at once; connections heal by themselves, also to a MongoDB that has become slow.
+Guarantees: those of repository/contract.py. Whatever keeps MongoDB from answering (away, electing, too slow) is
+Unavailable, within the deadline; while it is away only one command at a time tries, for a moment that doubles up to the
+deadline, and the others are refused at once; connections heal by themselves, also to a MongoDB that has become slow.
 Does not know: what the documents mean.
 """
 

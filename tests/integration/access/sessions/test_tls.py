@@ -130,7 +130,7 @@ async def test_files_that_do_not_belong_together_leave_the_certificate_before_in
 
 @asynccontextmanager
 async def asyncio_server(tls: ServerTls) -> AsyncIterator[int]:
-    """Its port."""
+    """A TLS server; gives its port."""
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=tls.context)
     async with server:
         yield server.sockets[0].getsockname()[1]

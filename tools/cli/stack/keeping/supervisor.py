@@ -299,6 +299,6 @@ async def _all(*actions: Coroutine[Any, Any, None]) -> None:
 
 
 def _first(failures: BaseExceptionGroup[Failure]) -> Failure:
-    """Of those that came together, the one that was first."""
+    """The first of the failures that came together."""
     first = failures.exceptions[0]
     return _first(first) if isinstance(first, BaseExceptionGroup) else first

@@ -148,7 +148,7 @@ class Kafka:
 
 
 def replicas(members: int) -> int:
-    """Of each topic on so many brokers."""
+    """The replicas of each topic on so many brokers."""
     return min(members, REPLICAS_MAX)
 
 

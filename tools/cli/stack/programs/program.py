@@ -34,7 +34,7 @@ class Program(Protocol):
 
     @property
     def stop_timeout_s(self) -> float:
-        """From SIGTERM to SIGKILL."""
+        """The time from SIGTERM to SIGKILL."""
 
     def prepare(self) -> None:
         """Write what it needs before it starts; may block. Raises Failure."""
@@ -52,5 +52,5 @@ class Program(Protocol):
 
 
 def plain_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """For the backends: without the settings of the cluster, which are none of their business."""
+    """The environment of the backends: without the settings of the cluster, which are none of their business."""
     return {name: value for name, value in environment.items() if not name.startswith("TIDINGS_")}

@@ -1,4 +1,4 @@
-"""For the one on call: do users feel something, which promise is in danger, where does it come from, what changed."""
+"""The overview for the one on call: do users feel it, which promise is in danger, where is it from, what changed."""
 
 from __future__ import annotations
 
