@@ -258,9 +258,27 @@ class KafkaSubscription(Owned):
 
 
 async def _stop(consumer: AIOKafkaConsumer) -> None:
+    """Ends a consumer within `CLOSE_S`, whatever state it is in.
+
+    While no broker can be reached, aiokafka's own `stop` raises CancelledError in a task that nobody has cancelled, and
+    leaves its client open (findings/aiokafka-stop-while-away.sh). So it has a task of its own here, and the client is
+    closed in any case.
+    """
+    ending = asyncio.create_task(consumer.stop(), name="kafka consumer stop")
+    try:
+        await asyncio.wait([ending], timeout=CLOSE_S)
+    finally:
+        ending.cancel()
+        outcomes: list[BaseException | None] = await asyncio.gather(ending, return_exceptions=True)
+        metrics.BUS_CONSUMERS.dec()
+        if outcomes[0] is not None:
+            log.warning("kafka consumer did not close", reason=repr(outcomes[0])[:300])
+            await _close_client(consumer)
+
+
+async def _close_client(consumer: AIOKafkaConsumer) -> None:
     try:
         async with asyncio.timeout(CLOSE_S):
-            await consumer.stop()
-        metrics.BUS_CONSUMERS.dec()
+            await consumer._client.close()  # noqa: SLF001 - nothing else closes it
     except (KafkaError, OSError, TimeoutError) as error:
-        log.warning("kafka consumer did not close", reason=repr(error))
+        log.warning("kafka consumer's client did not close", reason=repr(error)[:300])
