@@ -16,7 +16,7 @@ Does not know: what a node does.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -25,12 +25,14 @@ from protos.tidings.internal.v1 import common_pb2, node_pb2, node_pb2_grpc
 from services.common.certificates import Certificates, watch_inner
 from services.common.clock import Clock, SystemClock
 from services.common.lifecycle import Lifecycle
-from services.common.registry.contract import NodeRecord, Registry
+from services.common.registry.contract import NodeKind, NodeRecord, Registry
+from services.common.registry.stateless_registration import StatelessRegistration
 from services.common.rpc import Peers, PeersPort, RpcServer, Service, serve, tls_of
 from services.common.scope import Owned
 from services.common.settings.node import NodeSettings
 from services.common.telemetry.health import Health
 from services.common.telemetry.ops import OpsServer
+from tidings_protocol.ids import new_id
 
 P = TypeVar("P", bound="NodePorts")
 Thing = TypeVar("Thing")
@@ -134,6 +136,31 @@ class NodeServicer(node_pb2_grpc.NodeServicer):
 def node_service(leave: Callable[[int], None]) -> Service:
     """The service that every node serves beside its own."""
     return node_pb2_grpc.add_NodeServicer_to_server, NodeServicer(leave)
+
+
+@asynccontextmanager
+async def registered(
+    settings: NodeSettings, kind: NodeKind, server: RpcServer, ports: NodePorts
+) -> AsyncIterator[StatelessRegistration]:
+    """A node that keeps no state of its own is in the ring, and healthy, while this is entered: enter it last.
+
+    Raises Unavailable if the registry does not answer within the settings' `drain_deadline_s`.
+    """
+    record = NodeRecord(
+        name=settings.node,
+        kind=kind,
+        boot_id=new_id(),
+        rpc=settings.rpc_advertise or server.address,
+        weight=settings.weight,
+        ops=settings.ops_listen,
+        since_ms=ports.clock.wall_ms(),
+    )
+    async with StatelessRegistration(ports.registry, record, timeout_s=settings.drain_deadline_s) as registration:
+        ports.health.started()
+        try:
+            yield registration
+        finally:
+            ports.health.set("drain", ok=False, reason="the node is leaving")
 
 
 def shown(record: NodeRecord) -> Mapping[str, object]:

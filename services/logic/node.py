@@ -20,14 +20,12 @@ from typing import Any
 
 from services.common.bus.contract import Bus
 from services.common.bus.topics import prepare_topics, topic_names
-from services.common.clock import Clock
 from services.common.cluster import Cluster
 from services.common.direct import Direct
 from services.common.lifecycle import Lifecycle
-from services.common.node import NodePorts, shown
-from services.common.registry.contract import NodeRecord
+from services.common.node import NodePorts, registered, shown
 from services.common.registry.stateless_registration import StatelessRegistration
-from services.common.rpc import Router, RpcServer
+from services.common.rpc import Router
 from services.common.telemetry.health import Health
 from services.logic.admin import Admin, AdminOptions
 from services.logic.groups.loader import GroupLoader
@@ -55,7 +53,6 @@ from services.logic.rpc import AdminServicer, LogicServicer, services
 from services.logic.sessions.sessions import ClientSessions, SessionOptions
 from services.logic.settings import LogicSettings, read_secret
 from services.logic.storage_client import StorageClient
-from tidings_protocol.ids import new_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,13 +122,8 @@ async def logic_node(settings: LogicSettings, life: Lifecycle, ports: LogicPorts
         )
         served = services(logic, AdminServicer(admin), life.request_stop)
         server = await enter(ports.serve(settings.rpc_listen, served))
-        record = _record(settings, server, ports.clock)
-        registration = await enter(StatelessRegistration(ports.registry, record, timeout_s=settings.drain_deadline_s))
-        ports.health.started()
-        try:
-            yield LogicNode(settings, life, ground, receipts, sends, requests, registration)
-        finally:
-            ports.health.set("drain", ok=False, reason="the node is leaving")
+        registration = await enter(registered(settings, "logic", server, ports))
+        yield LogicNode(settings, life, ground, receipts, sends, requests, registration)
 
 
 # ---- the rooms, from the ground up
@@ -269,16 +261,4 @@ def _admin_options(settings: LogicSettings) -> AdminOptions:
         token=read_secret(settings.operator_token_file),
         content_bytes_max=settings.content_bytes_max,
         timeout_s=settings.rpc_timeout_s,
-    )
-
-
-def _record(settings: LogicSettings, server: RpcServer, clock: Clock) -> NodeRecord:
-    return NodeRecord(
-        name=settings.node,
-        kind="logic",
-        boot_id=new_id(),
-        rpc=settings.rpc_advertise or server.address,
-        weight=settings.weight,
-        ops=settings.ops_listen,
-        since_ms=clock.wall_ms(),
     )

@@ -19,9 +19,8 @@ from services.common.clock import Clock
 from services.common.cluster import Cluster
 from services.common.gatherer import RETRY_S
 from services.common.lifecycle import Lifecycle
-from services.common.node import DebugState, NodePorts, NodeShell, shown
-from services.common.registry.contract import Membership, NodeRecord
-from services.common.registry.stateless_registration import StatelessRegistration
+from services.common.node import DebugState, NodePorts, NodeShell, registered, shown
+from services.common.registry.contract import Membership
 from services.common.telemetry import logs, metrics
 from services.common.telemetry.health import Health
 from services.storage.limits import Limits
@@ -33,7 +32,6 @@ from services.storage.rpc import services
 from services.storage.settings import StorageSettings
 from services.storage.upkeep.retention import RetentionPolicy
 from tidings_protocol.errors import Unavailable
-from tidings_protocol.ids import new_id
 
 # How soon a thread that waits for the interpreter gets it. Measured with an event loop that is busy for 3 ms at a time:
 # a command to MongoDB, which the driver makes in a thread, takes 8 ms with this and 500 ms with Python's default of 5
@@ -93,29 +91,16 @@ async def storage_node(settings: StorageSettings, life: Lifecycle, ports: Storag
         )
         stack.callback(cluster.subscribe(_drop_what_is_in_doubt(cluster, settings.node, node)))
         server = await enter(ports.serve(settings.rpc_listen, services(node, life.request_stop)))
-        record = NodeRecord(
-            name=settings.node,
-            kind=KIND,
-            boot_id=new_id(),
-            rpc=settings.rpc_advertise or server.address,
-            weight=settings.weight,
-            ops=settings.ops_listen,
-            since_ms=ports.clock.wall_ms(),
-        )
-        registration = await enter(StatelessRegistration(ports.registry, record, timeout_s=settings.drain_deadline_s))
-        ports.health.started()
-        try:
-            yield {
-                "state": lambda: registration.record.state,
-                "node": lambda: shown(registration.record),
-                "registry": lambda: {"connected": ports.registry.connected},
-                "slots": lambda: len(cluster.ring(KIND).slots_of(settings.node)),
-                "nodes": lambda: [shown(each) for each in cluster.membership.nodes],
-                "tasks": lambda: life.tasks,
-                **_memory_of(node),
-            }
-        finally:
-            ports.health.set("drain", ok=False, reason="the node is leaving")
+        registration = await enter(registered(settings, KIND, server, ports))
+        yield {
+            "state": lambda: registration.record.state,
+            "node": lambda: shown(registration.record),
+            "registry": lambda: {"connected": ports.registry.connected},
+            "slots": lambda: len(cluster.ring(KIND).slots_of(settings.node)),
+            "nodes": lambda: [shown(each) for each in cluster.membership.nodes],
+            "tasks": lambda: life.tasks,
+            **_memory_of(node),
+        }
 
 
 def limits_of(settings: StorageSettings) -> Limits:

@@ -163,9 +163,8 @@ class Connection:
         if now >= due:
             try:
                 self._apply(self.session.handle(Ticked(), now))
-            except Exception:  # the edge: as in `receive`
-                log.exception("connection failed", user=self.user, session=self.session_id)
-                self.transport.abort()
+            except Exception as defect:  # noqa: BLE001 - the edge: as in `receive`
+                self.abort_after(defect)
             due = self.session.due()
         self.node.wheel.schedule(self, due)
 
@@ -258,9 +257,13 @@ class Connection:
         if self._later is not None:
             try:
                 self._write(b"")
-            except Exception:  # the edge: as in `receive`
-                log.exception("connection failed", user=self.user, session=self.session_id)
-                self.transport.abort()
+            except Exception as defect:  # noqa: BLE001 - the edge: as in `receive`
+                self.abort_after(defect)
+
+    def abort_after(self, defect: Exception) -> None:
+        """Logs a defect that was met with this connection, and ends the connection, not its node."""
+        log.error("connection failed", user=self.user, session=self.session_id, exc_info=defect)
+        self.transport.abort()
 
     def push(self, data: bytes, number: int, now: float, body: str) -> bool:
         """A wrapped push with its highest inbox number (0: none); False: it does not get pushes now."""

@@ -133,17 +133,15 @@ class Delivery:
         for count, (connection, entries) in enumerate(batch.entries.items(), 1):
             try:
                 written += batch.push_entries(connection, entries, shared, now)
-            except Exception:  # the edge: a defect ends this connection, not its node
-                log.exception("connection failed", user=connection.user, session=connection.session_id)
-                connection.transport.abort()
+            except Exception as defect:  # noqa: BLE001 - the edge: a defect ends this connection, not its node
+                connection.abort_after(defect)
             if count % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
         for count, (connection, body) in enumerate(batch.others, 1):
             try:
                 batch.push_other(connection, body, shared, now)
-            except Exception:  # the edge: a defect ends this connection, not its node
-                log.exception("connection failed", user=connection.user, session=connection.session_id)
-                connection.transport.abort()
+            except Exception as defect:  # noqa: BLE001 - the edge: a defect ends this connection, not its node
+                connection.abort_after(defect)
             if count % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
         if written:
