@@ -26,7 +26,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
-from tidings import frames
+from google.protobuf.message import Message as ProtoMessage
+
+from tidings import composing
 from tidings.core.connection.session import Options, Session
 from tidings.core.signals import Idle, Submit, Tell, Watch
 from tidings.engine import Engine, TokenSource
@@ -51,6 +53,7 @@ from tidings.state import FileState, MemoryState, StateStore
 from tidings.transport import connector
 from tidings_protocol import client_pb2 as pb
 from tidings_protocol.ids import direct, new_id
+from tidings_protocol.operations import frame_of
 from tidings_protocol.wire.codec import JSON, PROTO
 
 PAGE = 200
@@ -183,7 +186,7 @@ class Client:
 
     def conversation(self, to: str) -> str:
         """The conversation that a user id or a conversation id means."""
-        return frames.conversation_of(to, self.user)
+        return composing.conversation_of(to, self.user)
 
     def set_idle(self, idle: bool) -> None:
         """The person is away (or back): a mobile device then beats more slowly."""
@@ -208,7 +211,7 @@ class Client:
         Raises NoAnswer when it gave up: the message may have been stored. Sending it again with the same `client_id`
         cannot store it twice.
         """
-        body = frames.content(text, data, mime, headers, reply_to)
+        body = composing.content(text, data, mime, headers, reply_to)
         conversation = self.conversation(to)
         async with self._places:
             outgoing = self._post(conversation, body, client_id or new_id(), timeout_s)
@@ -231,7 +234,7 @@ class Client:
         timeout_s: float | None = None,
     ) -> Outgoing:
         """Like `send`, but does not wait. Raises Busy when `outbox_max` are on their way already."""
-        body = frames.content(text, data, mime, headers, reply_to)
+        body = composing.content(text, data, mime, headers, reply_to)
         conversation = self.conversation(to)
         if self._opened()[0].pending >= self._outbox_max:
             raise Busy(f"{self._outbox_max} messages are on their way already: await some before the next")
@@ -255,25 +258,26 @@ class Client:
 
     async def read(self, conversation: str, seq: int) -> None:
         """The user has read up to here."""
-        await self._ask(frames.read(self.conversation(conversation), seq))
+        await self._ask(pb.Read(conversation=self.conversation(conversation), seq=seq))
 
     async def history(
         self, conversation: str, *, before: int | None = None, after: int | None = None, limit: int = 50
     ) -> HistoryPage:
         """A page, oldest first: before or after a seq (which excludes itself), or the newest."""
-        frame = frames.history(self.conversation(conversation), before, after, limit)
-        return HistoryPage.from_proto((await self._ask(frame)).page)
+        asked = pb.History(conversation=self.conversation(conversation), before=before, after=after, limit=limit)
+        return HistoryPage.from_proto((await self._ask(asked)).page)
 
     async def inbox(self, after: int, *, limit: int = 100) -> InboxPage:
         """A page of the user's inbox, whatever this device has shown already."""
-        return InboxPage.from_proto((await self._ask(frames.sync(after, limit))).page)
+        return InboxPage.from_proto((await self._ask(pb.Sync(after=after, limit=limit))).page)
 
     async def conversations(self, limit: int = 1000) -> list[Conversation]:
         """The user's conversations, newest first, each once; also those that move up while the pages are read."""
         found: list[Conversation] = []
         after = ""
         while len(found) < limit:
-            page = (await self._ask(frames.conversations(after, min(PAGE, limit - len(found))))).conversation_page
+            asked = pb.ListConversations(after=after, limit=min(PAGE, limit - len(found)))
+            page = (await self._ask(asked)).conversation_page
             found = newest_first(found, [Conversation.from_proto(told) for told in page.conversations])
             if not page.more or page.next == after:
                 break
@@ -291,7 +295,7 @@ class Client:
         conversation = self.conversation(to)
         _, engine = self._opened()
         if not engine.congested:
-            engine.step(Tell(frames.signal(conversation, name, data)))
+            engine.step(Tell(frame_of(pb.Signal(conversation=conversation, name=name, data=data))))
         await asyncio.sleep(0)
 
     async def presence(self, users: Iterable[str], *, watch: bool = False) -> list[Presence]:
@@ -300,7 +304,7 @@ class Client:
         found: list[Presence] = []
         for start in range(0, len(names), PRESENCE_PER_REQUEST):
             part = names[start : start + PRESENCE_PER_REQUEST]
-            answer = (await self._ask(frames.presence(part, watch=watch))).presence_list
+            answer = (await self._ask(pb.PresenceRequest(users=part, watch=watch))).presence_list
             found += [Presence(user.user, user.online, user.last_seen_ms) for user in answer.users]
             if watch:
                 self._opened()[1].step(Watch(tuple(part), on=True))
@@ -330,46 +334,55 @@ class Client:
         """
         names = list(members)
         first, rest = names[:MEMBERS_PER_REQUEST], names[MEMBERS_PER_REQUEST:]
-        frame = frames.create(
-            name, first, client_id or new_id(), is_open=open, channel=channel, share_history=share_history
+        asked = pb.GroupRequest.Create(
+            name=name,
+            members=first,
+            open=open,
+            channel=channel,
+            share_history=share_history,
+            client_id=client_id or new_id(),
         )
-        group = Group.from_proto((await self._ask(frame)).group_info)
+        group = Group.from_proto((await self._ask(asked)).group_info)
         if not rest:
             return group
         await self.add(group.id, rest)
         return await self.group(group.id)
 
     async def join(self, group: str) -> Group:
-        return Group.from_proto((await self._ask(frames.join(group))).group_info)
+        return Group.from_proto((await self._ask(pb.GroupRequest.Join(conversation=group))).group_info)
 
     async def leave(self, group: str) -> None:
-        await self._ask(frames.leave(group))
+        await self._ask(pb.GroupRequest.Leave(conversation=group))
 
     async def add(self, group: str, users: Iterable[str]) -> None:
         names = list(users)
         for start in range(0, len(names), MEMBERS_PER_REQUEST):
-            await self._ask(frames.add(group, names[start : start + MEMBERS_PER_REQUEST]))
+            users = names[start : start + MEMBERS_PER_REQUEST]
+            await self._ask(pb.GroupRequest.Add(conversation=group, users=users))
 
     async def remove(self, group: str, users: Iterable[str]) -> None:
         names = list(users)
         for start in range(0, len(names), MEMBERS_PER_REQUEST):
-            await self._ask(frames.remove(group, names[start : start + MEMBERS_PER_REQUEST]))
+            users = names[start : start + MEMBERS_PER_REQUEST]
+            await self._ask(pb.GroupRequest.Remove(conversation=group, users=users))
 
     async def set_role(self, group: str, user: str, role: Role) -> None:
-        await self._ask(frames.set_role(group, user, role))
+        told = cast("pb.Member.Role.ValueType", int(role))
+        await self._ask(pb.GroupRequest.SetRole(conversation=group, user=user, role=told))
 
     async def rename(self, group: str, name: str) -> Group:
-        return Group.from_proto((await self._ask(frames.rename(group, name))).group_info)
+        return Group.from_proto((await self._ask(pb.GroupRequest.Rename(conversation=group, name=name))).group_info)
 
     async def group(self, group: str) -> Group:
         """What is known of it."""
-        return Group.from_proto((await self._ask(frames.info(group))).group_info)
+        return Group.from_proto((await self._ask(pb.GroupRequest.Info(conversation=group))).group_info)
 
     async def members(self, group: str, limit: int = 1000) -> list[Member]:
         found: list[Member] = []
         after = ""
         while len(found) < limit:
-            page = (await self._ask(frames.members(group, after, min(PAGE, limit - len(found))))).member_page
+            asked = pb.GroupRequest.Members(conversation=group, after=after, limit=min(PAGE, limit - len(found)))
+            page = (await self._ask(asked)).member_page
             found += [Member(member.user, Role(member.role)) for member in page.members]
             if not page.more or page.next == after:
                 break
@@ -400,7 +413,7 @@ class Client:
             raise NotConnected(f"not connected within {self._connect_timeout_s:g} s: {reason}") from error
 
     def _post(self, conversation: str, body: pb.Content, client_id: str, timeout_s: float | None) -> Outgoing:
-        frame = frames.send(client_id, conversation, body)
+        frame = frame_of(pb.Send(client_id=client_id, conversation=conversation, content=body))
         timeout_s = self._send_timeout_s if timeout_s is None else timeout_s
         ticket, outcome = self._submit(frame, lane=conversation, timeout_s=timeout_s)
         outcome.add_done_callback(_seen)
@@ -416,8 +429,8 @@ class Client:
         engine.step(Submit(ticket, frame, lane, timeout_s))
         return ticket, outcome
 
-    async def _ask(self, frame: pb.ClientFrame) -> pb.ServerFrame:
-        ticket, outcome = self._submit(frame, timeout_s=self._request_timeout_s)
+    async def _ask(self, request: ProtoMessage) -> pb.ServerFrame:
+        ticket, outcome = self._submit(frame_of(request), timeout_s=self._request_timeout_s)
         try:
             return await outcome
         except asyncio.CancelledError:
