@@ -19,7 +19,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self, assert_never
 
-from tidings.core.connection.session import Session
+from tidings.core.device import Device
 from tidings.core.messages.feed import Handed
 from tidings.core.messages.notices import Notices
 from tidings.core.signals import (
@@ -72,8 +72,8 @@ class _Dropped(Exception):  # ends the two tasks of a connection, nothing else
 
 
 class Engine:
-    def __init__(self, session: Session, connect: Connector, token: TokenSource, store: StateStore) -> None:
-        self._session = session
+    def __init__(self, device: Device, connect: Connector, token: TokenSource, store: StateStore) -> None:
+        self._device = device
         self._connect = connect
         self._token = token
         self._store = store
@@ -149,9 +149,9 @@ class Engine:
     def step(self, event: Input) -> None:
         """Tell the core, and do what it says."""
         now = self.now
-        for effect in self._session.handle(event, now):
+        for effect in self._device.handle(event, now):
             self._perform(effect)
-        wake = self._session.next_wake()
+        wake = self._device.next_wake()
         if wake is not None and wake < self._timer_at:
             self._timer_wake.set()
 
@@ -170,7 +170,7 @@ class Engine:
 
     def take(self) -> Handed | None:
         """The next message, if there is one."""
-        handed = self._session.take(self.now)
+        handed = self._device.take(self.now)
         if handed is not None:
             self._notices.message_taken()
             self.step(Tick())
@@ -178,13 +178,13 @@ class Engine:
 
     def took(self, handed: Handed) -> None:
         """The application is done with it."""
-        self._session.took(handed)
+        self._device.took(handed)
         self._save_wake.set()
         self.step(Tick())
 
     def take_notice(self) -> Notice | None:
         """The next one, unless a message comes before it."""
-        return self._notices.take(self._session.waiting)
+        return self._notices.take(self._device.waiting)
 
     async def save_first(self) -> None:
         """Keep the place for the first time. Raises BadState if that does not come about in a few seconds."""
@@ -221,7 +221,7 @@ class Engine:
             case Notify(notice):
                 if isinstance(notice, Link) and notice.state is LinkState.WAITING:
                     self.last_detail = notice.detail
-                self._notices.came(notice, self._session.waiting)
+                self._notices.came(notice, self._device.waiting)
                 self._announce()
             case Available() | Stopped():
                 self._announce()
@@ -332,7 +332,7 @@ class Engine:
 
     async def _run_timer(self) -> None:
         while True:
-            wake = self._session.next_wake()
+            wake = self._device.next_wake()
             self._timer_at = float("inf") if wake is None else wake
             self._timer_wake.clear()
             try:
@@ -363,7 +363,7 @@ class Engine:
     async def _save(self) -> BadState | None:
         """Keep the present place; or why it cannot be kept."""
         async with self._saving:
-            state = self._session.saved()
+            state = self._device.saved()
             try:
                 if state is not None:
                     await asyncio.to_thread(self._store.save, state)

@@ -313,6 +313,10 @@ class Receipt:
     delivered_seq: int
     read_seq: int
 
+    @classmethod
+    def from_proto(cls, receipt: pb.Receipt) -> Receipt:
+        return cls(receipt.conversation, receipt.user, receipt.delivered_seq, receipt.read_seq)
+
 
 @dataclass(frozen=True, slots=True)
 class Presence:
@@ -321,6 +325,10 @@ class Presence:
     user: str
     online: bool
     last_seen_ms: int = 0
+
+    @classmethod
+    def from_proto(cls, told: pb.Presence) -> Presence:
+        return cls(told.user, told.online, told.last_seen_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +339,10 @@ class Signal:
     sender: str
     name: str
     data: bytes = b""
+
+    @classmethod
+    def from_proto(cls, signal: pb.Signal) -> Signal:
+        return cls(signal.conversation, getattr(signal, "from"), signal.name, signal.data)
 
 
 @dataclass(frozen=True, slots=True)
