@@ -32,7 +32,7 @@ from tidings import composing
 from tidings.calls import Calls
 from tidings.core.device import Device, Options
 from tidings.core.signals import Idle, Tell, Watch
-from tidings.engine import Engine, TokenSource
+from tidings.engine import Engine
 from tidings.errors import ClientClosed, NotConnected
 from tidings.hands import Hands
 from tidings.listing import newest_first
@@ -53,6 +53,7 @@ from tidings.opened import Opened
 from tidings.outgoing import Outgoing
 from tidings.reading import read
 from tidings.state import FileState, MemoryState, StateStore
+from tidings.tokens import TokenSource
 from tidings.transport import connector
 from tidings_protocol import client_pb2 as pb
 from tidings_protocol.ids import direct, new_id
