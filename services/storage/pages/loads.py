@@ -2,7 +2,7 @@
 
 Guarantees: what is answered is what the owner has in memory, so not behind anything that was answered before. One item
 that fails has its fault, and the others have their outcomes.
-Does not know: who may ask, lists (pages/lists.py).
+Does not know: who may ask, lists (lists.py).
 """
 
 from __future__ import annotations
