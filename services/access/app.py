@@ -67,9 +67,9 @@ from services.common.bus.contract import Bus
 from services.common.bus.topics import delivery_topics, prepare_topics, topic_names
 from services.common.certificates import Certificates
 from services.common.cluster import Cluster
-from services.common.direct import Direct
 from services.common.lifecycle import Lifecycle
 from services.common.node import NodePorts, NodeShell, node_service
+from services.common.parcel_calls import ParcelCalls
 from services.common.registry.contract import NodeIncarnation
 from services.common.rpc import Router, Service
 from services.common.telemetry.health import Health
@@ -315,8 +315,8 @@ async def _mail(
     enter, me = stack.enter_async_context, node.registration.me
     topics = topic_names(settings)
     await prepare_topics(ports.bus, delivery_topics(settings), life)
-    direct = await enter(Direct(ports.peers, node.cluster.node))
-    forwarder = await enter(Forwarder(ports.bus, direct, topic=topics.deliver, node=node.cluster.node))
+    calls = await enter(ParcelCalls(ports.peers, node.cluster.node))
+    forwarder = await enter(Forwarder(ports.bus, calls, topic=topics.deliver, node=node.cluster.node))
 
     def router() -> MailRouter:
         return MailRouter(me(), owners.placement.owner_of, owners.forwarding)
