@@ -19,9 +19,9 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.cluster import ClusterView
 from services.common.rpc.contract import PeersPort
 from services.common.telemetry import logs
+from services.logic.changes.group_changes import GroupChanges
 from services.logic.messages.sender import MessageSender
 from services.logic.requests.dispatcher import Dispatcher
-from services.logic.requests.group_changes import GroupChanges
 from services.logic.requests.request import ClientRequest
 from services.logic.sessions.presence import live_sessions
 from services.logic.sessions.sessions import ClientSessions

@@ -25,6 +25,7 @@ from hashlib import blake2b
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import Clock
 from services.common.telemetry import logs, metrics
+from services.logic.changes import announcement
 from services.logic.groups.loader import GroupLoader
 from services.logic.groups.model import AlreadyDone, GroupChange, GroupMember, GroupPolicy, GroupRole, GroupSnapshot
 from services.logic.groups.needs import Need, need_of
@@ -32,7 +33,6 @@ from services.logic.groups.rules import decide, info_of
 from services.logic.publishing.events import EventEncoder
 from services.logic.publishing.publisher import Publisher
 from services.logic.publishing.records import Publication
-from services.logic.requests import announcement
 from services.logic.requests.request import ClientRequest, Reply, ok_reply
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2
