@@ -25,7 +25,7 @@ from services.common.telemetry.health import Health
 from services.logic import node as logic
 from services.logic.settings import LogicSettings
 from services.logic.wiring import LogicPorts
-from services.storage import app as storage
+from services.storage import wiring as storage
 from services.storage.repository.contract import Repository
 from services.storage.repository.memory import Faults
 from services.storage.settings import StorageSettings
