@@ -21,6 +21,8 @@ from functools import partial
 from typing import Any
 
 from protos.tidings.internal.v1 import access_pb2_grpc
+from services.access.admission.addresses import AddressLimit, TrustedProxies, networks
+from services.access.admission.admission import Admission, EarlyBytes, FrontDoor
 from services.access.cluster.drain import Farewell
 from services.access.cluster.group_index import GroupIndex
 from services.access.cluster.head_checks import HeadChecks
@@ -29,7 +31,7 @@ from services.access.cluster.lifecycle import LeavingRules, NodeMembership, watc
 from services.access.cluster.rebalance import Rebalance
 from services.access.cluster.reconciliation import Reconciling
 from services.access.cluster.registration import Addresses, Registration
-from services.access.connection.abuse import AbuseTracker
+from services.access.connection.abuse_tracker import AbuseTracker
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
 from services.access.connection.traffic import Traffic
@@ -40,24 +42,22 @@ from services.access.delivery.forwarder import Forwarder
 from services.access.delivery.forwarding_table import ForwardingTable
 from services.access.delivery.mail_router import MailRouter
 from services.access.delivery.mailbox import Mailbox
+from services.access.handshake.handshake import Handshake, HandshakeOptions
+from services.access.handshake.hello_check import Authenticate, HelloCheck
+from services.access.handshake.replacement import SessionReplacement
 from services.access.logic_client import LogicClient
 from services.access.placement.placement import Placement
 from services.access.placement.registrar import OwnerRegistrar
 from services.access.presence.notifier import PresenceNotifier
 from services.access.requests.acks import Acks
-from services.access.requests.handshake import Handshake, HandshakeOptions
-from services.access.requests.hello_check import Authenticate, HelloCheck
 from services.access.requests.pongs import HeartbeatReplies
 from services.access.requests.refresh import TokenRefresh
-from services.access.requests.replacement import SessionReplacement
 from services.access.requests.requests import RequestOptions, Requests
 from services.access.rpc import AccessServicer
 from services.access.session.heartbeat import TimingWheel
 from services.access.session.session import SessionPolicy
 from services.access.session_closer import SessionCloser
 from services.access.settings import AccessSettings
-from services.access.transport.addresses import AddressLimit, TrustedProxies, networks
-from services.access.transport.admission import Admission, EarlyBytes, FrontDoor
 from services.access.transport.listening import StreamLimits, listen
 from services.access.transport.server_tls import ServerTls
 from services.access.transport.tcp import TcpServer

@@ -12,10 +12,10 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from services.access.admission.addresses import networks
 from services.access.session.heartbeat import HeartbeatPolicy
 from services.access.session.limits import LimitPolicy
 from services.access.session.session import SessionPolicy
-from services.access.transport.addresses import networks
 from services.common.auth.tokens import ALGORITHMS
 from services.common.settings import production
 from services.common.settings.node import Address, CommaSeparated, NodeSettings, OptionalAddress

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import assert_never
 
-from services.access.connection.abuse import Device
+from services.access.connection.abuse_tracker import Device
 from services.access.connection.identity import NOWHERE, STRANGER, Identity
 from services.access.connection.ports import NodePort, Transport
 from services.access.connection.push_buffer import PushBuffer
@@ -57,7 +57,7 @@ from services.access.session.events import (
     Welcome,
 )
 from services.access.session.handshaking import Handshaking
-from services.access.session.rules import ONLY_PONGS
+from services.access.session.refresh_limit import ONLY_PONGS
 from services.access.session.session import COUNTED_REFUSALS, DISPATCH, TOO_MANY_REFUSED, Phase, Session
 from services.common.telemetry import logs, metrics
 from tidings_protocol import client_pb2, close

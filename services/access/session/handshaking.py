@@ -31,7 +31,7 @@ from services.access.session.events import (
 )
 from services.access.session.heartbeat import FOREVER
 from services.access.session.open import Open
-from services.access.session.rules import EARLY_PARTS_MAX, TOO_MUCH
+from services.access.session.refresh_limit import EARLY_PARTS_MAX, TOO_MUCH
 from services.access.session.session import (
     HANDLE_HELD,
     HOLD,

@@ -34,7 +34,7 @@ from services.access.session.events import (
 )
 from services.access.session.heartbeat import FOREVER, Life, Pulse
 from services.access.session.limits import ConnectionLimits, UserTraffic, Verdict
-from services.access.session.rules import ONLY_PONGS, TOO_MUCH, RefreshLimit
+from services.access.session.refresh_limit import ONLY_PONGS, TOO_MUCH, RefreshLimit
 from services.access.session.session import (
     ASK_TO_SYNC,
     COUNTED_REFUSALS,

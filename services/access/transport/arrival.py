@@ -15,10 +15,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from services.access.transport.addresses import canonical
+from services.access.admission.addresses import canonical
 
 if TYPE_CHECKING:
-    from services.access.transport.admission import Door
+    from services.access.admission.admission import Door
 
 READ_BYTES: Final = 16 * 1024
 # Filled and emptied within one callback, so one is enough for all.

@@ -11,8 +11,8 @@ import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from services.access.transport.addresses import TrustedProxies
-from services.access.transport.admission import Door
+from services.access.admission.addresses import TrustedProxies
+from services.access.admission.admission import Door
 from services.access.transport.gate import Gate
 from services.common.scope import Owned
 from services.common.settings.addresses import split_address

@@ -12,6 +12,7 @@ import asyncio
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from services.access.admission.proxy_header import NOT_TRUSTED, VERSION_2, may_be_header
 from services.access.transport.arrival import Arrival, feed
 from services.access.transport.http import (
     BUSY,
@@ -25,7 +26,6 @@ from services.access.transport.http import (
     sentence,
 )
 from services.access.transport.message_watch import MessageWatch
-from services.access.transport.proxy_header import NOT_TRUSTED, VERSION_2, may_be_header
 from services.common.telemetry import metrics
 
 if TYPE_CHECKING:

@@ -32,12 +32,12 @@ from picows import WSUpgradeResponseWithListener as Upgrade
 from picows.common import WSProtocolError
 from picows.picows import WSAutoPingStrategy, WSProtocol  # type: ignore[attr-defined]  # not in its stubs
 
+from services.access.admission.addresses import TrustedProxies
+from services.access.admission.admission import Door
 from services.access.connection.connection import Connection
 from services.access.connection.ports import NodePort, TransportName
 from services.access.connection.traffic import Traffic
 from services.access.session.events import EndRequested
-from services.access.transport.addresses import TrustedProxies
-from services.access.transport.admission import Door
 from services.access.transport.arrival import Arrival
 from services.access.transport.http import BUSY, PATH, ROUTE_PATH
 from services.access.transport.listening import Listener, StreamLimits

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
-from services.access.connection.abuse import AbuseTracker
+from services.access.connection.abuse_tracker import AbuseTracker
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
 from services.access.connections import Connections

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from services.access.connection.abuse import AbuseTracker
-from services.access.requests.hello_check import Accepted, HelloCheck, shape_refusal
+from services.access.connection.abuse_tracker import AbuseTracker
+from services.access.handshake.hello_check import Accepted, HelloCheck, shape_refusal
 from services.access.session.events import EndRequested
 from services.access.session.limits import LimitPolicy
 from services.common.auth.tokens import LEEWAY_S, Claims, TokenRefused

@@ -27,11 +27,11 @@ from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
 from services.access.connection.identity import NOWHERE, Identity
+from services.access.handshake.hello_check import Accepted, HelloCheck, shape_refusal
+from services.access.handshake.replacement import SessionReplacement
+from services.access.handshake.session_item import open_item
 from services.access.logic_client import LogicClient
 from services.access.placement.registrar import OwnerRegistrar
-from services.access.requests.hello_check import Accepted, HelloCheck, shape_refusal
-from services.access.requests.replacement import SessionReplacement
-from services.access.requests.session_item import open_item
 from services.access.session.events import EndRequested
 from services.access.session.session import Phase
 from services.common.clock import Clock

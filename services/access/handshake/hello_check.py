@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final, Protocol
 
-from services.access.connection.abuse import AbuseTracker, Device
+from services.access.connection.abuse_tracker import AbuseTracker, Device
 from services.access.connection.connection import Connection
 from services.access.connection.identity import NOWHERE
 from services.access.placement.placement import Placement

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.access.session.rules import REFRESH_EVERY_S, REFRESHES_BURST, RefreshLimit
+from services.access.session.refresh_limit import REFRESH_EVERY_S, REFRESHES_BURST, RefreshLimit
 
 
 def test_a_few_new_tokens_may_come_at_once_and_then_one_in_a_while() -> None:
