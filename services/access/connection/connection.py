@@ -23,6 +23,7 @@ from services.access.connection.identity import NOWHERE, STRANGER, Identity
 from services.access.connection.ports import NodePort, Transport
 from services.access.connection.push_buffer import PushBuffer
 from services.access.connection.traffic import DELIVER, REPLY, label_of
+from services.access.session.abuse import COUNTED_REFUSALS, TOO_MANY_REFUSED
 from services.access.session.delivery_state import DeliveryState
 from services.access.session.events import (
     Abort,
@@ -57,8 +58,8 @@ from services.access.session.events import (
     Welcome,
 )
 from services.access.session.handshaking import Handshaking
-from services.access.session.refresh_limit import ONLY_PONGS
-from services.access.session.session import COUNTED_REFUSALS, DISPATCH, TOO_MANY_REFUSED, Phase, Session
+from services.access.session.heartbeat import ONLY_PONGS
+from services.access.session.session import DISPATCH, Phase, Session
 from services.common.telemetry import logs, metrics
 from tidings_protocol import client_pb2, close
 from tidings_protocol.errors import BadFrame, TidingsError, Unparsable, error_of

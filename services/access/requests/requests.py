@@ -37,7 +37,8 @@ from services.access.requests.refresh import TokenRefresh
 from services.access.requests.request_trace import RequestTrace
 from services.access.requests.send_in_flight import SendInFlight
 from services.access.requests.send_trace import SendTrace
-from services.access.session.session import COUNTED_REFUSALS, Phase
+from services.access.session.abuse import COUNTED_REFUSALS
+from services.access.session.session import Phase
 from services.common.clock import Clock
 from services.common.lanes.entered import LaneHolder
 from services.common.lanes.lane import Lanes

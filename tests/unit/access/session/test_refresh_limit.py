@@ -1,4 +1,4 @@
-"""What a session goes by besides the table of operations."""
+"""New tokens: a few at once, then one in a while."""
 
 from __future__ import annotations
 
