@@ -27,7 +27,7 @@ from services.access.session_closer import SessionCloser
 from services.access.transport.listening import StreamLimits, listen
 from services.access.transport.server_tls import ServerTls
 from services.access.transport.tcp import TcpServer
-from services.access.transport.websocket import WebSocketServer
+from services.access.transport.web_server import WebSocketServer
 from services.access.wiring import Ground, Rooms
 from services.common.certificates import Certificates
 
