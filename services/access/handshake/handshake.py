@@ -220,7 +220,8 @@ class Handshake(LaneHolder):
             return _refusal_of(from_fault(outcome.fault))
         if outcome.newer:
             number = f" (attempt {outcome.newer_attempt})" if outcome.newer_attempt else ""
-            return EndRequested(close.REPLACED, f"a newer login of this device is there{number}")
+            message = f"a newer login of this device is there{number}: use that one, or log in again"
+            return EndRequested(close.REPLACED, message)
         return None
 
     def _welcome(self, connection: Connection, stored: logic_pb2.OpenOutcome) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from abc import abstractmethod
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -56,9 +57,9 @@ class Listener(Owned):
         self._times = (handshake_s, SHUTDOWN_S) if tls else (None, None)
         self._server: asyncio.Server | None = None
 
+    @abstractmethod
     def protocol(self, address: str = "") -> asyncio.BaseProtocol:
         """A new connection's, of a client at this address; empty: the socket's."""
-        raise NotImplementedError
 
     async def _running(self) -> AsyncIterator[None]:
         self._server = await self._serve()

@@ -37,7 +37,7 @@ Counts = dict[str, float]
 SPARE: Counts = {"descriptors": 8, "tasks": 4}
 
 # Clients may be connected to any access node: of these the sum counts.
-SUMMED = ("connections", "sessions", "users", "guests", "visits", "watched users")
+SUMMED = ("connections", "sessions", "users", "visitors elsewhere", "visits", "watched users")
 ALL_ACCESS = "access nodes"
 
 
@@ -159,7 +159,7 @@ NAMED: Mapping[str, Sequence[str]] = {
     "connections": ("connections",),
     "sessions": ("sessions",),
     "users": ("users",),
-    "guests": ("guests",),
+    "visitors elsewhere": ("visitors_elsewhere",),
     "visits": ("visits", "confirmed"),
     "visits waiting": ("visits", "waiting"),
     "watched users": ("watched_users",),
