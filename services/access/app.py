@@ -103,7 +103,7 @@ def _spawn(ground: Ground, rooms: Rooms) -> None:
         readmit=own.readmit,
     )
     spawn(own.keep_joined(), name="membership")
-    spawn(rooms.owners.registrar.run(), name="visits")
+    spawn(rooms.owners.visit_calls.run(), name="visits")
     spawn(rooms.clients.replacement.run(), name="replaced sessions")
     spawn(reconciling.run(), name="reconciling")
     spawn(isolation.run(), name="isolation")
@@ -117,7 +117,7 @@ def _debug_state(rooms: Rooms, door: FrontDoor) -> dict[str, Any]:
         node.hub,
         node.registration,
         node.cluster,
-        owners.registrar,
+        owners.visit_calls,
         owners.forwarding,
         rooms.mailbox,
         rooms.membership.rebalance,

@@ -40,7 +40,7 @@ from services.access.handshake.replacement import SessionReplacement
 from services.access.logic_client import LogicClient
 from services.access.options import handshake_options, request_options, session_policy
 from services.access.placement.placement import Placement
-from services.access.placement.registrar import OwnerRegistrar
+from services.access.placement.visit_calls import VisitCalls
 from services.access.presence.notifier import PresenceNotifier
 from services.access.requests.acks import Acks
 from services.access.requests.pongs import HeartbeatReplies
@@ -52,9 +52,9 @@ from services.access.settings import AccessSettings
 from services.common.bus.contract import Bus
 from services.common.bus.topics import delivery_topics, prepare_topics, topic_names
 from services.common.cluster import Cluster
-from services.common.direct import Direct
 from services.common.lifecycle import Lifecycle
 from services.common.node import NodePorts
+from services.common.parcel_calls import ParcelCalls
 from services.common.registry.contract import NodeIncarnation
 from services.common.rpc import Router
 
@@ -142,7 +142,7 @@ class Owners:
 
     placement: Placement
     forwarding: ForwardingTable
-    registrar: OwnerRegistrar
+    visit_calls: VisitCalls
 
 
 async def _owners(ground: Ground, node: Node) -> Owners:
@@ -157,7 +157,7 @@ async def _owners(ground: Ground, node: Node) -> Owners:
     def wanted(user: str) -> NodeIncarnation | None:
         return placement.elsewhere(user) if user in node.hub else None
 
-    registrar = OwnerRegistrar(
+    visit_calls = VisitCalls(
         ground.ports.peers,
         me=node.registration.me,
         wanted=wanted,
@@ -166,7 +166,7 @@ async def _owners(ground: Ground, node: Node) -> Owners:
         timeout_s=settings.rpc_timeout_s,
         on_late=node.checks.check,
     )
-    return Owners(placement, ForwardingTable(), await ground.enter(registrar))
+    return Owners(placement, ForwardingTable(), await ground.enter(visit_calls))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ async def _clients(ground: Ground, node: Node, owners: Owners) -> Clients:
     acks = await enter(Acks(logic, clock, flush_s=settings.ack_flush_ms / 1000))
     heads = await enter(HeartbeatReplies(logic, hub, clock, capacity=settings.lane_capacity))
     index = await enter(GroupIndex(hub, heads, every_s=settings.group_check_s))
-    closer = await enter(SessionCloser(logic, hub, presence, owners.registrar))
+    closer = await enter(SessionCloser(logic, hub, presence, owners.visit_calls))
     await enter(node.connections)
     refresh = await enter(TokenRefresh(ports.authenticator, clock, capacity=settings.lane_capacity))
     requests = await enter(Requests(logic, heads, acks, presence, refresh, clock, request_options(settings)))
@@ -201,7 +201,7 @@ async def _clients(ground: Ground, node: Node, owners: Owners) -> Clients:
         ports.authenticator, node.abuse, clock, owners.placement, refused_clients=settings.refused_clients
     )
     options = handshake_options(settings)
-    handshake = await enter(Handshake(hellos, logic, owners.registrar, replacement, hub, clock, options, me=me))
+    handshake = await enter(Handshake(hellos, logic, owners.visit_calls, replacement, hub, clock, options, me=me))
     return Clients(presence, heads, index, closer, replacement, handshake, requests)
 
 
@@ -210,8 +210,8 @@ async def _mail(ground: Ground, node: Node, owners: Owners, clients: Clients) ->
     settings, ports, enter, me = ground.settings, ground.ports, ground.enter, node.registration.me
     topics = topic_names(settings)
     await prepare_topics(ports.bus, delivery_topics(settings), ground.life)
-    direct = await enter(Direct(ports.peers, node.cluster.node))
-    forwarder = await enter(Forwarder(ports.bus, direct, topic=topics.deliver, node=node.cluster.node))
+    calls = await enter(ParcelCalls(ports.peers, node.cluster.node))
+    forwarder = await enter(Forwarder(ports.bus, calls, topic=topics.deliver, node=node.cluster.node))
 
     def router() -> MailRouter:
         return MailRouter(me(), owners.placement.owner_of, owners.forwarding)
@@ -243,7 +243,7 @@ async def _membership(ground: Ground, node: Node, owners: Owners, clients: Clien
         node.registration,
         mailbox,
         node.connections,
-        owners.registrar,
+        owners.visit_calls,
         Farewell(owners.placement),
         node.checks,
         ports.health,
@@ -254,7 +254,7 @@ async def _membership(ground: Ground, node: Node, owners: Owners, clients: Clien
         node.cluster,
         node.hub,
         owners.placement,
-        owners.registrar,
+        owners.visit_calls,
         owners.forwarding,
         clients.heads,
         clients.index,
