@@ -291,7 +291,7 @@ class EtcdRegistry(Owned):
                     self._lose(f"the lease ran out and {key} was claimed by another")
                     return
         except LeaseGone:
-            raise Unavailable("etcd lost a lease that it had just granted") from None
+            raise Unavailable("etcd lost a lease that it had just granted: try again") from None
         log.info("registered again under the same boot id", node=self._record.name, boot_id=self._record.boot_id)
 
     def _lose(self, reason: str) -> None:

@@ -261,7 +261,7 @@ class EtcdClient(Owned):
                     raise LeaseGone from None
                 why = f"{failure.code().name} {failure.details() or ''}"
                 if failure.code() not in _LOST_CALL:
-                    raise Unavailable(f"etcd at {endpoint.address} refused a call: {why}") from None
+                    raise Unavailable(f"etcd at {endpoint.address} refused a call ({why}): look into its log") from None
             except asyncio.CancelledError:
                 if _is_own_cancellation():
                     raise

@@ -104,7 +104,7 @@ async def answer(method: str, behaviour: Behaviour, request: Any, context: Any) 
     code = "ok"
     try:
         if context.time_remaining() is None:
-            raise BadRequest(f"a call of {method} needs a deadline")
+            raise BadRequest(f"a call of {method} needs a deadline: give it one")
         with tracing.span(label_of(method), tracing.extract(context.invocation_metadata() or ())):
             return await _result(method, behaviour, request, context)
     except TidingsError as error:
@@ -125,7 +125,9 @@ async def _result(method: str, behaviour: Behaviour, request: Any, context: Any)
         raise
     except Exception:
         log.exception("call failed", method=method)
-        raise Internal(f"{label_of(method)} failed because of a defect; the log of the node says more") from None
+        raise Internal(
+            f"{label_of(method)} failed because of a defect: tell the operator, who finds it in the log of the node"
+        ) from None
 
 
 class _Registrations:
@@ -176,5 +178,7 @@ def _bind(server: grpc.aio.Server, listen: str, tls: Tls | None) -> int:
     except RuntimeError:
         port = 0
     if port == 0:
-        raise OSError(f"cannot listen on {listen}: the port is in use, or the address is not one of this machine")
+        raise OSError(
+            f"cannot listen on {listen}: the port is in use, or the address is not one of this machine; set another"
+        )
     return port

@@ -267,11 +267,15 @@ class Answering:
         method = self._methods.get(call.method)
         try:
             if method is None:
-                raise Internal(f"this node does not know {call.method}: it may be of another version")
+                raise Internal(
+                    f"this node does not know {call.method}: it may be of another version, give all nodes one"
+                )
             try:
                 request = method.request_from(call.request)
             except DecodeError:
-                raise Internal(f"a request of {call.method} cannot be read: it may be of another version") from None
+                raise Internal(
+                    f"a request of {call.method} cannot be read: it may be of another version, give all nodes one"
+                ) from None
             reply = method.reply_to(await self._answer(call.method, method.behaviour, request, _CallContext(call)))
             if len(reply) > REPLY_BYTES_MAX:
                 raise too_large(call.method)
@@ -280,7 +284,14 @@ class Answering:
             out.put(Reply(id=call.id, fault=to_fault(error)))
         except Exception:  # the edge: a defect of one call is that call's, not of all that share the stream
             log.exception("call failed", method=call.method)
-            out.put(Reply(id=call.id, fault=to_fault(Internal(f"{call.method} failed because of a defect"))))
+            out.put(
+                Reply(
+                    id=call.id,
+                    fault=to_fault(
+                        Internal(f"{call.method} failed because of a defect: look into the log of that node")
+                    ),
+                )
+            )
 
 
 class _CallContext:

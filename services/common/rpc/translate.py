@@ -46,6 +46,8 @@ def error_from(failure: grpc.aio.AioRpcError, method: str, address: str) -> Tidi
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             return Overloaded(f"the node at {address} has too many calls under way: try again")
         case grpc.StatusCode.UNIMPLEMENTED:
-            return Internal(f"the node at {address} does not know {method}: it may be of another version")
+            return Internal(
+                f"the node at {address} does not know {method}: it may be of another version, give all nodes one"
+            )
         case _:
             return Internal(f"the call of {method} to {address} failed ({failure.code().name}): see that node's log")
