@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from services.access.connection.abuse import Device
+from services.access.connection.abuse_tracker import Device
 from services.access.connection.traffic import Traffic
 from services.access.session.heartbeat import TimingWheel
 from services.access.session.session import SessionPolicy

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, cast
 
 from uvloop.loop import SSLProtocol  # type: ignore[attr-defined]  # not in its stubs
 
+from services.access.admission.proxy_header import NOT_TRUSTED, BadProxyHeader, may_be_header, read_header
 from services.access.transport.arrival import feed, peer_of
-from services.access.transport.proxy_header import NOT_TRUSTED, BadProxyHeader, may_be_header, read_header
 from services.common.telemetry import logs, metrics
 
 if TYPE_CHECKING:

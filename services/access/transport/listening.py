@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from abc import abstractmethod
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from services.access.transport.addresses import TrustedProxies
-from services.access.transport.admission import Door
+from services.access.admission.addresses import TrustedProxies
+from services.access.admission.admission import Door
 from services.access.transport.gate import Gate
 from services.common.scope import Owned
 from services.common.settings.addresses import split_address
@@ -56,9 +57,9 @@ class Listener(Owned):
         self._times = (handshake_s, SHUTDOWN_S) if tls else (None, None)
         self._server: asyncio.Server | None = None
 
+    @abstractmethod
     def protocol(self, address: str = "") -> asyncio.BaseProtocol:
         """A new connection's, of a client at this address; empty: the socket's."""
-        raise NotImplementedError
 
     async def _running(self) -> AsyncIterator[None]:
         self._server = await self._serve()

@@ -15,15 +15,15 @@ import socket
 import ssl
 from typing import cast
 
+from services.access.admission.addresses import TrustedProxies
+from services.access.admission.admission import Door
+from services.access.admission.proxy_header import NOT_TRUSTED, VERSION_1, VERSION_2
 from services.access.connection.connection import Connection
 from services.access.connection.ports import NodePort, TransportName
 from services.access.connection.traffic import Traffic
 from services.access.session.events import EndRequested
-from services.access.transport.addresses import TrustedProxies
-from services.access.transport.admission import Door
 from services.access.transport.arrival import Arrival
 from services.access.transport.listening import Listener, StreamLimits
-from services.access.transport.proxy_header import NOT_TRUSTED, VERSION_1, VERSION_2
 from services.common.telemetry import metrics
 from tidings_protocol import close
 from tidings_protocol.wire.codec import PROTO

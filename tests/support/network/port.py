@@ -9,7 +9,7 @@ from typing import Any
 
 import uvloop
 
-from services.access.connection.abuse import Device
+from services.access.connection.abuse_tracker import Device
 from services.access.connection.connection import Connection
 from services.access.connection.identity import Identity
 from services.access.connection.ports import HandshakePort, RequestsPort

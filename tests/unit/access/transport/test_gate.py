@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from services.access.transport.addresses import TrustedProxies
+from services.access.admission.addresses import TrustedProxies
 from services.access.transport.gate import Gate
 from services.common.telemetry import metrics
 from tests.support.network.port import FakeStream, OpenDoor

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from services.access.transport.addresses import TrustedProxies
+from services.access.admission.addresses import TrustedProxies
 from services.access.transport.listening import EARLY_BYTES_MAX, Listener, StreamLimits, listen
 from tests.support.network.port import OpenDoor
 from tests.unit.access.transport.test_arrival import Inner

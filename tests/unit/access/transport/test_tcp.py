@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from services.access.admission.proxy_header import VERSION_1
 from services.access.connection.traffic import Traffic
 from services.access.session.session import Phase
-from services.access.transport.proxy_header import VERSION_1
 from services.access.transport.tcp import TcpArrival, TcpServer, TcpStream
 from tests.support.network.port import LIMITS, NO_SOCKET, FakeNode, FakeStream, OpenDoor
 from tidings_protocol import client_pb2
