@@ -426,7 +426,9 @@ async def _open_transports(
         node.abuse,
         clients.closer,
     )
-    limits = StreamLimits(settings.frame_bytes_max, settings.slow_consumer_bytes, settings.handshake_s)
+    limits = StreamLimits(
+        settings.frame_bytes_max, settings.slow_consumer_bytes, settings.handshake_s, settings.linger_s
+    )
     ws, tcp = Traffic("ws"), Traffic("tcp")
     await stack.enter_async_context(WebSocketServer(rooms, door, ws, limits, streams.ws, streams.tls, trusted))
     await stack.enter_async_context(TcpServer(rooms, door, tcp, limits, streams.tcp, streams.tls, trusted))
