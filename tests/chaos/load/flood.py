@@ -247,7 +247,7 @@ class Flood:
 
     async def run(self, orders: asyncio.StreamReader) -> None:
         async with asyncio.TaskGroup() as group:
-            work = (self._look(), self._mend(), self._send_at_rate())
+            work = (self._look(), self._sync(), self._mend(), self._send_at_rate())
             tasks = [group.create_task(each) for each in work]
             while line := await orders.readline():
                 order = msgspec.json.decode(line)
@@ -322,8 +322,19 @@ class Flood:
             at = now()
             for peer in self.peers:
                 peer.look(at)
+
+    async def _sync(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
             while self.to_sync:
-                await self.to_sync.pop().sync()
+                peer = self.to_sync.pop()
+                try:
+                    await peer.sync()
+                except TimeoutError:
+                    # Under overload that may be: it is asked again, and in the silence at the end it must be answered.
+                    self.span.refused["SYNC_LATE"] += 1
+                    self.to_sync.add(peer)
+                    break
 
     async def _mend(self) -> None:
         while True:

@@ -24,23 +24,25 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)protos/tidings/internal/v1/delivery.proto\x12\x13tidings.internal.v1\"p\n\x06Parcel\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x02 \x01(\t\x12\x0c\n\x04hops\x18\x03 \x01(\r\x12\x0e\n\x06\x64irect\x18\x04 \x01(\x08\x12)\n\x06pushes\x18\x05 \x03(\x0b\x32\x19.tidings.internal.v1.Push\"\x96\x02\n\x04Push\x12,\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.tidings.internal.v1.Push.Kind\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\x12\r\n\x05users\x18\x03 \x03(\t\x12\x0f\n\x07numbers\x18\x04 \x03(\x04\x12\x16\n\x0e\x65xcept_session\x18\x05 \x01(\t\x12\x14\n\x0c\x63onversation\x18\x06 \x01(\t\x12\r\n\x05trace\x18\x07 \x01(\t\x12\x13\n\x0b\x61\x63\x63\x65pted_ms\x18\x08 \x01(\x03\"Z\n\x04Kind\x12\x0b\n\x07MESSAGE\x10\x00\x12\x0b\n\x07RECEIPT\x10\x01\x12\n\n\x06SIGNAL\x10\x02\x12\x0e\n\nGROUP_INFO\x10\x03\x12\x0e\n\nMEMBERSHIP\x10\x04\x12\x0c\n\x08SESSIONS\x10\x05J\x04\x08\t\x10\n\"=\n\x0fLargeMembership\x12\x14\n\x0c\x63onversation\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\x08J\x04\x08\x03\x10\x04\"@\n\rSessionChange\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\n\n\x02up\x18\x05 \x01(\x08\x12\x0f\n\x07time_ms\x18\x06 \x01(\x03J\x04\x08\x02\x10\x05\"E\n\x0eSessionChanges\x12\x33\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\".tidings.internal.v1.SessionChangeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)protos/tidings/internal/v1/delivery.proto\x12\x13tidings.internal.v1\"\xa7\x01\n\x06Parcel\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x02 \x01(\t\x12\x0c\n\x04hops\x18\x03 \x01(\r\x12\x0e\n\x06\x64irect\x18\x04 \x01(\x08\x12)\n\x06pushes\x18\x05 \x03(\x0b\x32\x19.tidings.internal.v1.Push\x12\x35\n\x08messages\x18\x06 \x01(\x0b\x32#.tidings.internal.v1.MessageColumns\"\x93\x01\n\x0eMessageColumns\x12\x0e\n\x06\x62odies\x18\x01 \x03(\x0c\x12\x13\n\x0buser_counts\x18\x02 \x03(\r\x12\r\n\x05users\x18\x03 \x03(\t\x12\x0f\n\x07numbers\x18\x04 \x03(\x04\x12\x17\n\x0f\x65xcept_sessions\x18\x05 \x03(\t\x12\x13\n\x0b\x61\x63\x63\x65pted_ms\x18\x06 \x03(\x03\x12\x0e\n\x06traces\x18\x07 \x03(\t\"\x96\x02\n\x04Push\x12,\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.tidings.internal.v1.Push.Kind\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\x12\r\n\x05users\x18\x03 \x03(\t\x12\x0f\n\x07numbers\x18\x04 \x03(\x04\x12\x16\n\x0e\x65xcept_session\x18\x05 \x01(\t\x12\x14\n\x0c\x63onversation\x18\x06 \x01(\t\x12\r\n\x05trace\x18\x07 \x01(\t\x12\x13\n\x0b\x61\x63\x63\x65pted_ms\x18\x08 \x01(\x03\"Z\n\x04Kind\x12\x0b\n\x07MESSAGE\x10\x00\x12\x0b\n\x07RECEIPT\x10\x01\x12\n\n\x06SIGNAL\x10\x02\x12\x0e\n\nGROUP_INFO\x10\x03\x12\x0e\n\nMEMBERSHIP\x10\x04\x12\x0c\n\x08SESSIONS\x10\x05J\x04\x08\t\x10\n\"=\n\x0fLargeMembership\x12\x14\n\x0c\x63onversation\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\x08J\x04\x08\x03\x10\x04\"@\n\rSessionChange\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\n\n\x02up\x18\x05 \x01(\x08\x12\x0f\n\x07time_ms\x18\x06 \x01(\x03J\x04\x08\x02\x10\x05\"E\n\x0eSessionChanges\x12\x33\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\".tidings.internal.v1.SessionChangeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.tidings.internal.v1.delivery_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PARCEL']._serialized_start=66
-  _globals['_PARCEL']._serialized_end=178
-  _globals['_PUSH']._serialized_start=181
-  _globals['_PUSH']._serialized_end=459
-  _globals['_PUSH_KIND']._serialized_start=363
-  _globals['_PUSH_KIND']._serialized_end=453
-  _globals['_LARGEMEMBERSHIP']._serialized_start=461
-  _globals['_LARGEMEMBERSHIP']._serialized_end=522
-  _globals['_SESSIONCHANGE']._serialized_start=524
-  _globals['_SESSIONCHANGE']._serialized_end=588
-  _globals['_SESSIONCHANGES']._serialized_start=590
-  _globals['_SESSIONCHANGES']._serialized_end=659
+  _globals['_PARCEL']._serialized_start=67
+  _globals['_PARCEL']._serialized_end=234
+  _globals['_MESSAGECOLUMNS']._serialized_start=237
+  _globals['_MESSAGECOLUMNS']._serialized_end=384
+  _globals['_PUSH']._serialized_start=387
+  _globals['_PUSH']._serialized_end=665
+  _globals['_PUSH_KIND']._serialized_start=569
+  _globals['_PUSH_KIND']._serialized_end=659
+  _globals['_LARGEMEMBERSHIP']._serialized_start=667
+  _globals['_LARGEMEMBERSHIP']._serialized_end=728
+  _globals['_SESSIONCHANGE']._serialized_start=730
+  _globals['_SESSIONCHANGE']._serialized_end=794
+  _globals['_SESSIONCHANGES']._serialized_start=796
+  _globals['_SESSIONCHANGES']._serialized_end=865
 # @@protoc_insertion_point(module_scope)

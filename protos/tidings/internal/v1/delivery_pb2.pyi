@@ -30,6 +30,7 @@ class Parcel(_message.Message):
     HOPS_FIELD_NUMBER: _builtins.int
     DIRECT_FIELD_NUMBER: _builtins.int
     PUSHES_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """empty: broadcast"""
     boot_id: _builtins.str
@@ -37,9 +38,13 @@ class Parcel(_message.Message):
     hops: _builtins.int
     """times that it was routed again; at most 2"""
     direct: _builtins.bool
-    """for this boot only (a visitor's node): not routed again"""
+    """forwarded to a visitor's node: for this boot only, not routed again"""
     @_builtins.property
     def pushes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Push]: ...
+    @_builtins.property
+    def messages(self) -> Global___MessageColumns:
+        """of a mailbox: messages that were stored; they come before the pushes"""
+
     def __init__(
         self,
         *,
@@ -48,14 +53,71 @@ class Parcel(_message.Message):
         hops: _builtins.int = ...,
         direct: _builtins.bool = ...,
         pushes: _abc.Iterable[Global___Push] | None = ...,
+        messages: Global___MessageColumns | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "direct", b"direct", "hops", b"hops", "node", b"node", "pushes", b"pushes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "direct", b"direct", "hops", b"hops", "messages", b"messages", "node", b"node", "pushes", b"pushes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Parcel: _TypeAlias = Parcel  # noqa: Y015
+
+@_typing.final
+class MessageColumns(_message.Message):
+    """Messages for the users of one mailbox, as columns: the lists are aligned. A list that is empty has nothing to say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BODIES_FIELD_NUMBER: _builtins.int
+    USER_COUNTS_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    NUMBERS_FIELD_NUMBER: _builtins.int
+    EXCEPT_SESSIONS_FIELD_NUMBER: _builtins.int
+    ACCEPTED_MS_FIELD_NUMBER: _builtins.int
+    TRACES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def bodies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """each an encoded tidings.v1.Message"""
+
+    @_builtins.property
+    def user_counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of all rows, one after the other"""
+
+    @_builtins.property
+    def numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """inbox numbers, aligned with the users"""
+
+    @_builtins.property
+    def except_sessions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """the connections that sent them"""
+
+    @_builtins.property
+    def accepted_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def traces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """empty: none is sampled"""
+
+    def __init__(
+        self,
+        *,
+        bodies: _abc.Iterable[_builtins.bytes] | None = ...,
+        user_counts: _abc.Iterable[_builtins.int] | None = ...,
+        users: _abc.Iterable[_builtins.str] | None = ...,
+        numbers: _abc.Iterable[_builtins.int] | None = ...,
+        except_sessions: _abc.Iterable[_builtins.str] | None = ...,
+        accepted_ms: _abc.Iterable[_builtins.int] | None = ...,
+        traces: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_ms", b"accepted_ms", "bodies", b"bodies", "except_sessions", b"except_sessions", "numbers", b"numbers", "traces", b"traces", "user_counts", b"user_counts", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MessageColumns: _TypeAlias = MessageColumns  # noqa: Y015
 
 @_typing.final
 class Push(_message.Message):

@@ -529,6 +529,126 @@ class SendOutcomes(_message.Message):
 Global___SendOutcomes: _TypeAlias = SendOutcomes  # noqa: Y015
 
 @_typing.final
+class SendColumns(_message.Message):
+    """Messages as columns: the lists are aligned. A list that is empty has nothing to say of any row."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SENDERS_FIELD_NUMBER: _builtins.int
+    SESSIONS_FIELD_NUMBER: _builtins.int
+    CONVERSATIONS_FIELD_NUMBER: _builtins.int
+    CLIENT_IDS_FIELD_NUMBER: _builtins.int
+    CONTENTS_FIELD_NUMBER: _builtins.int
+    REPLY_TOS_FIELD_NUMBER: _builtins.int
+    ACCEPTED_MS_FIELD_NUMBER: _builtins.int
+    TRACES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def senders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def sessions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """the sending connections: they get `sent`, no live copy"""
+
+    @_builtins.property
+    def conversations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def client_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def contents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """encoded tidings.v1.Content, opaque but for hooks"""
+
+    @_builtins.property
+    def reply_tos(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """as in the content; 0: none; empty: nobody replies"""
+
+    @_builtins.property
+    def accepted_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """when the access node accepted it, for the end-to-end histogram"""
+
+    @_builtins.property
+    def traces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """W3C traceparent; empty: none is sampled"""
+
+    def __init__(
+        self,
+        *,
+        senders: _abc.Iterable[_builtins.str] | None = ...,
+        sessions: _abc.Iterable[_builtins.str] | None = ...,
+        conversations: _abc.Iterable[_builtins.str] | None = ...,
+        client_ids: _abc.Iterable[_builtins.str] | None = ...,
+        contents: _abc.Iterable[_builtins.bytes] | None = ...,
+        reply_tos: _abc.Iterable[_builtins.int] | None = ...,
+        accepted_ms: _abc.Iterable[_builtins.int] | None = ...,
+        traces: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_ms", b"accepted_ms", "client_ids", b"client_ids", "contents", b"contents", "conversations", b"conversations", "reply_tos", b"reply_tos", "senders", b"senders", "sessions", b"sessions", "traces", b"traces"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendColumns: _TypeAlias = SendColumns  # noqa: Y015
+
+@_typing.final
+class SentColumns(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Unusual(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PLACE_FIELD_NUMBER: _builtins.int
+        OUTCOME_FIELD_NUMBER: _builtins.int
+        place: _builtins.int
+        """of the row; its place in the columns is 0"""
+        @_builtins.property
+        def outcome(self) -> Global___SendOutcome:
+            """refused, a duplicate, pending"""
+
+        def __init__(
+            self,
+            *,
+            place: _builtins.int = ...,
+            outcome: Global___SendOutcome | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "place", b"place"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SEQS_FIELD_NUMBER: _builtins.int
+    TIMES_MS_FIELD_NUMBER: _builtins.int
+    NUMBERS_FIELD_NUMBER: _builtins.int
+    UNUSUAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def seqs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def times_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """the sender's own inbox number; 0: it takes none; empty: nobody takes one"""
+
+    @_builtins.property
+    def unusual(self) -> _containers.RepeatedCompositeFieldContainer[Global___SentColumns.Unusual]:
+        """ascending"""
+
+    def __init__(
+        self,
+        *,
+        seqs: _abc.Iterable[_builtins.int] | None = ...,
+        times_ms: _abc.Iterable[_builtins.int] | None = ...,
+        numbers: _abc.Iterable[_builtins.int] | None = ...,
+        unusual: _abc.Iterable[Global___SentColumns.Unusual] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["numbers", b"numbers", "seqs", b"seqs", "times_ms", b"times_ms", "unusual", b"unusual"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SentColumns: _TypeAlias = SentColumns  # noqa: Y015
+
+@_typing.final
 class SignalItem(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -50,6 +50,11 @@ class LogicStub:
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.SendBatch.SerializeToString,
                 response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.SendOutcomes.FromString,
                 _registered_method=True)
+        self.SendRows = channel.unary_unary(
+                '/tidings.internal.v1.Logic/SendRows',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.SendColumns.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.SentColumns.FromString,
+                _registered_method=True)
         self.Signal = channel.unary_unary(
                 '/tidings.internal.v1.Logic/Signal',
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.SignalBatch.SerializeToString,
@@ -100,7 +105,14 @@ class LogicServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Send(self, request, context):
-        """messages, in order within a conversation
+        """messages, in order within a conversation; of 0.1.0, and of what is held
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendRows(self, request, context):
+        """the same, one list a field: what access nodes use for every send
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -165,6 +177,11 @@ def add_LogicServicer_to_server(servicer, server):
                     servicer.Send,
                     request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.SendBatch.FromString,
                     response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.SendOutcomes.SerializeToString,
+            ),
+            'SendRows': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendRows,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.SendColumns.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.SentColumns.SerializeToString,
             ),
             'Signal': grpc.unary_unary_rpc_method_handler(
                     servicer.Signal,
@@ -278,6 +295,33 @@ class Logic:
             '/tidings.internal.v1.Logic/Send',
             protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.SendBatch.SerializeToString,
             protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.SendOutcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendRows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Logic/SendRows',
+            protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.SendColumns.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.SentColumns.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,7 +39,9 @@ class LogicStub:
     Close: _grpc.UnaryUnaryMultiCallable[_logic_pb2.CloseBatch, _common_pb2.Empty]
     """sessions ended; of 0.1.0: a failure of one is that of all"""
     Send: _grpc.UnaryUnaryMultiCallable[_logic_pb2.SendBatch, _logic_pb2.SendOutcomes]
-    """messages, in order within a conversation"""
+    """messages, in order within a conversation; of 0.1.0, and of what is held"""
+    SendRows: _grpc.UnaryUnaryMultiCallable[_logic_pb2.SendColumns, _logic_pb2.SentColumns]
+    """the same, one list a field: what access nodes use for every send"""
     Signal: _grpc.UnaryUnaryMultiCallable[_logic_pb2.SignalBatch, _logic_pb2.SignalOutcomes]
     """not stored"""
     Acknowledge: _grpc.UnaryUnaryMultiCallable[_logic_pb2.AckBatch, _common_pb2.Empty]
@@ -61,7 +63,9 @@ class LogicAsyncStub(LogicStub):
     Close: _aio.UnaryUnaryMultiCallable[_logic_pb2.CloseBatch, _common_pb2.Empty]  # type: ignore[assignment]
     """sessions ended; of 0.1.0: a failure of one is that of all"""
     Send: _aio.UnaryUnaryMultiCallable[_logic_pb2.SendBatch, _logic_pb2.SendOutcomes]  # type: ignore[assignment]
-    """messages, in order within a conversation"""
+    """messages, in order within a conversation; of 0.1.0, and of what is held"""
+    SendRows: _aio.UnaryUnaryMultiCallable[_logic_pb2.SendColumns, _logic_pb2.SentColumns]  # type: ignore[assignment]
+    """the same, one list a field: what access nodes use for every send"""
     Signal: _aio.UnaryUnaryMultiCallable[_logic_pb2.SignalBatch, _logic_pb2.SignalOutcomes]  # type: ignore[assignment]
     """not stored"""
     Acknowledge: _aio.UnaryUnaryMultiCallable[_logic_pb2.AckBatch, _common_pb2.Empty]  # type: ignore[assignment]
@@ -98,7 +102,15 @@ class LogicServicer(metaclass=_abc_1.ABCMeta):
         request: _logic_pb2.SendBatch,
         context: _ServicerContext,
     ) -> _typing.Union[_logic_pb2.SendOutcomes, _abc.Awaitable[_logic_pb2.SendOutcomes]]:
-        """messages, in order within a conversation"""
+        """messages, in order within a conversation; of 0.1.0, and of what is held"""
+
+    @_abc_1.abstractmethod
+    def SendRows(
+        self,
+        request: _logic_pb2.SendColumns,
+        context: _ServicerContext,
+    ) -> _typing.Union[_logic_pb2.SentColumns, _abc.Awaitable[_logic_pb2.SentColumns]]:
+        """the same, one list a field: what access nodes use for every send"""
 
     @_abc_1.abstractmethod
     def Signal(

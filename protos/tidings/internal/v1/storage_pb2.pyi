@@ -248,6 +248,142 @@ class StoreOutcomes(_message.Message):
 Global___StoreOutcomes: _TypeAlias = StoreOutcomes  # noqa: Y015
 
 @_typing.final
+class StoreColumns(_message.Message):
+    """Messages as columns: the lists are aligned. A list that is empty has nothing to say of any row."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATIONS_FIELD_NUMBER: _builtins.int
+    SENDERS_FIELD_NUMBER: _builtins.int
+    CLIENT_IDS_FIELD_NUMBER: _builtins.int
+    CONTENTS_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    RECIPIENT_COUNTS_FIELD_NUMBER: _builtins.int
+    RECIPIENTS_FIELD_NUMBER: _builtins.int
+    REPLY_TOS_FIELD_NUMBER: _builtins.int
+    TRACES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def conversations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def senders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def client_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def contents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """encoded tidings.v1.Content"""
+
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """tidings.v1.Message.Kind; empty: all are NORMAL"""
+
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """of the conversation that the decision rests on; empty: no group is among them"""
+
+    @_builtins.property
+    def recipient_counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of all rows, one after the other; each gets an inbox entry"""
+
+    @_builtins.property
+    def reply_tos(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """must exist; 0: none; empty: nobody replies"""
+
+    @_builtins.property
+    def traces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """empty: none is sampled"""
+
+    def __init__(
+        self,
+        *,
+        conversations: _abc.Iterable[_builtins.str] | None = ...,
+        senders: _abc.Iterable[_builtins.str] | None = ...,
+        client_ids: _abc.Iterable[_builtins.str] | None = ...,
+        contents: _abc.Iterable[_builtins.bytes] | None = ...,
+        kinds: _abc.Iterable[_builtins.int] | None = ...,
+        versions: _abc.Iterable[_builtins.int] | None = ...,
+        recipient_counts: _abc.Iterable[_builtins.int] | None = ...,
+        recipients: _abc.Iterable[_builtins.str] | None = ...,
+        reply_tos: _abc.Iterable[_builtins.int] | None = ...,
+        traces: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_ids", b"client_ids", "contents", b"contents", "conversations", b"conversations", "kinds", b"kinds", "recipient_counts", b"recipient_counts", "recipients", b"recipients", "reply_tos", b"reply_tos", "senders", b"senders", "traces", b"traces", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoreColumns: _TypeAlias = StoreColumns  # noqa: Y015
+
+@_typing.final
+class StoredColumns(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Unusual(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PLACE_FIELD_NUMBER: _builtins.int
+        OUTCOME_FIELD_NUMBER: _builtins.int
+        place: _builtins.int
+        """of the row; its places in the columns are 0"""
+        @_builtins.property
+        def outcome(self) -> Global___StoreOutcome:
+            """whatever is not simply stored"""
+
+        def __init__(
+            self,
+            *,
+            place: _builtins.int = ...,
+            outcome: Global___StoreOutcome | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "place", b"place"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SEQS_FIELD_NUMBER: _builtins.int
+    TIMES_MS_FIELD_NUMBER: _builtins.int
+    NUMBERS_FIELD_NUMBER: _builtins.int
+    READ_OVER_FIELD_NUMBER: _builtins.int
+    UNUSUAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def seqs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def times_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """inbox numbers, aligned with the recipients"""
+
+    @_builtins.property
+    def read_over(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """the places of rows whose outcome has `read_over`"""
+
+    @_builtins.property
+    def unusual(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredColumns.Unusual]:
+        """ascending"""
+
+    def __init__(
+        self,
+        *,
+        seqs: _abc.Iterable[_builtins.int] | None = ...,
+        times_ms: _abc.Iterable[_builtins.int] | None = ...,
+        numbers: _abc.Iterable[_builtins.int] | None = ...,
+        read_over: _abc.Iterable[_builtins.int] | None = ...,
+        unusual: _abc.Iterable[Global___StoredColumns.Unusual] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["numbers", b"numbers", "read_over", b"read_over", "seqs", b"seqs", "times_ms", b"times_ms", "unusual", b"unusual"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoredColumns: _TypeAlias = StoredColumns  # noqa: Y015
+
+@_typing.final
 class ConversationRecord(_message.Message):
     """---- conversations and their members"""
 

@@ -40,6 +40,11 @@ class StorageStub:
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreBatch.SerializeToString,
                 response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreOutcomes.FromString,
                 _registered_method=True)
+        self.StoreRows = channel.unary_unary(
+                '/tidings.internal.v1.Storage/StoreRows',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreColumns.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoredColumns.FromString,
+                _registered_method=True)
         self.Change = channel.unary_unary(
                 '/tidings.internal.v1.Storage/Change',
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ChangeBatch.SerializeToString,
@@ -132,6 +137,13 @@ class StorageServicer:
 
     def Store(self, request, context):
         """by conversation
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StoreRows(self, request, context):
+        """the same, one list a field: what sends use
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -250,6 +262,11 @@ def add_StorageServicer_to_server(servicer, server):
                     request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreBatch.FromString,
                     response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreOutcomes.SerializeToString,
             ),
+            'StoreRows': grpc.unary_unary_rpc_method_handler(
+                    servicer.StoreRows,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreColumns.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoredColumns.SerializeToString,
+            ),
             'Change': grpc.unary_unary_rpc_method_handler(
                     servicer.Change,
                     request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ChangeBatch.FromString,
@@ -363,6 +380,33 @@ class Storage:
             '/tidings.internal.v1.Storage/Store',
             protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreBatch.SerializeToString,
             protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreOutcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StoreRows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Storage/StoreRows',
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreColumns.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoredColumns.FromString,
             options,
             channel_credentials,
             insecure,

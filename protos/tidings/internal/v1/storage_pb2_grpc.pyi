@@ -37,6 +37,8 @@ class StorageStub:
     def __new__(cls, channel: _aio.Channel) -> StorageAsyncStub: ...
     Store: _grpc.UnaryUnaryMultiCallable[_storage_pb2.StoreBatch, _storage_pb2.StoreOutcomes]
     """by conversation"""
+    StoreRows: _grpc.UnaryUnaryMultiCallable[_storage_pb2.StoreColumns, _storage_pb2.StoredColumns]
+    """the same, one list a field: what sends use"""
     Change: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ChangeBatch, _storage_pb2.ChangeOutcomes]
     Load: _grpc.UnaryUnaryMultiCallable[_storage_pb2.LoadBatch, _storage_pb2.LoadOutcomes]
     Mark: _grpc.UnaryUnaryMultiCallable[_storage_pb2.MarkBatch, _storage_pb2.MarkOutcomes]
@@ -63,6 +65,8 @@ class StorageAsyncStub(StorageStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Store: _aio.UnaryUnaryMultiCallable[_storage_pb2.StoreBatch, _storage_pb2.StoreOutcomes]  # type: ignore[assignment]
     """by conversation"""
+    StoreRows: _aio.UnaryUnaryMultiCallable[_storage_pb2.StoreColumns, _storage_pb2.StoredColumns]  # type: ignore[assignment]
+    """the same, one list a field: what sends use"""
     Change: _aio.UnaryUnaryMultiCallable[_storage_pb2.ChangeBatch, _storage_pb2.ChangeOutcomes]  # type: ignore[assignment]
     Load: _aio.UnaryUnaryMultiCallable[_storage_pb2.LoadBatch, _storage_pb2.LoadOutcomes]  # type: ignore[assignment]
     Mark: _aio.UnaryUnaryMultiCallable[_storage_pb2.MarkBatch, _storage_pb2.MarkOutcomes]  # type: ignore[assignment]
@@ -92,6 +96,14 @@ class StorageServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.StoreOutcomes, _abc.Awaitable[_storage_pb2.StoreOutcomes]]:
         """by conversation"""
+
+    @_abc_1.abstractmethod
+    def StoreRows(
+        self,
+        request: _storage_pb2.StoreColumns,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.StoredColumns, _abc.Awaitable[_storage_pb2.StoredColumns]]:
+        """the same, one list a field: what sends use"""
 
     @_abc_1.abstractmethod
     def Change(
