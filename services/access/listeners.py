@@ -96,7 +96,9 @@ async def open_listeners(ground: Ground, rooms: Rooms, sockets: Sockets) -> Fron
         node.abuse,
         clients.closer,
     )
-    limits = StreamLimits(settings.frame_bytes_max, settings.slow_consumer_bytes, settings.handshake_s)
+    limits = StreamLimits(
+        settings.frame_bytes_max, settings.slow_consumer_bytes, settings.handshake_s, settings.linger_s
+    )
     ws, tcp = Traffic("ws"), Traffic("tcp")
     await ground.enter(WebSocketServer(ports, door, ws, limits, sockets.ws, sockets.tls, trusted))
     await ground.enter(TcpServer(ports, door, tcp, limits, sockets.tcp, sockets.tls, trusted))

@@ -51,6 +51,7 @@ def session_policy(settings: AccessSettings) -> SessionPolicy:
             ban_s=settings.ban_s,
         ),
         handshake_s=settings.handshake_s,
+        linger_s=settings.linger_s,
         unanswered_max=settings.unanswered_max,
         pages_max=settings.pages_max,
         held_max=settings.unanswered_max,

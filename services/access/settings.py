@@ -200,6 +200,13 @@ class AccessSettings(NodeSettings):
         description="Connections of this node at once; set it to what its memory and file descriptors allow.",
     )
     handshake_s: float = Field(5.0, gt=0, le=60, description="Time for `hello` after the connection; then 4004.")
+    linger_s: float = Field(
+        3.0,
+        gt=0,
+        le=60,
+        description="Time for a client to read its goodbye and what waits before it; then the connection is cut. "
+        "Longer: slow clients get more of it; a client that does not answer keeps its memory for longer.",
+    )
 
     heartbeat_s: int = Field(
         15,

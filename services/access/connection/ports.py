@@ -39,7 +39,8 @@ class Transport(Protocol):
 
     @property
     def waiting_bytes(self) -> int:
-        """Written, and not yet taken by the peer's side."""
+        """Written, and not yet taken by the peer's side. Over TLS without what the stream below TLS holds, which
+        uvloop does not tell: at most one write, and 64 KiB."""
         ...
 
     def wrap(self, frame: bytes) -> bytes:

@@ -79,7 +79,7 @@ class SessionPolicy:
     early_bytes_max: int = 32 * 1024  # held behind a hello
     ack_timeout_s: float = 10.0
     leave_grace_s: float = 5.0
-    linger_s: float = 1.0
+    linger_s: float = 3.0
 
 
 NOTHING: Effects = ()

@@ -50,11 +50,10 @@ class TcpServer(Listener):
         tls: ssl.SSLContext | None = None,
         trusted: TrustedProxies = NOBODY,
     ) -> None:
-        super().__init__(listening, door, tls, limits.handshake_s, trusted)
+        super().__init__(listening, door, tls, limits, trusted)
         self._reserves = tls is not None  # without TLS a connection asks to come in as soon as it is there
         self.node = node
         self.traffic = traffic
-        self.limits = limits
 
     def protocol(self, address: str = "") -> asyncio.BaseProtocol:
         stream = TcpStream(self)
@@ -222,3 +221,5 @@ class TcpStream(asyncio.Protocol):
         goodbye = close.OVERLOADED.goodbye(retry_after_ms=round(wait_s * 1000))
         self._stream.write(framed(PROTO.encode_server(goodbye)))
         self._stream.close()
+        # Over TLS it would linger, and be counted nowhere.
+        asyncio.get_running_loop().call_later(BUSY_S, self._stream.abort)

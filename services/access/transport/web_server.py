@@ -61,10 +61,9 @@ class WebSocketServer(Listener):
         tls: ssl.SSLContext | None = None,
         trusted: TrustedProxies = NOBODY,
     ) -> None:
-        super().__init__(listening, door, tls, limits.handshake_s, trusted)
+        super().__init__(listening, door, tls, limits, trusted)
         self.node = node
         self.traffic = traffic
-        self.limits = limits
 
     def protocol(self, address: str = "") -> asyncio.BaseProtocol:
         listener = WebSocket(self)

@@ -31,6 +31,10 @@ def test_the_defaults_are_those_of_the_protocol() -> None:
     assert settings.tcp_address == "127.0.0.1:8100"
 
 
+def test_a_session_lingers_as_long_as_the_settings_say() -> None:
+    assert session_policy(load(AccessSettings, GIVEN | {"TIDINGS_LINGER_S": "7"})).linger_s == 7
+
+
 def test_public_addresses_and_tls_show_in_the_addresses(tmp_path: Path) -> None:
     (tmp_path / "pem").touch()
     file = str(tmp_path / "pem")
