@@ -38,6 +38,7 @@ from tidings_protocol.errors import Unavailable
 # ms.
 SWITCH_INTERVAL_S = 0.0005
 HEALTH_INTERVAL_S = 1.0
+AWAY = "MongoDB does not answer: check that it is at TIDINGS_MONGODB_URI, and that its replica set has a primary"
 # The share of the time for a batch in which another node has to append its part: then there is time left to do it in
 # that node's place.
 PEER_SHARE = 3
@@ -158,11 +159,10 @@ async def _until_prepared(prepare: Callable[[], Awaitable[None]], health: Health
             await prepare()
             break
         except Unavailable as error:
-            reason = "MongoDB does not answer: is it there, and a replica set with a primary?"
-            health.set("mongodb", ok=False, reason=reason)
+            health.set("mongodb", ok=False, reason=AWAY)
             log.warning("waiting for mongodb", reason=error.message)
             if life.stop_requested:
-                raise Unavailable("the node was stopped while it waited for MongoDB") from error
+                raise Unavailable(f"the node was stopped while it waited for MongoDB. {AWAY}") from error
             await asyncio.sleep(RETRY_S)
     health.set("mongodb", ok=True)
 
@@ -172,7 +172,7 @@ async def _watch(is_away: Callable[[], bool], health: Health) -> None:
     again.
     """
     while True:
-        health.set("mongodb", ok=not is_away(), reason="MongoDB does not answer", degraded=True)
+        health.set("mongodb", ok=not is_away(), reason=AWAY, degraded=True)
         await asyncio.sleep(HEALTH_INTERVAL_S)
 
 

@@ -25,10 +25,10 @@ from services.storage.inboxes.writer import InboxWriter
 from services.storage.limits import Limits
 from services.storage.memory.write_behind import WriteBehind
 from services.storage.messages.conversations import ConversationStore
-from services.storage.messages.loads import ConversationLoads
 from services.storage.owners.invalidation import OwnerInvalidation
 from services.storage.owners.peers import StoragePeers
 from services.storage.pages.lists import ConversationLists
+from services.storage.pages.loads import ConversationLoads
 from services.storage.pages.reader import PageReader
 from services.storage.repository.contract import Repository
 from services.storage.sessions.sessions import SessionStore

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import pytest
 from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import common_pb2, node_pb2
@@ -19,10 +20,11 @@ from services.common.registry.memory import MemoryRegistry, MemoryStore
 from services.common.rpc import Router
 from services.common.rpc.memory import MemoryNetwork, MemoryPeers
 from services.common.telemetry.health import Health
-from services.storage.app import StoragePorts, storage_node
+from services.storage.app import AWAY, StoragePorts, _until_prepared, storage_node
 from services.storage.repository.memory import Database
 from services.storage.settings import StorageSettings
 from tests.unit.storage.nodes import send
+from tidings_protocol.errors import Unavailable
 from tidings_protocol.ids import direct, slot_of
 
 M = TypeVar("M", bound=Message)
@@ -144,3 +146,15 @@ async def test_a_node_whose_lease_ran_out_trusts_nothing_that_it_remembers_when_
         await asyncio.sleep(0.01)
         heads = await there.call(user, "InboxHeads", pb.KeyBatch(keys=[user]), pb.HeadOutcomes)
         assert list(heads.heads) == [2]
+
+
+async def test_a_node_that_is_stopped_before_mongodb_answers_says_what_to_check() -> None:
+    life, health = Lifecycle(), Health()
+    life.request_stop()
+
+    async def away() -> None:
+        raise Unavailable("away")
+
+    with pytest.raises(Unavailable, match="TIDINGS_MONGODB_URI"):
+        await _until_prepared(away, health, life)
+    assert health.failed["mongodb"] == AWAY
