@@ -106,7 +106,6 @@ async def storage_node(settings: StorageSettings, life: Lifecycle, ports: Storag
 
 def limits_of(settings: StorageSettings) -> Limits:
     return Limits(
-        store_lanes=settings.store_lanes,
         inbox_lanes=settings.inbox_lanes,
         session_lanes=settings.session_lanes,
         read_lanes=settings.read_lanes,

@@ -79,7 +79,7 @@ class Storage:
         """
         if not moved:
             return
-        self.conversations.drop_slots(moved)
+        self.conversations.memory.drop_slots(moved)
         self.inboxes.drop_slots(moved)
         if not self._moved.full():
             self._moved.put_nowait(moved)
@@ -92,7 +92,7 @@ class Storage:
             while not self._moved.empty():
                 moved |= self._moved.get_nowait()
             await self.behind.flush()
-            self.conversations.drop_slots(moved)
+            self.conversations.memory.drop_slots(moved)
             self.inboxes.drop_slots(moved)
 
 
@@ -122,7 +122,7 @@ async def open_storage(
     policy = policy or RetentionPolicy()
     inboxes = InboxWriter(repository, peers, invalidation, time, limits, kept_ms=_kept_ms(policy))
     fanout = InboxFanout(inboxes, peers)
-    conversations = ConversationStore(repository, fanout, behind, peers, invalidation, time, limits)
+    conversations = ConversationStore(repository, inboxes, fanout, behind, peers, invalidation, time, limits)
     cursors = CursorWriter(repository, conversations, behind, limits)
     loads = ConversationLoads(repository, conversations)
     lists = ConversationLists(repository, conversations, loads, peers, time, limits)

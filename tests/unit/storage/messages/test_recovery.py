@@ -228,7 +228,7 @@ async def test_the_second_notice_of_a_change_whose_writer_died_is_written_by_the
 
 
 async def test_a_message_before_a_change_goes_to_those_who_were_members_then() -> None:
-    world = World(limits=Limits(flush_interval_s=1e6, store_lanes=1))
+    world = World(limits=Limits(flush_interval_s=1e6))
     swap = change(G, "ann", "swap", 1, joins=["cid"], removed=["bob"], notices=[["ann", "bob", "cid"]])
     async with AsyncExitStack() as stack:
         node = await world.crashed(stack)
