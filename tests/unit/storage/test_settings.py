@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from services.storage.app import limits_of, policy_of
 from services.storage.limits import Limits
 from services.storage.settings import StorageSettings
 from services.storage.upkeep.retention import RetentionPolicy
+from services.storage.wiring import limits_of, policy_of
 
 
 def test_settings_become_limits_and_policy() -> None:
