@@ -61,10 +61,10 @@ class ConversationStore:
         self.memory = ConversationMemory(peers, behind, limits)
         self._recent = recent = RecentSends(limits.recent_sends_max)
         self.loader = ConversationLoader(repository, fanout, recent, clock)
-        plain = PlainPorts(repository, inboxes, fanout, peers, recent, clock, self.memory.peek)
+        self._plain = plain = PlainPorts(repository, inboxes, fanout, peers, recent, clock, self.memory.peek)
         groups = GroupWriter(repository, self.loader, clock)
         self._rounds = RoundPorts(repository, self.loader, groups, fanout, recent, clock, limits)
-        turns = StoreTurns(self.memory, plain, self._rounds, invalidation)
+        self._turns = turns = StoreTurns(self.memory, plain, self._rounds, invalidation)
         self._row_weight = ENTRIES_MAX // limits.batch_max
         self._rows = 0
         self._rows_max = limits.lane_capacity
