@@ -8,18 +8,20 @@ Does not know: how a conversation is loaded, lanes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from services.common.telemetry import metrics
 from services.storage.limits import Limits
 from services.storage.memory.cache import Cache
 from services.storage.memory.conversation import CachedConversation
 from services.storage.memory.write_behind import WriteBehind
-from services.storage.owners.peers import StoragePeers
 from tidings_protocol.ids import ConversationKind, slot_of
 
 
 class ConversationMemory:
-    def __init__(self, peers: StoragePeers, behind: WriteBehind, limits: Limits) -> None:
-        self._peers = peers
+    def __init__(self, owner_of: Callable[[int], str | None], behind: WriteBehind, limits: Limits) -> None:
+        """`owner_of`: the other node that owns a slot of conversations; None: this one."""
+        self._owner_of = owner_of
         self._behind = behind
         self._cache: Cache[CachedConversation] = Cache(
             limits.cached_members_max, lambda each: each.weight, lambda each: each.is_dirty
@@ -30,7 +32,7 @@ class ConversationMemory:
 
     def is_owner(self, conversation: str) -> bool:
         """Whether this node owns the conversation: in the normal case only its owner writes to it."""
-        return self._peers.owner_of(slot_of(conversation)) is None
+        return self._owner_of(slot_of(conversation)) is None
 
     def peek(self, conversation: str) -> CachedConversation | None:
         """The conversation, if it is in memory and this node owns it."""

@@ -19,13 +19,13 @@ from services.common.lanes.lane import Lanes
 from services.storage.inboxes.fanout import InboxFanout
 from services.storage.inboxes.writer import InboxWriter
 from services.storage.limits import ENTRIES_MAX, Limits
+from services.storage.loading import duplicates
+from services.storage.loading.duplicates import RecentSends
+from services.storage.loading.loader import ConversationLoader
 from services.storage.memory.conversation import CachedConversation, CachedMember
 from services.storage.memory.conversations import ConversationMemory
 from services.storage.memory.write_behind import WriteBehind
-from services.storage.messages import duplicates
-from services.storage.messages.duplicates import RecentSends
 from services.storage.messages.group_writer import GroupWriter
-from services.storage.messages.loader import ConversationLoader
 from services.storage.messages.plain_turn import PlainPorts
 from services.storage.messages.store_call import StoreCall
 from services.storage.messages.store_turn import Forget, Outcome, StoreTurns, Touch, Work
@@ -58,7 +58,7 @@ class ConversationStore:
     ) -> None:
         self._repository = repository
         self._fanout = fanout
-        self.memory = ConversationMemory(peers, behind, limits)
+        self.memory = ConversationMemory(peers.owner_of, behind, limits)
         self._recent = recent = RecentSends(limits.recent_sends_max)
         self.loader = ConversationLoader(repository, fanout, recent, clock)
         self._plain = plain = PlainPorts(repository, inboxes, fanout, peers, recent, clock, self.memory.peek)

@@ -21,8 +21,8 @@ from services.common.telemetry import logs, metrics
 from services.storage.inboxes.fanout import InboxFanout
 from services.storage.inboxes.numbering import Append, CachedInbox
 from services.storage.inboxes.writer import InboxWriter
+from services.storage.loading.duplicates import RecentSends
 from services.storage.memory.conversation import CachedConversation
-from services.storage.messages.duplicates import RecentSends
 from services.storage.messages.jobs import unsure
 from services.storage.messages.numbering import next_ms
 from services.storage.messages.store_call import StoreCall

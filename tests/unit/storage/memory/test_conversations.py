@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from services.storage.loading.documents import cached_from
 from services.storage.memory.conversation import CachedConversation
 from services.storage.memory.conversations import ConversationMemory
-from services.storage.messages.documents import cached_from
 from tests.unit.storage.nodes import World, send, stored
 from tidings_protocol.ids import slot_of
 

@@ -9,7 +9,7 @@ import pytest
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.inboxes.numbering import Append
 from services.storage.inboxes.writer import Number
-from services.storage.messages.documents import cached_from
+from services.storage.loading.documents import cached_from
 from services.storage.messages.write_round import WriteRound
 from services.storage.node import Storage
 from tests.unit.storage.nodes import World, change, changed, create, inbox_of, post, send, stored
