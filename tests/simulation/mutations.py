@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from protos.tidings.internal.v1.storage_pb2 import ChangeItem
+from services.logic.changes.group_changes import GroupChanges
 from services.logic.groups.model import AlreadyDone
-from services.logic.requests.group_changes import GroupChanges
 from services.logic.requests.request import ClientRequest
 from services.storage.memory.conversation import CachedConversation
 from services.storage.repository.contract import Conflict, Inserted

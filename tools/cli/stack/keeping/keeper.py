@@ -197,8 +197,8 @@ class Keeper:
         _signal(process.pid, signal.SIGCONT)
         _signal(process.pid, signal.SIGTERM)
         try:
-            async with asyncio.timeout(self.program.stop_timeout_s):
-                await process.wait()
+            # Not asyncio.timeout, which raises no TimeoutError in a task that was cancelled (Python below 3.11.3).
+            await asyncio.wait_for(process.wait(), self.program.stop_timeout_s)
         except TimeoutError:
             _signal(process.pid, signal.SIGKILL)
             await process.wait()

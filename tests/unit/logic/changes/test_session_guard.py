@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from services.logic.changes.session_guard import SessionGuard
 from services.logic.requests.request import ClientRequest, Reply, ok_reply, page_limit
-from services.logic.requests.session_guard import SessionGuard
 from services.logic.storage_client import StorageClient
 from tests.unit.logic.fake_storage import FakeStorage
 from tidings_protocol import client_pb2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.logic.requests.in_flight import InFlightLimit
+from services.logic.in_flight import InFlightLimit
 from tidings_protocol.errors import Overloaded
 
 

@@ -25,6 +25,7 @@ from hashlib import blake2b
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import Clock
 from services.common.telemetry import logs, metrics
+from services.logic.changes import announcement
 from services.logic.groups.loader import GroupLoader
 from services.logic.groups.model import AlreadyDone, GroupChange, GroupMember, GroupPolicy, GroupRole, GroupSnapshot
 from services.logic.groups.needs import Need, need_of
@@ -32,7 +33,6 @@ from services.logic.groups.rules import decide, info_of
 from services.logic.publishing.events import EventEncoder
 from services.logic.publishing.publisher import Publisher
 from services.logic.publishing.records import Publication
-from services.logic.requests import announcement
 from services.logic.requests.request import ClientRequest, Reply, ok_reply
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2
@@ -69,7 +69,7 @@ class GroupChanges:
 
     async def act(self, requests: Sequence[ClientRequest]) -> list[Reply]:
         """A reply for each request, in their order: it is done, or its error says why not."""
-        replies: list[Reply] = [Internal("this request was not handled")] * len(requests)
+        replies: list[Reply] = [Internal("this request was not handled: ask again")] * len(requests)
         by_group: dict[str, list[int]] = {}
         for index, request in enumerate(requests):
             by_group.setdefault(_concerned(request, index), []).append(index)
@@ -95,7 +95,7 @@ class GroupChanges:
         Raises NotFound if there is no group, or no owner.
         """
         if check_conversation(conversation) is not ConversationKind.GROUP:
-            raise NotFound(f"{conversation} is not a group")
+            raise NotFound(f"{conversation} is not a group: give the id of a group, g:<id>")
         after = ""
         while True:
             [page] = await self._storage.members(
@@ -107,7 +107,7 @@ class GroupChanges:
                 if member.role == GroupRole.OWNER:
                     return member.user
             if not page.more or not page.members:
-                raise NotFound(f"{conversation} has no owner: it does not exist, or everybody has left")
+                raise NotFound(f"{conversation} does not exist, or everybody has left it: check its id")
             after = page.members[-1].user
 
     async def _reply(self, request: ClientRequest) -> Reply:
