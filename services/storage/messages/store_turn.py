@@ -56,10 +56,10 @@ Outcome = StoreCall | SingleOutcome
 
 
 class General(NamedTuple):
-    """What goes the general way: an item of the batch at `index`, or the row at `place` of the call there."""
+    """What goes the general way: an item of the batch, at `item`, or the row at `place` of the call there."""
 
     work: Single
-    index: int
+    item: int
     place: int | None = None
 
 
@@ -86,9 +86,9 @@ class StoreTurns:
             ]
             told = await divided(self._go_general, [each.work for each in general], "Store") if general else ()
             for each, outcome in zip(general, told, strict=True):
-                call = batch[each.index]
+                call = batch[each.item]
                 if each.place is None:
-                    outcomes[each.index] = outcome
+                    outcomes[each.item] = outcome
                 elif isinstance(call, StoreCall):
                     assert isinstance(outcome, StoreOutcome | TidingsError)
                     call.accept(each.place, outcome)

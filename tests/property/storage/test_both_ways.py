@@ -96,10 +96,13 @@ async def _played(history: list[tuple[list[Sent], str]], *, plain: bool, far: bo
     return told, (stored_, inboxes)
 
 
+async def _both(history: list[tuple[list[Sent], str]], *, far: bool) -> tuple[Any, Any]:
+    return await _played(history, plain=True, far=far), await _played(history, plain=False, far=far)
+
+
 @given(history=histories, far=st.booleans())
 def test_both_ways_come_to_the_same(history: list[tuple[list[Sent], str]], far: bool) -> None:
-    plain = asyncio.run(_played(history, plain=True, far=far))
-    general = asyncio.run(_played(history, plain=False, far=far))
+    plain, general = asyncio.run(_both(history, far=far))
     # The order of inbox numbers among conversations may differ: plain rows go first. What each inbox holds does not.
     assert [[each[:2] for each in batch] for batch in plain[0]] == [
         [each[:2] for each in batch] for batch in general[0]

@@ -184,7 +184,7 @@ async def test_a_defect_in_the_plain_way_is_no_row_s_failure() -> None:
             recent.add = add  # type: ignore[method-assign]
             raise ZeroDivisionError
 
-        recent.add = once  # type: ignore[method-assign]
+        recent.add = once  # type: ignore[method-assign,assignment]
         [told] = await stored_rows(node, send("ann", "bob", "1"))
         assert (told.seq, list(told.numbers)) == (2, [2, 2])
 
