@@ -31,7 +31,7 @@ DIRECT = 1
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """`messages` is a multiple of 5,000, so that all conversations are whole."""
+    """`messages` is a multiple of 1,000, so that all users are alike."""
 
     messages: int
 

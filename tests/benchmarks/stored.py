@@ -31,6 +31,7 @@ from tests.support.network.ports import free_port
 from tools.make.pages.performance import put, table
 
 FEW, MANY = 10_000, 5_000_000
+WHOLE = 2 * EACH  # messages: all users have as many conversations then
 FOLDER = Path("build/stored")
 RESULTS = Path("build/stored.json")
 STATE = "past.json"
@@ -46,6 +47,8 @@ def main() -> int:
     parser.add_argument("--page", type=Path, help="write the table between its marks")
     parser.add_argument("--again", action="store_true", help="measure nothing: write the table of the last run")
     arguments = parser.parse_args()
+    if arguments.messages < FEW or arguments.messages % WHOLE:
+        parser.error(f"--messages is {FEW} or more, and a multiple of {WHOLE}")
     if not arguments.again:
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
         RESULTS.write_text(json.dumps(uvloop.run(measured(arguments)), indent=1) + "\n")

@@ -14,8 +14,8 @@ def test_every_point_is_within_its_panel() -> None:
     text = panels("a & b", [Panel("GB", [Line("x", [(0, 0), (17, 123.4)])]), Panel("%", [Line("y", [(5, 0.3)])])])
     ET.fromstring(text)
     first, second = re.findall(r'points="([^"]+)"', text)
-    places = [tuple(map(float, place.split(","))) for place in first.split()]
-    assert places[0] == (LEFT, TOP + PANEL)
+    places = [[float(each) for each in place.split(",")] for place in first.split()]
+    assert places[0] == [LEFT, TOP + PANEL]
     assert all(LEFT <= x <= WIDTH - RIGHT and TOP <= y <= TOP + PANEL for x, y in places)
     assert float(second.split(",")[1]) > TOP + PANEL
     assert ">150<" in text  # a round value that is not below the greatest
