@@ -32,6 +32,7 @@ from services.logic.groups.loader import GroupLoader
 from services.logic.groups.model import GroupPolicy
 from services.logic.messages.hook_endpoint import HookEndpoint
 from services.logic.messages.hooks import HookOptions, Hooks
+from services.logic.messages.rows import RowSender
 from services.logic.messages.sender import MessageSender
 from services.logic.messages.signals import Signals
 from services.logic.publishing.events import EventEncoder
@@ -110,6 +111,7 @@ async def logic_node(settings: LogicSettings, life: Lifecycle, ports: LogicPorts
         logic = LogicServicer(
             sessions,
             sender,
+            RowSender(sender, ground.storage, ground.loader, ground.publisher, receipts),
             Signals(ground.loader, ground.publisher),
             cursors,
             dispatcher,

@@ -77,6 +77,11 @@ class MessageSender(Owned):
         if hooks is not None:
             self._hooked = HookedSends(hooks, self._permit, self._finish, held_max=held_max, patience_s=hook_patience_s)
 
+    @property
+    def asks_hooks(self) -> bool:
+        """Whether a hook is asked before a message is stored."""
+        return self._hooked is not None
+
     async def _running(self) -> AsyncIterator[None]:
         if self._hooked is None:
             yield

@@ -28,6 +28,11 @@ class Directory:
         """A function that names the access node which owns a user; None: nobody does."""
         return self._cluster.ring("access").owner_of
 
+    def sole_owner(self) -> str | None:
+        """The access node that owns every user, if there is one alone."""
+        owners = [name for name, weight in self._cluster.ring("access").members.items() if weight]
+        return owners[0] if len(owners) == 1 else None
+
     def mailboxes(self) -> dict[str, MailboxAddress]:
         """The mailbox of each access node that has one, by the node's name."""
         self._look()

@@ -2,7 +2,8 @@
 
 A mailbox parcel holds each message once, with those of its recipients whose slots that access node owns. What all nodes
 must hear (large groups, `b:all`, presence) goes into a parcel for each broadcast partition that is touched. A batch
-whose parcel for one owner grows beyond the limit of a Kafka record takes several, in order.
+whose parcel for one owner grows beyond the limit of a Kafka record takes several, in order. In a parcel, messages that
+come as columns stand before the pushes, so columns that come after pushes begin a new one.
 
 Guarantees: pure; the pushes of one conversation keep their order on their way to each node; a recipient whose slot
 nobody owns is left out and counted (its device syncs when it connects).
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from protos.tidings.internal.v1 import delivery_pb2
+from services.logic.publishing.message_columns import OutgoingMessages, add_messages, by_owner, runs
 from tidings_protocol.ids import hash64
 
 Push = delivery_pb2.Push
@@ -76,32 +78,62 @@ class ParcelBatch:
 
 
 def build_parcels(
-    outgoing: Iterable[OutgoingPush],
+    outgoing: Iterable[OutgoingPush | OutgoingMessages],
     owner_of: Callable[[str], str | None],
     mailboxes: Mapping[str, MailboxAddress],
     *,
     broadcast_partitions: int,
     parcel_bytes_max: int,
+    sole_owner: str | None = None,
 ) -> ParcelBatch:
-    """Parcels for all these pushes. `owner_of` is the access ring's; an owner without a mailbox counts as none."""
+    """Parcels for all that is to be pushed. `owner_of` is the access ring's; an owner without a mailbox counts as none.
+
+    `sole_owner`: who owns all slots, if it is one node alone.
+    """
     routed = ParcelBatch()
     open_parcels: dict[MailboxAddress | int, _OpenParcel] = {}
+
+    def parcel_for(address: MailboxAddress | int, size: int, *, columns: bool = False) -> _OpenParcel:
+        parcel = open_parcels.get(address)
+        if parcel is not None and (parcel.size + size > parcel_bytes_max or (columns and parcel.has_pushes)):
+            routed.parcels.append(parcel.sealed())
+            parcel = None
+        if parcel is None:
+            parcel = open_parcels[address] = _OpenParcel(address)
+        return parcel
+
     for item in outgoing:
+        if isinstance(item, OutgoingMessages):
+            for mailbox, messages in _shared(item, owner_of, mailboxes, routed, sole_owner):
+                for run, size in runs(messages, parcel_bytes_max):
+                    parcel_for(mailbox, size, columns=True).add_messages(run, size)
+            continue
         if item.users:
             shares = _shares(item, owner_of, mailboxes, routed)
         else:
             partition = hash64(item.conversation) % broadcast_partitions if item.conversation else 0
             shares = [(partition, (), ())]
         for address, users, numbers in shares:
-            parcel = open_parcels.get(address)
-            if parcel is None:
-                parcel = open_parcels[address] = _OpenParcel(address)
-            elif parcel.size + len(item.body) > parcel_bytes_max:
-                routed.parcels.append(parcel.sealed())
-                parcel = open_parcels[address] = _OpenParcel(address)
-            parcel.add(item, users, numbers)
+            parcel_for(address, len(item.body)).add(item, users, numbers)
     routed.parcels.extend(parcel.sealed() for parcel in open_parcels.values())
     return routed
+
+
+def _shared(
+    messages: OutgoingMessages,
+    owner_of: Callable[[str], str | None],
+    mailboxes: Mapping[str, MailboxAddress],
+    routed: ParcelBatch,
+    sole_owner: str | None,
+) -> Iterable[tuple[MailboxAddress, OutgoingMessages]]:
+    """Each owner of recipients with its rows; who has no owner is counted."""
+    shares = by_owner(messages, owner_of) if sole_owner is None else {sole_owner: messages}
+    for owner, share in shares.items():
+        mailbox = mailboxes.get(owner) if owner is not None else None
+        if mailbox is None:
+            routed.unowned += len(share.users)
+        else:
+            yield mailbox, share
 
 
 def _shares(
@@ -131,9 +163,9 @@ def _shares(
 
 
 class _OpenParcel:
-    """A parcel that is being filled; its size is an estimate from below that leaves out a few bytes a push."""
+    """A parcel that is being filled; its size is an estimate, of pushes one from below that leaves out a few bytes."""
 
-    __slots__ = ("_address", "_lasting", "_parcel", "_trace", "size")
+    __slots__ = ("_address", "_lasting", "_parcel", "_trace", "has_pushes", "size")
 
     def __init__(self, address: MailboxAddress | int) -> None:
         self._address = address
@@ -143,7 +175,13 @@ class _OpenParcel:
             self._parcel.boot_id = address.boot_id
         self._lasting = False
         self._trace = ""
+        self.has_pushes = False
         self.size = 0
+
+    def add_messages(self, messages: OutgoingMessages, size: int) -> None:
+        add_messages(self._parcel.messages, messages)
+        self._trace = self._trace or messages.trace
+        self.size += size
 
     def add(self, item: OutgoingPush, users: Sequence[str], numbers: Sequence[int]) -> None:
         # Made in its place: a push that is made first and appended is copied.
@@ -157,6 +195,7 @@ class _OpenParcel:
             trace=item.trace,
             accepted_ms=item.accepted_ms,
         )
+        self.has_pushes = True
         self._lasting = self._lasting or item.kind in LASTING
         self._trace = self._trace or item.trace
         self.size += len(item.body) + 64 + 24 * len(users)

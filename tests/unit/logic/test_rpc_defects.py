@@ -54,7 +54,7 @@ def dispatcher(part: Part) -> Dispatcher:
 def servicer(part: Part) -> LogicServicer:
     fake = cast("Any", part)
     return LogicServicer(
-        fake, fake, fake, fake, dispatcher(part), fake, sends=InFlightLimit(100), requests=InFlightLimit(100)
+        fake, fake, fake, fake, fake, dispatcher(part), fake, sends=InFlightLimit(100), requests=InFlightLimit(100)
     )
 
 
