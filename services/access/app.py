@@ -42,7 +42,7 @@ from services.access.delivery.mail_router import MailRouter
 from services.access.delivery.mailbox import Mailbox
 from services.access.logic_client import LogicClient
 from services.access.placement.placement import Placement
-from services.access.placement.registrar import OwnerRegistrar
+from services.access.placement.visit_calls import VisitCalls
 from services.access.presence.notifier import PresenceNotifier
 from services.access.requests.acks import Acks
 from services.access.requests.handshake import Handshake, HandshakeOptions
@@ -67,9 +67,9 @@ from services.common.bus.contract import Bus
 from services.common.bus.topics import delivery_topics, prepare_topics, topic_names
 from services.common.certificates import Certificates
 from services.common.cluster import Cluster
-from services.common.direct import Direct
 from services.common.lifecycle import Lifecycle
 from services.common.node import NodePorts, NodeShell, node_service
+from services.common.parcel_calls import ParcelCalls
 from services.common.registry.contract import NodeIncarnation
 from services.common.rpc import Router, Service
 from services.common.telemetry.health import Health
@@ -144,7 +144,7 @@ async def access_node(settings: AccessSettings, life: Lifecycle, ports: AccessPo
                 node.hub,
                 node.registration,
                 node.cluster,
-                owners.registrar,
+                owners.visit_calls,
                 owners.forwarding,
                 mailbox,
                 membership.rebalance,
@@ -220,7 +220,7 @@ class _Owners:
 
     placement: Placement
     forwarding: ForwardingTable
-    registrar: OwnerRegistrar
+    visit_calls: VisitCalls
 
 
 async def _owners(settings: AccessSettings, ports: AccessPorts, node: _Node, stack: AsyncExitStack) -> _Owners:
@@ -234,7 +234,7 @@ async def _owners(settings: AccessSettings, ports: AccessPorts, node: _Node, sta
     def wanted(user: str) -> NodeIncarnation | None:
         return placement.elsewhere(user) if user in node.hub else None
 
-    registrar = OwnerRegistrar(
+    visit_calls = VisitCalls(
         ports.peers,
         me=node.registration.me,
         wanted=wanted,
@@ -243,7 +243,7 @@ async def _owners(settings: AccessSettings, ports: AccessPorts, node: _Node, sta
         timeout_s=settings.rpc_timeout_s,
         on_late=node.checks.check,
     )
-    return _Owners(placement, ForwardingTable(), await stack.enter_async_context(registrar))
+    return _Owners(placement, ForwardingTable(), await stack.enter_async_context(visit_calls))
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +267,7 @@ async def _clients(
     acks = await enter(Acks(logic, clock, flush_s=settings.ack_flush_ms / 1000))
     heads = await enter(HeartbeatReplies(logic, hub, clock, capacity=settings.lane_capacity))
     index = await enter(GroupIndex(hub, heads, every_s=settings.group_check_s))
-    closer = await enter(SessionCloser(logic, hub, presence, owners.registrar))
+    closer = await enter(SessionCloser(logic, hub, presence, owners.visit_calls))
     await enter(node.connections)
     refresh = await enter(TokenRefresh(ports.authenticator, clock, capacity=settings.lane_capacity))
     requests = await enter(
@@ -291,7 +291,7 @@ async def _clients(
                 ports.authenticator, node.abuse, clock, owners.placement, refused_clients=settings.refused_clients
             ),
             logic,
-            owners.registrar,
+            owners.visit_calls,
             replacement,
             hub,
             clock,
@@ -315,8 +315,8 @@ async def _mail(
     enter, me = stack.enter_async_context, node.registration.me
     topics = topic_names(settings)
     await prepare_topics(ports.bus, delivery_topics(settings), life)
-    direct = await enter(Direct(ports.peers, node.cluster.node))
-    forwarder = await enter(Forwarder(ports.bus, direct, topic=topics.deliver, node=node.cluster.node))
+    calls = await enter(ParcelCalls(ports.peers, node.cluster.node))
+    forwarder = await enter(Forwarder(ports.bus, calls, topic=topics.deliver, node=node.cluster.node))
 
     def router() -> MailRouter:
         return MailRouter(me(), owners.placement.owner_of, owners.forwarding)
@@ -358,7 +358,7 @@ async def _membership(
         node.registration,
         mailbox,
         node.connections,
-        owners.registrar,
+        owners.visit_calls,
         Farewell(owners.placement),
         node.checks,
         ports.health,
@@ -369,7 +369,7 @@ async def _membership(
         node.cluster,
         node.hub,
         owners.placement,
-        owners.registrar,
+        owners.visit_calls,
         owners.forwarding,
         clients.heads,
         clients.index,
@@ -464,7 +464,7 @@ def _spawn(
         readmit=membership.own.readmit,
     )
     life.spawn(membership.own.keep_joined(), name="membership")
-    life.spawn(owners.registrar.run(), name="visits")
+    life.spawn(owners.visit_calls.run(), name="visits")
     life.spawn(clients.replacement.run(), name="replaced sessions")
     life.spawn(reconciling.run(), name="reconciling")
     life.spawn(isolation.run(), name="isolation")

@@ -21,9 +21,9 @@ from typing import Any
 from services.common.bus.contract import Bus
 from services.common.bus.topics import prepare_topics, topic_names
 from services.common.cluster import Cluster
-from services.common.direct import Direct
 from services.common.lifecycle import Lifecycle
 from services.common.node import NodePorts, registered, shown
+from services.common.parcel_calls import ParcelCalls
 from services.common.registry.stateless_registration import StatelessRegistration
 from services.common.rpc import Router
 from services.common.telemetry.health import Health
@@ -157,8 +157,8 @@ async def _ground(settings: LogicSettings, life: Lifecycle, ports: LogicPorts) -
             batch_max=settings.storage_batch_max,
         )
         async with (
-            Direct(ports.peers, cluster.node) as direct,
-            Publisher(ports.bus, cluster, names, ports.health, ports.clock, direct, options) as publisher,
+            ParcelCalls(ports.peers, cluster.node) as calls,
+            Publisher(ports.bus, cluster, names, ports.health, ports.clock, calls, options) as publisher,
         ):
             yield Ground(
                 ports,

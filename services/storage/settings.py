@@ -141,7 +141,13 @@ class StorageSettings(NodeSettings):
     @model_validator(mode="after")
     def _answers_in_time(self) -> Self:
         if self.mongodb_timeout_s > self.store_budget_s:
-            raise ValueError("mongodb_timeout_s must not be above store_budget_s: not even one try would fit")
+            raise ValueError(
+                "mongodb_timeout_s is above store_budget_s, so that not even one try would fit: lower "
+                "mongodb_timeout_s, or raise store_budget_s"
+            )
         if self.store_budget_s >= self.rpc_timeout_s:
-            raise ValueError("store_budget_s must be below rpc_timeout_s: the answer would come too late")
+            raise ValueError(
+                "store_budget_s is not below rpc_timeout_s, so that the answer would come too late: lower "
+                "store_budget_s, or raise rpc_timeout_s"
+            )
         return self

@@ -22,10 +22,11 @@ from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import SystemClock
 from services.storage.app import SWITCH_INTERVAL_S
 from services.storage.limits import Limits
-from services.storage.node import Storage, open_storage
+from services.storage.node import Storage
 from services.storage.owners.peers import NoPeers
 from services.storage.repository.mongo.connection import connected
 from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
+from services.storage.wiring import open_storage
 from tidings_protocol.errors import TidingsError
 from tidings_protocol.ids import direct, new_id
 

@@ -24,7 +24,7 @@ from services.common.rpc.memory import MemoryPeers
 from services.common.telemetry.health import Health
 from services.logic import node as logic
 from services.logic.settings import LogicSettings
-from services.storage import app as storage
+from services.storage import wiring as storage
 from services.storage.repository.contract import Repository
 from services.storage.repository.memory import Faults
 from services.storage.settings import StorageSettings

@@ -28,7 +28,7 @@ from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
 from services.access.connection.identity import NOWHERE, Identity
 from services.access.logic_client import LogicClient
-from services.access.placement.registrar import OwnerRegistrar
+from services.access.placement.visit_calls import VisitCalls
 from services.access.requests.hello_check import Accepted, HelloCheck, shape_refusal
 from services.access.requests.replacement import SessionReplacement
 from services.access.requests.session_item import open_item
@@ -75,7 +75,7 @@ class Handshake(LaneHolder):
         self,
         hellos: HelloCheck,
         logic: LogicClient,
-        registrar: OwnerRegistrar,
+        visit_calls: VisitCalls,
         replacement: SessionReplacement,
         hub: Hub[Connection],
         clock: Clock,
@@ -85,7 +85,7 @@ class Handshake(LaneHolder):
     ) -> None:
         self._hello_check = hellos
         self._logic = logic
-        self._registrar = registrar
+        self._visit_calls = visit_calls
         self._replacement = replacement
         self._hub = hub
         self._clock = clock
@@ -182,8 +182,8 @@ class Handshake(LaneHolder):
     # ---- the session
 
     async def _store_batch(self, connections: list[Connection]) -> Sequence[logic_pb2.OpenOutcome | TidingsError]:
-        # The registrar makes a call that fails again later, and then the user's head is compared (rebalance.py).
-        await self._registrar.ensure([connection.user for connection in connections])
+        # A call that fails is made again later, and then the user's head is compared (rebalance.py).
+        await self._visit_calls.ensure([connection.user for connection in connections])
         me = self._me()
         begun = {
             connection.session_id: connection

@@ -5,18 +5,18 @@
     act        who may                                what is refused
     create     anyone                                 more than 500 users: BAD_REQUEST
     join       anyone, if open                        not open: FORBIDDEN; full: BAD_REQUEST
-    leave      a member                               (no member: settled)
+    leave      a member                               (no member: done already)
     add        OWNER, ADMIN                           full: BAD_REQUEST
     remove     OWNER anyone; ADMIN a MEMBER           oneself: BAD_REQUEST (leave)
     set_role   OWNER                                  of no member: NOT_FOUND; the owner's own: BAD_REQUEST
-                                                      (an ADMIN, of the owner as OWNER: settled)
+                                                      (an ADMIN, of the owner as OWNER: done already)
     rename     OWNER, ADMIN
 
 An owner who leaves is followed by the oldest admin, else the oldest member; handing over makes the old owner an
 admin. Whoever joins a group that everybody has left owns it. A group becomes large with the change that takes it above
 the threshold, and stays large: its notice `large` is the last message with inbox numbers.
 
-Guarantees: pure; a repeat of what is so already is `SettledAct`, never an error; every error is one of the protocol's.
+Guarantees: pure; a repeat of what is so already is `AlreadyDone`, never an error; every error is one of the protocol's.
 Does not know: how a change is made atomic (storage), or that somebody else may have made another one meanwhile: then
 storage says that the version is stale, and it is decided again.
 """
@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.logic.groups.model import (
+    AlreadyDone,
     Decision,
     GroupAct,
     GroupChange,
@@ -34,7 +35,6 @@ from services.logic.groups.model import (
     GroupPolicy,
     GroupRole,
     GroupSnapshot,
-    SettledAct,
 )
 from services.logic.groups.needs import once
 from services.logic.groups.permissions import check_exists, check_member
@@ -114,7 +114,7 @@ def _create(request: Request.Create, actor: str, policy: GroupPolicy, conversati
 def _join(group: GroupSnapshot, actor: str, policy: GroupPolicy) -> Decision:
     act = GroupAct("join", actor, (actor,))
     if actor in group.members:
-        return SettledAct(group.conversation, act, indexed=act.users if group.is_large else ())
+        return AlreadyDone(group.conversation, act, indexed=act.users if group.is_large else ())
     if not group.open:
         raise Forbidden(f"{group.conversation} is not open: ask an admin to add you")
     role = GroupRole.MEMBER if group.member_count else GroupRole.OWNER
@@ -125,7 +125,7 @@ def _add(group: GroupSnapshot, actor: str, users: Sequence[str], policy: GroupPo
     missing = tuple(user for user in once(users) if user not in group.members)
     if not missing:
         act = GroupAct("add", actor, once(users))
-        return SettledAct(group.conversation, act, indexed=act.users if group.is_large else ())
+        return AlreadyDone(group.conversation, act, indexed=act.users if group.is_large else ())
     return _enter(group, GroupAct("add", actor, missing), GroupRole.MEMBER, policy)
 
 
@@ -157,7 +157,7 @@ def _leave(group: GroupSnapshot, actor: str) -> Decision:
     member = group.members.get(actor)
     gone = GroupAct("leave", actor, (actor,))
     if member is None:
-        return SettledAct(group.conversation, gone, dropped=gone.users if group.is_large else ())
+        return AlreadyDone(group.conversation, gone, dropped=gone.users if group.is_large else ())
     heir = _successor(group, actor) if member.role is GroupRole.OWNER else None
     acts = (gone,) if heir is None else (gone, GroupAct("role", actor, (heir.user,), role=GroupRole.OWNER.name))
     if group.is_large:
@@ -199,7 +199,7 @@ def _remove(group: GroupSnapshot, me: GroupMember, users: Sequence[str]) -> Deci
         raise Forbidden(f"an admin removes members only, and {protected[0]} is an admin or the owner")
     if not there:
         act = GroupAct("remove", me.user, once(users))
-        return SettledAct(group.conversation, act, dropped=act.users if group.is_large else ())
+        return AlreadyDone(group.conversation, act, dropped=act.users if group.is_large else ())
     act = GroupAct("remove", me.user, there)
     # Those who are removed still get the notice that says so: they are among the members before.
     notices = () if group.is_large else (GroupNotice(act, tuple(group.members)),)
@@ -216,12 +216,12 @@ def _set_role(group: GroupSnapshot, me: GroupMember, user: str, role: GroupRole)
             and target is not None
             and target.role is GroupRole.OWNER
         ):
-            return SettledAct(group.conversation, act)  # who handed over is an admin since
+            return AlreadyDone(group.conversation, act)  # who handed over is an admin since
         raise Forbidden(f"only the owner of {group.conversation} gives roles")
     if target is None:
         raise NotFound(f"{user} is not a member of {group.conversation}: add them first")
     if target.role is role:
-        return SettledAct(group.conversation, act)
+        return AlreadyDone(group.conversation, act)
     if user == me.user:
         raise BadRequest("you stay the owner until you hand over: make another member OWNER")
     changed = (
@@ -235,7 +235,7 @@ def _set_role(group: GroupSnapshot, me: GroupMember, user: str, role: GroupRole)
 def _rename(group: GroupSnapshot, actor: str, name: str) -> Decision:
     act = GroupAct("rename", actor, name=name)
     if group.name == name:
-        return SettledAct(group.conversation, act)
+        return AlreadyDone(group.conversation, act)
     return _announced(group, act, name=name)
 
 

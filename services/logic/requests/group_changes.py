@@ -10,8 +10,8 @@ Requests of one batch that concern one group are done in their order; different 
 
 Guarantees: a change that was answered is durable and published (or Kafka is away). It may be repeated with the same
 `op`: storage does it once, and every repeat tells all of it again and is answered as the first, whatever the asker may
-do by now. A repeat with another op finds it settled: the act is told as an event, and in large groups the nodes are
-told who is in. A create with a client id is one group for good.
+do by now. A repeat with another op finds it done already: the act is told as an event, and in large groups the nodes
+are told who is in. A create with a client id is one group for good.
 
 Does not know: the rules (groups/rules.py), what is told (announcement.py).
 """
@@ -26,7 +26,7 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import Clock
 from services.common.telemetry import logs, metrics
 from services.logic.groups.loader import GroupLoader
-from services.logic.groups.model import GroupChange, GroupMember, GroupPolicy, GroupRole, GroupSnapshot, SettledAct
+from services.logic.groups.model import AlreadyDone, GroupChange, GroupMember, GroupPolicy, GroupRole, GroupSnapshot
 from services.logic.groups.needs import Need, need_of
 from services.logic.groups.rules import decide, info_of
 from services.logic.publishing.events import EventEncoder
@@ -126,7 +126,7 @@ class GroupChanges:
             if made is not None:
                 return await self._tell_made(request, made)
             decision = decide(body, request.user, group, self._policy)
-            if isinstance(decision, SettledAct):
+            if isinstance(decision, AlreadyDone):
                 assert group is not None
                 await self._tell_again(decision)
                 return _answer(body, group, request.user)
@@ -199,10 +199,10 @@ class GroupChanges:
             raise Unavailable("the group is being created: try again", CHANGING_RETRY_MS)
         return _answer_made(request, conversation, group)
 
-    async def _tell_again(self, settled: SettledAct) -> None:
+    async def _tell_again(self, done: AlreadyDone) -> None:
         """Tells once more what is so already: the first news may have been lost with the node that told it."""
-        outgoing = announcement.membership_pushes(settled.conversation, settled.indexed, settled.dropped)
-        events = self._events.acts(settled.conversation, self._clock.wall_ms(), (settled.act,))
+        outgoing = announcement.membership_pushes(done.conversation, done.indexed, done.dropped)
+        events = self._events.acts(done.conversation, self._clock.wall_ms(), (done.act,))
         if outgoing or events:
             await self._publisher.publish(Publication(outgoing, events))
 

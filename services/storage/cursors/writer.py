@@ -138,8 +138,9 @@ def _mark(conversation: CachedConversation, member: CachedMember | None, item: M
         if conversation.kind is not ConversationKind.GROUP:
             return MarkOutcome()
         if not conversation.exists:
-            return MarkOutcome(fault=to_fault(NotFound(f"there is no group {conversation.id}")))
-        return MarkOutcome(fault=to_fault(Forbidden(f"you are not a member of {conversation.id}")))
+            return MarkOutcome(fault=to_fault(NotFound(f"there is no group {conversation.id}: check its id")))
+        stranger = Forbidden(f"you are not a member of {conversation.id}: join it, or have an admin add you")
+        return MarkOutcome(fault=to_fault(stranger))
     return _move(conversation, member, item.read_seq, item.delivered_seq)
 
 

@@ -26,10 +26,9 @@ from services.storage.limits import ENTRIES_MAX, OVERLAP_MIN, Limits
 from services.storage.memory.cache import Cache
 from services.storage.memory.conversation import CachedConversation, CachedMember
 from services.storage.memory.write_behind import WriteBehind
-from services.storage.messages import lookup
+from services.storage.messages import duplicates
 from services.storage.messages.group_writer import GroupWriter
 from services.storage.messages.loader import ConversationLoader
-from services.storage.messages.numbering import RecentSends
 from services.storage.messages.write_round import RoundPorts, WriteRound
 from services.storage.owners.invalidation import OwnerInvalidation
 from services.storage.owners.peers import StoragePeers
@@ -77,7 +76,7 @@ class ConversationStore:
         self._invalidation = invalidation
         self._behind = behind
         self._peers = peers
-        self._recent = recent = RecentSends(limits.recent_sends_max)
+        self._recent = recent = duplicates.RecentSends(limits.recent_sends_max)
         self._cache: Cache[CachedConversation] = Cache(
             limits.cached_members_max, lambda each: each.weight, lambda each: each.is_dirty
         )
@@ -143,12 +142,12 @@ class ConversationStore:
 
     async def _look(self, items: Sequence[StoreItem]) -> list[StoreOutcome | TidingsError]:
         """Looks which of these are stored; a batch that looks stores nothing."""
-        found = await self._repository.messages.find({lookup.key_of(item) for item in items})
+        found = await self._repository.messages.find({duplicates.key_of(item) for item in items})
         conversations = await self.get({message.conversation for message in found.values()})
-        if behind := lookup.unsettled(found, conversations):
+        if behind := duplicates.unsettled(found, conversations):
             await self.forget(behind)
             conversations |= await self.get(behind)
-        return [*await lookup.outcomes(items, found, conversations, self._fanout)]
+        return [*await duplicates.outcomes(items, found, conversations, self._fanout)]
 
     async def change(self, items: Sequence[ChangeItem]) -> list[ChangeOutcome | TidingsError]:
         """Makes changes of groups; outcomes are aligned with the items, errors as those of `store`.

@@ -17,7 +17,7 @@ from services.common.scope import run_all
 from services.storage.limits import TRIES_MAX
 from services.storage.memory.conversation import CachedConversation
 from services.storage.messages import membership
-from services.storage.messages.changes_made import ChangesMade
+from services.storage.messages.duplicates import ChangesMade
 from services.storage.messages.jobs import ChangeJob
 from services.storage.messages.loader import ConversationLoader
 from services.storage.messages.numbering import Status

@@ -22,7 +22,7 @@ from services.storage.limits import READ_MAX, TRIES_MAX
 from services.storage.memory.conversation import CachedConversation
 from services.storage.messages import membership
 from services.storage.messages.documents import ConversationDocuments
-from services.storage.messages.numbering import RecentSends
+from services.storage.messages.duplicates import SETTLING_RETRY_MS, RecentSends
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import (
     SYSTEM,
@@ -36,9 +36,6 @@ from tidings_protocol.errors import TidingsError, Unavailable
 from tidings_protocol.ids import ConversationKind, kind_of
 
 ChangeItem = storage_pb2.ChangeItem
-
-# While another node settles the same conversation.
-SETTLING_RETRY_MS = 200
 
 log = logs.get_logger(__name__)
 

@@ -30,7 +30,7 @@ from services.common.scope import TaskScope
 from services.common.telemetry.health import Health
 from services.logic import node as logic
 from services.logic.settings import LogicSettings
-from services.storage import app as storage
+from services.storage import wiring as storage
 from services.storage.repository.memory import Database, Faults
 from services.storage.repository.records import SessionDocument
 from services.storage.settings import StorageSettings

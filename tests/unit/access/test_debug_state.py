@@ -31,7 +31,7 @@ def shown(connections: Connections, hub: Hub[Connection]) -> dict[str, Any]:
         record=SimpleNamespace(name="access-0", boot_id="b", state="ready"),
         ring=lambda kind: ring,
         membership=NOBODY,
-        registrations={"ann": None},
+        visits={"ann": None},
         failed=1,
         depth=2,
         state={"deaf": False},

@@ -10,10 +10,11 @@ from typing import Any, cast
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import ManualClock
 from services.storage.limits import Limits
-from services.storage.node import Storage, open_storage
+from services.storage.node import Storage
 from services.storage.repository.memory import Database, Faults
 from services.storage.rpc import StorageServicer
 from services.storage.upkeep.retention import RetentionPolicy
+from services.storage.wiring import open_storage
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import TidingsError, Unavailable
 from tidings_protocol.ids import direct

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
-from tidings.core.route import Backoff
+from tidings.core.backoff import Backoff
 from tidings.core.signals import Done, Failed, Submit
 from tidings.errors import Busy, NoAnswer, NotConnected
 from tidings_protocol import client_pb2 as pb

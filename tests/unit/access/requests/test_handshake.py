@@ -66,7 +66,7 @@ class CannedLogic:
         return [self.outcome for _ in items]
 
 
-class Registrar:
+class VisitCalls:
     """Notes for whom the owners were asked; holds up the answers on command."""
 
     def __init__(self) -> None:
@@ -107,14 +107,14 @@ class Here:
     def __init__(self, logic: Any) -> None:
         self.node, self.logic, self.me = Node(), logic, ME
         self.hub: Hub[Connection] = Hub()
-        self.registrar, self.replacement, self.authenticator = Registrar(), Replacement(), Authenticator()
+        self.visit_calls, self.replacement, self.authenticator = VisitCalls(), Replacement(), Authenticator()
         self.moved_to = ""
         clock = ManualClock(now_s=1000.0)
         placement = cast("Any", SimpleNamespace(address_for=lambda *_: self.moved_to))
         self.node.handshake = self.handshake = Handshake(
             HelloCheck(self.authenticator, AbuseTracker(LimitPolicy()), clock, placement),
             logic,
-            cast("Any", self.registrar),
+            cast("Any", self.visit_calls),
             cast("Any", self.replacement),
             self.hub,
             clock,
@@ -154,7 +154,7 @@ async def test_a_hello_ends_in_a_welcome_with_what_logic_stored() -> None:
     assert (welcome.welcome.inbox_head, welcome.welcome.epoch, welcome.welcome.heartbeat_s) == (7, "e", 15)
     assert left.group_info.conversation == "g:2"
     assert list(place.hub.readers("g:1")) == ["ann"]
-    assert place.registrar.users == ["ann"]
+    assert place.visit_calls.users == ["ann"]
     (item,) = place.logic.items
     assert (item.user, item.device, item.node, item.boot_id) == ("ann", "phone", "access-0", "boot")
     assert item.session == welcome.welcome.session
@@ -273,14 +273,14 @@ async def test_one_users_large_hellos_do_not_make_others_logins_fail() -> None:
     async with logic() as (asked, _):
         place = Here(asked)
         async with place.handshake:
-            place.registrar.gate.clear()
+            place.visit_calls.gate.clear()
             clients = [Client(place.node) for _ in (*large, *small)]
             for client, hello in zip(clients, (*large, *small), strict=True):
                 client.say(hello=hello)
             async with asyncio.timeout(30):
                 while len(place.hub) < len(clients):  # noqa: ASYNC110 - a plain value of the hub
                     await asyncio.sleep(0)
-            place.registrar.gate.set()
+            place.visit_calls.gate.set()
             for client in clients:
                 await settled(client)
     assert Counter(client.answers[0].WhichOneof("body") for client in clients) == {"welcome": 250}

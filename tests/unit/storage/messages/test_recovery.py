@@ -10,8 +10,8 @@ import pytest
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.limits import Limits
 from services.storage.messages.documents import ConversationDocuments, cached_from
+from services.storage.messages.duplicates import RecentSends
 from services.storage.messages.jobs import ChangeJob
-from services.storage.messages.numbering import RecentSends
 from services.storage.messages.recovery import Recovery
 from services.storage.node import Storage
 from services.storage.repository.memory import Faults

@@ -10,7 +10,7 @@ import pytest
 
 from protos.tidings.internal.v1 import access_pb2, access_pb2_grpc
 from services.access.delivery.forwarding_table import ForwardingTable
-from services.access.placement.registrar import OwnerRegistrar
+from services.access.placement.visit_calls import VisitCalls
 from services.common.registry.contract import NodeIncarnation, NodeRecord
 from services.common.rpc.memory import MemoryNetwork, MemoryPeers
 from tidings_protocol.errors import Internal, Overloaded, TidingsError, Unavailable
@@ -55,7 +55,7 @@ class World:
         self.wanted = wanted
         self.me = ME
         self.late: list[str] = []
-        self.registrar = OwnerRegistrar(
+        self.visit_calls = VisitCalls(
             MemoryPeers(network, "access-0"),
             me=lambda: self.me,
             wanted=wanted.get,
@@ -72,29 +72,29 @@ async def world() -> AsyncIterator[World]:
     services = [(access_pb2_grpc.add_AccessServicer_to_server, owner)]
     async with network.serve("access-1:1", services):
         world = World(owner, wanted, network)
-        async with world.registrar:
+        async with world.visit_calls:
             yield world
 
 
 async def test_visitors_of_one_owner_are_told_in_one_call_and_confirmed(world: World) -> None:
     world.wanted.update(dict.fromkeys(["a", "a2"], OWNER))
-    assert await world.registrar.ensure(["a", "a2", "b"]) == set()
+    assert await world.visit_calls.ensure(["a", "a2", "b"]) == set()
     assert {user for arrived, _ in world.owner.calls for user in arrived} == {"a", "a2"}
     assert world.owner.forwarding.nodes_of("a") == (ME,)
-    assert await world.registrar.ensure(["a"]) == set()
-    assert world.registrar.registrations.owner_of("a") == OWNER
+    assert await world.visit_calls.ensure(["a"]) == set()
+    assert world.visit_calls.visits.owner_of("a") == OWNER
 
 
 async def test_who_comes_back_while_the_owner_is_told_that_it_left_is_announced_again(world: World) -> None:
     world.wanted["a"] = OWNER
-    await world.registrar.ensure(["a"])
+    await world.visit_calls.ensure(["a"])
     world.owner.gate.clear()
     del world.wanted["a"]
-    world.registrar.left("a")
+    world.visit_calls.left("a")
     world.owner.asked.clear()
     await world.owner.asked.wait()
     world.wanted["a"] = OWNER
-    back = asyncio.ensure_future(world.registrar.ensure(["a"]))
+    back = asyncio.ensure_future(world.visit_calls.ensure(["a"]))
     await asyncio.sleep(0)
     world.owner.gate.set()
     assert await back == set()
@@ -110,24 +110,24 @@ async def test_a_call_that_failed_is_told_and_tried_again_and_its_success_is_lat
     late = world.late
     world.wanted["a"] = OWNER
     world.owner.away = True
-    assert await world.registrar.ensure(["a"]) == {"a"}
-    assert world.registrar.failed == 1
+    assert await world.visit_calls.ensure(["a"]) == {"a"}
+    assert world.visit_calls.failed == 1
     assert late == []
     world.owner.away = False
-    assert await world.registrar.ensure(["a"]) == set()
+    assert await world.visit_calls.ensure(["a"]) == set()
     assert late == ["a"]
-    assert world.registrar.failed == 0
+    assert world.visit_calls.failed == 0
 
 
 async def test_an_owner_of_another_boot_is_not_asked_and_needs_not_be_told(world: World) -> None:
     dead = NodeIncarnation("access-1", "an earlier boot")
     world.wanted["a"] = dead
-    assert await world.registrar.ensure(["a"]) == {"a"}
-    world.registrar.registrations.confirm(dead, ["a"])
+    assert await world.visit_calls.ensure(["a"]) == {"a"}
+    world.visit_calls.visits.confirm(dead, ["a"])
     del world.wanted["a"]
-    assert await world.registrar.ensure(["a"]) == set()
+    assert await world.visit_calls.ensure(["a"]) == set()
     assert world.owner.calls == []
-    assert world.registrar.registrations.owner_of("a") is None
+    assert world.visit_calls.visits.owner_of("a") is None
 
 
 @pytest.mark.parametrize("error", [Overloaded("2,000 calls"), Internal("a defect")])
@@ -135,15 +135,15 @@ async def test_one_owner_that_fails_does_not_make_the_others_forgotten_nor_a_dep
     world: World, error: TidingsError
 ) -> None:
     world.wanted["a"] = OWNER
-    await world.registrar.ensure(["a"])
+    await world.visit_calls.ensure(["a"])
     world.owner.error, world.owner.away = error, True
     del world.wanted["a"]
-    world.registrar.left("a")
-    assert await world.registrar.ensure(["a"]) == set()
-    assert world.registrar.failed == 1
+    world.visit_calls.left("a")
+    assert await world.visit_calls.ensure(["a"]) == set()
+    assert world.visit_calls.failed == 1
     world.owner.away = False
-    await world.registrar.ensure(["a"])
-    assert (world.owner.forwarding.nodes_of("a"), world.registrar.failed) == ((), 0)
+    await world.visit_calls.ensure(["a"])
+    assert (world.owner.forwarding.nodes_of("a"), world.visit_calls.failed) == ((), 0)
 
 
 async def test_what_an_owner_confirmed_to_a_boot_of_before_is_asked_again_in_the_name_of_the_new_one(
@@ -151,12 +151,12 @@ async def test_what_an_owner_confirmed_to_a_boot_of_before_is_asked_again_in_the
 ) -> None:
     world.wanted["a"] = OWNER
     world.owner.gate.clear()
-    settling = asyncio.ensure_future(world.registrar.ensure(["a"]))
+    settling = asyncio.ensure_future(world.visit_calls.ensure(["a"]))
     await world.owner.asked.wait()
     world.me = NodeIncarnation("access-0", "a new boot")
-    world.registrar.registrations.clear()
+    world.visit_calls.visits.clear()
     world.owner.gate.set()
     assert await settling == {"a"}
-    assert world.registrar.registrations.owner_of("a") is None
-    assert await world.registrar.ensure(["a"]) == set()
+    assert world.visit_calls.visits.owner_of("a") is None
+    assert await world.visit_calls.ensure(["a"]) == set()
     assert world.me in world.owner.forwarding.nodes_of("a")

@@ -1,8 +1,8 @@
 """One device and the cluster, over any number of sessions, one after the other. Pure: `handle(event, now)` -> effects.
 
 Guarantees: those of messages/feed.py (each message once, in order), messages/outbox.py (each send to its outcome),
-dialer.py (how it connects again), pulse.py (heartbeats, acknowledgements) and renewal.py (tokens) together; this module
-only joins them.
+connection/dialer.py (how it connects again), pulse.py (heartbeats, acknowledgements) and renewal.py (tokens) together;
+this module only joins them.
 Each hello carries a higher `attempt` than the one before, also over restarts with a kept state, so that of two logins
 of this device the server knows the newer one.
 
@@ -20,10 +20,11 @@ from tidings.core.connection.dialer import Bye, Dialer, Greeting, Over
 from tidings.core.connection.pulse import Pulse
 from tidings.core.connection.renewal import Renewal
 from tidings.core.connection.watches import Watches
+from tidings.core.errands import Errand, Errands, TakeToken, WatchAgain, frame_for
 from tidings.core.messages.feed import Feed, Handed
 from tidings.core.messages.outbox import Outbox
 from tidings.core.messages.progress import ProgressBook
-from tidings.core.messages.wants import Want, WantHistory, WantInfo, WantList, WantSync, question
+from tidings.core.messages.wants import Want, WantHistory, WantInfo, WantList, WantSync
 from tidings.core.signals import (
     Available,
     Cancel,
@@ -51,7 +52,7 @@ from tidings.core.signals import (
     Transmit,
     Watch,
 )
-from tidings.model import DeviceKind, Group, MessageState, Presence, Progress, Receipt, Restarted, Role, Signal
+from tidings.model import DeviceKind, Group, Presence, Receipt, Restarted, Role, Signal
 from tidings.state import SavedState
 from tidings_protocol import client_pb2 as pb
 from tidings_protocol.errors import TidingsError
@@ -78,7 +79,7 @@ class Options:
     from_start: bool = False
 
 
-class Session:
+class Device:
     def __init__(self, options: Options, saved: SavedState | None, random: Callable[[], float]) -> None:
         if saved is not None and saved.device != options.device:
             saved = None  # the cursor of another device says nothing about this one
@@ -89,13 +90,10 @@ class Session:
         self._progress = ProgressBook()
         self._watches = Watches()
         self._renewal = Renewal(random)
-        self._refreshes: dict[int, str] = {}  # tokens that the server was asked to take
         self._attempt = saved.attempt if saved is not None else 0
         self._pulse: Pulse | None = None  # while the session lives
         self._idle = False
-        self._wants: dict[int, Want] = {}
-        self._sends: dict[int, Progress] = {}  # of the application, as long as they have no outcome
-        self._last_own_ticket = 0
+        self._errands = Errands()
         self._effects: list[Effect] = []
         self.welcome: pb.Welcome | None = None
 
@@ -202,7 +200,7 @@ class Session:
                 self._submit(event, now)
             case Cancel(ticket):
                 if self._outbox.cancel(ticket):
-                    self._sends.pop(ticket, None)
+                    self._progress.cancelled(ticket)
             case Tell(frame):
                 self._transmit(frame)
             case Watch(users, on):
@@ -281,8 +279,8 @@ class Session:
             self._renewal.begin(self._dialer.token, welcome.time_ms, now)
         if first is not None:
             self._effects.append(Notify(Restarted(welcome.epoch, first)))
-        for frame in self._watches.requests():
-            self._submit_own(frame, now)
+        for watch in self._watches.again():
+            self._run_errand(watch, now)
         self._effects.append(Save())
 
     def _take_in(self, frame: pb.ServerFrame, now: float) -> None:
@@ -299,8 +297,7 @@ class Session:
             case "receipt":
                 self._receipt(frame.receipt)
             case "signal":
-                said = frame.signal
-                self._effects.append(Notify(Signal(said.conversation, getattr(said, "from"), said.name, said.data)))
+                self._effects.append(Notify(Signal.from_proto(frame.signal)))
             case "presence_list" if not frame.id:
                 self._presences(frame.presence_list)
             case "group_info" if not frame.id:
@@ -312,49 +309,37 @@ class Session:
                 pass
 
     def _receipt(self, receipt: pb.Receipt) -> None:
-        self._effects.append(
-            Notify(Receipt(receipt.conversation, receipt.user, receipt.delivered_seq, receipt.read_seq))
-        )
+        self._effects.append(Notify(Receipt.from_proto(receipt)))
         if receipt.user != self._feed.user:
-            self._effects += [Notify(progress) for progress in self._progress.receipt(receipt)]
+            self._effects += map(Notify, self._progress.receipt(receipt))
 
     def _presences(self, listed: pb.PresenceList) -> None:
-        for user in listed.users:
-            self._effects.append(Notify(Presence(user.user, user.online, user.last_seen_ms)))
+        self._effects += [Notify(Presence.from_proto(user)) for user in listed.users]
 
     # What became of what was asked
 
     def _outcome(self, outcome: Done | Failed, now: float) -> None:
-        """Takes what became of a request: the application's (a ticket above 0), or one of our own."""
+        """Takes what became of a request: the application's (a ticket above 0), or an errand of our own."""
         if outcome.ticket > 0:
             self._tell(outcome)
             return
-        if (token := self._refreshes.pop(outcome.ticket, "")) != "":
-            self._refreshed(token, now, taken=isinstance(outcome, Done))
-            return
-        want = self._wants.pop(outcome.ticket, None)
-        match outcome:
-            case Done(_, frame) if want is not None:
-                self._wanted(want, frame, now)
-            case Done(_, frame):
+        errand = self._errands.end(outcome.ticket)
+        match errand, outcome:
+            case TakeToken(token), _:
+                self._refreshed(token, now, taken=isinstance(outcome, Done))
+            case WatchAgain(), Done(_, frame):
                 self._presences(frame.presence_list)
-            case Failed() if want is not None:
-                self._feed.refused(want, now)
-            case _:
+            case None | WatchAgain(), _:
                 pass
+            case want, Done(_, frame):
+                self._wanted(want, frame, now)
+            case want, Failed():
+                self._feed.refused(want, now)
 
     def _tell(self, outcome: Done | Failed) -> None:
         """The application: its result, and if it was a message, the state of it."""
         self._effects.append(outcome)
-        sending = self._sends.pop(outcome.ticket, None)
-        if sending is None:
-            return
-        match outcome:
-            case Done(_, frame):
-                self._effects += [Notify(progress) for progress in self._progress.sent(frame.sent)]
-            case Failed(_, error):
-                failed = replace(sending, state=MessageState.FAILED, reason=str(error))
-                self._effects.append(Notify(failed))
+        self._effects += map(Notify, self._progress.came_out(outcome))
 
     def _wanted(self, want: Want, frame: pb.ServerFrame, now: float) -> None:
         match want:
@@ -367,7 +352,7 @@ class Session:
             case WantList():
                 again = self._feed.listed(want, frame.conversation_page, now)
                 if again is not None:
-                    self._ask(again, now)
+                    self._run_errand(again, now)
 
     def _renewed(self, token: str, now: float) -> None:
         """The application gave a token for the session that lives: the server is asked to take it."""
@@ -376,8 +361,7 @@ class Session:
         if not token or token == self._dialer.token:
             self._renewal.failed(now)
             return
-        ticket = self._submit_own(pb.ClientFrame(refresh=pb.Refresh(token=token)), now)
-        self._refreshes[ticket] = token
+        self._run_errand(TakeToken(token), now)
 
     def _refreshed(self, token: str, now: float, *, taken: bool) -> None:
         """If the server did not take it, the session goes on as it was, and its end brings the next try."""
@@ -401,8 +385,7 @@ class Session:
         if self._pulse is not None:
             self._pulse = None
             self._feed.lost()
-            self._wants.clear()
-            self._refreshes.clear()
+            self._errands.clear()
             self._renewal.stop()
             self._outbox.lost(now)
         self._dialer.ended(bye, now)
@@ -424,7 +407,7 @@ class Session:
 
     def _proceed_live(self, pulse: Pulse, now: float) -> None:
         for want in list(self._feed.wants(now)):
-            self._ask(want, now)
+            self._run_errand(want, now)
         for out in self._outbox.flush(now):
             if isinstance(out, Failed):
                 self._outcome(out, now)
@@ -448,25 +431,14 @@ class Session:
         if self._pulse is not None:
             self._effects.append(Transmit(frame))
 
-    def _ask(self, want: Want, now: float) -> None:
-        self._submit_own(question(want), now, want)
-
     def _submit(self, submit: Submit, now: float) -> None:
-        sent = submit.frame.send
-        if sent.client_id:
-            sending = Progress(sent.client_id, submit.lane, 0, MessageState.SENDING)
-            self._sends[submit.ticket] = sending
-            self._effects.append(Notify(sending))
+        self._effects += map(Notify, self._progress.submitted(submit))
         failed = self._outbox.submit(submit, now)
         if failed is not None:
             self._tell(failed)
 
-    def _submit_own(self, frame: pb.ClientFrame, now: float, want: Want | None = None) -> int:
-        self._last_own_ticket -= 1
-        if want is not None:
-            self._wants[self._last_own_ticket] = want
-        self._outbox.submit(Submit(self._last_own_ticket, frame), now)
-        return self._last_own_ticket
+    def _run_errand(self, errand: Errand, now: float) -> None:
+        self._outbox.submit(Submit(self._errands.begin(errand), frame_for(errand)), now)
 
     def _set_idle(self, idle: bool, now: float) -> None:
         changed, self._idle = idle != self._idle, idle

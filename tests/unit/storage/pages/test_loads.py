@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.storage.messages.loads import ConversationLoads
 from services.storage.node import Storage
+from services.storage.pages.loads import ConversationLoads
 from tests.unit.storage.nodes import World, changed, create
 from tidings_protocol.errors import BadRequest
 

@@ -2,7 +2,7 @@
 
 Guarantees: what is answered is what the owner has in memory, so not behind anything that was answered before. One item
 that fails has its fault, and the others have their outcomes.
-Does not know: who may ask, lists (pages/lists.py).
+Does not know: who may ask, lists (lists.py).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.rpc.faults import to_fault
 from services.storage.memory.conversation import CachedConversation
-from services.storage.messages.changes_made import ChangesMade
 from services.storage.messages.conversations import ConversationStore
+from services.storage.messages.duplicates import ChangesMade
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import MemberKey, OpKey
 from tidings_protocol.errors import TidingsError

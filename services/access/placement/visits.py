@@ -1,12 +1,12 @@
-"""The registrations of visitors: users that are connected to this node while another node owns their slot.
+"""The visits from this node: users that are connected to this node while another node owns their slot.
 
-Theory of operation. A visitor's owner forwards what the visitor gets, once it has confirmed the registration. This node
+Theory of operation. A visitor's owner forwards what the visitor gets, once it has confirmed the visit. This node
 keeps which owner has confirmed which of its users. What should be confirmed follows from the ring and from who is
 connected; the difference to what is confirmed is the calls to make. So it does not matter how often or why the
 difference is taken: a call that failed, an owner that died and a ring that changed twice are all repaired by the next
 comparison. The owner's half is delivery/forwarding_table.py.
 
-Guarantees: a user's new owner confirms before the old one is told that the user left. The registrations are bounded by
+Guarantees: a user's new owner confirms before the old one is told that the user left. The visits are bounded by
 the users that are connected here.
 
 Does not know: gRPC, Kafka, rings (each user's owner is an argument).
@@ -21,7 +21,7 @@ from services.common.registry.contract import NodeIncarnation
 OwnerOf = Callable[[str], NodeIncarnation | None]
 
 
-class OwnerRegistrations:
+class Visits:
     """Which owners forward for the users of this node, and which calls would bring that up to date.
 
     `wanted` is, wherever it is an argument, the owner that should forward for a user; None if none should.

@@ -41,7 +41,7 @@ class Errand(NamedTuple):
     parcel: bytes
 
 
-class Direct(Owned):
+class ParcelCalls(Owned):
     """Calls while it is entered."""
 
     def __init__(
@@ -79,7 +79,7 @@ class Direct(Owned):
         """`done` gets whether the node took the parcel, perhaps from within this call. None: nobody wants to know."""
         size = len(errand.parcel)
         if self._waiting_bytes + size > self._waiting_bytes_max:
-            metrics.DIRECT.labels("full").inc()
+            metrics.PARCELS_BY_CALL.labels("full").inc()
             if done is not None:
                 done(False)
             return
@@ -89,7 +89,7 @@ class Direct(Owned):
             self._under_way -= 1
             if not self._under_way:
                 self._quiet.set()
-            metrics.DIRECT.labels("failed" if outcome else "sent").inc()
+            metrics.PARCELS_BY_CALL.labels("failed" if outcome else "sent").inc()
             if done is not None:
                 done(outcome is None)
 

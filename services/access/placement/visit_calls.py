@@ -1,4 +1,4 @@
-"""The registrar: tells owners which of their users are connected here, by the calls that `OwnerRegistrations` asks for.
+"""Tells owners which of their users are connected here, by the calls that `Visits` asks for.
 
 The calls go through one lane for each group of users, so that the calls for one user never overtake each other: an
 owner never forgets a user who left and came back because it heard of both the other way round.
@@ -18,7 +18,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 from protos.tidings.internal.v1 import access_pb2
-from services.access.placement.registrations import OwnerRegistrations
+from services.access.placement.visits import Visits
 from services.common.gatherer import RETRY_S
 from services.common.lanes.entered import LaneHolder
 from services.common.lanes.lane import Lanes
@@ -38,8 +38,8 @@ TIMEOUT_MAX_S: Final = 1.0
 log = logs.get_logger(__name__)
 
 
-class OwnerRegistrar(LaneHolder):
-    """Registers visitors with their owners while it is entered.
+class VisitCalls(LaneHolder):
+    """Tells owners of their visitors while it is entered.
 
     `me` is this node's present boot. `wanted` gives the owner that should forward for a user; None if the user
     is not connected here, or owned here. `node` gives the record of a node that is alive.
@@ -56,14 +56,14 @@ class OwnerRegistrar(LaneHolder):
         timeout_s: float,
         on_late: Callable[[list[str]], None],
     ) -> None:
-        self.registrations = OwnerRegistrations()
+        self.visits = Visits()
         self._peers = peers
         self._me = me
         self._wanted = wanted
         self._node = node
         self._timeout_s = min(timeout_s, TIMEOUT_MAX_S)
         self._lanes: Lanes[str, bool] = Lanes(
-            "visits", self._register_batch, lanes=LANES, capacity=capacity, batch_max=BATCH_MAX
+            "visits", self._tell_batch, lanes=LANES, capacity=capacity, batch_max=BATCH_MAX
         )
         self._failed: set[str] = set()
         self._leaving: set[str] = set()  # their departure waits in a lane, or is being told
@@ -91,10 +91,10 @@ class OwnerRegistrar(LaneHolder):
         # After a change of the ring these may be all users of the node: other tasks run between two chunks.
         for first in range(0, len(users), CHUNK):
             part = users[first : first + CHUNK]
-            due = list(dict.fromkeys(self.registrations.due(part, self._wanted)))
-            # A user who comes back while the owner is being told of the departure has to be registered after that.
+            due = list(dict.fromkeys(self.visits.due(part, self._wanted)))
+            # A user who comes back while the owner is being told of the departure has to be told of after that.
             due += [user for user in part if user in self._leaving and user not in due]
-            outcomes = await asyncio.gather(*(self._register(user) for user in due))
+            outcomes = await asyncio.gather(*(self._tell(user) for user in due))
             failed.update(user for user, done in zip(due, outcomes, strict=True) if not done)
             if len(users) > CHUNK:
                 await asyncio.sleep(0)
@@ -102,7 +102,7 @@ class OwnerRegistrar(LaneHolder):
 
     def left(self, user: str) -> None:
         """Tells the owner in a moment that the user's last connection here has ended."""
-        if self.registrations.owner_of(user) is not None:
+        if self.visits.owner_of(user) is not None:
             self._leaving.add(user)
             self._later(user)
 
@@ -110,7 +110,7 @@ class OwnerRegistrar(LaneHolder):
         """Makes the calls that failed again, for ever."""
         while True:
             await asyncio.sleep(RETRY_S)
-            metrics.VISITS.set(len(self.registrations))
+            metrics.VISITS.set(len(self.visits))
             for user in tuple(self._failed)[:BATCH_MAX]:
                 self._later(user)
 
@@ -120,44 +120,44 @@ class OwnerRegistrar(LaneHolder):
         except TidingsError:
             self._failed.add(user)
 
-    async def _register(self, user: str) -> bool:
+    async def _tell(self, user: str) -> bool:
         try:
             return await self._lanes.submit(hash64(user), user)
         except TidingsError:
             self._failed.add(user)
             return False
 
-    async def _register_batch(self, users: list[str]) -> list[bool | TidingsError]:
+    async def _tell_batch(self, users: list[str]) -> list[bool | TidingsError]:
         """Calls the new owners of these users first, then the old ones."""
         late = self._failed.intersection(users)
         self._failed -= late
         try:
-            return await self._register_all(users, late)
+            return await self._tell_all(users, late)
         except BaseException:
             self._failed.update(late, users)
             raise
 
-    async def _register_all(self, users: list[str], late: set[str]) -> list[bool | TidingsError]:
+    async def _tell_all(self, users: list[str], late: set[str]) -> list[bool | TidingsError]:
         me = self._me()
-        arrivals = self.registrations.arrivals(dict.fromkeys(users), self._wanted)
+        arrivals = self.visits.arrivals(dict.fromkeys(users), self._wanted)
         failed: set[str] = set()
         for owner, visitors, done in await self._call_all(me, arrivals, arrived=True):
             # An owner that an earlier boot asked forwards to that one, which is gone.
             if done and self._me() == me:
-                self.registrations.confirm(owner, visitors)
+                self.visits.confirm(owner, visitors)
             else:
                 failed.update(visitors)
-        departures = self.registrations.departures(dict.fromkeys(users), self._wanted)
+        departures = self.visits.departures(dict.fromkeys(users), self._wanted)
         for owner, visitors, done in await self._call_all(me, departures, arrived=False):
             if done:
-                self.registrations.released(owner, visitors)
+                self.visits.released(owner, visitors)
             else:
                 self._failed.update(visitors)
         self._failed |= failed
         self._leaving.difference_update(users)
-        registered = [user for user in late - failed if self.registrations.owner_of(user) is not None]
-        if registered:
-            self._on_late(registered)
+        confirmed = [user for user in late - failed if self.visits.owner_of(user) is not None]
+        if confirmed:
+            self._on_late(confirmed)
         return [user not in failed for user in users]
 
     async def _call_all(
