@@ -4,8 +4,8 @@
                      └──▶ others: MessageSender.send ─────────────────────────┴─▶ columns and unusual outcomes
 
 No object, future or callback is made for a plain message: 22 µs of a message's CPU were theirs (measured). What storage
-answers about a plain row besides that it is stored (the group has changed, a repeat, no message to reply to, a defect)
-makes that row go the general way as well, which asks again; its neighbours keep what they have.
+answers about a plain row besides that it is stored (the group has changed, a repeat, a defect) makes that row go the
+general way as well, which asks again; its neighbours keep what they have.
 
 Guarantees: those of sender.py, but that an outcome does not wait for Kafka, unless too much waits for it
 (publisher.py). Order within a conversation: its plain rows are stored before its others, and no row is plain that comes
@@ -79,6 +79,8 @@ class RowSender:
             await self._send_others(rows, plan.apart, sent)
         if plan.after:
             await self._send_others(rows, sorted(plan.after), sent)
+        if sent.replies:
+            await self._refuse_replies(rows, sent.replies, sent)
         return sent.encoded()
 
     async def send_generally(self, columns: logic_pb2.SendColumns) -> logic_pb2.SentColumns:
@@ -124,14 +126,21 @@ class RowSender:
             )
 
     def _take_back(self, rows: _Rows, plan: RowPlan, stored: StoredRows, sent: _Sent) -> None:
-        """Puts errors that say "come again" where they belong; other rows are to go the general way."""
+        """Puts errors that say "come again" where they belong; other rows are to go the general way.
+
+        But a reply to what is not there is not sent again: what came after it is stored, and may be what it names.
+        """
         stale = 0
         for row, outcome in stored.unusual.items():
             place = plan.plain[row]
             if (fault := _come_again(outcome)) is not None:
                 sent.put(place, SendOutcome(fault=fault))
                 continue
-            if isinstance(outcome, StoreOutcome) and outcome.status == StoreOutcome.STALE:
+            status = outcome.status if isinstance(outcome, StoreOutcome) else StoreOutcome.FAILED
+            if status == StoreOutcome.NO_SUCH_REPLY:
+                sent.replies.append(place)
+                continue
+            if status == StoreOutcome.STALE:
                 stale += 1
                 self._loader.forget(rows.conversations[row])
             plan.after.append(place)
@@ -145,6 +154,10 @@ class RowSender:
         outcomes = await divided(partial(self._sender.send, holds=True), items, "SendRows")
         for place, outcome in zip(places, outcomes, strict=True):
             sent.put(place, SendOutcome(fault=to_fault(outcome)) if isinstance(outcome, TidingsError) else outcome)
+
+    async def _refuse_replies(self, rows: _Rows, places: Sequence[int], sent: _Sent) -> None:
+        for place, outcome in zip(places, await self._sender.refuse_replies(list(rows.items(places))), strict=True):
+            sent.put(place, outcome)
 
 
 class _Rows(NamedTuple):
@@ -210,11 +223,15 @@ class _Rows(NamedTuple):
 
 
 class _Sent:
-    """The answer, as it comes together. Each row is put once, or again with what the general way made of it."""
+    """The answer, as it comes together. Each row is put once, or again with what the general way made of it.
 
-    __slots__ = ("_numbers", "_seqs", "_times_ms", "_unusual")
+    `replies`: the places of replies to what is not there.
+    """
+
+    __slots__ = ("_numbers", "_seqs", "_times_ms", "_unusual", "replies")
 
     def __init__(self, count: int) -> None:
+        self.replies: list[int] = []
         self._seqs = [0] * count
         self._times_ms = [0] * count
         self._numbers = [0] * count

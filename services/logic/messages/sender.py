@@ -103,6 +103,19 @@ class MessageSender(Owned):
             await self._finish(drafts)
         return [outcome_of(draft) for draft in drafts]
 
+    async def refuse_replies(self, items: Sequence[logic_pb2.SendItem]) -> list[logic_pb2.SendOutcome]:
+        """Answers for replies to what is not there, as storage said of them already; they are not stored.
+
+        One that repeats what was stored when it was there has that outcome.
+        """
+        drafts = [SendDraft(item) for item in items]
+        await self._permit(drafts)
+        for draft in drafts:
+            draft.error = draft.error or _no_such_reply(draft.item)
+        await self._look(drafts)
+        await self._tell(drafts)
+        return [outcome_of(draft) for draft in drafts]
+
     async def _finish(self, drafts: Sequence[SendDraft]) -> None:
         """Stores, looks up and tells what was decided."""
         await self._store(drafts)
@@ -166,7 +179,7 @@ class MessageSender(Owned):
             elif outcome.status == StoreOutcome.STALE:
                 stale.append(draft)
             elif outcome.status == StoreOutcome.NO_SUCH_REPLY:
-                draft.error = BadRequest(f"there is no message {draft.item.reply_to} in this conversation to reply to")
+                draft.error = _no_such_reply(draft.item)
             else:
                 draft.stored = outcome
         return stale
@@ -236,6 +249,10 @@ def _decide(draft: SendDraft, groups: FoundGroups) -> bool:
         draft.error = error
         return False
     return True
+
+
+def _no_such_reply(item: logic_pb2.SendItem) -> BadRequest:
+    return BadRequest(f"there is no message {item.reply_to} in this conversation to reply to")
 
 
 def _with_sender(fanout: Fanout, sender: str) -> Fanout:

@@ -267,7 +267,7 @@ async def test_columns_that_no_node_takes_come_through_kafka_when_that_is_back()
     async with logic() as node:
         node.broker.away()
         await node.send_rows(message("amy", "d:amy|bob", "one"), message("amy", "d:amy|bob", "two"))
-        await _eventually(lambda: node.publisher.degraded and not node.direct.under_way)
+        await _eventually(lambda: node.publisher.degraded and not node.calls.under_way)
         node.broker.back()
         assert await _texts(node, 2) == {"one", "two"}
 
