@@ -56,7 +56,7 @@ class Directory:
             self._readers = [(node.name, node.boot_id) for node in access]
             self._deaf = [(node.name, node.boot_id) for node in access if node.deaf]
             self._mailboxes = {
-                node.name: MailboxAddress(node.name, node.boot_id, node.mailbox)
+                node.name: MailboxAddress(node.name, node.boot_id, node.mailbox, node.columns)
                 for node in access
                 if node.mailbox is not None
             }

@@ -55,7 +55,9 @@ PAGE_BYTES = 100_000
 TOKEN = "an operator's token"
 POLICY = GroupPolicy(large_above=5, members_max=50, users_max=20)
 NODES = tuple(
-    NodeRecord(f"access-{number}", "access", f"boot-{number}", f"host:{number}", state="ready", mailbox=number)
+    NodeRecord(
+        f"access-{number}", "access", f"boot-{number}", f"host:{number}", state="ready", mailbox=number, columns=True
+    )
     for number in range(2)
 )
 

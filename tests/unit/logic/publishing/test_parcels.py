@@ -10,6 +10,7 @@ from services.logic.groups.recipients import fanout_of
 from services.logic.publishing.message_columns import OutgoingMessages
 from services.logic.publishing.parcels import KafkaParcel, MailboxAddress, OutgoingPush, ParcelBatch, build_parcels
 from tests.unit.logic.harness import all_pushes, pushes_of
+from tidings_protocol import client_pb2
 from tidings_protocol.ids import hash64
 
 Push = delivery_pb2.Push
@@ -148,6 +149,34 @@ def test_columns_stand_before_pushes_and_those_that_come_after_pushes_begin_a_pa
     )
     to_amy = [parcel(posted) for posted in found.parcels if posted.partition == 5]
     assert [[push.body for push in all_pushes(each)] for each in to_amy] == [[b"1", b"2", b"3", b"4"], [b"5"]]
+
+
+def test_a_node_of_an_older_version_gets_each_message_as_a_push() -> None:
+    """Else its users would see messages only by their next heartbeat, for as long as the cluster is updated."""
+    body = client_pb2.Message(conversation="d:amy|bob", seq=7).SerializeToString()
+    mailboxes = MAILBOXES | {"a-0": MailboxAddress("a-0", "boot0", 5, columns=False)}
+    found = build_parcels(
+        [columns(body, body, users=["amy", "bob"])],
+        OWNERS.get,
+        mailboxes,
+        broadcast_partitions=4,
+        parcel_bytes_max=10_000,
+    )
+    old, new = map(parcel, found.parcels)
+    assert not old.HasField("messages")
+    assert list(old.pushes) == [
+        Push(
+            body=body,
+            users=["amy"],
+            numbers=[number],
+            conversation="d:amy|bob",
+            except_session="s",
+            accepted_ms=77,
+            trace=trace,
+        )
+        for number, trace in ((1, ""), (3, "tp"))
+    ]
+    assert [len(push.users) for push in pushes_of(new.messages)] == [1, 1]
 
 
 def test_columns_that_would_make_a_parcel_too_large_become_several_in_order() -> None:
