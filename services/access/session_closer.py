@@ -72,11 +72,7 @@ class SessionCloser(Owned):
     def close_session(self, connection: Connection) -> None:
         """The session of this connection was stored, and is over."""
         identity = connection.identity
-        self.close(
-            logic_pb2.CloseItem(
-                user=identity.user, device=identity.device, session=identity.session_id, boot_id=identity.boot_id
-            )
-        )
+        self.close(logic_pb2.CloseItem(user=identity.user, device=identity.device, session=identity.session_id))
 
     def close(self, item: logic_pb2.CloseItem) -> None:
         """A stored session is over, whoever held it."""

@@ -122,11 +122,11 @@ def _read(answer: pb.StoredColumns, rows: RowsToStore) -> StoredRows:
     if answer.seqs:
         sizes = [len(rows.conversations), len(rows.conversations), len(rows.recipients)]
         if [len(answer.seqs), len(answer.times_ms), len(answer.numbers)] != sizes:
-            raise Internal("the outcomes of Storage/StoreRows do not match its rows")
+            raise _mismatch()
         stored.seqs, stored.times_ms = list(answer.seqs), list(answer.times_ms)
         stored.numbers, stored.read_over = list(answer.numbers), list(answer.read_over)
     elif len(answer.unusual) != len(rows.conversations):
-        raise Internal("there are no outcomes of Storage/StoreRows")
+        raise _mismatch()
     if answer.unusual:
         _take_unusual(stored, answer.unusual, rows)
     return stored
@@ -138,7 +138,7 @@ def _take_unusual(stored: StoredRows, unusual: Iterable[pb.StoredColumns.Unusual
     for each in unusual:
         place, outcome = each.place, each.outcome
         if place >= len(rows.conversations):
-            raise Internal("an outcome of Storage/StoreRows is of no row")
+            raise _mismatch()
         start, end = starts[place], starts[place + 1]
         if outcome.status == pb.StoreOutcome.STORED and len(outcome.numbers) == end - start:
             stored.seqs[place], stored.times_ms[place] = outcome.seq, outcome.time_ms
@@ -147,6 +147,10 @@ def _take_unusual(stored: StoredRows, unusual: Iterable[pb.StoredColumns.Unusual
                 stored.read_over.append(place)
         else:
             stored.unusual[place] = outcome
+
+
+def _mismatch() -> TidingsError:
+    return Internal("storage answered about other messages than it was asked for: send again with the same client_id")
 
 
 def _fits(rows: RowsToStore, count_max: int) -> bool:

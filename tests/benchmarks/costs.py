@@ -21,9 +21,8 @@ from services.access.connection.hub import Hub
 from services.access.delivery.delivery import Delivery
 from services.access.presence.watchers import PresenceWatchers
 from services.common.clock import SystemClock
-from services.storage.repository.keys import numbered
-from services.storage.repository.mongo.messages import _document
-from services.storage.repository.records import StoredMessage
+from services.storage.repository.mongo.documents import entry_document, message_document
+from services.storage.repository.records import InboxEntry, StoredMessage
 from tidings_protocol import client_pb2
 from tidings_protocol.ids import direct, new_id
 
@@ -59,13 +58,13 @@ def stored_bytes() -> tuple[int, int]:
     """Bytes of a message beside its text, and of an inbox entry; with their index keys, before compression."""
     chat = direct(f"{USER}a", f"{USER}b")
     content = client_pb2.Content(text="x" * TEXT_BYTES).SerializeToString()
-    document = _document(StoredMessage(chat, 1, f"{USER}a", new_id(), 1_795_000_000_000, content))
-    key = bson.encode({"c": chat, "s": f"{USER}a", "k": document["k"]})
+    document = message_document(StoredMessage(chat, 1, f"{USER}a", new_id(), 1_795_000_000_000, content))
+    key = bson.encode({"p": chat, "s": f"{USER}a", "k": document["k"]})
     index = len(key) + len(document["_id"]) + RECORD_ID_BYTES
     # A clustered collection keeps the key of each document beside it.
     message = len(bson.encode(document)) + len(document["_id"]) + index - TEXT_BYTES
-    entry = {"_id": numbered(USER, 1), "u": USER, "c": chat, "q": 1, "t": 1_795_000_000_000}
-    return message, len(bson.encode(entry)) + len(numbered(USER, 1))
+    entry = entry_document(InboxEntry(USER, 1, chat, 1, 1_795_000_000_000))
+    return message, len(bson.encode(entry)) + len(entry["_id"])
 
 
 def _session_changes() -> Callable[[], object]:

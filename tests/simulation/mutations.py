@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from protos.tidings.internal.v1.storage_pb2 import ChangeItem
+from services.logic.changes.group_changes import GroupChanges
 from services.logic.groups.model import AlreadyDone
-from services.logic.requests.group_changes import GroupChanges
 from services.logic.requests.request import ClientRequest
 from services.storage.memory.conversation import CachedConversation
 from services.storage.repository.contract import Conflict, Inserted
+from services.storage.repository.memory import log
 from services.storage.repository.memory import messages as memory
 from services.storage.repository.records import InboxEntry, Span, StoredMessage
 from tidings_protocol.client_pb2 import ServerFrame
@@ -26,74 +27,70 @@ WRITE_BEHIND_S = 0.2
 
 def acknowledge_before_the_write() -> Iterator[None]:
     """The database says "done" at once and writes a little later: what dies in between is lost."""
-    insert = memory.MemoryMessages.insert
+    insert = log.LogPort._insert
 
-    async def insert_later(port: memory.MemoryMessages, messages: Sequence[StoredMessage]) -> Inserted:
-        await port._faults.before("messages.insert")
+    async def insert_later(
+        port: log.LogPort, name: str, messages: Sequence[StoredMessage], entries: Sequence[InboxEntry]
+    ) -> Inserted:
+        if not messages:
+            return await insert(port, name, messages, entries)
+        await port._faults.before(name)
         faults = port._faults
 
         async def write() -> None:
             await asyncio.sleep(WRITE_BEHIND_S)
             if not faults.away:  # the node is alive
                 try:
-                    await insert(port, messages)
+                    await insert(port, name, messages, entries)
                 except Unavailable:
                     return
 
         task = asyncio.ensure_future(write())
         _kept.add(task)
         task.add_done_callback(_kept.discard)
-        return Inserted(len(messages))
+        return Inserted(len(messages) + len(entries))
 
-    memory.MemoryMessages.insert = insert_later  # type: ignore[method-assign,assignment]
+    log.LogPort._insert = insert_later  # type: ignore[method-assign,assignment]
     yield
-    memory.MemoryMessages.insert = insert  # type: ignore[method-assign]
+    log.LogPort._insert = insert  # type: ignore[method-assign]
 
 
 def no_unique_client_id() -> Iterator[None]:
     """Without the unique index on (conversation, sender, client id), and what is found by it."""
-    conflict, find = memory.MemoryMessages._conflict, memory.MemoryMessages.find
+    conflict, find = log.LogPort._conflict, memory.MemoryMessages.find
 
-    def number_only(port: memory.MemoryMessages, message: StoredMessage) -> Conflict | None:
+    def number_only(port: log.LogPort, message: StoredMessage) -> Conflict | None:
         return Conflict.NUMBER if message.seq in port._data.messages[message.conversation] else None
 
     async def find_nothing(port: memory.MemoryMessages, keys: object) -> dict[object, StoredMessage]:
         await port._faults.before("messages.find")
         return {}
 
-    memory.MemoryMessages._conflict = number_only  # type: ignore[method-assign,assignment]
+    log.LogPort._conflict = number_only  # type: ignore[method-assign,assignment]
     memory.MemoryMessages.find = find_nothing  # type: ignore[method-assign,assignment]
     yield
-    memory.MemoryMessages._conflict = conflict  # type: ignore[method-assign]
+    log.LogPort._conflict = conflict  # type: ignore[method-assign]
     memory.MemoryMessages.find = find  # type: ignore[method-assign]
 
 
 def no_unique_number() -> Iterator[None]:
     """Without the unique index on (conversation, seq): of two writers the later one wins."""
-    conflict = memory.MemoryMessages._conflict
+    conflict = log.LogPort._conflict
 
-    def client_only(port: memory.MemoryMessages, message: StoredMessage) -> Conflict | None:
-        return Conflict.CLIENT if memory._client(message) in port._data.clients else None
+    def client_only(port: log.LogPort, message: StoredMessage) -> Conflict | None:
+        return Conflict.CLIENT if log.client_of(message) in port._data.clients else None
 
-    memory.MemoryMessages._conflict = client_only  # type: ignore[method-assign,assignment]
+    log.LogPort._conflict = client_only  # type: ignore[method-assign,assignment]
     yield
-    memory.MemoryMessages._conflict = conflict  # type: ignore[method-assign]
+    log.LogPort._conflict = conflict  # type: ignore[method-assign]
 
 
 def no_unique_inbox_number() -> Iterator[None]:
     """Without the unique index on (user, number): of two writers the later one wins."""
-    insert = memory.MemoryInboxes.insert
-
-    async def overwrite(port: memory.MemoryInboxes, entries: Sequence[InboxEntry]) -> Inserted:
-        await port._faults.before("inbox.insert")
-        for entry in entries:
-            port._data.inboxes[entry.user][entry.number] = entry
-        await port._faults.after("inbox.insert")
-        return Inserted(len(entries))
-
-    memory.MemoryInboxes.insert = overwrite  # type: ignore[method-assign,assignment]
+    conflict = log.LogPort._entry_conflict
+    log.LogPort._entry_conflict = lambda port, entry: None  # type: ignore[method-assign,assignment]
     yield
-    memory.MemoryInboxes.insert = insert  # type: ignore[method-assign]
+    log.LogPort._entry_conflict = conflict  # type: ignore[method-assign]
 
 
 def append_without_looking() -> Iterator[None]:

@@ -37,7 +37,7 @@ from services.logic.groups.model import (
     GroupSnapshot,
 )
 from services.logic.groups.needs import once
-from services.logic.groups.permissions import check_exists, check_member
+from services.logic.groups.permissions import check_exists, check_member, not_a_member
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest, Forbidden, NotFound
 
@@ -67,7 +67,7 @@ def decide(
             group = _check_admin(group, request.rename.conversation, actor)
             return _rename(group, actor, request.rename.name)
         case act:
-            raise BadRequest(f"{act} changes nothing")
+            raise BadRequest(f"{act} changes nothing: give create, join, leave, add, remove, set_role or rename")
 
 
 def info_of(group: GroupSnapshot | None, conversation: str, user: str) -> client_pb2.GroupInfo:
@@ -75,7 +75,7 @@ def info_of(group: GroupSnapshot | None, conversation: str, user: str) -> client
     group = check_exists(group, conversation)
     role = group.role_of(user)
     if role is None and not group.open:
-        raise Forbidden(f"you are not a member of {conversation}")
+        raise not_a_member(group)
     return client_pb2.GroupInfo(
         conversation=conversation,
         name=group.name,
@@ -188,15 +188,17 @@ def _successor(group: GroupSnapshot, owner: str) -> GroupMember | None:
 
 def _remove(group: GroupSnapshot, me: GroupMember, users: Sequence[str]) -> Decision:
     if me.role is GroupRole.MEMBER:
-        raise Forbidden(f"only the owner and admins of {group.conversation} remove members (to go yourself: leave)")
+        raise Forbidden(
+            f"only the owner and admins of {group.conversation} remove members: ask one of them, or leave yourself"
+        )
     if me.user in users:
-        raise BadRequest("you cannot remove yourself; use leave")
+        raise BadRequest("you cannot remove yourself: use leave")
     there = tuple(user for user in once(users) if user in group.members)
     protected = [
         user for user in there if me.role is GroupRole.ADMIN and group.members[user].role is not GroupRole.MEMBER
     ]
     if protected:
-        raise Forbidden(f"an admin removes members only, and {protected[0]} is an admin or the owner")
+        raise Forbidden(f"an admin removes members only, and {protected[0]} is an admin or the owner: ask the owner")
     if not there:
         act = GroupAct("remove", me.user, once(users))
         return AlreadyDone(group.conversation, act, dropped=act.users if group.is_large else ())
@@ -217,7 +219,7 @@ def _set_role(group: GroupSnapshot, me: GroupMember, user: str, role: GroupRole)
             and target.role is GroupRole.OWNER
         ):
             return AlreadyDone(group.conversation, act)  # who handed over is an admin since
-        raise Forbidden(f"only the owner of {group.conversation} gives roles")
+        raise Forbidden(f"only the owner of {group.conversation} gives roles: ask the owner")
     if target is None:
         raise NotFound(f"{user} is not a member of {group.conversation}: add them first")
     if target.role is role:

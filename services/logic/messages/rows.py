@@ -189,7 +189,7 @@ class _Rows(NamedTuple):
         )
         sizes = {len(column) for column in rows[:5]} | {len(rows.accepted_ms)}
         if sizes | {len(rows.reply_tos) or count, len(rows.traces) or count} != {count}:
-            raise ValueError(f"the columns of {count} messages are not aligned")
+            raise ValueError(f"the columns of {count} messages are not aligned: give a value for each, or none")
         return rows
 
     def at(self, places: Sequence[int]) -> _Rows:

@@ -252,7 +252,10 @@ def _decide(draft: SendDraft, groups: FoundGroups) -> bool:
 
 
 def _no_such_reply(item: logic_pb2.SendItem) -> BadRequest:
-    return BadRequest(f"there is no message {item.reply_to} in this conversation to reply to")
+    return BadRequest(
+        f"{item.conversation} has no message {item.reply_to} to reply to: "
+        "give the seq of one that is there, or leave reply_to out"
+    )
 
 
 def _with_sender(fanout: Fanout, sender: str) -> Fanout:

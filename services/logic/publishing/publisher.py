@@ -306,7 +306,9 @@ class Publisher(Owned):
             log.warning("kafka is away", reason=reason)
 
     def _degrade(self, reason: str) -> None:
-        self._health.set(CHECK, ok=False, reason=f"messages go straight to access nodes: {reason}", degraded=True)
+        self._health.set(
+            CHECK, ok=False, reason=f"Kafka is away ({reason}), and messages go by call: bring it back", degraded=True
+        )
 
     def _came_back(self) -> None:
         self._returned = True

@@ -50,6 +50,7 @@ class Conflict(Enum):
 
     NUMBER = "number"  # the place is taken
     CLIENT = "client"  # this sender used this client id in this conversation before
+    ENTRY = "entry"  # the number of an inbox is taken, told by an insert of messages and entries
 
 
 class Inserted(NamedTuple):
@@ -57,6 +58,16 @@ class Inserted(NamedTuple):
 
     done: int
     conflict: Conflict | None = None
+
+
+class LogRepository(Protocol):
+    """Messages and inbox entries as one log: what is inserted here is read by the ports of both."""
+
+    async def insert(self, messages: Sequence[StoredMessage], entries: Sequence[InboxEntry]) -> Inserted:
+        """Inserts the messages, then the entries, in this order, up to the first that meets a conflict: how many of
+        both are in, and which conflict (NUMBER and CLIENT of a message, ENTRY of an entry).
+        """
+        ...
 
 
 class MessageRepository(Protocol):
@@ -267,6 +278,7 @@ class TimeRepository(Protocol):
 class Repository:
     """All ports of one database."""
 
+    log: LogRepository
     messages: MessageRepository
     inboxes: InboxRepository
     conversations: ConversationRepository

@@ -1,21 +1,29 @@
 """The `_id`s: bytes or text that sort as the things they name do.
 
-    messages   conversation 00 seq (8 bytes, big-endian)         inbox   user 00 number (8 bytes, big-endian)
-    members    "conversation user"                               sessions, devices   "user device"
+    log        of a message: conversation 00 seq        of an inbox entry: user 01 number        (8 bytes, big-endian)
+    members    "conversation user"                      sessions, devices: "user device"
 
-MongoDB sorts binary data by its length first. That does no harm in messages and inbox: all keys of one conversation, or
-of one user, are equally long. Where the second part varies in length, the key is text; a blank sorts before every
-character of an id.
+A user may be called as a group is (`g:1`): the byte between tells them apart. MongoDB sorts binary data by its length
+first. That does no harm in the log: all keys of one conversation, or of one user, are equally long. Where the second
+part varies in length, the key is text; a blank sorts before every character of an id.
 """
 
 from __future__ import annotations
 
+import struct
+
 MAX_NUMBER = 2**63 - 1
+_PLACE = struct.Struct(">BQ").pack
 
 
-def numbered(key: str, number: int) -> bytes:
-    """The `_id` of a message (conversation, seq) or of an inbox entry (user, number)."""
-    return b"%b\0%b" % (key.encode(), number.to_bytes(8, "big"))
+def id_of_message(conversation: str, seq: int) -> bytes:
+    """The `_id` of a message in the log."""
+    return conversation.encode() + _PLACE(0, seq)
+
+
+def id_of_entry(user: str, number: int) -> bytes:
+    """The `_id` of an inbox entry in the log."""
+    return user.encode() + _PLACE(1, number)
 
 
 def number_of(key: bytes) -> int:

@@ -44,7 +44,7 @@ CONNECTED: Mapping[str, Sequence[str]] = {
 }
 
 # Clients may be connected to any access node: of these the sum counts.
-SUMMED = ("connections", "sessions", "users", "guests", "visits", "watched users")
+SUMMED = ("connections", "sessions", "users", "visitors elsewhere", "visits", "watched users")
 ALL_ACCESS = "access nodes"
 
 
@@ -172,7 +172,7 @@ NAMED: Mapping[str, Sequence[str]] = {
     "connections": ("connections",),
     "sessions": ("sessions",),
     "users": ("users",),
-    "guests": ("guests",),
+    "visitors elsewhere": ("visitors_elsewhere",),
     "visits": ("visits", "confirmed"),
     "visits waiting": ("visits", "waiting"),
     "watched users": ("watched_users",),

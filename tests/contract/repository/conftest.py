@@ -14,7 +14,7 @@ import pytest
 from services.common.clock import SystemClock
 from services.storage.repository.contract import Repository
 from services.storage.repository.memory import Database
-from services.storage.repository.mongo.connection import connected
+from services.storage.repository.mongo.connection import MongoConnection, connected
 from services.storage.repository.mongo.repository import mongo_repository
 from services.storage.repository.mongo.schema import prepare
 from tidings_protocol.ids import new_id
@@ -31,14 +31,23 @@ def mongodb(request: pytest.FixtureRequest) -> str:
     return found
 
 
+class ShardedConnection(MongoConnection):
+    """A replica set that is taken for a sharded cluster."""
+
+    @property
+    def is_sharded(self) -> bool:
+        return True
+
+
 @asynccontextmanager
-async def on_mongodb(uri: str) -> AsyncIterator[Repository]:
+async def on_mongodb(uri: str, *, sharded: bool = False) -> AsyncIterator[Repository]:
     clock = SystemClock()
     name = f"contract-{new_id()}"
     async with connected(uri, name, clock, timeout_s=10, connections_max=8, name="test") as connection:
         await prepare(connection.database)
         try:
-            yield mongo_repository(connection)
+            opened = ShardedConnection(connection.database, clock, 10) if sharded else connection
+            yield mongo_repository(opened)
         finally:
             await connection.database.client.drop_database(name)
 

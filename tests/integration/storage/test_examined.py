@@ -13,7 +13,7 @@ from services.common.clock import SystemClock
 from services.storage.repository.contract import Repository
 from services.storage.repository.mongo.connection import MongoConnection, connected
 from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
-from services.storage.repository.records import InboxEntry, Span, StoredMessage
+from services.storage.repository.records import ClientKey, InboxEntry, Span, StoredMessage
 from tests.support.cluster.mongod import Mongod
 
 pytestmark = pytest.mark.integration
@@ -36,25 +36,56 @@ async def profiled(folder: Path) -> AsyncIterator[tuple[Repository, MongoConnect
         await mongod.stop()
 
 
-async def examined(connection: MongoConnection, collection: str, operation: str) -> list[dict[str, Any]]:
-    """The commands of this kind since the profiler was turned on."""
+async def fill(repository: Repository) -> None:
+    messages = [StoredMessage(CHAT, seq, "ann", str(seq), 1, b"x") for seq in range(1, MANY + 1)]
+    entries = [InboxEntry("ann", number, CHAT, number, 1) for number in range(1, MANY + 1)]
+    await repository.log.insert(messages, entries)
+
+
+async def examined(connection: MongoConnection, operation: str) -> list[dict[str, Any]]:
+    """The commands of this kind on the log since the profiler was turned on."""
     await connection.database.command("profile", 0)
-    namespace = f"examined.{collection}"
-    return await connection.database["system.profile"].find({"ns": namespace, "op": operation}).to_list(None)
+    query = {"ns": {"$in": ["examined.log", "examined.$cmd.aggregate"]}, "op": operation}
+    return await connection.database["system.profile"].find(query).to_list(None)
 
 
 async def test_retention_reads_what_it_removes(tmp_path: Path) -> None:
     async with profiled(tmp_path) as (repository, connection):
-        messages = [StoredMessage(CHAT, seq, "ann", str(seq), 1, b"x") for seq in range(1, MANY + 1)]
-        entries = [InboxEntry("ann", number, CHAT, number, 1) for number in range(1, MANY + 1)]
-        await repository.messages.insert(messages)
-        await repository.inboxes.insert(entries)
+        await fill(repository)
         await connection.database.command("profile", 2)
         assert await repository.messages.remove(CHAT, 11) == 10
         assert await repository.inboxes.remove("ann", 11) == 10
-        for collection in ("messages", "inbox"):
-            (removal,) = await examined(connection, collection, "remove")
-            assert removal["docsExamined"] <= 20, collection
+        removals = await examined(connection, "remove")
+        assert len(removals) == 2
+        assert all(removal["docsExamined"] <= 20 for removal in removals)
+
+
+async def test_what_is_read_by_its_place_is_read_by_the_cluster_key(tmp_path: Path) -> None:
+    async with profiled(tmp_path) as (repository, connection):
+        await fill(repository)
+        await connection.database.command("profile", 2)
+        await repository.messages.pages([Span(CHAT, after=10, limit=5), Span("d:no|one")])
+        await repository.messages.get([(CHAT, 7), (CHAT, MANY)])
+        await repository.inboxes.pages([Span("ann", before=MANY, limit=5, descending=True)])
+        await repository.inboxes.search([(Span("ann", 5, 20), [(CHAT, 7)])])
+        await repository.messages.remove(CHAT, 11)
+        await repository.inboxes.remove("ann", 11)
+        commands = await examined(connection, "command") + await examined(connection, "remove")
+        assert len(commands) == 6
+        for command in commands:
+            assert "IXSCAN {" not in command.get("planSummary", ""), command
+            assert command["docsExamined"] <= 30, command
+
+
+async def test_a_message_is_found_by_its_client_id_alone(tmp_path: Path) -> None:
+    async with profiled(tmp_path) as (repository, connection):
+        await fill(repository)
+        await connection.database.command("profile", 2)
+        keys = [ClientKey(CHAT, "ann", str(seq)) for seq in (3, MANY, MANY + 1)]
+        assert len(await repository.messages.find(keys)) == 2
+        (command,) = await examined(connection, "query")
+        assert command["planSummary"].count("IXSCAN { p: 1, s: 1, k: 1 }") == 3, command["planSummary"]
+        assert command["docsExamined"] == 2
 
 
 async def test_a_page_of_large_messages_sends_about_what_it_may_hold(tmp_path: Path) -> None:
@@ -67,5 +98,5 @@ async def test_a_page_of_large_messages_sends_about_what_it_may_hold(tmp_path: P
         (page,) = await repository.messages.pages([Span(CHAT, limit=201)], content_max=1300)
         found = await repository.messages.get([(CHAT, seq) for seq in range(1, 201)], content_max=1300)
         assert (len(page), len(found)) == (200, 200)
-        reads = await examined(connection, "messages", "command")
+        reads = await examined(connection, "command")
         assert sum(read["responseLength"] for read in reads) < 200 * 1024

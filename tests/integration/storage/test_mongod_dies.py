@@ -17,7 +17,7 @@ import pytest
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import SystemClock
 from services.storage.limits import Limits
-from services.storage.messages import membership
+from services.storage.loading import membership
 from services.storage.node import Storage
 from services.storage.owners.peers import NoPeers
 from services.storage.repository.contract import Repository
@@ -180,7 +180,7 @@ async def test_a_node_that_was_cut_down_is_settled_by_the_next_one(mongod: Mongo
 async def test_a_schema_that_is_not_ours_stops_the_start_with_what_to_do(mongod: Mongod) -> None:
     clock = SystemClock()
     async with connected(mongod.uri, "other", clock, timeout_s=5, connections_max=4, name="test") as connection:
-        await connection.database.create_collection("messages")
+        await connection.database.create_collection("log")
         with pytest.raises(TidingsError, match="give TIDINGS_MONGODB_DATABASE another name"):
             await ensure_schema(connection)
 
@@ -190,6 +190,6 @@ async def test_the_schema_is_prepared_by_several_nodes_at_once(mongod: Mongod) -
     async with connected(mongod.uri, "together", clock, timeout_s=10, connections_max=8, name="test") as connection:
         await asyncio.gather(*(ensure_schema(connection) for _ in range(4)))
         names = set(await connection.database.list_collection_names())
-        assert {"messages", "inbox", "conversations", "members", "sessions", "users", "devices"} <= names
-        indexes = await connection.database["messages"].index_information()
+        assert {"log", "conversations", "members", "sessions", "users", "devices"} <= names
+        indexes = await connection.database["log"].index_information()
         assert indexes["client"]["unique"]

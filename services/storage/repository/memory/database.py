@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from services.storage.repository import contract
 from services.storage.repository.memory.conversations import MemoryChanges, MemoryConversations, MemoryMembers
 from services.storage.repository.memory.faults import Faults
+from services.storage.repository.memory.log import MemoryLog
 from services.storage.repository.memory.messages import MemoryInboxes, MemoryMessages
 from services.storage.repository.memory.sessions import MemorySessions, MemoryTime, MemoryUsers
 from services.storage.repository.memory.tables import Tables
@@ -33,6 +34,7 @@ class Database(Tables):
         """The ports. With faults of its own, one node can be cut off while others go on."""
         chosen = self.faults if faults is None else faults
         return contract.Repository(
+            MemoryLog(self, chosen),
             MemoryMessages(self, chosen),
             MemoryInboxes(self, chosen),
             MemoryConversations(self, chosen),

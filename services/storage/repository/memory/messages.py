@@ -9,8 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from services.storage.repository.contract import Conflict, Inserted
-from services.storage.repository.memory.faults import away
-from services.storage.repository.memory.port import MemoryPort
+from services.storage.repository.memory.log import LogPort, client_of
 from services.storage.repository.records import (
     MAX_NUMBER,
     ClientKey,
@@ -23,25 +22,9 @@ from services.storage.repository.records import (
 T = TypeVar("T")
 
 
-class MemoryMessages(MemoryPort):
+class MemoryMessages(LogPort):
     async def insert(self, messages: Sequence[StoredMessage]) -> Inserted:
-        await self._faults.before("messages.insert")
-        cut = self._faults.take_cut()
-        for index, message in enumerate(messages):
-            if index == cut:
-                raise away()
-            if conflict := self._conflict(message):
-                await self._faults.after("messages.insert")
-                return Inserted(index, conflict)
-            self._data.messages[message.conversation][message.seq] = message
-            self._data.clients[_client(message)] = message.seq
-        await self._faults.after("messages.insert")
-        return Inserted(len(messages))
-
-    def _conflict(self, message: StoredMessage) -> Conflict | None:
-        if message.seq in self._data.messages[message.conversation]:
-            return Conflict.NUMBER
-        return Conflict.CLIENT if _client(message) in self._data.clients else None
+        return await self._insert("messages.insert", messages, ())
 
     async def pages(
         self, spans: Sequence[Span], *, content: bool = True, content_max: int = MAX_NUMBER
@@ -77,24 +60,15 @@ class MemoryMessages(MemoryPort):
         gone = [message for seq, message in kept.items() if seq < below]
         for message in gone:
             del kept[message.seq]
-            del self._data.clients[_client(message)]
+            del self._data.clients[client_of(message)]
         await self._faults.after("messages.remove")
         return len(gone)
 
 
-class MemoryInboxes(MemoryPort):
+class MemoryInboxes(LogPort):
     async def insert(self, entries: Sequence[InboxEntry]) -> Inserted:
-        await self._faults.before("inbox.insert")
-        cut = self._faults.take_cut()
-        for index, entry in enumerate(entries):
-            if index == cut:
-                raise away()
-            if entry.number in self._data.inboxes[entry.user]:
-                await self._faults.after("inbox.insert")
-                return Inserted(index, Conflict.NUMBER)
-            self._data.inboxes[entry.user][entry.number] = entry
-        await self._faults.after("inbox.insert")
-        return Inserted(len(entries))
+        inserted = await self._insert("inbox.insert", (), entries)
+        return Inserted(inserted.done, inserted.conflict and Conflict.NUMBER)
 
     async def pages(self, spans: Sequence[Span]) -> list[list[InboxEntry]]:
         await self._faults.before("inbox.pages")
@@ -118,10 +92,6 @@ class MemoryInboxes(MemoryPort):
             del self._data.inboxes[user][number]
         await self._faults.after("inbox.remove")
         return len(gone)
-
-
-def _client(message: StoredMessage) -> ClientKey:
-    return ClientKey(message.conversation, message.sender, message.client_id)
 
 
 def _page(kept: Mapping[int, T], span: Span) -> list[T]:

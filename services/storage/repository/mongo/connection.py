@@ -93,6 +93,11 @@ class MongoConnection:
         """Whether the last command could not reach MongoDB."""
         return self._away
 
+    @property
+    def is_sharded(self) -> bool:
+        """Whether this is a sharded cluster, as the driver found it."""
+        return bool(self.database.client.delegate.topology_description.topology_type_name == "Sharded")
+
     def collection(self, name: str) -> AsyncIOMotorCollection[Document]:
         return self.database[name]
 

@@ -8,6 +8,7 @@ from services.storage.repository.contract import Repository
 from services.storage.repository.mongo.changes import MongoChanges
 from services.storage.repository.mongo.connection import MongoConnection
 from services.storage.repository.mongo.conversations import MongoConversations, MongoMembers
+from services.storage.repository.mongo.log import MongoLog
 from services.storage.repository.mongo.messages import MongoInboxes, MongoMessages
 from services.storage.repository.mongo.schema import prepare
 from services.storage.repository.mongo.sessions import MongoSessions, MongoUsers
@@ -19,6 +20,7 @@ PREPARE_S = 600
 def mongo_repository(connection: MongoConnection) -> Repository:
     """All ports on one connection, whose schema is there (`ensure_schema`)."""
     return Repository(
+        log=MongoLog(connection),
         messages=MongoMessages(connection),
         inboxes=MongoInboxes(connection),
         conversations=MongoConversations(connection),

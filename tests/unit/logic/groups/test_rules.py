@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from services.logic.changes import announcement as announcing
 from services.logic.groups.model import (
     AlreadyDone,
     Decision,
@@ -21,7 +22,6 @@ from services.logic.groups.model import (
 from services.logic.groups.needs import Need, need_of
 from services.logic.groups.notices import content_of
 from services.logic.groups.rules import decide, info_of
-from services.logic.requests import announcement as announcing
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest, Forbidden, NotFound, TidingsError
 

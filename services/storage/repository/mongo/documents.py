@@ -1,0 +1,60 @@
+"""Messages and inbox entries as documents of the log, and back.
+
+    a message   _id  p conversation  s sender  k client id  t time  b content  y kind, if not NORMAL  g change, if any
+    an entry    _id  p user  c conversation  q seq  t time
+
+The driver encodes them. Bytes put together here, one ready-made document each, took longer than dicts (3.8 instead of
+3.1 µs for a message with two entries); only the whole batch as one piece was faster (2.5 µs), by what the driver does
+not promise.
+
+Guarantees: what is read is what was written. Does not know: commands.
+"""
+
+from __future__ import annotations
+
+from services.storage.repository.keys import id_of_entry, id_of_message, number_of
+from services.storage.repository.mongo.schema import Document
+from services.storage.repository.records import NORMAL, InboxEntry, StoredMessage
+
+BESIDE_CONTENT_BYTES = 512  # what a document has beside a message's content and change, at most
+
+
+def message_document(message: StoredMessage) -> Document:
+    conversation, seq, sender, client_id, time_ms, content, kind, change, _ = message
+    document: Document = {
+        "_id": id_of_message(conversation, seq),
+        "p": conversation,
+        "s": sender,
+        "k": client_id,
+        "t": time_ms,
+        "b": content,
+    }
+    if kind != NORMAL:
+        document["y"] = kind
+    if change:
+        document["g"] = change
+    return document
+
+
+def message_of(document: Document) -> StoredMessage:
+    """The message; content that was left out has its size at `l`."""
+    return StoredMessage(
+        document["p"],
+        number_of(document["_id"]),
+        document["s"],
+        document["k"],
+        document["t"],
+        document.get("b", b""),
+        document.get("y", NORMAL),
+        document.get("g", b""),
+        document.get("l", 0),
+    )
+
+
+def entry_document(entry: InboxEntry) -> Document:
+    user, number, conversation, seq, time_ms = entry
+    return {"_id": id_of_entry(user, number), "p": user, "c": conversation, "q": seq, "t": time_ms}
+
+
+def entry_of(document: Document) -> InboxEntry:
+    return InboxEntry(document["p"], number_of(document["_id"]), document["c"], document["q"], document["t"])

@@ -1,0 +1,46 @@
+"""What is read from the log is what was written, through MongoDB's own encoding."""
+
+from __future__ import annotations
+
+import bson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.storage.repository.mongo.documents import (
+    BESIDE_CONTENT_BYTES,
+    entry_document,
+    entry_of,
+    message_document,
+    message_of,
+)
+from services.storage.repository.records import MAX_NUMBER, NORMAL, SYSTEM, InboxEntry, StoredMessage
+
+USERS = st.text("abcXYZ019._-@:", min_size=1, max_size=64)
+NUMBERS = st.integers(1, MAX_NUMBER)
+CONVERSATIONS = st.builds("d:{}|{}".format, USERS, USERS) | st.builds("g:{}".format, USERS)
+MESSAGES = st.builds(
+    StoredMessage,
+    CONVERSATIONS,
+    NUMBERS,
+    USERS,
+    st.text(st.characters(codec="ascii"), max_size=64),
+    NUMBERS,
+    st.binary(max_size=300),
+    st.sampled_from([NORMAL, SYSTEM]),
+    st.binary(max_size=30),
+    left_out=st.just(0),
+)
+
+
+@given(MESSAGES)
+def test_a_message_is_read_as_it_was_written(message: StoredMessage) -> None:
+    encoded = bson.encode(message_document(message))
+    assert message_of(bson.decode(encoded)) == message
+    assert len(encoded) <= len(message.content) + len(message.change) + BESIDE_CONTENT_BYTES
+
+
+@given(st.builds(InboxEntry, USERS, NUMBERS, CONVERSATIONS, NUMBERS, NUMBERS))
+def test_an_entry_is_read_as_it_was_written(entry: InboxEntry) -> None:
+    encoded = bson.encode(entry_document(entry))
+    assert entry_of(bson.decode(encoded)) == entry
+    assert len(encoded) <= BESIDE_CONTENT_BYTES
