@@ -7,20 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pytest
-
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from tests.contract.storage_calls.test_storage_calls_contract import Storage
-from tests.unit.logic.fake_storage import FakeStorage
+from tests.contract.storage_calls.harness import Storage
 from tests.unit.storage.nodes import change, content_of, create, post, send
 
 GROUP = "g:1"
 STATUS = pb.StoreOutcome
-
-
-@pytest.fixture
-def storage() -> Storage:
-    return Storage(FakeStorage())
 
 
 def columns(items: Sequence[pb.StoreItem]) -> pb.StoreColumns:
