@@ -149,7 +149,7 @@ BUS_TRANSIT_SECONDS = Histogram(
 )
 BUS_LAG = Gauge("tidings_bus_lag", "Records of the own partitions that are not read yet", ["topic"])
 BUS_GAPS = Counter("tidings_bus_gaps", "Times that records were lost on the bus before they were read", ["topic"])
-BUS_LATE = Counter("tidings_bus_late", "Sends acknowledged although Kafka had not answered in time")
+BUS_LATE = Counter("tidings_bus_late", "Sends whose pushes Kafka did not take in time")
 PUBLISH_BACKLOG_BYTES = Gauge("tidings_publish_backlog_bytes", "Bytes that wait until Kafka is back")
 PUBLISH_DROPPED = Counter(
     "tidings_publish_dropped", "Records given up while Kafka was away", ["kind"]
