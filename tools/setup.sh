@@ -5,21 +5,39 @@ set -eu
 
 VENV=.venv
 STAMP=$VENV/.tidings-setup
+KEPT=$VENV/.tidings-python  # what it was made with: the fastest is looked for once
+FASTEST=tools/make/fastest_python.py
 LOCK=requirements-dev.lock
 
 say() { printf '%s\n' "$*" >&2; }
 
-# A Python that is new enough and can make virtual environments; PYTHON names another one first.
+# Whether the locked packages are made for it, and it makes virtual environments.
+suits() {
+    [ -n "$1" ] && "$1" -I "$FASTEST" about </dev/null >/dev/null 2>&1
+}
+
+# What PYTHON names; else what the environment was made with; else the fastest, which any that suits finds out.
 find_python() {
-    for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11 python3.14 python; do
-        if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
-            command -v "$candidate"
+    if suits "${PYTHON:-}"; then
+        command -v "$PYTHON"
+        return 0
+    fi
+    if [ -n "${PYTHON:-}" ]; then say "Not suitable, so another one is looked for: $PYTHON"; fi
+    kept=$(cat "$KEPT" 2>/dev/null) || kept=
+    if suits "$kept"; then
+        printf '%s\n' "$kept"
+        return 0
+    fi
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11 python \
+        "${PYENV_ROOT:-${HOME:-}/.pyenv}"/versions/*/bin/python3; do
+        if suits "$candidate"; then
+            "$candidate" -I "$FASTEST" || command -v "$candidate"
             return 0
         fi
     done
-    say "No suitable Python was found: Tidings needs Python 3.11 or later with its venv module."
+    say "No suitable Python was found: Tidings needs CPython 3.11 to 3.14 with its venv module."
     say "Install one (on Debian and Ubuntu: apt install python3 python3-venv), or name one: make setup PYTHON=/path/to/python3"
-    for candidate in python3 python3.11 python3.12 python3.13; do
+    for candidate in python3 python3.11 python3.12 python3.13 python3.14; do
         found=$("$candidate" --version 2>/dev/null) && say "  found, not suitable: $candidate ($found)"
     done
     return 1
@@ -49,6 +67,7 @@ if ! "$VENV/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/
     python=$(find_python)
     say "Making $VENV with $("$python" --version) …"
     "$python" -m venv --clear "$VENV"
+    printf '%s\n' "$python" >"$KEPT"
 fi
 
 # The folder is part of it: a copied project would import from where it was copied from.

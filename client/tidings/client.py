@@ -26,11 +26,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
-from tidings import frames
-from tidings.core.connection.session import Options, Session
-from tidings.core.signals import Idle, Submit, Tell, Watch
-from tidings.engine import Engine, TokenSource
-from tidings.errors import Busy, ClientClosed, NotConnected
+from google.protobuf.message import Message as ProtoMessage
+
+from tidings import composing
+from tidings.calls import Calls
+from tidings.core.device import Device, Options
+from tidings.core.signals import Idle, Tell, Watch
+from tidings.engine import Engine
+from tidings.errors import ClientClosed, NotConnected
 from tidings.hands import Hands
 from tidings.listing import newest_first
 from tidings.model import (
@@ -46,11 +49,15 @@ from tidings.model import (
     Role,
     Sent,
 )
+from tidings.opened import Opened
 from tidings.outgoing import Outgoing
+from tidings.reading import read
 from tidings.state import FileState, MemoryState, StateStore
+from tidings.tokens import TokenSource
 from tidings.transport import connector
 from tidings_protocol import client_pb2 as pb
 from tidings_protocol.ids import direct, new_id
+from tidings_protocol.operations import frame_of
 from tidings_protocol.wire.codec import JSON, PROTO
 
 PAGE = 200
@@ -105,11 +112,7 @@ class Client:
         self._pipeline = pipeline
         self._from_start = from_start
         self._name = name
-        self._places = asyncio.Semaphore(outbox_max)
-        self._last_ticket = 0
-        self._session: Session | None = None
-        self._hands: Hands | None = None
-        self._engine: Engine | None = None
+        self._inside: Opened | None = None
 
     async def __aenter__(self) -> Self:
         """Returns when a session lives. Raises NotConnected in time, or SessionEnded when the server refuses us."""
@@ -126,12 +129,17 @@ class Client:
             pipeline=self._pipeline,
             from_start=self._from_start,
         )
-        self._session = Session(options, saved, random.random)
-        engine = Engine(self._session, self._connect, self._token, self._store)
-        self._hands = Hands(engine.took)
-        self._engine = await engine.__aenter__()
+        device = Device(options, saved, random.random)
+        engine = Engine(device, self._connect, self._token, self._store)
+        calls = Calls(
+            engine,
+            outbox_max=self._outbox_max,
+            send_timeout_s=self._send_timeout_s,
+            request_timeout_s=self._request_timeout_s,
+        )
+        self._inside = Opened(device, await engine.__aenter__(), calls, Hands(engine.took))
         try:
-            await self._first_session(self._session, engine)
+            await self._first_session(device, engine)
             await engine.save_first()  # from here on a killed process comes back as this device
         except BaseException as error:
             await engine.__aexit__(type(error), error, error.__traceback__)
@@ -145,21 +153,21 @@ class Client:
 
         Raises BadState if the place of this device could not be kept to the end.
         """
-        session, engine = self._opened()
+        opened = self._opened()
         try:
-            if error is None and session.over is None:
-                await engine.settle(SETTLE_S)
+            if error is None and opened.device.over is None:
+                await opened.engine.settle(SETTLE_S)
         except asyncio.CancelledError as cancelled:
-            await self._close(engine, cancelled)
+            await opened.close(cancelled)
             raise
-        await self._close(engine, error)
+        await opened.close(error)
 
     # Who and where
 
     @property
     def user(self) -> str:
         """Whose token it is."""
-        return self._opened()[0].user
+        return self._opened().device.user
 
     @property
     def device(self) -> str:
@@ -168,14 +176,14 @@ class Client:
     @property
     def online(self) -> bool:
         """Whether there is a session right now."""
-        return self._session is not None and self._session.live
+        return self._inside is not None and self._inside.device.live
 
     @property
     def welcome(self) -> pb.Welcome:
         """The last welcome of a server: node, limits, inbox head."""
-        session, _ = self._opened()
-        assert session.welcome is not None
-        return session.welcome
+        welcome = self._opened().device.welcome
+        assert welcome is not None
+        return welcome
 
     def direct(self, user: str) -> str:
         """The id of the direct chat with `user`."""
@@ -183,11 +191,11 @@ class Client:
 
     def conversation(self, to: str) -> str:
         """The conversation that a user id or a conversation id means."""
-        return frames.conversation_of(to, self.user)
+        return composing.conversation_of(to, self.user)
 
     def set_idle(self, idle: bool) -> None:
         """The person is away (or back): a mobile device then beats more slowly."""
-        self._opened()[1].step(Idle(idle))
+        self._opened().engine.step(Idle(idle))
 
     # Messages
 
@@ -208,15 +216,8 @@ class Client:
         Raises NoAnswer when it gave up: the message may have been stored. Sending it again with the same `client_id`
         cannot store it twice.
         """
-        body = frames.content(text, data, mime, headers, reply_to)
-        conversation = self.conversation(to)
-        async with self._places:
-            outgoing = self._post(conversation, body, client_id or new_id(), timeout_s)
-            try:
-                return await outgoing.sent()
-            except asyncio.CancelledError:
-                self._opened()[1].abandon(outgoing.ticket)
-                raise
+        message = self._message(to, composing.content(text, data, mime, headers, reply_to), client_id)
+        return await self._opened().calls.send(message, timeout_s)
 
     def post(
         self,
@@ -231,11 +232,9 @@ class Client:
         timeout_s: float | None = None,
     ) -> Outgoing:
         """Like `send`, but does not wait. Raises Busy when `outbox_max` are on their way already."""
-        body = frames.content(text, data, mime, headers, reply_to)
-        conversation = self.conversation(to)
-        if self._opened()[0].pending >= self._outbox_max:
-            raise Busy(f"{self._outbox_max} messages are on their way already: await some before the next")
-        return self._post(conversation, body, client_id or new_id(), timeout_s)
+        message = self._message(to, composing.content(text, data, mime, headers, reply_to), client_id)
+        opened = self._opened()
+        return opened.calls.post(message, timeout_s, pending=opened.device.pending)
 
     def messages(self) -> AsyncIterator[Message]:
         """Each message once, in order, as they come; ends when the client is closed.
@@ -243,7 +242,7 @@ class Client:
         A message counts as taken when the next one is asked for, or the loop is left: see the module. Several readers
         share them: each message goes to one. Raises SessionEnded when the server ends the session.
         """
-        return cast("AsyncIterator[Message]", self._stream(notices=False))
+        return cast("AsyncIterator[Message]", read(self._opened, notices=False))
 
     def events(self) -> AsyncIterator[Event]:
         """Messages and everything else: receipts, states of own messages, presence, signals, groups, the connection.
@@ -251,29 +250,30 @@ class Client:
         In the order in which they came, but at most ten others in a row while a message waits. At most 1000 of what is
         not a message wait here, then the oldest are let go.
         """
-        return self._stream(notices=True)
+        return read(self._opened, notices=True)
 
     async def read(self, conversation: str, seq: int) -> None:
         """The user has read up to here."""
-        await self._ask(frames.read(self.conversation(conversation), seq))
+        await self._ask(pb.Read(conversation=self.conversation(conversation), seq=seq))
 
     async def history(
         self, conversation: str, *, before: int | None = None, after: int | None = None, limit: int = 50
     ) -> HistoryPage:
         """A page, oldest first: before or after a seq (which excludes itself), or the newest."""
-        frame = frames.history(self.conversation(conversation), before, after, limit)
-        return HistoryPage.from_proto((await self._ask(frame)).page)
+        asked = pb.History(conversation=self.conversation(conversation), before=before, after=after, limit=limit)
+        return HistoryPage.from_proto((await self._ask(asked)).page)
 
     async def inbox(self, after: int, *, limit: int = 100) -> InboxPage:
         """A page of the user's inbox, whatever this device has shown already."""
-        return InboxPage.from_proto((await self._ask(frames.sync(after, limit))).page)
+        return InboxPage.from_proto((await self._ask(pb.Sync(after=after, limit=limit))).page)
 
     async def conversations(self, limit: int = 1000) -> list[Conversation]:
         """The user's conversations, newest first, each once; also those that move up while the pages are read."""
         found: list[Conversation] = []
         after = ""
         while len(found) < limit:
-            page = (await self._ask(frames.conversations(after, min(PAGE, limit - len(found))))).conversation_page
+            asked = pb.ListConversations(after=after, limit=min(PAGE, limit - len(found)))
+            page = (await self._ask(asked)).conversation_page
             found = newest_first(found, [Conversation.from_proto(told) for told in page.conversations])
             if not page.more or page.next == after:
                 break
@@ -289,9 +289,9 @@ class Client:
     async def signal(self, to: str, name: str, data: bytes = b"") -> None:
         """Something that is not kept. It is let go while there is no session, or when the network is slow."""
         conversation = self.conversation(to)
-        _, engine = self._opened()
+        engine = self._opened().engine
         if not engine.congested:
-            engine.step(Tell(frames.signal(conversation, name, data)))
+            engine.step(Tell(frame_of(pb.Signal(conversation=conversation, name=name, data=data))))
         await asyncio.sleep(0)
 
     async def presence(self, users: Iterable[str], *, watch: bool = False) -> list[Presence]:
@@ -300,16 +300,16 @@ class Client:
         found: list[Presence] = []
         for start in range(0, len(names), PRESENCE_PER_REQUEST):
             part = names[start : start + PRESENCE_PER_REQUEST]
-            answer = (await self._ask(frames.presence(part, watch=watch))).presence_list
-            found += [Presence(user.user, user.online, user.last_seen_ms) for user in answer.users]
+            answer = (await self._ask(pb.PresenceRequest(users=part, watch=watch))).presence_list
+            found += map(Presence.from_proto, answer.users)
             if watch:
-                self._opened()[1].step(Watch(tuple(part), on=True))
+                self._opened().engine.step(Watch(tuple(part), on=True))
         return found
 
     async def unwatch(self, users: Iterable[str]) -> None:
         """No more changes of these."""
         names = list(users)
-        self._opened()[1].step(Watch(tuple(names), on=False))
+        self._opened().engine.step(Watch(tuple(names), on=False))
         await self.presence(names, watch=False)
 
     # Groups
@@ -330,46 +330,55 @@ class Client:
         """
         names = list(members)
         first, rest = names[:MEMBERS_PER_REQUEST], names[MEMBERS_PER_REQUEST:]
-        frame = frames.create(
-            name, first, client_id or new_id(), is_open=open, channel=channel, share_history=share_history
+        asked = pb.GroupRequest.Create(
+            name=name,
+            members=first,
+            open=open,
+            channel=channel,
+            share_history=share_history,
+            client_id=client_id or new_id(),
         )
-        group = Group.from_proto((await self._ask(frame)).group_info)
+        group = Group.from_proto((await self._ask(asked)).group_info)
         if not rest:
             return group
         await self.add(group.id, rest)
         return await self.group(group.id)
 
     async def join(self, group: str) -> Group:
-        return Group.from_proto((await self._ask(frames.join(group))).group_info)
+        return Group.from_proto((await self._ask(pb.GroupRequest.Join(conversation=group))).group_info)
 
     async def leave(self, group: str) -> None:
-        await self._ask(frames.leave(group))
+        await self._ask(pb.GroupRequest.Leave(conversation=group))
 
     async def add(self, group: str, users: Iterable[str]) -> None:
         names = list(users)
         for start in range(0, len(names), MEMBERS_PER_REQUEST):
-            await self._ask(frames.add(group, names[start : start + MEMBERS_PER_REQUEST]))
+            users = names[start : start + MEMBERS_PER_REQUEST]
+            await self._ask(pb.GroupRequest.Add(conversation=group, users=users))
 
     async def remove(self, group: str, users: Iterable[str]) -> None:
         names = list(users)
         for start in range(0, len(names), MEMBERS_PER_REQUEST):
-            await self._ask(frames.remove(group, names[start : start + MEMBERS_PER_REQUEST]))
+            users = names[start : start + MEMBERS_PER_REQUEST]
+            await self._ask(pb.GroupRequest.Remove(conversation=group, users=users))
 
     async def set_role(self, group: str, user: str, role: Role) -> None:
-        await self._ask(frames.set_role(group, user, role))
+        told = cast("pb.Member.Role.ValueType", int(role))
+        await self._ask(pb.GroupRequest.SetRole(conversation=group, user=user, role=told))
 
     async def rename(self, group: str, name: str) -> Group:
-        return Group.from_proto((await self._ask(frames.rename(group, name))).group_info)
+        return Group.from_proto((await self._ask(pb.GroupRequest.Rename(conversation=group, name=name))).group_info)
 
     async def group(self, group: str) -> Group:
         """What is known of it."""
-        return Group.from_proto((await self._ask(frames.info(group))).group_info)
+        return Group.from_proto((await self._ask(pb.GroupRequest.Info(conversation=group))).group_info)
 
     async def members(self, group: str, limit: int = 1000) -> list[Member]:
         found: list[Member] = []
         after = ""
         while len(found) < limit:
-            page = (await self._ask(frames.members(group, after, min(PAGE, limit - len(found))))).member_page
+            asked = pb.GroupRequest.Members(conversation=group, after=after, limit=min(PAGE, limit - len(found)))
+            page = (await self._ask(asked)).member_page
             found += [Member(member.user, Role(member.role)) for member in page.members]
             if not page.more or page.next == after:
                 break
@@ -378,80 +387,30 @@ class Client:
 
     # Inside
 
-    def _opened(self) -> tuple[Session, Engine]:
-        if self._session is None or self._engine is None:
+    def _opened(self) -> Opened:
+        if self._inside is None:
             raise ClientClosed("the client is not open: use it inside `async with Client(…) as client`")
-        return self._session, self._engine
+        return self._inside
 
-    async def _close(self, engine: Engine, error: BaseException | None) -> None:
-        assert self._hands is not None
-        self._hands.close(by_error=error is not None)
-        await engine.__aexit__(type(error) if error else None, error, None)
-
-    async def _first_session(self, session: Session, engine: Engine) -> None:
+    async def _first_session(self, device: Device, engine: Engine) -> None:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
-                while not session.live:
-                    if session.over is not None:
-                        raise session.over
+                while not device.live:
+                    if device.over is not None:
+                        raise device.over
                     await engine.changed()
         except TimeoutError as error:
             reason = engine.last_detail or "no server answered"
-            raise NotConnected(f"not connected within {self._connect_timeout_s:g} s: {reason}") from error
+            raise NotConnected(
+                f"not connected within {self._connect_timeout_s:g} s ({reason}): "
+                "look whether the server runs and whether its address is right"
+            ) from error
 
-    def _post(self, conversation: str, body: pb.Content, client_id: str, timeout_s: float | None) -> Outgoing:
-        frame = frames.send(client_id, conversation, body)
-        timeout_s = self._send_timeout_s if timeout_s is None else timeout_s
-        ticket, outcome = self._submit(frame, lane=conversation, timeout_s=timeout_s)
-        outcome.add_done_callback(_seen)
-        return Outgoing(client_id, conversation, ticket, outcome)
+    def _message(self, to: str, content: pb.Content, client_id: str | None) -> pb.Send:
+        return pb.Send(client_id=client_id or new_id(), conversation=self.conversation(to), content=content)
 
-    def _submit(
-        self, frame: pb.ClientFrame, *, lane: str = "", timeout_s: float | None
-    ) -> tuple[int, asyncio.Future[pb.ServerFrame]]:
-        _, engine = self._opened()
-        self._last_ticket += 1
-        ticket = self._last_ticket
-        outcome = engine.expect(ticket)
-        engine.step(Submit(ticket, frame, lane, timeout_s))
-        return ticket, outcome
-
-    async def _ask(self, frame: pb.ClientFrame) -> pb.ServerFrame:
-        ticket, outcome = self._submit(frame, timeout_s=self._request_timeout_s)
-        try:
-            return await outcome
-        except asyncio.CancelledError:
-            self._opened()[1].abandon(ticket)
-            raise
-
-    async def _stream(self, *, notices: bool) -> AsyncIterator[Event]:
-        session, engine = self._opened()
-        assert self._hands is not None
-        while True:
-            self._hands.asked()
-            notice = engine.take_notice() if notices else None
-            if notice is not None:
-                yield notice
-            elif (handed := engine.take()) is not None:
-                self._hands.give(handed)
-                try:
-                    yield handed.message
-                except GeneratorExit:
-                    self._hands.left(handed)
-                    raise
-                self._hands.done(handed)
-            elif session.over is None:
-                await engine.changed()
-            elif isinstance(session.over, ClientClosed):
-                return
-            else:
-                raise session.over
-
-
-def _seen(outcome: asyncio.Future[pb.ServerFrame]) -> None:
-    """Nobody need look at what came of a posted message."""
-    if not outcome.cancelled():
-        outcome.exception()
+    async def _ask(self, request: ProtoMessage) -> pb.ServerFrame:
+        return await self._opened().calls.ask(request)
 
 
 def _store(state: StateStore | str | Path | None) -> StateStore:

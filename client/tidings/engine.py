@@ -1,9 +1,8 @@
 """The shell around the core: sockets, tasks, the clock, and where results go.
 
 Guarantees: the core is only called in the event loop, one event at a time, and its effects are done in their order; a
-request has exactly one outcome; what the core wants to keep is kept within `SAVE_S`, and once more at the end. A state
-that cannot be kept is told as a notice and tried again, later and later; only if the last try fails too, leaving raises
-BadState. Leaving says `bye` and waits a moment for the server's close.
+request has exactly one outcome; what the core wants to keep is kept (keeper.py), and if that fails at the end, leaving
+raises BadState. Leaving says `bye` and waits a moment for the server's close.
 
 Does not know: what the frames mean (core/), nor what the application's calls are called (client.py).
 """
@@ -11,15 +10,12 @@ Does not know: what the frames mean (core/), nor what the application's calls ar
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import inspect
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self, assert_never
 
-from tidings.core.connection.session import Session
+from tidings.core.device import Device
 from tidings.core.messages.feed import Handed
 from tidings.core.messages.notices import Notices
 from tidings.core.signals import (
@@ -49,20 +45,15 @@ from tidings.core.signals import (
     TokenReady,
     Transmit,
 )
-from tidings.model import Link, LinkState, Notice, NotKept
-from tidings.state import BadState, StateStore
+from tidings.keeper import Keeper
+from tidings.model import Link, LinkState, Notice
+from tidings.state import StateStore
+from tidings.tokens import TokenSource, token_from
 from tidings.transport.contract import Closed, Connection, Connector, Refused
 from tidings_protocol import client_pb2 as pb
 from tidings_protocol.errors import TidingsError
 
-TokenSource = str | Callable[[], str | Awaitable[str]]
-
-SAVE_S = 0.5
-SAVE_AGAIN_S = 0.1
-SAVE_AGAIN_MAX_S = 15.0
-FIRST_SAVE_TRIES = 6  # 3 s
 BYE_S = 1.0
-TOKEN_S = 30.0
 TICK_MIN_S = 0.001
 OUTGOING_MAX = 1000
 
@@ -72,11 +63,11 @@ class _Dropped(Exception):  # ends the two tasks of a connection, nothing else
 
 
 class Engine:
-    def __init__(self, session: Session, connect: Connector, token: TokenSource, store: StateStore) -> None:
-        self._session = session
+    def __init__(self, device: Device, connect: Connector, token: TokenSource, store: StateStore) -> None:
+        self._device = device
         self._connect = connect
         self._token = token
-        self._store = store
+        self._keeper = Keeper(store, device.saved, lambda problem: self._perform(Notify(problem)))
         self._stack = AsyncExitStack()
         self._orders: asyncio.Queue[AskToken | Open] = asyncio.Queue()  # the core has one order out at a time
         self._outgoing: list[pb.ClientFrame] = []
@@ -84,8 +75,6 @@ class Engine:
         self._writer_wake = asyncio.Event()
         self._timer_wake = asyncio.Event()
         self._timer_at = float("inf")
-        self._save_wake = asyncio.Event()
-        self._saving = asyncio.Lock()
         self._renew_wake = asyncio.Event()
         self._disconnected = asyncio.Event()
         self._disconnected.set()
@@ -94,8 +83,6 @@ class Engine:
         self._outcomes: dict[int, asyncio.Future[pb.ServerFrame]] = {}
         self._background: list[asyncio.Task[None]] = []
         self._open = False
-        self._ended = asyncio.Event()
-        self._not_kept: BadState | None = None  # what came of the last save
         self.last_detail = ""  # why the last connection ended, for the error of one that never comes about
 
     async def __aenter__(self) -> Self:
@@ -105,7 +92,7 @@ class Engine:
             tasks.create_task(self._run_timer(), name="tidings-timer"),
             tasks.create_task(self._run_renewals(), name="tidings-renewals"),
         ]
-        tasks.create_task(self._keep(), name="tidings-keep")  # ends by itself, with a last save
+        tasks.create_task(self._keeper.run(), name="tidings-keep")  # ends by itself, with a last save
         self._open = True
         self.step(Start())
         return self
@@ -121,17 +108,16 @@ class Engine:
         except TimeoutError:
             pass  # the server does not close: we do
         finally:
-            self._ended.set()
-            self._save_wake.set()
+            self._keeper.end()
             for task in self._background:
                 task.cancel()
             # The group is told of a cancellation, but not of the application's own error, which it would wrap.
             cancelled = error if isinstance(error, asyncio.CancelledError) else None
             if cancelled is not None:
-                await self._save()  # the group then ends the task that would
+                await self._keeper.save()  # the group then ends the task that would
             await self._stack.__aexit__(type(cancelled) if cancelled else None, cancelled, None)
-        if self._not_kept is not None and error is None:
-            raise self._not_kept
+        if self._keeper.problem is not None and error is None:
+            raise self._keeper.problem
 
     @property
     def now(self) -> float:
@@ -149,9 +135,9 @@ class Engine:
     def step(self, event: Input) -> None:
         """Tell the core, and do what it says."""
         now = self.now
-        for effect in self._session.handle(event, now):
+        for effect in self._device.handle(event, now):
             self._perform(effect)
-        wake = self._session.next_wake()
+        wake = self._device.next_wake()
         if wake is not None and wake < self._timer_at:
             self._timer_wake.set()
 
@@ -170,7 +156,7 @@ class Engine:
 
     def take(self) -> Handed | None:
         """The next message, if there is one."""
-        handed = self._session.take(self.now)
+        handed = self._device.take(self.now)
         if handed is not None:
             self._notices.message_taken()
             self.step(Tick())
@@ -178,25 +164,17 @@ class Engine:
 
     def took(self, handed: Handed) -> None:
         """The application is done with it."""
-        self._session.took(handed)
-        self._save_wake.set()
+        self._device.took(handed)
+        self._keeper.changed()
         self.step(Tick())
 
     def take_notice(self) -> Notice | None:
         """The next one, unless a message comes before it."""
-        return self._notices.take(self._session.waiting)
+        return self._notices.take(self._device.waiting)
 
     async def save_first(self) -> None:
-        """Keep the place for the first time. Raises BadState if that does not come about in a few seconds."""
-        pause_s = SAVE_AGAIN_S
-        for tries_left in reversed(range(FIRST_SAVE_TRIES)):
-            problem = await self._save()
-            if problem is None:
-                return
-            if not tries_left:
-                raise problem
-            await asyncio.sleep(pause_s)
-            pause_s *= 2
+        """Keeps the place for the first time. Raises BadState if that does not come about in a few seconds."""
+        await self._keeper.save_first()
 
     async def settle(self, timeout_s: float) -> None:
         """Until everything that was submitted has its outcome, or the time is over."""
@@ -221,12 +199,12 @@ class Engine:
             case Notify(notice):
                 if isinstance(notice, Link) and notice.state is LinkState.WAITING:
                     self.last_detail = notice.detail
-                self._notices.came(notice, self._session.waiting)
+                self._notices.came(notice, self._device.waiting)
                 self._announce()
             case Available() | Stopped():
                 self._announce()
             case Save():
-                self._save_wake.set()
+                self._keeper.changed()
             case Renew():
                 self._renew_wake.set()
             case AskToken() | Open():
@@ -266,12 +244,12 @@ class Engine:
 
     async def _fetch_token(self, *, fresh: bool) -> None:
         if isinstance(self._token, str):
-            self.step(TokenFailed("the token was refused", final=True) if fresh else TokenReady(self._token))
+            self.step(_used_up() if fresh else TokenReady(self._token))
             return
         try:
-            token = await _token_from(self._token)
+            token = await token_from(self._token)
         except Exception as error:  # noqa: BLE001  # the application's own code, at the edge
-            self.step(TokenFailed(f"the application gave no token: {error!r}"))
+            self.step(TokenFailed(f"the application gave no token ({error!r}): it is asked again, look why it failed"))
         else:
             self.step(TokenReady(token))
 
@@ -281,7 +259,7 @@ class Engine:
             await self._renew_wake.wait()
             self._renew_wake.clear()
             try:
-                token = await _token_from(self._token)
+                token = await token_from(self._token)
             except Exception:  # noqa: BLE001  # the application's own code, at the edge
                 self.step(RenewalFailed())
             else:
@@ -332,7 +310,7 @@ class Engine:
 
     async def _run_timer(self) -> None:
         while True:
-            wake = self._session.next_wake()
+            wake = self._device.next_wake()
             self._timer_at = float("inf") if wake is None else wake
             self._timer_wake.clear()
             try:
@@ -341,44 +319,8 @@ class Engine:
             except TimeoutError:
                 self.step(Tick())
 
-    async def _keep(self) -> None:
-        """Saves when the place has changed, not more often than it must."""
-        again_s = SAVE_AGAIN_S
-        while not (self._ended.is_set() and not self._save_wake.is_set()):
-            await self._save_wake.wait()
-            self._save_wake.clear()
-            last = self._ended.is_set()
-            self._not_kept = await self._save()
-            pause_s = SAVE_S
-            if self._not_kept is None:
-                again_s = SAVE_AGAIN_S
-            elif not last:
-                pause_s, again_s = again_s, min(again_s * 2, SAVE_AGAIN_MAX_S)
-                self._perform(Notify(NotKept(self._not_kept.message, pause_s)))
-                self._save_wake.set()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
-                    await self._ended.wait()
 
-    async def _save(self) -> BadState | None:
-        """Keep the present place; or why it cannot be kept."""
-        async with self._saving:
-            state = self._session.saved()
-            try:
-                if state is not None:
-                    await asyncio.to_thread(self._store.save, state)
-            except Exception as error:  # noqa: BLE001  # disks, and stores of the application, at the edge
-                problem = BadState(
-                    f"the place of this device cannot be kept ({error}): "
-                    "what is taken from now on comes again after a restart"
-                )
-                problem.__cause__ = error
-                return problem
-        return None
-
-
-async def _token_from(source: Callable[[], str | Awaitable[str]]) -> str:
-    """What the application gives, in time."""
-    async with asyncio.timeout(TOKEN_S):
-        token = source()
-        return await token if inspect.isawaitable(token) else token
+def _used_up() -> TokenFailed:
+    return TokenFailed(
+        "the token was refused: open a client with a new one, or give it a function that gets one", final=True
+    )

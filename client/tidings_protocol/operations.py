@@ -3,7 +3,7 @@
     access    which frames are served in a session, what each counts against, in which lane it goes on
               (access/session/, access/requests/requests.py)
     logic     which handler answers a frame that was passed on to it (logic/requests/dispatcher.py)
-    client    which answers a request may have (core/messages/outbox.py)
+    client    which frame a request is (client.py), which answers it may have (core/messages/outbox.py)
     docs      the table of requests in docs/protocol.md (`make docs` writes it)
 
 A new request is a row here, its frame in client.proto, and a handler that registers by the row's name.
@@ -16,11 +16,13 @@ Does not know: who handles what how, limits in numbers, frames' contents beyond 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
 from typing import Final
+
+from google.protobuf.message import Message
 
 from tidings_protocol.client_pb2 import ClientFrame
 
@@ -126,3 +128,33 @@ def name_of(frame: ClientFrame) -> str:
     if acts is None:
         return body
     return acts.get(getattr(frame, body).WhichOneof("act"), body)
+
+
+def frame_of(request: Message) -> ClientFrame:
+    """The frame that asks for this: a body of ClientFrame, or an act of one, which then stands in its body.
+
+    Raises ValueError for what no client may ask for.
+    """
+    place = _PLACES.get(request.DESCRIPTOR.full_name)
+    if place is None:
+        raise ValueError(f"{request.DESCRIPTOR.full_name} is no request: give a body of ClientFrame, or an act of one")
+    frame = ClientFrame()
+    held: Message = frame
+    for name in place:
+        held = getattr(held, name)
+    held.SetInParent()  # also if nothing is said in it
+    held.CopyFrom(request)
+    return frame
+
+
+def _places() -> Iterator[tuple[str, tuple[str, ...]]]:
+    for body in dict.fromkeys(row.body for row in _ROWS):
+        request = getattr(ClientFrame(), body)
+        yield request.DESCRIPTOR.full_name, (body,)
+        if "act" in request.DESCRIPTOR.oneofs_by_name:
+            for act in request.DESCRIPTOR.oneofs_by_name["act"].fields:
+                yield getattr(request, act.name).DESCRIPTOR.full_name, (body, act.name)
+
+
+# Where each request, and each act of one, stands in a frame, by the full name of its message.
+_PLACES: Final = dict(_places())

@@ -16,7 +16,7 @@ from services.access.connection.hub import Hub
 from services.access.connections import Connections
 from services.access.delivery.forwarding_table import ForwardingTable
 from services.access.delivery.mailbox import Mailbox
-from services.access.placement.registrar import OwnerRegistrar
+from services.access.placement.visit_calls import VisitCalls
 from services.access.presence.notifier import PresenceNotifier
 from services.access.session.session import Phase
 from services.common.cluster import Cluster
@@ -30,7 +30,7 @@ def debug_state(
     hub: Hub[Connection],
     registration: Registration,
     cluster: Cluster,
-    registrar: OwnerRegistrar,
+    visit_calls: VisitCalls,
     forwarding: ForwardingTable,
     mailbox: Mailbox,
     rebalance: Rebalance,
@@ -55,8 +55,8 @@ def debug_state(
         "slots": cluster.ring("access").owners.count(record.name),
         "ring": sorted(cluster.ring("access").members),
         "membership_revision": cluster.membership.revision,
-        "visits": {"confirmed": len(registrar.registrations), "failed": registrar.failed, "waiting": registrar.depth},
-        "guests": len(forwarding),
+        "visits": {"confirmed": len(visit_calls.visits), "failed": visit_calls.failed, "waiting": visit_calls.depth},
+        "visitors_elsewhere": len(forwarding),
         "moves_waiting": rebalance.waiting,
         "watched_users": len(presence.watchers),
         "mailbox": mailbox.state,

@@ -18,7 +18,7 @@ from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
 from services.access.connection.identity import STRANGER
 from services.access.logic_client import LogicClient
-from services.access.placement.registrar import OwnerRegistrar
+from services.access.placement.visit_calls import VisitCalls
 from services.access.presence.notifier import PresenceNotifier
 from services.common.gatherer import RETRY_S
 from services.common.lanes.lane import Lanes
@@ -38,12 +38,12 @@ class SessionCloser(Owned):
     """Closes while it is entered; leaving tells logic once more of those that wait."""
 
     def __init__(
-        self, logic: LogicClient, hub: Hub[Connection], presence: PresenceNotifier, registrar: OwnerRegistrar
+        self, logic: LogicClient, hub: Hub[Connection], presence: PresenceNotifier, visit_calls: VisitCalls
     ) -> None:
         self._logic = logic
         self._hub = hub
         self._presence = presence
-        self._registrar = registrar
+        self._visit_calls = visit_calls
         self._ended = False
         self._lanes: Lanes[logic_pb2.CloseItem, None] = Lanes(
             "close", self._close, lanes=LANES, capacity=CAPACITY, batch_max=BATCH
@@ -67,16 +67,12 @@ class SessionCloser(Owned):
             return  # its hello was still being checked
         self._presence.watchers.forget(connection)
         if self._hub.remove(connection.user, connection):
-            self._registrar.left(connection.user)
+            self._visit_calls.left(connection.user)
 
     def close_session(self, connection: Connection) -> None:
         """The session of this connection was stored, and is over."""
         identity = connection.identity
-        self.close(
-            logic_pb2.CloseItem(
-                user=identity.user, device=identity.device, session=identity.session_id, boot_id=identity.boot_id
-            )
-        )
+        self.close(logic_pb2.CloseItem(user=identity.user, device=identity.device, session=identity.session_id))
 
     def close(self, item: logic_pb2.CloseItem) -> None:
         """A stored session is over, whoever held it."""

@@ -19,9 +19,9 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.cluster import ClusterView
 from services.common.rpc.contract import PeersPort
 from services.common.telemetry import logs
+from services.logic.changes.group_changes import GroupChanges
 from services.logic.messages.sender import MessageSender
 from services.logic.requests.dispatcher import Dispatcher
-from services.logic.requests.group_changes import GroupChanges
 from services.logic.requests.request import ClientRequest
 from services.logic.sessions.presence import live_sessions
 from services.logic.sessions.sessions import ClientSessions
@@ -83,7 +83,7 @@ class Admin:
             text = value if isinstance(value, bytes) else value.encode()
             if name == "authorization" and hmac.compare_digest(text, SCHEME.encode() + self._token):
                 return
-        raise Unauthenticated("this call needs the operator's token (--operator-token)")
+        raise Unauthenticated("the operator's token is missing or wrong: give that of the nodes (--operator-token)")
 
     async def sessions(self, user: str) -> admin_pb2.AdminSessions:
         """The user's sessions on nodes that are alive."""
@@ -107,7 +107,7 @@ class Admin:
         try:
             content = client_pb2.Content.FromString(request.content)
         except DecodeError:
-            raise BadRequest("content must be an encoded tidings.v1.Content") from None
+            raise BadRequest("the content cannot be read: send an encoded tidings.v1.Content") from None
         stored = await self._sender.announce(encode_content(content, self._options.content_bytes_max), client_id)
         log.info("notice sent to everyone", seq=stored.seq)
         return admin_pb2.BroadcastAnswer(
@@ -122,7 +122,7 @@ class Admin:
         node = self._cluster.node(request.node)
         if node is None:
             there = ", ".join(sorted(node.name for node in self._cluster.membership.nodes))
-            raise NotFound(f"there is no node {request.node}: there are {there}")
+            raise NotFound(f"there is no node {request.node}: name one of {there}")
         log.info("node asked to drain", target=request.node, pace_per_s=request.pace_per_s)
         return await self._peers.call(
             DRAIN,
@@ -145,7 +145,7 @@ class Admin:
         try:
             asked = client_pb2.GroupRequest.FromString(request.request)
         except DecodeError:
-            raise BadRequest("request must be an encoded tidings.v1.GroupRequest") from None
+            raise BadRequest("the request cannot be read: send an encoded tidings.v1.GroupRequest") from None
         act = asked.WhichOneof("act")
         if act in {None, "create"}:
             actor = check_user(request.user)

@@ -1,6 +1,6 @@
 """A logic node as a process: etcd, Kafka and gRPC for `logic_node`, and the ops address before all else.
 
-    ops ─▶ etcd, Kafka, calls, certificates (common/node.py) ─▶ the node (logic/node.py)
+    ops ─▶ etcd, Kafka, calls, certificates (common/node.py) ─▶ the node (node.py, wiring.py)
 
 Guarantees: /healthz and /debug/state answer while the node still starts. Certificates are renewed while it runs.
 
@@ -14,8 +14,9 @@ from contextlib import asynccontextmanager
 
 from services.common.lifecycle import Lifecycle
 from services.common.node import NodeShell
-from services.logic.node import LogicPorts, logic_node
+from services.logic.node import logic_node
 from services.logic.settings import LogicSettings
+from services.logic.wiring import LogicPorts
 
 
 @asynccontextmanager

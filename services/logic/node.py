@@ -1,9 +1,6 @@
-"""The wiring of a logic node; reading it shows the service.
+"""A logic node: its rooms (wiring.py), what it serves, and when it is in the ring.
 
-    registry ─▶ cluster ─▶ topics ─▶ storage, groups ─▶ publishing ─▶ receipts, messages ─▶ sessions, requests
-        ─▶ admin ─▶ gRPC ─▶ registration, last
-
-Everything stands on ports, so that a simulation gives the node twins.
+    ground ─▶ receipts ─▶ messages ─▶ sessions, requests ─▶ admin ─▶ gRPC ─▶ registration, last
 
 A logic node keeps no state that matters: what it caches it asks for again, what waits for Kafka is told before it ends,
 and everything that it was doing may be repeated on another one.
@@ -18,48 +15,28 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from services.common.bus.contract import Bus
-from services.common.bus.topics import prepare_topics, topic_names
-from services.common.cluster import Cluster
-from services.common.direct import Direct
 from services.common.lifecycle import Lifecycle
-from services.common.node import NodePorts, registered, shown
+from services.common.node import registered, shown
 from services.common.registry.stateless_registration import StatelessRegistration
-from services.common.rpc import Router
-from services.common.telemetry.health import Health
-from services.logic.admin import Admin, AdminOptions
-from services.logic.groups.loader import GroupLoader
-from services.logic.groups.model import GroupPolicy
-from services.logic.messages.hook_endpoint import HookEndpoint
-from services.logic.messages.hooks import HookOptions, Hooks
-from services.logic.messages.sender import MessageSender
+from services.logic.admin import Admin
+from services.logic.changes.group_changes import GroupChanges
+from services.logic.in_flight import InFlightLimit
 from services.logic.messages.signals import Signals
-from services.logic.publishing.events import EventEncoder
-from services.logic.publishing.publisher import Publisher, PublisherOptions
-from services.logic.publishing.topics import topics_of
 from services.logic.receipts.sender import ReceiptSender
-from services.logic.requests.conversations import ConversationLister
 from services.logic.requests.cursors import CursorMarker
 from services.logic.requests.dispatcher import Dispatcher
-from services.logic.requests.group_changes import GroupChanges
-from services.logic.requests.group_reads import GroupReader
-from services.logic.requests.history import HistoryReader
-from services.logic.requests.in_flight import InFlightLimit
-from services.logic.requests.inbox import InboxReader
-from services.logic.requests.presence import PresenceReader
-from services.logic.requests.request import Handler
-from services.logic.requests.session_guard import SessionGuard
 from services.logic.rpc import AdminServicer, LogicServicer, services
-from services.logic.sessions.sessions import ClientSessions, SessionOptions
-from services.logic.settings import LogicSettings, read_secret
-from services.logic.storage_client import StorageClient
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogicPorts(NodePorts):
-    """What a logic node stands on."""
-
-    bus: Bus
+from services.logic.settings import LogicSettings
+from services.logic.wiring import (
+    Ground,
+    LogicPorts,
+    admin_options,
+    ground_of,
+    handlers_of,
+    messages_of,
+    receipts_of,
+    sessions_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +74,15 @@ async def logic_node(settings: LogicSettings, life: Lifecycle, ports: LogicPorts
     """A node on its ports: ready when entered, drained when left."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        ground = await enter(_ground(settings, life, ports))
-        receipts = await enter(_receipts(settings, ground))
-        sender = await enter(_messages(settings, ground, receipts))
-        sessions = _sessions(settings, ground)
+        ground = await enter(ground_of(settings, life, ports))
+        receipts = await enter(receipts_of(settings, ground))
+        sender = await enter(messages_of(settings, ground, receipts))
+        sessions = sessions_of(settings, ground)
         cursors = CursorMarker(ground.storage, receipts)
         changes = GroupChanges(
             ground.storage, ground.loader, ground.publisher, ground.events, ports.clock, ground.policy
         )
-        dispatcher = Dispatcher(*_handlers(settings, ground, cursors, changes))
+        dispatcher = Dispatcher(*handlers_of(settings, ground, cursors, changes))
         sends, requests = InFlightLimit(settings.sends_in_flight_max), InFlightLimit(settings.requests_in_flight_max)
         logic = LogicServicer(
             sessions,
@@ -118,147 +95,9 @@ async def logic_node(settings: LogicSettings, life: Lifecycle, ports: LogicPorts
             requests=requests,
         )
         admin = Admin(
-            ground.storage, sender, sessions, dispatcher, changes, ground.cluster, ports.peers, _admin_options(settings)
+            ground.storage, sender, sessions, dispatcher, changes, ground.cluster, ports.peers, admin_options(settings)
         )
         served = services(logic, AdminServicer(admin), life.request_stop)
         server = await enter(ports.serve(settings.rpc_listen, served))
         registration = await enter(registered(settings, "logic", server, ports))
         yield LogicNode(settings, life, ground, receipts, sends, requests, registration)
-
-
-# ---- the rooms, from the ground up
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """What all rooms of a node stand on: its ports, the cluster, storage, groups, and the way out to Kafka."""
-
-    ports: LogicPorts
-    cluster: Cluster
-    storage: StorageClient
-    loader: GroupLoader
-    policy: GroupPolicy
-    publisher: Publisher
-    events: EventEncoder
-
-
-@asynccontextmanager
-async def _ground(settings: LogicSettings, life: Lifecycle, ports: LogicPorts) -> AsyncIterator[Ground]:
-    async with Cluster(ports.registry) as cluster:
-        await prepare_topics(ports.bus, topics_of(settings), life)
-        names, options = topic_names(settings), _publisher_options(settings)
-        storage = StorageClient(
-            Router(ports.peers, cluster, "storage"),
-            lambda slot: cluster.ring("storage").owner(slot),
-            timeout_s=settings.storage_timeout_s,
-            budget_s=settings.storage_budget_s,
-            batch_max=settings.storage_batch_max,
-        )
-        async with (
-            Direct(ports.peers, cluster.node) as direct,
-            Publisher(ports.bus, cluster, names, ports.health, ports.clock, direct, options) as publisher,
-        ):
-            yield Ground(
-                ports,
-                cluster,
-                storage,
-                GroupLoader(storage, settings.cached_members_max),
-                GroupPolicy(large_above=settings.large_group_threshold, members_max=settings.group_members_max),
-                publisher,
-                EventEncoder(settings.cluster, enabled=settings.events_enabled),
-            )
-
-
-def _receipts(settings: LogicSettings, ground: Ground) -> ReceiptSender:
-    return ReceiptSender(
-        ground.loader,
-        ground.publisher,
-        ground.events,
-        ground.ports.clock,
-        interval_s=settings.receipt_interval_ms / 1000,
-        pending_max=settings.receipts_pending_max,
-    )
-
-
-@asynccontextmanager
-async def _messages(settings: LogicSettings, ground: Ground, receipts: ReceiptSender) -> AsyncIterator[MessageSender]:
-    async with AsyncExitStack() as stack:
-        hooks = None
-        if settings.hook_url:
-            hooks = await stack.enter_async_context(_hooks(settings, ground.ports.health))
-        sender = MessageSender(
-            ground.storage,
-            ground.loader,
-            ground.publisher,
-            ground.events,
-            receipts,
-            hooks,
-            held_max=settings.sends_in_flight_max,
-        )
-        yield await stack.enter_async_context(sender)
-
-
-def _hooks(settings: LogicSettings, health: Health) -> Hooks:
-    timeout_s = settings.hook_timeout_ms / 1000
-    endpoint = HookEndpoint(
-        settings.hook_url,
-        settings.cluster,
-        token=read_secret(settings.hook_token_file),
-        timeout_s=timeout_s,
-        calls_max=settings.hook_calls_max,
-        content_bytes_max=settings.content_bytes_max,
-    )
-    return Hooks(
-        endpoint,
-        health,
-        HookOptions(
-            timeout_s=timeout_s,
-            when_away=settings.hook_when_away,
-            batch_max=settings.hook_batch_max,
-            calls_max=settings.hook_calls_max,
-        ),
-    )
-
-
-def _sessions(settings: LogicSettings, ground: Ground) -> ClientSessions:
-    ports = ground.ports
-    options = SessionOptions(devices_max=settings.devices_per_user_max, evict_timeout_s=settings.rpc_timeout_s / 2)
-    return ClientSessions(
-        ground.storage, ground.publisher, ground.cluster, ports.registry, ports.peers, ports.clock, options
-    )
-
-
-def _handlers(
-    settings: LogicSettings, ground: Ground, cursors: CursorMarker, changes: GroupChanges
-) -> list[Mapping[str, Handler]]:
-    storage, loader, page_bytes_max = ground.storage, ground.loader, settings.page_bytes_max
-    return [
-        InboxReader(storage, page_bytes_max=page_bytes_max).handlers,
-        HistoryReader(storage, loader, page_bytes_max=page_bytes_max).handlers,
-        ConversationLister(storage, page_bytes_max=page_bytes_max).handlers,
-        PresenceReader(storage, ground.cluster, ground.ports.clock).handlers,
-        GroupReader(storage, loader, ground.policy).handlers,
-        SessionGuard(storage, changes.act).handlers,
-        cursors.handlers,
-    ]
-
-
-# ---- values from the settings
-
-
-def _publisher_options(settings: LogicSettings) -> PublisherOptions:
-    return PublisherOptions(
-        wait_s=settings.publish_wait_ms / 1000,
-        lanes=settings.publish_lanes,
-        waiting_max=settings.publish_waiting_max,
-        backlog_bytes_max=settings.publish_backlog_bytes_max,
-        parcel_bytes_max=settings.parcel_bytes_max,
-    )
-
-
-def _admin_options(settings: LogicSettings) -> AdminOptions:
-    return AdminOptions(
-        token=read_secret(settings.operator_token_file),
-        content_bytes_max=settings.content_bytes_max,
-        timeout_s=settings.rpc_timeout_s,
-    )

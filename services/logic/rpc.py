@@ -29,11 +29,11 @@ from services.common.node import node_service
 from services.common.rpc import Service
 from services.common.rpc.faults import to_fault
 from services.logic.admin import Admin
+from services.logic.in_flight import InFlightLimit
 from services.logic.messages.sender import MessageSender
 from services.logic.messages.signals import Signals
 from services.logic.requests.cursors import CursorMarker
 from services.logic.requests.dispatcher import Dispatcher, encoded
-from services.logic.requests.in_flight import InFlightLimit
 from services.logic.sessions.sessions import ClientSessions
 from services.logic.storage_client import StorageClient
 from tidings_protocol.errors import TidingsError

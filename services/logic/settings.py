@@ -24,10 +24,12 @@ def read_secret(file: str) -> str:
         return ""
     try:
         secret = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"the file {file} cannot be read: {error}") from None
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read ({error.strerror}): name a file that this process may read") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} is not UTF-8: write the secret as text") from None
     if not secret:
-        raise ValueError(f"the file {file} is empty")
+        raise ValueError(f"{file} is empty: write the secret into it")
     return secret
 
 
@@ -212,27 +214,31 @@ class LogicSettings(NodeSettings):
     def _hook_fits_the_call(self) -> Self:
         if self.hook_url and 2 * self.hook_timeout_ms >= self.rpc_timeout_s * 1000:
             raise ValueError(
-                "hook_timeout_ms must be below half of rpc_timeout_s: a call may wait as long for its turn"
+                "a call of the hook waits for its turn as well: keep hook_timeout_ms below half of rpc_timeout_s"
             )
         return self
 
     @model_validator(mode="after")
     def _secrets_are_there(self) -> Self:
         if 0 < len(read_secret(self.operator_token_file).encode()) < TOKEN_BYTES_MIN:
-            raise ValueError(f"the token in operator_token_file must have {TOKEN_BYTES_MIN} bytes or more")
+            raise ValueError(
+                f"the token in operator_token_file is too short: make one of {TOKEN_BYTES_MIN} bytes or more"
+            )
         read_secret(self.hook_token_file)
         return self
 
     @model_validator(mode="after")
     def _storage_fits_the_call(self) -> Self:
         if not self.storage_timeout_s <= self.storage_budget_s < self.rpc_timeout_s:
-            raise ValueError("storage_timeout_s must not be above storage_budget_s, nor that reach rpc_timeout_s")
+            raise ValueError(
+                "a call to storage outlasts its caller's: keep storage_timeout_s ≤ storage_budget_s < rpc_timeout_s"
+            )
         return self
 
     @model_validator(mode="after")
     def _publication_fits_the_call(self) -> Self:
         if self.publish_wait_ms >= self.rpc_timeout_s * 1000:
-            raise ValueError("publish_wait_ms must be below rpc_timeout_s: the access node would give up before Kafka")
+            raise ValueError("an access node would give up before Kafka does: keep publish_wait_ms below rpc_timeout_s")
         return self
 
     def insecurities(self) -> Iterator[Objection]:

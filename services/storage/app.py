@@ -1,8 +1,9 @@
-"""The wiring of a storage node; reading it shows the service.
+"""A storage node as a process: etcd, MongoDB and gRPC for `storage_node`, and the ops address before all else.
 
-    ops ─▶ MongoDB, schema ─▶ registry, cluster ─▶ storage (node.py) ─▶ gRPC ─▶ registration, last
+    ops ─▶ MongoDB, schema ─▶ etcd, calls, certificates (common/node.py) ─▶ the node (wiring.py)
 
-`storage_node` stands on ports, so that a simulation gives it twins; `app` gives it etcd, MongoDB and gRPC.
+Guarantees: the node waits until MongoDB answers. /healthz and /debug/state answer meanwhile.
+Does not know: what a storage node consists of.
 """
 
 from __future__ import annotations
@@ -10,27 +11,18 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from services.common.clock import Clock
-from services.common.cluster import Cluster
 from services.common.gatherer import RETRY_S
 from services.common.lifecycle import Lifecycle
-from services.common.node import DebugState, NodePorts, NodeShell, registered, shown
-from services.common.registry.contract import Membership
-from services.common.telemetry import logs, metrics
+from services.common.node import NodeShell
+from services.common.telemetry import logs
 from services.common.telemetry.health import Health
-from services.storage.limits import Limits
-from services.storage.node import Storage, open_storage
-from services.storage.owners.ring_change import KIND, RingChange
-from services.storage.owners.rpc_peers import RpcStoragePeers
 from services.storage.repository.contract import Repository
-from services.storage.rpc import services
 from services.storage.settings import StorageSettings
-from services.storage.upkeep.retention import RetentionPolicy
+from services.storage.wiring import StoragePorts, storage_node
 from tidings_protocol.errors import Unavailable
 
 # How soon a thread that waits for the interpreter gets it. Measured with an event loop that is busy for 3 ms at a time:
@@ -38,18 +30,9 @@ from tidings_protocol.errors import Unavailable
 # ms.
 SWITCH_INTERVAL_S = 0.0005
 HEALTH_INTERVAL_S = 1.0
-# The share of the time for a batch in which another node has to append its part: then there is time left to do it in
-# that node's place.
-PEER_SHARE = 3
+AWAY = "MongoDB does not answer: check that it is at TIDINGS_MONGODB_URI, and that its replica set has a primary"
 
 log = logs.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoragePorts(NodePorts):
-    """What a storage node stands on. Whoever made the ports has entered them, and leaves them."""
-
-    repository: Repository
 
 
 @asynccontextmanager
@@ -63,71 +46,6 @@ async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]
         ports = await shell.connect(StoragePorts, kafka=False, repository=repository)
         shell.show(await shell.enter(storage_node(settings, life, ports)))
         yield
-
-
-@asynccontextmanager
-async def storage_node(settings: StorageSettings, life: Lifecycle, ports: StoragePorts) -> AsyncIterator[DebugState]:
-    """A node on its ports: ready when entered, drained when left. Gives what /debug/state shows."""
-    async with AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        cluster = await enter(Cluster(ports.registry))
-        peers = RpcStoragePeers(
-            ports.peers,
-            cluster,
-            ports.clock,
-            name=settings.node,
-            timeout_s=settings.store_budget_s / PEER_SHARE,
-            connected=lambda: ports.registry.connected,
-        )
-        node = await enter(
-            open_storage(
-                ports.repository,
-                peers,
-                ports.clock,
-                limits_of(settings),
-                policy=policy_of(settings),
-                sweep_interval_s=settings.session_sweep_interval_s,
-            )
-        )
-        stack.callback(cluster.subscribe(_drop_what_is_in_doubt(cluster, settings.node, node)))
-        server = await enter(ports.serve(settings.rpc_listen, services(node, life.request_stop)))
-        registration = await enter(registered(settings, KIND, server, ports))
-        yield {
-            "state": lambda: registration.record.state,
-            "node": lambda: shown(registration.record),
-            "registry": lambda: {"connected": ports.registry.connected},
-            "slots": lambda: len(cluster.ring(KIND).slots_of(settings.node)),
-            "nodes": lambda: [shown(each) for each in cluster.membership.nodes],
-            "tasks": lambda: life.tasks,
-            **_memory_of(node),
-        }
-
-
-def limits_of(settings: StorageSettings) -> Limits:
-    return Limits(
-        store_lanes=settings.store_lanes,
-        inbox_lanes=settings.inbox_lanes,
-        session_lanes=settings.session_lanes,
-        read_lanes=settings.read_lanes,
-        lane_capacity=settings.lane_capacity,
-        batch_max=settings.batch_max,
-        cached_members_max=settings.cached_members_max,
-        cached_entries_max=settings.cached_entries_max,
-        inbox_tail=settings.inbox_tail,
-        recent_sends_max=settings.recent_sends_max,
-        list_places_max=settings.list_places_max,
-        store_budget_s=settings.store_budget_s,
-        flush_interval_s=settings.flush_interval_s,
-    )
-
-
-def policy_of(settings: StorageSettings) -> RetentionPolicy:
-    return RetentionPolicy(
-        message_days=settings.message_retention_days,
-        inbox_days=settings.inbox_retention_days,
-        interval_s=settings.retention_interval_s,
-        step=settings.retention_step,
-    )
 
 
 @asynccontextmanager
@@ -158,11 +76,10 @@ async def _until_prepared(prepare: Callable[[], Awaitable[None]], health: Health
             await prepare()
             break
         except Unavailable as error:
-            reason = "MongoDB does not answer: is it there, and a replica set with a primary?"
-            health.set("mongodb", ok=False, reason=reason)
+            health.set("mongodb", ok=False, reason=AWAY)
             log.warning("waiting for mongodb", reason=error.message)
             if life.stop_requested:
-                raise Unavailable("the node was stopped while it waited for MongoDB") from error
+                raise Unavailable(f"the node was stopped while it waited for MongoDB. {AWAY}") from error
             await asyncio.sleep(RETRY_S)
     health.set("mongodb", ok=True)
 
@@ -172,25 +89,5 @@ async def _watch(is_away: Callable[[], bool], health: Health) -> None:
     again.
     """
     while True:
-        health.set("mongodb", ok=not is_away(), reason="MongoDB does not answer", degraded=True)
+        health.set("mongodb", ok=not is_away(), reason=AWAY, degraded=True)
         await asyncio.sleep(HEALTH_INTERVAL_S)
-
-
-def _drop_what_is_in_doubt(cluster: Cluster, name: str, node: Storage) -> Callable[[Membership, Membership], None]:
-    """A subscriber of the cluster, which drops what this node has in memory of doubtful slots."""
-    change = RingChange(name)
-
-    def changed(before: Membership, after: Membership) -> None:
-        ring = cluster.ring(KIND)
-        metrics.RING_SLOTS_OWNED.labels(KIND).set(len(ring.slots_of(name)))
-        node.ring_changed(change.doubtful_slots(before, after, ring))
-
-    return changed
-
-
-def _memory_of(node: Storage) -> Mapping[str, Callable[[], Any]]:
-    return {
-        "memory": lambda: {"conversations": node.conversations.cached, "inboxes": node.inboxes.cached},
-        "lanes": node.lanes,
-        "waiting_to_be_written": lambda: node.behind.waiting,
-    }

@@ -18,6 +18,7 @@ from services.common.clock import SystemClock
 from services.common.gatherer import RETRY_S
 from services.common.lifecycle import Lifecycle
 from services.common.telemetry import logs
+from services.storage.app import AWAY
 from services.storage.settings import StorageSettings
 from tidings_protocol.errors import Unavailable
 
@@ -46,7 +47,7 @@ async def prepare(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[N
                 break
             except Unavailable as error:
                 if life.stop_requested:
-                    raise
+                    raise Unavailable(AWAY) from error
                 log.warning("waiting for mongodb", reason=error.message)
                 await asyncio.sleep(RETRY_S)
     log.info("collections and indexes are there", database=settings.mongodb_database)

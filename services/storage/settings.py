@@ -41,18 +41,11 @@ class StorageSettings(NodeSettings):
         le=10_000,
         description="Documents that retention removes at once. More is faster and holds up other writes for longer.",
     )
-    store_lanes: int = Field(
-        2,
-        ge=1,
-        le=256,
-        description="Batches of messages that are written at the same time, at most: a second one begins with 96 "
-        "messages. More: a slow conversation holds up fewer others, and batches are smaller, so a message costs more.",
-    )
     inbox_lanes: int = Field(
         1,
         ge=1,
         le=256,
-        description="Batches of inbox entries that are written at the same time; as with `store_lanes`.",
+        description="Batches of inbox entries of other nodes' messages that are prepared at the same time.",
     )
     session_lanes: int = Field(
         2, ge=1, le=64, description="Batches of sessions that are opened and closed at the same time."
@@ -141,7 +134,13 @@ class StorageSettings(NodeSettings):
     @model_validator(mode="after")
     def _answers_in_time(self) -> Self:
         if self.mongodb_timeout_s > self.store_budget_s:
-            raise ValueError("mongodb_timeout_s must not be above store_budget_s: not even one try would fit")
+            raise ValueError(
+                "mongodb_timeout_s is above store_budget_s, so that not even one try would fit: lower "
+                "mongodb_timeout_s, or raise store_budget_s"
+            )
         if self.store_budget_s >= self.rpc_timeout_s:
-            raise ValueError("store_budget_s must be below rpc_timeout_s: the answer would come too late")
+            raise ValueError(
+                "store_budget_s is not below rpc_timeout_s, so that the answer would come too late: lower "
+                "store_budget_s, or raise rpc_timeout_s"
+            )
         return self

@@ -18,12 +18,13 @@ from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import SystemClock
 from services.storage.app import SWITCH_INTERVAL_S
 from services.storage.limits import Limits
-from services.storage.node import Storage, open_storage
+from services.storage.node import Storage
 from services.storage.owners.peers import NoPeers
 from services.storage.repository.contract import Repository
 from services.storage.repository.mongo.connection import connected
 from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
 from services.storage.repository.records import ConversationDocument, InboxEntry, MemberDocument, StoredMessage
+from services.storage.wiring import open_storage
 from tests.support.cluster.mongod import Mongod
 from tidings_protocol.ids import direct
 

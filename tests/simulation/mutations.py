@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from protos.tidings.internal.v1.storage_pb2 import ChangeItem
-from services.logic.groups.model import SettledAct
-from services.logic.requests.group_changes import GroupChanges
+from services.logic.changes.group_changes import GroupChanges
+from services.logic.groups.model import AlreadyDone
 from services.logic.requests.request import ClientRequest
 from services.storage.memory.conversation import CachedConversation
 from services.storage.repository.contract import Conflict, Inserted
@@ -133,7 +133,7 @@ def a_repeat_of_a_change_tells_nothing() -> Iterator[None]:
     async def answer(acts: GroupChanges, ask: ClientRequest, item: ChangeItem) -> ServerFrame:
         return await acts._answer_made(ask, item.conversation)
 
-    async def say_nothing(acts: GroupChanges, settled: SettledAct) -> None:
+    async def say_nothing(acts: GroupChanges, done: AlreadyDone) -> None:
         return
 
     GroupChanges._tell_made = answer  # type: ignore[method-assign,assignment]

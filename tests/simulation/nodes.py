@@ -24,7 +24,8 @@ from services.common.rpc.memory import MemoryPeers
 from services.common.telemetry.health import Health
 from services.logic import node as logic
 from services.logic.settings import LogicSettings
-from services.storage import app as storage
+from services.logic.wiring import LogicPorts
+from services.storage import wiring as storage
 from services.storage.repository.contract import Repository
 from services.storage.repository.memory import Faults
 from services.storage.settings import StorageSettings
@@ -118,7 +119,7 @@ async def _access(settings: AccessSettings, life: Lifecycle, ports: Ports) -> As
 
 @asynccontextmanager
 async def _logic(settings: LogicSettings, life: Lifecycle, ports: Ports) -> AsyncIterator[None]:
-    connected = logic.LogicPorts(
+    connected = LogicPorts(
         registry=ports.registry,
         bus=ports.bus,
         peers=ports.peers,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class Failure(Exception):
     """A command failed for a reason the user can understand; ends it with `code` and no traceback."""
@@ -21,3 +24,23 @@ class WrongUse(Failure):
     """The command was called in a way that cannot be right."""
 
     code = 2
+
+
+@contextmanager
+def first_failure() -> Iterator[None]:
+    """Raises the first Failure of a group of them as itself; a group with anything else in it stays what it is.
+
+    Not by `except*`: what is raised in one comes in a new group (Python below 3.11.4).
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        failures, others = group.split(Failure)
+        if failures is None or others is not None:
+            raise
+        raise _first(failures) from None
+
+
+def _first(failures: BaseExceptionGroup[Failure]) -> Failure:
+    first = failures.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

@@ -36,9 +36,11 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 def main(arguments: Sequence[str]) -> int:
     LOG.parent.mkdir(exist_ok=True)
     began = time.monotonic()
+    halves: list[subprocess.Popen[bytes]] = []
+    _pass_on(halves)  # before they start: they would inherit a shell's order to ignore Ctrl-C, but no handler
     with LOG.open("wb") as log:
-        halves = [_start(f"not ({REAL})", 0, arguments, subprocess.PIPE), _start(REAL, 1, arguments, log.fileno())]
-    _pass_on(halves)
+        halves.append(_start(f"not ({REAL})", 0, arguments, subprocess.PIPE))
+        halves.append(_start(REAL, 1, arguments, log.fileno()))
     _say(f"The tests on real backends run beside these; they write to {LOG}.\n")
     shown = _show(halves[0])
     codes = [half.wait() for half in halves]

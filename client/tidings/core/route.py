@@ -1,7 +1,7 @@
-"""Where to connect next, and when: seeds, addresses the servers gave, nodes that could not be reached, back-off. Pure.
+"""Where to connect next, and when: seeds, addresses the servers gave, nodes that could not be reached. Pure.
 
 Guarantees: after a loss the address of the last session is tried first, then every other known one at once; only when
-all have failed does it wait (full jitter over a growing bound, set by the server's welcome). An address that a server
+all have failed does it wait (backoff.py). An address that a server
 gave is followed at once, but a chain of more than three of them waits like a failure, so two servers that point at
 each other cannot spin a client. Addresses that failed are told in `avoid` for a minute.
 """
@@ -11,25 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tidings.core.backoff import Backoff
+
 AVOID_S = 60.0
 AVOID_MAX = 16
 LEARNED_MAX = 8
 MOVES_MAX = 3
 STEADY_S = 5.0  # a session that lived this long proves the address; one that did not counts as a failure
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """The server's welcome replaces these."""
-
-    base_s: float = 0.5
-    max_s: float = 20.0
-    factor: float = 2.0
-
-    def delay_s(self, attempt: int, random: Callable[[], float]) -> float:
-        """Full jitter: evenly between 0 and the bound of this try (0 is the first)."""
-        bound = min(self.max_s, self.base_s * self.factor ** min(attempt, 32))
-        return random() * bound
 
 
 @dataclass(frozen=True, slots=True)

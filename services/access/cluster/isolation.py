@@ -26,7 +26,7 @@ from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import access_pb2, common_pb2, logic_pb2
 from services.access.logic_client import SERVICE as LOGIC
-from services.access.placement.registrar import VISIT
+from services.access.placement.visit_calls import VISIT
 from services.common.clock import Clock
 from services.common.registry.contract import Membership, NodeIncarnation, NodeRecord
 from services.common.rpc.contract import PeersPort, TimedOut, Unreachable

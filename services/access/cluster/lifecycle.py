@@ -20,7 +20,7 @@ from services.access.cluster.head_checks import HeadChecks
 from services.access.cluster.registration import Registration
 from services.access.connections import Connections
 from services.access.delivery.mailbox import Mailbox
-from services.access.placement.registrar import OwnerRegistrar
+from services.access.placement.visit_calls import VisitCalls
 from services.access.session.session import Phase
 from services.common.bus.contract import Bus
 from services.common.clock import Clock
@@ -56,7 +56,7 @@ class NodeMembership:
         registration: Registration,
         mailbox: Mailbox,
         connections: Connections,
-        registrar: OwnerRegistrar,
+        visit_calls: VisitCalls,
         farewell: Farewell,
         checks: HeadChecks,
         health: Health,
@@ -67,7 +67,7 @@ class NodeMembership:
         self._registration = registration
         self._mailbox = mailbox
         self._connections = connections
-        self._registrar = registrar
+        self._visit_calls = visit_calls
         self._farewell = farewell
         self._checks = checks
         self._health = health
@@ -156,7 +156,7 @@ class NodeMembership:
     async def _rejoin(self) -> None:
         since_ms = self._clock.wall_ms()
         await _persist(lambda: self._registration.rejoin(since_ms=since_ms), "this node cannot come back yet")
-        self._registrar.registrations.clear()
+        self._visit_calls.visits.clear()
         await self._mailbox.attach(self._registration.mailbox)
         if not self._leaving:
             await self._registration.set_state("ready")

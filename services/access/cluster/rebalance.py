@@ -1,6 +1,6 @@
 """What a node does when the ring of access nodes has changed.
 
-    at once               visits are made with the new owners of the moved slots, dead guests are forgotten
+    at once               visits are made with the new owners of the moved slots, visitors of dead nodes are forgotten
     after a short delay   the inbox heads of the users in the moved slots are read, and who lags is nudged: this finds
                           what was on its way to the wrong node; their large groups are compared too (group_index.py)
     then, at a pace       under placement `ring`, sessions whose slot moved are asked to go to the new owner
@@ -25,7 +25,7 @@ from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
 from services.access.delivery.forwarding_table import ForwardingTable
 from services.access.placement.placement import Placement
-from services.access.placement.registrar import OwnerRegistrar
+from services.access.placement.visit_calls import VisitCalls
 from services.access.presence.notifier import PresenceNotifier
 from services.access.requests.pongs import HeartbeatReplies
 from services.access.session.events import AskedToLeave
@@ -55,7 +55,7 @@ class Rebalance(Owned):
         cluster: Cluster,
         hub: Hub[Connection],
         placement: Placement,
-        registrar: OwnerRegistrar,
+        visit_calls: VisitCalls,
         forwarding: ForwardingTable,
         heads: HeartbeatReplies,
         index: GroupIndex,
@@ -71,7 +71,7 @@ class Rebalance(Owned):
         self._cluster = cluster
         self._hub = hub
         self._placement = placement
-        self._registrar = registrar
+        self._visit_calls = visit_calls
         self._forwarding = forwarding
         self._heads = heads
         self._index = index
@@ -106,7 +106,7 @@ class Rebalance(Owned):
         alive = {node.boot_id for node in new.nodes}
         if any(node.boot_id not in alive for node in old.nodes if node.kind == "access"):
             self._forwarding.keep(self._cluster.alive)
-            self._registrar.registrations.forget(self._cluster.alive)
+            self._visit_calls.visits.forget(self._cluster.alive)
             self._presence.node_died()
             self._checks.check(())
         ring = self._cluster.ring("access")
@@ -125,7 +125,7 @@ class Rebalance(Owned):
             users = list(self._hub.users()) if due.everyone else list({*self._users_in(moved), *due.users})
             metrics.VISITORS.set(len(self._forwarding))
             # All users, not only the moved: an owner may have come back as another boot.
-            await self._registrar.ensure(list(self._hub.users()))
+            await self._visit_calls.ensure(list(self._hub.users()))
             if self._placement.follows_ring and moved and self._staying():
                 self._ask_to_move(moved)
             if users:

@@ -25,8 +25,8 @@ from typing import Final
 
 from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
+from services.access.handshake.session_item import open_item
 from services.access.logic_client import LogicClient
-from services.access.requests.session_item import open_item
 from services.access.session.events import EndRequested
 from services.access.session.session import Phase
 from services.common.registry.contract import NodeIncarnation
@@ -78,7 +78,7 @@ class Reconciling:
         stored = await self._stored(boot_id)
         if self._me().boot_id != boot_id:
             return
-        self._close_ghosts(boot_id, stored)
+        self._close_ghosts(stored)
         still = self._open(boot_id)
         self._missed = {
             session: self._missed.get(session, 0) + 1
@@ -107,13 +107,13 @@ class Reconciling:
             query.after_user, query.after_device = page.sessions[-1].user, page.sessions[-1].device
             await asyncio.sleep(PAGE_PAUSE_S)
 
-    def _close_ghosts(self, boot_id: str, stored: dict[str, logic_pb2.HeldSession]) -> None:
+    def _close_ghosts(self, stored: dict[str, logic_pb2.HeldSession]) -> None:
         held = {each.session_id for each in self._connections}
         for session, each in stored.items():
             if session not in held:
                 log.info("a session without a connection is closed", user=each.user, session=session)
                 metrics.SESSIONS_RECONCILED.labels("closed").inc()
-                self._close(logic_pb2.CloseItem(user=each.user, device=each.device, session=session, boot_id=boot_id))
+                self._close(logic_pb2.CloseItem(user=each.user, device=each.device, session=session))
 
     async def _store_again(self, connections: list[Connection]) -> None:
         node = self._me().node

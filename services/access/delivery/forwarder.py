@@ -22,8 +22,8 @@ from typing import Final, NamedTuple
 from protos.tidings.internal.v1 import delivery_pb2
 from services.access.delivery.mail_router import Split
 from services.common.bus.contract import Bus, Record
-from services.common.direct import Direct, Errand
 from services.common.lanes.lane import Lanes
+from services.common.parcel_calls import Errand, ParcelCalls
 from services.common.registry.contract import NodeIncarnation, NodeRecord
 from services.common.scope import Owned, TaskScope
 from services.common.telemetry import logs, metrics
@@ -56,14 +56,14 @@ class Forwarder(Owned):
     def __init__(
         self,
         bus: Bus,
-        direct: Direct,
+        calls: ParcelCalls,
         *,
         topic: str,
         node: Callable[[str], NodeRecord | None],
         probe_s: float = PROBE_S,
     ) -> None:
         self._bus = bus
-        self._direct = direct
+        self._calls = calls
         self._topic = topic
         self._node = node
         self._probe_s = probe_s
@@ -119,7 +119,7 @@ class Forwarder(Owned):
         letters = [letter for batch in batches for letter in batch]
         if not self._away.is_set():
             if self._returned:
-                await self._direct.quiet(PUBLISH_S)  # nothing overtakes what went by call
+                await self._calls.quiet(PUBLISH_S)  # nothing overtakes what went by call
                 self._returned = False
             if await self._publish(letters):
                 self._call_the_deaf(letters)
@@ -146,7 +146,7 @@ class Forwarder(Owned):
         for letter in letters:
             record = self._node(letter.target.node)
             if record is not None and record.deaf:
-                self._direct.offer(Errand(letter.target.node, letter.target.boot_id, letter.parcel))
+                self._calls.offer(Errand(letter.target.node, letter.target.boot_id, letter.parcel))
 
     async def _call(self, letters: Sequence[Letter]) -> list[Letter]:
         """Sends the letters by call; those that were not taken."""
@@ -160,7 +160,7 @@ class Forwarder(Owned):
             if not outcome.done():
                 outcome.set_result(taken)
 
-        self._direct.offer(Errand(letter.target.node, letter.target.boot_id, letter.parcel), done)
+        self._calls.offer(Errand(letter.target.node, letter.target.boot_id, letter.parcel), done)
         return outcome
 
     # ---- what could not be sent

@@ -1,8 +1,8 @@
 """The owner's forwarding table: on which other nodes the users of its slots are connected.
 
-Theory of operation. A user whose slot this node owns may be connected to another node. That node registers the user
-here (placement/registrar.py), and from then on the pushes for the user are forwarded to it. The table names
-boots, not nodes: to a node that started again nothing is forwarded that its earlier boot asked for.
+Theory of operation. A user whose slot this node owns may be connected to another node. That node tells this one of
+the visit (placement/visit_calls.py), and from then on the pushes for the user are forwarded to it. The table
+names boots, not nodes: to a node that started again nothing is forwarded that its earlier boot asked for.
 
 Guarantees: each boot stands once for each user. The table is bounded by the users that are connected to the
 other nodes; what a dead boot left behind goes with `keep`.

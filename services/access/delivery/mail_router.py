@@ -4,8 +4,8 @@ Theory of operation. Logic routed a parcel by the ring that logic had. A parcel 
 mailbox had another node, or this node started again) is routed once more as a whole. Otherwise each recipient is looked
 up. A push for a visitor is forwarded to the nodes where the visitor is connected. A push for a user whose slot has
 another owner by now goes on to that owner, and to the connections here all the same: so no user waits for the hop, and
-clients pass over what they have. A forwarded parcel is `direct`: it is for one boot only, and is never routed
-again. Any other parcel is routed again at most `HOPS_MAX` times.
+clients pass over what they have. A forwarded parcel (`Parcel.direct` on the wire) is for one boot only, and is never
+routed again. Any other parcel is routed again at most `HOPS_MAX` times.
 
 Guarantees: a recipient that is owned here gets its push here exactly as often as it came. Each target gets as few
 records as their size allows, at a cost that grows with the recipients and no faster. A push with fewer numbers than
@@ -109,7 +109,7 @@ class SplitRun:
             for node in self._forwarding.nodes_of(user):
                 forwarded = self._forwarded.get(node)
                 if forwarded is None:
-                    forwarded = self._forwarded[node] = _ParcelBuilder(node, direct=True)
+                    forwarded = self._forwarded[node] = _ParcelBuilder(node, forwarded=True)
                 forwarded.add(push, user, number)
             owner = self._owner_of(user)
             if owner is None or owner == self._me:
@@ -139,13 +139,13 @@ class _ParcelBuilder:
     It counts the bytes while it adds, since asking a parcel for its size costs as much as all that is in it.
     """
 
-    __slots__ = ("_copied", "_direct", "_hops", "_last", "_node", "_size", "parcels")
+    __slots__ = ("_copied", "_forwarded", "_hops", "_last", "_node", "_size", "parcels")
 
-    def __init__(self, node: NodeIncarnation, *, hops: int = 0, direct: bool = False) -> None:
+    def __init__(self, node: NodeIncarnation, *, hops: int = 0, forwarded: bool = False) -> None:
         self.parcels: list[delivery_pb2.Parcel] = []
         self._node = node
         self._hops = hops
-        self._direct = direct
+        self._forwarded = forwarded
         self._size = 0
         self._last: delivery_pb2.Push | None = None
         self._copied: delivery_pb2.Push | None = None  # what `_last` is a copy of
@@ -165,7 +165,7 @@ class _ParcelBuilder:
         if not self.parcels or self._size + size > PARCEL_BYTES:
             self.parcels.append(
                 delivery_pb2.Parcel(
-                    node=self._node.node, boot_id=self._node.boot_id, hops=self._hops, direct=self._direct
+                    node=self._node.node, boot_id=self._node.boot_id, hops=self._hops, direct=self._forwarded
                 )
             )
             self._size = 0

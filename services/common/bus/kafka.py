@@ -4,6 +4,7 @@
     kafka_batches.py    records packed by partition
     kafka_closing.py    the end of a producer that may be broken
     kafka_consumer.py   a consumer for each subscription, with positions of its own
+    kafka_hearing.py    whether a consumer hears Kafka, and when it is lost
     kafka_admin.py      topics
     kafka_topics.py     topics that Kafka has lost are made again
 

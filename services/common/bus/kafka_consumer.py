@@ -3,7 +3,8 @@
 Guarantees: positions are fixed by entering (or when Kafka is there, which is a gap if reading begins at the end), are
 kept across every reconnect, and move past a record only when it was handed out; a position that Kafka no longer has is
 moved to the oldest record there is, or, if Kafka has lost records that were there, to the end, and `on_gap` says so. A
-topic that was made anew is read from its beginning, and that is a gap too.
+topic that was made anew is read from its beginning, and that is a gap too. A consumer that Kafka has not answered for
+some time is made anew, so that Kafka is found again under whatever addresses its brokers have then.
 
 Does not know: groups, commits.
 """
@@ -20,6 +21,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from services.common.backoff import Backoff
 from services.common.bus.contract import ConsumedRecord, OnGap
+from services.common.bus.kafka_hearing import Hearing
 from services.common.scope import Owned
 from services.common.telemetry import logs, metrics
 
@@ -29,6 +31,8 @@ BATCH_MAX = 500
 POLL_MS = 500
 FETCH_BYTES_MAX = 8 * 1024 * 1024
 REQUEST_MS = 5_000
+# So many empty polls without an answer to a fetch take as long as `connected` waits.
+UNANSWERED_POLLS_MAX = 30
 ENTER_S = 3.0
 START_S = 10.0
 CLOSE_S = 3.0
@@ -61,8 +65,7 @@ class KafkaSubscription(Owned):
         self._on_gap = on_gap
         self._consumer: AIOKafkaConsumer | None = None
         self._backoff = Backoff()
-        self._fetched_s = 0.0
-        self._asked_s: float | None = None  # since when somebody waits for records
+        self._hearing = Hearing(UNANSWERED_POLLS_MAX)
         self._is_late = False  # it was entered without knowing its positions
         self._is_new = False  # the topic, which was lost
 
@@ -72,9 +75,8 @@ class KafkaSubscription(Owned):
 
     @property
     def quiet_s(self) -> float:
-        """How long Kafka has not answered a fetch; it answers twice a second when it has nothing. While the reader
-        is busy with what it got, nothing is waited for, and Kafka is not to blame."""
-        return 0.0 if self._asked_s is None else time.monotonic() - max(self._fetched_s, self._asked_s)
+        """How long Kafka has not answered a fetch, while somebody waits for records."""
+        return self._hearing.quiet_s(time.monotonic())
 
     @property
     def connected(self) -> bool:
@@ -100,11 +102,11 @@ class KafkaSubscription(Owned):
         return self
 
     async def __anext__(self) -> list[ConsumedRecord]:
-        self._asked_s = time.monotonic()
+        self._hearing.ask(time.monotonic())
         try:
             return await self._read()
         finally:
-            self._asked_s = None
+            self._hearing.stop_asking()
 
     async def _read(self) -> list[ConsumedRecord]:
         while True:
@@ -114,9 +116,11 @@ class KafkaSubscription(Owned):
                 consumer = self._consumer or await self._connect()
                 found = await consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH_MAX)
                 self._backoff.reset()
-                self._look(consumer)
+                self._hearing.poll(self._fetched_ms(consumer), time.monotonic(), empty=not found)
                 if found:
                     return self._take(found)
+                if self._hearing.is_lost:
+                    await self._lose(TimeoutError("no fetch was answered"))
             except OffsetOutOfRangeError as error:
                 await self._bridge(error)
             except (KafkaError, OSError, TimeoutError) as error:
@@ -166,7 +170,7 @@ class KafkaSubscription(Owned):
         for partition in self._partitions:
             consumer.seek(partition, self.positions[partition.partition])
         self._consumer = consumer
-        self._fetched_s = time.monotonic()
+        self._hearing.begin()
         return consumer
 
     async def _resolve(self, consumer: AIOKafkaConsumer) -> None:
@@ -213,11 +217,9 @@ class KafkaSubscription(Owned):
         metrics.BUS_TRANSIT_SECONDS.labels(self._topic).observe(max(0.0, time.time() - oldest_ms / 1000))
         return batch
 
-    def _look(self, consumer: AIOKafkaConsumer) -> None:
-        """Notes when Kafka last answered a fetch."""
-        polled_ms = max((consumer.last_poll_timestamp(each) or 0 for each in self._partitions), default=0)
-        if polled_ms > 0:
-            self._fetched_s = max(self._fetched_s, time.monotonic() - max(0.0, time.time() - polled_ms / 1000))
+    def _fetched_ms(self, consumer: AIOKafkaConsumer) -> int:
+        """When Kafka last answered a fetch; 0: never yet."""
+        return max((consumer.last_poll_timestamp(each) or 0 for each in self._partitions), default=0)
 
     async def _bridge(self, error: OffsetOutOfRangeError) -> None:
         """Goes on where Kafka still has, or again has, something."""

@@ -152,7 +152,7 @@ PUBLISH_BACKLOG_BYTES = Gauge("tidings_publish_backlog_bytes", "Bytes that wait 
 PUBLISH_DROPPED = Counter(
     "tidings_publish_dropped", "Records given up while Kafka was away", ["kind"]
 )  # push|lasting (events, presence, membership)
-DIRECT = Counter(
+PARCELS_BY_CALL = Counter(
     "tidings_parcels_direct", "Parcels handed to access nodes by call because Kafka did not carry them", ["outcome"]
 )  # sent|failed|full
 FORWARDS_LOST = Counter("tidings_forwards_lost", "Parcels to other access nodes that were given up")
@@ -263,7 +263,7 @@ _FIRST: tuple[tuple[Counter | Gauge, tuple[str, ...]], ...] = (
     (REROUTED, ("sent", "lost", "gave_up")),
     (INDEX_REPAIRED, ("joined", "left")),
     (PUBLISH_DROPPED, ("push", "lasting")),
-    (DIRECT, ("sent", "failed", "full")),
+    (PARCELS_BY_CALL, ("sent", "failed", "full")),
     (STALE_DECISIONS, ("send", "group")),
     (REPOSITORY_CHECKOUTS_FAILED, ("timeout", "closed", "error")),
 )

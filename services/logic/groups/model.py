@@ -116,7 +116,7 @@ class GroupChange:
 
 
 @dataclass(frozen=True, slots=True)
-class SettledAct:
+class AlreadyDone:
     """What a request asks for is so already: it is a repeat, perhaps of a change that nobody was told of.
 
     So `act` is told as an event again, and the nodes of the users are told that these are (`indexed`), or are not
@@ -129,4 +129,4 @@ class SettledAct:
     dropped: tuple[str, ...] = ()
 
 
-Decision = GroupChange | SettledAct
+Decision = GroupChange | AlreadyDone

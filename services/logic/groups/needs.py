@@ -75,7 +75,7 @@ def _group_id(conversation: str) -> str:
 
 def _check_some_users(users: Sequence[str], policy: GroupPolicy) -> Sequence[str]:
     if not users:
-        raise BadRequest("name at least one user")
+        raise BadRequest("the request names no user: name at least one user")
     return _check_users(users, policy)
 
 
@@ -95,4 +95,4 @@ def _check_name(name: str, policy: GroupPolicy) -> None:
 def _check_role(request: Request.SetRole) -> None:
     check_user(request.user)
     if not GroupRole.MEMBER <= request.role <= GroupRole.OWNER:
-        raise BadRequest("role must be MEMBER, ADMIN or OWNER")
+        raise BadRequest(f"{request.role} is no role: give MEMBER, ADMIN or OWNER")

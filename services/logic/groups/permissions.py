@@ -18,9 +18,9 @@ def check_send(conversation: str, sender: str, group: GroupSnapshot | None) -> N
     """Returns if a message of this user may be stored there; `group` is only looked at for groups."""
     match kind_of(conversation):
         case ConversationKind.DIRECT:
-            _check_peer(conversation, sender)
+            check_in_chat(conversation, sender)
         case ConversationKind.BROADCAST:
-            raise Forbidden("only the operator writes to b:all")
+            raise Forbidden("only the operator writes to b:all: write to a user or a group")
         case ConversationKind.GROUP:
             _check_speaker(group, conversation, sender)
 
@@ -29,19 +29,19 @@ def check_signal(conversation: str, sender: str, group: GroupSnapshot | None) ->
     """Returns if this user may signal there: as for a message, but nobody signals into a large group."""
     match kind_of(conversation):
         case ConversationKind.DIRECT:
-            _check_peer(conversation, sender)
+            check_in_chat(conversation, sender)
         case ConversationKind.BROADCAST:
-            raise Forbidden("there are no signals in b:all")
+            raise Forbidden("there are no signals in b:all: signal to a user or a group")
         case ConversationKind.GROUP:
             if _check_speaker(group, conversation, sender).is_large:
-                raise Forbidden(f"{conversation} is a large group: there are no signals in it")
+                raise Forbidden(f"there are no signals in {conversation}, which is a large group: send a message")
 
 
 def check_read(conversation: str, reader: str, group: GroupSnapshot | None) -> int:
     """The first seq that this user may read there; 0: no bound."""
     match kind_of(conversation):
         case ConversationKind.DIRECT:
-            _check_peer(conversation, reader)
+            check_in_chat(conversation, reader)
             return 0
         case ConversationKind.BROADCAST:
             return 0
@@ -54,24 +54,34 @@ def check_member(group: GroupSnapshot | None, conversation: str, user: str) -> t
     group = check_exists(group, conversation)
     member = group.members.get(user)
     if member is None:
-        raise Forbidden(f"you are not a member of {conversation}")
+        raise not_a_member(group)
     return group, member
+
+
+def not_a_member(group: GroupSnapshot) -> Forbidden:
+    """The refusal of somebody who is not in the group; it says how one gets in."""
+    if group.open:
+        return Forbidden(f"you are not a member of {group.conversation}: join it first")
+    return Forbidden(f"you are not a member of {group.conversation}: ask one of its admins to add you")
 
 
 def check_exists(group: GroupSnapshot | None, conversation: str) -> GroupSnapshot:
     """The group; raises NotFound if there is none."""
     if group is None:
-        raise NotFound(f"there is no group {conversation}")
+        raise NotFound(f"there is no group {conversation}: check its id, or create a group")
     return group
+
+
+def check_in_chat(conversation: str, user: str) -> None:
+    """Returns if the user is one of the two of this direct chat; raises Forbidden."""
+    if user not in peers(conversation):
+        raise Forbidden(f"{conversation} is a direct chat of others: name one of your own")
 
 
 def _check_speaker(group: GroupSnapshot | None, conversation: str, user: str) -> GroupSnapshot:
     group, member = check_member(group, conversation, user)
     if group.channel and member.role is GroupRole.MEMBER:
-        raise Forbidden(f"{conversation} is a channel: only its owner and admins may send")
+        raise Forbidden(
+            f"{conversation} is a channel, where the owner and admins send: ask the owner to make you an admin"
+        )
     return group
-
-
-def _check_peer(conversation: str, user: str) -> None:
-    if user not in peers(conversation):
-        raise Forbidden(f"{conversation} is a direct chat of others: only its two users send and read there")

@@ -5,18 +5,18 @@
     act        who may                                what is refused
     create     anyone                                 more than 500 users: BAD_REQUEST
     join       anyone, if open                        not open: FORBIDDEN; full: BAD_REQUEST
-    leave      a member                               (no member: settled)
+    leave      a member                               (no member: done already)
     add        OWNER, ADMIN                           full: BAD_REQUEST
     remove     OWNER anyone; ADMIN a MEMBER           oneself: BAD_REQUEST (leave)
     set_role   OWNER                                  of no member: NOT_FOUND; the owner's own: BAD_REQUEST
-                                                      (an ADMIN, of the owner as OWNER: settled)
+                                                      (an ADMIN, of the owner as OWNER: done already)
     rename     OWNER, ADMIN
 
 An owner who leaves is followed by the oldest admin, else the oldest member; handing over makes the old owner an
 admin. Whoever joins a group that everybody has left owns it. A group becomes large with the change that takes it above
 the threshold, and stays large: its notice `large` is the last message with inbox numbers.
 
-Guarantees: pure; a repeat of what is so already is `SettledAct`, never an error; every error is one of the protocol's.
+Guarantees: pure; a repeat of what is so already is `AlreadyDone`, never an error; every error is one of the protocol's.
 Does not know: how a change is made atomic (storage), or that somebody else may have made another one meanwhile: then
 storage says that the version is stale, and it is decided again.
 """
@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.logic.groups.model import (
+    AlreadyDone,
     Decision,
     GroupAct,
     GroupChange,
@@ -34,10 +35,9 @@ from services.logic.groups.model import (
     GroupPolicy,
     GroupRole,
     GroupSnapshot,
-    SettledAct,
 )
 from services.logic.groups.needs import once
-from services.logic.groups.permissions import check_exists, check_member
+from services.logic.groups.permissions import check_exists, check_member, not_a_member
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest, Forbidden, NotFound
 
@@ -67,7 +67,7 @@ def decide(
             group = _check_admin(group, request.rename.conversation, actor)
             return _rename(group, actor, request.rename.name)
         case act:
-            raise BadRequest(f"{act} changes nothing")
+            raise BadRequest(f"{act} changes nothing: give create, join, leave, add, remove, set_role or rename")
 
 
 def info_of(group: GroupSnapshot | None, conversation: str, user: str) -> client_pb2.GroupInfo:
@@ -75,7 +75,7 @@ def info_of(group: GroupSnapshot | None, conversation: str, user: str) -> client
     group = check_exists(group, conversation)
     role = group.role_of(user)
     if role is None and not group.open:
-        raise Forbidden(f"you are not a member of {conversation}")
+        raise not_a_member(group)
     return client_pb2.GroupInfo(
         conversation=conversation,
         name=group.name,
@@ -114,7 +114,7 @@ def _create(request: Request.Create, actor: str, policy: GroupPolicy, conversati
 def _join(group: GroupSnapshot, actor: str, policy: GroupPolicy) -> Decision:
     act = GroupAct("join", actor, (actor,))
     if actor in group.members:
-        return SettledAct(group.conversation, act, indexed=act.users if group.is_large else ())
+        return AlreadyDone(group.conversation, act, indexed=act.users if group.is_large else ())
     if not group.open:
         raise Forbidden(f"{group.conversation} is not open: ask an admin to add you")
     role = GroupRole.MEMBER if group.member_count else GroupRole.OWNER
@@ -125,7 +125,7 @@ def _add(group: GroupSnapshot, actor: str, users: Sequence[str], policy: GroupPo
     missing = tuple(user for user in once(users) if user not in group.members)
     if not missing:
         act = GroupAct("add", actor, once(users))
-        return SettledAct(group.conversation, act, indexed=act.users if group.is_large else ())
+        return AlreadyDone(group.conversation, act, indexed=act.users if group.is_large else ())
     return _enter(group, GroupAct("add", actor, missing), GroupRole.MEMBER, policy)
 
 
@@ -157,7 +157,7 @@ def _leave(group: GroupSnapshot, actor: str) -> Decision:
     member = group.members.get(actor)
     gone = GroupAct("leave", actor, (actor,))
     if member is None:
-        return SettledAct(group.conversation, gone, dropped=gone.users if group.is_large else ())
+        return AlreadyDone(group.conversation, gone, dropped=gone.users if group.is_large else ())
     heir = _successor(group, actor) if member.role is GroupRole.OWNER else None
     acts = (gone,) if heir is None else (gone, GroupAct("role", actor, (heir.user,), role=GroupRole.OWNER.name))
     if group.is_large:
@@ -188,18 +188,20 @@ def _successor(group: GroupSnapshot, owner: str) -> GroupMember | None:
 
 def _remove(group: GroupSnapshot, me: GroupMember, users: Sequence[str]) -> Decision:
     if me.role is GroupRole.MEMBER:
-        raise Forbidden(f"only the owner and admins of {group.conversation} remove members (to go yourself: leave)")
+        raise Forbidden(
+            f"only the owner and admins of {group.conversation} remove members: ask one of them, or leave yourself"
+        )
     if me.user in users:
-        raise BadRequest("you cannot remove yourself; use leave")
+        raise BadRequest("you cannot remove yourself: use leave")
     there = tuple(user for user in once(users) if user in group.members)
     protected = [
         user for user in there if me.role is GroupRole.ADMIN and group.members[user].role is not GroupRole.MEMBER
     ]
     if protected:
-        raise Forbidden(f"an admin removes members only, and {protected[0]} is an admin or the owner")
+        raise Forbidden(f"an admin removes members only, and {protected[0]} is an admin or the owner: ask the owner")
     if not there:
         act = GroupAct("remove", me.user, once(users))
-        return SettledAct(group.conversation, act, dropped=act.users if group.is_large else ())
+        return AlreadyDone(group.conversation, act, dropped=act.users if group.is_large else ())
     act = GroupAct("remove", me.user, there)
     # Those who are removed still get the notice that says so: they are among the members before.
     notices = () if group.is_large else (GroupNotice(act, tuple(group.members)),)
@@ -216,12 +218,12 @@ def _set_role(group: GroupSnapshot, me: GroupMember, user: str, role: GroupRole)
             and target is not None
             and target.role is GroupRole.OWNER
         ):
-            return SettledAct(group.conversation, act)  # who handed over is an admin since
-        raise Forbidden(f"only the owner of {group.conversation} gives roles")
+            return AlreadyDone(group.conversation, act)  # who handed over is an admin since
+        raise Forbidden(f"only the owner of {group.conversation} gives roles: ask the owner")
     if target is None:
         raise NotFound(f"{user} is not a member of {group.conversation}: add them first")
     if target.role is role:
-        return SettledAct(group.conversation, act)
+        return AlreadyDone(group.conversation, act)
     if user == me.user:
         raise BadRequest("you stay the owner until you hand over: make another member OWNER")
     changed = (
@@ -235,7 +237,7 @@ def _set_role(group: GroupSnapshot, me: GroupMember, user: str, role: GroupRole)
 def _rename(group: GroupSnapshot, actor: str, name: str) -> Decision:
     act = GroupAct("rename", actor, name=name)
     if group.name == name:
-        return SettledAct(group.conversation, act)
+        return AlreadyDone(group.conversation, act)
     return _announced(group, act, name=name)
 
 

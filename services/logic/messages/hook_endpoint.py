@@ -136,7 +136,9 @@ class HookEndpoint(Owned):
                 return candidate.content
             case {"action": "refuse"}:
                 reason = decision.get("reason")
-                return Forbidden(_text(reason)[:REASON_MAX] if reason else "the operator's rules refuse this message")
+                return Forbidden(
+                    _text(reason)[:REASON_MAX] if reason else "the operator's rules refuse this: change it"
+                )
             case {"action": "change", "content": dict(content)}:
                 return self._changed(candidate, content)
             case _:

@@ -196,7 +196,12 @@ class Hooks(Owned):
             return
         if not self._degraded:
             self._degraded = True
-            self._health.set(CHECK, ok=False, reason=f"the hook is away: {reason}", degraded=True)
+            self._health.set(
+                CHECK,
+                ok=False,
+                reason=f"the hook is away ({reason}): see to the endpoint that hook_url names",
+                degraded=True,
+            )
             log.warning("hook is away", reason=reason, policy=self._options.when_away)
         if self._options.when_away == "allow":
             metrics.HOOK_UNSEEN.inc(len(undecided))

@@ -2,7 +2,7 @@
 
 Guarantees: pure; a repeat is told as it was stored first, whatever was sent this time.
 
-Does not know: when it is told (sender.py, group_changes.py).
+Does not know: when it is told (sender.py, changes/group_changes.py).
 """
 
 from __future__ import annotations

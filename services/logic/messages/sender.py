@@ -161,7 +161,10 @@ class MessageSender(Owned):
             elif outcome.status == StoreOutcome.STALE:
                 stale.append(draft)
             elif outcome.status == StoreOutcome.NO_SUCH_REPLY:
-                draft.error = BadRequest(f"there is no message {draft.item.reply_to} in this conversation to reply to")
+                draft.error = BadRequest(
+                    f"{draft.item.conversation} has no message {draft.item.reply_to} to reply to: "
+                    "give the seq of one that is there, or leave reply_to out"
+                )
             else:
                 draft.stored = outcome
         return stale

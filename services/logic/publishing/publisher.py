@@ -30,8 +30,8 @@ from services.common.bus.contract import Record
 from services.common.bus.topics import TopicNames
 from services.common.clock import Clock
 from services.common.cluster import ClusterView
-from services.common.direct import Direct, Errand
 from services.common.lanes.lane import Lanes
+from services.common.parcel_calls import Errand, ParcelCalls
 from services.common.scope import Owned, TaskScope
 from services.common.telemetry import logs, metrics, tracing
 from services.common.telemetry.health import Health
@@ -74,7 +74,7 @@ class RecordSink(Protocol):
 
 
 class Publisher(Owned):
-    """An async context manager; leaving it publishes what waits, within `wait_s`. The bus and `direct` outlive it."""
+    """An async context manager; leaving it publishes what waits, within `wait_s`. The bus and `calls` outlive it."""
 
     def __init__(
         self,
@@ -83,14 +83,14 @@ class Publisher(Owned):
         topics: TopicNames,
         health: Health,
         clock: Clock,
-        direct: Direct,
+        calls: ParcelCalls,
         options: PublisherOptions,
     ) -> None:
         self._bus = bus
         self._topics = topics
         self._health = health
         self._clock = clock
-        self._direct = direct
+        self._calls = calls
         self._options = options
         self._directory = Directory(cluster)
         self._builder = RecordBuilder(self._directory, topics, parcel_bytes_max=options.parcel_bytes_max)
@@ -142,7 +142,7 @@ class Publisher(Owned):
             self._scope.spawn(self._recover(), name="publisher recovery")
             async with self._lanes:
                 yield
-            await self._direct.quiet(self._options.wait_s)
+            await self._calls.quiet(self._options.wait_s)
             await self._last_try()
 
     def _next_lane(self) -> int:
@@ -154,16 +154,16 @@ class Publisher(Owned):
         traces = (item.trace for publication in batch for item in publication.outgoing)
         with tracing.batch("publish", traces, records=len(records)):
             if self._away.is_set():
-                self._go_direct(records)
+                self._go_by_call(records)
                 metrics.BUS_LATE.inc(sum(publication.messages for publication in batch))
-            elif not await self._write_after_direct(records):
+            elif not await self._write_after_calls(records):
                 metrics.BUS_LATE.inc(sum(publication.messages for publication in batch))
         return [None] * len(batch)
 
-    async def _write_after_direct(self, records: list[PendingRecord]) -> bool:
+    async def _write_after_calls(self, records: list[PendingRecord]) -> bool:
         """Writes as `_write` does, but nothing overtakes what is still on its way from when Kafka was away."""
         if self._returned:
-            await self._direct.quiet(self._options.wait_s)
+            await self._calls.quiet(self._options.wait_s)
             self._returned = False
         written = await self._write(records, self._options.wait_s)
         if written and (deaf := self._directory.deaf()):
@@ -176,7 +176,7 @@ class Publisher(Owned):
             for node, boot_id in deaf:
                 is_theirs = pending.to == (node, boot_id) or pending.record.topic == self._topics.broadcast
                 if is_theirs:
-                    self._direct.offer(Errand(node, boot_id, pending.record.value))
+                    self._calls.offer(Errand(node, boot_id, pending.record.value))
 
     async def _write(self, records: list[PendingRecord], timeout_s: float) -> bool:
         """Whether Kafka has all records; if not, they go the other way and the node is degraded."""
@@ -187,7 +187,7 @@ class Publisher(Owned):
                 await self._send(records)
         except (TimeoutError, Unavailable) as error:
             self._went_away(str(error) or f"no answer within {timeout_s:g} s")
-            self._go_direct(records)
+            self._go_by_call(records)
             return False
         return True
 
@@ -215,7 +215,7 @@ class Publisher(Owned):
                     self._came_back()
                     break
 
-    def _go_direct(self, records: list[PendingRecord]) -> None:
+    def _go_by_call(self, records: list[PendingRecord]) -> None:
         """Brings parcels to their nodes by call; events wait for Kafka."""
         events = [pending for pending in records if pending.record.topic == self._topics.events]
         if events:
@@ -241,7 +241,7 @@ class Publisher(Owned):
                 self._away.set()  # if Kafka is back meanwhile: what is kept has to be published
 
         for node, boot_id in nodes:
-            self._direct.offer(Errand(node, boot_id, pending.record.value), done)
+            self._calls.offer(Errand(node, boot_id, pending.record.value), done)
 
     async def _try_again(self) -> bool:
         """Publishes some of the backlog, or a parcel with nothing in it; says whether that went well."""
@@ -285,7 +285,9 @@ class Publisher(Owned):
             log.warning("kafka is away", reason=reason)
 
     def _degrade(self, reason: str) -> None:
-        self._health.set(CHECK, ok=False, reason=f"messages go straight to access nodes: {reason}", degraded=True)
+        self._health.set(
+            CHECK, ok=False, reason=f"Kafka is away ({reason}), and messages go by call: bring it back", degraded=True
+        )
 
     def _came_back(self) -> None:
         self._returned = True

@@ -19,12 +19,13 @@ from collections.abc import Mapping, Sequence
 from protos.tidings.internal.v1 import logic_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.telemetry import logs
+from services.logic.groups.permissions import check_in_chat
 from services.logic.receipts.coalescer import ReaderCursor
 from services.logic.receipts.sender import ReceiptSender
 from services.logic.requests.request import ClientRequest, Handler, Reply, ok_reply
 from services.logic.storage_client import StorageClient
-from tidings_protocol.errors import Forbidden, TidingsError
-from tidings_protocol.ids import ConversationKind, check_conversation, peers
+from tidings_protocol.errors import TidingsError
+from tidings_protocol.ids import ConversationKind, check_conversation
 
 log = logs.get_logger(__name__)
 
@@ -147,5 +148,5 @@ class CursorMarker:
 
 def _check_reader(conversation: str, user: str) -> None:
     """Raises Forbidden for a direct chat of others; of groups storage knows the members when it marks."""
-    if check_conversation(conversation) is ConversationKind.DIRECT and user not in peers(conversation):
-        raise Forbidden(f"{conversation} is a direct chat of others: only its two users send and read there")
+    if check_conversation(conversation) is ConversationKind.DIRECT:
+        check_in_chat(conversation, user)

@@ -40,7 +40,7 @@ class Dispatcher:
 
     async def handle(self, items: Sequence[logic_pb2.HandleItem]) -> list[logic_pb2.HandleOutcome]:
         """An outcome for each item, in their order. Raises nothing for what a client asked."""
-        replies: list[Reply] = [Internal("this request was not handled")] * len(items)
+        replies: list[Reply] = [Internal("this request was not handled: ask again")] * len(items)
         by_kind: dict[str, list[tuple[int, ClientRequest]]] = {}
         for index, item in enumerate(items):
             try:
@@ -76,9 +76,9 @@ class Dispatcher:
     def _kind(self, frame: client_pb2.ClientFrame) -> str:
         name = name_of(frame)
         if not name:
-            raise BadFrame("the frame has no body")
+            raise BadFrame("the frame has no body: give it one of the bodies of tidings.v1.ClientFrame")
         if name not in self._handlers:
-            raise BadRequest(f"{frame.WhichOneof('body')} is not answered here")
+            raise BadRequest(f"a logic node does not answer {frame.WhichOneof('body')}: ask an access node")
         return name
 
 
@@ -86,7 +86,7 @@ def _parsed(item: logic_pb2.HandleItem) -> ClientRequest:
     try:
         frame = client_pb2.ClientFrame.FromString(item.frame)
     except DecodeError:
-        raise BadFrame("the frame cannot be read") from None
+        raise BadFrame("the frame cannot be read: send an encoded tidings.v1.ClientFrame") from None
     return ClientRequest(item.user, item.session, frame, item.op, item.trace)
 
 

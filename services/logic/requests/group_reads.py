@@ -3,7 +3,7 @@
 Guarantees: a reply for each request, in their order. Who may read is decided on what storage says now, not on memory. A
 limit over the maximum is cut to it.
 
-Does not know: changes of groups (group_changes.py).
+Does not know: changes of groups (changes/group_changes.py).
 """
 
 from __future__ import annotations

@@ -78,4 +78,4 @@ class HistoryReader:
 def _check_shape(history: client_pb2.History) -> None:
     check_conversation(history.conversation)
     if history.HasField("before") and history.HasField("after"):
-        raise BadRequest("give `before` or `after`, not both")
+        raise BadRequest("`before` and `after` are both set: give one of them")

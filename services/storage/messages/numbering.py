@@ -16,12 +16,12 @@ Does not know: what happens to a message once it is in.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from services.storage.limits import LEAD_MAX_MS
+from services.storage.loading.duplicates import RecentSends
 from services.storage.memory.conversation import CachedConversation
 from services.storage.repository.records import NORMAL, ClientKey, StoredMessage
 from tidings_protocol.errors import TidingsError
@@ -76,26 +76,6 @@ class MessageDraft:
         self.status, self.first = Status.DUPLICATE, first
         self.seq, self.time_ms = first.seq, first.time_ms
         return True
-
-
-class RecentSends:
-    """The newest client ids that were stored, with their seq: facts, which stay true whatever else is in doubt."""
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._seqs: OrderedDict[ClientKey, int] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._seqs)
-
-    def seq_of(self, key: ClientKey) -> int:
-        """The seq of the message with this client id; 0 if it is not known."""
-        return self._seqs.get(key, 0)
-
-    def add(self, key: ClientKey, seq: int) -> None:
-        self._seqs[key] = seq
-        if len(self._seqs) > self._capacity:
-            self._seqs.popitem(last=False)
 
 
 class NumberingBatch:

@@ -60,16 +60,20 @@ class NoPeers:
         return None
 
     async def append(self, owner: str, batch: storage_pb2.AppendBatch) -> storage_pb2.AppendOutcomes:
-        raise AssertionError(f"there is no {owner}")
+        raise _alone(owner)
 
     async def load(self, owner: str, batch: storage_pb2.LoadBatch) -> storage_pb2.LoadOutcomes:
-        raise AssertionError(f"there is no {owner}")
+        raise _alone(owner)
 
     async def heads(self, owner: str, batch: storage_pb2.KeyBatch) -> storage_pb2.HeadOutcomes:
-        raise AssertionError(f"there is no {owner}")
+        raise _alone(owner)
 
     async def forget(self, owner: str, batch: storage_pb2.ForgetBatch) -> None:
-        raise AssertionError(f"there is no {owner}")
+        raise _alone(owner)
 
     def live_boots(self) -> frozenset[str] | None:
         return None
+
+
+def _alone(owner: str) -> AssertionError:
+    return AssertionError(f"this node has no peers and cannot ask {owner}: give it another StoragePeers than NoPeers")

@@ -1,1 +1,1 @@
-"""Pages: history, inboxes, members, and lists of conversations."""
+"""What is read: pages of history, inboxes and members, lists of conversations, and one conversation by its id."""

@@ -22,8 +22,8 @@ from services.common.telemetry import logs
 from services.storage.limits import Limits
 from services.storage.memory.conversation import CachedMember
 from services.storage.messages.conversations import ConversationStore
-from services.storage.messages.loads import ConversationLoads
 from services.storage.owners.peers import StoragePeers
+from services.storage.pages.loads import ConversationLoads
 from services.storage.pages.overviews import NOTHING, Newest, Overviews
 from services.storage.pages.paging import bytes_for, content_max, encode
 from services.storage.pages.places import NOWHERE, ListToken, Place

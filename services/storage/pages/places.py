@@ -141,4 +141,4 @@ def _number(text: str) -> int:
 
 
 def _no_token() -> BadRequest:
-    return BadRequest("`after` must be the `next` of an earlier page")
+    return BadRequest("`after` is not the `next` of an earlier page: pass `next` unchanged, or leave `after` out")

@@ -36,8 +36,15 @@ Counts = dict[str, float]
 # is lost once in each round of a soak is many more.
 SPARE: Counts = {"descriptors": 8, "tasks": 4}
 
+# Whose connections end at a backend: each of these nodes may have that many more of them, at both of their ends.
+CONNECTED: Mapping[str, Sequence[str]] = {
+    "mongodb": ("storage-",),
+    "kafka": ("access-", "logic-"),
+    "etcd": ("access-", "logic-", "storage-"),
+}
+
 # Clients may be connected to any access node: of these the sum counts.
-SUMMED = ("connections", "sessions", "users", "guests", "visits", "watched users")
+SUMMED = ("connections", "sessions", "users", "visitors elsewhere", "visits", "watched users")
 ALL_ACCESS = "access nodes"
 
 
@@ -111,8 +118,14 @@ def above(start: Mapping[str, Counts], now: Mapping[str, Counts]) -> list[str]:
         f"{name}: {count} {value:g}, at the start {start[name].get(count, 0.0):g}"
         for name, counts in now.items()
         for count, value in counts.items()
-        if name in start and value > start[name].get(count, 0.0) + SPARE.get(count, 0.0)
+        if name in start and value > start[name].get(count, 0.0) + SPARE.get(count, 0.0) * _ends(name, start)
     ]
+
+
+def _ends(name: str, counted: Mapping[str, Counts]) -> int:
+    """How many nodes' connections count there: those of a backend's clients, a node's own."""
+    kinds = next((kinds for backend, kinds in CONNECTED.items() if name.startswith(backend)), ())
+    return max(1, sum(each.startswith(kinds) for each in counted if kinds))
 
 
 def highest(some: Mapping[str, Counts], others: Mapping[str, Counts]) -> dict[str, Counts]:
@@ -159,7 +172,7 @@ NAMED: Mapping[str, Sequence[str]] = {
     "connections": ("connections",),
     "sessions": ("sessions",),
     "users": ("users",),
-    "guests": ("guests",),
+    "visitors elsewhere": ("visitors_elsewhere",),
     "visits": ("visits", "confirmed"),
     "visits waiting": ("visits", "waiting"),
     "watched users": ("watched_users",),

@@ -35,6 +35,15 @@ def test_a_count_that_was_not_there_at_the_start_counts_from_nothing() -> None:
     assert above({}, {"access-9": {"sessions": 1}}) == []
 
 
+def test_a_backend_may_have_the_spare_connections_of_all_its_clients() -> None:
+    spare = SPARE["descriptors"]
+    start: dict[str, Counts] = {name: {"descriptors": 90} for name in ("mongodb", "kafka", "storage-0", "storage-1")}
+    assert above(start, {"mongodb": {"descriptors": 90 + 2 * spare}}) == []
+    assert above(start, {"mongodb": {"descriptors": 91 + 2 * spare}}) != []
+    assert above(start, {"storage-0": {"descriptors": 91 + spare}}) != []
+    assert above(start, {"kafka": {"descriptors": 91 + spare}}) != []
+
+
 def test_the_level_is_the_most_of_each_count() -> None:
     one: dict[str, Counts] = {"a": {"tasks": 3, "sessions": 9}, "gone": {"tasks": 1}}
     assert highest(one, {"a": {"tasks": 5, "sessions": 2}}) == {"a": {"tasks": 5, "sessions": 9}}

@@ -241,7 +241,7 @@ async def test_a_reader_that_is_busy_with_what_it_got_does_not_take_kafka_for_si
     async with bus.consume(topic, [0]) as reader:
         await bus.publish([Record(topic, b"x", 0)])
         await read_until(reader, b"x")
-        reader._fetched_s -= 3600
+        reader._hearing._heard_s -= 3600
         assert (reader.quiet_s, reader.connected) == (0.0, True)
 
 

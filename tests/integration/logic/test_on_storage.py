@@ -221,7 +221,7 @@ async def test_sessions_open_close_and_are_seen() -> None:
         query = logic_pb2.HeldQuery(boot_id="boot-access-1")
         held = await there.call("amy", "Held", query, logic_pb2.HeldPage)
         assert [(each.user, each.device, each.session) for each in held.sessions] == [("amy", "phone", "s2")]
-        close = logic_pb2.CloseItem(user="amy", device="phone", session="s2", boot_id="boot-access-1")
+        close = logic_pb2.CloseItem(user="amy", device="phone", session="s2")
         await there.call("amy", "End", logic_pb2.CloseBatch(items=[close]), logic_pb2.CloseOutcomes)
         found = (await there.ask("bob", presence=client_pb2.PresenceRequest(users=["amy"]))).presence_list
         assert not found.users[0].online

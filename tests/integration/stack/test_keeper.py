@@ -1,4 +1,4 @@
-"""One process of the stack, kept: what ran once comes back, also over a disk that is full for a while."""
+"""One process of the stack, kept: what ran once comes back, also over a disk that is full for a while; and it ends."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tools.cli.stack.folder import Folder
 from tools.cli.stack.keeping.keeper import Keeper
 from tools.cli.stack.policy import State
+from tools.cli.stack.programs.program import NotReadyError
 
 pytestmark = pytest.mark.integration
 
@@ -46,6 +48,23 @@ class EndsAtOnce:
         return ""
 
 
+class StaysForever(EndsAtOnce):
+    """A program that is ready once nothing but SIGKILL ends it."""
+
+    stop_timeout_s = 0.1
+
+    def __init__(self, sign: Path) -> None:
+        super().__init__()
+        self._sign = sign
+
+    def command(self) -> Sequence[str]:
+        return ["sh", "-c", """trap '' TERM; : >"$0"; exec sleep 60""", str(self._sign)]
+
+    async def probe(self) -> None:
+        if not self._sign.exists():
+            raise NotReadyError("SIGTERM would end it")
+
+
 async def test_what_ran_is_started_again_until_the_disk_takes_its_files(tmp_path: Path) -> None:
     folder = Folder.at(tmp_path / "data")
     folder.take()
@@ -67,3 +86,17 @@ async def test_what_ran_is_started_again_until_the_disk_takes_its_files(tmp_path
         keeping.cancel()
     assert any("No space left" in detail for detail in details)
     assert keeper.failure is None
+
+
+async def test_what_does_not_end_by_itself_is_ended_when_its_keeper_is_cancelled(tmp_path: Path) -> None:
+    folder = Folder.at(tmp_path / "data")
+    folder.take()
+    keeper = Keeper(StaysForever(tmp_path / "sign"), folder, restart=True, on_change=lambda: None)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        keeping = tasks.create_task(keeper.run())
+        keeper.start()
+        await keeper.wait_ready()
+        pid = keeper.pid
+        keeping.cancel()
+    assert pid is not None
+    assert not psutil.pid_exists(pid)

@@ -17,13 +17,14 @@ import pytest
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import SystemClock
 from services.storage.limits import Limits
-from services.storage.messages import membership
-from services.storage.node import Storage, open_storage
+from services.storage.loading import membership
+from services.storage.node import Storage
 from services.storage.owners.peers import NoPeers
 from services.storage.repository.contract import Repository
 from services.storage.repository.mongo.connection import connected
 from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
 from services.storage.repository.records import SYSTEM, Span, StoredMessage
+from services.storage.wiring import open_storage
 from tests.support.cluster.mongod import Mongod
 from tests.unit.storage.nodes import change, changed, create, inbox_of, members_of, send, stored
 from tidings_protocol.errors import TidingsError, Unavailable

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.access.delivery.forwarding_table import ForwardingTable
-from services.access.placement.registrations import OwnerRegistrations
+from services.access.placement.visits import Visits
 from services.access.session.delivery_state import DeliveryState
 from services.access.session.heartbeat import TimingWheel
 from services.common.registry.contract import NodeIncarnation
@@ -72,20 +72,20 @@ def test_after_a_last_look_the_owners_know_exactly_their_visitors(  # noqa: C901
     steps: list[tuple[str, str, int]],
 ) -> None:
     me = NodeIncarnation("me", "boot-me")
-    registrations = OwnerRegistrations()
+    visits = Visits()
     boots = list(NODES)
     tables = {host: ForwardingTable() for host in boots}
     wanted: dict[str, NodeIncarnation] = {}
 
     def settle(failing: NodeIncarnation | None) -> None:
-        for owner, users in registrations.arrivals(USERS, wanted.get).items():
+        for owner, users in visits.arrivals(USERS, wanted.get).items():
             if owner != failing:
                 tables[owner].add(me, users)
-                registrations.confirm(owner, users)
-        for owner, users in registrations.departures(USERS, wanted.get).items():
+                visits.confirm(owner, users)
+        for owner, users in visits.departures(USERS, wanted.get).items():
             if owner != failing and owner in tables:
                 tables[owner].remove(me, users)
-                registrations.released(owner, users)
+                visits.released(owner, users)
 
     for step, user, number in steps:
         match step:
@@ -105,13 +105,13 @@ def test_after_a_last_look_the_owners_know_exactly_their_visitors(  # noqa: C901
                 for name, host in list(wanted.items()):
                     if host == old:
                         wanted[name] = boots[number]
-                registrations.forget(lambda boot: any(host.boot_id == boot for host in boots))
+                visits.forget(lambda boot: any(host.boot_id == boot for host in boots))
     settle(None)
     for owner, known in tables.items():
         assert {user for user in USERS if known.nodes_of(user)} == {
             user for user, host in wanted.items() if host == owner
         }
-    assert registrations.due(USERS, wanted.get) == []
+    assert visits.due(USERS, wanted.get) == []
 
 
 outbox_steps = st.lists(

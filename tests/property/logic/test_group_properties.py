@@ -9,10 +9,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.logic.groups.model import GroupChange, GroupMember, GroupPolicy, GroupRole, GroupSnapshot, SettledAct
+from services.logic.changes import announcement as announcing
+from services.logic.groups.model import AlreadyDone, GroupChange, GroupMember, GroupPolicy, GroupRole, GroupSnapshot
 from services.logic.groups.needs import need_of
 from services.logic.groups.rules import decide
-from services.logic.requests import announcement as announcing
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest, Forbidden, NotFound
 
@@ -44,7 +44,7 @@ class World:
     clock: int = 0
     told: dict[str, list[str]] = field(default_factory=dict)
 
-    def ask(self, actor: str, fields: Mapping[str, Any]) -> GroupChange | SettledAct | None:
+    def ask(self, actor: str, fields: Mapping[str, Any]) -> GroupChange | AlreadyDone | None:
         request = Request(**fields)
         need = need_of(request, actor, POLICY)
         shown = None if need is None or self.group is None else self._shown(need.users, need.successor)
@@ -131,7 +131,7 @@ def test_sizes_stay_within_the_limits_and_above_the_threshold_a_group_is_large(
 
 
 @given(st.lists(user, max_size=6), st.booleans(), st.lists(st.tuples(user, acts), max_size=30))
-def test_what_was_done_is_settled_when_it_is_asked_again(
+def test_what_was_done_is_done_already_when_it_is_asked_again(
     members: list[str], open_to_all: bool, script: list[tuple[str, dict[str, Any]]]
 ) -> None:
     world = _world(members, open_to_all)
@@ -139,7 +139,7 @@ def test_what_was_done_is_settled_when_it_is_asked_again(
         if isinstance(world.ask(actor, fields), GroupChange):
             before = world.group
             again = world.ask(actor, fields)
-            assert again is None or isinstance(again, SettledAct)
+            assert again is None or isinstance(again, AlreadyDone)
             assert world.group == before
 
 
@@ -173,7 +173,7 @@ def test_in_a_large_group_nobody_gets_an_inbox_entry_and_the_nodes_hear_who_is_i
         was_large = world.group.is_large
         decision = world.ask(actor, fields)
         assert world.group is not None
-        if isinstance(decision, SettledAct):
+        if isinstance(decision, AlreadyDone):
             indexed = (indexed | set(decision.indexed)) - set(decision.dropped)
         elif decision is not None:
             item = announcing.change_item(decision, "op")

@@ -30,7 +30,8 @@ from services.common.scope import TaskScope
 from services.common.telemetry.health import Health
 from services.logic import node as logic
 from services.logic.settings import LogicSettings
-from services.storage import app as storage
+from services.logic.wiring import LogicPorts
+from services.storage import wiring as storage
 from services.storage.repository.memory import Database, Faults
 from services.storage.repository.records import SessionDocument
 from services.storage.settings import StorageSettings
@@ -262,7 +263,7 @@ def _logic(settings: LogicSettings, there: Nodes, name: str) -> Run:
     @asynccontextmanager
     async def app(settings: LogicSettings, life: Lifecycle) -> AsyncIterator[None]:
         async with MemoryRegistry(there.registry) as registry, MemoryBus(there.broker) as bus:
-            ports = logic.LogicPorts(
+            ports = LogicPorts(
                 registry=registry,
                 bus=bus,
                 peers=MemoryPeers(there.network, name),

@@ -38,8 +38,8 @@ class World:
         self.forgotten: list[Connection] = []
         self.left: list[str] = []
         presence = SimpleNamespace(watchers=SimpleNamespace(forget=self.forgotten.append))
-        registrar = SimpleNamespace(left=self.left.append)
-        self.closer = SessionCloser(cast("Any", self.logic), self.hub, cast("Any", presence), cast("Any", registrar))
+        visit_calls = SimpleNamespace(left=self.left.append)
+        self.closer = SessionCloser(cast("Any", self.logic), self.hub, cast("Any", presence), cast("Any", visit_calls))
 
 
 @pytest.fixture(autouse=True)

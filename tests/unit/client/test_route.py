@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
-
-from tidings.core.route import AVOID_S, STEADY_S, Backoff, Next, Route, address_of, in_scheme
+from tidings.core.backoff import Backoff
+from tidings.core.route import AVOID_S, STEADY_S, Next, Route, address_of, in_scheme
 
 
 def _route(*seeds: str) -> Route:
@@ -27,13 +25,6 @@ def test_it_waits_longer_with_each_round_up_to_the_limit() -> None:
 
 def test_what_the_server_asks_to_wait_is_added() -> None:
     assert _route().failed(0.0, retry_after_s=7.0).delay_s == 7.5
-
-
-@given(st.integers(0, 100), st.floats(0, 1, exclude_max=True))
-def test_the_wait_is_even_between_nothing_and_the_bound(attempt: int, dice: float) -> None:
-    backoff = Backoff(0.5, 20.0, 2.0)
-    bound = min(20.0, 0.5 * 2.0 ** min(attempt, 32))
-    assert backoff.delay_s(attempt, lambda: dice) == dice * bound
 
 
 def test_a_steady_session_that_breaks_comes_back_at_once_and_forgets_earlier_failures() -> None:

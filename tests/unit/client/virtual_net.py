@@ -13,7 +13,7 @@ from typing import assert_never
 
 from tests.support.cluster.model_server import ModelServer, Session
 from tidings import Message
-from tidings.core.connection import session as core
+from tidings.core import device as core
 from tidings.core.messages.feed import Handed
 from tidings.core.signals import (
     AskToken,
@@ -207,7 +207,7 @@ class World:
 
     # The shell
 
-    def _new_client(self, saved: SavedState | None) -> core.Session:
+    def _new_client(self, saved: SavedState | None) -> core.Device:
         options = core.Options(
             ["ws://a"],
             "phone",
@@ -215,7 +215,7 @@ class World:
             from_start=self._from_start,
             fresh_tokens=self._fresh_tokens,
         )
-        return core.Session(options, saved, self.random.random)
+        return core.Device(options, saved, self.random.random)
 
     def _tell(self, event: Input) -> None:
         for effect in self.client.handle(event, self.now):

@@ -19,11 +19,13 @@ from services.common.bus.contract import Topic
 from services.common.bus.memory import MemoryBroker, MemoryBus
 from services.common.bus.topics import TopicNames
 from services.common.clock import ManualClock
-from services.common.direct import Direct
+from services.common.parcel_calls import ParcelCalls
 from services.common.registry.contract import Membership, NodeRecord
 from services.common.ring import Ring
 from services.common.telemetry.health import Health
 from services.logic.admin import Admin, AdminOptions
+from services.logic.changes.group_changes import GroupChanges
+from services.logic.changes.session_guard import SessionGuard
 from services.logic.groups.loader import GroupLoader
 from services.logic.groups.model import GroupPolicy
 from services.logic.messages.hooks import Hooks
@@ -35,12 +37,10 @@ from services.logic.receipts.sender import ReceiptSender
 from services.logic.requests.conversations import ConversationLister
 from services.logic.requests.cursors import CursorMarker
 from services.logic.requests.dispatcher import Dispatcher
-from services.logic.requests.group_changes import GroupChanges
 from services.logic.requests.group_reads import GroupReader
 from services.logic.requests.history import HistoryReader
 from services.logic.requests.inbox import InboxReader
 from services.logic.requests.presence import PresenceReader
-from services.logic.requests.session_guard import SessionGuard
 from services.logic.sessions.sessions import ClientSessions, SessionOptions
 from services.logic.storage_client import StorageClient
 from tests.unit.logic.fake_storage import FakeStorage
@@ -130,7 +130,7 @@ class Logic:
     health: Health
     peers: FakePeers
     view: View
-    direct: Direct
+    calls: ParcelCalls
     publisher: Publisher
     receipts: ReceiptSender
     sender: MessageSender
@@ -215,14 +215,14 @@ async def logic(
     client = StorageClient(storage, lambda slot: "storage-0", timeout_s=1, budget_s=2, batch_max=500)
     loader = GroupLoader(client, 10_000)
     events = EventEncoder("test", enabled=True)
-    direct = Direct(peers, view.node)
+    calls = ParcelCalls(peers, view.node)
     publisher = Publisher(
         bus,
         view,
         TOPICS,
         health,
         clock,
-        direct,
+        calls,
         PublisherOptions(
             wait_s=5,
             lanes=2,
@@ -243,7 +243,7 @@ async def logic(
     )
     receipts = ReceiptSender(loader, publisher, events, clock, interval_s=1.0, pending_max=1000)
     sender = MessageSender(client, loader, publisher, events, receipts, hooks, held_max=100, hook_patience_s=0.3)
-    async with direct, publisher, receipts, sender:
+    async with calls, publisher, receipts, sender:
         cursors = CursorMarker(client, receipts)
         group_changes = GroupChanges(client, loader, publisher, events, clock, POLICY)
         dispatcher = Dispatcher(
@@ -273,7 +273,7 @@ async def logic(
             health,
             peers,
             view,
-            direct,
+            calls,
             publisher,
             receipts,
             sender,

@@ -10,8 +10,9 @@ from services.common.lifecycle import Lifecycle
 from services.common.registry.memory import MemoryRegistry, MemoryStore
 from services.common.rpc.memory import MemoryNetwork, MemoryPeers
 from services.common.telemetry.health import Health
-from services.logic.node import LogicPorts, logic_node
+from services.logic.node import logic_node
 from services.logic.settings import LogicSettings
+from services.logic.wiring import LogicPorts
 
 
 async def test_a_node_is_ready_when_entered_and_tells_what_it_holds() -> None:

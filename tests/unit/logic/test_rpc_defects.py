@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 
 from protos.tidings.internal.v1 import logic_pb2
+from services.logic.in_flight import InFlightLimit
 from services.logic.requests.dispatcher import Dispatcher
-from services.logic.requests.in_flight import InFlightLimit
 from services.logic.requests.request import ClientRequest, Reply, ok_reply
 from services.logic.rpc import LogicServicer
 from tests.support.device.requests import empty_request

@@ -9,7 +9,7 @@ import pytest
 
 from protos.tidings.internal.v1 import logic_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.logic.requests.in_flight import InFlightLimit
+from services.logic.in_flight import InFlightLimit
 from services.logic.rpc import LARGE_PAGES_MAX, LogicServicer
 from tidings_protocol.errors import TidingsError, Unavailable
 

@@ -21,8 +21,8 @@ def test_the_defaults_are_those_of_the_protocol() -> None:
 @pytest.mark.parametrize(
     ("variables", "says"),
     [
-        ({"TIDINGS_PUBLISH_WAIT_MS": "2000"}, "publish_wait_ms must be below rpc_timeout_s"),
-        ({"TIDINGS_HOOK_URL": "http://h/", "TIDINGS_HOOK_TIMEOUT_MS": "1000"}, "hook_timeout_ms must be below half"),
+        ({"TIDINGS_PUBLISH_WAIT_MS": "2000"}, "keep publish_wait_ms below rpc_timeout_s"),
+        ({"TIDINGS_HOOK_URL": "http://h/", "TIDINGS_HOOK_TIMEOUT_MS": "1000"}, "keep hook_timeout_ms below half"),
         ({"TIDINGS_HOOK_URL": "ftp://h/"}, "TIDINGS_HOOK_URL"),
         ({"TIDINGS_HOOK_WHEN_AWAY": "ignore"}, "TIDINGS_HOOK_WHEN_AWAY"),
     ],

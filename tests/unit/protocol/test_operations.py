@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.support.device.requests import empty_request
-from tidings_protocol.client_pb2 import ClientFrame, GroupRequest, ServerFrame
-from tidings_protocol.operations import ACTS, OPERATIONS, REQUESTS, Handler, Limit, Operation, Size, name_of
+from tidings_protocol.client_pb2 import Bye, ClientFrame, GroupRequest, History, Pong, ServerFrame
+from tidings_protocol.operations import ACTS, OPERATIONS, REQUESTS, Handler, Limit, Operation, Size, frame_of, name_of
 
 each_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
 BODIES = [field.name for field in ClientFrame.DESCRIPTOR.oneofs_by_name["body"].fields]
@@ -30,6 +30,29 @@ def test_answers_are_bodies_of_the_server(operation: Operation) -> None:
 def test_a_frame_is_the_row_that_it_was_made_for(operation: Operation) -> None:
     assert name_of(empty_request(operation)) == operation.name
     assert OPERATIONS[operation.name] is operation
+
+
+@each_operation
+def test_the_frame_of_a_request_is_the_one_that_was_made_by_hand(operation: Operation) -> None:
+    by_hand = empty_request(operation)
+    request = getattr(by_hand, operation.body)
+    if operation.body in ACTS:
+        request = getattr(request, request.WhichOneof("act"))
+    assert frame_of(request) == by_hand
+
+
+def test_a_frame_carries_what_its_request_says() -> None:
+    asked = History(conversation="g:tea", after=0, limit=50)
+    assert frame_of(asked) == ClientFrame(history=asked)
+    renamed = GroupRequest.Rename(conversation="g:tea", name="Tea")
+    assert frame_of(renamed) == ClientFrame(group=GroupRequest(rename=renamed))
+    assert frame_of(GroupRequest(rename=renamed)) == frame_of(renamed)
+    assert frame_of(Bye()).WhichOneof("body") == "bye"
+
+
+def test_what_no_client_may_ask_for_has_no_frame() -> None:
+    with pytest.raises(ValueError, match="Pong is no request: give a body"):
+        frame_of(Pong())
 
 
 def test_acts_that_have_rows_are_acts_of_their_request() -> None:

@@ -9,7 +9,7 @@
 Guarantees: one connection at a time, each with its own number; nothing of an earlier one counts; a refused token is
 never used twice in a row.
 
-Does not know: what is said in a live session (session.py).
+Does not know: what is said in a live session (core/device.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tidings.core.route import Backoff, Next, Route
+from tidings.core.backoff import Backoff
+from tidings.core.route import Next, Route
 from tidings.core.signals import AskToken, Drop, Effect, Notify, Open, Stopped
 from tidings.errors import ClientClosed, TokenRefused, session_ended
 from tidings.model import Link, LinkState
@@ -133,7 +134,7 @@ class Dialer:
         """The session lives. The back-off that the server wants comes out."""
         self._refused_before = False
         self._route.welcomed(welcome.node)
-        self._route.backoff = _backoff(welcome.backoff)
+        self._route.backoff = Backoff.from_proto(welcome.backoff)
         self.phase = Online(now)
         self._tell(LinkState.ONLINE, node=welcome.node)
         return self._route.backoff
@@ -158,7 +159,7 @@ class Dialer:
     def tick(self, now: float) -> None:
         match self.phase:
             case Greeting(give_up_at) if now >= give_up_at:
-                self.ended(Bye(0, "the server did not answer the greeting"), now)
+                self.ended(Bye(0, "the server did not answer the greeting, it is tried again"), now)
             case Waiting(url, until) if now >= until:
                 if url:
                     self._open(url)
@@ -168,7 +169,7 @@ class Dialer:
                 pass
 
     def leave(self) -> None:
-        self.phase = Over(ClientClosed("the client was closed"))
+        self.phase = Over(ClientClosed("the client was closed: open another one to go on"))
         self._tell(LinkState.CLOSED)
         self._effects.append(Stopped(None))
 
@@ -203,13 +204,3 @@ class Dialer:
 
     def _tell(self, state: LinkState, *, node: str = "", detail: str = "", retry_in_s: float = 0.0) -> None:
         self._effects.append(Notify(Link(state, node, detail, retry_in_s)))
-
-
-def _backoff(told: pb.Backoff) -> Backoff:
-    """The server's back-off; what it leaves out stays as usual."""
-    usual = Backoff()
-    return Backoff(
-        base_s=told.base_ms / 1000 if told.base_ms else usual.base_s,
-        max_s=told.max_ms / 1000 if told.max_ms else usual.max_s,
-        factor=told.factor if told.factor >= 1 else usual.factor,
-    )

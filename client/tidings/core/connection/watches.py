@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tidings_protocol import client_pb2 as pb
+from tidings.core.errands import WatchAgain
 
 PER_REQUEST = 100
 WATCHED_MAX = 500
@@ -22,8 +22,8 @@ class Watches:
             elif len(self._users) < WATCHED_MAX:
                 self._users[user] = None
 
-    def requests(self) -> Iterator[pb.ClientFrame]:
-        """The requests that begin all watches again in a new session."""
+    def again(self) -> Iterator[WatchAgain]:
+        """What begins all watches again in a new session."""
         users = list(self._users)
         for start in range(0, len(users), PER_REQUEST):
-            yield pb.ClientFrame(presence=pb.PresenceRequest(users=users[start : start + PER_REQUEST], watch=True))
+            yield WatchAgain(tuple(users[start : start + PER_REQUEST]))

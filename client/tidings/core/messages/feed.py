@@ -10,7 +10,7 @@ however many groups are behind.
 Bounds: at most `capacity` messages wait for the application (and a page on top). Pushes beyond that are let go, not
 acknowledged, and read again from the server when there is room: an application that does not read loses nothing.
 
-Does not know: connections and request ids (connection/session.py); it says what it wants, and is given what came of it.
+Does not know: connections and request ids (device.py); it says what it wants, and is given what came of it.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Parcel(_message.Message):
     hops: _builtins.int
     """times that it was routed again; at most 2"""
     direct: _builtins.bool
-    """for this boot only (a visitor's node): not routed again"""
+    """forwarded to a visitor's node: for this boot only, not routed again"""
     @_builtins.property
     def pushes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Push]: ...
     @_builtins.property

@@ -285,7 +285,7 @@ def _failure_of_bulk(error: BulkWriteError) -> TidingsError | None:
     if codes <= _PASSING:
         return _unavailable()
     log.error("mongodb refused a write", codes=sorted(codes), reason=error.details["writeErrors"][0].get("errmsg"))
-    return Internal("the message store refused a write; the log of the storage node says why")
+    return _refused("write")
 
 
 def _translated(error: PyMongoError) -> TidingsError:
@@ -297,7 +297,13 @@ def _translated(error: PyMongoError) -> TidingsError:
     if isinstance(error, OperationFailure) and error.code in _PASSING:
         return _unavailable()
     log.error("mongodb refused a command", error=type(error).__name__, reason=str(error))
-    return Internal("the message store refused a command; the log of the storage node says why")
+    return _refused("command")
+
+
+def _refused(what: str) -> Internal:
+    return Internal(
+        f'the message store refused a {what}: see "mongodb refused a {what}" in the log of the storage node'
+    )
 
 
 def _unavailable() -> Unavailable:

@@ -187,7 +187,9 @@ async def test_a_session_that_was_stored_under_a_boot_that_is_gone_is_not_welcom
         closed = await wire.end()
         assert closed.goodbye is not None
         assert (closed.goodbye.code, closed.goodbye.retry_after_ms > 0) == (4000, True)
-    await eventually(lambda: [item.boot_id for item in cluster.logic.closed] == [before])
+    await eventually(lambda: len(cluster.logic.closed) == 1)
+    stored_under = {item.session: item.boot_id for item in cluster.logic.opened}
+    assert [stored_under[item.session] for item in cluster.logic.closed] == [before]
     assert cluster.logic.sessions == {}
 
 

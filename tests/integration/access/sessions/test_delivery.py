@@ -9,7 +9,7 @@ import pytest
 
 from protos.tidings.internal.v1 import access_pb2, delivery_pb2
 from services.access.requests.requests import PAGES_MAX
-from services.common.direct import DELIVER
+from services.common.parcel_calls import DELIVER
 from services.common.rpc.memory import MemoryPeers
 from tests.support.cluster.access_nodes import AccessCluster, eventually
 from tests.support.device.pipes import WAYS, Way

@@ -80,7 +80,7 @@ class World:
             self.registration,
             cast("Any", self.mailbox),
             cast("Any", self.connections),
-            cast("Any", SimpleNamespace(registrations=SimpleNamespace(clear=self.clear))),
+            cast("Any", SimpleNamespace(visits=SimpleNamespace(clear=self.clear))),
             cast("Any", self.farewell),
             self.checks,
             self.health,

@@ -34,7 +34,7 @@ class Noted:
         self.died = 0
         self.head = 0
         self.trouble: list[TidingsError] = []
-        self.registrations = SimpleNamespace(forget=self.forget)
+        self.visits = SimpleNamespace(forget=self.forget)
 
     def forget(self, alive: Any) -> None:
         self.forgotten += 1

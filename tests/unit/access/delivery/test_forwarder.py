@@ -16,7 +16,7 @@ from services.access.delivery.forwarder import Forwarder
 from services.access.delivery.mail_router import Split
 from services.common.bus.contract import Topic
 from services.common.bus.memory import MemoryBroker, MemoryBus
-from services.common.direct import CALL_BYTES, Direct, Errand
+from services.common.parcel_calls import CALL_BYTES, Errand, ParcelCalls
 from services.common.registry.contract import NodeIncarnation, NodeRecord
 from tidings_protocol.errors import Unavailable
 
@@ -49,8 +49,8 @@ class Place:
         self.broker, self.peers = MemoryBroker(), Peers()
         self.bus = MemoryBus(self.broker)
         self.there: NodeRecord | None = THERE
-        self.direct = Direct(self.peers, lambda _: self.there)
-        self.forwarder = Forwarder(self.bus, self.direct, topic="t.deliver", node=lambda _: self.there, probe_s=0.0)
+        self.calls = ParcelCalls(self.peers, lambda _: self.there)
+        self.forwarder = Forwarder(self.bus, self.calls, topic="t.deliver", node=lambda _: self.there, probe_s=0.0)
 
     def by_call(self) -> list[bytes]:
         return [push.body for call in self.peers.calls for parcel in call for push in parcel.pushes]
@@ -70,7 +70,7 @@ class Place:
 async def place() -> AsyncIterator[Place]:
     made = Place()
     await made.bus.ensure_topics([Topic("t.deliver", 2)])
-    async with made.direct, made.forwarder:
+    async with made.calls, made.forwarder:
         yield made
 
 
@@ -163,10 +163,10 @@ async def test_a_call_is_bounded_in_bytes_and_keeps_the_order() -> None:
         delivery_pb2.Parcel(pushes=[Push(body=bytes([number]) + bytes(CALL_BYTES // 3))]).SerializeToString()
         for number in range(10)
     ]
-    async with here.direct:
+    async with here.calls:
         for parcel in parcels:
-            here.direct.offer(Errand("access-1", "boot-b", parcel), outcomes.append)
-        await here.direct.quiet(5)
+            here.calls.offer(Errand("access-1", "boot-b", parcel), outcomes.append)
+        await here.calls.quiet(5)
     assert outcomes == [True] * 10
     assert [body[0] for body in here.by_call()] == list(range(10))
     assert max(sum(parcel.ByteSize() for parcel in call) for call in here.peers.calls) <= CALL_BYTES
@@ -175,13 +175,13 @@ async def test_a_call_is_bounded_in_bytes_and_keeps_the_order() -> None:
 async def test_what_waits_is_bounded_in_bytes_and_whoever_is_gone_is_not_called() -> None:
     peers = Peers()
     outcomes: list[bool] = []
-    direct = Direct(peers, lambda _: THERE, waiting_bytes_max=100)
-    async with direct:
-        direct.offer(Errand("access-1", "boot-b", bytes(60)), outcomes.append)
-        direct.offer(Errand("access-1", "boot-b", bytes(60)), outcomes.append)
+    calls = ParcelCalls(peers, lambda _: THERE, waiting_bytes_max=100)
+    async with calls:
+        calls.offer(Errand("access-1", "boot-b", bytes(60)), outcomes.append)
+        calls.offer(Errand("access-1", "boot-b", bytes(60)), outcomes.append)
         assert outcomes == [False]
-        await direct.quiet(5)
-        direct.offer(Errand("access-1", "another boot", bytes(60)), outcomes.append)
-        await direct.quiet(5)
+        await calls.quiet(5)
+        calls.offer(Errand("access-1", "another boot", bytes(60)), outcomes.append)
+        await calls.quiet(5)
     assert outcomes[1:] == [True, False]
-    assert direct.under_way == 0
+    assert calls.under_way == 0

@@ -20,9 +20,9 @@ def push(*users: str, body: bytes = b"m") -> delivery_pb2.Push:
 
 
 def parcel(
-    *pushes: delivery_pb2.Push, boot: str = "boot-a", hops: int = 0, direct: bool = False
+    *pushes: delivery_pb2.Push, boot: str = "boot-a", hops: int = 0, forwarded: bool = False
 ) -> delivery_pb2.Parcel:
-    return delivery_pb2.Parcel(node="access-0", boot_id=boot, hops=hops, direct=direct, pushes=pushes)
+    return delivery_pb2.Parcel(node="access-0", boot_id=boot, hops=hops, direct=forwarded, pushes=pushes)
 
 
 def split(
@@ -72,17 +72,18 @@ def test_after_two_hops_it_is_given_up() -> None:
     assert (batch.rerouted, batch.dropped) == ({}, 1)
 
 
-def test_a_parcel_for_another_boot_is_routed_again_and_a_direct_one_dropped() -> None:
+def test_a_parcel_for_another_boot_is_routed_again_and_a_forwarded_one_dropped() -> None:
     owners = {"ann": OTHER}
-    batch = split(parcel(push("ann"), boot="earlier"), parcel(push("ann"), boot="earlier", direct=True), owners=owners)
+    routed, forwarded = (parcel(push("ann"), boot="earlier", forwarded=each) for each in (False, True))
+    batch = split(routed, forwarded, owners=owners)
     assert len(batch.local) == 1
     assert recipients(batch.rerouted[OTHER, 1][0]) == [(b"m", ["ann"], [1])]
 
 
-def test_a_direct_parcel_is_for_this_node_alone() -> None:
+def test_a_forwarded_parcel_is_for_this_node_alone() -> None:
     forwarding = ForwardingTable()
     forwarding.add(OTHER, ["ann"])
-    batch = split(parcel(push("ann"), direct=True), owners={"ann": OTHER}, forwarding=forwarding)
+    batch = split(parcel(push("ann"), forwarded=True), owners={"ann": OTHER}, forwarding=forwarding)
     assert (batch.forwarded, batch.rerouted) == ({}, {})
     assert len(batch.local) == 1
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from services.logic.changes import announcement as announcing
 from services.logic.groups.model import (
+    AlreadyDone,
     Decision,
     GroupAct,
     GroupChange,
@@ -16,12 +18,10 @@ from services.logic.groups.model import (
     GroupPolicy,
     GroupRole,
     GroupSnapshot,
-    SettledAct,
 )
 from services.logic.groups.needs import Need, need_of
 from services.logic.groups.notices import content_of
 from services.logic.groups.rules import decide, info_of
-from services.logic.requests import announcement as announcing
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest, Forbidden, NotFound, TidingsError
 
@@ -163,8 +163,8 @@ def test_nobody_joins_a_group_that_is_not_open() -> None:
     refused(Forbidden, "eve", group("olga"), join=Request.Join(conversation="g:x"))
 
 
-def test_joining_again_is_settled_even_if_the_group_is_not_open() -> None:
-    assert act("mia", group("olga", "mia"), join=Request.Join(conversation="g:x")) == SettledAct(
+def test_joining_again_is_done_already_even_if_the_group_is_not_open() -> None:
+    assert act("mia", group("olga", "mia"), join=Request.Join(conversation="g:x")) == AlreadyDone(
         "g:x", GroupAct("join", "mia", ("mia",))
     )
 
@@ -211,9 +211,9 @@ def test_only_those_who_are_not_there_are_added() -> None:
     assert made.acts == (GroupAct("add", "olga", ("eve",)),)
 
 
-def test_adding_members_is_settled() -> None:
+def test_adding_members_again_is_done_already() -> None:
     decision = act("olga", group("olga", "mia"), add=Request.Add(conversation="g:x", users=["mia"]))
-    assert decision == SettledAct("g:x", GroupAct("add", "olga", ("mia",)))
+    assert decision == AlreadyDone("g:x", GroupAct("add", "olga", ("mia",)))
 
 
 def test_adding_nobody_is_refused() -> None:
@@ -254,13 +254,13 @@ def test_a_large_group_takes_members_quietly_and_keeps_its_version() -> None:
 
 def test_a_repeat_in_a_large_group_tells_the_nodes_again() -> None:
     there = group("olga", "mia", large_from=4, count=6)
-    assert act("olga", there, add=Request.Add(conversation="g:x", users=["mia"])) == SettledAct(
+    assert act("olga", there, add=Request.Add(conversation="g:x", users=["mia"])) == AlreadyDone(
         "g:x", GroupAct("add", "olga", ("mia",)), indexed=("mia",)
     )
-    assert act("olga", there, remove=Request.Remove(conversation="g:x", users=["eve"])) == SettledAct(
+    assert act("olga", there, remove=Request.Remove(conversation="g:x", users=["eve"])) == AlreadyDone(
         "g:x", GroupAct("remove", "olga", ("eve",)), dropped=("eve",)
     )
-    assert act("eve", there, leave=Request.Leave(conversation="g:x")) == SettledAct(
+    assert act("eve", there, leave=Request.Leave(conversation="g:x")) == AlreadyDone(
         "g:x", GroupAct("leave", "eve", ("eve",)), dropped=("eve",)
     )
 
@@ -274,8 +274,8 @@ def test_who_leaves_hears_of_it_too() -> None:
     assert made.notices == (GroupNotice(GroupAct("leave", "mia", ("mia",)), ("olga", "max", "mia")),)
 
 
-def test_leaving_a_group_that_one_is_not_in_is_settled() -> None:
-    assert act("eve", group("olga"), leave=Request.Leave(conversation="g:x")) == SettledAct(
+def test_leaving_a_group_that_one_is_not_in_is_done_already() -> None:
+    assert act("eve", group("olga"), leave=Request.Leave(conversation="g:x")) == AlreadyDone(
         "g:x", GroupAct("leave", "eve", ("eve",))
     )
 
@@ -351,9 +351,9 @@ def test_nobody_removes_oneself() -> None:
         refused(BadRequest, actor, there, remove=Request.Remove(conversation="g:x", users=[actor]))
 
 
-def test_removing_who_is_not_there_is_settled() -> None:
+def test_removing_who_is_not_there_is_done_already() -> None:
     there = group("olga", "mia")
-    assert act("olga", there, remove=Request.Remove(conversation="g:x", users=["eve"])) == SettledAct(
+    assert act("olga", there, remove=Request.Remove(conversation="g:x", users=["eve"])) == AlreadyDone(
         "g:x", GroupAct("remove", "olga", ("eve",))
     )
     assert change("olga", there, remove=Request.Remove(conversation="g:x", users=["eve", "mia"])).removed == ("mia",)
@@ -393,17 +393,17 @@ def test_nobody_but_the_owner_gives_roles(actor: str) -> None:
 def test_who_handed_over_and_says_so_again_is_told_that_it_is_so() -> None:
     there = group("olga", "adam", "mia")
     owner = Request.SetRole(conversation="g:x", user="olga", role=client_pb2.Member.OWNER)
-    assert act("adam", there, set_role=owner) == SettledAct("g:x", GroupAct("role", "adam", ("olga",), role="OWNER"))
+    assert act("adam", there, set_role=owner) == AlreadyDone("g:x", GroupAct("role", "adam", ("olga",), role="OWNER"))
     refused(Forbidden, "mia", there, set_role=owner)
     owner.user = "mia"
     refused(Forbidden, "adam", there, set_role=owner)
 
 
-def test_a_role_that_is_held_already_is_settled() -> None:
+def test_a_role_that_is_held_already_is_done_already() -> None:
     there = group("olga", "adam")
     for user, role in (("adam", GroupRole.ADMIN), ("olga", GroupRole.OWNER)):
         request = Request.SetRole(conversation="g:x", user=user, role=int(role))  # type: ignore[arg-type]
-        assert act("olga", there, set_role=request) == SettledAct(
+        assert act("olga", there, set_role=request) == AlreadyDone(
             "g:x", GroupAct("role", "olga", (user,), role=role.name)
         )
 
@@ -448,9 +448,9 @@ def test_a_member_does_not_rename() -> None:
     refused(Forbidden, "mia", group("olga", "mia"), rename=Request.Rename(conversation="g:x", name="New"))
 
 
-def test_the_same_name_again_is_settled() -> None:
+def test_the_same_name_again_is_done_already() -> None:
     decision = act("olga", group("olga"), rename=Request.Rename(conversation="g:x", name="Old"))
-    assert decision == SettledAct("g:x", GroupAct("rename", "olga", name="Old"))
+    assert decision == AlreadyDone("g:x", GroupAct("rename", "olga", name="Old"))
 
 
 def test_a_change_keeps_what_it_does_not_change() -> None:

@@ -174,7 +174,7 @@ async def test_what_a_node_does_not_take_comes_through_kafka_when_that_is_back()
         node.peers.delivers = set()
         node.broker.away()
         await node.send(message("amy", "d:amy|bob", "one"))
-        await _eventually(lambda: not node.direct.under_way)
+        await _eventually(lambda: not node.calls.under_way)
         node.broker.back()
         assert await _texts(node, 1) == {"one"}
 
@@ -185,7 +185,7 @@ async def test_what_everybody_must_hear_goes_to_all_access_nodes_and_is_kept_unl
             node.peers.delivers = takers
             node.broker.away()
             await node.publisher.publish(Publication([OutgoingPush(Push.SESSIONS, b"")]))
-            await _eventually(lambda: not node.direct.under_way)
+            await _eventually(lambda: not node.calls.under_way)
             assert {name for name, _ in node.peers.delivered} == takers
             node.broker.back()
             await _eventually(lambda: not node.publisher.degraded)
@@ -233,7 +233,7 @@ async def test_an_access_node_that_does_not_hear_kafka_is_called_as_well_and_hol
         await node.publisher.publish(Publication([OutgoingPush(Push.SESSIONS, b"")]))
         assert len(node.pushes(Push.SIGNAL)) == 6, "Kafka has all, although the call is not answered"
         node.peers.gate.set()
-        await _eventually(lambda: not node.direct.under_way)
+        await _eventually(lambda: not node.calls.under_way)
         assert {name for name, _ in node.peers.delivered} == {deaf.name}
         bodies = [push.body for _, parcel in node.peers.delivered for push in parcel.pushes]
         assert bodies == [b"0", b"1", b"2", b""]

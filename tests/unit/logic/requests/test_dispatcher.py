@@ -48,4 +48,7 @@ async def test_an_operation_that_logic_does_not_handle_is_refused_by_name() -> N
             frame = empty_request(operation).SerializeToString()
             [outcome] = await node.dispatcher.handle([logic_pb2.HandleItem(user="ann", frame=frame)])
             error = ServerFrame.FromString(outcome.frame).error
-            assert (error.code, error.message) == ("BAD_REQUEST", f"{operation.body} is not answered here")
+            assert (error.code, error.message) == (
+                "BAD_REQUEST",
+                f"a logic node does not answer {operation.body}: ask an access node",
+            )

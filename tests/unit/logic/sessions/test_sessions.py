@@ -37,7 +37,7 @@ async def test_a_session_is_stored_and_everyone_hears_of_it() -> None:
         [outcome] = await node.sessions.open([hello("amy", "s1", client="app/1")])
         assert (outcome.inbox_head, outcome.epoch, outcome.reset) == (1, "epoch", False)
         assert node.storage.sessions["amy", "phone"].client == "app/1"
-        await node.sessions.close([logic_pb2.CloseItem(user="amy", device="phone", session="s1", boot_id="boot-0")])
+        await node.sessions.close([logic_pb2.CloseItem(user="amy", device="phone", session="s1")])
         assert node.storage.sessions == {}
     assert changes(node) == [("amy", True), ("amy", False)]
 

@@ -76,6 +76,10 @@ async def test_who_is_no_member_of_a_group_may_not_mark_it() -> None:
         items = [pb.MarkItem(conversation=key, user="zoe", read_seq=1) for key in ("g:1", "g:2", "g:3", CHAT)]
         outcomes = await node.cursors.mark(items)
         assert [outcome.fault.code for outcome in outcomes] == ["FORBIDDEN", "FORBIDDEN", "NOT_FOUND", ""]
+        assert [outcome.fault.message for outcome in outcomes[1:3]] == [
+            "you are not a member of g:2: join it, or have an admin add you",
+            "there is no group g:3: check its id",
+        ]
 
 
 async def test_a_mark_says_the_version_of_its_group() -> None:

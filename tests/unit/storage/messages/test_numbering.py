@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.storage.loading.duplicates import RecentSends
 from services.storage.memory.conversation import CachedConversation, CachedMember
-from services.storage.messages.numbering import MessageDraft, NumberingBatch, RecentSends, Status
+from services.storage.messages.numbering import MessageDraft, NumberingBatch, Status
 from services.storage.repository.records import SYSTEM, ClientKey, ConversationDocument, StoredMessage
 from tidings_protocol.errors import Unavailable
 from tidings_protocol.ids import ConversationKind
@@ -79,15 +80,6 @@ def test_an_entry_names_one_that_is_there_and_only_if_its_kind_may() -> None:
     plan = NumberingBatch(drafts, RecentSends(10), 100).plan()
     assert [message.client_id for message in plan] == [*(each.key.client_id for each in drafts[:3]), "which names none"]
     assert {each.status for each in drafts[3:6]} == {Status.NO_SUCH_TARGET}
-
-
-def test_the_oldest_client_ids_are_forgotten_first() -> None:
-    recent = RecentSends(2)
-    keys = [ClientKey(CHAT, "ann", str(index)) for index in range(3)]
-    for seq, key in enumerate(keys, start=1):
-        recent.add(key, seq)
-    assert [recent.seq_of(key) for key in keys] == [0, 2, 3]
-    assert len(recent) == 2
 
 
 def test_a_further_notice_shares_the_fate_of_the_first() -> None:

@@ -59,5 +59,5 @@ def test_a_place_in_the_list_is_read_as_it_was_written(place: Place) -> None:
     ],
 )
 def test_what_is_no_place_is_a_bad_request(text: str) -> None:
-    with pytest.raises(BadRequest):
+    with pytest.raises(BadRequest, match="pass `next` unchanged, or leave `after` out"):
         Place.parse(text)

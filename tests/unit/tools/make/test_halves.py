@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ def test_other():
     assert os.environ["TIDINGS_X_PART"] == "0"
     {other}
 """
+IN_THE_BACKGROUND = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")  # there a script's shell has Ctrl-C ignored
 SETTINGS = '[tool.pytest.ini_options]\nmarkers = ["integration: x", "e2e: x", "chaos: x"]\n'
 
 
@@ -47,11 +49,12 @@ def test_a_half_without_an_end_is_told() -> None:
     assert "1 without an end" in last_line(("== 1 passed in 1.00s ==", "Killed"), 2)
 
 
-def halves(folder: Path, real: str, other: str) -> subprocess.Popen[str]:
+def halves(folder: Path, real: str, other: str, *, started_by: Sequence[str] = ()) -> subprocess.Popen[str]:
     (folder / "pyproject.toml").write_text(SETTINGS)
     (folder / "test_it.py").write_text(TEST.format(real=real, other=other))
     return subprocess.Popen(
-        [sys.executable, "-m", "tools.make.halves", "test_it.py"], cwd=folder, text=True, stdout=subprocess.PIPE,
+        [*started_by, sys.executable, "-m", "tools.make.halves", "test_it.py"],
+        cwd=folder, text=True, stdout=subprocess.PIPE,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
 
@@ -64,9 +67,10 @@ def test_what_fails_on_real_backends_is_shown_with_all_that_was_said(tmp_path: P
     assert shown.splitlines()[-1].strip("= ").startswith("1 passed, 1 failed in ")
 
 
-def test_an_interrupt_ends_both_in_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("started_by", [(), IN_THE_BACKGROUND], ids=["in front", "in the background"])
+def test_an_interrupt_ends_both_in_order(tmp_path: Path, started_by: Sequence[str]) -> None:
     wait = "pathlib.Path(os.environ['TIDINGS_X_PART']).touch(); time.sleep(100)"
-    run = halves(tmp_path, wait, wait)
+    run = halves(tmp_path, wait, wait, started_by=started_by)
     deadline = time.monotonic() + 100
     while not all((tmp_path / part).exists() for part in "01"):
         assert time.monotonic() < deadline

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TextIO
 
 from tools.cli.credentials import passed_on
-from tools.cli.failure import Failure, WrongUse
+from tools.cli.failure import Failure, WrongUse, first_failure
 from tools.cli.stack import occupied
 from tools.cli.stack.folder import Folder
 from tools.cli.stack.keeping import control, orphans
@@ -50,12 +50,9 @@ class Supervisor:
 
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Until `stop`. Raises Failure when the stack cannot start; then nothing is left running."""
-        with self._take():
-            try:
-                async with asyncio.TaskGroup() as group, control.serve(self._folder, self._handle):
-                    await self._live(group, on_ready)
-            except* Failure as failures:
-                raise _first(failures) from None
+        with self._take(), first_failure():
+            async with asyncio.TaskGroup() as group, control.serve(self._folder, self._handle):
+                await self._live(group, on_ready)
 
     def stop(self) -> None:
         """The second time it is asked, nothing is waited for any more."""
@@ -290,15 +287,7 @@ def _is_of(shown: Mapping[str, Any], backend: str) -> bool:
 
 async def _all(*actions: Coroutine[Any, Any, None]) -> None:
     """Together; the first Failure ends the others and is raised as itself."""
-    try:
+    with first_failure():
         async with asyncio.TaskGroup() as group:
             for action in actions:
                 group.create_task(action)
-    except* Failure as failures:
-        raise _first(failures) from None
-
-
-def _first(failures: BaseExceptionGroup[Failure]) -> Failure:
-    """The first of the failures that came together."""
-    first = failures.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first

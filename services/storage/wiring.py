@@ -1,0 +1,213 @@
+"""The wiring of a storage node; reading it shows the service.
+
+    ports, cluster ─▶ storage: the parts that answer (node.py) ─▶ gRPC ─▶ registration, last
+
+    messages, changes ─▶ conversations ─▶ fanout ─▶ inboxes (here, or at the users' owners)
+    marks, acknowledgements ─▶ cursors      pages and lists ─▶ pages      logins ─▶ sessions
+    all that may wait ─▶ write_behind      the time of day, for all of these ◀─ timekeeping
+
+Everything stands on ports, so that a simulation gives the node twins.
+
+Guarantees: the node is in the ring only while it serves. Leaving does what was accepted, then writes what was to be
+written behind; after that every conversation is settled.
+Does not know: what its ports stand on (app.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from services.common.clock import Clock
+from services.common.cluster import Cluster
+from services.common.lifecycle import Lifecycle
+from services.common.node import DebugState, NodePorts, registered, shown
+from services.common.registry.contract import Membership
+from services.common.scope import TaskScope
+from services.common.telemetry import metrics
+from services.storage.cursors.acknowledgements import Acknowledgements
+from services.storage.cursors.writer import CursorWriter
+from services.storage.inboxes.fanout import InboxFanout
+from services.storage.inboxes.writer import InboxWriter
+from services.storage.limits import Limits
+from services.storage.memory.write_behind import WriteBehind
+from services.storage.messages.conversations import ConversationStore
+from services.storage.node import Storage
+from services.storage.owners.invalidation import OwnerInvalidation
+from services.storage.owners.peers import StoragePeers
+from services.storage.owners.ring_change import KIND, RingChange
+from services.storage.owners.rpc_peers import RpcStoragePeers
+from services.storage.pages.lists import ConversationLists
+from services.storage.pages.loads import ConversationLoads
+from services.storage.pages.reader import PageReader
+from services.storage.repository.contract import Repository
+from services.storage.rpc import services
+from services.storage.sessions.sessions import SessionStore
+from services.storage.settings import StorageSettings
+from services.storage.upkeep.retention import DAY_MS, Retention, RetentionPolicy
+from services.storage.upkeep.session_sweep import SessionSweep
+from services.storage.upkeep.timekeeping import Timekeeper
+from tidings_protocol.ids import new_id
+
+# The share of the time for a batch in which another node has to append its part: then there is time left to do it in
+# that node's place.
+PEER_SHARE = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoragePorts(NodePorts):
+    """What a storage node stands on. Whoever made the ports has entered them, and leaves them."""
+
+    repository: Repository
+
+
+@asynccontextmanager
+async def storage_node(settings: StorageSettings, life: Lifecycle, ports: StoragePorts) -> AsyncIterator[DebugState]:
+    """A node on its ports: ready when entered, drained when left. Gives what /debug/state shows."""
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        cluster = await enter(Cluster(ports.registry))
+        peers = RpcStoragePeers(
+            ports.peers,
+            cluster,
+            ports.clock,
+            name=settings.node,
+            timeout_s=settings.store_budget_s / PEER_SHARE,
+            connected=lambda: ports.registry.connected,
+        )
+        node = await enter(
+            open_storage(
+                ports.repository,
+                peers,
+                ports.clock,
+                limits_of(settings),
+                policy=policy_of(settings),
+                sweep_interval_s=settings.session_sweep_interval_s,
+            )
+        )
+        stack.callback(cluster.subscribe(_drop_what_is_in_doubt(cluster, settings.node, node)))
+        server = await enter(ports.serve(settings.rpc_listen, services(node, life.request_stop)))
+        registration = await enter(registered(settings, KIND, server, ports))
+        yield {
+            "state": lambda: registration.record.state,
+            "node": lambda: shown(registration.record),
+            "registry": lambda: {"connected": ports.registry.connected},
+            "slots": lambda: len(cluster.ring(KIND).slots_of(settings.node)),
+            "nodes": lambda: [shown(each) for each in cluster.membership.nodes],
+            "tasks": lambda: life.tasks,
+            **_memory_of(node),
+        }
+
+
+@asynccontextmanager
+async def open_storage(
+    repository: Repository,
+    peers: StoragePeers,
+    clock: Clock,
+    limits: Limits,
+    *,
+    policy: RetentionPolicy | None = None,
+    sweep_interval_s: float = 30.0,
+) -> AsyncIterator[Storage]:
+    """A node that works until it is left. Raises Unavailable if the repository does not answer."""
+    epoch = await repository.users.epoch(new_id())
+    time = Timekeeper(clock, repository.time)
+    await time.measure()
+    behind = WriteBehind(repository, time)
+    invalidation = OwnerInvalidation(peers, behind)
+    policy = policy or RetentionPolicy()
+    inboxes = InboxWriter(repository, peers, invalidation, time, limits, kept_ms=_kept_ms(policy))
+    fanout = InboxFanout(inboxes, peers)
+    conversations = ConversationStore(repository, inboxes, fanout, behind, peers, invalidation, time, limits)
+    cursors = CursorWriter(repository, conversations, behind, limits)
+    loads = ConversationLoads(repository, conversations)
+    lists = ConversationLists(repository, conversations, loads, peers, time, limits)
+    node = Storage(
+        conversations=conversations,
+        inboxes=inboxes,
+        cursors=cursors,
+        pages=PageReader(repository, conversations, inboxes, limits),
+        loads=loads,
+        lists=lists,
+        sessions=SessionStore(repository, inboxes, lists, time, limits, epoch),
+        acknowledgements=Acknowledgements(repository, inboxes, cursors, behind),
+        behind=behind,
+        invalidation=invalidation,
+        retention=Retention(repository, conversations, behind, peers, time, policy),
+        sweep=SessionSweep(repository, peers, time),
+    )
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(behind.flush)
+        stack.push_async_callback(invalidation.flush)
+        # Those that use others are entered after them, so that they end first.
+        for part in (inboxes, conversations, node.cursors, node.pages, node.sessions):
+            await stack.enter_async_context(part.running())
+        scope = await stack.enter_async_context(TaskScope())
+        scope.spawn(behind.run(limits.flush_interval_s), name="write behind")
+        scope.spawn(node.drop_again(), name="ring settles")
+        scope.spawn(invalidation.run(), name="invalidation")
+        scope.spawn(time.run(), name="time")
+        scope.spawn(node.retention.run(), name="retention")
+        scope.spawn(node.sweep.run(sweep_interval_s), name="session sweep")
+        yield node
+
+
+# ---- values from the settings
+
+
+def limits_of(settings: StorageSettings) -> Limits:
+    return Limits(
+        inbox_lanes=settings.inbox_lanes,
+        session_lanes=settings.session_lanes,
+        read_lanes=settings.read_lanes,
+        lane_capacity=settings.lane_capacity,
+        batch_max=settings.batch_max,
+        cached_members_max=settings.cached_members_max,
+        cached_entries_max=settings.cached_entries_max,
+        inbox_tail=settings.inbox_tail,
+        recent_sends_max=settings.recent_sends_max,
+        list_places_max=settings.list_places_max,
+        store_budget_s=settings.store_budget_s,
+        flush_interval_s=settings.flush_interval_s,
+    )
+
+
+def policy_of(settings: StorageSettings) -> RetentionPolicy:
+    return RetentionPolicy(
+        message_days=settings.message_retention_days,
+        inbox_days=settings.inbox_retention_days,
+        interval_s=settings.retention_interval_s,
+        step=settings.retention_step,
+    )
+
+
+def _kept_ms(policy: RetentionPolicy) -> int:
+    """Retention removes no inbox entry of a younger message. If it keeps everything now, a day: the policy may have
+    been another one before.
+    """
+    return min(filter(None, (policy.inbox_days, policy.message_days)), default=1) * DAY_MS
+
+
+# ---- what the cluster tells the node, and what the node tells /debug/state
+
+
+def _drop_what_is_in_doubt(cluster: Cluster, name: str, node: Storage) -> Callable[[Membership, Membership], None]:
+    """A subscriber of the cluster, which drops what this node has in memory of doubtful slots."""
+    change = RingChange(name)
+
+    def changed(before: Membership, after: Membership) -> None:
+        ring = cluster.ring(KIND)
+        metrics.RING_SLOTS_OWNED.labels(KIND).set(len(ring.slots_of(name)))
+        node.ring_changed(change.doubtful_slots(before, after, ring))
+
+    return changed
+
+
+def _memory_of(node: Storage) -> Mapping[str, Callable[[], Any]]:
+    return {
+        "memory": lambda: {"conversations": node.conversations.cached, "inboxes": node.inboxes.cached},
+        "lanes": node.lanes,
+        "waiting_to_be_written": lambda: node.behind.waiting,
+    }
