@@ -33,8 +33,9 @@ from services.storage.repository.mongo.schema import LOG, META
 from tidings_protocol.errors import Internal
 
 MIGRATION: Final = "migration"
-STEP: Final = 2000  # `_id`s that are compared at once
-PART: Final = 500  # documents of one command; those of a step are in memory together
+STEP: Final = 10_000  # `_id`s that are compared at once
+PART: Final = 500  # documents of one command
+PARTS_MAX: Final = 4  # commands at once
 TRIES_MAX: Final = 5
 
 
@@ -188,7 +189,11 @@ class Migration:
     async def _copy(self, former: FormerCollection, missing: Sequence[bytes]) -> int:
         if missing:
             await self._check_not_finished()
-        return sum(await asyncio.gather(*(self._copy_part(former, part) for part in _parts(missing))))
+        parts, copied = list(_parts(missing)), 0
+        for start in range(0, len(parts), PARTS_MAX):
+            together = parts[start : start + PARTS_MAX]
+            copied += sum(await asyncio.gather(*(self._copy_part(former, part) for part in together)))
+        return copied
 
     async def _copy_part(self, former: FormerCollection, part: Sequence[bytes]) -> int:
         """How many went in; what is in the way of one is looked at in the next try."""
