@@ -39,10 +39,11 @@ Report = Callable[[dict[str, object]], None]
 
 @dataclass(slots=True)
 class Progress:
-    """How far one run is."""
+    """How far a pass is, and at which rate this run goes on with it."""
 
     clock: Clock
     total: int
+    begun: int = 0
     compared: int = 0
     copied: int = 0
     removed: int = 0
@@ -59,10 +60,11 @@ class Progress:
     def told(self) -> dict[str, object]:
         took_s = max(self.clock.now_s() - self.began_s, 0.001)
         rate = self.compared / took_s
-        left = max(self.total - self.compared, 0)
+        compared = self.begun + self.compared
+        left = max(self.total - compared, 0)
         return {
-            "compared": self.compared,
-            "total": max(self.total, self.compared),
+            "compared": compared,
+            "total": max(self.total, compared),
             "copied": self.copied,
             "removed": self.removed,
             "rate_per_s": round(rate),
@@ -85,8 +87,9 @@ async def migrated(
     last: dict[str, object] = {"done": True}
     if await migration.is_needed():
         before = await serving()
-        progress = Progress(clock, await migration.total())
-        if not await _pass(migration, progress, report, stopped, final=not before):
+        final = not before
+        progress = Progress(clock, await migration.total(), await migration.begun(final=final))
+        if not await _pass(migration, progress, report, stopped, final=final):
             report({"done": False, "stopped": True, **progress.told()})
             return
         names = sorted({*before, *await serving()})
@@ -141,7 +144,7 @@ async def migrate(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[N
                 )
                 break
             except Unavailable as error:
-                log.warning("waiting for mongodb", reason=error.message)
+                log.warning("waiting", reason=error.message)
                 await asyncio.sleep(RETRY_S)
     life.request_stop()
     yield

@@ -128,6 +128,7 @@ async def test_every_page_is_the_same_after_runs_that_were_stopped_with_writes_b
     await former.retain("d:ann|bob", 11, "ann", 60)
     gone_on = await run(connection, ["storage-0"])
     assert (gone_on["done"], gone_on["serving"]) == (False, ["storage-0"])
+    assert gone_on["compared"] > gone_on["copied"] > 0
     with pytest.raises(TidingsError, match="run `tidings migrate`"):
         await ensure_schema(connection)
 
@@ -223,6 +224,7 @@ async def test_former_collections_are_dropped_only_if_that_is_said_and_when_all_
 
 async def test_a_cluster_that_stored_nothing_yet_needs_no_run(connection: MongoConnection) -> None:
     await FormerData(connection.database).create()
+    assert await run(connection, drop=True) == {"done": True, "dropped": True}
     await ensure_schema(connection)
     assert await run(connection) == {"done": True, "dropped": False}
 

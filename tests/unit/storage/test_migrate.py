@@ -23,6 +23,15 @@ def test_the_rate_and_the_time_left_follow_from_what_was_compared() -> None:
     }
 
 
+def test_what_was_compared_before_counts_and_makes_this_run_no_faster() -> None:
+    clock = ManualClock()
+    progress = Progress(clock, total=1000, begun=500)
+    clock.advance(1)
+    progress.add(Step("messages", 100, 100, 0, b"x"))
+    told = progress.told()
+    assert (told["compared"], told["rate_per_s"], told["left_s"]) == (600, 100, 4)
+
+
 def test_nothing_is_said_about_the_time_left_before_anything_was_compared() -> None:
     assert Progress(ManualClock(), total=1000).told()["left_s"] is None
 

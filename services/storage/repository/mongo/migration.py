@@ -91,8 +91,12 @@ class Migration:
         """Whether there is anything to take over."""
         return not await is_log(self._connection) and await former_data(self._connection)
 
+    async def begun(self, *, final: bool) -> int:
+        """How many documents the pass has compared before, which `steps` goes on with."""
+        return (await self._place(final=final)).compared
+
     async def total(self) -> int:
-        """How many documents there are about to compare."""
+        """How many documents a pass compares, about."""
         counts = [
             await self._connection.run(
                 "count", each.name, self._connection.collection(each.name).estimated_document_count
@@ -105,7 +109,7 @@ class Migration:
         """A pass, from where the last one was stopped; a final one from the beginning. Raises Unavailable, and Internal
         if a final one finds what it cannot take over.
         """
-        place = BEGIN if final else await self._place()
+        place = await self._place(final=final)
         names = [each.name for each in FORMER]
         for former in FORMER[names.index(place.collection) :]:
             if place.collection != former.name:
@@ -125,8 +129,8 @@ class Migration:
 
     async def drop(self) -> None:
         """Drops the former collections. Raises Internal if they were not taken over."""
-        if not await is_log(self._connection):
-            raise Internal("The former collections are not taken over: they are kept")
+        if await self.is_needed():
+            raise Internal("the former collections are not taken over: they are kept")
         for former in FORMER:
             await self._connection.run("drop", former.name, self._connection.collection(former.name).drop)
 
@@ -208,7 +212,9 @@ class Migration:
             copied += count
         return copied
 
-    async def _place(self) -> Place:
+    async def _place(self, *, final: bool) -> Place:
+        if final:
+            return BEGIN
         for kept in await self._connection.find("place", META, {"_id": MIGRATION}):
             return Place(kept["c"], bytes(kept["i"]), kept["n"])
         return BEGIN
