@@ -7,10 +7,9 @@ No object, future or callback is made for a plain message: 22 µs of a message's
 answers about a plain row besides that it is stored (the group has changed, a repeat, a defect) makes that row go the
 general way as well, which asks again; its neighbours keep what they have.
 
-Guarantees: those of sender.py, but that an outcome does not wait for Kafka, unless too much waits for it
-(publisher.py). Order within a conversation: its plain rows are stored before its others, and no row is plain that comes
-after one that is not. A row that goes the general way because of storage's answer comes after those that storage took
-meanwhile, as a stale one always did.
+Guarantees: those of sender.py. Order within a conversation: its plain rows are stored before its others, and no row is
+plain that comes after one that is not. A row that goes the general way because of storage's answer comes after those
+that storage took meanwhile, as a stale one always did.
 
 Does not know: the general way (sender.py), which conversations are whose (storage_rows.py).
 """
