@@ -80,9 +80,7 @@ async def logic_node(settings: LogicSettings, life: Lifecycle, ports: LogicPorts
         sender = await enter(messages_of(settings, ground, receipts))
         sessions = sessions_of(settings, ground)
         cursors = CursorMarker(ground.storage, receipts)
-        changes = GroupChanges(
-            ground.storage, ground.loader, ground.publisher, ground.events, ports.clock, ground.policy
-        )
+        changes = GroupChanges(ground.storage, ground.loader, ground.publisher, ground.policy)
         dispatcher = Dispatcher(*handlers_of(settings, ground, cursors, changes))
         sends, requests = InFlightLimit(settings.sends_in_flight_max), InFlightLimit(settings.requests_in_flight_max)
         logic = LogicServicer(
