@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.lanes.dividing import divided
-from services.common.telemetry import tracing
+from services.common.telemetry import metrics, tracing
 from services.storage.memory.conversation import CachedConversation
 from services.storage.memory.conversations import ConversationMemory
 from services.storage.messages.plain_turn import PlainPorts, PlainTurn
@@ -100,8 +100,10 @@ class StoreTurns:
     async def _go_plain(self, batch: Sequence[Work]) -> list[General]:
         """Stores the plain rows; what is left, in its order."""
         parts = [item for item in batch if isinstance(item, Rows)]
-        left = await self._run(batch, parts) if parts else []
-        places = iter(left if left is not None else [part.places for part in parts])
+        left: Sequence[Sequence[int]] = await self._run(batch, parts) if parts else ()
+        metrics.STORE_ROWS.labels("plain").inc(sum(len(part.places) for part in parts) - sum(map(len, left)))
+        metrics.STORE_ROWS.labels("general").inc(sum(map(len, left)))
+        places = iter(left)
         general: list[General] = []
         for at, item in enumerate(batch):
             if isinstance(item, Rows):
@@ -110,8 +112,8 @@ class StoreTurns:
                 general.append(General(item, at))
         return general
 
-    async def _run(self, batch: Sequence[Work], parts: Sequence[Rows]) -> list[list[int]] | None:
-        """Runs a plain turn, and does to memory what it says. The places that it left of each part; None: all."""
+    async def _run(self, batch: Sequence[Work], parts: Sequence[Rows]) -> Sequence[Sequence[int]]:
+        """Runs a plain turn, and does to memory what it says. The places that it left, of each part."""
         turn = PlainTurn(self._plain, {item.conversation for item in batch if isinstance(item, StoreItem | ChangeItem)})
         try:
             left = await turn.run(parts)
@@ -120,7 +122,7 @@ class StoreTurns:
             raise
         if left is None:
             self._doubt(turn)
-            return None
+            return [part.places for part in parts]
         self._plain.inboxes.wrote(turn.inboxes)
         for conversation in turn.settled:
             self._memory.moved(conversation)
