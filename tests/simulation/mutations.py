@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, Literal
 
 from protos.tidings.internal.v1.storage_pb2 import ChangeItem
 from services.logic.changes.group_changes import GroupChanges
 from services.logic.groups.model import AlreadyDone
 from services.logic.requests.request import ClientRequest
+from services.storage.inboxes.writer import InboxWriter
 from services.storage.memory.conversation import CachedConversation
 from services.storage.repository.contract import Conflict, Inserted
 from services.storage.repository.memory import log
@@ -143,6 +145,46 @@ def a_repeat_of_a_change_tells_nothing() -> Iterator[None]:
     GroupChanges._tell_again = tell_again  # type: ignore[method-assign]
 
 
+class NoLock(asyncio.Lock):
+    """Everybody has it at once."""
+
+    async def acquire(self) -> Literal[True]:
+        return True
+
+    def release(self) -> None:
+        return
+
+
+def plain_rows_beside_the_lanes() -> Iterator[None]:
+    """A plain turn and a lane of inboxes number the same inboxes at the same time."""
+    init = InboxWriter.__init__
+
+    def without(writer: InboxWriter, *arguments: Any, **options: Any) -> None:
+        init(writer, *arguments, **options)
+        writer.numbering = NoLock()
+
+    InboxWriter.__init__ = without  # type: ignore[method-assign,assignment]
+    yield
+    InboxWriter.__init__ = init  # type: ignore[method-assign]
+
+
+def an_unknown_outcome_of_plain_rows_is_done() -> Iterator[None]:
+    """A plain insert of which nobody knows whether it was done counts as done."""
+    insert = log.MemoryLog.insert
+
+    async def done_anyhow(
+        port: log.MemoryLog, messages: Sequence[StoredMessage], entries: Sequence[InboxEntry]
+    ) -> Inserted:
+        try:
+            return await insert(port, messages, entries)
+        except Unavailable:
+            return Inserted(len(messages) + len(entries))
+
+    log.MemoryLog.insert = done_anyhow  # type: ignore[method-assign]
+    yield
+    log.MemoryLog.insert = insert  # type: ignore[method-assign]
+
+
 _kept: set[asyncio.Future[None]] = set()
 MUTATIONS: dict[str, Callable[[], Iterator[None]]] = {
     mutation.__name__: mutation
@@ -155,6 +197,8 @@ MUTATIONS: dict[str, Callable[[], Iterator[None]]] = {
         pages_that_skip,
         repeat_before_it_is_settled,
         a_repeat_of_a_change_tells_nothing,
+        plain_rows_beside_the_lanes,
+        an_unknown_outcome_of_plain_rows_is_done,
     )
 }
 

@@ -175,6 +175,9 @@ REPOSITORY_CHECKOUTS_FAILED = Counter(
 )  # timeout|closed|error
 REPOSITORY_DOCUMENTS = Counter("tidings_repository_documents", "Documents written", ["collection"])
 STORED = Counter("tidings_stored", "Messages stored", ["kind"])  # normal|system
+STORE_ROWS = Counter(
+    "tidings_store_rows", "Rows of calls that store messages, by the way they went", ["way"]
+)  # plain|general
 DUPLICATES = Counter("tidings_duplicates", "Sends that had been stored before")
 FENCED = Counter(
     "tidings_fenced", "Batches that lost against another writer of the conversation and were numbered again"
@@ -252,6 +255,7 @@ LABELS: Mapping[str, str] = {
     "transport": "ws|tcp",
     "use": "clients|rpc|etcd|kafka",
     "version": ".+",
+    "way": "plain|general",
 }
 
 # What is there from the start, as 0: the first time that it happens would otherwise be no increase to Prometheus.

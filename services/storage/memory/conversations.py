@@ -53,6 +53,10 @@ class ConversationMemory:
         self._behind.conversation(conversation)
         metrics.CONVERSATIONS_CACHED.set(len(self._cache))
 
+    def has(self, conversation: CachedConversation) -> bool:
+        """Whether this very one is in memory: not, if it was forgotten meanwhile."""
+        return self._cache.peek(conversation.id) is conversation
+
     def moved(self, conversation: CachedConversation) -> None:
         """Notes that the conversation has something to write behind."""
         self._behind.conversation(conversation)

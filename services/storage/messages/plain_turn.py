@@ -1,6 +1,6 @@
-"""The plain way of a store lane: rows that need nothing but numbers, for many calls at once, in one insert.
+"""The plain way of the store lane: rows that need nothing but numbers, for many calls at once, in one insert.
 
-    plan ──▶ lock ─▶ number inbox entries ─▶ insert [messages…, entries…] ─▶ memory ──▶ other nodes append their entries
+    lock ─▶ plan ─▶ number inbox entries ─▶ insert [messages…, entries…] ─▶ memory ──▶ other nodes append their entries
 
 A row is plain if its conversation and the inboxes of its recipients are in memory and this node's own, its client id is
 new, and nothing refuses it. A conversation of which one row is not plain has no plain rows after that one.
@@ -25,7 +25,7 @@ from services.storage.loading.duplicates import RecentSends
 from services.storage.memory.conversation import CachedConversation
 from services.storage.messages.jobs import unsure
 from services.storage.messages.numbering import next_ms
-from services.storage.messages.store_call import StoreCall
+from services.storage.messages.store_call import Rows, StoreCall
 from services.storage.owners.peers import StoragePeers
 from services.storage.repository.contract import Conflict, Repository
 from services.storage.repository.records import NORMAL, SYSTEM, ClientKey, InboxEntry, StoredMessage
@@ -49,7 +49,7 @@ class PlainPorts:
 
 
 class PlainTurn:
-    """Make one, let it `plan` the calls of a turn in their order, `run` it once.
+    """Make one, `run` it once.
 
     What it has planned lies in lists that are aligned: a row has no object of its own.
     """
@@ -87,21 +87,38 @@ class PlainTurn:
         return self._unsettled
 
     @property
-    def users(self) -> list[str]:
-        """The users whose inboxes this node writes."""
-        return [user for user, inbox in self._inboxes.items() if inbox is not None]
+    def inboxes(self) -> list[CachedInbox]:
+        """The inboxes that this node writes."""
+        return [inbox for inbox in self._inboxes.values() if inbox is not None]
 
-    def rows(self) -> Iterable[tuple[StoreCall, int]]:
-        """All that is planned: the call, and the place in it."""
-        return zip(self._calls, self._places, strict=True)
+    async def run(self, parts: Iterable[Rows]) -> list[list[int]] | None:
+        """Stores the plain ones of these rows, which have their outcomes then. The places of the others, for each part.
+        None: nothing is known of any row, and all that is in memory of its conversations and inboxes is to be
+        forgotten.
+        """
+        try:
+            async with self._ports.inboxes.numbering:
+                left = [self.plan(part) for part in parts]
+                entries, far = self._number()
+                if self._messages and not await self._insert(entries):
+                    return None
+                self._commit(entries)
+        except Exception:  # the edge: what no row is the cause of on the general way is no row's failure here
+            log.exception("a plain turn failed: its rows go the general way", rows=len(self))
+            return None
+        await self._append_far(far)
+        return left
 
     # ---- planning
 
-    def plan(self, call: StoreCall) -> list[int]:
-        """Takes the plain rows of the call. The places of the others, ascending."""
+    def plan(self, rows: Rows) -> list[int]:
+        """Takes the plain ones of these rows. The places of the others, ascending. Whoever calls this holds `numbering`
+        until memory knows what became of them: no inbox is read, and none is numbered, meanwhile.
+        """
         left: list[int] = []
-        for place, conversation in enumerate(call.conversations):
-            if conversation in self._unusual or not self._take(call, place, conversation):
+        for place in rows.places:
+            conversation = rows.call.conversations[place]
+            if conversation in self._unusual or not self._take(rows.call, place, conversation):
                 self._unusual.add(conversation)
                 left.append(place)
         return left
@@ -132,34 +149,18 @@ class PlainTurn:
         )
         return True
 
-    def _knows_inboxes(self, recipients: Collection[str]) -> bool:
-        """Whether the inboxes of all that this node owns are in memory."""
+    def _knows_inboxes(self, recipients: Sequence[str]) -> bool:
+        """Whether the inboxes of all that this node owns are in memory; and nobody is named twice."""
         known, ports = self._inboxes, self._ports
         for user in recipients:
             if user not in known:
-                inbox = None
-                if ports.peers.owner_of(slot_of(user)) is None and (inbox := ports.inboxes.peek(user)) is None:
+                inbox = ports.inboxes.peek(user)
+                if inbox is None and ports.peers.owner_of(slot_of(user)) is None:
                     return False
                 known[user] = inbox
-        return True
+        return len(set(recipients)) == len(recipients)
 
     # ---- writing
-
-    async def run(self) -> bool:
-        """Stores what is planned: its rows have their outcomes. False: nothing is known of it, and all that is in
-        memory of its conversations and its inboxes is to be forgotten.
-        """
-        try:
-            async with self._ports.inboxes.numbering:
-                entries, far = self._number()
-                if not await self._insert(entries):
-                    return False
-                self._commit(entries)
-        except Exception:  # the edge: what no row is the cause of on the general way is no row's failure here
-            log.exception("a plain turn failed: its rows go the general way", rows=len(self))
-            return False
-        await self._append_far(far)
-        return True
 
     def _number(self) -> tuple[list[InboxEntry], list[tuple[int, int]]]:
         """The inbox entries of this node's users, in the order of the rows, whose numbers are told to the calls; and
@@ -168,7 +169,7 @@ class PlainTurn:
         heads = {user: inbox.head for user, inbox in self._inboxes.items() if inbox is not None}
         entries: list[InboxEntry] = []
         far: list[tuple[int, int]] = []
-        for row, (call, place) in enumerate(self.rows()):
+        for row, (call, place) in enumerate(zip(self._calls, self._places, strict=True)):
             message = self._messages[row]
             for at in range(call.starts[place], call.starts[place + 1]):
                 user = call.recipients[at]
@@ -198,7 +199,7 @@ class PlainTurn:
             conversation.head, conversation.last_ms = message.seq, message.time_ms
             call.seqs[place], call.times_ms[place] = message.seq, message.time_ms
             if conversation.sent(message.sender, message.seq):
-                call.read_over.append(place)
+                call.read_over.add(place)
             recent.add(ClientKey(message.conversation, message.sender, message.client_id), message.seq)
         for entry in entries:
             inbox = self._inboxes[entry.user]
@@ -246,5 +247,7 @@ def _is_allowed(conversation: CachedConversation, version: int) -> bool:
 
 
 def _has_target(conversation: CachedConversation, kind: int, target: int, head: int) -> bool:
-    """Whether a row may name this entry. Kinds that change an earlier entry are not plain."""
-    return kind in (NORMAL, SYSTEM) and (not target or max(conversation.first_seq, 1) <= target <= head)
+    """Whether a row of this kind may name this entry. Kinds that change an earlier entry are not plain."""
+    if not target:
+        return kind in (NORMAL, SYSTEM)
+    return kind == NORMAL and max(conversation.first_seq, 1) <= target <= head

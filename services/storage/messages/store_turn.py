@@ -19,11 +19,11 @@ from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.lanes.dividing import divided
-from services.common.telemetry import tracing
+from services.common.telemetry import metrics, tracing
 from services.storage.memory.conversation import CachedConversation
 from services.storage.memory.conversations import ConversationMemory
 from services.storage.messages.plain_turn import PlainPorts, PlainTurn
-from services.storage.messages.store_call import StoreCall
+from services.storage.messages.store_call import Rows
 from services.storage.messages.write_round import RoundPorts, WriteRound
 from services.storage.owners.invalidation import OwnerInvalidation
 from tidings_protocol.errors import TidingsError, Unavailable
@@ -50,13 +50,13 @@ class Forget:
 
 
 Single = StoreItem | ChangeItem | Touch | Forget
-Work = StoreCall | Single
+Work = Rows | Single
 SingleOutcome = StoreOutcome | ChangeOutcome | CachedConversation
-Outcome = StoreCall | SingleOutcome
+Outcome = Rows | SingleOutcome
 
 
 class General(NamedTuple):
-    """What goes the general way: an item of the batch, at `item`, or the row at `place` of the call there."""
+    """What goes the general way: an item of the batch, at `item`, or the row at `place` of the call that it is of."""
 
     work: Single
     item: int
@@ -75,23 +75,23 @@ class StoreTurns:
         self._invalidation = invalidation
 
     async def handle(self, batch: Sequence[Work]) -> list[Outcome | TidingsError]:
-        """The outcome of each item; a call is its own outcome, and holds those of its rows."""
+        """The outcome of each item; that of rows stands in their call."""
         for item in batch:
             if isinstance(item, Forget):
                 self._memory.drop(item.conversation)
         with tracing.batch("store", _traces(batch), items=len(batch)):
             general = await self._go_plain(batch)
             outcomes: list[Outcome | TidingsError] = [
-                item if isinstance(item, StoreCall) else _forgotten() for item in batch
+                item if isinstance(item, Rows) else _forgotten() for item in batch
             ]
             told = await divided(self._go_general, [each.work for each in general], "Store") if general else ()
             for each, outcome in zip(general, told, strict=True):
-                call = batch[each.item]
+                item = batch[each.item]
                 if each.place is None:
                     outcomes[each.item] = outcome
-                elif isinstance(call, StoreCall):
+                elif isinstance(item, Rows):
                     assert isinstance(outcome, StoreOutcome | TidingsError)
-                    call.accept(each.place, outcome)
+                    item.call.accept(each.place, outcome)
         await self._memory.shrink()
         return outcomes
 
@@ -99,37 +99,44 @@ class StoreTurns:
 
     async def _go_plain(self, batch: Sequence[Work]) -> list[General]:
         """Stores the plain rows; what is left, in its order."""
-        turn = PlainTurn(self._plain, {item.conversation for item in batch if isinstance(item, StoreItem | ChangeItem)})
-        left: list[General] = []
-        for index, item in enumerate(batch):
-            if isinstance(item, StoreCall):
-                left += [General(item.item(place), index, place) for place in turn.plan(item)]
+        parts = [item for item in batch if isinstance(item, Rows)]
+        left: Sequence[Sequence[int]] = await self._run(batch, parts) if parts else ()
+        metrics.STORE_ROWS.labels("plain").inc(sum(len(part.places) for part in parts) - sum(map(len, left)))
+        metrics.STORE_ROWS.labels("general").inc(sum(map(len, left)))
+        places = iter(left)
+        general: list[General] = []
+        for at, item in enumerate(batch):
+            if isinstance(item, Rows):
+                general += [General(item.call.item(place), at, place) for place in next(places)]
             else:
-                left.append(General(item, index))
-        if not turn or await self._run(turn):
-            return left
-        return list(_all_of(batch))
+                general.append(General(item, at))
+        return general
 
-    async def _run(self, turn: PlainTurn) -> bool:
-        """Runs the turn, and does to memory what it says. Whether its rows are stored."""
+    async def _run(self, batch: Sequence[Work], parts: Sequence[Rows]) -> Sequence[Sequence[int]]:
+        """Runs a plain turn, and does to memory what it says. The places that it left, of each part."""
+        turn = PlainTurn(self._plain, {item.conversation for item in batch if isinstance(item, StoreItem | ChangeItem)})
         try:
-            stored = await turn.run()
+            left = await turn.run(parts)
         except BaseException:
             self._doubt(turn)
             raise
-        if not stored:
+        if left is None:
             self._doubt(turn)
-            return False
+            return [part.places for part in parts]
+        self._plain.inboxes.wrote(turn.inboxes)
         for conversation in turn.settled:
             self._memory.moved(conversation)
         for key in turn.unsettled:
             self._memory.drop(key)
-        return True
+        self._invalidation.wrote_conversations([each.id for each in turn.settled if not self._memory.has(each)])
+        return left
 
     def _doubt(self, turn: PlainTurn) -> None:
+        """Nobody knows what was done."""
         for key in turn.conversations:
             self._memory.drop(key)
-        self._plain.inboxes.drop(turn.users)
+        self._invalidation.wrote_conversations(turn.conversations)
+        self._plain.inboxes.doubt([inbox.user for inbox in turn.inboxes])
 
     # ---- the general way
 
@@ -204,21 +211,12 @@ class StoreTurns:
         return {**loaded, **found}
 
 
-def _all_of(batch: Sequence[Work]) -> Iterator[General]:
-    for index, item in enumerate(batch):
-        if isinstance(item, StoreCall):
-            for place in range(len(item)):
-                yield General(item.item(place), index, place)
-        else:
-            yield General(item, index)
-
-
 def _traces(batch: Sequence[Work]) -> Iterator[str]:
     for item in batch:
         if isinstance(item, StoreItem):
             yield item.trace
-        elif isinstance(item, StoreCall):
-            yield from item.traces
+        elif isinstance(item, Rows):
+            yield from (item.call.traces[place] for place in item.places)
 
 
 def _forgotten() -> TidingsError:

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import ManualClock
-from services.storage.limits import Limits
-from services.storage.messages.store_call import StoreCall
+from services.storage.limits import ENTRIES_MAX, Limits
+from services.storage.messages.store_call import Rows, StoreCall
 from services.storage.node import Storage
 from services.storage.repository.memory import Database, Faults
 from services.storage.rpc import StorageServicer
@@ -233,6 +233,12 @@ def columns_of(items: Sequence[pb.StoreItem]) -> pb.StoreColumns:
     )
 
 
+def rows_of(items: Sequence[pb.StoreItem]) -> Rows:
+    """The items as the rows of one call, for one turn."""
+    [rows] = StoreCall(columns_of(items)).parts(ENTRIES_MAX, 1)
+    return rows
+
+
 def outcomes_of(items: Sequence[pb.StoreItem], told: pb.StoredColumns) -> list[pb.StoreOutcome]:
     """What the columns say of each of the items."""
     unusual = {each.place: each.outcome for each in told.unusual}
@@ -255,7 +261,8 @@ def outcomes_of(items: Sequence[pb.StoreItem], told: pb.StoredColumns) -> list[p
 
 async def stored_rows(node: Storage, *items: pb.StoreItem) -> list[pb.StoreOutcome]:
     """Stores the items as the rows of one call."""
-    call = await node.conversations.store_rows(StoreCall(columns_of(items)))
-    if isinstance(call, TidingsError):
-        raise call
+    call = StoreCall(columns_of(items))
+    failure = await node.conversations.store_rows(call)
+    if failure is not None:
+        raise failure
     return outcomes_of(items, call.answer())

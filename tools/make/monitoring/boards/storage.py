@@ -41,6 +41,15 @@ BOARD = Board(
                     ),
                 ),
                 Panel(
+                    "Ways of rows",
+                    "plain: in one insert with their inbox entries. general: all others, which cost several times as "
+                    "much: first messages, repeats, what is not in memory, and what is done again after an insert "
+                    "that failed.",
+                    "mps",
+                    (rate_by("tidings_store_rows_total", "way", HERE),),
+                    Kind.STACKED,
+                ),
+                Panel(
                     "Inbox entries",
                     "Written: one for each member of a direct chat or small group.",
                     "wps",
