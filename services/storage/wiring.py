@@ -25,6 +25,7 @@ from services.common.bus.contract import Bus, Topic
 from services.common.bus.topics import prepare_topics, topic_names
 from services.common.clock import Clock
 from services.common.cluster import Cluster
+from services.common.gatherer import RETRY_S
 from services.common.lifecycle import Lifecycle
 from services.common.node import DebugState, NodePorts, registered, shown
 from services.common.registry.contract import Membership
@@ -35,7 +36,7 @@ from services.storage.cursors.acknowledgements import Acknowledgements
 from services.storage.cursors.writer import CursorWriter
 from services.storage.events.debts import DebtReader
 from services.storage.events.encoder import EventEncoder
-from services.storage.events.feed import EventFeed
+from services.storage.events.feed import GATHER_S, LAST_TRY_S, EventFeed
 from services.storage.events.heartbeat import Heartbeats
 from services.storage.inboxes.fanout import InboxFanout
 from services.storage.inboxes.writer import InboxWriter
@@ -75,13 +76,18 @@ class StoragePorts(NodePorts):
 
 @dataclass(frozen=True, slots=True)
 class EventStream:
-    """Where events go. `bytes_max`: of what waits for it in memory."""
+    """Where events go. `bytes_max`: of what waits in memory; `gather_s`: how long it gathers; `retry_s`: how soon Kafka
+    is tried again; `last_try_s`: how long leaving waits for it.
+    """
 
     bus: Bus
     topic: str
     cluster: str
     health: Health
     bytes_max: int
+    gather_s: float = GATHER_S
+    retry_s: float = RETRY_S
+    last_try_s: float = LAST_TRY_S
 
 
 @asynccontextmanager
@@ -195,7 +201,18 @@ async def open_storage(
 def _feed_into(stream: EventStream, repository: Repository, behind: WriteBehind, clock: Clock) -> EventFeed:
     encoder = EventEncoder(stream.topic, stream.cluster)
     debts = DebtReader(repository)
-    return EventFeed(stream.bus, encoder, debts, behind.conversation, stream.health, clock, bytes_max=stream.bytes_max)
+    return EventFeed(
+        stream.bus,
+        encoder,
+        debts,
+        behind.conversation,
+        stream.health,
+        clock,
+        bytes_max=stream.bytes_max,
+        gather_s=stream.gather_s,
+        retry_s=stream.retry_s,
+        last_try_s=stream.last_try_s,
+    )
 
 
 def _events_of(settings: StorageSettings, ports: StoragePorts) -> EventStream | None:

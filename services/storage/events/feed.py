@@ -54,6 +54,9 @@ class EventFeed(Owned):
         clock: Clock,
         *,
         bytes_max: int,
+        gather_s: float = GATHER_S,
+        retry_s: float = RETRY_S,
+        last_try_s: float = LAST_TRY_S,
     ) -> None:
         self.queue = FeedQueue(bytes_max)
         self._bus = bus
@@ -62,6 +65,9 @@ class EventFeed(Owned):
         self._moved = moved
         self._health = health
         self._clock = clock
+        self._gather_s = gather_s
+        self._retry_s = retry_s
+        self._last_try_s = last_try_s
         self._news = asyncio.Event()
         self._empty = asyncio.Event()
         self._away = False
@@ -100,7 +106,7 @@ class EventFeed(Owned):
     async def _run(self) -> None:
         while True:
             await self._news.wait()
-            await asyncio.sleep(GATHER_S)
+            await asyncio.sleep(self._gather_s)
             while len(self.queue):
                 await self._tell(*self.queue.take())
             self._news.clear()
@@ -110,7 +116,7 @@ class EventFeed(Owned):
         if not len(self.queue):
             return
         try:
-            async with asyncio.timeout(LAST_TRY_S):
+            async with asyncio.timeout(self._last_try_s):
                 await self._empty.wait()
         except TimeoutError:
             log.warning("events are left to whoever is next", count=len(self.queue), owed=self.queue.owed)
@@ -136,7 +142,7 @@ class EventFeed(Owned):
                 return await self._debts.read(debts)
             except TidingsError as error:
                 log.warning("what is to be told cannot be read yet", reason=error.message, conversations=len(debts))
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(self._retry_s)
         return ()
 
     async def _publish(self, records: Sequence[Record]) -> None:
@@ -155,7 +161,7 @@ class EventFeed(Owned):
                 return
             except Unavailable as error:
                 self._went_away(error.message)
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(self._retry_s)
         if records:
             self._came_back()
 

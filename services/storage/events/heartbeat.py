@@ -66,6 +66,7 @@ class Heartbeats:
     ) -> None:
         self._repository = repository
         self._feed = feed
+        self.queue = feed.queue
         self._peers = peers
         self._load = load
         self._boot_id = ""
@@ -91,7 +92,7 @@ class Heartbeats:
 
     def shown(self) -> Mapping[str, float]:
         """How far it is, for /debug/state."""
-        return {"waiting": len(self._feed.queue), "owed": self._feed.queue.owed, "behind_s": self._feed.behind_s}
+        return {"waiting": len(self.queue), "owed": self.queue.owed, "behind_s": self._feed.behind_s}
 
     async def run(self, boot_id: Callable[[], str]) -> None:
         """Beats until it is cancelled; `boot_id`: of this node now."""
@@ -110,8 +111,11 @@ class Heartbeats:
 
     async def leave(self) -> None:
         """Takes the heartbeat away, if nothing is left to be told; else it stays, and others look."""
-        queue = self._feed.queue
-        if not self._said or not queue.is_told(queue.mark) or not all(map(self._is_done, self._dead.values())):
+        if (
+            not self._said
+            or not self.queue.is_told(self.queue.mark)
+            or not all(map(self._is_done, self._dead.values()))
+        ):
             return
         try:
             await self._repository.feed.forget([self._said])
@@ -132,25 +136,23 @@ class Heartbeats:
         await self._say()
         await self._look_back()
         metrics.EVENTS_BEHIND_SECONDS.set(self._feed.behind_s)
-        metrics.EVENTS_BEHIND.set(len(self._feed.queue) + self._feed.queue.owed)
+        metrics.EVENTS_BEHIND.set(len(self.queue) + self.queue.owed)
 
     async def pay_once(self) -> None:
         """Has a page of what is owed loaded."""
-        queue = self._feed.queue
-        if ids := queue.take_owed(PAGE):
-            queue.owe_again(await self._load_page(ids))
-        queue.found()
+        if ids := self.queue.take_owed(PAGE):
+            self.queue.owe_again(await self._load_page(ids))
+        self.queue.found()
 
     # ---- how far this node is
 
     def _note_position(self, position: int) -> None:
         """What was written before the position of the last beat has come to the feed by now, or failed."""
-        queue = self._feed.queue
         if len(self._waiting) >= WAITING_MAX:
             self._waiting.pop()  # while Kafka is away: the oldest say enough
-        self._waiting.append((self._before, queue.mark))
+        self._waiting.append((self._before, self.queue.mark))
         self._before = position
-        while self._waiting and queue.is_told(self._waiting[0][1]):
+        while self._waiting and self.queue.is_told(self._waiting[0][1]):
             self._position = self._waiting.popleft()[0]
 
     async def _say(self) -> None:
@@ -182,17 +184,16 @@ class Heartbeats:
 
     async def _look_back(self) -> None:
         """Has loaded what may not be told, by the dead, or by this node while it had no room."""
-        queue = self._feed.queue
-        unseen, lost = [each for each in self._dead.values() if each.mark is None], queue.lost
+        unseen, lost = [each for each in self._dead.values() if each.mark is None], self.queue.lost
         if not unseen and not lost:
             return
         slots = self._slots_moved
         await self._load_since(min([each.position for each in unseen] + ([self._position] if lost else [])))
-        if queue.lost == lost:
-            queue.lost = 0
+        if self.queue.lost == lost:
+            self.queue.lost = 0
         if self._slots_moved == slots:
             for each in unseen:
-                each.mark = queue.mark
+                each.mark = self.queue.mark
 
     async def _load_since(self, position: int) -> None:
         written = await self._repository.feed.written_after(position)
@@ -216,7 +217,7 @@ class Heartbeats:
 
     async def _load_all(self, ids: Sequence[str]) -> None:
         for start in range(0, len(ids), PAGE):
-            self._feed.queue.owe_again(await self._load_page(ids[start : start + PAGE]))
+            self.queue.owe_again(await self._load_page(ids[start : start + PAGE]))
 
     async def _load_page(self, ids: Sequence[str]) -> list[str]:
         """Has these in memory, and the feed know of them; those that cannot be had."""
@@ -228,7 +229,7 @@ class Heartbeats:
         return [key for key, each in loaded.items() if isinstance(each, Unavailable | Overloaded)]
 
     def _is_done(self, dead: Dead) -> bool:
-        return dead.mark is not None and self._feed.queue.is_told(dead.mark)
+        return dead.mark is not None and self.queue.is_told(dead.mark)
 
     def _is_old(self, dead: Dead) -> bool:
         return self._clock.now_s() - dead.since_s > KEPT_S
