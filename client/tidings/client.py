@@ -401,7 +401,10 @@ class Client:
                     await engine.changed()
         except TimeoutError as error:
             reason = engine.last_detail or "no server answered"
-            raise NotConnected(f"not connected within {self._connect_timeout_s:g} s: {reason}") from error
+            raise NotConnected(
+                f"not connected within {self._connect_timeout_s:g} s ({reason}): "
+                "look whether the server runs and whether its address is right"
+            ) from error
 
     def _message(self, to: str, content: pb.Content, client_id: str | None) -> pb.Send:
         return pb.Send(client_id=client_id or new_id(), conversation=self.conversation(to), content=content)

@@ -244,12 +244,12 @@ class Engine:
 
     async def _fetch_token(self, *, fresh: bool) -> None:
         if isinstance(self._token, str):
-            self.step(TokenFailed("the token was refused", final=True) if fresh else TokenReady(self._token))
+            self.step(_used_up() if fresh else TokenReady(self._token))
             return
         try:
             token = await token_from(self._token)
         except Exception as error:  # noqa: BLE001  # the application's own code, at the edge
-            self.step(TokenFailed(f"the application gave no token: {error!r}"))
+            self.step(TokenFailed(f"the application gave no token ({error!r}): it is asked again, look why it failed"))
         else:
             self.step(TokenReady(token))
 
@@ -318,3 +318,9 @@ class Engine:
                     await self._timer_wake.wait()
             except TimeoutError:
                 self.step(Tick())
+
+
+def _used_up() -> TokenFailed:
+    return TokenFailed(
+        "the token was refused: open a client with a new one, or give it a function that gets one", final=True
+    )

@@ -69,9 +69,9 @@ HEARTBEAT_TIMEOUT = CloseReason(4002, "HEARTBEAT_TIMEOUT", "nothing was heard fo
 OVERLOADED = CloseReason(4003, "OVERLOADED", "too many connections; connect again later")
 SLOW_HANDSHAKE = CloseReason(4004, "SLOW_HANDSHAKE", "no hello came in time; send it first after connecting")
 INTERNAL = CloseReason(4005, "INTERNAL", "something went wrong on this node; connect again")
-ABUSE = CloseReason(4006, "ABUSE", "too many refused frames; connect again after the time given")
+ABUSE = CloseReason(4006, "ABUSE", "this device does too much; do less, and connect again after the time given")
 UNAUTHENTICATED = CloseReason(4500, "UNAUTHENTICATED", "the token is not valid; get a new one")
-REPLACED = CloseReason(4501, "REPLACED", "this device logged in again elsewhere")
+REPLACED = CloseReason(4501, "REPLACED", "this device logged in again elsewhere; use it there, or log in here again")
 KICKED = CloseReason(4502, "KICKED", "the operator ended this session; log in again")
 BAD_FRAME = CloseReason(4503, "BAD_FRAME", "what came is not a frame of this protocol; check the encoding")
 TOO_LARGE = CloseReason(4504, "TOO_LARGE", "the frame is larger than the limit; send less at once")
@@ -103,7 +103,8 @@ REASONS: Mapping[int, CloseReason] = MappingProxyType(
 
 def reason_of(code: int) -> CloseReason:
     """The line of this code; one of a newer version keeps its number, and with it whether to come back."""
-    return REASONS.get(code) or CloseReason(code, f"CODE_{code}", "closed for a reason that this version does not know")
+    unknown = "closed for a reason that this version does not know; update it"
+    return REASONS.get(code) or CloseReason(code, f"CODE_{code}", unknown)
 
 
 def reason_before_welcome(error: TidingsError) -> CloseReason:

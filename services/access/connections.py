@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Itera
 from functools import cache
 from typing import Final
 
-from services.access.connection.abuse import AbuseTracker
+from services.access.connection.abuse_tracker import AbuseTracker
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
 from services.access.connection.traffic import Traffic

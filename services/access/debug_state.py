@@ -56,7 +56,7 @@ def debug_state(
         "ring": sorted(cluster.ring("access").members),
         "membership_revision": cluster.membership.revision,
         "visits": {"confirmed": len(visit_calls.visits), "failed": visit_calls.failed, "waiting": visit_calls.depth},
-        "guests": len(forwarding),
+        "visitors_elsewhere": len(forwarding),
         "moves_waiting": rebalance.waiting,
         "watched_users": len(presence.watchers),
         "mailbox": mailbox.state,

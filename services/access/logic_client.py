@@ -166,7 +166,7 @@ class LogicClient:
             budget_s=min(HEADS_BUDGET_S, self._budget_s),
         )
         if len(answer.users) != len(users) or len(answer.conversations) != len(conversations):
-            raise Internal("a logic node answered for other heads than were asked for: are the versions the same?")
+            raise Internal("a logic node answered for other heads than were asked for: run nodes of one version")
         return answer
 
     async def held(self, query: logic_pb2.HeldQuery) -> logic_pb2.HeldPage:

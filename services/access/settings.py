@@ -12,17 +12,12 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from services.access.session.heartbeat import HeartbeatPolicy
-from services.access.session.limits import LimitPolicy
-from services.access.session.session import SessionPolicy
-from services.access.transport.addresses import networks
+from services.access.admission.addresses import networks
 from services.common.auth.tokens import ALGORITHMS
 from services.common.settings import production
 from services.common.settings.node import Address, CommaSeparated, NodeSettings, OptionalAddress
 from services.common.settings.production import Objection
 from services.common.settings.security import OptionalFile
-
-CALL_BYTES_MAX = 14 * 1024 * 1024
 
 
 class AccessSettings(NodeSettings):
@@ -205,6 +200,13 @@ class AccessSettings(NodeSettings):
         description="Connections of this node at once; set it to what its memory and file descriptors allow.",
     )
     handshake_s: float = Field(5.0, gt=0, le=60, description="Time for `hello` after the connection; then 4004.")
+    linger_s: float = Field(
+        3.0,
+        gt=0,
+        le=60,
+        description="Time for a client to read its goodbye and what waits before it; then the connection is cut. "
+        "Longer: slow clients get more of it; a client that does not answer keeps its memory for longer.",
+    )
 
     heartbeat_s: int = Field(
         15,
@@ -352,35 +354,3 @@ class AccessSettings(NodeSettings):
     def tcp_address(self) -> str:
         """host:port for clients."""
         return self.tcp_public or self.tcp_listen
-
-    @property
-    def request_batch_max(self) -> int:
-        """Requests in one call: of the largest frames, and with pages of 128 KiB as answers, they fit into it."""
-        return max(1, CALL_BYTES_MAX // max(self.frame_bytes_max, 2 * 131_072))
-
-    def session_policy(self) -> SessionPolicy:
-        """What a session needs of this."""
-        return SessionPolicy(
-            heartbeat=HeartbeatPolicy(
-                interval_s=self.heartbeat_s,
-                mobile_interval_s=self.mobile_heartbeat_s,
-                idle_interval_s=self.idle_heartbeat_s,
-                idle_after_s=self.idle_after_s,
-                probe_gap_s=self.probe_gap_s,
-            ),
-            limits=LimitPolicy(
-                sends_per_s=self.sends_per_s,
-                sends_burst=2 * self.sends_per_s,
-                frames_per_s=self.frames_per_s,
-                bytes_per_s=self.bytes_per_s,
-                refused_per_window=self.refused_per_minute,
-                reconnects_per_window=self.hellos_per_minute,
-                ban_s=self.ban_s,
-            ),
-            handshake_s=self.handshake_s,
-            unanswered_max=self.unanswered_max,
-            pages_max=self.pages_max,
-            held_max=self.unanswered_max,
-            held_bytes_max=2 * self.frame_bytes_max,
-            ack_timeout_s=self.ack_timeout_s,
-        )

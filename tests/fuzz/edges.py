@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from services.access.transport.addresses import TrustedProxies, canonical, networks
-from services.access.transport.proxy_header import (
+from services.access.admission.addresses import TrustedProxies, canonical, networks
+from services.access.admission.proxy_header import (
     HEADER_BYTES_MAX,
     VERSION_2,
     BadProxyHeader,

@@ -15,7 +15,7 @@ from typing import Any
 from services.access.connection.traffic import Traffic
 from services.access.transport.arrival import feed
 from services.access.transport.tcp import TcpServer
-from services.access.transport.websocket import WebSocketServer
+from services.access.transport.web_server import WebSocketServer
 from services.common.auth.token_keys import KeyRefused, jwks_keys, public_key
 from services.common.auth.tokens import Key, TokenRefused, TokenVerifier, check_claims, sign
 from tests.fuzz.edges import EDGE_SEEDS, EDGES

@@ -15,6 +15,7 @@ from typing import Any
 from services.access import app as access
 from services.access.settings import AccessSettings
 from services.access.transport.tcp import TcpServer
+from services.access.wiring import AccessPorts
 from services.common.auth.tokens import Claims
 from services.common.clock import SystemClock
 from services.common.lifecycle import Lifecycle, live
@@ -104,7 +105,7 @@ async def life_of(name: str, kind: NodeKind, address: str, ports: Ports, life: L
 
 @asynccontextmanager
 async def _access(settings: AccessSettings, life: Lifecycle, ports: Ports) -> AsyncIterator[None]:
-    connected = access.AccessPorts(
+    connected = AccessPorts(
         registry=ports.registry,
         bus=ports.bus,
         peers=ports.peers,
@@ -135,11 +136,12 @@ async def _logic(settings: LogicSettings, life: Lifecycle, ports: Ports) -> Asyn
 async def _storage(settings: StorageSettings, life: Lifecycle, ports: Ports) -> AsyncIterator[None]:
     connected = storage.StoragePorts(
         repository=ports.repository,
+        bus=ports.bus,
         registry=ports.registry,
         peers=ports.peers,
         serve=ports.network.listen,
         clock=SystemClock(),
         health=Health(),
     )
-    async with ports.registry, storage.storage_node(settings, life, connected):
+    async with ports.registry, ports.bus, storage.storage_node(settings, life, connected):
         yield

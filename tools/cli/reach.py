@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tidings import DeviceKind, NotConnected, Replaced, SessionEnded, TokenRefused
+from tidings import DeviceKind, Kicked, NotConnected, Replaced, SessionEnded, TokenRefused
 from tidings.client import Client
 from tidings_protocol.errors import TidingsError
 from tools.cli.failure import Failure, WrongUse
@@ -123,9 +123,11 @@ def told(error: TidingsError) -> Failure:
         case TokenRefused():
             return Failure(_sentence(error), "The token is signed with --secret-file for --cluster: are they right?")
         case Replaced():
-            return Failure("The same device logged in elsewhere.")
+            return Failure("The same device logged in elsewhere.", "End one of the two; the newest stays.")
+        case Kicked():
+            return Failure(_sentence(error), "Log in again, or ask the operator why.")
         case SessionEnded():
-            return Failure(_sentence(error))
+            return Failure(_sentence(error), "Is this command of the cluster's version?")
         case _:
             return Failure(_sentence(error), f"({error.code})")
 

@@ -53,7 +53,7 @@ class Target:
                 f"The secret {self.secret_file} cannot be read: {error.strerror}.", "Name its file with --secret-file."
             ) from error
         except (KeyRefused, ValueError) as error:
-            raise Failure(f"{self.secret_file}: {error}.") from error
+            raise Failure(f"{self.secret_file}: {error}.", "Name another with --secret-file.") from error
 
     @property
     def operator_token(self) -> str:
@@ -66,7 +66,9 @@ class Target:
         try:
             return file.read_text().strip()
         except OSError as error:
-            raise Failure(f"The operator's token {file} cannot be read: {error.strerror}.") from error
+            raise Failure(
+                f"The operator's token {file} cannot be read: {error.strerror}.", "Give it with --operator-token."
+            ) from error
 
 
 def find(

@@ -397,7 +397,7 @@ class Device:
         for failed in self._outbox.expire(now):
             self._outcome(failed, now)
         if self._pulse is not None and self._pulse.dead(now):
-            self._ended(Bye(0, "the server does not answer"), now)
+            self._ended(Bye(0, "the server does not answer, it is tried again"), now)
         if self._pulse is not None:
             self._proceed_live(self._pulse, now)
         self._effects += self._dialer.flush()

@@ -47,7 +47,9 @@ class ProtoCodec:
         try:
             return client_pb2.ServerFrame.FromString(_binary(data))
         except DecodeError:
-            raise Unparsable("the message is not a protobuf ServerFrame") from None
+            raise Unparsable(
+                "the message is not a protobuf ServerFrame: is this a Tidings server, and of this version?"
+            ) from None
 
     def encode_client(self, frame: client_pb2.ClientFrame) -> bytes:
         return frame.SerializeToString()

@@ -73,7 +73,7 @@ class Farewell:
             case Phase.CLOSING:
                 return False
             case Phase.AWAITING_HELLO | Phase.OPENING:
-                connection.handle(EndRequested(close.OVERLOADED, "this node is leaving", RETRY_MIN_MS))
+                connection.handle(EndRequested(close.OVERLOADED, "this node is leaving: connect again", RETRY_MIN_MS))
                 return False
 
 

@@ -1,6 +1,6 @@
 """What a node does when the ring of access nodes has changed.
 
-    at once               visits are made with the new owners of the moved slots, dead guests are forgotten
+    at once               visits are made with the new owners of the moved slots, visitors of dead nodes are forgotten
     after a short delay   the inbox heads of the users in the moved slots are read, and who lags is nudged: this finds
                           what was on its way to the wrong node; their large groups are compared too (group_index.py)
     then, at a pace       under placement `ring`, sessions whose slot moved are asked to go to the new owner

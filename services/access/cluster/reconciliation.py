@@ -25,8 +25,8 @@ from typing import Final
 
 from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
+from services.access.handshake.session_item import open_item
 from services.access.logic_client import LogicClient
-from services.access.requests.session_item import open_item
 from services.access.session.events import EndRequested
 from services.access.session.session import Phase
 from services.common.registry.contract import NodeIncarnation

@@ -1,8 +1,9 @@
 """One connection, whatever its transport and codec: the shell around the session's state machine.
 
 It decodes what the transport brings, asks the session what follows and carries that out: hands requests to its node,
-writes replies and pushes, holds frames that have to wait. Both transports (WebSocket, TCP) drive this one class through
-`receive`, `refuse_frame`, `receive_part`, `block`, `unblock` and `lost`, and are driven by it through `Transport`.
+holds frames that have to wait, and has the way out (outgoing.py) tell the client. Both transports (WebSocket, TCP)
+drive this one class through `receive`, `refuse_frame`, `receive_part`, `block`, `unblock` and `lost`, and are driven by
+it through `Transport`.
 
 Guarantees: everything happens in the event loop, in callbacks: no task and no timer for a connection. Frames are
 handled in the order in which they came. Nothing is written after the goodbye. A defect in the handling of one
@@ -15,14 +16,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from typing import assert_never
 
-from services.access.connection.abuse import Device
-from services.access.connection.identity import NOWHERE, STRANGER, Identity
+from services.access.connection.abuse_tracker import Device
+from services.access.connection.identity import STRANGER, Identity
+from services.access.connection.outgoing import Outgoing
 from services.access.connection.ports import NodePort, Transport
-from services.access.connection.push_buffer import PushBuffer
-from services.access.connection.traffic import DELIVER, REPLY, label_of
+from services.access.connection.traffic import REPLY
+from services.access.session.abuse import COUNTED_REFUSALS, TOO_MANY_REFUSED
 from services.access.session.delivery_state import DeliveryState
 from services.access.session.events import (
     Abort,
@@ -57,49 +58,37 @@ from services.access.session.events import (
     Welcome,
 )
 from services.access.session.handshaking import Handshaking
-from services.access.session.rules import ONLY_PONGS
-from services.access.session.session import COUNTED_REFUSALS, DISPATCH, TOO_MANY_REFUSED, Phase, Session
+from services.access.session.session import DISPATCH, Phase
 from services.common.telemetry import logs, metrics
 from tidings_protocol import client_pb2, close
 from tidings_protocol.errors import BadFrame, TidingsError, Unparsable, error_of
 from tidings_protocol.operations import ACTS, REQUESTS, Limit, name_of
-from tidings_protocol.wire.body import EncodedBody
 from tidings_protocol.wire.codec import Codec, Data
 
 log = logs.get_logger(__name__)
 
 
-class Connection:
+class Connection(Outgoing):
     """One connection, from its first byte to its last."""
 
     __slots__ = (
-        "_behind", "_draining", "_early", "_held", "_later", "_requests", "_welcome", "closed_with", "codec",
-        "delivery", "group_heads", "hello", "hello_id", "identity", "node", "opened_at", "session", "session_id",
-        "transport", "user", "welcomed", "wheel_tick",
+        "_behind", "_draining", "_held", "_requests", "_welcome", "group_heads", "hello", "hello_id", "identity",
+        "node", "opened_at", "welcomed", "wheel_tick",
     )  # fmt: skip
 
     def __init__(self, node: NodePort, transport: Transport, codec: Codec) -> None:
         now = node.now()
+        super().__init__(transport, codec, Handshaking(node.policy, DeliveryState(), now))
         self.node = node
-        self.transport = transport
-        self.codec = codec
-        self.delivery = DeliveryState()
-        self.session: Session = Handshaking(node.policy, self.delivery, now)
         self.identity = STRANGER  # until its hello was right
-        # Of the identity, once more: each delivery reads them of each connection. Empty until then.
-        self.user = ""
-        self.session_id = ""
         self.hello: client_pb2.Hello | None = None  # until the session is stored
         self.hello_id = 0
         self.group_heads: Mapping[str, int] | None = None  # last told, of large groups
         self.opened_at = now
-        self.closed_with = 0  # the code of its goodbye
         self.welcomed = False
         self.wheel_tick = 0
-        self._early: PushBuffer | None = None
         self._requests = 0
         self._held: deque[Data] | None = None
-        self._later: list[bytes] | None = None  # goes out at the end of this turn
         self._draining = False
         self._welcome: client_pb2.ServerFrame | None = None
         self._behind: Sequence[client_pb2.ServerFrame] = ()
@@ -214,13 +203,7 @@ class Connection:
 
     def send_error(self, request_id: int, error: TidingsError) -> None:
         """An error frame; it counts against the client if the client is to blame."""
-        metrics.ERRORS.labels(error.label).inc()
-        self._send_frame(
-            client_pb2.ServerFrame(
-                id=request_id,
-                error=client_pb2.Error(code=error.code, message=error.message, retry_after_ms=error.retry_after_ms),
-            )
-        )
+        self._send_error(request_id, error)
         self.count_refusal(error.code)
 
     def count_refusal(self, code: str) -> None:
@@ -232,67 +215,6 @@ class Connection:
         """A page of a `sync` has gone out."""
         self._apply(self.session.page_written(head, more=more))
 
-    def send(self, frame: bytes, body: str) -> None:
-        """An encoded frame, and what its body is: for the count of frames."""
-        if self.session.phase is not Phase.CLOSING:
-            transport = self.transport
-            transport.traffic.frames_out[body] += 1
-            self._write(transport.wrap(frame))
-
-    def send_gathered(self, frame: bytes, body: str) -> None:
-        """An encoded frame that goes out with others at the end of this turn of the event loop, or before whatever is
-        written until then. For answers that come several at once: each write is a call to the system."""
-        if self.session.phase is not Phase.CLOSING:
-            transport = self.transport
-            transport.traffic.frames_out[body] += 1
-            data = transport.wrap(frame)
-            if self._later is None:
-                self._later = [data]
-                self.node.connections.flush_later(self)
-            else:
-                self._later.append(data)
-
-    def flush(self) -> None:
-        """The turn of the event loop ends."""
-        if self._later is not None:
-            try:
-                self._write(b"")
-            except Exception as defect:  # noqa: BLE001 - the edge: as in `receive`
-                self.abort_after(defect)
-
-    def abort_after(self, defect: Exception) -> None:
-        """Logs a defect that was met with this connection, and ends the connection, not its node."""
-        log.error("connection failed", user=self.user, session=self.session_id, exc_info=defect)
-        self.transport.abort()
-
-    def push(self, data: bytes, number: int, now: float, body: str) -> bool:
-        """A wrapped push with its highest inbox number (0: none); False: it does not get pushes now."""
-        if self.session.phase is not Phase.OPEN or not self.delivery.push(number, now):
-            return False
-        self.transport.traffic.frames_out[body] += 1
-        self._write(data)
-        if number:
-            self.node.wheel.schedule(self, self.delivery.due(self.session.policy.ack_timeout_s))
-        return True
-
-    def keep_early(self, number: int, body: EncodedBody) -> None:
-        """A push while the session is being stored: it goes out after the welcome, if that does not cover it."""
-        if self._early is None:
-            self._early = PushBuffer()
-        self._early.add(number, body)
-
-    def note_left(self, group: str) -> None:
-        """The user left this large group: an index that was read before that must not bring it back."""
-        if self.session.phase is Phase.OPENING:
-            if self._early is None:
-                self._early = PushBuffer()
-            self._early.left_groups.add(group)
-
-    @property
-    def left_groups(self) -> AbstractSet[str]:
-        """The large groups that the user left while the session was being stored."""
-        return self._early.left_groups if self._early is not None else NOWHERE
-
     def remember_heads(self, heads: Mapping[str, int] | None) -> None:
         """Remembers which heads of large groups the client was shown."""
         self.group_heads = heads
@@ -302,23 +224,13 @@ class Connection:
         self._requests += 1
         return f"{self.session_id}.{self._requests}"
 
-    def nudge(self, head: int, reason: str) -> None:
-        """`lagging`: the client may lack something up to this number."""
-        delivery = self.delivery
-        if self.session.phase is not Phase.OPEN or delivery.paused:
-            return
-        delivery.show(head)
-        metrics.LAGGING.labels(reason).inc()
-        self._send_lagging(delivery.nudge_head(), paused=False)
-
     # ---- inside
 
-    def _write(self, data: bytes) -> None:
-        if self._later is not None:
-            later, self._later = self._later, None
-            data = b"".join((*later, data))
-        self.transport.traffic.bytes_out += len(data)
-        self.transport.write(data)
+    def _flush_later(self) -> None:
+        self.node.connections.flush_later(self)
+
+    def _wake_at(self, due: float) -> None:
+        self.node.wheel.schedule(self, due)
 
     def _read(self, data: Data, *, held: bool) -> None:
         now = self.node.now()
@@ -378,18 +290,17 @@ class Connection:
                 case Probe():
                     self._probe()
                 case AskToSync():
-                    metrics.LAGGING.labels("unacknowledged").inc()
-                    self._send_lagging(self.delivery.nudge_head(), paused=False)
+                    self._ask_to_sync("unacknowledged")
                 case Pause():
-                    metrics.SLOW_CONSUMER_PAUSES.inc()
-                    metrics.LAGGING.labels("paused").inc()
-                    self._send_lagging(self.delivery.shown, paused=True)
+                    self._tell_pause()
                 case Become(session):
                     self.session = session
                 case Ban(kind):
                     ban_ms = self._ban(kind)
                 case SayGoodbye():
                     self._say_goodbye(effect, ban_ms)
+                    self._held = None
+                    self._wake_at(self.session.due())
                 case Unregister():
                     self.node.closer.unregister(self)
                 case CloseSession():
@@ -417,13 +328,7 @@ class Connection:
     def _send_refusal(self, request_id: int, body: str, code: str, message: str, retry_after_ms: int) -> None:
         if code == "RATE_LIMITED":
             metrics.LIMITED.labels("sends" if REQUESTS[body].limit is Limit.SENDS else "frames").inc()
-        error = error_of(code, message, retry_after_ms)
-        metrics.ERRORS.labels(error.label).inc()
-        self._send_frame(
-            client_pb2.ServerFrame(
-                id=request_id, error=client_pb2.Error(code=code, message=message, retry_after_ms=retry_after_ms)
-            )
-        )
+        self._send_error(request_id, error_of(code, message, retry_after_ms))
         self._count_for_user(code)
 
     def _count_for_user(self, code: str) -> None:
@@ -449,49 +354,4 @@ class Connection:
         self.welcomed = True
         self.node.wheel.schedule(self, self.session.due())
         self.node.connections.opened(self)
-        early, self._early = self._early, None
-        if early is not None:
-            self._send_early(early, welcome.inbox_head)
-
-    def _send_early(self, early: PushBuffer, head: int) -> None:
-        now = self.node.now()
-        fresh = early.messages_after(head)
-        if fresh:
-            self.push(self.transport.wrap(self.codec.deliver(fresh)), fresh[-1][0], now, DELIVER)
-        for body in early.others():
-            self.push(self.transport.wrap(self.codec.push(body)), 0, now, label_of(body))
-        if early.dropped > head:
-            self.nudge(early.dropped, "ring")
-
-    def _send_frame(self, frame: client_pb2.ServerFrame) -> None:
-        if self.session.phase is not Phase.CLOSING:
-            self.send(self.codec.encode_server(frame), frame.WhichOneof("body") or "")
-
-    def _send_lagging(self, head: int, *, paused: bool) -> None:
-        self._send_frame(client_pb2.ServerFrame(lagging=client_pb2.Lagging(inbox_head=head, paused=paused)))
-
-    def _probe(self) -> None:
-        metrics.HEARTBEAT_PROBES.inc()
-        if not self.transport.probe():
-            head = self.delivery.shown
-            self._send_frame(client_pb2.ServerFrame(pong=client_pb2.Pong(inbox_head=head)))
-
-    def _say_goodbye(self, effect: SayGoodbye, ban_ms: int) -> None:
-        if effect.reason is None:
-            self.flush()
-            self.transport.close(close.NORMAL, "")
-        else:
-            reason = effect.reason
-            if reason is close.HEARTBEAT_TIMEOUT and effect.message != ONLY_PONGS:
-                metrics.HEARTBEATS_LOST.inc()
-            metrics.GOODBYES.labels(str(reason.code)).inc()
-            self.closed_with = reason.code
-            frame = reason.goodbye(
-                effect.message, retry_after_ms=effect.retry_after_ms or ban_ms, address=effect.address
-            )
-            # The session is in its last phase already: this is the one frame that still goes out.
-            self.transport.traffic.frames_out["goodbye"] += 1
-            self._write(self.transport.wrap(self.codec.encode_server(frame)))
-            self.transport.close(reason.code, reason.name)
-        self._held = None
-        self.node.wheel.schedule(self, self.session.due())
+        self._push_early(welcome.inbox_head, self.node.now())

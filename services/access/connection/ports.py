@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from services.access.connection.abuse import Device
+from services.access.connection.abuse_tracker import Device
 from services.access.connection.traffic import Traffic
 from services.access.session.heartbeat import TimingWheel
 from services.access.session.session import SessionPolicy
@@ -39,7 +39,8 @@ class Transport(Protocol):
 
     @property
     def waiting_bytes(self) -> int:
-        """Written, and not yet taken by the peer's side."""
+        """Written, and not yet taken by the peer's side. Over TLS without what the stream below TLS holds, which
+        uvloop does not tell: at most one write, and 64 KiB."""
         ...
 
     def wrap(self, frame: bytes) -> bytes:

@@ -1,30 +1,24 @@
 """The mailbox of this node: reads it and the broadcast topic, and takes what comes by call while Kafka is away.
 
 Guarantees: a mailbox is read from its end as it is when `attach` is called, before the node becomes ready. Its records
-are worked on in their order, and the next batch is read when the last one is written to the connections. A record that
-cannot be read is dropped with a line in the log. Where Kafka has lost records, the users' heads are compared
-(`on_gap`). A node that does not hear Kafka says so (`on_hearing`), so that other nodes call it, and compares heads too.
-Parcels that come by call are worked on in the order in which they came, and the call is answered when they are written;
-at most `CALLS_MAX` calls wait. A parcel that came by call may come through Kafka too, before or after: clients know by
-the numbers.
+are worked on in their order, and the next batch is read when the last one is written to the connections. Where Kafka
+has lost records, the users' heads are compared (`on_gap`). A node that does not hear Kafka says so (`on_hearing`), so
+that other nodes call it, and compares heads too. Parcels that come by call are worked on in the order in which they
+came, and the call is answered when they are written; at most `CALLS_MAX` calls wait. A parcel that came by call may
+come through Kafka too, before or after: clients know by the numbers.
 
-Does not know: what a push means (delivery.py), whom it is for (mail_router.py).
+Does not know: what a parcel holds, and whom it is for (parcel_delivery.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from itertools import groupby
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
-from google.protobuf.message import DecodeError
-
-from protos.tidings.internal.v1 import delivery_pb2
-from services.access.delivery.delivery import Delivery
-from services.access.delivery.forwarder import Forwarder
-from services.access.delivery.mail_router import MailRouter
+from services.access.delivery.parcel_delivery import ParcelDelivery
 from services.common.bus.contract import Bus, Subscription
+from services.common.bus.topics import TopicNames
 from services.common.scope import Owned, TaskScope
 from services.common.telemetry import logs, metrics
 from tidings_protocol.errors import Overloaded
@@ -43,27 +37,16 @@ class Mailbox(Owned):
     def __init__(
         self,
         bus: Bus,
-        delivery: Delivery,
-        forwarder: Forwarder,
+        topics: TopicNames,
+        parcels: ParcelDelivery,
         *,
-        mailbox_topic: str,
-        broadcast_topic: str,
-        broadcast_partitions: int,
-        router: Callable[[], MailRouter],
         on_gap: Callable[[], None],
         on_hearing: Callable[[bool], Awaitable[None]],
     ) -> None:
-        """`router` gives the router for this node's present boot.
-
-        `on_hearing` gets, after each change, whether this node is deaf.
-        """
+        """`on_hearing` gets, after each change, whether this node is deaf."""
         self._bus = bus
-        self._delivery = delivery
-        self._forwarder = forwarder
-        self._mailbox_topic = mailbox_topic
-        self._broadcast_topic = broadcast_topic
-        self._broadcast_partitions = broadcast_partitions
-        self._router = router
+        self._topics = topics
+        self._parcels = parcels
         self._on_gap = on_gap
         self._on_hearing = on_hearing
         self._deaf = False
@@ -76,8 +59,8 @@ class Mailbox(Owned):
         self._calls_in_order = asyncio.Lock()
 
     async def _running(self) -> AsyncIterator[None]:
-        partitions = range(self._broadcast_partitions)
-        broadcast = self._bus.consume(self._broadcast_topic, partitions, on_gap=self._gap)
+        partitions = range(self._topics.broadcast_partitions)
+        broadcast = self._bus.consume(self._topics.broadcast, partitions, on_gap=self._gap)
         async with self._scope, broadcast:
             self._broadcast = broadcast
             self._scope.spawn(self._read_broadcast(broadcast), name="broadcast")
@@ -103,7 +86,7 @@ class Mailbox(Owned):
             self._reader.cancel()
             await asyncio.wait([self._reader])
         self._partition = partition
-        mail = self._bus.consume(self._mailbox_topic, [partition], on_gap=self._gap)
+        mail = self._bus.consume(self._topics.deliver, [partition], on_gap=self._gap)
         entered = asyncio.get_running_loop().create_future()
         self._reader = self._scope.spawn(self._read_mail(mail, entered), name=f"mailbox {partition}")
         await entered
@@ -118,8 +101,7 @@ class Mailbox(Owned):
         self._calls += 1
         try:
             async with self._calls_in_order:
-                for is_mail, parcels in groupby(_read(values), key=lambda parcel: bool(parcel.node)):
-                    await (self._deliver_mail if is_mail else self._deliver_broadcast)(list(parcels))
+                await self._parcels.deliver_mixed(values)
         finally:
             self._calls -= 1
 
@@ -129,28 +111,17 @@ class Mailbox(Owned):
             if not entered.done():
                 entered.set_result(None)
             async for records in mail:
-                await self._deliver_mail(_read(record.value for record in records))
+                await self._parcels.deliver_mail(record.value for record in records)
 
     async def _read_broadcast(self, broadcast: Subscription) -> None:
         async for records in broadcast:
-            await self._deliver_broadcast(_read(record.value for record in records))
-
-    async def _deliver_mail(self, parcels: Sequence[delivery_pb2.Parcel]) -> None:
-        run = self._router().split(parcels)
-        for _ in run.steps():
-            await asyncio.sleep(0)
-        batch = run.result()
-        self._forwarder.send(batch)
-        await self._delivery.deliver(batch.local)
-
-    async def _deliver_broadcast(self, parcels: Sequence[delivery_pb2.Parcel]) -> None:
-        await self._delivery.deliver(push for parcel in parcels for push in parcel.pushes)
+            await self._parcels.deliver_broadcast(record.value for record in records)
 
     async def _watch_lag(self) -> None:
         while True:
             await asyncio.sleep(LAG_S)
-            metrics.BUS_LAG.labels(self._mailbox_topic).set(self._mail.lag if self._mail else 0)
-            metrics.BUS_LAG.labels(self._broadcast_topic).set(self._broadcast.lag if self._broadcast else 0)
+            metrics.BUS_LAG.labels(self._topics.deliver).set(self._mail.lag if self._mail else 0)
+            metrics.BUS_LAG.labels(self._topics.broadcast).set(self._broadcast.lag if self._broadcast else 0)
             if self._partition is not None:
                 await self._watch_hearing()
 
@@ -168,13 +139,3 @@ class Mailbox(Owned):
     def _gap(self, topic: str, partition: int) -> None:
         log.warning("records were lost before they were read: heads are compared", topic=topic, partition=partition)
         self._on_gap()
-
-
-def _read(values: Iterable[bytes]) -> list[delivery_pb2.Parcel]:
-    parcels = []
-    for value in values:
-        try:
-            parcels.append(delivery_pb2.Parcel.FromString(value))
-        except DecodeError:
-            log.error("record dropped: it is no parcel", size=len(value))  # noqa: TRY400 - the stack says nothing
-    return parcels

@@ -1,1 +1,1 @@
-"""The requests of clients, from hello to goodbye: checked here, handed to logic in lanes, and answered."""
+"""The requests of clients that were welcomed: checked here, handed to logic in lanes, and answered."""

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 from services.access.connection.connection import Connection
-from services.access.requests.hello_check import Authenticate
+from services.access.handshake.hello_check import Authenticate
 from services.common.auth.tokens import Claims
 from services.common.clock import Clock
 from services.common.lanes.entered import LaneHolder

@@ -1,8 +1,7 @@
 """The requests of clients: checked as far as a frame alone can be, then handed to logic in lanes, and answered.
 
-    send        lanes by conversation, so what one user sends to one conversation stays in its order; a send that logic
-                has not decided yet goes on in held_sends.py
-    signal      lanes by conversation
+    send        sends.py: lanes by conversation
+    signal      signals.py: lanes by conversation
     pages       lanes by the operation's order, most by user (Logic.Handle)
     the rest    the same, lanes of their own
     ping, ack   pongs.py, acks.py; presence also passes notifier.py
@@ -10,9 +9,9 @@
 Guarantees: each request is answered exactly once, with an error if it could not be handed on: no request waits in a
 place without a bound. A request whose answer cannot be made is answered INTERNAL, and if an answer cannot be written
 its connection ends, so that no request is left unanswered. One user's requests, on however many connections, take a
-lane from no other user: each has an even share of its room, and of each batch. A content is encoded once, here, and is
-opaque from here on. A request is not begun when its connection is gone, since its user may have asked for the opposite
-elsewhere by now; sends, which are idempotent, and reads, which never go back, are done all the same.
+lane from no other user: each has an even share of its room, and of each batch. A request is not begun when its
+connection is gone, since its user may have asked for the opposite elsewhere by now; sends, which are idempotent, and
+reads, which never go back, are done all the same.
 
 Does not know: what a user may do; how the answers come about; what each request is (the table of operations does).
 """
@@ -31,29 +30,24 @@ from services.access.logic_client import LogicClient
 from services.access.presence.notifier import PresenceNotifier
 from services.access.requests.acks import Acks
 from services.access.requests.answers import Answer, answer_or_end, encode_answer
-from services.access.requests.held_sends import HeldSends
 from services.access.requests.pongs import HeartbeatReplies
 from services.access.requests.refresh import TokenRefresh
 from services.access.requests.request_trace import RequestTrace
-from services.access.requests.send_in_flight import SendInFlight
-from services.access.requests.send_trace import SendTrace
-from services.access.session.session import COUNTED_REFUSALS, Phase
+from services.access.requests.sends import Sends
+from services.access.requests.signals import Signals
+from services.access.session.abuse import COUNTED_REFUSALS
+from services.access.session.session import Phase
 from services.common.clock import Clock
 from services.common.lanes.entered import LaneHolder
 from services.common.lanes.lane import Lanes
-from services.common.rpc.faults import from_fault
 from services.common.telemetry import metrics, tracing
-from tidings_protocol import client_pb2, content, ids
-from tidings_protocol.errors import BadRequest, TidingsError
+from tidings_protocol import client_pb2, ids
+from tidings_protocol.errors import TidingsError
 from tidings_protocol.operations import OPERATIONS, Operation, Order, Size
 
 # Pages in one call to logic: each may be 128 KiB of messages, and all of them are to be read within the time that logic
 # gives storage. When thousands come back at once, larger calls time out, are made again, and nobody gets anything.
 PAGES_MAX: Final = 8
-# Sends that are worth a batch of their own beside one that is under way: it is decided while the other is stored.
-OVERLAP_MIN: Final = 32
-# What stands for the outcome of a send that waits behind a held one.
-_PENDING: Final = logic_pb2.SendOutcome(pending=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,34 +86,24 @@ class Requests(LaneHolder):
         self._presence = presence
         self._refresh = refresh
         self._clock = clock
-        self._content_bytes_max = options.content_bytes_max
-        send_batch_max, request_batch_max = options.send_batch_max, options.request_batch_max
-        self._sends: Lanes[SendInFlight, logic_pb2.SendOutcome] = Lanes(
-            "send",
-            self._send,
+        self._sends = Sends(
+            logic,
+            clock,
+            content_bytes_max=options.content_bytes_max,
             lanes=options.send_lanes,
             capacity=options.capacity,
-            batch_max=send_batch_max,
-            overlap_min=min(OVERLAP_MIN, send_batch_max),
+            batch_max=options.send_batch_max,
             answer_s=options.send_answer_s,
-            party=lambda sending: sending.item.sender,
         )
-        self._held = HeldSends(logic.send, capacity=options.capacity, batch_max=send_batch_max)
-        self._signals: Lanes[logic_pb2.SignalItem, logic_pb2.SignalOutcome] = Lanes(
-            "signal",
-            logic.signal,
-            lanes=options.send_lanes,
-            capacity=options.capacity,
-            batch_max=send_batch_max,
-            overlap_min=send_batch_max,
-            party=lambda item: item.sender,
+        self._signals = Signals(
+            logic, lanes=options.send_lanes, capacity=options.capacity, batch_max=options.send_batch_max
         )
         self._others: Lanes[PendingRequest, logic_pb2.HandleOutcome] = Lanes(
             "request",
             self._handle,
             lanes=options.request_lanes,
             capacity=options.capacity,
-            batch_max=request_batch_max,
+            batch_max=options.request_batch_max,
             wanted=_is_wanted,
             party=_user,
         )
@@ -128,18 +112,18 @@ class Requests(LaneHolder):
             self._handle,
             lanes=options.request_lanes,
             capacity=options.capacity,
-            batch_max=min(PAGES_MAX, request_batch_max),
+            batch_max=min(PAGES_MAX, options.request_batch_max),
             wanted=_is_wanted,
             party=_user,
         )
 
     def _parts(self) -> Iterable[AbstractAsyncContextManager[Any]]:
-        return (self._held, *self.lanes)
+        return (self._sends, self._signals, self._others, self._pages)
 
     @property
     def lanes(self) -> Sequence[Lanes[Any, Any]]:
         """All its lanes, for /debug/state."""
-        return (self._sends, self._signals, self._others, self._pages)
+        return (self._sends.lanes, self._signals.lanes, self._others, self._pages)
 
     def take(self, connection: Connection, frame: client_pb2.ClientFrame, body: str) -> None:
         """Hands a request on to what answers it, or refuses it at once."""
@@ -148,12 +132,12 @@ class Requests(LaneHolder):
             return
         try:
             if body == "send":
-                self._take_send(connection, frame)
+                self._sends.take(connection, frame)
             elif body == "ping":
                 connection.session.set_away(frame.ping.idle)
                 self._heads.on_ping(connection, frame.id)
             elif body == "signal":
-                self._take_signal(connection, frame)
+                self._signals.take(connection, frame)
             elif body == "refresh":
                 self._refresh.take(connection, frame)
             else:
@@ -164,69 +148,6 @@ class Requests(LaneHolder):
             if body == "send":
                 metrics.SENDS.labels(error.label).inc()
             connection.refuse(frame.id, body, error)
-
-    # ---- sends
-
-    def _take_send(self, connection: Connection, frame: client_pb2.ClientFrame) -> None:
-        send = frame.send
-        content.check_client_id(send.client_id)
-        conversation = _addressee(connection, send)
-        item = logic_pb2.SendItem(
-            sender=connection.user,
-            session=connection.session_id,
-            conversation=conversation,
-            client_id=send.client_id,
-            content=content.encode_content(send.content, self._content_bytes_max),
-            reply_to=send.content.reply_to,
-            accepted_ms=self._clock.wall_ms(),
-        )
-        sending = SendInFlight(connection, frame.id, item, self._clock, SendTrace.begin(item), self._held)
-        self._sends.offer(ids.hash64(conversation), sending, sending.done)
-
-    async def _send(self, batch: list[SendInFlight]) -> Sequence[logic_pb2.SendOutcome | TidingsError]:
-        with tracing.batch("access send", (sending.item.trace for sending in batch), items=len(batch)):
-            items = [sending.item for sending in batch]
-            behind = [self._held.holds(item.conversation) for item in items]
-            if not any(behind):
-                return await self._logic.send(items)
-            free = [item for item, waits in zip(items, behind, strict=True) if not waits]
-            outcomes = iter(await self._logic.send(free))
-            return [_PENDING if waits else next(outcomes) for waits in behind]
-
-    # ---- signals
-
-    def _take_signal(self, connection: Connection, frame: client_pb2.ClientFrame) -> None:
-        signal = frame.signal
-        content.check_signal(signal.name, signal.data)
-        conversation = _addressee(connection, signal)
-        item = logic_pb2.SignalItem(
-            sender=connection.user,
-            session=connection.session_id,
-            conversation=conversation,
-            name=signal.name,
-            data=signal.data,
-        )
-
-        request_id = frame.id
-
-        def answer(outcome: logic_pb2.SignalOutcome | TidingsError) -> None:
-            if isinstance(outcome, TidingsError):
-                error = outcome
-            elif outcome.HasField("fault"):
-                error = from_fault(outcome.fault)
-            else:
-                metrics.SIGNALS.labels("sent").inc()
-                connection.answered("signal")
-                return
-            metrics.SIGNALS.labels(error.label).inc()
-            connection.refuse(request_id, "signal", error)
-
-        def done(outcome: logic_pb2.SignalOutcome | TidingsError) -> None:
-            answer_or_end(connection, answer, outcome)
-
-        self._signals.offer(ids.hash64(conversation), item, done)
-
-    # ---- everything else
 
     def _take_other(self, connection: Connection, frame: client_pb2.ClientFrame, operation: Operation) -> None:
         request_id, name = frame.id, operation.name
@@ -306,15 +227,3 @@ def _lane_of(operation: Operation, frame: client_pb2.ClientFrame, user: str) -> 
         conversation: str = getattr(frame, operation.body).conversation
         return conversation
     return user
-
-
-def _addressee(connection: Connection, request: client_pb2.Send | client_pb2.Signal) -> str:
-    """The conversation that a send or signal goes to."""
-    match request.WhichOneof("to"):
-        case "user":
-            return ids.direct(connection.user, ids.check_user(request.user))
-        case "conversation":
-            ids.check_conversation(request.conversation)
-            return request.conversation
-        case _:
-            raise BadRequest(f"`{request.DESCRIPTOR.name.lower()}` needs `user` or `conversation`")

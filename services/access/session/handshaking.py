@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from services.access.session.abuse import EARLY_PARTS_MAX, TOO_MANY_PARTS
 from services.access.session.delivery_state import DeliveryState
 from services.access.session.events import (
     AskedToLeave,
@@ -31,11 +32,9 @@ from services.access.session.events import (
 )
 from services.access.session.heartbeat import FOREVER
 from services.access.session.open import Open
-from services.access.session.rules import EARLY_PARTS_MAX, TOO_MUCH
+from services.access.session.request_flow import RequestFlow
 from services.access.session.session import (
     HANDLE_HELD,
-    HOLD,
-    HOLD_AND_STOP,
     NOTHING,
     RESUME,
     Closing,
@@ -50,24 +49,20 @@ from tidings_protocol.close import CloseReason
 class Handshaking(Session):
     """The phases from the first byte to the welcome: AWAITING_HELLO, then OPENING."""
 
-    __slots__ = (
-        "_blocked", "_early_parts", "_expires_at", "_held", "_held_bytes", "_kind", "_since", "_stopped",
-    )  # fmt: skip
+    __slots__ = ("_blocked", "_early_parts", "_expires_at", "_flow", "_kind", "_since")
 
     def __init__(self, policy: SessionPolicy, delivery: DeliveryState, now: float) -> None:
         super().__init__(Phase.AWAITING_HELLO, policy, delivery)
         self._since = now
         self._kind = 0
         self._expires_at = FOREVER
-        self._held = 0
-        self._held_bytes = 0
-        self._stopped = False
+        self._flow = RequestFlow(policy)
         self._blocked = False
         self._early_parts = 0
 
     @property
     def held(self) -> int:
-        return self._held
+        return self._flow.held
 
     @property
     def holding(self) -> bool:
@@ -115,18 +110,11 @@ class Handshaking(Session):
         return self._goodbye(close.UNAUTHENTICATED, now, "the first frame must be a hello: send it, then the rest")
 
     def hold_frame(self, size: int, now: float) -> Effects:  # noqa: ARG002 - it is counted by its bytes alone
-        self._held += 1
-        self._held_bytes += size
-        policy = self.policy
-        bytes_max = min(policy.held_bytes_max, policy.early_bytes_max)
-        if (self._held >= policy.held_max or self._held_bytes >= bytes_max) and not self._stopped:
-            self._stopped = True
-            return HOLD_AND_STOP
-        return HOLD
+        return self._flow.hold(size, min(self.policy.held_bytes_max, self.policy.early_bytes_max))
 
     def receive_part(self, size: int, now: float, *, alive: bool) -> Effects:  # noqa: ARG002 - only how many counts
         self._early_parts += 1
-        return self._goodbye(close.ABUSE, now, TOO_MUCH) if self._early_parts > EARLY_PARTS_MAX else NOTHING
+        return self._goodbye(close.ABUSE, now, TOO_MANY_PARTS) if self._early_parts > EARLY_PARTS_MAX else NOTHING
 
     def block(self) -> Effects:
         self._blocked = True
@@ -145,24 +133,15 @@ class Handshaking(Session):
         return (StoreSession(),)
 
     def _open(self, now: float) -> Effects:
-        opened = Open(
-            self.policy,
-            self.delivery,
-            now,
-            kind=self._kind,
-            expires_at=self._expires_at,
-            held=self._held,
-            held_bytes=self._held_bytes,
-            stopped=self._stopped,
-        )
+        opened = Open(self.policy, self.delivery, now, kind=self._kind, expires_at=self._expires_at, flow=self._flow)
         paused = opened.block() if self._blocked else NOTHING
-        return (Become(opened), Welcome(), *paused, *(HANDLE_HELD if self._held else NOTHING))
+        return (Become(opened), Welcome(), *paused, *(HANDLE_HELD if self._flow.held else NOTHING))
 
     def _goodbye(
         self, reason: CloseReason, now: float, message: str = "", retry_after_ms: int = 0, address: str = ""
     ) -> Effects:
         closing = Become(Closing(self, now + self.policy.linger_s))
-        resume = RESUME if self._stopped else NOTHING
+        resume = RESUME if self._flow.stopped else NOTHING
         return (closing, SayGoodbye(reason, message, retry_after_ms, address), *self._registered(), *resume)
 
     def _registered(self) -> Effects:

@@ -37,6 +37,7 @@ from tidings_protocol import client_pb2
 
 MOBILE = client_pb2.Hello.MOBILE
 FOREVER = float("inf")
+ONLY_PONGS = "this client only answered probes for too long: connect again, and send a ping every heartbeat"
 
 
 @dataclass(frozen=True, slots=True)

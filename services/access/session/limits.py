@@ -11,7 +11,8 @@ connections, or a thousand device names, are no way around a limit.
 
 Rates may be below one a second: one is always allowed where there was none for long enough.
 
-Guarantees: memory is bounded: a few numbers for a connection. What a node remembers beyond that is in abuse.py.
+Guarantees: memory is bounded: a few numbers for a connection. What a node remembers beyond that is in
+connection/abuse_tracker.py.
 
 Does not know: frames, codes, clocks.
 """

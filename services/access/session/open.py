@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from typing import assert_never
 
+from services.access.session.abuse import COUNTED_REFUSALS, TOO_MANY_REFUSED, TOO_MUCH, with_ban
 from services.access.session.delivery_state import DeliveryState
 from services.access.session.events import (
     AskedToLeave,
-    Ban,
     Become,
     CloseSession,
     Effects,
@@ -32,21 +32,18 @@ from services.access.session.events import (
     Ticked,
     Unregister,
 )
-from services.access.session.heartbeat import FOREVER, Life, Pulse
+from services.access.session.heartbeat import FOREVER, ONLY_PONGS, Life, Pulse
 from services.access.session.limits import ConnectionLimits, UserTraffic, Verdict
-from services.access.session.rules import ONLY_PONGS, TOO_MUCH, RefreshLimit
+from services.access.session.refresh_limit import RefreshLimit
+from services.access.session.request_flow import RequestFlow
 from services.access.session.session import (
     ASK_TO_SYNC,
-    COUNTED_REFUSALS,
     DISPATCH,
     DISPATCH_AND_STOP,
     HANDLE_HELD,
-    HOLD,
-    HOLD_AND_STOP,
     NOTHING,
     PAUSE,
     RESUME,
-    TOO_MANY_REFUSED,
     Closing,
     Phase,
     Session,
@@ -54,19 +51,20 @@ from services.access.session.session import (
 )
 from tidings_protocol import close
 from tidings_protocol.close import CloseReason
-from tidings_protocol.operations import REQUESTS, Limit, Size
+from tidings_protocol.operations import REQUESTS, Limit
 
 # Looked at for every frame.
-PAGE, SENDS, REFRESHES = Size.PAGE, Limit.SENDS, Limit.REFRESHES
+SENDS, REFRESHES = Limit.SENDS, Limit.REFRESHES
+
+TOO_MANY_FRAMES = "too many frames in a short time: ask again after the time given, and send fewer"
+TOO_MANY_SENDS = "too many sends a second: send again after the time given"
+TOO_MANY_REFRESHES = "too many refreshes: one is enough, the next may come after the time given"
 
 
 class Open(Session):
-    """The phase from the welcome to the goodbye. `held`, `held_bytes`, `stopped`: what the handshake left behind."""
+    """The phase from the welcome to the goodbye. `flow`: with what came behind the hello, and is held."""
 
-    __slots__ = (
-        "_close_at", "_expires_at", "_held", "_held_bytes", "_leaving", "_limits", "_pages", "_pulse", "_refreshes",
-        "_stopped", "_unanswered",
-    )  # fmt: skip
+    __slots__ = ("_close_at", "_expires_at", "_flow", "_leaving", "_limits", "_pulse", "_refreshes")
 
     def __init__(
         self,
@@ -76,34 +74,28 @@ class Open(Session):
         *,
         kind: int,
         expires_at: float,
-        held: int = 0,
-        held_bytes: int = 0,
-        stopped: bool = False,
+        flow: RequestFlow | None = None,
     ) -> None:
         super().__init__(Phase.OPEN, policy, delivery)
         self._pulse = Pulse(kind, now)
         self._limits = ConnectionLimits()
         self._refreshes = RefreshLimit()
         self._expires_at = expires_at
-        self._held = held
-        self._held_bytes = held_bytes
-        self._stopped = stopped
-        self._unanswered = 0
-        self._pages = 0
+        self._flow = flow if flow is not None else RequestFlow(policy)
         self._close_at = FOREVER
         self._leaving: AskedToLeave | None = None
 
     @property
     def unanswered(self) -> int:
-        return self._unanswered
+        return self._flow.unanswered
 
     @property
     def held(self) -> int:
-        return self._held
+        return self._flow.held
 
     @property
     def holding(self) -> bool:
-        return self._held > 0 or self._full
+        return self._flow.held > 0 or self._full
 
     @property
     def answers_pings(self) -> bool:
@@ -146,7 +138,7 @@ class Open(Session):
     # ---- frames
 
     def receive_frame(self, body: str, size: int, now: float) -> Effects:
-        if self._held or self._full:
+        if self._flow.held or self._full:
             return self.hold_frame(size, now)
         verdict = self._count(size, now)
         return self._flood(now) if verdict is Verdict.ABUSE else self._begin(body, now, verdict)
@@ -154,20 +146,10 @@ class Open(Session):
     def hold_frame(self, size: int, now: float) -> Effects:
         if self._count(size, now) is Verdict.ABUSE:
             return self._flood(now)
-        self._held += 1
-        self._held_bytes += size
-        many = self._held >= self.policy.held_max or self._held_bytes >= self.policy.held_bytes_max
-        if many and not self._stopped:
-            self._stopped = True
-            return HOLD_AND_STOP
-        return HOLD
+        return self._flow.hold(size, self.policy.held_bytes_max)
 
     def take_held(self, size: int) -> bool:
-        if not self._held or self._full:
-            return False
-        self._held -= 1
-        self._held_bytes -= size
-        return True
+        return not self._full and self._flow.take(size)
 
     def receive_held(self, body: str, now: float) -> Effects:
         return self._begin(body, now, Verdict.FINE)
@@ -179,22 +161,16 @@ class Open(Session):
         return self._flood(now) if flood else NOTHING
 
     def answer(self, body: str, now: float) -> Effects:
-        self._unanswered -= 1
-        if REQUESTS[body].size is PAGE:
-            self._pages -= 1
+        flow = self._flow
+        flow.end(REQUESTS[body].size)
         if self._leaving is not None:
-            return self._go(self._leaving, now) if not self._unanswered else NOTHING
-        if self._held:
+            return self._go(self._leaving, now) if not flow.unanswered else NOTHING
+        if flow.held:
             return HANDLE_HELD
-        return self.resume_reading() if self._stopped else NOTHING
+        return self.resume_reading() if flow.stopped else NOTHING
 
     def resume_reading(self) -> Effects:
-        if not self._stopped or self._held or self._leaving:
-            return NOTHING
-        if self._full or 2 * self._unanswered > self.policy.unanswered_max:
-            return NOTHING
-        self._stopped = False
-        return RESUME
+        return NOTHING if self._full else self._flow.resume()
 
     def count_refusal(self, code: str, now: float) -> Effects:
         if code in COUNTED_REFUSALS and self._limits.count_refused(now, self.policy.limits):
@@ -208,7 +184,7 @@ class Open(Session):
 
     def unblock(self) -> Effects:
         live = ASK_TO_SYNC if self.delivery.unblock() and self.delivery.missed else NOTHING
-        return live + (HANDLE_HELD if self._held else self.resume_reading())
+        return live + (HANDLE_HELD if self._flow.held else self.resume_reading())
 
     # ---- whose it is
 
@@ -225,12 +201,7 @@ class Open(Session):
 
     @property
     def _full(self) -> bool:
-        return (
-            self._unanswered >= self.policy.unanswered_max
-            or self._pages >= self.policy.pages_max
-            or self.delivery.blocked
-            or self._leaving is not None
-        )
+        return self._flow.full or self.delivery.blocked or self._leaving is not None
 
     def _begin(self, body: str, now: float, verdict: Verdict) -> Effects:
         request = REQUESTS.get(body)
@@ -242,23 +213,17 @@ class Open(Session):
         if not request.answered:
             return DISPATCH
         if verdict is Verdict.SLOW_DOWN:
-            return (Refuse("RATE_LIMITED", "too many frames in a short time: send fewer", 1000),)
+            return _refuse_rate(TOO_MANY_FRAMES, 1.0)
         if request.limit is SENDS:
             wait_s = self._limits.take_send(now, self.policy.limits)
             if wait_s:
-                retry_ms = math.ceil(wait_s * 1000)
-                return (Refuse("RATE_LIMITED", "too many sends a second: send again after the time given", retry_ms),)
+                return _refuse_rate(TOO_MANY_SENDS, wait_s)
         elif request.limit is REFRESHES:
             wait_s = self._refreshes.take(now)
             if wait_s:
-                return (Refuse("RATE_LIMITED", "too many refreshes: one is enough", math.ceil(wait_s * 1000)),)
-        self._unanswered += 1
-        if request.size is PAGE:
-            self._pages += 1
-        if self._full and not self._stopped:
-            self._stopped = True
-            return DISPATCH_AND_STOP
-        return DISPATCH
+                return _refuse_rate(TOO_MANY_REFRESHES, wait_s)
+        self._flow.begin(request.size)
+        return DISPATCH_AND_STOP if self._full and self._flow.stop() else DISPATCH
 
     def _begin_other(self, body: str, now: float) -> Effects:
         """What is no request within a session."""
@@ -288,14 +253,11 @@ class Open(Session):
     def _leave(self, event: AskedToLeave, now: float) -> Effects:
         if self._leaving is not None:
             return NOTHING
-        if not self._unanswered:
+        if not self._flow.unanswered:
             return self._go(event, now)
         self._leaving = event
         self._close_at = now + self.policy.leave_grace_s
-        if self._stopped:
-            return NOTHING
-        self._stopped = True
-        return (StopReading(),)
+        return (StopReading(),) if self._flow.stop() else NOTHING
 
     def _go(self, event: AskedToLeave, now: float) -> Effects:
         return self._goodbye(event.reason, now, event.message, event.retry_after_ms, event.address)
@@ -317,8 +279,7 @@ class Open(Session):
         return self._abuse(now, self._limits.excess, TOO_MUCH)
 
     def _abuse(self, now: float, kind: str, message: str) -> Effects:
-        ended = self._goodbye(close.ABUSE, now, message)
-        return (*ended[:1], Ban(kind), *ended[1:])
+        return with_ban(self._goodbye(close.ABUSE, now, message), kind)
 
     def _goodbye(
         self, reason: CloseReason, now: float, message: str = "", retry_after_ms: int = 0, address: str = ""
@@ -328,5 +289,9 @@ class Open(Session):
     def _end(self, goodbye: SayGoodbye, now: float) -> Effects:
         closing = Become(Closing(self, now + self.policy.linger_s))
         # Reads on, and drops what comes: unread bytes would turn the close into a reset that eats the goodbye.
-        resume = RESUME if self._stopped else NOTHING
+        resume = RESUME if self._flow.stopped else NOTHING
         return (closing, goodbye, Unregister(), CloseSession(), *resume)
+
+
+def _refuse_rate(message: str, wait_s: float) -> Effects:
+    return (Refuse("RATE_LIMITED", message, math.ceil(wait_s * 1000)),)

@@ -31,6 +31,7 @@ Does not know: sockets, clocks, codecs, tokens, what is in a frame.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -78,7 +79,7 @@ class SessionPolicy:
     early_bytes_max: int = 32 * 1024  # held behind a hello
     ack_timeout_s: float = 10.0
     leave_grace_s: float = 5.0
-    linger_s: float = 1.0
+    linger_s: float = 3.0
 
 
 NOTHING: Effects = ()
@@ -91,12 +92,8 @@ RESUME: Effects = (ResumeReading(),)
 PAUSE: Effects = (Pause(),)
 ASK_TO_SYNC: Effects = (AskToSync(),)
 
-TOO_MANY_REFUSED = "too many bad or forbidden requests within a minute"
-# Refusals that count against the client; RATE_LIMITED and those of the server do not.
-COUNTED_REFUSALS = frozenset({"BAD_FRAME", "BAD_REQUEST", "FORBIDDEN"})
 
-
-class Session:
+class Session(ABC):
     """One phase. The shell calls it in the event loop, and carries out what it says before the next call.
 
     What a phase does not say otherwise has no effects in it.
@@ -109,13 +106,13 @@ class Session:
         self.policy = policy
         self.delivery = delivery
 
+    @abstractmethod
     def handle(self, event: Event, now: float) -> Effects:
         """Everything that can happen to a connection."""
-        raise NotImplementedError
 
+    @abstractmethod
     def due(self) -> float:
         """When to send `Ticked` at the latest, if nothing else happens."""
-        raise NotImplementedError
 
     def receive_frame(self, body: str, size: int, now: float) -> Effects:  # noqa: ARG002 - here and below: a phase's own
         """A frame came off the transport."""
@@ -167,10 +164,10 @@ class Session:
         """A request was answered with this error."""
         return NOTHING
 
-    def share(self, traffic: UserTraffic) -> None:
+    def share(self, traffic: UserTraffic) -> None:  # noqa: B027 - only an open phase has some
         """The user's connections have windows in common."""
 
-    def set_away(self, away: bool) -> None:
+    def set_away(self, away: bool) -> None:  # noqa: B027 - as above
         """Takes what `ping.idle` says: whether the user is away."""
 
     def idle(self, now: float) -> bool:  # noqa: ARG002

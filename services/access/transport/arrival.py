@@ -13,12 +13,13 @@ Does not know: HTTP, frames.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from services.access.transport.addresses import canonical
+from services.access.admission.addresses import canonical
 
 if TYPE_CHECKING:
-    from services.access.transport.admission import Door
+    from services.access.admission.admission import Door
 
 READ_BYTES: Final = 16 * 1024
 # Filled and emptied within one callback, so one is enough for all.
@@ -45,7 +46,7 @@ def feed(protocol: Any, data: bytes) -> None:
         left = left[size:]
 
 
-class Arrival(asyncio.BufferedProtocol):
+class Arrival(asyncio.BufferedProtocol, ABC):
     """In front of `inner`. A transport's own says what to do with what comes (`receive`), and with too much of it
     (`overflow`)."""
 
@@ -59,13 +60,13 @@ class Arrival(asyncio.BufferedProtocol):
         self.address = address
         self.stream: asyncio.Transport | None = None
 
+    @abstractmethod
     def receive(self, data: bytes) -> None:
         """The next bytes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def overflow(self) -> None:
         """All arrivals together hold too much."""
-        raise NotImplementedError
 
     def admit(self) -> None:
         """The session is stored: what comes from now on goes to the protocol itself."""

@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, cast
 
 from uvloop.loop import SSLProtocol  # type: ignore[attr-defined]  # not in its stubs
 
+from services.access.admission.proxy_header import NOT_TRUSTED, BadProxyHeader, may_be_header, read_header
 from services.access.transport.arrival import feed, peer_of
-from services.access.transport.proxy_header import NOT_TRUSTED, BadProxyHeader, may_be_header, read_header
 from services.common.telemetry import logs, metrics
 
 if TYPE_CHECKING:
     from services.access.transport.listening import Listener
 
-SHUTDOWN_S = 1.0
 PATIENCE = 0.5  # of the time for a handshake: a balancer writes its header at once
 
 log = logs.get_logger(__name__)
@@ -50,7 +49,7 @@ class Gate(asyncio.Protocol):
             self._hand_over(self._peer)  # its protocol tells it what it has to be told
             return
         loop = asyncio.get_running_loop()
-        self._late = loop.call_later(self._listener.handshake_s * PATIENCE, self._give_up)
+        self._late = loop.call_later(self._listener.limits.handshake_s * PATIENCE, self._give_up)
 
     def data_received(self, data: bytes) -> None:
         self._data += data
@@ -85,8 +84,8 @@ class Gate(asyncio.Protocol):
                 self._tls,
                 None,
                 server_side=True,
-                ssl_handshake_timeout=self._listener.handshake_s,
-                ssl_shutdown_timeout=SHUTDOWN_S,
+                ssl_handshake_timeout=self._listener.limits.handshake_s,
+                ssl_shutdown_timeout=self._listener.limits.linger_s,
             )
         stream.set_protocol(protocol)
         protocol.connection_made(stream)

@@ -23,6 +23,8 @@ PATH: Final = "/v1/ws"
 ROUTE_PATH: Final = "/v1/route"
 HEAD_BYTES_MAX: Final = 16 * 1024
 HEAD_END: Final = b"\r\n\r\n"
+BUSY_S: Final = 1.0  # when those that are one too many are to try again
+THERE: Final = f"connect to {PATH}, or ask {ROUTE_PATH}?user=U where to"
 METHODS: Final = "GET, HEAD, OPTIONS"
 PREFLIGHT_S: Final = 86_400
 # There are no cookies and nothing that is not public: any site may ask.
@@ -78,16 +80,17 @@ TOO_LARGE: Final = sentence(
     f"a request's head may have {HEAD_BYTES_MAX} bytes: send fewer or shorter headers and cookies",
     OPEN,
 )
+TOO_MANY: Final = "too many new connections: try again when Retry-After says"
 PREFLIGHT: Final = Answer(HTTPStatus.NO_CONTENT, headers={**OPEN, **_ALLOWED})
-WRONG_METHOD: Final = sentence(HTTPStatus.METHOD_NOT_ALLOWED, f"use one of {METHODS}", {**OPEN, **_ALLOWED})
-BUSY: Final = sentence(
-    HTTPStatus.SERVICE_UNAVAILABLE, "too many new connections: try again", {**OPEN, "Retry-After": "1"}
+WRONG_METHOD: Final = sentence(
+    HTTPStatus.METHOD_NOT_ALLOWED, f"this method is not served here: use one of {METHODS}", {**OPEN, **_ALLOWED}
 )
+BUSY: Final = sentence(HTTPStatus.SERVICE_UNAVAILABLE, TOO_MANY, {**OPEN, "Retry-After": str(round(BUSY_S))})
 NO_WEBSOCKET: Final = sentence(
     HTTPStatus.UPGRADE_REQUIRED, "this is a WebSocket: upgrade to it", {"Upgrade": "websocket"}
 )
-NOTHING_HERE: Final = sentence(HTTPStatus.NOT_FOUND, f"nothing here; there are {PATH} and {ROUTE_PATH}?user=", OPEN)
-NO_ADDRESS: Final = sentence(HTTPStatus.BAD_REQUEST, "this is no address", OPEN)
+NOTHING_HERE: Final = sentence(HTTPStatus.NOT_FOUND, f"nothing is at this path: {THERE}", OPEN)
+NO_ADDRESS: Final = sentence(HTTPStatus.BAD_REQUEST, f"this address cannot be read: {THERE}", OPEN)
 
 
 def asked_in(head: bytes) -> Asked | Answer | None:
@@ -118,7 +121,7 @@ def answer_to(asked: Asked, route: Callable[[str], Mapping[str, Any]]) -> Answer
 def _answer_route(query: Mapping[str, list[str]], route: Callable[[str], Mapping[str, Any]]) -> Answer:
     users = query.get("user", [])
     if len(users) != 1:
-        return sentence(HTTPStatus.BAD_REQUEST, f"ask for one user: {ROUTE_PATH}?user=U", OPEN)
+        return sentence(HTTPStatus.BAD_REQUEST, f"this does not name one user: ask {ROUTE_PATH}?user=U", OPEN)
     try:
         found = route(users[0])
     except Unavailable as error:

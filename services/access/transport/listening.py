@@ -8,18 +8,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from abc import abstractmethod
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from services.access.transport.addresses import TrustedProxies
-from services.access.transport.admission import Door
+from services.access.admission.addresses import TrustedProxies
+from services.access.admission.admission import Door
 from services.access.transport.gate import Gate
 from services.common.scope import Owned
 from services.common.settings.addresses import split_address
 
 BACKLOG = 4096
 EARLY_BYTES_MAX = 32 * 1024
-SHUTDOWN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class StreamLimits:
     frame_bytes_max: int
     outbox_bytes_max: int
     handshake_s: float
+    linger_s: float  # to end after the goodbye
     early_bytes_max: int = EARLY_BYTES_MAX  # of a frame before the session is stored
 
 
@@ -44,21 +45,21 @@ class Listener(Owned):
         listening: socket.socket,
         door: Door,
         tls: ssl.SSLContext | None,
-        handshake_s: float,
+        limits: StreamLimits,
         trusted: TrustedProxies,
     ) -> None:
         self._socket = listening
         self._tls = tls
         self.door = door
         self.trusted = trusted
-        self.handshake_s = handshake_s
-        # How long TLS may take to begin, and to end after the goodbye.
-        self._times = (handshake_s, SHUTDOWN_S) if tls else (None, None)
+        self.limits = limits
+        # How long TLS may take to begin, and to end after the goodbye: as long as without it.
+        self._times = (limits.handshake_s, limits.linger_s) if tls else (None, None)
         self._server: asyncio.Server | None = None
 
+    @abstractmethod
     def protocol(self, address: str = "") -> asyncio.BaseProtocol:
         """A new connection's, of a client at this address; empty: the socket's."""
-        raise NotImplementedError
 
     async def _running(self) -> AsyncIterator[None]:
         self._server = await self._serve()

@@ -15,15 +15,15 @@ import socket
 import ssl
 from typing import cast
 
+from services.access.admission.addresses import TrustedProxies
+from services.access.admission.admission import Door
+from services.access.admission.proxy_header import NOT_TRUSTED, VERSION_1, VERSION_2
 from services.access.connection.connection import Connection
 from services.access.connection.ports import NodePort, TransportName
 from services.access.connection.traffic import Traffic
 from services.access.session.events import EndRequested
-from services.access.transport.addresses import TrustedProxies
-from services.access.transport.admission import Door
 from services.access.transport.arrival import Arrival
 from services.access.transport.listening import Listener, StreamLimits
-from services.access.transport.proxy_header import NOT_TRUSTED, VERSION_1, VERSION_2
 from services.common.telemetry import metrics
 from tidings_protocol import close
 from tidings_protocol.wire.codec import PROTO
@@ -50,11 +50,10 @@ class TcpServer(Listener):
         tls: ssl.SSLContext | None = None,
         trusted: TrustedProxies = NOBODY,
     ) -> None:
-        super().__init__(listening, door, tls, limits.handshake_s, trusted)
+        super().__init__(listening, door, tls, limits, trusted)
         self._reserves = tls is not None  # without TLS a connection asks to come in as soon as it is there
         self.node = node
         self.traffic = traffic
-        self.limits = limits
 
     def protocol(self, address: str = "") -> asyncio.BaseProtocol:
         stream = TcpStream(self)
@@ -222,3 +221,5 @@ class TcpStream(asyncio.Protocol):
         goodbye = close.OVERLOADED.goodbye(retry_after_ms=round(wait_s * 1000))
         self._stream.write(framed(PROTO.encode_server(goodbye)))
         self._stream.close()
+        # Over TLS it would linger, and be counted nowhere.
+        asyncio.get_running_loop().call_later(BUSY_S, self._stream.abort)

@@ -3,7 +3,7 @@
 Guarantees: what is no upgrade gets an answer and is closed so that the answer arrives; a head that is too large gets
 431; a PROXY header that nobody expected is told as such; a frame over the lower limit is refused by its header.
 
-Does not know: what an upgrade needs, what is in a frame (picows and websocket.py).
+Does not know: what an upgrade needs, what is in a frame (picows, web_server.py and websocket.py).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from services.access.admission.proxy_header import NOT_TRUSTED, VERSION_2, may_be_header
 from services.access.transport.arrival import Arrival, feed
 from services.access.transport.http import (
     BUSY,
@@ -25,11 +26,11 @@ from services.access.transport.http import (
     sentence,
 )
 from services.access.transport.message_watch import MessageWatch
-from services.access.transport.proxy_header import NOT_TRUSTED, VERSION_2, may_be_header
 from services.common.telemetry import metrics
 
 if TYPE_CHECKING:
-    from services.access.transport.websocket import WebSocket, WebSocketServer
+    from services.access.transport.web_server import WebSocketServer
+    from services.access.transport.websocket import WebSocket
 
 LINGER_S: Final = 1.0
 # Answers that are no refusal, and one that is counted by whoever is too busy.

@@ -1,4 +1,4 @@
-"""WebSocket: one frame a message, binary for protobuf, text for JSON; and the HTTP answers before the upgrade.
+"""WebSocket: one frame a message, binary for protobuf, text for JSON.
 
 picows parses and unmasks; this module reassembles fragmented messages, frames what goes out, and closes with the code
 of the goodbye. Frames of a server are not masked, so a header is two to ten bytes and the frame of a push is the same
@@ -12,132 +12,39 @@ all that was read of such a message.
 Guarantees: a message over the limit (a lower one until the session is stored, see arrival.py) is refused before its
 payload is kept, also in fragments; control frames count as life and are answered; errors of the WebSocket protocol,
 codes that no close frame may have among them, close with 1002, text that is not UTF-8 with 1007, without a goodbye;
-nothing behind a close frame is acted upon. What is no upgrade is answered before (http.py). Browsers that send
-`Connection: keep-alive, Upgrade` are let in.
+nothing behind a close frame is acted upon.
 
-Does not know: what is in a frame, sessions.
+Does not know: what is in a frame, sessions, who is let in (web_server.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
-import ssl
-from http import HTTPStatus
-from typing import Any, Final, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Final
 
-from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, WSUpgradeResponse
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
 from picows import WSUpgradeResponseWithListener as Upgrade
 from picows.common import WSProtocolError
-from picows.picows import WSAutoPingStrategy, WSProtocol  # type: ignore[attr-defined]  # not in its stubs
 
 from services.access.connection.connection import Connection
-from services.access.connection.ports import NodePort, TransportName
-from services.access.connection.traffic import Traffic
+from services.access.connection.ports import TransportName
 from services.access.session.events import EndRequested
-from services.access.transport.addresses import TrustedProxies
-from services.access.transport.admission import Door
 from services.access.transport.arrival import Arrival
-from services.access.transport.http import BUSY, PATH, ROUTE_PATH
-from services.access.transport.listening import Listener, StreamLimits
-from services.access.transport.web_arrival import WebArrival
+from services.access.transport.http import BUSY_S
+from services.access.transport.web_frames import framed, is_text, may_be_sent
 from services.common.telemetry import metrics
 from tidings_protocol import close
-from tidings_protocol.errors import BadRequest
-from tidings_protocol.wire.codec import Codec, negotiate, offers
+from tidings_protocol.wire.codec import Codec
 
-NOBODY: Final = TrustedProxies()
+if TYPE_CHECKING:
+    from services.access.transport.web_server import WebSocketServer
+
 REASON_BYTES_MAX: Final = 120
+FRAGMENTS_MAX: Final = 1024
 TEXT, BINARY, CONTINUATION = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION
 _OVER_LIMIT: Final = 1009
 _CONTROL_HEADERS: Final[Any] = None
 _OPENED: Final = metrics.CONNECTIONS_OPENED.labels("ws")
-
-
-class WebSocketServer(Listener):
-    """Listens while it is entered."""
-
-    def __init__(
-        self,
-        node: NodePort,
-        door: Door,
-        traffic: Traffic,
-        limits: StreamLimits,
-        listening: socket.socket,
-        tls: ssl.SSLContext | None = None,
-        trusted: TrustedProxies = NOBODY,
-    ) -> None:
-        super().__init__(listening, door, tls, limits.handshake_s, trusted)
-        self.node = node
-        self.traffic = traffic
-        self.limits = limits
-
-    def protocol(self, address: str = "") -> asyncio.BaseProtocol:
-        listener = WebSocket(self)
-        if not self.door.reserve(listener):
-            return Busy()
-        # In the order of picows: host and path, client side, listener, logger, disconnect on exception, handshake
-        # time-out, auto-ping and its times, auto-pong, frame size, headers, read buffer (kept as small as it goes:
-        # 8.6 KB an idle connection instead of 27.8 KB).
-        parser: asyncio.BaseProtocol = WSProtocol(
-            None, None, False, listener.accept, listener, True, self.limits.handshake_s,
-            False, 10, 10, WSAutoPingStrategy.PING_WHEN_IDLE, False, self.limits.frame_bytes_max, None, 256,
-        )  # fmt: skip
-        return WebArrival(self, listener, parser, address)
-
-    def upgrade(self, request: WSUpgradeRequest, listener: WebSocket) -> Upgrade:
-        """The answer to a request, before anything of WebSocket is checked."""
-        try:
-            path = urlsplit(request.path.decode("latin-1")).path
-        except ValueError:
-            return _plain(HTTPStatus.BAD_REQUEST, "this is no address")
-        if path != PATH:
-            return _plain(HTTPStatus.NOT_FOUND, f"nothing here; there are {PATH} and {ROUTE_PATH}?user=")
-        offered = offers(", ".join(request.headers.getall("Sec-WebSocket-Protocol", [])))
-        try:
-            codec = negotiate(offered)
-        except BadRequest as error:
-            return _plain(HTTPStatus.BAD_REQUEST, error.message)
-        if "websocket" not in request.headers.get("Upgrade", "").lower():
-            return _plain(HTTPStatus.UPGRADE_REQUIRED, "this is a WebSocket: upgrade to it", {"Upgrade": "websocket"})
-        if request.headers.get("Sec-WebSocket-Version", "") not in VERSIONS:
-            # picows would put the value into its answer, and fails if that is not UTF-8.
-            known = {"Sec-WebSocket-Version": VERSIONS[0]}
-            return _plain(HTTPStatus.UPGRADE_REQUIRED, f"WebSocket version {VERSIONS[0]} is spoken here", known)
-        listener.address = self.trusted.client_of(
-            listener.address,
-            request.headers.getall("X-Forwarded-For", []),
-            request.headers.getall("Forwarded", []),
-        )
-        self.door.release(listener)
-        wait_s = self.door.admission_delay_s(listener.address)
-        if wait_s:
-            headers = {"Retry-After": str(max(1, round(wait_s)))}
-            return _plain(HTTPStatus.SERVICE_UNAVAILABLE, "too many new connections: try again", headers)
-        connection = request.headers.get("Connection", "")
-        if "upgrade" in (token.strip() for token in connection.lower().split(",")):
-            request.headers["Connection"] = "upgrade"  # picows knows no list here
-        listener.codec = codec
-        chosen = {"Sec-WebSocket-Protocol": codec.subprotocol} if offered else None
-        return Upgrade(WSUpgradeResponse.create_101_response(chosen), listener)
-
-
-class Busy(asyncio.Protocol):
-    """Serves a connection that is one too many: it is told so when it has asked, and closed."""
-
-    __slots__ = ("_late", "_stream")
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._stream = cast("asyncio.Transport", transport)
-        self._late = asyncio.get_running_loop().call_later(BUSY_S, self._stream.abort)
-
-    def data_received(self, data: bytes) -> None:  # noqa: ARG002 - whatever it asks
-        self._stream.write(BUSY.to_bytes())
-        self._stream.close()
-
-    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        self._late.cancel()
 
 
 class WebSocket(WSListener):
@@ -184,10 +91,10 @@ class WebSocket(WSListener):
             return
         kind = frame.msg_type
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
-            raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "reserved bits are set, but no extension was agreed on")
+            raise _violation("reserved bits are set: send none, since no extension was agreed on")
         if kind in (TEXT, BINARY):
             if self._fragments is not None:
-                raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "a new message began within a fragmented one")
+                raise _violation("a new message began within a fragmented one: end that first")
             if frame.fin:
                 self._receive(connection, frame.get_payload_as_bytes(), kind == BINARY)
             else:
@@ -195,7 +102,7 @@ class WebSocket(WSListener):
                 self._gather(connection, frame)
         elif kind == CONTINUATION:
             if self._fragments is None:
-                raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "a continuation came without its beginning")
+                raise _violation("a continuation came without a beginning: send that first")
             self._gather(connection, frame)
         else:
             self._control(connection, transport, frame)
@@ -264,7 +171,7 @@ class WebSocket(WSListener):
 
     def wrap(self, frame: bytes) -> bytes:
         assert self.codec is not None
-        return _framed(frame, 0x82 if self.codec.binary else 0x81)
+        return framed(frame, 0x82 if self.codec.binary else 0x81)
 
     def write(self, data: bytes) -> None:
         assert self._stream is not None
@@ -294,8 +201,8 @@ class WebSocket(WSListener):
 
     def _receive(self, connection: Connection, data: bytes, binary: bool) -> None:
         assert self.codec is not None
-        if not binary and not data.isascii():
-            _check_text(data)
+        if not binary and not is_text(data):
+            raise WSProtocolError(WSCloseCode.INVALID_TEXT, "a text message is not UTF-8: send it as UTF-8")
         if binary != self.codec.binary:
             wanted = "binary" if self.codec.binary else "text"
             connection.refuse_frame(f"this connection speaks {self.codec.subprotocol}: send {wanted} messages")
@@ -323,48 +230,16 @@ class WebSocket(WSListener):
         if frame.msg_type == WSMsgType.PING:
             # Who pings and does not read gets no answers: they would pile up.
             if answers and not transport.is_close_frame_sent and not transport.is_disconnected:
-                self.write(_framed(frame.get_payload_as_bytes(), 0x8A))
+                self.write(framed(frame.get_payload_as_bytes(), 0x8A))
         elif frame.msg_type == WSMsgType.CLOSE:
             self._closed = True
             code: Any = frame.get_close_code() if frame.payload_size else close.NORMAL
-            if not _may_be_sent(code):
-                raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "no close frame may have this code")
+            if not may_be_sent(code):
+                raise _violation("no close frame may have this code: use 1000")
             if not transport.is_close_frame_sent:
                 transport.send_close(code)
             transport.disconnect()
 
 
-VERSIONS: Final = ("13", "8", "7")
-FRAGMENTS_MAX: Final = 1024
-BUSY_S: Final = 1.0
-_SHORT = {first: [bytes((first, size)) for size in range(126)] for first in (0x81, 0x82, 0x8A)}
-
-
-def _framed(payload: bytes, first: int) -> bytes:
-    """A server's frame: not masked, whole."""
-    size = len(payload)
-    if size < 126:
-        return _SHORT[first][size] + payload
-    if size < 0x10000:
-        return bytes((first, 126)) + size.to_bytes(2, "big") + payload
-    return bytes((first, 127)) + size.to_bytes(8, "big") + payload
-
-
-def _may_be_sent(code: int) -> bool:
-    """Whether RFC 6455 and the registry of codes allow it in a close frame. (picows lets 1004 to 1006, 1015 and what is
-    above 4999 through.)"""
-    return 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in {1004, 1005, 1006})
-
-
-def _check_text(data: bytes) -> None:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        raise WSProtocolError(WSCloseCode.INVALID_TEXT, "a text message is not UTF-8") from None
-
-
-def _plain(status: HTTPStatus, sentence: str, headers: dict[str, str] | None = None) -> Upgrade:
-    if status != HTTPStatus.SERVICE_UNAVAILABLE:  # that is counted by whoever is too busy
-        metrics.CONNECTIONS_REFUSED.labels(f"http_{status.value}").inc()
-    response = WSUpgradeResponse.create_error_response(status, f"{sentence}\n".encode(errors="replace"), headers)
-    return Upgrade(response, None)
+def _violation(sentence: str) -> WSProtocolError:
+    return WSProtocolError(WSCloseCode.PROTOCOL_ERROR, sentence)

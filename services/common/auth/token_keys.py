@@ -67,15 +67,19 @@ def jwks_keys(text: bytes, algorithms: Collection[str]) -> Sequence[Key]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        raise KeyRefused("the key set is not JSON") from None
+        raise KeyRefused("the key set is not JSON: give a JWKS, an object with an array `keys`") from None
     listed = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(listed, list):
         raise KeyRefused("the key set is not a JWKS: it needs an array `keys`")
     if len(listed) > JWKS_KEYS_MAX:
-        raise KeyRefused(f"the key set has {len(listed)} keys: at most {JWKS_KEYS_MAX} are taken")
+        raise KeyRefused(
+            f"the key set has {len(listed)} keys, {JWKS_KEYS_MAX} are taken: remove those that no longer sign"
+        )
     keys = [key for jwk in listed if (key := _of_jwk(jwk)) is not None and key.algorithm in algorithms]
     if not keys:
-        raise KeyRefused(f"the key set has no key for {', '.join(sorted(algorithms))}")
+        raise KeyRefused(
+            f"the key set has no key for {', '.join(sorted(algorithms))}: add one, or allow that of those in it"
+        )
     return tuple(keys)
 
 

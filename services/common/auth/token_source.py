@@ -204,7 +204,10 @@ class Authenticator(Owned):
             except (KeyRefused, Unavailable) as error:
                 raise KeyRefused(f"{path}: {error}") from None
             if key.algorithm not in self._algorithms:
-                raise KeyRefused(f"{path}: this is a key for {key.algorithm}, which is not on the allow-list")
+                raise KeyRefused(
+                    f"{path}: this is a key for {key.algorithm}, which token_algorithms does not allow: add it there, "
+                    "or give another key"
+                )
             keys.append(key)
         return keys
 
@@ -226,14 +229,14 @@ async def _read(path: Path) -> bytes:
     try:
         return await asyncio.to_thread(_read_bounded, path)
     except OSError as error:
-        raise Unavailable(f"{path} cannot be read: {error.strerror}") from None
+        raise Unavailable(f"{path} cannot be read ({error.strerror}): name one that this process may read") from None
 
 
 def _read_bounded(path: Path) -> bytes:
     with path.open("rb") as file:
         text = file.read(DOCUMENT_BYTES_MAX + 1)
     if len(text) > DOCUMENT_BYTES_MAX:
-        raise KeyRefused(f"it has more than {DOCUMENT_BYTES_MAX} bytes: that is no key")
+        raise KeyRefused(f"it has more than {DOCUMENT_BYTES_MAX} bytes, so it is no key: name the file of one")
     return text
 
 
@@ -242,12 +245,18 @@ async def _get(url: str, client: httpx2.AsyncClient) -> bytes:
     try:
         async with asyncio.timeout(FETCH_TIMEOUT_S), client.stream("GET", url) as response:
             if response.status_code != httpx2.codes.OK:
-                raise Unavailable(f"{shown} answered {response.status_code}")
+                raise Unavailable(
+                    f"{shown} answered {response.status_code}: correct token_jwks_url, or look at that server"
+                )
             text = bytearray()
             async for part in response.aiter_bytes():
                 text += part
                 if len(text) > DOCUMENT_BYTES_MAX:
-                    raise KeyRefused(f"{shown} has more than {DOCUMENT_BYTES_MAX} bytes: that is no key set")
+                    raise KeyRefused(
+                        f"{shown} has more than {DOCUMENT_BYTES_MAX} bytes, so it is no key set: correct token_jwks_url"
+                    )
             return bytes(text)
     except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
-        raise Unavailable(f"{shown} cannot be fetched: {type(error).__name__}") from None
+        raise Unavailable(
+            f"{shown} cannot be fetched ({type(error).__name__}): correct token_jwks_url, or look at that server"
+        ) from None

@@ -92,7 +92,7 @@ class TokenVerifier:
         if not token:
             raise _refused("the hello has no token: put a signed token into `token`")
         if len(token) > TOKEN_CHARACTERS_MAX or not token.isascii():
-            raise _refused("the token is not a JWT: it is too long or not ASCII")
+            raise _refused("the token is not a JWT, since it is too long or not ASCII: get one from its issuer")
         payload = self._signed_payload(token)
         return check_claims(payload, self._audience, now)
 
@@ -124,14 +124,14 @@ def check_claims(payload: bytes, audience: str, now: float) -> Claims:
     try:
         claims = json.loads(payload)
     except (ValueError, RecursionError):
-        raise _refused("the token's payload is not JSON") from None
+        raise _refused("the token's payload is not JSON: get a token from its issuer") from None
     if not isinstance(claims, dict):
-        raise _refused("the token's payload is not a JSON object")
+        raise _refused("the token's payload is not a JSON object: get a token from its issuer")
     _check_audience(claims.get("aud"), audience)
     user = _subject(claims.get("sub"))
     expires_at = _time(claims, "exp")
     if expires_at is None:
-        raise _refused("the token has no `exp`: tokens without an end are not accepted")
+        raise _refused("the token has no `exp`, and one without an end is not accepted: get one that runs out")
     not_before, issued_at = _time(claims, "nbf"), _time(claims, "iat")
     if not_before is not None and not_before > now + LEEWAY_S:
         raise _refused("the token is not valid yet (`nbf`): wait, or set the clock of its issuer")
@@ -169,14 +169,14 @@ def _header(token: str) -> dict[str, Any]:
     try:
         return _jws.get_unverified_header(token)
     except InvalidTokenError:
-        raise _refused("the token is not a JWT: its parts cannot be decoded") from None
+        raise _refused("the token is not a JWT, since its parts cannot be decoded: get one from its issuer") from None
 
 
 def _check_audience(given: object, audience: str) -> None:
     if given is None:
         raise _refused(f"the token has no `aud`: it must name this cluster, {audience}")
     if given != audience and not (isinstance(given, list) and audience in given):
-        raise _refused(f"the token is for another cluster (`aud`): this one is {audience}")
+        raise _refused(f"the token is for another cluster (`aud`): get one for {audience}")
 
 
 def _subject(given: object) -> str:
@@ -190,7 +190,7 @@ def _time(claims: dict[str, Any], name: str) -> float | None:
         return None
     value = claims[name]
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(_capped(value)):
-        raise _refused(f"the token's `{name}` is not a number of seconds since 1970")
+        raise _refused(f"the token's `{name}` is not a number: it must be seconds since 1970")
     return _capped(value)
 
 

@@ -97,7 +97,10 @@ class KafkaAdmin:
                 yield admin
         except (KafkaError, OSError, TimeoutError) as error:
             name = type(error).__name__
-            raise Unavailable(f"the bus (Kafka) at {', '.join(self._bootstrap)} does not answer ({name})") from error
+            raise Unavailable(
+                f"the bus (Kafka) at {', '.join(self._bootstrap)} does not answer ({name}): "
+                "look whether it runs, and whether kafka_bootstrap and the login are right"
+            ) from error
         finally:
             await admin.close()
 

@@ -205,7 +205,7 @@ class KafkaProducer:
                 "the bus (Kafka) refuses the time of the records (InvalidTimestamp): set this node's clock, or let the "
                 "topic have message.timestamp.type=LogAppendTime, which the job `prepare` does"
             )
-        raise Unavailable("the bus (Kafka) did not answer in time: whether it has the records is not known")
+        raise Unavailable("the bus (Kafka) did not answer in time, and may have the records: try again")
 
     def _note(self, answered: bool, why: str = "") -> None:
         """The change is told once."""

@@ -219,7 +219,7 @@ class MemoryBus(Owned):
             if there <= (record.partition or 0):
                 raise Unavailable(f"the topic {record.topic} has {there} partitions: ensure it first")
         if not self.broker.append(records):
-            raise Unavailable("the bus (Kafka) did not answer in time: whether it has the records is not known")
+            raise Unavailable("the bus (Kafka) did not answer in time, and may have the records: try again")
 
     def consume(
         self, topic: str, partitions: Sequence[int], *, from_end: bool = True, on_gap: OnGap | None = None

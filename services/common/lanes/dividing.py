@@ -92,11 +92,15 @@ def portions(
 
 def defect() -> TidingsError:
     """What becomes of a request because of a defect."""
-    return Internal("this could not be done because of a defect; the log of the node says more")
+    return Internal(
+        "this could not be done because of a defect: tell the operator, who finds it in the log of the node"
+    )
 
 
 def _of_one(failure: TidingsError, what: str) -> TidingsError:
     if not isinstance(failure, TooLarge):
         return failure
     log.error("item is larger than a call", batch=what, reason=failure.message)
-    return Internal("this is larger than what nodes can tell each other: the settings of the nodes do not fit together")
+    return Internal(
+        "this is larger than what nodes can tell each other: tell the operator, all nodes need the same limits of sizes"
+    )

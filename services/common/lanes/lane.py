@@ -45,7 +45,7 @@ from typing import Generic, TypeVar, cast
 
 from services.common.lanes.dividing import divided
 from services.common.lanes.pacing import is_large, next_batch, next_turn, room_after
-from services.common.lanes.queue import Done, Entry, LaneQueue
+from services.common.lanes.queue import Done, LaneQueue, Offered
 from services.common.scope import Owned, TaskScope
 from services.common.telemetry import logs, metrics
 from tidings_protocol.errors import Overloaded, TidingsError, Unavailable
@@ -207,7 +207,7 @@ class Lanes(Owned, Generic[T, R]):
             metrics.LANE_DEPTH.labels(self.name).set_function(lambda: 0)
             for lane in self._lanes:
                 # Also of lanes whose worker was cancelled before its first step.
-                _finish([entry[1] for entry in lane.waiting], _cancelled())
+                _finish([one[1] for one in lane.waiting], _cancelled())
                 lane.clear()
 
     def _refusal(self, lane: LaneQueue[T, R]) -> TidingsError:
@@ -246,30 +246,30 @@ class Lanes(Owned, Generic[T, R]):
 
     async def _handle_one(self, lanes: list[LaneQueue[T, R]]) -> None:
         """One batch, of what waits in these."""
-        entries: list[Entry[T, R]] = []
+        offered: list[Offered[T, R]] = []
         taken: list[LaneQueue[T, R]] = []
         weight_left = self._weight_max
         for lane in lanes:
-            count = min(len(lane.waiting), self._batch_max - len(entries))
+            count = min(len(lane.waiting), self._batch_max - len(offered))
             if self._weigh is not None and count:
-                count, weight_left = lane.light(count, self._weigh, weight_left, first=not entries)
+                count, weight_left = lane.light(count, self._weigh, weight_left, first=not offered)
             if count:
-                entries += lane.take(count)
+                offered += lane.take(count)
                 taken.append(lane)
                 lane.busy = True
         if self._wanted is not None:
-            entries = self._only_wanted(entries)
-            if not entries:
+            offered = self._only_wanted(offered)
+            if not offered:
                 for lane in taken:
                     lane.busy = False
                 return
         self._under_way += 1
         began = self._now()
-        self._batch.observe(len(entries))
-        self._wait_seconds.observe(max(0.0, began - entries[0][2]))
-        dones = [entry[1] for entry in entries]
+        self._batch.observe(len(offered))
+        self._wait_seconds.observe(max(0.0, began - offered[0][2]))
+        dones = [one[1] for one in offered]
         try:
-            outcomes = await self._outcomes([entry[0] for entry in entries])
+            outcomes = await self._outcomes([one[0] for one in offered])
         except BaseException:
             _finish(dones, _cancelled())
             raise
@@ -279,8 +279,8 @@ class Lanes(Owned, Generic[T, R]):
                 lane.busy = False
         took = max(0.0, self._now() - began)
         self._handle_seconds.observe(took)
-        item_s = took / len(entries)
-        paced = room_after(len(entries), len(taken), took, answer_s=self._answer_s, capacity=self._capacity)
+        item_s = took / len(offered)
+        paced = room_after(len(offered), len(taken), took, answer_s=self._answer_s, capacity=self._capacity)
         for lane in taken:
             lane.item_s, lane.room, lane.paced = item_s, max(paced, lane.paced), paced
         _tell(dones, outcomes)
@@ -289,16 +289,16 @@ class Lanes(Owned, Generic[T, R]):
         for _ in range(min(others if self._open else self._count, len(self._idle))):
             self._wake_one()
 
-    def _only_wanted(self, entries: list[Entry[T, R]]) -> list[Entry[T, R]]:
+    def _only_wanted(self, offered: list[Offered[T, R]]) -> list[Offered[T, R]]:
         """The others are done with."""
         assert self._wanted is not None
-        kept: list[Entry[T, R]] = []
+        kept: list[Offered[T, R]] = []
         dropped: list[Done[R] | None] = []
-        for entry in entries:
-            if self._wanted(entry[0]):
-                kept.append(entry)
+        for one in offered:
+            if self._wanted(one[0]):
+                kept.append(one)
             else:
-                dropped.append(entry[1])
+                dropped.append(one[1])
         if dropped:
             self._dropped.inc(len(dropped))
             _finish(dropped, unwanted())

@@ -22,7 +22,7 @@ TURN_MAX_S: Final = 5.0
 
 
 class Waiting(Protocol):
-    """A lane: what waits in it, each entry with its time in the third place, and whether a batch of it is under way."""
+    """A lane: what waits in it, each item with its time in the third place, and whether a batch of it is under way."""
 
     busy: bool
 

@@ -31,7 +31,7 @@ R = TypeVar("R")
 # Who is told an outcome.
 Done = Callable[[R | TidingsError], None]
 # The item, who is told its outcome (None: nobody), when it was offered.
-Entry = tuple[T, Done[R] | None, float]
+Offered = tuple[T, Done[R] | None, float]
 
 # So many items of one party are never too many, so that a few things that were done at once go together.
 SHARE_MIN = 8
@@ -59,7 +59,7 @@ class LaneQueue(Generic[T, R]):
     )
 
     def __init__(self, capacity: int, batch_max: int, party: Callable[[T], Hashable] | None = None) -> None:
-        self.waiting: deque[Entry[T, R]] = deque()
+        self.waiting: deque[Offered[T, R]] = deque()
         self.parties: dict[Hashable, int] = {}
         self.busy = False
         self.item_s = 0.0
@@ -82,13 +82,13 @@ class LaneQueue(Generic[T, R]):
         parties[party] = mine + 1
         return True
 
-    def take(self, count: int) -> list[Entry[T, R]]:
+    def take(self, count: int) -> list[Offered[T, R]]:
         """Takes so many of what waits, in the order in which they came."""
         waiting, parties = self.waiting, self.parties
         if count == len(waiting):
-            entries = list(waiting)
+            offered = list(waiting)
             self.clear()
-            return entries
+            return offered
         if len(parties) > 1:
             return self._take_by_turns(count)
         for name in parties:
@@ -100,8 +100,8 @@ class LaneQueue(Generic[T, R]):
 
         `first`: the first of them is the first of its batch, which is always light enough.
         """
-        for index, entry in enumerate(islice(self.waiting, count)):
-            weight = weigh(entry[0])
+        for index, one in enumerate(islice(self.waiting, count)):
+            weight = weigh(one[0])
             if weight > weight_left and (index or not first):
                 return index, 0
             weight_left -= weight
@@ -112,27 +112,27 @@ class LaneQueue(Generic[T, R]):
         self.waiting.clear()
         self.parties.clear()
 
-    def _take_by_turns(self, count: int) -> list[Entry[T, R]]:
+    def _take_by_turns(self, count: int) -> list[Offered[T, R]]:
         """The first `TURN` of each party, then the next ones of each, and so on."""
         assert self._party is not None
-        names = [self._party(entry[0]) for entry in self.waiting]
+        names = [self._party(one[0]) for one in self.waiting]
         turns, sizes = _turns_of(names)
         last = 0  # the turn of which only some are taken
         while count >= sizes[last]:
             count -= sizes[last]
             last += 1
-        entries: list[Entry[T, R]] = []
-        left: deque[Entry[T, R]] = deque()
+        offered: list[Offered[T, R]] = []
+        left: deque[Offered[T, R]] = deque()
         parties: dict[Hashable, int] = {}
-        for entry, name, turn in zip(self.waiting, names, turns, strict=True):
+        for one, name, turn in zip(self.waiting, names, turns, strict=True):
             if turn < last or (turn == last and count):
                 count -= turn == last
-                entries.append(entry)
+                offered.append(one)
             else:
-                left.append(entry)
+                left.append(one)
                 parties[name] = parties.get(name, 0) + 1
         self.waiting, self.parties = left, parties
-        return entries
+        return offered
 
 
 def _turns_of(names: list[Hashable]) -> tuple[list[int], list[int]]:

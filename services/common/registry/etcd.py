@@ -31,9 +31,10 @@ from services.common.backoff import Backoff
 from services.common.gatherer import RETRY_S
 from services.common.registry.contract import Membership, NodeRecord
 from services.common.registry.etcd_client import EtcdClient
+from services.common.registry.etcd_holding import Holding, record_of
 from services.common.registry.etcd_tls import EtcdTls
 from services.common.registry.etcd_tombstones import TOMBSTONE_S, EtcdKeys, TombstoneWriter
-from services.common.registry.etcd_values import Compacted, Entry, Event, LeaseGone
+from services.common.registry.etcd_values import Compacted, Event, KeyValue, LeaseGone
 from services.common.registry.feed import MembershipFeed
 from services.common.registry.membership_view import MembershipView
 from services.common.scope import Owned, TaskScope
@@ -43,7 +44,6 @@ from tidings_protocol.errors import Unavailable
 log = logs.get_logger(__name__)
 
 RENEWALS = 3
-REVOKE_S = 1.0
 
 
 def seconds_since_boot() -> float:
@@ -69,25 +69,21 @@ class EtcdRegistry(Owned):
         # Short enough that an endpoint which hangs does not cost the lease.
         self._client = EtcdClient(endpoints, try_s=min(1.5, lease_ttl_s / 4), tls=tls)
         self._keys = EtcdKeys(cluster)
-        self._asked_ttl_s = lease_ttl_s
-        self._ttl_s = lease_ttl_s  # what etcd grants, which may be longer
-        self._since_boot_s = since_boot_s
         self._view = MembershipView(lease_ttl_s)
         self._feed = MembershipFeed()
         self._tombstones = TombstoneWriter(
-            self._client, self._keys, self._view, may_write=lambda: self._record is not None, changed=self._publish
+            self._client, self._keys, self._view, may_write=lambda: self._own.record is not None, changed=self._publish
         )
         self._connected = False
         self._answered_s = time.monotonic()
-        # What this node has under its lease; `_own` orders what changes that.
-        self._own = asyncio.Lock()
-        self._record: NodeRecord | None = None
-        self._lease = 0
-        self._put_revision = 0
-        self._kept_s = 0.0
-        self._kept_since_boot_s = 0.0
-        self._dirty = False
-        self._claims: dict[str, str] = {}
+        self._own = Holding(
+            self._client,
+            self._keys,
+            ttl_s=lease_ttl_s,
+            since_boot_s=since_boot_s,
+            leases_last=self._view.leases_last,
+        )
+        self._changing = asyncio.Lock()  # orders what changes that
         self._look_now = asyncio.Event()
         self._relist = True
 
@@ -98,70 +94,70 @@ class EtcdRegistry(Owned):
     @property
     def lease(self) -> int:
         """etcd's id of this node's lease; 0: it has none."""
-        return self._lease
+        return self._own.lease
 
     async def renew_certificate(self) -> None:
         """The files of its certificate have changed: common/certificates.py says so."""
         await self._client.renew_certificate()
 
     async def register(self, record: NodeRecord) -> None:
-        async with self._own:
-            old, self._lease = self._lease, 0
-            self._record, self._claims, self._dirty = None, {}, False
+        async with self._changing:
+            old = self._own.let_go()
             backoff = Backoff()
             while True:
                 try:
-                    await self._take_name(record)
+                    await self._own.take_name(record)
+                    self._answer(True)
                     break
                 except (Unavailable, LeaseGone):
                     self._answer(False)
                 await asyncio.sleep(backoff.next_s())
-            self._record = record
-            metrics.REGISTRY_LEASE_AGE.set_function(self._lease_age_s)
+            self._own.record = record
+            metrics.REGISTRY_LEASE_AGE.set_function(self._own.lease_age_s)
             self.lost_because = ""
             self.lost.clear()
             if old:
-                await self._revoke(old)
+                await self._own.revoke(old)
 
     async def update(self, record: NodeRecord) -> None:
-        async with self._own:
-            mine = self._record
+        async with self._changing:
+            mine = self._own.record
             if mine is None or (mine.name, mine.kind, mine.boot_id) != (record.name, record.kind, record.boot_id):
                 raise ValueError("update is for the registered node: same name, kind and boot id")
-            self._record, self._dirty = record, True
+            self._own.record, self._own.dirty = record, True
             if not self.lost.is_set():
                 await self._write_or_recover()
 
     async def deregister(self) -> None:
-        async with self._own:
-            lease, self._lease = self._lease, 0
-            self._record, self._claims, self._dirty = None, {}, False
+        async with self._changing:
+            lease = self._own.let_go()
             metrics.REGISTRY_LEASE_AGE.set_function(float)
             self.lost.clear()
             if lease:
-                await self._revoke(lease)
+                await self._own.revoke(lease)
 
     async def claim(self, key: str, value: str) -> bool:
-        async with self._own:
-            if self._record is None or self.lost.is_set():
+        async with self._changing:
+            if self._own.record is None or self.lost.is_set():
                 raise Unavailable("this node is not registered, so it cannot claim anything: register first")
             try:
-                held = await self._take(key, value)
+                held = await self._own.take(key, value)
             except LeaseGone:
                 await self._recover()
-                held = await self._take(key, value)
+                held = await self._own.take(key, value)
+            self._answer(True)
             if held:
-                self._claims[key] = value
+                self._own.claims[key] = value
             return held
 
     async def put_once(self, key: str, value: str) -> str:
         path = self._keys.prefix + key
         await self._client.put_if([(path, 0)], path, value, 0)
-        entry = await self._client.read(path)
+        pair = await self._client.read(path)
         self._answer(True)
-        if entry is None:
+        if pair is None:
             raise Unavailable(f"{path} was removed while it was written: try again")
-        return entry.value
+        return pair.value
 
     def watch(self) -> AsyncIterator[Membership]:
         return self._feed.watch()
@@ -199,40 +195,33 @@ class EtcdRegistry(Owned):
             await asyncio.sleep(backoff.next_s())
 
     async def _list(self) -> None:
-        entries, revision = await self._client.find(self._keys.nodes)
+        pairs, revision = await self._client.find(self._keys.nodes)
         self._relist = False
         self._answer(True)
-        records = [record for entry in entries if (record := self._read(entry)) is not None]
+        records = [record for pair in pairs if (record := record_of(pair)) is not None]
         self._view.listed(records, revision, time.monotonic())
-        for entry in entries:
-            self._notice_takeover(entry)
+        for pair in pairs:
+            self._notice_takeover(pair)
         self._publish()
 
     def _see(self, events: list[Event], revision: int) -> None:
         for event in events:
             if event.deleted:
-                kind, _, name = event.entry.key.removeprefix(self._keys.nodes).partition("/")
+                kind, _, name = event.pair.key.removeprefix(self._keys.nodes).partition("/")
                 self._view.removed(kind, name, time.monotonic())
-                if event.entry.key == self._own_key():
+                if event.pair.key == self._own.key:
                     self._look_now.set()
-            elif (record := self._read(event.entry)) is not None:
+            elif (record := record_of(event.pair)) is not None:
                 self._view.put(record)
-                self._notice_takeover(event.entry)
+                self._notice_takeover(event.pair)
         self._view.revision = revision
         self._publish()
 
-    def _read(self, entry: Entry) -> NodeRecord | None:
-        try:
-            return NodeRecord.from_json(entry.value)
-        except ValueError:
-            log.warning("unreadable node record ignored", key=entry.key)
-            return None
-
-    def _notice_takeover(self, entry: Entry) -> None:
-        mine = self._record
-        if mine is None or entry.key != self._own_key() or entry.revision <= self._put_revision:
+    def _notice_takeover(self, pair: KeyValue) -> None:
+        mine = self._own.record
+        if mine is None or pair.key != self._own.key or pair.revision <= self._own.put_revision:
             return
-        record = self._read(entry)
+        record = record_of(pair)
         if record is not None and record.boot_id != mine.boot_id:
             self._lose("another process took the name")
 
@@ -245,7 +234,7 @@ class EtcdRegistry(Owned):
 
     async def _keep(self) -> None:
         """Renews the lease, or without one asks etcd whether it is there, three times in a lease time."""
-        pause_s = self._ttl_s / RENEWALS
+        pause_s = self._own.ttl_s / RENEWALS
         while True:
             self._look_now.clear()
             try:
@@ -255,159 +244,68 @@ class EtcdRegistry(Owned):
                 pass
             try:
                 await self._look()
-                pause_s = self._ttl_s / RENEWALS
+                pause_s = self._own.ttl_s / RENEWALS
             except Unavailable as error:
                 self._answer(False, error.message)
-                pause_s = min(RETRY_S, self._ttl_s / RENEWALS)
+                pause_s = min(RETRY_S, self._own.ttl_s / RENEWALS)
 
     async def _look(self) -> None:
-        async with self._own:
-            if not self._lease or self._record is None or self.lost.is_set():
+        async with self._changing:
+            if not self._own.lease or self._own.record is None or self.lost.is_set():
                 await self._client.ping()
                 self._answer(True)
                 return
             try:
-                await self._client.keep_alive(self._lease)
-                self._note_kept()
+                await self._client.keep_alive(self._own.lease)
+                self._own.kept()
                 self._answer(True)
-                if self._dirty:
+                if self._own.dirty:
                     await self._write_or_recover()
             except LeaseGone:
                 self._answer(True)
                 await self._recover()
 
+    async def _write_or_recover(self) -> None:
+        try:
+            await self._own.write()
+            self._answer(True)
+        except LeaseGone:
+            await self._recover()
+
     async def _recover(self) -> None:
         """The lease is gone: everything goes under a new one, unless others have taken over."""
-        assert self._record is not None
-        if self._since_boot_s() - self._kept_since_boot_s > TOMBSTONE_S / 2:
+        mine = self._own.record
+        assert mine is not None
+        if self._own.kept_for_s > TOMBSTONE_S / 2:
             self._lose("the lease ran out too long ago to know whether this boot id had a tombstone")
             return
         try:
-            if not await self._return(self._record):
+            if not await self._own.come_back(mine):
                 self._lose("the lease ran out, and this boot id has a tombstone or its name is taken")
                 return
-            for key, value in self._claims.items():
-                if not await self._take(key, value):
+            for key, value in self._own.claims.items():
+                if not await self._own.take(key, value):
                     self._lose(f"the lease ran out and {key} was claimed by another")
                     return
         except LeaseGone:
-            raise Unavailable("etcd lost a lease that it had just granted") from None
-        log.info("registered again under the same boot id", node=self._record.name, boot_id=self._record.boot_id)
+            raise Unavailable("etcd lost a lease that it had just granted: try again") from None
+        log.info("registered again under the same boot id", node=mine.name, boot_id=mine.boot_id)
 
     def _lose(self, reason: str) -> None:
         if self.lost.is_set():
             return
         metrics.REGISTRY_LEASES_LOST.inc()
-        log.warning("lease lost", reason=reason, node=self._record.name if self._record else "")
+        log.warning("lease lost", reason=reason, node=self._own.record.name if self._own.record else "")
         self.lost_because = reason
         self.lost.set()
 
-    # ---- what is written; all of it may be done twice
-
-    async def _take_name(self, record: NodeRecord) -> None:
-        """A new lease and the record under it, whoever had the name."""
-        tombstone = self._keys.tombstone(record)
-        lease = await self._grant()
-        outcome = await self._client.put_if([(tombstone, 0)], self._keys.node(record), record.to_json(), lease)
-        if not outcome.done:
-            raise ValueError(f"the boot id {record.boot_id} has a tombstone: register with a new one")
-        self._lease, self._put_revision = lease, outcome.revision
-        self._note_kept()
-        self._answer(True)
-
-    async def _return(self, record: NodeRecord) -> bool:
-        """A new lease and the record under it; False if this boot id has a tombstone or its name is taken."""
-        key = self._keys.node(record)
-        there = await self._client.read(key)
-        if there is not None and not self._is_mine(there):
-            return False
-        lease = await self._grant()
-        conditions = [(self._keys.tombstone(record), 0), (key, there.revision if there else 0)]
-        outcome = await self._client.put_if(conditions, key, record.to_json(), lease)
-        if not outcome.done:
-            # If etcd did it but could not say so, the record is there, under this lease.
-            there = await self._client.read(key)
-            if there is None or there.lease != lease:
-                await self._revoke(lease)
-                return False
-        self._lease, self._put_revision = lease, outcome.revision
-        self._note_kept()
-        self._dirty = False
-        return True
-
-    async def _grant(self) -> int:
-        """A lease for this node; how long it really lasts counts from now on."""
-        lease = await self._client.grant(self._asked_ttl_s)
-        if lease.ttl_s != self._ttl_s:
-            log.warning("etcd keeps leases for another time than asked", asked_s=self._asked_ttl_s, ttl_s=lease.ttl_s)
-            self._ttl_s = lease.ttl_s
-            self._view.leases_last(lease.ttl_s)
-        metrics.REGISTRY_LEASE_TTL.set(lease.ttl_s)
-        return lease.id
-
-    def _note_kept(self) -> None:
-        """The lease has its whole time from now on."""
-        self._kept_s, self._kept_since_boot_s = time.monotonic(), self._since_boot_s()
-
-    async def _write_or_recover(self) -> None:
-        try:
-            await self._write()
-        except LeaseGone:
-            await self._recover()
-
-    async def _write(self) -> None:
-        """The record as it shall be, under the lease that it has; LeaseGone if the name is not ours any more."""
-        assert self._record is not None
-        key = self._keys.node(self._record)
-        for _ in range(2):
-            there = await self._client.read(key)
-            if there is None or there.lease != self._lease:
-                raise LeaseGone
-            text = self._record.to_json()
-            if there.value == text:
-                break
-            if (await self._client.put_if([(key, there.revision)], key, text, self._lease)).done:
-                break
-        self._dirty = False
-        self._answer(True)
-
-    async def _take(self, key: str, value: str) -> bool:
-        """The claim under our lease; False if it is another's. LeaseGone if we have none."""
-        path = self._keys.prefix + key
-        if (await self._client.put_if([(path, 0)], path, value, self._lease)).done:
-            self._answer(True)
-            return True
-        there = await self._client.read(path)
-        if there is None or there.value != value:
-            return False
-        # Ours, of this lease or (after etcd was away) of the one before.
-        if there.lease == self._lease:
-            return True
-        return (await self._client.put_if([(path, there.revision)], path, value, self._lease)).done
-
-    async def _revoke(self, lease: int) -> None:
-        try:
-            await self._client.revoke(lease, REVOKE_S)
-        except Unavailable:
-            log.info("the lease was left to run out", ttl_s=self._ttl_s)
-
-    # ---- small things
-
-    def _own_key(self) -> str:
-        return self._keys.node(self._record) if self._record is not None else ""
-
-    def _lease_age_s(self) -> float:
-        return time.monotonic() - self._kept_s if self._lease else 0.0
-
-    def _is_mine(self, entry: Entry) -> bool:
-        record = self._read(entry)
-        return record is not None and self._record is not None and record.boot_id == self._record.boot_id
+    # ---- whether etcd answers
 
     def _answer(self, answered: bool, why: str = "") -> None:
         """Notes whether etcd answers; the change is told once."""
         now_s = time.monotonic()
         if answered:
-            if now_s - self._answered_s > self._ttl_s / 2:
+            if now_s - self._answered_s > self._own.ttl_s / 2:
                 self._relist = True
             self._answered_s = now_s
             self._view.answered(now_s)

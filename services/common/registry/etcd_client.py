@@ -22,7 +22,7 @@ from etcd3 import etcdrpc
 
 from services.common.certificates import check_pair
 from services.common.registry.etcd_tls import EtcdTls
-from services.common.registry.etcd_values import Compacted, Entry, Event, Lease, LeaseGone, Outcome
+from services.common.registry.etcd_values import Compacted, Event, KeyValue, Lease, LeaseGone, Outcome
 from services.common.scope import Owned
 from services.common.telemetry import metrics
 from tidings_protocol.errors import Unavailable
@@ -85,12 +85,12 @@ class EtcdClient(Owned):
         self._current = 0
         self._stream: Any = None
 
-    async def read(self, key: str) -> Entry | None:
+    async def read(self, key: str) -> KeyValue | None:
         """The key as it is now."""
-        entries, _ = await self._range(etcdrpc.RangeRequest(key=key.encode()))
-        return entries[0] if entries else None
+        pairs, _ = await self._range(etcdrpc.RangeRequest(key=key.encode()))
+        return pairs[0] if pairs else None
 
-    async def find(self, prefix: str) -> tuple[list[Entry], int]:
+    async def find(self, prefix: str) -> tuple[list[KeyValue], int]:
         """All keys below the prefix, and the revision at which they are so."""
         return await self._range(etcdrpc.RangeRequest(key=prefix.encode(), range_end=_end_of(prefix)))
 
@@ -219,11 +219,11 @@ class EtcdClient(Owned):
         if self._stream is not None:
             self._stream.cancel()
 
-    async def _range(self, request: Any) -> tuple[list[Entry], int]:
+    async def _range(self, request: Any) -> tuple[list[KeyValue], int]:
         response = await self._call(
             "range", lambda to, timeout_s: to.kv.Range(request, timeout=timeout_s, metadata=METADATA)
         )
-        return [_entry(kv) for kv in response.kvs], response.header.revision
+        return [_pair(kv) for kv in response.kvs], response.header.revision
 
     async def _call(
         self, operation: str, attempt: Callable[[_Endpoint, float], Awaitable[Any]], timeout_s: float = CALL_S
@@ -261,7 +261,7 @@ class EtcdClient(Owned):
                     raise LeaseGone from None
                 why = f"{failure.code().name} {failure.details() or ''}"
                 if failure.code() not in _LOST_CALL:
-                    raise Unavailable(f"etcd at {endpoint.address} refused a call: {why}") from None
+                    raise Unavailable(f"etcd at {endpoint.address} refused a call ({why}): look into its log") from None
             except asyncio.CancelledError:
                 if _is_own_cancellation():
                     raise
@@ -282,9 +282,9 @@ def _end_of(prefix: str) -> bytes:
     return prefix[:-1].encode() + bytes([ord(prefix[-1]) + 1])
 
 
-def _entry(kv: Any) -> Entry:
-    return Entry(kv.key.decode(), kv.value.decode("utf-8", "replace"), kv.mod_revision, kv.lease)
+def _pair(kv: Any) -> KeyValue:
+    return KeyValue(kv.key.decode(), kv.value.decode("utf-8", "replace"), kv.mod_revision, kv.lease)
 
 
 def _event(event: Any) -> Event:
-    return Event(event.type == event.DELETE, _entry(event.kv))
+    return Event(event.type == event.DELETE, _pair(event.kv))

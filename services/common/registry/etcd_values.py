@@ -17,7 +17,7 @@ class Compacted(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class KeyValue:
     """A key as it is at a revision."""
 
     key: str
@@ -28,10 +28,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A change of a key; `entry.value` is empty if it was deleted."""
+    """A change of a key; `pair.value` is empty if it was deleted."""
 
     deleted: bool
-    entry: Entry
+    pair: KeyValue
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class StatelessRegistration(Owned):
                 await self._registry.register(self._record)
         except TimeoutError:
             raise Unavailable(
-                f"the registry (etcd) did not answer within {self._timeout_s:g} s: is it there?"
+                f"the registry (etcd) did not answer within {self._timeout_s:g} s: start it, or correct etcd_endpoints"
             ) from None
         async with self._scope:
             self._scope.spawn(self._stay(), name="registration")

@@ -1,4 +1,4 @@
-"""What calling another node means: the port, what is served, and the two errors that only a call can have.
+"""What calling another node means: the port, what is served, and the three errors that only a call can have.
 
 Does not know: gRPC's classes (peers, server) and the twin (memory).
 """
@@ -50,6 +50,11 @@ class TimedOut(Unavailable):
     """No answer within the deadline: whether it was done is unknown."""
 
 
+class Dropped(Unavailable):
+    """The node is there, but did not take the call: too many waited, or it is stopping. Most likely nothing was done;
+    another node may be asked, and this one is not one that failed."""
+
+
 class PeersPort(Protocol):
     """Calls of one node to others."""
 
@@ -59,8 +64,8 @@ class PeersPort(Protocol):
         """One call of e.g. "/tidings.internal.v1.Logic/Send" to this node.
 
         `timeout_s`: the deadline, on both sides. Raises the TidingsError that the other side raised, Unreachable,
-        TimedOut, or TooLarge for a request or reply of more than MESSAGE_BYTES_MAX. Never repeats by itself. After a
-        cancellation the other side is cancelled too; what was asked for may be done.
+        TimedOut, Dropped, or TooLarge for a request or reply of more than MESSAGE_BYTES_MAX. Never repeats by itself.
+        After a cancellation the other side is cancelled too; what was asked for may be done.
         """
         ...
 

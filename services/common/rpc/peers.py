@@ -206,7 +206,9 @@ def _read(reply_type: type[Reply], body: bytes, method: str) -> Reply:
     try:
         return reply_type.FromString(body)
     except DecodeError:
-        raise Internal(f"a reply of {method} cannot be read: that node may be of another version") from None
+        raise Internal(
+            f"a reply of {method} cannot be read: that node may be of another version, give all nodes one"
+        ) from None
 
 
 def _code(error: TidingsError) -> str:

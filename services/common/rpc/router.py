@@ -6,8 +6,8 @@ ring's order when one cannot be reached or does not answer in time, until the bu
 Guarantees:
 - a node that just failed is tried last for a while: a dead owner costs the first caller a wait, not everyone until its
   lease has run out. The while doubles with each failure in a row and ends with the first answer;
-- an error that a service raised is the caller's, with one exception: for Unavailable (the node is stopping, or its
-  database is away) one more node is asked;
+- an error that a service raised is the caller's, with one exception: for Unavailable (the node is stopping, takes no
+  more calls, or its database is away) one more node is asked;
 - when no node is left, the call waits for the ring to change or a moment to pass, within the budget;
 - at the end it raises Unavailable; whether the call was done is then unknown;
 - with `wanted`, no try begins once it says no: whoever asked is gone, and what is done late in their name would undo

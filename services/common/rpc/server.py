@@ -29,6 +29,7 @@ from services.common.rpc.translate import status_of, trailer_of
 from services.common.telemetry import logs, metrics, tracing
 from tidings_protocol.errors import BadRequest, Internal, TidingsError
 
+PENDING_MAX = 10_000
 SERVER_OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
@@ -40,6 +41,10 @@ SERVER_OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    # Calls that wait for the event loop to take them. Of more than 1,000 gRPC would drop some by chance, with a status
+    # that says nothing, before `calls_max` can refuse them.
+    ("grpc.server.max_pending_requests", PENDING_MAX),
+    ("grpc.server.max_pending_requests_hard_limit", PENDING_MAX),
 )
 
 Behaviour = Callable[[Any, Any], Awaitable[Any]]
@@ -70,7 +75,8 @@ async def serve(
 ) -> AsyncIterator[RpcServer]:
     """Listens and answers while it is entered. Raises OSError if it cannot listen there.
 
-    `calls_max`: more calls at once than this are refused as Overloaded.
+    `calls_max`: more calls at once than this are refused as Overloaded. Beyond them and PENDING_MAX that wait,
+    gRPC drops what comes: Dropped.
     """
     server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=calls_max)
     served = methods_of(services)
@@ -104,7 +110,7 @@ async def answer(method: str, behaviour: Behaviour, request: Any, context: Any) 
     code = "ok"
     try:
         if context.time_remaining() is None:
-            raise BadRequest(f"a call of {method} needs a deadline")
+            raise BadRequest(f"a call of {method} needs a deadline: give it one")
         with tracing.span(label_of(method), tracing.extract(context.invocation_metadata() or ())):
             return await _result(method, behaviour, request, context)
     except TidingsError as error:
@@ -125,7 +131,9 @@ async def _result(method: str, behaviour: Behaviour, request: Any, context: Any)
         raise
     except Exception:
         log.exception("call failed", method=method)
-        raise Internal(f"{label_of(method)} failed because of a defect; the log of the node says more") from None
+        raise Internal(
+            f"{label_of(method)} failed because of a defect: tell the operator, who finds it in the log of the node"
+        ) from None
 
 
 class _Registrations:
@@ -176,5 +184,7 @@ def _bind(server: grpc.aio.Server, listen: str, tls: Tls | None) -> int:
     except RuntimeError:
         port = 0
     if port == 0:
-        raise OSError(f"cannot listen on {listen}: the port is in use, or the address is not one of this machine")
+        raise OSError(
+            f"cannot listen on {listen}: the port is in use, or the address is not one of this machine; set another"
+        )
     return port

@@ -8,11 +8,12 @@ A call of its own costs gRPC in Python half as much again as a message there and
 with 300 bytes, both sides together, on a busy machine: 1.6 against 0.95 ms when calls are rare, 0.83 against 0.55 when
 they are not). What waits for the writer goes out as one message.
 
-Guarantees: a call ends with its reply, with the error that the other side raised, with TimedOut after its time, or with
-Unreachable when the stream ends; whatever fails because of one call, or because of what one node writes, ends that
-call or that stream only; a caller that gives up cancels the call on the other side. Calls do not wait for each other,
-and have no order. No message of the stream is larger than gRPC takes, whatever waits: a reply that is too large by
-itself is the error of its call, and of no other. An Answering that is asked to end answers what is under way first.
+Guarantees: a call ends with its reply, with the error that the other side raised, with TimedOut after its time, with
+Dropped if the other node did not take the stream, or with Unreachable when the stream ends; whatever fails because of
+one call, or because of what one node writes, ends that call or that stream only; a caller that gives up cancels the
+call on the other side. Calls do not wait for each other, and have no order. No message of the stream is larger than
+gRPC takes, whatever waits: a reply that is too large by itself is the error of its call, and of no other. An Answering
+that is asked to end answers what is under way first.
 Does not know: which calls go over a stream (peers.py), what they mean.
 """
 
@@ -108,7 +109,7 @@ class Asking:
         self.ended = False
 
     async def ask(self, method: str, request: bytes, timeout_s: float, traceparent: str) -> bytes:
-        """The reply. Raises the TidingsError of the other side, TimedOut, Unreachable, NoStreams."""
+        """The reply. Raises the TidingsError of the other side, TimedOut, Unreachable, Dropped, NoStreams."""
         loop = asyncio.get_running_loop()
         self._id = id_ = self._id % ID_MAX + 1
         reply: asyncio.Future[bytes] = loop.create_future()
@@ -267,11 +268,15 @@ class Answering:
         method = self._methods.get(call.method)
         try:
             if method is None:
-                raise Internal(f"this node does not know {call.method}: it may be of another version")
+                raise Internal(
+                    f"this node does not know {call.method}: it may be of another version, give all nodes one"
+                )
             try:
                 request = method.request_from(call.request)
             except DecodeError:
-                raise Internal(f"a request of {call.method} cannot be read: it may be of another version") from None
+                raise Internal(
+                    f"a request of {call.method} cannot be read: it may be of another version, give all nodes one"
+                ) from None
             reply = method.reply_to(await self._answer(call.method, method.behaviour, request, _CallContext(call)))
             if len(reply) > REPLY_BYTES_MAX:
                 raise too_large(call.method)
@@ -280,7 +285,14 @@ class Answering:
             out.put(Reply(id=call.id, fault=to_fault(error)))
         except Exception:  # the edge: a defect of one call is that call's, not of all that share the stream
             log.exception("call failed", method=call.method)
-            out.put(Reply(id=call.id, fault=to_fault(Internal(f"{call.method} failed because of a defect"))))
+            out.put(
+                Reply(
+                    id=call.id,
+                    fault=to_fault(
+                        Internal(f"{call.method} failed because of a defect: look into the log of that node")
+                    ),
+                )
+            )
 
 
 class _CallContext:

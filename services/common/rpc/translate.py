@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import grpc
 
 from protos.tidings.internal.v1 import common_pb2
-from services.common.rpc.contract import TimedOut, Unreachable, too_large
+from services.common.rpc.contract import Dropped, TimedOut, Unreachable, too_large
 from services.common.rpc.faults import from_fault, to_fault
 from tidings_protocol.errors import Internal, Overloaded, TidingsError
 
@@ -36,9 +36,12 @@ def error_from(failure: grpc.aio.AioRpcError, method: str, address: str) -> Tidi
             return from_fault(common_pb2.Fault.FromString(value))
     details = failure.details() or ""
     match failure.code():
-        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
-            # CANCELLED: the other node stopped while it worked on this.
+        case grpc.StatusCode.UNAVAILABLE:
             return Unreachable(f"the node at {address} cannot be reached: try again")
+        case grpc.StatusCode.CANCELLED:
+            # Who cancels a call of its own gets no status. This is the other side's, for what no handler began with; a
+            # handler that is cut off by the end of its server is UNAVAILABLE (findings/grpc-pending-calls.sh).
+            return Dropped(f"the node at {address} took no more calls: try again")
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return TimedOut(f"the node at {address} did not answer in time: try again")
         case grpc.StatusCode.RESOURCE_EXHAUSTED if "larger than max" in details:
@@ -46,6 +49,8 @@ def error_from(failure: grpc.aio.AioRpcError, method: str, address: str) -> Tidi
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             return Overloaded(f"the node at {address} has too many calls under way: try again")
         case grpc.StatusCode.UNIMPLEMENTED:
-            return Internal(f"the node at {address} does not know {method}: it may be of another version")
+            return Internal(
+                f"the node at {address} does not know {method}: it may be of another version, give all nodes one"
+            )
         case _:
             return Internal(f"the call of {method} to {address} failed ({failure.code().name}): see that node's log")

@@ -108,7 +108,7 @@ class SecuritySettings(BaseSettings):
             raise ValueError("etcd_tls_certificate_file and etcd_tls_key_file belong together: set both or none")
         if self.etcd_tls_certificate_file and not self.etcd_tls_ca_file:
             raise ValueError(
-                "etcd_tls_certificate_file needs etcd_tls_ca_file: without it etcd is not spoken to by TLS"
+                "etcd_tls_certificate_file needs etcd_tls_ca_file: set it too, without it etcd is not spoken to by TLS"
             )
         if (self.kafka_tls_certificate_file is None) != (self.kafka_tls_key_file is None):
             raise ValueError("kafka_tls_certificate_file and kafka_tls_key_file belong together: set both or none")
@@ -118,12 +118,17 @@ class SecuritySettings(BaseSettings):
     def _kafka_is_whole(self) -> Self:
         encrypted = self.kafka_security in {"ssl", "sasl_ssl"}
         if not encrypted and (self.kafka_tls_ca_file or self.kafka_tls_certificate_file):
-            raise ValueError("the files kafka_tls_* need kafka_security ssl or sasl_ssl")
+            raise ValueError(
+                "the files kafka_tls_* need kafka_security ssl or sasl_ssl: set one of them, or leave the files out"
+            )
         by_name = self.kafka_security.startswith("sasl_")
         if by_name and not (self.kafka_sasl_username and self.kafka_sasl_password_file):
             raise ValueError(
-                f"kafka_security {self.kafka_security} needs kafka_sasl_username and kafka_sasl_password_file"
+                f"kafka_security {self.kafka_security} needs kafka_sasl_username and kafka_sasl_password_file: set both"
             )
         if not by_name and (self.kafka_sasl_username or self.kafka_sasl_password_file):
-            raise ValueError("kafka_sasl_username and its password need kafka_security sasl_ssl (or sasl_plaintext)")
+            raise ValueError(
+                "kafka_sasl_username and its password need kafka_security sasl_ssl (or sasl_plaintext): "
+                "set it, or leave both out"
+            )
         return self

@@ -109,7 +109,7 @@ def _read_file(path: str, problems: list[Problem]) -> dict[str, Any]:
             Problem(CONFIG_VARIABLE, path, f"the file cannot be read ({error.strerror}); name one that can")
         )
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        problems.append(Problem(CONFIG_VARIABLE, path, f"the file is not TOML: {error}"))
+        problems.append(Problem(CONFIG_VARIABLE, path, f"the file is not TOML ({error}); correct it there"))
     return {}
 
 

@@ -1,9 +1,10 @@
 """The other storage nodes over gRPC, found by the ring.
 
 Guarantees: a call has a short deadline and is not repeated. A node that did not answer, or whose database is away, is
-left alone for a while that doubles: so a node out of reach costs a batch or two a wait, not all of them until its lease
-has run out or the link is back. `forget`, which nobody waits for, is called all the same: as long as there is something
-to tell, it finds out soon that the node is back. Who is alive is known only while the registry answers.
+left alone for a while that doubles, and one that just had too many calls is not: so a node out of reach costs a batch
+or two a wait, not all of them until its lease has run out or the link is back. `forget`, which nobody waits for, is
+called all the same: as long as there is something to tell, it finds out soon that the node is back. Who is alive is
+known only while the registry answers.
 Does not know: what the calls mean, how large they may be (inboxes/fanout.py bounds appends).
 """
 
@@ -17,7 +18,7 @@ from google.protobuf.message import Message
 from protos.tidings.internal.v1 import common_pb2, storage_pb2
 from services.common.clock import Clock
 from services.common.cluster import Cluster
-from services.common.rpc import PeersPort
+from services.common.rpc import Dropped, PeersPort
 from services.common.rpc.demotion import Demotions
 from services.storage.owners.peers import NotAttempted
 from tidings_protocol.errors import Unavailable
@@ -81,6 +82,8 @@ class RpcStoragePeers:
             raise NotAttempted(f"the storage node {owner} does not answer: try again")
         try:
             reply = await self._peers.call(SERVICE + method, request, reply_type, node=node, timeout_s=self._timeout_s)
+        except Dropped:
+            raise
         except Unavailable:
             self._failed(node.boot_id)
             raise

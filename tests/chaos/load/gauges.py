@@ -37,14 +37,14 @@ Counts = dict[str, float]
 SPARE: Counts = {"descriptors": 8, "tasks": 4}
 
 # Whose connections end at a backend: each of these nodes may have that many more of them, at both of their ends.
-CONNECTED: Mapping[str, Sequence[str]] = {
+CONNECTED: Mapping[str, tuple[str, ...]] = {
     "mongodb": ("storage-",),
     "kafka": ("access-", "logic-"),
     "etcd": ("access-", "logic-", "storage-"),
 }
 
 # Clients may be connected to any access node: of these the sum counts.
-SUMMED = ("connections", "sessions", "users", "guests", "visits", "watched users")
+SUMMED = ("connections", "sessions", "users", "visitors elsewhere", "visits", "watched users")
 ALL_ACCESS = "access nodes"
 
 
@@ -172,7 +172,7 @@ NAMED: Mapping[str, Sequence[str]] = {
     "connections": ("connections",),
     "sessions": ("sessions",),
     "users": ("users",),
-    "guests": ("guests",),
+    "visitors elsewhere": ("visitors_elsewhere",),
     "visits": ("visits", "confirmed"),
     "visits waiting": ("visits", "waiting"),
     "watched users": ("watched_users",),

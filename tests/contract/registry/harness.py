@@ -134,10 +134,10 @@ class EtcdHarness:
 
     async def expire(self, registry: Registry) -> None:
         assert isinstance(registry, EtcdRegistry)
-        record = registry._record
+        record = registry._own.record
         assert record is not None
         # As if its process stood still until the others have noticed.
-        async with EtcdClient([self.etcd.address]) as client, registry._own:
+        async with EtcdClient([self.etcd.address]) as client, registry._changing:
             await client.revoke(registry.lease)
             async with asyncio.timeout(LONG_S):
                 while True:

@@ -303,9 +303,9 @@ async def test_a_lease_that_etcd_keeps_for_longer_than_asked_counts_as_it_is(har
         registry._client.grant = grant  # type: ignore[method-assign]  # as an etcd with longer time-outs
         await registry.register(node("a"))
         assert metrics.REGISTRY_LEASE_TTL._value.get() == 4 * TTL_S
-        assert (registry._ttl_s, registry._view._ttl_s) == (4 * TTL_S, 4 * TTL_S)
-        renewed_s = registry._kept_s
-        await until(lambda: registry._kept_s > renewed_s)
+        assert (registry._own.ttl_s, registry._view._ttl_s) == (4 * TTL_S, 4 * TTL_S)
+        renewed_s = registry._own._kept_s
+        await until(lambda: registry._own._kept_s > renewed_s)
 
 
 async def test_a_node_whose_machine_was_suspended_for_longer_than_tombstones_last_comes_back_as_another_boot(
@@ -317,7 +317,7 @@ async def test_a_node_whose_machine_was_suspended_for_longer_than_tombstones_las
     )
     async with registry, EtcdClient([harness.etcd.address]) as client:
         await registry.register(node("a"))
-        async with registry._own:
+        async with registry._changing:
             await client.revoke(registry.lease)
             since_boot_s += TOMBSTONE_S
         async with asyncio.timeout(LONG_S):
@@ -378,7 +378,7 @@ def test_no_endpoint_at_all_is_refused() -> None:
 
 async def _crash(registry: EtcdRegistry) -> None:
     """The process is gone: nothing is said, nothing is renewed."""
-    registry._lease = 0
+    registry._own.lease = 0
     await registry.__aexit__(None, None, None)
 
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tidings.core.connection.session import Options, Session
+from tidings.core.device import Device, Options
 from tidings.engine import Engine
 from tidings.state import MemoryState
 from tidings.transport.contract import Closed
@@ -37,7 +37,7 @@ async def connect(_url: str) -> AsyncIterator[EndsWhenGivenUp]:
 
 
 async def test_a_connection_that_ends_while_the_client_leaves_does_not_hold_it() -> None:
-    session = Session(Options(["ws://nowhere"], "phone"), None, lambda: 0.5)
+    device = Device(Options(["ws://nowhere"], "phone"), None, lambda: 0.5)
     async with asyncio.timeout(5):
-        async with Engine(session, connect, "token", MemoryState()):
+        async with Engine(device, connect, "token", MemoryState()):
             await asyncio.sleep(0.05)  # the connection is open

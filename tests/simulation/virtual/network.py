@@ -119,5 +119,5 @@ class SimulatedBus(MemoryBus):
             raise Unavailable("the bus (Kafka) does not answer: try again")
         await super().publish(records)
         if weather.unknown and self._rng.random() < weather.unknown:
-            raise Unavailable("the bus (Kafka) did not answer in time: whether it has the records is not known")
+            raise Unavailable("the bus (Kafka) did not answer in time, and may have the records: try again")
         await asyncio.sleep(weather.draw_delay(self._rng))

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2_grpc
-from services.access.app import AccessPorts, access_node
+from services.access.app import access_node
 from services.access.settings import AccessSettings
+from services.access.wiring import AccessPorts
 from services.common.auth.token_source import Authenticator, KeySources
 from services.common.auth.tokens import sign
 from services.common.bus.contract import Record, Topic

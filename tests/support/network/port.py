@@ -9,7 +9,7 @@ from typing import Any
 
 import uvloop
 
-from services.access.connection.abuse import Device
+from services.access.connection.abuse_tracker import Device
 from services.access.connection.connection import Connection
 from services.access.connection.identity import Identity
 from services.access.connection.ports import HandshakePort, RequestsPort
@@ -21,7 +21,7 @@ from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest
 from tidings_protocol.ids import check_user
 
-LIMITS = StreamLimits(frame_bytes_max=4096, outbox_bytes_max=65536, handshake_s=60.0)
+LIMITS = StreamLimits(frame_bytes_max=4096, outbox_bytes_max=65536, handshake_s=60.0, linger_s=50.0)
 
 
 class FakeSocket:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal
 
-from services.access.transport.proxy_header import VERSION_2
+from services.access.admission.proxy_header import VERSION_2
 
 
 def version_2(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from services.access.options import session_policy
 from services.access.settings import AccessSettings
 from services.common.settings.sources import SettingsError, load
 
@@ -14,7 +15,7 @@ GIVEN = {"TIDINGS_NODE": "access-0", "TIDINGS_TOKEN_SECRET_FILE": "/secret"}
 
 def test_the_defaults_are_those_of_the_protocol() -> None:
     settings = load(AccessSettings, GIVEN)
-    policy = settings.session_policy()
+    policy = session_policy(settings)
     assert (settings.frame_bytes_max, settings.content_bytes_max) == (131_072, 32_768)
     assert (policy.limits.sends_per_s, policy.limits.sends_burst) == (1000, 2000)
     assert (policy.heartbeat.interval_s, policy.heartbeat.mobile_interval_s, policy.heartbeat.idle_interval_s) == (
@@ -30,6 +31,10 @@ def test_the_defaults_are_those_of_the_protocol() -> None:
     assert settings.tcp_address == "127.0.0.1:8100"
 
 
+def test_a_session_lingers_as_long_as_the_settings_say() -> None:
+    assert session_policy(load(AccessSettings, GIVEN | {"TIDINGS_LINGER_S": "7"})).linger_s == 7
+
+
 def test_public_addresses_and_tls_show_in_the_addresses(tmp_path: Path) -> None:
     (tmp_path / "pem").touch()
     file = str(tmp_path / "pem")
@@ -37,12 +42,6 @@ def test_public_addresses_and_tls_show_in_the_addresses(tmp_path: Path) -> None:
     assert load(AccessSettings, GIVEN | given).ws_address == "wss://127.0.0.1:8000/v1/ws"
     public = load(AccessSettings, GIVEN | {"TIDINGS_WS_PUBLIC": "wss://a.example/v1/ws", "TIDINGS_TCP_PUBLIC": "a:1"})
     assert (public.ws_address, public.tcp_address) == ("wss://a.example/v1/ws", "a:1")
-
-
-def test_a_call_can_hold_a_batch_of_the_largest_requests() -> None:
-    settings = load(AccessSettings, GIVEN)
-    assert settings.request_batch_max * settings.frame_bytes_max <= 16 * 1024 * 1024
-    assert settings.batch_max * settings.content_bytes_max <= 14 * 1024 * 1024
 
 
 @pytest.mark.parametrize("every", ["0.0.0.0", "[::]", "[::0]", "0", "[::ffff:0.0.0.0]"])

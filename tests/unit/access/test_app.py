@@ -7,12 +7,14 @@ import asyncio
 import inspect
 from contextlib import AsyncExitStack
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from services.access import app
-from services.access.app import AccessPorts, access_node
+from services.access import app, listeners, options, wiring
+from services.access.app import access_node
 from services.access.settings import AccessSettings
+from services.access.wiring import AccessPorts
 from services.common.auth.tokens import Claims
 from services.common.bus.memory import MemoryBroker, MemoryBus
 from services.common.clock import SystemClock
@@ -74,13 +76,9 @@ async def test_a_node_is_ready_when_it_is_entered_and_gone_when_it_is_left() -> 
         life.end()
 
 
-@pytest.mark.parametrize(("rate", "told"), [(0.0, 0), (0.4, 1), (10.0, 10)])
-def test_a_rate_below_one_is_not_told_as_none(rate: float, told: int) -> None:
-    assert app._handshake_options(settings_with(sends_per_s=rate)).limits.sends_per_s == told
-
-
-def test_the_wiring_is_read_in_small_pieces_without_lambdas() -> None:
-    tree = ast.parse(inspect.getsource(app))
+@pytest.mark.parametrize("module", [app, wiring, listeners, options], ids=lambda module: module.__name__)
+def test_the_wiring_is_read_in_small_pieces_without_lambdas(module: ModuleType) -> None:
+    tree = ast.parse(inspect.getsource(module))
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     assert [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= LINES_MAX] == []
     assert not any(isinstance(node, ast.Lambda) for node in ast.walk(tree))

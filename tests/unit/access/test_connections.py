@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from services.access.connection.abuse import AbuseTracker
+from services.access.connection.abuse_tracker import AbuseTracker
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
 from services.access.connection.traffic import Traffic

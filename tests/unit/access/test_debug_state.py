@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
-from services.access.connection.abuse import AbuseTracker
+from services.access.connection.abuse_tracker import AbuseTracker
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
 from services.access.connections import Connections
@@ -40,7 +40,7 @@ def shown(connections: Connections, hub: Hub[Connection]) -> dict[str, Any]:
     )
     lanes = [cast("Any", SimpleNamespace(name="send", depth=4, capacity=5))]
     return debug_state(
-        connections, hub, parts, parts, parts, cast("Any", ["guest"]), parts, parts, lanes, parts, lambda: 6
+        connections, hub, parts, parts, parts, cast("Any", ["visitor"]), parts, parts, lanes, parts, lambda: 6
     )
 
 
@@ -59,6 +59,7 @@ def test_it_counts_what_one_looks_for_first() -> None:
     assert (state["held_frames"], state["unanswered"], state["slow_consumers"]) == (SHOWN_MAX + 1, 0, 0)
     assert state["visits"] == {"confirmed": 1, "failed": 1, "waiting": 2}
     assert state["lanes"] == {"send": {"depth": 4, "capacity": 5}}
-    assert (state["guests"], state["moves_waiting"], state["watched_users"], state["handshakes"]) == (1, 3, 1, 6)
+    assert (state["visitors_elsewhere"], state["moves_waiting"]) == (1, 3)
+    assert (state["watched_users"], state["handshakes"]) == (1, 6)
     assert 0 < state["slots"] < 4096
     assert state["ring"] == ["access-0", "access-1"]

@@ -7,7 +7,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 SUITES = ("tests/unit", "tests/property", "tests/scenario")
-ROOMS = ("connection", "cluster", "transport", "requests", "presence", "delivery", "placement")
+ROOMS = (
+    "admission",
+    "cluster",
+    "connection",
+    "delivery",
+    "handshake",
+    "placement",
+    "presence",
+    "requests",
+    "transport",
+)
 
 
 def modules() -> set[str]:

@@ -264,3 +264,20 @@ def test_every_ticket_has_exactly_one_outcome_and_lanes_keep_their_order(  # noq
     assert sorted(outcomes + list(cancelled)) == list(range(1, ticket + 1))
     if pipeline == 1:
         assert all(lane == sorted(lane) for lane in accepted.values())
+
+
+def _given_up(outbox: Outbox) -> str:
+    (failed,) = outbox.expire(5.0)
+    return failed.error.message
+
+
+def test_what_is_given_up_says_what_may_have_become_of_it_and_what_to_do() -> None:
+    waiting, message, page = _outbox(), _outbox(), _outbox()
+    waiting.submit(_send(1, timeout_s=5.0), 0.0)
+    message.submit(_send(1, timeout_s=5.0), 0.0)
+    page.submit(Submit(1, pb.ClientFrame(sync=pb.Sync()), timeout_s=5.0), 0.0)
+    _out(message)
+    _out(page)
+    assert "nothing was done: look at the connection, and try again" in _given_up(waiting)
+    assert "may have been stored: send it again with the same client_id" in _given_up(message)
+    assert "may have been done: look whether it was" in _given_up(page)

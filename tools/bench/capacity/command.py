@@ -52,6 +52,13 @@ def _capacity(
     websocket_share: Annotated[
         float, _option("--websocket", "Of connections; the others are TCP.", "SHARE")
     ] = DEFAULTS.websocket_share,
+    tls_share: Annotated[
+        float,
+        _option("--tls", "Of connections, with TLS that ends at the node, not at a balancer.", "SHARE"),
+    ] = DEFAULTS.tls_share,
+    large_frames_share: Annotated[
+        float, _option("--large-frames", "Of connections, bring a frame of 128 KB once; its buffers stay.", "SHARE")
+    ] = DEFAULTS.large_frames_share,
     signals_per_message: Annotated[
         float, _option("--signals", "Typing and the like, for each message.")
     ] = DEFAULTS.signals_per_message,
@@ -89,6 +96,8 @@ def _capacity(
             online_share=online_share,
             devices=devices,
             websocket_share=websocket_share,
+            tls_share=tls_share,
+            large_frames_share=large_frames_share,
             signals_per_message=signals_per_message,
             connects_per_user_day=connects_per_user_day,
             text_bytes=text_bytes,

@@ -25,6 +25,12 @@ COPIES = 3  # of each Kafka partition, and members of a MongoDB shard
 EVERYWHERE = 0.1  # of a core: what a node may spend on news that every node hears
 RECORD_BYTES = 60  # beside the text, of a message on its way
 SESSION_RECORD_BYTES = 60
+# What a connection of a node takes besides, by findings/uvloop-tls-memory.sh and findings/README.md: 20 KB with TLS
+# instead of 1.5; and once it brought a frame of 128 KB, for good, 193 KB instead of 20 in TLS, 160 instead of 4.7 in
+# the WebSocket's read buffer. (KB are 1,024 bytes.)
+TLS_BYTES = 18.5 * 1024
+LARGE_FRAME_TLS_BYTES = 173 * 1024
+LARGE_FRAME_WS_BYTES = 155 * 1024
 MB, GB, TB = 1e6, 1e9, 1e12
 
 
@@ -42,6 +48,8 @@ class Profile:
     online_share: float = 0.5  # of the recipients are online; the others fetch it later
     devices: float = 1.2  # connected, of a user who is online
     websocket_share: float = 1.0  # of connections
+    tls_share: float = 1.0  # of connections; 0 if a balancer ends TLS
+    large_frames_share: float = 0.0  # of connections brought a frame of 128 KB once
     signals_per_message: float = 1.0
     connects_per_user_day: float = 20.0
     text_bytes: float = 200.0
@@ -57,7 +65,9 @@ class Profile:
             value = getattr(self, field.name)
             if not math.isfinite(value) or value < 0:
                 raise ValueError(f"{field.name} is 0 or more")
-        shares = ("direct_share", "large_share", "online_share", "websocket_share")
+        shares = (
+            "direct_share", "large_share", "online_share", "websocket_share", "tls_share", "large_frames_share",
+        )  # fmt: skip
         for name in shares:
             if getattr(self, name) > 1:
                 raise ValueError(f"{name} is a share from 0 to 1")
@@ -189,8 +199,7 @@ def _nodes(
     profile: Profile, figures: Figures, rates: Rates, cores: Mapping[str, float]
 ) -> tuple[dict[str, int], dict[str, str], dict[str, float]]:
     """Numbers, what they follow from, and the memory that connections and processes take (GB)."""
-    each = profile.websocket_share * figures.idle_bytes["ws"]
-    each += (1 - profile.websocket_share) * figures.idle_bytes["tcp"]
+    each = _connection_bytes(profile, figures)
     room = profile.node_memory_gb * GB * profile.utilisation - figures.base_bytes["access"]
     by = {
         "access": {
@@ -207,6 +216,13 @@ def _nodes(
     memory = {part: nodes[part] * figures.base_bytes[part] / GB for part in nodes}
     memory["access"] += rates.connections * each / GB
     return nodes, bound_by, {part: round(value, 2) for part, value in memory.items()}
+
+
+def _connection_bytes(profile: Profile, figures: Figures) -> float:
+    """The memory of an idle connection, the mean of all kinds."""
+    ws, tls = profile.websocket_share, profile.tls_share
+    idle = ws * figures.idle_bytes["ws"] + (1 - ws) * figures.idle_bytes["tcp"] + tls * TLS_BYTES
+    return idle + profile.large_frames_share * (ws * LARGE_FRAME_WS_BYTES + tls * LARGE_FRAME_TLS_BYTES)
 
 
 def _everywhere_us(rates: Rates, figures: Figures) -> dict[str, float]:

@@ -259,7 +259,7 @@ class Controller:
 
     async def _on_reply(self, seq: str, text: str) -> None:
         if not seq.isdigit():
-            raise BadRequest(f"{seq} is no number of a message")
+            raise BadRequest(f"{seq} is no number of a message: give the one that stands beside it")
         self._say(text, int(seq))
 
     async def _on_retry(self) -> None:

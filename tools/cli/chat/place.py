@@ -32,7 +32,10 @@ def device_of(user: str, data: Path, remote: str | None) -> Iterator[tuple[str, 
         number, file = _first_free(folder, stem)
         device = _device_in(file)
     except OSError as error:
-        raise Failure(f"The chat's place cannot be kept in {folder}: {error.strerror}.") from error
+        raise Failure(
+            f"The chat's place cannot be kept in {folder}: {error.strerror}.",
+            "Make room, or let this user write there.",
+        ) from error
     with file:
         yield device, folder / f"{stem}-{number}.json"
 

@@ -57,7 +57,10 @@ def _check_settings(folder: Folder) -> None:
     from tools.cli.commands.config import View, problems
 
     if wrong := list(problems(list(SERVICES), View(os.environ, folder))):
-        raise Failure("The settings are wrong: " + "; ".join(str(problem) for problem in wrong) + ".")
+        raise Failure(
+            "The settings are wrong: " + "; ".join(str(problem) for problem in wrong) + ".",
+            "Correct them; docs/configuration.md explains each.",
+        )
 
 
 @backends.command("up")
@@ -95,10 +98,10 @@ def _start(plan: Plan, folder: Folder, *, detach: bool, json: bool) -> None:
 @backends.command("down")
 def backends_down(
     data: Data = DATA_DEFAULT,
-    purge: Annotated[bool, typer.Option("--purge", help="Remove the data folder.")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Then remove the data folder with all that is in it.")] = False,
     json: Json = False,
 ) -> None:
-    """Stop them."""
+    """Stop etcd, Kafka and MongoDB; nodes that run with them are stopped first."""
     down(data=data, purge=purge, json=json)
 
 

@@ -128,14 +128,20 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
             return None
         except OSError as error:
-            raise Failure(f"{self.state_file} cannot be read: {error.strerror}.") from error
+            raise Failure(
+                f"{self.state_file} cannot be read: {error.strerror}.",
+                "Let this user read it, or give another folder with --data.",
+            ) from error
         return state
 
     def purge(self) -> None:
         if not self.path.exists():
             return
         if not self.is_ours:
-            raise Failure(f"{self.path} is not the data folder of a Tidings cluster: nothing was removed.")
+            raise Failure(
+                f"{self.path} is not the data folder of a Tidings cluster: nothing was removed.",
+                "Give the folder of one with --data.",
+            )
         shutil.rmtree(self.path)
 
     def open_log(self, name: str) -> TextIO:

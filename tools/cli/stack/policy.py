@@ -106,7 +106,7 @@ def parse_scale(arguments: Sequence[str]) -> dict[NodeKind, int]:
             raise WrongUse(f"{argument!r} is not like access=3.", "The kinds are access, logic and storage.")
         kind = NodeKind(name)
         if kind in wanted:
-            raise WrongUse(f"{name} is given twice.")
+            raise WrongUse(f"{name} is given twice.", "Give each kind once.")
         wanted[kind] = check_number(kind, int(number))
     if not wanted:
         raise WrongUse("Nothing to scale.", "Say for example: tidings scale access=3 logic=2.")

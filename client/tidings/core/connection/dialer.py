@@ -159,7 +159,7 @@ class Dialer:
     def tick(self, now: float) -> None:
         match self.phase:
             case Greeting(give_up_at) if now >= give_up_at:
-                self.ended(Bye(0, "the server did not answer the greeting"), now)
+                self.ended(Bye(0, "the server did not answer the greeting, it is tried again"), now)
             case Waiting(url, until) if now >= until:
                 if url:
                     self._open(url)
@@ -169,7 +169,7 @@ class Dialer:
                 pass
 
     def leave(self) -> None:
-        self.phase = Over(ClientClosed("the client was closed"))
+        self.phase = Over(ClientClosed("the client was closed: open another one to go on"))
         self._tell(LinkState.CLOSED)
         self._effects.append(Stopped(None))
 

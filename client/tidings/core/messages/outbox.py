@@ -149,7 +149,9 @@ class Outbox:
         if frame.WhichOneof("body") != "error":
             if frame.WhichOneof("body") in OPERATIONS[name_of(request.submit.frame)].answers:
                 return self._finish(request, frame)
-            return self._fail(request, Internal("the server gave an answer that this version does not know: update"))
+            return self._fail(
+                request, Internal("the server gave an answer that this version does not know: update this client")
+            )
         error = error_of(frame.error.code, frame.error.message, frame.error.retry_after_ms)
         if not error.retryable:
             return self._fail(request, error)
@@ -324,10 +326,15 @@ class Outbox:
         """What the server would close the connection for is refused here."""
         size = frame.ByteSize() + FRAME_ID_BYTES
         if 0 < self.limits.frame_bytes_max < size:
-            return TooLarge(f"a frame of {size} bytes: the server takes {self.limits.frame_bytes_max}")
+            return TooLarge(
+                f"the frame has {size} bytes, the server takes {self.limits.frame_bytes_max}: ask for less at once"
+            )
         content = frame.send.content.ByteSize() if frame.HasField("send") else 0
         if 0 < self.limits.content_bytes_max < content:
-            return TooLarge(f"a content of {content} bytes: the server takes {self.limits.content_bytes_max}")
+            return TooLarge(
+                f"the content has {content} bytes, the server takes {self.limits.content_bytes_max}: "
+                "send it in parts or as a link"
+            )
         return None
 
     def _refill(self) -> None:
@@ -352,8 +359,9 @@ def _key(submit: Submit) -> Key | None:
 
 
 def _too_late(request: _Request) -> TidingsError:
-    if request.reason:
-        return NoAnswer(f"it was refused until the time was over ({request.reason}): it may have been done")
-    if request.attempts:
-        return NoAnswer("no answer came in time: it may have been done")
-    return NotConnected("it could not be sent in time: nothing was done")
+    if not request.attempts:
+        return NotConnected("it could not be sent in time, so nothing was done: look at the connection, and try again")
+    why = f"it was refused until the time was over ({request.reason})" if request.reason else "no answer came in time"
+    if _key(request.submit) is not None:
+        return NoAnswer(f"{why}, and it may have been stored: send it again with the same client_id, which is harmless")
+    return NoAnswer(f"{why}, and it may have been done: look whether it was before you ask again")

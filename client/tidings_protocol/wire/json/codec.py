@@ -120,7 +120,7 @@ def _utf8(data: bytes | bytearray | memoryview | str) -> bytes:
         try:
             return data.encode()
         except UnicodeEncodeError:
-            raise Unparsable("the message is not UTF-8 text") from None
+            raise Unparsable("the message is not UTF-8 text: encode it so") from None
     return bytes(data)
 
 

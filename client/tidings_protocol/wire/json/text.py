@@ -71,7 +71,7 @@ def parse(text: bytes) -> object:
     try:
         return json.loads(text.decode(), object_pairs_hook=_object, parse_constant=_refuse_constant)
     except UnicodeDecodeError:
-        raise Unparsable("the message is not UTF-8 text") from None
+        raise Unparsable("the message is not UTF-8 text: encode it so") from None
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:

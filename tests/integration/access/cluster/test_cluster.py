@@ -70,24 +70,24 @@ async def test_under_ring_a_client_is_sent_to_the_owner_before_its_session_start
 async def test_who_cannot_reach_the_owner_is_served_as_a_visitor(empty: AccessCluster) -> None:
     await two(empty)
     user = empty.owned_by("access-1")
-    async with empty.session(user, node="access-0", avoid=["access-1"]) as guest:
-        assert empty.nodes["access-1"].state["guests"] == 1
+    async with empty.session(user, node="access-0", avoid=["access-1"]) as visitor:
+        assert empty.nodes["access-1"].state["visitors_elsewhere"] == 1
         async with empty.session("ann", node=empty.cluster.ring("access").owner_of("ann") or "") as ann:
             await ann.request(send=send(user))
-        assert (await guest.push("deliver")).deliver.entries[0].number == 1
-    await eventually(lambda: empty.nodes["access-1"].state["guests"] == 0)
+        assert (await visitor.push("deliver")).deliver.entries[0].number == 1
+    await eventually(lambda: empty.nodes["access-1"].state["visitors_elsewhere"] == 0)
 
 
 async def test_who_was_added_to_a_large_group_while_the_owner_was_gone_is_told_of_it(empty: AccessCluster) -> None:
     await two(empty)
     user = empty.owned_by("access-1")
-    async with empty.session(user, node="access-0", avoid=["access-1"]) as guest:
+    async with empty.session(user, node="access-0", avoid=["access-1"]) as visitor:
         # The news of it goes to nobody, as when the owner has died and its lease has not run out.
         empty.logic.large["g:big"] = {user}
         empty.logic.seqs["g:big"] = 7
         assert empty.nodes["access-0"].state["large_groups"] == 0
         await empty.nodes["access-1"].stop()
-        assert (await guest.push("pong")).pong.group_heads["g:big"] == 7
+        assert (await visitor.push("pong")).pong.group_heads["g:big"] == 7
         assert empty.nodes["access-0"].state["large_groups"] == 1
 
 
@@ -374,7 +374,7 @@ async def test_pushes_reach_the_clients_of_a_draining_node_until_they_leave(empt
             await stack.enter_async_context(empty.session(user, "tcp", device=str(number))) for number in range(6)
         ]
         empty.nodes["access-0"].life.request_stop(pace_per_s=1)
-        await eventually(lambda: empty.nodes["access-1"].state["guests"] == 1)
+        await eventually(lambda: empty.nodes["access-1"].state["visitors_elsewhere"] == 1)
         async with empty.session("bob", node="access-1") as bob:
             await bob.request(send=send(user))
         await eventually(lambda: any(device.pushed("deliver") for device in devices))

@@ -22,9 +22,19 @@ RING = Ring.build(dict.fromkeys(NODES, 1.0))
 FAST = 1e9
 
 
-def farewell(ring: Ring = RING) -> Farewell:
+def placement(ring: Ring = RING) -> Placement:
     me = NodeIncarnation("access-0", "boot-access-0")
-    return Farewell(Placement("ring", me=lambda: me, ring=lambda: ring, node=NODES.get))
+    return Placement("ring", me=lambda: me, ring=lambda: ring, node=NODES.get)
+
+
+def farewell(ring: Ring = RING) -> Farewell:
+    return Farewell(placement(ring))
+
+
+def test_a_node_that_leaves_names_the_one_that_follows() -> None:
+    user = next(name for name in map("user{}".format, range(1000)) if RING.owner_of(name) == "access-0")
+    assert placement().next_address(user, "tcp") == "access-1:1"
+    assert placement(Ring.build({"access-0": 1.0})).next_address("ann", "ws") == ""
 
 
 async def test_a_client_is_told_the_node_that_follows_and_when_to_come() -> None:

@@ -1,118 +1,70 @@
-"""Answers that come several at once go out together, in order, and never after what is written later."""
+"""One connection: what comes in, and what follows."""
 
 from __future__ import annotations
 
 from services.access.connection.connection import Connection
-from services.access.connection.ports import TransportName
-from services.access.connection.traffic import Traffic
-from services.access.session.events import EndRequested
 from services.access.session.session import Phase
 from tests.support.network.port import FakeNode
-from tidings_protocol import client_pb2, close
-from tidings_protocol.wire.codec import PROTO
+from tests.unit.access.fakes import Client, open_client
+from tidings_protocol import client_pb2
 
 
-class Wire:
-    """A transport that notes each write and the end."""
-
-    name: TransportName = "tcp"
-    waiting_bytes = 0
-    address = ""
-
-    def __init__(self) -> None:
-        self.traffic = Traffic("tcp")
-        self.written: list[bytes] = []
-        self.fails = False
-
-    def admit(self) -> None: ...
-
-    def wrap(self, frame: bytes) -> bytes:
-        return b"<" + frame + b">"
-
-    def write(self, data: bytes) -> None:
-        if self.fails:
-            raise RuntimeError("as asked")
-        self.written.append(data)
-
-    def probe(self) -> bool:
-        return False
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-    def close(self, code: int, reason: str) -> None:
-        self.written.append(b"closed")
-
-    def abort(self) -> None:
-        self.written.append(b"aborted")
-
-
-class Node(FakeNode):
-    """Notes who is to be flushed."""
+class Silent(FakeNode):
+    """Takes requests and answers none."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.later: list[Connection] = []
+        self.taken: list[str] = []
 
-    def flush_later(self, connection: Connection) -> None:
-        self.later.append(connection)
-
-
-def open_connection() -> tuple[Connection, Wire, Node]:
-    wire, node = Wire(), Node()
-    connection = Connection(node, wire, PROTO)
-    connection.receive(PROTO.encode_client(client_pb2.ClientFrame(id=1, hello=client_pb2.Hello(token="t", device="d"))))
-    assert connection.session.phase is Phase.OPEN
-    wire.written.clear()
-    return connection, wire, node
+    def take(self, connection: Connection, frame: client_pb2.ClientFrame, body: str) -> None:
+        self.taken.append(body)
 
 
-def test_answers_of_one_turn_are_one_write() -> None:
-    connection, wire, node = open_connection()
-    for answer in (b"a", b"b", b"c"):
-        connection.send_gathered(answer, "sent")
-    assert (wire.written, node.later) == ([], [connection]), "it is noted once"
-    connection.flush()
-    assert wire.written == [b"<a><b><c>"]
-    connection.flush()
-    assert wire.written == [b"<a><b><c>"], "nothing is written twice"
+class Defective(FakeNode):
+    """Fails at each request."""
+
+    def take(self, connection: Connection, frame: client_pb2.ClientFrame, body: str) -> None:
+        raise RuntimeError("as asked")
 
 
-def test_what_is_written_meanwhile_comes_after_them() -> None:
-    connection, wire, _ = open_connection()
-    connection.send_gathered(b"a", "sent")
-    connection.send(b"b", "sent")
-    connection.send_gathered(b"c", "sent")
-    assert connection.push(b"[push]", 0, 1000.0, "deliver")
-    connection.flush()
-    assert wire.written == [b"<a><b>", b"<c>[push]"]
+def test_whatever_comes_before_a_hello_ends_it() -> None:
+    client = Client(FakeNode())
+    client.say(id=1, sync={})
+    goodbye = client.goodbye
+    assert goodbye is not None
+    assert goodbye.code == 4500
+    assert client.connection.session.phase is Phase.CLOSING
 
 
-def test_a_goodbye_comes_after_them() -> None:
-    connection, wire, _ = open_connection()
-    connection.send_gathered(b"a", "sent")
-    connection.handle(EndRequested(close.INTERNAL))
-    connection.flush()
-    goodbye, end = wire.written
-    assert goodbye.startswith(b"<a><")
-    assert end == b"closed"
-    connection.send_gathered(b"b", "sent")
-    connection.flush()
-    assert len(wire.written) == 2, "after the goodbye nothing is written"
+def test_frames_that_have_to_wait_are_handled_in_their_order_when_there_is_room() -> None:
+    node = Silent()
+    client = open_client(node=node)
+    most = node.policy.unanswered_max
+    for number in range(1, most + 3):
+        client.say(id=number, signal={"user": "bob", "name": str(number)})
+    assert len(node.taken) == most
+    client.connection.answered("signal")
+    assert len(node.taken) == most + 1
+    client.connection.answered("signal")
+    assert (len(node.taken), client.connection.session.held) == (most + 2, 0)
 
 
-def test_who_has_left_is_written_nothing() -> None:
-    connection, wire, _ = open_connection()
-    connection.send_gathered(b"a", "sent")
-    connection.lost()
-    connection.flush()
-    assert b"<a>" not in wire.written
+def test_a_defect_ends_the_connection_and_not_its_node() -> None:
+    client = open_client(node=Defective())
+    client.say(id=1, sync={})
+    goodbye = client.goodbye
+    assert goodbye is not None
+    assert goodbye.code == 4005
+    assert client.connection.closed_with == 4005
 
 
-def test_a_write_that_fails_ends_the_connection_and_nobody_else_notices() -> None:
-    connection, wire, _ = open_connection()
-    connection.send_gathered(b"a", "sent")
-    wire.fails = True
-    connection.flush()
-    assert wire.written == [b"aborted"]
+def test_each_request_has_a_name_that_no_other_has() -> None:
+    connection = open_client("ann").connection
+    assert {connection.next_op() for _ in range(3)} == {f"session of ann.{number}" for number in (1, 2, 3)}
+
+
+def test_a_peer_that_is_gone_is_told_nothing() -> None:
+    client = open_client()
+    client.connection.lost()
+    client.connection.send(b"late", "reply")
+    assert client.wire.frames == []

@@ -14,8 +14,10 @@ from services.access.delivery import mailbox
 from services.access.delivery.forwarding_table import ForwardingTable
 from services.access.delivery.mail_router import MailRouter, Split
 from services.access.delivery.mailbox import Mailbox
+from services.access.delivery.parcel_delivery import ParcelDelivery
 from services.common.bus.contract import Record, Topic
 from services.common.bus.memory import MemoryBroker, MemoryBus
+from services.common.bus.topics import TopicNames
 from services.common.registry.contract import NodeIncarnation
 from tidings_protocol.errors import Overloaded
 
@@ -54,12 +56,12 @@ class Here:
         self.hearing: list[bool] = []
         self.mailbox = Mailbox(
             self.bus,
-            cast("Any", self.delivery),
-            cast("Any", self.forwarder),
-            mailbox_topic="t.deliver",
-            broadcast_topic="t.broadcast",
-            broadcast_partitions=1,
-            router=lambda: MailRouter(ME, lambda _: ME, self.table),
+            TopicNames("t", broadcast_partitions=1),
+            ParcelDelivery(
+                cast("Any", self.delivery),
+                cast("Any", self.forwarder),
+                router=lambda: MailRouter(ME, lambda _: ME, self.table),
+            ),
             on_gap=self.note_gap,
             on_hearing=self.note_hearing,
         )

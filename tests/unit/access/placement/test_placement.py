@@ -47,11 +47,6 @@ def test_under_any_nobody_is_sent_away() -> None:
     assert placement("any").next_address(owned_by("access-0"), "ws") == ""
 
 
-def test_a_node_that_leaves_names_the_one_that_follows() -> None:
-    assert placement("ring", "access-0", "access-1").next_address(owned_by("access-0"), "tcp") == "access-1:1"
-    assert placement("ring", "access-0").next_address("ann", "ws") == ""
-
-
 def test_a_route_names_the_owner_and_refuses_bad_names() -> None:
     user = owned_by("access-1")
     route = placement().route(user)

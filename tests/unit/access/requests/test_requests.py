@@ -309,7 +309,9 @@ async def test_a_request_that_names_no_addressee_is_told_what_it_needs(body: str
             client.say(id=6, signal=client_pb2.Signal(name="typing"))
         (answer,) = client.answers
         assert (answer.id, answer.error.code) == (6, "BAD_REQUEST")
-        assert answer.error.message == f"`{body}` needs `user` or `conversation`"
+        assert answer.error.message == (
+            f"`{body}` goes to nobody: give it a `user` for a direct chat, or a `conversation`"
+        )
     assert logic.calls == []
 
 

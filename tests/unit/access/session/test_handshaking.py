@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from services.access.session.abuse import EARLY_PARTS_MAX
 from services.access.session.delivery_state import DeliveryState
 from services.access.session.events import (
     Become,
@@ -23,7 +24,6 @@ from services.access.session.events import (
 from services.access.session.handshaking import Handshaking
 from services.access.session.heartbeat import FOREVER
 from services.access.session.open import Open
-from services.access.session.rules import EARLY_PARTS_MAX
 from services.access.session.session import HOLD, HOLD_AND_STOP, NOTHING, Closing, Phase, Session, SessionPolicy
 
 POLICY = SessionPolicy(held_max=2)

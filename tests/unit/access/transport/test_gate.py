@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from services.access.transport.addresses import TrustedProxies
+from services.access.admission.addresses import TrustedProxies
 from services.access.transport.gate import Gate
 from services.common.telemetry import metrics
-from tests.support.network.port import FakeStream, OpenDoor
+from tests.support.network.port import LIMITS, FakeStream, OpenDoor
 from tests.support.network.proxy_header import version_1
 from tests.unit.access.transport.test_arrival import Inner
 
@@ -19,7 +19,7 @@ from tests.unit.access.transport.test_arrival import Inner
 class Listener:
     """Hands out protocols, and notes for which addresses."""
 
-    handshake_s = 60.0
+    limits = LIMITS
 
     def __init__(self, *trusted: str) -> None:
         self.trusted = TrustedProxies([ip_network(each) for each in trusted])

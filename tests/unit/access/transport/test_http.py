@@ -67,7 +67,7 @@ def test_what_may_be_an_upgrade_is_left_to_others(asked: Asked, answer: Answer |
     [
         (["ann"], HTTPStatus.OK, b'{"user":"ann"}'),
         (["?"], HTTPStatus.BAD_REQUEST, b"no such name\n"),
-        ([], HTTPStatus.BAD_REQUEST, b"ask for one user: /v1/route?user=U\n"),
+        ([], HTTPStatus.BAD_REQUEST, b"this does not name one user: ask /v1/route?user=U\n"),
         (["away"], HTTPStatus.SERVICE_UNAVAILABLE, b"nobody is ready\n"),
     ],
 )

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+from typing import Any
 
 import pytest
 
-from services.access.transport.addresses import TrustedProxies
+from services.access.admission.addresses import TrustedProxies
 from services.access.transport.listening import EARLY_BYTES_MAX, Listener, StreamLimits, listen
-from tests.support.network.port import OpenDoor
+from tests.support.network.port import LIMITS, OpenDoor
 from tests.unit.access.transport.test_arrival import Inner
 
 
 class Plain(Listener):
     """Every connection gets a protocol that notes."""
 
-    def __init__(self, listening: socket.socket) -> None:
-        super().__init__(listening, OpenDoor(), None, 1.0, TrustedProxies())
+    def __init__(self, listening: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(listening, OpenDoor(), tls, LIMITS, TrustedProxies())
         self.made: list[Inner] = []
 
     def protocol(self, address: str = "") -> asyncio.BaseProtocol:
@@ -52,5 +54,22 @@ async def test_it_serves_while_it_is_entered_and_takes_nobody_new_after_that() -
             await asyncio.open_connection(host, port)
 
 
+@pytest.mark.parametrize("secure", [True, False])
+async def test_tls_has_as_long_to_end_as_a_session_has_to_linger(secure: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, asked = asyncio.get_running_loop(), dict[str, Any]()
+
+    async def create_server(_: Any, **options: Any) -> asyncio.Server:
+        asked.update(options)
+        return asyncio.Server(loop, [], asyncio.Protocol, None, 0, None)
+
+    monkeypatch.setattr(loop, "create_server", create_server)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if secure else None
+    with listen("127.0.0.1:0", send_buffer_bytes=0) as bound:
+        async with Plain(bound, tls):
+            pass
+    times = asked["ssl_handshake_timeout"], asked["ssl_shutdown_timeout"]
+    assert times == ((LIMITS.handshake_s, LIMITS.linger_s) if secure else (None, None))
+
+
 def test_a_stranger_may_send_less_at_once() -> None:
-    assert StreamLimits(1 << 20, 1 << 20, 5.0).early_bytes_max == EARLY_BYTES_MAX
+    assert StreamLimits(1 << 20, 1 << 20, 5.0, 3.0).early_bytes_max == EARLY_BYTES_MAX

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
+from services.access.admission.proxy_header import VERSION_1
 from services.access.connection.traffic import Traffic
 from services.access.session.session import Phase
-from services.access.transport.proxy_header import VERSION_1
+from services.access.transport import tcp
 from services.access.transport.tcp import TcpArrival, TcpServer, TcpStream
 from tests.support.network.port import LIMITS, NO_SOCKET, FakeNode, FakeStream, OpenDoor
 from tidings_protocol import client_pb2
@@ -51,12 +56,27 @@ def test_a_frame_that_is_too_large_is_refused_by_its_length() -> None:
     assert goodbye.goodbye.code == 4504
 
 
-def test_who_comes_when_there_is_no_room_is_told_when_to_come_back() -> None:
+async def test_who_comes_when_there_is_no_room_is_told_when_to_come_back() -> None:
     world = World(Slow())
     (goodbye,) = world.said
     assert (goodbye.goodbye.code, goodbye.goodbye.retry_after_ms, world.stream.closing) == (4003, 3000, True)
     world.tcp.data_received(HELLO)
     assert len(world.said) == 1
+
+
+async def test_who_was_turned_away_and_does_not_go_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut: list[FakeStream] = []
+
+    def abort(stream: FakeStream) -> None:
+        cut.append(stream)
+
+    monkeypatch.setattr(tcp, "BUSY_S", 0.0)
+    monkeypatch.setattr(FakeStream, "abort", abort)
+    world = World(Slow())
+    assert (world.stream.closing, cut) == (True, [])
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert cut == [world.stream]
 
 
 def test_a_proxy_header_that_nobody_expected_is_told_as_such() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from services.access.admission.proxy_header import VERSION_2
 from services.access.transport.http import HEAD_BYTES_MAX
-from services.access.transport.proxy_header import VERSION_2
 from services.access.transport.web_arrival import WebArrival
 from services.common.telemetry import metrics
 from tests.support.network.port import FakeStream, OpenDoor, seemingly_running
-from tests.unit.access.transport.test_websocket import UPGRADE, server
+from tests.unit.access.transport.test_web_server import UPGRADE, server
 
 
 def answered(*pieces: bytes, door: OpenDoor | None = None) -> bytes:

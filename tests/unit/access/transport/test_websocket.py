@@ -1,108 +1,54 @@
-"""WebSocket: the upgrade, frames as bytes, and what RFC 6455 asks for."""
+"""WebSocket: messages in fragments, and how what breaks RFC 6455 ends."""
 
 from __future__ import annotations
 
 import pytest
 
-from services.access.connection.traffic import Traffic
-from services.access.transport import websocket as module
-from services.access.transport.web_arrival import WebArrival
-from services.access.transport.websocket import Busy, WebSocketServer
-from tests.support.network.port import LIMITS, NO_SOCKET, FakeNode, FakeStream, OpenDoor, seemingly_running
+from services.access.transport.websocket import FRAGMENTS_MAX
+from tests.unit.access.transport.test_web_server import HELLO, UPGRADE, answered, masked
 from tidings_protocol import client_pb2
 from tidings_protocol.wire.codec import PROTO
 
-UPGRADE = (
-    b"GET /v1/ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-    b"Sec-WebSocket-Protocol: tidings.v1.proto\r\n\r\n"
-)
-HELLO = PROTO.encode_client(client_pb2.ClientFrame(id=1, hello=client_pb2.Hello(token="t", device="d")))
+JSON_UPGRADE = UPGRADE.replace(b"tidings.v1.proto", b"tidings.v1.json")
 
 
-def masked(first: int, payload: bytes) -> bytes:
-    """A client's frame, with a mask of zeros."""
-    assert len(payload) < 126
-    return bytes((first, 0x80 | len(payload))) + bytes(4) + payload
+def said(*pieces: bytes, upgrade: bytes = UPGRADE) -> bytes:
+    """What the port says behind its answer to the upgrade."""
+    return answered(upgrade, *pieces).partition(b"\r\n\r\n")[2]
 
 
-def server(door: OpenDoor | None = None) -> WebSocketServer:
-    return WebSocketServer(FakeNode(), door or OpenDoor(), Traffic("ws"), LIMITS, NO_SOCKET)
+def close_code(frames: bytes) -> int:
+    """Of the close frame that comes first."""
+    assert frames[0] == 0x88
+    return int.from_bytes(frames[2:4], "big")
 
 
-def answered(*pieces: bytes, door: OpenDoor | None = None) -> bytes:
-    """What the port says to these bytes."""
-    stream = FakeStream()
-    with seemingly_running():
-        protocol = server(door).protocol()
-        assert isinstance(protocol, WebArrival)
-        protocol.connection_made(stream)
-        for piece in pieces:
-            protocol.receive(piece) if stream.protocol is None else None
-        protocol.connection_lost(None)
-    return bytes(stream.written)
+def test_a_message_in_fragments_is_one_frame() -> None:
+    frames = said(masked(0x02, HELLO[:3]), masked(0x89, b"?"), masked(0x80, HELLO[3:]))
+    assert frames.startswith(b"\x8a\x01?"), "a ping is answered within a message"
+    assert PROTO.decode_server(frames[5:]).WhichOneof("body") == "welcome"
 
 
-def test_a_browser_that_keeps_its_connection_alive_is_upgraded_and_welcomed() -> None:
-    said = answered(UPGRADE, masked(0x82, HELLO))
-    head, _, frames = said.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 101 ")
-    assert b"tidings.v1.proto" in head
-    assert frames[0] == 0x82
-    assert PROTO.decode_server(frames[2:]).WhichOneof("body") == "welcome"
+def test_a_message_in_too_many_fragments_is_refused_with_a_goodbye() -> None:
+    frames = said(masked(0x02, b""), *[masked(0x00, b"")] * FRAGMENTS_MAX)
+    goodbye: client_pb2.Goodbye = PROTO.decode_server(frames[2 : 2 + frames[1]]).goodbye
+    assert goodbye.code == 4504
+    assert "send less at once" in goodbye.message
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "status"),
+    "pieces",
     [
-        (b"Upgrade: websocket", b"Upgrade: h2c", b"426"),
-        (b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Version: 99", b"426"),
-        (b"tidings.v1.proto", b"tidings.v9.proto", b"400"),
-        (b"/v1/ws", b"/v2/ws", b"404"),
+        [masked(0x80, b"")],
+        [masked(0x02, b""), masked(0x82, HELLO)],
+        [masked(0xC2, HELLO)],
+        [masked(0x88, (1005).to_bytes(2, "big"))],
     ],
+    ids=["no beginning", "a message within another", "reserved bits", "a code that may not be sent"],
 )
-def test_what_is_no_upgrade_of_ours_is_told_so(old: bytes, new: bytes, status: bytes) -> None:
-    assert answered(UPGRADE.replace(old, new)).startswith(b"HTTP/1.1 " + status)
+def test_what_breaks_the_protocol_closes_with_1002(pieces: list[bytes]) -> None:
+    assert close_code(said(*pieces)) == 1002
 
 
-def test_who_comes_when_there_is_no_room_is_told_when_to_come_back() -> None:
-    class Slow(OpenDoor):
-        def admission_delay_s(self, address: str) -> float:
-            return 3.0
-
-    said = answered(UPGRADE, door=Slow())
-    assert said.startswith(b"HTTP/1.1 503")
-    assert b"Retry-After: 3" in said
-
-
-def test_one_connection_too_many_is_told_so_when_it_has_asked() -> None:
-    class Full(OpenDoor):
-        def reserve(self, arrival: object) -> bool:
-            return False
-
-    stream = FakeStream()
-    with seemingly_running():
-        busy = server(Full()).protocol()
-        assert isinstance(busy, Busy)
-        busy.connection_made(stream)
-        assert not stream.written
-        busy.data_received(b"GET")
-        busy.connection_lost(None)
-    assert stream.written.startswith(b"HTTP/1.1 503")
-    assert stream.closing
-
-
-@pytest.mark.parametrize(("size", "head"), [(0, 2), (125, 2), (126, 4), (65535, 4), (65536, 10)])
-def test_a_frame_of_ours_has_the_shortest_header(size: int, head: int) -> None:
-    framed = module._framed(b"x" * size, 0x82)
-    assert (len(framed), framed[0]) == (head + size, 0x82)
-
-
-@pytest.mark.parametrize("code", [1000, 1003, 1014, 3000, 4999])
-def test_codes_that_a_close_frame_may_have(code: int) -> None:
-    assert module._may_be_sent(code)
-
-
-@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 2999, 5000])
-def test_codes_that_no_close_frame_may_have(code: int) -> None:
-    assert not module._may_be_sent(code)
+def test_a_text_that_is_not_utf_8_closes_with_1007() -> None:
+    assert close_code(said(masked(0x81, b"\xff"), upgrade=JSON_UPGRADE)) == 1007

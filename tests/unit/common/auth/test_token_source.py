@@ -111,7 +111,7 @@ async def test_a_file_without_a_usable_secret_stops_the_start_and_is_named(
 
 
 async def test_a_file_that_is_not_there_stops_the_start_and_is_named(tmp_path: Path, clock: ManualClock) -> None:
-    with pytest.raises(KeyRefused, match="nowhere cannot be read: No such file"):
+    with pytest.raises(KeyRefused, match=r"nowhere cannot be read \(No such file"):
         async with Authenticator("local", KeySources(public_key_file=tmp_path / "nowhere"), clock):
             pass
 
@@ -120,7 +120,7 @@ async def test_a_key_that_is_not_on_the_allow_list_stops_the_start(tmp_path: Pat
     path = tmp_path / "secret"
     path.write_bytes(SECRET)
 
-    with pytest.raises(KeyRefused, match="allow-list"):
+    with pytest.raises(KeyRefused, match="HS256, which token_algorithms does not allow: add it"):
         async with Authenticator("local", KeySources(secret_file=path), clock, algorithms=["EdDSA"]):
             pass
 

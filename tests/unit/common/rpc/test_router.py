@@ -14,7 +14,7 @@ from protos.tidings.internal.v1 import common_pb2
 from services.common.cluster import Cluster
 from services.common.registry.contract import NodeRecord
 from services.common.registry.memory import MemoryRegistry, MemoryStore
-from services.common.rpc import Router, TimedOut, Unreachable
+from services.common.rpc import Dropped, Router, TimedOut, Unreachable
 from services.common.rpc.contract import Reply
 from tidings_protocol.errors import NotFound, Overloaded, TidingsError, Unavailable
 
@@ -132,9 +132,10 @@ async def test_what_the_service_says_is_the_callers_and_not_asked_of_another(wor
     assert len(world.peers.calls) == 1
 
 
-async def test_a_service_that_is_unavailable_has_one_more_asked(world: World) -> None:
+@pytest.mark.parametrize("error", [Unavailable("stopping"), Dropped("no more calls")])
+async def test_a_service_that_is_unavailable_has_one_more_asked(world: World, error: TidingsError) -> None:
     first, second, _ = world.order
-    world.peers.fail = {first: Unavailable("stopping")}
+    world.peers.fail = {first: error}
     await world.call()
     await world.call()
     assert world.peers.calls == [first, second, first, second], "it answers, so it keeps its place"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
@@ -38,6 +39,7 @@ from tidings_protocol.errors import (
 
 SEND = "/tidings.internal.v1.Logic/Send"
 LONG_S = 20.0
+CALLS_AT_ONCE, CALLS_MAX = 2_000, 100
 
 
 class Logic(logic_pb2_grpc.LogicServicer):
@@ -314,6 +316,29 @@ async def test_too_many_calls_at_once_are_refused() -> None:
             await send(peers, server)
         logic.hold.set()
         assert await task == 1
+
+
+async def test_very_many_calls_at_once_are_refused_as_too_many_and_none_is_dropped() -> None:
+    logic = new_logic()
+    logic.hold = asyncio.Event()
+    async with (
+        serve("127.0.0.1:0", [service_of(logic)], calls_max=CALLS_MAX) as server,
+        grpc.aio.insecure_channel(server.address) as channel,
+    ):
+        call: Callable[..., Any] = logic_pb2_grpc.LogicStub(channel).Send
+
+        async def code() -> grpc.StatusCode:
+            try:
+                await call(batch(), timeout=10 * LONG_S)
+            except grpc.aio.AioRpcError as error:
+                return error.code()
+            return grpc.StatusCode.OK
+
+        answers = asyncio.as_completed([code() for _ in range(CALLS_AT_ONCE)])
+        refused = {await answer for answer in itertools.islice(answers, CALLS_AT_ONCE - CALLS_MAX)}
+        logic.hold.set()
+        taken = {await answer for answer in answers}
+    assert (refused, taken) == ({grpc.StatusCode.RESOURCE_EXHAUSTED}, {grpc.StatusCode.OK})
 
 
 async def test_a_method_of_another_version_is_internal_and_says_so() -> None:

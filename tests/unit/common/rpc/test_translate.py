@@ -6,7 +6,7 @@ import grpc
 import pytest
 from grpc.aio import AioRpcError, Metadata
 
-from services.common.rpc.contract import TimedOut, Unreachable
+from services.common.rpc.contract import Dropped, TimedOut, Unreachable
 from services.common.rpc.translate import error_from, status_of, trailer_of
 from tidings_protocol.errors import Internal, NotFound, Overloaded, TidingsError, TooLarge
 
@@ -28,7 +28,7 @@ def test_an_error_of_a_service_is_the_same_error_on_the_other_side(error: Tiding
     ("code", "details", "kind"),
     [
         (grpc.StatusCode.UNAVAILABLE, "", Unreachable),
-        (grpc.StatusCode.CANCELLED, "", Unreachable),
+        (grpc.StatusCode.CANCELLED, "CANCELLED", Dropped),
         (grpc.StatusCode.DEADLINE_EXCEEDED, "", TimedOut),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "Sent message larger than max", TooLarge),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "", Overloaded),

@@ -14,7 +14,7 @@ from services.common.clock import ManualClock
 from services.common.cluster import Cluster
 from services.common.registry.contract import NodeRecord
 from services.common.registry.memory import MemoryRegistry, MemoryStore
-from services.common.rpc import TimedOut
+from services.common.rpc import Dropped, TimedOut
 from services.common.rpc.contract import Reply
 from services.storage.owners.peers import NotAttempted
 from services.storage.owners.rpc_peers import RpcStoragePeers
@@ -87,6 +87,12 @@ async def test_one_that_does_not_answer_is_left_alone_for_a_while_that_doubles(
     for pause_s in (1.0, 2.0, 4.0, 8.0, 8.0):
         assert await world.calls_after(pause_s - 0.1) == []
         assert await world.calls_after(0.1) == ["Append"]
+
+
+async def test_one_that_takes_no_more_calls_for_a_moment_is_not_left_alone(world: World) -> None:
+    world.peers.error = Dropped("no more calls")
+    assert not await world.append()
+    assert await world.calls_after(0.1) == ["Append"]
 
 
 async def test_it_is_told_all_the_same_and_that_it_heard_ends_the_wait(world: World) -> None:

@@ -87,7 +87,8 @@ class Keeper:
                 f"{self.program.name} is not ready after {START_TIMEOUT_S:.0f} s ({self.detail})."
             ) from None
         if self.state is State.DOWN:
-            raise self.failure or Failure(f"{self.program.name} ended while it was to start.")
+            log_file = self._folder.log(self.program.name)
+            raise self.failure or Failure(f"{self.program.name} ended while it was to start.", f"Look at {log_file}.")
 
     async def _keep(self) -> None:
         """Start it and watch it until it has ended, and decide what then."""

@@ -69,7 +69,7 @@ def _run_kafka(flags: Sequence[str], work: Path, environment: Mapping[str, str])
         assert process.stdout is not None
         try:
             if not any(STARTED in line for line in process.stdout):
-                raise Failure("Kafka did not start")
+                raise Failure("Kafka did not start.", "Run `tidings doctor`.")
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=STEP_S)
         finally:

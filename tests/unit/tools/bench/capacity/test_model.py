@@ -53,7 +53,7 @@ def test_the_rates_of_a_day_are_those_of_its_busiest_time() -> None:
 def test_nodes_are_busy_cores_by_utilisation() -> None:
     profile = Profile(
         online=8_640_000, messages_per_user_day=10, peak=1, direct_share=1, online_share=1, devices=1,
-        signals_per_message=0, connects_per_user_day=0, utilisation=0.5,
+        signals_per_message=0, connects_per_user_day=0, utilisation=0.5, tls_share=0,
     )  # fmt: skip
     found = needs(profile, _figures(idle=dict.fromkeys(PARTS, 0.0), base_bytes=dict.fromkeys(PARTS, 0.0)))
     assert found.cores["logic"] == pytest.approx(0.1)  # 1,000 messages of 100 µs
@@ -65,6 +65,23 @@ def test_nodes_are_busy_cores_by_utilisation() -> None:
     assert found.bound_by["access"] == "memory"
     assert found.kafka_partitions == 128
     assert found.kafka_brokers == 3
+
+
+@pytest.mark.parametrize(
+    ("shares", "each_kb"),
+    [
+        ({"tls_share": 0, "large_frames_share": 0}, 10),
+        ({"tls_share": 1, "large_frames_share": 0}, 10 + 19),
+        ({"tls_share": 0.5, "large_frames_share": 0}, 10 + 9.5),
+        ({"tls_share": 0, "large_frames_share": 1}, 10 + 159),
+        ({"tls_share": 1, "large_frames_share": 0.1}, 10 + 19 + 0.1 * (159 + 177)),
+        ({"tls_share": 0, "large_frames_share": 1, "websocket_share": 0}, 5),
+    ],
+)
+def test_tls_and_what_stays_of_large_frames_count_as_memory(shares: dict[str, float], each_kb: float) -> None:
+    figures = _figures(base_bytes=dict.fromkeys(PARTS, 0.0))
+    found = needs(Profile(online=1_000_000, devices=1, **shares), figures)
+    assert found.memory_gb["access"] == pytest.approx(each_kb, rel=0.01)
 
 
 def test_the_first_limit_is_the_one_that_is_reached_first() -> None:
@@ -92,6 +109,8 @@ def test_more_users_never_need_less(online: int, messages: float, direct: float)
         ({"online": 0}, "online"),
         ({"messages_per_user_day": -1}, "messages_per_user_day"),
         ({"direct_share": 1.5}, "direct_share"),
+        ({"tls_share": 1.5}, "tls_share"),
+        ({"large_frames_share": -1}, "large_frames_share"),
         ({"direct_share": 0.8, "large_share": 0.3}, "together"),
         ({"utilisation": 0}, "utilisation"),
         ({"devices": float("nan")}, "devices"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.access.connection.abuse import AbuseTracker, Device
+from services.access.connection.abuse_tracker import AbuseTracker, Device
 from services.access.session.limits import LimitPolicy
 from services.common.telemetry import metrics
 

@@ -12,11 +12,11 @@ from typing import Any, cast
 import pytest
 
 from protos.tidings.internal.v1 import logic_pb2
-from services.access.connection.abuse import AbuseTracker
+from services.access.connection.abuse_tracker import AbuseTracker
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
-from services.access.requests.handshake import Handshake, HandshakeOptions
-from services.access.requests.hello_check import HelloCheck
+from services.access.handshake.handshake import Handshake, HandshakeOptions
+from services.access.handshake.hello_check import HelloCheck
 from services.access.session.limits import LimitPolicy
 from services.access.session.session import Phase
 from services.common.auth.tokens import Claims

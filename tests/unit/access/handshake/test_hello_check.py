@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from services.access.connection.abuse import AbuseTracker
-from services.access.requests.hello_check import Accepted, HelloCheck, shape_refusal
+from services.access.connection.abuse_tracker import AbuseTracker
+from services.access.handshake.hello_check import USER_TOO_OFTEN, Accepted, HelloCheck, shape_refusal
 from services.access.session.events import EndRequested
 from services.access.session.limits import LimitPolicy
 from services.common.auth.tokens import LEEWAY_S, Claims, TokenRefused
@@ -84,7 +84,8 @@ async def test_a_user_who_connects_too_often_with_ever_new_devices_is_turned_awa
     here = Here(LimitPolicy(reconnects_per_window=1, user_reconnect_factor=3, ban_s=30))
     outcomes = [await here.hello(device=f"d{number}") for number in range(4)]
     assert [isinstance(outcome, Accepted) for outcome in outcomes] == [True, True, True, False]
-    assert outcomes[3] == EndRequested(close.ABUSE, "this user connected too often", 30_000)
+    assert outcomes[3] == EndRequested(close.ABUSE, USER_TOO_OFTEN, 30_000)
+    assert "connect again after the time given" in USER_TOO_OFTEN
 
 
 async def test_a_user_who_is_served_elsewhere_is_sent_there_unless_the_client_avoids_it() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.access.connection.connection import Connection
-from services.access.requests.session_item import open_item
+from services.access.handshake.session_item import open_item
 from tests.support.network.port import FakeNode
 from tests.unit.access.fakes import Client
 from tidings_protocol import client_pb2

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from services.access.transport.addresses import AddressLimit, TrustedProxies
-from services.access.transport.admission import Admission, EarlyBytes, FrontDoor
+from services.access.admission.addresses import AddressLimit, TrustedProxies
+from services.access.admission.admission import Admission, EarlyBytes, FrontDoor
 from services.common.clock import ManualClock
 from services.common.telemetry import metrics
 from tidings_protocol.ids import check_user

@@ -1,8 +1,8 @@
-"""What a session goes by besides the table of operations."""
+"""New tokens: a few at once, then one in a while."""
 
 from __future__ import annotations
 
-from services.access.session.rules import REFRESH_EVERY_S, REFRESHES_BURST, RefreshLimit
+from services.access.session.refresh_limit import REFRESH_EVERY_S, REFRESHES_BURST, RefreshLimit
 
 
 def test_a_few_new_tokens_may_come_at_once_and_then_one_in_a_while() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.access.transport.addresses import AddressLimit, TrustedProxies, canonical, networks
+from services.access.admission.addresses import AddressLimit, TrustedProxies, canonical, networks
 
 PROXIES = TrustedProxies(networks(["10.0.0.0/8", "fd00::/8", "192.0.2.7"]))
 BALANCER = "10.1.2.3"

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 from weakref import WeakSet
 
+from services.access.admission.addresses import AddressLimit
 from services.access.session.limits import bucket_wait_s
-from services.access.transport.addresses import AddressLimit
 from services.common.clock import Clock
 from services.common.telemetry import metrics
 

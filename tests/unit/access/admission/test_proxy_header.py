@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.access.transport.proxy_header import (
+from services.access.admission.proxy_header import (
     HEADER_BYTES_MAX,
     VERSION_1,
     VERSION_2,

@@ -12,8 +12,8 @@ import pytest
 from protos.tidings.internal.v1 import access_pb2, logic_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
-from services.access.requests import replacement
-from services.access.requests.replacement import SessionReplacement
+from services.access.handshake import replacement
+from services.access.handshake.replacement import SessionReplacement
 from services.access.session.session import Phase
 from services.common.registry.contract import NodeIncarnation, NodeRecord
 from tests.unit.access.fakes import open_client

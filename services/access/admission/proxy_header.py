@@ -50,14 +50,16 @@ def read_header(data: bytes) -> ProxyHeader | None:
         return _read_line(data)
     if data.startswith(VERSION_2[: len(data)]):
         return _read_binary(data)
-    raise BadProxyHeader("this is no PROXY header")
+    raise BadProxyHeader("this is no PROXY header: have the balancer write one of version 1 or 2")
 
 
 def _read_line(data: bytes) -> ProxyHeader | None:
     line, end, _ = data[:LINE_BYTES_MAX].partition(b"\r\n")
     if not end:
         if len(data) >= LINE_BYTES_MAX:
-            raise BadProxyHeader(f"a PROXY line has at most {LINE_BYTES_MAX} bytes")
+            raise BadProxyHeader(
+                f"a PROXY line has at most {LINE_BYTES_MAX} bytes: have the balancer write one of version 1 or 2"
+            )
         return None
     size = len(line) + len(end)
     parts = line.split(b" ")
@@ -65,11 +67,13 @@ def _read_line(data: bytes) -> ProxyHeader | None:
         return ProxyHeader("", size)
     kind = _FAMILIES_1.get(parts[1])
     if kind is None or len(parts) != 6 or not all(map(_is_port, parts[4:])):
-        raise BadProxyHeader("this PROXY line cannot be read")
+        raise BadProxyHeader("this PROXY line cannot be read: have the balancer write one of version 1 or 2")
     try:
         source, _ = (kind(part.decode("ascii")) for part in parts[2:4])
     except ValueError:
-        raise BadProxyHeader("an address in this PROXY line is none") from None
+        raise BadProxyHeader(
+            "an address in this PROXY line is none: have the balancer write those of the connection"
+        ) from None
     return ProxyHeader(str(source), size)
 
 
@@ -83,9 +87,11 @@ def _read_binary(data: bytes) -> ProxyHeader | None:
     version, command = divmod(data[12], 16)
     size = _FIXED_BYTES + int.from_bytes(data[14:16], "big")
     if version != 2 or command > 1:
-        raise BadProxyHeader("this is a PROXY header of another version")
+        raise BadProxyHeader("this is a PROXY header of another version: have the balancer write 1 or 2")
     if size > HEADER_BYTES_MAX:
-        raise BadProxyHeader(f"a PROXY header has at most {HEADER_BYTES_MAX} bytes here")
+        raise BadProxyHeader(
+            f"a PROXY header has at most {HEADER_BYTES_MAX} bytes here: have the balancer add less to it"
+        )
     if len(data) < size:
         return None
     family = _FAMILIES.get(data[13] >> 4)
@@ -93,5 +99,5 @@ def _read_binary(data: bytes) -> ProxyHeader | None:
         return ProxyHeader("", size)
     needed, width, kind = family
     if size < _FIXED_BYTES + needed:
-        raise BadProxyHeader("this PROXY header is shorter than its addresses")
+        raise BadProxyHeader("this PROXY header is shorter than its addresses: have the balancer write them whole")
     return ProxyHeader(str(kind(data[_FIXED_BYTES : _FIXED_BYTES + width])), size)

@@ -27,11 +27,11 @@ from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
 from services.access.connection.identity import NOWHERE, Identity
+from services.access.handshake.hello_check import Accepted, HelloCheck, shape_refusal
+from services.access.handshake.replacement import SessionReplacement
+from services.access.handshake.session_item import open_item
 from services.access.logic_client import LogicClient
 from services.access.placement.visit_calls import VisitCalls
-from services.access.requests.hello_check import Accepted, HelloCheck, shape_refusal
-from services.access.requests.replacement import SessionReplacement
-from services.access.requests.session_item import open_item
 from services.access.session.events import EndRequested
 from services.access.session.session import Phase
 from services.common.clock import Clock
@@ -220,7 +220,8 @@ class Handshake(LaneHolder):
             return _refusal_of(from_fault(outcome.fault))
         if outcome.newer:
             number = f" (attempt {outcome.newer_attempt})" if outcome.newer_attempt else ""
-            return EndRequested(close.REPLACED, f"a newer login of this device is there{number}")
+            message = f"a newer login of this device is there{number}: use that one, or log in again"
+            return EndRequested(close.REPLACED, message)
         return None
 
     def _welcome(self, connection: Connection, stored: logic_pb2.OpenOutcome) -> None:

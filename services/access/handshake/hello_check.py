@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final, Protocol
 
-from services.access.connection.abuse import AbuseTracker, Device
+from services.access.connection.abuse_tracker import AbuseTracker, Device
 from services.access.connection.connection import Connection
 from services.access.connection.identity import NOWHERE
 from services.access.placement.placement import Placement
@@ -29,6 +29,9 @@ CLIENT_CHARACTERS_MAX: Final = 256
 AVOID_MAX: Final = 64
 # Large groups of one user whose cursors a device may send along; it reads the others by their heads.
 GROUP_CURSORS_MAX: Final = 1000
+
+USER_TOO_OFTEN: Final = "this user connected too often: connect again after the time given, and less often"
+DEVICE_TOO_OFTEN: Final = "this device connected too often or misbehaved: connect again after the time given"
 
 
 class Authenticate(Protocol):
@@ -87,21 +90,24 @@ class HelloCheck:
         """Counts the hello against its user and its device."""
         if self._abuse.count_user_hello(device.user, now):
             metrics.BANS.labels("reconnects").inc()
-            return EndRequested(close.ABUSE, "this user connected too often", _ms(self._abuse.ban_s))
+            return EndRequested(close.ABUSE, USER_TOO_OFTEN, _ms(self._abuse.ban_s))
         banned_s = self._abuse.banned_for(device, now)
         if not banned_s and self._abuse.count_hello(device, now):
             banned_s = self._abuse.ban(device, "reconnects", now)
         if banned_s:
-            return EndRequested(close.ABUSE, "this device connected too often or misbehaved", _ms(banned_s))
+            return EndRequested(close.ABUSE, DEVICE_TOO_OFTEN, _ms(banned_s))
         return None
 
 
 def shape_refusal(hello: client_pb2.Hello) -> EndRequested | None:
     """The refusal of a hello whose fields are too long or missing; None if its shape is right."""
     if not 1 <= len(hello.device) <= DEVICE_CHARACTERS_MAX:
-        message = f"`device` must have 1 to {DEVICE_CHARACTERS_MAX} characters, kept by the device"
+        message = f"`device` must have 1 to {DEVICE_CHARACTERS_MAX} characters: make one on the device, and keep it"
     elif len(hello.client) > CLIENT_CHARACTERS_MAX or len(hello.avoid) > AVOID_MAX:
-        message = f"`client` may have at most {CLIENT_CHARACTERS_MAX} characters, `avoid` at most {AVOID_MAX} names"
+        message = (
+            f"`client` may have at most {CLIENT_CHARACTERS_MAX} characters, `avoid` at most {AVOID_MAX} names: "
+            "shorten them"
+        )
     elif len(hello.group_cursors) > GROUP_CURSORS_MAX:
         message = (
             f"`group_cursors` may have at most {GROUP_CURSORS_MAX} groups: leave out those without news for longest"

@@ -1,14 +1,10 @@
-"""What open.py goes by that is neither a setting nor in the table of operations.
+"""How often a connection may show a new token: a few at once, then one in a while.
 
-Does not know: when a frame may come, what it asks for.
+Does not know: tokens, frames, clocks.
 """
 
 from __future__ import annotations
 
-TOO_MUCH = "far too many frames or bytes in a short time"
-# Parts of frames and control frames before the welcome: a hello in fragments has a good part of them.
-EARLY_PARTS_MAX = 2048
-ONLY_PONGS = "this client only answered probes for too long; connect again"
 REFRESHES_BURST = 10
 REFRESH_EVERY_S = 6.0  # on average: checking a signature costs more than most frames
 

@@ -1,0 +1,26 @@
+"""Abuse: what follows when a connection ends because of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.access.session.abuse import TOO_MANY_PARTS, TOO_MANY_REFUSED, TOO_MUCH, with_ban
+from services.access.session.delivery_state import DeliveryState
+from services.access.session.events import Ban, Become, SayGoodbye, Unregister
+from services.access.session.handshaking import Handshaking
+from services.access.session.heartbeat import FOREVER
+from services.access.session.session import Closing, SessionPolicy
+from tidings_protocol import close
+
+
+def test_a_ban_comes_after_the_next_phase_and_before_the_goodbye_that_tells_it() -> None:
+    closing = Become(Closing(Handshaking(SessionPolicy(), DeliveryState(), 1.0), FOREVER))
+    goodbye = SayGoodbye(close.ABUSE, TOO_MUCH)
+    assert with_ban((closing, goodbye, Unregister()), "frames") == (closing, Ban("frames"), goodbye, Unregister())
+
+
+@pytest.mark.parametrize("text", [TOO_MUCH, TOO_MANY_REFUSED, TOO_MANY_PARTS])
+def test_who_is_ended_is_told_what_to_do(text: str) -> None:
+    problem, _, what_to_do = text.partition(": ")
+    assert problem.startswith(("too many", "far too many"))
+    assert "connect again" in what_to_do
