@@ -97,7 +97,7 @@ async def life_of(name: str, kind: NodeKind, address: str, ports: Ports, life: L
             )
             await live(settings, life, lambda settings, life: _access(settings, life, ports))
         case "logic":
-            settings_of_logic = LogicSettings(**shared, large_group_threshold=LARGE_ABOVE)
+            settings_of_logic = LogicSettings(**shared, large_group_threshold=LARGE_ABOVE, events_enabled=False)
             await live(settings_of_logic, life, lambda settings, life: _logic(settings, life, ports))
         case "storage":
             await live(StorageSettings(**shared), life, lambda settings, life: _storage(settings, life, ports))
