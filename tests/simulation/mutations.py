@@ -132,7 +132,7 @@ def forget_what_is_told() -> Iterator[None]:
             conversation.told = conversation.fed = conversation.head
             conversation.told_stamp = conversation.fed_stamp = conversation.document.stamp
 
-    FeedQueue.loaded = all_is_told  # type: ignore[method-assign]
+    FeedQueue.loaded = all_is_told  # type: ignore[method-assign,assignment]
     yield
     FeedQueue.loaded = loaded  # type: ignore[method-assign]
 
@@ -144,7 +144,7 @@ def nobody_looks_what_the_dead_left() -> Iterator[None]:
     async def look_away(heartbeats: Heartbeats) -> None:
         return
 
-    Heartbeats._look_back = look_away  # type: ignore[method-assign]
+    Heartbeats._look_back = look_away  # type: ignore[method-assign,assignment]
     yield
     Heartbeats._look_back = look_back  # type: ignore[method-assign]
 

@@ -8,6 +8,7 @@ Does not know: when they are published, and that it is at least once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
 from protos.tidings.v1 import events_pb2
@@ -25,8 +26,16 @@ _MEMBERSHIP = length_delimited_tag(events_pb2.Event, "membership")
 _TRACE = length_delimited_tag(events_pb2.Event, "trace")
 _TIME = b"\x10"  # field 2, a varint
 # What is remembered of conversations, together.
-HEADS_BYTES_MAX = 8 * 1024 * 1024
-HEAD_BYTES = 300
+KNOWN_BYTES_MAX = 8 * 1024 * 1024
+KNOWN_BYTES = 400
+
+
+class Known(NamedTuple):
+    """What the events of a conversation have in common, as long as its recipients are these."""
+
+    recipients: Sequence[str]
+    head: bytes
+    key: bytes
 
 
 class EventEncoder:
@@ -35,8 +44,9 @@ class EventEncoder:
     def __init__(self, topic: str, cluster: str) -> None:
         self._topic = topic
         self._cluster = cluster
-        self._heads: dict[str, tuple[Sequence[str], bytes]] = {}
-        self._heads_bytes = 0
+        self._known: dict[str, Known] = {}
+        self._known_bytes = 0
+        self._last_time = (0, b"")
 
     def records(self, item: FedRow | FedChange) -> Iterator[Record]:
         """What is published of this."""
@@ -61,33 +71,39 @@ class EventEncoder:
             kind=message.kind,
             client_id=message.client_id,
         )
-        parts = [
-            self._head(message.conversation, row.recipients), _TIME, varint(message.time_ms),
-            _MESSAGE, varint(len(body)), body,
-        ]  # fmt: skip
+        known = self._known_of(message.conversation, row.recipients)
+        parts = [known.head, self._time(message.time_ms), _MESSAGE, varint(len(body)), body]
         headers: tuple[Header, ...] = ()
         if row.trace:
             trace = row.trace.encode()
             parts += (_TRACE, varint(len(trace)), trace)
             headers = ((tracing.HEADER, trace),)
-        return Record(self._topic, b"".join(parts), key=message.conversation.encode(), headers=headers)
+        return Record(self._topic, b"".join(parts), key=known.key, headers=headers)
 
     def _acts(self, conversation: str, time_ms: int, acts: Sequence[bytes]) -> Iterator[Record]:
+        known = self._known_of(conversation, ())
         for act in acts:
-            parts = (self._head(conversation, ()), _TIME, varint(time_ms), _MEMBERSHIP, varint(len(act)), act)
-            yield Record(self._topic, b"".join(parts), key=conversation.encode())
+            parts = (known.head, self._time(time_ms), _MEMBERSHIP, varint(len(act)), act)
+            yield Record(self._topic, b"".join(parts), key=known.key)
 
-    def _head(self, conversation: str, recipients: Sequence[str]) -> bytes:
-        """What all events of a conversation with these recipients begin with."""
-        known = self._heads.get(conversation)
-        if known is not None and known[0] == recipients:
-            return known[1]
+    def _time(self, time_ms: int) -> bytes:
+        """The field of the time; messages that were stored together have the same."""
+        if time_ms != self._last_time[0]:
+            self._last_time = time_ms, _TIME + varint(time_ms)
+        return self._last_time[1]
+
+    def _known_of(self, conversation: str, recipients: Sequence[str]) -> Known:
+        """What all events of a conversation with these recipients have in common."""
+        known = self._known.get(conversation)
+        if known is not None and known.recipients == recipients:
+            return known
         head = events_pb2.Event(
             conversation=conversation, cluster=self._cluster, recipients=recipients
         ).SerializeToString()
-        self._heads_bytes += HEAD_BYTES + 8 * len(head)
-        if self._heads_bytes > HEADS_BYTES_MAX:
-            self._heads.clear()
-            self._heads_bytes = HEAD_BYTES + 8 * len(head)
-        self._heads[conversation] = (recipients, head)
-        return head
+        size = KNOWN_BYTES + 8 * len(head)
+        self._known_bytes += size
+        if self._known_bytes > KNOWN_BYTES_MAX:
+            self._known.clear()
+            self._known_bytes = size
+        known = self._known[conversation] = Known(recipients, head, conversation.encode())
+        return known

@@ -70,7 +70,7 @@ def test_what_is_remembered_is_bounded() -> None:
     users = tuple(f"user{number}" for number in range(200))
     for number in range(1000):
         list(encoder.records(row(1, users, key=f"g:{number}")))
-    assert sum(len(head) for _, head in encoder._heads.values()) * 8 <= module.HEADS_BYTES_MAX
+    assert sum(len(known.head) for known in encoder._known.values()) * 8 <= module.KNOWN_BYTES_MAX
 
 
 def test_the_first_notice_of_a_change_is_followed_by_the_acts_of_the_change() -> None:
