@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from services.storage.cursors.acknowledgements import Acknowledgements
 from services.storage.cursors.writer import CursorWriter
+from services.storage.events.heartbeat import Heartbeats
 from services.storage.inboxes.writer import InboxWriter
 from services.storage.memory.write_behind import WriteBehind
 from services.storage.messages.conversations import ConversationStore
@@ -42,6 +43,7 @@ class Storage:
     invalidation: OwnerInvalidation
     retention: Retention
     sweep: SessionSweep
+    heartbeats: Heartbeats | None = None  # None: there are no events
     _moved: asyncio.Queue[frozenset[int]] = field(default_factory=lambda: asyncio.Queue(maxsize=1024))
 
     def lanes(self) -> dict[str, dict[str, int]]:
@@ -66,6 +68,8 @@ class Storage:
             return
         self.conversations.memory.drop_slots(moved)
         self.inboxes.drop_slots(moved)
+        if self.heartbeats is not None:
+            self.heartbeats.ring_changed()
         if not self._moved.full():
             self._moved.put_nowait(moved)
 

@@ -97,7 +97,7 @@ async def life_of(name: str, kind: NodeKind, address: str, ports: Ports, life: L
             )
             await live(settings, life, lambda settings, life: _access(settings, life, ports))
         case "logic":
-            settings_of_logic = LogicSettings(**shared, large_group_threshold=LARGE_ABOVE)
+            settings_of_logic = LogicSettings(**shared, large_group_threshold=LARGE_ABOVE, events_enabled=False)
             await live(settings_of_logic, life, lambda settings, life: _logic(settings, life, ports))
         case "storage":
             await live(StorageSettings(**shared), life, lambda settings, life: _storage(settings, life, ports))
@@ -136,11 +136,12 @@ async def _logic(settings: LogicSettings, life: Lifecycle, ports: Ports) -> Asyn
 async def _storage(settings: StorageSettings, life: Lifecycle, ports: Ports) -> AsyncIterator[None]:
     connected = storage.StoragePorts(
         repository=ports.repository,
+        bus=ports.bus,
         registry=ports.registry,
         peers=ports.peers,
         serve=ports.network.listen,
         clock=SystemClock(),
         health=Health(),
     )
-    async with ports.registry, storage.storage_node(settings, life, connected):
+    async with ports.registry, ports.bus, storage.storage_node(settings, life, connected):
         yield
