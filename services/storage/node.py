@@ -18,6 +18,7 @@ from services.storage.owners.invalidation import OwnerInvalidation
 from services.storage.pages.lists import ConversationLists
 from services.storage.pages.loads import ConversationLoads
 from services.storage.pages.reader import PageReader
+from services.storage.sessions.known import KnownUsers
 from services.storage.sessions.sessions import SessionStore
 from services.storage.upkeep.retention import Retention
 from services.storage.upkeep.session_sweep import SessionSweep
@@ -37,6 +38,7 @@ class Storage:
     loads: ConversationLoads
     lists: ConversationLists
     sessions: SessionStore
+    known: KnownUsers
     acknowledgements: Acknowledgements
     behind: WriteBehind
     invalidation: OwnerInvalidation
@@ -54,6 +56,7 @@ class Storage:
     async def forget(self, users: Sequence[str], conversations: Sequence[str]) -> None:
         """Another node wrote to these in this one's place: they are read again. Raises Overloaded."""
         await self.behind.flush()
+        self.known.forget(users)
         await self.inboxes.forget(users)
         await self.conversations.forget(conversations)
 
@@ -66,6 +69,7 @@ class Storage:
             return
         self.conversations.drop_slots(moved)
         self.inboxes.drop_slots(moved)
+        self.known.drop_slots(moved)
         if not self._moved.full():
             self._moved.put_nowait(moved)
 
@@ -79,3 +83,4 @@ class Storage:
             await self.behind.flush()
             self.conversations.drop_slots(moved)
             self.inboxes.drop_slots(moved)
+            self.known.drop_slots(moved)
