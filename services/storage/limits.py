@@ -12,8 +12,7 @@ INSERT_MAX = 500
 # Inbox entries of one batch of messages: as many as 256 messages to 200 members make. More at once would take longer
 # than a batch may, and then nothing of it would be answered.
 ENTRIES_MAX = 51_200
-# Messages, or sessions, that are worth a batch of their own beside one that is under way: half as many cost nearly as
-# much.
+# Sessions that are worth a batch of their own beside one that is under way: half as many cost nearly as much.
 OVERLAP_MIN = 96
 # Entries that are searched for one that may be there already: the newest, and those from where its time must be.
 LOOK_BACK = 2048
@@ -31,7 +30,7 @@ class Limits:
     read anew each time, which costs little.
     """
 
-    store_lanes: int = 2
+    cursor_lanes: int = 1
     inbox_lanes: int = 1
     session_lanes: int = 2
     read_lanes: int = 4

@@ -67,7 +67,7 @@ class Storage:
         """
         if not moved:
             return
-        self.conversations.drop_slots(moved)
+        self.conversations.memory.drop_slots(moved)
         self.inboxes.drop_slots(moved)
         self.known.drop_slots(moved)
         if not self._moved.full():
@@ -81,6 +81,6 @@ class Storage:
             while not self._moved.empty():
                 moved |= self._moved.get_nowait()
             await self.behind.flush()
-            self.conversations.drop_slots(moved)
+            self.conversations.memory.drop_slots(moved)
             self.inboxes.drop_slots(moved)
             self.known.drop_slots(moved)

@@ -23,6 +23,7 @@ from services.common.node import node_service
 from services.common.rpc import Service
 from services.common.rpc.faults import from_fault, to_fault
 from services.storage.inboxes.numbering import Append
+from services.storage.messages.store_call import StoreCall
 from services.storage.node import Storage
 from tidings_protocol.errors import TidingsError, Unavailable
 
@@ -47,6 +48,13 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
         outcomes = await divided(self._storage.conversations.store, list(request.items), "Store")
         failed = partial(storage_pb2.StoreOutcome, status=storage_pb2.StoreOutcome.FAILED)
         return storage_pb2.StoreOutcomes(outcomes=_with_faults(outcomes, failed))
+
+    async def StoreRows(self, request: storage_pb2.StoreColumns, _: Context) -> storage_pb2.StoredColumns:
+        outcome = await self._storage.conversations.store_rows(StoreCall(request))
+        if isinstance(outcome, TidingsError):
+            raise outcome
+        _raise_if_away(list(outcome.unusual.values()) if len(outcome.unusual) == len(outcome) else ())
+        return outcome.answer()
 
     async def Change(self, request: storage_pb2.ChangeBatch, _: Context) -> storage_pb2.ChangeOutcomes:
         outcomes = await divided(self._storage.conversations.change, list(request.items), "Change")

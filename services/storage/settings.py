@@ -41,18 +41,11 @@ class StorageSettings(NodeSettings):
         le=10_000,
         description="Documents that retention removes at once. More is faster and holds up other writes for longer.",
     )
-    store_lanes: int = Field(
-        2,
-        ge=1,
-        le=256,
-        description="Batches of messages that are written at the same time, at most: a second one begins with 96 "
-        "messages. More: a slow conversation holds up fewer others, and batches are smaller, so a message costs more.",
-    )
     inbox_lanes: int = Field(
         1,
         ge=1,
         le=256,
-        description="Batches of inbox entries that are written at the same time; as with `store_lanes`.",
+        description="Batches of inbox entries of other nodes' messages that are prepared at the same time.",
     )
     session_lanes: int = Field(
         2, ge=1, le=64, description="Batches of sessions that are opened and closed at the same time."

@@ -122,7 +122,7 @@ async def open_storage(
     policy = policy or RetentionPolicy()
     inboxes = InboxWriter(repository, peers, invalidation, time, limits, kept_ms=_kept_ms(policy))
     fanout = InboxFanout(inboxes, peers)
-    conversations = ConversationStore(repository, fanout, behind, peers, invalidation, time, limits)
+    conversations = ConversationStore(repository, inboxes, fanout, behind, peers, invalidation, time, limits)
     cursors = CursorWriter(repository, conversations, behind, limits)
     loads = ConversationLoads(repository, conversations)
     lists = ConversationLists(repository, conversations, loads, peers, time, limits)
@@ -164,7 +164,6 @@ async def open_storage(
 
 def limits_of(settings: StorageSettings) -> Limits:
     return Limits(
-        store_lanes=settings.store_lanes,
         inbox_lanes=settings.inbox_lanes,
         session_lanes=settings.session_lanes,
         read_lanes=settings.read_lanes,

@@ -90,7 +90,7 @@ async def measure(arguments: argparse.Namespace) -> None:
     clock = SystemClock()
     name = f"bench-{new_id()}"
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    limits = Limits(store_lanes=arguments.lanes, inbox_lanes=arguments.inbox_lanes)
+    limits = Limits(inbox_lanes=arguments.inbox_lanes)
     async with connected(arguments.uri, name, clock, timeout_s=5, connections_max=32, name="bench") as connection:
         await ensure_schema(connection)
         try:
@@ -141,7 +141,6 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=400)
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--warm-s", type=float, default=2)
-    parser.add_argument("--lanes", type=int, default=Limits().store_lanes)
     parser.add_argument("--inbox-lanes", type=int, default=Limits().inbox_lanes)
     uvloop.run(measure(parser.parse_args()))
 

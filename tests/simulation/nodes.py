@@ -15,6 +15,7 @@ from typing import Any
 from services.access import app as access
 from services.access.settings import AccessSettings
 from services.access.transport.tcp import TcpServer
+from services.access.wiring import AccessPorts
 from services.common.auth.claims import Claims
 from services.common.clock import SystemClock
 from services.common.lifecycle import Lifecycle, live
@@ -111,7 +112,7 @@ async def life_of(name: str, kind: NodeKind, address: str, ports: Ports, life: L
 
 @asynccontextmanager
 async def _access(settings: AccessSettings, life: Lifecycle, ports: Ports) -> AsyncIterator[None]:
-    connected = access.AccessPorts(
+    connected = AccessPorts(
         registry=ports.registry,
         bus=ports.bus,
         peers=ports.peers,

@@ -45,7 +45,7 @@ class CursorWriter:
         self.lanes: Lanes[MemberCursor, None] = Lanes(
             "mark",
             self._write,
-            lanes=max(1, limits.store_lanes // 2),
+            lanes=limits.cursor_lanes,
             capacity=limits.lane_capacity,
             batch_max=limits.batch_max,
         )
@@ -95,12 +95,12 @@ class CursorWriter:
         outcomes: list[MarkOutcome | None] = [None] * len(arrivals)
         cold: list[int] = []
         for index, (user, key, seq) in enumerate(arrivals):
-            conversation = self._conversations.peek(key)
+            conversation = self._conversations.memory.peek(key)
             member = conversation.members.get(user) if conversation is not None else None
             if conversation is not None and member is not None:
                 outcomes[index] = _move(conversation, member, 0, seq)
                 self._behind.conversation(conversation)
-            elif self._conversations.is_owner(key):
+            elif self._conversations.memory.is_owner(key):
                 cold.append(index)
         if cold:
             items = [

@@ -10,7 +10,8 @@ Does not know: which node owns a user (fanout.py), what a message is.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -69,6 +70,9 @@ class InboxWriter:
         self._look_back = LookBack(repository, clock, kept_ms)
         self._limits = limits
         self._cache: Cache[CachedInbox] = Cache(limits.cached_entries_max, lambda each: each.weight)
+        # Held from the choice of numbers until memory knows what became of them: the lanes and the plain turns of
+        # messages (plain_turn.py) number the same inboxes.
+        self.numbering = asyncio.Lock()
         self.lanes: Lanes[InboxWork, list[Number]] = Lanes(
             "inbox",
             self._handle,
@@ -98,6 +102,11 @@ class InboxWriter:
     def drop_slots(self, slots: frozenset[int]) -> None:
         """Forgets the inboxes in these slots: others may have written to them."""
         self._cache.drop_slots(slots)
+
+    def drop(self, users: Iterable[str]) -> None:
+        """Forgets these inboxes: what is in memory of them is in doubt."""
+        for user in users:
+            self._cache.drop(user)
 
     async def forget(self, users: Iterable[str]) -> None:
         """Forgets these inboxes, to which another node wrote: whatever comes after this reads them again. Raises the
@@ -223,26 +232,35 @@ class InboxWriter:
 
     async def _insert(self, plan: InboxPlan, inboxes: dict[str, CachedInbox], deadline: float) -> None:
         for _ in range(TRIES_MAX):
-            entries = plan.next_entries()
-            if not entries:
+            async with self.numbering:
+                doubtful = await self._try(plan, deadline)
+            if doubtful is None:
                 return
-            try:
-                inserted = await self._repository.inboxes.insert(entries)
-            except Unavailable:
-                # Whether it was done is unknown: what is there is read before anything else is written.
-                if self._clock.now_s() >= deadline:
-                    raise
-            else:
-                plan.committed(inserted.done)
-                if inserted.conflict is None:
-                    continue  # but for those that were in the batch twice, all is done
-                metrics.FENCED.inc()
-                # Who wrote to one of them has most likely written to the others: all are read with one command, so that
-                # two owners who do not hear each other need two tries, not one for each user.
-                entries = entries[inserted.done :]
-            await self._read_on(plan, [inboxes[user] for user in dict.fromkeys(each.user for each in entries)])
+            await self._read_on(plan, [inboxes[user] for user in doubtful])
         if plan.next_entries():
             raise Unavailable("too many writers of one inbox: try again")
+
+    async def _try(self, plan: InboxPlan, deadline: float) -> Collection[str] | None:
+        """Inserts what is open. The users of whom must be read what is there before anything else is written; None:
+        nothing is open.
+        """
+        entries = plan.next_entries()
+        if not entries:
+            return None
+        try:
+            inserted = await self._repository.inboxes.insert(entries)
+        except Unavailable:
+            # Whether it was done is unknown.
+            if self._clock.now_s() >= deadline:
+                raise
+            return dict.fromkeys(each.user for each in entries)
+        plan.committed(inserted.done)
+        if inserted.conflict is None:
+            return ()  # but for those that were in the batch twice, all is done
+        metrics.FENCED.inc()
+        # Who wrote to one of them has most likely written to the others: all are read with one command, so that two
+        # owners who do not hear each other need two tries, not one for each user.
+        return dict.fromkeys(each.user for each in entries[inserted.done :])
 
     async def _read_on(self, plan: InboxPlan, inboxes: Sequence[CachedInbox]) -> None:
         """Learns what another node has appended, or an insert with an unknown outcome."""

@@ -1,1 +1,1 @@
-"""Messages and changes of conversations: numbered, written in rounds, and settled after a crash."""
+"""Messages and changes of conversations: numbered, written in turns of one lane."""

@@ -15,11 +15,11 @@ from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.common.scope import run_all
 from services.storage.limits import TRIES_MAX
+from services.storage.loading import membership
+from services.storage.loading.duplicates import ChangesMade
+from services.storage.loading.loader import ConversationLoader
 from services.storage.memory.conversation import CachedConversation
-from services.storage.messages import membership
-from services.storage.messages.duplicates import ChangesMade
 from services.storage.messages.jobs import ChangeJob
-from services.storage.messages.loader import ConversationLoader
 from services.storage.messages.numbering import Status
 from services.storage.messages.round_result import RoundResult
 from services.storage.repository.contract import Repository

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.rpc.faults import to_fault
+from services.storage.loading import membership
 from services.storage.memory.conversation import CachedConversation
-from services.storage.messages import membership
 from services.storage.messages.numbering import MessageDraft, Status
 from services.storage.repository.records import NORMAL, SYSTEM, ClientKey, OpKey
 from tidings_protocol.content import notice_client_id

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from services.storage.limits import LEAD_MAX_MS
+from services.storage.loading.duplicates import RecentSends
 from services.storage.memory.conversation import CachedConversation
-from services.storage.messages.duplicates import RecentSends
 from services.storage.repository.records import NORMAL, ClientKey, StoredMessage
 from tidings_protocol.errors import TidingsError
 from tidings_protocol.ids import ConversationKind

@@ -21,11 +21,11 @@ from services.common.telemetry import metrics
 from services.storage.inboxes.fanout import InboxFanout
 from services.storage.inboxes.numbering import Append
 from services.storage.limits import TRIES_MAX, Limits
+from services.storage.loading.duplicates import RecentSends
+from services.storage.loading.loader import ConversationLoader
 from services.storage.memory.conversation import CachedConversation
-from services.storage.messages.duplicates import RecentSends
 from services.storage.messages.group_writer import GroupWriter
 from services.storage.messages.jobs import ChangeJob, StoreJob, unsure
-from services.storage.messages.loader import ConversationLoader
 from services.storage.messages.numbering import MessageDraft, NumberingBatch, Status
 from services.storage.messages.round_result import RoundResult
 from services.storage.repository.contract import Conflict, Repository

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.rpc.faults import to_fault
+from services.storage.loading.duplicates import ChangesMade
 from services.storage.memory.conversation import CachedConversation
 from services.storage.messages.conversations import ConversationStore
-from services.storage.messages.duplicates import ChangesMade
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import MemberKey, OpKey
 from tidings_protocol.errors import TidingsError

@@ -144,7 +144,7 @@ class Overviews:
 
     async def _warm_at(self, owner: str | None, _slot: int, keys: list[str]) -> list[Newest | None]:
         if owner is None:
-            here = map(self._conversations.peek, keys)
+            here = map(self._conversations.memory.peek, keys)
             return [None if cached is None else Newest(cached.head, cached.last_ms) for cached in here]
         newest: list[Newest | None] = []
         for start in range(0, len(keys), ASK_MAX):

@@ -117,7 +117,7 @@ class PageReader:
         """
         found: dict[str, CachedConversation | TidingsError | None] = {}
         if warm_only:
-            found = {key: self._conversations.peek(key) for key in keys}
+            found = {key: self._conversations.memory.peek(key) for key in keys}
         else:
             for start in range(0, len(keys), HEADS_AT_ONCE):
                 found.update(await self._conversations.get(keys[start : start + HEADS_AT_ONCE]))

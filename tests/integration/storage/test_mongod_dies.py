@@ -17,7 +17,7 @@ import pytest
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import SystemClock
 from services.storage.limits import Limits
-from services.storage.messages import membership
+from services.storage.loading import membership
 from services.storage.node import Storage
 from services.storage.owners.peers import NoPeers
 from services.storage.repository.contract import Repository

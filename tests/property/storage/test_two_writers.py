@@ -90,7 +90,7 @@ class Nodes:
 
 
 def world() -> World:
-    world = World(limits=Limits(flush_interval_s=1e6, store_lanes=2, inbox_lanes=2, inbox_tail=16))
+    world = World(limits=Limits(flush_interval_s=1e6, inbox_lanes=2, inbox_tail=16))
     world.hood.owner_of = lambda _: ""
     return world
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import ManualClock
 from services.storage.limits import Limits
+from services.storage.messages.store_call import StoreCall
 from services.storage.node import Storage
 from services.storage.repository.memory import Database, Faults
 from services.storage.rpc import StorageServicer
@@ -214,3 +215,47 @@ async def inbox_of(node: Storage, user: str) -> list[tuple[int, str, int]]:
         message = client_pb2.Message.FromString(entry.message)
         found.append((entry.number, message.conversation, message.seq))
     return found
+
+
+def columns_of(items: Sequence[pb.StoreItem]) -> pb.StoreColumns:
+    """The items as the rows of one call."""
+    return pb.StoreColumns(
+        conversations=[item.conversation for item in items],
+        senders=[item.sender for item in items],
+        client_ids=[item.client_id for item in items],
+        contents=[item.content for item in items],
+        kinds=[item.kind for item in items],
+        versions=[item.version for item in items],
+        recipient_counts=[len(item.recipients) for item in items],
+        recipients=[user for item in items for user in item.recipients],
+        reply_tos=[item.reply_to for item in items],
+        traces=[item.trace for item in items],
+    )
+
+
+def outcomes_of(items: Sequence[pb.StoreItem], told: pb.StoredColumns) -> list[pb.StoreOutcome]:
+    """What the columns say of each of the items."""
+    unusual = {each.place: each.outcome for each in told.unusual}
+    outcomes: list[pb.StoreOutcome] = []
+    start = 0
+    for place, item in enumerate(items):
+        end = start + len(item.recipients)
+        outcomes.append(
+            unusual.get(place)
+            or pb.StoreOutcome(
+                seq=told.seqs[place],
+                time_ms=told.times_ms[place],
+                numbers=told.numbers[start:end],
+                read_over=place in told.read_over,
+            )
+        )
+        start = end
+    return outcomes
+
+
+async def stored_rows(node: Storage, *items: pb.StoreItem) -> list[pb.StoreOutcome]:
+    """Stores the items as the rows of one call."""
+    call = await node.conversations.store_rows(StoreCall(columns_of(items)))
+    if isinstance(call, TidingsError):
+        raise call
+    return outcomes_of(items, call.answer())

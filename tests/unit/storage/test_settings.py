@@ -12,8 +12,8 @@ from services.storage.wiring import limits_of, policy_of
 
 
 def test_settings_become_limits_and_policy() -> None:
-    settings = StorageSettings(node="storage-0", message_retention_days=3, store_lanes=7)
-    assert limits_of(settings) == Limits(store_lanes=7)
+    settings = StorageSettings(node="storage-0", message_retention_days=3, inbox_lanes=7)
+    assert limits_of(settings) == Limits(inbox_lanes=7)
     assert policy_of(settings) == RetentionPolicy(message_days=3)
 
 

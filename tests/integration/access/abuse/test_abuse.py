@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 from prometheus_client import REGISTRY
 
-from services.access.connections import Connections
+from services.access.wiring import Rooms
 from tests.support.cluster.access_nodes import AccessCluster, RunningNode, eventually
 from tests.support.device.pipes import WAYS, Way
 from tests.support.device.wire import Closed, connect
@@ -342,7 +342,8 @@ async def half_open(empty: AccessCluster, node: RunningNode, way: Way) -> AsyncI
 
 def connections_of(node: RunningNode) -> list[Any]:
     """Looked at where no metric or state tells."""
-    return list(next(value for value in node.debug.args if isinstance(value, Connections)))
+    rooms = next(value for value in node.debug.args if isinstance(value, Rooms))
+    return list(rooms.node.connections)
 
 
 def under_way(node: RunningNode) -> int:

@@ -94,7 +94,7 @@ async def test_an_acknowledgement_marks_what_its_node_owns_and_tells_what_moved(
     async with world.node() as node:
         await stored(node, *(send("ann", "bob", f"c{index}") for index in range(3)))
         if cold:
-            node.conversations.drop_slots(frozenset([slot_of(CHAT)]))
+            node.conversations.memory.drop_slots(frozenset([slot_of(CHAT)]))
         (news,) = await marked(node, 2)
         assert (news.conversation, news.seq) == (CHAT, 2)
         assert (news.mark.moved, news.mark.delivered_seq, news.mark.read_seq) == (True, 2, 0)
@@ -121,7 +121,7 @@ async def test_what_could_not_be_marked_along_is_left_to_whoever_asked() -> None
     world = World()
     async with world.node() as node:
         await stored(node, send("ann", "bob", "a"))
-        node.conversations.drop_slots(frozenset([slot_of(CHAT)]))
+        node.conversations.memory.drop_slots(frozenset([slot_of(CHAT)]))
 
         async def no_conversations(command: str) -> None:
             if command.startswith("conversation"):

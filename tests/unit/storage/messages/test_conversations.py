@@ -80,7 +80,7 @@ async def test_a_node_does_not_trust_its_memory_of_what_another_one_owns() -> No
 
 
 async def test_a_full_lane_refuses_at_once() -> None:
-    world = World(limits=Limits(flush_interval_s=1e6, lane_capacity=2, store_lanes=1))
+    world = World(limits=Limits(flush_interval_s=1e6, lane_capacity=2))
     async with world.node() as node:
         outcomes = await node.conversations.store([send("ann", "bob", f"c{index}") for index in range(4)])
         assert [isinstance(outcome, Overloaded) for outcome in outcomes] == [False, False, True, True]
@@ -103,7 +103,7 @@ async def test_more_conversations_than_fit_into_memory_stay_right() -> None:
 
 
 async def test_a_message_after_a_change_in_the_same_batch_is_decided_on_what_the_change_made() -> None:
-    world = World(limits=Limits(flush_interval_s=1e6, store_lanes=1))
+    world = World(limits=Limits(flush_interval_s=1e6))
     async with world.node() as node:
         await changed(node, create("g:1", "ann", "bob"))
         rename = change("g:1", "ann", "op", 1, notices=[["ann", "bob"]], name="others")
@@ -175,7 +175,7 @@ async def test_a_defect_in_a_round_leaves_nothing_of_its_conversations_in_memory
         store._fanout.append, append = break_down, store._fanout.append  # type: ignore[method-assign,assignment]
         (refused,) = await store.store([send("ann", "bob", "b")])
         assert isinstance(refused, Internal)
-        assert (store.peek("d:ann|bob"), store.cached) == (None, 1)
+        assert (store.memory.peek("d:ann|bob"), store.cached) == (None, 1)
         store._fanout.append = append  # type: ignore[method-assign]
         assert [outcome.seq for outcome in await stored(node, send("ann", "bob", "b"))] == [2]
 
@@ -196,6 +196,6 @@ async def test_what_is_marked_while_another_writer_is_found_out_is_not_lost() ->
 
         world.database.faults.delay = mark_meanwhile
         await stored(one, send("bob", "ann", "c"))
-        loaded = one.conversations.peek(chat)
+        loaded = one.conversations.memory.peek(chat)
         assert loaded is not None
         assert (loaded.head, loaded.members["ann"].read_seq) == (3, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.storage.messages.documents import cached_from
+from services.storage.loading.documents import cached_from
 from services.storage.messages.group_writer import GroupWriter
 from services.storage.messages.jobs import ChangeJob
 from services.storage.messages.round_result import RoundResult

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.storage.loading.duplicates import RecentSends
 from services.storage.memory.conversation import CachedConversation, CachedMember
-from services.storage.messages.duplicates import RecentSends
 from services.storage.messages.numbering import MessageDraft, NumberingBatch, Status
 from services.storage.repository.records import SYSTEM, ClientKey, ConversationDocument, StoredMessage
 from tidings_protocol.errors import Unavailable

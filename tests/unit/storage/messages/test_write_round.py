@@ -9,7 +9,7 @@ import pytest
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.inboxes.numbering import Append
 from services.storage.inboxes.writer import Number
-from services.storage.messages.documents import cached_from
+from services.storage.loading.documents import cached_from
 from services.storage.messages.write_round import WriteRound
 from services.storage.node import Storage
 from tests.unit.storage.nodes import World, change, changed, create, inbox_of, post, send, stored
@@ -261,7 +261,7 @@ async def test_what_comes_after_a_change_waits_for_the_next_round_and_quiet_join
     async with World().node() as node:
         group, chat = cached_from("g:1", None, ()), cached_from(CHAT, None, ())
         joins = [change("g:1", user, "join", 0, joins=[user], keep_version=True) for user in ("bob", "cid")]
-        work = WriteRound(node.conversations._ports)
+        work = WriteRound(node.conversations._rounds)
         assert not work
         assert work.add(0, post("g:1", "ann", "before", 0), group)
         assert all(work.add(index, join, group) for index, join in enumerate(joins, start=1))
@@ -275,7 +275,7 @@ async def test_what_comes_after_a_change_waits_for_the_next_round_and_quiet_join
 async def test_a_round_says_what_follows_for_memory_and_does_nothing_to_it() -> None:
     async with World().node() as node:
         chat = cached_from(CHAT, None, ())
-        work = WriteRound(node.conversations._ports)
+        work = WriteRound(node.conversations._rounds)
         work.add(0, send("ann", "bob", "x"), chat)
         result = await work.run()
         assert isinstance(stored_ := result.outcomes[0], Outcome)
@@ -287,7 +287,7 @@ async def test_a_round_says_what_follows_for_memory_and_does_nothing_to_it() -> 
 async def test_a_round_of_which_nothing_is_known_drops_all_its_conversations() -> None:
     world = World()
     async with world.node() as node:
-        work = WriteRound(node.conversations._ports)
+        work = WriteRound(node.conversations._rounds)
         work.add(0, send("ann", "bob", "x"), cached_from(CHAT, None, ()))
         work.add(1, post("g:1", "ann", "x", 0), cached_from("g:1", None, ()))
         world.database.faults.away = True

@@ -33,7 +33,7 @@ async def world_with_a_broken_group(node: Storage, world: World) -> None:
         await changed(node, create(group, "ann", large=True))
         world.clock.advance(1)
     await node.behind.flush()
-    node.conversations.drop_slots(frozenset(range(4096)))
+    node.conversations.memory.drop_slots(frozenset(range(4096)))
     loaded = node.conversations.loader.load
 
     async def load(ids: Collection[str]) -> dict[str, CachedConversation | TidingsError]:
@@ -156,7 +156,7 @@ async def test_large_groups_are_told_to_who_logs_in_though_one_cannot_be_loaded(
             ("g:2", 1),
             ("g:3", 1),
         ]
-        assert node.conversations.peek("g:1") is None, "nothing was loaded for that"
+        assert node.conversations.memory.peek("g:1") is None, "nothing was loaded for that"
 
 
 async def test_a_large_group_whose_head_nobody_knows_is_told_to_its_members_all_the_same() -> None:
@@ -164,7 +164,7 @@ async def test_a_large_group_whose_head_nobody_knows_is_told_to_its_members_all_
     async with world.node() as node:
         await changed(node, create("g:1", "ann", "bob", large=True))
         # Its owner forgets it before the head is written: MongoDB was away.
-        node.conversations.drop_slots(frozenset(range(4096)))
+        node.conversations.memory.drop_slots(frozenset(range(4096)))
         assert world.database.conversations["g:1"].head == 0
         found = await node.lists.large_groups_of(["ann", "bob"])
         assert [[record.conversation for record in found[user]] for user in ("ann", "bob")] == [["g:1"], ["g:1"]]

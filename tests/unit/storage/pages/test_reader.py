@@ -176,13 +176,13 @@ async def test_content_comes_back_as_it_was_given() -> None:
 
 
 async def test_thousands_of_large_groups_do_not_fill_the_lanes() -> None:
-    world = World(limits=Limits(flush_interval_s=1e6, lane_capacity=20, store_lanes=1, batch_max=10))
+    world = World(limits=Limits(flush_interval_s=1e6, lane_capacity=20, batch_max=10))
     async with world.node() as node:
         groups = [f"g:{index}" for index in range(100)]
         for group in groups:
             await changed(node, create(group, "ann", large=True))
         await node.behind.flush()
-        node.conversations.drop_slots(frozenset(range(4096)))
+        node.conversations.memory.drop_slots(frozenset(range(4096)))
         assert len((await node.lists.large_groups_of(["ann"]))["ann"]) == 100
         assert len((await listed(node, "ann", large_only=True)).entries) == 100
 

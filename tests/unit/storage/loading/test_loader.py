@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from services.storage.limits import LEAD_MAX_MS
+from services.storage.loading.loader import ConversationLoader
 from services.storage.memory.conversation import CachedConversation
-from services.storage.messages.loader import ConversationLoader
 from services.storage.node import Storage
 from tests.unit.storage.nodes import World, send, stored
 from tidings_protocol.errors import Unavailable

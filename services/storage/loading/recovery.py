@@ -19,10 +19,10 @@ from services.common.telemetry import logs
 from services.storage.inboxes.fanout import InboxFanout
 from services.storage.inboxes.numbering import Append
 from services.storage.limits import READ_MAX, TRIES_MAX
+from services.storage.loading import membership
+from services.storage.loading.documents import ConversationDocuments
+from services.storage.loading.duplicates import SETTLING_RETRY_MS, RecentSends
 from services.storage.memory.conversation import CachedConversation
-from services.storage.messages import membership
-from services.storage.messages.documents import ConversationDocuments
-from services.storage.messages.duplicates import SETTLING_RETRY_MS, RecentSends
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import (
     SYSTEM,

@@ -13,8 +13,8 @@ from dataclasses import replace
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.common.scope import run_all
+from services.storage.loading import membership
 from services.storage.memory.conversation import CachedConversation, CachedMember
-from services.storage.messages import membership
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import ConversationDocument, MemberDocument, MemberKey
 from tidings_protocol.ids import ConversationKind, kind_of, peers

@@ -10,10 +10,10 @@ from collections.abc import Collection
 
 from services.common.clock import Clock
 from services.storage.inboxes.fanout import InboxFanout
+from services.storage.loading.documents import ConversationDocuments, cached_from
+from services.storage.loading.duplicates import RecentSends
+from services.storage.loading.recovery import Recovery
 from services.storage.memory.conversation import CachedConversation
-from services.storage.messages.documents import ConversationDocuments, cached_from
-from services.storage.messages.duplicates import RecentSends
-from services.storage.messages.recovery import Recovery
 from services.storage.repository.contract import Repository
 from tidings_protocol.errors import TidingsError
 

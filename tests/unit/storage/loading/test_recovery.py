@@ -9,10 +9,10 @@ import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.limits import Limits
-from services.storage.messages.documents import ConversationDocuments, cached_from
-from services.storage.messages.duplicates import RecentSends
+from services.storage.loading.documents import ConversationDocuments, cached_from
+from services.storage.loading.duplicates import RecentSends
+from services.storage.loading.recovery import Recovery
 from services.storage.messages.jobs import ChangeJob
-from services.storage.messages.recovery import Recovery
 from services.storage.node import Storage
 from services.storage.repository.memory import Faults
 from services.storage.repository.records import ClientKey, ConversationDocument, StoredMessage
@@ -228,7 +228,7 @@ async def test_the_second_notice_of_a_change_whose_writer_died_is_written_by_the
 
 
 async def test_a_message_before_a_change_goes_to_those_who_were_members_then() -> None:
-    world = World(limits=Limits(flush_interval_s=1e6, store_lanes=1))
+    world = World(limits=Limits(flush_interval_s=1e6))
     swap = change(G, "ann", "swap", 1, joins=["cid"], removed=["bob"], notices=[["ann", "bob", "cid"]])
     async with AsyncExitStack() as stack:
         node = await world.crashed(stack)

@@ -122,7 +122,7 @@ async def test_a_repeated_change_whose_notice_another_node_left_half_done_is_in_
         await other.conversations.change([rename])
         world.hood.unreachable.discard("owner")
         # By now the owner knows of the new version, but not how it came to be.
-        cached = owner.conversations.peek("g:1")
+        cached = owner.conversations.memory.peek("g:1")
         assert cached is not None
         object.__setattr__(cached, "document", world.database.conversations["g:1"])
         made = await changed(owner, rename)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.storage.loading import membership
 from services.storage.memory.conversation import CachedMember
-from services.storage.messages import membership
 from services.storage.repository.records import ConversationDocument, StoredMessage
 from tests.unit.storage.nodes import change, create
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.storage.messages.documents import ConversationDocuments, cached_from
+from services.storage.loading.documents import ConversationDocuments, cached_from
 from services.storage.repository.contract import Repository
 from services.storage.repository.memory import Database
 from services.storage.repository.records import ConversationDocument, MemberDocument

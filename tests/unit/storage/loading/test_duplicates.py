@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.storage.loading import duplicates
+from services.storage.loading.documents import cached_from
+from services.storage.loading.duplicates import ChangesMade, RecentSends
 from services.storage.memory.conversation import CachedConversation
-from services.storage.messages import duplicates
-from services.storage.messages.documents import cached_from
-from services.storage.messages.duplicates import ChangesMade, RecentSends
 from services.storage.node import Storage
 from services.storage.repository.records import ClientKey, OpKey, StoredMessage
 from tests.unit.storage.nodes import World, change, changed, create, members_of, send, stored

@@ -1,0 +1,225 @@
+"""One turn of the store lane: what became of a batch of calls, changes, loads.
+
+    calls ──▶ plain rows: one insert (plain_turn.py)
+        └──▶ the other rows ┐
+    messages, changes ──────┴──▶ rounds (write_round.py): of each conversation at most one change, which is the last
+    what is to be in memory ───▶ is loaded
+
+Guarantees: what is done to one conversation in a turn is done in the order of the batch. Plain rows go first: whatever
+came before one of them in its conversation makes that row a row like others. If a plain turn fails, all of its rows go
+the general way. What the two ways say of memory is done before anybody has an outcome.
+Does not know: lanes, the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from protos.tidings.internal.v1 import storage_pb2
+from services.common.lanes.dividing import divided
+from services.common.telemetry import tracing
+from services.storage.memory.conversation import CachedConversation
+from services.storage.memory.conversations import ConversationMemory
+from services.storage.messages.plain_turn import PlainPorts, PlainTurn
+from services.storage.messages.store_call import StoreCall
+from services.storage.messages.write_round import RoundPorts, WriteRound
+from services.storage.owners.invalidation import OwnerInvalidation
+from tidings_protocol.errors import TidingsError, Unavailable
+from tidings_protocol.ids import check_conversation
+
+StoreItem = storage_pb2.StoreItem
+StoreOutcome = storage_pb2.StoreOutcome
+ChangeItem = storage_pb2.ChangeItem
+ChangeOutcome = storage_pb2.ChangeOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """Asks that this conversation is in memory."""
+
+    conversation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Asks that this conversation is loaded again: another node wrote to it."""
+
+    conversation: str
+
+
+Single = StoreItem | ChangeItem | Touch | Forget
+Work = StoreCall | Single
+SingleOutcome = StoreOutcome | ChangeOutcome | CachedConversation
+Outcome = StoreCall | SingleOutcome
+
+
+class General(NamedTuple):
+    """What goes the general way: an item of the batch, at `item`, or the row at `place` of the call there."""
+
+    work: Single
+    item: int
+    place: int | None = None
+
+
+class StoreTurns:
+    """Handles one batch at a time."""
+
+    def __init__(
+        self, memory: ConversationMemory, plain: PlainPorts, rounds: RoundPorts, invalidation: OwnerInvalidation
+    ) -> None:
+        self._memory = memory
+        self._plain = plain
+        self._rounds = rounds
+        self._invalidation = invalidation
+
+    async def handle(self, batch: Sequence[Work]) -> list[Outcome | TidingsError]:
+        """The outcome of each item; a call is its own outcome, and holds those of its rows."""
+        for item in batch:
+            if isinstance(item, Forget):
+                self._memory.drop(item.conversation)
+        with tracing.batch("store", _traces(batch), items=len(batch)):
+            general = await self._go_plain(batch)
+            outcomes: list[Outcome | TidingsError] = [
+                item if isinstance(item, StoreCall) else _forgotten() for item in batch
+            ]
+            told = await divided(self._go_general, [each.work for each in general], "Store") if general else ()
+            for each, outcome in zip(general, told, strict=True):
+                call = batch[each.item]
+                if each.place is None:
+                    outcomes[each.item] = outcome
+                elif isinstance(call, StoreCall):
+                    assert isinstance(outcome, StoreOutcome | TidingsError)
+                    call.accept(each.place, outcome)
+        await self._memory.shrink()
+        return outcomes
+
+    # ---- the plain way
+
+    async def _go_plain(self, batch: Sequence[Work]) -> list[General]:
+        """Stores the plain rows; what is left, in its order."""
+        turn = PlainTurn(self._plain, {item.conversation for item in batch if isinstance(item, StoreItem | ChangeItem)})
+        left: list[General] = []
+        for index, item in enumerate(batch):
+            if isinstance(item, StoreCall):
+                left += [General(item.item(place), index, place) for place in turn.plan(item)]
+            else:
+                left.append(General(item, index))
+        if not turn or await self._run(turn):
+            return left
+        return list(_all_of(batch))
+
+    async def _run(self, turn: PlainTurn) -> bool:
+        """Runs the turn, and does to memory what it says. Whether its rows are stored."""
+        try:
+            stored = await turn.run()
+        except BaseException:
+            self._doubt(turn)
+            raise
+        if not stored:
+            self._doubt(turn)
+            return False
+        for conversation in turn.settled:
+            self._memory.moved(conversation)
+        for key in turn.unsettled:
+            self._memory.drop(key)
+        return True
+
+    def _doubt(self, turn: PlainTurn) -> None:
+        for key in turn.conversations:
+            self._memory.drop(key)
+        self._plain.inboxes.drop(turn.users)
+
+    # ---- the general way
+
+    async def _go_general(self, works: Sequence[Single]) -> list[SingleOutcome | TidingsError]:
+        outcomes: list[SingleOutcome | TidingsError | None] = [None] * len(works)
+        indexes = list(range(len(works)))
+        while indexes:
+            indexes = await self._round(works, indexes, outcomes)
+        return [outcome if outcome is not None else _forgotten() for outcome in outcomes]
+
+    async def _round(
+        self, works: Sequence[Single], indexes: Sequence[int], outcomes: list[SingleOutcome | TidingsError | None]
+    ) -> list[int]:
+        """Does what can be done in one round; the indexes of what is left."""
+        loaded = await self._load({works[index].conversation for index in indexes})
+        work = WriteRound(self._rounds)
+        left: list[int] = []
+        for index in indexes:
+            item = works[index]
+            conversation = loaded[item.conversation]
+            if isinstance(conversation, TidingsError) or isinstance(item, Touch | Forget):
+                outcomes[index] = conversation
+            elif not work.add(index, item, conversation):
+                left.append(index)
+        if work:
+            await self._write(work, outcomes)
+        return left
+
+    async def _write(self, work: WriteRound, outcomes: list[SingleOutcome | TidingsError | None]) -> None:
+        """Runs the round, and does to memory what its result says."""
+        self._invalidation.wrote_conversations(work.conversations)
+        try:
+            result = await work.run()
+        except BaseException:
+            # Cancelled, or a defect: nobody knows what was done.
+            for key in work.conversations:
+                self._memory.drop(key)
+            raise
+        for conversation in result.kept.values():
+            self._memory.keep(conversation)
+        for key in result.dropped:
+            self._memory.drop(key)
+        for conversation in result.dirty:
+            self._memory.moved(conversation)
+        for index, outcome in result.outcomes.items():
+            outcomes[index] = outcome
+
+    async def _load(self, ids: set[str]) -> dict[str, CachedConversation | TidingsError]:
+        loaded: dict[str, CachedConversation | TidingsError] = {}
+        cold: list[str] = []
+        for key in ids:
+            conversation = self._memory.peek(key)
+            if conversation is None:
+                cold.append(key)
+            else:
+                loaded[key] = conversation
+        for key in tuple(cold):
+            try:
+                check_conversation(key)
+            except TidingsError as error:
+                loaded[key] = error
+                cold.remove(key)
+        if not cold:
+            return loaded
+        try:
+            found = await self._rounds.loader.load(cold)
+        except TidingsError as error:
+            return {**loaded, **dict.fromkeys(cold, error)}
+        for each in found.values():
+            if isinstance(each, CachedConversation):
+                self._memory.keep(each)
+        return {**loaded, **found}
+
+
+def _all_of(batch: Sequence[Work]) -> Iterator[General]:
+    for index, item in enumerate(batch):
+        if isinstance(item, StoreCall):
+            for place in range(len(item)):
+                yield General(item.item(place), index, place)
+        else:
+            yield General(item, index)
+
+
+def _traces(batch: Sequence[Work]) -> Iterator[str]:
+    for item in batch:
+        if isinstance(item, StoreItem):
+            yield item.trace
+        elif isinstance(item, StoreCall):
+            yield from item.traces
+
+
+def _forgotten() -> TidingsError:
+    return Unavailable("this was not done: try again")
