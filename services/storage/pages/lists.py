@@ -136,9 +136,9 @@ class ConversationLists:
 
     async def _here(self, ids: Collection[str]) -> dict[str, CachedConversation]:
         """Those that this node owns and has in memory. `b:all`, for which every login asks, is loaded if need be."""
-        if BROADCAST in ids and self._conversations.is_owner(BROADCAST):
+        if BROADCAST in ids and self._conversations.memory.is_owner(BROADCAST):
             await self._conversations.get([BROADCAST])
-        return {key: cached for key in ids if (cached := self._conversations.peek(key)) is not None}
+        return {key: cached for key in ids if (cached := self._conversations.memory.peek(key)) is not None}
 
     async def _list_one(self, item: ConversationsItem, bytes_max: int) -> ConversationsOutcome:
         if item.large_only:
