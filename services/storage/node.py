@@ -19,6 +19,7 @@ from services.storage.owners.invalidation import OwnerInvalidation
 from services.storage.pages.lists import ConversationLists
 from services.storage.pages.loads import ConversationLoads
 from services.storage.pages.reader import PageReader
+from services.storage.sessions.known import KnownUsers
 from services.storage.sessions.sessions import SessionStore
 from services.storage.upkeep.retention import Retention
 from services.storage.upkeep.session_sweep import SessionSweep
@@ -38,6 +39,7 @@ class Storage:
     loads: ConversationLoads
     lists: ConversationLists
     sessions: SessionStore
+    known: KnownUsers
     acknowledgements: Acknowledgements
     behind: WriteBehind
     invalidation: OwnerInvalidation
@@ -56,6 +58,7 @@ class Storage:
     async def forget(self, users: Sequence[str], conversations: Sequence[str]) -> None:
         """Another node wrote to these in this one's place: they are read again. Raises Overloaded."""
         await self.behind.flush()
+        self.known.forget(users)
         await self.inboxes.forget(users)
         await self.conversations.forget(conversations)
 
@@ -68,6 +71,7 @@ class Storage:
             return
         self.conversations.memory.drop_slots(moved)
         self.inboxes.drop_slots(moved)
+        self.known.drop_slots(moved)
         if self.heartbeats is not None:
             self.heartbeats.ring_changed()
         if not self._moved.full():
@@ -83,3 +87,4 @@ class Storage:
             await self.behind.flush()
             self.conversations.memory.drop_slots(moved)
             self.inboxes.drop_slots(moved)
+            self.known.drop_slots(moved)

@@ -78,6 +78,14 @@ class StorageSettings(NodeSettings):
         description="Newest inbox entries that are kept in memory, of all users together; a user counts as 8 more. "
         "About 0.22 KB each at most: 40,000 users with 32 entries, or 22,000 with 64, in 350 MB.",
     )
+    cached_sessions_max: int = Field(
+        200_000,
+        ge=1000,
+        le=100_000_000,
+        description="Sessions that are kept in memory, all users together; a user counts as 1 more. About 0.4 KB each: "
+        "100,000 users with one session in 80 MB. A login of a user who is in memory reads nothing before it is "
+        "written.",
+    )
     inbox_tail: int = Field(
         64,
         ge=8,

@@ -53,7 +53,9 @@ from services.storage.pages.loads import ConversationLoads
 from services.storage.pages.reader import PageReader
 from services.storage.repository.contract import Repository
 from services.storage.rpc import services
+from services.storage.sessions.known import KnownUsers
 from services.storage.sessions.sessions import SessionStore
+from services.storage.sessions.writer import SessionWriter
 from services.storage.settings import StorageSettings
 from services.storage.upkeep.retention import DAY_MS, Retention, RetentionPolicy
 from services.storage.upkeep.session_sweep import SessionSweep
@@ -160,6 +162,8 @@ async def open_storage(
     cursors = CursorWriter(repository, conversations, behind, limits)
     loads = ConversationLoads(repository, conversations)
     lists = ConversationLists(repository, conversations, loads, peers, time, limits)
+    known = KnownUsers(peers, limits.cached_sessions_max)
+    logins = SessionWriter(repository, lists, known, behind, invalidation, time)
     node = Storage(
         conversations=conversations,
         inboxes=inboxes,
@@ -167,7 +171,8 @@ async def open_storage(
         pages=PageReader(repository, conversations, inboxes, limits),
         loads=loads,
         lists=lists,
-        sessions=SessionStore(repository, inboxes, lists, time, limits, epoch),
+        sessions=SessionStore(repository, inboxes, lists, logins, behind, time, limits, epoch),
+        known=known,
         acknowledgements=Acknowledgements(repository, inboxes, cursors, behind),
         behind=behind,
         invalidation=invalidation,
@@ -243,6 +248,7 @@ def limits_of(settings: StorageSettings) -> Limits:
         batch_max=settings.batch_max,
         cached_members_max=settings.cached_members_max,
         cached_entries_max=settings.cached_entries_max,
+        cached_sessions_max=settings.cached_sessions_max,
         inbox_tail=settings.inbox_tail,
         recent_sends_max=settings.recent_sends_max,
         list_places_max=settings.list_places_max,
@@ -284,7 +290,11 @@ def _drop_what_is_in_doubt(cluster: Cluster, name: str, node: Storage) -> Callab
 
 def _memory_of(node: Storage) -> Mapping[str, Callable[[], Any]]:
     return {
-        "memory": lambda: {"conversations": node.conversations.cached, "inboxes": node.inboxes.cached},
+        "memory": lambda: {
+            "conversations": node.conversations.cached,
+            "inboxes": node.inboxes.cached,
+            "users": len(node.known),
+        },
         "lanes": node.lanes,
         "waiting_to_be_written": lambda: node.behind.waiting,
         "events": lambda: node.heartbeats.shown() if node.heartbeats is not None else {},

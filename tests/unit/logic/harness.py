@@ -259,7 +259,7 @@ async def logic(
     )
     receipts = ReceiptSender(loader, publisher, events, clock, interval_s=1.0, pending_max=1000)
     sender = MessageSender(client, loader, publisher, receipts, hooks, held_max=100, hook_patience_s=0.3)
-    async with calls, publisher, receipts, sender:
+    async with calls, publisher, receipts, sender, sessions:
         cursors = CursorMarker(client, receipts)
         group_changes = GroupChanges(client, loader, publisher, POLICY)
         dispatcher = Dispatcher(
