@@ -103,4 +103,5 @@ def acts_of(node: Logic) -> Sequence[tuple[str, str, tuple[str, ...]]]:
 def _changes_in(database: Database) -> list[storage_pb2.ChangeItem]:
     """Those that a notice carries, then those without one; each kind in the order of one group."""
     carried = [message.change for log in database.messages.values() for _, message in sorted(log.items())]
-    return [storage_pb2.ChangeItem.FromString(change) for change in (*carried, *database.changes.values()) if change]
+    kept = [made.change for made in database.changes.values()]
+    return [storage_pb2.ChangeItem.FromString(change) for change in (*carried, *kept) if change]
