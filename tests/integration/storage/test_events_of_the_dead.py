@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import cast
 
 import grpc
 import pytest
@@ -61,7 +60,7 @@ async def calls(port: int) -> AsyncIterator[storage_pb2_grpc.StorageAsyncStub]:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         async with asyncio.timeout(COME_S):
             await channel.channel_ready()
-        yield cast("storage_pb2_grpc.StorageAsyncStub", storage_pb2_grpc.StorageStub(channel))
+        yield storage_pb2_grpc.StorageStub(channel)
 
 
 async def until_told(backends: RealBackends, prefix: str, wanted: set[tuple[str, str]]) -> None:
