@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from services.storage.events.heartbeat import Heartbeats
 from services.storage.events.queue import FeedQueue
 from services.storage.memory.conversation import CachedConversation
 from services.storage.repository.contract import Conflict, Inserted
@@ -137,18 +136,6 @@ def forget_what_is_told() -> Iterator[None]:
     FeedQueue.loaded = loaded  # type: ignore[method-assign]
 
 
-def nobody_looks_what_the_dead_left() -> Iterator[None]:
-    """Quiet conversations of a node that died wait until somebody asks for them."""
-    look_back = Heartbeats._look_back
-
-    async def look_away(heartbeats: Heartbeats) -> None:
-        return
-
-    Heartbeats._look_back = look_away  # type: ignore[method-assign,assignment]
-    yield
-    Heartbeats._look_back = look_back  # type: ignore[method-assign]
-
-
 _kept: set[asyncio.Future[None]] = set()
 MUTATIONS: dict[str, Callable[[], Iterator[None]]] = {
     mutation.__name__: mutation
@@ -161,7 +148,6 @@ MUTATIONS: dict[str, Callable[[], Iterator[None]]] = {
         pages_that_skip,
         repeat_before_it_is_settled,
         forget_what_is_told,
-        nobody_looks_what_the_dead_left,
     )
 }
 
