@@ -21,6 +21,7 @@ from services.common.registry.stateless_registration import StatelessRegistratio
 from services.logic.admin import Admin
 from services.logic.changes.group_changes import GroupChanges
 from services.logic.in_flight import InFlightLimit
+from services.logic.messages.rows import RowSender
 from services.logic.messages.signals import Signals
 from services.logic.receipts.sender import ReceiptSender
 from services.logic.requests.cursors import CursorMarker
@@ -87,6 +88,7 @@ async def logic_node(settings: LogicSettings, life: Lifecycle, ports: LogicPorts
         logic = LogicServicer(
             sessions,
             sender,
+            RowSender(sender, ground.storage, ground.loader, ground.publisher, receipts),
             Signals(ground.loader, ground.publisher),
             cursors,
             dispatcher,

@@ -7,7 +7,9 @@ where a simulation runs several nodes in one process, they are sums.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
@@ -147,7 +149,7 @@ BUS_TRANSIT_SECONDS = Histogram(
 )
 BUS_LAG = Gauge("tidings_bus_lag", "Records of the own partitions that are not read yet", ["topic"])
 BUS_GAPS = Counter("tidings_bus_gaps", "Times that records were lost on the bus before they were read", ["topic"])
-BUS_LATE = Counter("tidings_bus_late", "Sends acknowledged although Kafka had not answered in time")
+BUS_LATE = Counter("tidings_bus_late", "Sends whose pushes Kafka did not take in time")
 PUBLISH_BACKLOG_BYTES = Gauge("tidings_publish_backlog_bytes", "Bytes that wait until Kafka is back")
 PUBLISH_DROPPED = Counter(
     "tidings_publish_dropped", "Records given up while Kafka was away", ["kind"]
@@ -276,6 +278,20 @@ _FIRST: tuple[tuple[Counter | Gauge, tuple[str, ...]], ...] = (
 for _metric, _values in _FIRST:
     for _value in _values:
         _metric.labels(_value)
+
+
+def observe_many(histogram: Histogram, amounts: Iterable[float]) -> None:
+    """Adds all these observations at once: for each different amount what one observation costs, or less.
+
+    An observation takes two locks and looks through the buckets, 0.9 µs (measured); a batch has hundreds of the same.
+    """
+    # The library has no call for this: these are the fields that `observe` itself adds to.
+    bounds, buckets = histogram._upper_bounds, histogram._buckets  # noqa: SLF001
+    total = 0.0
+    for amount, times in Tally(amounts).items():
+        total += amount * times
+        buckets[bisect_left(bounds, amount)].inc(times)
+    histogram._sum.inc(total)  # noqa: SLF001
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,11 @@ class MessageSender(Owned):
         if hooks is not None:
             self._hooked = HookedSends(hooks, self._permit, self._finish, held_max=held_max, patience_s=hook_patience_s)
 
+    @property
+    def asks_hooks(self) -> bool:
+        """Whether a hook is asked before a message is stored."""
+        return self._hooked is not None
+
     async def _running(self) -> AsyncIterator[None]:
         if self._hooked is None:
             yield
@@ -96,6 +101,19 @@ class MessageSender(Owned):
         with tracing.batch("logic send", (item.trace for item in items), items=len(items)):
             await self._permit(drafts)
             await self._finish(drafts)
+        return [outcome_of(draft) for draft in drafts]
+
+    async def refuse_replies(self, items: Sequence[logic_pb2.SendItem]) -> list[logic_pb2.SendOutcome]:
+        """Answers for replies to what is not there, as storage said of them already; they are not stored.
+
+        One that repeats what was stored when it was there has that outcome.
+        """
+        drafts = [SendDraft(item) for item in items]
+        await self._permit(drafts)
+        for draft in drafts:
+            draft.error = draft.error or _no_such_reply(draft.item)
+        await self._look(drafts)
+        await self._tell(drafts)
         return [outcome_of(draft) for draft in drafts]
 
     async def _finish(self, drafts: Sequence[SendDraft]) -> None:
@@ -161,10 +179,7 @@ class MessageSender(Owned):
             elif outcome.status == StoreOutcome.STALE:
                 stale.append(draft)
             elif outcome.status == StoreOutcome.NO_SUCH_REPLY:
-                draft.error = BadRequest(
-                    f"{draft.item.conversation} has no message {draft.item.reply_to} to reply to: "
-                    "give the seq of one that is there, or leave reply_to out"
-                )
+                draft.error = _no_such_reply(draft.item)
             else:
                 draft.stored = outcome
         return stale
@@ -234,6 +249,13 @@ def _decide(draft: SendDraft, groups: FoundGroups) -> bool:
         draft.error = error
         return False
     return True
+
+
+def _no_such_reply(item: logic_pb2.SendItem) -> BadRequest:
+    return BadRequest(
+        f"{item.conversation} has no message {item.reply_to} to reply to: "
+        "give the seq of one that is there, or leave reply_to out"
+    )
 
 
 def _with_sender(fanout: Fanout, sender: str) -> Fanout:
