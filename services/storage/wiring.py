@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.common.bus.contract import Bus, Topic
-from services.common.bus.topics import prepare_topics, topic_names
+from services.common.bus.topics import make_topics, topic_names
 from services.common.clock import Clock
 from services.common.cluster import Cluster
 from services.common.gatherer import RETRY_S
@@ -107,7 +107,7 @@ async def storage_node(settings: StorageSettings, life: Lifecycle, ports: Storag
             connected=lambda: ports.registry.connected,
         )
         if ports.bus is not None:
-            await prepare_topics(ports.bus, [events_topic(settings)], life)
+            life.spawn(make_topics(ports.bus, [events_topic(settings)]), name="topics")
         node = await enter(
             open_storage(
                 ports.repository,

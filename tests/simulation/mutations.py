@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from services.storage.events.heartbeat import Heartbeats
 from services.storage.events.queue import FeedQueue
 from services.storage.inboxes.writer import InboxWriter
 from services.storage.memory.conversation import CachedConversation
@@ -139,18 +138,6 @@ def forget_what_is_told() -> Iterator[None]:
     FeedQueue.loaded = loaded  # type: ignore[method-assign]
 
 
-def nobody_looks_what_the_dead_left() -> Iterator[None]:
-    """Quiet conversations of a node that died wait until somebody asks for them."""
-    look_back = Heartbeats._look_back
-
-    async def look_away(heartbeats: Heartbeats) -> None:
-        return
-
-    Heartbeats._look_back = look_away  # type: ignore[method-assign,assignment]
-    yield
-    Heartbeats._look_back = look_back  # type: ignore[method-assign]
-
-
 class NoLock(asyncio.Lock):
     """Everybody has it at once."""
 
@@ -205,7 +192,6 @@ MUTATIONS: dict[str, Callable[[], Iterator[None]]] = {
         plain_rows_beside_the_lanes,
         an_unknown_outcome_of_plain_rows_is_done,
         forget_what_is_told,
-        nobody_looks_what_the_dead_left,
     )
 }
 

@@ -70,6 +70,7 @@ class EventFeed(Owned):
         self._last_try_s = last_try_s
         self._news = asyncio.Event()
         self._empty = asyncio.Event()
+        self._empty.set()
         self._away = False
         self._progress_s = clock.now_s()
 
@@ -98,23 +99,25 @@ class EventFeed(Owned):
             await self._last_try()
 
     def _note(self) -> None:
-        if len(self.queue) and not self._news.is_set():
+        if not len(self.queue):
+            return
+        if self._empty.is_set():
             self._progress_s = self._clock.now_s()
             self._empty.clear()
-            self._news.set()
+        self._news.set()
 
     async def _run(self) -> None:
         while True:
             await self._news.wait()
             await asyncio.sleep(self._gather_s)
-            while len(self.queue):
-                await self._tell(*self.queue.take())
             self._news.clear()
-            self._empty.set()
+            mark = self.queue.mark
+            while not self.queue.has_passed(mark):
+                await self._tell(*self.queue.take())
+            if not len(self.queue):
+                self._empty.set()
 
     async def _last_try(self) -> None:
-        if not len(self.queue):
-            return
         try:
             async with asyncio.timeout(self._last_try_s):
                 await self._empty.wait()

@@ -189,9 +189,13 @@ class FeedQueue:
         """What `is_told` is asked about all that came until now."""
         return self._told + self._taken + len(self._items)
 
+    def has_passed(self, mark: int) -> bool:
+        """Whether all that had a place in the queue at this mark is told."""
+        return self._told >= mark
+
     def is_told(self, mark: int) -> bool:
-        """Whether all that had come at this mark is told."""
-        return self._told >= mark and (self._doubt is None or mark < self._doubt[0])
+        """Whether all that had come at this mark is told, also what had no place."""
+        return self.has_passed(mark) and (self._doubt is None or mark < self._doubt[0])
 
 
 def _size_of(item: Item) -> int:

@@ -23,6 +23,7 @@ from tidings_protocol.ids import new_id
 pytestmark = pytest.mark.integration
 
 COME_S = 90.0
+CALL_S = 5.0
 PEERS = [f"bob{number}" for number in range(20)]
 
 
@@ -63,6 +64,10 @@ async def calls(port: int) -> AsyncIterator[storage_pb2_grpc.StorageAsyncStub]:
         yield storage_pb2_grpc.StorageStub(channel)
 
 
+def to_all() -> pb.StoreBatch:
+    return pb.StoreBatch(items=[send("ann", peer, f"to {peer}") for peer in PEERS])
+
+
 async def until_told(backends: RealBackends, prefix: str, wanted: set[tuple[str, str]]) -> None:
     """Returns when events tell all of this: (conversation, client id or act)."""
     missing = set(wanted)
@@ -89,9 +94,9 @@ async def test_what_a_node_acknowledged_before_it_was_killed_is_told_though_its_
         join = change("g:1", "bob", "join", 1, joins=["bob"], keep_version=True)
         join.acts.append(events_pb2.Membership(act="join", by="bob").SerializeToString())
         for item in (create("g:1", "ann", large=True), join):
-            made = await storage.Change(pb.ChangeBatch(items=[item]))
+            made = await storage.Change(pb.ChangeBatch(items=[item]), timeout=CALL_S)
             assert made.outcomes[0].status == pb.ChangeOutcome.DONE
-        answer = await storage.Store(pb.StoreBatch(items=[send("ann", peer, f"to {peer}") for peer in PEERS]))
+        answer = await storage.Store(to_all(), timeout=CALL_S)
         first.send_signal(signal.SIGKILL)
         assert {each.status for each in answer.outcomes} == {pb.StoreOutcome.STORED}
         wanted = {(f"d:ann|{peer}", f"to {peer}") for peer in PEERS} | {("g:1", "join")}
@@ -104,7 +109,7 @@ async def test_a_cluster_of_one_node_that_was_killed_tells_what_it_left_when_it_
     prefix, base = f"feed-{new_id()}"[:40], free_port_base()
     async with process(real_backends, "storage-0", prefix, base) as node, calls(base) as storage:
         await asyncio.sleep(4)
-        answer = await storage.Store(pb.StoreBatch(items=[send("ann", peer, f"to {peer}") for peer in PEERS]))
+        answer = await storage.Store(to_all(), timeout=CALL_S)
         node.send_signal(signal.SIGKILL)
         assert {each.status for each in answer.outcomes} == {pb.StoreOutcome.STORED}
     async with process(real_backends, "storage-0", prefix, base):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from protos.tidings.v1 import events_pb2
-from services.common.bus.contract import Topic
+from services.common.bus.contract import Record, Topic
 from services.common.bus.memory import MemoryBroker, MemoryBus
 from services.common.clock import ManualClock
 from services.common.telemetry.health import Health
@@ -244,6 +245,30 @@ def feed_of(broker: MemoryBroker, health: Health, *, bytes_max: int = 10**9) -> 
 def row(content: bytes) -> FedRow:
     chat = CachedConversation(CHAT, ConversationKind.DIRECT, ConversationDocument(CHAT, 1), exists=True, head=1)
     return FedRow(chat, StoredMessage(CHAT, 1, "ann", "c", 1, content), ("ann", "bob"))
+
+
+async def test_what_comes_while_a_batch_is_told_gathers_for_the_next() -> None:
+    broker = MemoryBroker()
+    published: list[int] = []
+
+    class Counting(MemoryBus):
+        async def publish(self, records: Sequence[Record]) -> None:
+            published.append(len(records))
+            await asyncio.sleep(0)
+            await super().publish(records)
+
+    feed = feed_of(broker, Health())
+    feed._bus = Counting(broker)
+    chat = row(b"").conversation
+    chat.head = 0
+    async with feed:
+        for seq in range(1, 101):
+            chat.head = seq
+            feed.stored([FedRow(chat, StoredMessage(CHAT, seq, "ann", "c", 1, b""), ())])
+            if seq % 10 == 0:
+                await asyncio.sleep(0)
+    assert sum(published) == 100
+    assert len(published) <= 10
 
 
 async def test_the_node_is_degraded_while_kafka_is_away_and_ready_all_the_same() -> None:
