@@ -31,6 +31,9 @@ GROUPS_MAX: Final = 50
 NO_HEADS: Final[Mapping[str, int]] = MappingProxyType({})
 
 
+AskedPing = tuple[Connection, int]  # and the id of its request
+
+
 class Pongs(dict[int, bytes]):
     """The pongs of one moment that show nothing but an inbox, encoded, by its head: those of most connections are
     alike.
@@ -48,11 +51,10 @@ class Pongs(dict[int, bytes]):
 
 
 class Known(NamedTuple):
-    """The heads of one connection's user, as logic knows them, and the pongs of those that were asked for together."""
+    """The heads of one connection's user, as logic knows them."""
 
     inbox_head: int
     group_heads: dict[str, int]
-    pongs: Pongs
 
 
 class Groups(NamedTuple):
@@ -69,8 +71,14 @@ class HeartbeatReplies(LaneHolder):
         self._logic = logic
         self._hub = hub
         self._clock = clock
-        self._lanes: Lanes[Connection, Known] = Lanes(
-            "heads", self._read, lanes=1, capacity=capacity, batch_max=BATCH_MAX, gather_s=GATHER_S
+        self._lanes: Lanes[AskedPing, Known] = Lanes(
+            "heads",
+            self._read,
+            lanes=1,
+            capacity=capacity,
+            batch_max=BATCH_MAX,
+            gather_s=GATHER_S,
+            told=self._reply_all,
         )
         # Most connections are told the same (b:all): one dictionary serves them all.
         self._common: dict[str, int] = {}
@@ -80,14 +88,10 @@ class HeartbeatReplies(LaneHolder):
 
     def on_ping(self, connection: Connection, request_id: int) -> None:
         """Answers a ping, when logic has answered or has failed to."""
-
-        def done(known: Known | TidingsError) -> None:
-            self._reply(connection, request_id, known)
-
         try:
-            self._lanes.offer(0, connection, done)
+            self._lanes.offer(0, (connection, request_id))
         except TidingsError as error:
-            done(error)
+            self._reply_all([(connection, request_id)], [error])
 
     async def read(self, users: Sequence[str]) -> list[int]:
         """The inbox heads of these users, aligned with them. Raises TidingsError."""
@@ -117,8 +121,8 @@ class HeartbeatReplies(LaneHolder):
         pong.group_heads.update(heads)
         connection.send(connection.codec.encode_server(client_pb2.ServerFrame(pong=pong)), "pong")
 
-    async def _read(self, connections: list[Connection]) -> list[Known | TidingsError]:
-        users = list(dict.fromkeys(connection.user for connection in connections))
+    async def _read(self, asked: list[AskedPing]) -> list[Known | TidingsError]:
+        users = list(dict.fromkeys(connection.user for connection, _ in asked))
         groups = {user: joined for user in users if (joined := self._hub.groups_of(user))}
         conversations = list(dict.fromkeys([BROADCAST, *(group for joined in groups.values() for group in joined)]))
         answer = await self._logic.heads(users, conversations)
@@ -129,14 +133,20 @@ class HeartbeatReplies(LaneHolder):
             user: {**common, **{group: heads[group] for group in joined if group in heads}}
             for user, joined in groups.items()
         }
-        pongs = Pongs(self._clock.wall_ms())
-        return [Known(inboxes[asker.user], own.get(asker.user, common), pongs) for asker in connections]
+        return [Known(inboxes[asker.user], own.get(asker.user, common)) for asker, _ in asked]
 
-    def _reply(self, connection: Connection, request_id: int, known: Known | TidingsError) -> None:
+    def _reply_all(self, asked: Sequence[AskedPing], outcomes: Sequence[Known | TidingsError]) -> None:
+        pongs = Pongs(self._clock.wall_ms())
+        for (connection, request_id), known in zip(asked, outcomes, strict=True):
+            try:
+                self._reply(connection, request_id, known, pongs)
+            except Exception as defect:  # noqa: BLE001 - the edge: as in `Connection.receive`
+                connection.abort_after(defect)
+
+    def _reply(self, connection: Connection, request_id: int, known: Known | TidingsError, pongs: Pongs) -> None:
         delivery = connection.delivery
         moved: dict[str, int] = {}
         if isinstance(known, Known):
-            pongs = known.pongs
             delivery.show(known.inbox_head)
             shown = connection.group_heads
             if shown != known.group_heads:
@@ -146,8 +156,6 @@ class HeartbeatReplies(LaneHolder):
                     if shown is None or shown.get(group) != head
                 }
                 self._remember(connection, known.group_heads)
-        else:
-            pongs = Pongs(self._clock.wall_ms())
         frame = _pong(delivery.shown, pongs.time_ms, moved).SerializeToString() if moved else pongs[delivery.shown]
         connection.send(connection.codec.reply(request_id, frame), "pong")
         connection.answered("ping")

@@ -359,3 +359,9 @@ def test_a_token_that_was_refused_is_not_known_and_neither_is_one_that_differs_i
         assert check.known(forged, NOW) is None
         with pytest.raises(TokenRefused):
             check.verify(forged, NOW)
+
+
+def test_a_public_key_of_any_form_is_no_secret() -> None:
+    for text in (b"ssh-ed25519 " + base64.b64encode(bytes(51)), json.dumps({"kty": "RSA", "n": "x" * 40}).encode()):
+        with pytest.raises(KeyRefused, match="public key"):
+            secret_key(text)
