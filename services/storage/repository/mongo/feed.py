@@ -24,7 +24,7 @@ READ_S = 60
 # How long the server looks for more before it says that there is none.
 AWAIT_MS = 200
 # The oplog does not reach back so far, or the position is of another one.
-FORGOTTEN = frozenset({280, 286})
+FORGOTTEN = frozenset({280, 286, 326})
 
 
 class MongoFeed:
