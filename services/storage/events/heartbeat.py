@@ -134,9 +134,9 @@ class Heartbeats:
         self._note_position(await self._repository.feed.position())
         await self._find_dead()
         await self._say()
-        await self._look_back()
         metrics.EVENTS_BEHIND_SECONDS.set(self._feed.behind_s)
         metrics.EVENTS_BEHIND.set(len(self.queue) + self.queue.owed)
+        await self._look_back()
 
     async def pay_once(self) -> None:
         """Has a page of what is owed loaded."""

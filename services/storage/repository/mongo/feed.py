@@ -24,7 +24,7 @@ READ_S = 60
 # How long the server looks for more before it says that there is none.
 AWAIT_MS = 200
 # The oplog does not reach back so far, or the position is of another one.
-FORGOTTEN = frozenset({280, 286})
+FORGOTTEN = frozenset({280, 286, 326})
 
 
 class MongoFeed:
@@ -37,10 +37,10 @@ class MongoFeed:
         return _number(hello["operationTime"])
 
     async def written_after(self, position: int) -> set[str] | None:
-        until = _time(await self.position())
+        after, until = _time(position + 1), _time(await self.position())
         # Entries of inboxes have no `k`.
-        messages = await self._read(LOG, "p", {"fullDocument.k": {"$exists": True}}, _time(position), until)
-        changes = await self._read(CHANGES, "c", {}, _time(position), until)
+        messages = await self._read(LOG, "p", {"fullDocument.k": {"$exists": True}}, after, until)
+        changes = await self._read(CHANGES, "c", {}, after, until)
         return None if messages is None or changes is None else messages | changes
 
     async def beat(self, heartbeat: Heartbeat) -> None:
@@ -60,7 +60,7 @@ class MongoFeed:
         await self._connection.run("forget", META, lambda: collection.delete_many(query))
 
     async def _read(self, name: str, key: str, match: Document, after: Timestamp, until: Timestamp) -> set[str] | None:
-        """The values of this field in all inserts from one time to the other."""
+        """The values of this field in all inserts from one time to the other, both included."""
         pipeline: list[Document] = [
             {"$match": {"operationType": "insert", **match}},
             {"$project": {"clusterTime": 1, "c": f"$fullDocument.{key}"}},
