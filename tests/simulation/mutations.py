@@ -180,7 +180,7 @@ def an_unknown_outcome_of_plain_rows_is_done() -> Iterator[None]:
         except Unavailable:
             return Inserted(len(messages) + len(entries))
 
-    log.MemoryLog.insert = done_anyhow  # type: ignore[method-assign]
+    log.MemoryLog.insert = done_anyhow  # type: ignore[method-assign,assignment]
     yield
     log.MemoryLog.insert = insert  # type: ignore[method-assign]
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from services.storage.repository.records import InboxEntry, MessageKey
+from tidings_protocol.ids import slot_of
 
 # What an inbox weighs besides its entries and devices, counted in entries: 1.4 KB, while an entry takes 190 to 210
 # bytes (tracemalloc, 8 to 64 entries, each with strings of its own).
@@ -47,10 +48,24 @@ class CachedInbox:
     that said so since.
     """
 
-    __slots__ = ("_capacity", "_gone_ms", "_latest_ms", "_marks", "_newest", "_tail", "devices", "head", "held", "user")
+    __slots__ = (
+        "_capacity",
+        "_gone_ms",
+        "_gone_upto",
+        "_latest_ms",
+        "_marks",
+        "_newest",
+        "_tail",
+        "devices",
+        "head",
+        "held",
+        "slot",
+        "user",
+    )
 
     def __init__(self, user: str, capacity: int) -> None:
         self.user = user
+        self.slot = slot_of(user)
         self.head = 0
         self.held: int | None = None
         self.devices: dict[str, int] = {}
@@ -61,7 +76,8 @@ class CachedInbox:
         self._newest: dict[str, int] = {}
         self._latest_ms = 0
         self._marks: deque[tuple[int, int]] = deque()  # (number, the latest time of all entries up to it)
-        self._gone_ms = -1  # no entry that is not in memory is newer
+        self._gone_ms = -1  # no entry that is not in memory is newer, nor is one up to `_gone_upto`
+        self._gone_upto = 0
 
     @property
     def weight(self) -> int:
@@ -117,11 +133,14 @@ class CachedInbox:
         gone, gone_seq = self._tail.popleft()
         if self._newest.get(gone) == gone_seq:
             del self._newest[gone]
-        floor = self.floor
+        floor = self.head - len(self._tail)
+        if floor <= self._gone_upto:
+            return
         while self._marks and self._marks[0][0] < floor:
             self._marks.popleft()
         # The first mark that is not below what is gone covers it; it may be some entries too late, and so too high.
-        self._gone_ms = max(self._gone_ms, self._marks[0][1] if self._marks else self._latest_ms)
+        self._gone_upto, latest_ms = self._marks[0] if self._marks else (self.head, self._latest_ms)
+        self._gone_ms = max(self._gone_ms, latest_ms)
 
     def between(self, after: int, upto: int) -> list[MessageKey]:
         """Entries `after` < number <= `upto`, as far as they are in memory."""

@@ -28,7 +28,7 @@ from services.storage.owners.peers import StoragePeers
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import Span
 from tidings_protocol.errors import TidingsError, Unavailable
-from tidings_protocol.ids import SLOTS, hash64, slot_of
+from tidings_protocol.ids import SLOTS, hash64
 
 Number = int | TidingsError
 
@@ -95,7 +95,7 @@ class InboxWriter:
     def peek(self, user: str) -> CachedInbox | None:
         """The inbox, if it is in memory and this node owns it: to what another one owns, others write."""
         inbox = self._cache.get(user)
-        if inbox is not None and self._peers.owner_of(slot_of(user)) is not None:
+        if inbox is not None and self._peers.owner_of(inbox.slot) is not None:
             self._cache.drop(user)
             return None
         return inbox

@@ -37,7 +37,7 @@ class ConversationMemory:
     def peek(self, conversation: str) -> CachedConversation | None:
         """The conversation, if it is in memory and this node owns it."""
         found = self._cache.get(conversation)
-        if found is not None and not self.is_owner(conversation):
+        if found is not None and self._owner_of(found.slot) is not None:
             self._cache.drop(conversation)
             return None
         return found
@@ -53,8 +53,11 @@ class ConversationMemory:
         self._behind.conversation(conversation)
         metrics.CONVERSATIONS_CACHED.set(len(self._cache))
 
-    def has(self, conversation: CachedConversation) -> bool:
-        """Whether this very one is in memory: not, if it was forgotten meanwhile."""
+    def wrote(self, conversation: CachedConversation) -> bool:
+        """Notes that a message went into the conversation. Whether it is still in memory: if not, another node may own
+        it by now.
+        """
+        self._behind.conversation(conversation)
         return self._cache.peek(conversation.id) is conversation
 
     def moved(self, conversation: CachedConversation) -> None:
