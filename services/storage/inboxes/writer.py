@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import NamedTuple
 
 from services.common.clock import Clock
@@ -69,7 +70,7 @@ class InboxWriter:
         self._clock = clock
         self._look_back = LookBack(repository, clock, kept_ms)
         self._limits = limits
-        self._cache: Cache[CachedInbox] = Cache(limits.cached_entries_max, lambda each: each.weight)
+        self._cache: Cache[CachedInbox] = Cache(limits.cached_entries_max, attrgetter("weight"))
         # Held from the choice of numbers until memory knows what became of them: the lanes and the plain turns of
         # messages (plain_turn.py) number the same inboxes. Inboxes are read with it, so that none is kept without an
         # entry that was on its way.

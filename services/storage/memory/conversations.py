@@ -9,6 +9,7 @@ Does not know: how a conversation is loaded, lanes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 
 from services.common.telemetry import metrics
 from services.storage.limits import Limits
@@ -24,7 +25,7 @@ class ConversationMemory:
         self._owner_of = owner_of
         self._behind = behind
         self._cache: Cache[CachedConversation] = Cache(
-            limits.cached_members_max, lambda each: each.weight, lambda each: each.is_dirty
+            limits.cached_members_max, attrgetter("weight"), attrgetter("is_dirty")
         )
 
     def __len__(self) -> int:
