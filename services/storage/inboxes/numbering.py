@@ -109,15 +109,20 @@ class CachedInbox:
     def push(self, conversation: str, seq: int, time_ms: int) -> None:
         """The next entry is durable; `time_ms`: of its message."""
         head = self.head = self.head + 1
-        self._tail.append((conversation, seq))
+        tail, newest = self._tail, self._newest
+        tail.append((conversation, seq))
         if time_ms > self._latest_ms:  # noqa: PLR1730 - a call of max costs more than all of this
             self._latest_ms = time_ms
         if head & MARK_MASK == 0:
             self._marks.append((head, self._latest_ms))
-        if seq > self._newest.get(conversation, 0):
-            self._newest[conversation] = seq
-        if len(self._tail) > self._capacity:
-            self._forget_oldest()
+        if seq > newest.get(conversation, 0):
+            newest[conversation] = seq
+        if len(tail) > self._capacity:
+            gone, gone_seq = tail.popleft()
+            if newest.get(gone) == gone_seq:
+                del newest[gone]
+            if head - self._capacity > self._gone_upto:
+                self._cover_what_is_gone()
 
     def extend(self, entries: Iterable[InboxEntry]) -> None:
         """Pushes what is new of entries that were read, ascending. A fresh inbox begins with the first of them."""
@@ -129,13 +134,8 @@ class CachedInbox:
             if entry.number == self.head + 1:
                 self.push(entry.conversation, entry.seq, entry.time_ms)
 
-    def _forget_oldest(self) -> None:
-        gone, gone_seq = self._tail.popleft()
-        if self._newest.get(gone) == gone_seq:
-            del self._newest[gone]
-        floor = self.head - len(self._tail)
-        if floor <= self._gone_upto:
-            return
+    def _cover_what_is_gone(self) -> None:
+        floor = self.floor
         while self._marks and self._marks[0][0] < floor:
             self._marks.popleft()
         # The first mark that is not below what is gone covers it; it may be some entries too late, and so too high.

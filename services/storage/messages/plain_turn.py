@@ -138,15 +138,16 @@ class PlainTurn:
         client_key = ClientKey(key, sender, client_id)
         if (
             not _may_follow(planned, kind, call.versions[place], call.reply_tos[place])
-            or client_key in self._keys
             or self._ports.recent.seq_of(client_key)
             or not self._knows_inboxes(call.recipients_of(place))
         ):
             return False
+        self._keys[client_key] = None
+        if len(self._keys) == len(self._places):
+            return False  # it was there already, by an earlier row
         seq = planned.head = planned.head + 1
         time_ms = planned.last_ms = next_ms(self._now_ms, planned.last_ms)
         self._planned[key] = planned
-        self._keys[client_key] = None
         self._calls.append(call)
         self._places.append(place)
         self._messages.append(StoredMessage(key, seq, sender, client_id, time_ms, call.contents[place], kind))
