@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import NamedTuple
 
 from services.common.clock import Clock
@@ -28,7 +29,7 @@ from services.storage.owners.peers import StoragePeers
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import Span
 from tidings_protocol.errors import TidingsError, Unavailable
-from tidings_protocol.ids import SLOTS, hash64, slot_of
+from tidings_protocol.ids import SLOTS, hash64
 
 Number = int | TidingsError
 
@@ -69,7 +70,7 @@ class InboxWriter:
         self._clock = clock
         self._look_back = LookBack(repository, clock, kept_ms)
         self._limits = limits
-        self._cache: Cache[CachedInbox] = Cache(limits.cached_entries_max, lambda each: each.weight)
+        self._cache: Cache[CachedInbox] = Cache(limits.cached_entries_max, attrgetter("weight"))
         # Held from the choice of numbers until memory knows what became of them: the lanes and the plain turns of
         # messages (plain_turn.py) number the same inboxes. Inboxes are read with it, so that none is kept without an
         # entry that was on its way.
@@ -95,7 +96,7 @@ class InboxWriter:
     def peek(self, user: str) -> CachedInbox | None:
         """The inbox, if it is in memory and this node owns it: to what another one owns, others write."""
         inbox = self._cache.get(user)
-        if inbox is not None and self._peers.owner_of(slot_of(user)) is not None:
+        if inbox is not None and self._peers.owner_of(inbox.slot) is not None:
             self._cache.drop(user)
             return None
         return inbox

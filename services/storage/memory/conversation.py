@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from protos.tidings.internal.v1 import storage_pb2
 from services.storage.limits import LEAD_MAX_MS
 from services.storage.repository.records import ConversationDocument, MemberCursor, MemberDocument, Watermark
-from tidings_protocol.ids import ConversationKind
+from tidings_protocol.ids import ConversationKind, slot_of
 
 # Members of a large group that are kept in memory; those looked up first are forgotten first.
 KNOWN_MAX = 2000
@@ -87,6 +87,10 @@ class CachedConversation:
     written: tuple[int, ...] = UNWRITTEN
     # Who sent the newest message, and from which on all are theirs.
     run: tuple[str, int] = ("", 0)
+    slot: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.slot = slot_of(self.id)
 
     @property
     def is_large(self) -> bool:
@@ -170,10 +174,12 @@ class CachedConversation:
             self.run = user, seq
         before = self.run[1] - 1
         member = self.members.get(user)
-        if member is None or max(member.read_seq, member.delivered_seq) < before:
+        if member is None or (member.read_seq < before and member.delivered_seq < before):
             return False
         passed = member.read_seq < before
-        self.move(user, seq, seq)
+        if seq > member.read_seq or seq > member.delivered_seq:  # not, when a load looks at an older one again
+            member.read_seq, member.delivered_seq = max(seq, member.read_seq), max(seq, member.delivered_seq)
+            self.moved[user] = MemberCursor(self.id, user, member.read_seq, member.delivered_seq)
         return passed
 
     def take_watermark(self) -> Watermark | None:

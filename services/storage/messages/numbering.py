@@ -169,7 +169,7 @@ def message_of(draft: MessageDraft) -> StoredMessage:
 
 def next_ms(now_ms: int, last_ms: int) -> int:
     """The time of what follows a message of that time."""
-    return now_ms if last_ms > now_ms + LEAD_MAX_MS else max(now_ms, last_ms)
+    return last_ms if now_ms < last_ms <= now_ms + LEAD_MAX_MS else now_ms
 
 
 def _refusal(draft: MessageDraft, head: int) -> Status:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from services.common.clock import Clock
 from services.common.telemetry import logs, metrics
@@ -35,6 +36,8 @@ from tidings_protocol.ids import ConversationKind, slot_of
 
 log = logs.get_logger(__name__)
 
+PLAIN_KINDS: Final = frozenset((NORMAL, SYSTEM))
+
 
 @dataclass(frozen=True, slots=True)
 class PlainPorts:
@@ -47,6 +50,15 @@ class PlainPorts:
     recent: RecentSends
     clock: Clock
     peek: Callable[[str], CachedConversation | None]
+
+
+@dataclass(slots=True)
+class Planned:
+    """A conversation of a turn: its number and time after the last row that is planned."""
+
+    conversation: CachedConversation
+    head: int
+    last_ms: int
 
 
 class PlainTurn:
@@ -63,9 +75,8 @@ class PlainTurn:
         self._calls: list[StoreCall] = []
         self._places: list[int] = []
         self._messages: list[StoredMessage] = []
-        self._conversations: dict[str, CachedConversation] = {}
-        self._heads: dict[str, tuple[int, int]] = {}  # (seq, time) of the last planned row
-        self._keys: set[ClientKey] = set()
+        self._keys: dict[ClientKey, None] = {}  # a set in the order of the rows
+        self._planned: dict[str, Planned] = {}
         self._inboxes: dict[str, CachedInbox | None] = {}  # None: another node's
         self._unsettled: Collection[str] = ()
 
@@ -73,18 +84,13 @@ class PlainTurn:
         return len(self._messages)
 
     @property
-    def conversations(self) -> Collection[str]:
-        """The ids of the conversations that it writes to."""
-        return self._conversations.keys()
-
-    @property
-    def settled(self) -> list[CachedConversation]:
-        """After `run`: the conversations of which all that follows from their messages is durable."""
-        return [each for key, each in self._conversations.items() if key not in self._unsettled]
+    def conversations(self) -> list[CachedConversation]:
+        """The conversations that it writes to."""
+        return [each.conversation for each in self._planned.values()]
 
     @property
     def unsettled(self) -> Collection[str]:
-        """After `run`: the ids of the others."""
+        """After `run`: the ids of those of which something that follows from a message is not known to be durable."""
         return self._unsettled
 
     @property
@@ -124,38 +130,42 @@ class PlainTurn:
         until memory knows what became of them: no inbox is read, and none is numbered, meanwhile.
         """
         left: list[int] = []
+        unusual, take, conversations = self._unusual, self._take, rows.call.conversations
         for place in rows.places:
-            conversation = rows.call.conversations[place]
-            if conversation in self._unusual or not self._take(rows.call, place, conversation):
-                self._unusual.add(conversation)
+            conversation = conversations[place]
+            if conversation in unusual or not take(rows.call, place, conversation):
+                unusual.add(conversation)
                 left.append(place)
         return left
 
     def _take(self, call: StoreCall, place: int, key: str) -> bool:
-        conversation = self._conversations.get(key) or self._ports.peek(key)
-        if conversation is None or not conversation.exists:
+        planned = self._planned.get(key) or self._begin(key)
+        if planned is None:
             return False
-        head, last_ms = self._heads.get(key) or (conversation.head, conversation.last_ms)
-        client_key = ClientKey(key, call.senders[place], call.client_ids[place])
+        sender, client_id, kind = call.senders[place], call.client_ids[place], call.kinds[place]
+        client_key = ClientKey(key, sender, client_id)
         if (
-            not _is_allowed(conversation, call.versions[place])
-            or not _has_target(conversation, call.kinds[place], call.reply_tos[place], head)
-            or client_key in self._keys
+            not _may_follow(planned, kind, call.versions[place], call.reply_tos[place])
             or self._ports.recent.seq_of(client_key)
             or not self._knows_inboxes(call.recipients_of(place))
         ):
             return False
-        seq, time_ms = head + 1, next_ms(self._now_ms, last_ms)
-        self._conversations[key], self._heads[key] = conversation, (seq, time_ms)
-        self._keys.add(client_key)
+        self._keys[client_key] = None
+        if len(self._keys) == len(self._places):
+            return False  # it was there already, by an earlier row
+        seq = planned.head = planned.head + 1
+        time_ms = planned.last_ms = next_ms(self._now_ms, planned.last_ms)
+        self._planned[key] = planned
         self._calls.append(call)
         self._places.append(place)
-        self._messages.append(
-            StoredMessage(
-                key, seq, client_key.sender, client_key.client_id, time_ms, call.contents[place], call.kinds[place]
-            )
-        )
+        self._messages.append(StoredMessage(key, seq, sender, client_id, time_ms, call.contents[place], kind))
         return True
+
+    def _begin(self, key: str) -> Planned | None:
+        conversation = self._ports.peek(key)
+        if conversation is None or not conversation.exists:
+            return None
+        return Planned(conversation, conversation.head, conversation.last_ms)
 
     def _knows_inboxes(self, recipients: Sequence[str]) -> bool:
         """Whether the inboxes of all that this node owns are in memory; and nobody is named twice."""
@@ -200,19 +210,21 @@ class PlainTurn:
 
     def _commit(self, entries: list[InboxEntry]) -> None:
         """Tells memory and the calls what is durable now."""
-        recent = self._ports.recent
-        for message, call, place in zip(self._messages, self._calls, self._places, strict=True):
-            conversation = self._conversations[message.conversation]
-            conversation.was_ahead |= message.time_ms < conversation.last_ms
-            conversation.head, conversation.last_ms = message.seq, message.time_ms
-            call.seqs[place], call.times_ms[place] = message.seq, message.time_ms
-            if conversation.sent(message.sender, message.seq):
+        planned, recent, inboxes = self._planned, self._ports.recent, self._inboxes
+        for message, key, call, place in zip(self._messages, self._keys, self._calls, self._places, strict=True):
+            seq, time_ms = message.seq, message.time_ms
+            conversation = planned[message.conversation].conversation
+            if time_ms < conversation.last_ms:
+                conversation.was_ahead = True
+            conversation.head, conversation.last_ms = seq, time_ms
+            call.seqs[place], call.times_ms[place] = seq, time_ms
+            if conversation.sent(message.sender, seq):
                 call.read_over.add(place)
-            recent.add(ClientKey(message.conversation, message.sender, message.client_id), message.seq)
-        for entry in entries:
-            inbox = self._inboxes[entry.user]
+            recent.add(key, seq)
+        for user, _, conversation_id, seq, time_ms in entries:
+            inbox = inboxes[user]
             assert inbox is not None
-            inbox.push(entry.conversation, entry.seq, entry.time_ms)
+            inbox.push(conversation_id, seq, time_ms)
         system = sum(message.kind == SYSTEM for message in self._messages)
         metrics.STORED.labels("normal").inc(len(self) - system)
         metrics.STORED.labels("system").inc(system)
@@ -232,8 +244,8 @@ class PlainTurn:
             elif place not in call.unusual:
                 call.numbers[at] = number
         self._unsettled = failed
-        for key, conversation in self._conversations.items():
-            if key not in failed:
+        for conversation in self.conversations:
+            if conversation.id not in failed:
                 conversation.settled = conversation.head
 
     async def _numbers_of(self, far: list[tuple[int, int]]) -> Sequence[int | TidingsError]:
@@ -249,13 +261,13 @@ class PlainTurn:
         return Append(self._calls[row].recipients[at], message.conversation, message.seq, message.time_ms)
 
 
-def _is_allowed(conversation: CachedConversation, version: int) -> bool:
-    """Whether the decision that the row rests on is still the present one."""
-    return conversation.kind is not ConversationKind.GROUP or conversation.document.version == version
-
-
-def _has_target(conversation: CachedConversation, kind: int, target: int, head: int) -> bool:
-    """Whether a row of this kind may name this entry. Kinds that change an earlier entry are not plain."""
-    if not target:
-        return kind in (NORMAL, SYSTEM)
-    return kind == NORMAL and max(conversation.first_seq, 1) <= target <= head
+def _may_follow(planned: Planned, kind: int, version: int, target: int) -> bool:
+    """Whether nothing refuses a row of this kind, decided on this version, that names this entry. Kinds that change an
+    earlier entry are not plain.
+    """
+    conversation = planned.conversation
+    if conversation.kind is ConversationKind.GROUP and conversation.document.version != version:
+        return False
+    if target:
+        return kind == NORMAL and max(conversation.first_seq, 1) <= target <= planned.head
+    return kind in PLAIN_KINDS

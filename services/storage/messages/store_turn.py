@@ -132,18 +132,18 @@ class StoreTurns:
             return [part.places for part in parts]
         self._plain.inboxes.wrote(turn.inboxes)
         self._feed.stored(turn.fed())
-        for conversation in turn.settled:
-            self._memory.moved(conversation)
+        strays = [each.id for each in turn.conversations if not self._memory.wrote(each)]
+        self._invalidation.wrote_conversations(strays)
         for key in turn.unsettled:
             self._memory.drop(key)
-        self._invalidation.wrote_conversations([each.id for each in turn.settled if not self._memory.has(each)])
         return left
 
     def _doubt(self, turn: PlainTurn) -> None:
         """Nobody knows what was done."""
-        for key in turn.conversations:
+        written = [each.id for each in turn.conversations]
+        for key in written:
             self._memory.drop(key)
-        self._invalidation.wrote_conversations(turn.conversations)
+        self._invalidation.wrote_conversations(written)
         self._plain.inboxes.doubt([inbox.user for inbox in turn.inboxes])
 
     # ---- the general way

@@ -29,11 +29,11 @@ def heard_into(history: History) -> Iterator[None]:
                     history.add(told)
         return append(broker, records)
 
-    MemoryBroker.append = noting  # type: ignore[method-assign,assignment]
+    MemoryBroker.append = noting  # type: ignore[method-assign]
     try:
         yield
     finally:
-        MemoryBroker.append = append  # type: ignore[method-assign,assignment]
+        MemoryBroker.append = append  # type: ignore[method-assign]
 
 
 def _told(event: events_pb2.Event) -> Told | None:

@@ -80,3 +80,13 @@ def test_full_caches_fit_into_what_a_pod_is_given() -> None:
     limit = pod["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"]
     assert limit.endswith("Gi")
     assert kept + REST_BYTES <= int(limit.removesuffix("Gi")) * 2**30
+
+
+def test_an_older_message_that_a_load_looks_at_again_moves_nobody_back() -> None:
+    conversation = CachedConversation(
+        "d:ann|bob", ConversationKind.DIRECT, ConversationDocument("d:ann|bob", 1), head=9
+    )
+    conversation.members["ann"] = CachedMember("ann", read_seq=8, delivered_seq=9)
+    conversation.sent("ann", 5)
+    member = conversation.members["ann"]
+    assert (member.read_seq, member.delivered_seq, conversation.moved) == (8, 9, {})
