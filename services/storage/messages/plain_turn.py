@@ -100,8 +100,9 @@ class PlainTurn:
 
     def fed(self) -> list[FedRow]:
         """After `run`: what is durable, for the feed of events."""
+        planned = self._planned
         return [
-            FedRow(self._conversations[message.conversation], message, call.recipients_of(place), call.traces[place])
+            FedRow(planned[message.conversation].conversation, message, call.recipients_of(place), call.traces[place])
             for message, call, place in zip(self._messages, self._calls, self._places, strict=True)
         ]
 

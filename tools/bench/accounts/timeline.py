@@ -23,6 +23,7 @@ class Timeline:
     points: list[dict[str, Any]] = field(default_factory=list)
     _began: float = field(default_factory=time.monotonic)
     _used: Mapping[str, float] = field(default_factory=dict)
+    _at: float = 0.0  # when they had used so much
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
@@ -34,18 +35,19 @@ class Timeline:
             keeping.cancel()
 
     async def _keep(self) -> None:
-        self._used = kinds_of(seconds_of(self.processes))
+        self._used, self._at = kinds_of(seconds_of(self.processes)), time.monotonic()
         while True:
             await asyncio.sleep(EVERY_S)
             self.points.append(self._point())
 
     def _point(self) -> dict[str, Any]:
         """Processor time is the share of a core since the point before."""
-        used = kinds_of(seconds_of(self.processes))
-        cpu = {kind: round(100 * (used[kind] - self._used.get(kind, 0.0)) / EVERY_S, 1) for kind in used}
-        self._used = used
+        used, now = kinds_of(seconds_of(self.processes)), time.monotonic()
+        gone_s = now - self._at
+        cpu = {kind: round(100 * (used[kind] - self._used.get(kind, 0.0)) / gone_s, 1) for kind in used}
+        self._used, self._at = used, now
         memory = {kind: round(size / MIB) for kind, size in kinds_of(memory_of(self.processes)).items()}
-        at_s = round(time.monotonic() - self._began, 1)
+        at_s = round(now - self._began, 1)
         return {"at_s": at_s, "connections": self.connections(), "cpu_percent": cpu, "memory_mb": memory}
 
 

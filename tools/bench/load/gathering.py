@@ -24,7 +24,7 @@ from tools.cli.failure import Failure
 
 HEARTBEAT_S: Final = 30.0  # until a welcome says
 EARLY_SHARE: Final = 0.9  # of the heartbeat that a client is told, after which it sends one
-TICK_S: Final = 0.1
+TICK_S: Final = 0.02
 ACK_S: Final = 0.2  # a device acknowledges at most so often
 TELL_S: Final = 1.0
 MENDED_AT_ONCE: Final = 10
@@ -140,12 +140,14 @@ class Gathering:
             self.come_back(phone)
 
     async def _beat(self) -> None:
-        """Each phone has its place in the interval."""
+        """Each phone has its place in the interval, and each process its own, so that none come together."""
+        due = time.monotonic() + self.chance.uniform(0.0, TICK_S)
         for tick in count():
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            due += TICK_S
             parts = max(1, round(EARLY_SHARE * self._heartbeat_s / TICK_S))
             for phone in self.phones[tick % parts :: parts]:
                 phone.ping()
-            await asyncio.sleep(TICK_S - time.monotonic() % TICK_S)
 
     async def _hear(self) -> None:
         """Acknowledges what arrived, and raises what a callback could not."""
