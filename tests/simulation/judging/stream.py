@@ -29,7 +29,7 @@ def heard_into(history: History) -> Iterator[None]:
                     history.add(told)
         return append(broker, records)
 
-    MemoryBroker.append = noting  # type: ignore[method-assign]
+    MemoryBroker.append = noting  # type: ignore[method-assign,assignment]
     try:
         yield
     finally:
