@@ -20,15 +20,18 @@ from typing import Final, Protocol, TypeVar
 from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import common_pb2, logic_pb2
+from services.access.send_rows import Outcome as SendOutcome
+from services.access.send_rows import SendRow, columns_of, outcomes_of, size_of
 from services.common.lanes.dividing import portions
 from services.common.registry.contract import NodeRecord
 from services.common.rpc.contract import Reply
 from services.common.rpc.faults import from_fault
-from services.common.rpc.spread import in_calls, spread
+from services.common.rpc.spread import in_calls, spread, spread_by_slot
 from tidings_protocol.errors import Internal, TidingsError, TooLarge
 from tidings_protocol.ids import slot_of
 
 Item = TypeVar("Item", bound=Message)
+Row = TypeVar("Row", bound=SendRow)
 Outcome = TypeVar("Outcome")
 
 SERVICE: Final = "/tidings.internal.v1.Logic/"
@@ -91,13 +94,24 @@ class LogicClient:
         return await self._spread("Close", items, [item.user for item in items], call)
 
     async def send(self, items: Sequence[logic_pb2.SendItem]) -> Sequence[logic_pb2.SendOutcome | TidingsError]:
-        """Sends messages; an item whose outcome is `pending` is to be sent again. Split by the conversation."""
+        """Sends messages that logic had not decided; `pending`: it still has not. Split by the conversation."""
 
         async def call(slot: int, part: list[logic_pb2.SendItem]) -> Sequence[logic_pb2.SendOutcome]:
             batch = logic_pb2.SendBatch(items=part, holds=True)
             return (await self._call(slot, "Send", batch, logic_pb2.SendOutcomes)).outcomes
 
         return await self._spread("Send", items, [item.conversation for item in items], call)
+
+    async def send_rows(self, rows: Sequence[Row]) -> Sequence[SendOutcome]:
+        """Sends messages, as columns; one whose outcome is None is to be sent again, by `send`. Split by the slot."""
+
+        async def call(slot: int, part: list[Row]) -> Sequence[SendOutcome]:
+            return outcomes_of(await self._call(slot, "SendRows", columns_of(part), logic_pb2.SentColumns))
+
+        async def ask(_: str, slot: int, part: list[Row]) -> Sequence[SendOutcome]:
+            return await in_calls(partial(call, slot), portions(part, len(part), size_of=size_of), "SendRows")
+
+        return await spread_by_slot(rows, [row.slot for row in rows], self._owner_of, ask)
 
     async def signal(self, items: Sequence[logic_pb2.SignalItem]) -> Sequence[logic_pb2.SignalOutcome | TidingsError]:
         """Sends signals. Split by the conversation."""

@@ -214,7 +214,7 @@ async def _mail(ground: Ground, node: Node, owners: Owners, clients: Clients) ->
     forwarder = await enter(Forwarder(ports.bus, calls, topic=topics.deliver, node=node.cluster.node))
 
     def router() -> MailRouter:
-        return MailRouter(me(), owners.placement.owner_of, owners.forwarding)
+        return MailRouter(me(), owners.placement.owner_of, owners.placement.owns_all, owners.forwarding)
 
     delivery = Delivery(node.hub, ports.clock, clients.presence.sessions_changed)
     return await enter(

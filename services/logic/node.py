@@ -21,6 +21,7 @@ from services.common.registry.stateless_registration import StatelessRegistratio
 from services.logic.admin import Admin
 from services.logic.changes.group_changes import GroupChanges
 from services.logic.in_flight import InFlightLimit
+from services.logic.messages.rows import RowSender
 from services.logic.messages.signals import Signals
 from services.logic.receipts.sender import ReceiptSender
 from services.logic.requests.cursors import CursorMarker
@@ -77,16 +78,15 @@ async def logic_node(settings: LogicSettings, life: Lifecycle, ports: LogicPorts
         ground = await enter(ground_of(settings, life, ports))
         receipts = await enter(receipts_of(settings, ground))
         sender = await enter(messages_of(settings, ground, receipts))
-        sessions = sessions_of(settings, ground)
+        sessions = await enter(sessions_of(settings, ground))
         cursors = CursorMarker(ground.storage, receipts)
-        changes = GroupChanges(
-            ground.storage, ground.loader, ground.publisher, ground.events, ports.clock, ground.policy
-        )
+        changes = GroupChanges(ground.storage, ground.loader, ground.publisher, ground.policy)
         dispatcher = Dispatcher(*handlers_of(settings, ground, cursors, changes))
         sends, requests = InFlightLimit(settings.sends_in_flight_max), InFlightLimit(settings.requests_in_flight_max)
         logic = LogicServicer(
             sessions,
             sender,
+            RowSender(sender, ground.storage, ground.loader, ground.publisher, receipts),
             Signals(ground.loader, ground.publisher),
             cursors,
             dispatcher,

@@ -28,8 +28,10 @@ from services.common.lanes.dividing import divided
 from services.common.node import node_service
 from services.common.rpc import Service
 from services.common.rpc.faults import to_fault
+from services.common.telemetry import logs
 from services.logic.admin import Admin
 from services.logic.in_flight import InFlightLimit
+from services.logic.messages.rows import RowSender
 from services.logic.messages.sender import MessageSender
 from services.logic.messages.signals import Signals
 from services.logic.requests.cursors import CursorMarker
@@ -37,6 +39,8 @@ from services.logic.requests.dispatcher import Dispatcher, encoded
 from services.logic.sessions.sessions import ClientSessions
 from services.logic.storage_client import StorageClient
 from tidings_protocol.errors import TidingsError
+
+log = logs.get_logger(__name__)
 
 Context = Any
 # Pages of 200 large groups: a user of more is told so, and nobody is taken out of the index by such a list.
@@ -50,6 +54,7 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
         self,
         sessions: ClientSessions,
         sender: MessageSender,
+        rows: RowSender,
         signals: Signals,
         cursors: CursorMarker,
         dispatcher: Dispatcher,
@@ -60,6 +65,7 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
     ) -> None:
         self._sessions = sessions
         self._sender = sender
+        self._rows = rows
         self._signals = signals
         self._cursors = cursors
         self._dispatcher = dispatcher
@@ -103,6 +109,14 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
         except TidingsError as error:
             sent = [error] * len(request.items)
         return logic_pb2.SendOutcomes(outcomes=_told(sent, logic_pb2.SendOutcome))
+
+    async def SendRows(self, request: logic_pb2.SendColumns, _: Context) -> logic_pb2.SentColumns:  # noqa: N802
+        with self._sends.admit(len(request.senders)):
+            try:
+                return await self._rows.send(request)
+            except Exception:  # a defect: the general way finds out which row it is of
+                log.exception("columns failed", rows=len(request.senders))
+                return await self._rows.send_generally(request)
 
     async def Signal(self, request: logic_pb2.SignalBatch, _: Context) -> logic_pb2.SignalOutcomes:  # noqa: N802
         outcomes: Sequence[TidingsError | None]

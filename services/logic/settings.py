@@ -73,15 +73,16 @@ class LogicSettings(NodeSettings):
         500,
         ge=10,
         le=30_000,
-        description="How long an acknowledgement waits for Kafka. After that it goes out, and messages go straight to "
-        "the access nodes (degraded); later ones do not wait again until Kafka is back.",
+        description="How long Kafka may take to answer. After that messages go straight to the access nodes "
+        "(degraded), and nothing waits for Kafka until it is back. An acknowledgement waits for it only while much "
+        "else does, so that a slow Kafka holds senders back.",
     )
     publish_lanes: int = Field(
         1,
         ge=1,
         le=16,
-        description="Publications to Kafka under way at once. More: less waiting behind one another; fewer: larger "
-        "records.",
+        description="Publications to Kafka under way at once, those of messages always one after the other. More: less "
+        "waiting behind one another; fewer: larger records.",
     )
     publish_waiting_max: int = Field(
         10_000,
@@ -106,9 +107,9 @@ class LogicSettings(NodeSettings):
     )
     events_enabled: bool = Field(
         True,
-        description="Whether every message, receipt and change of membership goes on the stream of events for other "
-        "systems (docs/events.md). It costs a Kafka record for each (about 15 µs of this node's CPU, 40 µs of "
-        "the broker's); acknowledgements wait for it together with the mailboxes.",
+        description="Whether every receipt goes on the stream of events for other systems (docs/events.md); messages "
+        "and changes of membership are told by storage nodes. It costs a Kafka record for each (about 15 µs of this "
+        "node's CPU, 40 µs of the broker's).",
     )
     events_partitions: int = Field(
         4,

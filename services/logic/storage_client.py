@@ -23,6 +23,7 @@ from services.common.lanes.dividing import portions
 from services.common.rpc.contract import SlotCaller
 from services.common.rpc.faults import from_fault
 from services.common.rpc.spread import in_calls, spread
+from services.logic.storage_rows import RowsToStore, StoredRows, store_rows
 from tidings_protocol.errors import TidingsError
 
 SERVICE = "/tidings.internal.v1.Storage/"
@@ -71,6 +72,21 @@ class StorageClient:
             "Store", items, [item.conversation for item in items], pb.StoreBatch, pb.StoreOutcomes
         )
         return [_stored(outcome) for outcome in outcomes]
+
+    async def store_rows(self, rows: RowsToStore) -> StoredRows:
+        """Stores messages that come as columns, in their order within a conversation (storage_rows.py)."""
+
+        async def ask(slot: int, columns: pb.StoreColumns) -> pb.StoredColumns:
+            return await self._caller.call(
+                slot,
+                SERVICE + "StoreRows",
+                columns,
+                pb.StoredColumns,
+                timeout_s=self._timeout_s,
+                budget_s=self._budget_s,
+            )
+
+        return await store_rows(rows, self._owner_of_slot, ask, self._batch_max)
 
     async def change(self, item: pb.ChangeItem) -> pb.ChangeOutcome:
         """Makes one change of a group, all of it or nothing. The status is DONE or STALE; `made` is set for a repeat.

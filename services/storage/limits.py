@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 # Documents of one insert: more at once would hold up what comes after for too long.
 INSERT_MAX = 500
-# Inbox entries of one batch of messages: as many as 256 messages to 200 members make. More at once would take longer
-# than a batch may, and then nothing of it would be answered.
-ENTRIES_MAX = 51_200
+# Inbox entries of one turn of messages: some 60 ms. More at once would hold up what comes after for too long.
+ENTRIES_MAX = 4000
 # Sessions that are worth a batch of their own beside one that is under way: half as many cost nearly as much.
 OVERLAP_MIN = 96
 # Entries that are searched for one that may be there already: the newest, and those from where its time must be.
@@ -38,6 +37,7 @@ class Limits:
     batch_max: int = 256
     cached_members_max: int = 600_000
     cached_entries_max: int = 1_600_000
+    cached_sessions_max: int = 200_000
     inbox_tail: int = 64
     recent_sends_max: int = 50_000
     list_places_min: int = 500

@@ -3,7 +3,8 @@
 For a job that runs before the nodes: where these have no right to make indexes, or where a large index is built while
 the old nodes still serve. Nodes do the same at their start.
 
-Guarantees: may run again at any time, also beside nodes; waits until MongoDB answers; exit code 0 means done.
+Guarantees: may run again at any time, also beside nodes; waits until MongoDB answers; exit code 0 means done. Where
+data of 0.1.0 were not taken over it fails, before a node of this version would.
 """
 
 from __future__ import annotations

@@ -50,11 +50,12 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
         return storage_pb2.StoreOutcomes(outcomes=_with_faults(outcomes, failed))
 
     async def StoreRows(self, request: storage_pb2.StoreColumns, _: Context) -> storage_pb2.StoredColumns:
-        outcome = await self._storage.conversations.store_rows(StoreCall(request))
-        if isinstance(outcome, TidingsError):
-            raise outcome
-        _raise_if_away(list(outcome.unusual.values()) if len(outcome.unusual) == len(outcome) else ())
-        return outcome.answer()
+        call = StoreCall(request)
+        failure = await self._storage.conversations.store_rows(call)
+        if failure is not None:
+            raise failure
+        _raise_if_away(list(call.unusual.values()) if len(call.unusual) == len(call) else ())
+        return call.answer()
 
     async def Change(self, request: storage_pb2.ChangeBatch, _: Context) -> storage_pb2.ChangeOutcomes:
         outcomes = await divided(self._storage.conversations.change, list(request.items), "Change")

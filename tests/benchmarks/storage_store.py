@@ -2,7 +2,9 @@
 URI`.
 
 A closed loop: so many sends are in flight all the time, each with two recipients, over the node's lanes into a real
-MongoDB. The gRPC server is not in it. With the pid of mongod as a second argument its CPU time is shown too.
+MongoDB, or (`memory`) into the twin in memory. They go as the rows of a call, or with `--items` as messages of their
+own, which is the general way. The encoding of calls and answers is in it, the gRPC server is not. With `--pid` of
+mongod its CPU time is shown too.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from dataclasses import dataclass, field
 
 import psutil
 import uvloop
+from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import SystemClock
@@ -24,10 +27,12 @@ from services.storage.app import SWITCH_INTERVAL_S
 from services.storage.limits import Limits
 from services.storage.node import Storage
 from services.storage.owners.peers import NoPeers
+from services.storage.repository.memory import Database
 from services.storage.repository.mongo.connection import connected
 from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
+from services.storage.rpc import StorageServicer
 from services.storage.wiring import open_storage
-from tidings_protocol.errors import TidingsError
+from tests.unit.storage.nodes import NO_CONTEXT, columns_of
 from tidings_protocol.ids import direct, new_id
 
 PEERS = 5
@@ -38,6 +43,7 @@ class Tally:
     stored: int = 0
     failed: int = 0
     latencies_s: list[float] = field(default_factory=list)
+    clients_s: float = 0.0  # CPU time of the clients
 
 
 def batch_of(rng: random.Random, size: int, users: int) -> list[storage_pb2.StoreItem]:
@@ -72,25 +78,46 @@ async def first_messages(node: Storage, users: int) -> None:
     print(f"{len(items)} first messages: {len(items) / (time.monotonic() - began):.0f}/s")  # noqa: T201
 
 
-async def client(node: Storage, tally: Tally, until: float, size: int, users: int, seed: int) -> None:
+async def client(node: Storage, tally: Tally, until: float, arguments: argparse.Namespace, seed: int) -> None:
     """One logic node's batch after the other."""
     rng = random.Random(seed)
+    servicer = StorageServicer(node)
     while time.monotonic() < until:
+        own = time.process_time()
+        items = batch_of(rng, arguments.batch, arguments.users)
+        call: Message = storage_pb2.StoreBatch(items=items) if arguments.items else columns_of(items)
+        encoded = call.SerializeToString()
+        tally.clients_s += time.process_time() - own
         began = time.monotonic()
-        outcomes = await node.conversations.store(batch_of(rng, size, users))
+        failed = await (store_items if arguments.items else store_rows)(servicer, encoded)
         tally.latencies_s.append(time.monotonic() - began)
-        for outcome in outcomes:
-            if isinstance(outcome, TidingsError) or outcome.status != storage_pb2.StoreOutcome.STORED:
-                tally.failed += 1
-            else:
-                tally.stored += 1
+        tally.failed += failed
+        tally.stored += len(items) - failed
+
+
+async def store_items(servicer: StorageServicer, call: bytes) -> int:
+    """How many of them were not stored."""
+    answer = await servicer.Store(storage_pb2.StoreBatch.FromString(call), NO_CONTEXT)
+    answer.SerializeToString()
+    return sum(outcome.status != storage_pb2.StoreOutcome.STORED for outcome in answer.outcomes)
+
+
+async def store_rows(servicer: StorageServicer, call: bytes) -> int:
+    """How many of them were not stored."""
+    answer = await servicer.StoreRows(storage_pb2.StoreColumns.FromString(call), NO_CONTEXT)
+    answer.SerializeToString()
+    return len(answer.unusual)
 
 
 async def measure(arguments: argparse.Namespace) -> None:
     clock = SystemClock()
-    name = f"bench-{new_id()}"
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     limits = Limits(inbox_lanes=arguments.inbox_lanes)
+    if arguments.uri == "memory":
+        async with open_storage(Database().repository(), NoPeers(), clock, limits) as node:
+            await run(arguments, node)
+        return
+    name = f"bench-{new_id()}"
     async with connected(arguments.uri, name, clock, timeout_s=5, connections_max=32, name="bench") as connection:
         await ensure_schema(connection)
         try:
@@ -111,13 +138,11 @@ async def run(arguments: argparse.Namespace, node: Storage) -> None:
         began = time.monotonic()
         async with asyncio.TaskGroup() as group:
             for seed in range(clients):
-                group.create_task(
-                    client(node, tally, began + seconds, arguments.batch, arguments.users, seed + len(warm.latencies_s))
-                )
+                group.create_task(client(node, tally, began + seconds, arguments, seed + len(warm.latencies_s)))
         took = time.monotonic() - began
         if tally is warm:
             continue
-        cpu_ms = (sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) - mine) * 1e3
+        cpu_ms = (sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) - mine - tally.clients_s) * 1e3
         cpu_theirs_ms = ((sum(mongod.cpu_times()[:2]) if mongod else 0.0) - theirs) * 1e3
         report(tally, took, cpu_ms, cpu_theirs_ms)
 
@@ -134,7 +159,8 @@ def report(tally: Tally, took_s: float, cpu_ms: float, mongod_ms: float) -> None
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("uri")
+    parser.add_argument("uri", help="of MongoDB, or `memory`")
+    parser.add_argument("--items", action="store_true", help="the general way instead of rows")
     parser.add_argument("--pid", type=int, default=0, help="of mongod, for its CPU time")
     parser.add_argument("--in-flight", type=int, default=800)
     parser.add_argument("--batch", type=int, default=200, help="items of one call")

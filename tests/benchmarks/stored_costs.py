@@ -188,9 +188,10 @@ async def _send(meter: Meter, past: Past, node: Storage, *, chats: Sequence[int]
     for name in ("first send", "send"):
         for chat in chats:
             async with meter.measured(name):
-                call = await node.conversations.store_rows(StoreCall(_row(past, chat)))
-            if isinstance(call, TidingsError):
-                raise call
+                call = StoreCall(_row(past, chat))
+                error = await node.conversations.store_rows(call)
+            if error is not None:
+                raise error
             assert not call.unusual, call.unusual
 
 

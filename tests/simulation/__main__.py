@@ -62,7 +62,7 @@ def _run(seeds: Sequence[int], options: argparse.Namespace) -> int:
     began, mutation, code = _real_time(), options.mutation, ledger.version(ROOT)
     simulated = machine.install()
     # Only now: modules of the cluster take hold of clocks when they are imported.
-    from services.common.telemetry import logs
+    from services.common.telemetry import logs, metrics
     from tests.simulation import mutations, scenario
     from tests.simulation.virtual import loop
 
@@ -91,7 +91,8 @@ def _run(seeds: Sequence[int], options: argparse.Namespace) -> int:
                 if options.until_failure:
                     break
     took = _real_time() - began
-    _say(f"{done} seeds, {acknowledged} messages acknowledged, {failed} seeds failed, {took:.0f} s")
+    ways = ", ".join(f"{way} {metrics.STORE_ROWS.labels(way)._value.get():.0f}" for way in ("plain", "general"))
+    _say(f"{done} seeds, {acknowledged} messages acknowledged ({ways}), {failed} seeds failed, {took:.0f} s")
     return 1 if failed else 0
 
 

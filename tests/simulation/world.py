@@ -109,17 +109,23 @@ class World:
         self.scope.spawn(self._expire_later(life), name=f"lease of {name}")
 
     def dies_half_way(self, name: str, died: asyncio.Future[str]) -> None:
-        """The node dies when it has stored messages of several chats and is about to write their inbox entries, unless
-        `died` is done or cancelled by then.
+        """The node dies when it has stored messages of several chats and is about to write their inbox entries, or in
+        the midst of an insert of both, unless `died` is done or cancelled by then.
         """
         faults = self.lives[name].ports.faults
 
-        async def before(command: str) -> None:
-            alive = name in self.lives and self.lives[name].ports.faults is faults
-            if command == "inbox.insert" and alive and not died.done() and len(self.witness.half_done()) > 1:
+        def die() -> None:
+            if name in self.lives and self.lives[name].ports.faults is faults and not died.done():
                 died.set_result(name)
                 self.kill(name)
+
+        async def before(command: str) -> None:
             await self._database_weather(command)
+            if len(self.witness.half_done()) > 1 and command == "inbox.insert":
+                die()
+            elif command == "log.insert" and not died.done():
+                faults.cut(self.rng.randint(1, 4))
+                asyncio.get_running_loop().call_soon(die)
 
         faults.delay = before
 

@@ -37,6 +37,7 @@ COMMANDS = {
     "kick": ("tools.cli.commands.operator", "kick", "End a user's sessions."),
     "broadcast": ("tools.cli.commands.operator", "broadcast", "Send a notice to everyone."),
     "drain": ("tools.cli.commands.operator", "drain", "Have a node's clients move over; then it ends and stays away."),
+    "migrate": ("tools.cli.commands.migrate", "migrate", "Take over the data of an earlier version."),
     "doctor": ("tools.cli.commands.doctor", "doctor", "Look for what is wrong, and say what to do."),
     "config": ("tools.cli.commands.config", "config", "Every setting: its value, where that came from, what it means."),
     "bench": ("tools.bench", "bench", "Load a cluster and measure it."),

@@ -2,6 +2,8 @@
 
 Guarantees: what it writes, protobuf reads as the same value. Delivery is concatenation of bytes that were encoded
 once, so one entry costs the same whatever is in it. Unknown fields are passed over, as protobuf does.
+
+A codec is for one thread: the frame that answers a send is filled again for each of them.
 """
 
 from __future__ import annotations
@@ -29,10 +31,13 @@ _BODY_TAGS = {kind: length_delimited_tag(client_pb2.ServerFrame, field.name) for
 class ProtoCodec:
     """Frames as protobuf bytes; see the `Codec` protocol."""
 
-    __slots__ = ()
+    __slots__ = ("_answer",)
 
     subprotocol: Final = "tidings.v1.proto"
     binary: Final = True
+
+    def __init__(self) -> None:
+        self._answer = client_pb2.ServerFrame(sent=client_pb2.Sent())
 
     def decode_client(self, data: bytes | bytearray | memoryview | str) -> client_pb2.ClientFrame:
         try:
@@ -89,8 +94,10 @@ class ProtoCodec:
         duplicate: bool,
         number: int,
     ) -> bytes:
-        # Set in place: 1.0 µs, against 1.7 µs by constructors.
-        frame = client_pb2.ServerFrame(id=request_id)
+        # Each field is set, so nothing is left of the answer before. A frame of its own would cost 1.8 µs, this one
+        # 1.2; joined by hand from parts that are remembered it is 1.4 (measured).
+        frame = self._answer
+        frame.id = request_id
         sent = frame.sent
         sent.client_id = client_id
         sent.message_id = message_id
@@ -99,7 +106,6 @@ class ProtoCodec:
         sent.time_ms = time_ms
         sent.duplicate = duplicate
         sent.number = number
-        sent.SetInParent()
         return frame.SerializeToString()
 
 

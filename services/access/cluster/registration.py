@@ -62,6 +62,7 @@ class Registration:
             ws=addresses.ws,
             tcp=addresses.tcp,
             since_ms=since_ms,
+            columns=True,
         )
         self._registered = False
 

@@ -6,7 +6,9 @@ once. What one connection gets, and how, is the matter of push_batch.py.
 
 Guarantees: other tasks of the event loop run after every `YIELD_EVERY` connections that are addressed, and after every
 `YIELD_EVERY` that are written to. A push that cannot be read, or has fewer numbers than recipients, is dropped and
-counted, and its neighbours go out. A defect with one connection ends that connection alone.
+counted, and its neighbours go out; so are columns that are not aligned, and a message in columns that cannot be read.
+A message in columns is delivered as the same one in a push would be. A defect with one connection ends that connection
+alone.
 
 Does not know: Kafka, parcels, who owns whom.
 """
@@ -16,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice, repeat
 from typing import Final
 
 from google.protobuf.message import DecodeError, Message
@@ -23,15 +26,14 @@ from google.protobuf.message import DecodeError, Message
 from protos.tidings.internal.v1 import delivery_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
-from services.access.delivery.mail_router import is_sound
-from services.access.delivery.push_batch import PushBatch, drop
+from services.access.delivery.mail_router import Local, is_sound
+from services.access.delivery.message_columns import is_aligned, recipients, rows
+from services.access.delivery.push_batch import YIELD_EVERY, Measured, PushBatch, drop
 from services.common.clock import Clock
 from services.common.telemetry import logs, metrics, tracing
 from tidings_protocol import client_pb2
 from tidings_protocol.ids import BROADCAST
 from tidings_protocol.wire.body import EncodedBody
-
-YIELD_EVERY: Final = 1000
 
 Push = delivery_pb2.Push
 _BODIES: Final[dict[int, type[Message]]] = {
@@ -57,23 +59,37 @@ class Delivery:
         self._clock = clock
         self._on_sessions = on_sessions
 
-    async def deliver(self, pushes: Iterable[delivery_pb2.Push]) -> None:
-        """Delivers the pushes in their order; returns when they are written to the connections.
+    async def deliver(self, parts: Iterable[Local]) -> None:
+        """Delivers the pushes and columns in their order; returns when they are written to the connections.
 
         A cancellation may leave some of them undelivered.
         """
         batch, began_ns = PushBatch(), time.time_ns()
-        limit = YIELD_EVERY
-        for push in pushes:
+        for part in parts:
             try:
-                await self._add(push, batch)
+                if isinstance(part, delivery_pb2.MessageColumns):
+                    await self._add_messages(part, batch)
+                else:
+                    await self._add(part, batch)
             except DecodeError as error:
-                drop(push.kind, error)
-            if batch.addressed >= limit:
-                limit = batch.addressed + YIELD_EVERY
-                await asyncio.sleep(0)
+                drop(_name_of(part), error)
+            if batch.addressed >= batch.rest_at:
+                await _rest(batch)
         await self._write(batch)
         self._measure(batch.measured, began_ns)
+
+    async def _add_messages(self, columns: delivery_pb2.MessageColumns, batch: PushBatch) -> None:
+        """Adds all messages to the batch. Raises DecodeError if that cannot be."""
+        if not is_aligned(columns):
+            raise DecodeError("its columns are not aligned")
+        everybody = recipients(columns)
+        for body, count, skipped, accepted_ms, trace in rows(columns):
+            batch.reached = False
+            self._address(islice(everybody, count), skipped, EncodedBody(client_pb2.Message, body), batch)
+            if batch.reached and accepted_ms:
+                batch.measured.append((accepted_ms, trace))
+            if batch.addressed >= batch.rest_at:
+                await _rest(batch)
 
     async def _add(self, push: delivery_pb2.Push, batch: PushBatch) -> None:
         """Adds the push to the batch, or acts on it. Raises DecodeError."""
@@ -87,21 +103,22 @@ class Delivery:
             body = EncodedBody(_BODIES[push.kind], push.body)
             batch.reached = False
             if push.users:
-                self._address(push, body, batch)
+                numbers = push.numbers or repeat(0)
+                self._address(zip(push.users, numbers, strict=False), push.except_session, body, batch)
             elif push.conversation:
                 await self._address_readers(push, body, batch)
             if batch.reached and push.kind == Push.MESSAGE and push.accepted_ms:
-                batch.measured.append(push)
+                batch.measured.append((push.accepted_ms, push.trace))
 
-    def _address(self, push: delivery_pb2.Push, body: EncodedBody, batch: PushBatch) -> None:
-        hub, skipped, numbers = self._hub, push.except_session, push.numbers
-        for place, user in enumerate(push.users):
-            connections = hub.connections_of(user)
-            if connections:
-                number = numbers[place] if numbers else 0
-                for connection in connections:
-                    if connection.session_id != skipped:
-                        batch.add(connection, number, body)
+    def _address(
+        self, recipients: Iterable[tuple[str, int]], skipped: str, body: EncodedBody, batch: PushBatch
+    ) -> None:
+        """Adds the body for the connections of these users, by their numbers, but for the session `skipped`."""
+        connections_of = self._hub.connections_of
+        for user, number in recipients:
+            for connection in connections_of(user):
+                if connection.session_id != skipped:
+                    batch.add(connection, number, body)
 
     async def _address_readers(self, push: delivery_pb2.Push, body: EncodedBody, batch: PushBatch) -> None:
         # A list, since the hub changes while other tasks run. Who comes meanwhile reads a head that has this push.
@@ -147,12 +164,26 @@ class Delivery:
         if written:
             metrics.DELIVERED.inc(written)
 
-    def _measure(self, messages: Iterable[delivery_pb2.Push], began_ns: int) -> None:
+    def _measure(self, messages: Iterable[Measured], began_ns: int) -> None:
         """Measures each message that a connection got once, when all of the batch is written."""
         now_ms = self._clock.wall_ms()
-        for push in messages:
-            exemplar = None
-            if push.trace:
-                exemplar = tracing.exemplar(push.trace)
-                tracing.record("deliver", push.trace, began_ns)
-            metrics.DELIVERY_SECONDS.observe(max(0.0, (now_ms - push.accepted_ms) / 1000), exemplar)
+        untraced_s: list[float] = []
+        for accepted_ms, trace in messages:
+            seconds = max(0.0, (now_ms - accepted_ms) / 1000)
+            if trace:
+                tracing.record("deliver", trace, began_ns)
+                metrics.DELIVERY_SECONDS.observe(seconds, tracing.exemplar(trace))
+            else:
+                untraced_s.append(seconds)
+        if untraced_s:
+            metrics.observe_many(metrics.DELIVERY_SECONDS, untraced_s)
+
+
+async def _rest(batch: PushBatch) -> None:
+    """Lets other tasks run, since enough connections have been addressed."""
+    batch.rest_at = batch.addressed + YIELD_EVERY
+    await asyncio.sleep(0)
+
+
+def _name_of(part: Local) -> object:
+    return "messages" if isinstance(part, delivery_pb2.MessageColumns) else part.kind

@@ -44,6 +44,10 @@ class ForwardingTable:
         """Where what this user gets is forwarded, in the order in which the nodes asked for it."""
         return self._nodes.get(user, ())
 
+    def has_any(self, users: Iterable[str]) -> bool:
+        """Whether what one of these users gets is forwarded."""
+        return not self._nodes.keys().isdisjoint(users)
+
     def keep(self, alive: Callable[[str], bool]) -> None:
         """Keeps only the nodes whose boot id is alive."""
         for user in list(self._nodes):

@@ -1,26 +1,29 @@
 """The router of the mailbox: splits parcels into what is for this node, for visitors' nodes, and for new owners.
 
-Theory of operation. Logic routed a parcel by the ring that logic had. A parcel that is for another boot (the
-mailbox had another node, or this node started again) is routed once more as a whole. Otherwise each recipient is looked
-up. A push for a visitor is forwarded to the nodes where the visitor is connected. A push for a user whose slot has
-another owner by now goes on to that owner, and to the connections here all the same: so no user waits for the hop, and
-clients pass over what they have. A forwarded parcel (`Parcel.direct` on the wire) is for one boot only, and is never
-routed again. Any other parcel is routed again at most `HOPS_MAX` times.
+Theory of operation. Logic routed a parcel by the ring that logic had. A parcel that is for another boot (the mailbox
+had another node, or this node started again) is routed once more as a whole. Otherwise each recipient is looked up. A
+push for a visitor is forwarded to the nodes where the visitor is connected. A push for a user whose slot has another
+owner by now goes on to that owner, and to the connections here all the same: so no user waits for the hop, and clients
+pass over what they have. Messages that come as columns stay columns if all of that is so of none of their users, which
+is the rule; else they are pushes from here on. A forwarded parcel (`Parcel.direct` on the wire) is for one boot only,
+and is never routed again. Any other parcel is routed again at most `HOPS_MAX` times.
 
 Guarantees: a recipient that is owned here gets its push here exactly as often as it came. Each target gets as few
 records as their size allows, at a cost that grows with the recipients and no faster. A push with fewer numbers than
-recipients goes no further than to delivery.py, which drops it.
+recipients, or columns that are not aligned, go no further than to delivery.py, which drops them. The messages of a
+parcel come before its pushes.
 
 Does not know: Kafka, connections, when the ring changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from protos.tidings.internal.v1 import delivery_pb2
 from services.access.delivery.forwarding_table import ForwardingTable
+from services.access.delivery.message_columns import is_aligned, pushes_of
 from services.common.registry.contract import NodeIncarnation
 
 HOPS_MAX = 2
@@ -32,12 +35,15 @@ RECIPIENT_BYTES = 16
 # Other tasks of the event loop run after so many recipients.
 YIELD_EVERY = 1000
 
+# What is delivered here, in its order.
+Local = delivery_pb2.Push | delivery_pb2.MessageColumns
+
 
 @dataclass(slots=True)
 class Split:
     """A batch of parcels, by where its pushes go."""
 
-    local: list[delivery_pb2.Push] = field(default_factory=list)  # users without a connection here are passed over
+    local: list[Local] = field(default_factory=list)  # users without a connection here are passed over
     forwarded: dict[NodeIncarnation, list[delivery_pb2.Parcel]] = field(default_factory=dict)  # to visitors' nodes
     # To owners, by the hops that it has made then.
     rerouted: dict[tuple[NodeIncarnation, int], list[delivery_pb2.Parcel]] = field(default_factory=dict)
@@ -45,21 +51,26 @@ class Split:
 
 
 class MailRouter:
-    """Splits batches for one boot of this node; `owner_of` gives the owner of a user now, or None."""
+    """Splits batches for one boot of this node.
+
+    `owner_of` gives the owner of a user now, or None; `owns_all` says whether that boot owns all these users.
+    """
 
     def __init__(
         self,
         me: NodeIncarnation,
         owner_of: Callable[[str], NodeIncarnation | None],
+        owns_all: Callable[[Iterable[str]], bool],
         forwarding: ForwardingTable,
     ) -> None:
         self._me = me
         self._owner_of = owner_of
+        self._owns_all = owns_all
         self._forwarding = forwarding
 
     def split(self, parcels: Sequence[delivery_pb2.Parcel]) -> SplitRun:
         """Begins to split the parcels in their order, in steps between which other tasks can run."""
-        return SplitRun(parcels, self._me, self._owner_of, self._forwarding)
+        return SplitRun(parcels, self._me, self._owner_of, self._owns_all, self._forwarding)
 
 
 def is_sound(push: delivery_pb2.Push) -> bool:
@@ -75,32 +86,59 @@ class SplitRun:
         parcels: Sequence[delivery_pb2.Parcel],
         me: NodeIncarnation,
         owner_of: Callable[[str], NodeIncarnation | None],
+        owns_all: Callable[[Iterable[str]], bool],
         forwarding: ForwardingTable,
     ) -> None:
         self._parcels = parcels
         self._me = me
         self._owner_of = owner_of
+        self._owns_all = owns_all
         self._forwarding = forwarding
-        self._local: list[delivery_pb2.Push] = []
+        self._local: list[Local] = []
         self._forwarded: dict[NodeIncarnation, _ParcelBuilder] = {}
         self._rerouted: dict[tuple[NodeIncarnation, int], _ParcelBuilder] = {}
         self._dropped = 0
+        self._seen = 0  # recipients
+        self._step_ends = YIELD_EVERY
 
     def steps(self) -> Iterator[None]:
         """Splits `YIELD_EVERY` recipients in each step."""
-        seen, limit = 0, YIELD_EVERY
         for parcel in self._parcels:
             if parcel.direct and parcel.boot_id != self._me.boot_id:
                 continue
-            for push in parcel.pushes:
-                # What turns out to be this node's own is delivered here, without a hop.
-                self._local.append(push)
-                if not parcel.direct and is_sound(push):
-                    self._pass_on(push, parcel.hops)
-                    seen += len(push.users)
-                if seen >= limit:
-                    limit = seen + YIELD_EVERY
+            if parcel.HasField("messages"):
+                yield from self._split_messages(parcel)
+            yield from self._split_pushes(parcel, parcel.pushes)
+
+    def _split_messages(self, parcel: delivery_pb2.Parcel) -> Iterator[None]:
+        columns = parcel.messages
+        if parcel.direct or not is_aligned(columns):
+            self._local.append(columns)
+            return
+        for start in range(0, len(columns.users), YIELD_EVERY):
+            users = columns.users[start : start + YIELD_EVERY]
+            if self._forwarding.has_any(users) or not self._owns_all(users):
+                yield from self._split_pushes(parcel, pushes_of(columns))
+                return
+            if self._ends_step(len(users)):
+                yield
+        self._local.append(columns)
+
+    def _split_pushes(self, parcel: delivery_pb2.Parcel, pushes: Iterable[delivery_pb2.Push]) -> Iterator[None]:
+        for push in pushes:
+            # What turns out to be this node's own is delivered here, without a hop.
+            self._local.append(push)
+            if not parcel.direct and is_sound(push):
+                self._pass_on(push, parcel.hops)
+                if self._ends_step(len(push.users)):
                     yield
+
+    def _ends_step(self, recipients: int) -> bool:
+        self._seen += recipients
+        if self._seen < self._step_ends:
+            return False
+        self._step_ends = self._seen + YIELD_EVERY
+        return True
 
     def _pass_on(self, push: delivery_pb2.Push, hops: int) -> None:
         numbers = push.numbers

@@ -14,7 +14,6 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
-from protos.tidings.internal.v1 import delivery_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.traffic import DELIVER, label_of
 from services.access.session.session import Phase
@@ -23,23 +22,30 @@ from tidings_protocol import client_pb2
 from tidings_protocol.wire.body import EncodedBody
 
 FRAME_BYTES: Final = 128 * 1024
+# So many connections are addressed, or written to, before other tasks have their turn.
+YIELD_EVERY: Final = 1000
 
 Entry = tuple[int, EncodedBody]  # inbox number (0: none), body
 
 log = logs.get_logger(__name__)
 
 
+# A message that reached a connection: when an access node accepted it, and its trace, empty if it is not sampled.
+Measured = tuple[int, str]
+
+
 class PushBatch:
     """The entries that each connection gets, gathered first and then pushed to it."""
 
-    __slots__ = ("_unreadable", "addressed", "entries", "measured", "others", "reached")
+    __slots__ = ("_unreadable", "addressed", "entries", "measured", "others", "reached", "rest_at")
 
     def __init__(self) -> None:
         self.entries: dict[Connection, list[Entry]] = {}
         self.others: list[tuple[Connection, EncodedBody]] = []
         self.addressed = 0  # entries and others that were added so far
+        self.rest_at = YIELD_EVERY  # `addressed` when other tasks have their next turn
         self.reached = False  # whether the present push was added for a connection
-        self.measured: list[delivery_pb2.Push] = []  # messages that reached a connection
+        self.measured: list[Measured] = []
         self._unreadable: dict[int, EncodedBody] = {}  # by their ids, which are theirs while they are kept here
 
     def add(self, connection: Connection, number: int, body: EncodedBody) -> None:

@@ -5,7 +5,7 @@ Does not know: connections, how rings change.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from services.access.connection.ports import TransportName
@@ -45,6 +45,15 @@ class Placement:
         """The boot of a node that owns this user's slot; None while no node does."""
         record = self._owner(user)
         return NodeIncarnation(record.name, record.boot_id) if record is not None else None
+
+    def owns_all(self, users: Iterable[str]) -> bool:
+        """Whether the slots of all these users are this boot's own."""
+        me = self._me()
+        record = self._node(me.node)
+        if record is None or record.boot_id != me.boot_id:
+            return False
+        owners = self._ring().owners
+        return {owners[slot] for slot in map(slot_of, users)} <= {me.node}
 
     def elsewhere(self, user: str) -> NodeIncarnation | None:
         """The owner, if it is another node."""

@@ -63,9 +63,14 @@ def answer_or_end(connection: Connection, answer: Callable[[Outcome], None], out
     """
     try:
         answer(outcome)
-    except Exception:  # the edge: as in `Connection.receive`
-        log.exception("connection failed", user=connection.user, session=connection.session_id)
-        try:
-            connection.handle(EndRequested(close.INTERNAL))
-        except Exception:  # noqa: BLE001 - the edge: as in `Connection.tick`
-            connection.transport.abort()
+    except Exception as defect:  # noqa: BLE001 - the edge: as in `Connection.receive`
+        end_after_defect(connection, defect)
+
+
+def end_after_defect(connection: Connection, defect: Exception) -> None:
+    """Ends a connection that could not be answered."""
+    log.error("connection failed", user=connection.user, session=connection.session_id, exc_info=defect)
+    try:
+        connection.handle(EndRequested(close.INTERNAL))
+    except Exception:  # noqa: BLE001 - the edge: as in `Connection.tick`
+        connection.transport.abort()

@@ -59,6 +59,9 @@ class HeldSends(Owned):
             for send, _ in waiting:
                 send.answer(Unavailable("this node is stopping: send again with the same client_id"))
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     def holds(self, conversation: str) -> bool:
         """Whether a send to this conversation must wait behind another one."""
         return conversation in self._conversations

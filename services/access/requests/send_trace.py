@@ -10,11 +10,10 @@ Does not know: which sends are sampled (tracing.py).
 from __future__ import annotations
 
 import time
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from opentelemetry.trace import Span
 
-from protos.tidings.internal.v1 import logic_pb2
 from services.common.telemetry import logs, tracing
 from tidings_protocol.errors import Blame, TidingsError
 
@@ -24,36 +23,52 @@ FAILURES_MAX: Final = 5
 log = logs.get_logger(__name__)
 
 
+class TracedSend(Protocol):
+    """What a trace tells of its send."""
+
+    @property
+    def sender(self) -> str: ...
+
+    @property
+    def session(self) -> str: ...
+
+    @property
+    def conversation(self) -> str: ...
+
+    @property
+    def client_id(self) -> str: ...
+
+    @property
+    def accepted_ms(self) -> int: ...
+
+
 class SendTrace:
-    """The span of a sampled send."""
+    """The span of a sampled send; its `text` goes along with the send."""
 
-    __slots__ = ("_span", "_text")
+    __slots__ = ("_span", "text")
 
-    def __init__(self, span: Span, text: str) -> None:
+    def __init__(self, span: Span) -> None:
         self._span = span
-        self._text = text
+        self.text: Final = tracing.text_of(span)
 
     @classmethod
-    def begin(cls, item: logic_pb2.SendItem) -> Self | None:
-        """Begins the span of a send, whose item then carries the trace; None if the send is not sampled."""
+    def begin(cls, send: TracedSend) -> Self | None:
+        """Begins the span of a send; None if the send is not sampled."""
         if not tracing.enabled():
             return None
-        span = tracing.begin(NAME, attributes_of(item))
-        if span is None:
-            return None
-        item.trace = tracing.text_of(span)
-        return cls(span, item.trace)
+        span = tracing.begin(NAME, attributes_of(send))
+        return cls(span) if span is not None else None
 
     def acknowledged(self, seq: int) -> dict[str, str] | None:
         """Ends the span of a send that is stored; the exemplar that links the histogram to this trace."""
         self._span.set_attribute("tidings.seq", seq)
         self._span.end()
-        return tracing.exemplar(self._text)
+        return tracing.exemplar(self.text)
 
     def failed(self, error: TidingsError) -> str:
         """Ends the span of a send that failed; the text of its trace."""
         tracing.end_failed(self._span, error.label)
-        return self._text
+        return self.text
 
 
 class Allowance:
@@ -79,18 +94,18 @@ class Allowance:
 _ALLOWANCE: Final = Allowance(FAILURES_MAX)
 
 
-def failed(item: logic_pb2.SendItem, trace: SendTrace | None, error: TidingsError) -> None:
+def failed(send: TracedSend, trace: SendTrace | None, error: TidingsError) -> None:
     """Ends the span of a failed send, or makes one, and writes the line if the cluster is to blame."""
     text = trace.failed(error) if trace is not None else ""
     if error.blame is not Blame.SERVER or not _ALLOWANCE.take(time.monotonic()):
         return
     if not text:
-        text = tracing.failure(NAME, item.accepted_ms * 1_000_000, error.label, attributes_of(item))
+        text = tracing.failure(NAME, send.accepted_ms * 1_000_000, error.label, attributes_of(send))
     passed_over, _ALLOWANCE.passed_over = _ALLOWANCE.passed_over, 0
     log.warning(
         "send failed",
-        user=item.sender,
-        conversation=item.conversation,
+        user=send.sender,
+        conversation=send.conversation,
         code=error.label,
         reason=error.message,
         trace_id=tracing.id_of(text),
@@ -98,11 +113,11 @@ def failed(item: logic_pb2.SendItem, trace: SendTrace | None, error: TidingsErro
     )
 
 
-def attributes_of(item: logic_pb2.SendItem) -> dict[str, str]:
+def attributes_of(send: TracedSend) -> dict[str, str]:
     """The attributes by which the trace of a send is found."""
     return {
-        "tidings.user": item.sender,
-        "tidings.conversation": item.conversation,
-        "tidings.session": item.session,
-        "tidings.client_id": item.client_id,
+        "tidings.user": send.sender,
+        "tidings.conversation": send.conversation,
+        "tidings.session": send.session,
+        "tidings.client_id": send.client_id,
     }

@@ -6,32 +6,32 @@ held_sends.py, and those behind it in its conversation with it.
 Guarantees: a content is encoded once, here, and is opaque from here on. A send that its lane would not answer in time
 is refused at once, and so is one that finds no room.
 
-Does not know: who may speak, how a send is answered (send_in_flight.py).
+Does not know: who may speak, how a send is answered (send_answers.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
+from operator import attrgetter
 from typing import Any, Final
 
-from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
 from services.access.logic_client import LogicClient
+from services.access.requests.addressee import addressee
 from services.access.requests.held_sends import HeldSends
+from services.access.requests.send_answers import SendAnswers
 from services.access.requests.send_in_flight import SendInFlight
 from services.access.requests.send_trace import SendTrace
+from services.access.send_rows import Outcome, StoredSend
 from services.common.clock import Clock
 from services.common.lanes.entered import LaneHolder
 from services.common.lanes.lane import Lanes
 from services.common.telemetry import tracing
-from tidings_protocol import client_pb2, content, ids
-from tidings_protocol.errors import BadRequest, TidingsError
+from tidings_protocol import client_pb2, content
 
 # Sends that are worth a batch of their own beside one that is under way: it is decided while the other is stored.
 OVERLAP_MIN: Final = 32
-# What stands for the outcome of a send that waits behind a held one.
-_PENDING: Final = logic_pb2.SendOutcome(pending=True)
 
 
 class Sends(LaneHolder):
@@ -51,7 +51,8 @@ class Sends(LaneHolder):
         self._logic = logic
         self._clock = clock
         self._content_bytes_max = content_bytes_max
-        self.lanes: Lanes[SendInFlight, logic_pb2.SendOutcome] = Lanes(
+        self._held = HeldSends(logic.send, capacity=capacity, batch_max=batch_max)
+        self.lanes: Lanes[SendInFlight, StoredSend | None] = Lanes(
             "send",
             self._send,
             lanes=lanes,
@@ -59,51 +60,39 @@ class Sends(LaneHolder):
             batch_max=batch_max,
             overlap_min=min(OVERLAP_MIN, batch_max),
             answer_s=answer_s,
-            party=lambda sending: sending.item.sender,
+            party=attrgetter("sender"),
+            told=SendAnswers(clock, self._held).tell,
         )
-        self._held = HeldSends(logic.send, capacity=capacity, batch_max=batch_max)
 
     def _parts(self) -> Iterable[AbstractAsyncContextManager[Any]]:
         return (self._held, self.lanes)
 
     def take(self, connection: Connection, frame: client_pb2.ClientFrame) -> None:
         """Hands the send on; its answer comes later. Raises TidingsError if it is refused."""
-        send = frame.send
-        content.check_client_id(send.client_id)
-        conversation = addressee(connection, send)
-        item = logic_pb2.SendItem(
-            sender=connection.user,
-            session=connection.session_id,
-            conversation=conversation,
-            client_id=send.client_id,
-            content=content.encode_content(send.content, self._content_bytes_max),
-            reply_to=send.content.reply_to,
-            accepted_ms=self._clock.wall_ms(),
+        asked = frame.send
+        client_id, message = asked.client_id, asked.content
+        content.check_client_id(client_id)
+        conversation, slot = addressee(connection.user, asked)
+        send = SendInFlight(
+            connection,
+            frame.id,
+            connection.user,
+            connection.session_id,
+            conversation,
+            slot,
+            client_id,
+            content.encode_content(message, self._content_bytes_max),
+            message.reply_to,
+            self._clock.wall_ms(),
         )
-        sending = SendInFlight(connection, frame.id, item, self._clock, SendTrace.begin(item), self._held)
-        self.lanes.offer(ids.hash64(conversation), sending, sending.done)
+        span = SendTrace.begin(send)
+        self.lanes.offer(slot, send if span is None else send._replace(span=span))
 
-    async def _send(self, batch: list[SendInFlight]) -> Sequence[logic_pb2.SendOutcome | TidingsError]:
-        with tracing.batch("access send", (sending.item.trace for sending in batch), items=len(batch)):
-            items = [sending.item for sending in batch]
-            behind = [self._held.holds(item.conversation) for item in items]
-            if not any(behind):
-                return await self._logic.send(items)
-            free = [item for item, waits in zip(items, behind, strict=True) if not waits]
-            outcomes = iter(await self._logic.send(free))
-            return [_PENDING if waits else next(outcomes) for waits in behind]
-
-
-def addressee(connection: Connection, request: client_pb2.Send | client_pb2.Signal) -> str:
-    """The conversation that a send or signal goes to. Raises BadRequest."""
-    match request.WhichOneof("to"):
-        case "user":
-            return ids.direct(connection.user, ids.check_user(request.user))
-        case "conversation":
-            ids.check_conversation(request.conversation)
-            return request.conversation
-        case _:
-            raise BadRequest(
-                f"`{request.DESCRIPTOR.name.lower()}` goes to nobody: give it a `user` for a direct chat, or a "
-                "`conversation`"
-            )
+    async def _send(self, batch: list[SendInFlight]) -> Sequence[Outcome]:
+        with tracing.batch("access send", (send.trace for send in batch), items=len(batch)):
+            if not self._held:
+                return await self._logic.send_rows(batch)
+            behind = [self._held.holds(send.conversation) for send in batch]
+            free = [send for send, waits in zip(batch, behind, strict=True) if not waits]
+            outcomes = iter(await self._logic.send_rows(free))
+            return [None if waits else next(outcomes) for waits in behind]

@@ -14,13 +14,13 @@ from typing import Any
 from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
 from services.access.logic_client import LogicClient
+from services.access.requests.addressee import addressee
 from services.access.requests.answers import answer_or_end
-from services.access.requests.sends import addressee
 from services.common.lanes.entered import LaneHolder
 from services.common.lanes.lane import Lanes
 from services.common.rpc.faults import from_fault
 from services.common.telemetry import metrics
-from tidings_protocol import client_pb2, content, ids
+from tidings_protocol import client_pb2, content
 from tidings_protocol.errors import TidingsError
 
 
@@ -45,7 +45,7 @@ class Signals(LaneHolder):
         """Hands the signal on. Raises TidingsError if it is refused at once."""
         signal = frame.signal
         content.check_signal(signal.name, signal.data)
-        conversation = addressee(connection, signal)
+        conversation, slot = addressee(connection.user, signal)
         item = logic_pb2.SignalItem(
             sender=connection.user,
             session=connection.session_id,
@@ -61,7 +61,7 @@ class Signals(LaneHolder):
         def done(outcome: logic_pb2.SignalOutcome | TidingsError) -> None:
             answer_or_end(connection, answer, outcome)
 
-        self.lanes.offer(ids.hash64(conversation), item, done)
+        self.lanes.offer(slot, item, done)
 
 
 def _answer(connection: Connection, request_id: int, outcome: logic_pb2.SignalOutcome | TidingsError) -> None:

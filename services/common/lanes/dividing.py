@@ -24,21 +24,14 @@ Does not know: what items are, how often the whole may be tried.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeVar
+from operator import methodcaller
+from typing import Any, TypeVar
 
 from services.common.telemetry import logs
 from tidings_protocol.errors import Internal, TidingsError, TooLarge
 
 T = TypeVar("T")
 R = TypeVar("R")
-M = TypeVar("M", bound="Sized")
-
-
-class Sized(Protocol):
-    """A message, as it is in a batch."""
-
-    def ByteSize(self) -> int: ...  # noqa: N802 - protobuf's name
-
 
 Handle = Callable[[list[T]], Awaitable[Sequence[R]]]
 
@@ -48,6 +41,9 @@ log = logs.get_logger(__name__)
 PORTION_BYTES_MAX = 12 * 1024 * 1024
 # Of so few even the largest fit: a content of 512 KiB, and the names of 5,000 recipients.
 SURELY_FIT = 8
+
+# The bytes of a message, as it is in a batch.
+_encoded_size: Callable[[Any], int] = methodcaller("ByteSize")
 
 
 async def divided(handle: Handle[T, R], items: list[T], what: str) -> Sequence[R | TidingsError]:
@@ -73,15 +69,23 @@ async def divided(handle: Handle[T, R], items: list[T], what: str) -> Sequence[R
 
 
 def portions(
-    items: list[M], count_max: int, bytes_max: int = PORTION_BYTES_MAX, *, surely_fit: int = SURELY_FIT
-) -> list[list[M]]:
-    """The items in runs, each of which fits into one call; one item that is too large by itself is a run of its own."""
+    items: list[T],
+    count_max: int,
+    bytes_max: int = PORTION_BYTES_MAX,
+    *,
+    surely_fit: int = SURELY_FIT,
+    size_of: Callable[[T], int] = _encoded_size,
+) -> list[list[T]]:
+    """The items in runs, each of which fits into one call; one item that is too large by itself is a run of its own.
+
+    `size_of`: the bytes of an item; without it items are messages.
+    """
     if len(items) <= min(surely_fit, count_max):
         return [items]
-    runs: list[list[M]] = [[]]
+    runs: list[list[T]] = [[]]
     size = 0
     for item in items:
-        item_bytes = item.ByteSize()
+        item_bytes = size_of(item)
         if runs[-1] and (len(runs[-1]) >= count_max or size + item_bytes > bytes_max):
             runs.append([])
             size = 0

@@ -25,6 +25,8 @@ Guarantees:
   Unavailable instead, since whoever asked is gone and may have asked elsewhere by now;
 - nothing is lost silently: `done` of every accepted item is called exactly once, with an error if the lanes are
   cancelled (whether the work was done is then unknown, so it says Unavailable) or if `handle` fails;
+- whoever answers many items at once is told a whole batch: `told` gets each accepted item exactly once as well, with
+  its neighbours and their outcomes, before the `done` of each;
 - a batch is no fate: one that fails by a defect is handled again by halves, so that the error stands at the item that
   it is of (dividing.py), and the others have their outcomes;
 - leaving `async with lanes` refuses what is new and handles what waits; leaving it with an exception, or being
@@ -76,11 +78,12 @@ class Lanes(Owned, Generic[T, R]):
         party: Callable[[T], Hashable] | None = None,
         weigh: Callable[[T], int] | None = None,
         weight_max: int = 0,
+        told: Callable[[Sequence[T], Sequence[R | TidingsError]], None] | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`capacity`: how many items may wait in each lane; `now`: seconds, for metrics, retry times, `answer_s` and
         `gather_s`, which is for a single lane; `wanted`: asked for each item when its batch is taken; `party`: whose an
-        item is; `weigh`: how heavy it is."""
+        item is; `weigh`: how heavy it is; `told`: gets the items of a batch and their outcomes."""
         if lanes < 1 or capacity < 1 or batch_max < 1:
             raise ValueError(f"lanes {name}: lanes, capacity and batch_max must be 1 or more")
         if gather_s and lanes > 1:
@@ -98,6 +101,7 @@ class Lanes(Owned, Generic[T, R]):
         self._party = party
         self._weigh = weigh
         self._weight_max = weight_max
+        self._told = told
         self._now = now
         self._lanes: list[LaneQueue[T, R]] = [LaneQueue(capacity, batch_max, party) for _ in range(lanes)]
         self._count = lanes
@@ -207,7 +211,7 @@ class Lanes(Owned, Generic[T, R]):
             metrics.LANE_DEPTH.labels(self.name).set_function(lambda: 0)
             for lane in self._lanes:
                 # Also of lanes whose worker was cancelled before its first step.
-                _finish([one[1] for one in lane.waiting], _cancelled())
+                self._finish(list(lane.waiting), _cancelled())
                 lane.clear()
 
     def _refusal(self, lane: LaneQueue[T, R]) -> TidingsError:
@@ -267,11 +271,10 @@ class Lanes(Owned, Generic[T, R]):
         began = self._now()
         self._batch.observe(len(offered))
         self._wait_seconds.observe(max(0.0, began - offered[0][2]))
-        dones = [one[1] for one in offered]
         try:
             outcomes = await self._outcomes([one[0] for one in offered])
         except BaseException:
-            _finish(dones, _cancelled())
+            self._finish(offered, _cancelled())
             raise
         finally:
             self._under_way -= 1
@@ -283,7 +286,7 @@ class Lanes(Owned, Generic[T, R]):
         paced = room_after(len(offered), len(taken), took, answer_s=self._answer_s, capacity=self._capacity)
         for lane in taken:
             lane.item_s, lane.room, lane.paced = item_s, max(paced, lane.paced), paced
-        _tell(dones, outcomes)
+        self._tell(offered, outcomes)
         # This worker goes on with one of them; the others have workers of their own.
         others = sum(not lane.busy and is_large(lane, self._overlap_min) for lane in self._lanes) - 1
         for _ in range(min(others if self._open else self._count, len(self._idle))):
@@ -293,15 +296,15 @@ class Lanes(Owned, Generic[T, R]):
         """The others are done with."""
         assert self._wanted is not None
         kept: list[Offered[T, R]] = []
-        dropped: list[Done[R] | None] = []
+        dropped: list[Offered[T, R]] = []
         for one in offered:
             if self._wanted(one[0]):
                 kept.append(one)
             else:
-                dropped.append(one[1])
+                dropped.append(one)
         if dropped:
             self._dropped.inc(len(dropped))
-            _finish(dropped, unwanted())
+            self._finish(dropped, unwanted())
         return kept
 
     async def _outcomes(self, items: list[T]) -> Sequence[R | TidingsError]:
@@ -315,15 +318,18 @@ class Lanes(Owned, Generic[T, R]):
             # Something that `handle` waited for was cancelled, not this worker.
             return [_cancelled()] * len(items)
 
+    def _finish(self, offered: list[Offered[T, R]], error: TidingsError) -> None:
+        self._tell(offered, [error] * len(offered))
 
-def _finish(dones: list[Done[R] | None], error: TidingsError) -> None:
-    _tell(dones, [error] * len(dones))
-
-
-def _tell(dones: list[Done[R] | None], outcomes: Sequence[R | TidingsError]) -> None:
-    for done, outcome in zip(dones, outcomes, strict=True):
-        if done is not None:
-            _call(done, outcome)
+    def _tell(self, offered: list[Offered[T, R]], outcomes: Sequence[R | TidingsError]) -> None:
+        if self._told is not None and offered:
+            try:
+                self._told([one[0] for one in offered], outcomes)
+            except Exception:  # as in `_call`
+                log.exception("whoever was told the outcomes of a batch failed at it")
+        for (_, done, _), outcome in zip(offered, outcomes, strict=True):
+            if done is not None:
+                _call(done, outcome)
 
 
 def _call(done: Done[R], outcome: R | TidingsError) -> None:

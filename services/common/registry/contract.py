@@ -46,6 +46,7 @@ class NodeRecord:
     mailbox: int | None = None
     since_ms: int = 0
     deaf: bool = False  # an access node that does not hear Kafka: what is for it goes by call too
+    columns: bool = False  # an access node that reads messages in columns; one of 0.1.0 does not
 
     def to_json(self) -> str:
         """The record as it stands in etcd."""

@@ -25,6 +25,7 @@ STREAMED = frozenset(
         "Logic/Acknowledge",
         "Logic/Heads",
         "Logic/Send",
+        "Logic/SendRows",
         "Logic/Signal",
         "Storage/Acknowledge",
         "Storage/Append",
@@ -32,6 +33,7 @@ STREAMED = frozenset(
         "Storage/InboxHeads",
         "Storage/Mark",
         "Storage/Store",
+        "Storage/StoreRows",
     }
 )
 # A request that is longer than this is a call of its own as well.

@@ -40,7 +40,17 @@ async def spread(
     Raises the first TidingsError that `ask` raises; the other parts are cancelled then. A cancellation cancels all
     parts: what they had asked for may be done.
     """
-    parts = _parts(keys, owner_of)
+    return await spread_by_slot(items, list(map(slot_of, keys)), owner_of, ask)
+
+
+async def spread_by_slot(
+    items: Sequence[T],
+    slots: Sequence[int],
+    owner_of: Callable[[int], Owner],
+    ask: Callable[[Owner, int, list[T]], Awaitable[Sequence[R]]],
+) -> Sequence[R]:
+    """Does the same for items whose slots are known."""
+    parts = _parts(slots, owner_of)
     if len(parts) == 1:
         [(owner, (slot, _))] = parts.items()
         return _counted(await ask(owner, slot, list(items)), len(items))
@@ -65,11 +75,10 @@ async def in_calls(call: Handle[T, R], runs: Sequence[list[T]], what: str) -> Se
     return [outcome for run in runs for outcome in await divided(call, run, what)]
 
 
-def _parts(keys: Iterable[str], owner_of: Callable[[int], Owner]) -> dict[Owner, tuple[int, list[int]]]:
+def _parts(slots: Iterable[int], owner_of: Callable[[int], Owner]) -> dict[Owner, tuple[int, list[int]]]:
     """Owner to (a slot of it, the places of its items)."""
     parts: dict[Owner, tuple[int, list[int]]] = {}
-    for place, key in enumerate(keys):
-        slot = slot_of(key)
+    for place, slot in enumerate(slots):
         owner = owner_of(slot)
         part = parts.get(owner)
         if part is None:

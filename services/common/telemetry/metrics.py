@@ -7,7 +7,9 @@ where a simulation runs several nodes in one process, they are sums.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
@@ -147,7 +149,7 @@ BUS_TRANSIT_SECONDS = Histogram(
 )
 BUS_LAG = Gauge("tidings_bus_lag", "Records of the own partitions that are not read yet", ["topic"])
 BUS_GAPS = Counter("tidings_bus_gaps", "Times that records were lost on the bus before they were read", ["topic"])
-BUS_LATE = Counter("tidings_bus_late", "Sends acknowledged although Kafka had not answered in time")
+BUS_LATE = Counter("tidings_bus_late", "Sends whose pushes Kafka did not take in time")
 PUBLISH_BACKLOG_BYTES = Gauge("tidings_publish_backlog_bytes", "Bytes that wait until Kafka is back")
 PUBLISH_DROPPED = Counter(
     "tidings_publish_dropped", "Records given up while Kafka was away", ["kind"]
@@ -173,6 +175,9 @@ REPOSITORY_CHECKOUTS_FAILED = Counter(
 )  # timeout|closed|error
 REPOSITORY_DOCUMENTS = Counter("tidings_repository_documents", "Documents written", ["collection"])
 STORED = Counter("tidings_stored", "Messages stored", ["kind"])  # normal|system
+STORE_ROWS = Counter(
+    "tidings_store_rows", "Rows of calls that store messages, by the way they went", ["way"]
+)  # plain|general
 DUPLICATES = Counter("tidings_duplicates", "Sends that had been stored before")
 FENCED = Counter(
     "tidings_fenced", "Batches that lost against another writer of the conversation and were numbered again"
@@ -180,6 +185,12 @@ FENCED = Counter(
 INBOX_ENTRIES = Counter("tidings_inbox_entries", "Inbox entries written")
 CONVERSATIONS_CACHED = Gauge("tidings_conversations_cached", "Conversations in memory")
 USERS_CACHED = Gauge("tidings_users_cached", "Users' inbox heads in memory")
+EVENTS_TOLD = Counter("tidings_events_told", "Messages and changes of groups whose events storage nodes published")
+EVENTS_BEHIND = Gauge("tidings_events_behind", "Messages and conversations whose events wait in a storage node")
+EVENTS_BEHIND_SECONDS = Gauge(
+    "tidings_events_behind_seconds", "How long a storage node has published no event although some wait"
+)
+EVENTS_DROPPED = Counter("tidings_events_dropped", "Events left out because Kafka takes no record of their size")
 RETENTION_REMOVED = Counter("tidings_retention_removed", "Documents removed by retention", ["collection"])
 RETENTION_FAILED = Counter("tidings_retention_failed", "Conversations and inboxes that a sweep of retention left out")
 CLOCK_LEAD = Gauge("tidings_clock_lead_seconds", "How far a storage node's clock is ahead of MongoDB's")
@@ -250,6 +261,7 @@ LABELS: Mapping[str, str] = {
     "transport": "ws|tcp",
     "use": "clients|rpc|etcd|kafka",
     "version": ".+",
+    "way": "plain|general",
 }
 
 # What is there from the start, as 0: the first time that it happens would otherwise be no increase to Prometheus.
@@ -270,6 +282,20 @@ _FIRST: tuple[tuple[Counter | Gauge, tuple[str, ...]], ...] = (
 for _metric, _values in _FIRST:
     for _value in _values:
         _metric.labels(_value)
+
+
+def observe_many(histogram: Histogram, amounts: Iterable[float]) -> None:
+    """Adds all these observations at once: for each different amount what one observation costs, or less.
+
+    An observation takes two locks and looks through the buckets, 0.9 µs (measured); a batch has hundreds of the same.
+    """
+    # The library has no call for this: these are the fields that `observe` itself adds to.
+    bounds, buckets = histogram._upper_bounds, histogram._buckets  # noqa: SLF001
+    total = 0.0
+    for amount, times in Tally(amounts).items():
+        total += amount * times
+        buckets[bisect_left(bounds, amount)].inc(times)
+    histogram._sum.inc(total)  # noqa: SLF001
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,10 @@ class GroupLoader:
         """How many groups are in memory."""
         return len(self._cache)
 
+    def remembered(self, conversation: str) -> GroupSnapshot | None:
+        """The group as memory has it, which may be old: what rests on it goes to storage with its version."""
+        return self._cache.get(conversation)
+
     async def known(self, users_of: Mapping[str, Iterable[str]]) -> tuple[FoundGroups, frozenset[str]]:
         """Groups in which these users are members, from memory where that says so, and which were loaded just now.
 

@@ -28,6 +28,11 @@ class Directory:
         """A function that names the access node which owns a user; None: nobody does."""
         return self._cluster.ring("access").owner_of
 
+    def sole_owner(self) -> str | None:
+        """The access node that owns every user, if there is one alone."""
+        owners = [name for name, weight in self._cluster.ring("access").members.items() if weight]
+        return owners[0] if len(owners) == 1 else None
+
     def mailboxes(self) -> dict[str, MailboxAddress]:
         """The mailbox of each access node that has one, by the node's name."""
         self._look()
@@ -51,7 +56,7 @@ class Directory:
             self._readers = [(node.name, node.boot_id) for node in access]
             self._deaf = [(node.name, node.boot_id) for node in access if node.deaf]
             self._mailboxes = {
-                node.name: MailboxAddress(node.name, node.boot_id, node.mailbox)
+                node.name: MailboxAddress(node.name, node.boot_id, node.mailbox, node.columns)
                 for node in access
                 if node.mailbox is not None
             }

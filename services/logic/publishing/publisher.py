@@ -8,13 +8,16 @@ Guarantees:
   same. From then on nobody waits until Kafka is back: the node is degraded (health, metric). Pushes then go straight to
   the access nodes by call, and what comes beside them, or was not taken there, is put into a backlog of bounded size,
   which is published first when Kafka answers again;
+- `hand_over` returns at once while no more than AHEAD_MAX publications wait, else as `publish` does: who sends faster
+  than Kafka takes is held back. What waits is lost if this node dies; devices find by their next heartbeat that they
+  lack something;
 - so events, presence and the membership of large groups arrive at least once, unless this node dies while Kafka is
   away or the backlog overflows (counted). Pushes of messages and receipts are kept for some seconds only, since devices
   find by their next heartbeat that they lack something;
 - an access node that says that it does not hear Kafka, while this one does, gets its parcels by call as well;
-- the pushes of one publication keep their order on their way to a node, on either way; what is published when Kafka is
-  back waits for the calls that are still under way. What Kafka took without saying so may come again and late:
-  numbers tell.
+- the pushes of one publication keep their order on their way to a node, on either way, and so do messages of several;
+  what is published when Kafka is back waits for the calls that are still under way. What Kafka took without saying so
+  may come again and late: numbers tell.
 
 Does not know: what is told (messages/, receipts/, requests/ …), which devices are where (the access nodes).
 """
@@ -42,6 +45,11 @@ from tidings_protocol.errors import TidingsError, TooLarge, Unavailable
 
 CHECK = "kafka"
 BATCH_MAX = 512
+# Publications that may wait without anybody waiting for them. Whatever waits goes with the next record, so one write of
+# Kafka lasts as long as all of them took to come: at full load two or three batches of an access node, each of some
+# hundred messages, come meanwhile. So many more than that mean that Kafka takes in less than it is given; and what a
+# node that dies has not told yet stays about as much as its batches under way.
+AHEAD_MAX = 8
 PUSH_AGE_MAX_S = 10.0
 PROBE_INTERVAL_S = 0.5
 RECOVERY_RECORDS = 1000
@@ -124,7 +132,7 @@ class Publisher(Owned):
         Never raises for Kafka's sake. A cancellation ends the wait alone: what was handed over is published.
         """
         try:
-            await self._lanes.submit(self._next_lane(), publication)
+            await self._lanes.submit(self._lane_of(publication), publication)
         except TidingsError as error:
             # The lane is full or the node is leaving: the messages are stored, their readers will find them.
             self._give_up(publication, error)
@@ -132,9 +140,19 @@ class Publisher(Owned):
     def offer(self, publication: Publication) -> None:
         """Hands the publication over and does not wait. Never raises for Kafka's sake."""
         try:
-            self._lanes.offer(self._next_lane(), publication)
+            self._lanes.offer(self._lane_of(publication), publication)
         except TidingsError as error:
             self._give_up(publication, error)
+
+    async def hand_over(self, publication: Publication) -> None:
+        """Hands the publication over, and waits for Kafka only while too many wait.
+
+        Never raises for Kafka's sake. A cancellation ends the wait alone: what was handed over is published.
+        """
+        if self.depth < AHEAD_MAX:
+            self.offer(publication)
+        else:
+            await self.publish(publication)
 
     async def _running(self) -> AsyncIterator[None]:
         self._health.set(CHECK, ok=True)
@@ -145,13 +163,16 @@ class Publisher(Owned):
             await self._calls.quiet(self._options.wait_s)
             await self._last_try()
 
-    def _next_lane(self) -> int:
+    def _lane_of(self, publication: Publication) -> int:
+        """Messages share a lane, since nobody waits until those before them are told; others take turns."""
+        if publication.has_messages:
+            return 0
         self._lane += 1
         return self._lane
 
     async def _handle(self, batch: list[Publication]) -> Sequence[None]:
         records = self._builder.build(batch, self._clock.now_s())
-        traces = (item.trace for publication in batch for item in publication.outgoing)
+        traces = (trace for publication in batch for trace in publication.traces)
         with tracing.batch("publish", traces, records=len(records)):
             if self._away.is_set():
                 self._go_by_call(records)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from services.storage.repository.records import InboxEntry, MessageKey
+from tidings_protocol.ids import slot_of
 
 # What an inbox weighs besides its entries and devices, counted in entries: 1.4 KB, while an entry takes 190 to 210
 # bytes (tracemalloc, 8 to 64 entries, each with strings of its own).
@@ -47,10 +48,24 @@ class CachedInbox:
     that said so since.
     """
 
-    __slots__ = ("_capacity", "_gone_ms", "_latest_ms", "_marks", "_newest", "_tail", "devices", "head", "held", "user")
+    __slots__ = (
+        "_capacity",
+        "_gone_ms",
+        "_gone_upto",
+        "_latest_ms",
+        "_marks",
+        "_newest",
+        "_tail",
+        "devices",
+        "head",
+        "held",
+        "slot",
+        "user",
+    )
 
     def __init__(self, user: str, capacity: int) -> None:
         self.user = user
+        self.slot = slot_of(user)
         self.head = 0
         self.held: int | None = None
         self.devices: dict[str, int] = {}
@@ -61,7 +76,8 @@ class CachedInbox:
         self._newest: dict[str, int] = {}
         self._latest_ms = 0
         self._marks: deque[tuple[int, int]] = deque()  # (number, the latest time of all entries up to it)
-        self._gone_ms = -1  # no entry that is not in memory is newer
+        self._gone_ms = -1  # no entry that is not in memory is newer, nor is one up to `_gone_upto`
+        self._gone_upto = 0
 
     @property
     def weight(self) -> int:
@@ -93,15 +109,20 @@ class CachedInbox:
     def push(self, conversation: str, seq: int, time_ms: int) -> None:
         """The next entry is durable; `time_ms`: of its message."""
         head = self.head = self.head + 1
-        self._tail.append((conversation, seq))
+        tail, newest = self._tail, self._newest
+        tail.append((conversation, seq))
         if time_ms > self._latest_ms:  # noqa: PLR1730 - a call of max costs more than all of this
             self._latest_ms = time_ms
         if head & MARK_MASK == 0:
             self._marks.append((head, self._latest_ms))
-        if seq > self._newest.get(conversation, 0):
-            self._newest[conversation] = seq
-        if len(self._tail) > self._capacity:
-            self._forget_oldest()
+        if seq > newest.get(conversation, 0):
+            newest[conversation] = seq
+        if len(tail) > self._capacity:
+            gone, gone_seq = tail.popleft()
+            if newest.get(gone) == gone_seq:
+                del newest[gone]
+            if head - self._capacity > self._gone_upto:
+                self._cover_what_is_gone()
 
     def extend(self, entries: Iterable[InboxEntry]) -> None:
         """Pushes what is new of entries that were read, ascending. A fresh inbox begins with the first of them."""
@@ -113,15 +134,13 @@ class CachedInbox:
             if entry.number == self.head + 1:
                 self.push(entry.conversation, entry.seq, entry.time_ms)
 
-    def _forget_oldest(self) -> None:
-        gone, gone_seq = self._tail.popleft()
-        if self._newest.get(gone) == gone_seq:
-            del self._newest[gone]
+    def _cover_what_is_gone(self) -> None:
         floor = self.floor
         while self._marks and self._marks[0][0] < floor:
             self._marks.popleft()
         # The first mark that is not below what is gone covers it; it may be some entries too late, and so too high.
-        self._gone_ms = max(self._gone_ms, self._marks[0][1] if self._marks else self._latest_ms)
+        self._gone_upto, latest_ms = self._marks[0] if self._marks else (self.head, self._latest_ms)
+        self._gone_ms = max(self._gone_ms, latest_ms)
 
     def between(self, after: int, upto: int) -> list[MessageKey]:
         """Entries `after` < number <= `upto`, as far as they are in memory."""

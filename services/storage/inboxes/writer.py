@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import NamedTuple
 
 from services.common.clock import Clock
@@ -28,7 +29,7 @@ from services.storage.owners.peers import StoragePeers
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import Span
 from tidings_protocol.errors import TidingsError, Unavailable
-from tidings_protocol.ids import SLOTS, hash64, slot_of
+from tidings_protocol.ids import SLOTS, hash64
 
 Number = int | TidingsError
 
@@ -69,9 +70,10 @@ class InboxWriter:
         self._clock = clock
         self._look_back = LookBack(repository, clock, kept_ms)
         self._limits = limits
-        self._cache: Cache[CachedInbox] = Cache(limits.cached_entries_max, lambda each: each.weight)
+        self._cache: Cache[CachedInbox] = Cache(limits.cached_entries_max, attrgetter("weight"))
         # Held from the choice of numbers until memory knows what became of them: the lanes and the plain turns of
-        # messages (plain_turn.py) number the same inboxes.
+        # messages (plain_turn.py) number the same inboxes. Inboxes are read with it, so that none is kept without an
+        # entry that was on its way.
         self.numbering = asyncio.Lock()
         self.lanes: Lanes[InboxWork, list[Number]] = Lanes(
             "inbox",
@@ -94,7 +96,7 @@ class InboxWriter:
     def peek(self, user: str) -> CachedInbox | None:
         """The inbox, if it is in memory and this node owns it: to what another one owns, others write."""
         inbox = self._cache.get(user)
-        if inbox is not None and self._peers.owner_of(slot_of(user)) is not None:
+        if inbox is not None and self._peers.owner_of(inbox.slot) is not None:
             self._cache.drop(user)
             return None
         return inbox
@@ -103,10 +105,18 @@ class InboxWriter:
         """Forgets the inboxes in these slots: others may have written to them."""
         self._cache.drop_slots(slots)
 
-    def drop(self, users: Iterable[str]) -> None:
-        """Forgets these inboxes: what is in memory of them is in doubt."""
+    def wrote(self, inboxes: Iterable[CachedInbox]) -> None:
+        """Entries went into these inboxes, which were in memory. Another node may own by now what is not any more: it
+        is told.
+        """
+        peek = self._cache.peek
+        self._invalidation.wrote_inboxes([inbox.user for inbox in inboxes if peek(inbox.user) is not inbox])
+
+    def doubt(self, users: Collection[str]) -> None:
+        """Perhaps entries went into these inboxes: they are forgotten, also by another node that owns one by now."""
         for user in users:
             self._cache.drop(user)
+        self._invalidation.wrote_inboxes(users)
 
     async def forget(self, users: Iterable[str]) -> None:
         """Forgets these inboxes, to which another node wrote: whatever comes after this reads them again. Raises the
@@ -200,13 +210,19 @@ class InboxWriter:
             else:
                 inboxes[user] = inbox
         if cold:
-            tail = self._limits.inbox_tail // 2
-            pages = await self._repository.inboxes.pages([Span(user, limit=tail, descending=True) for user in cold])
-            for user, page in zip(cold, pages, strict=True):
-                inbox = inboxes[user] = CachedInbox(user, self._limits.inbox_tail)
-                inbox.extend(reversed(page))
-                self._cache.put(user, inbox)
+            async with self.numbering:
+                inboxes.update(await self._read(cold))
             metrics.USERS_CACHED.set(len(self._cache))
+        return inboxes
+
+    async def _read(self, users: Sequence[str]) -> dict[str, CachedInbox]:
+        inboxes: dict[str, CachedInbox] = {}
+        tail = self._limits.inbox_tail // 2
+        pages = await self._repository.inboxes.pages([Span(user, limit=tail, descending=True) for user in users])
+        for user, page in zip(users, pages, strict=True):
+            inbox = inboxes[user] = CachedInbox(user, self._limits.inbox_tail)
+            inbox.extend(reversed(page))
+            self._cache.put(user, inbox)
         return inboxes
 
     async def _place(self, appends: Sequence[Append], inboxes: dict[str, CachedInbox]) -> list[Number]:

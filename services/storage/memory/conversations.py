@@ -9,6 +9,7 @@ Does not know: how a conversation is loaded, lanes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 
 from services.common.telemetry import metrics
 from services.storage.limits import Limits
@@ -24,7 +25,7 @@ class ConversationMemory:
         self._owner_of = owner_of
         self._behind = behind
         self._cache: Cache[CachedConversation] = Cache(
-            limits.cached_members_max, lambda each: each.weight, lambda each: each.is_dirty
+            limits.cached_members_max, attrgetter("weight"), attrgetter("is_dirty")
         )
 
     def __len__(self) -> int:
@@ -37,7 +38,7 @@ class ConversationMemory:
     def peek(self, conversation: str) -> CachedConversation | None:
         """The conversation, if it is in memory and this node owns it."""
         found = self._cache.get(conversation)
-        if found is not None and not self.is_owner(conversation):
+        if found is not None and self._owner_of(found.slot) is not None:
             self._cache.drop(conversation)
             return None
         return found
@@ -52,6 +53,13 @@ class ConversationMemory:
         self._cache.put(conversation.id, conversation)
         self._behind.conversation(conversation)
         metrics.CONVERSATIONS_CACHED.set(len(self._cache))
+
+    def wrote(self, conversation: CachedConversation) -> bool:
+        """Notes that a message went into the conversation. Whether it is still in memory: if not, another node may own
+        it by now.
+        """
+        self._behind.conversation(conversation)
+        return self._cache.peek(conversation.id) is conversation
 
     def moved(self, conversation: CachedConversation) -> None:
         """Notes that the conversation has something to write behind."""

@@ -16,6 +16,7 @@ from typing import Final, cast
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.common.lanes.lane import Lanes
+from services.storage.events.port import Feed, NoFeed
 from services.storage.inboxes.fanout import InboxFanout
 from services.storage.inboxes.writer import InboxWriter
 from services.storage.limits import ENTRIES_MAX, Limits
@@ -27,7 +28,7 @@ from services.storage.memory.conversations import ConversationMemory
 from services.storage.memory.write_behind import WriteBehind
 from services.storage.messages.group_writer import GroupWriter
 from services.storage.messages.plain_turn import PlainPorts
-from services.storage.messages.store_call import StoreCall
+from services.storage.messages.store_call import Rows, StoreCall
 from services.storage.messages.store_turn import Forget, Outcome, StoreTurns, Touch, Work
 from services.storage.messages.write_round import RoundPorts
 from services.storage.owners.invalidation import OwnerInvalidation
@@ -55,7 +56,9 @@ class ConversationStore:
         invalidation: OwnerInvalidation,
         clock: Clock,
         limits: Limits,
+        feed: Feed | None = None,
     ) -> None:
+        """`feed`: of events; None: there are none."""
         self._repository = repository
         self._fanout = fanout
         self.memory = ConversationMemory(peers.owner_of, behind, limits)
@@ -64,7 +67,8 @@ class ConversationStore:
         self._plain = plain = PlainPorts(repository, inboxes, fanout, peers, recent, clock, self.memory.peek)
         groups = GroupWriter(repository, self.loader, clock)
         self._rounds = RoundPorts(repository, self.loader, groups, fanout, recent, clock, limits)
-        self._turns = turns = StoreTurns(self.memory, plain, self._rounds, invalidation)
+        self._turns = turns = StoreTurns(self.memory, plain, self._rounds, invalidation, feed or NoFeed())
+        # As many as `batch_max` rows or messages are in a turn.
         self._row_weight = ENTRIES_MAX // limits.batch_max
         self._rows = 0
         self._rows_max = limits.lane_capacity
@@ -107,21 +111,28 @@ class ConversationStore:
         outcomes = await self.lanes.submit_all([(_LANE, item) for item in items])
         return cast("list[StoreOutcome | TidingsError]", outcomes)
 
-    async def store_rows(self, call: StoreCall) -> StoreCall | TidingsError:
-        """Stores the rows of a call; it holds what became of each. An error is that of all: Overloaded says that none
-        is stored.
+    async def store_rows(self, call: StoreCall) -> TidingsError | None:
+        """Stores the rows of a call, which then holds what became of each. An error is that of all: Overloaded says
+        that none is stored.
 
         If this is cancelled, the messages are stored all the same.
         """
         if self._rows and self._rows + len(call) > self._rows_max:
             return Overloaded("this node has too many messages to store: send again after the time given", RETRY_MS)
         self._rows += len(call)
+        parts = call.parts(ENTRIES_MAX, self._row_weight)
         try:
-            [outcome] = await self.lanes.submit_all([(_LANE, call)])
+            outcomes = await self.lanes.submit_all([(_LANE, part) for part in parts])
         finally:
             self._rows -= len(call)
-        assert isinstance(outcome, StoreCall | TidingsError)
-        return outcome
+        failed = [outcome for outcome in outcomes if isinstance(outcome, TidingsError)]
+        if len(failed) == len(parts):
+            return failed[0]
+        for part, outcome in zip(parts, outcomes, strict=True):
+            if isinstance(outcome, TidingsError):
+                for place in part.places:
+                    call.fail(place, outcome)
+        return None
 
     async def _look(self, items: Sequence[StoreItem]) -> list[StoreOutcome | TidingsError]:
         """Looks which of these are stored; a batch that looks stores nothing."""
@@ -162,8 +173,8 @@ class ConversationStore:
 
     def _weight_of(self, work: Work) -> int:
         """How heavy the work is in a turn: by its inbox entries, and by its rows, of which a turn takes `batch_max`."""
-        if isinstance(work, StoreCall):
-            return max(len(work.recipients), len(work) * self._row_weight)
+        if isinstance(work, Rows):
+            return work.weight
         if isinstance(work, StoreItem):
             return max(len(work.recipients), self._row_weight)
         return sum(len(notice.recipients) for notice in work.notices) if isinstance(work, ChangeItem) else 0

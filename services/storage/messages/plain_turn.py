@@ -1,6 +1,6 @@
-"""The plain way of a store lane: rows that need nothing but numbers, for many calls at once, in one insert.
+"""The plain way of the store lane: rows that need nothing but numbers, for many calls at once, in one insert.
 
-    plan ──▶ lock ─▶ number inbox entries ─▶ insert [messages…, entries…] ─▶ memory ──▶ other nodes append their entries
+    lock ─▶ plan ─▶ number inbox entries ─▶ insert [messages…, entries…] ─▶ memory ──▶ other nodes append their entries
 
 A row is plain if its conversation and the inboxes of its recipients are in memory and this node's own, its client id is
 new, and nothing refuses it. A conversation of which one row is not plain has no plain rows after that one.
@@ -15,9 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from services.common.clock import Clock
 from services.common.telemetry import logs, metrics
+from services.storage.events.port import FedRow
 from services.storage.inboxes.fanout import InboxFanout
 from services.storage.inboxes.numbering import Append, CachedInbox
 from services.storage.inboxes.writer import InboxWriter
@@ -25,7 +27,7 @@ from services.storage.loading.duplicates import RecentSends
 from services.storage.memory.conversation import CachedConversation
 from services.storage.messages.jobs import unsure
 from services.storage.messages.numbering import next_ms
-from services.storage.messages.store_call import StoreCall
+from services.storage.messages.store_call import Rows, StoreCall
 from services.storage.owners.peers import StoragePeers
 from services.storage.repository.contract import Conflict, Repository
 from services.storage.repository.records import NORMAL, SYSTEM, ClientKey, InboxEntry, StoredMessage
@@ -33,6 +35,8 @@ from tidings_protocol.errors import TidingsError
 from tidings_protocol.ids import ConversationKind, slot_of
 
 log = logs.get_logger(__name__)
+
+PLAIN_KINDS: Final = frozenset((NORMAL, SYSTEM))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,17 @@ class PlainPorts:
     peek: Callable[[str], CachedConversation | None]
 
 
+@dataclass(slots=True)
+class Planned:
+    """A conversation of a turn: its number and time after the last row that is planned."""
+
+    conversation: CachedConversation
+    head: int
+    last_ms: int
+
+
 class PlainTurn:
-    """Make one, let it `plan` the calls of a turn in their order, `run` it once.
+    """Make one, `run` it once.
 
     What it has planned lies in lists that are aligned: a row has no object of its own.
     """
@@ -62,9 +75,8 @@ class PlainTurn:
         self._calls: list[StoreCall] = []
         self._places: list[int] = []
         self._messages: list[StoredMessage] = []
-        self._conversations: dict[str, CachedConversation] = {}
-        self._heads: dict[str, tuple[int, int]] = {}  # (seq, time) of the last planned row
-        self._keys: set[ClientKey] = set()
+        self._keys: dict[ClientKey, None] = {}  # a set in the order of the rows
+        self._planned: dict[str, Planned] = {}
         self._inboxes: dict[str, CachedInbox | None] = {}  # None: another node's
         self._unsettled: Collection[str] = ()
 
@@ -72,94 +84,102 @@ class PlainTurn:
         return len(self._messages)
 
     @property
-    def conversations(self) -> Collection[str]:
-        """The ids of the conversations that it writes to."""
-        return self._conversations.keys()
-
-    @property
-    def settled(self) -> list[CachedConversation]:
-        """After `run`: the conversations of which all that follows from their messages is durable."""
-        return [each for key, each in self._conversations.items() if key not in self._unsettled]
+    def conversations(self) -> list[CachedConversation]:
+        """The conversations that it writes to."""
+        return [each.conversation for each in self._planned.values()]
 
     @property
     def unsettled(self) -> Collection[str]:
-        """After `run`: the ids of the others."""
+        """After `run`: the ids of those of which something that follows from a message is not known to be durable."""
         return self._unsettled
 
     @property
-    def users(self) -> list[str]:
-        """The users whose inboxes this node writes."""
-        return [user for user, inbox in self._inboxes.items() if inbox is not None]
+    def inboxes(self) -> list[CachedInbox]:
+        """The inboxes that this node writes."""
+        return [inbox for inbox in self._inboxes.values() if inbox is not None]
 
-    def rows(self) -> Iterable[tuple[StoreCall, int]]:
-        """All that is planned: the call, and the place in it."""
-        return zip(self._calls, self._places, strict=True)
+    def fed(self) -> list[FedRow]:
+        """After `run`: what is durable, for the feed of events."""
+        planned = self._planned
+        return [
+            FedRow(planned[message.conversation].conversation, message, call.recipients_of(place), call.traces[place])
+            for message, call, place in zip(self._messages, self._calls, self._places, strict=True)
+        ]
+
+    async def run(self, parts: Iterable[Rows]) -> list[list[int]] | None:
+        """Stores the plain ones of these rows, which have their outcomes then. The places of the others, for each part.
+        None: nothing is known of any row, and all that is in memory of its conversations and inboxes is to be
+        forgotten.
+        """
+        try:
+            async with self._ports.inboxes.numbering:
+                left = [self.plan(part) for part in parts]
+                entries, far = self._number()
+                if self._messages and not await self._insert(entries):
+                    return None
+                self._commit(entries)
+        except Exception:  # the edge: what no row is the cause of on the general way is no row's failure here
+            log.exception("a plain turn failed: its rows go the general way", rows=len(self))
+            return None
+        await self._append_far(far)
+        return left
 
     # ---- planning
 
-    def plan(self, call: StoreCall) -> list[int]:
-        """Takes the plain rows of the call. The places of the others, ascending."""
+    def plan(self, rows: Rows) -> list[int]:
+        """Takes the plain ones of these rows. The places of the others, ascending. Whoever calls this holds `numbering`
+        until memory knows what became of them: no inbox is read, and none is numbered, meanwhile.
+        """
         left: list[int] = []
-        for place, conversation in enumerate(call.conversations):
-            if conversation in self._unusual or not self._take(call, place, conversation):
-                self._unusual.add(conversation)
+        unusual, take, conversations = self._unusual, self._take, rows.call.conversations
+        for place in rows.places:
+            conversation = conversations[place]
+            if conversation in unusual or not take(rows.call, place, conversation):
+                unusual.add(conversation)
                 left.append(place)
         return left
 
     def _take(self, call: StoreCall, place: int, key: str) -> bool:
-        conversation = self._conversations.get(key) or self._ports.peek(key)
-        if conversation is None or not conversation.exists:
+        planned = self._planned.get(key) or self._begin(key)
+        if planned is None:
             return False
-        head, last_ms = self._heads.get(key) or (conversation.head, conversation.last_ms)
-        client_key = ClientKey(key, call.senders[place], call.client_ids[place])
+        sender, client_id, kind = call.senders[place], call.client_ids[place], call.kinds[place]
+        client_key = ClientKey(key, sender, client_id)
         if (
-            not _is_allowed(conversation, call.versions[place])
-            or not _has_target(conversation, call.kinds[place], call.reply_tos[place], head)
-            or client_key in self._keys
+            not _may_follow(planned, kind, call.versions[place], call.reply_tos[place])
             or self._ports.recent.seq_of(client_key)
             or not self._knows_inboxes(call.recipients_of(place))
         ):
             return False
-        seq, time_ms = head + 1, next_ms(self._now_ms, last_ms)
-        self._conversations[key], self._heads[key] = conversation, (seq, time_ms)
-        self._keys.add(client_key)
+        self._keys[client_key] = None
+        if len(self._keys) == len(self._places):
+            return False  # it was there already, by an earlier row
+        seq = planned.head = planned.head + 1
+        time_ms = planned.last_ms = next_ms(self._now_ms, planned.last_ms)
+        self._planned[key] = planned
         self._calls.append(call)
         self._places.append(place)
-        self._messages.append(
-            StoredMessage(
-                key, seq, client_key.sender, client_key.client_id, time_ms, call.contents[place], call.kinds[place]
-            )
-        )
+        self._messages.append(StoredMessage(key, seq, sender, client_id, time_ms, call.contents[place], kind))
         return True
 
-    def _knows_inboxes(self, recipients: Collection[str]) -> bool:
-        """Whether the inboxes of all that this node owns are in memory."""
+    def _begin(self, key: str) -> Planned | None:
+        conversation = self._ports.peek(key)
+        if conversation is None or not conversation.exists:
+            return None
+        return Planned(conversation, conversation.head, conversation.last_ms)
+
+    def _knows_inboxes(self, recipients: Sequence[str]) -> bool:
+        """Whether the inboxes of all that this node owns are in memory; and nobody is named twice."""
         known, ports = self._inboxes, self._ports
         for user in recipients:
             if user not in known:
-                inbox = None
-                if ports.peers.owner_of(slot_of(user)) is None and (inbox := ports.inboxes.peek(user)) is None:
+                inbox = ports.inboxes.peek(user)
+                if inbox is None and ports.peers.owner_of(slot_of(user)) is None:
                     return False
                 known[user] = inbox
-        return True
+        return len(set(recipients)) == len(recipients)
 
     # ---- writing
-
-    async def run(self) -> bool:
-        """Stores what is planned: its rows have their outcomes. False: nothing is known of it, and all that is in
-        memory of its conversations and its inboxes is to be forgotten.
-        """
-        try:
-            async with self._ports.inboxes.numbering:
-                entries, far = self._number()
-                if not await self._insert(entries):
-                    return False
-                self._commit(entries)
-        except Exception:  # the edge: what no row is the cause of on the general way is no row's failure here
-            log.exception("a plain turn failed: its rows go the general way", rows=len(self))
-            return False
-        await self._append_far(far)
-        return True
 
     def _number(self) -> tuple[list[InboxEntry], list[tuple[int, int]]]:
         """The inbox entries of this node's users, in the order of the rows, whose numbers are told to the calls; and
@@ -168,7 +188,7 @@ class PlainTurn:
         heads = {user: inbox.head for user, inbox in self._inboxes.items() if inbox is not None}
         entries: list[InboxEntry] = []
         far: list[tuple[int, int]] = []
-        for row, (call, place) in enumerate(self.rows()):
+        for row, (call, place) in enumerate(zip(self._calls, self._places, strict=True)):
             message = self._messages[row]
             for at in range(call.starts[place], call.starts[place + 1]):
                 user = call.recipients[at]
@@ -191,19 +211,21 @@ class PlainTurn:
 
     def _commit(self, entries: list[InboxEntry]) -> None:
         """Tells memory and the calls what is durable now."""
-        recent = self._ports.recent
-        for message, call, place in zip(self._messages, self._calls, self._places, strict=True):
-            conversation = self._conversations[message.conversation]
-            conversation.was_ahead |= message.time_ms < conversation.last_ms
-            conversation.head, conversation.last_ms = message.seq, message.time_ms
-            call.seqs[place], call.times_ms[place] = message.seq, message.time_ms
-            if conversation.sent(message.sender, message.seq):
-                call.read_over.append(place)
-            recent.add(ClientKey(message.conversation, message.sender, message.client_id), message.seq)
-        for entry in entries:
-            inbox = self._inboxes[entry.user]
+        planned, recent, inboxes = self._planned, self._ports.recent, self._inboxes
+        for message, key, call, place in zip(self._messages, self._keys, self._calls, self._places, strict=True):
+            seq, time_ms = message.seq, message.time_ms
+            conversation = planned[message.conversation].conversation
+            if time_ms < conversation.last_ms:
+                conversation.was_ahead = True
+            conversation.head, conversation.last_ms = seq, time_ms
+            call.seqs[place], call.times_ms[place] = seq, time_ms
+            if conversation.sent(message.sender, seq):
+                call.read_over.add(place)
+            recent.add(key, seq)
+        for user, _, conversation_id, seq, time_ms in entries:
+            inbox = inboxes[user]
             assert inbox is not None
-            inbox.push(entry.conversation, entry.seq, entry.time_ms)
+            inbox.push(conversation_id, seq, time_ms)
         system = sum(message.kind == SYSTEM for message in self._messages)
         metrics.STORED.labels("normal").inc(len(self) - system)
         metrics.STORED.labels("system").inc(system)
@@ -223,8 +245,8 @@ class PlainTurn:
             elif place not in call.unusual:
                 call.numbers[at] = number
         self._unsettled = failed
-        for key, conversation in self._conversations.items():
-            if key not in failed:
+        for conversation in self.conversations:
+            if conversation.id not in failed:
                 conversation.settled = conversation.head
 
     async def _numbers_of(self, far: list[tuple[int, int]]) -> Sequence[int | TidingsError]:
@@ -240,11 +262,13 @@ class PlainTurn:
         return Append(self._calls[row].recipients[at], message.conversation, message.seq, message.time_ms)
 
 
-def _is_allowed(conversation: CachedConversation, version: int) -> bool:
-    """Whether the decision that the row rests on is still the present one."""
-    return conversation.kind is not ConversationKind.GROUP or conversation.document.version == version
-
-
-def _has_target(conversation: CachedConversation, kind: int, target: int, head: int) -> bool:
-    """Whether a row may name this entry. Kinds that change an earlier entry are not plain."""
-    return kind in (NORMAL, SYSTEM) and (not target or max(conversation.first_seq, 1) <= target <= head)
+def _may_follow(planned: Planned, kind: int, version: int, target: int) -> bool:
+    """Whether nothing refuses a row of this kind, decided on this version, that names this entry. Kinds that change an
+    earlier entry are not plain.
+    """
+    conversation = planned.conversation
+    if conversation.kind is ConversationKind.GROUP and conversation.document.version != version:
+        return False
+    if target:
+        return kind == NORMAL and max(conversation.first_seq, 1) <= target <= planned.head
+    return kind in PLAIN_KINDS

@@ -8,6 +8,7 @@ Does not know: how rows are stored (plain_turn.py, write_round.py).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import TypeVar
 
@@ -58,7 +59,7 @@ class StoreCall:
         self.seqs = [0] * count
         self.times_ms = [0] * count
         self.numbers = [0] * len(self.recipients)
-        self.read_over: list[int] = []
+        self.read_over: set[int] = set()
         self.unusual: dict[int, StoreOutcome] = {}
 
     def __len__(self) -> int:
@@ -66,6 +67,23 @@ class StoreCall:
 
     def recipients_of(self, place: int) -> list[str]:
         return self.recipients[self.starts[place] : self.starts[place + 1]]
+
+    def parts(self, weight_max: int, row_weight: int) -> list[Rows]:
+        """The rows in runs, each of which one turn takes: no run of several is heavier than `weight_max`. A row weighs
+        as much as it has recipients, and at least `row_weight`.
+        """
+        runs = [Rows(self, range(len(self)), max(len(self.recipients), len(self) * row_weight))]
+        if runs[0].weight <= weight_max:
+            return runs
+        runs.clear()
+        first = weight = 0
+        for place in range(len(self)):
+            row = max(self.starts[place + 1] - self.starts[place], row_weight)
+            if place > first and weight + row > weight_max:
+                runs.append(Rows(self, range(first, place), weight))
+                first, weight = place, 0
+            weight += row
+        return [*runs, Rows(self, range(first, len(self)), weight)]
 
     def item(self, place: int) -> storage_pb2.StoreItem:
         """The row as an item of its own, which goes the general way."""
@@ -82,17 +100,18 @@ class StoreCall:
         )
 
     def accept(self, place: int, outcome: StoreOutcome | TidingsError) -> None:
-        """Takes what became of a row on the general way."""
+        """Takes what became of a row on the general way. If it is told again, the last word counts."""
         if isinstance(outcome, TidingsError):
             self.fail(place, outcome)
-        elif outcome.status != StoreOutcome.STORED:
-            self._clear(place)
+            return
+        self._clear(place)
+        if outcome.status != StoreOutcome.STORED:
             self.unusual[place] = outcome
-        else:
-            self.seqs[place], self.times_ms[place] = outcome.seq, outcome.time_ms
-            self.numbers[self.starts[place] : self.starts[place + 1]] = outcome.numbers
-            if outcome.read_over:
-                self.read_over.append(place)
+            return
+        self.seqs[place], self.times_ms[place] = outcome.seq, outcome.time_ms
+        self.numbers[self.starts[place] : self.starts[place + 1]] = outcome.numbers
+        if outcome.read_over:
+            self.read_over.add(place)
 
     def fail(self, place: int, error: TidingsError) -> None:
         """The row has this error as its outcome, whatever it was told before."""
@@ -103,6 +122,8 @@ class StoreCall:
         self.seqs[place] = self.times_ms[place] = 0
         for at in range(self.starts[place], self.starts[place + 1]):
             self.numbers[at] = 0
+        self.read_over.discard(place)
+        self.unusual.pop(place, None)
 
     def answer(self) -> storage_pb2.StoredColumns:
         """The outcomes of all rows."""
@@ -116,6 +137,15 @@ class StoreCall:
                 for place in sorted(self.unusual)
             ],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of a call that are next to each other, and how heavy they are in a turn."""
+
+    call: StoreCall
+    places: range
+    weight: int
 
 
 def _aligned(values: Sequence[V], count: int) -> list[V]:

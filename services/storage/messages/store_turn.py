@@ -19,11 +19,12 @@ from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.lanes.dividing import divided
-from services.common.telemetry import tracing
+from services.common.telemetry import metrics, tracing
+from services.storage.events.port import Feed
 from services.storage.memory.conversation import CachedConversation
 from services.storage.memory.conversations import ConversationMemory
 from services.storage.messages.plain_turn import PlainPorts, PlainTurn
-from services.storage.messages.store_call import StoreCall
+from services.storage.messages.store_call import Rows
 from services.storage.messages.write_round import RoundPorts, WriteRound
 from services.storage.owners.invalidation import OwnerInvalidation
 from tidings_protocol.errors import TidingsError, Unavailable
@@ -50,13 +51,13 @@ class Forget:
 
 
 Single = StoreItem | ChangeItem | Touch | Forget
-Work = StoreCall | Single
+Work = Rows | Single
 SingleOutcome = StoreOutcome | ChangeOutcome | CachedConversation
-Outcome = StoreCall | SingleOutcome
+Outcome = Rows | SingleOutcome
 
 
 class General(NamedTuple):
-    """What goes the general way: an item of the batch, at `item`, or the row at `place` of the call there."""
+    """What goes the general way: an item of the batch, at `item`, or the row at `place` of the call that it is of."""
 
     work: Single
     item: int
@@ -67,31 +68,37 @@ class StoreTurns:
     """Handles one batch at a time."""
 
     def __init__(
-        self, memory: ConversationMemory, plain: PlainPorts, rounds: RoundPorts, invalidation: OwnerInvalidation
+        self,
+        memory: ConversationMemory,
+        plain: PlainPorts,
+        rounds: RoundPorts,
+        invalidation: OwnerInvalidation,
+        feed: Feed,
     ) -> None:
         self._memory = memory
         self._plain = plain
         self._rounds = rounds
         self._invalidation = invalidation
+        self._feed = feed
 
     async def handle(self, batch: Sequence[Work]) -> list[Outcome | TidingsError]:
-        """The outcome of each item; a call is its own outcome, and holds those of its rows."""
+        """The outcome of each item; that of rows stands in their call."""
         for item in batch:
             if isinstance(item, Forget):
                 self._memory.drop(item.conversation)
         with tracing.batch("store", _traces(batch), items=len(batch)):
             general = await self._go_plain(batch)
             outcomes: list[Outcome | TidingsError] = [
-                item if isinstance(item, StoreCall) else _forgotten() for item in batch
+                item if isinstance(item, Rows) else _forgotten() for item in batch
             ]
             told = await divided(self._go_general, [each.work for each in general], "Store") if general else ()
             for each, outcome in zip(general, told, strict=True):
-                call = batch[each.item]
+                item = batch[each.item]
                 if each.place is None:
                     outcomes[each.item] = outcome
-                elif isinstance(call, StoreCall):
+                elif isinstance(item, Rows):
                     assert isinstance(outcome, StoreOutcome | TidingsError)
-                    call.accept(each.place, outcome)
+                    item.call.accept(each.place, outcome)
         await self._memory.shrink()
         return outcomes
 
@@ -99,37 +106,45 @@ class StoreTurns:
 
     async def _go_plain(self, batch: Sequence[Work]) -> list[General]:
         """Stores the plain rows; what is left, in its order."""
-        turn = PlainTurn(self._plain, {item.conversation for item in batch if isinstance(item, StoreItem | ChangeItem)})
-        left: list[General] = []
-        for index, item in enumerate(batch):
-            if isinstance(item, StoreCall):
-                left += [General(item.item(place), index, place) for place in turn.plan(item)]
+        parts = [item for item in batch if isinstance(item, Rows)]
+        left: Sequence[Sequence[int]] = await self._run(batch, parts) if parts else ()
+        metrics.STORE_ROWS.labels("plain").inc(sum(len(part.places) for part in parts) - sum(map(len, left)))
+        metrics.STORE_ROWS.labels("general").inc(sum(map(len, left)))
+        places = iter(left)
+        general: list[General] = []
+        for at, item in enumerate(batch):
+            if isinstance(item, Rows):
+                general += [General(item.call.item(place), at, place) for place in next(places)]
             else:
-                left.append(General(item, index))
-        if not turn or await self._run(turn):
-            return left
-        return list(_all_of(batch))
+                general.append(General(item, at))
+        return general
 
-    async def _run(self, turn: PlainTurn) -> bool:
-        """Runs the turn, and does to memory what it says. Whether its rows are stored."""
+    async def _run(self, batch: Sequence[Work], parts: Sequence[Rows]) -> Sequence[Sequence[int]]:
+        """Runs a plain turn, and does to memory what it says. The places that it left, of each part."""
+        turn = PlainTurn(self._plain, {item.conversation for item in batch if isinstance(item, StoreItem | ChangeItem)})
         try:
-            stored = await turn.run()
+            left = await turn.run(parts)
         except BaseException:
             self._doubt(turn)
             raise
-        if not stored:
+        if left is None:
             self._doubt(turn)
-            return False
-        for conversation in turn.settled:
-            self._memory.moved(conversation)
+            return [part.places for part in parts]
+        self._plain.inboxes.wrote(turn.inboxes)
+        self._feed.stored(turn.fed())
+        strays = [each.id for each in turn.conversations if not self._memory.wrote(each)]
+        self._invalidation.wrote_conversations(strays)
         for key in turn.unsettled:
             self._memory.drop(key)
-        return True
+        return left
 
     def _doubt(self, turn: PlainTurn) -> None:
-        for key in turn.conversations:
+        """Nobody knows what was done."""
+        written = [each.id for each in turn.conversations]
+        for key in written:
             self._memory.drop(key)
-        self._plain.inboxes.drop(turn.users)
+        self._invalidation.wrote_conversations(written)
+        self._plain.inboxes.doubt([inbox.user for inbox in turn.inboxes])
 
     # ---- the general way
 
@@ -172,6 +187,9 @@ class StoreTurns:
             self._memory.keep(conversation)
         for key in result.dropped:
             self._memory.drop(key)
+        self._feed.stored(result.stored)
+        self._feed.changed(result.changed)
+        self._feed.loaded(result.kept.values())
         for conversation in result.dirty:
             self._memory.moved(conversation)
         for index, outcome in result.outcomes.items():
@@ -201,24 +219,16 @@ class StoreTurns:
         for each in found.values():
             if isinstance(each, CachedConversation):
                 self._memory.keep(each)
+                self._feed.loaded([each])
         return {**loaded, **found}
-
-
-def _all_of(batch: Sequence[Work]) -> Iterator[General]:
-    for index, item in enumerate(batch):
-        if isinstance(item, StoreCall):
-            for place in range(len(item)):
-                yield General(item.item(place), index, place)
-        else:
-            yield General(item, index)
 
 
 def _traces(batch: Sequence[Work]) -> Iterator[str]:
     for item in batch:
         if isinstance(item, StoreItem):
             yield item.trace
-        elif isinstance(item, StoreCall):
-            yield from item.traces
+        elif isinstance(item, Rows):
+            yield from (item.call.traces[place] for place in item.places)
 
 
 def _forgotten() -> TidingsError:

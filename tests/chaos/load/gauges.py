@@ -37,7 +37,7 @@ Counts = dict[str, float]
 SPARE: Counts = {"descriptors": 8, "tasks": 4}
 
 # Whose connections end at a backend: each of these nodes may have that many more of them, at both of their ends.
-CONNECTED: Mapping[str, Sequence[str]] = {
+CONNECTED: Mapping[str, tuple[str, ...]] = {
     "mongodb": ("storage-",),
     "kafka": ("access-", "logic-"),
     "etcd": ("access-", "logic-", "storage-"),

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protos.tidings.internal.v1 import delivery_pb2
 from services.common.ring import Ring
+from services.logic.publishing.message_columns import OutgoingMessages
 from services.logic.publishing.parcels import MailboxAddress, OutgoingPush, build_parcels
+from tests.unit.logic.harness import all_pushes
 
 users = st.lists(st.sampled_from([f"user{number}" for number in range(12)]), unique=True, max_size=12)
 pushes = st.lists(st.tuples(users, st.integers(0, 300), st.booleans()), max_size=20)
+# How many of the pushes that follow, if they have users and numbers, come together as columns.
+together = st.lists(st.integers(0, 6), max_size=20)
 
 
-@given(pushes, st.integers(0, 4), st.sampled_from([200, 1000, 100_000]))
+@given(pushes, together, st.integers(0, 4), st.sampled_from([200, 1000, 100_000]))
 def test_nothing_is_lost_doubled_or_reordered(
-    script: list[tuple[list[str], int, bool]], nodes: int, bytes_max: int
+    script: list[tuple[list[str], int, bool]], columns: list[int], nodes: int, bytes_max: int
 ) -> None:
     ring = Ring.build({f"access-{number}": 1.0 for number in range(nodes)})
     mailboxes = {f"access-{number}": MailboxAddress(f"access-{number}", "boot", number) for number in range(nodes)}
@@ -29,13 +36,20 @@ def test_nothing_is_lost_doubled_or_reordered(
         )
         for seq, (recipients, size, numbered) in enumerate(script)
     ]
-    routed = build_parcels(outgoing, ring.owner_of, mailboxes, broadcast_partitions=3, parcel_bytes_max=bytes_max)
+    routed = build_parcels(
+        _some_as_columns(outgoing, columns),
+        ring.owner_of,
+        mailboxes,
+        broadcast_partitions=3,
+        parcel_bytes_max=bytes_max,
+        sole_owner="access-0" if nodes == 1 else None,
+    )
 
     got: dict[str, list[tuple[int, int]]] = {}
     broadcast: list[int] = []
     for posted in routed.parcels:
         parcel = delivery_pb2.Parcel.FromString(posted.value)
-        for push in parcel.pushes:
+        for push in all_pushes(parcel):
             if posted.broadcast:
                 broadcast.append(_place(push.body))
             numbers = push.numbers or [0] * len(push.users)
@@ -50,6 +64,27 @@ def test_nothing_is_lost_doubled_or_reordered(
     assert got == (wanted if nodes else {})
     assert routed.unowned == (0 if nodes else sum(len(item.users) for item in outgoing))
     assert broadcast == [_place(item.body) for item in outgoing if not item.users]
+
+
+def _some_as_columns(pushes: list[OutgoingPush], columns: list[int]) -> Iterator[OutgoingPush | OutgoingMessages]:
+    rest, sizes = deque(pushes), deque(columns)
+    while rest:
+        run: list[OutgoingPush] = []
+        size = sizes.popleft() if sizes else 0
+        while rest and len(run) < size and rest[0].users and rest[0].numbers:
+            run.append(rest.popleft())
+        if run:
+            yield OutgoingMessages(
+                [push.body for push in run],
+                [len(push.users) for push in run],
+                [user for push in run for user in push.users],
+                [number for push in run for number in push.numbers],
+                [push.except_session for push in run],
+                [push.accepted_ms for push in run],
+                [],
+            )
+        elif rest:
+            yield rest.popleft()
 
 
 def _place(body: bytes) -> int:

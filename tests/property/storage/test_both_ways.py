@@ -83,7 +83,7 @@ async def _played(history: list[tuple[list[Sent], str]], *, plain: bool, far: bo
             if forget == "conversations":
                 node.conversations.memory.drop_slots(frozenset(range(4096)))
             elif forget == "inboxes":
-                node.inboxes.drop(USERS)
+                node.inboxes.doubt(USERS)
             elif forget == "rename":
                 version = await _version_of(node, SMALL)
                 await node.conversations.change([change(SMALL, "ann", f"op{len(told)}", version, name=f"n{len(told)}")])

@@ -20,7 +20,7 @@ from services.storage.limits import Limits
 from services.storage.node import Storage
 from services.storage.repository.memory import Database, Faults
 from services.storage.repository.records import MemberKey, StoredMessage
-from tests.unit.storage.nodes import World, change, create, post, send
+from tests.unit.storage.nodes import World, change, create, post, send, stored_rows
 from tidings_protocol.errors import TidingsError, Unavailable
 from tidings_protocol.ids import peers
 
@@ -32,12 +32,13 @@ ROUNDS_MAX = 60
 
 @dataclass(frozen=True)
 class Batch:
-    """What one node is given at once; `trouble` is what goes wrong meanwhile."""
+    """What one node is given at once; `trouble` is what goes wrong meanwhile. `rows`: as the rows of a call."""
 
     node: int
     sends: tuple[tuple[int, int, int], ...]  # sender, peer, client id
     trouble: str
     amount: int
+    rows: bool = False
 
 
 batches = st.builds(
@@ -48,6 +49,7 @@ batches = st.builds(
     ),
     trouble=st.sampled_from(["", "", "lose", "refuse", "cut"]),
     amount=st.integers(0, 4),
+    rows=st.booleans(),
 )
 plans = st.lists(st.lists(batches, min_size=1, max_size=3), min_size=1, max_size=6)
 
@@ -100,12 +102,29 @@ def item_of(one: tuple[int, int, int]) -> pb.StoreItem:
     return send(USERS[sender], USERS[peer], f"c{client_id}", f"{sender} {peer} {client_id}")
 
 
+async def outcomes(
+    node: Storage, items: Sequence[pb.StoreItem], *, rows: bool
+) -> Sequence[pb.StoreOutcome | TidingsError]:
+    """What becomes of messages, or of the rows of a call."""
+    if not rows:
+        return await node.conversations.store(items)
+    try:
+        return await stored_rows(node, *items)
+    except TidingsError as error:
+        return [error] * len(items)
+
+
 async def store(
-    database: Database, node: Storage, items: Sequence[pb.StoreItem], seqs: dict[tuple[str, str, str], set[int]]
+    database: Database,
+    node: Storage,
+    items: Sequence[pb.StoreItem],
+    seqs: dict[tuple[str, str, str], set[int]],
+    *,
+    rows: bool,
 ) -> list[pb.StoreItem]:
     """Notes what was acknowledged, which must be in every inbox at that moment; gives what was not."""
     failed = []
-    for item, outcome in zip(items, await node.conversations.store(items), strict=True):
+    for item, outcome in zip(items, await outcomes(node, items, rows=rows), strict=True):
         if isinstance(outcome, TidingsError) or outcome.status == pb.StoreOutcome.FAILED:
             assert not isinstance(outcome, TidingsError) or isinstance(outcome, Unavailable)
             failed.append(item)
@@ -131,14 +150,14 @@ async def run_sends(plan: list[list[Batch]], seed: int) -> None:
                 items = [item_of(one) for one in batch.sends]
                 sent |= {(item.conversation, item.sender, item.client_id) for item in items}
                 there.trouble(batch)
-                jobs.append(store(there.world.database, there.nodes[batch.node], items, seqs))
+                jobs.append(store(there.world.database, there.nodes[batch.node], items, seqs, rows=batch.rows))
             for failed in await asyncio.gather(*jobs):
                 again += failed
         there.heal()
         for attempt in range(ROUNDS_MAX):
             if not again:
                 break
-            again = await store(there.world.database, there.nodes[attempt % len(NODES)], again, seqs)
+            again = await store(there.world.database, there.nodes[attempt % len(NODES)], again, seqs, rows=False)
         assert not again, "what fails no more is stored at last"
     check_sends(there.world, seqs, sent)
 
@@ -181,6 +200,7 @@ class Step:
     user: int
     trouble: str
     amount: int
+    rows: bool = False
 
 
 steps = st.builds(
@@ -190,6 +210,7 @@ steps = st.builds(
     user=st.integers(1, len(USERS) - 1),
     trouble=st.sampled_from(["", "", "lose", "refuse", "cut"]),
     amount=st.integers(0, 3),
+    rows=st.booleans(),
 )
 
 
@@ -218,7 +239,7 @@ class Client:
         user = USERS[step.user]
         if step.act == "post":
             sender = user if user in members else "ann"
-            (stored,) = await node.conversations.store([post(GROUP, sender, op, version, members)])
+            (stored,) = await outcomes(node, [post(GROUP, sender, op, version, members)], rows=step.rows)
             return not isinstance(stored, TidingsError) and stored.status in (
                 pb.StoreOutcome.STORED,
                 pb.StoreOutcome.DUPLICATE,

@@ -143,6 +143,18 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
             await self.push(pushes)
         return logic_pb2.SendOutcomes(outcomes=outcomes)
 
+    async def SendRows(self, request: logic_pb2.SendColumns, context: Any) -> logic_pb2.SentColumns:
+        sent = await self.Send(logic_pb2.SendBatch(items=items_of(request), holds=True), context)
+        answer = logic_pb2.SentColumns()
+        for place, outcome in enumerate(sent.outcomes):
+            unusual = outcome.HasField("fault") or outcome.duplicate or outcome.pending
+            if unusual:
+                answer.unusual.add(place=place, outcome=outcome)
+            answer.seqs.append(0 if unusual else outcome.seq)
+            answer.times_ms.append(0 if unusual else outcome.time_ms)
+            answer.numbers.append(0 if unusual else outcome.number)
+        return answer
+
     async def Signal(self, request: logic_pb2.SignalBatch, context: Any) -> logic_pb2.SignalOutcomes:
         await self._ready()
         pushes = []
@@ -324,3 +336,20 @@ def _empty_answer(operation: Operation) -> client_pb2.ServerFrame:
     frame = client_pb2.ServerFrame()
     getattr(frame, operation.answers[0]).SetInParent()
     return frame
+
+
+def items_of(columns: logic_pb2.SendColumns) -> list[logic_pb2.SendItem]:
+    """The same sends, one by one."""
+    return [
+        logic_pb2.SendItem(
+            sender=sender,
+            session=columns.sessions[place],
+            conversation=columns.conversations[place],
+            client_id=columns.client_ids[place],
+            content=columns.contents[place],
+            reply_to=columns.reply_tos[place] if columns.reply_tos else 0,
+            trace=columns.traces[place] if columns.traces else "",
+            accepted_ms=columns.accepted_ms[place],
+        )
+        for place, sender in enumerate(columns.senders)
+    ]

@@ -11,6 +11,8 @@ import pytest
 
 from protos.tidings.internal.v1 import common_pb2, logic_pb2, logic_pb2_grpc
 from services.access.logic_client import LogicClient
+from services.access.requests.send_in_flight import SendInFlight
+from services.access.send_rows import StoredSend
 from services.common.registry.contract import NodeRecord
 from services.common.rpc import Peers, serve
 from tidings_protocol.errors import Internal, TidingsError, Unavailable
@@ -32,6 +34,12 @@ class Service(logic_pb2_grpc.LogicServicer):
         self.batches.append((len(request.items), request.ByteSize()))
         if any(self.refuse(item) for item in request.items):
             raise KeyError("a defect")
+
+    async def SendRows(self, request: logic_pb2.SendColumns, context: Any) -> logic_pb2.SentColumns:  # noqa: N802
+        self.batches.append((len(request.senders), request.ByteSize()))
+        if "bad" in request.senders:
+            raise KeyError("a defect")
+        return logic_pb2.SentColumns(seqs=request.reply_tos or [1] * len(request.senders), times_ms=request.accepted_ms)
 
     async def Open(self, request: logic_pb2.OpenBatch, context: Any) -> logic_pb2.OpenOutcomes:  # noqa: N802
         self._note(request)
@@ -90,6 +98,13 @@ async def logic() -> AsyncIterator[tuple[LogicClient, Service]]:
         yield LogicClient(cast("Any", Router()), timeout_s=20, budget_s=20), service
 
 
+def row(**fields: Any) -> SendInFlight:
+    """A send, of which only these fields matter."""
+    connection: Any = None
+    plain = SendInFlight(connection, 1, "ann", "s", "d:a|b", 7, "c", b"hi", 0, 5)
+    return plain._replace(**fields)
+
+
 def shown(outcomes: Sequence[Any]) -> list[Any]:
     return [outcome.code if isinstance(outcome, TidingsError) else outcome for outcome in outcomes]
 
@@ -98,8 +113,11 @@ async def test_sends_of_any_size_go_in_calls_that_carry_them_in_their_order() ->
     items = [logic_pb2.SendItem(conversation="d:a|b", content=bytes(72 * KIB), reply_to=n) for n in range(256)]
     async with logic() as (asked, service):
         outcomes = await asked.send(items)
-    assert [each.seq for each in outcomes if not isinstance(each, TidingsError)] == list(range(256))
-    assert len(service.batches) == 2
+        assert [each.seq for each in outcomes if not isinstance(each, TidingsError)] == list(range(256))
+        rows = [row(content=bytes(72 * KIB), reply_to=n) for n in range(256)]
+        sent = await asked.send_rows(rows)
+        assert [each.seq for each in sent if isinstance(each, StoredSend)] == list(range(256))
+    assert len(service.batches) == 4
     assert all(size <= 12 * KIB * KIB for _, size in service.batches)
 
 
@@ -116,9 +134,12 @@ async def test_an_item_that_no_call_carries_is_told_so_alone_and_not_as_its_own_
     items = [logic_pb2.SendItem(conversation="d:a|b", content=bytes(size)) for size in (1, 17 * KIB * KIB, 1)]
     async with logic() as (asked, _):
         [first, huge, last] = await asked.send(items)
+        [first_row, huge_row, last_row] = await asked.send_rows([row(content=item.content) for item in items])
     assert not isinstance(first, TidingsError)
     assert not isinstance(last, TidingsError)
     assert isinstance(huge, Internal)
+    assert (first_row, last_row) == (StoredSend(1, 5, 0), StoredSend(1, 5, 0))
+    assert isinstance(huge_row, Internal)
 
 
 @pytest.mark.parametrize("method", ["open", "close", "send", "signal", "acknowledge", "handle"])
@@ -137,6 +158,32 @@ async def test_a_defect_in_the_handling_of_one_item_is_its_own(method: str) -> N
         outcomes = await getattr(asked, method)(items)
     assert [isinstance(each, Internal) for each in outcomes] == [False, False, True, False]
     assert [count for count, _ in service.batches] == [4, 2, 2, 1, 1]
+
+
+async def test_a_defect_in_one_row_is_its_own() -> None:
+    async with logic() as (asked, service):
+        outcomes = await asked.send_rows([row(sender=who) for who in ("ann", "bob", "bad", "cid")])
+    assert [isinstance(each, Internal) for each in outcomes] == [False, False, True, False]
+    assert [count for count, _ in service.batches] == [4, 2, 2, 1, 1]
+
+
+async def test_rows_go_to_the_owners_of_their_slots_and_outcomes_are_aligned() -> None:
+    asked: dict[int, list[str]] = {}
+
+    class Nodes(TwoNodes):
+        async def call(self, slot: int, method: str, request: Any, reply_type: Any, **_: Any) -> Any:
+            if slot % 2 in self.failing:
+                raise Unavailable("away")
+            asked[slot % 2] = list(request.client_ids)
+            return logic_pb2.SentColumns(seqs=map(int, request.client_ids), times_ms=request.accepted_ms)
+
+    router = Nodes()
+    client = LogicClient(cast("Any", router), timeout_s=1, budget_s=1)
+    rows = [row(client_id=str(number), slot=number) for number in (1, 2, 3, 4, 5)]
+    assert await client.send_rows(rows) == [StoredSend(number, 5, 0) for number in (1, 2, 3, 4, 5)]
+    assert asked == {0: ["2", "4"], 1: ["1", "3", "5"]}
+    router.failing = {1}
+    assert [isinstance(each, Unavailable) for each in await client.send_rows(rows)] == [True, False, True, False, True]
 
 
 async def test_a_node_that_is_away_is_so_for_all_and_asked_once() -> None:

@@ -9,13 +9,16 @@ Does not know: time, cursors in detail, durability. Whatever depends on those is
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import common_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from tidings_protocol import client_pb2
 from tidings_protocol.content import notice_client_id
 from tidings_protocol.errors import TidingsError
 from tidings_protocol.ids import ConversationKind, kind_of
@@ -56,6 +59,7 @@ class FakeStorage:
         self.marked_along: set[str] = set()  # conversations of the nodes that own those who acknowledge
         self.calls: list[tuple[str, int]] = []
         self.fail: dict[str, list[TidingsError]] = {}
+        self.changes: list[pb.ChangeItem] = []  # that were made
         self.stale = 0
         self.read_over = False
         self.epoch = "epoch"
@@ -89,7 +93,7 @@ class FakeStorage:
     ) -> M:
         name = method.rpartition("/")[2]
         asked: Any = request
-        self.calls.append((name, 1 if name == "SessionsUnder" else len(asked.keys if name in KEYED else asked.items)))
+        self.calls.append((name, _size(name, asked)))
         if self.fail.get(name):
             raise self.fail[name].pop(0)
         answer = getattr(self, f"_{name.lower()}")(asked)
@@ -100,6 +104,23 @@ class FakeStorage:
 
     def _store(self, batch: pb.StoreBatch) -> pb.StoreOutcomes:
         return pb.StoreOutcomes(outcomes=[self._store_one(item) for item in batch.items])
+
+    def _storerows(self, rows: pb.StoreColumns) -> pb.StoredColumns:
+        """Storing as columns says the same as storing items, and has room for little else than what is stored."""
+        stored = pb.StoredColumns()
+        for place, item in enumerate(_items(rows)):
+            outcome = self._store_one(item)
+            if outcome.status == pb.StoreOutcome.STORED:
+                stored.seqs.append(outcome.seq)
+                stored.times_ms.append(outcome.time_ms)
+                stored.numbers.extend(outcome.numbers)
+                stored.read_over.extend([place] * outcome.read_over)
+            else:
+                stored.seqs.append(0)
+                stored.times_ms.append(0)
+                stored.numbers.extend([0] * len(item.recipients))
+                stored.unusual.add(place=place, outcome=outcome)
+        return stored
 
     def _store_one(self, item: pb.StoreItem) -> pb.StoreOutcome:
         if item.only_look and item.conversation not in self.conversations:
@@ -155,6 +176,7 @@ class FakeStorage:
         if self.stale or item.version != there.record.version:
             self.stale = max(0, self.stale - 1)
             return pb.ChangeOutcome(status=pb.ChangeOutcome.STALE)
+        self.changes.append(item)
         outcomes = [self._append(there, notice) for notice in notices]
         record = there.record
         for name in ("name", "open", "channel", "share_history"):
@@ -353,6 +375,32 @@ class FakeStorage:
             content=item.content,
             kind=item.kind,
             client_id=item.client_id,
+        )
+
+
+def _size(method: str, request: Any) -> int:
+    """How many items, keys or rows a call has."""
+    if method == "SessionsUnder":
+        return 1
+    if method == "StoreRows":
+        return len(request.conversations)
+    return len(request.keys if method in KEYED else request.items)
+
+
+def _items(rows: pb.StoreColumns) -> Iterator[pb.StoreItem]:
+    """The rows as items."""
+    recipients = iter(rows.recipients)
+    for place, conversation in enumerate(rows.conversations):
+        yield pb.StoreItem(
+            conversation=conversation,
+            sender=rows.senders[place],
+            client_id=rows.client_ids[place],
+            content=rows.contents[place],
+            kind=rows.kinds[place] if rows.kinds else client_pb2.Message.NORMAL,
+            version=rows.versions[place] if rows.versions else 0,
+            recipients=islice(recipients, rows.recipient_counts[place]),
+            reply_to=rows.reply_tos[place] if rows.reply_tos else 0,
+            trace=rows.traces[place] if rows.traces else "",
         )
 
 

@@ -6,9 +6,10 @@ Does not know: gRPC, processes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from google.protobuf.message import Message
@@ -29,10 +30,13 @@ from services.logic.changes.session_guard import SessionGuard
 from services.logic.groups.loader import GroupLoader
 from services.logic.groups.model import GroupPolicy
 from services.logic.messages.hooks import Hooks
+from services.logic.messages.rows import RowSender
 from services.logic.messages.sender import MessageSender
 from services.logic.messages.signals import Signals
 from services.logic.publishing.events import EventEncoder
+from services.logic.publishing.message_columns import OutgoingMessages
 from services.logic.publishing.publisher import Publisher, PublisherOptions
+from services.logic.publishing.records import Publication
 from services.logic.receipts.sender import ReceiptSender
 from services.logic.requests.conversations import ConversationLister
 from services.logic.requests.cursors import CursorMarker
@@ -46,13 +50,18 @@ from services.logic.storage_client import StorageClient
 from tests.unit.logic.fake_storage import FakeStorage
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import TidingsError, Unavailable
+from tidings_protocol.wire.body import read_message
 
 TOPICS = TopicNames("t", 1)
 PAGE_BYTES = 100_000
 TOKEN = "an operator's token"
+# Comes after all messages that were handed over before.
+AFTER_MESSAGES = Publication(columns=OutgoingMessages([], [], [], [], [], [], []))
 POLICY = GroupPolicy(large_above=5, members_max=50, users_max=20)
 NODES = tuple(
-    NodeRecord(f"access-{number}", "access", f"boot-{number}", f"host:{number}", state="ready", mailbox=number)
+    NodeRecord(
+        f"access-{number}", "access", f"boot-{number}", f"host:{number}", state="ready", mailbox=number, columns=True
+    )
     for number in range(2)
 )
 
@@ -134,6 +143,7 @@ class Logic:
     publisher: Publisher
     receipts: ReceiptSender
     sender: MessageSender
+    rows: RowSender
     signals: Signals
     cursors: CursorMarker
     sessions: ClientSessions
@@ -143,7 +153,17 @@ class Logic:
     _read: dict[tuple[str, int], int] = field(default_factory=dict)
 
     async def send(self, *items: logic_pb2.SendItem, holds: bool = False) -> list[logic_pb2.SendOutcome]:
-        return await self.sender.send(items, holds=holds)
+        outcomes = await self.sender.send(items, holds=holds)
+        await self.all_told()
+        return outcomes
+
+    async def all_told(self) -> None:
+        """Returns when all messages that were handed over are published, or Kafka is not waited for."""
+        await self.publisher.publish(AFTER_MESSAGES)
+
+    async def send_rows(self, *items: logic_pb2.SendItem) -> list[logic_pb2.SendOutcome]:
+        """The same as columns."""
+        return outcomes_of(await self.rows.send(columns_of(items)))
 
     async def ask(self, user: str, op: str = "", **body: Message) -> client_pb2.ServerFrame:
         """One request of a client, in its present session."""
@@ -174,14 +194,10 @@ class Logic:
         ]
 
     def pushes(self, kind: delivery_pb2.Push.Kind.ValueType = delivery_pb2.Push.MESSAGE) -> list[delivery_pb2.Push]:
-        return [push for _, parcel in self.parcels() for push in parcel.pushes if push.kind == kind]
+        return [push for _, parcel in self.parcels() for push in all_pushes(parcel) if push.kind == kind]
 
     def events(self) -> list[events_pb2.Event]:
         return [events_pb2.Event.FromString(value) for value in self._new(TOPICS.events)]
-
-    def skip_events(self) -> None:
-        """As `events`, of what cannot be read."""
-        self._new(TOPICS.events)
 
     def _new(self, topic: str) -> list[bytes]:
         found: list[bytes] = []
@@ -242,10 +258,10 @@ async def logic(
         SessionOptions(devices_max=3, evict_timeout_s=1, news_wait_s=0.05),
     )
     receipts = ReceiptSender(loader, publisher, events, clock, interval_s=1.0, pending_max=1000)
-    sender = MessageSender(client, loader, publisher, events, receipts, hooks, held_max=100, hook_patience_s=0.3)
-    async with calls, publisher, receipts, sender:
+    sender = MessageSender(client, loader, publisher, receipts, hooks, held_max=100, hook_patience_s=0.3)
+    async with calls, publisher, receipts, sender, sessions:
         cursors = CursorMarker(client, receipts)
-        group_changes = GroupChanges(client, loader, publisher, events, clock, POLICY)
+        group_changes = GroupChanges(client, loader, publisher, POLICY)
         dispatcher = Dispatcher(
             InboxReader(client, page_bytes_max=PAGE_BYTES).handlers,
             HistoryReader(client, loader, page_bytes_max=PAGE_BYTES).handlers,
@@ -277,6 +293,7 @@ async def logic(
             publisher,
             receipts,
             sender,
+            RowSender(sender, client, loader, publisher, receipts),
             Signals(loader, publisher),
             cursors,
             sessions,
@@ -297,6 +314,60 @@ def message(
         content=client_pb2.Content(text=text).SerializeToString(),
         **fields,
     )
+
+
+def columns_of(items: Sequence[logic_pb2.SendItem]) -> logic_pb2.SendColumns:
+    """The items as an access node sends them; of what no row has, nothing."""
+    return logic_pb2.SendColumns(
+        senders=[item.sender for item in items],
+        sessions=[item.session for item in items],
+        conversations=[item.conversation for item in items],
+        client_ids=[item.client_id for item in items],
+        contents=[item.content for item in items],
+        reply_tos=[item.reply_to for item in items] if any(item.reply_to for item in items) else (),
+        accepted_ms=[item.accepted_ms for item in items],
+        traces=[item.trace for item in items] if any(item.trace for item in items) else (),
+    )
+
+
+def outcomes_of(sent: logic_pb2.SentColumns) -> list[logic_pb2.SendOutcome]:
+    """The columns of an answer as outcomes."""
+    outcomes = [
+        logic_pb2.SendOutcome(seq=seq, time_ms=time_ms, number=number)
+        for seq, time_ms, number in zip(sent.seqs, sent.times_ms, sent.numbers, strict=True)
+    ]
+    for each in sent.unusual:
+        assert outcomes[each.place] == logic_pb2.SendOutcome(), "its places in the columns are 0"
+        outcomes[each.place] = each.outcome
+    return outcomes
+
+
+def pushes_of(columns: delivery_pb2.MessageColumns) -> list[delivery_pb2.Push]:
+    """The rows of a parcel as the pushes that they stand for."""
+    users = iter(zip(columns.users, columns.numbers, strict=True))
+    pushes: list[delivery_pb2.Push] = []
+    for place, encoded in enumerate(columns.bodies):
+        mine = list(islice(users, columns.user_counts[place]))
+        message = client_pb2.Message()
+        read_message(encoded, message)
+        push = delivery_pb2.Push(
+            kind=delivery_pb2.Push.MESSAGE,
+            body=encoded,
+            users=[user for user, _ in mine],
+            numbers=[number for _, number in mine],
+            conversation=message.conversation,
+            except_session=columns.except_sessions[place] if columns.except_sessions else "",
+            accepted_ms=columns.accepted_ms[place] if columns.accepted_ms else 0,
+            trace=columns.traces[place] if columns.traces else "",
+        )
+        pushes.append(push)
+    assert next(users, None) is None
+    return pushes
+
+
+def all_pushes(parcel: delivery_pb2.Parcel) -> list[delivery_pb2.Push]:
+    """All that a parcel brings, in its order."""
+    return [*pushes_of(parcel.messages), *parcel.pushes]
 
 
 def body(push: delivery_pb2.Push) -> client_pb2.Message:

@@ -9,10 +9,12 @@ import pytest
 
 from protos.tidings.internal.v1 import logic_pb2
 from services.logic.in_flight import InFlightLimit
+from services.logic.messages.rows import RowSender
 from services.logic.requests.dispatcher import Dispatcher
 from services.logic.requests.request import ClientRequest, Reply, ok_reply
 from services.logic.rpc import LogicServicer
 from tests.support.device.requests import empty_request
+from tests.unit.logic.harness import columns_of, outcomes_of
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import Overloaded, TidingsError
 from tidings_protocol.operations import OPERATIONS, Handler
@@ -54,7 +56,7 @@ def dispatcher(part: Part) -> Dispatcher:
 def servicer(part: Part) -> LogicServicer:
     fake = cast("Any", part)
     return LogicServicer(
-        fake, fake, fake, fake, dispatcher(part), fake, sends=InFlightLimit(100), requests=InFlightLimit(100)
+        fake, fake, fake, fake, fake, dispatcher(part), fake, sends=InFlightLimit(100), requests=InFlightLimit(100)
     )
 
 
@@ -74,6 +76,26 @@ async def test_a_message_that_cannot_be_handled_is_one_error() -> None:
     items = [logic_pb2.SendItem(sender=user) for user in NAMES]
     answer = await servicer(Part()).Send(logic_pb2.SendBatch(items=items), None)
     assert [outcome.fault.code or outcome.seq for outcome in answer.outcomes] == [7, "INTERNAL", 7, 7, 7]
+
+
+async def test_columns_that_cannot_be_handled_go_the_general_way_and_are_one_error() -> None:
+    """There each row is an item, and the error is found at the one that it is of."""
+    fake = cast("Any", Part())
+    rows = RowSender(fake, fake, fake, fake, fake)  # has nothing that it needs
+    room = InFlightLimit(100)
+    served = LogicServicer(fake, fake, rows, fake, fake, dispatcher(fake), fake, sends=room, requests=room)
+    columns = columns_of([logic_pb2.SendItem(sender=user, conversation="d:a|b") for user in NAMES])
+    outcomes = outcomes_of(await served.SendRows(columns, None))
+    assert [outcome.fault.code or outcome.seq for outcome in outcomes] == [7, "INTERNAL", 7, 7, 7]
+    assert room.under_way == 0
+
+
+async def test_columns_are_refused_whole_when_too_much_is_under_way() -> None:
+    fake = cast("Any", Part())
+    room = InFlightLimit(1)
+    served = LogicServicer(fake, fake, fake, fake, fake, dispatcher(fake), fake, sends=room, requests=room)
+    with room.admit(1), pytest.raises(Overloaded):
+        await served.SendRows(columns_of([logic_pb2.SendItem(sender="ann")]), None)
 
 
 async def test_a_login_that_cannot_be_handled_is_one_error() -> None:

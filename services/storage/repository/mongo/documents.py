@@ -58,3 +58,8 @@ def entry_document(entry: InboxEntry) -> Document:
 
 def entry_of(document: Document) -> InboxEntry:
     return InboxEntry(document["p"], number_of(document["_id"]), document["c"], document["q"], document["t"])
+
+
+def content_bytes(document: Document) -> int:
+    """How many bytes of a document are a message's content and change."""
+    return len(document.get("b", b"")) + len(document.get("g", b""))

@@ -8,6 +8,8 @@ from services.storage.repository.contract import Repository
 from services.storage.repository.mongo.changes import MongoChanges
 from services.storage.repository.mongo.connection import MongoConnection
 from services.storage.repository.mongo.conversations import MongoConversations, MongoMembers
+from services.storage.repository.mongo.feed import MongoFeed
+from services.storage.repository.mongo.layout import use_log
 from services.storage.repository.mongo.log import MongoLog
 from services.storage.repository.mongo.messages import MongoInboxes, MongoMessages
 from services.storage.repository.mongo.schema import prepare
@@ -26,6 +28,7 @@ def mongo_repository(connection: MongoConnection) -> Repository:
         conversations=MongoConversations(connection),
         members=MongoMembers(connection),
         changes=MongoChanges(connection),
+        feed=MongoFeed(connection),
         sessions=MongoSessions(connection),
         users=MongoUsers(connection),
         time=MongoTime(connection),
@@ -34,8 +37,14 @@ def mongo_repository(connection: MongoConnection) -> Repository:
 
 async def ensure_schema(connection: MongoConnection) -> None:
     """Makes the collections and indexes that are missing. Raises Unavailable if MongoDB does not answer, Internal if
-    something else is in their place.
+    something else is in their place, or data of 0.1.0 that was not taken over.
     """
+    await make_schema(connection)
+    await use_log(connection)
+
+
+async def make_schema(connection: MongoConnection) -> None:
+    """The same, whatever data there are."""
     await connection.ping()
     # An index of data that is there already takes its time.
     with pymongo.timeout(PREPARE_S):

@@ -83,6 +83,16 @@ def test_sent_is_the_frame_with_these_fields(codec: Codec, request_id: int, sent
     assert same(codec.decode_server(encoded), client_pb2.ServerFrame(id=request_id, sent=sent))
 
 
+@given(st.lists(st.tuples(IDS, messages(client_pb2.Sent)), max_size=3))
+def test_answers_in_protobuf_are_byte_for_byte_what_frames_of_their_own_would_be(
+    answers: list[tuple[int, client_pb2.Sent]],
+) -> None:
+    for request_id, sent in answers:
+        fields = {field.name: getattr(sent, field.name) for field in client_pb2.Sent.DESCRIPTOR.fields}
+        expected = client_pb2.ServerFrame(id=request_id, sent=client_pb2.Sent(**fields))
+        assert PROTO.sent(request_id, **fields) == expected.SerializeToString()
+
+
 @given(
     content=messages(client_pb2.Content),
     message=st.fixed_dictionaries(dict.fromkeys(("conversation", "message_id", "sender", "client_id"), TEXTS)),

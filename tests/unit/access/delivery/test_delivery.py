@@ -11,7 +11,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
-from services.access.delivery.delivery import YIELD_EVERY, Delivery
+from services.access.delivery.delivery import Delivery
+from services.access.delivery.push_batch import YIELD_EVERY
 from services.access.requests.send_trace import SendTrace
 from services.common.clock import SystemClock
 from services.common.telemetry import metrics, tracing
@@ -42,6 +43,16 @@ def message(seq: int, users: Sequence[str] = (), *, conversation: str = "") -> d
     body = client_pb2.Message(conversation="d:ann|bob", seq=seq, sender="bob").SerializeToString()
     numbers = [seq] * len(users)
     return Push(kind=Push.MESSAGE, body=body, users=users, numbers=numbers, conversation=conversation)
+
+
+def columns(*messages: tuple[int, Sequence[str]]) -> delivery_pb2.MessageColumns:
+    """Messages by their seq, which is their number too, and their recipients."""
+    return delivery_pb2.MessageColumns(
+        bodies=[message(seq).body for seq, _ in messages],
+        user_counts=[len(users) for _, users in messages],
+        users=[user for _, users in messages for user in users],
+        numbers=[seq for seq, users in messages for _ in users],
+    )
 
 
 def seqs(wire: Wire, codec: Codec) -> list[int]:
@@ -87,6 +98,68 @@ async def test_a_push_with_too_few_numbers_is_dropped() -> None:
     await here.delivery.deliver([short, message(2, ["bob"])])
     assert (seqs(ann, PROTO), seqs(bob, PROTO)) == ([], [2])
     assert unreadable() == before + 1
+
+
+async def test_columns_that_are_not_aligned_are_dropped_and_their_neighbours_go_out() -> None:
+    here = Here()
+    ann = here.connect("ann")
+    short = columns((1, ["ann"]), (2, ["ann"]))
+    del short.user_counts[1:]
+    before = unreadable()
+    await here.delivery.deliver([short, message(3, ["ann"]), columns((4, ["ann"]))])
+    assert seqs(ann, PROTO) == [3, 4]
+    assert unreadable() == before + 1
+
+
+async def test_a_message_in_columns_that_cannot_be_read_is_dropped_and_its_neighbours_go_out() -> None:
+    here = Here()
+    ann = here.connect("ann", JSON)
+    found = columns((1, ["ann"]), (2, ["ann"]), (3, ["ann"]))
+    found.bodies[1] = b"\xff\xff"
+    before = unreadable()
+    await here.delivery.deliver([found])
+    assert seqs(ann, JSON) == [1, 3]
+    assert unreadable() == before + 1
+
+
+async def test_a_connection_gets_the_messages_of_a_batch_in_one_write() -> None:
+    here = Here()
+    ann, bob = here.connect("ann"), here.connect("bob")
+    await here.delivery.deliver([columns((1, ["ann", "bob"]), (2, ["cid", "ann"])), columns((3, ["ann"]))])
+    assert (seqs(ann, PROTO), seqs(bob, PROTO)) == ([1, 2, 3], [1])
+    assert (len(ann.frames), len(bob.frames)) == (1, 1)
+
+
+async def test_the_connection_that_sent_a_message_of_columns_does_not_get_it() -> None:
+    here = Here()
+    ann = here.connect("ann")
+    found = columns((1, ["ann"]), (2, ["ann"]))
+    found.except_sessions.extend(["session of ann", "another"])
+    await here.delivery.deliver([found])
+    assert seqs(ann, PROTO) == [2]
+
+
+async def test_large_columns_let_others_have_their_turn() -> None:
+    here = Here()
+    here.connect("ann")
+    found = columns(*((number, ["ann"]) for number in range(1, 5 * YIELD_EVERY)))
+    assert await turns_during(asyncio.create_task(here.delivery.deliver([found]))) >= 5
+
+
+async def test_a_message_of_columns_is_measured_once_when_somebody_got_it_and_leads_to_its_trace() -> None:
+    with recording() as spans:
+        here = Here()
+        here.connect("ann")
+        here.connect("bob")
+        found = columns((1, ["ann", "bob"]), (2, ["stranger"]), (3, ["bob"]))
+        trace = SendTrace.begin(logic_pb2.SendItem(sender="cid", conversation="d:ann|bob"))
+        assert trace is not None
+        found.accepted_ms.extend([here.clock.wall_ms() - 20] * 3)
+        found.traces.extend(["", trace.text, trace.text])
+        before = _deliveries()
+        await here.delivery.deliver([found])
+        assert _deliveries() == before + 2
+        assert [span.name for span in ended(spans)] == ["deliver"]
 
 
 async def test_a_defect_with_one_connection_ends_that_one() -> None:
@@ -138,7 +211,7 @@ async def measured_delivery(spans: InMemorySpanExporter) -> None:
     trace = SendTrace.begin(sent)
     assert trace is not None
     body = client_pb2.Message(conversation="d:ann|bob", seq=1).SerializeToString()
-    push = Push(kind=Push.MESSAGE, body=body, accepted_ms=clock.wall_ms() - 20, trace=sent.trace)
+    push = Push(kind=Push.MESSAGE, body=body, accepted_ms=clock.wall_ms() - 20, trace=trace.text)
     before = _deliveries()
     to_ann, to_nobody = Push(), Push()
     to_ann.CopyFrom(push)
@@ -156,7 +229,7 @@ async def measured_delivery(spans: InMemorySpanExporter) -> None:
         for sample in family.samples
         if sample.exemplar is not None
     ]
-    assert {"trace_id": tracing.id_of(sent.trace)} in exemplars
+    assert {"trace_id": tracing.id_of(trace.text)} in exemplars
 
 
 def _deliveries() -> float:

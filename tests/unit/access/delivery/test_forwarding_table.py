@@ -14,6 +14,8 @@ def test_an_owner_forwards_to_every_node_of_a_user() -> None:
     table.add(A, ["ann"])
     table.add(B, ["ann", "bob"])
     assert table.nodes_of("ann") == (A, B)
+    assert table.has_any(["cid", "bob"])
+    assert not table.has_any(["cid"])
     table.remove(A, ["ann", "cid"])
     assert table.nodes_of("ann") == (B,)
     table.keep(lambda boot: boot != "boot-b")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
@@ -25,13 +26,35 @@ def parcel(
     return delivery_pb2.Parcel(node="access-0", boot_id=boot, hops=hops, direct=forwarded, pushes=pushes)
 
 
+def router(owners: dict[str, NodeIncarnation], forwarding: ForwardingTable | None = None) -> MailRouter:
+    """A router for which everybody is this node's own but those who have another owner."""
+    return MailRouter(
+        ME,
+        lambda user: owners.get(user, ME),
+        lambda users: owners.keys().isdisjoint(users),
+        forwarding or ForwardingTable(),
+    )
+
+
+def columns(*recipients: Sequence[str]) -> delivery_pb2.Parcel:
+    """A parcel of messages for these, as columns; the first one is the message b"0"."""
+    users = [user for row in recipients for user in row]
+    messages = delivery_pb2.MessageColumns(
+        bodies=[str(row).encode() for row in range(len(recipients))],
+        user_counts=map(len, recipients),
+        users=users,
+        numbers=range(1, len(users) + 1),
+    )
+    return delivery_pb2.Parcel(node="access-0", boot_id="boot-a", messages=messages)
+
+
 def split(
     *parcels: delivery_pb2.Parcel,
     owners: dict[str, NodeIncarnation] | None = None,
     forwarding: ForwardingTable | None = None,
 ) -> Split:
     owners = owners or {}
-    run = MailRouter(ME, lambda user: owners.get(user, ME), forwarding or ForwardingTable()).split(parcels)
+    run = router(owners, forwarding).split(parcels)
     for _ in run.steps():
         pass
     return run.result()
@@ -131,9 +154,60 @@ def test_a_large_batch_is_split_in_steps() -> None:
     forwarding = ForwardingTable()
     forwarding.add(OTHER, ["ann"])
     parcels = [parcel(push("ann")) for _ in range(5 * YIELD_EVERY)]
-    run = MailRouter(ME, lambda _: ME, forwarding).split(parcels)
+    run = router({}, forwarding).split(parcels)
     assert sum(1 for _ in run.steps()) == 5
     assert run.result() == split(*parcels, forwarding=forwarding)
+
+
+def test_columns_of_users_that_are_all_this_nodes_own_stay_columns() -> None:
+    mail, others = columns(["ann", "bob"], ["cid"]), push("ann")
+    mail.pushes.append(others)
+    batch = split(mail)
+    assert batch.local == [mail.messages, others], "the messages of a parcel come before its pushes"
+    assert (batch.forwarded, batch.rerouted, batch.dropped) == ({}, {}, 0)
+
+
+def test_columns_become_pushes_if_one_of_the_users_is_a_visitor_elsewhere() -> None:
+    forwarding = ForwardingTable()
+    forwarding.add(OTHER, ["bob"])
+    batch = split(columns(["ann"], ["ann", "bob"]), columns(["ann"]), forwarding=forwarding)
+    (forwarded,) = batch.forwarded[OTHER]
+    assert recipients(forwarded) == [(b"1", ["bob"], [3])]
+    first, second, stays = batch.local
+    assert isinstance(first, delivery_pb2.Push)
+    assert isinstance(second, delivery_pb2.Push)
+    assert (first.body, second.body, list(second.numbers)) == (b"0", b"1", [2, 3])
+    assert stays == columns(["ann"]).messages
+
+
+def test_columns_become_pushes_if_one_of_the_users_has_another_owner() -> None:
+    batch = split(columns(["ann"], ["bob"]), owners={"bob": OTHER})
+    (rerouted,) = batch.rerouted[OTHER, 1]
+    assert recipients(rerouted) == [(b"1", ["bob"], [2])]
+    assert len(batch.local) == 2
+
+
+def test_columns_that_were_forwarded_are_for_this_boot_alone() -> None:
+    mine, earlier = columns(["ann"]), columns(["ann"])
+    mine.direct = earlier.direct = True
+    earlier.boot_id = "earlier"
+    batch = split(mine, earlier, owners={"ann": OTHER})
+    assert batch.local == [mine.messages]
+    assert (batch.forwarded, batch.rerouted) == ({}, {})
+
+
+def test_columns_that_are_not_aligned_are_passed_on_to_nobody() -> None:
+    broken = columns(["bob"], ["bob"])
+    del broken.messages.user_counts[1:]
+    batch = split(broken, owners={"bob": OTHER})
+    assert (batch.local, batch.rerouted) == ([broken.messages], {}), "delivery drops them, and says so"
+
+
+def test_large_columns_are_looked_through_in_steps() -> None:
+    mail = columns([f"u{number}" for number in range(5 * YIELD_EVERY)])
+    run = router({}).split([mail])
+    assert sum(1 for _ in run.steps()) == 5
+    assert run.result().local == [mail.messages]
 
 
 def c_calls(work: Any) -> Counter[str]:

@@ -60,7 +60,7 @@ class Here:
             ParcelDelivery(
                 cast("Any", self.delivery),
                 cast("Any", self.forwarder),
-                router=lambda: MailRouter(ME, lambda _: ME, self.table),
+                router=lambda: MailRouter(ME, lambda _: ME, lambda _: True, self.table),
             ),
             on_gap=self.note_gap,
             on_hearing=self.note_hearing,

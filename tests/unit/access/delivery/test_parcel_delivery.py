@@ -23,7 +23,7 @@ class Here:
         table = ForwardingTable()
         table.add(OTHER, ["ann"])
         here = cast("Any", self)
-        self.parcels = ParcelDelivery(here, here, lambda: MailRouter(ME, lambda _: ME, table))
+        self.parcels = ParcelDelivery(here, here, lambda: MailRouter(ME, lambda _: ME, lambda _: True, table))
 
     async def deliver(self, pushes: Iterable[delivery_pb2.Push]) -> None:
         self.bodies += [push.body for push in pushes]

@@ -42,6 +42,17 @@ def test_who_belongs_here_or_cannot_reach_the_owner_is_served_here() -> None:
     assert placement().elsewhere(owned_by("access-0")) is None
 
 
+def test_a_boot_owns_the_slots_that_the_ring_gives_it_while_its_record_says_so() -> None:
+    mine, others = owned_by("access-0"), owned_by("access-1")
+    assert placement().owns_all([mine, mine])
+    assert not placement().owns_all([mine, others])
+    ring = Ring.build(dict.fromkeys(NODES, 1.0))
+    again = Placement("ring", me=lambda: NodeIncarnation("access-0", "next"), ring=lambda: ring, node=NODES.get)
+    assert not again.owns_all([mine])
+    gone = Placement("ring", me=lambda: NodeIncarnation("access-0", "a"), ring=lambda: ring, node=lambda _: None)
+    assert not gone.owns_all([mine])
+
+
 def test_under_any_nobody_is_sent_away() -> None:
     assert placement("any").address_for(owned_by("access-1"), "ws", frozenset()) == ""
     assert placement("any").next_address(owned_by("access-0"), "ws") == ""

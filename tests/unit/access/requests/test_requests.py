@@ -13,6 +13,7 @@ from opentelemetry.trace import StatusCode
 from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
 from services.access.requests.requests import RequestOptions, Requests
+from services.access.send_rows import Outcome, SendRow, StoredSend
 from services.access.session.session import Phase
 from services.common.clock import ManualClock
 from services.common.rpc.faults import to_fault
@@ -35,12 +36,15 @@ class CannedLogic:
 
     def __init__(self) -> None:
         self.frame = client_pb2.ServerFrame(ok=client_pb2.Ok()).SerializeToString()
-        self.sent: list[logic_pb2.SendItem] = []
+        self.sent: list[SendRow] = []
         self.handled: list[logic_pb2.HandleItem] = []
 
+    async def send_rows(self, rows: Sequence[SendRow]) -> Sequence[Outcome]:
+        self.sent += rows
+        return [StoredSend(len(self.sent), 0, 0) for _ in rows]
+
     async def send(self, items: Sequence[logic_pb2.SendItem]) -> Sequence[logic_pb2.SendOutcome | TidingsError]:
-        self.sent += items
-        return [logic_pb2.SendOutcome(seq=len(self.sent)) for _ in items]
+        raise AssertionError("only what was not decided is asked about again")
 
     async def signal(self, items: Sequence[logic_pb2.SignalItem]) -> Sequence[logic_pb2.SignalOutcome | TidingsError]:
         return [logic_pb2.SignalOutcome() for _ in items]
@@ -231,6 +235,11 @@ class SlowLogic(CannedLogic):
         self.calls: list[list[str]] = []
         self.outcome = logic_pb2.SignalOutcome()
         self.pending: set[str] = set()
+
+    async def send_rows(self, rows: Sequence[SendRow]) -> Sequence[Outcome]:
+        self.calls.append([row.client_id for row in rows])
+        await self.gate.wait()
+        return [None if row.client_id in self.pending else StoredSend(1, 0, 0) for row in rows]
 
     async def send(self, items: Sequence[logic_pb2.SendItem]) -> Sequence[logic_pb2.SendOutcome | TidingsError]:
         self.calls.append([item.client_id for item in items])

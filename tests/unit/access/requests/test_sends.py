@@ -7,16 +7,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
-import pytest
-
 from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
-from services.access.requests.sends import Sends, addressee
+from services.access.requests.sends import Sends
+from services.access.send_rows import Outcome, SendRow, StoredSend
 from services.common.clock import ManualClock
 from tests.support.network.port import FakeNode
 from tests.unit.access.fakes import Client, open_client
 from tidings_protocol import client_pb2
-from tidings_protocol.errors import BadRequest, TidingsError
+from tidings_protocol.errors import TidingsError
 
 
 class Logic:
@@ -25,6 +24,10 @@ class Logic:
     def __init__(self) -> None:
         self.calls: list[list[str]] = []
         self.pending: set[str] = set()
+
+    async def send_rows(self, rows: Sequence[SendRow]) -> Sequence[Outcome]:
+        self.calls.append([row.client_id for row in rows])
+        return [None if row.client_id in self.pending else StoredSend(1, 0, 0) for row in rows]
 
     async def send(self, items: Sequence[logic_pb2.SendItem]) -> Sequence[logic_pb2.SendOutcome]:
         self.calls.append([item.client_id for item in items])
@@ -97,11 +100,3 @@ async def test_a_content_that_is_too_large_is_refused_and_goes_to_nobody() -> No
         send(client, "a", 1, "x" * 100, user="bob")
         assert [frame.error.code for frame in client.answers] == ["TOO_LARGE"]
     assert logic.calls == []
-
-
-def test_a_send_goes_to_a_direct_chat_or_to_the_conversation_that_it_names() -> None:
-    connection = open_client("ann").connection
-    assert addressee(connection, client_pb2.Send(user="bob")) == "d:ann|bob"
-    assert addressee(connection, client_pb2.Signal(conversation="g:x")) == "g:x"
-    with pytest.raises(BadRequest, match="`send` goes to nobody: give it a `user`"):
-        addressee(connection, client_pb2.Send())

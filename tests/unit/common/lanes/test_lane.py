@@ -732,3 +732,55 @@ async def test_an_item_whose_outcome_nobody_wants_is_handled_all_the_same() -> N
         lanes.offer(0, 1)
         lanes.offer(0, 2)
     assert handled == [1, 2]
+
+
+class Told:
+    """Batches and their outcomes, as they are told."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[tuple[str, object]]] = []
+
+    def __call__(self, items: Sequence[str], outcomes: Sequence[str | TidingsError]) -> None:
+        shown = [each.code if isinstance(each, TidingsError) else each for each in outcomes]
+        self.batches.append(list(zip(items, shown, strict=True)))
+
+
+async def test_whoever_is_told_batches_gets_each_with_all_its_outcomes() -> None:
+    desk, told, notes = Desk(), Told(), Notes()
+    async with Lanes("test", desk.handle, lanes=1, capacity=8, batch_max=2, told=told) as lanes:
+        for item in "abc":
+            lanes.offer(0, item)
+        lanes.offer(0, "d", notes)
+    assert told.batches == [[("a", "A"), ("b", "B")], [("c", "C"), ("d", "D")]]
+    assert notes.outcomes == ["D"]
+
+
+async def test_a_batch_that_fails_or_is_cancelled_is_told_its_error() -> None:
+    desk, told = Desk(), Told()
+    desk.fail = Unavailable("away")
+    async with Lanes("test", desk.handle, lanes=1, capacity=8, batch_max=2, told=told) as lanes:
+        lanes.offer(0, "a")
+    desk.fail = None
+    desk.open.clear()
+    desk.begun.clear()
+
+    async def fail() -> None:
+        async with Lanes("test", desk.handle, lanes=1, capacity=8, batch_max=1, told=told) as lanes:
+            lanes.offer(0, "b")
+            await desk.begun.wait()
+            lanes.offer(0, "c")
+            raise RuntimeError("the node ends")
+
+    with pytest.raises(RuntimeError):
+        await fail()
+    assert told.batches == [[("a", "UNAVAILABLE")], [("b", "UNAVAILABLE")], [("c", "UNAVAILABLE")]]
+
+
+async def test_a_defect_in_whoever_is_told_a_batch_does_not_stop_the_lane() -> None:
+    desk = Desk()
+
+    def fail(*_: object) -> None:
+        raise KeyError("a defect")
+
+    async with Lanes("test", desk.handle, lanes=1, capacity=8, batch_max=1, told=fail) as lanes:
+        assert [await lanes.submit(0, item) for item in "ab"] == ["A", "B"]

@@ -6,7 +6,12 @@ import ast
 import re
 from pathlib import Path
 
-from services.common.telemetry.metrics import LABELS, described
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Histogram
+
+from services.common.telemetry.metrics import LABELS, described, observe_many
 
 ROOT = Path(__file__).resolve().parents[4]
 KINDS = {"Counter", "Gauge", "Histogram", "Summary", "Info", "Enum"}
@@ -61,3 +66,27 @@ def test_a_metric_that_is_described_is_also_measured() -> None:
     assert len(names) > 80
     others = " ".join(file.read_text(encoding="utf-8") for file in (ROOT / "services").rglob("*.py") if file != page)
     assert [name for name in names if not re.search(rf"\bmetrics\.{name}\b", others)] == []
+
+
+@given(st.lists(st.sampled_from([-1.0, 0, 0.5, 1, 1.5, 2, 3, 5, 1000, 0.1])), st.lists(st.floats(0, 10)))
+def test_many_observations_at_once_are_as_many_one_by_one(few: list[float], any_amounts: list[float]) -> None:
+    registry = CollectorRegistry()
+    one_by_one = Histogram("one", "One by one", buckets=(0, 1, 2, 5), registry=registry)
+    at_once = Histogram("many", "At once", buckets=(0, 1, 2, 5), registry=registry)
+    for amounts in (few, any_amounts):
+        for amount in amounts:
+            one_by_one.observe(amount)
+        observe_many(at_once, iter(amounts))
+    [expected], [found] = one_by_one.collect(), at_once.collect()
+    for wanted, got in zip(expected.samples, found.samples, strict=True):
+        assert got.labels == wanted.labels
+        assert got.value == pytest.approx(wanted.value)
+
+
+def test_many_observations_are_those_of_the_labels_they_are_made_with() -> None:
+    registry = CollectorRegistry()
+    histogram = Histogram("labelled", "With a label", ["lane"], buckets=(1,), registry=registry)
+    observe_many(histogram.labels("a"), [0.5, 3.0])
+    assert registry.get_sample_value("labelled_bucket", {"lane": "a", "le": "1.0"}) == 1
+    assert registry.get_sample_value("labelled_count", {"lane": "a"}) == 2
+    assert registry.get_sample_value("labelled_sum", {"lane": "a"}) == 3.5

@@ -31,3 +31,19 @@ def test_it_follows_the_membership_and_is_made_once_for_each() -> None:
     view.membership = Membership.of(2, [NODES[0], replace(NODES[1], deaf=True)])
     assert directory.deaf() == [("access-1", "boot-1")]
     assert directory.mailboxes() is not before
+
+
+def test_a_node_of_an_older_version_reads_no_columns() -> None:
+    old = replace(NODES[0], columns=False)
+    directory = Directory(View(Membership.of(1, [old, NODES[1]])))
+    assert [mailbox.columns for mailbox in directory.mailboxes().values()] == [False, True]
+
+
+def test_who_owns_every_user_is_one_alone() -> None:
+    view = View()
+    directory = Directory(view)
+    assert directory.sole_owner() is None
+    view.membership = Membership.of(2, [NODES[1]])
+    assert directory.sole_owner() == "access-1"
+    view.membership = Membership.of(3, [])
+    assert directory.sole_owner() is None

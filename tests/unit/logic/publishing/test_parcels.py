@@ -7,7 +7,10 @@ from typing import Any
 from protos.tidings.internal.v1 import delivery_pb2
 from services.logic.groups.model import GroupMember, GroupRole, GroupSnapshot
 from services.logic.groups.recipients import fanout_of
+from services.logic.publishing.message_columns import OutgoingMessages
 from services.logic.publishing.parcels import KafkaParcel, MailboxAddress, OutgoingPush, ParcelBatch, build_parcels
+from tests.unit.logic.harness import all_pushes, pushes_of
+from tidings_protocol import client_pb2
 from tidings_protocol.ids import hash64
 
 Push = delivery_pb2.Push
@@ -15,7 +18,7 @@ OWNERS = {"amy": "a-0", "bob": "a-1", "cleo": "a-0", "dan": "gone"}
 MAILBOXES = {"a-0": MailboxAddress("a-0", "boot0", 5), "a-1": MailboxAddress("a-1", "boot1", 6)}
 
 
-def routed(*items: OutgoingPush, bytes_max: int = 1_000_000) -> ParcelBatch:
+def routed(*items: OutgoingPush | OutgoingMessages, bytes_max: int = 1_000_000) -> ParcelBatch:
     return build_parcels(items, OWNERS.get, MAILBOXES, broadcast_partitions=4, parcel_bytes_max=bytes_max)
 
 
@@ -92,6 +95,96 @@ def test_a_parcel_that_would_be_too_large_becomes_several_in_order() -> None:
 
 def test_one_push_larger_than_a_parcel_still_goes() -> None:
     assert len(routed(message(bytes(5000), ["amy"]), bytes_max=1000).parcels) == 1
+
+
+def columns(*bodies: bytes, users: list[str]) -> OutgoingMessages:
+    count = len(bodies)
+    numbers = list(range(1, count * len(users) + 1))
+    return OutgoingMessages(
+        list(bodies), [len(users)] * count, users * count, numbers, ["s"] * count, [77] * count, ["", "tp"][:count]
+    )
+
+
+def test_messages_in_columns_go_to_the_owners_of_their_users() -> None:
+    found = routed(columns(b"1", b"2", users=["amy", "bob", "dan"]), columns(b"3", users=["amy"]))
+    first, second = map(parcel, found.parcels)
+    assert (first.node, first.boot_id, second.node) == ("a-0", "boot0", "a-1")
+    assert [(push.body, list(push.users), list(push.numbers)) for push in pushes_of(first.messages)] == [
+        (b"1", ["amy"], [1]),
+        (b"2", ["amy"], [4]),
+        (b"3", ["amy"], [1]),
+    ]
+    assert [(push.body, list(push.users), list(push.numbers)) for push in pushes_of(second.messages)] == [
+        (b"1", ["bob"], [2]),
+        (b"2", ["bob"], [5]),
+    ]
+    assert found.unowned == 2
+    assert [(posted.trace, posted.lasting) for posted in found.parcels] == [("tp", False)] * 2
+
+
+def test_who_owns_all_users_gets_the_columns_as_they_are() -> None:
+    def nobody(user: str) -> str:
+        raise AssertionError(user)
+
+    item = columns(b"1", b"2", users=["amy", "bob"])
+    for mailboxes, unowned in ((MAILBOXES, 0), ({}, 4)):
+        found = build_parcels(
+            [item], nobody, mailboxes, broadcast_partitions=4, parcel_bytes_max=1000, sole_owner="a-1"
+        )
+        assert found.unowned == unowned
+    [posted] = build_parcels(
+        [item], nobody, MAILBOXES, broadcast_partitions=4, parcel_bytes_max=1000, sole_owner="a-1"
+    ).parcels
+    assert posted.to == MAILBOXES["a-1"]
+    assert list(parcel(posted).messages.users) == ["amy", "bob"] * 2
+
+
+def test_columns_stand_before_pushes_and_those_that_come_after_pushes_begin_a_parcel() -> None:
+    found = routed(
+        columns(b"1", users=["amy"]),
+        columns(b"2", users=["amy"]),
+        message(b"3", ["amy"]),
+        message(b"4", ["amy", "bob"]),
+        columns(b"5", users=["amy"]),
+    )
+    to_amy = [parcel(posted) for posted in found.parcels if posted.partition == 5]
+    assert [[push.body for push in all_pushes(each)] for each in to_amy] == [[b"1", b"2", b"3", b"4"], [b"5"]]
+
+
+def test_a_node_of_an_older_version_gets_each_message_as_a_push() -> None:
+    """Else its users would see messages only by their next heartbeat, for as long as the cluster is updated."""
+    body = client_pb2.Message(conversation="d:amy|bob", seq=7).SerializeToString()
+    mailboxes = MAILBOXES | {"a-0": MailboxAddress("a-0", "boot0", 5, columns=False)}
+    found = build_parcels(
+        [columns(body, body, users=["amy", "bob"])],
+        OWNERS.get,
+        mailboxes,
+        broadcast_partitions=4,
+        parcel_bytes_max=10_000,
+    )
+    old, new = map(parcel, found.parcels)
+    assert not old.HasField("messages")
+    assert list(old.pushes) == [
+        Push(
+            body=body,
+            users=["amy"],
+            numbers=[number],
+            conversation="d:amy|bob",
+            except_session="s",
+            accepted_ms=77,
+            trace=trace,
+        )
+        for number, trace in ((1, ""), (3, "tp"))
+    ]
+    assert [len(push.users) for push in pushes_of(new.messages)] == [1, 1]
+
+
+def test_columns_that_would_make_a_parcel_too_large_become_several_in_order() -> None:
+    found = routed(*(columns(bytes([n]) * 400, bytes([n + 1]) * 400, users=["amy"]) for n in (0, 2, 4)), bytes_max=1000)
+    bodies = [push.body[0] for posted in found.parcels for push in all_pushes(parcel(posted))]
+    assert bodies == [0, 1, 2, 3, 4, 5]
+    assert all(len(posted.value) <= 1000 for posted in found.parcels)
+    assert len(routed(columns(bytes(5000), users=["amy"]), bytes_max=1000).parcels) == 1
 
 
 def test_what_no_heartbeat_repairs_makes_its_parcel_lasting() -> None:

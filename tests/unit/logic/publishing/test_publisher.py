@@ -7,13 +7,16 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from protos.tidings.internal.v1 import delivery_pb2
+from protos.tidings.v1 import events_pb2
 from services.common.bus.contract import ConsumedRecord
 from services.common.registry.contract import Membership
+from services.common.telemetry import metrics
 from services.common.telemetry.health import Health
 from services.logic.publishing.events import StreamEvent
 from services.logic.publishing.parcels import OutgoingPush
 from services.logic.publishing.records import Publication
-from tests.unit.logic.harness import TOPICS, Logic, body, logic, message
+from tests.unit.logic.harness import TOPICS, Logic, all_pushes, body, logic, message
+from tidings_protocol import client_pb2
 
 Push = delivery_pb2.Push
 
@@ -32,6 +35,14 @@ async def _texts(node: Logic, count: int) -> set[str]:
             texts |= {body(push).content.text for push in node.pushes()}
             await asyncio.sleep(0)
     return texts
+
+
+async def _tell(node: Logic, text: str) -> None:
+    """A message, and an event of it, as one publication."""
+    told = client_pb2.Message(conversation="d:amy|bob", content=client_pb2.Content(text=text))
+    push = OutgoingPush(Push.MESSAGE, told.SerializeToString(), ["amy", "bob"], [1, 1], conversation="d:amy|bob")
+    event = events_pb2.Event(conversation="d:amy|bob", message=told).SerializeToString()
+    await node.publisher.publish(Publication([push], [StreamEvent("d:amy|bob", event)], messages=1))
 
 
 async def test_publications_that_come_together_share_their_records() -> None:
@@ -59,7 +70,7 @@ async def test_what_was_told_meanwhile_arrives_when_kafka_is_back() -> None:
     async with logic(health=health) as node:
         node.broker.away()
         for text in ("one", "two"):
-            await node.send(message("amy", "d:amy|bob", text))
+            await _tell(node, text)
         node.broker.back()
         assert await _texts(node, 2) == {"one", "two"}
         assert [event.message.content.text for event in node.events()] == ["one", "two"]
@@ -71,7 +82,7 @@ async def test_what_was_told_meanwhile_arrives_when_kafka_is_back() -> None:
 async def test_pushes_that_grew_old_are_left_out_events_are_not() -> None:
     async with logic() as node:
         node.broker.away()
-        await node.send(message("amy", "d:amy|bob", "one"))
+        await _tell(node, "one")
         node.clock.advance(60)
         node.broker.back()
         await _next(node, TOPICS.events, partitions=2)
@@ -82,7 +93,7 @@ async def test_pushes_that_grew_old_are_left_out_events_are_not() -> None:
 async def test_an_outcome_that_is_not_known_is_told_twice_rather_than_never() -> None:
     async with logic() as node:
         node.broker.swallow(1)
-        await node.send(message("amy", "d:amy|bob", "one"))
+        await _tell(node, "one")
     assert len(node.events()) == 2
 
 
@@ -136,7 +147,7 @@ def _called(node: Logic) -> list[tuple[str, str]]:
     return [
         (name, body(push).content.text)
         for name, parcel in node.peers.delivered
-        for push in parcel.pushes
+        for push in all_pushes(parcel)
         if push.kind == Push.MESSAGE
     ]
 
@@ -153,8 +164,7 @@ async def test_while_kafka_is_away_messages_go_straight_to_their_owners_in_order
         node.peers.gate.clear()
         node.broker.away()
         for number in range(10):
-            [outcome] = await node.send(message("amy", "d:amy|bob", str(number), client_id=str(number)))
-            assert outcome.seq == number + 1
+            await _tell(node, str(number))
         assert _called(node) == []
         node.peers.gate.set()
         owners = {node.view.ring("access").owner_of(user) for user in ("amy", "bob")}
@@ -237,3 +247,62 @@ async def test_an_access_node_that_does_not_hear_kafka_is_called_as_well_and_hol
         assert {name for name, _ in node.peers.delivered} == {deaf.name}
         bodies = [push.body for _, parcel in node.peers.delivered for push in parcel.pushes]
         assert bodies == [b"0", b"1", b"2", b""]
+
+
+# ---- messages that come as columns
+
+
+async def test_columns_go_by_call_while_kafka_is_away_and_nobody_waits() -> None:
+    async with logic() as node:
+        node.peers.delivers = {"access-0", "access-1"}
+        node.peers.gate.clear()
+        node.broker.away()
+        late = metrics.BUS_LATE._value.get()
+        for number in range(10):
+            [outcome] = await node.send_rows(message("amy", "d:amy|bob", str(number)))
+            assert outcome.seq == number + 1
+        node.peers.gate.set()
+        owners = {node.view.ring("access").owner_of(user) for user in ("amy", "bob")}
+        await _eventually(lambda: len(_called(node)) == 10 * len(owners))
+        for owner in owners:
+            assert [text for name, text in _called(node) if name == owner] == [str(number) for number in range(10)]
+        assert metrics.BUS_LATE._value.get() == late + 10
+        node.broker.back()
+        await _eventually(lambda: not node.publisher.degraded)
+        assert node.pushes() == [], "what was taken does not come again"
+
+
+async def test_columns_that_no_node_takes_come_through_kafka_when_that_is_back() -> None:
+    async with logic() as node:
+        node.broker.away()
+        await node.send_rows(message("amy", "d:amy|bob", "one"), message("amy", "d:amy|bob", "two"))
+        await _eventually(lambda: node.publisher.degraded and not node.calls.under_way)
+        node.broker.back()
+        assert await _texts(node, 2) == {"one", "two"}
+
+
+async def test_columns_that_grew_old_are_left_out() -> None:
+    async with logic() as node:
+        node.broker.away()
+        await node.send_rows(message("amy", "d:amy|bob", "one"))
+        await _eventually(lambda: node.publisher.backlog_bytes)
+        node.clock.advance(60)
+        node.broker.back()
+        await _eventually(lambda: not node.publisher.degraded)
+        assert node.pushes() == []
+
+
+async def test_columns_are_brought_to_a_node_that_does_not_hear_kafka() -> None:
+    async with logic() as node:
+        node.peers.delivers = {"access-0", "access-1"}
+        node.view.membership = Membership.of(2, [replace(each, deaf=True) for each in node.view.membership.nodes])
+        await node.send_rows(message("amy", "d:amy|bob", "one"))
+        owners = {node.view.ring("access").owner_of(user) for user in ("amy", "bob")}
+        await _eventually(lambda: len(_called(node)) == len(owners))
+        assert {body(push).content.text for push in node.pushes()} == {"one"}
+
+
+async def test_what_is_handed_over_is_told_when_the_node_leaves() -> None:
+    async with logic() as node:
+        await node.send_rows(message("amy", "d:amy|bob", "one"))
+    assert {body(push).content.text for push in node.pushes()} == {"one"}

@@ -13,6 +13,7 @@ import yaml
 from services.storage.inboxes.numbering import ENTRY_BYTES, CachedInbox
 from services.storage.memory.conversation import MEMBER_BYTES, CachedConversation, CachedMember
 from services.storage.repository.records import ConversationDocument
+from services.storage.sessions.known import SESSION_BYTES
 from services.storage.settings import StorageSettings
 from tidings_protocol.ids import ConversationKind
 
@@ -70,6 +71,7 @@ def test_an_inbox_takes_what_it_weighs(entries: int) -> None:
 def test_full_caches_fit_into_what_a_pod_is_given() -> None:
     settings = StorageSettings.model_fields
     kept = settings["cached_members_max"].default * MEMBER_BYTES + settings["cached_entries_max"].default * ENTRY_BYTES
+    kept += settings["cached_sessions_max"].default * SESSION_BYTES
     (pod,) = (
         each
         for each in yaml.safe_load_all((ROOT / "deploy/k8s/base/storage.yaml").read_text())
@@ -78,3 +80,13 @@ def test_full_caches_fit_into_what_a_pod_is_given() -> None:
     limit = pod["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"]
     assert limit.endswith("Gi")
     assert kept + REST_BYTES <= int(limit.removesuffix("Gi")) * 2**30
+
+
+def test_an_older_message_that_a_load_looks_at_again_moves_nobody_back() -> None:
+    conversation = CachedConversation(
+        "d:ann|bob", ConversationKind.DIRECT, ConversationDocument("d:ann|bob", 1), head=9
+    )
+    conversation.members["ann"] = CachedMember("ann", read_seq=8, delivered_seq=9)
+    conversation.sent("ann", 5)
+    member = conversation.members["ann"]
+    assert (member.read_seq, member.delivered_seq, conversation.moved) == (8, 9, {})

@@ -9,12 +9,14 @@ import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.inboxes.numbering import Append
+from services.storage.limits import ENTRIES_MAX, Limits
 from services.storage.messages.plain_turn import PlainTurn
-from services.storage.messages.store_call import StoreCall
 from services.storage.node import Storage
-from tests.unit.storage.nodes import World, change, columns_of, create, inbox_of, post, send, stored, stored_rows
+from services.storage.repository.contract import Inserted
+from services.storage.repository.records import SYSTEM, InboxEntry, StoredMessage
+from tests.unit.storage.nodes import World, change, create, inbox_of, post, rows_of, send, stored, stored_rows
 from tidings_protocol.errors import Overloaded, Unavailable
-from tidings_protocol.ids import slot_of
+from tidings_protocol.ids import SLOTS, slot_of
 
 CHAT = "d:ann|bob"
 Outcome = pb.StoreOutcome
@@ -22,7 +24,7 @@ Outcome = pb.StoreOutcome
 
 def plan(node: Storage, *items: pb.StoreItem, taken: Sequence[str] = ()) -> list[int]:
     """The places of the rows that are not plain."""
-    return PlainTurn(node.conversations._plain, taken).plan(StoreCall(columns_of(items)))
+    return PlainTurn(node.conversations._plain, taken).plan(rows_of(items))
 
 
 def commands(world: World) -> list[str]:
@@ -80,7 +82,7 @@ async def test_an_inbox_that_is_not_in_memory_is_not_plain_and_one_of_another_no
     world = World()
     async with world.node() as node:
         await stored(node, send("ann", "bob", "warm"))
-        node.inboxes.drop(["bob"])
+        node.inboxes.doubt(["bob"])
         assert plan(node, send("ann", "bob", "x")) == [0]
         bob = slot_of("bob")
         world.hood.owner_of = lambda slot: "two" if slot == bob else "one"
@@ -200,3 +202,112 @@ async def test_a_change_and_the_rows_beside_it_keep_their_order() -> None:
         )
         assert [each.status for each in changed] == [pb.ChangeOutcome.DONE]  # type: ignore[union-attr]
         assert [each.status for each in told] == [Outcome.STALE]
+
+
+async def test_a_user_who_stands_twice_among_the_recipients_has_one_entry() -> None:
+    async with World().node() as node:
+        await stored(node, send("ann", "bob", "warm"))
+        twice = send("ann", "bob", "1")
+        twice.recipients.append("ann")
+        [told] = await stored_rows(node, twice)
+        assert list(told.numbers) == [2, 2, 2]
+        assert await inbox_of(node, "ann") == [(1, CHAT, 1), (2, CHAT, 2)]
+
+
+async def test_a_notice_that_names_an_entry_is_refused_as_on_the_general_way() -> None:
+    async with World().node() as node:
+        await stored(node, send("ann", "bob", "warm"))
+        notice = send("ann", "bob", "1", reply_to=1)
+        notice.kind = SYSTEM
+        [told] = await stored_rows(node, notice)
+        assert told.status == Outcome.NO_SUCH_REPLY
+
+
+class Held:
+    """Holds the first command of this name before it does anything, until it may go on."""
+
+    def __init__(self, world: World, command: str) -> None:
+        self._command = command
+        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
+        world.database.faults.delay = self._wait
+
+    async def _wait(self, command: str) -> None:
+        if command == self._command and not self.reached.is_set():
+            self.reached.set()
+            await self.go_on.wait()
+
+
+async def test_an_inbox_that_is_forgotten_and_read_while_its_entry_is_on_its_way_has_it() -> None:
+    world = World()
+    async with world.node() as node:
+        await stored(node, send("ann", "bob", "warm"))
+        held = Held(world, "log.insert")
+        rows = asyncio.create_task(stored_rows(node, send("ann", "bob", "1")))
+        await held.reached.wait()
+        node.inboxes.doubt(["bob"])
+        read = asyncio.create_task(node.inboxes.touch(["bob"]))
+        await asyncio.sleep(0.01)
+        held.go_on.set()
+        await asyncio.gather(rows, read)
+        assert await inbox_of(node, "bob") == [(1, CHAT, 1), (2, CHAT, 2)]
+        found = await node.inboxes.touch(["bob"])
+        assert found["bob"].head == 2  # type: ignore[union-attr]
+
+
+async def test_an_inbox_that_is_forgotten_and_read_while_rows_wait_for_their_turn_has_their_entries() -> None:
+    world = World(limits=Limits(flush_interval_s=1e6, inbox_lanes=2))
+    async with world.node() as node:
+        await stored(node, send("ann", "bob", "warm"), send("cid", "dan", "warm"))
+        held = Held(world, "inbox.insert")
+        append = asyncio.create_task(node.inboxes.append([Append("cid", "d:bob|cid", 1, 1)]))
+        await held.reached.wait()
+        rows = asyncio.create_task(stored_rows(node, send("ann", "bob", "1")))
+        await asyncio.sleep(0.01)
+        node.inboxes.doubt(["bob"])
+        read = asyncio.create_task(node.inboxes.touch(["bob"]))
+        await asyncio.sleep(0.01)
+        held.go_on.set()
+        await asyncio.gather(append, rows, read)
+        found = await node.inboxes.touch(["bob"])
+        assert found["bob"].head == 2  # type: ignore[union-attr]
+
+
+async def test_an_owner_that_came_while_rows_were_written_is_told_to_read_again() -> None:
+    world = World()
+    async with world.node("one") as one, world.node("two") as two:
+        await stored(one, send("ann", "bob", "warm"))
+        held = Held(world, "log.insert")
+        rows = asyncio.create_task(stored_rows(one, send("ann", "bob", "1")))
+        await held.reached.wait()
+        world.hood.owner_of = lambda _: "two"
+        for node in (one, two):
+            node.ring_changed(frozenset(range(SLOTS)))
+        await two.conversations.get([CHAT])
+        await two.inboxes.touch(["bob"])
+        held.go_on.set()
+        await rows
+        await asyncio.sleep(0.01)  # it is told by a task of its own
+        assert (await two.conversations.get([CHAT]))[CHAT].head == 2  # type: ignore[union-attr]
+        assert (await two.inboxes.touch(["bob"]))["bob"].head == 2  # type: ignore[union-attr]
+
+
+async def test_a_call_of_many_entries_takes_several_turns_so_that_none_holds_up_others_for_long() -> None:
+    world = World()
+    async with world.node() as node:
+        everybody = [f"u{number:03}" for number in range(200)]
+        await node.conversations.change([create("g:1", *everybody)])
+        version = (await node.conversations.get(["g:1"]))["g:1"].document.version  # type: ignore[union-attr]
+        sizes: list[int] = []
+        insert = node.conversations._repository.log.insert
+
+        async def note(messages: Sequence[StoredMessage], entries: Sequence[InboxEntry]) -> Inserted:
+            sizes.append(len(messages) + len(entries))
+            return await insert(messages, entries)
+
+        node.conversations._repository.log.insert = note  # type: ignore[method-assign]
+        posts = [post("g:1", "u000", f"{number}", version, everybody) for number in range(50)]
+        told = await stored_rows(node, *posts)
+        assert [each.seq for each in told] == list(range(2, 52))
+        assert [each.numbers[7] for each in told] == list(range(2, 52))
+        assert sum(sizes) == 50 * 201
+        assert max(sizes) <= 1.1 * ENTRIES_MAX < 5000

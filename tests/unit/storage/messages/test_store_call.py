@@ -59,3 +59,15 @@ def test_a_row_that_fails_later_says_nothing_of_its_numbers() -> None:
     call.fail(1, Unavailable("the entries are not known to be there"))
     told = call.answer()
     assert (list(told.seqs), list(told.numbers)) == ([0, 0, 0], [0] * 5)
+
+
+def test_a_row_that_is_handled_again_has_its_last_outcome_only() -> None:
+    call = StoreCall(columns_of(ITEMS))
+    call.accept(0, pb.StoreOutcome(seq=4, time_ms=40, numbers=[1, 2], read_over=True))
+    call.accept(0, pb.StoreOutcome(status=pb.StoreOutcome.DUPLICATE, seq=4, time_ms=40))
+    call.accept(1, Unavailable("away"))
+    call.accept(1, pb.StoreOutcome(seq=5, time_ms=50, numbers=[1, 2, 3], read_over=True))
+    call.accept(1, pb.StoreOutcome(seq=5, time_ms=50, numbers=[1, 2, 3], read_over=True))
+    told = call.answer()
+    assert [(each.place, each.outcome.status) for each in told.unusual] == [(0, pb.StoreOutcome.DUPLICATE)]
+    assert (list(told.seqs), list(told.read_over)) == ([0, 5, 0], [1])

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.memory.conversation import CachedConversation
-from services.storage.messages.store_call import StoreCall
 from services.storage.messages.store_turn import Forget, StoreTurns, Touch
-from tests.unit.storage.nodes import World, change, columns_of, create, outcomes_of, post, send, stored
+from tests.unit.storage.nodes import World, change, create, outcomes_of, post, rows_of, send, stored
 
 CHAT = "d:ann|bob"
 
@@ -16,11 +15,11 @@ async def test_a_turn_does_all_kinds_of_work_and_each_has_its_outcome() -> None:
         await stored(node, send("ann", "bob", "warm"))
         turns: StoreTurns = node.conversations._turns
         items = [send("ann", "bob", "1"), send("ann", "cid", "1"), send("ann", "bob", "warm")]
-        call, touch = StoreCall(columns_of(items)), Touch("d:bob|cid")
-        told = await turns.handle([call, touch, send("bob", "ann", "2"), create("g:1", "ann")])
-        assert told[0] is call
-        rows = outcomes_of(items, call.answer())
-        assert [(each.status, each.seq) for each in rows] == [
+        rows, touch = rows_of(items), Touch("d:bob|cid")
+        told = await turns.handle([rows, touch, send("bob", "ann", "2"), create("g:1", "ann")])
+        assert told[0] is rows
+        outcomes = outcomes_of(items, rows.call.answer())
+        assert [(each.status, each.seq) for each in outcomes] == [
             (pb.StoreOutcome.STORED, 2),
             (pb.StoreOutcome.STORED, 1),
             (pb.StoreOutcome.DUPLICATE, 1),
@@ -40,18 +39,18 @@ async def test_rows_keep_the_order_of_the_batch_with_what_is_done_beside_them() 
         version = group.document.version
         first = [post("g:1", "ann", "a", version, ["ann", "bob"]), send("ann", "bob", "a")]
         last = [post("g:1", "ann", "b", version, ["ann", "bob"]), send("ann", "bob", "b")]
-        calls = StoreCall(columns_of(first)), StoreCall(columns_of(last))
+        parts = rows_of(first), rows_of(last)
         leave = change("g:1", "bob", "leave", version, removed=["bob"])
-        await node.conversations._turns.handle([calls[0], leave, calls[1]])
+        await node.conversations._turns.handle([parts[0], leave, parts[1]])
         statuses = [
-            [each.status for each in outcomes_of(items, call.answer())]
-            for items, call in zip((first, last), calls, strict=True)
+            [each.status for each in outcomes_of(items, part.call.answer())]
+            for items, part in zip((first, last), parts, strict=True)
         ]
         assert statuses == [
             [pb.StoreOutcome.STORED, pb.StoreOutcome.STORED],
             [pb.StoreOutcome.STALE, pb.StoreOutcome.STORED],
         ]
-        assert [each.seqs[1] for each in calls] == [2, 3]
+        assert [each.call.seqs[1] for each in parts] == [2, 3]
 
 
 async def test_what_is_to_be_forgotten_is_read_again_by_the_rows_of_the_same_turn() -> None:
@@ -60,6 +59,6 @@ async def test_what_is_to_be_forgotten_is_read_again_by_the_rows_of_the_same_tur
     async with world.node("one") as one, world.node("two") as two:
         await stored(one, send("ann", "bob", "a"))
         await stored(two, send("ann", "bob", "b"))
-        call = StoreCall(columns_of([send("ann", "bob", "c")]))
-        await one.conversations._turns.handle([call, Forget(CHAT)])
-        assert (list(call.seqs), list(call.unusual)) == ([3], [])
+        rows = rows_of([send("ann", "bob", "c")])
+        await one.conversations._turns.handle([rows, Forget(CHAT)])
+        assert (list(rows.call.seqs), list(rows.call.unusual)) == ([3], [])

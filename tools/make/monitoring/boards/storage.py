@@ -41,10 +41,37 @@ BOARD = Board(
                     ),
                 ),
                 Panel(
+                    "Ways of rows",
+                    "plain: in one insert with their inbox entries. general: all others, which cost several times as "
+                    "much: first messages, repeats, what is not in memory, and what is done again after an insert "
+                    "that failed.",
+                    "mps",
+                    (rate_by("tidings_store_rows_total", "way", HERE),),
+                    Kind.STACKED,
+                ),
+                Panel(
                     "Inbox entries",
                     "Written: one for each member of a direct chat or small group.",
                     "wps",
                     (Query(rate("tidings_inbox_entries_total", where=HERE), "entries"),),
+                ),
+                Panel(
+                    "Events told",
+                    "Messages and changes of groups that went on the stream for other systems; too large: left out.",
+                    "ops",
+                    (
+                        Query(rate("tidings_events_told_total", where=HERE), "told"),
+                        Query(rate("tidings_events_dropped_total", where=HERE), "too large"),
+                    ),
+                ),
+                Panel(
+                    "Events behind",
+                    "What waits for Kafka in the storage nodes, and for how long they have told nothing.",
+                    "short",
+                    (
+                        Query(total("tidings_events_behind", where=HERE), "waiting"),
+                        Query(total("tidings_events_behind_seconds", where=HERE), "seconds"),
+                    ),
                 ),
                 Panel(
                     "Calls, p99",
