@@ -36,6 +36,7 @@ FOLDER = Path("build/stored")
 RESULTS = Path("build/stored.json")
 STATE = "past.json"
 TELL_S = 10.0
+INTERRUPTED = 130
 
 
 def main() -> int:
@@ -50,8 +51,13 @@ def main() -> int:
     if arguments.messages < FEW or arguments.messages % WHOLE:
         parser.error(f"--messages is {FEW} or more, and a multiple of {WHOLE}")
     if not arguments.again:
+        try:
+            told = uvloop.run(measured(arguments))
+        except KeyboardInterrupt:
+            _note("Stopped: the same command goes on from here.")
+            return INTERRUPTED
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        RESULTS.write_text(json.dumps(uvloop.run(measured(arguments)), indent=1) + "\n")
+        RESULTS.write_text(json.dumps(told, indent=1) + "\n")
     results = json.loads(RESULTS.read_text())
     sys.stdout.write(results_table(results))
     if arguments.page:
