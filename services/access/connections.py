@@ -145,7 +145,9 @@ class Connections(Owned, Collection[Connection]):
         if connection.welcomed:
             _open_connections(connection.transport.name, connection.identity.kind_name).dec()
             self._sessions -= 1
-            log.info(
+            # Half of a login's lines, if clients that leave by themselves had one.
+            say = log.info if connection.closed_with else log.debug
+            say(
                 "connection closed",
                 user=connection.user,
                 session=connection.session_id,

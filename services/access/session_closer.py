@@ -1,8 +1,10 @@
 """What follows when a session ends: it leaves this node's indexes at once, and logic is told until it knows.
 
-Guarantees: every session that was stored is closed with logic, also when logic is away for a while (the calls are
-repeated until it answers or the process ends). At most `CAPACITY` wait; what is one too many is found later
-(cluster/reconciliation.py).
+What ends gathers for a moment, since each batch is a call, a write and news for all access nodes, whatever is in it.
+
+Guarantees: every session that was stored is closed with logic, also when logic is away for a while (what is not closed
+is told again until logic answers or the process ends), and holds up no other one then. At most `CAPACITY` wait, and as
+many to be told again; what is one too many is found later (cluster/reconciliation.py).
 
 Does not know: why a session ended.
 """
@@ -22,14 +24,13 @@ from services.access.placement.visit_calls import VisitCalls
 from services.access.presence.notifier import PresenceNotifier
 from services.common.gatherer import RETRY_S
 from services.common.lanes.lane import Lanes
-from services.common.scope import Owned
+from services.common.scope import Owned, TaskScope
 from services.common.telemetry import logs
 from tidings_protocol.errors import TidingsError
-from tidings_protocol.ids import hash64
 
-LANES: Final = 2
 BATCH: Final = 1000
-CAPACITY: Final = 200_000
+CAPACITY: Final = 400_000
+GATHER_S: Final = 0.1
 
 log = logs.get_logger(__name__)
 
@@ -44,17 +45,17 @@ class SessionCloser(Owned):
         self._hub = hub
         self._presence = presence
         self._visit_calls = visit_calls
-        self._ended = False
+        self._failed: list[logic_pb2.CloseItem] = []
         self._lanes: Lanes[logic_pb2.CloseItem, None] = Lanes(
-            "close", self._close, lanes=LANES, capacity=CAPACITY, batch_max=BATCH
+            "close", self._close, lanes=1, capacity=CAPACITY, batch_max=BATCH, gather_s=GATHER_S
         )
 
     async def _running(self) -> AsyncIterator[None]:
         async with self._lanes:
-            try:
+            async with TaskScope() as scope:
+                scope.spawn(self._tell_again(), name="close again")
                 yield
-            finally:
-                self._ended = True
+            self._offer_failed()
 
     @property
     def lanes(self) -> Lanes[logic_pb2.CloseItem, None]:
@@ -77,20 +78,27 @@ class SessionCloser(Owned):
     def close(self, item: logic_pb2.CloseItem) -> None:
         """A stored session is over, whoever held it."""
         try:
-            self._lanes.offer(hash64(item.user), item)
+            self._lanes.offer(0, item)
         except TidingsError as error:
             log.warning("a session could not be closed", session=item.session, error=str(error))
 
     async def _close(self, items: list[logic_pb2.CloseItem]) -> Sequence[TidingsError | None]:
-        """Until logic has taken each: one that is not closed looks online until it is found (reconciliation.py)."""
-        waiting = items
+        outcomes = await self._logic.close(items)
+        failed = [
+            item
+            for item, outcome in zip(items, outcomes, strict=True)
+            if isinstance(outcome, TidingsError) and outcome.retryable
+        ]
+        # Until logic has taken each: one that is not closed looks online until it is found (reconciliation.py).
+        self._failed += failed[: max(0, CAPACITY - len(self._failed))]
+        return [None] * len(items)
+
+    async def _tell_again(self) -> None:
         while True:
-            outcomes = await self._logic.close(waiting)
-            waiting = [
-                item
-                for item, outcome in zip(waiting, outcomes, strict=True)
-                if isinstance(outcome, TidingsError) and outcome.retryable
-            ]
-            if not waiting or self._ended:
-                return [None] * len(items)
             await asyncio.sleep(RETRY_S)
+            self._offer_failed()
+
+    def _offer_failed(self) -> None:
+        failed, self._failed = self._failed, []
+        for item in failed:
+            self.close(item)

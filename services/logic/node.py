@@ -78,11 +78,9 @@ async def logic_node(settings: LogicSettings, life: Lifecycle, ports: LogicPorts
         ground = await enter(ground_of(settings, life, ports))
         receipts = await enter(receipts_of(settings, ground))
         sender = await enter(messages_of(settings, ground, receipts))
-        sessions = sessions_of(settings, ground)
+        sessions = await enter(sessions_of(settings, ground))
         cursors = CursorMarker(ground.storage, receipts)
-        changes = GroupChanges(
-            ground.storage, ground.loader, ground.publisher, ground.events, ports.clock, ground.policy
-        )
+        changes = GroupChanges(ground.storage, ground.loader, ground.publisher, ground.policy)
         dispatcher = Dispatcher(*handlers_of(settings, ground, cursors, changes))
         sends, requests = InFlightLimit(settings.sends_in_flight_max), InFlightLimit(settings.requests_in_flight_max)
         logic = LogicServicer(

@@ -107,9 +107,9 @@ class LogicSettings(NodeSettings):
     )
     events_enabled: bool = Field(
         True,
-        description="Whether every message, receipt and change of membership goes on the stream of events for other "
-        "systems (docs/events.md). It costs a Kafka record for each (about 15 µs of this node's CPU, 40 µs of "
-        "the broker's); acknowledgements wait for it together with the mailboxes.",
+        description="Whether every receipt goes on the stream of events for other systems (docs/events.md); messages "
+        "and changes of membership are told by storage nodes. It costs a Kafka record for each (about 15 µs of this "
+        "node's CPU, 40 µs of the broker's).",
     )
     events_partitions: int = Field(
         4,

@@ -117,7 +117,6 @@ async def messages_of(settings: LogicSettings, ground: Ground, receipts: Receipt
             ground.storage,
             ground.loader,
             ground.publisher,
-            ground.events,
             receipts,
             hooks,
             held_max=settings.sends_in_flight_max,

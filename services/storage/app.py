@@ -1,4 +1,4 @@
-"""A storage node as a process: etcd, MongoDB and gRPC for `storage_node`, and the ops address before all else.
+"""A storage node as a process: etcd, MongoDB, Kafka and gRPC for `storage_node`, and the ops address before all else.
 
     ops ─▶ MongoDB, schema ─▶ etcd, calls, certificates (common/node.py) ─▶ the node (wiring.py)
 
@@ -37,13 +37,13 @@ log = logs.get_logger(__name__)
 
 @asynccontextmanager
 async def app(settings: StorageSettings, life: Lifecycle) -> AsyncIterator[None]:
-    """A storage node as a process, on etcd, MongoDB and gRPC."""
+    """A storage node as a process, on etcd, MongoDB, Kafka and gRPC."""
     # The driver makes each command in a thread of its own pool, whose size it reads when it is imported.
     os.environ.setdefault("MOTOR_MAX_WORKERS", str(settings.mongodb_connections_max))
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     async with NodeShell(settings, life) as shell:
         repository = await shell.enter(_mongo(settings, life, shell.clock, shell.health))
-        ports = await shell.connect(StoragePorts, kafka=False, repository=repository)
+        ports = await shell.connect(StoragePorts, kafka=settings.events_enabled, repository=repository)
         shell.show(await shell.enter(storage_node(settings, life, ports)))
         yield
 

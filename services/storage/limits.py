@@ -37,6 +37,7 @@ class Limits:
     batch_max: int = 256
     cached_members_max: int = 600_000
     cached_entries_max: int = 1_600_000
+    cached_sessions_max: int = 200_000
     inbox_tail: int = 64
     recent_sends_max: int = 50_000
     list_places_min: int = 500

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from services.storage.cursors.acknowledgements import Acknowledgements
 from services.storage.cursors.writer import CursorWriter
+from services.storage.events.heartbeat import Heartbeats
 from services.storage.inboxes.writer import InboxWriter
 from services.storage.memory.write_behind import WriteBehind
 from services.storage.messages.conversations import ConversationStore
@@ -18,6 +19,7 @@ from services.storage.owners.invalidation import OwnerInvalidation
 from services.storage.pages.lists import ConversationLists
 from services.storage.pages.loads import ConversationLoads
 from services.storage.pages.reader import PageReader
+from services.storage.sessions.known import KnownUsers
 from services.storage.sessions.sessions import SessionStore
 from services.storage.upkeep.retention import Retention
 from services.storage.upkeep.session_sweep import SessionSweep
@@ -37,11 +39,13 @@ class Storage:
     loads: ConversationLoads
     lists: ConversationLists
     sessions: SessionStore
+    known: KnownUsers
     acknowledgements: Acknowledgements
     behind: WriteBehind
     invalidation: OwnerInvalidation
     retention: Retention
     sweep: SessionSweep
+    heartbeats: Heartbeats | None = None  # None: there are no events
     _moved: asyncio.Queue[frozenset[int]] = field(default_factory=lambda: asyncio.Queue(maxsize=1024))
 
     def lanes(self) -> dict[str, dict[str, int]]:
@@ -54,6 +58,7 @@ class Storage:
     async def forget(self, users: Sequence[str], conversations: Sequence[str]) -> None:
         """Another node wrote to these in this one's place: they are read again. Raises Overloaded."""
         await self.behind.flush()
+        self.known.forget(users)
         await self.inboxes.forget(users)
         await self.conversations.forget(conversations)
 
@@ -66,6 +71,9 @@ class Storage:
             return
         self.conversations.memory.drop_slots(moved)
         self.inboxes.drop_slots(moved)
+        self.known.drop_slots(moved)
+        if self.heartbeats is not None:
+            self.heartbeats.ring_changed()
         if not self._moved.full():
             self._moved.put_nowait(moved)
 
@@ -79,3 +87,4 @@ class Storage:
             await self.behind.flush()
             self.conversations.memory.drop_slots(moved)
             self.inboxes.drop_slots(moved)
+            self.known.drop_slots(moved)

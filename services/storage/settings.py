@@ -78,6 +78,14 @@ class StorageSettings(NodeSettings):
         description="Newest inbox entries that are kept in memory, of all users together; a user counts as 8 more. "
         "About 0.22 KB each at most: 40,000 users with 32 entries, or 22,000 with 64, in 350 MB.",
     )
+    cached_sessions_max: int = Field(
+        200_000,
+        ge=1000,
+        le=100_000_000,
+        description="Sessions that are kept in memory, all users together; a user counts as 1 more. About 0.4 KB each: "
+        "100,000 users with one session in 80 MB. A login of a user who is in memory reads nothing before it is "
+        "written.",
+    )
     inbox_tail: int = Field(
         64,
         ge=8,
@@ -123,6 +131,32 @@ class StorageSettings(NodeSettings):
     )
     mongodb_connections_max: int = Field(
         32, ge=4, le=1000, description="Connections of this node to each server of MongoDB: as many commands at once."
+    )
+    events_enabled: bool = Field(
+        True,
+        description="Whether every message and change of membership goes on the stream of events for other systems "
+        "(docs/events.md). It costs this node about 10 µs of CPU for each, and the broker 40 µs. Logic nodes have the "
+        "setting too, for receipts.",
+    )
+    events_partitions: int = Field(
+        4,
+        ge=1,
+        le=1024,
+        description="Partitions of the stream of events when it is created: how many consumers of one group can share "
+        "it. Each one more makes publishing a large batch slower.",
+    )
+    events_retention_h: int = Field(
+        168,
+        ge=1,
+        le=87_600,
+        description="How long events are kept when their topic is created: so long a consumer may be away.",
+    )
+    events_waiting_bytes_max: int = Field(
+        16_777_216,
+        ge=65_536,
+        le=4_294_967_296,
+        description="Memory for events that wait for Kafka. What has no room is read from MongoDB again when Kafka is "
+        "back: nothing is lost, but reading costs more.",
     )
     session_sweep_interval_s: float = Field(
         30.0,

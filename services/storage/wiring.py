@@ -4,6 +4,7 @@
 
     messages, changes ─▶ conversations ─▶ fanout ─▶ inboxes (here, or at the users' owners)
     marks, acknowledgements ─▶ cursors      pages and lists ─▶ pages      logins ─▶ sessions
+    what is durable ─▶ events ─▶ Kafka
     all that may wait ─▶ write_behind      the time of day, for all of these ◀─ timekeeping
 
 Everything stands on ports, so that a simulation gives the node twins.
@@ -20,15 +21,23 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from services.common.bus.contract import Bus, Topic
+from services.common.bus.topics import make_topics, topic_names
 from services.common.clock import Clock
 from services.common.cluster import Cluster
+from services.common.gatherer import RETRY_S
 from services.common.lifecycle import Lifecycle
 from services.common.node import DebugState, NodePorts, registered, shown
 from services.common.registry.contract import Membership
 from services.common.scope import TaskScope
 from services.common.telemetry import metrics
+from services.common.telemetry.health import Health
 from services.storage.cursors.acknowledgements import Acknowledgements
 from services.storage.cursors.writer import CursorWriter
+from services.storage.events.debts import DebtReader
+from services.storage.events.encoder import EventEncoder
+from services.storage.events.feed import GATHER_S, LAST_TRY_S, EventFeed
+from services.storage.events.heartbeat import Heartbeats
 from services.storage.inboxes.fanout import InboxFanout
 from services.storage.inboxes.writer import InboxWriter
 from services.storage.limits import Limits
@@ -44,7 +53,9 @@ from services.storage.pages.loads import ConversationLoads
 from services.storage.pages.reader import PageReader
 from services.storage.repository.contract import Repository
 from services.storage.rpc import services
+from services.storage.sessions.known import KnownUsers
 from services.storage.sessions.sessions import SessionStore
+from services.storage.sessions.writer import SessionWriter
 from services.storage.settings import StorageSettings
 from services.storage.upkeep.retention import DAY_MS, Retention, RetentionPolicy
 from services.storage.upkeep.session_sweep import SessionSweep
@@ -54,6 +65,7 @@ from tidings_protocol.ids import new_id
 # The share of the time for a batch in which another node has to append its part: then there is time left to do it in
 # that node's place.
 PEER_SHARE = 3
+HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +73,23 @@ class StoragePorts(NodePorts):
     """What a storage node stands on. Whoever made the ports has entered them, and leaves them."""
 
     repository: Repository
+    bus: Bus | None = None  # None: no events are published
+
+
+@dataclass(frozen=True, slots=True)
+class EventStream:
+    """Where events go. `bytes_max`: of what waits in memory; `gather_s`: how long it gathers; `retry_s`: how soon Kafka
+    is tried again; `last_try_s`: how long leaving waits for it.
+    """
+
+    bus: Bus
+    topic: str
+    cluster: str
+    health: Health
+    bytes_max: int
+    gather_s: float = GATHER_S
+    retry_s: float = RETRY_S
+    last_try_s: float = LAST_TRY_S
 
 
 @asynccontextmanager
@@ -77,6 +106,8 @@ async def storage_node(settings: StorageSettings, life: Lifecycle, ports: Storag
             timeout_s=settings.store_budget_s / PEER_SHARE,
             connected=lambda: ports.registry.connected,
         )
+        if ports.bus is not None:
+            life.spawn(make_topics(ports.bus, [events_topic(settings)]), name="topics")
         node = await enter(
             open_storage(
                 ports.repository,
@@ -85,11 +116,14 @@ async def storage_node(settings: StorageSettings, life: Lifecycle, ports: Storag
                 limits_of(settings),
                 policy=policy_of(settings),
                 sweep_interval_s=settings.session_sweep_interval_s,
+                events=_events_of(settings, ports),
             )
         )
         stack.callback(cluster.subscribe(_drop_what_is_in_doubt(cluster, settings.node, node)))
         server = await enter(ports.serve(settings.rpc_listen, services(node, life.request_stop)))
         registration = await enter(registered(settings, KIND, server, ports))
+        if node.heartbeats is not None:
+            await enter(node.heartbeats.running(lambda: registration.record.boot_id))
         yield {
             "state": lambda: registration.record.state,
             "node": lambda: shown(registration.record),
@@ -110,8 +144,11 @@ async def open_storage(
     *,
     policy: RetentionPolicy | None = None,
     sweep_interval_s: float = 30.0,
+    events: EventStream | None = None,
 ) -> AsyncIterator[Storage]:
-    """A node that works until it is left. Raises Unavailable if the repository does not answer."""
+    """A node that works until it is left; `events`: None, if there are none. Raises Unavailable if the repository does
+    not answer.
+    """
     epoch = await repository.users.epoch(new_id())
     time = Timekeeper(clock, repository.time)
     await time.measure()
@@ -120,10 +157,13 @@ async def open_storage(
     policy = policy or RetentionPolicy()
     inboxes = InboxWriter(repository, peers, invalidation, time, limits, kept_ms=_kept_ms(policy))
     fanout = InboxFanout(inboxes, peers)
-    conversations = ConversationStore(repository, inboxes, fanout, behind, peers, invalidation, time, limits)
+    feed = _feed_into(events, repository, behind, time) if events else None
+    conversations = ConversationStore(repository, inboxes, fanout, behind, peers, invalidation, time, limits, feed)
     cursors = CursorWriter(repository, conversations, behind, limits)
     loads = ConversationLoads(repository, conversations)
     lists = ConversationLists(repository, conversations, loads, peers, time, limits)
+    known = KnownUsers(peers, limits.cached_sessions_max)
+    logins = SessionWriter(repository, lists, known, behind, invalidation, time)
     node = Storage(
         conversations=conversations,
         inboxes=inboxes,
@@ -131,16 +171,22 @@ async def open_storage(
         pages=PageReader(repository, conversations, inboxes, limits),
         loads=loads,
         lists=lists,
-        sessions=SessionStore(repository, inboxes, lists, time, limits, epoch),
+        sessions=SessionStore(repository, inboxes, lists, logins, behind, time, limits, epoch),
+        known=known,
         acknowledgements=Acknowledgements(repository, inboxes, cursors, behind),
         behind=behind,
         invalidation=invalidation,
         retention=Retention(repository, conversations, behind, peers, time, policy),
         sweep=SessionSweep(repository, peers, time),
+        heartbeats=Heartbeats(repository, feed, peers, conversations.get, time) if feed else None,
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(behind.flush)
         stack.push_async_callback(invalidation.flush)
+        if feed is not None and node.heartbeats is not None:
+            await node.heartbeats.begin()
+            stack.push_async_callback(node.heartbeats.leave)
+            await stack.enter_async_context(feed)
         # Those that use others are entered after them, so that they end first.
         for part in (inboxes, conversations, node.cursors, node.pages, node.sessions):
             await stack.enter_async_context(part.running())
@@ -152,6 +198,42 @@ async def open_storage(
         scope.spawn(node.retention.run(), name="retention")
         scope.spawn(node.sweep.run(sweep_interval_s), name="session sweep")
         yield node
+
+
+# ---- events
+
+
+def _feed_into(stream: EventStream, repository: Repository, behind: WriteBehind, clock: Clock) -> EventFeed:
+    encoder = EventEncoder(stream.topic, stream.cluster)
+    debts = DebtReader(repository)
+    return EventFeed(
+        stream.bus,
+        encoder,
+        debts,
+        behind.conversation,
+        stream.health,
+        clock,
+        bytes_max=stream.bytes_max,
+        gather_s=stream.gather_s,
+        retry_s=stream.retry_s,
+        last_try_s=stream.last_try_s,
+    )
+
+
+def _events_of(settings: StorageSettings, ports: StoragePorts) -> EventStream | None:
+    if ports.bus is None or not settings.events_enabled:
+        return None
+    topic = topic_names(settings).events
+    return EventStream(ports.bus, topic, settings.cluster, ports.health, settings.events_waiting_bytes_max)
+
+
+def events_topic(settings: StorageSettings) -> Topic:
+    return Topic(
+        topic_names(settings).events,
+        settings.events_partitions,
+        settings.kafka_replication,
+        retention_ms=settings.events_retention_h * HOUR_MS,
+    )
 
 
 # ---- values from the settings
@@ -166,6 +248,7 @@ def limits_of(settings: StorageSettings) -> Limits:
         batch_max=settings.batch_max,
         cached_members_max=settings.cached_members_max,
         cached_entries_max=settings.cached_entries_max,
+        cached_sessions_max=settings.cached_sessions_max,
         inbox_tail=settings.inbox_tail,
         recent_sends_max=settings.recent_sends_max,
         list_places_max=settings.list_places_max,
@@ -207,7 +290,12 @@ def _drop_what_is_in_doubt(cluster: Cluster, name: str, node: Storage) -> Callab
 
 def _memory_of(node: Storage) -> Mapping[str, Callable[[], Any]]:
     return {
-        "memory": lambda: {"conversations": node.conversations.cached, "inboxes": node.inboxes.cached},
+        "memory": lambda: {
+            "conversations": node.conversations.cached,
+            "inboxes": node.inboxes.cached,
+            "users": len(node.known),
+        },
         "lanes": node.lanes,
         "waiting_to_be_written": lambda: node.behind.waiting,
+        "events": lambda: node.heartbeats.shown() if node.heartbeats is not None else {},
     }

@@ -16,8 +16,9 @@ from services.access.connection.traffic import Traffic
 from services.access.transport.arrival import feed
 from services.access.transport.tcp import TcpServer
 from services.access.transport.web_server import WebSocketServer
+from services.common.auth.claims import Key
 from services.common.auth.token_keys import KeyRefused, jwks_keys, public_key
-from services.common.auth.tokens import Key, TokenRefused, TokenVerifier, check_claims, sign
+from services.common.auth.tokens import TokenRefused, TokenVerifier, check_claims, sign
 from tests.fuzz.edges import EDGE_SEEDS, EDGES
 from tests.support.network.carrying import check_frame
 from tests.support.network.port import LIMITS, NO_SOCKET, FakeNode, FakeStream, OpenDoor, seemingly_running

@@ -7,21 +7,17 @@ change. A simulation that misses one of them proves nothing when it is green.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from protos.tidings.internal.v1.storage_pb2 import ChangeItem
-from services.logic.changes.group_changes import GroupChanges
-from services.logic.groups.model import AlreadyDone
-from services.logic.requests.request import ClientRequest
+from services.storage.events.queue import FeedQueue
 from services.storage.inboxes.writer import InboxWriter
 from services.storage.memory.conversation import CachedConversation
 from services.storage.repository.contract import Conflict, Inserted
 from services.storage.repository.memory import log
 from services.storage.repository.memory import messages as memory
 from services.storage.repository.records import InboxEntry, Span, StoredMessage
-from tidings_protocol.client_pb2 import ServerFrame
 from tidings_protocol.errors import Unavailable
 
 WRITE_BEHIND_S = 0.2
@@ -128,21 +124,18 @@ def repeat_before_it_is_settled() -> Iterator[None]:
     CachedConversation.has_settled = has_settled  # type: ignore[method-assign]
 
 
-def a_repeat_of_a_change_tells_nothing() -> Iterator[None]:
-    """A change of a group that was made by an earlier try is answered, and nothing of it is told."""
-    tell_made, tell_again = GroupChanges._tell_made, GroupChanges._tell_again
+def forget_what_is_told() -> Iterator[None]:
+    """Who loads a conversation believes that all that is in its log was told."""
+    loaded = FeedQueue.loaded
 
-    async def answer(acts: GroupChanges, ask: ClientRequest, item: ChangeItem) -> ServerFrame:
-        return await acts._answer_made(ask, item.conversation)
+    def all_is_told(queue: FeedQueue, conversations: Iterable[CachedConversation]) -> None:
+        for conversation in conversations:
+            conversation.told = conversation.fed = conversation.head
+            conversation.told_stamp = conversation.fed_stamp = conversation.document.stamp
 
-    async def say_nothing(acts: GroupChanges, done: AlreadyDone) -> None:
-        return
-
-    GroupChanges._tell_made = answer  # type: ignore[method-assign,assignment]
-    GroupChanges._tell_again = say_nothing  # type: ignore[method-assign,assignment]
+    FeedQueue.loaded = all_is_told  # type: ignore[method-assign,assignment]
     yield
-    GroupChanges._tell_made = tell_made  # type: ignore[method-assign]
-    GroupChanges._tell_again = tell_again  # type: ignore[method-assign]
+    FeedQueue.loaded = loaded  # type: ignore[method-assign]
 
 
 class NoLock(asyncio.Lock):
@@ -196,9 +189,9 @@ MUTATIONS: dict[str, Callable[[], Iterator[None]]] = {
         append_without_looking,
         pages_that_skip,
         repeat_before_it_is_settled,
-        a_repeat_of_a_change_tells_nothing,
         plain_rows_beside_the_lanes,
         an_unknown_outcome_of_plain_rows_is_done,
+        forget_what_is_told,
     )
 }
 

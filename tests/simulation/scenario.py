@@ -16,13 +16,15 @@ from tests.simulation.faults import Fault, draw
 from tests.simulation.virtual.machine import Machine
 from tests.simulation.virtual.network import CALM, Weather
 from tests.simulation.world import World, world
-from tests.support.histories.checker import Violation, check
+from tests.support.histories.checker import Violation, check, untold
 from tests.support.histories.history import History
 
 TALK_S = 25.0
 HEAL_S = 120.0
 # A lost push shows at the next heartbeat (30 s here) and is fetched at once.
 HEARTBEAT_S = 45.0
+# What was stored last is told within this time.
+TELL_S = 15.0
 STORM = Weather(late=0.02, lost=0.01, doubled=0.02, refused=0.01, unknown=0.01)
 
 
@@ -113,8 +115,12 @@ async def _aftermath(here: World, crowd: Crowd, shape: Shape) -> list[Violation]
             return [Violation("newest wins", f"of {len(crowd.tabs)} logins at once {len(crowd.tabs_left)} are left")]
         if not crowd.settled:
             return [Violation("G6", f"{HEARTBEAT_S:g} s after all was well again: {_unsettled(crowd)}")]
+        # Before anybody asks for a conversation that is quiet by now.
+        if missing := untold(here.history):
+            return missing
         async with asyncio.timeout(HEAL_S):
             await crowd.look_back()
+        await asyncio.sleep(TELL_S)
     except TimeoutError:
         alive = sorted(f"{record.name} {record.state}" for record, _ in here.store.nodes.values())
         return [Violation("G10", f"{HEAL_S:g} s after the last fault it is not healed: {alive}, {_unsettled(crowd)}")]

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from tools.bench import options
-from tools.bench.measuring import earlier
+from tools.bench.measuring import earlier, written
+from tools.bench.own_cluster import OwnCluster
 from tools.bench.workloads import bench
 from tools.cli.options import Json
 from tools.cli.output import notes, put_json, results
@@ -18,6 +19,7 @@ __all__ = ["bench"]
 PortBase = Annotated[int, typer.Option("--port-base", metavar="N", help="Of the cluster that is started for it.")]
 OWN_DATA = Path("build/bench-cluster")
 OWN_PORTS = 18_000
+CROWD_REPORT = Path("build/crowd.json")
 OwnData = Annotated[Path, typer.Option("--data", metavar="DIR", help="Of the cluster that is started for it.")]
 
 
@@ -31,6 +33,31 @@ def start(data: OwnData = OWN_DATA, port_base: PortBase = OWN_PORTS, json: Json 
         put_json(told)
     else:
         results.print(f"ready after {told['ready_s']:g} s; the first time {told['first_s']:g} s")
+
+
+@bench.command()
+def crowd(
+    connections: Annotated[int, typer.Option("--connections", metavar="N", help="That are held.")] = 200_000,
+    seconds: options.Seconds = 600.0,
+    idle: Annotated[float, typer.Option("--idle", metavar="S", help="Heartbeats alone, before the messages.")] = 60.0,
+    per_second: Annotated[float, typer.Option("--per-second", metavar="N", help="Messages among them.")] = 200.0,
+    access: Annotated[int, typer.Option("--access", metavar="N", help="Access nodes; 0: as many as it takes.")] = 0,
+    at_once: Annotated[int, typer.Option("--at-once", metavar="N", help="That connect at a time.")] = 200,
+    report: Annotated[Path, typer.Option("--report", metavar="FILE", help="Where the figures go.")] = CROWD_REPORT,
+    data: OwnData = OWN_DATA,
+    port_base: PortBase = OWN_PORTS,
+    json: Json = False,
+) -> None:
+    """A great many mobile connections, on a cluster of its own that is removed after it; a few talk at any time.
+
+    Each comes once, sends its heartbeats, and stays. Every message is accounted for: exit 1 if one is lost, doubled or
+    out of order. Nodes and the processes of the load generator are as many as the system's limit of open files asks.
+    """
+    from tools.bench.crowd import crowd_plan, measured
+
+    plan = crowd_plan(connections, seconds, idle, per_second, at_once)
+    told = measured(plan, OwnCluster(data, port_base), access)
+    written(told, report, as_json=json)
 
 
 @bench.command()

@@ -21,10 +21,18 @@ def measure(plan: Plan, shared: Shared) -> None:
 
     target = shared.target()
     old = earlier(shared.compare) if shared.compare else None
-    told = run(plan, target)
-    shared.report.parent.mkdir(parents=True, exist_ok=True)
-    shared.report.write_text(json.dumps(told, indent=1) + "\n")
-    _show(told, old, shared)
+    written(run(plan, target), shared.report, old, as_json=shared.json)
+
+
+def written(told: Mapping[str, Any], report: Path, old: Mapping[str, Any] | None = None, *, as_json: bool) -> None:
+    """Writes the report of a run and shows it. Exit 1 if a promise was broken."""
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(json.dumps(told, indent=1) + "\n")
+    if as_json:
+        put_json(told)
+    else:
+        _show(told, old)
+        notes.print(f"written to {report}")
     if not told["right"]:
         raise typer.Exit(1)
 
@@ -42,13 +50,9 @@ def earlier(file: Path) -> dict[str, Any]:
     return told
 
 
-def _show(told: Mapping[str, Any], old: Mapping[str, Any] | None, shared: Shared) -> None:
+def _show(told: Mapping[str, Any], old: Mapping[str, Any] | None) -> None:
     from tools.bench.report.tables import changes_table, table
 
-    if shared.json:
-        put_json(told)
-        return
     results.print(table(told))
     if old is not None:
         results.print(changes_table(old, told))
-    notes.print(f"written to {shared.report}")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-USERS_MAX = 60_000
+USERS_MAX = 400_000
 OF_A_PROCESS_MAX = 19_000  # connections: systems allow 20,000 open files without being asked
 SIZE_MIN_BYTES = 48  # a text carries its sender and its number
 WINDOW_MAX = 200
 PAIRED = ("direct", "signals")
 GROUPED = ("group", "sync", "history", "mixed")
+CROWD = "crowd"
 LOOPED = ("direct", "signals", "group")
 
 
@@ -76,6 +77,8 @@ class Plan:
             (self.workload != "group" or 1 <= self.senders <= self.members, "--senders is 1 to --members"),
             (self.workload not in ("sync", "history") or 1 <= self.page <= 500, "--page is 1 to 500"),
             (self.workload not in ("sync", "history") or self.messages >= 1, "there must be a message to read"),
+            (self.workload != CROWD or self.rate is not None, "a crowd has a rate"),
+            (self.workload != CROWD or self.users >= 2 * self.processes, "--connections is 2 or more"),
         )
 
 
@@ -84,7 +87,8 @@ class Share:
     """What one process does: its users, and its part of the rate.
 
     `tokens` by user. Users of a unit are neighbours: in pairs, users 0 and 1 write to each other, 2 and 3, and so on.
-    `source` is the address that its connections come from; None: as the system gives.
+    `source` is the address that its connections come from; None: as the system gives. `homes`: where in `urls` each
+    user belongs; empty: anywhere.
     """
 
     plan: Plan
@@ -92,10 +96,11 @@ class Share:
     tokens: list[tuple[str, str]]
     rate: float | None
     source: str | None = None
+    homes: list[int] = field(default_factory=list)
 
 
-def shares(plan: Plan, urls: list[str], tokens: list[tuple[str, str]]) -> list[Share]:
-    """Shares for the processes, as even as the units allow."""
+def shares(plan: Plan, urls: list[str], tokens: list[tuple[str, str]], homes: Sequence[int] = ()) -> list[Share]:
+    """Shares for the processes, as even as the units allow; with `homes` a unit is one user."""
     unit = max(plan.unit, 1)
     units = [tokens[index : index + unit] for index in range(0, len(tokens), unit)]
     parts = [units[number :: plan.processes] for number in range(plan.processes)]
@@ -106,6 +111,7 @@ def shares(plan: Plan, urls: list[str], tokens: list[tuple[str, str]]) -> list[S
             [user for each in part for user in each],
             None if plan.rate is None else plan.rate * len(part) / len(units),
             _source(urls, number) if plan.processes > 1 else None,
+            [*homes[number :: plan.processes]],
         )
         for number, part in enumerate(parts)
     ]

@@ -7,17 +7,18 @@ import dataclasses
 import json
 import secrets
 import time
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-import tidings_server
 from tools.bench.accounts.outcome import Outcome
 from tools.bench.accounts.processor import memory_of, processes_of, seconds_of, used
-from tools.bench.plan import Plan, Share, shares
+from tools.bench.accounts.timeline import Timeline
+from tools.bench.homes import homes
+from tools.bench.plan import CROWD, Plan, Share, shares
+from tools.bench.workers import Worker, hear_all, workers
 from tools.cli.failure import Failure
 from tools.cli.output import notes
 from tools.cli.reach import addresses
@@ -25,10 +26,11 @@ from tools.cli.target import Target
 
 HEADWAY_S = 1.0
 READY_S = 900.0
+READY_EACH_S = 0.02  # more for each user
 END_S = 300.0
-LINE_BYTES_MAX = 256 * 1024 * 1024
 TOKEN_S = 86_400.0
 TICK_S = 0.2
+LINE_EVERY_S = 20.0  # of a long step, where no bar can be drawn
 
 Show = Callable[[str, float, float], None]  # what is under way, how much of it is done, how much there is
 
@@ -48,18 +50,10 @@ def run(plan: Plan, target: Target) -> dict[str, Any]:
 
 
 @contextmanager
-def progress(title: str) -> Any:
-    """A bar on standard error, where that is a terminal; a line a step elsewhere."""
+def progress(title: str) -> Iterator[Show]:
+    """A bar on standard error, where that is a terminal; elsewhere a line a step, and of a long one now and then."""
     if not notes.is_terminal:
-        seen: set[str] = set()
-
-        def note(what: str, done: float, whole: float) -> None:
-            del done, whole
-            if what not in seen:
-                seen.add(what)
-                notes.print(f"{title}: {what} …")
-
-        yield note
+        yield _lines(title)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=notes, transient=True) as bars:
@@ -71,39 +65,88 @@ def progress(title: str) -> Any:
         yield draw
 
 
+def _lines(title: str) -> Show:
+    before, told_at = "", 0.0
+
+    def note(what: str, done: float, whole: float) -> None:
+        nonlocal before, told_at
+        now = time.monotonic()
+        if what == before and now - told_at < LINE_EVERY_S:
+            return
+        far = f" {done:,.0f} of {whole:,.0f}" if what == before and whole else ""
+        notes.print(f"{title}: {what} …{far}")
+        before, told_at = what, now
+
+    return note
+
+
 async def _run(plan: Plan, target: Target, show: Show) -> Outcome:
     name = f"bench-{secrets.token_hex(3)}"
-    tokens = [(user, target.token(user, TOKEN_S)) for user in (f"{name}-{index}" for index in range(plan.users))]
-    parts = shares(plan, addresses(target, plan.transport), tokens)
+    parts = _parts(plan, target, name)
     processes = processes_of(target.snapshot)
     outcome = Outcome(memory_before=memory_of(processes))
-    async with _workers(len(parts)) as workers:
-        processes |= {f"bench-{number}": worker.pid for number, worker in enumerate(workers)}
-        for part, worker in zip(parts, workers, strict=True):
-            await _tell(worker, json.dumps({**_as_json(part), "name": name}))
-        show(f"{plan.users:,} users get ready", 0, 0)
-        async with asyncio.timeout(READY_S):
-            for worker in workers:
-                await _hear(worker)
-        start = time.monotonic() + HEADWAY_S
-        for worker in workers:
-            await _tell(worker, repr(start))
-        await _pass(start + plan.warmup_s, "warming up", show)
-        before, began = seconds_of(processes), time.monotonic()
-        await _pass(began + plan.seconds, "measuring", show)
-        if not plan.seconds:
-            show("measuring", 0, 0)
-        timed_cpu = seconds_of(processes) if plan.seconds else None
-        async with asyncio.timeout(END_S):
-            for worker in workers:
-                await _hear(worker)
-            after = timed_cpu or seconds_of(processes)
-            outcome.window_s = plan.seconds or time.monotonic() - began
-            outcome.memory_after = memory_of(processes)
-            show("accounting for every message", 0, 0)
-            outcome.figures = [await _hear(worker) for worker in workers]
-    outcome.cpu_s = used(before, after)
+    async with workers(len(parts)) as generator:
+        processes |= {f"bench-{number}": worker.pid for number, worker in enumerate(generator)}
+        timeline = Timeline(processes, lambda: sum(worker.connections for worker in generator))
+        async with timeline.kept() if plan.workload == CROWD else nullcontext():
+            for part, worker in zip(parts, generator, strict=True):
+                await worker.tell(json.dumps({**dataclasses.asdict(part), "name": name}))
+            await _ready(plan, generator, show)
+            await _measured(plan, generator, processes, outcome, show)
+    outcome.timeline = timeline.points
     return outcome
+
+
+def _parts(plan: Plan, target: Target, name: str) -> list[Share]:
+    users = [f"{name}-{index}" for index in range(plan.users)]
+    tokens = [(user, target.token(user, TOKEN_S)) for user in users]
+    if plan.workload != CROWD:
+        return shares(plan, addresses(target, plan.transport), tokens)
+    assert target.snapshot is not None
+    urls, places = homes(target.snapshot, users)
+    return shares(plan, urls, tokens, places)
+
+
+async def _ready(plan: Plan, generator: list[Worker], show: Show) -> None:
+    """Returns when all users are connected. Raises Failure."""
+    what = f"{plan.users:,} users get ready"
+    show(what, 0, 0)
+    hearing = asyncio.create_task(hear_all(generator), name="getting ready")
+    try:
+        async with asyncio.timeout(READY_S + READY_EACH_S * plan.users):
+            while not (await asyncio.wait([hearing], timeout=TICK_S))[0]:
+                show(what, sum(worker.connections for worker in generator), plan.users)
+        await hearing
+    except TimeoutError as error:
+        raise Failure("The users did not get ready in time.", "Look at `tidings status`.") from error
+    finally:
+        hearing.cancel()
+
+
+async def _measured(
+    plan: Plan, generator: list[Worker], processes: dict[str, int], outcome: Outcome, show: Show
+) -> None:
+    """Fills the outcome. Raises Failure."""
+    start = time.monotonic() + HEADWAY_S
+    first, warm_at = seconds_of(processes), time.monotonic()
+    for worker in generator:
+        await worker.tell(repr(start))
+    await _pass(start + plan.warmup_s, "warming up", show)
+    before, began = seconds_of(processes), time.monotonic()
+    outcome.warmup_cpu_s, outcome.warmup_s = used(first, before), began - warm_at
+    outcome.memory_warm = memory_of(processes)
+    await _pass(began + plan.seconds, "measuring", show)
+    if not plan.seconds:
+        show("measuring", 0, 0)
+    timed_cpu = seconds_of(processes) if plan.seconds else None
+    async with asyncio.timeout(END_S):
+        await hear_all(generator)
+        after = timed_cpu or seconds_of(processes)
+        outcome.window_s = plan.seconds or time.monotonic() - began
+        outcome.memory_after = memory_of(processes)
+        show("accounting for every message", 0, 0)
+        outcome.figures = await hear_all(generator)
+    outcome.cpu_s = used(before, after)
 
 
 async def _pass(end: float, what: str, show: Show) -> None:
@@ -111,48 +154,3 @@ async def _pass(end: float, what: str, show: Show) -> None:
     while (now := time.monotonic()) < end:
         show(what, now - begin, end - begin)
         await asyncio.sleep(min(TICK_S, end - now))
-
-
-@asynccontextmanager
-async def _workers(count: int) -> AsyncIterator[list[Process]]:
-    """They end with this."""
-    workers = [
-        await asyncio.create_subprocess_exec(
-            *tidings_server.program("tools.bench.worker"), stdin=PIPE, stdout=PIPE, limit=LINE_BYTES_MAX
-        )
-        for _ in range(count)
-    ]
-    try:
-        yield workers
-    finally:
-        for worker in workers:
-            if worker.returncode is None:
-                worker.kill()
-            await worker.wait()
-
-
-async def _tell(worker: Process, line: str) -> None:
-    assert worker.stdin is not None
-    worker.stdin.write(line.encode() + b"\n")
-    await worker.stdin.drain()
-
-
-async def _hear(worker: Process) -> dict[str, Any]:
-    assert worker.stdout is not None
-    line = await worker.stdout.readline()
-    if not line:
-        raise Failure("A process of the load generator ended early.", "Its reason is above.")
-    told: dict[str, Any] = json.loads(line)
-    if "failure" in told:
-        raise Failure(told["failure"])
-    return told
-
-
-def _as_json(share: Share) -> dict[str, Any]:
-    return {
-        "plan": dataclasses.asdict(share.plan),
-        "urls": share.urls,
-        "tokens": share.tokens,
-        "rate": share.rate,
-        "source": share.source,
-    }

@@ -6,7 +6,6 @@ Every run's report is written as soon as it is there, so that what was measured 
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,17 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tidings_server
 from tools.bench.accounts.processor import MIB, memory_of, processes_of
+from tools.bench.own_cluster import OwnCluster
 from tools.bench.plan import Plan
 from tools.bench.run import progress, run
 from tools.bench.standard import FRESH, START, TWO_NODES, standard_set
-from tools.cli.failure import Failure, WrongUse
+from tools.cli.failure import WrongUse
 from tools.cli.output import notes
 from tools.cli.target import find
-
-PROGRAM = tidings_server.program("tools.cli.main")
-COMMAND_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +47,10 @@ class Suite:
             for number, (name, plan) in enumerate(runs.items(), 1):
                 notes.print(f"[{number}/{len(runs)}] {name}, {time.monotonic() - began:.0f} s so far")
                 if name in FRESH:
-                    self._command("restart", "access")
+                    self._own.command("restart", "access")
                 if name in TWO_NODES and nodes == 1:
                     nodes = 2
-                    self._command("scale", "access=2")
+                    self._own.command("scale", "access=2")
                 report["runs"][name] = run(plan, find(self.data))
                 self._write(report)
         report["took_s"] = round(time.monotonic() - began)
@@ -86,32 +82,17 @@ class Suite:
     def cluster(self, runs: dict[str, Any]) -> Iterator[None]:
         """Set up; and measured how long it takes to start again, if that is asked for."""
         notes.print("a cluster of its own starts …")
-        try:
-            first_s = self._up()
+        own = self._own
+        with own.removed_after():
+            first_s = own.up()
             if not self.only or START in self.only:
-                self._command("down")
-                runs[START] = {"workload": START, "first_s": round(first_s, 1), "ready_s": round(self._up(), 2)}
+                own.command("down")
+                runs[START] = {"workload": START, "first_s": round(first_s, 1), "ready_s": round(own.up(), 2)}
             yield
-        finally:
-            self._command("down", "--purge", check=False)
 
-    def _up(self) -> float:
-        """The seconds until all is ready."""
-        began = time.monotonic()
-        one_each = ("--access", "1", "--logic", "1", "--storage", "1")
-        self._command("up", "--port-base", str(self.port_base), *one_each, "--detach")
-        return time.monotonic() - began
-
-    def _command(self, *arguments: str, check: bool = True) -> None:
-        done = subprocess.run(
-            (*PROGRAM, *arguments, "--data", str(self.data)),
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_S,
-            check=False,
-        )
-        if check and done.returncode:
-            raise Failure(f"`tidings {' '.join(arguments)}` failed: {done.stderr.strip().removeprefix('error: ')}")
+    @property
+    def _own(self) -> OwnCluster:
+        return OwnCluster(self.data, self.port_base)
 
 
 def start_alone(data: Path, port_base: int) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 """One process of the load generator: `python -m tools.bench.worker`, spoken to by lines on standard input and output.
 
     in   the share, as JSON          out  {"ready": true}        all users are connected
+                                     out  {"connections": 17}    that are open (a crowd, every second)
     in   the start time              out  {"measured": true}     the measurement is over
                                      out  the figures, as JSON   (or {"failure": …} at any time)
 
@@ -25,10 +26,12 @@ import uvloop
 
 from tools.bench.accounts.ledger import Tally
 from tools.bench.plan import Plan, Share
+from tools.bench.spoken import say
 from tools.cli.failure import Failure
 
 KINDS = {
     "connect": ("connecting", "ConnectRun"),
+    "crowd": ("crowding", "CrowdRun"),
     "direct": ("direct", "DirectRun"),
     "group": ("group", "GroupRun"),
     "history": ("reading", "HistoryRun"),
@@ -59,18 +62,18 @@ def main() -> None:
     told = json.loads(sys.stdin.readline())
     share = Share(
         Plan(**told["plan"]), told["urls"], [(user, token) for user, token in told["tokens"]], told["rate"],
-        told["source"],
+        told["source"], told["homes"],
     )  # fmt: skip
     _open_files()
     try:
-        _put(uvloop.run(_work(share, told["name"])))
+        say(uvloop.run(_work(share, told["name"])))
     except Failure as failure:
-        _put({"failure": str(failure)})
+        say({"failure": str(failure)})
     except BaseExceptionGroup as several:
         failures, others = several.split(Failure)
         if others is not None or failures is None:
             raise
-        _put({"failure": str(_first(failures))})
+        say({"failure": str(_first(failures))})
 
 
 async def _work(share: Share, name: str) -> dict[str, Any]:
@@ -79,10 +82,10 @@ async def _work(share: Share, name: str) -> dict[str, Any]:
         gc.collect()
         gc.freeze()
         gc.set_threshold(GARBAGE_AFTER)
-        _put({"ready": True})
+        say({"ready": True})
         start = float(await asyncio.to_thread(sys.stdin.readline))
         await run.measure(start)
-        _put({"measured": True})
+        say({"measured": True})
         figures = await run.settle()
     return {"pid": os.getpid(), "tally": dataclasses.asdict(run.tally), **figures}
 
@@ -98,11 +101,6 @@ def _open_files() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _put(document: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(document) + "\n")
-    sys.stdout.flush()
 
 
 def _first(group: BaseExceptionGroup[Failure]) -> Failure:

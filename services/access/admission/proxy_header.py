@@ -41,7 +41,7 @@ class ProxyHeader:
 
 def may_be_header(data: bytes) -> bool:
     """Whether what a connection begins with is a header, or may become one."""
-    return any(data.startswith(start[: len(data)]) for start in (VERSION_1, VERSION_2))
+    return VERSION_1.startswith(data[: len(VERSION_1)]) or VERSION_2.startswith(data[: len(VERSION_2)])
 
 
 def read_header(data: bytes) -> ProxyHeader | None:

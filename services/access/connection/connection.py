@@ -64,6 +64,7 @@ from tidings_protocol import client_pb2, close
 from tidings_protocol.errors import BadFrame, TidingsError, Unparsable, error_of
 from tidings_protocol.operations import ACTS, REQUESTS, Limit, name_of
 from tidings_protocol.wire.codec import Codec, Data
+from tidings_protocol.wire.ping import ping_in
 
 log = logs.get_logger(__name__)
 
@@ -234,6 +235,8 @@ class Connection(Outgoing):
 
     def _read(self, data: Data, *, held: bool) -> None:
         now = self.node.now()
+        if self.codec.binary and not held and type(data) is bytes and self._read_ping(data, now):
+            return
         try:
             frame = self.codec.decode_client(data)
         except BadFrame as error:
@@ -251,6 +254,20 @@ class Connection(Outgoing):
             self.node.requests.take(self, frame, body)
         else:
             self._apply(effects, frame=frame, body=body, request_id=frame.id)
+
+    def _read_ping(self, data: bytes, now: float) -> bool:
+        """Whether that was a ping: an idle connection sends nothing else."""
+        ping = ping_in(data)
+        if ping is None:
+            return False
+        self.transport.traffic.frames_in["ping"] += 1
+        effects = self.session.receive_frame("ping", len(data), now)
+        if effects is DISPATCH:
+            self.node.requests.take_ping(self, ping.request_id, idle=ping.idle)
+        else:
+            frame = self.codec.decode_client(data)
+            self._apply(effects, data=data, frame=frame, body="ping", request_id=ping.request_id)
+        return True
 
     def _apply(  # noqa: C901 - one case for each effect
         self,

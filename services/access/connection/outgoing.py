@@ -106,7 +106,9 @@ class Outgoing(ABC):
     def _write(self, data: bytes) -> None:
         if self._later is not None:
             later, self._later = self._later, None
-            data = b"".join((*later, data))
+            if data:
+                later.append(data)
+            data = b"".join(later)
         self.transport.traffic.bytes_out += len(data)
         self.transport.write(data)
 

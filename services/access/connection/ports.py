@@ -107,6 +107,10 @@ class RequestsPort(Protocol):
         """A request; its answer comes later, or at once."""
         ...
 
+    def take_ping(self, connection: Connection, request_id: int, *, idle: bool) -> None:
+        """A ping, which is a request; `idle`: the user is away."""
+        ...
+
 
 class AbusePort(Protocol):
     """What a node remembers of users and devices."""

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import repeat
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice, repeat
 from typing import Final
 
 from google.protobuf.message import DecodeError, Message
@@ -27,7 +27,7 @@ from protos.tidings.internal.v1 import delivery_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.hub import Hub
 from services.access.delivery.mail_router import Local, is_sound
-from services.access.delivery.message_columns import is_aligned, rows
+from services.access.delivery.message_columns import is_aligned, recipients, rows
 from services.access.delivery.push_batch import YIELD_EVERY, Measured, PushBatch, drop
 from services.common.clock import Clock
 from services.common.telemetry import logs, metrics, tracing
@@ -73,7 +73,8 @@ class Delivery:
                     await self._add(part, batch)
             except DecodeError as error:
                 drop(_name_of(part), error)
-            await _rest(batch)
+            if batch.addressed >= batch.rest_at:
+                await _rest(batch)
         await self._write(batch)
         self._measure(batch.measured, began_ns)
 
@@ -81,14 +82,14 @@ class Delivery:
         """Adds all messages to the batch. Raises DecodeError if that cannot be."""
         if not is_aligned(columns):
             raise DecodeError("its columns are not aligned")
-        users, numbers = list(columns.users), list(columns.numbers)
-        for row in rows(columns):
-            body = EncodedBody(client_pb2.Message, row.body)
+        everybody = recipients(columns)
+        for body, count, skipped, accepted_ms, trace in rows(columns):
             batch.reached = False
-            self._address(users[row.start : row.end], numbers[row.start : row.end], row.except_session, body, batch)
-            if batch.reached and row.accepted_ms:
-                batch.measured.append(Measured(row.accepted_ms, row.trace))
-            await _rest(batch)
+            self._address(islice(everybody, count), skipped, EncodedBody(client_pb2.Message, body), batch)
+            if batch.reached and accepted_ms:
+                batch.measured.append((accepted_ms, trace))
+            if batch.addressed >= batch.rest_at:
+                await _rest(batch)
 
     async def _add(self, push: delivery_pb2.Push, batch: PushBatch) -> None:
         """Adds the push to the batch, or acts on it. Raises DecodeError."""
@@ -102,18 +103,19 @@ class Delivery:
             body = EncodedBody(_BODIES[push.kind], push.body)
             batch.reached = False
             if push.users:
-                self._address(push.users, push.numbers, push.except_session, body, batch)
+                numbers = push.numbers or repeat(0)
+                self._address(zip(push.users, numbers, strict=False), push.except_session, body, batch)
             elif push.conversation:
                 await self._address_readers(push, body, batch)
             if batch.reached and push.kind == Push.MESSAGE and push.accepted_ms:
-                batch.measured.append(Measured(push.accepted_ms, push.trace))
+                batch.measured.append((push.accepted_ms, push.trace))
 
     def _address(
-        self, users: Iterable[str], numbers: Sequence[int], skipped: str, body: EncodedBody, batch: PushBatch
+        self, recipients: Iterable[tuple[str, int]], skipped: str, body: EncodedBody, batch: PushBatch
     ) -> None:
-        """Adds the body for the connections of these users, but for the session `skipped`."""
+        """Adds the body for the connections of these users, by their numbers, but for the session `skipped`."""
         connections_of = self._hub.connections_of
-        for user, number in zip(users, numbers or repeat(0), strict=False):
+        for user, number in recipients:
             for connection in connections_of(user):
                 if connection.session_id != skipped:
                     batch.add(connection, number, body)
@@ -178,10 +180,9 @@ class Delivery:
 
 
 async def _rest(batch: PushBatch) -> None:
-    """Lets other tasks run if enough connections have been addressed since they did."""
-    if batch.addressed >= batch.rest_at:
-        batch.rest_at = batch.addressed + YIELD_EVERY
-        await asyncio.sleep(0)
+    """Lets other tasks run, since enough connections have been addressed."""
+    batch.rest_at = batch.addressed + YIELD_EVERY
+    await asyncio.sleep(0)
 
 
 def _name_of(part: Local) -> object:

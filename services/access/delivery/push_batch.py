@@ -10,7 +10,7 @@ Does not know: the hub, users, when other tasks run.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
 from google.protobuf.message import DecodeError
 
@@ -30,11 +30,8 @@ Entry = tuple[int, EncodedBody]  # inbox number (0: none), body
 log = logs.get_logger(__name__)
 
 
-class Measured(NamedTuple):
-    """A message that reached a connection: when an access node accepted it, and its trace if it is sampled."""
-
-    accepted_ms: int
-    trace: str
+# A message that reached a connection: when an access node accepted it, and its trace, empty if it is not sampled.
+Measured = tuple[int, str]
 
 
 class PushBatch:

@@ -1,8 +1,9 @@
 """The handshake, from hello to welcome: the hello is checked, then the session is stored.
 
-Theory of operation. There are two sets of lanes. In the first, hellos are checked (hello_check.py). In the second, by
-user, sessions are stored. First the owners of visitors confirm that they forward, so that no push falls between the
-inbox head that the welcome shows and the first push. Then logic stores the sessions in one batch.
+Theory of operation. There are two sets of lanes. In the first, hellos are checked (hello_check.py), but for those whose
+token was verified before: they are checked at once. In the second, by user, sessions are stored. First the owners of
+visitors confirm that they forward, so that no push falls between the inbox head that the welcome shows and the first
+push. Then logic stores the sessions in one batch.
 
 Guarantees: every hello ends in a welcome or a goodbye that says why, also when logic is away. A connection is in the
 node's index before logic is asked, so a push or an eviction that is quicker than the answer finds it. No call is made,
@@ -114,6 +115,11 @@ class Handshake(LaneHolder):
         refusal = shape_refusal(hello)
         if refusal is not None:
             connection.handle(refusal)
+            return
+
+        checked = self._hello_check.check_known(connection, hello)
+        if checked is not None:
+            self._on_authenticated(connection, checked)
             return
 
         def done(outcome: Accepted | EndRequested | TidingsError) -> None:

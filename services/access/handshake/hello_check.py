@@ -18,7 +18,8 @@ from services.access.connection.connection import Connection
 from services.access.connection.identity import NOWHERE
 from services.access.placement.placement import Placement
 from services.access.session.events import EndRequested
-from services.common.auth.tokens import Claims, TokenRefused
+from services.common.auth.claims import Claims
+from services.common.auth.tokens import TokenRefused
 from services.common.clock import Clock
 from services.common.telemetry import metrics
 from tidings_protocol import client_pb2, close
@@ -36,6 +37,8 @@ DEVICE_TOO_OFTEN: Final = "this device connected too often or misbehaved: connec
 
 class Authenticate(Protocol):
     """services.common.auth.token_source.Authenticator."""
+
+    def known(self, token: str) -> Claims | None: ...
 
     def authenticate(self, token: str) -> Awaitable[Claims]: ...
 
@@ -66,6 +69,11 @@ class HelloCheck:
         self._placement = placement
         self._refused_clients = refused_clients
 
+    def check_known(self, connection: Connection, hello: client_pb2.Hello) -> Accepted | EndRequested | None:
+        """As `check`, for a token that was found good before; None: it has to be verified."""
+        claims = self._authenticator.known(hello.token)
+        return None if claims is None else self._check_claims(claims, connection, hello)
+
     async def check(self, connection: Connection, hello: client_pb2.Hello) -> Accepted | EndRequested | TidingsError:
         """Accepts the hello of a connection, or gives the reason against it; a TidingsError if it cannot be checked."""
         try:
@@ -74,6 +82,10 @@ class HelloCheck:
             return EndRequested(close.reason_of(error.close_code), error.reason)
         except TidingsError as error:
             return error
+        return self._check_claims(claims, connection, hello)
+
+    def _check_claims(self, claims: Claims, connection: Connection, hello: client_pb2.Hello) -> Accepted | EndRequested:
+        """The check of a hello whose token is good."""
         if any(fnmatchcase(hello.client, pattern) for pattern in self._refused_clients):
             return EndRequested(close.CLIENT_REFUSED)
         now = self._clock.now_s()

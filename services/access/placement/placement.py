@@ -50,12 +50,10 @@ class Placement:
         """Whether the slots of all these users are this boot's own."""
         me = self._me()
         record = self._node(me.node)
+        if record is None or record.boot_id != me.boot_id:
+            return False
         owners = self._ring().owners
-        return (
-            record is not None
-            and record.boot_id == me.boot_id
-            and all(owners[slot] == me.node for slot in map(slot_of, users))
-        )
+        return {owners[slot] for slot in map(slot_of, users)} <= {me.node}
 
     def elsewhere(self, user: str) -> NodeIncarnation | None:
         """The owner, if it is another node."""

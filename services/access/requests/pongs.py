@@ -2,15 +2,16 @@
 
 Guarantees: every ping is answered, with what this node knew last while logic is away. `inbox_head` is never behind
 anything that this connection was shown. `group_heads` are those that have moved since the connection was last shown
-them.
+them. Pongs of one batch that show no group differ by the inbox head and the id alone: each is encoded once.
 
 Does not know: how heads come about.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from services.access.connection.connection import Connection
@@ -27,6 +28,26 @@ BATCH_MAX: Final = 1000
 # Each batch is a call, and 10,000 connections send 667 pings a second. A pong is at most so much later by it.
 GATHER_S: Final = 0.25
 GROUPS_MAX: Final = 50
+NO_HEADS: Final[Mapping[str, int]] = MappingProxyType({})
+
+
+AskedPing = tuple[Connection, int]  # and the id of its request
+
+
+class Pongs(dict[int, bytes]):
+    """The pongs of one moment that show nothing but an inbox, encoded, by its head: those of most connections are
+    alike.
+    """
+
+    __slots__ = ("time_ms",)
+
+    def __init__(self, time_ms: int) -> None:
+        super().__init__()
+        self.time_ms = time_ms
+
+    def __missing__(self, head: int) -> bytes:
+        frame = self[head] = _pong(head, self.time_ms).SerializeToString()
+        return frame
 
 
 class Known(NamedTuple):
@@ -50,8 +71,14 @@ class HeartbeatReplies(LaneHolder):
         self._logic = logic
         self._hub = hub
         self._clock = clock
-        self._lanes: Lanes[Connection, Known] = Lanes(
-            "heads", self._read, lanes=1, capacity=capacity, batch_max=BATCH_MAX, gather_s=GATHER_S
+        self._lanes: Lanes[AskedPing, Known] = Lanes(
+            "heads",
+            self._read,
+            lanes=1,
+            capacity=capacity,
+            batch_max=BATCH_MAX,
+            gather_s=GATHER_S,
+            told=self._reply_all,
         )
         # Most connections are told the same (b:all): one dictionary serves them all.
         self._common: dict[str, int] = {}
@@ -61,14 +88,10 @@ class HeartbeatReplies(LaneHolder):
 
     def on_ping(self, connection: Connection, request_id: int) -> None:
         """Answers a ping, when logic has answered or has failed to."""
-
-        def done(known: Known | TidingsError) -> None:
-            self._reply(connection, request_id, known)
-
         try:
-            self._lanes.offer(0, connection, done)
+            self._lanes.offer(0, (connection, request_id))
         except TidingsError as error:
-            done(error)
+            self._reply_all([(connection, request_id)], [error])
 
     async def read(self, users: Sequence[str]) -> list[int]:
         """The inbox heads of these users, aligned with them. Raises TidingsError."""
@@ -98,8 +121,8 @@ class HeartbeatReplies(LaneHolder):
         pong.group_heads.update(heads)
         connection.send(connection.codec.encode_server(client_pb2.ServerFrame(pong=pong)), "pong")
 
-    async def _read(self, connections: list[Connection]) -> list[Known | TidingsError]:
-        users = list(dict.fromkeys(connection.user for connection in connections))
+    async def _read(self, asked: list[AskedPing]) -> list[Known | TidingsError]:
+        users = list(dict.fromkeys(connection.user for connection, _ in asked))
         groups = {user: joined for user in users if (joined := self._hub.groups_of(user))}
         conversations = list(dict.fromkeys([BROADCAST, *(group for joined in groups.values() for group in joined)]))
         answer = await self._logic.heads(users, conversations)
@@ -110,24 +133,31 @@ class HeartbeatReplies(LaneHolder):
             user: {**common, **{group: heads[group] for group in joined if group in heads}}
             for user, joined in groups.items()
         }
-        return [Known(inboxes[asker.user], own.get(asker.user, common)) for asker in connections]
+        return [Known(inboxes[asker.user], own.get(asker.user, common)) for asker, _ in asked]
 
-    def _reply(self, connection: Connection, request_id: int, known: Known | TidingsError) -> None:
+    def _reply_all(self, asked: Sequence[AskedPing], outcomes: Sequence[Known | TidingsError]) -> None:
+        pongs = Pongs(self._clock.wall_ms())
+        for (connection, request_id), known in zip(asked, outcomes, strict=True):
+            try:
+                self._reply(connection, request_id, known, pongs)
+            except Exception as defect:  # noqa: BLE001 - the edge: as in `Connection.receive`
+                connection.abort_after(defect)
+
+    def _reply(self, connection: Connection, request_id: int, known: Known | TidingsError, pongs: Pongs) -> None:
         delivery = connection.delivery
-        # Set in place: half the time that constructors take.
-        frame = client_pb2.ServerFrame(id=request_id)
-        pong = frame.pong
-        pong.time_ms = self._clock.wall_ms()
+        moved: dict[str, int] = {}
         if isinstance(known, Known):
             delivery.show(known.inbox_head)
             shown = connection.group_heads
             if shown != known.group_heads:
-                for group, head in known.group_heads.items():
-                    if shown is None or shown.get(group) != head:
-                        pong.group_heads[group] = head
+                moved = {
+                    group: head
+                    for group, head in known.group_heads.items()
+                    if shown is None or shown.get(group) != head
+                }
                 self._remember(connection, known.group_heads)
-        pong.inbox_head = delivery.shown
-        connection.send(connection.codec.encode_server(frame), "pong")
+        frame = _pong(delivery.shown, pongs.time_ms, moved).SerializeToString() if moved else pongs[delivery.shown]
+        connection.send(connection.codec.reply(request_id, frame), "pong")
         connection.answered("ping")
 
     def _remember(self, connection: Connection, heads: dict[str, int]) -> None:
@@ -138,3 +168,7 @@ class HeartbeatReplies(LaneHolder):
         else:
             self._common = heads
             connection.remember_heads(heads)
+
+
+def _pong(head: int, time_ms: int, group_heads: Mapping[str, int] = NO_HEADS) -> client_pb2.ServerFrame:
+    return client_pb2.ServerFrame(pong=client_pb2.Pong(inbox_head=head, time_ms=time_ms, group_heads=group_heads))

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from services.access.connection.connection import Connection
 from services.access.handshake.hello_check import Authenticate
-from services.common.auth.tokens import Claims
+from services.common.auth.claims import Claims
 from services.common.clock import Clock
 from services.common.lanes.entered import LaneHolder
 from services.common.lanes.lane import Lanes

@@ -134,8 +134,7 @@ class Requests(LaneHolder):
             if body == "send":
                 self._sends.take(connection, frame)
             elif body == "ping":
-                connection.session.set_away(frame.ping.idle)
-                self._heads.on_ping(connection, frame.id)
+                self.take_ping(connection, frame.id, idle=frame.ping.idle)
             elif body == "signal":
                 self._signals.take(connection, frame)
             elif body == "refresh":
@@ -148,6 +147,11 @@ class Requests(LaneHolder):
             if body == "send":
                 metrics.SENDS.labels(error.label).inc()
             connection.refuse(frame.id, body, error)
+
+    def take_ping(self, connection: Connection, request_id: int, *, idle: bool) -> None:
+        """Has a ping answered with the heads of the user."""
+        connection.session.set_away(idle)
+        self._heads.on_ping(connection, request_id)
 
     def _take_other(self, connection: Connection, frame: client_pb2.ClientFrame, operation: Operation) -> None:
         request_id, name = frame.id, operation.name

@@ -1,6 +1,7 @@
 """A send in flight: what logic is asked about it, and what its answer needs.
 
-It is a tuple, since every message is one: with a SendItem and callbacks of its own it cost 4 µs more (measured).
+It is a tuple, since every message is one. As items with callbacks of their own, sends and their answers cost 22 µs each
+instead of 16 (measured).
 
 Does not know: lanes, how it is answered (send_answers.py).
 """

@@ -151,12 +151,13 @@ class TimingWheel(Generic[T]):
         """Wakes it at `due`, or before if that was asked for already. FOREVER: leaves it as it is."""
         if due == FOREVER:
             return
-        turn = len(self._places)
         # One tick later than the one that `due` falls into: never woken early.
-        tick = min(max(int(due / self.tick_s), self._tick) + 1, self._tick + turn - 1)
+        tick = int(due / self.tick_s) + 1
+        if 0 < entry.wheel_tick <= tick:
+            return
+        turn = len(self._places)
+        tick = min(max(tick, self._tick + 1), self._tick + turn - 1)
         if entry.wheel_tick:
-            if entry.wheel_tick <= tick:
-                return
             del self._places[entry.wheel_tick % turn][entry]
         entry.wheel_tick = tick
         self._places[tick % turn][entry] = None

@@ -59,6 +59,8 @@ from services.access.session.limits import LimitPolicy, UserTraffic
 class Phase(Enum):
     """Where a session stands: for those who look at it for every delivery, cheaper than its type."""
 
+    __hash__ = object.__hash__  # Enum's own hashes the name, by a call in Python
+
     AWAITING_HELLO = auto()
     OPENING = auto()
     OPEN = auto()

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
-from services.common.auth.tokens import Key, check_secret
+from services.common.auth.claims import Key
+from services.common.auth.tokens import check_secret
 
 RSA_BITS_MIN: Final = 2048
 JWKS_KEYS_MAX: Final = 64

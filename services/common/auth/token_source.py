@@ -20,8 +20,9 @@ from typing import Final
 
 import httpx2
 
+from services.common.auth.claims import Claims, Key
 from services.common.auth.token_keys import KeyRefused, jwks_keys, public_key, secret_key
-from services.common.auth.tokens import ALGORITHMS, Claims, Key, TokenVerifier, UnknownKey
+from services.common.auth.tokens import ALGORITHMS, TokenVerifier, UnknownKey
 from services.common.clock import Clock
 from services.common.scope import Owned
 from services.common.settings.describe import without_password
@@ -140,6 +141,10 @@ class Authenticator(Owned):
     def problem(self) -> str:
         """Why the keys may be old, for health; empty: they are not."""
         return "; ".join(cache.problem for cache in self._caches if cache.problem)
+
+    def known(self, token: str) -> Claims | None:
+        """The claims of a token that was found good before, and still is; None: `authenticate` says."""
+        return self._verifier.known(token, self._clock.wall_ms() / 1000)
 
     async def authenticate(self, token: str) -> Claims:
         """The claims of a good token; TokenRefused otherwise. Waits only if the keys may have changed."""

@@ -5,7 +5,8 @@ allow-list, `aud` is (or holds) the cluster's name, `sub` is a valid user id, `e
 there, do not. Clocks may differ by the leeway.
 
 Guarantees: a key is bound to one algorithm, so a public key is never taken as a shared secret; `none` never passes; no
-claim is looked at before the signature is right; `expired` is said only of a token that is right otherwise.
+claim is looked at before the signature is right; `expired` is said only of a token that is right otherwise. A token
+that was found good is known again (seen_tokens.py).
 
 Does not know: the time (an argument), files, HTTP, revocation.
 """
@@ -15,24 +16,39 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from jwt import PyJWS
+from jwt.algorithms import HMACAlgorithm
 from jwt.exceptions import InvalidKeyError, InvalidTokenError
 
+from services.common.auth.claims import LEEWAY_S, Claims, Key
+from services.common.auth.seen_tokens import SeenTokens
 from tidings_protocol import close
 from tidings_protocol.errors import Unauthenticated
 from tidings_protocol.ids import USER_RULE, is_user
 
 ALGORITHMS: Final = ("HS256", "EdDSA", "RS256", "ES256")
-LEEWAY_S: Final = 10.0
 SECRET_BYTES_MIN: Final = 32
 TOKEN_CHARACTERS_MAX: Final = 16 * 1024
 # Later than any token's end; larger numbers of seconds are cut to it, so that timers can hold them.
 END_OF_TIME_S: Final = 253_402_300_799.0
 
+
+class _CheckedSecrets(HMACAlgorithm):
+    """HS256 with secrets that `check_secret` has seen: the library looks at each anew for every token, which takes a
+    third of the time that a token takes.
+    """
+
+    def prepare_key(self, key: str | bytes) -> bytes:
+        assert isinstance(key, bytes)
+        return key
+
+
+_hs256 = HMACAlgorithm(HMACAlgorithm.SHA256)
 _jws = PyJWS()
+_jws.unregister_algorithm("HS256")
+_jws.register_algorithm("HS256", _CheckedSecrets(HMACAlgorithm.SHA256))
 
 
 class TokenRefused(Unauthenticated):
@@ -52,28 +68,6 @@ class UnknownKey(TokenRefused):
         self.may_come = algorithm != "HS256"
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A key that checks signatures, bound to one algorithm. `material`: bytes of a secret, or a public key object."""
-
-    algorithm: str
-    material: Any = field(repr=False)
-    kid: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Claims:
-    """What a good token says."""
-
-    user: str
-    expires_at: float  # seconds since 1970, as in the token
-
-    @property
-    def ends_at(self) -> float:
-        """When a session with this token ends."""
-        return self.expires_at + LEEWAY_S
-
-
 class TokenVerifier:
     """Checks tokens against the keys that `keys` gives at that moment."""
 
@@ -86,17 +80,28 @@ class TokenVerifier:
         self._audience = audience
         self._keys = keys
         self._algorithms = frozenset(algorithms)
+        self._seen = SeenTokens()
+
+    def known(self, token: str, now: float) -> Claims | None:
+        """The claims of a token that was found good before, and still is; None: it has to be verified."""
+        return self._seen.claims_of(token, self._keys(), now)
 
     def verify(self, token: str, now: float) -> Claims:
         """The claims of a good token at `now` (seconds since 1970); TokenRefused otherwise."""
+        known = self.known(token, now)
+        if known is not None:
+            return known
         if not token:
             raise _refused("the hello has no token: put a signed token into `token`")
         if len(token) > TOKEN_CHARACTERS_MAX or not token.isascii():
             raise _refused("the token is not a JWT, since it is too long or not ASCII: get one from its issuer")
-        payload = self._signed_payload(token)
-        return check_claims(payload, self._audience, now)
+        payload, key = self._signed_payload(token)
+        claims = check_claims(payload, self._audience, now)
+        self._seen.add(token, claims, key, now)
+        return claims
 
-    def _signed_payload(self, token: str) -> bytes:
+    def _signed_payload(self, token: str) -> tuple[bytes, Key]:
+        """The payload of a token whose signature is right, and the key that it is of."""
         header = _header(token)
         algorithm, kid = header.get("alg"), header.get("kid")
         if not isinstance(algorithm, str) or algorithm not in self._algorithms:
@@ -115,7 +120,7 @@ class TokenVerifier:
                 payload: bytes = _jws.decode_complete(token, key.material, algorithms=[key.algorithm])["payload"]
             except (InvalidTokenError, InvalidKeyError):
                 continue
-            return payload
+            return payload, key
         raise _refused("the token's signature is not of a key of this cluster: get a token from its issuer")
 
 
@@ -156,7 +161,10 @@ def check_secret(secret: bytes) -> bytes:
         raise ValueError(f"the token secret has {len(secret)} bytes: it needs at least {SECRET_BYTES_MIN}")
     if b"-----BEGIN " in secret:
         raise ValueError("the token secret is a PEM key: a public key is given as such, not as a shared secret")
-    return secret
+    try:
+        return _hs256.prepare_key(secret)
+    except InvalidKeyError:
+        raise ValueError("the token secret is a public key: give that as such, not as a shared secret") from None
 
 
 def _refused(reason: str) -> TokenRefused:

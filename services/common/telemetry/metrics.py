@@ -185,6 +185,12 @@ FENCED = Counter(
 INBOX_ENTRIES = Counter("tidings_inbox_entries", "Inbox entries written")
 CONVERSATIONS_CACHED = Gauge("tidings_conversations_cached", "Conversations in memory")
 USERS_CACHED = Gauge("tidings_users_cached", "Users' inbox heads in memory")
+EVENTS_TOLD = Counter("tidings_events_told", "Messages and changes of groups whose events storage nodes published")
+EVENTS_BEHIND = Gauge("tidings_events_behind", "Messages and conversations whose events wait in a storage node")
+EVENTS_BEHIND_SECONDS = Gauge(
+    "tidings_events_behind_seconds", "How long a storage node has published no event although some wait"
+)
+EVENTS_DROPPED = Counter("tidings_events_dropped", "Events left out because Kafka takes no record of their size")
 RETENTION_REMOVED = Counter("tidings_retention_removed", "Documents removed by retention", ["collection"])
 RETENTION_FAILED = Counter("tidings_retention_failed", "Conversations and inboxes that a sweep of retention left out")
 CLOCK_LEAD = Gauge("tidings_clock_lead_seconds", "How far a storage node's clock is ahead of MongoDB's")

@@ -3,8 +3,8 @@
 All that is published is in the `ChangeItem`, which storage keeps: so whoever finds a change that was made can tell it
 whole, whichever node made it, and whatever has become of the group since.
 
-Guarantees: pure; the same change gives the same events and pushes, but for those of the index of large groups: a repeat
-says of nobody that they are in it, or out of it, if that is not so now.
+Guarantees: pure; the same change gives the same pushes, but for those of the index of large groups: a repeat says of
+nobody that they are in it, or out of it, if that is not so now.
 
 Does not know: the rules (groups/rules.py), when it is published (group_changes.py).
 """
@@ -19,7 +19,6 @@ from protos.tidings.v1 import events_pb2
 from services.logic.groups import notices
 from services.logic.groups.model import GroupAct, GroupChange, GroupMember
 from services.logic.messages.pushes import message_pushes
-from services.logic.publishing.events import EventEncoder, StreamEvent
 from services.logic.publishing.parcels import OutgoingPush
 from services.logic.publishing.records import Publication
 from tidings_protocol import client_pb2
@@ -61,16 +60,13 @@ def change_item(change: GroupChange, op: str) -> pb.ChangeItem:
 def publication(
     item: pb.ChangeItem,
     outcome: pb.ChangeOutcome,
-    encoder: EventEncoder,
     *,
-    now_ms: int,
     session: str = "",
     trace: str = "",
     members: Mapping[str, GroupMember] | None = None,
 ) -> Publication:
     """All that is told of a change that was made. `members`: of a repeat, who of those concerned is a member now."""
     outgoing: list[OutgoingPush] = []
-    events: list[StreamEvent] = []
     indexed, dropped = indexed_of(item), dropped_of(item)
     if members is not None:
         indexed = [user for user in indexed if user in members]
@@ -89,11 +85,8 @@ def publication(
             recipients=notice.recipients or (() if item.version else indexed),
             trace=trace,
         )
-        push, told = message_pushes(message, stored, encoder)
-        outgoing += push
-        events += told
-    time_ms = outcome.notices[0].time_ms if outcome.notices else now_ms
-    return Publication(outgoing, [*events, *encoder.acts(item.conversation, time_ms, acts_of(item))])
+        outgoing += message_pushes(message, stored)
+    return Publication(outgoing)
 
 
 def acts_of(item: pb.ChangeItem) -> list[GroupAct]:

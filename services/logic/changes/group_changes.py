@@ -10,8 +10,8 @@ Requests of one batch that concern one group are done in their order; different 
 
 Guarantees: a change that was answered is durable and published (or Kafka is away). It may be repeated with the same
 `op`: storage does it once, and every repeat tells all of it again and is answered as the first, whatever the asker may
-do by now. A repeat with another op finds it done already: the act is told as an event, and in large groups the nodes
-are told who is in. A create with a client id is one group for good.
+do by now. A repeat with another op finds it done already: in large groups the nodes are told again who is in. A
+create with a client id is one group for good.
 
 Does not know: the rules (groups/rules.py), what is told (announcement.py).
 """
@@ -23,14 +23,12 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.common.clock import Clock
 from services.common.telemetry import logs, metrics
 from services.logic.changes import announcement
 from services.logic.groups.loader import GroupLoader
 from services.logic.groups.model import AlreadyDone, GroupChange, GroupMember, GroupPolicy, GroupRole, GroupSnapshot
 from services.logic.groups.needs import Need, need_of
 from services.logic.groups.rules import decide, info_of
-from services.logic.publishing.events import EventEncoder
 from services.logic.publishing.publisher import Publisher
 from services.logic.publishing.records import Publication
 from services.logic.requests.request import ClientRequest, Reply, ok_reply
@@ -56,15 +54,11 @@ class GroupChanges:
         storage: StorageClient,
         loader: GroupLoader,
         publisher: Publisher,
-        events: EventEncoder,
-        clock: Clock,
         policy: GroupPolicy,
     ) -> None:
         self._storage = storage
         self._loader = loader
         self._publisher = publisher
-        self._events = events
-        self._clock = clock
         self._policy = policy
 
     async def act(self, requests: Sequence[ClientRequest]) -> list[Reply]:
@@ -170,8 +164,6 @@ class GroupChanges:
             announcement.publication(
                 item,
                 outcome,
-                self._events,
-                now_ms=self._clock.wall_ms(),
                 session=request.session,
                 trace=request.trace,
                 members=members,
@@ -202,9 +194,8 @@ class GroupChanges:
     async def _tell_again(self, done: AlreadyDone) -> None:
         """Tells once more what is so already: the first news may have been lost with the node that told it."""
         outgoing = announcement.membership_pushes(done.conversation, done.indexed, done.dropped)
-        events = self._events.acts(done.conversation, self._clock.wall_ms(), (done.act,))
-        if outgoing or events:
-            await self._publisher.publish(Publication(outgoing, events))
+        if outgoing:
+            await self._publisher.publish(Publication(outgoing))
 
 
 def _concerned(request: ClientRequest, index: int) -> str:

@@ -119,8 +119,8 @@ class GroupChange:
 class AlreadyDone:
     """What a request asks for is so already: it is a repeat, perhaps of a change that nobody was told of.
 
-    So `act` is told as an event again, and the nodes of the users are told that these are (`indexed`), or are not
-    (`dropped`), in this large group.
+    `act` is what is so. The nodes of the users are told again that these are (`indexed`), or are not (`dropped`), in
+    this large group.
     """
 
     conversation: str

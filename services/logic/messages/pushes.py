@@ -1,4 +1,4 @@
-"""A message that was stored, as it is told: the push for its recipients and the event for other systems.
+"""A message that was stored, as it is told to its recipients.
 
 Guarantees: pure; a repeat is told as it was stored first, whatever was sent this time.
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from protos.tidings.internal.v1 import delivery_pb2, storage_pb2
-from services.logic.publishing.events import EventEncoder, StreamEvent
 from services.logic.publishing.parcels import OutgoingPush
 from tidings_protocol.content import stored_content
 from tidings_protocol.ids import message_id
@@ -22,12 +21,11 @@ StoreOutcome = storage_pb2.StoreOutcome
 def message_pushes(
     item: storage_pb2.StoreItem,
     outcome: storage_pb2.StoreOutcome,
-    encoder: EventEncoder,
     *,
     session: str = "",
     accepted_ms: int = 0,
-) -> tuple[list[OutgoingPush], tuple[StreamEvent, ...]]:
-    """The push and the event of a message that was stored, now or before. `session`: of the sender, which has it.
+) -> list[OutgoingPush]:
+    """The push of a message that was stored, now or before. `session`: of the sender, which has it.
 
     There is no push of a repeat whose inbox entries are so old that storage does not look for their numbers.
     """
@@ -43,11 +41,8 @@ def message_pushes(
         client_id=item.client_id,
     )
     users, numbers = _numbered(item.recipients, outcome.numbers)
-    told = encoder.message(
-        item.conversation, outcome.time_ms, body, item.recipients if outcome.numbers else (), item.trace
-    )
     if item.recipients and not users:
-        return [], told
+        return []
     push = OutgoingPush(
         kind=delivery_pb2.Push.MESSAGE,
         body=body,
@@ -58,7 +53,7 @@ def message_pushes(
         trace=item.trace,
         accepted_ms=accepted_ms,
     )
-    return [push], told
+    return [push]
 
 
 def _numbered(users: Sequence[str], numbers: Sequence[int]) -> tuple[Sequence[str], Sequence[int]]:

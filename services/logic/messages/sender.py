@@ -4,11 +4,11 @@
       ▲                               │ stale: the group has changed since
       └───────────────────────────────┘ (at most `DECISIONS_MAX` times)
 
-Guarantees: an outcome for each item, in their order; one without a fault is durable and published (or Kafka is away and
-the publisher did not wait). Items of one conversation are stored in their order, among those that are accepted.
-Everything may be repeated, here or on another node: storage gives the same numbers for the same client id, and what is
-pushed again is what was stored first. Nothing is refused before storage was asked whether it was stored earlier, when
-it was still allowed.
+Guarantees: an outcome for each item, in their order; one without a fault is durable, and handed to the publisher, which
+holds senders back when too much waits for Kafka. Items of one conversation are stored in their order, among those that
+are accepted. Everything may be repeated, here or on another node: storage gives the same numbers for the same client
+id, and what is pushed again is what was stored first. Nothing is refused before storage was asked whether it was stored
+earlier, when it was still allowed.
 
 Does not know: the shape of content (access checked it), inbox numbers, nodes.
 """
@@ -28,7 +28,6 @@ from services.logic.messages.draft import TO_NOBODY, SendDraft, outcome_of
 from services.logic.messages.hooked_sends import HookedSends
 from services.logic.messages.hooks import Hooks
 from services.logic.messages.pushes import message_pushes
-from services.logic.publishing.events import EventEncoder, StreamEvent
 from services.logic.publishing.parcels import OutgoingPush
 from services.logic.publishing.publisher import Publisher
 from services.logic.publishing.records import Publication
@@ -60,7 +59,6 @@ class MessageSender(Owned):
         storage: StorageClient,
         loader: GroupLoader,
         publisher: Publisher,
-        events: EventEncoder,
         receipts: ReceiptSender,
         hooks: Hooks | None,
         *,
@@ -71,7 +69,6 @@ class MessageSender(Owned):
         self._storage = storage
         self._loader = loader
         self._publisher = publisher
-        self._events = events
         self._receipts = receipts
         self._hooked: HookedSends | None = None
         if hooks is not None:
@@ -132,8 +129,7 @@ class MessageSender(Owned):
             raise outcome
         if outcome.status not in {StoreOutcome.STORED, StoreOutcome.DUPLICATE}:
             raise Unavailable("the notice was not stored: try again with the same client id")
-        outgoing, events = message_pushes(item, outcome, self._events)
-        await self._publisher.publish(Publication(outgoing, events, messages=1))
+        await self._publisher.publish(Publication(message_pushes(item, outcome), messages=1))
         return outcome
 
     # ---- permission
@@ -205,21 +201,18 @@ class MessageSender(Owned):
 
     async def _tell(self, drafts: Sequence[SendDraft]) -> None:
         outgoing: list[OutgoingPush] = []
-        events: list[StreamEvent] = []
         for draft in drafts:
             if draft.stored is None:
                 continue
             item = draft.item
             metrics.FANOUT.observe(len(draft.fanout.recipients))
-            push, told = message_pushes(
-                draft.store_item, draft.stored, self._events, session=item.session, accepted_ms=item.accepted_ms
+            outgoing += message_pushes(
+                draft.store_item, draft.stored, session=item.session, accepted_ms=item.accepted_ms
             )
-            outgoing += push
-            events += told
             if draft.stored.read_over:
                 self._receipts.note(_read_up_to(draft, draft.stored.seq))
-        if outgoing or events:
-            await self._publisher.publish(Publication(outgoing, events, messages=len(outgoing)))
+        if outgoing:
+            await self._publisher.hand_over(Publication(outgoing, messages=len(outgoing)))
 
 
 def _senders(drafts: Iterable[SendDraft]) -> dict[str, list[str]]:

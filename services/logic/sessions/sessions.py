@@ -6,7 +6,7 @@ are named. Those that it replaced are named too: its access node ends them when 
 that nobody waits for any more ends nobody. A login in the name of a boot that is not alive is refused: the session
 would count as offline, and its node has sent the client elsewhere or will do so; that lasts for no longer than the
 registry's news take, and nobody is refused while the registry is away. Everybody who watches hears of what began when
-it is durable, of what ended when its record is gone, through the broadcast.
+it is durable, of what ended when its record is gone, through the broadcast, where news gather for a moment.
 
 Does not know: who watches whom, what an access node does with an eviction.
 """
@@ -15,13 +15,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from protos.tidings.internal.v1 import access_pb2, delivery_pb2, logic_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import Clock
 from services.common.cluster import ClusterView
+from services.common.lanes.entered import LaneHolder
+from services.common.lanes.lane import Lanes
 from services.common.rpc.contract import PeersPort
 from services.common.rpc.faults import to_fault
 from services.common.telemetry import logs, metrics
@@ -39,6 +42,10 @@ EVICT_TRIES: Final = 2
 NEWS_WAIT_S: Final = 0.3
 NEWS_RETRY_MS: Final = 300
 HELD_MAX: Final = 1000
+# Each batch of news is a record that all access nodes read.
+GATHER_S: Final = 0.1
+NEWS_MAX: Final = 1000
+NEWS_WAITING_MAX: Final = 100_000
 
 log = logs.get_logger(__name__)
 
@@ -63,8 +70,8 @@ class ConnectedRegistry(Protocol):
     def connected(self) -> bool: ...
 
 
-class ClientSessions:
-    """Begins and ends batches of sessions, and makes the operator's kicks."""
+class ClientSessions(LaneHolder):
+    """Begins and ends batches of sessions, and makes the operator's kicks, while it is entered."""
 
     def __init__(
         self,
@@ -83,6 +90,17 @@ class ClientSessions:
         self._peers = peers
         self._clock = clock
         self._options = options
+        self._news: Lanes[delivery_pb2.SessionChange, None] = Lanes(
+            "session_news",
+            self._publish,
+            lanes=1,
+            capacity=NEWS_WAITING_MAX,
+            batch_max=NEWS_MAX,
+            gather_s=GATHER_S,
+        )
+
+    def _parts(self) -> Iterable[AbstractAsyncContextManager[Any]]:
+        return (self._news,)
 
     async def open(self, items: Sequence[logic_pb2.OpenItem]) -> list[logic_pb2.OpenOutcome]:
         """An outcome for each item, in their order; a fault says why a session did not begin.
@@ -210,11 +228,18 @@ class ClientSessions:
         return 0
 
     def _announce(self, changes: Iterable[delivery_pb2.SessionChange]) -> None:
-        """Tells all access nodes, and does not wait: the news is in the backlog if Kafka is away."""
+        """Tells all access nodes in a moment, and does not wait: the news is in the backlog if Kafka is away."""
+        for change in changes:
+            try:
+                self._news.offer(0, change)
+            except TidingsError as error:
+                log.warning("the news of a session is lost", user=change.user, code=error.code)
+
+    async def _publish(self, changes: list[delivery_pb2.SessionChange]) -> Sequence[None]:
         body = delivery_pb2.SessionChanges(changes=changes)
-        if body.changes:
-            outgoing = OutgoingPush(kind=delivery_pb2.Push.SESSIONS, body=body.SerializeToString())
-            self._publisher.offer(Publication([outgoing]))
+        outgoing = OutgoingPush(kind=delivery_pb2.Push.SESSIONS, body=body.SerializeToString())
+        self._publisher.offer(Publication([outgoing]))
+        return [None] * len(changes)
 
 
 def _record(item: logic_pb2.OpenItem, now_ms: int) -> pb.SessionRecord:

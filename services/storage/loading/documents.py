@@ -147,7 +147,18 @@ def cached_from(
         settled=document.settled,
         last_ms=document.last_ms,
         first_seq=document.first_seq,
-        written=(document.head, document.settled, document.last_ms, 0 if document.pending else document.stamp),
+        told=document.told,
+        told_stamp=document.told_stamp,
+        fed=document.told,
+        fed_stamp=document.told_stamp,
+        written=(
+            document.head,
+            document.settled,
+            document.last_ms,
+            0 if document.pending else document.stamp,
+            document.told,
+            document.told_stamp,
+        ),
     )
     for member in members:
         conversation.learn(member)

@@ -135,7 +135,7 @@ def kept_of(document: ConversationDocument, now_ms: int) -> list[MadeChange]:
     if not document.pending:
         return []
     merged = ChangeItem.FromString(document.pending).merged
-    return [MadeChange(op_of(change), change.SerializeToString(), now_ms) for change in merged]
+    return [MadeChange(op_of(change), change.SerializeToString(), now_ms, document.stamp) for change in merged]
 
 
 def merged(changes: Sequence[ChangeItem]) -> ChangeItem:

@@ -22,6 +22,8 @@ KNOWN_MAX = 2000
 # 390 while a cursor of theirs waits to be written (tracemalloc, 20 to 200 members, each with strings of its own).
 OWN_WEIGHT = 4
 MEMBER_BYTES = 390
+# What is written of the watermarks of one that has none.
+UNWRITTEN = (0, 0, 0, 0, 0, 0)
 
 
 @dataclass(slots=True)
@@ -62,7 +64,9 @@ class CachedConversation:
     """`members` are all of a conversation that is not large; of a large group, and of b:all, those that were looked up.
 
     `moved` are the cursors that are not written yet. `exists`: its document is there. `was_ahead`: the document may
-    have a time from a clock that was wrong, which is replaced though times never go back otherwise.
+    have a time from a clock that was wrong, which is replaced though times never go back otherwise. `told`: the
+    events up to this seq are published; `told_stamp`: those of changes without notices, up to this stamp. `fed` and
+    `fed_stamp`: up to where the feed of events has them.
     """
 
     id: str
@@ -76,7 +80,11 @@ class CachedConversation:
     was_ahead: bool = False
     members: dict[str, CachedMember] = field(default_factory=dict)
     moved: dict[str, MemberCursor] = field(default_factory=dict)
-    written: tuple[int, int, int, int] = (0, 0, 0, 0)
+    told: int = 0
+    told_stamp: int = 0
+    fed: int = 0
+    fed_stamp: int = 0
+    written: tuple[int, ...] = UNWRITTEN
     # Who sent the newest message, and from which on all are theirs.
     run: tuple[str, int] = ("", 0)
     slot: int = field(init=False)
@@ -107,6 +115,11 @@ class CachedConversation:
     def has_settled(self, seq: int) -> bool:
         """Whether all that follows from this message is durable: only then may a repeat of it be answered."""
         return seq <= self.settled
+
+    @property
+    def is_fed(self) -> bool:
+        """Whether the feed of events has all that is to be told of it. Changes without notices are of large groups."""
+        return self.fed >= self.head and (not self.is_large or self.fed_stamp >= self.document.stamp)
 
     def doubt_time(self, now_ms: int) -> None:
         """Replaces a time that leads by more than LEAD_MAX_MS: otherwise the conversation stood first in lists for
@@ -176,7 +189,9 @@ class CachedConversation:
             return None
         applied = self.document.stamp if self.written[3] != self.document.stamp else 0
         self.written = marks
-        return Watermark(self.id, self.head, self.settled, self.last_ms, 0, applied, self.was_ahead)
+        return Watermark(
+            self.id, self.head, self.settled, self.last_ms, 0, applied, self.was_ahead, self.told, self.told_stamp
+        )
 
     def take_cursors(self) -> list[MemberCursor]:
         moved = list(self.moved.values())
@@ -185,7 +200,7 @@ class CachedConversation:
 
     def put_back(self, cursors: list[MemberCursor]) -> None:
         """Notes that the write failed: all is to be written again."""
-        self.written = (0, 0, 0, 0)
+        self.written = UNWRITTEN
         for cursor in cursors:
             later = self.moved.get(cursor.user, cursor)
             self.moved[cursor.user] = MemberCursor(
@@ -213,5 +228,5 @@ class CachedConversation:
             last_ms=self.last_ms,
         )
 
-    def _watermarks(self) -> tuple[int, int, int, int]:
-        return (self.head, self.settled, self.last_ms, self.document.stamp)
+    def _watermarks(self) -> tuple[int, ...]:
+        return (self.head, self.settled, self.last_ms, self.document.stamp, self.told, self.told_stamp)

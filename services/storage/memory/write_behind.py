@@ -1,7 +1,9 @@
-"""What is written behind: heads, watermarks, cursors, and what devices hold. Every few seconds, and at the end.
+"""What is written behind: heads, watermarks, cursors, what devices hold, and when users were seen last. Every few
+seconds, and at the end.
 
 Guarantees: what moved is written at the next interval, or stays to be written as long as that fails; nothing goes back,
-whoever writes in what order. A loss of all this costs no message: a load settles what is missing.
+whoever writes in what order. A loss of all this costs no message: a load settles what is missing. What is lost of when
+users were seen last stays lost.
 Does not know: why something moved.
 """
 
@@ -29,12 +31,13 @@ class WriteBehind:
         self._clock = clock
         self._conversations: dict[CachedConversation, None] = {}  # a set in the order of coming
         self._held: dict[tuple[str, str], int] = {}
+        self._seen: dict[str, int] = {}
         self._one_at_a_time = asyncio.Lock()
 
     @property
     def waiting(self) -> int:
-        """How many conversations and devices have something to write."""
-        return len(self._conversations) + len(self._held)
+        """How many conversations, devices and users have something to write."""
+        return len(self._conversations) + len(self._held) + len(self._seen)
 
     def conversation(self, conversation: CachedConversation) -> None:
         """Notes the conversation, if it has something to write."""
@@ -45,6 +48,18 @@ class WriteBehind:
         """Notes that a device holds its user's inbox up to this number."""
         key = (user, device)
         self._held[key] = max(self._held.get(key, 0), number)
+
+    def seen(self, user: str, time_ms: int) -> None:
+        """Notes that a user was seen at this time."""
+        self._seen[user] = max(self._seen.get(user, 0), time_ms)
+
+    def is_back(self, user: str) -> None:
+        """Drops the note of when a user was seen last: a session that has begun since says more."""
+        self._seen.pop(user, None)
+
+    def seen_ms(self, user: str) -> int:
+        """When the user was seen last, if that waits to be written; otherwise 0."""
+        return self._seen.get(user, 0)
 
     async def run(self, interval_s: float) -> None:
         """Writes every `interval_s` seconds, until it is cancelled."""
@@ -58,6 +73,7 @@ class WriteBehind:
             try:
                 await self._write_conversations()
                 await self._write_held()
+                await self._write_seen()
             except TidingsError as error:
                 log.warning("heads and cursors could not be written yet", error=error.message, waiting=self.waiting)
 
@@ -95,3 +111,13 @@ class WriteBehind:
                 for user, device, number in numbers[start:]:
                     self.held(user, device, number)
                 raise
+
+    async def _write_seen(self) -> None:
+        seen = list(self._seen.items())
+        for start in range(0, len(seen), CHUNK):
+            part = dict(seen[start : start + CHUNK])
+            await self._repository.users.seen(part)
+            # Not before it is written: whoever asks meanwhile is told.
+            for user, time_ms in part.items():
+                if self._seen.get(user) == time_ms:
+                    del self._seen[user]

@@ -16,6 +16,7 @@ from typing import Final, cast
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.common.lanes.lane import Lanes
+from services.storage.events.port import Feed, NoFeed
 from services.storage.inboxes.fanout import InboxFanout
 from services.storage.inboxes.writer import InboxWriter
 from services.storage.limits import ENTRIES_MAX, Limits
@@ -55,7 +56,9 @@ class ConversationStore:
         invalidation: OwnerInvalidation,
         clock: Clock,
         limits: Limits,
+        feed: Feed | None = None,
     ) -> None:
+        """`feed`: of events; None: there are none."""
         self._repository = repository
         self._fanout = fanout
         self.memory = ConversationMemory(peers.owner_of, behind, limits)
@@ -64,7 +67,7 @@ class ConversationStore:
         self._plain = plain = PlainPorts(repository, inboxes, fanout, peers, recent, clock, self.memory.peek)
         groups = GroupWriter(repository, self.loader, clock)
         self._rounds = RoundPorts(repository, self.loader, groups, fanout, recent, clock, limits)
-        self._turns = turns = StoreTurns(self.memory, plain, self._rounds, invalidation)
+        self._turns = turns = StoreTurns(self.memory, plain, self._rounds, invalidation, feed or NoFeed())
         # As many as `batch_max` rows or messages are in a turn.
         self._row_weight = ENTRIES_MAX // limits.batch_max
         self._rows = 0

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.common.scope import run_all
+from services.storage.events.port import FedChange
 from services.storage.limits import TRIES_MAX
 from services.storage.loading import membership
 from services.storage.loading.duplicates import ChangesMade
@@ -83,7 +84,11 @@ class GroupWriter:
             if change.empties and await self._repository.members.successor(document.conversation, change.removed[0]):
                 job.status = ChangeOutcome.STALE  # somebody has joined, who is to own it now
                 return
-            if await self._apply(job, change, notice_seq=0, time_ms=self._clock.wall_ms()):
+            time_ms = self._clock.wall_ms()
+            if await self._apply(job, change, notice_seq=0, time_ms=time_ms):
+                stamp = job.conversation.document.stamp
+                acts = [act for item in missing for act in item.acts]
+                result.changed.append(FedChange(job.conversation, stamp, acts, time_ms))
                 job.status = ChangeOutcome.DONE
                 return
             # The stamp was taken by another writer, whose change may be one of these: look again before deciding.

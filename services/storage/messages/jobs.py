@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.rpc.faults import to_fault
+from services.storage.events.port import FedRow
 from services.storage.loading import membership
 from services.storage.memory.conversation import CachedConversation
-from services.storage.messages.numbering import MessageDraft, Status
+from services.storage.messages.numbering import MessageDraft, Status, message_of
 from services.storage.repository.records import NORMAL, SYSTEM, ClientKey, OpKey
 from tidings_protocol.content import notice_client_id
 from tidings_protocol.errors import Overloaded, TidingsError, Unavailable
@@ -40,6 +41,7 @@ class StoreJob:
     draft: MessageDraft
     recipients: Sequence[str]
     numbers: list[int] = field(default_factory=list)
+    trace: str = ""
 
     @staticmethod
     def from_item(item: StoreItem, conversation: CachedConversation) -> StoreJob:
@@ -51,7 +53,11 @@ class StoreJob:
             item.version,
             item.reply_to,
         )
-        return StoreJob(draft, item.recipients)
+        return StoreJob(draft, item.recipients, trace=item.trace)
+
+    def fed(self) -> FedRow:
+        """What is durable, for the feed of events."""
+        return FedRow(self.draft.conversation, message_of(self.draft), self.recipients, self.trace)
 
     def accept(self, numbers: Sequence[int | TidingsError]) -> None:
         """The numbers of its inbox entries, aligned with the recipients; the first that is an error makes it fail."""

@@ -111,7 +111,7 @@ class NumberingBatch:
             heads[conversation.id] = draft.seq, draft.time_ms
             keys.add(draft.key)
             self._planned.append(draft)
-            messages.append(_message(draft))
+            messages.append(message_of(draft))
         self._open = [draft for draft in self._open if draft.status is Status.OPEN]
         return messages
 
@@ -159,6 +159,14 @@ class NumberingBatch:
         return True
 
 
+def message_of(draft: MessageDraft) -> StoredMessage:
+    """The message as it is inserted, once the draft has its number."""
+    conversation, sender, client_id = draft.key
+    return StoredMessage(
+        conversation, draft.seq, sender, client_id, draft.time_ms, draft.content, draft.kind, draft.change
+    )
+
+
 def next_ms(now_ms: int, last_ms: int) -> int:
     """The time of what follows a message of that time."""
     return last_ms if now_ms < last_ms <= now_ms + LEAD_MAX_MS else now_ms
@@ -185,10 +193,3 @@ def _has_target(draft: MessageDraft, head: int) -> bool:
     kind = BY_NUMBER.get(draft.kind)
     own = draft.target_sender == draft.key.sender
     return kind is not None and kind.target.allows(own=own, admin=draft.admin)
-
-
-def _message(draft: MessageDraft) -> StoredMessage:
-    conversation, sender, client_id = draft.key
-    return StoredMessage(
-        conversation, draft.seq, sender, client_id, draft.time_ms, draft.content, draft.kind, draft.change
-    )

@@ -19,6 +19,7 @@ from typing import Final
 
 from services.common.clock import Clock
 from services.common.telemetry import logs, metrics
+from services.storage.events.port import FedRow
 from services.storage.inboxes.fanout import InboxFanout
 from services.storage.inboxes.numbering import Append, CachedInbox
 from services.storage.inboxes.writer import InboxWriter
@@ -96,6 +97,14 @@ class PlainTurn:
     def inboxes(self) -> list[CachedInbox]:
         """The inboxes that this node writes."""
         return [inbox for inbox in self._inboxes.values() if inbox is not None]
+
+    def fed(self) -> list[FedRow]:
+        """After `run`: what is durable, for the feed of events."""
+        planned = self._planned
+        return [
+            FedRow(planned[message.conversation].conversation, message, call.recipients_of(place), call.traces[place])
+            for message, call, place in zip(self._messages, self._calls, self._places, strict=True)
+        ]
 
     async def run(self, parts: Iterable[Rows]) -> list[list[int]] | None:
         """Stores the plain ones of these rows, which have their outcomes then. The places of the others, for each part.

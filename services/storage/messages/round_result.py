@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from protos.tidings.internal.v1 import storage_pb2
+from services.storage.events.port import FedChange, FedRow
 from services.storage.memory.conversation import CachedConversation
 from tidings_protocol.errors import TidingsError
 
@@ -19,13 +20,16 @@ RoundOutcome = storage_pb2.StoreOutcome | storage_pb2.ChangeOutcome
 @dataclass(slots=True)
 class RoundResult:
     """`outcomes`: by the index of the item in the batch. `kept`: conversations as they are now, by id; they replace
-    what is in memory. `dropped`: ids of those whose truth is in doubt. `dirty`: those that moved.
+    what is in memory. `dropped`: ids of those whose truth is in doubt. `dirty`: those that moved. `stored`, `changed`:
+    what is durable, for the feed of events, in its order.
     """
 
     outcomes: dict[int, RoundOutcome | TidingsError] = field(default_factory=dict)
     kept: dict[str, CachedConversation] = field(default_factory=dict)
     dropped: set[str] = field(default_factory=set)
     dirty: list[CachedConversation] = field(default_factory=list)
+    stored: list[FedRow] = field(default_factory=list)
+    changed: list[FedChange] = field(default_factory=list)
 
     def keep(self, conversation: CachedConversation) -> None:
         """Keeps what was loaded anew, or changed; what a later one replaces may still have something to write."""

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.lanes.dividing import divided
 from services.common.telemetry import metrics, tracing
+from services.storage.events.port import Feed
 from services.storage.memory.conversation import CachedConversation
 from services.storage.memory.conversations import ConversationMemory
 from services.storage.messages.plain_turn import PlainPorts, PlainTurn
@@ -67,12 +68,18 @@ class StoreTurns:
     """Handles one batch at a time."""
 
     def __init__(
-        self, memory: ConversationMemory, plain: PlainPorts, rounds: RoundPorts, invalidation: OwnerInvalidation
+        self,
+        memory: ConversationMemory,
+        plain: PlainPorts,
+        rounds: RoundPorts,
+        invalidation: OwnerInvalidation,
+        feed: Feed,
     ) -> None:
         self._memory = memory
         self._plain = plain
         self._rounds = rounds
         self._invalidation = invalidation
+        self._feed = feed
 
     async def handle(self, batch: Sequence[Work]) -> list[Outcome | TidingsError]:
         """The outcome of each item; that of rows stands in their call."""
@@ -124,6 +131,7 @@ class StoreTurns:
             self._doubt(turn)
             return [part.places for part in parts]
         self._plain.inboxes.wrote(turn.inboxes)
+        self._feed.stored(turn.fed())
         strays = [each.id for each in turn.conversations if not self._memory.wrote(each)]
         self._invalidation.wrote_conversations(strays)
         for key in turn.unsettled:
@@ -179,6 +187,9 @@ class StoreTurns:
             self._memory.keep(conversation)
         for key in result.dropped:
             self._memory.drop(key)
+        self._feed.stored(result.stored)
+        self._feed.changed(result.changed)
+        self._feed.loaded(result.kept.values())
         for conversation in result.dirty:
             self._memory.moved(conversation)
         for index, outcome in result.outcomes.items():
@@ -208,6 +219,7 @@ class StoreTurns:
         for each in found.values():
             if isinstance(each, CachedConversation):
                 self._memory.keep(each)
+                self._feed.loaded([each])
         return {**loaded, **found}
 
 

@@ -253,6 +253,8 @@ class WriteRound:
             if draft.status is Status.DUPLICATE and not draft.conversation.has_settled(draft.seq):
                 # The first one came with this very batch, and what follows from it failed.
                 draft.status, draft.error = Status.FAILED, draft.error or _unsettled()
+        jobs = (*self._stores.values(), *(each for job in self._changes.values() for each in job.notices))
+        self._result.stored += [job.fed() for job in jobs if job.draft.status is Status.STORED]
         self._count()
         for index, store in self._stores.items():
             self._result.outcomes[index] = store.outcome()

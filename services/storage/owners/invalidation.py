@@ -29,10 +29,10 @@ log = logs.get_logger(__name__)
 
 
 class Note(NamedTuple):
-    """Something was written to this conversation, or to this user's inbox."""
+    """Something was written to this conversation, or of this user: the inbox, sessions."""
 
     key: str
-    is_inbox: bool
+    is_user: bool
 
 
 class OwnerInvalidation:
@@ -52,12 +52,17 @@ class OwnerInvalidation:
     def wrote_inboxes(self, users: Iterable[str]) -> None:
         """Notes that entries went into the inboxes of these users."""
         for user in users:
-            self._note(user, inbox=True)
+            self._note(user, is_user=True)
+
+    def wrote_sessions(self, users: Iterable[str]) -> None:
+        """Notes that sessions of these users began or ended."""
+        for user in users:
+            self._note(user, is_user=True)
 
     def wrote_conversations(self, conversations: Iterable[str]) -> None:
         """Notes that messages or changes went into these conversations."""
         for conversation in conversations:
-            self._note(conversation, inbox=False)
+            self._note(conversation, is_user=False)
 
     async def run(self) -> None:
         """Tells owners as soon as there is something to tell, until it is cancelled."""
@@ -83,8 +88,8 @@ class OwnerInvalidation:
 
     async def _tell_owner(self, owner: str, notes: list[Note]) -> bool:
         batch = storage_pb2.ForgetBatch(
-            users=[note.key for note in notes if note.is_inbox],
-            conversations=[note.key for note in notes if not note.is_inbox],
+            users=[note.key for note in notes if note.is_user],
+            conversations=[note.key for note in notes if not note.is_user],
         )
         for note in notes:
             del self._noted[note]  # what is written while this is under way is noted anew
@@ -95,11 +100,11 @@ class OwnerInvalidation:
             return False
         return True
 
-    def _note(self, key: str, *, inbox: bool) -> None:
+    def _note(self, key: str, *, is_user: bool) -> None:
         if self._peers.owner_of(slot_of(key)) is None:
             return
         if len(self._noted) >= NOTED_MAX:
             self._noted.pop(next(iter(self._noted)))
             log.warning("a write is forgotten of which its owner was not told", waiting=len(self._noted))
-        self._noted[Note(key, inbox)] = None
+        self._noted[Note(key, is_user)] = None
         self._gatherer.note()

@@ -20,7 +20,7 @@ from services.common.rpc.faults import from_fault, to_fault
 from services.common.rpc.spread import spread
 from services.common.telemetry import logs
 from services.storage.limits import Limits
-from services.storage.memory.conversation import CachedMember
+from services.storage.memory.conversation import CachedConversation, CachedMember
 from services.storage.messages.conversations import ConversationStore
 from services.storage.owners.peers import StoragePeers
 from services.storage.pages.loads import ConversationLoads
@@ -30,7 +30,7 @@ from services.storage.pages.places import NOWHERE, ListToken, Place
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import ConversationDocument, Span, StoredMessage
 from tidings_protocol.errors import TidingsError
-from tidings_protocol.ids import ConversationKind, kind_of, other_of
+from tidings_protocol.ids import BROADCAST, ConversationKind, kind_of, other_of
 
 LoadItem = storage_pb2.LoadItem
 LoadOutcome = storage_pb2.LoadOutcome
@@ -84,6 +84,7 @@ class ConversationLists:
         limits: Limits,
     ) -> None:
         self._repository = repository
+        self._conversations = conversations
         self._loads = loads
         self._peers = peers
         self._overviews = Overviews(repository, conversations, peers, clock, limits)
@@ -113,9 +114,9 @@ class ConversationLists:
         return outcomes
 
     async def large_groups_of(self, users: Sequence[str]) -> dict[str, list[storage_pb2.ConversationRecord]]:
-        """The large groups of each user, and b:all once it has a message: from the documents, and from the memory of
-        their owners. Nothing is loaded, so a head may be behind for a moment after its owner has died; that of a group
-        may even be 0, and its members are told of the group all the same.
+        """The large groups of each user, and b:all once it has a message: from the memory of this node, else from the
+        documents and the memory of their owners. No group is loaded, so a head may be behind for a moment after its
+        owner has died; that of a group may even be 0, and its members are told of the group all the same.
         """
         memberships = await self._repository.members.memberships(users, large_only=True)
         records = await self.records({member.conversation for found in memberships.values() for member in found})
@@ -128,8 +129,16 @@ class ConversationLists:
 
     async def records(self, ids: Collection[str]) -> dict[str, storage_pb2.ConversationRecord]:
         """Those of these conversations that are there, by id, as `large_groups_of` gives them."""
-        documents, warm = await self._overviews.present(list(ids))
-        return {key: _record(document, warm.get(key, NOTHING)) for key, document in documents.items()}
+        here = await self._here(ids)
+        documents, warm = await self._overviews.present([key for key in ids if key not in here])
+        elsewhere = {key: _record(document, warm.get(key, NOTHING)) for key, document in documents.items()}
+        return {key: cached.record() for key, cached in here.items() if cached.exists} | elsewhere
+
+    async def _here(self, ids: Collection[str]) -> dict[str, CachedConversation]:
+        """Those that this node owns and has in memory. `b:all`, for which every login asks, is loaded if need be."""
+        if BROADCAST in ids and self._conversations.memory.is_owner(BROADCAST):
+            await self._conversations.get([BROADCAST])
+        return {key: cached for key in ids if (cached := self._conversations.memory.peek(key)) is not None}
 
     async def _list_one(self, item: ConversationsItem, bytes_max: int) -> ConversationsOutcome:
         if item.large_only:

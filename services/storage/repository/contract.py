@@ -28,6 +28,7 @@ from services.storage.repository.records import (
     ClientKey,
     ConversationDocument,
     DeviceKey,
+    Heartbeat,
     InboxEntry,
     MadeChange,
     MemberCursor,
@@ -201,6 +202,36 @@ class ChangeRepository(Protocol):
         """The encoded changes that are there, by op."""
         ...
 
+    async def after(self, conversation: str, stamp: int) -> list[MadeChange]:
+        """The changes of this conversation with a higher stamp, by stamp."""
+        ...
+
+
+class FeedRepository(Protocol):
+    """What the feed of events has to know of the database as a whole: positions, which only grow, and heartbeats."""
+
+    async def position(self) -> int:
+        """Where the database is now: whatever was written before has no higher position."""
+        ...
+
+    async def written_after(self, position: int) -> set[str] | None:
+        """The conversations of the messages, and of the changes without notices, that were written after this
+        position, until now; None: the database does not remember that far back.
+        """
+        ...
+
+    async def beat(self, heartbeat: Heartbeat) -> None:
+        """Writes the heartbeat of a boot in the place of the one before."""
+        ...
+
+    async def heartbeats(self) -> list[Heartbeat]:
+        """Those of all boots, also of those that are not alive."""
+        ...
+
+    async def forget(self, boots: Collection[str]) -> None:
+        """Removes the heartbeats of these boots."""
+        ...
+
 
 class SessionRepository(Protocol):
     """Sessions, unique by (user, device)."""
@@ -284,6 +315,7 @@ class Repository:
     conversations: ConversationRepository
     members: MemberRepository
     changes: ChangeRepository
+    feed: FeedRepository
     sessions: SessionRepository
     users: UserRepository
     time: TimeRepository

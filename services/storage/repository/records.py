@@ -55,11 +55,21 @@ class OpKey(NamedTuple):
 
 
 class MadeChange(NamedTuple):
-    """A change that has no notice to carry it, and so is kept by its op (an encoded ChangeItem)."""
+    """A change that has no notice to carry it, and so is kept by its op (an encoded ChangeItem). `stamp`: that of the
+    conversation's document after it.
+    """
 
     key: OpKey
     change: bytes
     time_ms: int
+    stamp: int = 0
+
+
+class Heartbeat(NamedTuple):
+    """What a storage node says of itself: everything that it owned at this position of the database is told."""
+
+    boot_id: str
+    position: int
 
 
 class InboxEntry(NamedTuple):
@@ -88,7 +98,8 @@ class ConversationDocument:
 
     `stamp` counts the changes of the group, `applied_seq` is the notice of the last one that had a notice, `pending` is
     the last change itself, until its members are surely written. `head`, `settled` and `last_ms` may lag: the messages
-    after `settled` are to be looked at again.
+    after `settled` are to be looked at again. `told` and `told_stamp` may lag too: the events of the messages up to
+    that seq, and of the changes without notices up to that stamp, are published.
     """
 
     conversation: str
@@ -107,6 +118,8 @@ class ConversationDocument:
     settled: int = 0
     last_ms: int = 0
     first_seq: int = 0
+    told: int = 0
+    told_stamp: int = 0
 
 
 class Watermark(NamedTuple):
@@ -121,6 +134,8 @@ class Watermark(NamedTuple):
     first_seq: int = 0
     applied_stamp: int = 0
     was_ahead: bool = False
+    told: int = 0
+    told_stamp: int = 0
 
 
 class MemberKey(NamedTuple):

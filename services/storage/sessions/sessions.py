@@ -1,8 +1,9 @@
-"""Sessions of devices, and the users that come into being with them.
+"""Sessions of devices: they begin with what a welcome needs, they end, and others ask for them.
 
-Guarantees: of the openings of one device the newest wins (newest.py), whoever handles them, and is told whom it
-replaced, also when it is repeated; one that is older changes nothing and is told so. "Others" are sessions on boots
-that the asker says are alive; nobody is refused because of a dead node.
+Guarantees: of the openings of one device the newest wins (newest.py, writer.py), whoever handles them, and is told
+whom it replaced, also when it is repeated; one that is older changes nothing and is told so. "Others" are sessions on
+boots that the asker says are alive; nobody is refused because of a dead node. When a user was seen last is written
+behind.
 Does not know: connections. Who is alive, but for the sweep.
 """
 
@@ -15,21 +16,16 @@ from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.common.lanes.lane import Lanes
 from services.storage.inboxes.writer import InboxWriter, Seen
-from services.storage.limits import OVERLAP_MIN, READ_MAX, TRIES_MAX, Limits
+from services.storage.limits import OVERLAP_MIN, READ_MAX, Limits
+from services.storage.memory.write_behind import WriteBehind
 from services.storage.pages.lists import ConversationLists
 from services.storage.repository.contract import Repository
-from services.storage.repository.records import (
-    DeviceKey,
-    MemberDocument,
-    MemberKey,
-    SessionDocument,
-    SessionKey,
-    SessionPut,
-)
-from services.storage.sessions.newest import Login, LoginDecision, Overtaken, decide_together
+from services.storage.repository.records import MemberKey, SessionKey
+from services.storage.sessions.newest import Login, Overtaken
 from services.storage.sessions.records import document_of, record_of, replaced_record
-from tidings_protocol.errors import TidingsError, Unavailable
-from tidings_protocol.ids import BROADCAST, SLOTS, hash64
+from services.storage.sessions.writer import LoginResults, SessionWriter
+from tidings_protocol.errors import TidingsError
+from tidings_protocol.ids import SLOTS, hash64
 
 SessionOpenOutcome = storage_pb2.SessionOpenOutcome
 SessionRecord = storage_pb2.SessionRecord
@@ -48,6 +44,8 @@ class SessionStore:
         repository: Repository,
         inboxes: InboxWriter,
         lists: ConversationLists,
+        writer: SessionWriter,
+        behind: WriteBehind,
         clock: Clock,
         limits: Limits,
         epoch: str,
@@ -55,6 +53,8 @@ class SessionStore:
         self._repository = repository
         self._inboxes = inboxes
         self._lists = lists
+        self._writer = writer
+        self._behind = behind
         self._clock = clock
         self._epoch = epoch
         self.lanes: Lanes[Work, SessionOpenOutcome] = Lanes(
@@ -98,11 +98,12 @@ class SessionStore:
     async def sessions_of(self, users: Sequence[str]) -> list[storage_pb2.SessionsOutcome]:
         """All sessions of each user, also those of dead nodes; aligned with the users. Raises Unavailable."""
         sessions = await self._repository.sessions.of_users(users)
+        waiting = {user: self._behind.seen_ms(user) for user in users}  # before what is written is read
         known = await self._repository.users.find(users)
         return [
             storage_pb2.SessionsOutcome(
                 sessions=[record_of(session) for session in sessions.get(user, ())],
-                last_seen_ms=known[user].last_seen_ms if user in known else 0,
+                last_seen_ms=max(known[user].last_seen_ms, waiting[user]) if user in known else 0,
             )
             for user in users
         ]
@@ -115,6 +116,7 @@ class SessionStore:
 
     async def users(self, users: Sequence[str]) -> list[storage_pb2.UserRecord]:
         """Aligned with the users. Raises the first failure."""
+        waiting = {user: self._behind.seen_ms(user) for user in users}
         known = await self._repository.users.find(users)
         inboxes = await self._inboxes.touch(known)
         records: list[storage_pb2.UserRecord] = []
@@ -126,7 +128,7 @@ class SessionStore:
                     raise inbox
                 record.exists = True
                 record.first_seen_ms = known[user].first_seen_ms
-                record.last_seen_ms = known[user].last_seen_ms
+                record.last_seen_ms = max(known[user].last_seen_ms, waiting[user])
                 record.inbox_head = inbox.head
             records.append(record)
         return records
@@ -148,9 +150,7 @@ class SessionStore:
         if not works:
             return
         try:
-            now_ms = self._clock.wall_ms()
-            await self._repository.users.seen({key.user: now_ms for key in works.values()})
-            await self._repository.sessions.remove(list(works.values()))
+            await self._writer.close(list(works.values()))
         except TidingsError as error:
             outcomes.update(dict.fromkeys(works, error))
         else:
@@ -161,10 +161,10 @@ class SessionStore:
     ) -> None:
         if not works:
             return
-        opened: dict[int, SessionDocument] = {}
+        results = LoginResults()
+        opened = results.opened
         try:
-            await self._welcome({work.session.user for work in works.values()})
-            await self._put_all(dict(works), opened, outcomes)
+            await self._writer.open(works, results)
             users = list({works[index].session.user for index in opened})
             inboxes = await self._inboxes.touch(
                 users, [Seen(work.session.user, work.cursor) for work in works.values()]
@@ -172,8 +172,10 @@ class SessionStore:
             large = await self._lists.large_groups_of(users) if users else {}
             left = await self._left({index: works[index] for index in opened}, large)
         except TidingsError as error:
-            outcomes.update({index: error for index in works if index not in outcomes})
+            outcomes.update(dict.fromkeys(works, error))
             return
+        finally:
+            outcomes.update((index, _refused(error)) for index, error in results.refused.items())
         for index, session in opened.items():
             inbox = inboxes[session.user]
             if isinstance(inbox, TidingsError):
@@ -212,66 +214,6 @@ class SessionStore:
         for start in range(0, len(wanted), READ_MAX):
             found.update(await self._repository.members.find(wanted[start : start + READ_MAX]))
         return {index: [key.conversation for key in keys if key not in found] for index, keys in asked.items()}
-
-    async def _welcome(self, users: set[str]) -> None:
-        """Users come into being, and b:all begins for them where it is now."""
-        known = await self._repository.users.find(users)
-        new = [user for user in users if user not in known or not known[user].welcomed]
-        if not new:
-            return
-        notices = (await self._lists.records([BROADCAST])).get(BROADCAST)
-        head, now_ms = notices.head if notices is not None else 0, self._clock.wall_ms()
-        await self._repository.members.write(
-            [
-                MemberDocument(BROADCAST, user, joined_ms=now_ms, read_seq=head, delivered_seq=head, large=True)
-                for user in new
-            ]
-        )
-        await self._repository.users.create(new, now_ms, welcomed=True)
-
-    async def _put_all(
-        self,
-        works: dict[int, Login],
-        opened: dict[int, SessionDocument],
-        outcomes: dict[int, SessionOpenOutcome | TidingsError],
-    ) -> None:
-        """Puts each session where the one before it is, as often as another one came between."""
-        for _ in range(TRIES_MAX):
-            existing = await self._repository.sessions.of_users({work.session.user for work in works.values()})
-            puts: list[tuple[LoginDecision, SessionPut]] = []
-            counts: dict[str, int] = {}
-            for (user, _), mine in _by_device(works).items():
-                verdict = decide_together(mine, existing.get(user, []), counts.get(user, 0))
-                for index, error in verdict.refused.items():
-                    outcomes[index] = _refused(error)
-                    del works[index]
-                if verdict.put is None:
-                    continue
-                opened.update((index, verdict.put.document) for index in verdict.opened)
-                if verdict.is_there:
-                    for index in verdict.opened:
-                        del works[index]
-                    continue
-                puts.append((verdict, verdict.put))
-                if not verdict.put.expected:
-                    counts[user] = counts.get(user, 0) + 1
-            done = await self._repository.sessions.put([put for _, put in puts])
-            for (verdict, _), is_in in zip(puts, done, strict=True):
-                for index in verdict.opened:
-                    if is_in:
-                        del works[index]
-                    else:
-                        del opened[index]
-            if not works:
-                return
-        raise Unavailable("this device logs in too often at once: try again")
-
-
-def _by_device(works: Mapping[int, Login]) -> dict[DeviceKey, dict[int, Login]]:
-    devices: dict[DeviceKey, dict[int, Login]] = {}
-    for index, work in works.items():
-        devices.setdefault(work.key, {})[index] = work
-    return devices
 
 
 def _refused(error: TidingsError | Overtaken) -> SessionOpenOutcome | TidingsError:

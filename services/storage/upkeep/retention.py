@@ -145,6 +145,9 @@ class Retention:
             below = _first_kept([Dated(each.seq, each.time_ms) for each in page], now_ms, before_ms)
             if below == 0 or below > conversation.settled + 1:
                 return
+            if below > conversation.told + 1:
+                log.warning("retention waits until events are told", conversation=key, told=conversation.told)
+                return
             await self._repository.conversations.advance([Watermark(key, conversation.head, first_seq=below)])
             conversation.first_seq = max(conversation.first_seq, below)
             removed = await self._repository.messages.remove(key, below)

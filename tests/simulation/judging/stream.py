@@ -1,39 +1,39 @@
-"""What the cluster tells its other systems: every event that a logic node hands to its publisher, into the history.
+"""What the cluster tells its other systems: every event of a message or a change that the bus took, into the history.
 
-Kafka may be away then, and a node that dies takes what waits for it along: docs/events.md says so, so what counts is
-that it was handed over.
+The bus may lose its disk later; what counts is that it was there.
 
 Does not know: what should have been told (checker.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from protos.tidings.v1 import events_pb2
-from services.logic.publishing.publisher import Publisher
-from services.logic.publishing.records import Publication
+from services.common.bus.contract import Record
+from services.common.bus.memory import MemoryBroker
 from tests.support.histories.history import History, Told
 
 
 @contextmanager
 def heard_into(history: History) -> Iterator[None]:
-    """While this is entered, all nodes of this process are listened to."""
-    publish = Publisher.publish
+    """While this is entered, all that any bus of this process takes is listened to."""
+    append = MemoryBroker.append
 
-    async def noting(publisher: Publisher, publication: Publication) -> None:
-        for _, value in publication.events:
-            told = _told(events_pb2.Event.FromString(value))
-            if told is not None:
-                history.add(told)
-        await publish(publisher, publication)
+    def noting(broker: MemoryBroker, records: Sequence[Record]) -> bool:
+        for record in records:
+            if record.topic.endswith(".events"):
+                told = _told(events_pb2.Event.FromString(record.value))
+                if told is not None:
+                    history.add(told)
+        return append(broker, records)
 
-    Publisher.publish = noting  # type: ignore[method-assign,assignment]
+    MemoryBroker.append = noting  # type: ignore[method-assign,assignment]
     try:
         yield
     finally:
-        Publisher.publish = publish  # type: ignore[method-assign]
+        MemoryBroker.append = append  # type: ignore[method-assign]
 
 
 def _told(event: events_pb2.Event) -> Told | None:

@@ -21,14 +21,20 @@ READY_S = 60.0
 
 
 class Mongod:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, port: int = 0, cache_gb: float = 0.25) -> None:
         self._folder = folder
-        self._port = free_port()
+        self._port = port or free_port()
+        self._cache_gb = cache_gb
         self._process: asyncio.subprocess.Process | None = None
 
     @property
     def port(self) -> int:
         return self._port
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def uri(self) -> str:
@@ -46,7 +52,7 @@ class Mongod:
                 f"--port={self._port}",
                 f"--dbpath={data}",
                 "--nounixsocket",
-                "--wiredTigerCacheSizeGB=0.25",
+                f"--wiredTigerCacheSizeGB={self._cache_gb:g}",
                 "--setParameter=diagnosticDataCollectionEnabled=false",
                 stdout=log,
                 stderr=log,

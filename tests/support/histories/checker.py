@@ -185,12 +185,32 @@ def _inboxes_are_dense_and_the_same(seen: _Seen) -> Iterator[Violation]:
             yield Violation("G5", f"{event} is not in the inbox that {event.user} has in the end")
 
 
+def untold(history: History) -> list[Violation]:
+    """What was acknowledged until now and is not on the stream of events."""
+    seen = _Seen(history)
+    told = set(seen.told)
+    return [
+        Violation("EV", f"no event tells of {ack}")
+        for ack in seen.acknowledged
+        if Told(ack.conversation, seq=ack.seq) not in told
+    ]
+
+
 def _other_systems_were_told(seen: _Seen) -> Iterator[Violation]:
-    """At least once each: as often as it was answered."""
+    """Messages at least once each, first in the order of seq; changes as often as they were answered."""
     told = Counter(seen.told)
     for ack in seen.acknowledged:
         if not told[Told(ack.conversation, seq=ack.seq)]:
             yield Violation("EV", f"no event tells of {ack}")
+    for conversation, messages in seen.stored.items():
+        for seq in messages:
+            if not told[Told(conversation, seq=seq)]:
+                yield Violation("EV", f"no event tells of {messages[seq]}")
+    heads: dict[str, int] = {}
+    for event in dict.fromkeys(each for each in seen.told if each.seq):
+        if event.seq < heads.get(event.conversation, 0):
+            yield Violation("EV", f"{event} came only after {heads[event.conversation]}")
+        heads[event.conversation] = max(heads.get(event.conversation, 0), event.seq)
     answered = Counter(Told(each.conversation, act=each.act, by=each.by, users=each.users) for each in seen.changed)
     for change, count in answered.items():
         if told[change] < count:

@@ -15,7 +15,6 @@ from protos.tidings.internal.v1 import delivery_pb2
 from protos.tidings.v1 import events_pb2
 from services.logic.groups.model import GroupAct
 from services.logic.groups.notices import content_of
-from services.logic.publishing.events import EventEncoder
 from tidings_protocol import client_pb2
 from tidings_protocol.content import check_signal, encode_content
 from tidings_protocol.errors import TidingsError
@@ -23,7 +22,6 @@ from tidings_protocol.wire.body import EncodedBody, message_bytes, read_message
 from tidings_protocol.wire.codec import JSON, PROTO
 
 CONTENT_BYTES_MAX = 4096
-EVENTS = EventEncoder("local", enabled=True)
 
 
 def check_frame(frame: client_pb2.ClientFrame) -> None:
@@ -64,8 +62,8 @@ def check_content(content: bytes) -> None:
             value = client_pb2.ServerFrame.FromString(frame.SerializeToString())
             value.ClearField("id")
             assert codec.decode_server(codec.reply(1, value.SerializeToString())) == frame
-    [event] = EVENTS.message("d:ann|bob", 1, body, ["ann", "bob"], "")
-    assert events_pb2.Event.FromString(event.value).message == stored
+    event = events_pb2.Event(conversation="d:ann|bob", message=stored, recipients=["ann", "bob"])
+    assert events_pb2.Event.FromString(event.SerializeToString()).message == stored
     push = delivery_pb2.Push(kind=delivery_pb2.Push.MESSAGE, body=body)
     assert delivery_pb2.Push.FromString(push.SerializeToString()) == push
     shown = json.loads(json.dumps(json_format.MessageToDict(stored.content), ensure_ascii=False).encode())

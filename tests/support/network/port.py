@@ -133,6 +133,9 @@ class FakeNode:
         if body != "ack":
             connection.refuse(frame.id, body, BadRequest("no"))
 
+    def take_ping(self, connection: Connection, request_id: int, *, idle: bool) -> None:
+        self.take(connection, client_pb2.ClientFrame(id=request_id, ping=client_pb2.Ping(idle=idle)), "ping")
+
     def unregister(self, connection: Connection) -> None: ...
 
     def close_session(self, connection: Connection) -> None: ...

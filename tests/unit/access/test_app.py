@@ -15,7 +15,7 @@ from services.access import app, listeners, options, wiring
 from services.access.app import access_node
 from services.access.settings import AccessSettings
 from services.access.wiring import AccessPorts
-from services.common.auth.tokens import Claims
+from services.common.auth.claims import Claims
 from services.common.bus.memory import MemoryBroker, MemoryBus
 from services.common.clock import SystemClock
 from services.common.lifecycle import Lifecycle
@@ -27,6 +27,9 @@ LINES_MAX = 60
 
 
 class Trusting:
+    def known(self, token: str) -> Claims | None:
+        return Claims(token, 1e12)
+
     async def authenticate(self, token: str) -> Claims:
         return Claims(token, 1e12)
 

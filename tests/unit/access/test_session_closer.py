@@ -97,3 +97,18 @@ async def test_what_it_tells_is_the_identity_of_the_session() -> None:
     world.closer.close = items.append  # type: ignore[method-assign, assignment]
     world.closer.close_session(open_client("bob", device="laptop", session="s9").connection)
     assert [(item.user, item.device, item.session) for item in items] == [("bob", "laptop", "s9")]
+
+
+async def test_one_that_logic_does_not_take_holds_up_no_other_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RETRY_S", 1e6)
+    world = World(Unavailable("away"))
+    async with asyncio.timeout(5):
+        async with world.closer as closer:
+            closer.close(logic_pb2.CloseItem(user="ann", session="s1"))
+            while not world.logic.asked:  # noqa: ASYNC110 - a plain value of the fake
+                await asyncio.sleep(0)
+            closer.close(logic_pb2.CloseItem(user="bob", session="s2"))
+            while len(world.logic.asked) < 2:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0)
+            assert world.logic.asked == [["s1"], ["s2"]]
+    assert world.logic.asked == [["s1"], ["s2"], ["s1"]]

@@ -59,6 +59,7 @@ class FakeStorage:
         self.marked_along: set[str] = set()  # conversations of the nodes that own those who acknowledge
         self.calls: list[tuple[str, int]] = []
         self.fail: dict[str, list[TidingsError]] = {}
+        self.changes: list[pb.ChangeItem] = []  # that were made
         self.stale = 0
         self.read_over = False
         self.epoch = "epoch"
@@ -175,6 +176,7 @@ class FakeStorage:
         if self.stale or item.version != there.record.version:
             self.stale = max(0, self.stale - 1)
             return pb.ChangeOutcome(status=pb.ChangeOutcome.STALE)
+        self.changes.append(item)
         outcomes = [self._append(there, notice) for notice in notices]
         record = there.record
         for name in ("name", "open", "channel", "share_history"):

@@ -34,7 +34,9 @@ from services.logic.messages.rows import RowSender
 from services.logic.messages.sender import MessageSender
 from services.logic.messages.signals import Signals
 from services.logic.publishing.events import EventEncoder
+from services.logic.publishing.message_columns import OutgoingMessages
 from services.logic.publishing.publisher import Publisher, PublisherOptions
+from services.logic.publishing.records import Publication
 from services.logic.receipts.sender import ReceiptSender
 from services.logic.requests.conversations import ConversationLister
 from services.logic.requests.cursors import CursorMarker
@@ -53,6 +55,8 @@ from tidings_protocol.wire.body import read_message
 TOPICS = TopicNames("t", 1)
 PAGE_BYTES = 100_000
 TOKEN = "an operator's token"
+# Comes after all messages that were handed over before.
+AFTER_MESSAGES = Publication(columns=OutgoingMessages([], [], [], [], [], [], []))
 POLICY = GroupPolicy(large_above=5, members_max=50, users_max=20)
 NODES = tuple(
     NodeRecord(
@@ -149,7 +153,13 @@ class Logic:
     _read: dict[tuple[str, int], int] = field(default_factory=dict)
 
     async def send(self, *items: logic_pb2.SendItem, holds: bool = False) -> list[logic_pb2.SendOutcome]:
-        return await self.sender.send(items, holds=holds)
+        outcomes = await self.sender.send(items, holds=holds)
+        await self.all_told()
+        return outcomes
+
+    async def all_told(self) -> None:
+        """Returns when all messages that were handed over are published, or Kafka is not waited for."""
+        await self.publisher.publish(AFTER_MESSAGES)
 
     async def send_rows(self, *items: logic_pb2.SendItem) -> list[logic_pb2.SendOutcome]:
         """The same as columns."""
@@ -188,10 +198,6 @@ class Logic:
 
     def events(self) -> list[events_pb2.Event]:
         return [events_pb2.Event.FromString(value) for value in self._new(TOPICS.events)]
-
-    def skip_events(self) -> None:
-        """As `events`, of what cannot be read."""
-        self._new(TOPICS.events)
 
     def _new(self, topic: str) -> list[bytes]:
         found: list[bytes] = []
@@ -252,10 +258,10 @@ async def logic(
         SessionOptions(devices_max=3, evict_timeout_s=1, news_wait_s=0.05),
     )
     receipts = ReceiptSender(loader, publisher, events, clock, interval_s=1.0, pending_max=1000)
-    sender = MessageSender(client, loader, publisher, events, receipts, hooks, held_max=100, hook_patience_s=0.3)
-    async with calls, publisher, receipts, sender:
+    sender = MessageSender(client, loader, publisher, receipts, hooks, held_max=100, hook_patience_s=0.3)
+    async with calls, publisher, receipts, sender, sessions:
         cursors = CursorMarker(client, receipts)
-        group_changes = GroupChanges(client, loader, publisher, events, clock, POLICY)
+        group_changes = GroupChanges(client, loader, publisher, POLICY)
         dispatcher = Dispatcher(
             InboxReader(client, page_bytes_max=PAGE_BYTES).handlers,
             HistoryReader(client, loader, page_bytes_max=PAGE_BYTES).handlers,

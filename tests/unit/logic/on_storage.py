@@ -13,8 +13,11 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
+from protos.tidings.internal.v1 import storage_pb2
+from protos.tidings.v1 import events_pb2
 from services.logic.messages.hooks import Hooks
 from services.logic.publishing.records import Publication
+from services.storage.repository.memory import Database
 from services.storage.rpc import StorageServicer
 from tests.unit.logic.harness import Logic, logic
 from tests.unit.storage.nodes import World
@@ -36,6 +39,8 @@ class Called:
     calls: list[str] = field(default_factory=list)
     forgets_to_look: bool = False
     present: dict[tuple[str, str], str] = field(default_factory=dict)
+    database: Database = field(default_factory=Database)
+    seen: int = 0  # changes of groups
 
     async def call(
         self, slot: int, method: str, request: Message, reply_type: type[M], *, timeout_s: float, budget_s: float
@@ -62,7 +67,10 @@ class Called:
 async def on_storage(world: World | None = None, *, hooks: Hooks | None = None) -> AsyncIterator[Logic]:
     """A logic node that knows nothing yet, on a storage node of this world."""
     world = world or World()
-    async with world.node(), logic(hooks=hooks, storage=Called(world.hood.nodes["one"])) as node:
+    async with (
+        world.node(),
+        logic(hooks=hooks, storage=Called(world.hood.nodes["one"], database=world.database)) as node,
+    ):
         yield node
 
 
@@ -84,9 +92,16 @@ async def dies_before_it_tells(node: Logic) -> AsyncIterator[None]:
 
 
 def acts_of(node: Logic) -> Sequence[tuple[str, str, tuple[str, ...]]]:
-    """(act, by, users) of the membership events since the last look."""
-    return [
-        (event.membership.act, event.membership.by, tuple(event.membership.users))
-        for event in node.events()
-        if event.HasField("membership")
-    ]
+    """(act, by, users) of what storage has made since the last look: its events tell of it."""
+    called: Any = node.storage
+    made = _changes_in(called.database)
+    new, called.seen = made[called.seen :], len(made)
+    acts = [events_pb2.Membership.FromString(act) for change in new for act in change.acts]
+    return [(act.act, act.by, tuple(act.users)) for act in acts]
+
+
+def _changes_in(database: Database) -> list[storage_pb2.ChangeItem]:
+    """Those that a notice carries, then those without one; each kind in the order of one group."""
+    carried = [message.change for log in database.messages.values() for _, message in sorted(log.items())]
+    kept = [made.change for made in database.changes.values()]
+    return [storage_pb2.ChangeItem.FromString(change) for change in (*carried, *kept) if change]

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from protos.tidings.v1 import events_pb2
+from services.common.bus.contract import Topic
+from services.common.bus.memory import MemoryBroker, MemoryBus
 from services.common.clock import ManualClock
+from services.common.telemetry.health import Health
 from services.storage.limits import ENTRIES_MAX, Limits
 from services.storage.messages.store_call import Rows, StoreCall
 from services.storage.node import Storage
 from services.storage.repository.memory import Database, Faults
 from services.storage.rpc import StorageServicer
 from services.storage.upkeep.retention import RetentionPolicy
-from services.storage.wiring import open_storage
+from services.storage.wiring import EventStream, open_storage
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import TidingsError, Unavailable
 from tidings_protocol.ids import direct
 
+EVENTS = "tidings.events"
 NO_CONTEXT = cast("Any", None)
 
 
@@ -75,9 +81,14 @@ class World:
     clock: ManualClock = field(default_factory=ManualClock)
     hood: Neighbourhood = field(default_factory=lambda: Neighbourhood(lambda _: "one"))
     limits: Limits = field(default_factory=lambda: Limits(flush_interval_s=1e6))
+    broker: MemoryBroker | None = None  # None: the nodes publish no events
+    buses: dict[str, MemoryBus] = field(default_factory=dict)
+    events_bytes_max: int = 1_000_000
 
     def __post_init__(self) -> None:
         self.database.clock = self.clock
+        if self.broker is not None:
+            self.broker.ensure(Topic(EVENTS, 1))
 
     @asynccontextmanager
     async def node(
@@ -87,7 +98,13 @@ class World:
         repository = self.database.repository(faults)
         peers = FakePeers(self.hood, name)
         async with open_storage(
-            repository, peers, self.clock, self.limits, policy=policy, sweep_interval_s=1e6
+            repository,
+            peers,
+            self.clock,
+            self.limits,
+            policy=policy,
+            sweep_interval_s=1e6,
+            events=self._events(name, last_try_s=0.0 if faults else 60.0),
         ) as node:
             self.hood.nodes[name] = StorageServicer(node)
             try:
@@ -95,11 +112,36 @@ class World:
             finally:
                 self.hood.nodes.pop(name, None)
 
+    def _events(self, name: str, last_try_s: float) -> EventStream | None:
+        if self.broker is None:
+            return None
+        bus = self.buses[name] = MemoryBus(self.broker)
+        return EventStream(
+            bus, EVENTS, "here", Health(), self.events_bytes_max, gather_s=0.0, retry_s=0.0, last_try_s=last_try_s
+        )
+
+    def told(self) -> list[events_pb2.Event]:
+        """All events that were published until now, in their order."""
+        assert self.broker is not None
+        return [
+            events_pb2.Event.FromString(record.value)
+            for partition in self.broker.topic(EVENTS)
+            for record in partition.records
+        ]
+
+    def seqs(self, conversation: str) -> list[int]:
+        """The seqs of the messages of this conversation that were told, in their order."""
+        return [
+            each.message.seq for each in self.told() if each.conversation == conversation and each.HasField("message")
+        ]
+
     async def crashed(self, stack: AsyncExitStack, name: str = "one") -> Storage:
-        """A node that will never write what it held back: as after kill -9."""
+        """A node that will never write what it held back, nor publish an event: as after kill -9."""
         faults = Faults()
         node = await stack.enter_async_context(self.node(name, faults=faults))
         stack.callback(setattr, faults, "away", True)
+        if self.broker is not None:
+            self.buses[name].cut()
         return node
 
 
@@ -183,6 +225,15 @@ def change(
 
 def content_of(text: str) -> bytes:
     return client_pb2.Content(text=text).SerializeToString()
+
+
+async def quiet(node: Storage) -> None:
+    """Returns when all that came to the feed until now is told."""
+    assert node.heartbeats is not None
+    queue = node.heartbeats.queue
+    mark = queue.mark
+    while not queue.is_told(mark):  # noqa: ASYNC110 - the twins answer within a few turns of the loop
+        await asyncio.sleep(0)
 
 
 async def stored(node: Storage, *items: pb.StoreItem) -> list[pb.StoreOutcome]:

@@ -17,7 +17,8 @@ from typing import Any
 from tools.bench.accounts.ledger import Tally
 from tools.bench.accounts.outcome import Outcome
 from tools.bench.accounts.samples import latencies, merged
-from tools.bench.plan import Plan
+from tools.bench.plan import CROWD, Plan
+from tools.bench.report.crowd import crowd_figures
 
 # workload -> (the samples or the count that is its unit, what one is called)
 UNITS = {
@@ -29,6 +30,7 @@ UNITS = {
     "history": ("entries", "entry"),
     "connect": ("connected", "connection"),
     "idle": ("connections", "connection"),
+    "crowd": ("connections", "connection"),
 }
 GENERATOR = "bench-"
 LIBRARIES = ("grpcio", "aiokafka", "motor", "pymongo", "protobuf", "picows", "uvloop")
@@ -77,6 +79,7 @@ def document(plan: Plan, outcome: Outcome) -> dict[str, Any]:
             if name in outcome.memory_after
         },
         **_each(plan, outcome, counted),
+        **(crowd_figures(outcome) if plan.workload == CROWD else {}),
         **surroundings(),
     }
 

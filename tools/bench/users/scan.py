@@ -117,11 +117,12 @@ def _scanner(patterns: _Patterns, value: Callable[[bytes], int]) -> Scanner:
 
 def _proto_patterns(run: bytes) -> _Patterns:
     client_id = run + rb"-([0-9]{%d})" % NUMBER_DIGITS
+    named = rb"(?:\x38\x01)?(?:\x42[\x01-\x40]" + client_id.replace(b"(", b"(?:") + rb")?"
+    # Servers write the content last, as they have it encoded; a parser would write it before the kind.
     message = (
         rb"\x0a\x18[0-9a-f]{24}\x12" + _VARINT + _CONVERSATION + rb"\x18" + _KEPT + rb"\x22[\x01-\x40]" + _NAME
-        + rb"\x28" + _VARINT + rb"\x32" + _VARINT + rb"\x0a" + _VARINT
-        + rb"([0-9]{%d})%b*" % (MARK_DIGITS, FILLER.encode())
-        + rb"(?:\x38\x01)?(?:\x42[\x01-\x40]" + client_id.replace(b"(", b"(?:") + rb")?"
+        + rb"\x28" + _VARINT + named + rb"\x32" + _VARINT + rb"\x0a" + _VARINT
+        + rb"([0-9]{%d})%b*" % (MARK_DIGITS, FILLER.encode()) + named
     )  # fmt: skip
     return _Patterns(
         sent=_compiled(

@@ -107,7 +107,7 @@ BACKENDS = (
         "== 1",
         "2m",
         "Kafka does not answer",
-        "Sends are acknowledged and messages go to access nodes by call; events wait in the memory of logic nodes.",
+        "Sends are acknowledged and messages go to access nodes by call; events wait in storage nodes and the log.",
     ),
     Alert(
         "TidingsEtcdAway",

@@ -1,6 +1,7 @@
-"""`python -m tools.make.pages [REPORT]`: writes what is made of a report of the standard set.
+"""`python -m tools.make.pages [REPORT]`: writes what is made of a report, of the standard set or of a crowd.
 
-That is docs/performance.md with its picture, the costs that `tidings capacity` reckons with, and docs/capacity.md.
+Of the standard set that is docs/performance.md with its picture, the costs that `tidings capacity` reckons with, and
+docs/capacity.md; of a crowd its section of docs/performance.md, and its picture.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from tools.bench.capacity.figures import figures_of, read
 from tools.bench.capacity.model import Profile, needs
 from tools.bench.capacity.ring_measure import measure
 from tools.bench.options import REPORT_DEFAULT
-from tools.make.pages import capacity, performance
+from tools.bench.plan import CROWD
+from tools.make.pages import capacity, crowd, performance
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 
@@ -27,7 +29,11 @@ def main() -> int:
         return 2
     file = Path(sys.argv[1]) if len(sys.argv) == 2 else REPORT_DEFAULT
     try:
-        write(json.loads(file.read_text()), DOCS, FIGURES)
+        report = json.loads(file.read_text())
+        if report["workload"] == CROWD:
+            write_crowd(report, DOCS)
+        else:
+            write(report, DOCS, FIGURES)
     except (OSError, ValueError, KeyError) as error:
         sys.stderr.write(f"The pages could not be written: {error}.\n")
         return 1
@@ -44,6 +50,17 @@ def write(report: Mapping[str, Any], docs: Path, figures: Path) -> None:
         page.with_suffix(".svg"): performance.load_picture(report),
         figures: json.dumps(costs, indent=1) + "\n",
         needed: performance.put(needed.read_text(), example),
+    }
+    for path, text in texts.items():
+        path.write_text(text)
+
+
+def write_crowd(report: Mapping[str, Any], docs: Path) -> None:
+    """Raises OSError, ValueError or KeyError, before anything is written if the report is not whole."""
+    page = docs / "performance.md"
+    texts = {
+        page: performance.put(page.read_text(), crowd.tables_of(report)),
+        docs / crowd.PICTURE: crowd.crowd_picture(report),
     }
     for path, text in texts.items():
         path.write_text(text)

@@ -85,7 +85,7 @@ def _figures(runs: Runs) -> str:
             continue
         verdict = VERDICTS[target.verdict(value)]
         rows.append([target.name, _short(value), target.unit, f"{target.must:,g}", f"{target.aim:,g}", verdict])
-    return _table(["figure", "measured", "", "must", "aim", ""], rows)
+    return table(["figure", "measured", "", "must", "aim", ""], rows)
 
 
 def _latencies(runs: Runs, names: Sequence[str]) -> str:
@@ -109,7 +109,7 @@ def _latencies(runs: Runs, names: Sequence[str]) -> str:
                 f"{cost['load generator']:.2g}",
             ]
         )
-    return _table(titles, rows, left=2)
+    return table(titles, rows, left=2)
 
 
 def _closed(run: Mapping[str, Any]) -> str:
@@ -139,7 +139,7 @@ def _others(runs: Runs) -> str:
             ]
         )
     titles = ["run", "speed", "p50", "p99", "CPU-s of the cluster per 1,000", "access memory"]
-    return _table(titles, rows, left=2)
+    return table(titles, rows, left=2)
 
 
 def _plural(unit: str) -> str:
@@ -159,7 +159,7 @@ def _processes(runs: Runs) -> str:
             f"{run['cpu_s_per_1000'][process]:.4f}" if process in run["cpu_s_per_1000"] else "" for _, run in found
         ]
         rows.append([process, *costs, f"{memory:,.0f} MB" if memory is not None else ""])
-    return _table(titles, rows)
+    return table(titles, rows)
 
 
 def _fate(runs: Runs) -> str:
@@ -169,7 +169,7 @@ def _fate(runs: Runs) -> str:
     rows = [[name.replace("_", " "), f"{sum(tally[name] for tally in tallies):,}"] for name in names]
     codes = sorted({code for tally in tallies for code in tally["errors"]})
     rows += [[f"answered {code}", f"{sum(tally['errors'].get(code, 0) for tally in tallies):,}"] for code in codes]
-    return _table(["of all runs", "count"], rows)
+    return table(["of all runs", "count"], rows)
 
 
 def _there(runs: Runs, names: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -186,6 +186,6 @@ def _short(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
     rule = ["---"] * left + ["---:"] * (len(titles) - left)
     return "".join(f"| {' | '.join(line)} |\n" for line in (titles, rule, *rows))

@@ -43,7 +43,13 @@ class MemoryConversations(MemoryPort):
         if swapped:
             kept = present or ConversationDocument(document.conversation, document.kind)
             self._data.conversations[document.conversation] = replace(
-                document, head=kept.head, settled=kept.settled, last_ms=kept.last_ms, first_seq=kept.first_seq
+                document,
+                head=kept.head,
+                settled=kept.settled,
+                last_ms=kept.last_ms,
+                first_seq=kept.first_seq,
+                told=kept.told,
+                told_stamp=kept.told_stamp,
             )
         await self._faults.after("conversations.swap")
         return swapped
@@ -58,6 +64,8 @@ class MemoryConversations(MemoryPort):
                     settled=max(present.settled, mark.settled),
                     last_ms=_later(present.last_ms, mark),
                     first_seq=max(present.first_seq, mark.first_seq),
+                    told=max(present.told, mark.told),
+                    told_stamp=max(present.told_stamp, mark.told_stamp),
                     pending=b"" if mark.applied_stamp == present.stamp else present.pending,
                 )
         await self._faults.after("conversations.advance")
@@ -130,12 +138,21 @@ class MemoryChanges(MemoryPort):
     async def keep(self, changes: Sequence[MadeChange]) -> None:
         await self._faults.before("changes.keep")
         for change in changes:
-            self._data.changes.setdefault(change.key, change.change)
+            if change.key not in self._data.changes:
+                self._data.changes[change.key] = change
+                self._data.written.append(change.key.conversation)
         await self._faults.after("changes.keep")
 
     async def find(self, keys: Collection[OpKey]) -> dict[OpKey, bytes]:
         await self._faults.before("changes.find")
-        return {key: self._data.changes[key] for key in keys if key in self._data.changes}
+        return {key: self._data.changes[key].change for key in keys if key in self._data.changes}
+
+    async def after(self, conversation: str, stamp: int) -> list[MadeChange]:
+        await self._faults.before("changes.after")
+        later = [
+            each for each in self._data.changes.values() if each.key.conversation == conversation and each.stamp > stamp
+        ]
+        return sorted(later, key=lambda each: each.stamp)
 
 
 class _Cursors(Protocol):

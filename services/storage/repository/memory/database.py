@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from services.storage.repository import contract
 from services.storage.repository.memory.conversations import MemoryChanges, MemoryConversations, MemoryMembers
 from services.storage.repository.memory.faults import Faults
+from services.storage.repository.memory.feed import MemoryFeed
 from services.storage.repository.memory.log import MemoryLog
 from services.storage.repository.memory.messages import MemoryInboxes, MemoryMessages
 from services.storage.repository.memory.sessions import MemorySessions, MemoryTime, MemoryUsers
@@ -40,6 +41,7 @@ class Database(Tables):
             MemoryConversations(self, chosen),
             MemoryMembers(self, chosen),
             MemoryChanges(self, chosen),
+            MemoryFeed(self, chosen),
             MemorySessions(self, chosen),
             MemoryUsers(self, chosen),
             MemoryTime(self, chosen),

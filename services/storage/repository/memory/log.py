@@ -38,6 +38,7 @@ class LogPort(MemoryPort):
             return
         self._data.messages[each.conversation][each.seq] = each
         self._data.clients[client_of(each)] = each.seq
+        self._data.written.append(each.conversation)
 
     def _conflict(self, message: StoredMessage) -> Conflict | None:
         if message.seq in self._data.messages[message.conversation]:

@@ -14,6 +14,7 @@ from services.storage.repository.records import (
     ClientKey,
     ConversationDocument,
     InboxEntry,
+    MadeChange,
     MemberDocument,
     OpKey,
     SessionDocument,
@@ -32,7 +33,10 @@ class Tables:
     inboxes: dict[str, dict[int, InboxEntry]] = field(default_factory=lambda: defaultdict(dict))
     conversations: dict[str, ConversationDocument] = field(default_factory=dict)
     members: dict[str, dict[str, MemberDocument]] = field(default_factory=lambda: defaultdict(dict))
-    changes: dict[OpKey, bytes] = field(default_factory=dict)
+    changes: dict[OpKey, MadeChange] = field(default_factory=dict)
+    written: list[str] = field(default_factory=list)  # the conversations of messages and changes, as they were written
+    forgotten: int = 0  # how many of the oldest of these are not remembered
+    heartbeats: dict[str, int] = field(default_factory=dict)
     sessions: dict[str, dict[str, SessionDocument]] = field(default_factory=lambda: defaultdict(dict))
     users: dict[str, UserDocument] = field(default_factory=dict)
     devices: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))

@@ -250,6 +250,23 @@ class MongoConnection:
         await self.run("insert", collection, call)
         metrics.REPOSITORY_DOCUMENTS.labels(collection).inc(len(documents))
 
+    async def write(self, command: str, collection: str, body: Document, count: int) -> int:
+        """Writes so many documents in any order, by the command itself (as `insert`); how many found what they looked
+        for. One that finds another of its key does not count.
+        """
+        if not count:
+            return 0
+
+        async def call() -> int:
+            reply = await self.database.command({**body, "ordered": False, "writeConcern": MAJORITY.document})
+            errors = [each for each in reply.get("writeErrors", ()) if each["code"] != DUPLICATE_KEY]
+            concern = reply.get("writeConcernError")
+            if errors or concern:
+                raise BulkWriteError({"writeErrors": errors, "writeConcernErrors": [concern] if concern else []})
+            return int(reply["n"])
+
+        return await self.run(command, collection, call)
+
     async def update(self, command: str, collection: str, updates: list[UpdateOne]) -> None:
         """Does all of them, in any order; an upsert that finds that its filter does not hold for what is there does
         nothing.

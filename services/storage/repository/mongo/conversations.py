@@ -2,6 +2,7 @@
 
     conversations  _id id  n name  y kind  o open  w channel  e share history  f large from  v version  m members
                    z stamp  a applied seq  p pending change  h head  d settled  t last time  r first seq kept
+                   k told  q told stamp
     members        _id "conversation user"  c conversation  u user, unless gone  r role  j joined seq  i joined time
                    a read seq  d delivered seq  z stamp  l large  x when gone
 
@@ -49,7 +50,7 @@ class MongoConversations:
         updates = [
             UpdateOne(
                 {"_id": each.conversation},
-                {"$setOnInsert": {**_decided(each), "h": each.head, "d": each.settled, "t": each.last_ms}},
+                {"$setOnInsert": {**_decided(each), "h": each.head, "d": each.settled, "t": each.last_ms, "k": 0}},
                 upsert=True,
             )
             for each in documents
@@ -59,7 +60,7 @@ class MongoConversations:
     async def swap(self, document: ConversationDocument, expected_stamp: int) -> bool:
         changes: Document = {"$set": _decided(document)}
         if not expected_stamp:
-            changes["$setOnInsert"] = {"h": 0, "d": 0, "t": 0}
+            changes["$setOnInsert"] = {"h": 0, "d": 0, "t": 0, "k": 0}
         query = {"_id": document.conversation, "z": expected_stamp}
         collection = self._connection.collection(CONVERSATIONS)
 
@@ -82,7 +83,7 @@ class MongoConversations:
         updates = [
             UpdateOne({"_id": mark.conversation}, {"$max": higher})
             for mark in watermarks
-            if (higher := _higher(h=mark.head, d=mark.settled, t=mark.last_ms, r=mark.first_seq))
+            if (higher := _moved_up(mark))
         ]
         updates += [
             UpdateOne(
@@ -174,6 +175,10 @@ class MongoMembers:
         return ""
 
 
+def _moved_up(mark: Watermark) -> dict[str, int]:
+    return _higher(h=mark.head, d=mark.settled, t=mark.last_ms, r=mark.first_seq, k=mark.told, q=mark.told_stamp)
+
+
 def _higher(**fields: int) -> dict[str, int]:
     return {name: value for name, value in fields.items() if value}
 
@@ -218,6 +223,9 @@ def _conversation(document: Document) -> ConversationDocument:
         settled=document["d"],
         last_ms=document["t"],
         first_seq=document.get("r", 0),
+        # What was settled before storage nodes wrote how far they are was told by logic nodes of 0.1.0.
+        told=document["k"] if "k" in document else document["d"],
+        told_stamp=document.get("q", 0),
     )
 
 

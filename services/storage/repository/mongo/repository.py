@@ -8,6 +8,7 @@ from services.storage.repository.contract import Repository
 from services.storage.repository.mongo.changes import MongoChanges
 from services.storage.repository.mongo.connection import MongoConnection
 from services.storage.repository.mongo.conversations import MongoConversations, MongoMembers
+from services.storage.repository.mongo.feed import MongoFeed
 from services.storage.repository.mongo.layout import use_log
 from services.storage.repository.mongo.log import MongoLog
 from services.storage.repository.mongo.messages import MongoInboxes, MongoMessages
@@ -27,6 +28,7 @@ def mongo_repository(connection: MongoConnection) -> Repository:
         conversations=MongoConversations(connection),
         members=MongoMembers(connection),
         changes=MongoChanges(connection),
+        feed=MongoFeed(connection),
         sessions=MongoSessions(connection),
         users=MongoUsers(connection),
         time=MongoTime(connection),

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from pymongo import DeleteOne, InsertOne, ReplaceOne, ReturnDocument, UpdateOne
-from pymongo.errors import BulkWriteError
+from pymongo import ReturnDocument, UpdateOne
 
 from services.storage.repository.keys import paired, second_of
 from services.storage.repository.mongo.connection import Document, MongoConnection
@@ -46,25 +45,22 @@ class MongoSessions:
     async def put(self, puts: Sequence[SessionPut]) -> list[bool]:
         if not puts:
             return []
-        operations: list[InsertOne[Document] | ReplaceOne[Document]] = [
-            ReplaceOne(
-                {"_id": paired(each.document.user, each.document.device), "u": each.document.user, "s": each.expected},
-                _document(each.document),
-            )
-            if each.expected
-            else InsertOne(_document(each.document))
+        new = [_document(each.document) for each in puts if not each.expected]
+        updates: list[Document] = [
+            {
+                "q": {
+                    "_id": paired(each.document.user, each.document.device),
+                    "u": each.document.user,
+                    "s": each.expected,
+                },
+                "u": _document(each.document),
+            }
             for each in puts
+            if each.expected
         ]
-        collection = self._connection.collection(SESSIONS)
-        try:
-            result = await self._connection.run(
-                "put", SESSIONS, lambda: collection.bulk_write(operations, ordered=False)
-            )
-        except BulkWriteError:
-            return await self._which(puts)
-        if result.matched_count + result.inserted_count == len(puts):
-            return [True] * len(puts)
-        return await self._which(puts)
+        inserted = await self._connection.write("put", SESSIONS, {"insert": SESSIONS, "documents": new}, len(new))
+        updated = await self._connection.write("put", SESSIONS, {"update": SESSIONS, "updates": updates}, len(updates))
+        return [True] * len(puts) if inserted + updated == len(puts) else await self._which(puts)
 
     async def _which(self, puts: Sequence[SessionPut]) -> list[bool]:
         """Which of them are in, after some met another writer: those that are there now."""
@@ -76,11 +72,10 @@ class MongoSessions:
     async def remove(self, keys: Collection[SessionKey]) -> None:
         if not keys:
             return
-        operations = [
-            DeleteOne({"_id": paired(user, device), "u": user, "s": session}) for user, device, session in keys
+        deletes = [
+            {"q": {"_id": paired(user, device), "u": user, "s": session}, "limit": 1} for user, device, session in keys
         ]
-        collection = self._connection.collection(SESSIONS)
-        await self._connection.run("remove", SESSIONS, lambda: collection.bulk_write(operations, ordered=False))
+        await self._connection.write("remove", SESSIONS, {"delete": SESSIONS, "deletes": deletes}, len(deletes))
 
     async def boots(self) -> set[str]:
         collection = self._connection.collection(SESSIONS)

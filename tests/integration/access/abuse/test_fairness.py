@@ -33,7 +33,7 @@ async def flood(wire: Wire) -> None:
 
 async def test_who_sends_little_is_served_while_another_floods_the_lanes(tmp_path: Path) -> None:
     async def slowly(passage: Passage) -> None:
-        if passage.method.endswith("Logic/Send") and passage.phase == "request":
+        if passage.method.endswith("Logic/SendRows") and passage.phase == "request":
             await asyncio.sleep(0.05)
 
     async with access_cluster(tmp_path) as cluster, AsyncExitStack() as stack:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from protos.tidings.internal.v1 import delivery_pb2
-from services.access.delivery.message_columns import Columns, Row, is_aligned, pushes_of, rows
+from services.access.delivery.message_columns import Columns, is_aligned, pushes_of, recipients, rows
 
 Push = delivery_pb2.Push
 
@@ -36,7 +36,8 @@ def test_each_message_is_a_push_with_its_own_recipients() -> None:
 def test_a_list_that_is_empty_says_nothing_of_any_message() -> None:
     few = Columns(bodies=[b"a", b"b"], user_counts=[1, 1], users=["ann", "bob"])
     assert is_aligned(few)
-    assert list(rows(few)) == [Row(b"a", 0, 1, "", 0, ""), Row(b"b", 1, 2, "", 0, "")]
+    assert list(recipients(few)) == [("ann", 0), ("bob", 0)]
+    assert list(rows(few)) == [(b"a", 1, "", 0, ""), (b"b", 1, "", 0, "")]
     assert [list(push.numbers) for push in pushes_of(few)] == [[], []]
     assert is_aligned(Columns())
 

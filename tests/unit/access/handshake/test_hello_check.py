@@ -10,7 +10,8 @@ from services.access.connection.abuse_tracker import AbuseTracker
 from services.access.handshake.hello_check import USER_TOO_OFTEN, Accepted, HelloCheck, shape_refusal
 from services.access.session.events import EndRequested
 from services.access.session.limits import LimitPolicy
-from services.common.auth.tokens import LEEWAY_S, Claims, TokenRefused
+from services.common.auth.claims import LEEWAY_S, Claims
+from services.common.auth.tokens import TokenRefused
 from services.common.clock import ManualClock
 from tests.support.network.port import FakeNode
 from tests.unit.access.fakes import Client
@@ -21,7 +22,10 @@ Hello = client_pb2.Hello
 
 
 class Authenticator:
-    """The token is the user's name, and ends at 6,000 s."""
+    """The token is the user's name, and ends at 6,000 s. It knows "ann" again."""
+
+    def known(self, token: str) -> Claims | None:
+        return Claims(token, 6000.0) if token == "ann" else None
 
     async def authenticate(self, token: str) -> Claims:
         if token == "expired":
@@ -53,6 +57,9 @@ class Here:
     async def hello(self, token: str = "ann", **fields: Any) -> Accepted | EndRequested | TidingsError:
         hello = Hello(token=token, **({"device": "d"} | fields))
         return await self.check.check(Client(FakeNode()).connection, hello)
+
+    def known(self, token: str) -> Accepted | EndRequested | None:
+        return self.check.check_known(Client(FakeNode()).connection, Hello(token=token, device="d"))
 
 
 async def test_a_good_hello_names_its_user_and_when_its_token_ends_by_this_nodes_clock() -> None:
@@ -112,3 +119,9 @@ def test_a_hello_of_the_wrong_shape_is_told_what_may_be(fields: dict[str, Any]) 
     assert refusal is not None
     assert refusal.reason is close.BAD_FRAME
     assert "characters" in refusal.message
+
+
+def test_a_hello_whose_token_is_known_is_checked_at_once_and_any_other_one_later() -> None:
+    here = Here()
+    assert isinstance(here.known("ann"), Accepted)
+    assert here.known("bob") is None

@@ -141,3 +141,15 @@ async def test_heads_and_groups_of_many_users_are_read_in_parts_and_aligned(monk
     place.logic.is_early = True
     assert await place.replies.groups(["ann", "bob", "cid"]) == [None] * 3
     assert [len(users) for users, _ in place.logic.calls] == [2, 1] * 3
+
+
+async def test_a_connection_that_cannot_be_written_to_ends_and_the_others_have_their_pongs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with here(monkeypatch) as place:
+        broken, bob = place.connect("ann"), place.connect("bob")
+        broken.wire.fails = True
+        place.replies.on_ping(broken.connection, 1)
+        (pong,) = await place.ping(bob)
+    assert pong.inbox_head == 9
+    assert (broken.wire.aborted, bob.wire.aborted) == (True, False)

@@ -12,8 +12,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from services.common.auth.claims import Key
 from services.common.auth.token_keys import KeyRefused, jwks_keys, public_key, secret_key, secret_of
-from services.common.auth.tokens import Key, TokenRefused, TokenVerifier, UnknownKey, sign
+from services.common.auth.tokens import TokenRefused, TokenVerifier, UnknownKey, sign
 
 NOW = 1_700_000_000.0
 SECRET = b"a secret that is long enough for anybody"
@@ -330,3 +331,37 @@ def test_what_is_no_key_set_is_refused(text: bytes) -> None:
 def test_an_unknown_algorithm_on_the_allow_list_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="none"):
         verifier(algorithms=("HS256", "none"))
+
+
+@pytest.mark.parametrize("algorithm", sorted(PRIVATE))
+def test_a_token_that_was_found_good_is_known_until_it_ends_or_its_key_is_withdrawn(algorithm: str) -> None:
+    key = secret_key(SECRET) if algorithm == "HS256" else public_key(pem(PRIVATE[algorithm]))
+    keys = [key]
+    check, text = TokenVerifier("local", lambda: keys), token(algorithm)
+    assert check.known(text, NOW) is None
+    claims_ = check.verify(text, NOW)
+    assert (check.known(text, NOW), check.verify(text, NOW)) == (claims_, claims_)
+    with pytest.raises(TokenRefused) as expired:
+        check.verify(text, NOW + 3600)
+    assert expired.value.close_code == 4506
+    assert check.verify(text, NOW) == claims_
+    keys.clear()
+    assert check.known(text, NOW) is None
+    with pytest.raises(UnknownKey):
+        check.verify(text, NOW)
+
+
+def test_a_token_that_was_refused_is_not_known_and_neither_is_one_that_differs_in_its_last_character() -> None:
+    check, text = verifier(), token()
+    forged = text[:-2] + ("AA" if not text.endswith("AA") else "BA")
+    check.verify(text, NOW)
+    for _ in range(2):
+        assert check.known(forged, NOW) is None
+        with pytest.raises(TokenRefused):
+            check.verify(forged, NOW)
+
+
+def test_a_public_key_of_any_form_is_no_secret() -> None:
+    for text in (b"ssh-ed25519 " + base64.b64encode(bytes(51)), json.dumps({"kty": "RSA", "n": "x" * 40}).encode()):
+        with pytest.raises(KeyRefused, match="public key"):
+            secret_key(text)

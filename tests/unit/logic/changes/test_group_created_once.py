@@ -31,7 +31,7 @@ async def test_a_repeat_gives_the_first_group_on_any_node_with_any_op(members: l
     async with on_storage(world) as node:
         assert await create(node, "olga", "tea", "op 3", name="Tea", members=members) == first
         assert len(world.database.conversations) == 1
-        assert [act for act, _, _ in acts_of(node)] == ["create"], "at least once"
+        assert [act for act, _, _ in acts_of(node)] == ["create"]
 
 
 async def test_a_repeat_gives_the_first_group_whatever_has_become_of_it() -> None:

@@ -17,7 +17,7 @@ async def test_a_message_with_the_id_of_an_op_does_not_hide_the_change(client_id
         made = await node.ask("olga", "first", group=R(create=R.Create(members=["mia"])))
         group = made.group_info.conversation
         await node.send(message("olga", group, "first!", client_id=client_id))
-        node.events()
+        acts_of(node)
         node.pushes()
         remove = R(remove=R.Remove(conversation=group, users=["mia"]))
         assert (await node.ask("olga", client_id, group=remove)).HasField("ok")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.logic.messages.pushes import message_pushes
-from services.logic.publishing.events import EventEncoder
 from tidings_protocol import client_pb2
 
 StoreOutcome = storage_pb2.StoreOutcome
-ENCODER = EventEncoder("test", enabled=True)
 
 
 def item(text: str, *recipients: str) -> storage_pb2.StoreItem:
@@ -20,12 +18,11 @@ def item(text: str, *recipients: str) -> storage_pb2.StoreItem:
 
 def test_each_recipient_has_its_number_and_the_sending_connection_no_copy() -> None:
     stored = StoreOutcome(status=StoreOutcome.STORED, seq=4, time_ms=9, numbers=[7, 8])
-    [push], [event] = message_pushes(item("hi", "amy", "bob"), stored, ENCODER, session="s", accepted_ms=5)
+    [push] = message_pushes(item("hi", "amy", "bob"), stored, session="s", accepted_ms=5)
     assert (push.users, push.numbers, push.except_session) == (["amy", "bob"], [7, 8], "s")
     assert (push.conversation, push.trace, push.accepted_ms) == ("d:amy|bob", "tp", 5)
     message = client_pb2.Message.FromString(push.body)
     assert (message.seq, message.content.text) == (4, "hi")
-    assert event.conversation == "d:amy|bob"
 
 
 def test_a_repeat_is_told_as_it_was_stored_first() -> None:
@@ -35,12 +32,11 @@ def test_a_repeat_is_told_as_it_was_stored_first() -> None:
         numbers=[7, 0],
         content=client_pb2.Content(text="first").SerializeToString(),
     )
-    [push], _ = message_pushes(item("second", "amy", "eve"), first, ENCODER)
+    [push] = message_pushes(item("second", "amy", "eve"), first)
     assert client_pb2.Message.FromString(push.body).content.text == "first"
     assert (push.users, push.numbers) == (["amy"], [7]), "who came after it has no number"
 
 
-def test_a_repeat_of_long_ago_is_an_event_and_no_push() -> None:
+def test_a_repeat_of_long_ago_is_no_push() -> None:
     old = StoreOutcome(status=StoreOutcome.DUPLICATE, seq=4, numbers=[0, 0])
-    outgoing, events = message_pushes(item("hi", "amy", "bob"), old, ENCODER)
-    assert (outgoing, len(events)) == ([], 1)
+    assert message_pushes(item("hi", "amy", "bob"), old) == []

@@ -120,6 +120,7 @@ async def test_a_large_group_is_told_to_all_nodes(known: bool) -> None:
             node.parcels()
         [outcome] = await node.send_rows(message("amy", "g:big", "1"))
         assert (outcome.seq, outcome.number) == (1 + known, 0)
+        await node.all_told()
         [(topic, parcel)] = node.parcels()
         assert (topic, len(parcel.pushes)) == ("t.broadcast", 1)
 

@@ -189,3 +189,14 @@ async def test_presence_reaches_everyone_when_kafka_is_back() -> None:
         node.clock.advance(60)
         node.broker.back()
     assert changes(node) == [("amy", True)]
+
+
+async def test_sessions_that_begin_and_end_one_after_the_other_are_told_together() -> None:
+    async with logic() as node:
+        for number in range(20):
+            await node.sessions.open([hello("amy", f"s{number}")])
+            await node.sessions.close([logic_pb2.CloseItem(user="amy", device="phone", session=f"s{number}")])
+    pushes = node.pushes(delivery_pb2.Push.SESSIONS)
+    assert len(pushes) <= 2
+    told = [change for push in pushes for change in delivery_pb2.SessionChanges.FromString(push.body).changes]
+    assert [(change.user, change.up) for change in told] == [("amy", True), ("amy", False)] * 20

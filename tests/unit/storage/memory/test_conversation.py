@@ -13,6 +13,7 @@ import yaml
 from services.storage.inboxes.numbering import ENTRY_BYTES, CachedInbox
 from services.storage.memory.conversation import MEMBER_BYTES, CachedConversation, CachedMember
 from services.storage.repository.records import ConversationDocument
+from services.storage.sessions.known import SESSION_BYTES
 from services.storage.settings import StorageSettings
 from tidings_protocol.ids import ConversationKind
 
@@ -70,6 +71,7 @@ def test_an_inbox_takes_what_it_weighs(entries: int) -> None:
 def test_full_caches_fit_into_what_a_pod_is_given() -> None:
     settings = StorageSettings.model_fields
     kept = settings["cached_members_max"].default * MEMBER_BYTES + settings["cached_entries_max"].default * ENTRY_BYTES
+    kept += settings["cached_sessions_max"].default * SESSION_BYTES
     (pod,) = (
         each
         for each in yaml.safe_load_all((ROOT / "deploy/k8s/base/storage.yaml").read_text())

@@ -74,3 +74,22 @@ async def test_one_that_is_loaded_again_takes_over_the_cursors_that_are_not_writ
     after.take_over(before)
     # Not beyond the head: what is not durable was not read.
     assert (after.members["ann"].read_seq, after.moved["ann"].read_seq) == (4, 4)
+
+
+async def test_when_users_were_seen_last_is_told_until_it_is_written() -> None:
+    world = World()
+    repository = world.database.repository()
+    behind = WriteBehind(repository, world.clock)
+    await repository.users.create(["ann", "bob"], 1)
+    behind.seen("ann", 7)
+    behind.seen("ann", 5)
+    behind.seen("bob", 6)
+    behind.is_back("bob")
+    assert (behind.seen_ms("ann"), behind.seen_ms("bob"), behind.waiting) == (7, 0, 1)
+    world.database.faults.away = True
+    await behind.flush()
+    assert behind.seen_ms("ann") == 7
+    world.database.faults.away = False
+    await behind.flush()
+    assert (behind.seen_ms("ann"), behind.waiting) == (0, 0)
+    assert (world.database.users["ann"].last_seen_ms, world.database.users["bob"].last_seen_ms) == (7, 0)

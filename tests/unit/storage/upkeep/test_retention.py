@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.common.bus.memory import MemoryBroker
 from services.storage.repository.records import ConversationDocument, StoredMessage
 from services.storage.upkeep.retention import RetentionPolicy
-from tests.unit.storage.nodes import World, inbox_of, send, stored
+from tests.unit.storage.nodes import World, inbox_of, quiet, send, stored
 from tidings_protocol.errors import Unavailable
 
 DAY_S = 24 * 3600.0
@@ -139,3 +140,20 @@ async def test_what_another_node_owns_is_left_to_it() -> None:
         await node.retention.sweep()
         assert len(world.database.messages["d:ann|bob"]) == 2
         assert len(world.database.inboxes["bob"]) == 2
+
+
+async def test_a_message_that_was_not_told_is_kept_until_it_is() -> None:
+    world = World(broker=(broker := MemoryBroker()))
+    async with world.node(policy=WEEKLY) as node:
+        await stored(node, send("ann", "bob", "told"))
+        await quiet(node)
+        broker.away()
+        await stored(node, send("ann", "bob", "not told"))
+        world.clock.advance(8 * DAY_S)
+        await node.retention.sweep()
+        assert sorted(world.database.messages["d:ann|bob"]) == [1, 2]
+        broker.back()
+        await quiet(node)
+        await node.retention.sweep()
+        assert not world.database.messages["d:ann|bob"]
+        assert world.seqs("d:ann|bob") == [1, 2]

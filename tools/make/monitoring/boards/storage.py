@@ -56,6 +56,24 @@ BOARD = Board(
                     (Query(rate("tidings_inbox_entries_total", where=HERE), "entries"),),
                 ),
                 Panel(
+                    "Events told",
+                    "Messages and changes of groups that went on the stream for other systems; too large: left out.",
+                    "ops",
+                    (
+                        Query(rate("tidings_events_told_total", where=HERE), "told"),
+                        Query(rate("tidings_events_dropped_total", where=HERE), "too large"),
+                    ),
+                ),
+                Panel(
+                    "Events behind",
+                    "What waits for Kafka in the storage nodes, and for how long they have told nothing.",
+                    "short",
+                    (
+                        Query(total("tidings_events_behind", where=HERE), "waiting"),
+                        Query(total("tidings_events_behind_seconds", where=HERE), "seconds"),
+                    ),
+                ),
+                Panel(
                     "Calls, p99",
                     "That storage nodes answer, by method.",
                     "s",

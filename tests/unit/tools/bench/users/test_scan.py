@@ -97,6 +97,17 @@ def test_a_delivery_is_read_as_the_parser_reads_it(codec: Codec, came: list[pb.E
     assert scan.sent(data) is None
 
 
+@given(entry=entries)
+def test_a_delivery_whose_content_stands_last_is_read_too(entry: pb.Entry) -> None:
+    message = entry.message
+    content = pb.Message(content=message.content).SerializeToString()
+    message.ClearField("content")
+    body = EncodedBody(pb.Message, message.SerializeToString() + content)
+    data = PROTO.deliver([(entry.number, body)])
+    mark = int(pb.Message.FromString(content).content.text[:MARK_DIGITS])
+    assert scanner(PROTO, RUN).entries(data) == [(entry.number, message.seq, mark)]
+
+
 @CODECS
 @given(
     came=st.lists(entries, min_size=1, max_size=5),
