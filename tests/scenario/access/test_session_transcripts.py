@@ -71,7 +71,7 @@ def transcripts() -> Iterator[Transcript]:
 
 @pytest.mark.parametrize("transcript", list(transcripts()), ids=lambda transcript: transcript.title)
 def test_a_session_does_what_its_transcript_says(transcript: Transcript) -> None:
-    policy = SessionPolicy()
+    policy = SessionPolicy(linger_s=1.0)
     machine: Machine | None = None
     for number, line in transcript.lines:
         words = line.split()
