@@ -14,7 +14,7 @@ from aiokafka.errors import (
 
 from services.common.bus import kafka_admin, kafka_topics
 from services.common.bus.contract import Topic
-from services.common.bus.kafka_topics import TopicGuard
+from services.common.bus.kafka.topics import TopicGuard
 from tidings_protocol.errors import Unavailable
 
 TOPICS = [Topic("t.deliver", 8), Topic("t.broadcast", 2)]
