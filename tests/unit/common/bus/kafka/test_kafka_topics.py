@@ -12,8 +12,9 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from services.common.bus import kafka_admin, kafka_topics
 from services.common.bus.contract import Topic
+from services.common.bus.kafka import admin as kafka_admin
+from services.common.bus.kafka import topics as kafka_topics
 from services.common.bus.kafka.topics import TopicGuard
 from tidings_protocol.errors import Unavailable
 
