@@ -36,6 +36,7 @@ FOLDER = Path("build/stored")
 RESULTS = Path("build/stored.json")
 STATE = "past.json"
 TELL_S = 10.0
+INTERRUPTED = 130
 
 
 def main() -> int:
@@ -50,8 +51,13 @@ def main() -> int:
     if arguments.messages < FEW or arguments.messages % WHOLE:
         parser.error(f"--messages is {FEW} or more, and a multiple of {WHOLE}")
     if not arguments.again:
+        try:
+            told = uvloop.run(measured(arguments))
+        except KeyboardInterrupt:
+            _note("Stopped: the same command goes on from here.")
+            return INTERRUPTED
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        RESULTS.write_text(json.dumps(uvloop.run(measured(arguments)), indent=1) + "\n")
+        RESULTS.write_text(json.dumps(told, indent=1) + "\n")
     results = json.loads(RESULTS.read_text())
     sys.stdout.write(results_table(results))
     if arguments.page:
@@ -75,6 +81,7 @@ async def measured(arguments: argparse.Namespace) -> dict[str, Any]:
         async with _connection(mongod, few) as small, _connection(mongod, many) as large:
             await small.ping()
             await large.ping()
+            results["disk_gb"] = await _disk_gb(large)
             costs = await costs_beside([(few, small), (many, large)], mongod.pid)
         for told, cost in zip(results["pasts"], costs, strict=True):
             told["costs"] = cost
@@ -112,17 +119,19 @@ async def _filled(mongod: Mongod, past: Past, state: dict[str, Any], folder: Pat
                 told_at = now
                 left_s = (now - began) / (done - first) * (past.conversations - done)
                 _note(f"{done * EACH:,} of {past.messages:,} messages are written, {left_s:,.0f} s left")
-        sizes = await connection.database.command("dbStats")
     took_s = round(time.monotonic() - began, 1)
-    disk_gb = round((sizes["storageSize"] + sizes["indexSize"]) / 1e9, 2)
-    _note(f"{past.messages:,} messages are there: {took_s:,.0f} s, {disk_gb:g} GB")
+    _note(f"{past.messages:,} messages are there: {took_s:,.0f} s")
     return {
         "messages": past.messages,
         "conversations": past.conversations,
         "users": past.users,
         "filled_s": took_s if not first else None,
-        "disk_gb": disk_gb,
     }
+
+
+async def _disk_gb(connection: MongoConnection) -> float:
+    sizes = await connection.database.command("dbStats")
+    return round((float(sizes["storageSize"]) + float(sizes["indexSize"])) / 1e9, 2)
 
 
 def _database(past: Past) -> str:
@@ -153,7 +162,7 @@ def results_table(results: Mapping[str, Any]) -> str:
         rows.append(row)
     words = (
         f"{many['messages']:,} messages in {many['conversations']:,} conversations of {many['users']:,} users, with "
-        f"two inbox entries each: {many['disk_gb']:g} GB on disk, {results['cache_gb']:g} GB of cache."
+        f"two inbox entries each: {results['disk_gb']:g} GB on disk, {results['cache_gb']:g} GB of cache."
     )
     return f"{words}\n\n{table(titles, rows)}"
 

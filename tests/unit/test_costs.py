@@ -177,7 +177,7 @@ BOUNDS: dict[str, tuple[Make, int]] = {
     "frame of a TCP stream": (_splitting, 64),
     "fan-out of a direct message": (lambda count: lambda: [fanout_of("d:ann|bob", None) for _ in range(count)], 108),
     "routing to two users": (_routing(2, 2), 525),
-    "inbox entry": (_placing(1000), 66),  # four of them note the time, by which late appends are looked for
+    "inbox entry": (_placing(1000), 69),  # four of them note the time, by which late appends are looked for
     "event of a message": (_telling, 325),
     "push and acknowledgement": (_pushing, 43),
     "connections of a user": (_looking_up(1000), 25),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.common.telemetry import metrics
 from services.storage.memory.conversation import CachedConversation
 from services.storage.messages.store_turn import Forget, StoreTurns, Touch
-from tests.unit.storage.nodes import World, change, create, outcomes_of, post, rows_of, send, stored
+from tests.unit.storage.nodes import World, change, create, outcomes_of, post, rows_of, send, stored, stored_rows
 
 CHAT = "d:ann|bob"
 
@@ -62,3 +63,18 @@ async def test_what_is_to_be_forgotten_is_read_again_by_the_rows_of_the_same_tur
         rows = rows_of([send("ann", "bob", "c")])
         await one.conversations._turns.handle([rows, Forget(CHAT)])
         assert (list(rows.call.seqs), list(rows.call.unusual)) == ([3], [])
+
+
+async def test_rows_are_counted_by_the_way_they_went_also_those_of_an_insert_that_failed() -> None:
+    def counted() -> list[float]:
+        return [metrics.STORE_ROWS.labels(way)._value.get() for way in ("plain", "general")]
+
+    world = World()
+    async with world.node() as node:
+        await stored(node, send("ann", "bob", "warm"))
+        before = counted()
+        await stored_rows(node, send("ann", "bob", "1"), send("ann", "bob", "2"), send("ann", "cid", "1"))
+        assert [after - each for after, each in zip(counted(), before, strict=True)] == [2, 1]
+        world.database.faults.lose_answers(1)
+        await stored_rows(node, send("ann", "bob", "3"), send("ann", "bob", "4"))
+        assert [after - each for after, each in zip(counted(), before, strict=True)] == [2, 3]
