@@ -14,11 +14,12 @@ from typing import Any, Literal
 from services.storage.events.queue import FeedQueue
 from services.storage.inboxes.writer import InboxWriter
 from services.storage.memory.conversation import CachedConversation
+from services.storage.messages.plain_turn import PlainTurn
 from services.storage.repository.contract import Conflict, Inserted
 from services.storage.repository.memory import log
 from services.storage.repository.memory import messages as memory
 from services.storage.repository.records import InboxEntry, Span, StoredMessage
-from tidings_protocol.errors import Unavailable
+from tidings_protocol.errors import TidingsError, Unavailable
 
 WRITE_BEHIND_S = 0.2
 
@@ -124,6 +125,18 @@ def repeat_before_it_is_settled() -> Iterator[None]:
     CachedConversation.has_settled = has_settled  # type: ignore[method-assign]
 
 
+def far_entries_that_fail_are_done() -> Iterator[None]:
+    """A plain row of which another node did not append an entry counts as stored, and its conversation as settled."""
+    numbers_of = PlainTurn._numbers_of
+
+    async def done_anyhow(turn: PlainTurn, far: list[tuple[int, int]]) -> Sequence[int | TidingsError]:
+        return [0 if isinstance(number, TidingsError) else number for number in await numbers_of(turn, far)]
+
+    PlainTurn._numbers_of = done_anyhow  # type: ignore[method-assign]
+    yield
+    PlainTurn._numbers_of = numbers_of  # type: ignore[method-assign]
+
+
 def forget_what_is_told() -> Iterator[None]:
     """Who loads a conversation believes that all that is in its log was told."""
     loaded = FeedQueue.loaded
@@ -189,6 +202,7 @@ MUTATIONS: dict[str, Callable[[], Iterator[None]]] = {
         append_without_looking,
         pages_that_skip,
         repeat_before_it_is_settled,
+        far_entries_that_fail_are_done,
         plain_rows_beside_the_lanes,
         an_unknown_outcome_of_plain_rows_is_done,
         forget_what_is_told,
