@@ -117,14 +117,6 @@ def pages_that_skip() -> Iterator[None]:
     memory.MemoryInboxes.pages = pages  # type: ignore[method-assign]
 
 
-def repeat_before_it_is_settled() -> Iterator[None]:
-    """A repeat is answered because its message is there, whether or not it is in the inboxes."""
-    has_settled = CachedConversation.has_settled
-    CachedConversation.has_settled = lambda conversation, seq: True  # type: ignore[method-assign,assignment]
-    yield
-    CachedConversation.has_settled = has_settled  # type: ignore[method-assign]
-
-
 def far_entries_that_fail_are_done() -> Iterator[None]:
     """A plain row of which another node did not append an entry counts as stored, and its conversation as settled."""
     numbers_of = PlainTurn._numbers_of
@@ -201,7 +193,6 @@ MUTATIONS: dict[str, Callable[[], Iterator[None]]] = {
         no_unique_inbox_number,
         append_without_looking,
         pages_that_skip,
-        repeat_before_it_is_settled,
         far_entries_that_fail_are_done,
         plain_rows_beside_the_lanes,
         an_unknown_outcome_of_plain_rows_is_done,
