@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -94,14 +94,30 @@ async def run_all(*works: Coroutine[Any, Any, object]) -> None:
     """Runs all of these at the same time and returns when they have ended.
 
     If one fails, the others are cancelled, and its TidingsError is raised as it is; any other failure is raised in a
-    group. Cancelling the caller cancels all of them.
+    group. Cancelling the caller cancels all of them, and is raised, whatever they do about it. No TaskGroup: before
+    Python 3.13 one whose task fails while its caller is cancelled raises the failure alone, so that the caller goes on.
     """
+    tasks = [asyncio.create_task(work, name="run_all") for work in works]
     try:
-        async with asyncio.TaskGroup() as group:
-            for work in works:
-                group.create_task(work, name="run_all")
-    except BaseExceptionGroup as failures:
-        refusals, others = failures.split(TidingsError)
-        if others is not None or refusals is None:
-            raise
-        raise refusals.exceptions[0] from None
+        await _first_failure(tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await _ended(tasks)
+    failures = [error for task in tasks if not task.cancelled() and (error := task.exception()) is not None]
+    refusals = [failure for failure in failures if isinstance(failure, TidingsError)]
+    if refusals and len(refusals) == len(failures):
+        raise refusals[0]
+    if failures:
+        raise BaseExceptionGroup("works that were run together failed", failures)
+
+
+async def _first_failure(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Waits until one has failed, or all have ended."""
+    if tasks:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+
+
+async def _ended(tasks: Collection[asyncio.Task[Any]]) -> None:
+    while running := [task for task in tasks if not task.done()]:
+        await asyncio.wait(running)

@@ -91,7 +91,7 @@ class ClientSessions(LaneHolder):
         self._clock = clock
         self._options = options
         self._news: Lanes[delivery_pb2.SessionChange, None] = Lanes(
-            "session_news",
+            "news",
             self._publish,
             lanes=1,
             capacity=NEWS_WAITING_MAX,

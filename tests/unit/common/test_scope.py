@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from services.common.scope import TaskScope
+from services.common.scope import TaskScope, run_all
+from tidings_protocol.errors import Unavailable
 
 
 async def forever(ended: list[str]) -> None:
@@ -79,3 +80,41 @@ async def test_cancellation_of_the_owner_goes_on_and_ends_the_tasks() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert ended == ["ended"]
+
+
+async def fails_when_it_is_cancelled() -> None:
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        raise Unavailable("away") from None
+
+
+async def fails() -> None:
+    raise Unavailable("away")
+
+
+async def test_a_cancellation_is_not_lost_when_one_of_the_works_fails_at_the_same_moment() -> None:
+    task = asyncio.create_task(run_all(fails_when_it_is_cancelled(), asyncio.sleep(60)))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_works_that_failed_leave_whoever_ran_them_uncancelled() -> None:
+    ended: list[str] = []
+    with pytest.raises(Unavailable):
+        await run_all(fails(), forever(ended))
+    task = asyncio.current_task()
+    assert task is not None
+    assert (ended, task.cancelling()) == (["ended"], 0)
+
+
+async def test_a_failure_that_is_no_refusal_is_raised_in_a_group_with_the_others() -> None:
+    async def breaks() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ExceptionGroup) as told:
+        await run_all(breaks(), fails())
+    assert {type(each) for each in told.value.exceptions} == {ZeroDivisionError, Unavailable}
+    await run_all()
