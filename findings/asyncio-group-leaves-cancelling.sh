@@ -1,7 +1,8 @@
 #!/bin/sh
 # What an `asyncio.TaskGroup` leaves behind whose child failed while its owner waited at the end of the group, in a task that
 # nobody cancels: `cancelling()` of that task, and what `asyncio.timeout` around it raises. And what becomes of a cancellation
-# from outside that comes in the same turn as the failure. Run with each of these Pythons that is there.
+# from outside that comes in the same turn as the failure, or, for `asyncio.gather`, in the next one. Run with each of these
+# Pythons that is there.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -48,16 +49,26 @@ async def timed_out():
         return "CancelledError"
 
 
-async def cancelled_in_the_same_turn():
+async def failed_gather(news):
+    try:
+        await asyncio.gather(fail(news), asyncio.sleep(60))
+    except ValueError:
+        pass
+
+
+async def cancelled(waiting, turns):
+    """What becomes of a task that is cancelled so many turns after a child of its was told to fail."""
     news = asyncio.Event()
 
     async def owner():
-        await failed_group(news)
+        await waiting(news)
         await asyncio.sleep(60)
 
     task = asyncio.create_task(owner())
     await asyncio.sleep(0.05)
     news.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task], timeout=1)
     ended = task.cancelled()
@@ -66,10 +77,11 @@ async def cancelled_in_the_same_turn():
 
 
 async def main():
-    seen = [await asyncio.create_task(each()) for each in (left_behind, timed_out, cancelled_in_the_same_turn)]
+    works = left_behind(), timed_out(), cancelled(failed_group, 0), cancelled(failed_gather, 1)
+    seen = [await asyncio.create_task(work) for work in works]
     print("Python", sys.version.split()[0], *seen, flush=True)
-    mended = [[0, 0, 0], "TimeoutError", "ends"]
-    return seen == (mended if sys.version_info >= (3, 13) else [[1, 2, 3], "CancelledError", "goes on"])
+    former = [[1, 2, 3], "CancelledError", "goes on", "goes on"]
+    return seen == ([[0, 0, 0], "TimeoutError", "ends", "goes on"] if sys.version_info >= (3, 13) else former)
 
 
 raise SystemExit(0 if asyncio.run(main()) else "this changed")
