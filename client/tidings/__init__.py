@@ -48,7 +48,7 @@ from tidings.model import (
     Sent,
     Signal,
 )
-from tidings.outgoing import Outgoing
+from tidings.shell.outgoing import Outgoing
 from tidings.state import BadState, FileState, MemoryState, SavedState, StateStore
 
 __all__ = [

@@ -29,12 +29,9 @@ from typing import Self, cast
 from google.protobuf.message import Message as ProtoMessage
 
 from tidings import composing
-from tidings.calls import Calls
 from tidings.core.device import Device, Options
 from tidings.core.signals import Idle, Tell, Watch
-from tidings.engine import Engine
 from tidings.errors import ClientClosed, NotConnected
-from tidings.hands import Hands
 from tidings.listing import newest_first
 from tidings.model import (
     Conversation,
@@ -49,11 +46,14 @@ from tidings.model import (
     Role,
     Sent,
 )
-from tidings.opened import Opened
-from tidings.outgoing import Outgoing
-from tidings.reading import read
+from tidings.shell.calls import Calls
+from tidings.shell.engine import Engine
+from tidings.shell.hands import Hands
+from tidings.shell.opened import Opened
+from tidings.shell.outgoing import Outgoing
+from tidings.shell.reading import read
+from tidings.shell.tokens import TokenSource
 from tidings.state import FileState, MemoryState, StateStore
-from tidings.tokens import TokenSource
 from tidings.transport import connector
 from tidings_protocol import client_pb2 as pb
 from tidings_protocol.ids import direct, new_id

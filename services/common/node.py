@@ -76,8 +76,8 @@ class NodeShell(Owned):
         certificate cannot be used.
         """
         # Not needed, and not to be had, where a simulation wires nodes to twins.
-        from services.common.bus.kafka import KafkaBus
-        from services.common.bus.kafka_security import kafka_security_of
+        from services.common.bus.kafka.bus import KafkaBus
+        from services.common.bus.kafka.security import kafka_security_of
         from services.common.registry.etcd import EtcdRegistry
         from services.common.registry.etcd_tls import etcd_tls_of
 

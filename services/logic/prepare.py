@@ -24,8 +24,8 @@ log = logs.get_logger(__name__)
 @asynccontextmanager
 async def prepare(settings: LogicSettings, life: Lifecycle) -> AsyncIterator[None]:
     """Makes the topics when it is entered; then asks the process to stop."""
-    from services.common.bus.kafka import KafkaBus
-    from services.common.bus.kafka_security import kafka_security_of
+    from services.common.bus.kafka.bus import KafkaBus
+    from services.common.bus.kafka.security import kafka_security_of
 
     topics = topics_of(settings)
     async with KafkaBus(settings.kafka_bootstrap, settings.node, security=kafka_security_of(settings)) as bus:

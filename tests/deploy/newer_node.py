@@ -17,7 +17,7 @@ from typing import Any
 import grpc
 
 from services.common.bus.contract import Record
-from services.common.bus.kafka import KafkaBus
+from services.common.bus.kafka.bus import KafkaBus
 from services.common.registry.contract import NodeRecord
 
 # Field 1000, six bytes: known to nobody.

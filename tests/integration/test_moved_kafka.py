@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from services.common.bus.contract import Record, Subscription, Topic
-from services.common.bus.kafka import KafkaBus
+from services.common.bus.kafka.bus import KafkaBus
 from tests.integration.test_secure_backends import running, until
 from tests.support.cluster.backends import clean_environment, free_port_base
 from tests.support.network.ports import free_address

@@ -15,8 +15,8 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from services.common.bus.contract import Record, Topic
-from services.common.bus.kafka import KafkaBus
-from services.common.bus.kafka_security import KafkaSecurity, kafka_security_of
+from services.common.bus.kafka.bus import KafkaBus
+from services.common.bus.kafka.security import KafkaSecurity, kafka_security_of
 from services.common.clock import SystemClock
 from services.common.registry.etcd_client import EtcdClient
 from services.common.registry.etcd_tls import EtcdTls, etcd_tls_of

@@ -14,11 +14,12 @@ from typing import Any, Literal
 from services.storage.events.queue import FeedQueue
 from services.storage.inboxes.writer import InboxWriter
 from services.storage.memory.conversation import CachedConversation
+from services.storage.messages.plain_turn import PlainTurn
 from services.storage.repository.contract import Conflict, Inserted
 from services.storage.repository.memory import log
 from services.storage.repository.memory import messages as memory
 from services.storage.repository.records import InboxEntry, Span, StoredMessage
-from tidings_protocol.errors import Unavailable
+from tidings_protocol.errors import TidingsError, Unavailable
 
 WRITE_BEHIND_S = 0.2
 
@@ -116,12 +117,16 @@ def pages_that_skip() -> Iterator[None]:
     memory.MemoryInboxes.pages = pages  # type: ignore[method-assign]
 
 
-def repeat_before_it_is_settled() -> Iterator[None]:
-    """A repeat is answered because its message is there, whether or not it is in the inboxes."""
-    has_settled = CachedConversation.has_settled
-    CachedConversation.has_settled = lambda conversation, seq: True  # type: ignore[method-assign,assignment]
+def far_entries_that_fail_are_done() -> Iterator[None]:
+    """A plain row of which another node did not append an entry counts as stored, and its conversation as settled."""
+    numbers_of = PlainTurn._numbers_of
+
+    async def done_anyhow(turn: PlainTurn, far: list[tuple[int, int]]) -> Sequence[int | TidingsError]:
+        return [0 if isinstance(number, TidingsError) else number for number in await numbers_of(turn, far)]
+
+    PlainTurn._numbers_of = done_anyhow  # type: ignore[method-assign]
     yield
-    CachedConversation.has_settled = has_settled  # type: ignore[method-assign]
+    PlainTurn._numbers_of = numbers_of  # type: ignore[method-assign]
 
 
 def forget_what_is_told() -> Iterator[None]:
@@ -188,7 +193,7 @@ MUTATIONS: dict[str, Callable[[], Iterator[None]]] = {
         no_unique_inbox_number,
         append_without_looking,
         pages_that_skip,
-        repeat_before_it_is_settled,
+        far_entries_that_fail_are_done,
         plain_rows_beside_the_lanes,
         an_unknown_outcome_of_plain_rows_is_done,
         forget_what_is_told,

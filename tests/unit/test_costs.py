@@ -17,10 +17,14 @@ from services.common.lanes.queue import LaneQueue
 from services.common.ring import Ring
 from services.logic.groups.recipients import fanout_of
 from services.logic.publishing.parcels import MailboxAddress, OutgoingPush, build_parcels
+from services.storage.events.encoder import EventEncoder
+from services.storage.events.port import FedRow
 from services.storage.inboxes.numbering import CachedInbox
+from services.storage.memory.conversation import CachedConversation
+from services.storage.repository.records import ConversationDocument, StoredMessage
 from tests.unit.instructions import each, instructions
 from tidings_protocol import client_pb2 as pb
-from tidings_protocol.ids import direct, message_id, slot_of
+from tidings_protocol.ids import direct, kind_of, message_id, slot_of
 from tidings_protocol.wire.body import EncodedBody
 from tidings_protocol.wire.codec import JSON, PROTO, Codec
 from tidings_protocol.wire.framing import FrameSplitter, framed
@@ -97,6 +101,18 @@ def _placing(head: int) -> Make:
     return make
 
 
+def _telling(count: int) -> Callable[[], object]:
+    """The events of messages in a conversation whose recipients stay the same."""
+    chat = direct("ann", "bob")
+    conversation = CachedConversation(chat, kind_of(chat), ConversationDocument(chat, 1))
+    rows = [
+        FedRow(conversation, StoredMessage(chat, seq, "ann", "c" * 24, 1_795_000_000_000, b"x" * 140), ("ann", "bob"))
+        for seq in range(1, count + 1)
+    ]
+    encoder = EventEncoder("tidings.events", "here")
+    return lambda: encoder.records(rows)
+
+
 def _pushing(count: int) -> Callable[[], object]:
     outbox = DeliveryState()
     return lambda: [(outbox.push(number, 1.0), outbox.acknowledge(number, 1.0)) for number in range(1, count + 1)]
@@ -162,6 +178,7 @@ BOUNDS: dict[str, tuple[Make, int]] = {
     "fan-out of a direct message": (lambda count: lambda: [fanout_of("d:ann|bob", None) for _ in range(count)], 108),
     "routing to two users": (_routing(2, 2), 525),
     "inbox entry": (_placing(1000), 69),  # four of them note the time, by which late appends are looked for
+    "event of a message": (_telling, 325),
     "push and acknowledgement": (_pushing, 43),
     "connections of a user": (_looking_up(1000), 25),
     "item of a lane": (_queueing(10_000), 75),

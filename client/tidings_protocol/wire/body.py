@@ -18,7 +18,8 @@ from google.protobuf.message import DecodeError, Message
 
 from tidings_protocol import client_pb2
 from tidings_protocol.wire.json.write import json_bytes
-from tidings_protocol.wire.varint import length_delimited_tag, read_varint, varint
+from tidings_protocol.wire.message import CONTENT_TAG, head_of, message_from
+from tidings_protocol.wire.varint import read_varint
 
 # The field of ServerFrame that holds this type of body; every body has a type of its own.
 SERVER_BODIES: Final[Mapping[type[Message], FieldDescriptor]] = MappingProxyType(
@@ -52,9 +53,6 @@ class EncodedBody:
         return len(self.proto)
 
 
-_CONTENT_TAG = length_delimited_tag(client_pb2.Message, "content")
-
-
 def message_bytes(
     *,
     conversation: str,
@@ -67,16 +65,7 @@ def message_bytes(
     client_id: str,
 ) -> bytes:
     """An encoded tidings.v1.Message; `content` is an encoded Content, which is not looked into."""
-    head = client_pb2.Message(
-        message_id=message_id,
-        conversation=conversation,
-        seq=seq,
-        sender=sender,
-        time_ms=time_ms,
-        kind=kind,  # type: ignore[arg-type]  # the number comes from a stored Message.Kind
-        client_id=client_id,
-    ).SerializeToString()
-    return b"".join((head, _CONTENT_TAG, varint(len(content)), content))
+    return message_from(head_of(conversation, sender, kind), message_id, seq, time_ms, client_id, content)
 
 
 def read_message(encoded: bytes, into: client_pb2.Message) -> bool:
@@ -97,7 +86,7 @@ def _head_of(encoded: bytes) -> client_pb2.Message:
     """What comes before the content, as far as it can be read."""
     at = 0
     try:
-        while at < len(encoded) and not encoded.startswith(_CONTENT_TAG, at):
+        while at < len(encoded) and not encoded.startswith(CONTENT_TAG, at):
             tag, after = read_varint(encoded, at)
             value, after = read_varint(encoded, after)
             at = after + value if tag & 7 == _LENGTH_DELIMITED else after

@@ -7,16 +7,16 @@ Does not know: when they are published, and that it is at least once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
 from protos.tidings.v1 import events_pb2
-from services.common.bus.contract import Header, Record
+from services.common.bus.contract import Record
 from services.common.telemetry import tracing
 from services.storage.events.port import FedChange, FedRow
 from tidings_protocol.ids import message_id
-from tidings_protocol.wire.body import message_bytes
+from tidings_protocol.wire.message import head_of, message_from
 from tidings_protocol.wire.varint import length_delimited_tag, varint
 
 ChangeItem = storage_pb2.ChangeItem
@@ -48,37 +48,32 @@ class EventEncoder:
         self._known_bytes = 0
         self._last_time = (0, b"")
 
-    def records(self, item: FedRow | FedChange) -> Iterator[Record]:
-        """What is published of this."""
-        if isinstance(item, FedChange):
-            yield from self._acts(item.conversation.id, item.time_ms, item.acts)
-            return
-        message = item.message
-        yield self._message(item)
-        if message.change:
-            acts = ChangeItem.FromString(message.change).acts
-            yield from self._acts(message.conversation, message.time_ms, acts)
+    def records(self, items: Iterable[FedRow | FedChange]) -> list[Record]:
+        """What is published of these, in their order."""
+        records: list[Record] = []
+        for item in items:
+            if isinstance(item, FedChange):
+                records += self._acts(item.conversation.id, item.time_ms, item.acts)
+                continue
+            message = item.message
+            records.append(self._message(item))
+            if message.change:
+                acts = ChangeItem.FromString(message.change).acts
+                records += self._acts(message.conversation, message.time_ms, acts)
+        return records
 
     def _message(self, row: FedRow) -> Record:
         message = row.message
-        body = message_bytes(
-            conversation=message.conversation,
-            seq=message.seq,
-            message_id=message_id(message.conversation, message.seq),
-            sender=message.sender,
-            time_ms=message.time_ms,
-            content=message.content,
-            kind=message.kind,
-            client_id=message.client_id,
-        )
-        known = self._known_of(message.conversation, row.recipients)
-        parts = [known.head, self._time(message.time_ms), _MESSAGE, varint(len(body)), body]
-        headers: tuple[Header, ...] = ()
-        if row.trace:
-            trace = row.trace.encode()
-            parts += (_TRACE, varint(len(trace)), trace)
-            headers = ((tracing.HEADER, trace),)
-        return Record(self._topic, b"".join(parts), key=known.key, headers=headers)
+        conversation, seq, sender, client_id, time_ms, content, kind = message[:7]
+        head = head_of(conversation, sender, kind)
+        body = message_from(head, message_id(conversation, seq), seq, time_ms, client_id, content)
+        known = self._known_of(conversation, row.recipients)
+        value = b"".join((known.head, self._time(time_ms), _MESSAGE, varint(len(body)), body))
+        if not row.trace:
+            return Record(self._topic, value, None, known.key)
+        trace = row.trace.encode()
+        traced = b"".join((value, _TRACE, varint(len(trace)), trace))
+        return Record(self._topic, traced, None, known.key, ((tracing.HEADER, trace),))
 
     def _acts(self, conversation: str, time_ms: int, acts: Sequence[bytes]) -> Iterator[Record]:
         known = self._known_of(conversation, ())

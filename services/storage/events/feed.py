@@ -130,7 +130,7 @@ class EventFeed(Owned):
         """Tells these, or a page of each debt; then the watermarks follow what Kafka has."""
         pages = await self._read(debts)
         told = [*rows, *(row for page in pages for row in page.rows)]
-        await self._publish([record for item in told for record in self._encoder.records(item)])
+        await self._publish(self._encoder.records(told))
         paid = [debt for debt, page in zip(debts, pages, strict=True) if page.is_last]
         self.queue.told(told, paid, [debt for debt, page in zip(debts, pages, strict=True) if not page.is_last])
         for conversation in {item.conversation: None for item in (*told, *paid)}:

@@ -1,13 +1,14 @@
 """The RPC Load: one conversation by its id, with the members that were asked for, for logic nodes that decide on it.
 
-Guarantees: what is answered is what the owner has in memory, so not behind anything that was answered before. One item
-that fails has its fault, and the others have their outcomes.
+Guarantees: what is answered is what this node has in memory, which is behind while another node writes in its place.
+Who decides on a change (`op`) hears what the database says: of what is so already nothing is written, so no fence would
+find that it was not so. One item that fails has its fault, and the others have their outcomes.
 Does not know: who may ask, lists (lists.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.rpc.faults import to_fault
@@ -15,7 +16,7 @@ from services.storage.loading.duplicates import ChangesMade
 from services.storage.memory.conversation import CachedConversation
 from services.storage.messages.conversations import ConversationStore
 from services.storage.repository.contract import Repository
-from services.storage.repository.records import MemberKey, OpKey
+from services.storage.repository.records import ConversationDocument, MemberKey, OpKey
 from tidings_protocol.errors import TidingsError
 
 LoadItem = storage_pb2.LoadItem
@@ -35,6 +36,7 @@ class ConversationLoads:
         Raises Unavailable if the repository does not answer.
         """
         found = await self._conversations.get({item.conversation for item in items})
+        await self._catch_up({item.conversation for item in items if item.op}, found)
         await self._look_up(items, found)
         made = await self._made.find([_op_of(item) for item in items if item.op])
         outcomes: list[LoadOutcome] = []
@@ -50,6 +52,14 @@ class ConversationLoads:
             except TidingsError as error:
                 outcomes.append(LoadOutcome(fault=to_fault(error)))
         return outcomes
+
+    async def _catch_up(self, ids: Collection[str], found: dict[str, CachedConversation | TidingsError]) -> None:
+        """Loads those of these again that another node has changed."""
+        documents = await self._repository.conversations.load(ids) if ids else {}
+        behind = [key for key, document in documents.items() if _is_behind(found[key], document)]
+        if behind:
+            await self._conversations.forget(behind)
+            found |= await self._conversations.get(behind)
 
     async def _look_up(self, items: Sequence[LoadItem], found: Mapping[str, CachedConversation | TidingsError]) -> None:
         """Reads the members of large groups that are asked for and not in memory, with one command."""
@@ -90,6 +100,10 @@ class ConversationLoads:
             if isinstance(conversation, CachedConversation):
                 known = await self._conversations.lookup(conversation, [outcome.successor])
                 outcome.members.extend(member.record() for member in known.values())
+
+
+def _is_behind(conversation: CachedConversation | TidingsError, document: ConversationDocument) -> bool:
+    return isinstance(conversation, CachedConversation) and conversation.document.stamp < document.stamp
 
 
 def _op_of(item: LoadItem) -> OpKey:

@@ -16,8 +16,8 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from services.common.bus.contract import Bus, Topic
-from services.common.bus.kafka import KafkaBus
-from services.common.bus.kafka_admin import SET_HERE
+from services.common.bus.kafka.admin import SET_HERE
+from services.common.bus.kafka.bus import KafkaBus
 from services.common.bus.memory import MemoryBroker, MemoryBus
 from tests.support.cluster.backends import RealBackends
 from tests.support.faults.standstill import go_on, stop

@@ -12,9 +12,11 @@ import pytest
 from aiokafka.admin import NewTopic
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from services.common.bus import kafka_batches, kafka_consumer, kafka_producer
 from services.common.bus.contract import ConsumedRecord, Record, Subscription, Topic
-from services.common.bus.kafka import KafkaBus
+from services.common.bus.kafka import batches as kafka_batches
+from services.common.bus.kafka import consumer as kafka_consumer
+from services.common.bus.kafka import producer as kafka_producer
+from services.common.bus.kafka.bus import KafkaBus
 from services.common.telemetry import tracing
 from tests.support.traces import a_trace, recording
 from tidings_protocol.errors import Unavailable

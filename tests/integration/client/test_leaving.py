@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tidings.core.device import Device, Options
-from tidings.engine import Engine
+from tidings.shell.engine import Engine
 from tidings.state import MemoryState
 from tidings.transport.contract import Closed
 from tidings_protocol import client_pb2 as pb

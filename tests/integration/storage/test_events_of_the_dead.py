@@ -15,7 +15,7 @@ import pytest
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from protos.tidings.internal.v1 import storage_pb2_grpc
 from protos.tidings.v1 import events_pb2
-from services.common.bus.kafka import KafkaBus
+from services.common.bus.kafka.bus import KafkaBus
 from tests.support.cluster.backends import RealBackends, clean_environment, free_port_base
 from tests.unit.storage.nodes import change, create, send
 from tidings_protocol.ids import new_id

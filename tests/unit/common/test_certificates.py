@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from services.common.bus.kafka_security import KafkaSecurity
+from services.common.bus.kafka.security import KafkaSecurity
 from services.common.certificates import Certificates, check_pair, end_of
 from services.common.registry.etcd_client import EtcdClient
 from services.common.registry.etcd_tls import EtcdTls

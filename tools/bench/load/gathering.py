@@ -22,7 +22,7 @@ from tools.bench.spoken import say
 from tools.bench.users.phone import Phone, TurnedAway
 from tools.cli.failure import Failure
 
-HEARTBEAT_S: Final = 30.0  # until a welcome says
+HEARTBEAT_S: Final = 120.0  # until a welcome says
 EARLY_SHARE: Final = 0.9  # of the heartbeat that a client is told, after which it sends one
 TICK_S: Final = 0.02
 ACK_S: Final = 0.2  # a device acknowledges at most so often
@@ -123,7 +123,8 @@ class Gathering:
                 await asyncio.sleep(turned.retry_s * self.chance.uniform(0.5, 1.5))
             else:
                 self._epoch = welcome.epoch
-                self._heartbeat_s = float(welcome.heartbeat_s)
+                self._heartbeat_s = float(welcome.idle_heartbeat_s)
+                phone.ping()  # it lies in a pocket from now on
         self.connected.add(due, time.monotonic())
 
     def _home(self, phone: Phone) -> str:

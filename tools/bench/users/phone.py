@@ -25,7 +25,7 @@ HTTP_PORT = 80
 PAGE_ENTRIES = 500
 SYNC_ID = 1  # of its requests for a page; one is under way at a time
 
-_PING = WS_PROTO.frame(pb.ClientFrame(ping=pb.Ping()))
+_PING = WS_PROTO.frame(pb.ClientFrame(ping=pb.Ping(idle=True)))
 _ack = acks(WS_PROTO)
 _NEVER_IN = -1
 
@@ -97,6 +97,7 @@ class Phone(asyncio.Protocol):
             self._transport.write(data)
 
     def ping(self) -> None:
+        """Its heartbeat, which says that nobody looks at it: the long interval holds."""
         self.write(_PING)
 
     def acknowledge(self) -> None:

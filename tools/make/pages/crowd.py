@@ -47,7 +47,8 @@ def _held(report: Mapping[str, Any]) -> int:
 def _words(report: Mapping[str, Any]) -> str:
     plan, machine, ramp = report["plan"], report["machine"], report["ramp"]
     return (
-        f"`tidings bench crowd` held {_held(report):,} WebSockets of mobile clients for {plan['seconds']:,g} s on the "
+        f"`tidings bench crowd` held {_held(report):,} WebSockets of mobile clients in pockets (idle heartbeats) "
+        f"for {plan['seconds']:,g} s on the "
         f"{machine['processors']} processors and {machine['memory_gb']:g} GB of one machine, with "
         f"{report['access_nodes']} access nodes, one logic and one storage node, the backends and "
         f"{report['generator_processes']} processes of the load generator on it. They came within "

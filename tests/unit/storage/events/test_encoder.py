@@ -24,7 +24,7 @@ def row(seq: int, recipients: tuple[str, ...] = ("ann", "bob"), *, key: str = CH
 
 
 def event_of(item: FedRow | FedChange, encoder: EventEncoder | None = None) -> list[events_pb2.Event]:
-    records = list((encoder or EventEncoder("events", "here")).records(item))
+    records = (encoder or EventEncoder("events", "here")).records([item])
     assert all((each.topic, each.key) == ("events", item.conversation.id.encode()) for each in records)
     return [events_pb2.Event.FromString(each.value) for each in records]
 
@@ -52,9 +52,9 @@ def test_a_message_is_an_event_with_all_that_its_recipients_get() -> None:
 
 
 def test_the_trace_is_a_header_too() -> None:
-    [record] = EventEncoder("events", "here").records(row(1, trace=TRACE))
+    [record] = EventEncoder("events", "here").records([row(1, trace=TRACE)])
     assert record.headers == (("traceparent", TRACE.encode()),)
-    [record] = EventEncoder("events", "here").records(row(1))
+    [record] = EventEncoder("events", "here").records([row(1)])
     assert record.headers == ()
 
 
@@ -69,7 +69,7 @@ def test_what_is_remembered_is_bounded() -> None:
     encoder = EventEncoder("events", "here")
     users = tuple(f"user{number}" for number in range(200))
     for number in range(1000):
-        list(encoder.records(row(1, users, key=f"g:{number}")))
+        encoder.records([row(1, users, key=f"g:{number}")])
     assert sum(len(known.head) for known in encoder._known.values()) * 8 <= module.KNOWN_BYTES_MAX
 
 

@@ -161,7 +161,7 @@ async def probe_kafka(bootstrap: str, security: SecuritySettings | None = None) 
     from aiokafka.client import AIOKafkaClient
     from aiokafka.errors import KafkaError
 
-    from services.common.bus.kafka_security import kafka_security_of
+    from services.common.bus.kafka.security import kafka_security_of
 
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # its tries are our probes: no news
     try:

@@ -11,8 +11,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
 from services.common.backoff import Backoff
-from services.common.bus import kafka_consumer
-from services.common.bus.kafka_consumer import KafkaSubscription
+from services.common.bus.kafka import consumer as kafka_consumer
+from services.common.bus.kafka.consumer import KafkaSubscription
 from services.common.telemetry import metrics
 
 

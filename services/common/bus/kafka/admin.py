@@ -30,7 +30,7 @@ from aiokafka.errors import (
 )
 
 from services.common.bus.contract import Topic
-from services.common.bus.kafka_batches import RECORD_BYTES_MAX
+from services.common.bus.kafka.batches import RECORD_BYTES_MAX
 from services.common.telemetry import logs
 from tidings_protocol.errors import Unavailable
 
@@ -49,7 +49,7 @@ class KafkaAdmin:
     """A connection for each call: there are few."""
 
     def __init__(self, bootstrap: list[str], client_id: str, security: Mapping[str, Any]) -> None:
-        """`security`: what a client's constructor is given (kafka_security.py)."""
+        """`security`: what a client's constructor is given (security.py)."""
         self._bootstrap = bootstrap
         self._security = security
         self._client_id = client_id

@@ -28,8 +28,8 @@ from aiokafka.structs import TopicPartition
 
 from services.common.backoff import Backoff
 from services.common.bus.contract import Record
-from services.common.bus.kafka_batches import RECORD_BYTES_MAX, batches_of, too_large
-from services.common.bus.kafka_closing import close_producer
+from services.common.bus.kafka.batches import RECORD_BYTES_MAX, batches_of, too_large
+from services.common.bus.kafka.closing import close_producer
 from services.common.telemetry import logs, metrics, tracing
 from tidings_protocol.errors import Unavailable
 
@@ -50,7 +50,7 @@ class KafkaProducer:
     def __init__(
         self, bootstrap: list[str], client_id: str, publish_timeout_s: float, security: Mapping[str, Any]
     ) -> None:
-        """`security`: what a client's constructor is given (kafka_security.py)."""
+        """`security`: what a client's constructor is given (security.py)."""
         self.connected = False
         self._security = security
         self._bootstrap = bootstrap

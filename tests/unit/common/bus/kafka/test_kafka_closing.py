@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from services.common.bus.kafka_closing import close_producer
+from services.common.bus.kafka.closing import close_producer
 
 
 # After so many turns of the loop the cancellation comes: wherever closing is then.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from services.common.bus import kafka_admin
 from services.common.bus.contract import Topic
+from services.common.bus.kafka import admin as kafka_admin
 
 
 def test_a_topic_is_made_so_that_our_nodes_can_read_it_and_the_broker_tells_the_time() -> None:

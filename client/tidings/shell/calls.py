@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from google.protobuf.message import Message
 
 from tidings.core.signals import Submit
-from tidings.engine import Engine
 from tidings.errors import Busy
 from tidings.model import Sent
-from tidings.outgoing import Outgoing
+from tidings.shell.engine import Engine
+from tidings.shell.outgoing import Outgoing
 from tidings_protocol import client_pb2 as pb
 from tidings_protocol.operations import frame_of
 

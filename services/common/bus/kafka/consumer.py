@@ -21,7 +21,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from services.common.backoff import Backoff
 from services.common.bus.contract import ConsumedRecord, OnGap
-from services.common.bus.kafka_hearing import Hearing
+from services.common.bus.kafka.hearing import Hearing
 from services.common.scope import Owned
 from services.common.telemetry import logs, metrics
 
@@ -53,7 +53,7 @@ class KafkaSubscription(Owned):
         security: Mapping[str, Any],
         entered: set[KafkaSubscription],
     ) -> None:
-        """`security`: what a client's constructor is given (kafka_security.py); `entered`: those that are read now."""
+        """`security`: what a client's constructor is given (security.py); `entered`: those that are read now."""
         self._security = security
         self._entered = entered
         self.positions: dict[int, int] = {}

@@ -1,12 +1,12 @@
 """The bus on Kafka, by aiokafka.
 
-    kafka_producer.py   one idempotent producer for the node, made anew when it is broken
-    kafka_batches.py    records packed by partition
-    kafka_closing.py    the end of a producer that may be broken
-    kafka_consumer.py   a consumer for each subscription, with positions of its own
-    kafka_hearing.py    whether a consumer hears Kafka, and when it is lost
-    kafka_admin.py      topics
-    kafka_topics.py     topics that Kafka has lost are made again
+    producer.py   one idempotent producer for the node, made anew when it is broken
+    batches.py    records packed by partition
+    closing.py    the end of a producer that may be broken
+    consumer.py   a consumer for each subscription, with positions of its own
+    hearing.py    whether a consumer hears Kafka, and when it is lost
+    admin.py      topics
+    topics.py     topics that Kafka has lost are made again
 
 Guarantees: those of the contract. A node starts and goes on without Kafka. Leaving waits a moment for what was
 published, then ends; nothing runs on afterwards.
@@ -20,11 +20,11 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 
 from services.common.bus.contract import OnGap, Record, Topic
-from services.common.bus.kafka_admin import KafkaAdmin
-from services.common.bus.kafka_consumer import KafkaSubscription
-from services.common.bus.kafka_producer import KafkaProducer
-from services.common.bus.kafka_security import PLAINTEXT, KafkaSecurity
-from services.common.bus.kafka_topics import TopicGuard
+from services.common.bus.kafka.admin import KafkaAdmin
+from services.common.bus.kafka.consumer import KafkaSubscription
+from services.common.bus.kafka.producer import KafkaProducer
+from services.common.bus.kafka.security import PLAINTEXT, KafkaSecurity
+from services.common.bus.kafka.topics import TopicGuard
 from services.common.scope import Owned, TaskScope
 from tidings_protocol.errors import Unavailable
 

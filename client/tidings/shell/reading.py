@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 
 from tidings.errors import ClientClosed
 from tidings.model import Event
-from tidings.opened import Opened
+from tidings.shell.opened import Opened
 
 
 async def read(opened: Callable[[], Opened], *, notices: bool) -> AsyncIterator[Event]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tidings.calls import Calls
 from tidings.core.device import Device
-from tidings.engine import Engine
-from tidings.hands import Hands
+from tidings.shell.calls import Calls
+from tidings.shell.engine import Engine
+from tidings.shell.hands import Hands
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from services.common.bus import kafka_admin, kafka_topics
 from services.common.bus.contract import Topic
-from services.common.bus.kafka_topics import TopicGuard
+from services.common.bus.kafka import admin as kafka_admin
+from services.common.bus.kafka import topics as kafka_topics
+from services.common.bus.kafka.topics import TopicGuard
 from tidings_protocol.errors import Unavailable
 
 TOPICS = [Topic("t.deliver", 8), Topic("t.broadcast", 2)]

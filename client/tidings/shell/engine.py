@@ -45,10 +45,10 @@ from tidings.core.signals import (
     TokenReady,
     Transmit,
 )
-from tidings.keeper import Keeper
 from tidings.model import Link, LinkState, Notice
+from tidings.shell.keeper import Keeper
+from tidings.shell.tokens import TokenSource, token_from
 from tidings.state import StateStore
-from tidings.tokens import TokenSource, token_from
 from tidings.transport.contract import Closed, Connection, Connector, Refused
 from tidings_protocol import client_pb2 as pb
 from tidings_protocol.errors import TidingsError

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from services.common.bus.contract import Topic
-from services.common.bus.kafka_admin import KafkaAdmin
+from services.common.bus.kafka.admin import KafkaAdmin
 from services.common.telemetry import logs
 from tidings_protocol.errors import Unavailable
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.common.bus.kafka_hearing import Hearing
+from services.common.bus.kafka.hearing import Hearing
 
 POLL_S = 0.5
 

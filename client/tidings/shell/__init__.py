@@ -1,0 +1,1 @@
+"""What stands around the core: sockets, tasks, the clock, the files, and the calls of the application."""
