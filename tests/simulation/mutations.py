@@ -124,7 +124,7 @@ def far_entries_that_fail_are_done() -> Iterator[None]:
     async def done_anyhow(turn: PlainTurn, far: list[tuple[int, int]]) -> Sequence[int | TidingsError]:
         return [0 if isinstance(number, TidingsError) else number for number in await numbers_of(turn, far)]
 
-    PlainTurn._numbers_of = done_anyhow  # type: ignore[method-assign]
+    PlainTurn._numbers_of = done_anyhow  # type: ignore[method-assign,assignment]
     yield
     PlainTurn._numbers_of = numbers_of  # type: ignore[method-assign]
 
