@@ -27,9 +27,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from services.common.bus.contract import Record
+from services.common.bus.sending import RecordSink, without_too_large
 from services.common.bus.topics import TopicNames
 from services.common.clock import Clock
 from services.common.cluster import ClusterView
@@ -73,12 +73,6 @@ class PublisherOptions:
     backlog_bytes_max: int
     parcel_bytes_max: int
     probe_interval_s: float = PROBE_INTERVAL_S
-
-
-class RecordSink(Protocol):
-    """The half of the bus that a publisher needs (services.common.bus.contract.Bus)."""
-
-    async def publish(self, records: Sequence[Record]) -> None: ...
 
 
 class Publisher(Owned):
@@ -214,16 +208,14 @@ class Publisher(Owned):
 
     async def _send(self, records: list[PendingRecord]) -> None:
         """Writes all records; one that is too large for Kafka is left out, and does not keep the others back."""
-        try:
-            await self._bus.publish([pending.record for pending in records])
-        except TooLarge as error:
-            if len(records) > 1:
-                middle = len(records) // 2
-                await self._send(records[:middle])
-                await self._send(records[middle:])
-                return
-            self._count_dropped(records)
-            log.warning("record too large for kafka", reason=error.message, topic=records[0].record.topic)
+        await without_too_large(self._put, records, self._leave_out)
+
+    async def _put(self, records: Sequence[PendingRecord]) -> None:
+        await self._bus.publish([pending.record for pending in records])
+
+    def _leave_out(self, pending: PendingRecord, error: TooLarge) -> None:
+        self._count_dropped([pending])
+        log.warning("record too large for kafka", reason=error.message, topic=pending.record.topic)
 
     # ---- while Kafka is away
 

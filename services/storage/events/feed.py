@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from services.common.bus.contract import Record
+from services.common.bus.sending import RecordSink, without_too_large
 from services.common.clock import Clock
-from services.common.gatherer import RETRY_S
+from services.common.gatherer import RETRY_S, Gatherer
 from services.common.scope import Owned, TaskScope
 from services.common.telemetry import logs, metrics
 from services.common.telemetry.health import Health
@@ -33,12 +34,6 @@ GATHER_S = 0.2
 LAST_TRY_S = 3.0
 
 log = logs.get_logger(__name__)
-
-
-class RecordSink(Protocol):
-    """The half of the bus that the feed needs (services.common.bus.contract.Bus)."""
-
-    async def publish(self, records: Sequence[Record]) -> None: ...
 
 
 class EventFeed(Owned):
@@ -65,10 +60,9 @@ class EventFeed(Owned):
         self._moved = moved
         self._health = health
         self._clock = clock
-        self._gather_s = gather_s
         self._retry_s = retry_s
         self._last_try_s = last_try_s
-        self._news = asyncio.Event()
+        self._gatherer = Gatherer(self._tell_all, gather_s=gather_s)
         self._empty = asyncio.Event()
         self._empty.set()
         self._away = False
@@ -94,7 +88,7 @@ class EventFeed(Owned):
     async def _running(self) -> AsyncIterator[None]:
         self._health.set(CHECK, ok=True)
         async with TaskScope() as scope:
-            scope.spawn(self._run(), name="events")
+            scope.spawn(self._gatherer.run(), name="events")
             yield
             await self._last_try()
 
@@ -104,18 +98,16 @@ class EventFeed(Owned):
         if self._empty.is_set():
             self._progress_s = self._clock.now_s()
             self._empty.clear()
-        self._news.set()
+        self._gatherer.note()
 
-    async def _run(self) -> None:
-        while True:
-            await self._news.wait()
-            await asyncio.sleep(self._gather_s)
-            self._news.clear()
-            mark = self.queue.mark
-            while not self.queue.has_passed(mark):
-                await self._tell(*self.queue.take())
-            if not len(self.queue):
-                self._empty.set()
+    async def _tell_all(self) -> bool:
+        """Tells all that waits now."""
+        mark = self.queue.mark
+        while not self.queue.has_passed(mark):
+            await self._tell(*self.queue.take())
+        if not len(self.queue):
+            self._empty.set()
+        return True
 
     async def _last_try(self) -> None:
         try:
@@ -130,7 +122,7 @@ class EventFeed(Owned):
         """Tells these, or a page of each debt; then the watermarks follow what Kafka has."""
         pages = await self._read(debts)
         told = [*rows, *(row for page in pages for row in page.rows)]
-        await self._publish(self._encoder.records(told))
+        await without_too_large(self._publish, self._encoder.records(told), self._leave_out)
         paid = [debt for debt, page in zip(debts, pages, strict=True) if page.is_last]
         self.queue.told(told, paid, [debt for debt, page in zip(debts, pages, strict=True) if not page.is_last])
         for conversation in {item.conversation: None for item in (*told, *paid)}:
@@ -149,24 +141,20 @@ class EventFeed(Owned):
         return ()
 
     async def _publish(self, records: Sequence[Record]) -> None:
-        """Returns when Kafka has them all, however long that takes; one that is too large is left out."""
-        while records:
+        """Returns when Kafka has these, however long that takes. Raises TooLarge."""
+        while True:
             try:
                 await self._bus.publish(records)
-                break
-            except TooLarge as error:
-                if len(records) > 1:
-                    await self._publish(records[: len(records) // 2])
-                    records = records[len(records) // 2 :]
-                    continue
-                metrics.EVENTS_DROPPED.inc()
-                log.warning("event too large for kafka", reason=error.message, conversation=str(records[0].key))
-                return
             except Unavailable as error:
                 self._went_away(error.message)
                 await asyncio.sleep(self._retry_s)
-        if records:
-            self._came_back()
+            else:
+                self._came_back()
+                return
+
+    def _leave_out(self, record: Record, error: TooLarge) -> None:
+        metrics.EVENTS_DROPPED.inc()
+        log.warning("event too large for kafka", reason=error.message, conversation=str(record.key))
 
     def _went_away(self, reason: str) -> None:
         if not self._away:
