@@ -12,7 +12,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from services.common.settings import production
-from services.common.settings.node import NodeSettings
+from services.common.settings.events import EventSettings
 from services.common.settings.production import Objection
 
 TOKEN_BYTES_MIN = 16
@@ -33,7 +33,7 @@ def read_secret(file: str) -> str:
     return secret
 
 
-class LogicSettings(NodeSettings):
+class LogicSettings(EventSettings):
     """What a logic node decides by, how long it waits and how much it holds."""
 
     service: ClassVar[str] = "logic"
@@ -104,25 +104,6 @@ class LogicSettings(NodeSettings):
         le=943_718,
         description="Most bytes of one Kafka record before a batch is spread over several; the broker takes 1 MiB by"
         " default.",
-    )
-    events_enabled: bool = Field(
-        True,
-        description="Whether every receipt goes on the stream of events for other systems (docs/events.md); messages "
-        "and changes of membership are told by storage nodes. It costs a Kafka record for each (about 15 µs of this "
-        "node's CPU, 40 µs of the broker's).",
-    )
-    events_partitions: int = Field(
-        4,
-        ge=1,
-        le=1024,
-        description="Partitions of the stream of events when it is created: how many consumers of one group can share "
-        "it. Each one more makes publishing a large batch slower (measured: 3 ms with 4, 18 ms with 16).",
-    )
-    events_retention_h: int = Field(
-        168,
-        ge=1,
-        le=87_600,
-        description="How long events are kept when their topic is created: so long a consumer may be away.",
     )
     receipt_interval_ms: int = Field(
         1000,

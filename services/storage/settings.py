@@ -6,10 +6,10 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from services.common.settings.node import NodeSettings
+from services.common.settings.events import EventSettings
 
 
-class StorageSettings(NodeSettings):
+class StorageSettings(EventSettings):
     """What a storage node remembers for how long, and how much of it is in its memory."""
 
     service: ClassVar[str] = "storage"
@@ -131,25 +131,6 @@ class StorageSettings(NodeSettings):
     )
     mongodb_connections_max: int = Field(
         32, ge=4, le=1000, description="Connections of this node to each server of MongoDB: as many commands at once."
-    )
-    events_enabled: bool = Field(
-        True,
-        description="Whether every message and change of membership goes on the stream of events for other systems "
-        "(docs/events.md). It costs this node about 10 µs of CPU for each, and the broker 40 µs. Logic nodes have the "
-        "setting too, for receipts.",
-    )
-    events_partitions: int = Field(
-        4,
-        ge=1,
-        le=1024,
-        description="Partitions of the stream of events when it is created: how many consumers of one group can share "
-        "it. Each one more makes publishing a large batch slower.",
-    )
-    events_retention_h: int = Field(
-        168,
-        ge=1,
-        le=87_600,
-        description="How long events are kept when their topic is created: so long a consumer may be away.",
     )
     events_waiting_bytes_max: int = Field(
         16_777_216,

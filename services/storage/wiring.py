@@ -21,8 +21,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from services.common.bus.contract import Bus, Topic
-from services.common.bus.topics import make_topics, topic_names
+from services.common.bus.contract import Bus
+from services.common.bus.topics import events_topic, make_topics, topic_names
 from services.common.clock import Clock
 from services.common.cluster import Cluster
 from services.common.gatherer import RETRY_S
@@ -65,7 +65,6 @@ from tidings_protocol.ids import new_id
 # The share of the time for a batch in which another node has to append its part: then there is time left to do it in
 # that node's place.
 PEER_SHARE = 3
-HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,15 +224,6 @@ def _events_of(settings: StorageSettings, ports: StoragePorts) -> EventStream | 
         return None
     topic = topic_names(settings).events
     return EventStream(ports.bus, topic, settings.cluster, ports.health, settings.events_waiting_bytes_max)
-
-
-def events_topic(settings: StorageSettings) -> Topic:
-    return Topic(
-        topic_names(settings).events,
-        settings.events_partitions,
-        settings.kafka_replication,
-        retention_ms=settings.events_retention_h * HOUR_MS,
-    )
 
 
 # ---- values from the settings

@@ -5,7 +5,7 @@ cluster may start as a whole, then starts without them and goes on trying: all n
 while the bus is away. Without it access nodes are called by the others, and read their mailboxes from where they end
 once the bus is back.
 
-Does not know: what goes over a topic; the events, which logic nodes make for other systems, beyond their name.
+Does not know: what goes over a topic.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from services.common.bus.contract import Bus, Topic
 from services.common.gatherer import RETRY_S
 from services.common.lifecycle import Lifecycle
+from services.common.settings.events import EventSettings
 from services.common.settings.node import NodeSettings
 from services.common.telemetry import logs
 from tidings_protocol.errors import Unavailable
 
 WAIT_S = 10.0
+HOUR_MS = 3_600_000
 
 log = logs.get_logger(__name__)
 
@@ -61,6 +63,16 @@ def delivery_topics(settings: NodeSettings) -> list[Topic]:
         Topic(names.deliver, settings.mailbox_partitions, replication),
         Topic(names.broadcast, settings.broadcast_partitions, replication),
     ]
+
+
+def events_topic(settings: EventSettings) -> Topic:
+    """The one that other systems read."""
+    return Topic(
+        topic_names(settings).events,
+        settings.events_partitions,
+        settings.kafka_replication,
+        retention_ms=settings.events_retention_h * HOUR_MS,
+    )
 
 
 async def make_topics(bus: Bus, topics: Sequence[Topic], given_up: Callable[[], bool] = lambda: False) -> None:

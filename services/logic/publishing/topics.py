@@ -6,20 +6,10 @@ Guarantees: every node of one cluster gets the same names. Does not know: Kafka.
 from __future__ import annotations
 
 from services.common.bus.contract import Topic
-from services.common.bus.topics import delivery_topics, topic_names
+from services.common.bus.topics import delivery_topics, events_topic
 from services.logic.settings import LogicSettings
-
-HOUR_MS = 3_600_000
 
 
 def topics_of(settings: LogicSettings) -> list[Topic]:
     """All that have to be there."""
-    return [
-        *delivery_topics(settings),
-        Topic(
-            topic_names(settings).events,
-            settings.events_partitions,
-            settings.kafka_replication,
-            retention_ms=settings.events_retention_h * HOUR_MS,
-        ),
-    ]
+    return [*delivery_topics(settings), events_topic(settings)]
