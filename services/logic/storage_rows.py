@@ -9,14 +9,15 @@ Does not know: what the rows mean, how an owner is reached.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
 from typing import NamedTuple, TypeVar
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.common.lanes.dividing import PORTION_BYTES_MAX, SURELY_FIT
-from services.common.scope import run_all
+from services.common.lanes.dividing import PORTION_BYTES_MAX, SURELY_FIT, portions
+from services.common.rpc.spread import spread_by_slot
 from tidings_protocol.errors import Internal, TidingsError
 from tidings_protocol.ids import slot_of
 
@@ -80,26 +81,20 @@ async def store_rows(
 ) -> StoredRows:
     """Asks each owner. `count_max`: the most rows of one call. Raises no TidingsError: errors are outcomes."""
     slots = list(map(slot_of, rows.conversations))
-    owners = list(map(owner_of_slot, slots))
-    if len(set(owners)) == 1 and _fits(rows, count_max):
-        return await _ask(ask, slots[0], rows)
     starts = [0, *accumulate(rows.recipient_counts)]
     whole = _nothing(rows)
 
-    async def ask_owner(places: list[int]) -> None:
-        for run in _runs(rows, places, count_max):
-            _put(whole, await _ask(ask, slots[run[0]], _part(rows, run, starts)), run, starts)
+    async def ask_owner(_: str | None, slot: int, places: list[int]) -> list[int]:
+        nonlocal whole
+        if len(places) == len(slots) and _fits(rows, count_max):
+            whole = await _ask(ask, slot, rows)
+            return places
+        for run in portions(places, count_max, size_of=partial(_size, rows)):
+            _put(whole, await _ask(ask, slot, _part(rows, run, starts)), run, starts)
+        return places
 
-    await run_all(*map(ask_owner, _places_by(owners)))
+    await spread_by_slot(range(len(slots)), slots, owner_of_slot, ask_owner)
     return whole
-
-
-def _places_by(owners: Sequence[str | None]) -> list[list[int]]:
-    """The places of each owner's rows."""
-    places: dict[str | None, list[int]] = {}
-    for place, owner in enumerate(owners):
-        places.setdefault(owner, []).append(place)
-    return list(places.values())
 
 
 async def _ask(ask: Ask, slot: int, rows: RowsToStore) -> StoredRows:
@@ -162,18 +157,9 @@ def _fits(rows: RowsToStore, count_max: int) -> bool:
     return count <= count_max and size <= PORTION_BYTES_MAX
 
 
-def _runs(rows: RowsToStore, places: Sequence[int], count_max: int) -> Iterator[list[int]]:
-    """The places in runs, each of which fits into a call; a row that is too large by itself is a run of its own."""
-    run: list[int] = []
-    size = 0
-    for place in places:
-        row_size = len(rows.contents[place]) + _ROW_BYTES + _RECIPIENT_BYTES * rows.recipient_counts[place]
-        if run and (len(run) >= count_max or size + row_size > PORTION_BYTES_MAX):
-            yield run
-            run, size = [], 0
-        run.append(place)
-        size += row_size
-    yield run
+def _size(rows: RowsToStore, place: int) -> int:
+    """About how many bytes the row takes in a call, rather too many."""
+    return len(rows.contents[place]) + _ROW_BYTES + _RECIPIENT_BYTES * rows.recipient_counts[place]
 
 
 def _part(rows: RowsToStore, places: Sequence[int], starts: Sequence[int]) -> RowsToStore:

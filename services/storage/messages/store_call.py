@@ -13,6 +13,7 @@ from itertools import accumulate
 from typing import TypeVar
 
 from protos.tidings.internal.v1 import storage_pb2
+from services.common.lanes.dividing import portions
 from services.common.rpc.faults import to_fault
 from services.storage.repository.records import NORMAL
 from tidings_protocol.errors import Internal, TidingsError
@@ -72,18 +73,15 @@ class StoreCall:
         """The rows in runs, each of which one turn takes: no run of several is heavier than `weight_max`. A row weighs
         as much as it has recipients, and at least `row_weight`.
         """
-        runs = [Rows(self, range(len(self)), max(len(self.recipients), len(self) * row_weight))]
-        if runs[0].weight <= weight_max:
-            return runs
-        runs.clear()
-        first = weight = 0
-        for place in range(len(self)):
-            row = max(self.starts[place + 1] - self.starts[place], row_weight)
-            if place > first and weight + row > weight_max:
-                runs.append(Rows(self, range(first, place), weight))
-                first, weight = place, 0
-            weight += row
-        return [*runs, Rows(self, range(first, len(self)), weight)]
+        weight = max(len(self.recipients), len(self) * row_weight)
+        if weight <= weight_max:
+            return [Rows(self, range(len(self)), weight)]
+
+        def weigh(place: int) -> int:
+            return max(self.starts[place + 1] - self.starts[place], row_weight)
+
+        runs = portions(list(range(len(self))), len(self), weight_max, surely_fit=0, size_of=weigh)
+        return [Rows(self, run, sum(map(weigh, run))) for run in runs]
 
     def item(self, place: int) -> storage_pb2.StoreItem:
         """The row as an item of its own, which goes the general way."""
@@ -144,7 +142,7 @@ class Rows:
     """Rows of a call that are next to each other, and how heavy they are in a turn."""
 
     call: StoreCall
-    places: range
+    places: Sequence[int]
     weight: int
 
 
