@@ -8,7 +8,7 @@ Does not know: how a conversation is loaded, lanes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 
 from services.common.telemetry import metrics
@@ -42,6 +42,18 @@ class ConversationMemory:
             self._cache.drop(conversation)
             return None
         return found
+
+    def divide(self, ids: Iterable[str]) -> tuple[dict[str, CachedConversation], list[str]]:
+        """Those of these conversations that `peek` gives, by id, and the ids of the others; each once."""
+        here: dict[str, CachedConversation] = {}
+        cold: list[str] = []
+        for key in dict.fromkeys(ids):
+            conversation = self.peek(key)
+            if conversation is None:
+                cold.append(key)
+            else:
+                here[key] = conversation
+        return here, cold
 
     def keep(self, conversation: CachedConversation) -> None:
         if not conversation.exists and conversation.kind is ConversationKind.GROUP:

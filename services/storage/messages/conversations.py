@@ -153,14 +153,8 @@ class ConversationStore:
 
     async def get(self, ids: Collection[str]) -> dict[str, CachedConversation | TidingsError]:
         """These conversations by id, as they are now, loaded if they are not in memory; or why one cannot be had."""
-        found: dict[str, CachedConversation | TidingsError] = {}
-        cold: list[str] = []
-        for key in dict.fromkeys(ids):
-            conversation = self.memory.peek(key)
-            if conversation is None:
-                cold.append(key)
-            else:
-                found[key] = conversation
+        here, cold = self.memory.divide(ids)
+        found: dict[str, CachedConversation | TidingsError] = {**here}
         outcomes = await self.lanes.submit_all([(_LANE, Touch(key)) for key in cold])
         for key, outcome in zip(cold, outcomes, strict=True):
             assert isinstance(outcome, CachedConversation | TidingsError)

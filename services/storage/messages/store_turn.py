@@ -196,30 +196,26 @@ class StoreTurns:
             outcomes[index] = outcome
 
     async def _load(self, ids: set[str]) -> dict[str, CachedConversation | TidingsError]:
-        loaded: dict[str, CachedConversation | TidingsError] = {}
+        here, absent = self._memory.divide(ids)
+        loaded: dict[str, CachedConversation | TidingsError] = {**here}
         cold: list[str] = []
-        for key in ids:
-            conversation = self._memory.peek(key)
-            if conversation is None:
-                cold.append(key)
-            else:
-                loaded[key] = conversation
-        for key in tuple(cold):
+        for key in absent:
             try:
                 check_conversation(key)
             except TidingsError as error:
                 loaded[key] = error
-                cold.remove(key)
+            else:
+                cold.append(key)
         if not cold:
             return loaded
         try:
             found = await self._rounds.loader.load(cold)
         except TidingsError as error:
             return {**loaded, **dict.fromkeys(cold, error)}
-        for each in found.values():
-            if isinstance(each, CachedConversation):
-                self._memory.keep(each)
-                self._feed.loaded([each])
+        new = [each for each in found.values() if isinstance(each, CachedConversation)]
+        for each in new:
+            self._memory.keep(each)
+        self._feed.loaded(new)
         return {**loaded, **found}
 
 

@@ -42,3 +42,10 @@ async def test_that_a_group_does_not_exist_is_not_remembered() -> None:
     async with World().node() as node:
         node.conversations.memory.keep(cached_from("g:1", None, ()))
         assert len(node.conversations.memory) == 0
+
+
+async def test_what_is_in_memory_is_told_apart_from_what_is_to_be_loaded() -> None:
+    async with World().node() as node:
+        await stored(node, send("ann", "bob", "a"))
+        here, cold = node.conversations.memory.divide([CHAT, "g:1", CHAT, "g:1"])
+        assert (list(here), cold) == ([CHAT], ["g:1"])
