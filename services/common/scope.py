@@ -28,9 +28,11 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from tidings_protocol.errors import TidingsError
+
+R = TypeVar("R")
 
 
 class Owned(ABC):
@@ -90,8 +92,8 @@ class TaskScope:
             await self._group.__aexit__(None, None, None)
 
 
-async def run_all(*works: Coroutine[Any, Any, object]) -> None:
-    """Runs all of these at the same time and returns when they have ended.
+async def run_all(*works: Coroutine[Any, Any, R]) -> list[R]:
+    """Runs all of these at the same time and gives what they return, aligned, when all have ended.
 
     If one fails, the others are cancelled, and its TidingsError is raised as it is; any other failure is raised in a
     group. Cancelling the caller cancels all of them, and is raised, whatever they do about it. No TaskGroup: before
@@ -110,6 +112,7 @@ async def run_all(*works: Coroutine[Any, Any, object]) -> None:
         raise refusals[0]
     if failures:
         raise BaseExceptionGroup("works that were run together failed", failures)
+    return [task.result() for task in tasks]
 
 
 async def _first_failure(tasks: Collection[asyncio.Task[Any]]) -> None:

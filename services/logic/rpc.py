@@ -11,7 +11,6 @@ Does not know: gRPC's classes beyond the generated servicers (common/rpc serves 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -28,6 +27,7 @@ from services.common.lanes.dividing import divided
 from services.common.node import node_service
 from services.common.rpc import Service
 from services.common.rpc.faults import to_fault
+from services.common.scope import run_all
 from services.common.telemetry import logs
 from services.logic.admin import Admin
 from services.logic.in_flight import InFlightLimit
@@ -144,13 +144,11 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
 
     async def Heads(self, request: logic_pb2.HeadsQuery, _: Context) -> logic_pb2.HeadsAnswer:  # noqa: N802
         with self._requests.admit(len(request.users) + len(request.conversations)):
-            async with asyncio.TaskGroup() as both:
-                users = both.create_task(self._storage.inbox_heads(request.users))
-                conversations = both.create_task(self._storage.conversation_heads(request.conversations))
+            users, conversations = await run_all(
+                self._storage.inbox_heads(request.users), self._storage.conversation_heads(request.conversations)
+            )
             large = await self._large_groups(request.users) if request.large_groups else ()
-        return logic_pb2.HeadsAnswer(
-            users=_known(users.result()), conversations=_known(conversations.result()), large_groups=large
-        )
+        return logic_pb2.HeadsAnswer(users=_known(users), conversations=_known(conversations), large_groups=large)
 
     async def _large_groups(self, users: Sequence[str]) -> list[logic_pb2.LargeGroups]:
         """The large groups of each user. Raises the error if those of one are not known: none would be an answer."""

@@ -18,11 +18,11 @@ Does not know: the rules (groups/rules.py), what is told (announcement.py).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.common.scope import run_all
 from services.common.telemetry import logs, metrics
 from services.logic.changes import announcement
 from services.logic.groups.loader import GroupLoader
@@ -78,9 +78,7 @@ class GroupChanges:
         if workers == 1:
             await work()
         else:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(workers):
-                    group.create_task(work(), name="group acts")
+            await run_all(*(work() for _ in range(workers)))
         return replies
 
     async def owner_of(self, conversation: str) -> str:

@@ -9,13 +9,13 @@ do not come here: they have calls of their own, or are the access nodes' busines
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 
 from google.protobuf.message import DecodeError
 
 from protos.tidings.internal.v1 import logic_pb2
 from services.common.lanes.dividing import divided
+from services.common.scope import run_all
 from services.common.telemetry import tracing
 from services.logic.requests.request import ClientRequest, Handler, Reply
 from tidings_protocol import client_pb2
@@ -59,9 +59,7 @@ class Dispatcher:
                 [(kind, numbered)] = by_kind.items()
                 await handle(kind, numbered)
             else:
-                async with asyncio.TaskGroup() as group:
-                    for kind, numbered in by_kind.items():
-                        group.create_task(handle(kind, numbered), name=f"handle {kind}")
+                await run_all(*(handle(kind, numbered) for kind, numbered in by_kind.items()))
         return _bounded(replies)
 
     async def answer(self, request: ClientRequest) -> bytes:

@@ -27,6 +27,7 @@ from services.common.lanes.entered import LaneHolder
 from services.common.lanes.lane import Lanes
 from services.common.rpc.contract import PeersPort
 from services.common.rpc.faults import to_fault
+from services.common.scope import run_all
 from services.common.telemetry import logs, metrics
 from services.logic.publishing.parcels import OutgoingPush
 from services.logic.publishing.publisher import Publisher
@@ -196,12 +197,7 @@ class ClientSessions(LaneHolder):
                 by_node.setdefault(session.node, []).append(session)
         if not by_node:
             return 0
-        async with asyncio.TaskGroup() as group:
-            calls = [
-                group.create_task(self._evict_on(node, told, why, message), name="evict")
-                for node, told in by_node.items()
-            ]
-        evicted = sum(call.result() for call in calls)
+        evicted = sum(await run_all(*(self._evict_on(node, told, why, message) for node, told in by_node.items())))
         metrics.EVICTIONS.labels(why.label).inc(evicted)
         return evicted
 

@@ -118,3 +118,11 @@ async def test_a_failure_that_is_no_refusal_is_raised_in_a_group_with_the_others
         await run_all(breaks(), fails())
     assert {type(each) for each in told.value.exceptions} == {ZeroDivisionError, Unavailable}
     await run_all()
+
+
+async def test_what_works_return_stands_in_their_order() -> None:
+    async def late(value: int) -> int:
+        await asyncio.sleep(0.001 * (3 - value))
+        return value
+
+    assert await run_all(late(1), late(2), late(3)) == [1, 2, 3]
