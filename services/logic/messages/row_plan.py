@@ -21,8 +21,6 @@ from services.logic.groups.recipients import fanout_of
 from services.logic.messages.speakers import Speaker, speaker_of
 from tidings_protocol.errors import TidingsError
 
-_NOBODY: tuple[str, ...] = ()
-
 
 @dataclass(slots=True)
 class RowPlan:

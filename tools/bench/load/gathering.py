@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
@@ -30,7 +31,7 @@ TELL_S: Final = 1.0
 MENDED_AT_ONCE: Final = 10
 
 
-class Gathering:
+class Gathering(ABC):
     """`take` and `come_back` are for the workload to give."""
 
     def __init__(self, share: Share) -> None:
@@ -48,13 +49,13 @@ class Gathering:
 
     # ---- for the workload
 
+    @abstractmethod
     def take(self, phone: Phone, payload: bytes) -> None:
         """A frame behind the welcome."""
-        raise NotImplementedError
 
+    @abstractmethod
     def come_back(self, phone: Phone) -> None:
         """A phone whose connection broke is open again."""
-        raise NotImplementedError
 
     @asynccontextmanager
     async def ready(self) -> AsyncIterator[None]:
