@@ -14,10 +14,13 @@ from dataclasses import dataclass
 
 from services.access.admission.addresses import TrustedProxies
 from services.access.admission.admission import Door
+from services.access.connection.ports import NodePort
+from services.access.connection.traffic import Traffic
 from services.access.transport.gate import Gate
 from services.common.scope import Owned
 from services.common.settings.addresses import split_address
 
+NOBODY = TrustedProxies()
 BACKLOG = 4096
 EARLY_BYTES_MAX = 32 * 1024
 
@@ -42,15 +45,19 @@ class Listener(Owned):
 
     def __init__(
         self,
-        listening: socket.socket,
+        node: NodePort,
         door: Door,
-        tls: ssl.SSLContext | None,
+        traffic: Traffic,
         limits: StreamLimits,
-        trusted: TrustedProxies,
+        listening: socket.socket,
+        tls: ssl.SSLContext | None = None,
+        trusted: TrustedProxies = NOBODY,
     ) -> None:
         self._socket = listening
         self._tls = tls
+        self.node = node
         self.door = door
+        self.traffic = traffic
         self.trusted = trusted
         self.limits = limits
         # How long TLS may take to begin, and to end after the goodbye: as long as without it.

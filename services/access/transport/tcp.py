@@ -11,19 +11,15 @@ Does not know: what is in a frame, sessions.
 from __future__ import annotations
 
 import asyncio
-import socket
-import ssl
 from typing import cast
 
-from services.access.admission.addresses import TrustedProxies
 from services.access.admission.admission import Door
 from services.access.admission.proxy_header import NOT_TRUSTED, VERSION_1, VERSION_2
 from services.access.connection.connection import Connection
-from services.access.connection.ports import NodePort, TransportName
-from services.access.connection.traffic import Traffic
+from services.access.connection.ports import TransportName
 from services.access.session.events import EndRequested
 from services.access.transport.arrival import Arrival
-from services.access.transport.listening import Listener, StreamLimits
+from services.access.transport.listening import Listener
 from services.common.telemetry import metrics
 from tidings_protocol import close
 from tidings_protocol.wire.codec import PROTO
@@ -34,30 +30,13 @@ PROXY_STARTS = frozenset({VERSION_1[:PREFIX_BYTES], VERSION_2[:PREFIX_BYTES]})
 _OPENED = metrics.CONNECTIONS_OPENED.labels("tcp")
 
 
-NOBODY = TrustedProxies()
-
-
 class TcpServer(Listener):
     """Listens while it is entered."""
 
-    def __init__(
-        self,
-        node: NodePort,
-        door: Door,
-        traffic: Traffic,
-        limits: StreamLimits,
-        listening: socket.socket,
-        tls: ssl.SSLContext | None = None,
-        trusted: TrustedProxies = NOBODY,
-    ) -> None:
-        super().__init__(listening, door, tls, limits, trusted)
-        self._reserves = tls is not None  # without TLS a connection asks to come in as soon as it is there
-        self.node = node
-        self.traffic = traffic
-
     def protocol(self, address: str = "") -> asyncio.BaseProtocol:
         stream = TcpStream(self)
-        stream.refused = self._reserves and not self.door.reserve(stream)
+        # Without TLS a connection asks to come in as soon as it is there.
+        stream.refused = self._tls is not None and not self.door.reserve(stream)
         return TcpArrival(self.door, stream, address)
 
 

@@ -11,8 +11,6 @@ Does not know: frames, sessions.
 from __future__ import annotations
 
 import asyncio
-import socket
-import ssl
 from http import HTTPStatus
 from typing import Final, cast
 from urllib.parse import urlsplit
@@ -21,10 +19,6 @@ from picows import WSUpgradeRequest, WSUpgradeResponse
 from picows import WSUpgradeResponseWithListener as Upgrade
 from picows.picows import WSAutoPingStrategy, WSProtocol  # type: ignore[attr-defined]  # not in its stubs
 
-from services.access.admission.addresses import TrustedProxies
-from services.access.admission.admission import Door
-from services.access.connection.ports import NodePort
-from services.access.connection.traffic import Traffic
 from services.access.transport.http import (
     BUSY,
     BUSY_S,
@@ -36,34 +30,19 @@ from services.access.transport.http import (
     Answer,
     sentence,
 )
-from services.access.transport.listening import Listener, StreamLimits
+from services.access.transport.listening import Listener
 from services.access.transport.web_arrival import WebArrival
 from services.access.transport.websocket import WebSocket
 from services.common.telemetry import metrics
 from tidings_protocol.errors import BadRequest
 from tidings_protocol.wire.codec import negotiate, offers
 
-NOBODY: Final = TrustedProxies()
 VERSIONS: Final = ("13", "8", "7")
 WRONG_VERSION: Final = f"this version of WebSocket is not spoken here: use version {VERSIONS[0]}"
 
 
 class WebSocketServer(Listener):
     """Listens while it is entered."""
-
-    def __init__(
-        self,
-        node: NodePort,
-        door: Door,
-        traffic: Traffic,
-        limits: StreamLimits,
-        listening: socket.socket,
-        tls: ssl.SSLContext | None = None,
-        trusted: TrustedProxies = NOBODY,
-    ) -> None:
-        super().__init__(listening, door, tls, limits, trusted)
-        self.node = node
-        self.traffic = traffic
 
     def protocol(self, address: str = "") -> asyncio.BaseProtocol:
         listener = WebSocket(self)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from services.access.admission.addresses import TrustedProxies
+from services.access.connection.traffic import Traffic
 from services.access.transport.listening import EARLY_BYTES_MAX, Listener, StreamLimits, listen
-from tests.support.network.port import LIMITS, OpenDoor
+from tests.support.network.port import LIMITS, FakeNode, OpenDoor
 from tests.unit.access.transport.test_arrival import Inner
 
 
@@ -19,7 +19,7 @@ class Plain(Listener):
     """Every connection gets a protocol that notes."""
 
     def __init__(self, listening: socket.socket, tls: ssl.SSLContext | None = None) -> None:
-        super().__init__(listening, OpenDoor(), tls, LIMITS, TrustedProxies())
+        super().__init__(FakeNode(), OpenDoor(), Traffic("tcp"), LIMITS, listening, tls)
         self.made: list[Inner] = []
 
     def protocol(self, address: str = "") -> asyncio.BaseProtocol:
