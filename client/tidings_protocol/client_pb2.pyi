@@ -38,6 +38,18 @@ class ClientFrame(_message.Message):
     SIGNAL_FIELD_NUMBER: _builtins.int
     PRESENCE_FIELD_NUMBER: _builtins.int
     BYE_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    HIDE_FIELD_NUMBER: _builtins.int
+    PREFER_FIELD_NUMBER: _builtins.int
+    READERS_FIELD_NUMBER: _builtins.int
+    REACTORS_FIELD_NUMBER: _builtins.int
+    BLOCK_FIELD_NUMBER: _builtins.int
+    PROFILE_FIELD_NUMBER: _builtins.int
+    UPLOAD_FIELD_NUMBER: _builtins.int
+    DOWNLOAD_FIELD_NUMBER: _builtins.int
+    PUSH_TARGET_FIELD_NUMBER: _builtins.int
+    SEARCH_FIELD_NUMBER: _builtins.int
+    STREAM_PART_FIELD_NUMBER: _builtins.int
     REFRESH_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """chosen by the client; the reply carries it"""
@@ -66,6 +78,32 @@ class ClientFrame(_message.Message):
     @_builtins.property
     def bye(self) -> Global___Bye: ...
     @_builtins.property
+    def change(self) -> Global___Change:
+        """the reply is `sent`"""
+
+    @_builtins.property
+    def hide(self) -> Global___Hide: ...
+    @_builtins.property
+    def prefer(self) -> Global___Prefer: ...
+    @_builtins.property
+    def readers(self) -> Global___ReadersRequest: ...
+    @_builtins.property
+    def reactors(self) -> Global___ReactorsRequest: ...
+    @_builtins.property
+    def block(self) -> Global___BlockRequest: ...
+    @_builtins.property
+    def profile(self) -> Global___ProfileRequest: ...
+    @_builtins.property
+    def upload(self) -> Global___UploadRequest: ...
+    @_builtins.property
+    def download(self) -> Global___DownloadRequest: ...
+    @_builtins.property
+    def push_target(self) -> Global___PushTarget: ...
+    @_builtins.property
+    def search(self) -> Global___Search: ...
+    @_builtins.property
+    def stream_part(self) -> Global___StreamPart: ...
+    @_builtins.property
     def refresh(self) -> Global___Refresh:
         """a new token for this session"""
 
@@ -85,13 +123,25 @@ class ClientFrame(_message.Message):
         signal: Global___Signal | None = ...,
         presence: Global___PresenceRequest | None = ...,
         bye: Global___Bye | None = ...,
+        change: Global___Change | None = ...,
+        hide: Global___Hide | None = ...,
+        prefer: Global___Prefer | None = ...,
+        readers: Global___ReadersRequest | None = ...,
+        reactors: Global___ReactorsRequest | None = ...,
+        block: Global___BlockRequest | None = ...,
+        profile: Global___ProfileRequest | None = ...,
+        upload: Global___UploadRequest | None = ...,
+        download: Global___DownloadRequest | None = ...,
+        push_target: Global___PushTarget | None = ...,
+        search: Global___Search | None = ...,
+        stream_part: Global___StreamPart | None = ...,
         refresh: Global___Refresh | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "body", b"body", "bye", b"bye", "conversations", b"conversations", "group", b"group", "hello", b"hello", "history", b"history", "ping", b"ping", "presence", b"presence", "read", b"read", "refresh", b"refresh", "send", b"send", "signal", b"signal", "sync", b"sync"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "block", b"block", "body", b"body", "bye", b"bye", "change", b"change", "conversations", b"conversations", "download", b"download", "group", b"group", "hello", b"hello", "hide", b"hide", "history", b"history", "ping", b"ping", "prefer", b"prefer", "presence", b"presence", "profile", b"profile", "push_target", b"push_target", "reactors", b"reactors", "read", b"read", "readers", b"readers", "refresh", b"refresh", "search", b"search", "send", b"send", "signal", b"signal", "stream_part", b"stream_part", "sync", b"sync", "upload", b"upload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "body", b"body", "bye", b"bye", "conversations", b"conversations", "group", b"group", "hello", b"hello", "history", b"history", "id", b"id", "ping", b"ping", "presence", b"presence", "read", b"read", "refresh", b"refresh", "send", b"send", "signal", b"signal", "sync", b"sync"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "block", b"block", "body", b"body", "bye", b"bye", "change", b"change", "conversations", b"conversations", "download", b"download", "group", b"group", "hello", b"hello", "hide", b"hide", "history", b"history", "id", b"id", "ping", b"ping", "prefer", b"prefer", "presence", b"presence", "profile", b"profile", "push_target", b"push_target", "reactors", b"reactors", "read", b"read", "readers", b"readers", "refresh", b"refresh", "search", b"search", "send", b"send", "signal", b"signal", "stream_part", b"stream_part", "sync", b"sync", "upload", b"upload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "ping", "send", "ack", "read", "sync", "history", "conversations", "group", "signal", "presence", "bye", "refresh"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "ping", "send", "ack", "read", "sync", "history", "conversations", "group", "signal", "presence", "bye", "change", "hide", "prefer", "readers", "reactors", "block", "profile", "upload", "download", "push_target", "search", "stream_part", "refresh"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -117,6 +167,19 @@ class ServerFrame(_message.Message):
     OK_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     GOODBYE_FIELD_NUMBER: _builtins.int
+    HIDDEN_FIELD_NUMBER: _builtins.int
+    PREFERENCES_FIELD_NUMBER: _builtins.int
+    READER_PAGE_FIELD_NUMBER: _builtins.int
+    REACTOR_PAGE_FIELD_NUMBER: _builtins.int
+    USER_PAGE_FIELD_NUMBER: _builtins.int
+    PROFILE_LIST_FIELD_NUMBER: _builtins.int
+    UPLOAD_GRANT_FIELD_NUMBER: _builtins.int
+    DOWNLOAD_GRANT_FIELD_NUMBER: _builtins.int
+    SEARCH_PAGE_FIELD_NUMBER: _builtins.int
+    STREAM_PART_FIELD_NUMBER: _builtins.int
+    JOIN_REQUEST_PAGE_FIELD_NUMBER: _builtins.int
+    INVITE_INFO_FIELD_NUMBER: _builtins.int
+    INVITE_PAGE_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """of the request; 0 in a push"""
     @_builtins.property
@@ -149,6 +212,40 @@ class ServerFrame(_message.Message):
     def error(self) -> Global___Error: ...
     @_builtins.property
     def goodbye(self) -> Global___Goodbye: ...
+    @_builtins.property
+    def hidden(self) -> Global___Hidden:
+        """push to the user's other devices"""
+
+    @_builtins.property
+    def preferences(self) -> Global___ConversationPreferences:
+        """push to the user's other devices"""
+
+    @_builtins.property
+    def reader_page(self) -> Global___ReaderPage: ...
+    @_builtins.property
+    def reactor_page(self) -> Global___ReactorPage: ...
+    @_builtins.property
+    def user_page(self) -> Global___UserPage:
+        """who is blocked"""
+
+    @_builtins.property
+    def profile_list(self) -> Global___ProfileList:
+        """reply, and push to those who watch"""
+
+    @_builtins.property
+    def upload_grant(self) -> Global___UploadGrant: ...
+    @_builtins.property
+    def download_grant(self) -> Global___DownloadGrant: ...
+    @_builtins.property
+    def search_page(self) -> Global___SearchPage: ...
+    @_builtins.property
+    def stream_part(self) -> Global___StreamPart: ...
+    @_builtins.property
+    def join_request_page(self) -> Global___JoinRequestPage: ...
+    @_builtins.property
+    def invite_info(self) -> Global___InviteInfo: ...
+    @_builtins.property
+    def invite_page(self) -> Global___InvitePage: ...
     def __init__(
         self,
         *,
@@ -168,12 +265,25 @@ class ServerFrame(_message.Message):
         ok: Global___Ok | None = ...,
         error: Global___Error | None = ...,
         goodbye: Global___Goodbye | None = ...,
+        hidden: Global___Hidden | None = ...,
+        preferences: Global___ConversationPreferences | None = ...,
+        reader_page: Global___ReaderPage | None = ...,
+        reactor_page: Global___ReactorPage | None = ...,
+        user_page: Global___UserPage | None = ...,
+        profile_list: Global___ProfileList | None = ...,
+        upload_grant: Global___UploadGrant | None = ...,
+        download_grant: Global___DownloadGrant | None = ...,
+        search_page: Global___SearchPage | None = ...,
+        stream_part: Global___StreamPart | None = ...,
+        join_request_page: Global___JoinRequestPage | None = ...,
+        invite_info: Global___InviteInfo | None = ...,
+        invite_page: Global___InvitePage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "conversation_page", b"conversation_page", "deliver", b"deliver", "error", b"error", "goodbye", b"goodbye", "group_info", b"group_info", "lagging", b"lagging", "member_page", b"member_page", "ok", b"ok", "page", b"page", "pong", b"pong", "presence_list", b"presence_list", "receipt", b"receipt", "sent", b"sent", "signal", b"signal", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "conversation_page", b"conversation_page", "deliver", b"deliver", "download_grant", b"download_grant", "error", b"error", "goodbye", b"goodbye", "group_info", b"group_info", "hidden", b"hidden", "invite_info", b"invite_info", "invite_page", b"invite_page", "join_request_page", b"join_request_page", "lagging", b"lagging", "member_page", b"member_page", "ok", b"ok", "page", b"page", "pong", b"pong", "preferences", b"preferences", "presence_list", b"presence_list", "profile_list", b"profile_list", "reactor_page", b"reactor_page", "reader_page", b"reader_page", "receipt", b"receipt", "search_page", b"search_page", "sent", b"sent", "signal", b"signal", "stream_part", b"stream_part", "upload_grant", b"upload_grant", "user_page", b"user_page", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "conversation_page", b"conversation_page", "deliver", b"deliver", "error", b"error", "goodbye", b"goodbye", "group_info", b"group_info", "id", b"id", "lagging", b"lagging", "member_page", b"member_page", "ok", b"ok", "page", b"page", "pong", b"pong", "presence_list", b"presence_list", "receipt", b"receipt", "sent", b"sent", "signal", b"signal", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "conversation_page", b"conversation_page", "deliver", b"deliver", "download_grant", b"download_grant", "error", b"error", "goodbye", b"goodbye", "group_info", b"group_info", "hidden", b"hidden", "id", b"id", "invite_info", b"invite_info", "invite_page", b"invite_page", "join_request_page", b"join_request_page", "lagging", b"lagging", "member_page", b"member_page", "ok", b"ok", "page", b"page", "pong", b"pong", "preferences", b"preferences", "presence_list", b"presence_list", "profile_list", b"profile_list", "reactor_page", b"reactor_page", "reader_page", b"reader_page", "receipt", b"receipt", "search_page", b"search_page", "sent", b"sent", "signal", b"signal", "stream_part", b"stream_part", "upload_grant", b"upload_grant", "user_page", b"user_page", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["welcome", "pong", "sent", "deliver", "page", "receipt", "conversation_page", "group_info", "member_page", "signal", "presence_list", "lagging", "ok", "error", "goodbye"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["welcome", "pong", "sent", "deliver", "page", "receipt", "conversation_page", "group_info", "member_page", "signal", "presence_list", "lagging", "ok", "error", "goodbye", "hidden", "preferences", "reader_page", "reactor_page", "user_page", "profile_list", "upload_grant", "download_grant", "search_page", "stream_part", "join_request_page", "invite_info", "invite_page"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -244,7 +354,7 @@ class Hello(_message.Message):
     client: _builtins.str
     """name/version"""
     protocol: _builtins.int
-    """11: protocol 1.1; 0: 1.0"""
+    """11: this page; 0: 1.0"""
     attempt: _builtins.int
     """higher with each hello of this device: of two logins within a minute the higher is the newer; 0: by arrival"""
     @_builtins.property
@@ -313,6 +423,7 @@ class Welcome(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     BACKOFF_FIELD_NUMBER: _builtins.int
     GROUP_HEADS_FIELD_NUMBER: _builtins.int
+    VAPID_PUBLIC_KEY_FIELD_NUMBER: _builtins.int
     session: _builtins.str
     user: _builtins.str
     node: _builtins.str
@@ -324,6 +435,8 @@ class Welcome(_message.Message):
     reset: _builtins.bool
     """the cursor is of another epoch or beyond the head: drop it"""
     time_ms: _builtins.int
+    vapid_public_key: _builtins.bytes
+    """for Web Push; empty: there is none"""
     @_builtins.property
     def limits(self) -> Global___Limits: ...
     @_builtins.property
@@ -347,10 +460,11 @@ class Welcome(_message.Message):
         limits: Global___Limits | None = ...,
         backoff: Global___Backoff | None = ...,
         group_heads: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        vapid_public_key: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["backoff", b"backoff", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backoff", b"backoff", "epoch", b"epoch", "group_heads", b"group_heads", "heartbeat_s", b"heartbeat_s", "idle_heartbeat_s", b"idle_heartbeat_s", "inbox_head", b"inbox_head", "limits", b"limits", "node", b"node", "reset", b"reset", "session", b"session", "time_ms", b"time_ms", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backoff", b"backoff", "epoch", b"epoch", "group_heads", b"group_heads", "heartbeat_s", b"heartbeat_s", "idle_heartbeat_s", b"idle_heartbeat_s", "inbox_head", b"inbox_head", "limits", b"limits", "node", b"node", "reset", b"reset", "session", b"session", "time_ms", b"time_ms", "user", b"user", "vapid_public_key", b"vapid_public_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -363,20 +477,48 @@ class Limits(_message.Message):
     FRAME_BYTES_MAX_FIELD_NUMBER: _builtins.int
     CONTENT_BYTES_MAX_FIELD_NUMBER: _builtins.int
     SENDS_PER_S_FIELD_NUMBER: _builtins.int
+    EDIT_WINDOW_S_FIELD_NUMBER: _builtins.int
+    RECALL_WINDOW_S_FIELD_NUMBER: _builtins.int
+    MEDIA_BYTES_MAX_FIELD_NUMBER: _builtins.int
+    MEDIA_TYPES_FIELD_NUMBER: _builtins.int
+    SEARCH_FIELD_NUMBER: _builtins.int
+    STREAMS_FIELD_NUMBER: _builtins.int
+    OWN_PROFILE_FIELD_NUMBER: _builtins.int
     frame_bytes_max: _builtins.int
     content_bytes_max: _builtins.int
     sends_per_s: _builtins.int
     """0: no limit"""
+    edit_window_s: _builtins.int
+    """0: always"""
+    recall_window_s: _builtins.int
+    """0: always"""
+    media_bytes_max: _builtins.int
+    """0: no media here"""
+    search: _builtins.bool
+    """these are on here"""
+    streams: _builtins.bool
+    own_profile: _builtins.bool
+    @_builtins.property
+    def media_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """empty: all; a type or image/*"""
+
     def __init__(
         self,
         *,
         frame_bytes_max: _builtins.int = ...,
         content_bytes_max: _builtins.int = ...,
         sends_per_s: _builtins.int = ...,
+        edit_window_s: _builtins.int = ...,
+        recall_window_s: _builtins.int = ...,
+        media_bytes_max: _builtins.int = ...,
+        media_types: _abc.Iterable[_builtins.str] | None = ...,
+        search: _builtins.bool = ...,
+        streams: _builtins.bool = ...,
+        own_profile: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_bytes_max", b"content_bytes_max", "frame_bytes_max", b"frame_bytes_max", "sends_per_s", b"sends_per_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_bytes_max", b"content_bytes_max", "edit_window_s", b"edit_window_s", "frame_bytes_max", b"frame_bytes_max", "media_bytes_max", b"media_bytes_max", "media_types", b"media_types", "own_profile", b"own_profile", "recall_window_s", b"recall_window_s", "search", b"search", "sends_per_s", b"sends_per_s", "streams", b"streams"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -535,14 +677,33 @@ class Content(_message.Message):
     MIME_FIELD_NUMBER: _builtins.int
     HEADERS_FIELD_NUMBER: _builtins.int
     REPLY_TO_FIELD_NUMBER: _builtins.int
+    MENTIONS_FIELD_NUMBER: _builtins.int
+    MENTION_ALL_FIELD_NUMBER: _builtins.int
+    MEDIA_FIELD_NUMBER: _builtins.int
+    EXPIRE_AFTER_S_FIELD_NUMBER: _builtins.int
+    STREAMING_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     data: _builtins.bytes
     mime: _builtins.str
     """of data; empty: application/octet-stream"""
     reply_to: _builtins.int
     """seq in the same conversation"""
+    mention_all: _builtins.bool
+    """groups: owner and admins only"""
+    expire_after_s: _builtins.int
+    """gone for everybody that long after it was stored; 0: kept"""
+    streaming: _builtins.bool
+    """its text grows by stream_part until `finish`"""
     @_builtins.property
     def headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def mentions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """user ids, at most 50"""
+
+    @_builtins.property
+    def media(self) -> _containers.RepeatedCompositeFieldContainer[Global___Media]:
+        """at most 10"""
+
     def __init__(
         self,
         *,
@@ -551,16 +712,69 @@ class Content(_message.Message):
         mime: _builtins.str = ...,
         headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         reply_to: _builtins.int = ...,
+        mentions: _abc.Iterable[_builtins.str] | None = ...,
+        mention_all: _builtins.bool = ...,
+        media: _abc.Iterable[Global___Media] | None = ...,
+        expire_after_s: _builtins.int = ...,
+        streaming: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "data", b"data", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "data", b"data", "headers", b"headers", "mime", b"mime", "reply_to", b"reply_to", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "data", b"data", "expire_after_s", b"expire_after_s", "headers", b"headers", "media", b"media", "mention_all", b"mention_all", "mentions", b"mentions", "mime", b"mime", "reply_to", b"reply_to", "streaming", b"streaming", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["text", "data"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
 Global___Content: _TypeAlias = Content  # noqa: Y015
+
+@_typing.final
+class Media(_message.Message):
+    """A file in the media store. `id` from an upload grant; the server fills in what it knows of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    MIME_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    DURATION_MS_FIELD_NUMBER: _builtins.int
+    THUMBNAIL_FIELD_NUMBER: _builtins.int
+    PREVIEW_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    mime: _builtins.str
+    name: _builtins.str
+    """at most 255 bytes"""
+    bytes: _builtins.int
+    width: _builtins.int
+    height: _builtins.int
+    duration_ms: _builtins.int
+    thumbnail: _builtins.str
+    """id of another upload"""
+    preview: _builtins.bytes
+    """a few bytes to show meanwhile (BlurHash, ThumbHash), at most 200"""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        mime: _builtins.str = ...,
+        name: _builtins.str = ...,
+        bytes: _builtins.int = ...,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+        duration_ms: _builtins.int = ...,
+        thumbnail: _builtins.str = ...,
+        preview: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "duration_ms", b"duration_ms", "height", b"height", "id", b"id", "mime", b"mime", "name", b"name", "preview", b"preview", "thumbnail", b"thumbnail", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Media: _TypeAlias = Media  # noqa: Y015
 
 @_typing.final
 class Sent(_message.Message):
@@ -573,6 +787,7 @@ class Sent(_message.Message):
     TIME_MS_FIELD_NUMBER: _builtins.int
     DUPLICATE_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     client_id: _builtins.str
     message_id: _builtins.str
     conversation: _builtins.str
@@ -581,6 +796,10 @@ class Sent(_message.Message):
     duplicate: _builtins.bool
     number: _builtins.int
     """the sender's own inbox number; 0: it takes none"""
+    @_builtins.property
+    def state(self) -> Global___State:
+        """reply to change: of the message that was changed, after it"""
+
     def __init__(
         self,
         *,
@@ -591,10 +810,11 @@ class Sent(_message.Message):
         time_ms: _builtins.int = ...,
         duplicate: _builtins.bool = ...,
         number: _builtins.int = ...,
+        state: Global___State | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "conversation", b"conversation", "duplicate", b"duplicate", "message_id", b"message_id", "number", b"number", "seq", b"seq", "time_ms", b"time_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "conversation", b"conversation", "duplicate", b"duplicate", "message_id", b"message_id", "number", b"number", "seq", b"seq", "state", b"state", "time_ms", b"time_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -613,11 +833,13 @@ class Message(_message.Message):
         KIND_UNSPECIFIED: Message._Kind.ValueType  # 0
         NORMAL: Message._Kind.ValueType  # 1
         SYSTEM: Message._Kind.ValueType  # 2
+        CHANGE: Message._Kind.ValueType  # 3
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
     KIND_UNSPECIFIED: Message.Kind.ValueType  # 0
     NORMAL: Message.Kind.ValueType  # 1
     SYSTEM: Message.Kind.ValueType  # 2
+    CHANGE: Message.Kind.ValueType  # 3
 
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
     CONVERSATION_FIELD_NUMBER: _builtins.int
@@ -627,6 +849,10 @@ class Message(_message.Message):
     CONTENT_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     CLIENT_ID_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ORDINAL_FIELD_NUMBER: _builtins.int
+    EXPIRES_MS_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     conversation: _builtins.str
     seq: _builtins.int
@@ -634,8 +860,20 @@ class Message(_message.Message):
     time_ms: _builtins.int
     kind: Global___Message.Kind.ValueType
     client_id: _builtins.str
+    ordinal: _builtins.int
+    """counts the messages of the conversation that count as unread, up to this one"""
+    expires_ms: _builtins.int
+    """0: kept"""
     @_builtins.property
     def content(self) -> Global___Content: ...
+    @_builtins.property
+    def change(self) -> Global___Change:
+        """of kind CHANGE: what it does to an earlier message"""
+
+    @_builtins.property
+    def state(self) -> Global___State:
+        """what later changes made of it; content is the present one"""
+
     def __init__(
         self,
         *,
@@ -647,14 +885,1085 @@ class Message(_message.Message):
         content: Global___Content | None = ...,
         kind: Global___Message.Kind.ValueType = ...,
         client_id: _builtins.str = ...,
+        change: Global___Change | None = ...,
+        state: Global___State | None = ...,
+        ordinal: _builtins.int = ...,
+        expires_ms: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "content", b"content", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "content", b"content", "conversation", b"conversation", "kind", b"kind", "message_id", b"message_id", "sender", b"sender", "seq", b"seq", "time_ms", b"time_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "client_id", b"client_id", "content", b"content", "conversation", b"conversation", "expires_ms", b"expires_ms", "kind", b"kind", "message_id", b"message_id", "ordinal", b"ordinal", "sender", b"sender", "seq", b"seq", "state", b"state", "time_ms", b"time_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Message: _TypeAlias = Message  # noqa: Y015
+
+@_typing.final
+class State(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    EDITED_MS_FIELD_NUMBER: _builtins.int
+    RECALLED_BY_FIELD_NUMBER: _builtins.int
+    REACTIONS_FIELD_NUMBER: _builtins.int
+    PINNED_FIELD_NUMBER: _builtins.int
+    STREAMING_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """seq of the newest change that is in it"""
+    edited_ms: _builtins.int
+    """0: not edited"""
+    recalled_by: _builtins.str
+    """empty: not recalled; ~expiry: its time is over. Then it has no content"""
+    pinned: _builtins.bool
+    streaming: _builtins.bool
+    parts: _builtins.int
+    """of a stream: those that are in content"""
+    @_builtins.property
+    def reactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reaction]:
+        """in the order in which each first came"""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        edited_ms: _builtins.int = ...,
+        recalled_by: _builtins.str = ...,
+        reactions: _abc.Iterable[Global___Reaction] | None = ...,
+        pinned: _builtins.bool = ...,
+        streaming: _builtins.bool = ...,
+        parts: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edited_ms", b"edited_ms", "parts", b"parts", "pinned", b"pinned", "reactions", b"reactions", "recalled_by", b"recalled_by", "revision", b"revision", "streaming", b"streaming"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___State: _TypeAlias = State  # noqa: Y015
+
+@_typing.final
+class Reaction(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REACTION_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    MINE_FIELD_NUMBER: _builtins.int
+    reaction: _builtins.str
+    count: _builtins.int
+    mine: _builtins.bool
+    """in pages and lists: the reader's own; left out in what is pushed"""
+    @_builtins.property
+    def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """the first three"""
+
+    def __init__(
+        self,
+        *,
+        reaction: _builtins.str = ...,
+        count: _builtins.int = ...,
+        users: _abc.Iterable[_builtins.str] | None = ...,
+        mine: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "mine", b"mine", "reaction", b"reaction", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reaction: _TypeAlias = Reaction  # noqa: Y015
+
+@_typing.final
+class Change(_message.Message):
+    """A change of a message takes a seq of its own in the conversation, and travels like a message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Recall(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        def __init__(
+            self,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Finish(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PARTS_FIELD_NUMBER: _builtins.int
+        TEXT_FIELD_NUMBER: _builtins.int
+        parts: _builtins.int
+        """how many the sender has sent"""
+        text: _builtins.str
+        """the whole text; empty: what the parts give"""
+        def __init__(
+            self,
+            *,
+            parts: _builtins.int = ...,
+            text: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "text", b"text"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Reacted(_message.Message):
+        """in entries: what came and went since the entry before, at most 20 of each"""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class One(_message.Message):
+            DESCRIPTOR: _descriptor.Descriptor
+
+            USER_FIELD_NUMBER: _builtins.int
+            REACTION_FIELD_NUMBER: _builtins.int
+            user: _builtins.str
+            reaction: _builtins.str
+            def __init__(
+                self,
+                *,
+                user: _builtins.str = ...,
+                reaction: _builtins.str = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["reaction", b"reaction", "user", b"user"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+        ADDED_FIELD_NUMBER: _builtins.int
+        REMOVED_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def added(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change.Reacted.One]: ...
+        @_builtins.property
+        def removed(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change.Reacted.One]: ...
+        def __init__(
+            self,
+            *,
+            added: _abc.Iterable[Global___Change.Reacted.One] | None = ...,
+            removed: _abc.Iterable[Global___Change.Reacted.One] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "removed", b"removed"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    EDIT_FIELD_NUMBER: _builtins.int
+    RECALL_FIELD_NUMBER: _builtins.int
+    REACT_FIELD_NUMBER: _builtins.int
+    UNREACT_FIELD_NUMBER: _builtins.int
+    PIN_FIELD_NUMBER: _builtins.int
+    FINISH_FIELD_NUMBER: _builtins.int
+    REACTED_FIELD_NUMBER: _builtins.int
+    client_id: _builtins.str
+    """as in send; left out in an entry"""
+    conversation: _builtins.str
+    """left out in an entry"""
+    seq: _builtins.int
+    """the message that is changed"""
+    react: _builtins.str
+    """requests only; 1 to 64 bytes"""
+    unreact: _builtins.str
+    """requests only"""
+    pin: _builtins.bool
+    """false: no longer"""
+    @_builtins.property
+    def edit(self) -> Global___Content: ...
+    @_builtins.property
+    def recall(self) -> Global___Change.Recall: ...
+    @_builtins.property
+    def finish(self) -> Global___Change.Finish:
+        """of a stream"""
+
+    @_builtins.property
+    def reacted(self) -> Global___Change.Reacted:
+        """entries only"""
+
+    def __init__(
+        self,
+        *,
+        client_id: _builtins.str = ...,
+        conversation: _builtins.str = ...,
+        seq: _builtins.int = ...,
+        edit: Global___Content | None = ...,
+        recall: Global___Change.Recall | None = ...,
+        react: _builtins.str = ...,
+        unreact: _builtins.str = ...,
+        pin: _builtins.bool = ...,
+        finish: Global___Change.Finish | None = ...,
+        reacted: Global___Change.Reacted | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "edit", b"edit", "finish", b"finish", "pin", b"pin", "react", b"react", "reacted", b"reacted", "recall", b"recall", "unreact", b"unreact"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "client_id", b"client_id", "conversation", b"conversation", "edit", b"edit", "finish", b"finish", "pin", b"pin", "react", b"react", "reacted", b"reacted", "recall", b"recall", "seq", b"seq", "unreact", b"unreact"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_act: _TypeAlias = _typing.Literal["edit", "recall", "react", "unreact", "pin", "finish", "reacted"]  # noqa: Y015
+    _WhichOneofArgType_act: _TypeAlias = _typing.Literal["act", b"act"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_act) -> _WhichOneofReturnType_act | None: ...
+
+Global___Change: _TypeAlias = Change  # noqa: Y015
+
+@_typing.final
+class StreamPart(_message.Message):
+    """A piece of a message whose content says `streaming`: client to server, then to all who are online; not an entry."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    seq: _builtins.int
+    part: _builtins.int
+    """1, 2, 3 … of this message"""
+    text: _builtins.str
+    """is put behind the text so far"""
+    def __init__(
+        self,
+        *,
+        conversation: _builtins.str = ...,
+        seq: _builtins.int = ...,
+        part: _builtins.int = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "part", b"part", "seq", b"seq", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamPart: _TypeAlias = StreamPart  # noqa: Y015
+
+@_typing.final
+class Hide(_message.Message):
+    """for this user only, on all devices"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    SEQS_FIELD_NUMBER: _builtins.int
+    THROUGH_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    through: _builtins.int
+    """all up to here; 0: only the seqs"""
+    @_builtins.property
+    def seqs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """at most 200"""
+
+    def __init__(
+        self,
+        *,
+        conversation: _builtins.str = ...,
+        seqs: _abc.Iterable[_builtins.int] | None = ...,
+        through: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "seqs", b"seqs", "through", b"through"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Hide: _TypeAlias = Hide  # noqa: Y015
+
+@_typing.final
+class Hidden(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    SEQS_FIELD_NUMBER: _builtins.int
+    THROUGH_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    through: _builtins.int
+    @_builtins.property
+    def seqs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        conversation: _builtins.str = ...,
+        seqs: _abc.Iterable[_builtins.int] | None = ...,
+        through: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "seqs", b"seqs", "through", b"through"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Hidden: _TypeAlias = Hidden  # noqa: Y015
+
+@_typing.final
+class Prefer(_message.Message):
+    """what is not given stays"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    MUTED_UNTIL_MS_FIELD_NUMBER: _builtins.int
+    PINNED_FIELD_NUMBER: _builtins.int
+    ARCHIVED_FIELD_NUMBER: _builtins.int
+    MARKED_UNREAD_FIELD_NUMBER: _builtins.int
+    DRAFT_FIELD_NUMBER: _builtins.int
+    HIDDEN_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    muted_until_ms: _builtins.int
+    """no push notifications; 0: not muted; -1: for ever"""
+    pinned: _builtins.bool
+    archived: _builtins.bool
+    marked_unread: _builtins.bool
+    """gone with the next read"""
+    draft: _builtins.str
+    """at most 4 KiB"""
+    hidden: _builtins.bool
+    """not in the list until the next message"""
+    def __init__(
+        self,
+        *,
+        conversation: _builtins.str = ...,
+        muted_until_ms: _builtins.int | None = ...,
+        pinned: _builtins.bool | None = ...,
+        archived: _builtins.bool | None = ...,
+        marked_unread: _builtins.bool | None = ...,
+        draft: _builtins.str | None = ...,
+        hidden: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_archived", b"_archived", "_draft", b"_draft", "_hidden", b"_hidden", "_marked_unread", b"_marked_unread", "_muted_until_ms", b"_muted_until_ms", "_pinned", b"_pinned", "archived", b"archived", "draft", b"draft", "hidden", b"hidden", "marked_unread", b"marked_unread", "muted_until_ms", b"muted_until_ms", "pinned", b"pinned"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_archived", b"_archived", "_draft", b"_draft", "_hidden", b"_hidden", "_marked_unread", b"_marked_unread", "_muted_until_ms", b"_muted_until_ms", "_pinned", b"_pinned", "archived", b"archived", "conversation", b"conversation", "draft", b"draft", "hidden", b"hidden", "marked_unread", b"marked_unread", "muted_until_ms", b"muted_until_ms", "pinned", b"pinned"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__archived: _TypeAlias = _typing.Literal["archived"]  # noqa: Y015
+    _WhichOneofArgType__archived: _TypeAlias = _typing.Literal["_archived", b"_archived"]  # noqa: Y015
+    _WhichOneofReturnType__draft: _TypeAlias = _typing.Literal["draft"]  # noqa: Y015
+    _WhichOneofArgType__draft: _TypeAlias = _typing.Literal["_draft", b"_draft"]  # noqa: Y015
+    _WhichOneofReturnType__hidden: _TypeAlias = _typing.Literal["hidden"]  # noqa: Y015
+    _WhichOneofArgType__hidden: _TypeAlias = _typing.Literal["_hidden", b"_hidden"]  # noqa: Y015
+    _WhichOneofReturnType__marked_unread: _TypeAlias = _typing.Literal["marked_unread"]  # noqa: Y015
+    _WhichOneofArgType__marked_unread: _TypeAlias = _typing.Literal["_marked_unread", b"_marked_unread"]  # noqa: Y015
+    _WhichOneofReturnType__muted_until_ms: _TypeAlias = _typing.Literal["muted_until_ms"]  # noqa: Y015
+    _WhichOneofArgType__muted_until_ms: _TypeAlias = _typing.Literal["_muted_until_ms", b"_muted_until_ms"]  # noqa: Y015
+    _WhichOneofReturnType__pinned: _TypeAlias = _typing.Literal["pinned"]  # noqa: Y015
+    _WhichOneofArgType__pinned: _TypeAlias = _typing.Literal["_pinned", b"_pinned"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__archived) -> _WhichOneofReturnType__archived | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__draft) -> _WhichOneofReturnType__draft | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hidden) -> _WhichOneofReturnType__hidden | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__marked_unread) -> _WhichOneofReturnType__marked_unread | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__muted_until_ms) -> _WhichOneofReturnType__muted_until_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pinned) -> _WhichOneofReturnType__pinned | None: ...
+
+Global___Prefer: _TypeAlias = Prefer  # noqa: Y015
+
+@_typing.final
+class ConversationPreferences(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    MUTED_UNTIL_MS_FIELD_NUMBER: _builtins.int
+    PINNED_FIELD_NUMBER: _builtins.int
+    ARCHIVED_FIELD_NUMBER: _builtins.int
+    MARKED_UNREAD_FIELD_NUMBER: _builtins.int
+    DRAFT_FIELD_NUMBER: _builtins.int
+    HIDDEN_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    muted_until_ms: _builtins.int
+    pinned: _builtins.bool
+    archived: _builtins.bool
+    marked_unread: _builtins.bool
+    draft: _builtins.str
+    hidden: _builtins.bool
+    def __init__(
+        self,
+        *,
+        conversation: _builtins.str = ...,
+        muted_until_ms: _builtins.int = ...,
+        pinned: _builtins.bool = ...,
+        archived: _builtins.bool = ...,
+        marked_unread: _builtins.bool = ...,
+        draft: _builtins.str = ...,
+        hidden: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archived", b"archived", "conversation", b"conversation", "draft", b"draft", "hidden", b"hidden", "marked_unread", b"marked_unread", "muted_until_ms", b"muted_until_ms", "pinned", b"pinned"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConversationPreferences: _TypeAlias = ConversationPreferences  # noqa: Y015
+
+@_typing.final
+class ReadersRequest(_message.Message):
+    """members whose read (or delivered) position is at or beyond seq"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    DELIVERED_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    seq: _builtins.int
+    delivered: _builtins.bool
+    after: _builtins.str
+    limit: _builtins.int
+    """0: 50; at most 200"""
+    def __init__(
+        self,
+        *,
+        conversation: _builtins.str = ...,
+        seq: _builtins.int = ...,
+        delivered: _builtins.bool = ...,
+        after: _builtins.str = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "conversation", b"conversation", "delivered", b"delivered", "limit", b"limit", "seq", b"seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadersRequest: _TypeAlias = ReadersRequest  # noqa: Y015
+
+@_typing.final
+class ReaderPage(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USERS_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """in all"""
+    next: _builtins.str
+    more: _builtins.bool
+    @_builtins.property
+    def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        users: _abc.Iterable[_builtins.str] | None = ...,
+        count: _builtins.int = ...,
+        next: _builtins.str = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "more", b"more", "next", b"next", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReaderPage: _TypeAlias = ReaderPage  # noqa: Y015
+
+@_typing.final
+class ReactorsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    REACTION_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    seq: _builtins.int
+    reaction: _builtins.str
+    """empty: all"""
+    after: _builtins.str
+    limit: _builtins.int
+    """0: 50; at most 200"""
+    def __init__(
+        self,
+        *,
+        conversation: _builtins.str = ...,
+        seq: _builtins.int = ...,
+        reaction: _builtins.str = ...,
+        after: _builtins.str = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "conversation", b"conversation", "limit", b"limit", "reaction", b"reaction", "seq", b"seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReactorsRequest: _TypeAlias = ReactorsRequest  # noqa: Y015
+
+@_typing.final
+class ReactorPage(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Reactor(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        USER_FIELD_NUMBER: _builtins.int
+        REACTION_FIELD_NUMBER: _builtins.int
+        TIME_MS_FIELD_NUMBER: _builtins.int
+        user: _builtins.str
+        reaction: _builtins.str
+        time_ms: _builtins.int
+        def __init__(
+            self,
+            *,
+            user: _builtins.str = ...,
+            reaction: _builtins.str = ...,
+            time_ms: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["reaction", b"reaction", "time_ms", b"time_ms", "user", b"user"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    REACTORS_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    next: _builtins.str
+    more: _builtins.bool
+    @_builtins.property
+    def reactors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReactorPage.Reactor]:
+        """oldest first"""
+
+    def __init__(
+        self,
+        *,
+        reactors: _abc.Iterable[Global___ReactorPage.Reactor] | None = ...,
+        next: _builtins.str = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["more", b"more", "next", b"next", "reactors", b"reactors"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReactorPage: _TypeAlias = ReactorPage  # noqa: Y015
+
+@_typing.final
+class BlockRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Set(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        USERS_FIELD_NUMBER: _builtins.int
+        BLOCKED_FIELD_NUMBER: _builtins.int
+        blocked: _builtins.bool
+        @_builtins.property
+        def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+        def __init__(
+            self,
+            *,
+            users: _abc.Iterable[_builtins.str] | None = ...,
+            blocked: _builtins.bool = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked", b"blocked", "users", b"users"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class List(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        AFTER_FIELD_NUMBER: _builtins.int
+        LIMIT_FIELD_NUMBER: _builtins.int
+        after: _builtins.str
+        limit: _builtins.int
+        def __init__(
+            self,
+            *,
+            after: _builtins.str = ...,
+            limit: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "limit", b"limit"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SET_FIELD_NUMBER: _builtins.int
+    LIST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def set(self) -> Global___BlockRequest.Set: ...
+    @_builtins.property
+    def list(self) -> Global___BlockRequest.List: ...
+    def __init__(
+        self,
+        *,
+        set: Global___BlockRequest.Set | None = ...,
+        list: Global___BlockRequest.List | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "list", b"list", "set", b"set"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "list", b"list", "set", b"set"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_act: _TypeAlias = _typing.Literal["set", "list"]  # noqa: Y015
+    _WhichOneofArgType_act: _TypeAlias = _typing.Literal["act", b"act"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_act) -> _WhichOneofReturnType_act | None: ...
+
+Global___BlockRequest: _TypeAlias = BlockRequest  # noqa: Y015
+
+@_typing.final
+class UserPage(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USERS_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    next: _builtins.str
+    more: _builtins.bool
+    @_builtins.property
+    def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        users: _abc.Iterable[_builtins.str] | None = ...,
+        next: _builtins.str = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["more", b"more", "next", b"next", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UserPage: _TypeAlias = UserPage  # noqa: Y015
+
+@_typing.final
+class Profile(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class AttributesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    USER_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    AVATAR_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    name: _builtins.str
+    """to show; at most 256 bytes"""
+    avatar: _builtins.str
+    """a media id or a URL"""
+    version: _builtins.int
+    @_builtins.property
+    def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """16 at most, 4 KiB together"""
+
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        name: _builtins.str = ...,
+        avatar: _builtins.str = ...,
+        attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "avatar", b"avatar", "name", b"name", "user", b"user", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Profile: _TypeAlias = Profile  # noqa: Y015
+
+@_typing.final
+class ProfileRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Get(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        USERS_FIELD_NUMBER: _builtins.int
+        WATCH_FIELD_NUMBER: _builtins.int
+        watch: _builtins.bool
+        @_builtins.property
+        def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+        def __init__(
+            self,
+            *,
+            users: _abc.Iterable[_builtins.str] | None = ...,
+            watch: _builtins.bool = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["users", b"users", "watch", b"watch"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    GET_FIELD_NUMBER: _builtins.int
+    SET_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def get(self) -> Global___ProfileRequest.Get: ...
+    @_builtins.property
+    def set(self) -> Global___Profile: ...
+    def __init__(
+        self,
+        *,
+        get: Global___ProfileRequest.Get | None = ...,
+        set: Global___Profile | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "get", b"get", "set", b"set"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "get", b"get", "set", b"set"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_act: _TypeAlias = _typing.Literal["get", "set"]  # noqa: Y015
+    _WhichOneofArgType_act: _TypeAlias = _typing.Literal["act", b"act"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_act) -> _WhichOneofReturnType_act | None: ...
+
+Global___ProfileRequest: _TypeAlias = ProfileRequest  # noqa: Y015
+
+@_typing.final
+class ProfileList(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROFILES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def profiles(self) -> _containers.RepeatedCompositeFieldContainer[Global___Profile]: ...
+    def __init__(
+        self,
+        *,
+        profiles: _abc.Iterable[Global___Profile] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["profiles", b"profiles"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProfileList: _TypeAlias = ProfileList  # noqa: Y015
+
+@_typing.final
+class UploadRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIME_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    mime: _builtins.str
+    name: _builtins.str
+    bytes: _builtins.int
+    sha256: _builtins.bytes
+    """empty: not checked"""
+    def __init__(
+        self,
+        *,
+        mime: _builtins.str = ...,
+        name: _builtins.str = ...,
+        bytes: _builtins.int = ...,
+        sha256: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "mime", b"mime", "name", b"name", "sha256", b"sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadRequest: _TypeAlias = UploadRequest  # noqa: Y015
+
+@_typing.final
+class UploadGrant(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class HeadersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ID_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    HEADERS_FIELD_NUMBER: _builtins.int
+    EXPIRES_MS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    method: _builtins.str
+    """PUT"""
+    url: _builtins.str
+    expires_ms: _builtins.int
+    @_builtins.property
+    def headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """to be sent as they are"""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        method: _builtins.str = ...,
+        url: _builtins.str = ...,
+        headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        expires_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_ms", b"expires_ms", "headers", b"headers", "id", b"id", "method", b"method", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadGrant: _TypeAlias = UploadGrant  # noqa: Y015
+
+@_typing.final
+class DownloadRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    """neither this nor seq: what a profile or a group refers to"""
+    seq: _builtins.int
+    """the message that has it"""
+    id: _builtins.str
+    def __init__(
+        self,
+        *,
+        conversation: _builtins.str = ...,
+        seq: _builtins.int = ...,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "id", b"id", "seq", b"seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DownloadRequest: _TypeAlias = DownloadRequest  # noqa: Y015
+
+@_typing.final
+class DownloadGrant(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URL_FIELD_NUMBER: _builtins.int
+    EXPIRES_MS_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    expires_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+        expires_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_ms", b"expires_ms", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DownloadGrant: _TypeAlias = DownloadGrant  # noqa: Y015
+
+@_typing.final
+class PushTarget(_message.Message):
+    """of this device; replaces what it had"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Provider:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ProviderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[PushTarget._Provider.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        PROVIDER_UNSPECIFIED: PushTarget._Provider.ValueType  # 0
+        APNS: PushTarget._Provider.ValueType  # 1
+        FCM: PushTarget._Provider.ValueType  # 2
+        WEB_PUSH: PushTarget._Provider.ValueType  # 3
+
+    class Provider(_Provider, metaclass=_ProviderEnumTypeWrapper): ...
+    PROVIDER_UNSPECIFIED: PushTarget.Provider.ValueType  # 0
+    APNS: PushTarget.Provider.ValueType  # 1
+    FCM: PushTarget.Provider.ValueType  # 2
+    WEB_PUSH: PushTarget.Provider.ValueType  # 3
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    APP_FIELD_NUMBER: _builtins.int
+    SANDBOX_FIELD_NUMBER: _builtins.int
+    P256DH_FIELD_NUMBER: _builtins.int
+    AUTH_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    provider: Global___PushTarget.Provider.ValueType
+    """unspecified: no notifications to this device any more"""
+    token: _builtins.str
+    """of WEB_PUSH: the endpoint"""
+    app: _builtins.str
+    """which of the operator's apps (bundle id, package)"""
+    sandbox: _builtins.bool
+    """APNS"""
+    p256dh: _builtins.bytes
+    """WEB_PUSH"""
+    auth: _builtins.bytes
+    language: _builtins.str
+    """BCP 47"""
+    def __init__(
+        self,
+        *,
+        provider: Global___PushTarget.Provider.ValueType = ...,
+        token: _builtins.str = ...,
+        app: _builtins.str = ...,
+        sandbox: _builtins.bool = ...,
+        p256dh: _builtins.bytes = ...,
+        auth: _builtins.bytes = ...,
+        language: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "auth", b"auth", "language", b"language", "p256dh", b"p256dh", "provider", b"provider", "sandbox", b"sandbox", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PushTarget: _TypeAlias = PushTarget  # noqa: Y015
+
+@_typing.final
+class Search(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    SENDER_FIELD_NUMBER: _builtins.int
+    FROM_MS_FIELD_NUMBER: _builtins.int
+    UNTIL_MS_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    query: _builtins.str
+    """words, all of which must be there; "a phrase"; 1 to 256 bytes"""
+    conversation: _builtins.str
+    """empty: all that the user may read"""
+    sender: _builtins.str
+    from_ms: _builtins.int
+    until_ms: _builtins.int
+    """0: now"""
+    after: _builtins.str
+    limit: _builtins.int
+    """0: 20; at most 50"""
+    def __init__(
+        self,
+        *,
+        query: _builtins.str = ...,
+        conversation: _builtins.str = ...,
+        sender: _builtins.str = ...,
+        from_ms: _builtins.int = ...,
+        until_ms: _builtins.int = ...,
+        after: _builtins.str = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "conversation", b"conversation", "from_ms", b"from_ms", "limit", b"limit", "query", b"query", "sender", b"sender", "until_ms", b"until_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Search: _TypeAlias = Search  # noqa: Y015
+
+@_typing.final
+class SearchPage(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Hit(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        MESSAGE_FIELD_NUMBER: _builtins.int
+        MARKS_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def message(self) -> Global___Message: ...
+        @_builtins.property
+        def marks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+            """pairs of first and end, in Unicode characters of the text"""
+
+        def __init__(
+            self,
+            *,
+            message: Global___Message | None = ...,
+            marks: _abc.Iterable[_builtins.int] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["marks", b"marks", "message", b"message"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    HITS_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    INDEXED_MS_FIELD_NUMBER: _builtins.int
+    next: _builtins.str
+    more: _builtins.bool
+    indexed_ms: _builtins.int
+    """all that was stored before this has been looked at"""
+    @_builtins.property
+    def hits(self) -> _containers.RepeatedCompositeFieldContainer[Global___SearchPage.Hit]:
+        """newest first"""
+
+    def __init__(
+        self,
+        *,
+        hits: _abc.Iterable[Global___SearchPage.Hit] | None = ...,
+        next: _builtins.str = ...,
+        more: _builtins.bool = ...,
+        indexed_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hits", b"hits", "indexed_ms", b"indexed_ms", "more", b"more", "next", b"next"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchPage: _TypeAlias = SearchPage  # noqa: Y015
 
 @_typing.final
 class Entry(_message.Message):
@@ -800,6 +2109,7 @@ class History(_message.Message):
     BEFORE_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     before: _builtins.int
     """exclusive; neither given: the newest"""
@@ -807,6 +2117,8 @@ class History(_message.Message):
     """exclusive; 0: from the first"""
     limit: _builtins.int
     """0: 50; at most 200"""
+    changes: _builtins.bool
+    """with the entries of kind CHANGE: for who keeps a copy and catches up"""
     def __init__(
         self,
         *,
@@ -814,10 +2126,11 @@ class History(_message.Message):
         before: _builtins.int | None = ...,
         after: _builtins.int | None = ...,
         limit: _builtins.int = ...,
+        changes: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "after", b"after", "before", b"before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "after", b"after", "before", b"before", "conversation", b"conversation", "limit", b"limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "after", b"after", "before", b"before", "changes", b"changes", "conversation", b"conversation", "limit", b"limit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__after: _TypeAlias = _typing.Literal["after"]  # noqa: Y015
     _WhichOneofArgType__after: _TypeAlias = _typing.Literal["_after", b"_after"]  # noqa: Y015
@@ -921,6 +2234,14 @@ class Conversation(_message.Message):
     PEER_READ_SEQ_FIELD_NUMBER: _builtins.int
     LARGE_FROM_FIELD_NUMBER: _builtins.int
     LAST_FIELD_NUMBER: _builtins.int
+    UNREAD_FIELD_NUMBER: _builtins.int
+    UNREAD_MENTIONS_FIELD_NUMBER: _builtins.int
+    FIRST_MENTION_SEQ_FIELD_NUMBER: _builtins.int
+    PREFERENCES_FIELD_NUMBER: _builtins.int
+    HIDDEN_THROUGH_FIELD_NUMBER: _builtins.int
+    PEER_FIELD_NUMBER: _builtins.int
+    READ_ORDINAL_FIELD_NUMBER: _builtins.int
+    PINNED_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     name: _builtins.str
     """of a direct chat: the peer's id"""
@@ -933,8 +2254,27 @@ class Conversation(_message.Message):
     peer_read_seq: _builtins.int
     large_from: _builtins.int
     """seq from which it is read by cursor; 0: it is not large"""
+    unread: _builtins.int
+    """what counts as unread and is not the caller's own"""
+    unread_mentions: _builtins.int
+    """at most 100"""
+    first_mention_seq: _builtins.int
+    """oldest unread one; 0: none"""
+    hidden_through: _builtins.int
+    peer: _builtins.str
+    """direct chats: the other user"""
+    read_ordinal: _builtins.int
+    """of the read position"""
     @_builtins.property
-    def last(self) -> Global___Message: ...
+    def last(self) -> Global___Message:
+        """newest that is shown: no CHANGE, nothing hidden"""
+
+    @_builtins.property
+    def preferences(self) -> Global___ConversationPreferences: ...
+    @_builtins.property
+    def pinned(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """seqs, the newest pin first"""
+
     def __init__(
         self,
         *,
@@ -947,10 +2287,18 @@ class Conversation(_message.Message):
         peer_read_seq: _builtins.int = ...,
         large_from: _builtins.int = ...,
         last: Global___Message | None = ...,
+        unread: _builtins.int = ...,
+        unread_mentions: _builtins.int = ...,
+        first_mention_seq: _builtins.int = ...,
+        preferences: Global___ConversationPreferences | None = ...,
+        hidden_through: _builtins.int = ...,
+        peer: _builtins.str = ...,
+        read_ordinal: _builtins.int = ...,
+        pinned: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["last", b"last"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last", b"last", "preferences", b"preferences"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "head", b"head", "kind", b"kind", "large_from", b"large_from", "last", b"last", "name", b"name", "peer_delivered_seq", b"peer_delivered_seq", "peer_read_seq", b"peer_read_seq", "read_seq", b"read_seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "first_mention_seq", b"first_mention_seq", "head", b"head", "hidden_through", b"hidden_through", "kind", b"kind", "large_from", b"large_from", "last", b"last", "name", b"name", "peer", b"peer", "peer_delivered_seq", b"peer_delivered_seq", "peer_read_seq", b"peer_read_seq", "pinned", b"pinned", "preferences", b"preferences", "read_ordinal", b"read_ordinal", "read_seq", b"read_seq", "unread", b"unread", "unread_mentions", b"unread_mentions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1007,17 +2355,24 @@ class Member(_message.Message):
 
     USER_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
+    JOINED_MS_FIELD_NUMBER: _builtins.int
+    MUTED_UNTIL_MS_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     role: Global___Member.Role.ValueType
+    joined_ms: _builtins.int
+    muted_until_ms: _builtins.int
+    """may not send; 0: may; -1: for ever"""
     def __init__(
         self,
         *,
         user: _builtins.str = ...,
         role: Global___Member.Role.ValueType = ...,
+        joined_ms: _builtins.int = ...,
+        muted_until_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["role", b"role", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["joined_ms", b"joined_ms", "muted_until_ms", b"muted_until_ms", "role", b"role", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1071,15 +2426,23 @@ class GroupRequest(_message.Message):
         DESCRIPTOR: _descriptor.Descriptor
 
         CONVERSATION_FIELD_NUMBER: _builtins.int
+        INVITE_FIELD_NUMBER: _builtins.int
+        TEXT_FIELD_NUMBER: _builtins.int
         conversation: _builtins.str
+        invite: _builtins.str
+        """opens a group that is not open"""
+        text: _builtins.str
+        """to whom decides, where joining needs approval"""
         def __init__(
             self,
             *,
             conversation: _builtins.str = ...,
+            invite: _builtins.str = ...,
+            text: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "invite", b"invite", "text", b"text"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1190,15 +2553,18 @@ class GroupRequest(_message.Message):
         DESCRIPTOR: _descriptor.Descriptor
 
         CONVERSATION_FIELD_NUMBER: _builtins.int
+        INVITE_FIELD_NUMBER: _builtins.int
         conversation: _builtins.str
+        invite: _builtins.str
         def __init__(
             self,
             *,
             conversation: _builtins.str = ...,
+            invite: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "invite", b"invite"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1225,6 +2591,228 @@ class GroupRequest(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class Update(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CONVERSATION_FIELD_NUMBER: _builtins.int
+        SETTINGS_FIELD_NUMBER: _builtins.int
+        conversation: _builtins.str
+        @_builtins.property
+        def settings(self) -> Global___GroupSettings: ...
+        def __init__(
+            self,
+            *,
+            conversation: _builtins.str = ...,
+            settings: Global___GroupSettings | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "settings", b"settings"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Mute(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CONVERSATION_FIELD_NUMBER: _builtins.int
+        USERS_FIELD_NUMBER: _builtins.int
+        UNTIL_MS_FIELD_NUMBER: _builtins.int
+        conversation: _builtins.str
+        until_ms: _builtins.int
+        @_builtins.property
+        def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+        def __init__(
+            self,
+            *,
+            conversation: _builtins.str = ...,
+            users: _abc.Iterable[_builtins.str] | None = ...,
+            until_ms: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "until_ms", b"until_ms", "users", b"users"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Ban(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CONVERSATION_FIELD_NUMBER: _builtins.int
+        USERS_FIELD_NUMBER: _builtins.int
+        BANNED_FIELD_NUMBER: _builtins.int
+        conversation: _builtins.str
+        banned: _builtins.bool
+        @_builtins.property
+        def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+        def __init__(
+            self,
+            *,
+            conversation: _builtins.str = ...,
+            users: _abc.Iterable[_builtins.str] | None = ...,
+            banned: _builtins.bool = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["banned", b"banned", "conversation", b"conversation", "users", b"users"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Banned(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CONVERSATION_FIELD_NUMBER: _builtins.int
+        AFTER_FIELD_NUMBER: _builtins.int
+        LIMIT_FIELD_NUMBER: _builtins.int
+        conversation: _builtins.str
+        after: _builtins.str
+        limit: _builtins.int
+        def __init__(
+            self,
+            *,
+            conversation: _builtins.str = ...,
+            after: _builtins.str = ...,
+            limit: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "conversation", b"conversation", "limit", b"limit"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class JoinRequests(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CONVERSATION_FIELD_NUMBER: _builtins.int
+        AFTER_FIELD_NUMBER: _builtins.int
+        LIMIT_FIELD_NUMBER: _builtins.int
+        conversation: _builtins.str
+        after: _builtins.str
+        limit: _builtins.int
+        def __init__(
+            self,
+            *,
+            conversation: _builtins.str = ...,
+            after: _builtins.str = ...,
+            limit: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "conversation", b"conversation", "limit", b"limit"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Decide(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CONVERSATION_FIELD_NUMBER: _builtins.int
+        USERS_FIELD_NUMBER: _builtins.int
+        ACCEPT_FIELD_NUMBER: _builtins.int
+        conversation: _builtins.str
+        accept: _builtins.bool
+        @_builtins.property
+        def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+        def __init__(
+            self,
+            *,
+            conversation: _builtins.str = ...,
+            users: _abc.Iterable[_builtins.str] | None = ...,
+            accept: _builtins.bool = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["accept", b"accept", "conversation", b"conversation", "users", b"users"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Invite(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CONVERSATION_FIELD_NUMBER: _builtins.int
+        TTL_S_FIELD_NUMBER: _builtins.int
+        USES_FIELD_NUMBER: _builtins.int
+        conversation: _builtins.str
+        ttl_s: _builtins.int
+        uses: _builtins.int
+        def __init__(
+            self,
+            *,
+            conversation: _builtins.str = ...,
+            ttl_s: _builtins.int = ...,
+            uses: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "ttl_s", b"ttl_s", "uses", b"uses"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Uninvite(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CONVERSATION_FIELD_NUMBER: _builtins.int
+        INVITE_FIELD_NUMBER: _builtins.int
+        conversation: _builtins.str
+        invite: _builtins.str
+        def __init__(
+            self,
+            *,
+            conversation: _builtins.str = ...,
+            invite: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "invite", b"invite"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Invites(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CONVERSATION_FIELD_NUMBER: _builtins.int
+        AFTER_FIELD_NUMBER: _builtins.int
+        LIMIT_FIELD_NUMBER: _builtins.int
+        conversation: _builtins.str
+        after: _builtins.str
+        limit: _builtins.int
+        def __init__(
+            self,
+            *,
+            conversation: _builtins.str = ...,
+            after: _builtins.str = ...,
+            limit: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "conversation", b"conversation", "limit", b"limit"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Dissolve(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CONVERSATION_FIELD_NUMBER: _builtins.int
+        conversation: _builtins.str
+        def __init__(
+            self,
+            *,
+            conversation: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CREATE_FIELD_NUMBER: _builtins.int
     JOIN_FIELD_NUMBER: _builtins.int
     LEAVE_FIELD_NUMBER: _builtins.int
@@ -1234,6 +2822,16 @@ class GroupRequest(_message.Message):
     RENAME_FIELD_NUMBER: _builtins.int
     INFO_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
+    UPDATE_FIELD_NUMBER: _builtins.int
+    MUTE_FIELD_NUMBER: _builtins.int
+    BAN_FIELD_NUMBER: _builtins.int
+    BANNED_FIELD_NUMBER: _builtins.int
+    JOIN_REQUESTS_FIELD_NUMBER: _builtins.int
+    DECIDE_FIELD_NUMBER: _builtins.int
+    INVITE_FIELD_NUMBER: _builtins.int
+    UNINVITE_FIELD_NUMBER: _builtins.int
+    DISSOLVE_FIELD_NUMBER: _builtins.int
+    INVITES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def create(self) -> Global___GroupRequest.Create: ...
     @_builtins.property
@@ -1252,6 +2850,26 @@ class GroupRequest(_message.Message):
     def info(self) -> Global___GroupRequest.Info: ...
     @_builtins.property
     def members(self) -> Global___GroupRequest.Members: ...
+    @_builtins.property
+    def update(self) -> Global___GroupRequest.Update: ...
+    @_builtins.property
+    def mute(self) -> Global___GroupRequest.Mute: ...
+    @_builtins.property
+    def ban(self) -> Global___GroupRequest.Ban: ...
+    @_builtins.property
+    def banned(self) -> Global___GroupRequest.Banned: ...
+    @_builtins.property
+    def join_requests(self) -> Global___GroupRequest.JoinRequests: ...
+    @_builtins.property
+    def decide(self) -> Global___GroupRequest.Decide: ...
+    @_builtins.property
+    def invite(self) -> Global___GroupRequest.Invite: ...
+    @_builtins.property
+    def uninvite(self) -> Global___GroupRequest.Uninvite: ...
+    @_builtins.property
+    def dissolve(self) -> Global___GroupRequest.Dissolve: ...
+    @_builtins.property
+    def invites(self) -> Global___GroupRequest.Invites: ...
     def __init__(
         self,
         *,
@@ -1264,16 +2882,258 @@ class GroupRequest(_message.Message):
         rename: Global___GroupRequest.Rename | None = ...,
         info: Global___GroupRequest.Info | None = ...,
         members: Global___GroupRequest.Members | None = ...,
+        update: Global___GroupRequest.Update | None = ...,
+        mute: Global___GroupRequest.Mute | None = ...,
+        ban: Global___GroupRequest.Ban | None = ...,
+        banned: Global___GroupRequest.Banned | None = ...,
+        join_requests: Global___GroupRequest.JoinRequests | None = ...,
+        decide: Global___GroupRequest.Decide | None = ...,
+        invite: Global___GroupRequest.Invite | None = ...,
+        uninvite: Global___GroupRequest.Uninvite | None = ...,
+        dissolve: Global___GroupRequest.Dissolve | None = ...,
+        invites: Global___GroupRequest.Invites | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "add", b"add", "create", b"create", "info", b"info", "join", b"join", "leave", b"leave", "members", b"members", "remove", b"remove", "rename", b"rename", "set_role", b"set_role"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "add", b"add", "ban", b"ban", "banned", b"banned", "create", b"create", "decide", b"decide", "dissolve", b"dissolve", "info", b"info", "invite", b"invite", "invites", b"invites", "join", b"join", "join_requests", b"join_requests", "leave", b"leave", "members", b"members", "mute", b"mute", "remove", b"remove", "rename", b"rename", "set_role", b"set_role", "uninvite", b"uninvite", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "add", b"add", "create", b"create", "info", b"info", "join", b"join", "leave", b"leave", "members", b"members", "remove", b"remove", "rename", b"rename", "set_role", b"set_role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "add", b"add", "ban", b"ban", "banned", b"banned", "create", b"create", "decide", b"decide", "dissolve", b"dissolve", "info", b"info", "invite", b"invite", "invites", b"invites", "join", b"join", "join_requests", b"join_requests", "leave", b"leave", "members", b"members", "mute", b"mute", "remove", b"remove", "rename", b"rename", "set_role", b"set_role", "uninvite", b"uninvite", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_act: _TypeAlias = _typing.Literal["create", "join", "leave", "add", "remove", "set_role", "rename", "info", "members"]  # noqa: Y015
+    _WhichOneofReturnType_act: _TypeAlias = _typing.Literal["create", "join", "leave", "add", "remove", "set_role", "rename", "info", "members", "update", "mute", "ban", "banned", "join_requests", "decide", "invite", "uninvite", "dissolve", "invites"]  # noqa: Y015
     _WhichOneofArgType_act: _TypeAlias = _typing.Literal["act", b"act"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_act) -> _WhichOneofReturnType_act | None: ...
 
 Global___GroupRequest: _TypeAlias = GroupRequest  # noqa: Y015
+
+@_typing.final
+class GroupSettings(_message.Message):
+    """what is not given stays"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class AttributesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    AVATAR_FIELD_NUMBER: _builtins.int
+    OPEN_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    SHARE_HISTORY_FIELD_NUMBER: _builtins.int
+    APPROVAL_FIELD_NUMBER: _builtins.int
+    MEMBERS_ADD_FIELD_NUMBER: _builtins.int
+    MUTED_FIELD_NUMBER: _builtins.int
+    SLOW_S_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    description: _builtins.str
+    """at most 1 KiB"""
+    avatar: _builtins.str
+    """a media id or a URL"""
+    open: _builtins.bool
+    channel: _builtins.bool
+    share_history: _builtins.bool
+    approval: _builtins.bool
+    """joining is asked for; owner and admins decide"""
+    members_add: _builtins.bool
+    """members may add others"""
+    muted: _builtins.bool
+    """only owner and admins may send"""
+    slow_s: _builtins.int
+    """a member sends at most once in so many seconds; 0: as they like"""
+    @_builtins.property
+    def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """merged by key; an empty value removes the key; 16 at most, 4 KiB together"""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str | None = ...,
+        description: _builtins.str | None = ...,
+        avatar: _builtins.str | None = ...,
+        open: _builtins.bool | None = ...,
+        channel: _builtins.bool | None = ...,
+        share_history: _builtins.bool | None = ...,
+        approval: _builtins.bool | None = ...,
+        members_add: _builtins.bool | None = ...,
+        muted: _builtins.bool | None = ...,
+        slow_s: _builtins.int | None = ...,
+        attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_approval", b"_approval", "_avatar", b"_avatar", "_channel", b"_channel", "_description", b"_description", "_members_add", b"_members_add", "_muted", b"_muted", "_name", b"_name", "_open", b"_open", "_share_history", b"_share_history", "_slow_s", b"_slow_s", "approval", b"approval", "avatar", b"avatar", "channel", b"channel", "description", b"description", "members_add", b"members_add", "muted", b"muted", "name", b"name", "open", b"open", "share_history", b"share_history", "slow_s", b"slow_s"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_approval", b"_approval", "_avatar", b"_avatar", "_channel", b"_channel", "_description", b"_description", "_members_add", b"_members_add", "_muted", b"_muted", "_name", b"_name", "_open", b"_open", "_share_history", b"_share_history", "_slow_s", b"_slow_s", "approval", b"approval", "attributes", b"attributes", "avatar", b"avatar", "channel", b"channel", "description", b"description", "members_add", b"members_add", "muted", b"muted", "name", b"name", "open", b"open", "share_history", b"share_history", "slow_s", b"slow_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__approval: _TypeAlias = _typing.Literal["approval"]  # noqa: Y015
+    _WhichOneofArgType__approval: _TypeAlias = _typing.Literal["_approval", b"_approval"]  # noqa: Y015
+    _WhichOneofReturnType__avatar: _TypeAlias = _typing.Literal["avatar"]  # noqa: Y015
+    _WhichOneofArgType__avatar: _TypeAlias = _typing.Literal["_avatar", b"_avatar"]  # noqa: Y015
+    _WhichOneofReturnType__channel: _TypeAlias = _typing.Literal["channel"]  # noqa: Y015
+    _WhichOneofArgType__channel: _TypeAlias = _typing.Literal["_channel", b"_channel"]  # noqa: Y015
+    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
+    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__members_add: _TypeAlias = _typing.Literal["members_add"]  # noqa: Y015
+    _WhichOneofArgType__members_add: _TypeAlias = _typing.Literal["_members_add", b"_members_add"]  # noqa: Y015
+    _WhichOneofReturnType__muted: _TypeAlias = _typing.Literal["muted"]  # noqa: Y015
+    _WhichOneofArgType__muted: _TypeAlias = _typing.Literal["_muted", b"_muted"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__open: _TypeAlias = _typing.Literal["open"]  # noqa: Y015
+    _WhichOneofArgType__open: _TypeAlias = _typing.Literal["_open", b"_open"]  # noqa: Y015
+    _WhichOneofReturnType__share_history: _TypeAlias = _typing.Literal["share_history"]  # noqa: Y015
+    _WhichOneofArgType__share_history: _TypeAlias = _typing.Literal["_share_history", b"_share_history"]  # noqa: Y015
+    _WhichOneofReturnType__slow_s: _TypeAlias = _typing.Literal["slow_s"]  # noqa: Y015
+    _WhichOneofArgType__slow_s: _TypeAlias = _typing.Literal["_slow_s", b"_slow_s"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__approval) -> _WhichOneofReturnType__approval | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__avatar) -> _WhichOneofReturnType__avatar | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__channel) -> _WhichOneofReturnType__channel | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__members_add) -> _WhichOneofReturnType__members_add | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__muted) -> _WhichOneofReturnType__muted | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__open) -> _WhichOneofReturnType__open | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__share_history) -> _WhichOneofReturnType__share_history | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__slow_s) -> _WhichOneofReturnType__slow_s | None: ...
+
+Global___GroupSettings: _TypeAlias = GroupSettings  # noqa: Y015
+
+@_typing.final
+class JoinRequestPage(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Request(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        USER_FIELD_NUMBER: _builtins.int
+        TEXT_FIELD_NUMBER: _builtins.int
+        TIME_MS_FIELD_NUMBER: _builtins.int
+        user: _builtins.str
+        text: _builtins.str
+        time_ms: _builtins.int
+        def __init__(
+            self,
+            *,
+            user: _builtins.str = ...,
+            text: _builtins.str = ...,
+            time_ms: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "time_ms", b"time_ms", "user", b"user"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    next: _builtins.str
+    more: _builtins.bool
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___JoinRequestPage.Request]:
+        """oldest first"""
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___JoinRequestPage.Request] | None = ...,
+        next: _builtins.str = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["more", b"more", "next", b"next", "requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JoinRequestPage: _TypeAlias = JoinRequestPage  # noqa: Y015
+
+@_typing.final
+class InviteInfo(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    INVITE_FIELD_NUMBER: _builtins.int
+    EXPIRES_MS_FIELD_NUMBER: _builtins.int
+    USES_LEFT_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    invite: _builtins.str
+    expires_ms: _builtins.int
+    uses_left: _builtins.int
+    """not there: no limit"""
+    by: _builtins.str
+    def __init__(
+        self,
+        *,
+        conversation: _builtins.str = ...,
+        invite: _builtins.str = ...,
+        expires_ms: _builtins.int = ...,
+        uses_left: _builtins.int | None = ...,
+        by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_uses_left", b"_uses_left", "uses_left", b"uses_left"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_uses_left", b"_uses_left", "by", b"by", "conversation", b"conversation", "expires_ms", b"expires_ms", "invite", b"invite", "uses_left", b"uses_left"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__uses_left: _TypeAlias = _typing.Literal["uses_left"]  # noqa: Y015
+    _WhichOneofArgType__uses_left: _TypeAlias = _typing.Literal["_uses_left", b"_uses_left"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__uses_left) -> _WhichOneofReturnType__uses_left | None: ...
+
+Global___InviteInfo: _TypeAlias = InviteInfo  # noqa: Y015
+
+@_typing.final
+class InvitePage(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INVITES_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    next: _builtins.str
+    more: _builtins.bool
+    @_builtins.property
+    def invites(self) -> _containers.RepeatedCompositeFieldContainer[Global___InviteInfo]:
+        """oldest first"""
+
+    def __init__(
+        self,
+        *,
+        invites: _abc.Iterable[Global___InviteInfo] | None = ...,
+        next: _builtins.str = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["invites", b"invites", "more", b"more", "next", b"next"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InvitePage: _TypeAlias = InvitePage  # noqa: Y015
 
 @_typing.final
 class GroupInfo(_message.Message):
@@ -1288,6 +3148,11 @@ class GroupInfo(_message.Message):
     CHANNEL_FIELD_NUMBER: _builtins.int
     SHARE_HISTORY_FIELD_NUMBER: _builtins.int
     LARGE_FROM_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    MUTED_UNTIL_MS_FIELD_NUMBER: _builtins.int
+    JOIN_REQUESTS_FIELD_NUMBER: _builtins.int
+    PINNED_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     name: _builtins.str
     member_count: _builtins.int
@@ -1298,6 +3163,22 @@ class GroupInfo(_message.Message):
     channel: _builtins.bool
     share_history: _builtins.bool
     large_from: _builtins.int
+    muted_until_ms: _builtins.int
+    """the caller's"""
+    join_requests: _builtins.int
+    """open ones; for owner and admins"""
+    @_builtins.property
+    def settings(self) -> Global___GroupSettings:
+        """all of them"""
+
+    @_builtins.property
+    def pinned(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """seqs, the newest pin first, at most 50"""
+
+    @_builtins.property
+    def refused(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """reply to create: who was not taken in"""
+
     def __init__(
         self,
         *,
@@ -1310,10 +3191,15 @@ class GroupInfo(_message.Message):
         channel: _builtins.bool = ...,
         share_history: _builtins.bool = ...,
         large_from: _builtins.int = ...,
+        settings: Global___GroupSettings | None = ...,
+        muted_until_ms: _builtins.int = ...,
+        join_requests: _builtins.int = ...,
+        pinned: _abc.Iterable[_builtins.int] | None = ...,
+        refused: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "conversation", b"conversation", "head", b"head", "large_from", b"large_from", "member_count", b"member_count", "name", b"name", "open", b"open", "role", b"role", "share_history", b"share_history"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "conversation", b"conversation", "head", b"head", "join_requests", b"join_requests", "large_from", b"large_from", "member_count", b"member_count", "muted_until_ms", b"muted_until_ms", "name", b"name", "open", b"open", "pinned", b"pinned", "refused", b"refused", "role", b"role", "settings", b"settings", "share_history", b"share_history"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1511,12 +3397,19 @@ Global___Bye: _TypeAlias = Bye  # noqa: Y015
 class Ok(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    REFUSED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def refused(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """add: who was not taken in"""
+
     def __init__(
         self,
+        *,
+        refused: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["refused", b"refused"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1529,20 +3422,24 @@ class Error(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     RETRY_AFTER_MS_FIELD_NUMBER: _builtins.int
+    NEXT_PART_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     message: _builtins.str
     retry_after_ms: _builtins.int
     """0: do not retry as it is"""
+    next_part: _builtins.int
+    """stream_part: the one that is wanted"""
     def __init__(
         self,
         *,
         code: _builtins.str = ...,
         message: _builtins.str = ...,
         retry_after_ms: _builtins.int = ...,
+        next_part: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message", "retry_after_ms", b"retry_after_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message", "next_part", b"next_part", "retry_after_ms", b"retry_after_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

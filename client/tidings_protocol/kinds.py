@@ -81,5 +81,26 @@ SYSTEM: Final = Kind(
     "system", Message.SYSTEM, inbox=True, unread=True, target=Target.NONE, hooked=False, folds=Fold.NONE
 )
 
-KINDS: Final[Mapping[str, Kind]] = MappingProxyType({kind.name: kind for kind in (NORMAL, SYSTEM)})
-BY_NUMBER: Final[Mapping[int, Kind]] = MappingProxyType({kind.number: kind for kind in KINDS.values()})
+# What is done to an earlier entry: one row for each act of tidings.v1.Change.
+EDIT: Final = Kind(
+    "edit", Message.CHANGE, inbox=True, unread=False, target=Target.OWN, hooked=True, folds=Fold.REPLACES
+)
+FINISH: Final = Kind(
+    "finish", Message.CHANGE, inbox=True, unread=False, target=Target.OWN, hooked=True, folds=Fold.REPLACES
+)
+RECALL: Final = Kind(
+    "recall", Message.CHANGE, inbox=True, unread=False, target=Target.OWN_OR_ADMIN, hooked=False, folds=Fold.REMOVES
+)
+PIN: Final = Kind(
+    "pin", Message.CHANGE, inbox=True, unread=False, target=Target.ANY, hooked=False, folds=Fold.ANNOTATES
+)
+REACTED: Final = Kind(
+    "reacted", Message.CHANGE, inbox=True, unread=False, target=Target.ANY, hooked=False, folds=Fold.ANNOTATES
+)
+
+KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
+    {kind.name: kind for kind in (NORMAL, SYSTEM, EDIT, FINISH, RECALL, PIN, REACTED)}
+)
+# The kinds that are told apart by their number alone: those of entries that are shown.
+BY_NUMBER: Final[Mapping[int, Kind]] = MappingProxyType({kind.number: kind for kind in KINDS.values() if kind.shown})
+CHANGE: Final[int] = Message.CHANGE

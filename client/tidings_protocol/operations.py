@@ -58,6 +58,7 @@ class Limit(Enum):
     """What a request counts against, beside frames, bytes and unanswered requests, against which all count."""
 
     SENDS = "sends"  # sends a second
+    PARTS = "parts"  # parts of streams a second
     REFRESHES = "refreshes"
 
 
@@ -91,7 +92,12 @@ _ROWS: Final = (
     Operation("hello", ("welcome",), Order.CONNECTION, Handler.ACCESS, inside=False),
     Operation("send", ("sent",), Order.CONVERSATION, Handler.ACCESS, limit=Limit.SENDS),
     Operation("ack", (), Order.CONNECTION, Handler.ACCESS, answered=False, used=False),
+    # Judged in the order of the log: it must not pass a send to the same conversation.
+    Operation("change", ("sent",), Order.CONVERSATION, Handler.ACCESS, limit=Limit.SENDS),
+    Operation("stream_part", (), Order.CONVERSATION, Handler.ACCESS, limit=Limit.PARTS),
     Operation("read", ("ok",), Order.USER, Handler.LOGIC),
+    Operation("hide", ("ok",), Order.USER, Handler.LOGIC),
+    Operation("prefer", ("ok",), Order.USER, Handler.LOGIC),
     # A client syncs by itself whenever it lacks something.
     Operation("sync", ("page",), Order.USER, Handler.LOGIC, size=Size.PAGE, used=False),
     Operation("history", ("page",), Order.USER, Handler.LOGIC, size=Size.PAGE),
@@ -102,6 +108,19 @@ _ROWS: Final = (
     Operation("group", ("group_info",), Order.USER, Handler.LOGIC, act="info"),
     # 500 members: 35 KiB.
     Operation("group", ("member_page",), Order.USER, Handler.LOGIC, act="members", size=Size.PAGE),
+    Operation("group", ("invite_info",), Order.USER, Handler.LOGIC, act="invite"),
+    Operation("group", ("invite_page",), Order.USER, Handler.LOGIC, act="invites", size=Size.PAGE),
+    Operation("group", ("user_page",), Order.USER, Handler.LOGIC, act="banned", size=Size.PAGE),
+    Operation("group", ("join_request_page",), Order.USER, Handler.LOGIC, act="join_requests", size=Size.PAGE),
+    Operation("readers", ("reader_page",), Order.USER, Handler.LOGIC, size=Size.PAGE),
+    Operation("reactors", ("reactor_page",), Order.USER, Handler.LOGIC, size=Size.PAGE),
+    Operation("block", ("ok",), Order.USER, Handler.LOGIC),
+    Operation("block", ("user_page",), Order.USER, Handler.LOGIC, act="list", size=Size.PAGE),
+    Operation("profile", ("profile_list",), Order.USER, Handler.LOGIC),
+    Operation("upload", ("upload_grant",), Order.USER, Handler.LOGIC),
+    Operation("download", ("download_grant",), Order.USER, Handler.LOGIC),
+    Operation("push_target", ("ok",), Order.USER, Handler.LOGIC, used=False),
+    Operation("search", ("search_page",), Order.USER, Handler.LOGIC, size=Size.PAGE),
     Operation("signal", (), Order.CONVERSATION, Handler.ACCESS),
     Operation("presence", ("presence_list",), Order.USER, Handler.LOGIC),
     Operation("ping", ("pong",), Order.CONNECTION, Handler.ACCESS, used=False),
@@ -151,8 +170,9 @@ def _places() -> Iterator[tuple[str, tuple[str, ...]]]:
     for body in dict.fromkeys(row.body for row in _ROWS):
         request = getattr(ClientFrame(), body)
         yield request.DESCRIPTOR.full_name, (body,)
-        if "act" in request.DESCRIPTOR.oneofs_by_name:
-            for act in request.DESCRIPTOR.oneofs_by_name["act"].fields:
+        acts = request.DESCRIPTOR.oneofs_by_name.get("act")
+        if acts is not None and all(act.message_type is not None for act in acts.fields):
+            for act in acts.fields:
                 yield getattr(request, act.name).DESCRIPTOR.full_name, (body, act.name)
 
 

@@ -65,8 +65,8 @@ class RowsToStore(NamedTuple):
 class StoredRows:
     """What became of rows: lists aligned with them, `numbers` with their recipients; 0 where a row is `unusual`.
 
-    `read_over`: the places of rows by which their sender has read what was unread. `unusual`, by place: what is not
-    simply stored, as storage says, or the error of its call.
+    `ordinals`: empty if each is the seq. `read_over`: the places of rows by which their sender has read what was
+    unread. `unusual`, by place: what is not simply stored, as storage says, or the error of its call.
     """
 
     seqs: list[int]
@@ -74,6 +74,7 @@ class StoredRows:
     numbers: list[int]
     read_over: list[int] = field(default_factory=list)
     unusual: dict[int, pb.StoreOutcome | TidingsError] = field(default_factory=dict)
+    ordinals: list[int] = field(default_factory=list)
 
 
 async def store_rows(
@@ -120,6 +121,10 @@ def _read(answer: pb.StoredColumns, rows: RowsToStore) -> StoredRows:
             raise _mismatch()
         stored.seqs, stored.times_ms = list(answer.seqs), list(answer.times_ms)
         stored.numbers, stored.read_over = list(answer.numbers), list(answer.read_over)
+        if answer.ordinals:
+            if len(answer.ordinals) != len(stored.seqs):
+                raise _mismatch()
+            stored.ordinals = [each or seq for each, seq in zip(answer.ordinals, stored.seqs, strict=True)]
     elif len(answer.unusual) != len(rows.conversations):
         raise _mismatch()
     if answer.unusual:
@@ -137,6 +142,9 @@ def _take_unusual(stored: StoredRows, unusual: Iterable[pb.StoredColumns.Unusual
         start, end = starts[place], starts[place + 1]
         if outcome.status == pb.StoreOutcome.STORED and len(outcome.numbers) == end - start:
             stored.seqs[place], stored.times_ms[place] = outcome.seq, outcome.time_ms
+            if stored.ordinals or outcome.ordinal not in (0, outcome.seq):
+                stored.ordinals = stored.ordinals or list(stored.seqs)
+                stored.ordinals[place] = outcome.ordinal
             stored.numbers[start:end] = outcome.numbers
             if outcome.read_over:
                 stored.read_over.append(place)
@@ -185,6 +193,11 @@ def picked(column: Sequence[V], places: Sequence[int]) -> Sequence[V]:
 def _put(whole: StoredRows, part: StoredRows, places: Sequence[int], starts: Sequence[int]) -> None:
     """Puts a part where it belongs."""
     at = 0
+    if part.ordinals and not whole.ordinals:
+        whole.ordinals = list(whole.seqs)
+    if whole.ordinals:
+        for place, ordinal in zip(places, part.ordinals or part.seqs, strict=True):
+            whole.ordinals[place] = ordinal
     for place, seq, time_ms in zip(places, part.seqs, part.times_ms, strict=True):
         whole.seqs[place], whole.times_ms[place] = seq, time_ms
         start, end = starts[place], starts[place + 1]

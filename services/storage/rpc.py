@@ -148,7 +148,7 @@ def services(storage: Storage, leave: Callable[[int], None]) -> Sequence[Service
 
 
 def _append(item: storage_pb2.AppendItem) -> Append:
-    return Append(item.user, item.conversation, item.seq, item.time_ms, item.again, item.only_look)
+    return Append(item.user, item.conversation, item.seq, item.time_ms, item.again, item.only_look, item.quiet)
 
 
 def _with_faults(outcomes: Sequence[O | TidingsError], failed: Callable[..., O]) -> Sequence[O]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -140,7 +141,7 @@ async def test_history_is_read_in_both_directions(cluster: Cluster, name: Name, 
         for number in range(1, 8):
             await ann.request(send=Send(client_id=str(number), conversation=chat, content=Content(text=str(number))))
 
-        async def seqs(**fields: int) -> tuple[list[int], int, bool]:
+        async def seqs(**fields: Any) -> tuple[list[int], int, bool]:
             page = (await ann.request(history=History(conversation=chat, **fields))).page
             return [entry.message.seq for entry in page.entries], page.next, page.more
 

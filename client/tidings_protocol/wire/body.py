@@ -63,9 +63,10 @@ def message_bytes(
     content: bytes,
     kind: int,
     client_id: str,
+    ordinal: int,
 ) -> bytes:
     """An encoded tidings.v1.Message; `content` is an encoded Content, which is not looked into."""
-    return message_from(head_of(conversation, sender, kind), message_id, seq, time_ms, client_id, content)
+    return message_from(head_of(conversation, sender, kind), message_id, seq, time_ms, client_id, content, ordinal)
 
 
 def read_message(encoded: bytes, into: client_pb2.Message) -> bool:

@@ -19,6 +19,7 @@ CONTENT_TAG: Final = length_delimited_tag(client_pb2.Message, "content")
 _ID_TAG: Final = length_delimited_tag(client_pb2.Message, "message_id")
 _SEQ_TAG: Final = varint_tag(client_pb2.Message, "seq")
 _CLIENT_ID_TAG: Final = length_delimited_tag(client_pb2.Message, "client_id")
+_ORDINAL_TAG: Final = varint_tag(client_pb2.Message, "ordinal")
 
 
 @lru_cache(maxsize=REMEMBERED)
@@ -31,7 +32,9 @@ def head_of(conversation: str, sender: str, kind: int) -> bytes:
     ).SerializeToString()
 
 
-def message_from(head: bytes, message_id: str, seq: int, time_ms: int, client_id: str, content: bytes) -> bytes:
+def message_from(
+    head: bytes, message_id: str, seq: int, time_ms: int, client_id: str, content: bytes, ordinal: int
+) -> bytes:
     """An encoded tidings.v1.Message with this head; `content` is an encoded Content, which comes last."""
     identity, client = message_id.encode(), client_id.encode()
     return b"".join(
@@ -43,6 +46,8 @@ def message_from(head: bytes, message_id: str, seq: int, time_ms: int, client_id
             _SEQ_TAG,
             varint(seq),
             _time(time_ms),
+            _ORDINAL_TAG,
+            varint(ordinal),
             _CLIENT_ID_TAG,
             varint(len(client)),
             client,

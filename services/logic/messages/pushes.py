@@ -39,6 +39,7 @@ def message_pushes(
         content=stored_content(outcome.content) if duplicate and outcome.content else item.content,
         kind=outcome.kind if duplicate and outcome.kind else item.kind,
         client_id=item.client_id,
+        ordinal=outcome.ordinal,
     )
     users, numbers = _numbered(item.recipients, outcome.numbers)
     if item.recipients and not users:

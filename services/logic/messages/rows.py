@@ -171,6 +171,7 @@ def _told(rows: SendRows, plan: RowPlan, stored: StoredRows) -> OutgoingMessages
                 stored.times_ms,
                 rows.client_ids,
                 rows.contents,
+                stored.ordinals or stored.seqs,
             )
         ),
         plan.recipient_counts,

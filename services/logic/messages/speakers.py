@@ -45,6 +45,8 @@ def speaker_of(conversation: str, user: str) -> Speaker:
     return Speaker(head, recipients, recipients.index(user) if recipients else 0)
 
 
-def body_of(speaker: Speaker, conversation: str, seq: int, time_ms: int, client_id: str, content: bytes) -> bytes:
+def body_of(
+    speaker: Speaker, conversation: str, seq: int, time_ms: int, client_id: str, content: bytes, ordinal: int
+) -> bytes:
     """An encoded tidings.v1.Message of this user; `content` is an encoded Content, which comes last."""
-    return message_from(speaker.head, message_id(conversation, seq), seq, time_ms, client_id, content)
+    return message_from(speaker.head, message_id(conversation, seq), seq, time_ms, client_id, content, ordinal)

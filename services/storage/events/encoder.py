@@ -66,7 +66,8 @@ class EventEncoder:
         message = row.message
         conversation, seq, sender, client_id, time_ms, content, kind = message[:7]
         head = head_of(conversation, sender, kind)
-        body = message_from(head, message_id(conversation, seq), seq, time_ms, client_id, content)
+        identity = message_id(conversation, seq)
+        body = message_from(head, identity, seq, time_ms, client_id, content, message.ordinal)
         known = self._known_of(conversation, row.recipients)
         value = b"".join((known.head, self._time(time_ms), _MESSAGE, varint(len(body)), body))
         if not row.trace:

@@ -67,6 +67,7 @@ class InboxFanout:
                     time_ms=append.time_ms,
                     again=append.again,
                     only_look=append.only_look,
+                    quiet=append.quiet,
                 )
                 for append in appends
             ]

@@ -32,7 +32,7 @@ LOADED_SLACK_MS = 10_000
 
 class Append(NamedTuple):
     """Asks that this user has an entry for this message. `again`: it may have one already, from long ago. `only_look`:
-    tell the number, append nothing.
+    tell the number, append nothing. `quiet`: the message is a CHANGE.
     """
 
     user: str
@@ -41,6 +41,7 @@ class Append(NamedTuple):
     time_ms: int
     again: bool = False
     only_look: bool = False
+    quiet: bool = False
 
 
 class CachedInbox:
@@ -182,14 +183,14 @@ class InboxPlan:
         self._planned = []
         self._open = [index for index in self._open if not self._look(index, self._appends[index])]
         for index in self._open:
-            user, conversation, seq, time_ms, _, _ = self._appends[index]
+            user, conversation, seq, time_ms, _, _, quiet = self._appends[index]
             key = (user, conversation, seq)
             if key in keys:
                 continue  # the same again: it gets the number of the first when that is in
             keys.add(key)
             heads[user] = number = (heads.get(user) or self._inbox_of(user).head) + 1
             self._planned.append(index)
-            entries.append(InboxEntry(user, number, conversation, seq, time_ms))
+            entries.append(InboxEntry(user, number, conversation, seq, time_ms, quiet))
         return entries
 
     def committed(self, count: int) -> None:

@@ -59,6 +59,7 @@ class ConversationDocuments:
         members = await self.members_of([conversation.id], documents)
         again = cached_from(conversation.id, documents.get(conversation.id), members.get(conversation.id, ()))
         again.head, again.last_ms = conversation.head, conversation.last_ms
+        again.changes, again.shown = conversation.changes, conversation.shown
         return again
 
     async def create(self, conversations: Sequence[CachedConversation]) -> None:
@@ -151,6 +152,8 @@ def cached_from(
         told_stamp=document.told_stamp,
         fed=document.told,
         fed_stamp=document.told_stamp,
+        changes=document.changes,
+        shown=document.shown,
         written=(
             document.head,
             document.settled,
@@ -158,6 +161,8 @@ def cached_from(
             0 if document.pending else document.stamp,
             document.told,
             document.told_stamp,
+            document.changes,
+            document.shown,
         ),
     )
     for member in members:

@@ -141,4 +141,5 @@ def _outcome(
         numbers=[number for number in numbers if isinstance(number, int)],
         content=message.content,
         kind=message.kind,
+        ordinal=message.ordinal,
     )

@@ -25,6 +25,7 @@ from services.storage.loading.duplicates import SETTLING_RETRY_MS, RecentSends
 from services.storage.memory.conversation import CachedConversation
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import (
+    CHANGE,
     SYSTEM,
     ClientKey,
     ConversationDocument,
@@ -71,7 +72,7 @@ class Recovery:
         """The conversation at the end of its tail, with the changes whose notices are there and that its document does
         not have yet. Adds to the tail the notices that were missing. Raises Unavailable.
         """
-        conversation.head, conversation.last_ms = tail[-1].seq, tail[-1].time_ms
+        conversation.take_tail(tail)
         if not conversation.exists and conversation.kind is not ConversationKind.GROUP:
             await self._documents.create([conversation])
         for message in list(tail):
@@ -113,6 +114,8 @@ class Recovery:
             if loaded[conversation.id] is conversation:
                 for message in tails[conversation.id]:
                     self._recent.add(ClientKey(message.conversation, message.sender, message.client_id), message.seq)
+                    if message.kind == CHANGE:
+                        continue
                     # By the positions that were written: what a device had acknowledged in the last seconds is not
                     # known here, so that a position may come back with the next acknowledgement only.
                     conversation.sent(message.sender, message.seq)
@@ -152,14 +155,17 @@ class Recovery:
             for index, key in enumerate(keys, start=1)
             if key not in there
         ]
-        numbered = [each._replace(seq=conversation.head + 1 + index) for index, each in enumerate(missing)]
+        numbered = [
+            each._replace(seq=conversation.head + 1 + index, before=conversation.changes)
+            for index, each in enumerate(missing)
+        ]
         if not numbered:
             return
         if (await self._repository.messages.insert(numbered)).conflict is not None:
             raise Unavailable("another node settles this conversation: try again", SETTLING_RETRY_MS)
         # Part of the tail now: their inbox entries are written with those of the others.
         tail += numbered
-        conversation.head = tail[-1].seq
+        conversation.head = conversation.shown = tail[-1].seq
 
     async def _entries(self, conversation: CachedConversation, tail: Sequence[StoredMessage]) -> list[Append]:
         """The inbox entries of all recipients of the tail, who may or may not have them."""
@@ -169,7 +175,14 @@ class Recovery:
             found = await self._repository.members.all_in([conversation.id])
             members = _members_until(tail, found.get(conversation.id, ()), large_from)
         return [
-            Append(user, message.conversation, message.seq, message.time_ms, again=True)
+            Append(
+                user,
+                message.conversation,
+                message.seq,
+                message.time_ms,
+                again=True,
+                quiet=message.kind == CHANGE,
+            )
             for message, users in membership.recipients_of(tail, members, large_from)
             for user in users
         ]

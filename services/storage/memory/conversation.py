@@ -9,11 +9,19 @@ Does not know: when it is loaded, dropped, written behind.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.storage.limits import LEAD_MAX_MS
-from services.storage.repository.records import ConversationDocument, MemberCursor, MemberDocument, Watermark
+from services.storage.repository.records import (
+    CHANGE,
+    ConversationDocument,
+    MemberCursor,
+    MemberDocument,
+    StoredMessage,
+    Watermark,
+)
 from tidings_protocol.ids import ConversationKind, slot_of
 
 # Members of a large group that are kept in memory; those looked up first are forgotten first.
@@ -23,7 +31,7 @@ KNOWN_MAX = 2000
 OWN_WEIGHT = 4
 MEMBER_BYTES = 390
 # What is written of the watermarks of one that has none.
-UNWRITTEN = (0, 0, 0, 0, 0, 0)
+UNWRITTEN = (0,) * 8
 
 
 @dataclass(slots=True)
@@ -66,7 +74,8 @@ class CachedConversation:
     `moved` are the cursors that are not written yet. `exists`: its document is there. `was_ahead`: the document may
     have a time from a clock that was wrong, which is replaced though times never go back otherwise. `told`: the
     events up to this seq are published; `told_stamp`: those of changes without notices, up to this stamp. `fed` and
-    `fed_stamp`: up to where the feed of events has them.
+    `fed_stamp`: up to where the feed of events has them. `changes`: how many entries up to the head are of kind CHANGE;
+    `shown`: the seq of the newest that is not.
     """
 
     id: str
@@ -84,6 +93,8 @@ class CachedConversation:
     told_stamp: int = 0
     fed: int = 0
     fed_stamp: int = 0
+    changes: int = 0
+    shown: int = 0
     written: tuple[int, ...] = UNWRITTEN
     # Who sent the newest message, and from which on all are theirs.
     run: tuple[str, int] = ("", 0)
@@ -101,6 +112,11 @@ class CachedConversation:
     def knows_all(self) -> bool:
         """Whether a user who is not in `members` is no member."""
         return self.document.large_from == 0 and self.kind is not ConversationKind.BROADCAST
+
+    @property
+    def ordinal(self) -> int:
+        """How many entries up to the head count as unread."""
+        return self.head - self.changes
 
     @property
     def weight(self) -> int:
@@ -165,6 +181,14 @@ class CachedConversation:
         for cursor in before.moved.values():
             self.move(cursor.user, cursor.read_seq, cursor.delivered_seq)
 
+    def take_tail(self, tail: Sequence[StoredMessage]) -> None:
+        """The log goes on with these, up to its end; the newest may have a time that is not that of a message."""
+        newest = tail[-1]
+        self.head, self.changes = newest.seq, newest.before + (newest.kind == CHANGE)
+        shown = next((each for each in reversed(tail) if each.kind != CHANGE), None)
+        if shown is not None:
+            self.shown, self.last_ms = shown.seq, shown.time_ms
+
     def sent(self, user: str, seq: int) -> bool:
         """A message of this user is in, after all others. It moves their position, unless something lies before it that
         is not their own and that no device of theirs is known to hold: then they have not seen it either. Whether it
@@ -190,7 +214,17 @@ class CachedConversation:
         applied = self.document.stamp if self.written[3] != self.document.stamp else 0
         self.written = marks
         return Watermark(
-            self.id, self.head, self.settled, self.last_ms, 0, applied, self.was_ahead, self.told, self.told_stamp
+            self.id,
+            self.head,
+            self.settled,
+            self.last_ms,
+            0,
+            applied,
+            self.was_ahead,
+            self.told,
+            self.told_stamp,
+            self.changes,
+            self.shown,
         )
 
     def take_cursors(self) -> list[MemberCursor]:
@@ -226,7 +260,19 @@ class CachedConversation:
             first_seq=self.first_seq,
             exists=self.exists,
             last_ms=self.last_ms,
+            ordinal=self.ordinal,
+            shown=self.shown,
         )
 
     def _watermarks(self) -> tuple[int, ...]:
-        return (self.head, self.settled, self.last_ms, self.document.stamp, self.told, self.told_stamp)
+        document = self.document
+        return (
+            self.head,
+            self.settled,
+            self.last_ms,
+            document.stamp,
+            self.told,
+            self.told_stamp,
+            self.changes,
+            self.shown,
+        )

@@ -70,13 +70,20 @@ class StoreJob:
     def outcome(self) -> StoreOutcome:
         draft = self.draft
         if draft.status is Status.STORED:
-            return StoreOutcome(seq=draft.seq, time_ms=draft.time_ms, numbers=self.numbers, read_over=draft.read_over)
+            return StoreOutcome(
+                seq=draft.seq,
+                time_ms=draft.time_ms,
+                numbers=self.numbers,
+                read_over=draft.read_over,
+                ordinal=0 if draft.is_change else draft.seq - draft.before,
+            )
         outcome = StoreOutcome(status=_STATUS[draft.status])
         if draft.status is Status.DUPLICATE:
             outcome.seq, outcome.time_ms = draft.seq, draft.time_ms
             outcome.numbers.extend(self.numbers)
             if draft.first is not None:
                 outcome.content, outcome.kind = draft.first.content, draft.first.kind
+                outcome.ordinal = draft.first.ordinal
         elif draft.status is Status.FAILED:
             outcome.fault.CopyFrom(to_fault(unsure(draft.error or Unavailable("this could not be stored: try again"))))
         return outcome

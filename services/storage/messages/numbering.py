@@ -23,7 +23,7 @@ from enum import Enum
 from services.storage.limits import LEAD_MAX_MS
 from services.storage.loading.duplicates import RecentSends
 from services.storage.memory.conversation import CachedConversation
-from services.storage.repository.records import NORMAL, ClientKey, StoredMessage
+from services.storage.repository.records import CHANGE, NORMAL, ClientKey, StoredMessage
 from tidings_protocol.errors import TidingsError
 from tidings_protocol.ids import ConversationKind
 from tidings_protocol.kinds import BY_NUMBER
@@ -61,11 +61,17 @@ class MessageDraft:
     status: Status = Status.OPEN
     seq: int = 0
     time_ms: int = 0
+    before: int = 0
     target_sender: str = ""
     admin: bool = False
     read_over: bool = False
     first: StoredMessage | None = None
     error: TidingsError | None = None
+
+    @property
+    def is_change(self) -> bool:
+        """Whether it changes an earlier entry."""
+        return self.kind == CHANGE
 
     def repeats(self, first: StoredMessage) -> bool:
         """Takes the message of an earlier try: the draft is a DUPLICATE if all that follows from it is done. Whether it
@@ -95,7 +101,7 @@ class NumberingBatch:
 
     def plan(self) -> list[StoredMessage]:
         """What to insert now, in this order; empty: every draft has its outcome."""
-        heads: dict[str, tuple[int, int]] = {}
+        heads: dict[str, tuple[int, int, int]] = {}
         keys: set[ClientKey] = set()
         messages: list[StoredMessage] = []
         self._planned = []
@@ -103,12 +109,16 @@ class NumberingBatch:
             if draft.key in keys or self._is_known(draft):
                 continue
             conversation = draft.conversation
-            head, last_ms = heads.get(conversation.id) or (conversation.head, conversation.last_ms)
+            head, last_ms, changes = heads.get(conversation.id) or (
+                conversation.head,
+                conversation.last_ms,
+                conversation.changes,
+            )
             draft.status = _refusal(draft, head)
             if draft.status is not Status.OPEN:
                 continue
-            draft.seq, draft.time_ms = head + 1, next_ms(self._now_ms, last_ms)
-            heads[conversation.id] = draft.seq, draft.time_ms
+            draft.seq, draft.time_ms, draft.before = head + 1, next_ms(self._now_ms, last_ms), changes
+            heads[conversation.id] = draft.seq, draft.time_ms, changes + draft.is_change
             keys.add(draft.key)
             self._planned.append(draft)
             messages.append(message_of(draft))
@@ -120,9 +130,13 @@ class NumberingBatch:
         for draft in self._planned[:count]:
             conversation = draft.conversation
             draft.status = Status.STORED
-            conversation.was_ahead |= draft.time_ms < conversation.last_ms
-            conversation.head, conversation.last_ms = draft.seq, draft.time_ms
-            draft.read_over = conversation.sent(draft.key.sender, draft.seq)
+            conversation.was_ahead |= not draft.is_change and draft.time_ms < conversation.last_ms
+            conversation.head = draft.seq
+            if draft.is_change:
+                conversation.changes += 1
+            else:
+                conversation.shown, conversation.last_ms = draft.seq, draft.time_ms
+                draft.read_over = conversation.sent(draft.key.sender, draft.seq)
             self._recent.add(draft.key, draft.seq)
         self._planned = []
         self._open = [draft for draft in self._open if draft.status is Status.OPEN]
@@ -163,7 +177,15 @@ def message_of(draft: MessageDraft) -> StoredMessage:
     """The message as it is inserted, once the draft has its number."""
     conversation, sender, client_id = draft.key
     return StoredMessage(
-        conversation, draft.seq, sender, client_id, draft.time_ms, draft.content, draft.kind, draft.change
+        conversation,
+        draft.seq,
+        sender,
+        client_id,
+        draft.time_ms,
+        draft.content,
+        draft.kind,
+        draft.change,
+        before=draft.before,
     )
 
 

@@ -159,7 +159,10 @@ class PlainTurn:
         self._planned[key] = planned
         self._calls.append(call)
         self._places.append(place)
-        self._messages.append(StoredMessage(key, seq, sender, client_id, time_ms, call.contents[place], kind))
+        changes = planned.conversation.changes
+        self._messages.append(
+            StoredMessage(key, seq, sender, client_id, time_ms, call.contents[place], kind, b"", 0, changes)
+        )
         return True
 
     def _begin(self, key: str) -> Planned | None:
@@ -218,11 +221,14 @@ class PlainTurn:
             if time_ms < conversation.last_ms:
                 conversation.was_ahead = True
             conversation.head, conversation.last_ms = seq, time_ms
+            conversation.shown = seq
+            if message.before:
+                call.ordinals[place] = seq - message.before
             call.seqs[place], call.times_ms[place] = seq, time_ms
             if conversation.sent(message.sender, seq):
                 call.read_over.add(place)
             recent.add(key, seq)
-        for user, _, conversation_id, seq, time_ms in entries:
+        for user, _, conversation_id, seq, time_ms, _ in entries:
             inbox = inboxes[user]
             assert inbox is not None
             inbox.push(conversation_id, seq, time_ms)

@@ -32,6 +32,7 @@ class StoreCall:
         "conversations",
         "kinds",
         "numbers",
+        "ordinals",
         "read_over",
         "recipients",
         "reply_tos",
@@ -59,6 +60,7 @@ class StoreCall:
         self.recipients = _aligned(columns.recipients, self.starts[-1])
         self.seqs = [0] * count
         self.times_ms = [0] * count
+        self.ordinals = [0] * count  # 0: its seq
         self.numbers = [0] * len(self.recipients)
         self.read_over: set[int] = set()
         self.unusual: dict[int, StoreOutcome] = {}
@@ -107,6 +109,7 @@ class StoreCall:
             self.unusual[place] = outcome
             return
         self.seqs[place], self.times_ms[place] = outcome.seq, outcome.time_ms
+        self.ordinals[place] = outcome.ordinal if outcome.ordinal != outcome.seq else 0
         self.numbers[self.starts[place] : self.starts[place + 1]] = outcome.numbers
         if outcome.read_over:
             self.read_over.add(place)
@@ -117,7 +120,7 @@ class StoreCall:
         self.unusual[place] = StoreOutcome(status=StoreOutcome.FAILED, fault=to_fault(error))
 
     def _clear(self, place: int) -> None:
-        self.seqs[place] = self.times_ms[place] = 0
+        self.seqs[place] = self.times_ms[place] = self.ordinals[place] = 0
         for at in range(self.starts[place], self.starts[place + 1]):
             self.numbers[at] = 0
         self.read_over.discard(place)
@@ -130,6 +133,7 @@ class StoreCall:
             times_ms=self.times_ms,
             numbers=self.numbers,
             read_over=sorted(self.read_over),
+            ordinals=self.ordinals if any(self.ordinals) else (),
             unusual=[
                 storage_pb2.StoredColumns.Unusual(place=place, outcome=self.unusual[place])
                 for place in sorted(self.unusual)

@@ -215,7 +215,8 @@ class WriteRound:
         for job in jobs:
             key, seq, time_ms = job.draft.key, job.draft.seq, job.draft.time_ms
             if job.draft.status is Status.STORED:
-                appends += [Append(user, key.conversation, seq, time_ms) for user in job.recipients]
+                quiet = job.draft.is_change
+                appends += [Append(user, key.conversation, seq, time_ms, quiet=quiet) for user in job.recipients]
             else:
                 # All that follows from it is there. Its sender wants the number even if that is long ago.
                 appends += [

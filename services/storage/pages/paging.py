@@ -38,6 +38,7 @@ def encode(message: StoredMessage) -> bytes:
         content=message.content,
         kind=message.kind,
         client_id=message.client_id,
+        ordinal=message.ordinal,
     )
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tidings_protocol import kinds
 
-NORMAL, SYSTEM = kinds.NORMAL.number, kinds.SYSTEM.number
+NORMAL, SYSTEM, CHANGE = kinds.NORMAL.number, kinds.SYSTEM.number, kinds.CHANGE
 MAX_NUMBER = 2**63 - 1
 
 
@@ -23,8 +23,13 @@ DeviceKey = tuple[str, str]
 
 
 class StoredMessage(NamedTuple):
-    """A message as it was stored; `change` is what a notice does to its group (an encoded ChangeItem). `left_out`: so
-    many bytes of content are there that were not read.
+    """An entry of a log as it is now; `change` is what a notice does to its group (an encoded ChangeItem). `left_out`:
+    so many bytes of content are there that were not read.
+
+    `before`: how many entries of kind CHANGE lie before it. `act`: of a CHANGE, what it does to which entry (an encoded
+    tidings.v1.Change, without the content of an edit, which is `content`). `state`: what later changes made of the
+    entry (an encoded storage.FoldedState). `expires_ms`: when it is gone; 0: never. `mentions`: the members who are
+    mentioned by it; EVERYBODY is all of them.
     """
 
     conversation: str
@@ -36,6 +41,20 @@ class StoredMessage(NamedTuple):
     kind: int = NORMAL
     change: bytes = b""
     left_out: int = 0
+    before: int = 0
+    act: bytes = b""
+    state: bytes = b""
+    expires_ms: int = 0
+    mentions: tuple[str, ...] = ()
+
+    @property
+    def ordinal(self) -> int:
+        """Its place among the entries that count as unread; 0: a CHANGE, which has none."""
+        return 0 if self.kind == CHANGE else self.seq - self.before
+
+
+# Stands for all members in the mentions of an entry; no user is called so.
+EVERYBODY = "*"
 
 
 class ClientKey(NamedTuple):
@@ -73,13 +92,14 @@ class Heartbeat(NamedTuple):
 
 
 class InboxEntry(NamedTuple):
-    """Entry `number` of a user's inbox: there is this message."""
+    """Entry `number` of a user's inbox: there is this message. `quiet`: a CHANGE, which moves no chat up a list."""
 
     user: str
     number: int
     conversation: str
     seq: int
     time_ms: int
+    quiet: bool = False
 
 
 class Span(NamedTuple):
@@ -97,8 +117,9 @@ class ConversationDocument:
     """A conversation as it was written last.
 
     `stamp` counts the changes of the group, `applied_seq` is the notice of the last one that had a notice, `pending` is
-    the last change itself, until its members are surely written. `head`, `settled` and `last_ms` may lag: the messages
-    after `settled` are to be looked at again. `told` and `told_stamp` may lag too: the events of the messages up to
+    the last change itself, until its members are surely written. `head`, `settled`, `last_ms`, `changes` (how many
+    entries up to the head are of kind CHANGE) and `shown` (the newest that is not) may lag: the messages after
+    `settled` are to be looked at again. `told` and `told_stamp` may lag too: the events of the messages up to
     that seq, and of the changes without notices up to that stamp, are published.
     """
 
@@ -120,6 +141,8 @@ class ConversationDocument:
     first_seq: int = 0
     told: int = 0
     told_stamp: int = 0
+    changes: int = 0
+    shown: int = 0
 
 
 class Watermark(NamedTuple):
@@ -136,6 +159,8 @@ class Watermark(NamedTuple):
     was_ahead: bool = False
     told: int = 0
     told_stamp: int = 0
+    changes: int = 0
+    shown: int = 0
 
 
 class MemberKey(NamedTuple):

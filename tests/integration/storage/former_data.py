@@ -32,7 +32,7 @@ class FormerData:
         await self._inbox.insert_many(
             [
                 {"_id": numbered(user, number), "u": user, "c": conversation, "q": seq, "t": time_ms}
-                for user, number, conversation, seq, time_ms in entries
+                for user, number, conversation, seq, time_ms, _ in entries
             ]
         )
 

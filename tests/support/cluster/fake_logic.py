@@ -274,6 +274,7 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
             content=item.content,
             kind=client_pb2.Message.NORMAL,
             client_id=item.client_id,
+            ordinal=seq,
         )
         outcome = logic_pb2.SendOutcome(seq=seq, time_ms=TIME_MS)
         push = Push(

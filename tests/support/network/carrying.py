@@ -43,7 +43,15 @@ def check_frame(frame: client_pb2.ClientFrame) -> None:
 def check_content(content: bytes) -> None:
     """A stored content comes out of all of them as it was stored."""
     body = message_bytes(
-        conversation="d:ann|bob", seq=7, message_id="m", sender="ann", time_ms=1, content=content, kind=1, client_id="c"
+        conversation="d:ann|bob",
+        seq=7,
+        message_id="m",
+        sender="ann",
+        time_ms=1,
+        content=content,
+        kind=1,
+        client_id="c",
+        ordinal=7,
     )
     stored = client_pb2.Message()
     assert read_message(body, stored)

@@ -375,6 +375,7 @@ class FakeStorage:
             content=item.content,
             kind=item.kind,
             client_id=item.client_id,
+            ordinal=seq,
         )
 
 

@@ -3,8 +3,10 @@
 isort:skip_file
 What the services' own protocols share. Internal: it may change between minor versions, N and N+1 understand each other."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -42,6 +44,49 @@ class Fault(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Fault: _TypeAlias = Fault  # noqa: Y015
+
+@_typing.final
+class Special(_message.Message):
+    """What is not plain about a send. Nothing here is read where it is not there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGE_FIELD_NUMBER: _builtins.int
+    MENTIONS_FIELD_NUMBER: _builtins.int
+    MENTION_ALL_FIELD_NUMBER: _builtins.int
+    EXPIRE_AFTER_S_FIELD_NUMBER: _builtins.int
+    STREAMING_FIELD_NUMBER: _builtins.int
+    MEDIA_FIELD_NUMBER: _builtins.int
+    change: _builtins.bytes
+    """it is a change of an earlier entry: encoded tidings.v1.Change without conversation, client id, and an edit's content (that is the row's)"""
+    mention_all: _builtins.bool
+    expire_after_s: _builtins.int
+    streaming: _builtins.bool
+    @_builtins.property
+    def mentions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """as in the content"""
+
+    @_builtins.property
+    def media(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """ids, with those of thumbnails"""
+
+    def __init__(
+        self,
+        *,
+        change: _builtins.bytes = ...,
+        mentions: _abc.Iterable[_builtins.str] | None = ...,
+        mention_all: _builtins.bool = ...,
+        expire_after_s: _builtins.int = ...,
+        streaming: _builtins.bool = ...,
+        media: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "expire_after_s", b"expire_after_s", "media", b"media", "mention_all", b"mention_all", "mentions", b"mentions", "streaming", b"streaming"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Special: _TypeAlias = Special  # noqa: Y015
 
 @_typing.final
 class Empty(_message.Message):

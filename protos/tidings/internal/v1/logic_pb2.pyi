@@ -409,6 +409,7 @@ class SendItem(_message.Message):
     REPLY_TO_FIELD_NUMBER: _builtins.int
     TRACE_FIELD_NUMBER: _builtins.int
     ACCEPTED_MS_FIELD_NUMBER: _builtins.int
+    SPECIAL_FIELD_NUMBER: _builtins.int
     sender: _builtins.str
     session: _builtins.str
     """the sending connection: gets `sent`, no live copy"""
@@ -422,6 +423,10 @@ class SendItem(_message.Message):
     """W3C traceparent; empty: not sampled"""
     accepted_ms: _builtins.int
     """when the access node accepted it, for the end-to-end histogram"""
+    @_builtins.property
+    def special(self) -> _common_pb2.Special:
+        """not there: it is plain"""
+
     def __init__(
         self,
         *,
@@ -433,10 +438,11 @@ class SendItem(_message.Message):
         reply_to: _builtins.int = ...,
         trace: _builtins.str = ...,
         accepted_ms: _builtins.int = ...,
+        special: _common_pb2.Special | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["special", b"special"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_ms", b"accepted_ms", "client_id", b"client_id", "content", b"content", "conversation", b"conversation", "reply_to", b"reply_to", "sender", b"sender", "session", b"session", "trace", b"trace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_ms", b"accepted_ms", "client_id", b"client_id", "content", b"content", "conversation", b"conversation", "reply_to", b"reply_to", "sender", b"sender", "session", b"session", "special", b"special", "trace", b"trace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -476,6 +482,7 @@ class SendOutcome(_message.Message):
     NUMBER_FIELD_NUMBER: _builtins.int
     DUPLICATE_FIELD_NUMBER: _builtins.int
     PENDING_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     time_ms: _builtins.int
     number: _builtins.int
@@ -483,6 +490,8 @@ class SendOutcome(_message.Message):
     duplicate: _builtins.bool
     pending: _builtins.bool
     """not decided yet: ask again soon with the same item, and let nothing of its conversation pass it"""
+    state: _builtins.bytes
+    """of a change: encoded tidings.v1.State of what was changed, after it"""
     @_builtins.property
     def fault(self) -> _common_pb2.Fault:
         """set: refused"""
@@ -496,10 +505,11 @@ class SendOutcome(_message.Message):
         number: _builtins.int = ...,
         duplicate: _builtins.bool = ...,
         pending: _builtins.bool = ...,
+        state: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate", b"duplicate", "fault", b"fault", "number", b"number", "pending", b"pending", "seq", b"seq", "time_ms", b"time_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate", b"duplicate", "fault", b"fault", "number", b"number", "pending", b"pending", "seq", b"seq", "state", b"state", "time_ms", b"time_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -531,6 +541,27 @@ class SendColumns(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class SpecialRow(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PLACE_FIELD_NUMBER: _builtins.int
+        SPECIAL_FIELD_NUMBER: _builtins.int
+        place: _builtins.int
+        @_builtins.property
+        def special(self) -> _common_pb2.Special: ...
+        def __init__(
+            self,
+            *,
+            place: _builtins.int = ...,
+            special: _common_pb2.Special | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["special", b"special"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["place", b"place", "special", b"special"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     SENDERS_FIELD_NUMBER: _builtins.int
     SESSIONS_FIELD_NUMBER: _builtins.int
     CONVERSATIONS_FIELD_NUMBER: _builtins.int
@@ -539,6 +570,7 @@ class SendColumns(_message.Message):
     REPLY_TOS_FIELD_NUMBER: _builtins.int
     ACCEPTED_MS_FIELD_NUMBER: _builtins.int
     TRACES_FIELD_NUMBER: _builtins.int
+    SPECIALS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def senders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -565,6 +597,10 @@ class SendColumns(_message.Message):
     def traces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """W3C traceparent; empty: none is sampled"""
 
+    @_builtins.property
+    def specials(self) -> _containers.RepeatedCompositeFieldContainer[Global___SendColumns.SpecialRow]:
+        """ascending; all other rows are plain"""
+
     def __init__(
         self,
         *,
@@ -576,10 +612,11 @@ class SendColumns(_message.Message):
         reply_tos: _abc.Iterable[_builtins.int] | None = ...,
         accepted_ms: _abc.Iterable[_builtins.int] | None = ...,
         traces: _abc.Iterable[_builtins.str] | None = ...,
+        specials: _abc.Iterable[Global___SendColumns.SpecialRow] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_ms", b"accepted_ms", "client_ids", b"client_ids", "contents", b"contents", "conversations", b"conversations", "reply_tos", b"reply_tos", "senders", b"senders", "sessions", b"sessions", "traces", b"traces"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_ms", b"accepted_ms", "client_ids", b"client_ids", "contents", b"contents", "conversations", b"conversations", "reply_tos", b"reply_tos", "senders", b"senders", "sessions", b"sessions", "specials", b"specials", "traces", b"traces"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -644,6 +681,67 @@ class SentColumns(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SentColumns: _TypeAlias = SentColumns  # noqa: Y015
+
+@_typing.final
+class TellItem(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    RECIPIENTS_FIELD_NUMBER: _builtins.int
+    NUMBERS_FIELD_NUMBER: _builtins.int
+    STUBS_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    message: _builtins.bytes
+    """encoded tidings.v1.Message"""
+    @_builtins.property
+    def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """who got an inbox entry; empty: large group"""
+
+    @_builtins.property
+    def numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """aligned with them"""
+
+    @_builtins.property
+    def stubs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """recipients who have hidden what it changes: an entry of only conversation and seq"""
+
+    def __init__(
+        self,
+        *,
+        conversation: _builtins.str = ...,
+        message: _builtins.bytes = ...,
+        recipients: _abc.Iterable[_builtins.str] | None = ...,
+        numbers: _abc.Iterable[_builtins.int] | None = ...,
+        stubs: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "message", b"message", "numbers", b"numbers", "recipients", b"recipients", "stubs", b"stubs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TellItem: _TypeAlias = TellItem  # noqa: Y015
+
+@_typing.final
+class TellBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___TellItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___TellItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TellBatch: _TypeAlias = TellBatch  # noqa: Y015
 
 @_typing.final
 class SignalItem(_message.Message):

@@ -85,6 +85,11 @@ class LogicStub:
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeldQuery.SerializeToString,
                 response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeldPage.FromString,
                 _registered_method=True)
+        self.Tell = channel.unary_unary(
+                '/tidings.internal.v1.Logic/Tell',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.TellBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_common__pb2.Empty.FromString,
+                _registered_method=True)
 
 
 class LogicServicer:
@@ -160,6 +165,14 @@ class LogicServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Tell(self, request, context):
+        """from storage nodes
+        entries that no request waits for: their recipients are told
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LogicServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -212,6 +225,11 @@ def add_LogicServicer_to_server(servicer, server):
                     servicer.Held,
                     request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeldQuery.FromString,
                     response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeldPage.SerializeToString,
+            ),
+            'Tell': grpc.unary_unary_rpc_method_handler(
+                    servicer.Tell,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.TellBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_common__pb2.Empty.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -484,6 +502,33 @@ class Logic:
             '/tidings.internal.v1.Logic/Held',
             protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeldQuery.SerializeToString,
             protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeldPage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Tell(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Logic/Tell',
+            protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.TellBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_common__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

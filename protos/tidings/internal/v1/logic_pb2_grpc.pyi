@@ -54,6 +54,10 @@ class LogicStub:
     """sessions ended"""
     Held: _grpc.UnaryUnaryMultiCallable[_logic_pb2.HeldQuery, _logic_pb2.HeldPage]
     """the sessions stored under a boot id"""
+    Tell: _grpc.UnaryUnaryMultiCallable[_logic_pb2.TellBatch, _common_pb2.Empty]
+    """from storage nodes
+    entries that no request waits for: their recipients are told
+    """
 
 @_typing.type_check_only
 class LogicAsyncStub(LogicStub):
@@ -78,6 +82,10 @@ class LogicAsyncStub(LogicStub):
     """sessions ended"""
     Held: _aio.UnaryUnaryMultiCallable[_logic_pb2.HeldQuery, _logic_pb2.HeldPage]  # type: ignore[assignment]
     """the sessions stored under a boot id"""
+    Tell: _aio.UnaryUnaryMultiCallable[_logic_pb2.TellBatch, _common_pb2.Empty]  # type: ignore[assignment]
+    """from storage nodes
+    entries that no request waits for: their recipients are told
+    """
 
 class LogicServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -159,5 +167,15 @@ class LogicServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_logic_pb2.HeldPage, _abc.Awaitable[_logic_pb2.HeldPage]]:
         """the sessions stored under a boot id"""
+
+    @_abc_1.abstractmethod
+    def Tell(
+        self,
+        request: _logic_pb2.TellBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_common_pb2.Empty, _abc.Awaitable[_common_pb2.Empty]]:
+        """from storage nodes
+        entries that no request waits for: their recipients are told
+        """
 
 def add_LogicServicer_to_server(servicer: LogicServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -12,6 +12,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from protos.tidings.internal.v1 import common_pb2 as _common_pb2
+from tidings_protocol import client_pb2 as _client_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -91,6 +92,8 @@ class StoreItem(_message.Message):
     REPLY_TO_FIELD_NUMBER: _builtins.int
     TRACE_FIELD_NUMBER: _builtins.int
     ONLY_LOOK_FIELD_NUMBER: _builtins.int
+    SPECIAL_FIELD_NUMBER: _builtins.int
+    RIGHTS_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     sender: _builtins.str
     client_id: _builtins.str
@@ -109,6 +112,14 @@ class StoreItem(_message.Message):
     def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """each gets an inbox entry; empty: read diffusion"""
 
+    @_builtins.property
+    def special(self) -> _common_pb2.Special:
+        """not there: it is plain. Of kind CHANGE it has `change`"""
+
+    @_builtins.property
+    def rights(self) -> Global___ActorRights:
+        """of kind CHANGE"""
+
     def __init__(
         self,
         *,
@@ -122,14 +133,88 @@ class StoreItem(_message.Message):
         reply_to: _builtins.int = ...,
         trace: _builtins.str = ...,
         only_look: _builtins.bool = ...,
+        special: _common_pb2.Special | None = ...,
+        rights: Global___ActorRights | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rights", b"rights", "special", b"special"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "content", b"content", "conversation", b"conversation", "kind", b"kind", "only_look", b"only_look", "recipients", b"recipients", "reply_to", b"reply_to", "sender", b"sender", "trace", b"trace", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "content", b"content", "conversation", b"conversation", "kind", b"kind", "only_look", b"only_look", "recipients", b"recipients", "reply_to", b"reply_to", "rights", b"rights", "sender", b"sender", "special", b"special", "trace", b"trace", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StoreItem: _TypeAlias = StoreItem  # noqa: Y015
+
+@_typing.final
+class ActorRights(_message.Message):
+    """What whoever changes an entry may do there, as logic decides it from the version of the group."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    FIRST_SEQ_FIELD_NUMBER: _builtins.int
+    IS_OPERATOR_FIELD_NUMBER: _builtins.int
+    WINDOW_MS_FIELD_NUMBER: _builtins.int
+    SILENCED_FIELD_NUMBER: _builtins.int
+    role: _builtins.int
+    """tidings.v1.Member.Role; 0: in a direct chat"""
+    first_seq: _builtins.int
+    """entries before it are not there for them; 0: no bound"""
+    is_operator: _builtins.bool
+    """may do everything"""
+    window_ms: _builtins.int
+    """from its time on the sender may edit or recall an entry; 0: always"""
+    silenced: _builtins.bool
+    """may not send there now: recalls their own, and unreacts"""
+    def __init__(
+        self,
+        *,
+        role: _builtins.int = ...,
+        first_seq: _builtins.int = ...,
+        is_operator: _builtins.bool = ...,
+        window_ms: _builtins.int = ...,
+        silenced: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_seq", b"first_seq", "is_operator", b"is_operator", "role", b"role", "silenced", b"silenced", "window_ms", b"window_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActorRights: _TypeAlias = ActorRights  # noqa: Y015
+
+@_typing.final
+class FoldedState(_message.Message):
+    """What later changes made of an entry, as it lies in its document."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    CONTENT_SEQ_FIELD_NUMBER: _builtins.int
+    CONTENT_SEQS_FIELD_NUMBER: _builtins.int
+    content_seq: _builtins.int
+    """the CHANGE whose content is the present one; 0: none"""
+    @_builtins.property
+    def state(self) -> _client_pb2.State:
+        """as everybody sees it: nobody's `mine`"""
+
+    @_builtins.property
+    def content_seqs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """all CHANGEs that still have a content, if the history of edits is kept"""
+
+    def __init__(
+        self,
+        *,
+        state: _client_pb2.State | None = ...,
+        content_seq: _builtins.int = ...,
+        content_seqs: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_seq", b"content_seq", "content_seqs", b"content_seqs", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FoldedState: _TypeAlias = FoldedState  # noqa: Y015
 
 @_typing.final
 class StoreBatch(_message.Message):
@@ -171,6 +256,8 @@ class StoreOutcome(_message.Message):
         """fault says why; the outcome may be unknown"""
         NOT_STORED: StoreOutcome._Status.ValueType  # 5
         """of only_look: no message has that client id"""
+        REFUSED: StoreOutcome._Status.ValueType  # 6
+        """a change that what it changes does not allow: the fault says why. It took no seq"""
 
     class Status(_Status, metaclass=_StatusEnumTypeWrapper): ...
     STORED: StoreOutcome.Status.ValueType  # 0
@@ -183,6 +270,8 @@ class StoreOutcome(_message.Message):
     """fault says why; the outcome may be unknown"""
     NOT_STORED: StoreOutcome.Status.ValueType  # 5
     """of only_look: no message has that client id"""
+    REFUSED: StoreOutcome.Status.ValueType  # 6
+    """a change that what it changes does not allow: the fault says why. It took no seq"""
 
     STATUS_FIELD_NUMBER: _builtins.int
     SEQ_FIELD_NUMBER: _builtins.int
@@ -192,6 +281,10 @@ class StoreOutcome(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     FAULT_FIELD_NUMBER: _builtins.int
     READ_OVER_FIELD_NUMBER: _builtins.int
+    ORDINAL_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    STUBS_FIELD_NUMBER: _builtins.int
     status: Global___StoreOutcome.Status.ValueType
     seq: _builtins.int
     time_ms: _builtins.int
@@ -201,12 +294,22 @@ class StoreOutcome(_message.Message):
     """of a duplicate only"""
     read_over: _builtins.bool
     """the sender's read position, which a message moves if a device of theirs holds all before it, passed what they had not read"""
+    ordinal: _builtins.int
+    """as in the message; 0: a CHANGE"""
+    message: _builtins.bytes
+    """of a special one: encoded tidings.v1.Message, as all are told"""
+    state: _builtins.bytes
+    """of a change: encoded tidings.v1.State of its target, after it"""
     @_builtins.property
     def numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """inbox numbers, aligned with the recipients; of a duplicate 0 where it is long ago"""
 
     @_builtins.property
     def fault(self) -> _common_pb2.Fault: ...
+    @_builtins.property
+    def stubs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of a change: recipients who have hidden its target"""
+
     def __init__(
         self,
         *,
@@ -218,10 +321,14 @@ class StoreOutcome(_message.Message):
         kind: _builtins.int = ...,
         fault: _common_pb2.Fault | None = ...,
         read_over: _builtins.bool = ...,
+        ordinal: _builtins.int = ...,
+        message: _builtins.bytes = ...,
+        state: _builtins.bytes = ...,
+        stubs: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "fault", b"fault", "kind", b"kind", "numbers", b"numbers", "read_over", b"read_over", "seq", b"seq", "status", b"status", "time_ms", b"time_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "fault", b"fault", "kind", b"kind", "message", b"message", "numbers", b"numbers", "ordinal", b"ordinal", "read_over", b"read_over", "seq", b"seq", "state", b"state", "status", b"status", "stubs", b"stubs", "time_ms", b"time_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -350,6 +457,7 @@ class StoredColumns(_message.Message):
     NUMBERS_FIELD_NUMBER: _builtins.int
     READ_OVER_FIELD_NUMBER: _builtins.int
     UNUSUAL_FIELD_NUMBER: _builtins.int
+    ORDINALS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def seqs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
@@ -366,6 +474,10 @@ class StoredColumns(_message.Message):
     def unusual(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredColumns.Unusual]:
         """ascending"""
 
+    @_builtins.property
+    def ordinals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """0: the seq; empty: of all rows"""
+
     def __init__(
         self,
         *,
@@ -374,10 +486,11 @@ class StoredColumns(_message.Message):
         numbers: _abc.Iterable[_builtins.int] | None = ...,
         read_over: _abc.Iterable[_builtins.int] | None = ...,
         unusual: _abc.Iterable[Global___StoredColumns.Unusual] | None = ...,
+        ordinals: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["numbers", b"numbers", "read_over", b"read_over", "seqs", b"seqs", "times_ms", b"times_ms", "unusual", b"unusual"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["numbers", b"numbers", "ordinals", b"ordinals", "read_over", b"read_over", "seqs", b"seqs", "times_ms", b"times_ms", "unusual", b"unusual"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -402,6 +515,8 @@ class ConversationRecord(_message.Message):
     FIRST_SEQ_FIELD_NUMBER: _builtins.int
     EXISTS_FIELD_NUMBER: _builtins.int
     LAST_MS_FIELD_NUMBER: _builtins.int
+    ORDINAL_FIELD_NUMBER: _builtins.int
+    SHOWN_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     kind: _builtins.int
     """tidings.v1.Conversation.Kind"""
@@ -420,6 +535,10 @@ class ConversationRecord(_message.Message):
     exists: _builtins.bool
     last_ms: _builtins.int
     """time of the last message"""
+    ordinal: _builtins.int
+    """how many entries up to the head count as unread"""
+    shown: _builtins.int
+    """seq of the newest entry that is no CHANGE"""
     def __init__(
         self,
         *,
@@ -436,10 +555,12 @@ class ConversationRecord(_message.Message):
         first_seq: _builtins.int = ...,
         exists: _builtins.bool = ...,
         last_ms: _builtins.int = ...,
+        ordinal: _builtins.int = ...,
+        shown: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "conversation", b"conversation", "exists", b"exists", "first_seq", b"first_seq", "head", b"head", "kind", b"kind", "large_from", b"large_from", "last_ms", b"last_ms", "member_count", b"member_count", "name", b"name", "open", b"open", "share_history", b"share_history", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "conversation", b"conversation", "exists", b"exists", "first_seq", b"first_seq", "head", b"head", "kind", b"kind", "large_from", b"large_from", "last_ms", b"last_ms", "member_count", b"member_count", "name", b"name", "open", b"open", "ordinal", b"ordinal", "share_history", b"share_history", "shown", b"shown", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1163,6 +1284,7 @@ class AppendItem(_message.Message):
     TIME_MS_FIELD_NUMBER: _builtins.int
     AGAIN_FIELD_NUMBER: _builtins.int
     ONLY_LOOK_FIELD_NUMBER: _builtins.int
+    QUIET_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     conversation: _builtins.str
     seq: _builtins.int
@@ -1171,6 +1293,8 @@ class AppendItem(_message.Message):
     """may have been appended before, perhaps by another node: look further back"""
     only_look: _builtins.bool
     """append nothing: the number if it is known (with again: look further back), else 0"""
+    quiet: _builtins.bool
+    """the message is a CHANGE"""
     def __init__(
         self,
         *,
@@ -1180,10 +1304,11 @@ class AppendItem(_message.Message):
         time_ms: _builtins.int = ...,
         again: _builtins.bool = ...,
         only_look: _builtins.bool = ...,
+        quiet: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "conversation", b"conversation", "only_look", b"only_look", "seq", b"seq", "time_ms", b"time_ms", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "conversation", b"conversation", "only_look", b"only_look", "quiet", b"quiet", "seq", b"seq", "time_ms", b"time_ms", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,7 +2,7 @@
 
     conversations  _id id  n name  y kind  o open  w channel  e share history  f large from  v version  m members
                    z stamp  a applied seq  p pending change  h head  d settled  t last time  r first seq kept
-                   k told  q told stamp
+                   k told  q told stamp  b changes  s shown
     members        _id "conversation user"  c conversation  u user, unless gone  r role  j joined seq  i joined time
                    a read seq  d delivered seq  z stamp  l large  x when gone
 
@@ -176,7 +176,16 @@ class MongoMembers:
 
 
 def _moved_up(mark: Watermark) -> dict[str, int]:
-    return _higher(h=mark.head, d=mark.settled, t=mark.last_ms, r=mark.first_seq, k=mark.told, q=mark.told_stamp)
+    return _higher(
+        h=mark.head,
+        d=mark.settled,
+        t=mark.last_ms,
+        r=mark.first_seq,
+        k=mark.told,
+        q=mark.told_stamp,
+        b=mark.changes,
+        s=mark.shown,
+    )
 
 
 def _higher(**fields: int) -> dict[str, int]:
@@ -226,6 +235,9 @@ def _conversation(document: Document) -> ConversationDocument:
         # What was settled before storage nodes wrote how far they are was told by logic nodes of 0.1.0.
         told=document["k"] if "k" in document else document["d"],
         told_stamp=document.get("q", 0),
+        changes=document.get("b", 0),
+        # Nothing but messages was stored before there were changes.
+        shown=document["s"] if "s" in document else document["h"],
     )
 
 

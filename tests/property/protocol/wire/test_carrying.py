@@ -85,7 +85,15 @@ def test_what_another_version_stored_is_shown_or_stands_as_a_placeholder(
 ) -> None:
     encoded = content.SerializeToString() + b"".join(extra) + noise
     body = message_bytes(
-        conversation="g:x", seq=8, message_id="m", sender="ann", time_ms=1, content=encoded, kind=1, client_id="c"
+        conversation="g:x",
+        seq=8,
+        message_id="m",
+        sender="ann",
+        time_ms=1,
+        content=encoded,
+        kind=1,
+        client_id="c",
+        ordinal=8,
     )
     page = client_pb2.ServerFrame()
     message = page.page.entries.add(number=3).message

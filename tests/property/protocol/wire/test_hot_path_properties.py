@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from google.protobuf import json_format
@@ -99,13 +100,15 @@ def test_answers_in_protobuf_are_byte_for_byte_what_frames_of_their_own_would_be
     seq=NUMBERS,
     time_ms=SCALARS[3],
     kind=st.integers(0, 3),
+    ordinal=NUMBERS,
 )
 def test_message_bytes_are_the_message_with_its_content(
-    content: client_pb2.Content, message: dict[str, str], seq: int, time_ms: int, kind: int
+    content: client_pb2.Content, message: dict[str, str], seq: int, time_ms: int, kind: int, ordinal: int
 ) -> None:
-    expected = client_pb2.Message(**message, seq=seq, time_ms=time_ms, kind=kind, content=content)  # type: ignore[arg-type]
+    fields: dict[str, Any] = {**message, "seq": seq, "time_ms": time_ms, "kind": kind, "ordinal": ordinal}
+    expected = client_pb2.Message(**fields, content=content)
 
-    encoded = message_bytes(**message, seq=seq, time_ms=time_ms, kind=kind, content=content.SerializeToString())
+    encoded = message_bytes(**fields, content=content.SerializeToString())
 
     assert same(client_pb2.Message.FromString(encoded), expected)
 

@@ -29,7 +29,7 @@ def test_a_message_means_what_protobuf_would_have_written(
 ) -> None:
     conversation = f"g:{other}" if grouped else "d:{}|{}".format(*sorted((one, other)))
     content = client_pb2.Content(data=data).SerializeToString()
-    made = body_of(speaker_of(conversation, one), conversation, seq, time_ms, client_id, content)
+    made = body_of(speaker_of(conversation, one), conversation, seq, time_ms, client_id, content, seq)
     expected = client_pb2.Message(
         conversation=conversation,
         seq=seq,
@@ -39,12 +39,13 @@ def test_a_message_means_what_protobuf_would_have_written(
         content=client_pb2.Content(data=data),
         kind=client_pb2.Message.NORMAL,
         client_id=client_id,
+        ordinal=seq,
     )
     assert client_pb2.Message.FromString(made) == expected
 
 
 def test_what_cannot_be_read_of_a_content_leaves_the_rest_readable() -> None:
-    made = body_of(speaker_of("d:amy|bob", "amy"), "d:amy|bob", 3, 77, "c", b"\xff\xff")
+    made = body_of(speaker_of("d:amy|bob", "amy"), "d:amy|bob", 3, 77, "c", b"\xff\xff", 3)
     message = client_pb2.Message()
     assert not read_message(made, message)
     assert (message.conversation, message.sender, message.seq, message.client_id) == ("d:amy|bob", "amy", 3, "c")

@@ -96,7 +96,7 @@ def test_the_json_of_a_body_is_made_once() -> None:
 
 def test_a_message_with_empty_content_still_has_content() -> None:
     encoded = message_bytes(
-        conversation="g:a", seq=1, message_id="m", sender="a", time_ms=1, content=b"", kind=1, client_id="c"
+        conversation="g:a", seq=1, message_id="m", sender="a", time_ms=1, content=b"", kind=1, client_id="c", ordinal=1
     )
 
     assert client_pb2.Message.FromString(encoded).HasField("content")

@@ -17,7 +17,7 @@ def test_a_message_from_parts_is_the_one_that_protobuf_writes(
 ) -> None:
     content = client_pb2.Content(text="hello", data=b"x" * 200)
     made = message_from(
-        head_of(conversation, sender, kind), message_id, seq, time_ms, client_id, content.SerializeToString()
+        head_of(conversation, sender, kind), message_id, seq, time_ms, client_id, content.SerializeToString(), 7
     )
     expected = client_pb2.Message(
         message_id=message_id,
@@ -28,6 +28,7 @@ def test_a_message_from_parts_is_the_one_that_protobuf_writes(
         content=content,
         kind=kind,  # type: ignore[arg-type]
         client_id=client_id,
+        ordinal=7,
     )
     assert client_pb2.Message.FromString(made) == expected
     assert made.endswith(content.SerializeToString())

@@ -1,0 +1,95 @@
+"""An entry as it is shown now: with its present content, and what changes made of it.
+
+    a message    its present content, unless it is recalled or its time is over; its state
+    a CHANGE     what it does, and the state of its target; an edit's content only if it is the newest and asked for
+
+Guarantees: pure. What is recalled or expired is shown without content, whatever still lies in the database.
+Does not know: who reads, who has hidden what.
+"""
+
+from __future__ import annotations
+
+from protos.tidings.internal.v1 import storage_pb2
+from services.storage.repository.records import CHANGE, StoredMessage
+from tidings_protocol import client_pb2
+from tidings_protocol.ids import message_id
+from tidings_protocol.wire.body import message_bytes
+
+# By whom something is recalled whose time is over; no user is called so.
+EXPIRY = "~expiry"
+
+
+def is_expired(message: StoredMessage, now_ms: int) -> bool:
+    return 0 < message.expires_ms <= now_ms
+
+
+def state_of(message: StoredMessage, now_ms: int) -> client_pb2.State | None:
+    """What changes, and the time, have made of a message; None: nothing."""
+    state = storage_pb2.FoldedState.FromString(message.state).state if message.state else None
+    if is_expired(message, now_ms) and not (state and state.recalled_by):
+        return client_pb2.State(revision=state.revision if state else 0, recalled_by=EXPIRY)
+    return state
+
+
+def shown(
+    message: StoredMessage, now_ms: int, *, target: StoredMessage | None = None, with_content: bool = True
+) -> bytes:
+    """An encoded tidings.v1.Message. `target`: of a CHANGE, what it changes, None if that is gone; `with_content`:
+    whether an edit brings its content along, which it need not where its target is shown too.
+    """
+    if message.kind != CHANGE and not message.state and not message.expires_ms:
+        return message_bytes(
+            conversation=message.conversation,
+            seq=message.seq,
+            message_id=message_id(message.conversation, message.seq),
+            sender=message.sender,
+            time_ms=message.time_ms,
+            content=message.content,
+            kind=message.kind,
+            client_id=message.client_id,
+            ordinal=message.ordinal,
+        )
+    entry = client_pb2.Message(
+        message_id=message_id(message.conversation, message.seq),
+        conversation=message.conversation,
+        seq=message.seq,
+        sender=message.sender,
+        time_ms=message.time_ms,
+        kind=client_pb2.Message.Kind.ValueType(message.kind),
+        client_id=message.client_id,
+        ordinal=message.ordinal,
+        expires_ms=message.expires_ms,
+    )
+    if message.kind == CHANGE:
+        _show_change(entry, message, now_ms, target, with_content=with_content)
+        return entry.SerializeToString()
+    state = state_of(message, now_ms)
+    if state is not None:
+        entry.state.CopyFrom(state)
+    if state is None or not state.recalled_by:
+        entry.content.MergeFromString(message.content)
+    return entry.SerializeToString()
+
+
+def stub(conversation: str, seq: int) -> bytes:
+    """An encoded tidings.v1.Message of what this reader has hidden."""
+    return client_pb2.Message(conversation=conversation, seq=seq).SerializeToString()
+
+
+def _show_change(
+    entry: client_pb2.Message,
+    message: StoredMessage,
+    now_ms: int,
+    target: StoredMessage | None,
+    *,
+    with_content: bool,
+) -> None:
+    entry.change.MergeFromString(message.act)
+    if target is None:
+        return
+    state = state_of(target, now_ms)
+    if state is not None:
+        entry.state.CopyFrom(state)
+    is_newest = storage_pb2.FoldedState.FromString(target.state).content_seq == message.seq if target.state else False
+    if entry.change.HasField("edit") and with_content and is_newest and not (state and state.recalled_by):
+        entry.change.edit.MergeFromString(message.content)
