@@ -8,15 +8,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from services.storage.repository.contract import Conflict, Inserted
+from protos.tidings.internal.v1 import storage_pb2
+from services.storage.repository.contract import MENTIONS_MAX, Conflict, Inserted
 from services.storage.repository.memory.log import LogPort, client_of
 from services.storage.repository.records import (
+    CHANGE,
+    EVERYBODY,
     MAX_NUMBER,
     ClientKey,
     InboxEntry,
+    Mention,
     MessageKey,
     Span,
     StoredMessage,
+    UnreadCount,
+    UnreadSpan,
 )
 
 T = TypeVar("T")
@@ -53,6 +59,10 @@ class MemoryMessages(LogPort):
         await self._faults.before("messages.find")
         found = {key: self._data.clients[key] for key in keys if key in self._data.clients}
         return {key: self._data.messages[key.conversation][seq] for key, seq in found.items()}
+
+    async def unread(self, spans: Sequence[UnreadSpan], now_ms: int) -> list[UnreadCount]:
+        await self._faults.before("messages.unread")
+        return [_unread(self._data.messages[span.conversation], span, now_ms) for span in spans]
 
     async def remove(self, conversation: str, below: int) -> int:
         await self._faults.before("messages.remove")
@@ -92,6 +102,29 @@ class MemoryInboxes(LogPort):
             del self._data.inboxes[user][number]
         await self._faults.after("inbox.remove")
         return len(gone)
+
+
+def _unread(kept: Mapping[int, StoredMessage], span: UnreadSpan, now_ms: int) -> UnreadCount:
+    found = _page(kept, Span(span.conversation, span.after, span.before, span.limit))
+    looked = [each for each in found if each.seq not in span.hidden]
+    if not looked:
+        return UnreadCount()
+    others = [each for each in looked if each.sender != span.user and not _is_gone(each, now_ms)]
+    mentions = [Mention(each.seq, each.act) for each in others if {span.user, EVERYBODY}.intersection(each.mentions)]
+    last = looked[-1]
+    return UnreadCount(
+        count=sum(each.kind != CHANGE for each in others),
+        mentions=tuple(mentions[:MENTIONS_MAX]),
+        before=looked[0].before,
+        last=last.seq,
+        ordinal=last.seq - last.before - (last.kind == CHANGE),
+    )
+
+
+def _is_gone(message: StoredMessage, now_ms: int) -> bool:
+    """Whether it is recalled, or its time is over."""
+    recalled = bool(message.state) and bool(storage_pb2.FoldedState.FromString(message.state).state.recalled_by)
+    return recalled or 0 < message.expires_ms <= now_ms
 
 
 def _page(kept: Mapping[int, T], span: Span) -> list[T]:

@@ -2,7 +2,7 @@
 
     a message   _id  p conversation  s sender  k client id  t time  b content  y kind, if not NORMAL  g change, if any
                 o changes before it, if any  a act of a CHANGE  w state, if changed  e when it expires, if ever
-                m who is mentioned, if anybody
+                m who is mentioned, if anybody  x true, if recalled
     an entry    _id  p user  c conversation  q seq  t time  y 3, of a CHANGE
 
 The driver encodes them. Bytes put together here, one ready-made document each, took longer than dicts (3.8 instead of

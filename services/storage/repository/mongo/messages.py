@@ -15,6 +15,7 @@ from services.storage.repository.mongo.connection import Document, MongoConnecti
 from services.storage.repository.mongo.documents import entry_of, message_of
 from services.storage.repository.mongo.log import MongoLog
 from services.storage.repository.mongo.schema import LOG
+from services.storage.repository.mongo.unread import count_unread
 from services.storage.repository.records import (
     MAX_NUMBER,
     ClientKey,
@@ -22,6 +23,8 @@ from services.storage.repository.records import (
     MessageKey,
     Span,
     StoredMessage,
+    UnreadCount,
+    UnreadSpan,
 )
 
 # Said, because the planner takes an index that begins with another field of the query, and reads all that it finds
@@ -57,6 +60,9 @@ class MongoMessages:
         query = {"$or": [{"p": key.conversation, "s": key.sender, "k": key.client_id} for key in keys]}
         found = [message_of(document) for document in await self._connection.find("find", LOG, query)]
         return {ClientKey(message.conversation, message.sender, message.client_id): message for message in found}
+
+    async def unread(self, spans: Sequence[UnreadSpan], now_ms: int) -> list[UnreadCount]:
+        return await count_unread(self._connection, spans, now_ms)
 
     async def remove(self, conversation: str, below: int) -> int:
         return await _remove(self._connection, conversation, id_of_message, below)
