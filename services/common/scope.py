@@ -32,6 +32,8 @@ from typing import Any, Self, TypeVar
 
 from tidings_protocol.errors import TidingsError
 
+A = TypeVar("A")
+B = TypeVar("B")
 R = TypeVar("R")
 
 
@@ -113,6 +115,13 @@ async def run_all(*works: Coroutine[Any, Any, R]) -> list[R]:
     if failures:
         raise BaseExceptionGroup("works that were run together failed", failures)
     return [task.result() for task in tasks]
+
+
+async def run_both(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
+    """Runs two works as `run_all` does, of which each gives something else."""
+    works: tuple[Coroutine[Any, Any, Any], ...] = (first, second)
+    one, other = await run_all(*works)
+    return one, other
 
 
 async def _first_failure(tasks: Collection[asyncio.Task[Any]]) -> None:

@@ -45,7 +45,12 @@ def folded_state(message: StoredMessage) -> storage_pb2.FoldedState:
 
 def target_of(message: StoredMessage) -> int:
     """The seq of the entry that a CHANGE changes; 0: it is no CHANGE."""
-    change = _read(client_pb2.Change, message.act) if message.kind == CHANGE else None
+    return target_in(message.act) if message.kind == CHANGE else 0
+
+
+def target_in(act: bytes) -> int:
+    """The seq of the entry that this act changes; 0: it cannot be read."""
+    change = _read(client_pb2.Change, act)
     return change.seq if change else 0
 
 
