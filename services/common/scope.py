@@ -32,9 +32,9 @@ from typing import Any, Self, TypeVar
 
 from tidings_protocol.errors import TidingsError
 
+R = TypeVar("R")
 A = TypeVar("A")
 B = TypeVar("B")
-R = TypeVar("R")
 
 
 class Owned(ABC):
@@ -94,6 +94,12 @@ class TaskScope:
             await self._group.__aexit__(None, None, None)
 
 
+async def run_both(one: Coroutine[Any, Any, A], other: Coroutine[Any, Any, B]) -> tuple[A, B]:
+    """Runs two works that give different things, as `run_all` does."""
+    given: list[Any] = await run_all(one, other)
+    return given[0], given[1]
+
+
 async def run_all(*works: Coroutine[Any, Any, R]) -> list[R]:
     """Runs all of these at the same time and gives what they return, aligned, when all have ended.
 
@@ -115,13 +121,6 @@ async def run_all(*works: Coroutine[Any, Any, R]) -> list[R]:
     if failures:
         raise BaseExceptionGroup("works that were run together failed", failures)
     return [task.result() for task in tasks]
-
-
-async def run_both(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
-    """Runs two works as `run_all` does, of which each gives something else."""
-    works: tuple[Coroutine[Any, Any, Any], ...] = (first, second)
-    one, other = await run_all(*works)
-    return one, other
 
 
 async def _first_failure(tasks: Collection[asyncio.Task[Any]]) -> None:

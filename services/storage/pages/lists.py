@@ -34,7 +34,6 @@ from services.storage.pages.preferences import NoPreferences, Preferences
 from services.storage.pages.unread import UnreadReader
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import ConversationDocument, HiddenSeqs, MemberKey, Span, StoredMessage
-from tidings_protocol.client_pb2 import ConversationPreferences
 from tidings_protocol.errors import TidingsError
 from tidings_protocol.ids import BROADCAST, ConversationKind, kind_of, other_of
 
@@ -214,28 +213,23 @@ class ConversationLists:
         """Puts the entries of these conversations into the page; how many of them that covers before its bytes run
         out. Raises Unavailable if none can be loaded.
         """
-        loaded, (hidden, preferences) = await run_both(
-            self.load_anywhere([_load_item(page.user, key) for key in ids]), self._own(page.user, ids)
+        loaded, found = await run_both(
+            self.load_anywhere([_load_item(page.user, key) for key in ids]),
+            self._repository.hidden.of([MemberKey(key, page.user) for key in ids]),
         )
         faults = [outcome.fault for outcome in loaded if outcome.HasField("fault")]
         if faults:
             if len(faults) == len(loaded):
                 raise from_fault(faults[0])
             log.warning("conversations are left out of a list", count=len(faults), reason=faults[0].message)
-        entries = [_entry(outcome, page.user, preferences) for outcome in loaded]
-        there = [entry for entry in entries if entry is not None]
+        entries = [_entry(outcome, page.user) for outcome in loaded]
+        hidden = {key.conversation: theirs for key, theirs in found.items()}
         now_ms = self._clock.wall_ms()
-        _, last = await run_both(
-            self._unread.fill(page.user, there, hidden, now_ms),
-            self._last.of(there, hidden, now_ms, content_max(len(there), page.bytes_left)),
-        )
-        for entry in there:
-            if (theirs := hidden.get(entry.record.conversation)) is not None:
-                entry.hidden_through = theirs.through
+        last = await self._fill(page, [entry for entry in entries if entry is not None], hidden, now_ms)
         fitting: list[Entry] = []
         done = len(entries)
         for index, entry in enumerate(entries):
-            if entry is None:
+            if entry is None or entry.preferences.hidden:
                 continue
             message = last.get(entry.record.conversation)
             size = entry.ByteSize() + (len(shown(message, now_ms)) + message.left_out if message else 0)
@@ -246,14 +240,24 @@ class ConversationLists:
         await self._show(page, fitting, last, now_ms)
         return done
 
-    async def _own(
-        self, user: str, ids: Sequence[str]
-    ) -> tuple[Mapping[str, HiddenSeqs], Mapping[str, ConversationPreferences]]:
-        """What the user has hidden in these conversations, and what they prefer of them, by conversation."""
-        hidden, preferences = await run_both(
-            self._repository.hidden.of([MemberKey(key, user) for key in ids]), self._preferences.of(user, ids)
+    async def _fill(
+        self, page: ListPage, entries: Sequence[Entry], hidden: Mapping[str, HiddenSeqs], now_ms: int
+    ) -> dict[str, StoredMessage]:
+        """Fills in what the entries say to the user alone; gives their last messages, long content left out."""
+        preferences, (_, last) = await run_both(
+            self._preferences.of(page.user, entries),
+            run_both(
+                self._unread.fill(page.user, entries, hidden, now_ms),
+                self._last.of(entries, hidden, now_ms, content_max(len(entries), page.bytes_left)),
+            ),
         )
-        return {key.conversation: theirs for key, theirs in hidden.items()}, preferences
+        for entry in entries:
+            conversation = entry.record.conversation
+            if conversation in preferences:
+                entry.preferences.CopyFrom(preferences[conversation])
+            if conversation in hidden:
+                entry.hidden_through = hidden[conversation].through
+        return last
 
     async def _show(
         self, page: ListPage, entries: Sequence[Entry], last: dict[str, StoredMessage], now_ms: int
@@ -282,17 +286,12 @@ def _load_item(user: str, conversation: str) -> LoadItem:
     return LoadItem(conversation=conversation, users=users, narrow=True)
 
 
-def _entry(outcome: LoadOutcome, user: str, preferences: Mapping[str, ConversationPreferences]) -> Entry | None:
-    """The entry of a conversation; None if the user has left meanwhile or does not want to see it, or nothing was said
-    there yet.
-    """
-    preferred = preferences.get(outcome.record.conversation)
-    if preferred is not None and preferred.hidden:
-        return None
+def _entry(outcome: LoadOutcome, user: str) -> Entry | None:
+    """The entry of a conversation; None if the user has left meanwhile, or nothing was said there yet."""
     members = {member.user: member for member in outcome.members}
     if user not in members or not (outcome.record.head or outcome.record.kind == ConversationKind.GROUP):
         return None
-    entry = Entry(record=outcome.record, me=members[user], preferences=preferred)
+    entry = Entry(record=outcome.record, me=members[user])
     if outcome.record.kind == ConversationKind.DIRECT:
         peer = other_of(outcome.record.conversation, user)
         entry.peer.CopyFrom(members.get(peer) or CachedMember(peer).record())

@@ -7,21 +7,22 @@ Does not know: how preferences are kept.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from protos.tidings.internal.v1.storage_pb2 import ConversationEntry
 from tidings_protocol.client_pb2 import ConversationPreferences
 
 
 class Preferences(Protocol):
-    async def of(self, user: str, conversations: Collection[str]) -> Mapping[str, ConversationPreferences]:
-        """What the user prefers of these, by conversation. Raises Unavailable."""
+    async def of(self, user: str, entries: Sequence[ConversationEntry]) -> Mapping[str, ConversationPreferences]:
+        """What the user prefers of these, by conversation; the entries are as they were loaded. Raises Unavailable."""
         ...
 
 
 class NoPreferences:
     """Nobody prefers anything."""
 
-    async def of(self, user: str, conversations: Collection[str]) -> Mapping[str, ConversationPreferences]:  # noqa: ARG002
+    async def of(self, user: str, entries: Sequence[ConversationEntry]) -> Mapping[str, ConversationPreferences]:  # noqa: ARG002
         """Nothing is preferred."""
         return {}

@@ -52,7 +52,7 @@ async def log(request: pytest.FixtureRequest) -> AsyncIterator[Log]:
 
         async def recall(conversation: str, seq: int) -> None:
             kept = database.messages[conversation]
-            kept[seq] = kept[seq]._replace(state=RECALLED.SerializeToString())
+            kept[seq] = kept[seq]._replace(state=RECALLED.SerializeToString(), content=b"", mentions=())
 
         yield Log(database.repository(), recall)
         return
@@ -63,7 +63,7 @@ async def log(request: pytest.FixtureRequest) -> AsyncIterator[Log]:
         await prepare(it.database)
 
         async def recall_there(conversation: str, seq: int) -> None:
-            state = {"$set": {"w": RECALLED.SerializeToString(), "x": True}}
+            state = {"$set": {"w": RECALLED.SerializeToString(), "b": b""}, "$unset": {"m": ""}}
             await it.collection(LOG).update_one({"_id": id_of_message(conversation, seq)}, state)
 
         yield Log(mongo_repository(it), recall_there)

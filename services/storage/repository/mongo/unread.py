@@ -54,10 +54,10 @@ def _stages(span: UnreadSpan, now_ms: int) -> list[Document]:
     hidden = [id_of_message(span.conversation, seq) for seq in span.hidden if span.after < seq < span.before]
     user: Document = {"$literal": span.user}
     mentioned: Document = {"$ifNull": ["$m", []]}
-    is_there: Document = {
-        "$and": [{"$ne": ["$s", user]}, {"$not": ["$x"]}, {"$or": [{"$not": ["$e"]}, {"$gt": ["$e", now_ms]}]}]
-    }
-    counts: Document = {"$and": [{"$ne": ["$y", CHANGE]}, is_there]}
+    # What was recalled has a state, and no content any more.
+    is_recalled: Document = {"$and": ["$w", {"$eq": [{"$binarySize": {"$ifNull": ["$b", b""]}}, 0]}]}
+    is_there: Document = {"$and": [{"$ne": ["$s", user]}, {"$or": [{"$not": ["$e"]}, {"$gt": ["$e", now_ms]}]}]}
+    counts: Document = {"$and": [{"$ne": ["$y", CHANGE]}, is_there, {"$not": [is_recalled]}]}
     mentions: Document = {"$and": [{"$or": [{"$in": [user, mentioned]}, {"$in": [EVERYBODY, mentioned]}]}, is_there]}
     group: Document = {
         "_id": "$#",
