@@ -77,7 +77,7 @@ class UnreadReader:
         others = await self._others(places, counts)
         for place, limit in zip(open_, limits, strict=True):
             count = counts[place.conversation]
-            place.entry.unread = count.count + _rest(place, count, limit)
+            place.entry.unread = count.unread + _rest(place, count, limit)
             _fill_mentions(place, count, others, now_ms)
         for place in places:
             place.entry.read_ordinal = _read_ordinal(place, counts.get(place.conversation), others)

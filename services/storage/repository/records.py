@@ -139,7 +139,7 @@ class UnreadCount(NamedTuple):
     at, 0 if there is none; `ordinal`: how many entries up to that one count as unread for somebody.
     """
 
-    count: int = 0
+    unread: int = 0
     mentions: tuple[Mention, ...] = ()
     before: int = 0
     last: int = 0

@@ -147,7 +147,7 @@ async def test_the_oldest_are_looked_at_and_it_is_said_how_far(log: Log) -> None
 async def test_not_more_mentions_are_told_than_are_asked_for(log: Log) -> None:
     await log.repository.messages.insert([message(seq, mentions=("ann",)) for seq in range(1, MENTIONS_MAX + 3)])
     (found,) = await log.unread(span(limit=1000))
-    assert (found.count, len(found.mentions), found.mentions[-1].seq) == (MENTIONS_MAX + 2, MENTIONS_MAX, MENTIONS_MAX)
+    assert (found.unread, len(found.mentions), found.mentions[-1].seq) == (MENTIONS_MAX + 2, MENTIONS_MAX, MENTIONS_MAX)
 
 
 async def test_more_spans_than_fit_into_one_command_come_in_order(log: Log) -> None:
@@ -156,4 +156,4 @@ async def test_more_spans_than_fit_into_one_command_come_in_order(log: Log) -> N
     # So many are hidden that they take several commands.
     hidden = frozenset(range(1000, 2000))
     spans = [span(conversation=name)._replace(hidden=hidden) for name in names]
-    assert [found.count for found in await log.unread(*spans)] == [1, 0] * 60
+    assert [found.unread for found in await log.unread(*spans)] == [1, 0] * 60

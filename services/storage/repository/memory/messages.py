@@ -113,7 +113,7 @@ def _unread(kept: Mapping[int, StoredMessage], span: UnreadSpan, now_ms: int) ->
     mentions = [Mention(each.seq, each.act) for each in others if {span.user, EVERYBODY}.intersection(each.mentions)]
     last = looked[-1]
     return UnreadCount(
-        count=sum(each.kind != CHANGE for each in others),
+        unread=sum(each.kind != CHANGE for each in others),
         mentions=tuple(mentions[:MENTIONS_MAX]),
         before=looked[0].before,
         last=last.seq,

@@ -88,7 +88,7 @@ def _count(documents: Sequence[Document]) -> UnreadCount:
     [document] = documents
     last = number_of(document["i"])
     return UnreadCount(
-        count=document["u"],
+        unread=document["u"],
         mentions=tuple(Mention(number_of(each["i"]), each.get("a", b"")) for each in document["m"]),
         before=document["o"],
         last=last,
