@@ -132,6 +132,11 @@ class StorageClient:
         keys = [item.conversation for item in items]
         return _checked(await self._spread("Members", items, keys, pb.MembersBatch, pb.MembersOutcomes))
 
+    async def hide(self, items: Sequence[pb.HideItem]) -> list[pb.HideOutcome | TidingsError]:
+        """Hides messages for users, for good; each outcome says what was taken. BadRequest: too many single ones."""
+        keys = [item.conversation for item in items]
+        return _checked(await self._spread("Hide", items, keys, pb.HideBatch, pb.HideOutcomes))
+
     async def conversation_heads(self, conversations: Sequence[str]) -> list[int | TidingsError]:
         """The seq of the last message of each conversation; 0: there is none."""
         return await self._keyed("ConversationHeads", conversations, pb.HeadOutcomes, "heads")

@@ -37,6 +37,7 @@ from services.logic.receipts.sender import ReceiptSender
 from services.logic.requests.conversations import ConversationLister
 from services.logic.requests.cursors import CursorMarker
 from services.logic.requests.group_reads import GroupReader
+from services.logic.requests.hides import MessageHider
 from services.logic.requests.history import HistoryReader
 from services.logic.requests.inbox import InboxReader
 from services.logic.requests.presence import PresenceReader
@@ -164,6 +165,7 @@ def handlers_of(
         InboxReader(storage, page_bytes_max=page_bytes_max).handlers,
         HistoryReader(storage, loader, page_bytes_max=page_bytes_max).handlers,
         ConversationLister(storage, page_bytes_max=page_bytes_max).handlers,
+        MessageHider(storage, loader, ground.publisher).handlers,
         PresenceReader(storage, ground.cluster, ground.ports.clock).handlers,
         GroupReader(storage, loader, ground.policy).handlers,
         SessionGuard(storage, changes.act).handlers,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from services.storage.cursors.acknowledgements import Acknowledgements
 from services.storage.cursors.writer import CursorWriter
 from services.storage.events.heartbeat import Heartbeats
+from services.storage.hiding.hides import Hides
 from services.storage.inboxes.writer import InboxWriter
 from services.storage.memory.write_behind import WriteBehind
 from services.storage.messages.conversations import ConversationStore
@@ -38,6 +39,7 @@ class Storage:
     pages: PageReader
     loads: ConversationLoads
     lists: ConversationLists
+    hides: Hides
     sessions: SessionStore
     known: KnownUsers
     acknowledgements: Acknowledgements

@@ -38,6 +38,7 @@ from services.storage.events.debts import DebtReader
 from services.storage.events.encoder import EventEncoder
 from services.storage.events.feed import GATHER_S, LAST_TRY_S, EventFeed
 from services.storage.events.heartbeat import Heartbeats
+from services.storage.hiding.hides import Hides
 from services.storage.inboxes.fanout import InboxFanout
 from services.storage.inboxes.writer import InboxWriter
 from services.storage.limits import Limits
@@ -167,9 +168,10 @@ async def open_storage(
         conversations=conversations,
         inboxes=inboxes,
         cursors=cursors,
-        pages=PageReader(repository, conversations, inboxes, limits),
+        pages=PageReader(repository, conversations, inboxes, time, limits),
         loads=loads,
         lists=lists,
+        hides=Hides(repository, conversations),
         sessions=SessionStore(repository, inboxes, lists, logins, behind, time, limits, epoch),
         known=known,
         acknowledgements=Acknowledgements(repository, inboxes, cursors, behind),

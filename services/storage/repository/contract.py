@@ -31,6 +31,7 @@ from services.storage.repository.records import (
     Erasure,
     Fold,
     Heartbeat,
+    HiddenSeqs,
     InboxEntry,
     MadeChange,
     MemberCursor,
@@ -44,9 +45,16 @@ from services.storage.repository.records import (
     SessionPut,
     Span,
     StoredMessage,
+    UnreadCount,
+    UnreadSpan,
     UserDocument,
     Watermark,
 )
+
+# Mentions that are told of one span of unread entries.
+MENTIONS_MAX = 200
+# Messages that a user may hide one by one in a conversation.
+HIDDEN_MAX = 10_000
 
 
 class Conflict(Enum):
@@ -109,6 +117,13 @@ class MessageRepository(Protocol):
 
     async def erase(self, erasures: Sequence[Erasure]) -> None:
         """Takes from the CHANGEs of these entries what they lose."""
+
+    async def unread(self, spans: Sequence[UnreadSpan], now_ms: int) -> list[UnreadCount]:
+        """What each span has for its user, aligned with the spans, all with one command if they are not many.
+
+        A message counts unless it is the user's own, recalled, or its time was over at `now_ms`; a CHANGE never counts.
+        Of these, and of others' CHANGEs, those are told that mention the user or everybody, MENTIONS_MAX at most.
+        """
         ...
 
     async def remove(self, conversation: str, below: int) -> int:
@@ -207,6 +222,24 @@ class MemberRepository(Protocol):
 
     async def successor(self, conversation: str, owner: str) -> str:
         """The oldest admin, else the oldest member, but not the owner; empty: nobody else is there."""
+        ...
+
+
+class HiddenRepository(Protocol):
+    """What users have hidden for themselves, unique by (conversation, user). It never comes back."""
+
+    async def hide(self, key: MemberKey, seqs: Collection[int], through: int) -> bool:
+        """Hides these messages and everything up to `through`. False: nothing is done, since more than HIDDEN_MAX would
+        be hidden one by one.
+        """
+        ...
+
+    async def of(self, keys: Collection[MemberKey]) -> dict[MemberKey, HiddenSeqs]:
+        """What is hidden, by (conversation, user)."""
+        ...
+
+    async def hiders(self, messages: Collection[MessageKey]) -> dict[MessageKey, set[str]]:
+        """The users who have hidden these messages, by (conversation, seq)."""
         ...
 
 
@@ -338,3 +371,4 @@ class Repository:
     sessions: SessionRepository
     users: UserRepository
     time: TimeRepository
+    hidden: HiddenRepository

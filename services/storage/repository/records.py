@@ -160,6 +160,53 @@ class Span(NamedTuple):
     descending: bool = False
 
 
+class UnreadSpan(NamedTuple):
+    """Entries of a conversation between `after` and `before`, without these two, which a user may not have read:
+    `limit` of them at most, the oldest. `hidden`: messages that are as if they were not there.
+    """
+
+    conversation: str
+    user: str
+    after: int
+    before: int
+    limit: int
+    hidden: frozenset[int] = frozenset()
+
+
+class Mention(NamedTuple):
+    """An entry that mentions a user, with what it does if it is a CHANGE (as `StoredMessage.act`)."""
+
+    seq: int
+    act: bytes = b""
+
+
+class UnreadCount(NamedTuple):
+    """What is in an UnreadSpan: how many entries count as unread, and which mention the user, the oldest first.
+
+    `before`: how many CHANGEs lie before the first entry of the span. `last`: the seq of the last one that was looked
+    at, 0 if there is none; `ordinal`: how many entries up to that one count as unread for somebody.
+    """
+
+    unread: int = 0
+    mentions: tuple[Mention, ...] = ()
+    before: int = 0
+    last: int = 0
+    ordinal: int = 0
+
+
+class HiddenSeqs(NamedTuple):
+    """What a user has hidden in a conversation: everything up to `through`, and these messages after it."""
+
+    through: int = 0
+    seqs: frozenset[int] = frozenset()
+
+    def hides(self, seq: int) -> bool:
+        return seq <= self.through or seq in self.seqs
+
+
+NOTHING_HIDDEN = HiddenSeqs()
+
+
 @dataclass(frozen=True, slots=True)
 class ConversationDocument:
     """A conversation as it was written last.

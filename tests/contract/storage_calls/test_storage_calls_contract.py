@@ -5,6 +5,8 @@ Does not know: times and message ids, which are each one's own, and what the fak
 
 from __future__ import annotations
 
+from typing import Any
+
 from protos.tidings.internal.v1 import common_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from tests.contract.storage_calls.harness import Storage
@@ -116,7 +118,7 @@ async def test_marks_move_forwards_only_and_not_past_the_head(storage: Storage) 
 async def test_pages_of_a_history_and_of_an_inbox(storage: Storage) -> None:
     await storage.store(*(send("ann", "bob", str(number)) for number in range(1, 6)))
 
-    async def history(**fields: int) -> tuple[list[int], int]:
+    async def history(**fields: Any) -> tuple[list[int], int]:
         batch = pb.HistoryBatch(items=[pb.HistoryItem(conversation=CHAT, **fields)])
         page = (await storage.ask("History", batch, pb.PageOutcomes)).outcomes[0]
         return [client_pb2.Message.FromString(entry.message).seq for entry in page.entries], page.head

@@ -517,6 +517,7 @@ class ConversationRecord(_message.Message):
     LAST_MS_FIELD_NUMBER: _builtins.int
     ORDINAL_FIELD_NUMBER: _builtins.int
     SHOWN_FIELD_NUMBER: _builtins.int
+    PINNED_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     kind: _builtins.int
     """tidings.v1.Conversation.Kind"""
@@ -539,6 +540,10 @@ class ConversationRecord(_message.Message):
     """how many entries up to the head count as unread"""
     shown: _builtins.int
     """seq of the newest entry that is no CHANGE"""
+    @_builtins.property
+    def pinned(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """seqs, the newest pin first"""
+
     def __init__(
         self,
         *,
@@ -557,10 +562,11 @@ class ConversationRecord(_message.Message):
         last_ms: _builtins.int = ...,
         ordinal: _builtins.int = ...,
         shown: _builtins.int = ...,
+        pinned: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "conversation", b"conversation", "exists", b"exists", "first_seq", b"first_seq", "head", b"head", "kind", b"kind", "large_from", b"large_from", "last_ms", b"last_ms", "member_count", b"member_count", "name", b"name", "open", b"open", "ordinal", b"ordinal", "share_history", b"share_history", "shown", b"shown", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "conversation", b"conversation", "exists", b"exists", "first_seq", b"first_seq", "head", b"head", "kind", b"kind", "large_from", b"large_from", "last_ms", b"last_ms", "member_count", b"member_count", "name", b"name", "open", b"open", "ordinal", b"ordinal", "pinned", b"pinned", "share_history", b"share_history", "shown", b"shown", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1420,6 +1426,8 @@ class HistoryItem(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     FIRST_SEQ_FIELD_NUMBER: _builtins.int
     BYTES_MAX_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     before: _builtins.int
     """exclusive"""
@@ -1429,6 +1437,10 @@ class HistoryItem(_message.Message):
     first_seq: _builtins.int
     """nothing older than this is shown (joined_seq); 0: no bound"""
     bytes_max: _builtins.int
+    changes: _builtins.bool
+    """with entries of kind CHANGE; else they are left out"""
+    user: _builtins.str
+    """who reads: what they have hidden is not shown; empty: nobody in particular"""
     def __init__(
         self,
         *,
@@ -1438,10 +1450,12 @@ class HistoryItem(_message.Message):
         limit: _builtins.int = ...,
         first_seq: _builtins.int = ...,
         bytes_max: _builtins.int = ...,
+        changes: _builtins.bool = ...,
+        user: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "after", b"after", "before", b"before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "after", b"after", "before", b"before", "bytes_max", b"bytes_max", "conversation", b"conversation", "first_seq", b"first_seq", "limit", b"limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "after", b"after", "before", b"before", "bytes_max", b"bytes_max", "changes", b"changes", "conversation", b"conversation", "first_seq", b"first_seq", "limit", b"limit", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__after: _TypeAlias = _typing.Literal["after"]  # noqa: Y015
     _WhichOneofArgType__after: _TypeAlias = _typing.Literal["_after", b"_after"]  # noqa: Y015
@@ -1646,8 +1660,22 @@ class ConversationEntry(_message.Message):
     ME_FIELD_NUMBER: _builtins.int
     PEER_FIELD_NUMBER: _builtins.int
     LAST_FIELD_NUMBER: _builtins.int
+    UNREAD_FIELD_NUMBER: _builtins.int
+    UNREAD_MENTIONS_FIELD_NUMBER: _builtins.int
+    FIRST_MENTION_SEQ_FIELD_NUMBER: _builtins.int
+    READ_ORDINAL_FIELD_NUMBER: _builtins.int
+    HIDDEN_THROUGH_FIELD_NUMBER: _builtins.int
+    PREFERENCES_FIELD_NUMBER: _builtins.int
     last: _builtins.bytes
-    """encoded tidings.v1.Message; empty: none readable"""
+    """encoded tidings.v1.Message, the newest that is shown; empty: none readable"""
+    unread: _builtins.int
+    unread_mentions: _builtins.int
+    """at most 100"""
+    first_mention_seq: _builtins.int
+    """0: none"""
+    read_ordinal: _builtins.int
+    """of the read position, or of what retention removed"""
+    hidden_through: _builtins.int
     @_builtins.property
     def record(self) -> Global___ConversationRecord: ...
     @_builtins.property
@@ -1656,6 +1684,10 @@ class ConversationEntry(_message.Message):
     def peer(self) -> Global___MemberRecord:
         """direct chats"""
 
+    @_builtins.property
+    def preferences(self) -> _client_pb2.ConversationPreferences:
+        """not there: they are as they were in the beginning"""
+
     def __init__(
         self,
         *,
@@ -1663,10 +1695,16 @@ class ConversationEntry(_message.Message):
         me: Global___MemberRecord | None = ...,
         peer: Global___MemberRecord | None = ...,
         last: _builtins.bytes = ...,
+        unread: _builtins.int = ...,
+        unread_mentions: _builtins.int = ...,
+        first_mention_seq: _builtins.int = ...,
+        read_ordinal: _builtins.int = ...,
+        hidden_through: _builtins.int = ...,
+        preferences: _client_pb2.ConversationPreferences | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["me", b"me", "peer", b"peer", "record", b"record"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["me", b"me", "peer", b"peer", "preferences", b"preferences", "record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["last", b"last", "me", b"me", "peer", b"peer", "record", b"record"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_mention_seq", b"first_mention_seq", "hidden_through", b"hidden_through", "last", b"last", "me", b"me", "peer", b"peer", "preferences", b"preferences", "read_ordinal", b"read_ordinal", "record", b"record", "unread", b"unread", "unread_mentions", b"unread_mentions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1723,6 +1761,110 @@ class ConversationsOutcomes(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConversationsOutcomes: _TypeAlias = ConversationsOutcomes  # noqa: Y015
+
+@_typing.final
+class HideItem(_message.Message):
+    """---- what a user has hidden"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    SEQS_FIELD_NUMBER: _builtins.int
+    THROUGH_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    user: _builtins.str
+    """who may read there: that was checked"""
+    through: _builtins.int
+    """all up to here, or up to the head; 0: only the seqs"""
+    @_builtins.property
+    def seqs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        conversation: _builtins.str = ...,
+        user: _builtins.str = ...,
+        seqs: _abc.Iterable[_builtins.int] | None = ...,
+        through: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "seqs", b"seqs", "through", b"through", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HideItem: _TypeAlias = HideItem  # noqa: Y015
+
+@_typing.final
+class HideBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___HideItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___HideItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HideBatch: _TypeAlias = HideBatch  # noqa: Y015
+
+@_typing.final
+class HideOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    SEQS_FIELD_NUMBER: _builtins.int
+    THROUGH_FIELD_NUMBER: _builtins.int
+    through: _builtins.int
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault:
+        """BAD_REQUEST: too many single ones"""
+
+    @_builtins.property
+    def seqs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """those that are messages there"""
+
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+        seqs: _abc.Iterable[_builtins.int] | None = ...,
+        through: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "seqs", b"seqs", "through", b"through"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HideOutcome: _TypeAlias = HideOutcome  # noqa: Y015
+
+@_typing.final
+class HideOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___HideOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___HideOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HideOutcomes: _TypeAlias = HideOutcomes  # noqa: Y015
 
 @_typing.final
 class SessionRecord(_message.Message):

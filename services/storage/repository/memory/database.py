@@ -21,6 +21,7 @@ from services.storage.repository import contract
 from services.storage.repository.memory.conversations import MemoryChanges, MemoryConversations, MemoryMembers
 from services.storage.repository.memory.faults import Faults
 from services.storage.repository.memory.feed import MemoryFeed
+from services.storage.repository.memory.hidden import MemoryHidden
 from services.storage.repository.memory.log import MemoryLog
 from services.storage.repository.memory.messages import MemoryInboxes, MemoryMessages
 from services.storage.repository.memory.sessions import MemorySessions, MemoryTime, MemoryUsers
@@ -45,4 +46,5 @@ class Database(Tables):
             MemorySessions(self, chosen),
             MemoryUsers(self, chosen),
             MemoryTime(self, chosen),
+            MemoryHidden(self, chosen),
         )

@@ -13,9 +13,11 @@ from services.storage.repository.memory.faults import Faults
 from services.storage.repository.records import (
     ClientKey,
     ConversationDocument,
+    HiddenSeqs,
     InboxEntry,
     MadeChange,
     MemberDocument,
+    MemberKey,
     MessageKey,
     OpKey,
     SessionDocument,
@@ -35,6 +37,7 @@ class Tables:
     inboxes: dict[str, dict[int, InboxEntry]] = field(default_factory=lambda: defaultdict(dict))
     conversations: dict[str, ConversationDocument] = field(default_factory=dict)
     members: dict[str, dict[str, MemberDocument]] = field(default_factory=lambda: defaultdict(dict))
+    hidden: dict[MemberKey, HiddenSeqs] = field(default_factory=dict)
     changes: dict[OpKey, MadeChange] = field(default_factory=dict)
     written: list[str] = field(default_factory=list)  # the conversations of messages and changes, as they were written
     forgotten: int = 0  # how many of the oldest of these are not remembered

@@ -28,6 +28,8 @@ Document = dict[str, Any]
 LOG, CONVERSATIONS, MEMBERS = "log", "conversations", "members"
 CHANGES, SESSIONS, USERS, DEVICES, META = "changes", "sessions", "users", "devices", "meta"
 
+HIDDEN = "hidden"
+
 HELD = "held"
 BY_TARGET = "target"
 
@@ -82,6 +84,8 @@ SCHEMA: Mapping[str, Collection] = {
             ),
         ),
     ),
+    # By text, as members are: whoever has hidden something in a conversation is in one range.
+    HIDDEN: Collection("c", indexes=(IndexModel([("u", ASCENDING)], name="user"),)),
     CHANGES: Collection(
         "c",
         # Whoever repeats a change does so within seconds.
