@@ -28,6 +28,7 @@ from services.storage.repository.records import (
     ClientKey,
     ConversationDocument,
     DeviceKey,
+    ErasedMessage,
     Heartbeat,
     InboxEntry,
     MadeChange,
@@ -41,6 +42,7 @@ from services.storage.repository.records import (
     SessionPut,
     Span,
     StoredMessage,
+    StreamText,
     UserDocument,
     Watermark,
 )
@@ -100,6 +102,38 @@ class MessageRepository(Protocol):
 
     async def remove(self, conversation: str, below: int) -> int:
         """Removes the messages with a seq below this one, and what makes them idempotent; how many there were."""
+        ...
+
+
+class StreamRepository(Protocol):
+    """Messages whose text grows, and the names of those that are open, in the documents of their conversations."""
+
+    async def name(self, keys: Collection[MessageKey]) -> None:
+        """Names these; conversations without a document are passed over."""
+        ...
+
+    async def unname(self, keys: Collection[MessageKey]) -> None:
+        """Takes these names off, where they are."""
+        ...
+
+    async def named(self, conversation: str, limit: int) -> list[str]:
+        """The ids of the next conversations after this one that name some, at most `limit`; "": from the first on."""
+        ...
+
+    async def write(self, texts: Sequence[StreamText]) -> None:
+        """Writes each text whose message is there in this revision and with fewer parts; the others stay."""
+        ...
+
+
+class ExpiryRepository(Protocol):
+    """Messages that are gone at some time."""
+
+    async def due(self, now_ms: int, limit: int) -> list[StoredMessage]:
+        """Messages whose time is over and that are not erased, in the order of their times, without their content."""
+        ...
+
+    async def erase(self, erased: Sequence[ErasedMessage]) -> None:
+        """Takes content and mentions out of these, and puts their state. No change is folded into them any more."""
         ...
 
 
@@ -319,3 +353,5 @@ class Repository:
     sessions: SessionRepository
     users: UserRepository
     time: TimeRepository
+    streams: StreamRepository
+    expiry: ExpiryRepository

@@ -57,6 +57,27 @@ class StoredMessage(NamedTuple):
 EVERYBODY = "*"
 
 
+class StreamText(NamedTuple):
+    """The text so far of a message whose text grows: an encoded Content, and the state (an encoded FoldedState) that
+    says how many `parts` are in it. `revision`: that of the message which both are made of.
+    """
+
+    conversation: str
+    seq: int
+    revision: int
+    parts: int
+    content: bytes
+    state: bytes
+
+
+class ErasedMessage(NamedTuple):
+    """A message without what was in it; the state (an encoded FoldedState) says that it is gone."""
+
+    conversation: str
+    seq: int
+    state: bytes
+
+
 class ClientKey(NamedTuple):
     """What makes a send idempotent."""
 
@@ -120,7 +141,8 @@ class ConversationDocument:
     the last change itself, until its members are surely written. `head`, `settled`, `last_ms`, `changes` (how many
     entries up to the head are of kind CHANGE) and `shown` (the newest that is not) may lag: the messages after
     `settled` are to be looked at again. `told` and `told_stamp` may lag too: the events of the messages up to
-    that seq, and of the changes without notices up to that stamp, are published.
+    that seq, and of the changes without notices up to that stamp, are published. `streams`: the messages whose text
+    grows; some of them may have ended.
     """
 
     conversation: str
@@ -143,6 +165,7 @@ class ConversationDocument:
     told_stamp: int = 0
     changes: int = 0
     shown: int = 0
+    streams: tuple[int, ...] = ()
 
 
 class Watermark(NamedTuple):

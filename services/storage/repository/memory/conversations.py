@@ -50,6 +50,7 @@ class MemoryConversations(MemoryPort):
                 first_seq=kept.first_seq,
                 told=kept.told,
                 told_stamp=kept.told_stamp,
+                streams=kept.streams,
             )
         await self._faults.after("conversations.swap")
         return swapped

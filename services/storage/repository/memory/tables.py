@@ -16,6 +16,7 @@ from services.storage.repository.records import (
     InboxEntry,
     MadeChange,
     MemberDocument,
+    MessageKey,
     OpKey,
     SessionDocument,
     StoredMessage,
@@ -30,6 +31,7 @@ class Tables:
     faults: Faults = field(default_factory=Faults)
     messages: dict[str, dict[int, StoredMessage]] = field(default_factory=lambda: defaultdict(dict))
     clients: dict[ClientKey, int] = field(default_factory=dict)
+    erased: set[MessageKey] = field(default_factory=set)  # messages whose time was over
     inboxes: dict[str, dict[int, InboxEntry]] = field(default_factory=lambda: defaultdict(dict))
     conversations: dict[str, ConversationDocument] = field(default_factory=dict)
     members: dict[str, dict[str, MemberDocument]] = field(default_factory=lambda: defaultdict(dict))

@@ -2,7 +2,7 @@
 
     conversations  _id id  n name  y kind  o open  w channel  e share history  f large from  v version  m members
                    z stamp  a applied seq  p pending change  h head  d settled  t last time  r first seq kept
-                   k told  q told stamp  b changes  s shown
+                   k told  q told stamp  b changes  s shown  st open streams
     members        _id "conversation user"  c conversation  u user, unless gone  r role  j joined seq  i joined time
                    a read seq  d delivered seq  z stamp  l large  x when gone
 
@@ -238,6 +238,7 @@ def _conversation(document: Document) -> ConversationDocument:
         changes=document.get("b", 0),
         # Nothing but messages was stored before there were changes.
         shown=document["s"] if "s" in document else document["h"],
+        streams=tuple(document.get("st", ())),
     )
 
 

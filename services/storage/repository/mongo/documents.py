@@ -2,7 +2,7 @@
 
     a message   _id  p conversation  s sender  k client id  t time  b content  y kind, if not NORMAL  g change, if any
                 o changes before it, if any  a act of a CHANGE  w state, if changed  e when it expires, if ever
-                m who is mentioned, if anybody
+                m who is mentioned, if anybody  xe as e, until it is erased  pt how many parts of a stream were written
     an entry    _id  p user  c conversation  q seq  t time  y 3, of a CHANGE
 
 The driver encodes them. Bytes put together here, one ready-made document each, took longer than dicts (3.8 instead of
@@ -22,7 +22,7 @@ BESIDE_CONTENT_BYTES = 512  # what a document has beside a message's content and
 
 
 def message_document(message: StoredMessage) -> Document:
-    conversation, seq, sender, client_id, time_ms, content, kind, change, _, before, act, _, expires_ms, mentions = (
+    conversation, seq, sender, client_id, time_ms, content, kind, change, _, before, act, state, expires, mentions = (
         message
     )
     document: Document = {
@@ -41,8 +41,10 @@ def message_document(message: StoredMessage) -> Document:
         document["o"] = before
     if act:
         document["a"] = act
-    if expires_ms:
-        document["e"] = expires_ms
+    if state:
+        document["w"] = state
+    if expires:
+        document["e"] = document["xe"] = expires
     if mentions:
         document["m"] = list(mentions)
     return document

@@ -28,7 +28,8 @@ Document = dict[str, Any]
 LOG, CONVERSATIONS, MEMBERS = "log", "conversations", "members"
 CHANGES, SESSIONS, USERS, DEVICES, META = "changes", "sessions", "users", "devices", "meta"
 
-HELD = "held"
+# Indexes that a query names, since the planner might take another one.
+HELD, EXPIRY, STREAMS = "held", "expiry", "streams"
 
 GONE_KEPT_S = 24 * 3600
 CHANGE_KEPT_S = 24 * 3600
@@ -56,9 +57,15 @@ SCHEMA: Mapping[str, Collection] = {
                 unique=True,
                 partialFilterExpression={"k": {"$exists": True}},
             ),
+            # Only messages that are gone at some time have `xe`, until they are erased.
+            IndexModel([("xe", ASCENDING)], name=EXPIRY, partialFilterExpression={"xe": {"$exists": True}}),
         ),
     ),
-    CONVERSATIONS: Collection("_id"),
+    CONVERSATIONS: Collection(
+        "_id",
+        # Only conversations with messages whose text grows have `st`.
+        indexes=(IndexModel([("st", ASCENDING)], name=STREAMS, partialFilterExpression={"st": {"$exists": True}}),),
+    ),
     MEMBERS: Collection(
         "c",
         indexes=(

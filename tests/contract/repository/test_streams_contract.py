@@ -1,0 +1,80 @@
+"""What every repository promises of messages whose text grows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from protos.tidings.internal.v1 import storage_pb2
+from services.storage.repository.contract import Repository
+from services.storage.repository.records import ConversationDocument, StoredMessage, StreamText
+from tidings_protocol import client_pb2
+
+CHAT, OTHER = "d:ann|bob", "d:ann|cleo"
+
+
+def state(parts: int, revision: int = 0) -> bytes:
+    shown = client_pb2.State(streaming=True, parts=parts, revision=revision)
+    return storage_pb2.FoldedState(state=shown).SerializeToString()
+
+
+def text(parts: int, content: bytes, *, seq: int = 1, revision: int = 0) -> StreamText:
+    return StreamText(CHAT, seq, revision, parts, content, state(parts, revision))
+
+
+def begun(seq: int) -> StoredMessage:
+    return StoredMessage(CHAT, seq, "ann", f"c{seq}", 1000, b"", state=state(0))
+
+
+async def test_a_text_takes_the_place_of_one_with_fewer_parts(repository: Repository) -> None:
+    await repository.messages.insert([begun(1), begun(2)])
+    await repository.streams.write([text(2, b"ab"), text(1, b"a", seq=2), text(1, b"x", seq=3)])
+    await repository.streams.write([text(1, b"late"), text(2, b"other"), text(3, b"abc", seq=2)])
+    found = await repository.messages.get([(CHAT, 1), (CHAT, 2), (CHAT, 3)])
+    assert found == {
+        (CHAT, 1): begun(1)._replace(content=b"ab", state=state(2)),
+        (CHAT, 2): begun(2)._replace(content=b"abc", state=state(3)),
+    }
+
+
+async def test_a_text_that_was_made_of_another_revision_stays_out(repository: Repository) -> None:
+    await repository.messages.insert([begun(1)])
+    await repository.streams.write([text(2, b"ab", revision=7)])
+    assert (await repository.messages.get([(CHAT, 1)]))[CHAT, 1].content == b""
+
+
+async def test_conversations_name_what_is_open(repository: Repository) -> None:
+    document = ConversationDocument(CHAT, 1)
+    await repository.conversations.create([document, replace(document, conversation=OTHER)])
+    await repository.streams.name([(CHAT, 1), (CHAT, 7), (OTHER, 2), ("d:no|one", 1)])
+    await repository.streams.name([(CHAT, 7)])
+    found = await repository.conversations.load([CHAT, OTHER, "d:no|one"])
+    assert {key: each.streams for key, each in found.items()} == {CHAT: (1, 7), OTHER: (2,)}
+    assert await repository.streams.named("", 10) == [CHAT, OTHER]
+    assert await repository.streams.named("", 1) == [CHAT]
+    assert await repository.streams.named(CHAT, 10) == [OTHER]
+
+
+async def test_what_has_ended_is_named_no_more(repository: Repository) -> None:
+    document = ConversationDocument(CHAT, 1)
+    await repository.conversations.create([document])
+    await repository.streams.name([(CHAT, 1), (CHAT, 7)])
+    await repository.streams.unname([(CHAT, 1), (OTHER, 1)])
+    assert (await repository.conversations.load([CHAT]))[CHAT].streams == (7,)
+    await repository.streams.unname([(CHAT, 7)])
+    await repository.streams.unname([(CHAT, 7)])
+    assert (await repository.conversations.load([CHAT]))[CHAT] == document
+    assert await repository.streams.named("", 10) == []
+
+
+async def test_a_change_of_a_group_leaves_the_names_as_they_are(repository: Repository) -> None:
+    document = ConversationDocument("g:1", 2, version=1, stamp=1)
+    assert await repository.conversations.swap(document, 0)
+    await repository.streams.name([("g:1", 3)])
+    assert await repository.conversations.swap(replace(document, version=2, stamp=2), 1)
+    assert (await repository.conversations.load(["g:1"]))["g:1"].streams == (3,)
+
+
+async def test_nothing_is_asked_with_nothing(repository: Repository) -> None:
+    await repository.streams.name([])
+    await repository.streams.unname([])
+    await repository.streams.write([])
