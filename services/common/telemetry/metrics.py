@@ -193,9 +193,7 @@ EVENTS_BEHIND_SECONDS = Gauge(
 )
 EVENTS_DROPPED = Counter("tidings_events_dropped", "Events left out because Kafka takes no record of their size")
 STREAMS_OPEN = Gauge("tidings_streams_open", "Messages whose text grows and that a storage node keeps an eye on")
-STREAMS_ENDED = Counter(
-    "tidings_streams_ended", "Streams that ended, by who ended them", ["outcome"]
-)  # finished: their sender, or a recall; idle: the owner, since nothing came any more
+STREAMS_SILENT = Counter("tidings_streams_silent", "Streams that a storage node ended since nothing came any more")
 EXPIRED = Counter("tidings_expired", "Messages whose content was erased because their time was over")
 RETENTION_REMOVED = Counter("tidings_retention_removed", "Documents removed by retention", ["collection"])
 RETENTION_FAILED = Counter("tidings_retention_failed", "Conversations and inboxes that a sweep of retention left out")

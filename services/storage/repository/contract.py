@@ -28,7 +28,6 @@ from services.storage.repository.records import (
     ClientKey,
     ConversationDocument,
     DeviceKey,
-    ErasedMessage,
     Heartbeat,
     InboxEntry,
     MadeChange,
@@ -121,19 +120,23 @@ class StreamRepository(Protocol):
         ...
 
     async def write(self, texts: Sequence[StreamText]) -> None:
-        """Writes each text whose message is there in this revision and with fewer parts; the others stay."""
+        """Writes each text whose stream is there, has not ended, and has fewer parts; the others stay."""
         ...
 
 
 class ExpiryRepository(Protocol):
-    """Messages that are gone at some time."""
+    """Messages that are gone at some time, and what is pinned without being there any more."""
 
     async def due(self, now_ms: int, limit: int) -> list[StoredMessage]:
-        """Messages whose time is over and that are not erased, in the order of their times, without their content."""
+        """Messages whose time is over and that are not done with, by their times, at most `limit`, without content."""
         ...
 
-    async def erase(self, erased: Sequence[ErasedMessage]) -> None:
-        """Takes content and mentions out of these, and puts their state. No change is folded into them any more."""
+    async def done(self, keys: Collection[MessageKey]) -> None:
+        """Nothing of these is left to be erased."""
+        ...
+
+    async def unpin(self, keys: Collection[MessageKey]) -> None:
+        """Takes these off what is pinned in their conversations, without a change."""
         ...
 
 

@@ -58,24 +58,12 @@ EVERYBODY = "*"
 
 
 class StreamText(NamedTuple):
-    """The text so far of a message whose text grows: an encoded Content, and the state (an encoded FoldedState) that
-    says how many `parts` are in it. `revision`: that of the message which both are made of.
-    """
+    """The text so far of a stream: an encoded Content, and how many parts are in it."""
 
     conversation: str
     seq: int
-    revision: int
     parts: int
     content: bytes
-    state: bytes
-
-
-class ErasedMessage(NamedTuple):
-    """A message without what was in it; the state (an encoded FoldedState) says that it is gone."""
-
-    conversation: str
-    seq: int
-    state: bytes
 
 
 class ClientKey(NamedTuple):

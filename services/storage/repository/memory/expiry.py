@@ -1,14 +1,15 @@
 """Messages that are gone at some time, in the twin in memory.
 
-Guarantees: those of repository/contract.py. Does not know: what follows from it.
+Guarantees: those of repository/contract.py. Does not know: what is erased of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
+from dataclasses import replace
 
 from services.storage.repository.memory.port import MemoryPort
-from services.storage.repository.records import ErasedMessage, StoredMessage
+from services.storage.repository.records import MessageKey, StoredMessage
 
 
 class MemoryExpiry(MemoryPort):
@@ -22,11 +23,15 @@ class MemoryExpiry(MemoryPort):
         ]
         return sorted(found, key=lambda each: each.expires_ms)[:limit]
 
-    async def erase(self, erased: Sequence[ErasedMessage]) -> None:
-        await self._faults.before("expiry.erase")
-        for each in erased:
-            kept = self._data.messages[each.conversation]
-            if present := kept.get(each.seq):
-                kept[each.seq] = present._replace(content=b"", mentions=(), state=each.state)
-                self._data.erased.add((each.conversation, each.seq))
-        await self._faults.after("expiry.erase")
+    async def done(self, keys: Collection[MessageKey]) -> None:
+        await self._faults.before("expiry.done")
+        self._data.erased.update(keys)
+        await self._faults.after("expiry.done")
+
+    async def unpin(self, keys: Collection[MessageKey]) -> None:
+        await self._faults.before("expiry.unpin")
+        for conversation, seq in keys:
+            if present := self._data.conversations.get(conversation):
+                pinned = tuple(each for each in present.pinned if each != seq)
+                self._data.conversations[conversation] = replace(present, pinned=pinned)
+        await self._faults.after("expiry.unpin")

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from protos.tidings.internal.v1 import storage_pb2
 from services.storage.repository.memory.port import MemoryPort
 from services.storage.repository.records import MessageKey, StreamText
 
@@ -40,9 +39,6 @@ class MemoryStreams(MemoryPort):
         for text in texts:
             kept = self._data.messages[text.conversation]
             present = kept.get(text.seq)
-            if present is None:
-                continue
-            state = storage_pb2.FoldedState.FromString(present.state).state
-            if state.revision == text.revision and state.parts < text.parts:
-                kept[text.seq] = present._replace(content=text.content, state=text.state)
+            if present is not None and present.parts is not None and present.parts < text.parts:
+                kept[text.seq] = present._replace(content=text.content, parts=text.parts)
         await self._faults.after("streams.write")

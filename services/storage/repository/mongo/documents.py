@@ -2,7 +2,7 @@
 
     a message   _id  p conversation  s sender  k client id  t time  b content  y kind, if not NORMAL  g change, if any
                 o changes before it, if any  a act of a CHANGE  w state, if changed  e when it expires, if ever
-                m who is mentioned, if anybody  xe as e, until it is erased  pt how many parts of a stream were written
+                m who is mentioned, if anybody
     an entry    _id  p user  c conversation  q seq  t time  y 3, of a CHANGE
 
 The driver encodes them. Bytes put together here, one ready-made document each, took longer than dicts (3.8 instead of
@@ -18,11 +18,12 @@ from services.storage.repository.keys import id_of_entry, id_of_message, number_
 from services.storage.repository.mongo.schema import Document
 from services.storage.repository.records import CHANGE, NORMAL, InboxEntry, StoredMessage
 
-BESIDE_CONTENT_BYTES = 512  # what a document has beside a message's content and change, at most
+BESIDE_CONTENT_BYTES = 512  # what a document has beside a message's content, change, act and mentions, at most
+_MENTION_BYTES = 16  # what one takes beside the user's id
 
 
 def message_document(message: StoredMessage) -> Document:
-    conversation, seq, sender, client_id, time_ms, content, kind, change, _, before, act, state, expires, mentions = (
+    conversation, seq, sender, client_id, time_ms, content, kind, change, _, before, act, _, expires_ms, mentions = (
         message
     )
     document: Document = {
@@ -41,10 +42,8 @@ def message_document(message: StoredMessage) -> Document:
         document["o"] = before
     if act:
         document["a"] = act
-    if state:
-        document["w"] = state
-    if expires:
-        document["e"] = document["xe"] = expires
+    if expires_ms:
+        document["e"] = expires_ms
     if mentions:
         document["m"] = list(mentions)
     return document
@@ -68,6 +67,14 @@ def message_of(document: Document) -> StoredMessage:
         document.get("e", 0),
         tuple(document.get("m", ())),
     )
+
+
+def size_of(message: StoredMessage) -> int:
+    """About how many bytes the document takes, rather too many."""
+    size = len(message.content) + len(message.change) + len(message.act) + BESIDE_CONTENT_BYTES
+    if message.mentions:
+        size += sum(len(user) + _MENTION_BYTES for user in message.mentions)
+    return size
 
 
 def entry_document(entry: InboxEntry) -> Document:

@@ -2,22 +2,21 @@
 
     log   xe when it is to be erased, until it is
 
-Guarantees: those of the port. A message that was erased has the highest of all revisions, so that nothing is folded
-into it, and is in no index.
-Does not know: what follows from it.
+Guarantees: those of the port. What is done with is in no index.
+Does not know: what is erased of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from pymongo import UpdateOne
 
 from services.storage.repository.keys import id_of_message
 from services.storage.repository.mongo.connection import MongoConnection
 from services.storage.repository.mongo.documents import message_of
-from services.storage.repository.mongo.schema import EXPIRY, LOG
-from services.storage.repository.records import MAX_NUMBER, ErasedMessage, StoredMessage
+from services.storage.repository.mongo.schema import CONVERSATIONS, EXPIRY, LOG
+from services.storage.repository.records import MessageKey, StoredMessage
 
 
 class MongoExpiry:
@@ -30,12 +29,10 @@ class MongoExpiry:
         )
         return [message_of(document) for document in found]
 
-    async def erase(self, erased: Sequence[ErasedMessage]) -> None:
-        updates = [
-            UpdateOne(
-                {"_id": id_of_message(each.conversation, each.seq)},
-                {"$set": {"b": b"", "w": each.state, "v": MAX_NUMBER}, "$unset": {"m": "", "xe": ""}},
-            )
-            for each in erased
-        ]
-        await self._connection.update("erase", LOG, updates)
+    async def done(self, keys: Collection[MessageKey]) -> None:
+        updates = [UpdateOne({"_id": id_of_message(*key)}, {"$unset": {"xe": ""}}) for key in keys]
+        await self._connection.update("done", LOG, updates)
+
+    async def unpin(self, keys: Collection[MessageKey]) -> None:
+        updates = [UpdateOne({"_id": conversation}, {"$pull": {"pi": seq}}) for conversation, seq in keys]
+        await self._connection.update("unpin", CONVERSATIONS, updates)

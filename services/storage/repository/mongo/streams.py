@@ -1,9 +1,9 @@
 """Messages whose text grows in MongoDB: their texts in the log, their names in the documents of their conversations.
 
-    log            pt how many parts were written       conversations   st seqs of those that are open
+    log            n how many parts are in the text, until the stream ends       conversations   st seqs that are open
 
-Guarantees: those of the port. A text that was written late, by a node that was the owner before, finds more parts, or
-another revision, and stays out.
+Guarantees: those of the port. A text that is written late, by a node that was the owner before, finds more parts, or
+that the stream has ended, and stays out.
 Does not know: which part is wanted.
 """
 
@@ -44,12 +44,8 @@ class MongoStreams:
     async def write(self, texts: Sequence[StreamText]) -> None:
         updates = [
             UpdateOne(
-                {
-                    "_id": id_of_message(text.conversation, text.seq),
-                    "v": text.revision or None,
-                    "pt": {"$not": {"$gte": text.parts}},
-                },
-                {"$set": {"b": text.content, "w": text.state, "pt": text.parts}},
+                {"_id": id_of_message(text.conversation, text.seq), "n": {"$lt": text.parts}},
+                {"$set": {"b": text.content, "n": text.parts}},
             )
             for text in texts
         ]
