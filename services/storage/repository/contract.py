@@ -139,6 +139,10 @@ class ExpiryRepository(Protocol):
         """Takes these off what is pinned in their conversations, without a change."""
         ...
 
+    async def erase_changes(self, conversation: str, below: int) -> int:
+        """Erases what CHANGEs from this seq on say of messages below it, which go; how many CHANGEs."""
+        ...
+
 
 class InboxRepository(Protocol):
     """Inbox entries, unique by (user, number)."""

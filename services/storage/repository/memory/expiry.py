@@ -9,7 +9,8 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from services.storage.repository.memory.port import MemoryPort
-from services.storage.repository.records import MessageKey, StoredMessage
+from services.storage.repository.records import MessageKey, StoredMessage, reactions_left_out
+from tidings_protocol import client_pb2
 
 
 class MemoryExpiry(MemoryPort):
@@ -35,3 +36,16 @@ class MemoryExpiry(MemoryPort):
                 pinned = tuple(each for each in present.pinned if each != seq)
                 self._data.conversations[conversation] = replace(present, pinned=pinned)
         await self._faults.after("expiry.unpin")
+
+    async def erase_changes(self, conversation: str, below: int) -> int:
+        await self._faults.before("expiry.erase_changes")
+        kept, count = self._data.messages[conversation], 0
+        for seq, each in list(kept.items()):
+            target = client_pb2.Change.FromString(each.act).seq if each.act else below
+            if seq >= below > target and (conversation, seq) not in self._data.erased:
+                act = reactions_left_out(target) if each.state else each.act
+                kept[seq] = each._replace(content=b"", former=b"", mentions=(), state=b"", act=act)
+                self._data.erased.add((conversation, seq))
+                count += 1
+        await self._faults.after("expiry.erase_changes")
+        return count

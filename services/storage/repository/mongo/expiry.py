@@ -9,14 +9,18 @@ Does not know: what is erased of them.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final
 
 from pymongo import UpdateOne
 
 from services.storage.repository.keys import id_of_message
-from services.storage.repository.mongo.connection import MongoConnection
+from services.storage.repository.mongo.connection import Document, MongoConnection
 from services.storage.repository.mongo.documents import message_of
-from services.storage.repository.mongo.schema import CONVERSATIONS, EXPIRY, LOG
-from services.storage.repository.records import MessageKey, StoredMessage
+from services.storage.repository.mongo.schema import BY_TARGET, CONVERSATIONS, EXPIRY, LOG
+from services.storage.repository.records import MessageKey, StoredMessage, reactions_left_out
+
+# CHANGEs of one command.
+CHANGES_MAX: Final = 500
 
 
 class MongoExpiry:
@@ -36,3 +40,22 @@ class MongoExpiry:
     async def unpin(self, keys: Collection[MessageKey]) -> None:
         updates = [UpdateOne({"_id": conversation}, {"$pull": {"pi": seq}}) for conversation, seq in keys]
         await self._connection.update("unpin", CONVERSATIONS, updates)
+
+    async def erase_changes(self, conversation: str, below: int) -> int:
+        query: Document = {"p": conversation, "x": {"$lt": below}, "_id": {"$gte": id_of_message(conversation, below)}}
+        count = 0
+        while found := await self._connection.find(
+            "changes", LOG, query, {"x": 1, "w": 1}, limit=CHANGES_MAX, hint=BY_TARGET
+        ):
+            await self._connection.update("changes", LOG, [_silenced(document) for document in found])
+            count += len(found)
+        return count
+
+
+def _silenced(change: Document) -> UpdateOne:
+    """Only a CHANGE that tells of reactions has a state; what it tells is in its act. Without `x` nobody finds it by
+    its target, which goes."""
+    gone: Document = {"$unset": dict.fromkeys(("b", "h", "m", "w", "x"), "")}
+    if "w" in change:
+        gone["$set"] = {"a": reactions_left_out(change["x"])}
+    return UpdateOne({"_id": change["_id"]}, gone)
