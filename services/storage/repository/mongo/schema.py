@@ -29,7 +29,7 @@ LOG, CONVERSATIONS, MEMBERS = "log", "conversations", "members"
 CHANGES, SESSIONS, USERS, DEVICES, META = "changes", "sessions", "users", "devices", "meta"
 
 # Indexes that a query names, since the planner might take another one.
-HELD, EXPIRY, STREAMS = "held", "expiry", "streams"
+HELD, BY_TARGET, EXPIRY, STREAMS = "held", "target", "expiry", "streams"
 
 GONE_KEPT_S = 24 * 3600
 CHANGE_KEPT_S = 24 * 3600
@@ -59,6 +59,12 @@ SCHEMA: Mapping[str, Collection] = {
             ),
             # Only messages that are gone at some time have `xe`, until they are erased.
             IndexModel([("xe", ASCENDING)], name=EXPIRY, partialFilterExpression={"xe": {"$exists": True}}),
+            # Only a CHANGE has `x`, the seq of what it changes: what it says is erased with that.
+            IndexModel(
+                [("p", ASCENDING), ("x", ASCENDING)],
+                name=BY_TARGET,
+                partialFilterExpression={"x": {"$exists": True}},
+            ),
         ),
     ),
     CONVERSATIONS: Collection(
