@@ -100,6 +100,13 @@ class StreamKeeper:
             for stream, text in zip(part, texts, strict=True):
                 stream.written = max(stream.written, text.parts)
 
+    async def leave(self) -> None:
+        """Writes what has grown, for the last time."""
+        try:
+            await self.write()
+        except TidingsError as error:
+            log.warning("the last parts of streams are not written", error=error.message)
+
     async def find(self) -> None:
         """Has conversations loaded that name streams of which nobody here knows. Raises Unavailable."""
         after = ""

@@ -59,7 +59,7 @@ class OpenStreams:
         self._in_doubt.update(dict.fromkeys(key for key in keys if key in self._open))
 
     def found(self, keys: Collection[MessageKey]) -> None:
-        self._in_doubt.update(dict.fromkeys(key for key in keys if key not in self._open))
+        self._in_doubt.update(dict.fromkeys(keys))
 
     def so_far(self, key: MessageKey) -> TextSoFar | None:
         stream = self._open.get(key)
@@ -118,6 +118,10 @@ class OpenStreams:
             if not self._count[key[0]]:
                 del self._count[key[0]]
             metrics.STREAMS_OPEN.set(len(self._open))
+
+    def doubt(self, conversations: Collection[str]) -> None:
+        """Another node wrote to these conversations."""
+        self._in_doubt.update(dict.fromkeys(key for key in self._open if key[0] in conversations))
 
     def doubt_slots(self, slots: frozenset[int]) -> None:
         """Others may have written to the conversations in these slots."""

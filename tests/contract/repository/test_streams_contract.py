@@ -4,42 +4,48 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from protos.tidings.internal.v1 import storage_pb2
 from services.storage.repository.contract import Repository
-from services.storage.repository.records import ConversationDocument, StoredMessage, StreamText
-from tidings_protocol import client_pb2
+from services.storage.repository.records import ConversationDocument, Fold, StoredMessage, StreamText
 
 CHAT, OTHER = "d:ann|bob", "d:ann|cleo"
 
 
-def state(parts: int, revision: int = 0) -> bytes:
-    shown = client_pb2.State(streaming=True, parts=parts, revision=revision)
-    return storage_pb2.FoldedState(state=shown).SerializeToString()
-
-
-def text(parts: int, content: bytes, *, seq: int = 1, revision: int = 0) -> StreamText:
-    return StreamText(CHAT, seq, revision, parts, content, state(parts, revision))
-
-
 def begun(seq: int) -> StoredMessage:
-    return StoredMessage(CHAT, seq, "ann", f"c{seq}", 1000, b"", state=state(0))
+    return StoredMessage(CHAT, seq, "ann", f"c{seq}", 1000, b"", state=b"open", parts=0)
 
 
 async def test_a_text_takes_the_place_of_one_with_fewer_parts(repository: Repository) -> None:
     await repository.messages.insert([begun(1), begun(2)])
-    await repository.streams.write([text(2, b"ab"), text(1, b"a", seq=2), text(1, b"x", seq=3)])
-    await repository.streams.write([text(1, b"late"), text(2, b"other"), text(3, b"abc", seq=2)])
-    found = await repository.messages.get([(CHAT, 1), (CHAT, 2), (CHAT, 3)])
-    assert found == {
-        (CHAT, 1): begun(1)._replace(content=b"ab", state=state(2)),
-        (CHAT, 2): begun(2)._replace(content=b"abc", state=state(3)),
+    await repository.streams.write(
+        [StreamText(CHAT, 1, 2, b"ab"), StreamText(CHAT, 2, 1, b"a"), StreamText(CHAT, 3, 1, b"x")]
+    )
+    await repository.streams.write(
+        [StreamText(CHAT, 1, 1, b"late"), StreamText(CHAT, 1, 2, b"other"), StreamText(CHAT, 2, 3, b"abc")]
+    )
+    assert await repository.messages.get([(CHAT, 1), (CHAT, 2), (CHAT, 3)]) == {
+        (CHAT, 1): begun(1)._replace(content=b"ab", parts=2),
+        (CHAT, 2): begun(2)._replace(content=b"abc", parts=3),
     }
 
 
-async def test_a_text_that_was_made_of_another_revision_stays_out(repository: Repository) -> None:
+async def test_a_text_that_comes_after_the_end_stays_out(repository: Repository) -> None:
+    plain = StoredMessage(CHAT, 2, "ann", "c2", 1000, b"hello")
+    await repository.messages.insert([begun(1), plain])
+    await repository.messages.fold([Fold(CHAT, 1, 7, b"ended", b"whole", ends=True)])
+    await repository.streams.write([StreamText(CHAT, 1, 9, b"late"), StreamText(CHAT, 2, 9, b"no stream")])
+    assert await repository.messages.get([(CHAT, 1), (CHAT, 2)]) == {
+        (CHAT, 1): begun(1)._replace(content=b"whole", state=b"ended", parts=None),
+        (CHAT, 2): plain,
+    }
+
+
+async def test_a_text_and_a_fold_leave_each_other_as_they_are(repository: Repository) -> None:
     await repository.messages.insert([begun(1)])
-    await repository.streams.write([text(2, b"ab", revision=7)])
-    assert (await repository.messages.get([(CHAT, 1)]))[CHAT, 1].content == b""
+    await repository.streams.write([StreamText(CHAT, 1, 2, b"ab")])
+    await repository.messages.fold([Fold(CHAT, 1, 7, b"pinned")])
+    await repository.streams.write([StreamText(CHAT, 1, 3, b"abc")])
+    (found,) = (await repository.messages.get([(CHAT, 1)])).values()
+    assert found == begun(1)._replace(content=b"abc", parts=3, state=b"pinned")
 
 
 async def test_conversations_name_what_is_open(repository: Repository) -> None:
