@@ -85,6 +85,11 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
         outcomes = await divided(self._storage.hides.hide, list(request.items), "Hide")
         return storage_pb2.HideOutcomes(outcomes=_with_faults(outcomes, storage_pb2.HideOutcome))
 
+    async def Parts(self, request: storage_pb2.PartBatch, _: Context) -> storage_pb2.PartOutcomes:
+        take = partial(self._storage.parts.take, content_bytes_max=request.content_bytes_max)
+        outcomes = await divided(take, list(request.items), "Parts")
+        return storage_pb2.PartOutcomes(outcomes=_with_faults(outcomes, storage_pb2.PartOutcome))
+
     async def Append(self, request: storage_pb2.AppendBatch, _: Context) -> storage_pb2.AppendOutcomes:
         numbers = await self._storage.inboxes.append([_append(item) for item in request.items])
         answer = storage_pb2.AppendOutcomes()

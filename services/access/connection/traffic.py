@@ -22,6 +22,7 @@ _PUSHES = {
     client_pb2.Signal: "signal",
     client_pb2.PresenceList: "presence_list",
     client_pb2.Hidden: "hidden",
+    client_pb2.StreamPart: "stream_part",
 }
 
 

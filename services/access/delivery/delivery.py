@@ -42,6 +42,7 @@ _BODIES: Final[dict[int, type[Message]]] = {
     Push.SIGNAL: client_pb2.Signal,
     Push.GROUP_INFO: client_pb2.GroupInfo,
     Push.HIDDEN: client_pb2.Hidden,
+    Push.STREAM_PART: client_pb2.StreamPart,
 }
 
 log = logs.get_logger(__name__)

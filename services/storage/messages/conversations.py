@@ -39,6 +39,7 @@ from services.storage.owners.invalidation import OwnerInvalidation
 from services.storage.owners.peers import StoragePeers
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import ClientKey, StoredMessage
+from services.storage.streams.port import NoStreams, StreamWatch
 from tidings_protocol.errors import Overloaded, TidingsError
 
 StoreItem = storage_pb2.StoreItem
@@ -65,17 +66,19 @@ class ConversationStore:
         *,
         texts: StreamTexts | None = None,
         hiders: Hiders | None = None,
+        streams: StreamWatch | None = None,
     ) -> None:
         """`feed`: of events; None: there are none. `texts`: of streams that have not ended. `hiders`: who has hidden
-        what.
+        what. `streams`: who keeps an eye on these.
         """
+        streams = streams or NoStreams()
         self._repository = repository
         self._fanout = fanout
         self._clock = clock
         self.memory = ConversationMemory(peers.owner_of, behind, limits)
         self._recent = recent = RecentSends(limits.recent_sends_max)
         folds = FoldWriter(repository, keeps_history=limits.keeps_edit_history)
-        self.loader = ConversationLoader(repository, fanout, recent, clock, folds)
+        self.loader = ConversationLoader(repository, fanout, recent, clock, folds, streams)
         self._plain = plain = PlainPorts(repository, inboxes, fanout, peers, recent, clock, self.memory.peek)
         groups = GroupWriter(repository, self.loader, clock)
         self._rounds = RoundPorts(
@@ -89,6 +92,7 @@ class ConversationStore:
             folds,
             texts or NoStreamTexts(),
             hiders or NoHiders(),
+            streams,
         )
         self._turns = turns = StoreTurns(self.memory, plain, self._rounds, invalidation, feed or NoFeed())
         # As many as `batch_max` rows or messages are in a turn.

@@ -18,9 +18,10 @@ from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import common_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.common.rpc.faults import to_fault
 from tidings_protocol import client_pb2
 from tidings_protocol.content import notice_client_id
-from tidings_protocol.errors import TidingsError
+from tidings_protocol.errors import BadRequest, NotFound, TidingsError
 from tidings_protocol.ids import ConversationKind, kind_of
 from tidings_protocol.wire.body import message_bytes
 
@@ -60,6 +61,7 @@ class FakeStorage:
         self.calls: list[tuple[str, int]] = []
         self.fail: dict[str, list[TidingsError]] = {}
         self.changes: list[pb.ChangeItem] = []  # that were made
+        self.streams: dict[tuple[str, int], list[str]] = {}  # the parts of those that are open
         self.stale = 0
         self.read_over = False
         self.epoch = "epoch"
@@ -190,6 +192,20 @@ class FakeStorage:
         if item.becomes_large:
             record.large_from = 1 if not item.version else record.head + 1
         return pb.ChangeOutcome(status=pb.ChangeOutcome.DONE, record=record, notices=outcomes)
+
+    def _parts(self, batch: pb.PartBatch) -> pb.PartOutcomes:
+        return pb.PartOutcomes(outcomes=[self._part(item) for item in batch.items])
+
+    def _part(self, item: pb.PartItem) -> pb.PartOutcome:
+        there = self.streams.get((item.conversation, item.seq))
+        if there is None:
+            return pb.PartOutcome(fault=to_fault(NotFound("there is no such stream")))
+        if item.part > len(there) + 1:
+            return pb.PartOutcome(fault=to_fault(BadRequest("too early", next_part=len(there) + 1)))
+        if item.part <= len(there):
+            return pb.PartOutcome(had=True)
+        there.append(item.text)
+        return pb.PartOutcome()
 
     def _load(self, batch: pb.LoadBatch) -> pb.LoadOutcomes:
         return pb.LoadOutcomes(outcomes=[self._load_one(item) for item in batch.items])

@@ -33,6 +33,7 @@ from services.logic.messages.hooks import Hooks
 from services.logic.messages.rows import RowSender
 from services.logic.messages.sender import MessageSender
 from services.logic.messages.signals import Signals
+from services.logic.messages.stream_parts import StreamParts
 from services.logic.publishing.events import EventEncoder
 from services.logic.publishing.message_columns import OutgoingMessages
 from services.logic.publishing.publisher import Publisher, PublisherOptions
@@ -145,6 +146,7 @@ class Logic:
     sender: MessageSender
     rows: RowSender
     signals: Signals
+    parts: StreamParts
     cursors: CursorMarker
     sessions: ClientSessions
     dispatcher: Dispatcher
@@ -295,6 +297,7 @@ async def logic(
             sender,
             RowSender(sender, client, loader, publisher, receipts),
             Signals(loader, publisher),
+            StreamParts(loader, client, publisher, content_bytes_max=1000),
             cursors,
             sessions,
             dispatcher,

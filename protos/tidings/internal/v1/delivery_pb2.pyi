@@ -143,6 +143,8 @@ class Push(_message.Message):
         """body: SessionChanges, on broadcast"""
         HIDDEN: Push._Kind.ValueType  # 6
         """body: tidings.v1.Hidden"""
+        STREAM_PART: Push._Kind.ValueType  # 10
+        """body: tidings.v1.StreamPart"""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
     MESSAGE: Push.Kind.ValueType  # 0
@@ -159,6 +161,8 @@ class Push(_message.Message):
     """body: SessionChanges, on broadcast"""
     HIDDEN: Push.Kind.ValueType  # 6
     """body: tidings.v1.Hidden"""
+    STREAM_PART: Push.Kind.ValueType  # 10
+    """body: tidings.v1.StreamPart"""
 
     KIND_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int

@@ -8,6 +8,7 @@ from services.storage.repository.contract import Repository
 from services.storage.repository.mongo.changes import MongoChanges
 from services.storage.repository.mongo.connection import MongoConnection
 from services.storage.repository.mongo.conversations import MongoConversations, MongoMembers
+from services.storage.repository.mongo.expiry import MongoExpiry
 from services.storage.repository.mongo.feed import MongoFeed
 from services.storage.repository.mongo.hidden import MongoHidden
 from services.storage.repository.mongo.layout import use_log
@@ -15,6 +16,7 @@ from services.storage.repository.mongo.log import MongoLog
 from services.storage.repository.mongo.messages import MongoInboxes, MongoMessages
 from services.storage.repository.mongo.schema import prepare
 from services.storage.repository.mongo.sessions import MongoSessions, MongoUsers
+from services.storage.repository.mongo.streams import MongoStreams
 from services.storage.repository.mongo.time import MongoTime
 
 PREPARE_S = 600
@@ -34,6 +36,8 @@ def mongo_repository(connection: MongoConnection) -> Repository:
         users=MongoUsers(connection),
         time=MongoTime(connection),
         hidden=MongoHidden(connection),
+        streams=MongoStreams(connection),
+        expiry=MongoExpiry(connection),
     )
 
 
