@@ -2109,3 +2109,279 @@ class UsersOutcomes(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UsersOutcomes: _TypeAlias = UsersOutcomes  # noqa: Y015
+
+@_typing.final
+class ReactItem(_message.Message):
+    """---- reactions: a set beside the log, which entries of kind CHANGE announce"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
+    REACTION_FIELD_NUMBER: _builtins.int
+    REMOVE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    FIRST_SEQ_FIELD_NUMBER: _builtins.int
+    TRACE_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    seq: _builtins.int
+    """the message"""
+    user: _builtins.str
+    client_id: _builtins.str
+    reaction: _builtins.str
+    """as tidings_protocol/reactions.py makes it"""
+    remove: _builtins.bool
+    version: _builtins.int
+    """of the conversation that the decision rests on; 0: a direct chat or b:all"""
+    first_seq: _builtins.int
+    """messages before it are not there for this user; 0: no bound"""
+    trace: _builtins.str
+    def __init__(
+        self,
+        *,
+        conversation: _builtins.str = ...,
+        seq: _builtins.int = ...,
+        user: _builtins.str = ...,
+        client_id: _builtins.str = ...,
+        reaction: _builtins.str = ...,
+        remove: _builtins.bool = ...,
+        version: _builtins.int = ...,
+        first_seq: _builtins.int = ...,
+        trace: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "conversation", b"conversation", "first_seq", b"first_seq", "reaction", b"reaction", "remove", b"remove", "seq", b"seq", "trace", b"trace", "user", b"user", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReactItem: _TypeAlias = ReactItem  # noqa: Y015
+
+@_typing.final
+class ReactBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReactItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___ReactItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReactBatch: _TypeAlias = ReactBatch  # noqa: Y015
+
+@_typing.final
+class ReactOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Status:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ReactOutcome._Status.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        DONE: ReactOutcome._Status.ValueType  # 0
+        """durable; it may have changed nothing"""
+        STALE: ReactOutcome._Status.ValueType  # 1
+        """the version is not the present one: load again, decide again"""
+        FAILED: ReactOutcome._Status.ValueType  # 2
+        """fault says why"""
+
+    class Status(_Status, metaclass=_StatusEnumTypeWrapper): ...
+    DONE: ReactOutcome.Status.ValueType  # 0
+    """durable; it may have changed nothing"""
+    STALE: ReactOutcome.Status.ValueType  # 1
+    """the version is not the present one: load again, decide again"""
+    FAILED: ReactOutcome.Status.ValueType  # 2
+    """fault says why"""
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    TIME_MS_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    RECIPIENTS_FIELD_NUMBER: _builtins.int
+    NUMBERS_FIELD_NUMBER: _builtins.int
+    STUBS_FIELD_NUMBER: _builtins.int
+    status: Global___ReactOutcome.Status.ValueType
+    state: _builtins.bytes
+    """encoded tidings.v1.State of the message, as far as it is known"""
+    seq: _builtins.int
+    """of the entry that announces it; 0: that is still to come, or another one was answered with it"""
+    time_ms: _builtins.int
+    """of that entry, else when it was done"""
+    message: _builtins.bytes
+    """the entry: encoded tidings.v1.Message, as all are told"""
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault: ...
+    @_builtins.property
+    def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of the entry; empty: read by cursor"""
+
+    @_builtins.property
+    def numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """aligned with them"""
+
+    @_builtins.property
+    def stubs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """recipients who have hidden the message"""
+
+    def __init__(
+        self,
+        *,
+        status: Global___ReactOutcome.Status.ValueType = ...,
+        fault: _common_pb2.Fault | None = ...,
+        state: _builtins.bytes = ...,
+        seq: _builtins.int = ...,
+        time_ms: _builtins.int = ...,
+        message: _builtins.bytes = ...,
+        recipients: _abc.Iterable[_builtins.str] | None = ...,
+        numbers: _abc.Iterable[_builtins.int] | None = ...,
+        stubs: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "message", b"message", "numbers", b"numbers", "recipients", b"recipients", "seq", b"seq", "state", b"state", "status", b"status", "stubs", b"stubs", "time_ms", b"time_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReactOutcome: _TypeAlias = ReactOutcome  # noqa: Y015
+
+@_typing.final
+class ReactOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReactOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___ReactOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReactOutcomes: _TypeAlias = ReactOutcomes  # noqa: Y015
+
+@_typing.final
+class ReactorsItem(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    REACTION_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    FIRST_SEQ_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    seq: _builtins.int
+    reaction: _builtins.str
+    """empty: all"""
+    after: _builtins.str
+    """opaque"""
+    limit: _builtins.int
+    first_seq: _builtins.int
+    """as in ReactItem"""
+    def __init__(
+        self,
+        *,
+        conversation: _builtins.str = ...,
+        seq: _builtins.int = ...,
+        reaction: _builtins.str = ...,
+        after: _builtins.str = ...,
+        limit: _builtins.int = ...,
+        first_seq: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "conversation", b"conversation", "first_seq", b"first_seq", "limit", b"limit", "reaction", b"reaction", "seq", b"seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReactorsItem: _TypeAlias = ReactorsItem  # noqa: Y015
+
+@_typing.final
+class ReactorsBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReactorsItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___ReactorsItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReactorsBatch: _TypeAlias = ReactorsBatch  # noqa: Y015
+
+@_typing.final
+class ReactorsOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    REACTORS_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    next: _builtins.str
+    more: _builtins.bool
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault: ...
+    @_builtins.property
+    def reactors(self) -> _containers.RepeatedCompositeFieldContainer[_client_pb2.ReactorPage.Reactor]:
+        """the oldest first"""
+
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+        reactors: _abc.Iterable[_client_pb2.ReactorPage.Reactor] | None = ...,
+        next: _builtins.str = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "more", b"more", "next", b"next", "reactors", b"reactors"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReactorsOutcome: _TypeAlias = ReactorsOutcome  # noqa: Y015
+
+@_typing.final
+class ReactorsOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReactorsOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___ReactorsOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReactorsOutcomes: _TypeAlias = ReactorsOutcomes  # noqa: Y015

@@ -23,6 +23,7 @@ from services.storage.repository.memory.faults import Faults
 from services.storage.repository.memory.feed import MemoryFeed
 from services.storage.repository.memory.log import MemoryLog
 from services.storage.repository.memory.messages import MemoryInboxes, MemoryMessages
+from services.storage.repository.memory.reactions import MemoryReactions
 from services.storage.repository.memory.sessions import MemorySessions, MemoryTime, MemoryUsers
 from services.storage.repository.memory.tables import Tables
 
@@ -45,4 +46,5 @@ class Database(Tables):
             MemorySessions(self, chosen),
             MemoryUsers(self, chosen),
             MemoryTime(self, chosen),
+            MemoryReactions(self, chosen),
         )

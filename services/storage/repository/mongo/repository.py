@@ -12,6 +12,7 @@ from services.storage.repository.mongo.feed import MongoFeed
 from services.storage.repository.mongo.layout import use_log
 from services.storage.repository.mongo.log import MongoLog
 from services.storage.repository.mongo.messages import MongoInboxes, MongoMessages
+from services.storage.repository.mongo.reactions import MongoReactions
 from services.storage.repository.mongo.schema import prepare
 from services.storage.repository.mongo.sessions import MongoSessions, MongoUsers
 from services.storage.repository.mongo.time import MongoTime
@@ -32,6 +33,7 @@ def mongo_repository(connection: MongoConnection) -> Repository:
         sessions=MongoSessions(connection),
         users=MongoUsers(connection),
         time=MongoTime(connection),
+        reactions=MongoReactions(connection),
     )
 
 

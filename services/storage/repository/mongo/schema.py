@@ -27,8 +27,10 @@ Document = dict[str, Any]
 
 LOG, CONVERSATIONS, MEMBERS = "log", "conversations", "members"
 CHANGES, SESSIONS, USERS, DEVICES, META = "changes", "sessions", "users", "devices", "meta"
+REACTIONS, AHEAD = "reactions", "ahead"
 
 HELD = "held"
+REACTOR, TALLY = "reactor", "tally"
 
 GONE_KEPT_S = 24 * 3600
 CHANGE_KEPT_S = 24 * 3600
@@ -99,6 +101,28 @@ SCHEMA: Mapping[str, Collection] = {
         ),
     ),
     META: Collection("_id"),
+    REACTIONS: Collection(
+        "c",
+        indexes=(
+            IndexModel(
+                [("c", ASCENDING), ("q", ASCENDING), ("u", ASCENDING), ("r", ASCENDING)], name=REACTOR, unique=True
+            ),
+            # All that counting needs, and the order of pages.
+            IndexModel(
+                [
+                    ("c", ASCENDING),
+                    ("q", ASCENDING),
+                    ("r", ASCENDING),
+                    ("t", ASCENDING),
+                    ("u", ASCENDING),
+                    ("f", ASCENDING),
+                ],
+                name=TALLY,
+            ),
+        ),
+    ),
+    # Of the reactions of the last second.
+    AHEAD: Collection("c"),
 }
 
 
