@@ -77,8 +77,8 @@ class StorageStub:
                 _registered_method=True)
         self.React = channel.unary_unary(
                 '/tidings.internal.v1.Storage/React',
-                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactBatch.SerializeToString,
-                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactOutcomes.FromString,
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreOutcomes.FromString,
                 _registered_method=True)
         self.Reactors = channel.unary_unary(
                 '/tidings.internal.v1.Storage/Reactors',
@@ -196,7 +196,8 @@ class StorageServicer:
         raise NotImplementedError('Method not implemented!')
 
     def React(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """items whose change is react or unreact: sets beside the log
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -321,8 +322,8 @@ def add_StorageServicer_to_server(servicer, server):
             ),
             'React': grpc.unary_unary_rpc_method_handler(
                     servicer.React,
-                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactBatch.FromString,
-                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactOutcomes.SerializeToString,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreOutcomes.SerializeToString,
             ),
             'Reactors': grpc.unary_unary_rpc_method_handler(
                     servicer.Reactors,
@@ -626,8 +627,8 @@ class Storage:
             request,
             target,
             '/tidings.internal.v1.Storage/React',
-            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactBatch.SerializeToString,
-            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactOutcomes.FromString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreOutcomes.FromString,
             options,
             channel_credentials,
             insecure,

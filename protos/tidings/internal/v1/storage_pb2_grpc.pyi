@@ -45,7 +45,8 @@ class StorageStub:
     History: _grpc.UnaryUnaryMultiCallable[_storage_pb2.HistoryBatch, _storage_pb2.PageOutcomes]
     Members: _grpc.UnaryUnaryMultiCallable[_storage_pb2.MembersBatch, _storage_pb2.MembersOutcomes]
     ConversationHeads: _grpc.UnaryUnaryMultiCallable[_storage_pb2.KeyBatch, _storage_pb2.HeadOutcomes]
-    React: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ReactBatch, _storage_pb2.ReactOutcomes]
+    React: _grpc.UnaryUnaryMultiCallable[_storage_pb2.StoreBatch, _storage_pb2.StoreOutcomes]
+    """items whose change is react or unreact: sets beside the log"""
     Reactors: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ReactorsBatch, _storage_pb2.ReactorsOutcomes]
     Append: _grpc.UnaryUnaryMultiCallable[_storage_pb2.AppendBatch, _storage_pb2.AppendOutcomes]
     """by user"""
@@ -75,7 +76,8 @@ class StorageAsyncStub(StorageStub):
     History: _aio.UnaryUnaryMultiCallable[_storage_pb2.HistoryBatch, _storage_pb2.PageOutcomes]  # type: ignore[assignment]
     Members: _aio.UnaryUnaryMultiCallable[_storage_pb2.MembersBatch, _storage_pb2.MembersOutcomes]  # type: ignore[assignment]
     ConversationHeads: _aio.UnaryUnaryMultiCallable[_storage_pb2.KeyBatch, _storage_pb2.HeadOutcomes]  # type: ignore[assignment]
-    React: _aio.UnaryUnaryMultiCallable[_storage_pb2.ReactBatch, _storage_pb2.ReactOutcomes]  # type: ignore[assignment]
+    React: _aio.UnaryUnaryMultiCallable[_storage_pb2.StoreBatch, _storage_pb2.StoreOutcomes]  # type: ignore[assignment]
+    """items whose change is react or unreact: sets beside the log"""
     Reactors: _aio.UnaryUnaryMultiCallable[_storage_pb2.ReactorsBatch, _storage_pb2.ReactorsOutcomes]  # type: ignore[assignment]
     Append: _aio.UnaryUnaryMultiCallable[_storage_pb2.AppendBatch, _storage_pb2.AppendOutcomes]  # type: ignore[assignment]
     """by user"""
@@ -154,9 +156,10 @@ class StorageServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def React(
         self,
-        request: _storage_pb2.ReactBatch,
+        request: _storage_pb2.StoreBatch,
         context: _ServicerContext,
-    ) -> _typing.Union[_storage_pb2.ReactOutcomes, _abc.Awaitable[_storage_pb2.ReactOutcomes]]: ...
+    ) -> _typing.Union[_storage_pb2.StoreOutcomes, _abc.Awaitable[_storage_pb2.StoreOutcomes]]:
+        """items whose change is react or unreact: sets beside the log"""
 
     @_abc_1.abstractmethod
     def Reactors(
