@@ -276,5 +276,7 @@ def _may_follow(planned: Planned, kind: int, version: int, target: int) -> bool:
     if conversation.kind is ConversationKind.GROUP and conversation.document.version != version:
         return False
     if target:
-        return kind == NORMAL and max(conversation.first_seq, 1) <= target <= planned.head
+        # Where there are CHANGEs, the entry may be one.
+        is_message = not conversation.changes
+        return is_message and kind == NORMAL and max(conversation.first_seq, 1) <= target <= planned.head
     return kind in PLAIN_KINDS

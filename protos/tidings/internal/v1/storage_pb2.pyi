@@ -190,7 +190,7 @@ class FoldedState(_message.Message):
 
     STATE_FIELD_NUMBER: _builtins.int
     CONTENT_SEQ_FIELD_NUMBER: _builtins.int
-    CONTENT_SEQS_FIELD_NUMBER: _builtins.int
+    MENTIONS_FIELD_NUMBER: _builtins.int
     content_seq: _builtins.int
     """the CHANGE whose content is the present one; 0: none"""
     @_builtins.property
@@ -198,19 +198,19 @@ class FoldedState(_message.Message):
         """as everybody sees it: nobody's `mine`"""
 
     @_builtins.property
-    def content_seqs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """all CHANGEs that still have a content, if the history of edits is kept"""
+    def mentions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """with content_seq: who is mentioned, by the entry or one of its CHANGEs"""
 
     def __init__(
         self,
         *,
         state: _client_pb2.State | None = ...,
         content_seq: _builtins.int = ...,
-        content_seqs: _abc.Iterable[_builtins.int] | None = ...,
+        mentions: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_seq", b"content_seq", "content_seqs", b"content_seqs", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_seq", b"content_seq", "mentions", b"mentions", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -31,6 +31,7 @@ REACTIONS, AHEAD = "reactions", "ahead"
 
 HELD = "held"
 REACTOR, TALLY = "reactor", "tally"
+BY_TARGET = "target"
 
 GONE_KEPT_S = 24 * 3600
 CHANGE_KEPT_S = 24 * 3600
@@ -57,6 +58,12 @@ SCHEMA: Mapping[str, Collection] = {
                 name="client",
                 unique=True,
                 partialFilterExpression={"k": {"$exists": True}},
+            ),
+            # Only a CHANGE has `x`, the seq of what it changes: what it says is erased with that.
+            IndexModel(
+                [("p", ASCENDING), ("x", ASCENDING)],
+                name=BY_TARGET,
+                partialFilterExpression={"x": {"$exists": True}},
             ),
         ),
     ),
