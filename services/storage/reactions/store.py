@@ -34,14 +34,10 @@ from services.common.telemetry import logs, metrics
 from services.storage.limits import Limits
 from services.storage.memory.cache import Cache
 from services.storage.memory.conversation import CachedConversation
+from services.storage.messages.acts import ReactionsNow
 from services.storage.messages.conversations import ConversationStore
+from services.storage.messages.jobs import OwnChange, OwnOutcome
 from services.storage.owners.invalidation import OwnerInvalidation
-from services.storage.reactions.announcer import (
-    ANNOUNCEMENT_PREFIX,
-    Announcement,
-    Announcer,
-    ReactionsNow,
-)
 from services.storage.reactions.due import DueTimes
 from services.storage.reactions.message import ReactedMessage, Told, announced_in, is_recalled
 from services.storage.reactions.news import REACTED_MAX, News
@@ -52,8 +48,10 @@ from services.storage.repository.contract import Repository
 from services.storage.repository.reactions import FIRST_USERS, AheadSet, ReactionSpan, Reactor, StoredReaction
 from services.storage.repository.records import ClientKey, MessageKey, StoredMessage
 from services.storage.telling.port import Teller
+from tidings_protocol import client_pb2
+from tidings_protocol.content import OWN_PREFIX
 from tidings_protocol.errors import Blame, Forbidden, NotFound, TidingsError, Unavailable
-from tidings_protocol.ids import ConversationKind, new_id
+from tidings_protocol.ids import new_id
 
 StoreItem = storage_pb2.StoreItem
 StoreOutcome = storage_pb2.StoreOutcome
@@ -69,8 +67,6 @@ LOOK_S: Final = 30.0
 LOOK_PAGE: Final = 500
 # Reactions of one message that are removed at once.
 REMOVE_STEP: Final = 1000
-# Tries of an announcement while its group changes.
-TRIES_MAX: Final = 3
 # What is due is looked for no more often, and so much of it is looked at together.
 TICK_S: Final = 0.02
 DUE_MAX: Final = 1000
@@ -95,7 +91,6 @@ class ReactionStore:
         self,
         repository: Repository,
         conversations: ConversationStore,
-        announcer: Announcer,
         invalidation: OwnerInvalidation,
         teller: Teller,
         clock: Clock,
@@ -103,7 +98,6 @@ class ReactionStore:
     ) -> None:
         self._repository = repository
         self._conversations = conversations
-        self._announcer = announcer
         self._invalidation = invalidation
         self._teller = teller
         self._clock = clock
@@ -352,45 +346,22 @@ class ReactionStore:
         return True
 
     async def _put_into_log(self, ready: Mapping[MessageKey, ReactedMessage]) -> dict[MessageKey, Told | TidingsError]:
-        told: dict[MessageKey, Told | TidingsError] = {}
-        left = list(ready.values())
-        for _ in range(TRIES_MAX):
-            conversations = await self._conversations.get({each.target[0] for each in left})
-            announcements: list[Announcement] = []
-            for each in left:
-                conversation = conversations[each.target[0]]
-                if isinstance(conversation, TidingsError):
-                    told[each.target] = conversation
-                    continue
-                announcements.append(_announcement(each, conversation))
-            outcomes = await self._announcer.announce(announcements)
-            left = []
-            for announcement, outcome in zip(announcements, outcomes, strict=True):
-                reacted = ready[announcement.target]
-                if not isinstance(outcome, TidingsError) and outcome.status == StoreOutcome.STALE:
-                    left.append(reacted)
-                else:
-                    told[announcement.target] = self._accept(reacted, announcement, outcome)
-            if not left:
-                break
-        for each in left:
-            told[each.target] = self._put_off(each, Unavailable("the group is changing: it is told later"))
-        return told
+        outcomes = await self._conversations.make([_entry_of(each) for each in ready.values()])
+        return {
+            target: self._accept(reacted, outcome)
+            for (target, reacted), outcome in zip(ready.items(), outcomes, strict=True)
+        }
 
-    def _accept(
-        self, reacted: ReactedMessage, announcement: Announcement, outcome: StoreOutcome | TidingsError
-    ) -> Told | TidingsError:
-        """Takes what became of an announcement."""
-        if isinstance(outcome, TidingsError):
-            return self._put_off(reacted, outcome)
-        if outcome.status == StoreOutcome.REFUSED:
-            self._put_off(reacted, Unavailable("the message is recalled or gone"))
-            return from_fault(outcome.fault)
+    def _accept(self, reacted: ReactedMessage, made: OwnOutcome | TidingsError) -> Told | TidingsError:
+        """Takes what became of an entry."""
+        if isinstance(made, TidingsError):
+            return self._put_off(reacted, made)
+        outcome = made.outcome
         if outcome.status != StoreOutcome.STORED or not outcome.seq:
-            return self._put_off(reacted, Unavailable("this could not be announced: it is told later"))
+            return self._put_off(reacted, from_fault(outcome.fault))
         now_s = self._clock.now_s()
         acts = list(reacted.news.acts)
-        told = Told(outcome, announcement.recipients, frozenset(acts), acts[-1] if acts else ("", ""))
+        told = Told(outcome, made.recipients, frozenset(acts), acts[-1] if acts else ("", ""))
         reacted.told, reacted.news, reacted.announced_s = told, News(), now_s
         self._found.pop(reacted.target, None)
         # Whether another writer came in between shows then.
@@ -465,14 +436,15 @@ class ReactionStore:
         await self._repository.reactions.mark([], [target])
 
 
-def _announcement(reacted: ReactedMessage, conversation: CachedConversation) -> Announcement:
-    is_group = conversation.kind is ConversationKind.GROUP
-    return Announcement(
-        reacted.target,
+def _entry_of(reacted: ReactedMessage) -> OwnChange:
+    """What announces the reactions to a message; what it says is asked for when it gets its number."""
+    conversation, seq = reacted.target
+    change = client_pb2.Change(seq=seq, reacted=client_pb2.Change.Reacted())
+    return OwnChange(
+        conversation,
         reacted.news.by,
-        ANNOUNCEMENT_PREFIX + new_id(),
-        conversation.document.version if is_group else 0,
-        list(conversation.members) if conversation.knows_all else (),
+        OWN_PREFIX + new_id(),
+        change,
         lambda: ReactionsNow(reacted.news.reacted(), reacted.tally.shown()),
     )
 
