@@ -21,6 +21,8 @@ CLIENT_ID_BYTES_MAX = 64
 NOTICE_PREFIX = "~op "
 # Those of what storage does by itself to the message with this seq, likewise.
 FINISH_PREFIX = "~finish "
+# Those of entries that the cluster makes by itself, which are shown without one.
+OWN_PREFIX = "~own "
 HEADERS_MAX = 16
 HEADERS_BYTES_MAX = 4096
 MIME_BYTES_MAX = 255
@@ -31,10 +33,10 @@ CONTENT_EXTRA_BYTES = 8192
 
 
 def check_client_id(client_id: str) -> None:
-    """BadRequest unless it is 1 to 64 bytes of UTF-8, and none that a notice may have."""
+    """BadRequest unless it is 1 to 64 bytes of UTF-8, and none that the cluster itself may give."""
     if not 1 <= len(client_id.encode()) <= CLIENT_ID_BYTES_MAX:
         raise BadRequest(f"client_id must have 1 to {CLIENT_ID_BYTES_MAX} bytes: make one for each message and keep it")
-    for prefix in (NOTICE_PREFIX, FINISH_PREFIX):
+    for prefix in (NOTICE_PREFIX, FINISH_PREFIX, OWN_PREFIX):
         if client_id.startswith(prefix):
             raise BadRequest(f"client_id must not begin with `{prefix}`: make another one")
 

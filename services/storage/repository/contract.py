@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol
 
+from services.storage.repository.reactions import ReactionRepository
 from services.storage.repository.records import (
     MAX_NUMBER,
     Acknowledged,
@@ -415,3 +416,4 @@ class Repository:
     hidden: HiddenRepository
     streams: StreamRepository
     expiry: ExpiryRepository
+    reactions: ReactionRepository

@@ -14,6 +14,7 @@ from services.storage.repository.mongo.hidden import MongoHidden
 from services.storage.repository.mongo.layout import use_log
 from services.storage.repository.mongo.log import MongoLog
 from services.storage.repository.mongo.messages import MongoInboxes, MongoMessages
+from services.storage.repository.mongo.reactions import MongoReactions
 from services.storage.repository.mongo.schema import prepare
 from services.storage.repository.mongo.sessions import MongoSessions, MongoUsers
 from services.storage.repository.mongo.streams import MongoStreams
@@ -38,6 +39,7 @@ def mongo_repository(connection: MongoConnection) -> Repository:
         hidden=MongoHidden(connection),
         streams=MongoStreams(connection),
         expiry=MongoExpiry(connection),
+        reactions=MongoReactions(connection),
     )
 
 
