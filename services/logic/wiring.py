@@ -24,6 +24,8 @@ from services.common.rpc import Router
 from services.common.telemetry.health import Health
 from services.logic.admin import AdminOptions
 from services.logic.changes.group_changes import GroupChanges
+from services.logic.changes.invitations import Invitations
+from services.logic.changes.join_requests import JoinRequests
 from services.logic.changes.session_guard import SessionGuard
 from services.logic.groups.loader import GroupLoader
 from services.logic.groups.model import GroupPolicy
@@ -36,6 +38,7 @@ from services.logic.publishing.topics import topics_of
 from services.logic.receipts.sender import ReceiptSender
 from services.logic.requests.conversations import ConversationLister
 from services.logic.requests.cursors import CursorMarker
+from services.logic.requests.group_lists import GroupLists
 from services.logic.requests.group_reads import GroupReader
 from services.logic.requests.history import HistoryReader
 from services.logic.requests.inbox import InboxReader
@@ -120,6 +123,7 @@ async def messages_of(settings: LogicSettings, ground: Ground, receipts: Receipt
             receipts,
             hooks,
             held_max=settings.sends_in_flight_max,
+            clock=ground.ports.clock,
         )
         yield await stack.enter_async_context(sender)
 
@@ -146,6 +150,20 @@ def _hooks(settings: LogicSettings, health: Health) -> Hooks:
     )
 
 
+@asynccontextmanager
+async def changes_of(ground: Ground) -> AsyncIterator[GroupChanges]:
+    """Changes of groups, and who is told of requests to join."""
+    async with JoinRequests(ground.storage, ground.loader, ground.publisher, ground.policy) as requests:
+        yield GroupChanges(
+            ground.storage,
+            ground.loader,
+            ground.publisher,
+            ground.policy,
+            requests=requests,
+            clock=ground.ports.clock,
+        )
+
+
 def sessions_of(settings: LogicSettings, ground: Ground) -> ClientSessions:
     """Who is logged in, and where."""
     ports = ground.ports
@@ -165,8 +183,10 @@ def handlers_of(
         HistoryReader(storage, loader, page_bytes_max=page_bytes_max).handlers,
         ConversationLister(storage, page_bytes_max=page_bytes_max).handlers,
         PresenceReader(storage, ground.cluster, ground.ports.clock).handlers,
-        GroupReader(storage, loader, ground.policy).handlers,
+        GroupReader(storage, loader, ground.policy, ground.ports.clock).handlers,
+        GroupLists(storage, loader, ground.policy).handlers,
         SessionGuard(storage, changes.act).handlers,
+        SessionGuard(storage, Invitations(storage, loader, ground.policy).invite, "group.invite").handlers,
         cursors.handlers,
     ]
 

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from services.storage.admission.admissions import Admissions
 from services.storage.cursors.acknowledgements import Acknowledgements
 from services.storage.cursors.writer import CursorWriter
 from services.storage.events.heartbeat import Heartbeats
@@ -21,6 +22,7 @@ from services.storage.pages.loads import ConversationLoads
 from services.storage.pages.reader import PageReader
 from services.storage.sessions.known import KnownUsers
 from services.storage.sessions.sessions import SessionStore
+from services.storage.upkeep.dissolution import DissolutionSweep
 from services.storage.upkeep.retention import Retention
 from services.storage.upkeep.session_sweep import SessionSweep
 
@@ -45,6 +47,8 @@ class Storage:
     invalidation: OwnerInvalidation
     retention: Retention
     sweep: SessionSweep
+    admissions: Admissions
+    dissolution: DissolutionSweep
     heartbeats: Heartbeats | None = None  # None: there are no events
     _moved: asyncio.Queue[frozenset[int]] = field(default_factory=lambda: asyncio.Queue(maxsize=1024))
 

@@ -32,6 +32,8 @@ from services.common.registry.contract import Membership
 from services.common.scope import TaskScope
 from services.common.telemetry import metrics
 from services.common.telemetry.health import Health
+from services.storage.admission.admissions import Admissions
+from services.storage.admission.circumstances import Circumstances
 from services.storage.cursors.acknowledgements import Acknowledgements
 from services.storage.cursors.writer import CursorWriter
 from services.storage.events.debts import DebtReader
@@ -57,6 +59,7 @@ from services.storage.sessions.known import KnownUsers
 from services.storage.sessions.sessions import SessionStore
 from services.storage.sessions.writer import SessionWriter
 from services.storage.settings import StorageSettings
+from services.storage.upkeep.dissolution import DissolutionSweep
 from services.storage.upkeep.retention import DAY_MS, Retention, RetentionPolicy
 from services.storage.upkeep.session_sweep import SessionSweep
 from services.storage.upkeep.timekeeping import Timekeeper
@@ -159,7 +162,7 @@ async def open_storage(
     feed = _feed_into(events, repository, behind, time) if events else None
     conversations = ConversationStore(repository, inboxes, fanout, behind, peers, invalidation, time, limits, feed)
     cursors = CursorWriter(repository, conversations, behind, limits)
-    loads = ConversationLoads(repository, conversations)
+    loads = ConversationLoads(repository, conversations, Circumstances(repository, conversations, time))
     lists = ConversationLists(repository, conversations, loads, peers, time, limits)
     known = KnownUsers(peers, limits.cached_sessions_max)
     logins = SessionWriter(repository, lists, known, behind, invalidation, time)
@@ -177,6 +180,8 @@ async def open_storage(
         invalidation=invalidation,
         retention=Retention(repository, conversations, behind, peers, time, policy),
         sweep=SessionSweep(repository, peers, time),
+        admissions=Admissions(repository, conversations, time),
+        dissolution=DissolutionSweep(repository, peers),
         heartbeats=Heartbeats(repository, feed, peers, conversations.get, time) if feed else None,
     )
     async with AsyncExitStack() as stack:
@@ -196,6 +201,7 @@ async def open_storage(
         scope.spawn(time.run(), name="time")
         scope.spawn(node.retention.run(), name="retention")
         scope.spawn(node.sweep.run(sweep_interval_s), name="session sweep")
+        scope.spawn(node.dissolution.run(), name="dissolution")
         yield node
 
 

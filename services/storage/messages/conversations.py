@@ -27,6 +27,7 @@ from services.storage.memory.conversation import CachedConversation, CachedMembe
 from services.storage.memory.conversations import ConversationMemory
 from services.storage.memory.write_behind import WriteBehind
 from services.storage.messages.group_writer import GroupWriter
+from services.storage.messages.pacing import Pacing
 from services.storage.messages.plain_turn import PlainPorts
 from services.storage.messages.store_call import Rows, StoreCall
 from services.storage.messages.store_turn import Forget, Outcome, StoreTurns, Touch, Work
@@ -66,7 +67,9 @@ class ConversationStore:
         self.loader = ConversationLoader(repository, fanout, recent, clock)
         self._plain = plain = PlainPorts(repository, inboxes, fanout, peers, recent, clock, self.memory.peek)
         groups = GroupWriter(repository, self.loader, clock)
-        self._rounds = RoundPorts(repository, self.loader, groups, fanout, recent, clock, limits)
+        self._rounds = RoundPorts(
+            repository, self.loader, groups, Pacing(repository.groups.paces), fanout, recent, clock, limits
+        )
         self._turns = turns = StoreTurns(self.memory, plain, self._rounds, invalidation, feed or NoFeed())
         # As many as `batch_max` rows or messages are in a turn.
         self._row_weight = ENTRIES_MAX // limits.batch_max

@@ -24,7 +24,7 @@ from services.storage.limits import LEAD_MAX_MS
 from services.storage.loading.duplicates import RecentSends
 from services.storage.memory.conversation import CachedConversation
 from services.storage.repository.records import CHANGE, NORMAL, ClientKey, StoredMessage
-from tidings_protocol.errors import TidingsError
+from tidings_protocol.errors import Forbidden, TidingsError
 from tidings_protocol.ids import ConversationKind
 from tidings_protocol.kinds import BY_NUMBER
 
@@ -37,6 +37,7 @@ class Status(Enum):
     DUPLICATE = "duplicate"
     STALE = "stale"
     NO_SUCH_TARGET = "no such target"
+    REFUSED = "refused"
     FAILED = "failed"
 
 
@@ -46,7 +47,8 @@ class MessageDraft:
 
     `version` is that of the group which allowed it (0 for direct chats and b:all). `fence` is the first notice of the
     same change: a draft with a fence shares its fate, and does not look at the version. `target`: the seq of the entry
-    that it names (0: none); `target_sender` and `admin` are for kinds that demand whose that is.
+    that it names (0: none); `target_sender` and `admin` are for kinds that demand whose that is. `slow_s`: its sender
+    may not have sent there within so many seconds.
     """
 
     conversation: CachedConversation
@@ -67,6 +69,7 @@ class MessageDraft:
     read_over: bool = False
     first: StoredMessage | None = None
     error: TidingsError | None = None
+    slow_s: int = 0
 
     @property
     def is_change(self) -> bool:
@@ -103,6 +106,7 @@ class NumberingBatch:
         """What to insert now, in this order; empty: every draft has its outcome."""
         heads: dict[str, tuple[int, int, int]] = {}
         keys: set[ClientKey] = set()
+        paced: set[tuple[str, str]] = set()
         messages: list[StoredMessage] = []
         self._planned = []
         for draft in self._open:
@@ -115,6 +119,8 @@ class NumberingBatch:
                 conversation.changes,
             )
             draft.status = _refusal(draft, head)
+            if draft.slow_s and draft.status is Status.OPEN:
+                _hold_back(draft, paced, self._now_ms)
             if draft.status is not Status.OPEN:
                 continue
             draft.seq, draft.time_ms, draft.before = head + 1, next_ms(self._now_ms, last_ms), changes
@@ -137,6 +143,8 @@ class NumberingBatch:
             else:
                 conversation.shown, conversation.last_ms = draft.seq, draft.time_ms
                 draft.read_over = conversation.sent(draft.key.sender, draft.seq)
+            if draft.slow_s:
+                conversation.pace(draft.key.sender, draft.time_ms)
             self._recent.add(draft.key, draft.seq)
         self._planned = []
         self._open = [draft for draft in self._open if draft.status is Status.OPEN]
@@ -206,6 +214,24 @@ def _refusal(draft: MessageDraft, head: int) -> Status:
     if draft.target and not _has_target(draft, head):
         return Status.NO_SUCH_TARGET
     return Status.OPEN
+
+
+def _hold_back(draft: MessageDraft, paced: set[tuple[str, str]], now_ms: int) -> None:
+    """Refuses a draft whose sender has sent to the slow group too lately. `paced`: who sends there in this plan. The
+    shell has asked when the senders sent last.
+    """
+    conversation, slow_ms = draft.conversation, 1000 * draft.slow_s
+    sent_ms = (
+        now_ms if (conversation.id, draft.key.sender) in paced else (conversation.paces or {}).get(draft.key.sender, 0)
+    )
+    left_ms = min(slow_ms, sent_ms + slow_ms - now_ms)
+    if sent_ms and left_ms > 0:
+        draft.status = Status.REFUSED
+        draft.error = Forbidden(
+            f"{conversation.id} is slow: a member sends once in {draft.slow_s} s; send again after the time given",
+            left_ms,
+        )
+    paced.add((conversation.id, draft.key.sender))
 
 
 def _has_target(draft: MessageDraft, head: int) -> bool:

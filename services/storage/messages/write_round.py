@@ -27,6 +27,7 @@ from services.storage.memory.conversation import CachedConversation
 from services.storage.messages.group_writer import GroupWriter
 from services.storage.messages.jobs import ChangeJob, StoreJob, unsure
 from services.storage.messages.numbering import MessageDraft, NumberingBatch, Status
+from services.storage.messages.pacing import Pacing
 from services.storage.messages.round_result import RoundResult
 from services.storage.repository.contract import Conflict, Repository
 from services.storage.repository.records import SYSTEM, ClientKey
@@ -43,6 +44,7 @@ class RoundPorts:
     repository: Repository
     loader: ConversationLoader
     groups: GroupWriter
+    pacing: Pacing
     fanout: InboxFanout
     recent: RecentSends
     clock: Clock
@@ -96,6 +98,7 @@ class WriteRound:
         try:
             await self._create()
             await self._submit()
+            await self._ports.pacing.keep(self._drafts)
             await self._ports.groups.write(list(self._changes.values()), self._result)
             await self._deliver()
         except TidingsError as error:
@@ -119,6 +122,7 @@ class WriteRound:
         batch = NumberingBatch(self._drafts, self._ports.recent, self._ports.clock.wall_ms())
         deadline = self._ports.clock.now_s() + self._ports.limits.store_budget_s
         for _ in range(TRIES_MAX):
+            await self._ports.pacing.learn(batch.open)
             messages = batch.plan()
             if not messages:
                 break

@@ -9,6 +9,7 @@ from services.storage.repository.mongo.changes import MongoChanges
 from services.storage.repository.mongo.connection import MongoConnection
 from services.storage.repository.mongo.conversations import MongoConversations, MongoMembers
 from services.storage.repository.mongo.feed import MongoFeed
+from services.storage.repository.mongo.groups import mongo_groups
 from services.storage.repository.mongo.layout import use_log
 from services.storage.repository.mongo.log import MongoLog
 from services.storage.repository.mongo.messages import MongoInboxes, MongoMessages
@@ -32,6 +33,7 @@ def mongo_repository(connection: MongoConnection) -> Repository:
         sessions=MongoSessions(connection),
         users=MongoUsers(connection),
         time=MongoTime(connection),
+        groups=mongo_groups(connection),
     )
 
 
