@@ -101,6 +101,18 @@ class StorageClient:
             raise from_fault(changed.fault)
         return changed
 
+    async def admit(self, items: Sequence[pb.AdmitItem]) -> list[pb.AdmitOutcome | TidingsError]:
+        """Makes, drops and lists what lies beside groups' members: invites, requests to join, bans."""
+        keys = [item.conversation for item in items]
+        return _checked(await self._spread("Admit", items, keys, pb.AdmitBatch, pb.AdmitOutcomes))
+
+    async def admit_one(self, item: pb.AdmitItem) -> pb.AdmitOutcome:
+        """The same for one item; raises its TidingsError."""
+        [outcome] = await self.admit([item])
+        if isinstance(outcome, TidingsError):
+            raise outcome
+        return outcome
+
     async def load(self, items: Sequence[pb.LoadItem]) -> list[pb.LoadOutcome | TidingsError]:
         """The conversations as they are now, each with the members that its item asks for.
 

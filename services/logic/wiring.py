@@ -24,6 +24,8 @@ from services.common.rpc import Router
 from services.common.telemetry.health import Health
 from services.logic.admin import AdminOptions
 from services.logic.changes.group_changes import GroupChanges
+from services.logic.changes.invitations import Invitations
+from services.logic.changes.join_requests import JoinRequests
 from services.logic.changes.session_guard import SessionGuard
 from services.logic.groups.loader import GroupLoader
 from services.logic.groups.model import GroupPolicy
@@ -36,6 +38,7 @@ from services.logic.publishing.topics import topics_of
 from services.logic.receipts.sender import ReceiptSender
 from services.logic.requests.conversations import ConversationLister
 from services.logic.requests.cursors import CursorMarker
+from services.logic.requests.group_lists import GroupLists
 from services.logic.requests.group_reads import GroupReader
 from services.logic.requests.hides import MessageHider
 from services.logic.requests.history import HistoryReader
@@ -121,6 +124,7 @@ async def messages_of(settings: LogicSettings, ground: Ground, receipts: Receipt
             receipts,
             hooks,
             held_max=settings.sends_in_flight_max,
+            clock=ground.ports.clock,
         )
         yield await stack.enter_async_context(sender)
 
@@ -147,6 +151,20 @@ def _hooks(settings: LogicSettings, health: Health) -> Hooks:
     )
 
 
+@asynccontextmanager
+async def changes_of(ground: Ground) -> AsyncIterator[GroupChanges]:
+    """Changes of groups, and who is told of requests to join."""
+    async with JoinRequests(ground.storage, ground.loader, ground.publisher, ground.policy) as requests:
+        yield GroupChanges(
+            ground.storage,
+            ground.loader,
+            ground.publisher,
+            ground.policy,
+            requests=requests,
+            clock=ground.ports.clock,
+        )
+
+
 def sessions_of(settings: LogicSettings, ground: Ground) -> ClientSessions:
     """Who is logged in, and where."""
     ports = ground.ports
@@ -167,8 +185,10 @@ def handlers_of(
         ConversationLister(storage, page_bytes_max=page_bytes_max).handlers,
         MessageHider(storage, loader, ground.publisher).handlers,
         PresenceReader(storage, ground.cluster, ground.ports.clock).handlers,
-        GroupReader(storage, loader, ground.policy).handlers,
+        GroupReader(storage, loader, ground.policy, ground.ports.clock).handlers,
+        GroupLists(storage, loader, ground.policy).handlers,
         SessionGuard(storage, changes.act).handlers,
+        SessionGuard(storage, Invitations(storage, loader, ground.policy).invite, "group.invite").handlers,
         cursors.handlers,
     ]
 

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from services.storage.admission.admissions import Admissions
 from services.storage.cursors.acknowledgements import Acknowledgements
 from services.storage.cursors.writer import CursorWriter
 from services.storage.events.heartbeat import Heartbeats
@@ -27,6 +28,7 @@ from services.storage.sessions.sessions import SessionStore
 from services.storage.streams.keeper import StreamKeeper
 from services.storage.streams.memory import OpenStreams
 from services.storage.streams.parts import PartTaker
+from services.storage.upkeep.dissolution import DissolutionSweep
 from services.storage.upkeep.expiry import ExpirySweep
 from services.storage.upkeep.retention import Retention
 from services.storage.upkeep.session_sweep import SessionSweep
@@ -59,6 +61,8 @@ class Storage:
     keeper: StreamKeeper
     reactions: ReactionStore
     reactors: ReactorPages
+    admissions: Admissions
+    dissolution: DissolutionSweep
     heartbeats: Heartbeats | None = None  # None: there are no events
     _moved: asyncio.Queue[frozenset[int]] = field(default_factory=lambda: asyncio.Queue(maxsize=1024))
 

@@ -90,6 +90,10 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
         outcomes = await divided(take, list(request.items), "Parts")
         return storage_pb2.PartOutcomes(outcomes=_with_faults(outcomes, storage_pb2.PartOutcome))
 
+    async def Admit(self, request: storage_pb2.AdmitBatch, _: Context) -> storage_pb2.AdmitOutcomes:
+        outcomes = await divided(self._storage.admissions.admit, list(request.items), "Admit")
+        return storage_pb2.AdmitOutcomes(outcomes=_with_faults(outcomes, storage_pb2.AdmitOutcome))
+
     async def Append(self, request: storage_pb2.AppendBatch, _: Context) -> storage_pb2.AppendOutcomes:
         numbers = await self._storage.inboxes.append([_append(item) for item in request.items])
         answer = storage_pb2.AppendOutcomes()

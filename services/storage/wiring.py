@@ -35,6 +35,8 @@ from services.common.rpc import Router
 from services.common.scope import TaskScope
 from services.common.telemetry import metrics
 from services.common.telemetry.health import Health
+from services.storage.admission.admissions import Admissions
+from services.storage.admission.circumstances import Circumstances
 from services.storage.cursors.acknowledgements import Acknowledgements
 from services.storage.cursors.writer import CursorWriter
 from services.storage.events.debts import DebtReader
@@ -42,6 +44,7 @@ from services.storage.events.encoder import EventEncoder
 from services.storage.events.feed import GATHER_S, LAST_TRY_S, EventFeed
 from services.storage.events.heartbeat import Heartbeats
 from services.storage.folding.recalls import Recalls
+from services.storage.hiding.hiders import MessageHiders
 from services.storage.hiding.hides import Hides
 from services.storage.inboxes.fanout import InboxFanout
 from services.storage.inboxes.writer import InboxWriter
@@ -69,6 +72,7 @@ from services.storage.streams.memory import OpenStreams
 from services.storage.streams.parts import PartTaker
 from services.storage.telling.port import NoTeller, Teller
 from services.storage.telling.teller import LogicTeller
+from services.storage.upkeep.dissolution import DissolutionSweep
 from services.storage.upkeep.expiry import ExpirySweep
 from services.storage.upkeep.retention import DAY_MS, Retention, RetentionPolicy
 from services.storage.upkeep.session_sweep import SessionSweep
@@ -195,13 +199,14 @@ async def open_storage(
         limits,
         feed,
         texts=streams,
+        hiders=MessageHiders(repository),
         streams=streams,
         recalls=recalls,
     )
     reactions = ReactionStore(repository, conversations, invalidation, teller or NoTeller(), time, limits)
     recalls.listen(reactions.forget)
     cursors = CursorWriter(repository, conversations, behind, limits)
-    loads = ConversationLoads(repository, conversations)
+    loads = ConversationLoads(repository, conversations, Circumstances(repository, conversations, time))
     lists = ConversationLists(repository, conversations, loads, peers, time, limits)
     known = KnownUsers(peers, limits.cached_sessions_max)
     logins = SessionWriter(repository, lists, known, behind, invalidation, time)
@@ -235,6 +240,8 @@ async def open_storage(
         ),
         reactions=reactions,
         reactors=ReactorPages(repository, time, limits),
+        admissions=Admissions(repository, conversations, time),
+        dissolution=DissolutionSweep(repository, peers),
         heartbeats=Heartbeats(repository, feed, peers, conversations.get, time) if feed else None,
     )
     async with AsyncExitStack() as stack:
@@ -260,6 +267,7 @@ async def open_storage(
         scope.spawn(node.keeper.run(), name="streams")
         scope.spawn(reactions.run(), name="reactions")
         scope.spawn(reactions.look_for_what_others_left(), name="reactions of others")
+        scope.spawn(node.dissolution.run(), name="dissolution")
         yield node
 
 

@@ -206,9 +206,10 @@ class Connection(Outgoing):
             self._apply(effects)
 
     def send_error(self, request_id: int, error: TidingsError) -> None:
-        """An error frame; it counts against the client if the client is to blame."""
+        """An error frame; it counts against the client if the client is to blame, and was not only too early."""
         self._send_error(request_id, error)
-        self.count_refusal(error.code)
+        if not error.retryable:
+            self.count_refusal(error.code)
 
     def count_refusal(self, code: str) -> None:
         """Counts that a request was answered with this error."""

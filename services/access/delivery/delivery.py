@@ -100,7 +100,10 @@ class Delivery:
         if push.kind == Push.SESSIONS:
             self._on_sessions(delivery_pb2.SessionChanges.FromString(push.body))
         elif push.kind == Push.MEMBERSHIP:
-            self._change_membership(delivery_pb2.LargeMembership.FromString(push.body), push.users)
+            membership = delivery_pb2.LargeMembership.FromString(push.body)
+            # Of nobody in particular: the group is dissolved.
+            everybody = () if membership.member else list(self._hub.readers(membership.conversation))
+            self._change_membership(membership, push.users or everybody)
         elif push.kind in _BODIES:
             body = EncodedBody(_BODIES[push.kind], push.body)
             batch.reached = False

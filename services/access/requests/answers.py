@@ -29,10 +29,13 @@ log = logs.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An encoded answer, and what is known of it; `unpauses` is the page that a paused connection waits for."""
+    """An encoded answer, and what is known of it; `unpauses` is the page that a paused connection waits for. `retry`: the
+    error may be gone later.
+    """
 
     frame: bytes
     error_code: str = ""
+    retry: bool = False
     presence: client_pb2.PresenceList | None = None
     unpauses: client_pb2.Page | None = None
 
@@ -45,7 +48,8 @@ def encode_answer(connection: Connection, request_id: int, body: str, frame: byt
     try:
         encoded = connection.codec.reply(request_id, frame)
         if frame.startswith(_ERROR_TAG):
-            return Answer(encoded, error_code=client_pb2.ServerFrame.FromString(frame).error.code)
+            error = client_pb2.ServerFrame.FromString(frame).error
+            return Answer(encoded, error_code=error.code, retry=error.retry_after_ms > 0)
         if body == "presence":
             return Answer(encoded, presence=client_pb2.ServerFrame.FromString(frame).presence_list)
         if body == "sync" and connection.delivery.paused:

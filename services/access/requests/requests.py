@@ -44,7 +44,7 @@ from services.common.lanes.entered import LaneHolder
 from services.common.lanes.lane import Lanes
 from services.common.telemetry import metrics, tracing
 from tidings_protocol import client_pb2, ids
-from tidings_protocol.errors import TidingsError
+from tidings_protocol.errors import Forbidden, NotFound, TidingsError
 from tidings_protocol.operations import OPERATIONS, Operation, Order, Size
 
 # Pages in one call to logic: each may be 128 KiB of messages, and all of them are to be read within the time that logic
@@ -175,6 +175,7 @@ class Requests(LaneHolder):
             op=connection.next_op(),
         )
         frame.id = request_id
+        guesses = operation.body == "group" and _is_by_invite(frame.group)
         trace = RequestTrace.begin(item, frame.group) if operation.body == "group" else None
         began = self._clock.now_s()
 
@@ -192,7 +193,7 @@ class Requests(LaneHolder):
             if isinstance(encoded, TidingsError):
                 connection.refuse(request_id, name, encoded)
             else:
-                self._answer(connection, operation, encoded)
+                self._answer(connection, operation, encoded, guesses=guesses)
 
         lanes = self._pages if operation.size is Size.PAGE else self._others
         lane = ids.hash64(_lane_of(operation, frame, connection.user))
@@ -205,7 +206,8 @@ class Requests(LaneHolder):
                 [asked.item for asked in batch], wanted=lambda item: _is_wanted(askers[item.op])
             )
 
-    def _answer(self, connection: Connection, operation: Operation, answer: Answer) -> None:
+    def _answer(self, connection: Connection, operation: Operation, answer: Answer, *, guesses: bool) -> None:
+        """`guesses`: the request names an invite, which may be a guess: what is not found counts as refused."""
         if answer.error_code:
             metrics.ERRORS.labels(answer.error_code.lower()).inc()
         elif answer.presence is not None:
@@ -214,8 +216,10 @@ class Requests(LaneHolder):
             metrics.SYNC_PAGES.labels(operation.body).inc()
         connection.send(answer.frame, REPLY)
         connection.answered(operation.name)
-        if answer.error_code in COUNTED_REFUSALS:
+        if answer.error_code in COUNTED_REFUSALS and not answer.retry:
             connection.count_refusal(answer.error_code)
+        elif guesses and answer.error_code == NotFound.code:
+            connection.count_refusal(Forbidden.code)
         elif answer.unpauses is not None:
             connection.page_written(answer.unpauses.head, more=answer.unpauses.more)
 
@@ -231,6 +235,10 @@ class PendingRequest(NamedTuple):
 def _is_wanted(request: PendingRequest) -> bool:
     """Whether it is still to be begun: a position that was read stays read, the rest is for an open connection."""
     return request.name == "read" or request.connection.session.phase is Phase.OPEN
+
+
+def _is_by_invite(group: client_pb2.GroupRequest) -> bool:
+    return bool(group.join.invite or group.info.invite)
 
 
 def _user(request: PendingRequest) -> str:

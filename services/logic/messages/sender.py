@@ -18,11 +18,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 from protos.tidings.internal.v1 import logic_pb2, storage_pb2
+from services.common.clock import Clock, SystemClock
+from services.common.rpc.faults import from_fault
 from services.common.scope import Owned
 from services.common.telemetry import metrics, tracing
 from services.logic.groups.loader import FoundGroups, GroupLoader, group_in
 from services.logic.groups.needs import Need
-from services.logic.groups.permissions import check_send
+from services.logic.groups.permissions import check_send, pace_of
 from services.logic.groups.recipients import Fanout, fanout_of
 from services.logic.messages.draft import TO_NOBODY, SendDraft, outcome_of
 from services.logic.messages.hooked_sends import HookedSends
@@ -64,8 +66,10 @@ class MessageSender(Owned):
         *,
         held_max: int,
         hook_patience_s: float = HOOK_PATIENCE_S,
+        clock: Clock | None = None,
     ) -> None:
-        """`held_max`: messages that may wait for the hook."""
+        """`held_max`: messages that may wait for the hook. `clock`: None: the system's."""
+        self._clock = clock or SystemClock()
         self._storage = storage
         self._loader = loader
         self._publisher = publisher
@@ -137,13 +141,14 @@ class MessageSender(Owned):
     async def _permit(self, drafts: Sequence[SendDraft]) -> None:
         """Sets each draft's fan-out, or its error. What memory refuses, storage is asked about."""
         groups, fresh = await self._loader.known(_senders(drafts))
-        refused = [draft for draft in drafts if not _decide(draft, groups) and _is_group(draft)]
+        now_ms = self._clock.wall_ms()
+        refused = [draft for draft in drafts if not _decide(draft, groups, now_ms) and _is_group(draft)]
         doubtful = [draft for draft in refused if draft.item.conversation not in fresh]
         if doubtful:
             needs = [Need(conversation, tuple(users)) for conversation, users in _senders(doubtful).items()]
             groups = await self._loader.load(needs)
             for draft in doubtful:
-                _decide(draft, groups)
+                _decide(draft, groups, now_ms)
 
     # ---- storing
 
@@ -176,6 +181,8 @@ class MessageSender(Owned):
                 stale.append(draft)
             elif outcome.status == StoreOutcome.NO_SUCH_REPLY:
                 draft.error = _no_such_reply(draft.item)
+            elif outcome.status == StoreOutcome.REFUSED:
+                draft.error = from_fault(outcome.fault)
             else:
                 draft.stored = outcome
         return stale
@@ -230,14 +237,15 @@ def _is_group(draft: SendDraft) -> bool:
     return draft.item.conversation.startswith("g:")
 
 
-def _decide(draft: SendDraft, groups: FoundGroups) -> bool:
-    """Whether the draft may be stored, by these groups."""
+def _decide(draft: SendDraft, groups: FoundGroups, now_ms: int) -> bool:
+    """Whether the draft may be stored, by these groups, at this time."""
     conversation = draft.item.conversation
     draft.error = None
     try:
         group = group_in(groups, conversation) if kind_of(conversation) is ConversationKind.GROUP else None
         draft.fanout = TO_NOBODY if group is None and conversation[0] == "g" else fanout_of(conversation, group)
-        check_send(conversation, draft.item.sender, group)
+        check_send(conversation, draft.item.sender, group, now_ms)
+        draft.slow_s = pace_of(group, draft.item.sender) if group is not None else 0
     except TidingsError as error:
         draft.error = error
         return False
@@ -286,6 +294,7 @@ def _store_item(draft: SendDraft) -> storage_pb2.StoreItem:
         recipients=draft.fanout.recipients,
         reply_to=item.reply_to,
         trace=item.trace,
+        slow_s=draft.slow_s,
     )
 
 

@@ -44,6 +44,7 @@ class CachedMember:
     joined_ms: int = 0
     read_seq: int = 0
     delivered_seq: int = 0
+    muted_until_ms: int = 0
 
     @staticmethod
     def from_document(document: MemberDocument) -> CachedMember:
@@ -54,6 +55,7 @@ class CachedMember:
             document.joined_ms,
             document.read_seq,
             document.delivered_seq,
+            document.muted_until_ms,
         )
 
     def record(self) -> storage_pb2.MemberRecord:
@@ -64,6 +66,7 @@ class CachedMember:
             read_seq=self.read_seq,
             delivered_seq=self.delivered_seq,
             joined_ms=self.joined_ms,
+            muted_until_ms=self.muted_until_ms,
         )
 
 
@@ -98,6 +101,8 @@ class CachedConversation:
     written: tuple[int, ...] = UNWRITTEN
     # Who sent the newest message, and from which on all are theirs.
     run: tuple[str, int] = ("", 0)
+    # Of a slow group: when its members sent last, as far as that was asked for.
+    paces: dict[str, int] | None = None
     slot: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -111,7 +116,8 @@ class CachedConversation:
     @property
     def knows_all(self) -> bool:
         """Whether a user who is not in `members` is no member."""
-        return self.document.large_from == 0 and self.kind is not ConversationKind.BROADCAST
+        document = self.document
+        return document.dissolved or (document.large_from == 0 and self.kind is not ConversationKind.BROADCAST)
 
     @property
     def ordinal(self) -> int:
@@ -206,6 +212,14 @@ class CachedConversation:
             self.moved[user] = MemberCursor(self.id, user, member.read_seq, member.delivered_seq)
         return passed
 
+    def pace(self, user: str, sent_ms: int) -> None:
+        """Notes when this member of a slow group has sent last, or was found to have."""
+        if self.paces is None:
+            self.paces = {}
+        if len(self.paces) >= KNOWN_MAX and user not in self.paces:
+            del self.paces[next(iter(self.paces))]
+        self.paces[user] = max(sent_ms, self.paces.get(user, 0))
+
     def take_watermark(self) -> Watermark | None:
         """What to write behind, as if it were written; None if there is nothing. `put_back` if it was not."""
         marks = self._watermarks()
@@ -262,6 +276,9 @@ class CachedConversation:
             last_ms=self.last_ms,
             ordinal=self.ordinal,
             shown=self.shown,
+            settings=document.settings,
+            bans=document.bans,
+            dissolved=document.dissolved,
         )
 
     def _watermarks(self) -> tuple[int, ...]:

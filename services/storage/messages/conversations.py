@@ -32,6 +32,7 @@ from services.storage.memory.conversations import ConversationMemory
 from services.storage.memory.write_behind import WriteBehind
 from services.storage.messages.group_writer import GroupWriter
 from services.storage.messages.jobs import OwnChange, OwnOutcome
+from services.storage.messages.pacing import Pacing
 from services.storage.messages.plain_turn import PlainPorts
 from services.storage.messages.store_call import Rows, StoreCall
 from services.storage.messages.store_turn import Forget, Outcome, StoreTurns, Touch, Work
@@ -87,6 +88,7 @@ class ConversationStore:
             repository,
             self.loader,
             groups,
+            Pacing(repository.groups.paces),
             fanout,
             recent,
             clock,

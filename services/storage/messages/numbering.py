@@ -33,7 +33,7 @@ from services.storage.messages.acts import Act, Number, Rules
 from services.storage.messages.targets import Targets
 from services.storage.repository.records import CHANGE, NORMAL, ClientKey, MessageKey, StoredMessage
 from tidings_protocol import client_pb2
-from tidings_protocol.errors import RateLimited, TidingsError
+from tidings_protocol.errors import Forbidden, RateLimited, TidingsError
 from tidings_protocol.ids import ConversationKind
 from tidings_protocol.kinds import BY_NUMBER
 
@@ -46,7 +46,7 @@ class Status(Enum):
     DUPLICATE = "duplicate"
     STALE = "stale"
     NO_SUCH_TARGET = "no such target"
-    REFUSED = "refused"  # by its target; `error` says why
+    REFUSED = "refused"  # by its target, or by the pace of its sender; `error` says why
     NO_EFFECT = "no effect"  # what it asks for is so already
     FAILED = "failed"
 
@@ -59,7 +59,7 @@ class MessageDraft:
     same change: a draft with a fence shares its fate, and does not look at the version. `target`: the seq of the entry
     that it names (0: none); `target_sender` and `admin` are for kinds that demand whose that is. `act`: of a CHANGE.
     `special`: what is not plain about it; `mentioned`: the members among those whom it names. `is_own`: storage makes
-    it by itself, on whatever version.
+    it by itself, on whatever version. `slow_s`: its sender may not have sent there within so many seconds.
     """
 
     conversation: CachedConversation
@@ -84,6 +84,7 @@ class MessageDraft:
     is_own: bool = False
     first: StoredMessage | None = None
     error: TidingsError | None = None
+    slow_s: int = 0
 
     @property
     def is_change(self) -> bool:
@@ -134,6 +135,7 @@ class NumberingBatch:
         """What to insert now, in this order; empty: every draft has its outcome."""
         heads: dict[str, tuple[int, int, int]] = {}
         keys: set[ClientKey] = set()
+        paced: set[tuple[str, str]] = set()
         messages: list[StoredMessage] = []
         self._planned = []
         self.targets.begin()
@@ -150,6 +152,8 @@ class NumberingBatch:
             if draft.status is Status.OPEN and draft.act is not None:
                 number = Number(head + 1, next_ms(self._now_ms, last_ms), changes)
                 draft.status = self._judge(draft, draft.act, number)
+            if draft.slow_s and draft.status is Status.OPEN:
+                _hold_back(draft, paced, self._now_ms)
             if draft.status is not Status.OPEN:
                 continue
             draft.seq, draft.time_ms, draft.before = head + 1, next_ms(self._now_ms, last_ms), changes
@@ -176,6 +180,8 @@ class NumberingBatch:
             else:
                 conversation.shown, conversation.last_ms = draft.seq, draft.time_ms
                 draft.read_over = conversation.sent(draft.key.sender, draft.seq)
+            if draft.slow_s:
+                conversation.pace(draft.key.sender, draft.time_ms)
             self._recent.add(draft.key, draft.seq)
             if self._names:
                 self._note(draft)
@@ -301,6 +307,24 @@ def _refusal(draft: MessageDraft, head: int) -> Status:
     if draft.target and not _has_target(draft, head):
         return Status.NO_SUCH_TARGET
     return Status.OPEN
+
+
+def _hold_back(draft: MessageDraft, paced: set[tuple[str, str]], now_ms: int) -> None:
+    """Refuses a draft whose sender has sent to the slow group too lately. `paced`: who sends there in this plan. The
+    shell has asked when the senders sent last.
+    """
+    conversation, slow_ms = draft.conversation, 1000 * draft.slow_s
+    sent_ms = (
+        now_ms if (conversation.id, draft.key.sender) in paced else (conversation.paces or {}).get(draft.key.sender, 0)
+    )
+    left_ms = min(slow_ms, sent_ms + slow_ms - now_ms)
+    if sent_ms and left_ms > 0:
+        draft.status = Status.REFUSED
+        draft.error = Forbidden(
+            f"{conversation.id} is slow: a member sends once in {draft.slow_s} s; send again after the time given",
+            left_ms,
+        )
+    paced.add((conversation.id, draft.key.sender))
 
 
 def _has_target(draft: MessageDraft, head: int) -> bool:

@@ -299,8 +299,8 @@ def _entry(outcome: LoadOutcome, user: str) -> Entry | None:
 
 
 def _is_told(record: storage_pb2.ConversationRecord) -> bool:
-    """Whether a member is told of it: `b:all` from its first message on, a group always."""
-    return bool(record.head) or record.kind == ConversationKind.GROUP
+    """Whether a member is told of it: `b:all` from its first message on, a group until it is dissolved."""
+    return not record.dissolved and (bool(record.head) or record.kind == ConversationKind.GROUP)
 
 
 def _record(document: ConversationDocument, newest: Newest) -> storage_pb2.ConversationRecord:
@@ -319,4 +319,5 @@ def _record(document: ConversationDocument, newest: Newest) -> storage_pb2.Conve
         first_seq=document.first_seq,
         exists=True,
         last_ms=max(document.last_ms, newest.last_ms),
+        dissolved=document.dissolved,
     )

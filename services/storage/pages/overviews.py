@@ -93,7 +93,9 @@ class Overviews:
         found = await self._repository.members.memberships([user], large_only=True)
         documents, warm = await self.present([member.conversation for member in found.get(user, ())])
         return [
-            Place(max(document.last_ms, warm.get(key, NOTHING).last_ms), key) for key, document in documents.items()
+            Place(max(document.last_ms, warm.get(key, NOTHING).last_ms), key)
+            for key, document in documents.items()
+            if not document.dissolved
         ]
 
     async def present(self, ids: Sequence[str]) -> tuple[dict[str, ConversationDocument], dict[str, Newest]]:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol
 
+from services.storage.repository.group_contract import GroupPorts
 from services.storage.repository.reactions import ReactionRepository
 from services.storage.repository.records import (
     MAX_NUMBER,
@@ -262,6 +263,10 @@ class MemberRepository(Protocol):
         """The ids of all conversations that the user is a member of, in no order."""
         ...
 
+    async def leaders(self, conversation: str) -> list[MemberDocument]:
+        """The owner and the admins, in no order; at most LEADERS_MAX of them."""
+        ...
+
     async def successor(self, conversation: str, owner: str) -> str:
         """The oldest admin, else the oldest member, but not the owner; empty: nobody else is there."""
         ...
@@ -417,3 +422,4 @@ class Repository:
     streams: StreamRepository
     expiry: ExpiryRepository
     reactions: ReactionRepository
+    groups: GroupPorts

@@ -226,6 +226,10 @@ class ConversationDocument:
     `settled` are to be looked at again. `told` and `told_stamp` may lag too: the events of the messages up to
     that seq, and of the changes without notices up to that stamp, are published. `pinned`: seqs, the newest pin first;
     `pinned_at`: the CHANGE that made it so. `streams`: messages that are streams; some of them may have ended.
+    that seq, and of the changes without notices up to that stamp, are published.
+
+    `settings`: what a group has no field for here (an encoded tidings.v1.GroupSettings). `asked_from`: the stamp since
+    which joining is asked for; 0: it is not. `bans`: how many users are banned. `dissolved`: for good.
     """
 
     conversation: str
@@ -251,6 +255,11 @@ class ConversationDocument:
     streams: tuple[int, ...] = ()
     pinned: tuple[int, ...] = ()
     pinned_at: int = 0
+    settings: bytes = b""
+    slow_s: int = 0
+    asked_from: int = 0
+    bans: int = 0
+    dissolved: bool = False
 
 
 class Watermark(NamedTuple):
@@ -278,7 +287,9 @@ class MemberKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MemberDocument:
-    """A member, or (`gone`) one who was. A write with a lower or equal `stamp` than what is there does nothing."""
+    """A member, or (`gone`) one who was. A write with a lower or equal `stamp` than what is there does nothing.
+    `former`: one who was when the group was dissolved, which is remembered. `muted_until_ms`: -1: for ever.
+    """
 
     conversation: str
     user: str
@@ -290,6 +301,8 @@ class MemberDocument:
     stamp: int = 0
     large: bool = False
     gone: bool = False
+    muted_until_ms: int = 0
+    former: bool = False
 
 
 class MemberCursor(NamedTuple):

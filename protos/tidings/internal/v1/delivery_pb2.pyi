@@ -211,7 +211,9 @@ Global___Push: _TypeAlias = Push  # noqa: Y015
 
 @_typing.final
 class LargeMembership(_message.Message):
-    """Large groups that users joined or left: the nodes with their connections keep the index."""
+    """Large groups that users joined or left: the nodes with their connections keep the index.
+    Without users, on broadcast: the group is dissolved, and nobody reads it any more.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

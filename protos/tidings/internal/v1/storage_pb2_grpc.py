@@ -95,6 +95,11 @@ class StorageStub:
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactorsBatch.SerializeToString,
                 response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactorsOutcomes.FromString,
                 _registered_method=True)
+        self.Admit = channel.unary_unary(
+                '/tidings.internal.v1.Storage/Admit',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.AdmitBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.AdmitOutcomes.FromString,
+                _registered_method=True)
         self.Append = channel.unary_unary(
                 '/tidings.internal.v1.Storage/Append',
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.AppendBatch.SerializeToString,
@@ -231,6 +236,13 @@ class StorageServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Admit(self, request, context):
+        """invites, requests to join, bans: what lies beside a group's members
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Append(self, request, context):
         """by user
         """
@@ -362,6 +374,11 @@ def add_StorageServicer_to_server(servicer, server):
                     servicer.Reactors,
                     request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactorsBatch.FromString,
                     response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactorsOutcomes.SerializeToString,
+            ),
+            'Admit': grpc.unary_unary_rpc_method_handler(
+                    servicer.Admit,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.AdmitBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.AdmitOutcomes.SerializeToString,
             ),
             'Append': grpc.unary_unary_rpc_method_handler(
                     servicer.Append,
@@ -743,6 +760,33 @@ class Storage:
             '/tidings.internal.v1.Storage/Reactors',
             protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactorsBatch.SerializeToString,
             protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactorsOutcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Admit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Storage/Admit',
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.AdmitBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.AdmitOutcomes.FromString,
             options,
             channel_credentials,
             insecure,

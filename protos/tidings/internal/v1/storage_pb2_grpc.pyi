@@ -51,6 +51,8 @@ class StorageStub:
     React: _grpc.UnaryUnaryMultiCallable[_storage_pb2.StoreBatch, _storage_pb2.StoreOutcomes]
     """items whose change is react or unreact: sets beside the log"""
     Reactors: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ReactorsBatch, _storage_pb2.ReactorsOutcomes]
+    Admit: _grpc.UnaryUnaryMultiCallable[_storage_pb2.AdmitBatch, _storage_pb2.AdmitOutcomes]
+    """invites, requests to join, bans: what lies beside a group's members"""
     Append: _grpc.UnaryUnaryMultiCallable[_storage_pb2.AppendBatch, _storage_pb2.AppendOutcomes]
     """by user"""
     Open: _grpc.UnaryUnaryMultiCallable[_storage_pb2.SessionBatch, _storage_pb2.SessionOpenOutcomes]
@@ -85,6 +87,8 @@ class StorageAsyncStub(StorageStub):
     React: _aio.UnaryUnaryMultiCallable[_storage_pb2.StoreBatch, _storage_pb2.StoreOutcomes]  # type: ignore[assignment]
     """items whose change is react or unreact: sets beside the log"""
     Reactors: _aio.UnaryUnaryMultiCallable[_storage_pb2.ReactorsBatch, _storage_pb2.ReactorsOutcomes]  # type: ignore[assignment]
+    Admit: _aio.UnaryUnaryMultiCallable[_storage_pb2.AdmitBatch, _storage_pb2.AdmitOutcomes]  # type: ignore[assignment]
+    """invites, requests to join, bans: what lies beside a group's members"""
     Append: _aio.UnaryUnaryMultiCallable[_storage_pb2.AppendBatch, _storage_pb2.AppendOutcomes]  # type: ignore[assignment]
     """by user"""
     Open: _aio.UnaryUnaryMultiCallable[_storage_pb2.SessionBatch, _storage_pb2.SessionOpenOutcomes]  # type: ignore[assignment]
@@ -188,6 +192,14 @@ class StorageServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.ReactorsBatch,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.ReactorsOutcomes, _abc.Awaitable[_storage_pb2.ReactorsOutcomes]]: ...
+
+    @_abc_1.abstractmethod
+    def Admit(
+        self,
+        request: _storage_pb2.AdmitBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.AdmitOutcomes, _abc.Awaitable[_storage_pb2.AdmitOutcomes]]:
+        """invites, requests to join, bans: what lies beside a group's members"""
 
     @_abc_1.abstractmethod
     def Append(

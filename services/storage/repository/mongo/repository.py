@@ -10,6 +10,7 @@ from services.storage.repository.mongo.connection import MongoConnection
 from services.storage.repository.mongo.conversations import MongoConversations, MongoMembers
 from services.storage.repository.mongo.expiry import MongoExpiry
 from services.storage.repository.mongo.feed import MongoFeed
+from services.storage.repository.mongo.groups import mongo_groups
 from services.storage.repository.mongo.hidden import MongoHidden
 from services.storage.repository.mongo.layout import use_log
 from services.storage.repository.mongo.log import MongoLog
@@ -40,6 +41,7 @@ def mongo_repository(connection: MongoConnection) -> Repository:
         streams=MongoStreams(connection),
         expiry=MongoExpiry(connection),
         reactions=MongoReactions(connection),
+        groups=mongo_groups(connection),
     )
 
 
