@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol
 
+from services.storage.repository.people import BlockRepository, PreferenceRepository, ProfileRepository
 from services.storage.repository.records import (
     MAX_NUMBER,
     Acknowledged,
@@ -318,4 +319,7 @@ class Repository:
     feed: FeedRepository
     sessions: SessionRepository
     users: UserRepository
+    preferences: PreferenceRepository
+    blocks: BlockRepository
+    profiles: ProfileRepository
     time: TimeRepository

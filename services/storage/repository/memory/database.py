@@ -23,6 +23,7 @@ from services.storage.repository.memory.faults import Faults
 from services.storage.repository.memory.feed import MemoryFeed
 from services.storage.repository.memory.log import MemoryLog
 from services.storage.repository.memory.messages import MemoryInboxes, MemoryMessages
+from services.storage.repository.memory.people import MemoryBlocks, MemoryPreferences, MemoryProfiles
 from services.storage.repository.memory.sessions import MemorySessions, MemoryTime, MemoryUsers
 from services.storage.repository.memory.tables import Tables
 
@@ -44,5 +45,8 @@ class Database(Tables):
             MemoryFeed(self, chosen),
             MemorySessions(self, chosen),
             MemoryUsers(self, chosen),
+            MemoryPreferences(self, chosen),
+            MemoryBlocks(self, chosen),
+            MemoryProfiles(self, chosen),
             MemoryTime(self, chosen),
         )

@@ -1,6 +1,6 @@
 """What is durable in the twin in memory: one dict for each collection.
 
-Does not know: who reads and writes it (messages.py, conversations.py, sessions.py).
+Does not know: who reads and writes it (messages.py, conversations.py, sessions.py, people.py).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from services.common.clock import Clock, SystemClock
 from services.storage.repository.memory.faults import Faults
+from services.storage.repository.people import BlockKey, PreferenceDocument, PreferenceKey, ProfileDocument
 from services.storage.repository.records import (
     ClientKey,
     ConversationDocument,
@@ -40,6 +41,9 @@ class Tables:
     sessions: dict[str, dict[str, SessionDocument]] = field(default_factory=lambda: defaultdict(dict))
     users: dict[str, UserDocument] = field(default_factory=dict)
     devices: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    preferences: dict[PreferenceKey, PreferenceDocument] = field(default_factory=dict)
+    blocks: dict[BlockKey, int] = field(default_factory=dict)  # since when
+    profiles: dict[str, ProfileDocument] = field(default_factory=dict)
     epoch: str = ""
     clock: Clock = field(default_factory=SystemClock)
     content_read: int = 0  # bytes of messages' contents that went out

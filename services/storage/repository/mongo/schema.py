@@ -27,8 +27,10 @@ Document = dict[str, Any]
 
 LOG, CONVERSATIONS, MEMBERS = "log", "conversations", "members"
 CHANGES, SESSIONS, USERS, DEVICES, META = "changes", "sessions", "users", "devices", "meta"
+PREFERENCES, BLOCKS, PROFILES = "preferences", "blocks", "profiles"
 
 HELD = "held"
+MARKED = "marked"
 
 GONE_KEPT_S = 24 * 3600
 CHANGE_KEPT_S = 24 * 3600
@@ -98,6 +100,15 @@ SCHEMA: Mapping[str, Collection] = {
             IndexModel([("x", ASCENDING)], name="silent", expireAfterSeconds=DEVICE_KEPT_S),
         ),
     ),
+    PREFERENCES: Collection(
+        "u",
+        indexes=(
+            # Few have `n`: who has marked a conversation as unread.
+            IndexModel([("c", ASCENDING)], name=MARKED, partialFilterExpression={"n": {"$exists": True}}),
+        ),
+    ),
+    BLOCKS: Collection("u"),
+    PROFILES: Collection("_id"),
     META: Collection("_id"),
 }
 
