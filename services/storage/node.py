@@ -19,6 +19,10 @@ from services.storage.owners.invalidation import OwnerInvalidation
 from services.storage.pages.lists import ConversationLists
 from services.storage.pages.loads import ConversationLoads
 from services.storage.pages.reader import PageReader
+from services.storage.pages.readers import ReadersReader
+from services.storage.people.blocks import BlockStore
+from services.storage.people.preferences import PreferenceStore
+from services.storage.people.profiles import ProfileStore
 from services.storage.sessions.known import KnownUsers
 from services.storage.sessions.sessions import SessionStore
 from services.storage.upkeep.retention import Retention
@@ -41,6 +45,10 @@ class Storage:
     sessions: SessionStore
     known: KnownUsers
     acknowledgements: Acknowledgements
+    preferences: PreferenceStore
+    blocks: BlockStore
+    profiles: ProfileStore
+    readers: ReadersReader
     behind: WriteBehind
     invalidation: OwnerInvalidation
     retention: Retention
@@ -50,7 +58,7 @@ class Storage:
 
     def lanes(self) -> dict[str, dict[str, int]]:
         """How many items wait in each set of lanes, and how many may, by its name."""
-        parts = (self.conversations, self.inboxes, self.cursors, self.pages, self.sessions)
+        parts = (self.conversations, self.inboxes, self.cursors, self.pages, self.sessions, self.blocks)
         return {
             lanes.name: {"depth": lanes.depth, "capacity": lanes.capacity} for lanes in (part.lanes for part in parts)
         }

@@ -4,6 +4,7 @@
 
     messages, changes ─▶ conversations ─▶ fanout ─▶ inboxes (here, or at the users' owners)
     marks, acknowledgements ─▶ cursors      pages and lists ─▶ pages      logins ─▶ sessions
+    preferences, blocks, profiles ─▶ people
     what is durable ─▶ events ─▶ Kafka
     all that may wait ─▶ write_behind      the time of day, for all of these ◀─ timekeeping
 
@@ -51,6 +52,10 @@ from services.storage.owners.rpc_peers import RpcStoragePeers
 from services.storage.pages.lists import ConversationLists
 from services.storage.pages.loads import ConversationLoads
 from services.storage.pages.reader import PageReader
+from services.storage.pages.readers import ReadersReader
+from services.storage.people.blocks import BlockStore
+from services.storage.people.preferences import PreferenceStore
+from services.storage.people.profiles import ProfileStore
 from services.storage.repository.contract import Repository
 from services.storage.rpc import services
 from services.storage.sessions.known import KnownUsers
@@ -158,7 +163,8 @@ async def open_storage(
     fanout = InboxFanout(inboxes, peers)
     feed = _feed_into(events, repository, behind, time) if events else None
     conversations = ConversationStore(repository, inboxes, fanout, behind, peers, invalidation, time, limits, feed)
-    cursors = CursorWriter(repository, conversations, behind, limits)
+    preferences = PreferenceStore(repository, conversations, invalidation)
+    cursors = CursorWriter(repository, conversations, behind, preferences, limits)
     loads = ConversationLoads(repository, conversations)
     lists = ConversationLists(repository, conversations, loads, peers, time, limits)
     known = KnownUsers(peers, limits.cached_sessions_max)
@@ -173,6 +179,10 @@ async def open_storage(
         sessions=SessionStore(repository, inboxes, lists, logins, behind, time, limits, epoch),
         known=known,
         acknowledgements=Acknowledgements(repository, inboxes, cursors, behind),
+        preferences=preferences,
+        blocks=BlockStore(repository, conversations, behind, peers, invalidation, time, limits),
+        profiles=ProfileStore(repository),
+        readers=ReadersReader(repository, conversations),
         behind=behind,
         invalidation=invalidation,
         retention=Retention(repository, conversations, behind, peers, time, policy),
@@ -187,7 +197,7 @@ async def open_storage(
             stack.push_async_callback(node.heartbeats.leave)
             await stack.enter_async_context(feed)
         # Those that use others are entered after them, so that they end first.
-        for part in (inboxes, conversations, node.cursors, node.pages, node.sessions):
+        for part in (inboxes, conversations, node.cursors, node.pages, node.sessions, node.blocks):
             await stack.enter_async_context(part.running())
         scope = await stack.enter_async_context(TaskScope())
         scope.spawn(behind.run(limits.flush_interval_s), name="write behind")

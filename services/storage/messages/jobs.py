@@ -30,6 +30,7 @@ _STATUS = {
     Status.DUPLICATE: StoreOutcome.DUPLICATE,
     Status.STALE: StoreOutcome.STALE,
     Status.NO_SUCH_TARGET: StoreOutcome.NO_SUCH_REPLY,
+    Status.REFUSED: StoreOutcome.REFUSED,
     Status.FAILED: StoreOutcome.FAILED,
 }
 
@@ -84,6 +85,8 @@ class StoreJob:
             if draft.first is not None:
                 outcome.content, outcome.kind = draft.first.content, draft.first.kind
                 outcome.ordinal = draft.first.ordinal
+        elif draft.status is Status.REFUSED and draft.error is not None:
+            outcome.fault.CopyFrom(to_fault(draft.error))
         elif draft.status is Status.FAILED:
             outcome.fault.CopyFrom(to_fault(unsure(draft.error or Unavailable("this could not be stored: try again"))))
         return outcome

@@ -24,7 +24,8 @@ from services.storage.limits import LEAD_MAX_MS
 from services.storage.loading.duplicates import RecentSends
 from services.storage.memory.conversation import CachedConversation
 from services.storage.repository.records import CHANGE, NORMAL, ClientKey, StoredMessage
-from tidings_protocol.errors import TidingsError
+from tidings_protocol.content import BLOCKED
+from tidings_protocol.errors import Forbidden, TidingsError
 from tidings_protocol.ids import ConversationKind
 from tidings_protocol.kinds import BY_NUMBER
 
@@ -37,6 +38,7 @@ class Status(Enum):
     DUPLICATE = "duplicate"
     STALE = "stale"
     NO_SUCH_TARGET = "no such target"
+    REFUSED = "refused"
     FAILED = "failed"
 
 
@@ -189,6 +191,13 @@ def message_of(draft: MessageDraft) -> StoredMessage:
     )
 
 
+def is_blocked(draft: MessageDraft) -> bool:
+    """Whether it is a message to somebody who takes none from its sender. What it may change all the same is judged
+    with what it changes.
+    """
+    return draft.conversation.refuses(draft.key.sender) and not draft.is_change
+
+
 def next_ms(now_ms: int, last_ms: int) -> int:
     """The time of what follows a message of that time."""
     return last_ms if now_ms < last_ms <= now_ms + LEAD_MAX_MS else now_ms
@@ -203,6 +212,9 @@ def _refusal(draft: MessageDraft, head: int) -> Status:
         present = conversation.document.version if conversation.exists else 0
         if present != draft.version or (not present and not draft.creates):
             return Status.STALE
+    elif is_blocked(draft):
+        draft.error = Forbidden(BLOCKED)
+        return Status.REFUSED
     if draft.target and not _has_target(draft, head):
         return Status.NO_SUCH_TARGET
     return Status.OPEN

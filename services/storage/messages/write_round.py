@@ -26,7 +26,7 @@ from services.storage.loading.loader import ConversationLoader
 from services.storage.memory.conversation import CachedConversation
 from services.storage.messages.group_writer import GroupWriter
 from services.storage.messages.jobs import ChangeJob, StoreJob, unsure
-from services.storage.messages.numbering import MessageDraft, NumberingBatch, Status
+from services.storage.messages.numbering import MessageDraft, NumberingBatch, Status, is_blocked
 from services.storage.messages.round_result import RoundResult
 from services.storage.repository.contract import Conflict, Repository
 from services.storage.repository.records import SYSTEM, ClientKey
@@ -109,7 +109,7 @@ class WriteRound:
         new = {
             job.draft.conversation.id: job.draft.conversation
             for job in self._stores.values()
-            if not job.draft.conversation.exists and not job.draft.version
+            if not job.draft.conversation.exists and not job.draft.version and not is_blocked(job.draft)
         }
         direct = [conversation for conversation in new.values() if conversation.id[0] != "g"]
         if direct:

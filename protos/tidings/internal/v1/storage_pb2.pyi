@@ -257,7 +257,7 @@ class StoreOutcome(_message.Message):
         NOT_STORED: StoreOutcome._Status.ValueType  # 5
         """of only_look: no message has that client id"""
         REFUSED: StoreOutcome._Status.ValueType  # 6
-        """a change that what it changes does not allow: the fault says why. It took no seq"""
+        """a change that what it changes does not allow, or a message to who blocks its sender: the fault says why. It took no seq"""
 
     class Status(_Status, metaclass=_StatusEnumTypeWrapper): ...
     STORED: StoreOutcome.Status.ValueType  # 0
@@ -271,7 +271,7 @@ class StoreOutcome(_message.Message):
     NOT_STORED: StoreOutcome.Status.ValueType  # 5
     """of only_look: no message has that client id"""
     REFUSED: StoreOutcome.Status.ValueType  # 6
-    """a change that what it changes does not allow: the fault says why. It took no seq"""
+    """a change that what it changes does not allow, or a message to who blocks its sender: the fault says why. It took no seq"""
 
     STATUS_FIELD_NUMBER: _builtins.int
     SEQ_FIELD_NUMBER: _builtins.int
