@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 from protos.tidings.internal.v1 import logic_pb2, storage_pb2
+from services.common.rpc.faults import from_fault
 from services.common.scope import Owned
 from services.common.telemetry import metrics, tracing
 from services.logic.groups.loader import FoundGroups, GroupLoader, group_in
@@ -176,6 +177,8 @@ class MessageSender(Owned):
                 stale.append(draft)
             elif outcome.status == StoreOutcome.NO_SUCH_REPLY:
                 draft.error = _no_such_reply(draft.item)
+            elif outcome.status == StoreOutcome.REFUSED:
+                draft.error = from_fault(outcome.fault)
             else:
                 draft.stored = outcome
         return stale
