@@ -28,6 +28,8 @@ HEADERS_BYTES_MAX = 4096
 MIME_BYTES_MAX = 255
 SIGNAL_DATA_BYTES_MAX = 1024
 SIGNAL_NAME_BYTES_MAX = 64
+# Said to whoever is blocked by the one that something is for.
+BLOCKED = "this user does not take messages from you: leave it at that"
 # What an encoded content may have beside its text or data: headers and mime, with their tags and lengths.
 CONTENT_EXTRA_BYTES = 8192
 

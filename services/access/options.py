@@ -84,6 +84,7 @@ def handshake_options(settings: AccessSettings) -> HandshakeOptions:
             content_bytes_max=settings.content_bytes_max,
             # 0 would say that there is no limit.
             sends_per_s=round(settings.sends_per_s) or math.ceil(settings.sends_per_s),
+            own_profile=settings.profiles_by == "user",
         ),
         backoff=client_pb2.Backoff(
             base_ms=settings.backoff_base_ms, max_ms=settings.backoff_max_ms, factor=settings.backoff_factor

@@ -21,6 +21,10 @@ from services.storage.owners.invalidation import OwnerInvalidation
 from services.storage.pages.lists import ConversationLists
 from services.storage.pages.loads import ConversationLoads
 from services.storage.pages.reader import PageReader
+from services.storage.pages.readers import ReadersReader
+from services.storage.people.blocks import BlockStore
+from services.storage.people.preferences import PreferenceStore
+from services.storage.people.profiles import ProfileStore
 from services.storage.reactions.reactors import ReactorPages
 from services.storage.reactions.store import ReactionStore
 from services.storage.sessions.known import KnownUsers
@@ -51,6 +55,10 @@ class Storage:
     sessions: SessionStore
     known: KnownUsers
     acknowledgements: Acknowledgements
+    preferences: PreferenceStore
+    blocks: BlockStore
+    profiles: ProfileStore
+    readers: ReadersReader
     behind: WriteBehind
     invalidation: OwnerInvalidation
     retention: Retention
@@ -77,6 +85,7 @@ class Storage:
             self.parts,
             self.reactions,
             self.reactors,
+            self.blocks,
         )
         return {
             lanes.name: {"depth": lanes.depth, "capacity": lanes.capacity} for lanes in (part.lanes for part in parts)

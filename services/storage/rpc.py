@@ -156,6 +156,33 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
         outcomes = await divided(self._storage.reactors.pages, list(request.items), "Reactors")
         return storage_pb2.ReactorsOutcomes(outcomes=_with_faults(outcomes, storage_pb2.ReactorsOutcome))
 
+    async def Prefer(self, request: storage_pb2.PreferBatch, _: Context) -> storage_pb2.PreferOutcomes:
+        outcomes = await divided(self._storage.preferences.prefer, list(request.items), "Prefer")
+        return storage_pb2.PreferOutcomes(outcomes=_with_faults(outcomes, storage_pb2.PreferOutcome))
+
+    async def Readers(self, request: storage_pb2.ReadersBatch, _: Context) -> storage_pb2.ReadersOutcomes:
+        outcomes = await divided(self._storage.readers.readers, list(request.items), "Readers")
+        return storage_pb2.ReadersOutcomes(outcomes=_with_faults(outcomes, storage_pb2.ReadersOutcome))
+
+    async def Block(self, request: storage_pb2.BlockBatch, _: Context) -> storage_pb2.BlockOutcomes:
+        outcomes = await divided(self._storage.blocks.block, list(request.items), "Block")
+        return storage_pb2.BlockOutcomes(outcomes=_with_faults(outcomes, storage_pb2.BlockOutcome))
+
+    async def Blocked(self, request: storage_pb2.BlockedBatch, _: Context) -> storage_pb2.BlockedOutcomes:
+        outcomes = await divided(self._storage.blocks.blocked, list(request.items), "Blocked")
+        return storage_pb2.BlockedOutcomes(outcomes=_with_faults(outcomes, storage_pb2.BlockedOutcome))
+
+    async def BlockedBy(self, request: storage_pb2.BlockListBatch, _: Context) -> storage_pb2.BlockListOutcomes:
+        outcomes = await divided(self._storage.blocks.listed, list(request.items), "BlockedBy")
+        return storage_pb2.BlockListOutcomes(outcomes=_with_faults(outcomes, storage_pb2.BlockListOutcome))
+
+    async def Profiles(self, request: storage_pb2.KeyBatch, _: Context) -> storage_pb2.ProfilesOutcomes:
+        return storage_pb2.ProfilesOutcomes(profiles=await self._storage.profiles.profiles(request.keys))
+
+    async def SetProfile(self, request: storage_pb2.ProfileBatch, _: Context) -> storage_pb2.ProfileOutcomes:
+        outcomes = await divided(self._storage.profiles.put, list(request.items), "SetProfile")
+        return storage_pb2.ProfileOutcomes(outcomes=_with_faults(outcomes, storage_pb2.ProfileOutcome))
+
     async def Forget(self, request: storage_pb2.ForgetBatch, _: Context) -> common_pb2.Empty:
         await self._storage.forget(request.users, request.conversations)
         return common_pb2.Empty()

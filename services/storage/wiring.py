@@ -5,6 +5,7 @@
     messages, changes ─▶ conversations ─▶ fanout ─▶ inboxes (here, or at the users' owners)
     marks, acknowledgements ─▶ cursors      pages and lists ─▶ pages      logins ─▶ sessions
     parts of streams ─▶ their owner's memory ─▶ keeper: written, ended
+    preferences, blocks, profiles ─▶ people
     what is durable ─▶ events ─▶ Kafka
     reactions ─▶ reactions, announced in conversations      entries made here ─▶ telling ─▶ logic nodes
     all that may wait ─▶ write_behind      the time of day, for all of these ◀─ timekeeping
@@ -59,6 +60,11 @@ from services.storage.owners.rpc_peers import RpcStoragePeers
 from services.storage.pages.lists import ConversationLists
 from services.storage.pages.loads import ConversationLoads
 from services.storage.pages.reader import PageReader
+from services.storage.pages.readers import ReadersReader
+from services.storage.people.blocks import BlockStore
+from services.storage.people.listed import ListedPreferences
+from services.storage.people.preferences import PreferenceStore
+from services.storage.people.profiles import ProfileStore
 from services.storage.reactions.reactors import ReactorPages
 from services.storage.reactions.store import ReactionStore
 from services.storage.repository.contract import Repository
@@ -205,9 +211,12 @@ async def open_storage(
     )
     reactions = ReactionStore(repository, conversations, invalidation, teller or NoTeller(), time, limits)
     recalls.listen(reactions.forget)
-    cursors = CursorWriter(repository, conversations, behind, limits)
     loads = ConversationLoads(repository, conversations, Circumstances(repository, conversations, time))
-    lists = ConversationLists(repository, conversations, loads, peers, time, limits)
+    preferences = PreferenceStore(repository, conversations, invalidation)
+    cursors = CursorWriter(repository, conversations, behind, preferences, limits)
+    lists = ConversationLists(
+        repository, conversations, loads, peers, time, limits, preferences=ListedPreferences(preferences)
+    )
     known = KnownUsers(peers, limits.cached_sessions_max)
     logins = SessionWriter(repository, lists, known, behind, invalidation, time)
     node = Storage(
@@ -221,6 +230,10 @@ async def open_storage(
         sessions=SessionStore(repository, inboxes, lists, logins, behind, time, limits, epoch),
         known=known,
         acknowledgements=Acknowledgements(repository, inboxes, cursors, behind),
+        preferences=preferences,
+        blocks=BlockStore(repository, conversations, behind, peers, invalidation, time, limits),
+        profiles=ProfileStore(repository),
+        readers=ReadersReader(repository, conversations),
         behind=behind,
         invalidation=invalidation,
         retention=Retention(repository, conversations, behind, peers, time, policy),
@@ -253,7 +266,17 @@ async def open_storage(
             stack.push_async_callback(node.heartbeats.leave)
             await stack.enter_async_context(feed)
         # Those that use others are entered after them, so that they end first.
-        parts = (inboxes, conversations, node.cursors, node.pages, node.sessions, reactions, node.reactors, node.parts)
+        parts = (
+            inboxes,
+            conversations,
+            node.cursors,
+            node.pages,
+            node.sessions,
+            reactions,
+            node.reactors,
+            node.parts,
+            node.blocks,
+        )
         for part in parts:
             await stack.enter_async_context(part.running())
         scope = await stack.enter_async_context(TaskScope())

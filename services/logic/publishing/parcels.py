@@ -29,6 +29,7 @@ Push = delivery_pb2.Push
 _Share = tuple["MailboxAddress | int", Sequence[str], Sequence[int]]
 # What nobody finds out by a heartbeat or a sync.
 LASTING = frozenset({Push.MEMBERSHIP, Push.SESSIONS, Push.GROUP_INFO, Push.HIDDEN})
+LASTING = frozenset({Push.MEMBERSHIP, Push.SESSIONS, Push.GROUP_INFO, Push.PREFERENCES, Push.PROFILES, Push.BLOCKS})
 
 
 class OutgoingPush(NamedTuple):

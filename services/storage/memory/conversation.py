@@ -22,7 +22,7 @@ from services.storage.repository.records import (
     StoredMessage,
     Watermark,
 )
-from tidings_protocol.ids import ConversationKind, slot_of
+from tidings_protocol.ids import ConversationKind, other_of, slot_of
 
 # Members of a large group that are kept in memory; those looked up first are forgotten first.
 KNOWN_MAX = 2000
@@ -32,6 +32,7 @@ OWN_WEIGHT = 4
 MEMBER_BYTES = 390
 # What is written of the watermarks of one that has none.
 UNWRITTEN = (0,) * 8
+NOBODY: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -78,7 +79,8 @@ class CachedConversation:
     have a time from a clock that was wrong, which is replaced though times never go back otherwise. `told`: the
     events up to this seq are published; `told_stamp`: those of changes without notices, up to this stamp. `fed` and
     `fed_stamp`: up to where the feed of events has them. `changes`: how many entries up to the head are of kind CHANGE;
-    `shown`: the seq of the newest that is not.
+    `shown`: the seq of the newest that is not. `blockers`: who of a direct chat takes no messages from the other.
+    `marked`: who has marked it as unread, and perhaps some who have not any more.
     """
 
     id: str
@@ -103,6 +105,8 @@ class CachedConversation:
     run: tuple[str, int] = ("", 0)
     # Of a slow group: when its members sent last, as far as that was asked for.
     paces: dict[str, int] | None = None
+    blockers: frozenset[str] = NOBODY
+    marked: frozenset[str] = NOBODY
     slot: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -123,6 +127,10 @@ class CachedConversation:
     def ordinal(self) -> int:
         """How many entries up to the head count as unread."""
         return self.head - self.changes
+
+    def refuses(self, user: str) -> bool:
+        """Whether the other one of this direct chat takes no messages from this user."""
+        return bool(self.blockers) and other_of(self.id, user) in self.blockers
 
     @property
     def weight(self) -> int:
@@ -186,6 +194,8 @@ class CachedConversation:
         """Moves cursors up to where the one that this one replaces had moved them, as far as they are not written."""
         for cursor in before.moved.values():
             self.move(cursor.user, cursor.read_seq, cursor.delivered_seq)
+        if before.marked:
+            self.marked = self.marked | before.marked
 
     def take_tail(self, tail: Sequence[StoredMessage]) -> None:
         """The log goes on with these, up to its end; the newest may have a time that is not that of a message."""
@@ -279,6 +289,7 @@ class CachedConversation:
             settings=document.settings,
             bans=document.bans,
             dissolved=document.dissolved,
+            blockers=sorted(self.blockers),
         )
 
     def _watermarks(self) -> tuple[int, ...]:

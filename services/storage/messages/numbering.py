@@ -33,6 +33,7 @@ from services.storage.messages.acts import Act, Number, Rules
 from services.storage.messages.targets import Targets
 from services.storage.repository.records import CHANGE, NORMAL, ClientKey, MessageKey, StoredMessage
 from tidings_protocol import client_pb2
+from tidings_protocol.content import BLOCKED
 from tidings_protocol.errors import Forbidden, RateLimited, TidingsError
 from tidings_protocol.ids import ConversationKind
 from tidings_protocol.kinds import BY_NUMBER
@@ -46,7 +47,7 @@ class Status(Enum):
     DUPLICATE = "duplicate"
     STALE = "stale"
     NO_SUCH_TARGET = "no such target"
-    REFUSED = "refused"  # by its target, or by the pace of its sender; `error` says why
+    REFUSED = "refused"  # by its target, the pace of its sender, or a block; `error` says why
     NO_EFFECT = "no effect"  # what it asks for is so already
     FAILED = "failed"
 
@@ -218,6 +219,8 @@ class NumberingBatch:
         return self.targets.unknown(key for draft in self._open if (key := draft.named) is not None)
 
     def _judge(self, draft: MessageDraft, act: Act, number: Number) -> Status:
+        if not draft.is_own and draft.conversation.refuses(draft.key.sender):
+            act.actor.rights.silenced = True
         verdict = act.plan(draft.key, number, draft.conversation, self.targets, self._rules, self._now_ms)
         if isinstance(verdict, TidingsError):
             draft.error = verdict
@@ -290,6 +293,13 @@ def _special(message: StoredMessage, special: common_pb2.Special, mentioned: Seq
     )
 
 
+def is_blocked(draft: MessageDraft) -> bool:
+    """Whether it is a message to somebody who takes none from its sender. What it may change all the same is judged
+    with what it changes.
+    """
+    return draft.conversation.refuses(draft.key.sender) and not draft.is_change
+
+
 def next_ms(now_ms: int, last_ms: int) -> int:
     """The time of what follows a message of that time."""
     return last_ms if now_ms < last_ms <= now_ms + LEAD_MAX_MS else now_ms
@@ -304,6 +314,9 @@ def _refusal(draft: MessageDraft, head: int) -> Status:
         present = conversation.document.version if conversation.exists else 0
         if present != draft.version or (not present and not draft.creates):
             return Status.STALE
+    elif is_blocked(draft):
+        draft.error = Forbidden(BLOCKED)
+        return Status.REFUSED
     if draft.target and not _has_target(draft, head):
         return Status.NO_SUCH_TARGET
     return Status.OPEN

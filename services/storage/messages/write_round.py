@@ -32,7 +32,7 @@ from services.storage.messages.acts import Rules
 from services.storage.messages.group_writer import GroupWriter
 from services.storage.messages.jobs import IS_IN, ChangeJob, OwnChange, OwnOutcome, StoreJob, unsure
 from services.storage.messages.naming import Naming
-from services.storage.messages.numbering import MessageDraft, NumberingBatch, Status, message_of
+from services.storage.messages.numbering import MessageDraft, NumberingBatch, Status, is_blocked, message_of
 from services.storage.messages.pacing import Pacing
 from services.storage.messages.round_result import RoundResult
 from services.storage.messages.targets import Targets
@@ -130,7 +130,7 @@ class WriteRound:
         new = {
             job.draft.conversation.id: job.draft.conversation
             for job in self._stores.values()
-            if not job.draft.conversation.exists and not job.draft.version and not job.draft.is_change
+            if not (job.draft.conversation.exists or job.draft.version or job.draft.is_change or is_blocked(job.draft))
         }
         direct = [conversation for conversation in new.values() if conversation.id[0] != "g"]
         if direct:

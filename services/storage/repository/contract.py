@@ -23,6 +23,7 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 
 from services.storage.repository.group_contract import GroupPorts
+from services.storage.repository.people import BlockRepository, PreferenceRepository, ProfileRepository
 from services.storage.repository.reactions import ReactionRepository
 from services.storage.repository.records import (
     MAX_NUMBER,
@@ -417,6 +418,9 @@ class Repository:
     feed: FeedRepository
     sessions: SessionRepository
     users: UserRepository
+    preferences: PreferenceRepository
+    blocks: BlockRepository
+    profiles: ProfileRepository
     time: TimeRepository
     hidden: HiddenRepository
     streams: StreamRepository

@@ -22,7 +22,7 @@ from services.common.rpc.faults import to_fault
 from tidings_protocol import client_pb2
 from tidings_protocol.content import notice_client_id
 from tidings_protocol.errors import BadRequest, NotFound, TidingsError
-from tidings_protocol.ids import ConversationKind, kind_of
+from tidings_protocol.ids import ConversationKind, direct, kind_of
 from tidings_protocol.wire.body import message_bytes
 
 M = TypeVar("M", bound=Message)
@@ -62,6 +62,7 @@ class FakeStorage:
         self.fail: dict[str, list[TidingsError]] = {}
         self.changes: list[pb.ChangeItem] = []  # that were made
         self.streams: dict[tuple[str, int], list[str]] = {}  # the parts of those that are open
+        self.blocks: dict[tuple[str, str], int] = {}  # (who blocks, whom): since when
         self.stale = 0
         self.read_over = False
         self.epoch = "epoch"
@@ -213,7 +214,8 @@ class FakeStorage:
     def _load_one(self, item: pb.LoadItem) -> pb.LoadOutcome:
         there = self.conversations.get(item.conversation)
         if there is None:
-            return pb.LoadOutcome()
+            blockers = [user for user, other in self.blocks if direct(user, other) == item.conversation]
+            return pb.LoadOutcome(record=pb.ConversationRecord(blockers=blockers))
         if item.known_version == there.record.version:
             return pb.LoadOutcome(record=there.record, unchanged=True)
         wanted = set(item.users) if there.record.large_from else set(there.members)
@@ -368,6 +370,14 @@ class FakeStorage:
             ]
             outcomes.append(pb.ConversationsOutcome(entries=entries[: item.limit], more=len(entries) > item.limit))
         return pb.ConversationsOutcomes(outcomes=outcomes)
+
+    def _blocked(self, batch: pb.BlockedBatch) -> pb.BlockedOutcomes:
+        return pb.BlockedOutcomes(
+            outcomes=[
+                pb.BlockedOutcome(since_ms=[self.blocks.get((item.user, other), 0) for other in item.users])
+                for item in batch.items
+            ]
+        )
 
     def _users(self, batch: pb.KeyBatch) -> pb.UsersOutcomes:
         return pb.UsersOutcomes(users=[pb.UserRecord(user=key, exists=key in self.inboxes) for key in batch.keys])

@@ -34,18 +34,24 @@ from services.logic.messages.rows import RowSender
 from services.logic.messages.sender import MessageSender
 from services.logic.messages.signals import Signals
 from services.logic.messages.stream_parts import StreamParts
+from services.logic.people.blocks import Blocks
+from services.logic.people.news import PeopleNews
 from services.logic.publishing.events import EventEncoder
 from services.logic.publishing.message_columns import OutgoingMessages
 from services.logic.publishing.publisher import Publisher, PublisherOptions
 from services.logic.publishing.records import Publication
 from services.logic.receipts.sender import ReceiptSender
+from services.logic.requests.blocks import BlockHandler
 from services.logic.requests.conversations import ConversationLister
 from services.logic.requests.cursors import CursorMarker
 from services.logic.requests.dispatcher import Dispatcher
 from services.logic.requests.group_reads import GroupReader
 from services.logic.requests.history import HistoryReader
 from services.logic.requests.inbox import InboxReader
+from services.logic.requests.preferences import PreferenceSetter
 from services.logic.requests.presence import PresenceReader
+from services.logic.requests.profiles import ProfileHandler
+from services.logic.requests.readers import ReadersReader
 from services.logic.sessions.sessions import ClientSessions, SessionOptions
 from services.logic.storage_client import StorageClient
 from tests.unit.logic.fake_storage import FakeStorage
@@ -218,6 +224,7 @@ async def logic(
     backlog_bytes_max: int = 1_000_000,
     token: str = TOKEN,
     storage: Any = None,
+    own_profile: bool = True,
 ) -> AsyncIterator[Logic]:
     """Everything up, in the order of the app. `storage`: another one than the fake."""
     storage, broker, clock, health, peers, view = (
@@ -259,16 +266,21 @@ async def logic(
         clock,
         SessionOptions(devices_max=3, evict_timeout_s=1, news_wait_s=0.05),
     )
+    blocks, news = Blocks(client, clock), PeopleNews(publisher)
     receipts = ReceiptSender(loader, publisher, events, clock, interval_s=1.0, pending_max=1000)
     sender = MessageSender(client, loader, publisher, receipts, hooks, held_max=100, hook_patience_s=0.3)
     async with calls, publisher, receipts, sender, sessions:
-        cursors = CursorMarker(client, receipts)
+        cursors = CursorMarker(client, receipts, news)
         group_changes = GroupChanges(client, loader, publisher, POLICY)
         dispatcher = Dispatcher(
             InboxReader(client, page_bytes_max=PAGE_BYTES).handlers,
             HistoryReader(client, loader, page_bytes_max=PAGE_BYTES).handlers,
             ConversationLister(client, page_bytes_max=PAGE_BYTES).handlers,
-            PresenceReader(client, view, clock).handlers,
+            PresenceReader(client, blocks, view, clock).handlers,
+            PreferenceSetter(client, news, clock).handlers,
+            BlockHandler(client, news, clock).handlers,
+            ProfileHandler(client, news, own_profile=own_profile).handlers,
+            ReadersReader(client).handlers,
             GroupReader(client, loader, POLICY).handlers,
             SessionGuard(client, group_changes.act).handlers,
             cursors.handlers,
@@ -296,7 +308,7 @@ async def logic(
             receipts,
             sender,
             RowSender(sender, client, loader, publisher, receipts),
-            Signals(loader, publisher),
+            Signals(loader, publisher, blocks, clock),
             StreamParts(loader, client, publisher, content_bytes_max=1000),
             cursors,
             sessions,

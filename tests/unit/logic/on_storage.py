@@ -64,12 +64,16 @@ class Called:
 
 
 @asynccontextmanager
-async def on_storage(world: World | None = None, *, hooks: Hooks | None = None) -> AsyncIterator[Logic]:
+async def on_storage(
+    world: World | None = None, *, hooks: Hooks | None = None, own_profile: bool = True
+) -> AsyncIterator[Logic]:
     """A logic node that knows nothing yet, on a storage node of this world."""
     world = world or World()
     async with (
         world.node(),
-        logic(hooks=hooks, storage=Called(world.hood.nodes["one"], database=world.database)) as node,
+        logic(
+            hooks=hooks, own_profile=own_profile, storage=Called(world.hood.nodes["one"], database=world.database)
+        ) as node,
     ):
         yield node
 

@@ -26,6 +26,7 @@ from services.storage.repository.memory.groups import GroupTables, memory_groups
 from services.storage.repository.memory.hidden import MemoryHidden
 from services.storage.repository.memory.log import MemoryLog
 from services.storage.repository.memory.messages import MemoryInboxes, MemoryMessages
+from services.storage.repository.memory.people import MemoryBlocks, MemoryPreferences, MemoryProfiles
 from services.storage.repository.memory.reactions import MemoryReactions
 from services.storage.repository.memory.sessions import MemorySessions, MemoryTime, MemoryUsers
 from services.storage.repository.memory.streams import MemoryStreams
@@ -51,6 +52,9 @@ class Database(Tables):
             MemoryFeed(self, chosen),
             MemorySessions(self, chosen),
             MemoryUsers(self, chosen),
+            MemoryPreferences(self, chosen),
+            MemoryBlocks(self, chosen),
+            MemoryProfiles(self, chosen),
             MemoryTime(self, chosen),
             MemoryHidden(self, chosen),
             MemoryStreams(self, chosen),

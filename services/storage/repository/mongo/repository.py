@@ -15,6 +15,7 @@ from services.storage.repository.mongo.hidden import MongoHidden
 from services.storage.repository.mongo.layout import use_log
 from services.storage.repository.mongo.log import MongoLog
 from services.storage.repository.mongo.messages import MongoInboxes, MongoMessages
+from services.storage.repository.mongo.people import MongoBlocks, MongoPreferences, MongoProfiles
 from services.storage.repository.mongo.reactions import MongoReactions
 from services.storage.repository.mongo.schema import prepare
 from services.storage.repository.mongo.sessions import MongoSessions, MongoUsers
@@ -36,6 +37,9 @@ def mongo_repository(connection: MongoConnection) -> Repository:
         feed=MongoFeed(connection),
         sessions=MongoSessions(connection),
         users=MongoUsers(connection),
+        preferences=MongoPreferences(connection),
+        blocks=MongoBlocks(connection),
+        profiles=MongoProfiles(connection),
         time=MongoTime(connection),
         hidden=MongoHidden(connection),
         streams=MongoStreams(connection),

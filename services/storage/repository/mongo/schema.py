@@ -34,6 +34,10 @@ BANS, INVITES, REQUESTS, PACES, DISSOLVED = "bans", "invites", "join_requests", 
 # Indexes that a query names, since the planner might take another one.
 HELD, BY_TARGET, EXPIRY, STREAMS = "held", "target", "expiry", "streams"
 REACTOR, TALLY = "reactor", "tally"
+PREFERENCES, BLOCKS, PROFILES = "preferences", "blocks", "profiles"
+
+HELD = "held"
+MARKED = "marked"
 
 GONE_KEPT_S = 24 * 3600
 CHANGE_KEPT_S = 24 * 3600
@@ -144,6 +148,15 @@ SCHEMA: Mapping[str, Collection] = {
             IndexModel([("x", ASCENDING)], name="silent", expireAfterSeconds=DEVICE_KEPT_S),
         ),
     ),
+    PREFERENCES: Collection(
+        "u",
+        indexes=(
+            # Few have `n`: who has marked a conversation as unread.
+            IndexModel([("c", ASCENDING)], name=MARKED, partialFilterExpression={"n": {"$exists": True}}),
+        ),
+    ),
+    BLOCKS: Collection("u"),
+    PROFILES: Collection("_id"),
     META: Collection("_id"),
     REACTIONS: Collection(
         "c",
