@@ -42,6 +42,7 @@ from services.logic.requests.conversations import ConversationLister
 from services.logic.requests.cursors import CursorMarker
 from services.logic.requests.dispatcher import Dispatcher
 from services.logic.requests.group_reads import GroupReader
+from services.logic.requests.hides import MessageHider
 from services.logic.requests.history import HistoryReader
 from services.logic.requests.inbox import InboxReader
 from services.logic.requests.presence import PresenceReader
@@ -266,6 +267,7 @@ async def logic(
             InboxReader(client, page_bytes_max=PAGE_BYTES).handlers,
             HistoryReader(client, loader, page_bytes_max=PAGE_BYTES).handlers,
             ConversationLister(client, page_bytes_max=PAGE_BYTES).handlers,
+            MessageHider(client, loader, publisher).handlers,
             PresenceReader(client, view, clock).handlers,
             GroupReader(client, loader, POLICY).handlers,
             SessionGuard(client, group_changes.act).handlers,
