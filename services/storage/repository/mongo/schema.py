@@ -78,7 +78,7 @@ SCHEMA: Mapping[str, Collection] = {
         ),
     ),
     # By text, as members are: whoever has hidden something in a conversation is in one range.
-    HIDDEN: Collection("c", indexes=(IndexModel([("u", ASCENDING)], name="user"),)),
+    HIDDEN: Collection("c"),
     CHANGES: Collection(
         "c",
         # Whoever repeats a change does so within seconds.
