@@ -2,7 +2,8 @@
 
 Guarantees: a reply for each request, in their order; `ok` is durable. Storage is asked once for the groups of a batch
 and once for each owner of its conversations. Only who may read a conversation hides in it. The user's other devices are
-told what was taken, also of a repeat, whose first try may have told nobody; who is away finds it in lists and pages.
+told what was taken before it is answered, also of a repeat, whose first try may have told nobody; who is away finds it
+in lists and pages.
 
 Does not know: what becomes of what is hidden (storage leaves it out).
 """
@@ -69,7 +70,7 @@ class MessageHider:
             elif outcome.seqs or outcome.through:
                 pushes.append(_push(requests[index], outcome))
         if pushes:
-            await self._publisher.hand_over(Publication(pushes))
+            await self._publisher.publish(Publication(pushes))
         return replies
 
 

@@ -56,6 +56,7 @@ class FakeStorage:
         self.sessions: dict[tuple[str, str], pb.SessionRecord] = {}
         self.present: dict[tuple[str, str], str] = {}  # sessions that are there without having been opened here
         self.last_seen: dict[str, int] = {}
+        self.listed: dict[str, pb.ConversationEntry] = {}  # what lists say besides, by conversation
         self.delivered: dict[str, list[tuple[str, int]]] = {}
         self.marked_along: set[str] = set()  # conversations of the nodes that own those who acknowledge
         self.calls: list[tuple[str, int]] = []
@@ -245,7 +246,8 @@ class FakeStorage:
         outcomes = []
         for item in batch.items:
             there = self._there(item.conversation)
-            seqs = [seq for seq in range(1, len(there.messages) + 1) if seq >= item.first_seq]
+            kinds = {seq: message.kind for seq, message in enumerate(there.messages, 1) if seq >= item.first_seq}
+            seqs = [seq for seq, kind in kinds.items() if item.changes or kind != client_pb2.Message.CHANGE]
             if item.HasField("after"):
                 seqs = [seq for seq in seqs if seq > item.after][: item.limit]
             else:
@@ -254,6 +256,14 @@ class FakeStorage:
             entries = [pb.PageEntry(message=self._message(item.conversation, seq)) for seq in seqs]
             outcomes.append(pb.PageOutcome(entries=entries, head=len(there.messages), next=seqs[-1] if seqs else 0))
         return pb.PageOutcomes(outcomes=outcomes)
+
+    def _hide(self, batch: pb.HideBatch) -> pb.HideOutcomes:
+        outcomes = []
+        for item in batch.items:
+            head = len(self._there(item.conversation).messages)
+            seqs = sorted({seq for seq in item.seqs if 1 <= seq <= head})
+            outcomes.append(pb.HideOutcome(seqs=seqs, through=min(item.through, head)))
+        return pb.HideOutcomes(outcomes=outcomes)
 
     def _members(self, batch: pb.MembersBatch) -> pb.MembersOutcomes:
         outcomes = []
@@ -368,6 +378,8 @@ class FakeStorage:
                 for name, there in self.conversations.items()
                 if item.user in there.members
             ]
+            for entry in entries:
+                entry.MergeFrom(self.listed.get(entry.record.conversation, pb.ConversationEntry()))
             outcomes.append(pb.ConversationsOutcome(entries=entries[: item.limit], more=len(entries) > item.limit))
         return pb.ConversationsOutcomes(outcomes=outcomes)
 

@@ -46,6 +46,7 @@ from services.logic.requests.conversations import ConversationLister
 from services.logic.requests.cursors import CursorMarker
 from services.logic.requests.dispatcher import Dispatcher
 from services.logic.requests.group_reads import GroupReader
+from services.logic.requests.hides import MessageHider
 from services.logic.requests.history import HistoryReader
 from services.logic.requests.inbox import InboxReader
 from services.logic.requests.preferences import PreferenceSetter
@@ -281,6 +282,7 @@ async def logic(
             BlockHandler(client, news, clock).handlers,
             ProfileHandler(client, news, own_profile=own_profile).handlers,
             ReadersReader(client).handlers,
+            MessageHider(client, loader, publisher).handlers,
             GroupReader(client, loader, POLICY).handlers,
             SessionGuard(client, group_changes.act).handlers,
             cursors.handlers,

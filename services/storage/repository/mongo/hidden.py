@@ -19,9 +19,6 @@ from services.storage.repository.mongo.connection import Document, MongoConnecti
 from services.storage.repository.mongo.schema import HIDDEN
 from services.storage.repository.records import HiddenSeqs, MemberKey, MessageKey
 
-# Said, as for members: the planner may prefer the index of all that a user has hidden anywhere.
-BY_ID = [("_id", 1)]
-
 
 class MongoHidden:
     def __init__(self, connection: MongoConnection) -> None:
@@ -51,7 +48,7 @@ class MongoHidden:
         if not keys:
             return {}
         query = {"_id": {"$in": [paired(*key) for key in keys]}}
-        found = await self._connection.find("of", HIDDEN, query, hint=BY_ID)
+        found = await self._connection.find("of", HIDDEN, query)
         return {MemberKey(document["c"], document["u"]): _hidden(document) for document in found}
 
     async def hiders(self, messages: Collection[MessageKey]) -> dict[MessageKey, set[str]]:
@@ -62,7 +59,7 @@ class MongoHidden:
             seqs.setdefault(conversation, []).append(seq)
         query = {"$or": [_hides_any(conversation, wanted) for conversation, wanted in seqs.items()]}
         found: dict[MessageKey, set[str]] = {}
-        for document in await self._connection.find("hiders", HIDDEN, query, hint=BY_ID):
+        for document in await self._connection.find("hiders", HIDDEN, query):
             hidden = _hidden(document)
             for seq in filter(hidden.hides, seqs[document["c"]]):
                 found.setdefault((document["c"], seq), set()).add(document["u"])

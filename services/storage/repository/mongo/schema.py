@@ -101,7 +101,7 @@ SCHEMA: Mapping[str, Collection] = {
         ),
     ),
     # By text, as members are: whoever has hidden something in a conversation is in one range.
-    HIDDEN: Collection("c", indexes=(IndexModel([("u", ASCENDING)], name="user"),)),
+    HIDDEN: Collection("c"),
     BANS: Collection(
         "c",
         indexes=(IndexModel([("x", ASCENDING)], name="gone", expireAfterSeconds=GONE_KEPT_S),),

@@ -64,7 +64,7 @@ def unreadable() -> float:
     return float(metrics.PUSHES_UNREADABLE._value.get())
 
 
-@pytest.mark.parametrize("kind", [Push.MESSAGE, Push.RECEIPT, Push.SIGNAL, Push.GROUP_INFO])
+@pytest.mark.parametrize("kind", [Push.MESSAGE, Push.RECEIPT, Push.SIGNAL, Push.GROUP_INFO, Push.HIDDEN])
 @pytest.mark.parametrize("where", ["user", "everybody"])
 async def test_a_push_that_cannot_be_read_is_dropped_and_its_neighbours_go_out(
     kind: Push.Kind.ValueType, where: str
@@ -78,6 +78,15 @@ async def test_a_push_that_cannot_be_read_is_dropped_and_its_neighbours_go_out(
     await here.delivery.deliver([message(1, ["ann"]), bad, message(2, ["ann"])])
     assert seqs(ann, JSON) == [1, 2]
     assert unreadable() == before + 1
+
+
+async def test_what_a_user_has_hidden_is_told_to_their_other_devices() -> None:
+    here = Here()
+    ann, bob = here.connect("ann", JSON), here.connect("bob", JSON)
+    hidden = client_pb2.Hidden(conversation="d:ann|bob", seqs=[3, 4], through=2)
+    await here.delivery.deliver([Push(kind=Push.HIDDEN, body=hidden.SerializeToString(), users=["ann"])])
+    assert [JSON.decode_server(frame).hidden for frame in ann.frames] == [hidden]
+    assert bob.frames == []
 
 
 async def test_what_cannot_be_read_is_counted_once_however_many_get_it() -> None:
