@@ -16,9 +16,9 @@ from services.storage.loading.documents import ConversationDocuments, cached_fro
 from services.storage.loading.duplicates import RecentSends
 from services.storage.loading.recovery import Recovery
 from services.storage.memory.conversation import CachedConversation
+from services.storage.memory.stream_watch import NoStreams, StreamWatch
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import ConversationDocument, MessageKey, StoredMessage
-from services.storage.streams.port import NoStreams, StreamWatch
 from tidings_protocol.errors import TidingsError
 
 

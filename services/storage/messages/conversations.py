@@ -29,6 +29,7 @@ from services.storage.loading.duplicates import RecentSends
 from services.storage.loading.loader import ConversationLoader
 from services.storage.memory.conversation import CachedConversation, CachedMember
 from services.storage.memory.conversations import ConversationMemory
+from services.storage.memory.stream_watch import NoStreams, StreamWatch
 from services.storage.memory.write_behind import WriteBehind
 from services.storage.messages.group_writer import GroupWriter
 from services.storage.messages.jobs import OwnChange, OwnOutcome
@@ -41,7 +42,6 @@ from services.storage.owners.invalidation import OwnerInvalidation
 from services.storage.owners.peers import StoragePeers
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import ClientKey, StoredMessage
-from services.storage.streams.port import NoStreams, StreamWatch
 from tidings_protocol.errors import Overloaded, TidingsError
 
 StoreItem = storage_pb2.StoreItem

@@ -28,6 +28,7 @@ from services.storage.limits import TRIES_MAX, Limits
 from services.storage.loading.duplicates import RecentSends, other_use
 from services.storage.loading.loader import ConversationLoader
 from services.storage.memory.conversation import CachedConversation
+from services.storage.memory.stream_watch import NoStreams, StreamWatch
 from services.storage.messages.acts import Rules
 from services.storage.messages.group_writer import GroupWriter
 from services.storage.messages.jobs import IS_IN, ChangeJob, OwnChange, OwnOutcome, StoreJob, unsure
@@ -38,7 +39,6 @@ from services.storage.messages.round_result import RoundResult
 from services.storage.messages.targets import Targets
 from services.storage.repository.contract import Conflict, Repository
 from services.storage.repository.records import CHANGE, SYSTEM, ClientKey, MessageKey, PinList
-from services.storage.streams.port import NoStreams, StreamWatch
 from tidings_protocol.errors import TidingsError, Unavailable
 
 StoreItem = storage_pb2.StoreItem

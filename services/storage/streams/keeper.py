@@ -1,8 +1,8 @@
 """Looks after open streams: writes their texts, finds those that nobody looks after, and ends those that fell silent.
 
     every TICK_S     texts that grew ──▶ their documents
-                     what is in doubt ──▶ read: open here, or ended and named no more
                      silent for stream_idle_s ──▶ a `finish` of storage's own ──▶ told
+                     what is in doubt ──▶ read: open here, or ended and named no more
     every LOOK_S     conversations that name streams, are this node's and not in memory ──▶ loaded
 
 Guarantees: a part that was taken is in the document within 2 s, unless MongoDB is away. A stream whose owner died ends
@@ -83,8 +83,8 @@ class StreamKeeper:
     async def tick(self) -> None:
         """Looks after them once. Raises Unavailable."""
         await self.write()
-        await self._settle_doubts()
         await self._end_silent()
+        await self._settle_doubts()
         now_s = self._clock.now_s()
         if now_s >= self._look_at_s:
             self._look_at_s = now_s + LOOK_S
@@ -125,11 +125,12 @@ class StreamKeeper:
         for start in range(0, len(doubts := self._streams.in_doubt), PAGE):
             keys = doubts[start : start + PAGE]
             ended = self._streams.learn(keys, await self._repository.messages.get(keys))
-            if ended:
-                await self._repository.streams.unname(ended)
             if still := [key for key in keys if key not in ended]:
                 # One that was found in the log may have been named by nobody.
                 await self._repository.streams.name(still)
+        if ended := self._streams.ended:
+            await self._repository.streams.unname(ended)
+            self._streams.unnamed(ended)
 
     async def _end_silent(self) -> None:
         now_s, now_ms = self._clock.now_s(), self._clock.wall_ms()

@@ -39,16 +39,19 @@ class OpenStreams:
         self._text_bytes_max = text_bytes_max
         self._open: dict[MessageKey, OpenStream] = {}
         self._in_doubt: dict[MessageKey, None] = {}
-        self._count: Counter[str] = Counter()
+        self._ended: dict[MessageKey, None] = {}  # and perhaps named still
+        self._counts: Counter[str] = Counter()
         self._bytes = 0
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
+        """How many are open, as far as it is known."""
         return len(self._open)
 
     # ---- from those who store, change and load messages
 
     def has_room(self, conversation: str) -> bool:
-        return len(self._open) < STREAMS_MAX and self._count[conversation] < IN_CONVERSATION_MAX
+        return len(self._open) < STREAMS_MAX and self._counts[conversation] < IN_CONVERSATION_MAX
 
     async def begun(self, messages: Sequence[StoredMessage]) -> None:
         await self._repository.name([(each.conversation, each.seq) for each in messages])
@@ -91,11 +94,14 @@ class OpenStreams:
         """The documents of these were read; those that are open no more."""
         ended: list[MessageKey] = []
         for key in keys:
+            is_known = key in self._open or key in self._in_doubt
             self._in_doubt.pop(key, None)
             message = found.get(key)
             if message is None or not self._is_open(message):
                 self.drop(key)
                 ended.append(key)
+                if is_known:
+                    self._ended[key] = None
                 continue
             present = self._open.get(key)
             if present is None or present.parts < (message.parts or 0):
@@ -103,6 +109,16 @@ class OpenStreams:
             else:
                 present.written = message.parts or 0
         return ended
+
+    @property
+    def ended(self) -> list[MessageKey]:
+        """Those that have ended, and are to be named no more."""
+        return list(self._ended)
+
+    def unnamed(self, keys: Iterable[MessageKey]) -> None:
+        """These are named no more."""
+        for key in keys:
+            self._ended.pop(key, None)
 
     def grown(self, size: int) -> None:
         """The texts have so many bytes more."""
@@ -114,9 +130,9 @@ class OpenStreams:
         stream = self._open.pop(key, None)
         if stream is not None:
             self._bytes -= stream.size
-            self._count[key[0]] -= 1
-            if not self._count[key[0]]:
-                del self._count[key[0]]
+            self._counts[key[0]] -= 1
+            if not self._counts[key[0]]:
+                del self._counts[key[0]]
             metrics.STREAMS_OPEN.set(len(self._open))
 
     def doubt(self, conversations: Collection[str]) -> None:
@@ -134,6 +150,6 @@ class OpenStreams:
     def _add(self, stream: OpenStream) -> None:
         self.drop(stream.key)
         self._open[stream.key] = stream
-        self._count[stream.key[0]] += 1
+        self._counts[stream.key[0]] += 1
         self._bytes += stream.size
         metrics.STREAMS_OPEN.set(len(self._open))

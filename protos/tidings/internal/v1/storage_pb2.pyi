@@ -261,7 +261,7 @@ class StoreOutcome(_message.Message):
         NOT_STORED: StoreOutcome._Status.ValueType  # 5
         """of only_look: no message has that client id"""
         REFUSED: StoreOutcome._Status.ValueType  # 6
-        """a change that what it changes does not allow, or too soon in a slow group: the fault says why. It took no seq"""
+        """what it changes does not allow it, a slow group or a block does not: the fault says why. It took no seq"""
 
     class Status(_Status, metaclass=_StatusEnumTypeWrapper): ...
     STORED: StoreOutcome.Status.ValueType  # 0
@@ -275,7 +275,7 @@ class StoreOutcome(_message.Message):
     NOT_STORED: StoreOutcome.Status.ValueType  # 5
     """of only_look: no message has that client id"""
     REFUSED: StoreOutcome.Status.ValueType  # 6
-    """a change that what it changes does not allow, or too soon in a slow group: the fault says why. It took no seq"""
+    """what it changes does not allow it, a slow group or a block does not: the fault says why. It took no seq"""
 
     STATUS_FIELD_NUMBER: _builtins.int
     SEQ_FIELD_NUMBER: _builtins.int
@@ -525,6 +525,7 @@ class ConversationRecord(_message.Message):
     SETTINGS_FIELD_NUMBER: _builtins.int
     BANS_FIELD_NUMBER: _builtins.int
     DISSOLVED_FIELD_NUMBER: _builtins.int
+    BLOCKERS_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     kind: _builtins.int
     """tidings.v1.Conversation.Kind"""
@@ -557,6 +558,10 @@ class ConversationRecord(_message.Message):
     def pinned(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """seqs, the newest pin first"""
 
+    @_builtins.property
+    def blockers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of a direct chat: who takes no messages from the other"""
+
     def __init__(
         self,
         *,
@@ -579,10 +584,11 @@ class ConversationRecord(_message.Message):
         settings: _builtins.bytes = ...,
         bans: _builtins.int = ...,
         dissolved: _builtins.bool = ...,
+        blockers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bans", b"bans", "channel", b"channel", "conversation", b"conversation", "dissolved", b"dissolved", "exists", b"exists", "first_seq", b"first_seq", "head", b"head", "kind", b"kind", "large_from", b"large_from", "last_ms", b"last_ms", "member_count", b"member_count", "name", b"name", "open", b"open", "ordinal", b"ordinal", "pinned", b"pinned", "settings", b"settings", "share_history", b"share_history", "shown", b"shown", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bans", b"bans", "blockers", b"blockers", "channel", b"channel", "conversation", b"conversation", "dissolved", b"dissolved", "exists", b"exists", "first_seq", b"first_seq", "head", b"head", "kind", b"kind", "large_from", b"large_from", "last_ms", b"last_ms", "member_count", b"member_count", "name", b"name", "open", b"open", "ordinal", b"ordinal", "pinned", b"pinned", "settings", b"settings", "share_history", b"share_history", "shown", b"shown", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1193,6 +1199,7 @@ class MarkOutcome(_message.Message):
     MOVED_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     LARGE_FROM_FIELD_NUMBER: _builtins.int
+    PREFERENCES_FIELD_NUMBER: _builtins.int
     read_seq: _builtins.int
     """now"""
     delivered_seq: _builtins.int
@@ -1204,6 +1211,10 @@ class MarkOutcome(_message.Message):
     """of the group; 0: it is not large"""
     @_builtins.property
     def fault(self) -> _common_pb2.Fault: ...
+    @_builtins.property
+    def preferences(self) -> _client_pb2.ConversationPreferences:
+        """set: this read took the user's mark "unread" away, and so they are now"""
+
     def __init__(
         self,
         *,
@@ -1213,10 +1224,11 @@ class MarkOutcome(_message.Message):
         moved: _builtins.bool = ...,
         version: _builtins.int = ...,
         large_from: _builtins.int = ...,
+        preferences: _client_pb2.ConversationPreferences | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "preferences", b"preferences"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered_seq", b"delivered_seq", "fault", b"fault", "large_from", b"large_from", "moved", b"moved", "read_seq", b"read_seq", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered_seq", b"delivered_seq", "fault", b"fault", "large_from", b"large_from", "moved", b"moved", "preferences", b"preferences", "read_seq", b"read_seq", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2885,3 +2897,599 @@ class AdmitOutcomes(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AdmitOutcomes: _TypeAlias = AdmitOutcomes  # noqa: Y015
+
+@_typing.final
+class PreferItem(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    PREFER_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    @_builtins.property
+    def prefer(self) -> _client_pb2.Prefer:
+        """what is not given stays"""
+
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        prefer: _client_pb2.Prefer | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["prefer", b"prefer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["prefer", b"prefer", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreferItem: _TypeAlias = PreferItem  # noqa: Y015
+
+@_typing.final
+class PreferBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___PreferItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___PreferItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreferBatch: _TypeAlias = PreferBatch  # noqa: Y015
+
+@_typing.final
+class PreferOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    PREFERENCES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault:
+        """FORBIDDEN: not in the conversation; NOT_FOUND: no such group"""
+
+    @_builtins.property
+    def preferences(self) -> _client_pb2.ConversationPreferences:
+        """now; not there: nothing was given"""
+
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+        preferences: _client_pb2.ConversationPreferences | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "preferences", b"preferences"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "preferences", b"preferences"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreferOutcome: _TypeAlias = PreferOutcome  # noqa: Y015
+
+@_typing.final
+class PreferOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PreferOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___PreferOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreferOutcomes: _TypeAlias = PreferOutcomes  # noqa: Y015
+
+@_typing.final
+class ReadersItem(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    DELIVERED_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    user: _builtins.str
+    """who asks: must be a member"""
+    seq: _builtins.int
+    delivered: _builtins.bool
+    after: _builtins.str
+    limit: _builtins.int
+    def __init__(
+        self,
+        *,
+        conversation: _builtins.str = ...,
+        user: _builtins.str = ...,
+        seq: _builtins.int = ...,
+        delivered: _builtins.bool = ...,
+        after: _builtins.str = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "conversation", b"conversation", "delivered", b"delivered", "limit", b"limit", "seq", b"seq", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadersItem: _TypeAlias = ReadersItem  # noqa: Y015
+
+@_typing.final
+class ReadersBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReadersItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___ReadersItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadersBatch: _TypeAlias = ReadersBatch  # noqa: Y015
+
+@_typing.final
+class ReadersOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """of all pages"""
+    more: _builtins.bool
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault:
+        """FORBIDDEN: no member, or a large group; NOT_FOUND: no such group or message"""
+
+    @_builtins.property
+    def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """by user id, ascending"""
+
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+        users: _abc.Iterable[_builtins.str] | None = ...,
+        count: _builtins.int = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "fault", b"fault", "more", b"more", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadersOutcome: _TypeAlias = ReadersOutcome  # noqa: Y015
+
+@_typing.final
+class ReadersOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReadersOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___ReadersOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadersOutcomes: _TypeAlias = ReadersOutcomes  # noqa: Y015
+
+@_typing.final
+class BlockItem(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    BLOCKED_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """who blocks"""
+    blocked: _builtins.bool
+    """false: not any more"""
+    @_builtins.property
+    def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """whom"""
+
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        users: _abc.Iterable[_builtins.str] | None = ...,
+        blocked: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked", b"blocked", "user", b"user", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockItem: _TypeAlias = BlockItem  # noqa: Y015
+
+@_typing.final
+class BlockBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___BlockItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockBatch: _TypeAlias = BlockBatch  # noqa: Y015
+
+@_typing.final
+class BlockOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault:
+        """BAD_REQUEST: too many"""
+
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockOutcome: _TypeAlias = BlockOutcome  # noqa: Y015
+
+@_typing.final
+class BlockOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___BlockOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockOutcomes: _TypeAlias = BlockOutcomes  # noqa: Y015
+
+@_typing.final
+class BlockedItem(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """who may block"""
+    @_builtins.property
+    def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """whom"""
+
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        users: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["user", b"user", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockedItem: _TypeAlias = BlockedItem  # noqa: Y015
+
+@_typing.final
+class BlockedBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockedItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___BlockedItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockedBatch: _TypeAlias = BlockedBatch  # noqa: Y015
+
+@_typing.final
+class BlockedOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    SINCE_MS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault: ...
+    @_builtins.property
+    def since_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """aligned with the users; 0: is not blocked"""
+
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+        since_ms: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "since_ms", b"since_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockedOutcome: _TypeAlias = BlockedOutcome  # noqa: Y015
+
+@_typing.final
+class BlockedOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockedOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___BlockedOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockedOutcomes: _TypeAlias = BlockedOutcomes  # noqa: Y015
+
+@_typing.final
+class BlockListItem(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """who blocks"""
+    after: _builtins.str
+    limit: _builtins.int
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        after: _builtins.str = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "limit", b"limit", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockListItem: _TypeAlias = BlockListItem  # noqa: Y015
+
+@_typing.final
+class BlockListBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockListItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___BlockListItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockListBatch: _TypeAlias = BlockListBatch  # noqa: Y015
+
+@_typing.final
+class BlockListOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    more: _builtins.bool
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault: ...
+    @_builtins.property
+    def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """by user id, ascending"""
+
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+        users: _abc.Iterable[_builtins.str] | None = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "more", b"more", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockListOutcome: _TypeAlias = BlockListOutcome  # noqa: Y015
+
+@_typing.final
+class BlockListOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockListOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___BlockListOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockListOutcomes: _TypeAlias = BlockListOutcomes  # noqa: Y015
+
+@_typing.final
+class ProfilesOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROFILES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def profiles(self) -> _containers.RepeatedCompositeFieldContainer[_client_pb2.Profile]: ...
+    def __init__(
+        self,
+        *,
+        profiles: _abc.Iterable[_client_pb2.Profile] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["profiles", b"profiles"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProfilesOutcomes: _TypeAlias = ProfilesOutcomes  # noqa: Y015
+
+@_typing.final
+class ProfileItem(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROFILE_FIELD_NUMBER: _builtins.int
+    OP_FIELD_NUMBER: _builtins.int
+    op: _builtins.str
+    """the request's: a repeat is the same change"""
+    @_builtins.property
+    def profile(self) -> _client_pb2.Profile:
+        """`version`: the one it replaces; 0: any"""
+
+    def __init__(
+        self,
+        *,
+        profile: _client_pb2.Profile | None = ...,
+        op: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["op", b"op", "profile", b"profile"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProfileItem: _TypeAlias = ProfileItem  # noqa: Y015
+
+@_typing.final
+class ProfileBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfileItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___ProfileItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProfileBatch: _TypeAlias = ProfileBatch  # noqa: Y015
+
+@_typing.final
+class ProfileOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    PROFILE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault:
+        """CONFLICT: another version is there"""
+
+    @_builtins.property
+    def profile(self) -> _client_pb2.Profile:
+        """as it is now"""
+
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+        profile: _client_pb2.Profile | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "profile", b"profile"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "profile", b"profile"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProfileOutcome: _TypeAlias = ProfileOutcome  # noqa: Y015
+
+@_typing.final
+class ProfileOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfileOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___ProfileOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProfileOutcomes: _TypeAlias = ProfileOutcomes  # noqa: Y015

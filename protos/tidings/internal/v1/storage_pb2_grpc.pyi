@@ -53,6 +53,8 @@ class StorageStub:
     Reactors: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ReactorsBatch, _storage_pb2.ReactorsOutcomes]
     Admit: _grpc.UnaryUnaryMultiCallable[_storage_pb2.AdmitBatch, _storage_pb2.AdmitOutcomes]
     """invites, requests to join, bans: what lies beside a group's members"""
+    Prefer: _grpc.UnaryUnaryMultiCallable[_storage_pb2.PreferBatch, _storage_pb2.PreferOutcomes]
+    Readers: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ReadersBatch, _storage_pb2.ReadersOutcomes]
     Append: _grpc.UnaryUnaryMultiCallable[_storage_pb2.AppendBatch, _storage_pb2.AppendOutcomes]
     """by user"""
     Open: _grpc.UnaryUnaryMultiCallable[_storage_pb2.SessionBatch, _storage_pb2.SessionOpenOutcomes]
@@ -65,6 +67,12 @@ class StorageStub:
     Inbox: _grpc.UnaryUnaryMultiCallable[_storage_pb2.InboxBatch, _storage_pb2.PageOutcomes]
     Conversations: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ConversationsBatch, _storage_pb2.ConversationsOutcomes]
     Users: _grpc.UnaryUnaryMultiCallable[_storage_pb2.KeyBatch, _storage_pb2.UsersOutcomes]
+    Block: _grpc.UnaryUnaryMultiCallable[_storage_pb2.BlockBatch, _storage_pb2.BlockOutcomes]
+    Blocked: _grpc.UnaryUnaryMultiCallable[_storage_pb2.BlockedBatch, _storage_pb2.BlockedOutcomes]
+    """by whoever may block"""
+    BlockedBy: _grpc.UnaryUnaryMultiCallable[_storage_pb2.BlockListBatch, _storage_pb2.BlockListOutcomes]
+    Profiles: _grpc.UnaryUnaryMultiCallable[_storage_pb2.KeyBatch, _storage_pb2.ProfilesOutcomes]
+    SetProfile: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ProfileBatch, _storage_pb2.ProfileOutcomes]
     Forget: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ForgetBatch, _common_pb2.Empty]
     """to an owner, from a node that wrote in its place"""
 
@@ -89,6 +97,8 @@ class StorageAsyncStub(StorageStub):
     Reactors: _aio.UnaryUnaryMultiCallable[_storage_pb2.ReactorsBatch, _storage_pb2.ReactorsOutcomes]  # type: ignore[assignment]
     Admit: _aio.UnaryUnaryMultiCallable[_storage_pb2.AdmitBatch, _storage_pb2.AdmitOutcomes]  # type: ignore[assignment]
     """invites, requests to join, bans: what lies beside a group's members"""
+    Prefer: _aio.UnaryUnaryMultiCallable[_storage_pb2.PreferBatch, _storage_pb2.PreferOutcomes]  # type: ignore[assignment]
+    Readers: _aio.UnaryUnaryMultiCallable[_storage_pb2.ReadersBatch, _storage_pb2.ReadersOutcomes]  # type: ignore[assignment]
     Append: _aio.UnaryUnaryMultiCallable[_storage_pb2.AppendBatch, _storage_pb2.AppendOutcomes]  # type: ignore[assignment]
     """by user"""
     Open: _aio.UnaryUnaryMultiCallable[_storage_pb2.SessionBatch, _storage_pb2.SessionOpenOutcomes]  # type: ignore[assignment]
@@ -101,6 +111,12 @@ class StorageAsyncStub(StorageStub):
     Inbox: _aio.UnaryUnaryMultiCallable[_storage_pb2.InboxBatch, _storage_pb2.PageOutcomes]  # type: ignore[assignment]
     Conversations: _aio.UnaryUnaryMultiCallable[_storage_pb2.ConversationsBatch, _storage_pb2.ConversationsOutcomes]  # type: ignore[assignment]
     Users: _aio.UnaryUnaryMultiCallable[_storage_pb2.KeyBatch, _storage_pb2.UsersOutcomes]  # type: ignore[assignment]
+    Block: _aio.UnaryUnaryMultiCallable[_storage_pb2.BlockBatch, _storage_pb2.BlockOutcomes]  # type: ignore[assignment]
+    Blocked: _aio.UnaryUnaryMultiCallable[_storage_pb2.BlockedBatch, _storage_pb2.BlockedOutcomes]  # type: ignore[assignment]
+    """by whoever may block"""
+    BlockedBy: _aio.UnaryUnaryMultiCallable[_storage_pb2.BlockListBatch, _storage_pb2.BlockListOutcomes]  # type: ignore[assignment]
+    Profiles: _aio.UnaryUnaryMultiCallable[_storage_pb2.KeyBatch, _storage_pb2.ProfilesOutcomes]  # type: ignore[assignment]
+    SetProfile: _aio.UnaryUnaryMultiCallable[_storage_pb2.ProfileBatch, _storage_pb2.ProfileOutcomes]  # type: ignore[assignment]
     Forget: _aio.UnaryUnaryMultiCallable[_storage_pb2.ForgetBatch, _common_pb2.Empty]  # type: ignore[assignment]
     """to an owner, from a node that wrote in its place"""
 
@@ -202,6 +218,20 @@ class StorageServicer(metaclass=_abc_1.ABCMeta):
         """invites, requests to join, bans: what lies beside a group's members"""
 
     @_abc_1.abstractmethod
+    def Prefer(
+        self,
+        request: _storage_pb2.PreferBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.PreferOutcomes, _abc.Awaitable[_storage_pb2.PreferOutcomes]]: ...
+
+    @_abc_1.abstractmethod
+    def Readers(
+        self,
+        request: _storage_pb2.ReadersBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.ReadersOutcomes, _abc.Awaitable[_storage_pb2.ReadersOutcomes]]: ...
+
+    @_abc_1.abstractmethod
     def Append(
         self,
         request: _storage_pb2.AppendBatch,
@@ -272,6 +302,42 @@ class StorageServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.KeyBatch,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.UsersOutcomes, _abc.Awaitable[_storage_pb2.UsersOutcomes]]: ...
+
+    @_abc_1.abstractmethod
+    def Block(
+        self,
+        request: _storage_pb2.BlockBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.BlockOutcomes, _abc.Awaitable[_storage_pb2.BlockOutcomes]]: ...
+
+    @_abc_1.abstractmethod
+    def Blocked(
+        self,
+        request: _storage_pb2.BlockedBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.BlockedOutcomes, _abc.Awaitable[_storage_pb2.BlockedOutcomes]]:
+        """by whoever may block"""
+
+    @_abc_1.abstractmethod
+    def BlockedBy(
+        self,
+        request: _storage_pb2.BlockListBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.BlockListOutcomes, _abc.Awaitable[_storage_pb2.BlockListOutcomes]]: ...
+
+    @_abc_1.abstractmethod
+    def Profiles(
+        self,
+        request: _storage_pb2.KeyBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.ProfilesOutcomes, _abc.Awaitable[_storage_pb2.ProfilesOutcomes]]: ...
+
+    @_abc_1.abstractmethod
+    def SetProfile(
+        self,
+        request: _storage_pb2.ProfileBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.ProfileOutcomes, _abc.Awaitable[_storage_pb2.ProfileOutcomes]]: ...
 
     @_abc_1.abstractmethod
     def Forget(
