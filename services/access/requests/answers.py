@@ -29,8 +29,8 @@ log = logs.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An encoded answer, and what is known of it; `unpauses` is the page that a paused connection waits for. `retry`: the
-    error may be gone later.
+    """An encoded answer, and what is known of it; `unpauses` is the page that a paused connection waits for. `retry`:
+    the error may be gone later.
     """
 
     frame: bytes
