@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.storage.limits import Limits
 from services.storage.folding.writer import FoldWriter
+from services.storage.limits import Limits
 from services.storage.loading.documents import ConversationDocuments, cached_from
 from services.storage.loading.duplicates import RecentSends
 from services.storage.loading.recovery import Recovery
