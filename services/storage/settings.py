@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,11 @@ class StorageSettings(EventSettings):
         le=36_500,
         description="Messages older than this are removed, in small steps; 0 keeps them for ever. What is removed "
         "is gone for everybody: pages say `truncated`.",
+    )
+    edit_history: Literal["off", "operator"] = Field(
+        "off",
+        description="What becomes of the content that an edit replaces: `off`: it is gone; `operator`: it is kept for "
+        "the HTTP API alone, until the message is recalled.",
     )
     inbox_retention_days: int = Field(
         0,

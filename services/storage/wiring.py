@@ -244,6 +244,7 @@ def limits_of(settings: StorageSettings) -> Limits:
         list_places_max=settings.list_places_max,
         store_budget_s=settings.store_budget_s,
         flush_interval_s=settings.flush_interval_s,
+        keeps_edit_history=settings.edit_history == "operator",
     )
 
 

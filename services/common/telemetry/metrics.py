@@ -174,7 +174,7 @@ REPOSITORY_CHECKOUTS_FAILED = Counter(
     "tidings_repository_checkouts_failed", "Commands that got no connection to MongoDB", ["reason"]
 )  # timeout|closed|error
 REPOSITORY_DOCUMENTS = Counter("tidings_repository_documents", "Documents written", ["collection"])
-STORED = Counter("tidings_stored", "Messages stored", ["kind"])  # normal|system
+STORED = Counter("tidings_stored", "Messages stored", ["kind"])  # normal|system|change
 STORE_ROWS = Counter(
     "tidings_store_rows", "Rows of calls that store messages, by the way they went", ["way"]
 )  # plain|general

@@ -67,7 +67,7 @@ class EventEncoder:
         conversation, seq, sender, client_id, time_ms, content, kind = message[:7]
         head = head_of(conversation, sender, kind)
         identity = message_id(conversation, seq)
-        body = message_from(head, identity, seq, time_ms, client_id, content, message.ordinal)
+        body = row.told or message_from(head, identity, seq, time_ms, client_id, content, message.ordinal)
         known = self._known_of(conversation, row.recipients)
         value = b"".join((known.head, self._time(time_ms), _MESSAGE, varint(len(body)), body))
         if not row.trace:

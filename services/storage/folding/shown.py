@@ -1,7 +1,8 @@
 """An entry as it is shown now: with its present content, and what changes made of it.
 
     a message    its present content, unless it is recalled or its time is over; its state
-    a CHANGE     what it does, and the state of its target; an edit's content only if it is the newest and asked for
+    a CHANGE     what it does, and the state of its target; the content that it gave (an edit, a finish) only if that
+                 is the present one and asked for
 
 Guarantees: pure. What is recalled or expired is shown without content, whatever still lies in the database.
 Does not know: who reads, who has hidden what.
@@ -23,9 +24,16 @@ def is_expired(message: StoredMessage, now_ms: int) -> bool:
     return 0 < message.expires_ms <= now_ms
 
 
+def is_special(message: StoredMessage) -> bool:
+    """Whether more is to be shown of it than what was sent."""
+    return message.kind == CHANGE or bool(message.state or message.expires_ms)
+
+
 def state_of(message: StoredMessage, now_ms: int) -> client_pb2.State | None:
-    """What changes, and the time, have made of a message; None: nothing."""
+    """What changes, parts of a stream, and the time have made of a message; None: nothing."""
     state = storage_pb2.FoldedState.FromString(message.state).state if message.state else None
+    if state is not None and state.streaming and message.parts:
+        state.parts = message.parts
     if is_expired(message, now_ms) and not (state and state.recalled_by):
         return client_pb2.State(revision=state.revision if state else 0, recalled_by=EXPIRY)
     return state
@@ -35,9 +43,9 @@ def shown(
     message: StoredMessage, now_ms: int, *, target: StoredMessage | None = None, with_content: bool = True
 ) -> bytes:
     """An encoded tidings.v1.Message. `target`: of a CHANGE, what it changes, None if that is gone; `with_content`:
-    whether an edit brings its content along, which it need not where its target is shown too.
+    whether an edit or a finish brings its content along, which it need not where its target is shown too.
     """
-    if message.kind != CHANGE and not message.state and not message.expires_ms:
+    if not is_special(message):
         return message_bytes(
             conversation=message.conversation,
             seq=message.seq,
@@ -91,5 +99,9 @@ def _show_change(
     if state is not None:
         entry.state.CopyFrom(state)
     is_newest = storage_pb2.FoldedState.FromString(target.state).content_seq == message.seq if target.state else False
-    if entry.change.HasField("edit") and with_content and is_newest and not (state and state.recalled_by):
+    if not with_content or not is_newest or (state and state.recalled_by):
+        return
+    if entry.change.HasField("edit"):
         entry.change.edit.MergeFromString(message.content)
+    elif entry.change.HasField("finish"):
+        entry.change.finish.text = client_pb2.Content.FromString(message.content).text

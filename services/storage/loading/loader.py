@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from services.common.clock import Clock
+from services.storage.folding.writer import FoldWriter
 from services.storage.inboxes.fanout import InboxFanout
 from services.storage.loading.documents import ConversationDocuments, cached_from
 from services.storage.loading.duplicates import RecentSends
@@ -19,9 +20,17 @@ from tidings_protocol.errors import TidingsError
 
 
 class ConversationLoader:
-    def __init__(self, repository: Repository, fanout: InboxFanout, recent: RecentSends, clock: Clock) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        fanout: InboxFanout,
+        recent: RecentSends,
+        clock: Clock,
+        folds: FoldWriter | None = None,
+    ) -> None:
+        """`folds`: writes what CHANGEs make of their targets; None: as if no history of edits were kept."""
         self.documents = ConversationDocuments(repository, clock)
-        self._recovery = Recovery(repository, self.documents, fanout, recent)
+        self._recovery = Recovery(repository, self.documents, fanout, recent, folds or FoldWriter(repository))
         self._clock = clock
 
     async def load(self, ids: Collection[str]) -> dict[str, CachedConversation | TidingsError]:

@@ -28,6 +28,8 @@ from services.storage.repository.records import (
     ClientKey,
     ConversationDocument,
     DeviceKey,
+    Erasure,
+    Fold,
     Heartbeat,
     InboxEntry,
     MadeChange,
@@ -36,6 +38,7 @@ from services.storage.repository.records import (
     MemberKey,
     MessageKey,
     OpKey,
+    PinList,
     SessionDocument,
     SessionKey,
     SessionPut,
@@ -98,6 +101,16 @@ class MessageRepository(Protocol):
         """The messages that were stored with these client ids, by the client id."""
         ...
 
+    async def fold(self, folds: Sequence[Fold]) -> None:
+        """Writes what entries have become, each where what is there has a lower revision; those that are not there are
+        passed over.
+        """
+        ...
+
+    async def erase(self, erasures: Sequence[Erasure]) -> None:
+        """Takes from the CHANGEs of these entries what they lose."""
+        ...
+
     async def remove(self, conversation: str, below: int) -> int:
         """Removes the messages with a seq below this one, and what makes them idempotent; how many there were."""
         ...
@@ -142,6 +155,12 @@ class ConversationRepository(Protocol):
 
     async def advance(self, watermarks: Sequence[Watermark]) -> None:
         """Moves up what is lower; conversations that are not there are passed over."""
+        ...
+
+    async def pin(self, lists: Sequence[PinList]) -> None:
+        """Writes what is pinned, each where a lower CHANGE has made the list; conversations that are not there are
+        passed over.
+        """
         ...
 
     async def after(self, conversation: str, limit: int) -> list[ConversationDocument]:

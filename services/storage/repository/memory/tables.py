@@ -16,6 +16,7 @@ from services.storage.repository.records import (
     InboxEntry,
     MadeChange,
     MemberDocument,
+    MessageKey,
     OpKey,
     SessionDocument,
     StoredMessage,
@@ -29,6 +30,7 @@ class Tables:
 
     faults: Faults = field(default_factory=Faults)
     messages: dict[str, dict[int, StoredMessage]] = field(default_factory=lambda: defaultdict(dict))
+    revisions: dict[MessageKey, int] = field(default_factory=dict)  # of what was folded
     clients: dict[ClientKey, int] = field(default_factory=dict)
     inboxes: dict[str, dict[int, InboxEntry]] = field(default_factory=lambda: defaultdict(dict))
     conversations: dict[str, ConversationDocument] = field(default_factory=dict)

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 import pymongo
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
-from pymongo import UpdateOne
+from pymongo import UpdateMany, UpdateOne
 from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
@@ -267,14 +267,16 @@ class MongoConnection:
 
         return await self.run(command, collection, call)
 
-    async def update(self, command: str, collection: str, updates: list[UpdateOne]) -> None:
+    async def update(self, command: str, collection: str, updates: Sequence[UpdateOne | UpdateMany]) -> None:
         """Does all of them, in any order; an upsert that finds that its filter does not hold for what is there does
         nothing.
         """
         if not updates:
             return
         try:
-            await self.run(command, collection, lambda: self.collection(collection).bulk_write(updates, ordered=False))
+            await self.run(
+                command, collection, lambda: self.collection(collection).bulk_write(list(updates), ordered=False)
+            )
         except BulkWriteError as error:
             if any(each["code"] != DUPLICATE_KEY for each in error.details["writeErrors"]):
                 raise _translated(error) from error

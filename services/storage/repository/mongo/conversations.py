@@ -2,7 +2,7 @@
 
     conversations  _id id  n name  y kind  o open  w channel  e share history  f large from  v version  m members
                    z stamp  a applied seq  p pending change  h head  d settled  t last time  r first seq kept
-                   k told  q told stamp  b changes  s shown
+                   k told  q told stamp  b changes  s shown  pi pinned  pa the CHANGE that made it so
     members        _id "conversation user"  c conversation  u user, unless gone  r role  j joined seq  i joined time
                    a read seq  d delivered seq  z stamp  l large  x when gone
 
@@ -26,6 +26,7 @@ from services.storage.repository.records import (
     MemberCursor,
     MemberDocument,
     MemberKey,
+    PinList,
     Watermark,
 )
 
@@ -98,6 +99,16 @@ class MongoConversations:
             if mark.applied_stamp
         ]
         await self._connection.update("advance", CONVERSATIONS, updates)
+
+    async def pin(self, lists: Sequence[PinList]) -> None:
+        updates = [
+            UpdateOne(
+                {"_id": each.conversation, "pa": {"$not": {"$gte": each.at}}},
+                {"$set": {"pi": list(each.seqs), "pa": each.at}},
+            )
+            for each in lists
+        ]
+        await self._connection.update("pin", CONVERSATIONS, updates)
 
     async def after(self, conversation: str, limit: int) -> list[ConversationDocument]:
         found = await self._connection.find(
@@ -238,6 +249,8 @@ def _conversation(document: Document) -> ConversationDocument:
         changes=document.get("b", 0),
         # Nothing but messages was stored before there were changes.
         shown=document["s"] if "s" in document else document["h"],
+        pinned=tuple(document.get("pi", ())),
+        pinned_at=document.get("pa", 0),
     )
 
 

@@ -29,6 +29,7 @@ LOG, CONVERSATIONS, MEMBERS = "log", "conversations", "members"
 CHANGES, SESSIONS, USERS, DEVICES, META = "changes", "sessions", "users", "devices", "meta"
 
 HELD = "held"
+BY_TARGET = "target"
 
 GONE_KEPT_S = 24 * 3600
 CHANGE_KEPT_S = 24 * 3600
@@ -55,6 +56,12 @@ SCHEMA: Mapping[str, Collection] = {
                 name="client",
                 unique=True,
                 partialFilterExpression={"k": {"$exists": True}},
+            ),
+            # Only a CHANGE has `x`, the seq of what it changes: what it says is erased with that.
+            IndexModel(
+                [("p", ASCENDING), ("x", ASCENDING)],
+                name=BY_TARGET,
+                partialFilterExpression={"x": {"$exists": True}},
             ),
         ),
     ),
