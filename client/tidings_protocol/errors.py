@@ -11,6 +11,7 @@ Does not know: gRPC (a cluster translates by `grpc_status`), HTTP, how a connect
     BadRequest        BAD_REQUEST       caller     no       INVALID_ARGUMENT
     Unauthenticated   UNAUTHENTICATED   caller     no       UNAUTHENTICATED
     Forbidden         FORBIDDEN         caller     no       PERMISSION_DENIED
+      Recalled        FORBIDDEN         caller     no       PERMISSION_DENIED    does not count against the caller
     NotFound          NOT_FOUND         caller     no       NOT_FOUND
     TooLarge          TOO_LARGE         caller     no       OUT_OF_RANGE
     RateLimited       RATE_LIMITED      caller     later    RESOURCE_EXHAUSTED
@@ -37,13 +38,15 @@ class Blame(Enum):
 class TidingsError(Exception):
     """Raise one of the subclasses, not this.
 
-    `retry_after_ms` 0 means: do not repeat it as it is.
+    `retry_after_ms` 0 means: do not repeat it as it is. `excused`: who asked could not know better, so it does not
+    count against them.
     """
 
     code: ClassVar[str] = "INTERNAL"
     blame: ClassVar[Blame] = Blame.SERVER
     grpc_status: ClassVar[str] = "INTERNAL"
     default_retry_ms: ClassVar[int] = 0
+    excused = False
 
     def __init__(self, message: str, retry_after_ms: int | None = None) -> None:
         super().__init__(message)
@@ -102,6 +105,12 @@ class Forbidden(TidingsError):
     code = "FORBIDDEN"
     blame = Blame.CALLER
     grpc_status = "PERMISSION_DENIED"
+
+
+class Recalled(Forbidden):
+    """What was to be changed is recalled, perhaps since a moment ago. On a wire it is a Forbidden that is excused."""
+
+    excused = True
 
 
 class NotFound(TidingsError):
@@ -170,6 +179,8 @@ _BY_CODE: dict[str, type[TidingsError]] = {
 CODES = frozenset(_BY_CODE)
 
 
-def error_of(code: str, message: str, retry_after_ms: int) -> TidingsError:
+def error_of(code: str, message: str, retry_after_ms: int, *, excused: bool = False) -> TidingsError:
     """The error with this wire code; a code of a newer version becomes Internal and keeps its message."""
-    return _BY_CODE.get(code, Internal)(message, retry_after_ms)
+    error = _BY_CODE.get(code, Internal)(message, retry_after_ms)
+    error.excused = excused
+    return error

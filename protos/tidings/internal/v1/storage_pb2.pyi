@@ -517,6 +517,7 @@ class ConversationRecord(_message.Message):
     LAST_MS_FIELD_NUMBER: _builtins.int
     ORDINAL_FIELD_NUMBER: _builtins.int
     SHOWN_FIELD_NUMBER: _builtins.int
+    PINNED_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     kind: _builtins.int
     """tidings.v1.Conversation.Kind"""
@@ -539,6 +540,10 @@ class ConversationRecord(_message.Message):
     """how many entries up to the head count as unread"""
     shown: _builtins.int
     """seq of the newest entry that is no CHANGE"""
+    @_builtins.property
+    def pinned(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """seqs, the newest pin first"""
+
     def __init__(
         self,
         *,
@@ -557,10 +562,11 @@ class ConversationRecord(_message.Message):
         last_ms: _builtins.int = ...,
         ordinal: _builtins.int = ...,
         shown: _builtins.int = ...,
+        pinned: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "conversation", b"conversation", "exists", b"exists", "first_seq", b"first_seq", "head", b"head", "kind", b"kind", "large_from", b"large_from", "last_ms", b"last_ms", "member_count", b"member_count", "name", b"name", "open", b"open", "ordinal", b"ordinal", "share_history", b"share_history", "shown", b"shown", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "conversation", b"conversation", "exists", b"exists", "first_seq", b"first_seq", "head", b"head", "kind", b"kind", "large_from", b"large_from", "last_ms", b"last_ms", "member_count", b"member_count", "name", b"name", "open", b"open", "ordinal", b"ordinal", "pinned", b"pinned", "share_history", b"share_history", "shown", b"shown", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
