@@ -31,6 +31,8 @@ from services.logic.groups.loader import GroupLoader
 from services.logic.groups.model import GroupPolicy
 from services.logic.messages.hook_endpoint import HookEndpoint
 from services.logic.messages.hooks import HookOptions, Hooks
+from services.logic.messages.reactions import NoReactions
+from services.logic.messages.rights import ChangeWindows
 from services.logic.messages.sender import MessageSender
 from services.logic.people.blocks import Blocks
 from services.logic.people.news import PeopleNews
@@ -38,6 +40,7 @@ from services.logic.publishing.events import EventEncoder
 from services.logic.publishing.publisher import Publisher, PublisherOptions
 from services.logic.publishing.topics import topics_of
 from services.logic.receipts.sender import ReceiptSender
+from services.logic.requests import absent
 from services.logic.requests.blocks import BlockHandler
 from services.logic.requests.conversations import ConversationLister
 from services.logic.requests.cursors import CursorMarker
@@ -49,6 +52,7 @@ from services.logic.requests.inbox import InboxReader
 from services.logic.requests.preferences import PreferenceSetter
 from services.logic.requests.presence import PresenceReader
 from services.logic.requests.profiles import ProfileHandler
+from services.logic.requests.reactors import ReactorsReader
 from services.logic.requests.readers import ReadersReader
 from services.logic.requests.request import Handler
 from services.logic.sessions.sessions import ClientSessions, SessionOptions
@@ -133,6 +137,8 @@ async def messages_of(settings: LogicSettings, ground: Ground, receipts: Receipt
             ground.publisher,
             receipts,
             hooks,
+            NoReactions(),
+            windows=ChangeWindows(1000 * settings.edit_window_s, 1000 * settings.recall_window_s),
             held_max=settings.sends_in_flight_max,
             clock=ground.ports.clock,
         )
@@ -201,9 +207,11 @@ def handlers_of(
         BlockHandler(storage, ground.news, ground.ports.clock).handlers,
         ProfileHandler(storage, ground.news, own_profile=settings.profiles_by == "user").handlers,
         ReadersReader(storage).handlers,
+        ReactorsReader(storage, loader).handlers,
         SessionGuard(storage, changes.act).handlers,
         SessionGuard(storage, Invitations(storage, loader, ground.policy).invite, "group.invite").handlers,
         cursors.handlers,
+        absent.handlers(),
     ]
 
 

@@ -23,7 +23,7 @@ from services.access.connection.identity import STRANGER, Identity
 from services.access.connection.outgoing import Outgoing
 from services.access.connection.ports import NodePort, Transport
 from services.access.connection.traffic import REPLY
-from services.access.session.abuse import COUNTED_REFUSALS, TOO_MANY_REFUSED
+from services.access.session.abuse import COUNTED_REFUSALS, TOO_MANY_REFUSED, counts
 from services.access.session.delivery_state import DeliveryState
 from services.access.session.events import (
     Abort,
@@ -208,7 +208,7 @@ class Connection(Outgoing):
     def send_error(self, request_id: int, error: TidingsError) -> None:
         """An error frame; it counts against the client if the client is to blame, and was not only too early."""
         self._send_error(request_id, error)
-        if not error.retryable:
+        if counts(error.code, error.retry_after_ms, excused=error.excused):
             self.count_refusal(error.code)
 
     def count_refusal(self, code: str) -> None:

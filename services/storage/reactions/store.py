@@ -117,6 +117,8 @@ class ReactionStore:
         """The lane runs until this is left, which handles what waits, and announces what has gathered."""
         async with self.lanes:
             yield
+            # What is announced by this is noted as announced by the second.
+            await self.announce(at_last=True)
             await self.announce(at_last=True)
 
     @property

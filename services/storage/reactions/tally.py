@@ -40,7 +40,7 @@ class Tally:
     def __init__(self, target: MessageKey, counts: Iterable[ReactionCount] = ()) -> None:
         """`counts`: in their order."""
         self.target = target
-        self._counts = {each.reaction: Counted(each.count, each.since, list(each.users)) for each in counts}
+        self._counts = {each.reaction: Counted(each.number, each.since, list(each.users)) for each in counts}
         self._place = max((each.since for each in self._counts.values()), default=0)
 
     def __len__(self) -> int:

@@ -61,10 +61,10 @@ class StoredReaction(NamedTuple):
 
 
 class ReactionCount(NamedTuple):
-    """How many users gave a message this reaction, since when, and the first of them."""
+    """How many users (`number`) gave a message this reaction, since when, and the first of them."""
 
     reaction: str
-    count: int
+    number: int
     since: int
     users: tuple[str, ...]
 

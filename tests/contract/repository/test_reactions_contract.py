@@ -106,7 +106,7 @@ async def test_two_that_write_the_same_reaction_make_one(repository: Repository)
         *(repository.reactions.write([], [reaction("ann", THUMB, place), reaction("bob", SAD, 5)]) for place in (1, 2))
     )
     counts = (await repository.reactions.tallies([(GROUP, 7)]))[GROUP, 7]
-    assert sorted((count.reaction, count.count) for count in counts) == sorted([(THUMB, 1), (SAD, 1)])
+    assert sorted((count.reaction, count.number) for count in counts) == sorted([(THUMB, 1), (SAD, 1)])
 
 
 async def test_a_page_is_ascending_and_goes_on_behind_the_last_one(repository: Repository) -> None:
