@@ -13,7 +13,7 @@ Does not know: hooks, where nothing is plain, and what storage makes of a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from services.logic.groups.model import GroupSnapshot
@@ -45,7 +45,7 @@ def plan_rows(
     conversations: Sequence[str],
     senders: Sequence[str],
     group_of: Callable[[str], GroupSnapshot | None],
-    specials: Container[int] = (),
+    specials: Collection[int] = (),
 ) -> RowPlan:
     """Divides a batch. `group_of`: the group as memory has it; None: it is not there. `specials`: the places of rows
     that are not plain by themselves.
