@@ -31,7 +31,6 @@ from services.logic.groups.loader import GroupLoader
 from services.logic.groups.model import GroupPolicy
 from services.logic.messages.hook_endpoint import HookEndpoint
 from services.logic.messages.hooks import HookOptions, Hooks
-from services.logic.messages.reactions import NoReactions
 from services.logic.messages.rights import ChangeWindows
 from services.logic.messages.sender import MessageSender
 from services.logic.people.blocks import Blocks
@@ -137,7 +136,7 @@ async def messages_of(settings: LogicSettings, ground: Ground, receipts: Receipt
             ground.publisher,
             receipts,
             hooks,
-            NoReactions(),
+            ground.storage,
             windows=ChangeWindows(1000 * settings.edit_window_s, 1000 * settings.recall_window_s),
             held_max=settings.sends_in_flight_max,
             clock=ground.ports.clock,

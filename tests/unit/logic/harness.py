@@ -30,7 +30,7 @@ from services.logic.changes.session_guard import SessionGuard
 from services.logic.groups.loader import GroupLoader
 from services.logic.groups.model import GroupPolicy
 from services.logic.messages.hooks import Hooks
-from services.logic.messages.reactions import NoReactions, Reactor
+from services.logic.messages.reactions import Reactor
 from services.logic.messages.rights import ChangeWindows
 from services.logic.messages.rows import RowSender
 from services.logic.messages.sender import MessageSender
@@ -280,7 +280,7 @@ async def logic(
         publisher,
         receipts,
         hooks,
-        reactor or NoReactions(),
+        reactor or client,
         windows=ChangeWindows(edit_ms=60_000, recall_ms=120_000),
         held_max=100,
         hook_patience_s=0.3,
