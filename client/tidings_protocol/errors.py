@@ -12,6 +12,7 @@ Does not know: gRPC (a cluster translates by `grpc_status`), HTTP, how a connect
     Unauthenticated   UNAUTHENTICATED   caller     no       UNAUTHENTICATED
     Forbidden         FORBIDDEN         caller     no       PERMISSION_DENIED
     NotFound          NOT_FOUND         caller     no       NOT_FOUND
+    Conflict          CONFLICT          caller     no       ABORTED
     TooLarge          TOO_LARGE         caller     no       OUT_OF_RANGE
     RateLimited       RATE_LIMITED      caller     later    RESOURCE_EXHAUSTED
     Overloaded        OVERLOADED        server     later    RESOURCE_EXHAUSTED
@@ -112,6 +113,14 @@ class NotFound(TidingsError):
     grpc_status = "NOT_FOUND"
 
 
+class Conflict(TidingsError):
+    """Somebody else has changed it meanwhile."""
+
+    code = "CONFLICT"
+    blame = Blame.CALLER
+    grpc_status = "ABORTED"
+
+
 class TooLarge(TidingsError):
     """More bytes than the limit allows."""
 
@@ -160,6 +169,7 @@ _BY_CODE: dict[str, type[TidingsError]] = {
         Unauthenticated,
         Forbidden,
         NotFound,
+        Conflict,
         TooLarge,
         RateLimited,
         Overloaded,

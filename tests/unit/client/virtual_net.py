@@ -12,7 +12,7 @@ from random import Random
 from typing import assert_never
 
 from tests.support.cluster.model_server import ModelServer, Session
-from tidings import Message
+from tidings import Message, MessageChanged
 from tidings.core import device as core
 from tidings.core.messages.feed import Handed
 from tidings.core.signals import (
@@ -82,6 +82,7 @@ class World:
         self.now = 0.0
         self.server = ModelServer()
         self.shown: list[Message] = []
+        self.changes: list[MessageChanged] = []
         self.handled: list[Message] = []  # the application was done with these
         self.tokens: list[str] = []  # of the hellos
         self.next_token: Callable[[], str | None] = lambda: "token"
@@ -293,7 +294,10 @@ class World:
         if self.now >= self._kept[0] + 0.5:
             self._kept = (self.now, self.client.saved())
         while self.reading and self._at_work is None and (handed := self.client.take(self.now)) is not None:
-            self.shown.append(handed.message)
+            if isinstance(handed.event, Message):
+                self.shown.append(handed.event)
+            else:
+                self.changes.append(handed.event)
             self._at_work = handed
             if self._work_s:
                 self._later(self._work_s, lambda handed=handed: self._done(handed))  # type: ignore[misc]
@@ -304,7 +308,8 @@ class World:
     def _done(self, handed: Handed) -> None:
         """The application asks for the next message."""
         self._at_work = None
-        self.handled.append(handed.message)
+        if isinstance(handed.event, Message):
+            self.handled.append(handed.event)
         self.client.took(handed)
         self._tell(Tick())
 
