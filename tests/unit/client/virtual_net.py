@@ -82,7 +82,7 @@ class World:
         self.now = 0.0
         self.server = ModelServer()
         self.shown: list[Message] = []
-        self.changes: list[MessageChanged] = []
+        self.events: list[Message | MessageChanged] = []  # messages, and what changed them
         self.handled: list[Message] = []  # the application was done with these
         self.tokens: list[str] = []  # of the hellos
         self.next_token: Callable[[], str | None] = lambda: "token"
@@ -143,6 +143,13 @@ class World:
             send=pb.Send(client_id=f"c{self._ticket}", conversation=conversation, content=pb.Content(text=text))
         )
         self._tell(Submit(self._ticket, frame, conversation))
+        return self._ticket
+
+    def change(self, change: pb.Change) -> int:
+        """The client changes a message; its ticket."""
+        self._ticket += 1
+        change.client_id = f"c{self._ticket}"
+        self._tell(Submit(self._ticket, pb.ClientFrame(change=change), change.conversation))
         return self._ticket
 
     def submit(self, submit: Submit) -> None:
@@ -294,10 +301,9 @@ class World:
         if self.now >= self._kept[0] + 0.5:
             self._kept = (self.now, self.client.saved())
         while self.reading and self._at_work is None and (handed := self.client.take(self.now)) is not None:
+            self.events.append(handed.event)
             if isinstance(handed.event, Message):
                 self.shown.append(handed.event)
-            else:
-                self.changes.append(handed.event)
             self._at_work = handed
             if self._work_s:
                 self._later(self._work_s, lambda handed=handed: self._done(handed))  # type: ignore[misc]

@@ -36,7 +36,7 @@ class Contents:
         self._growing.clear()
 
     def read(self, frame: pb.ServerFrame) -> None:
-        """Takes in what a frame says of messages."""
+        """Takes in what a frame says of messages; their changes wait for their turn (feed.py)."""
         for message in _messages_of(frame):
             self.copies.read(message)
 
@@ -53,9 +53,7 @@ class Contents:
             added, removed = reacted_by(change, self.copies.me)
             self.copies.restate(change.conversation, change.seq, State.from_proto(sent.state), added, removed)
             return None
-        entry = entry_of(change, sent, self.copies.me)
-        self.copies.read(entry)
-        return entry
+        return entry_of(change, sent, self.copies.me)
 
     def grew(self, part: pb.StreamPart, now: float) -> tuple[list[StreamGrew], WantMessage | None]:
         """A part of a stream: what the application is told, and what is to be asked."""

@@ -1,12 +1,13 @@
 """The messages that this device has at hand, each as it is now by all that came. Pure.
 
-Guarantees: whatever is lost, repeated or mixed up of pushes and pages, a copy ends as the server's (fold.py). What has
+Guarantees: whatever is lost, repeated or mixed up of what is read, and if changes come in the order of the log
+(order.py), each once or more, a copy ends as the server's (fold.py). What has
 expired by the server's time is told once, and shown without its content from then on.
 
 Bounds: the latest `COPIES_MAX` messages and `BYTES_MAX` of contents; older ones are forgotten, and their changes then
 come without the message.
 
-Does not know: the order of the log (order.py), what the application was shown.
+Does not know: what the application was shown.
 """
 
 from __future__ import annotations
@@ -36,15 +37,10 @@ class Copies:
         return self._copies.get((conversation, seq))
 
     def read(self, told: pb.Message) -> None:
-        """Takes in what the server says, in a push or a page: a message, or a change of one."""
-        if told.kind in SHOWN:
-            self.take(Message.from_proto(told))
-        else:
-            change = MessageChanged.from_proto(told)
-            if change is not None:
-                self.change(change)
-
-    def take(self, message: Message) -> None:
+        """Takes in what the server says in a push or a page, if it is a message: that may come in any order."""
+        if told.kind not in SHOWN:
+            return
+        message = Message.from_proto(told)
         place = (message.conversation, message.seq)
         known = self._copies.get(place)
         if known is None:
@@ -54,9 +50,11 @@ class Copies:
         else:
             self._put(place, newer(known, message, self.me))
 
-    def change(self, change: MessageChanged) -> None:
-        known = self._copies.get((change.conversation, change.seq))
-        if known is not None:
+    def change(self, told: pb.Message) -> None:
+        """Takes in a change, in the order of its conversation: a later one does not have an earlier one's content."""
+        change = MessageChanged.from_proto(told)
+        known = self._copies.get((change.conversation, change.seq)) if change is not None else None
+        if change is not None and known is not None:
             self._put((change.conversation, change.seq), folded(known, change, self.me))
 
     def restate(

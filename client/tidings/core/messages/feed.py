@@ -58,7 +58,7 @@ class Feed:
         from_start: bool = False,
         copies: Copies | None = None,
     ) -> None:
-        """`copies` has taken in what a frame brings before it is told here."""
+        """`copies` has taken in the messages that a frame brings before it is told here."""
         self._own = own
         self._copies = copies or Copies()
         self._capacity = capacity
@@ -395,6 +395,7 @@ class Feed:
         """Whether the application is not told: what it sent itself, and what this version makes nothing of."""
         own = self._own(message)
         if message.kind == CHANGE:
+            self._copies.change(message)
             return self._copies.changed(message, 0) is None
         return own or message.kind not in SHOWN
 

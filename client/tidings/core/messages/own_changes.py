@@ -1,4 +1,4 @@
-"""The changes that this client asked for, until their answers come. Pure.
+"""The changes that this client asked for, for when their answers come. Pure.
 
 Guarantees: the answer to a change becomes the entry that everybody else is pushed, so that it is taken in at its
 place and by the same rules, whoever waits for it. At most `CHANGES_MAX` are remembered; of an older one only its place
@@ -29,8 +29,8 @@ class OwnChanges:
                 self._changes.popitem(last=False)
 
     def answered(self, sent: pb.Sent) -> pb.Change | None:
-        """The change that this is the answer to."""
-        return self._changes.pop((sent.conversation, sent.client_id), None)
+        """The change that this is the answer to, however often it comes."""
+        return self._changes.get((sent.conversation, sent.client_id))
 
 
 def entry_of(change: pb.Change, sent: pb.Sent, user: str) -> pb.Message:
