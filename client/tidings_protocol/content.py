@@ -22,6 +22,8 @@ from tidings_protocol.wire.varint import length_delimited_tag, read_varint
 CLIENT_ID_BYTES_MAX = 64
 # Client ids of the notices of changes begin so, and no client's may: else somebody could take a notice's place.
 NOTICE_PREFIX = "~op "
+# Those of what storage does by itself to the message with this seq, likewise.
+FINISH_PREFIX = "~finish "
 HEADERS_MAX = 16
 HEADERS_BYTES_MAX = 4096
 MIME_BYTES_MAX = 255
@@ -43,8 +45,9 @@ def check_client_id(client_id: str) -> None:
     """BadRequest unless it is 1 to 64 bytes of UTF-8, and none that a notice may have."""
     if not 1 <= len(client_id.encode()) <= CLIENT_ID_BYTES_MAX:
         raise BadRequest(f"client_id must have 1 to {CLIENT_ID_BYTES_MAX} bytes: make one for each message and keep it")
-    if client_id.startswith(NOTICE_PREFIX):
-        raise BadRequest(f"client_id must not begin with `{NOTICE_PREFIX}`: make another one")
+    for prefix in (NOTICE_PREFIX, FINISH_PREFIX):
+        if client_id.startswith(prefix):
+            raise BadRequest(f"client_id must not begin with `{prefix}`: make another one")
 
 
 def notice_client_id(op: str, index: int) -> str:
@@ -103,6 +106,17 @@ def stored_content(encoded: bytes) -> bytes:
         return b""
     content.DiscardUnknownFields()
     return content.SerializeToString()
+
+
+def check_part(part: client_pb2.StreamPart, content_bytes_max: int) -> None:
+    """BadRequest for a part that names no place, TooLarge for more text than a whole message may have."""
+    if not part.seq:
+        raise BadRequest("a stream_part needs the `seq` of its message: take it from the `sent` of that")
+    if not part.part:
+        raise BadRequest("the parts of a stream are 1, 2, 3 …: give the `part` its number")
+    size = len(part.text.encode())
+    if size > content_bytes_max:
+        raise TooLarge(f"the part has {size} bytes, {content_bytes_max} are allowed in the whole text: send less")
 
 
 def check_signal(name: str, data: bytes) -> None:

@@ -38,8 +38,8 @@ class Blame(Enum):
 class TidingsError(Exception):
     """Raise one of the subclasses, not this.
 
-    `retry_after_ms` 0 means: do not repeat it as it is. `excused`: who asked could not know better, so it does not
-    count against them.
+    `retry_after_ms` 0 means: do not repeat it as it is. `next_part`: of a stream, the part that is wanted; 0: none.
+    `excused`: who asked could not know better, so it does not count against them.
     """
 
     code: ClassVar[str] = "INTERNAL"
@@ -52,6 +52,7 @@ class TidingsError(Exception):
         super().__init__(message)
         self.message = message
         self.retry_after_ms = self.default_retry_ms if retry_after_ms is None else retry_after_ms
+        self.next_part = 0
 
     @property
     def retryable(self) -> bool:
@@ -89,6 +90,10 @@ class BadRequest(TidingsError):
     code = "BAD_REQUEST"
     blame = Blame.CALLER
     grpc_status = "INVALID_ARGUMENT"
+
+    def __init__(self, message: str, retry_after_ms: int | None = None, *, next_part: int = 0) -> None:
+        super().__init__(message, retry_after_ms)
+        self.next_part = next_part
 
 
 class Unauthenticated(TidingsError):
@@ -179,8 +184,10 @@ _BY_CODE: dict[str, type[TidingsError]] = {
 CODES = frozenset(_BY_CODE)
 
 
-def error_of(code: str, message: str, retry_after_ms: int, *, excused: bool = False) -> TidingsError:
+def error_of(
+    code: str, message: str, retry_after_ms: int, next_part: int = 0, *, excused: bool = False
+) -> TidingsError:
     """The error with this wire code; a code of a newer version becomes Internal and keeps its message."""
     error = _BY_CODE.get(code, Internal)(message, retry_after_ms)
-    error.excused = excused
+    error.next_part, error.excused = next_part, excused
     return error

@@ -44,6 +44,7 @@ def session_policy(settings: AccessSettings) -> SessionPolicy:
         limits=LimitPolicy(
             sends_per_s=settings.sends_per_s,
             sends_burst=2 * settings.sends_per_s,
+            parts_per_s=settings.parts_per_s,
             frames_per_s=settings.frames_per_s,
             bytes_per_s=settings.bytes_per_s,
             refused_per_window=settings.refused_per_minute,

@@ -115,6 +115,14 @@ class AccessSettings(NodeSettings):
         description="Sends a second of one connection, with a burst of twice that; above: RATE_LIMITED. All the "
         "connections of a user to this node may send four times as many together. 0: no limit.",
     )
+    parts_per_s: float = Field(
+        30.0,
+        ge=0,
+        le=100_000,
+        description="Parts of streams a second of one connection, and so many at once; above: RATE_LIMITED. All the "
+        "connections of a user to this node may send four times as many together. Each part goes to every member who "
+        "is online. 0: no limit.",
+    )
     frames_per_s: float = Field(
         5000.0,
         ge=0,

@@ -23,6 +23,7 @@ from services.logic.changes.group_changes import GroupChanges
 from services.logic.in_flight import InFlightLimit
 from services.logic.messages.rows import RowSender
 from services.logic.messages.signals import Signals
+from services.logic.messages.stream_parts import StreamParts
 from services.logic.messages.telling import EntryTeller
 from services.logic.receipts.sender import ReceiptSender
 from services.logic.requests.cursors import CursorMarker
@@ -89,6 +90,7 @@ async def logic_node(settings: LogicSettings, life: Lifecycle, ports: LogicPorts
             sender,
             RowSender(sender, ground.storage, ground.loader, ground.publisher, receipts),
             Signals(ground.loader, ground.publisher),
+            StreamParts(ground.loader, ground.storage, ground.publisher, content_bytes_max=settings.content_bytes_max),
             cursors,
             dispatcher,
             ground.storage,

@@ -119,6 +119,23 @@ class StorageClient:
         keys = [item.conversation for item in items]
         return _checked(await self._spread("Mark", items, keys, pb.MarkBatch, pb.MarkOutcomes))
 
+    async def stream_parts(
+        self, items: Sequence[pb.PartItem], content_bytes_max: int
+    ) -> list[pb.PartOutcome | TidingsError]:
+        """Puts parts behind the texts of streams, in the items' order within a conversation.
+
+        `content_bytes_max`: of a whole text. BadRequest with `next_part`: parts before this one are missing.
+        """
+        return _checked(
+            await self._spread(
+                "Parts",
+                items,
+                [item.conversation for item in items],
+                lambda items: pb.PartBatch(items=items, content_bytes_max=content_bytes_max),
+                pb.PartOutcomes,
+            )
+        )
+
     async def history(self, items: Sequence[pb.HistoryItem]) -> list[pb.PageOutcome | TidingsError]:
         """Pages of conversations: encoded messages in the order of their seq, about `bytes_max` bytes together.
 

@@ -21,6 +21,10 @@ from services.storage.pages.loads import ConversationLoads
 from services.storage.pages.reader import PageReader
 from services.storage.sessions.known import KnownUsers
 from services.storage.sessions.sessions import SessionStore
+from services.storage.streams.keeper import StreamKeeper
+from services.storage.streams.memory import OpenStreams
+from services.storage.streams.parts import PartTaker
+from services.storage.upkeep.expiry import ExpirySweep
 from services.storage.upkeep.retention import Retention
 from services.storage.upkeep.session_sweep import SessionSweep
 
@@ -45,12 +49,16 @@ class Storage:
     invalidation: OwnerInvalidation
     retention: Retention
     sweep: SessionSweep
+    expiry: ExpirySweep
+    streams: OpenStreams
+    parts: PartTaker
+    keeper: StreamKeeper
     heartbeats: Heartbeats | None = None  # None: there are no events
     _moved: asyncio.Queue[frozenset[int]] = field(default_factory=lambda: asyncio.Queue(maxsize=1024))
 
     def lanes(self) -> dict[str, dict[str, int]]:
         """How many items wait in each set of lanes, and how many may, by its name."""
-        parts = (self.conversations, self.inboxes, self.cursors, self.pages, self.sessions)
+        parts = (self.conversations, self.inboxes, self.cursors, self.pages, self.sessions, self.parts)
         return {
             lanes.name: {"depth": lanes.depth, "capacity": lanes.capacity} for lanes in (part.lanes for part in parts)
         }
@@ -59,6 +67,7 @@ class Storage:
         """Another node wrote to these in this one's place: they are read again. Raises Overloaded."""
         await self.behind.flush()
         self.known.forget(users)
+        self.streams.doubt(conversations)
         await self.inboxes.forget(users)
         await self.conversations.forget(conversations)
 
@@ -72,6 +81,7 @@ class Storage:
         self.conversations.memory.drop_slots(moved)
         self.inboxes.drop_slots(moved)
         self.known.drop_slots(moved)
+        self.streams.doubt_slots(moved)
         if self.heartbeats is not None:
             self.heartbeats.ring_changed()
         if not self._moved.full():
@@ -88,3 +98,4 @@ class Storage:
             self.conversations.memory.drop_slots(moved)
             self.inboxes.drop_slots(moved)
             self.known.drop_slots(moved)
+            self.streams.doubt_slots(moved)

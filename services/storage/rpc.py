@@ -81,6 +81,11 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
     async def ConversationHeads(self, request: storage_pb2.KeyBatch, _: Context) -> storage_pb2.HeadOutcomes:
         return await self._storage.pages.conversation_heads(request.keys, warm_only=request.warm_only)
 
+    async def Parts(self, request: storage_pb2.PartBatch, _: Context) -> storage_pb2.PartOutcomes:
+        take = partial(self._storage.parts.take, content_bytes_max=request.content_bytes_max)
+        outcomes = await divided(take, list(request.items), "Parts")
+        return storage_pb2.PartOutcomes(outcomes=_with_faults(outcomes, storage_pb2.PartOutcome))
+
     async def Append(self, request: storage_pb2.AppendBatch, _: Context) -> storage_pb2.AppendOutcomes:
         numbers = await self._storage.inboxes.append([_append(item) for item in request.items])
         answer = storage_pb2.AppendOutcomes()

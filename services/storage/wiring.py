@@ -4,6 +4,7 @@
 
     messages, changes ─▶ conversations ─▶ fanout ─▶ inboxes (here, or at the users' owners)
     marks, acknowledgements ─▶ cursors      pages and lists ─▶ pages      logins ─▶ sessions
+    parts of streams ─▶ their owner's memory ─▶ keeper: written, ended
     what is durable ─▶ events ─▶ Kafka
     all that may wait ─▶ write_behind      the time of day, for all of these ◀─ timekeeping
 
@@ -57,6 +58,11 @@ from services.storage.sessions.known import KnownUsers
 from services.storage.sessions.sessions import SessionStore
 from services.storage.sessions.writer import SessionWriter
 from services.storage.settings import StorageSettings
+from services.storage.streams.keeper import StreamKeeper
+from services.storage.streams.memory import OpenStreams
+from services.storage.streams.parts import PartTaker
+from services.storage.telling.port import NoTeller, Teller
+from services.storage.upkeep.expiry import ExpirySweep
 from services.storage.upkeep.retention import DAY_MS, Retention, RetentionPolicy
 from services.storage.upkeep.session_sweep import SessionSweep
 from services.storage.upkeep.timekeeping import Timekeeper
@@ -144,8 +150,10 @@ async def open_storage(
     policy: RetentionPolicy | None = None,
     sweep_interval_s: float = 30.0,
     events: EventStream | None = None,
+    teller: Teller | None = None,
 ) -> AsyncIterator[Storage]:
-    """A node that works until it is left; `events`: None, if there are none. Raises Unavailable if the repository does
+    """A node that works until it is left; `events`: None, if there are none; `teller`: None, if nobody is told of what
+    storage makes by itself. Raises Unavailable if the repository does
     not answer.
     """
     epoch = await repository.users.epoch(new_id())
@@ -157,7 +165,20 @@ async def open_storage(
     inboxes = InboxWriter(repository, peers, invalidation, time, limits, kept_ms=_kept_ms(policy))
     fanout = InboxFanout(inboxes, peers)
     feed = _feed_into(events, repository, behind, time) if events else None
-    conversations = ConversationStore(repository, inboxes, fanout, behind, peers, invalidation, time, limits, feed)
+    streams = OpenStreams(repository.streams, time)
+    conversations = ConversationStore(
+        repository,
+        inboxes,
+        fanout,
+        behind,
+        peers,
+        invalidation,
+        time,
+        limits,
+        feed,
+        texts=streams,
+        streams=streams,
+    )
     cursors = CursorWriter(repository, conversations, behind, limits)
     loads = ConversationLoads(repository, conversations)
     lists = ConversationLists(repository, conversations, loads, peers, time, limits)
@@ -177,17 +198,31 @@ async def open_storage(
         invalidation=invalidation,
         retention=Retention(repository, conversations, behind, peers, time, policy),
         sweep=SessionSweep(repository, peers, time),
+        expiry=ExpirySweep(repository, conversations.memory, peers, time, margin_s=limits.store_budget_s + 1),
+        streams=streams,
+        parts=PartTaker(repository, streams, time, limits),
+        keeper=StreamKeeper(
+            repository,
+            streams,
+            conversations,
+            conversations.get,
+            peers,
+            teller or NoTeller(),
+            time,
+            idle_s=limits.stream_idle_s,
+        ),
         heartbeats=Heartbeats(repository, feed, peers, conversations.get, time) if feed else None,
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(behind.flush)
         stack.push_async_callback(invalidation.flush)
+        stack.push_async_callback(node.keeper.leave)
         if feed is not None and node.heartbeats is not None:
             await node.heartbeats.begin()
             stack.push_async_callback(node.heartbeats.leave)
             await stack.enter_async_context(feed)
         # Those that use others are entered after them, so that they end first.
-        for part in (inboxes, conversations, node.cursors, node.pages, node.sessions):
+        for part in (inboxes, conversations, node.cursors, node.pages, node.sessions, node.parts):
             await stack.enter_async_context(part.running())
         scope = await stack.enter_async_context(TaskScope())
         scope.spawn(behind.run(limits.flush_interval_s), name="write behind")
@@ -196,6 +231,8 @@ async def open_storage(
         scope.spawn(time.run(), name="time")
         scope.spawn(node.retention.run(), name="retention")
         scope.spawn(node.sweep.run(sweep_interval_s), name="session sweep")
+        scope.spawn(node.expiry.run(), name="expiry")
+        scope.spawn(node.keeper.run(), name="streams")
         yield node
 
 
@@ -244,6 +281,7 @@ def limits_of(settings: StorageSettings) -> Limits:
         list_places_max=settings.list_places_max,
         store_budget_s=settings.store_budget_s,
         flush_interval_s=settings.flush_interval_s,
+        stream_idle_s=settings.stream_idle_s,
         keeps_edit_history=settings.edit_history == "operator",
     )
 

@@ -41,6 +41,7 @@ _BODIES: Final[dict[int, type[Message]]] = {
     Push.RECEIPT: client_pb2.Receipt,
     Push.SIGNAL: client_pb2.Signal,
     Push.GROUP_INFO: client_pb2.GroupInfo,
+    Push.STREAM_PART: client_pb2.StreamPart,
 }
 
 log = logs.get_logger(__name__)

@@ -3,6 +3,7 @@
     send        sends.py: lanes by conversation
     change      the same lanes: nothing passes what it refers to
     signal      signals.py: lanes by conversation
+    stream_part stream_parts.py: lanes by conversation
     pages       lanes by the operation's order, most by user (Logic.Handle)
     the rest    the same, lanes of their own
     ping, ack   pongs.py, acks.py; presence also passes notifier.py
@@ -36,6 +37,7 @@ from services.access.requests.refresh import TokenRefresh
 from services.access.requests.request_trace import RequestTrace
 from services.access.requests.sends import Sends
 from services.access.requests.signals import Signals
+from services.access.requests.stream_parts import StreamParts
 from services.access.session.session import Phase
 from services.common.clock import Clock
 from services.common.lanes.entered import LaneHolder
@@ -55,7 +57,8 @@ class RequestOptions:
     """The sizes of contents, lanes and batches.
 
     `capacity` is how many requests may wait in one lane; a send that its lane would not answer within `send_answer_s`
-    is refused at once. `send_batch_max` (sends, signals) and `request_batch_max` (the rest) are requests in one call.
+    is refused at once. `send_batch_max` (sends, signals, parts of streams) and `request_batch_max` (the rest) are
+    requests in one call.
     """
 
     content_bytes_max: int
@@ -98,6 +101,13 @@ class Requests(LaneHolder):
         self._signals = Signals(
             logic, lanes=options.send_lanes, capacity=options.capacity, batch_max=options.send_batch_max
         )
+        self._stream_parts = StreamParts(
+            logic,
+            content_bytes_max=options.content_bytes_max,
+            lanes=options.send_lanes,
+            capacity=options.capacity,
+            batch_max=options.send_batch_max,
+        )
         self._others: Lanes[PendingRequest, logic_pb2.HandleOutcome] = Lanes(
             "request",
             self._handle,
@@ -118,12 +128,12 @@ class Requests(LaneHolder):
         )
 
     def _parts(self) -> Iterable[AbstractAsyncContextManager[Any]]:
-        return (self._sends, self._signals, self._others, self._pages)
+        return (self._sends, self._signals, self._stream_parts, self._others, self._pages)
 
     @property
     def lanes(self) -> Sequence[Lanes[Any, Any]]:
         """All its lanes, for /debug/state."""
-        return (self._sends.lanes, self._signals.lanes, self._others, self._pages)
+        return (self._sends.lanes, self._signals.lanes, self._stream_parts.lanes, self._others, self._pages)
 
     def take(self, connection: Connection, frame: client_pb2.ClientFrame, body: str) -> None:
         """Hands a request on to what answers it, or refuses it at once."""
@@ -139,6 +149,8 @@ class Requests(LaneHolder):
                 self.take_ping(connection, frame.id, idle=frame.ping.idle)
             elif body == "signal":
                 self._signals.take(connection, frame)
+            elif body == "stream_part":
+                self._stream_parts.take(connection, frame)
             elif body == "refresh":
                 self._refresh.take(connection, frame)
             else:

@@ -59,6 +59,13 @@ def check_signal(conversation: str, sender: str, group: GroupSnapshot | None) ->
                 raise Forbidden(f"there are no signals in {conversation}, which is a large group: send a message")
 
 
+def check_stream(conversation: str, sender: str, group: GroupSnapshot | None) -> None:
+    """Returns if the text of a message of this user may grow there: as for a message, but not in a large group."""
+    check_send(conversation, sender, group)
+    if group is not None and group.is_large:
+        raise Forbidden(f"there are no streams in {conversation}, which is a large group: send whole messages")
+
+
 def check_read(conversation: str, reader: str, group: GroupSnapshot | None) -> int:
     """The first seq that this user may read there; 0: no bound."""
     match kind_of(conversation):

@@ -76,17 +76,18 @@ class MessageSender(Owned):
         reactor: Reactor,
         *,
         windows: ChangeWindows,
+        content_bytes_max: int,
         held_max: int,
         hook_patience_s: float = HOOK_PATIENCE_S,
     ) -> None:
-        """`held_max`: messages that may wait for the hook."""
+        """`content_bytes_max`: of the whole text of a stream; `held_max`: messages that may wait for the hook."""
         self._storage = storage
         self._loader = loader
         self._publisher = publisher
         self._receipts = receipts
         self._reactor = reactor
         self._windows = windows
-        self._stream_ends = StreamEnds(storage)
+        self._stream_ends = StreamEnds(storage, content_bytes_max)
         self._scope = TaskScope()  # of recalls
         self._reviews = False
         self._hooked: HookedSends | None = None

@@ -23,6 +23,7 @@ from services.logic.publishing.message_columns import OutgoingMessages
 from services.logic.publishing.parcels import KafkaParcel, OutgoingPush, build_parcels
 
 Push = delivery_pb2.Push
+_IN_ORDER = frozenset({Push.MESSAGE, Push.STREAM_PART})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,9 @@ class Publication:
 
     @property
     def has_messages(self) -> bool:
-        """Whether there are messages among what is pushed: these come in the order of their conversation."""
-        return self.columns is not None or any(push.kind == Push.MESSAGE for push in self.outgoing)
+        """Whether there are messages, or parts of them, among what is pushed: these come in the order of their
+        conversation."""
+        return self.columns is not None or any(push.kind in _IN_ORDER for push in self.outgoing)
 
     @property
     def traces(self) -> Iterator[str]:

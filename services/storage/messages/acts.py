@@ -51,10 +51,13 @@ class PartMissing(BadRequest):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """`keeps_history`: the contents of former edits stay for the operator."""
+    """`keeps_history`: the contents of former edits stay for the operator. `has_room`: whether one more stream may
+    begin in a conversation.
+    """
 
     texts: StreamTexts = field(default_factory=NoStreamTexts)
     keeps_history: bool = False
+    has_room: Callable[[str], bool] = lambda _: True
 
 
 class Number(NamedTuple):

@@ -28,6 +28,7 @@ from services.storage.loading.duplicates import RecentSends
 from services.storage.loading.loader import ConversationLoader
 from services.storage.memory.conversation import CachedConversation, CachedMember
 from services.storage.memory.conversations import ConversationMemory
+from services.storage.memory.stream_watch import NoStreams, StreamWatch
 from services.storage.memory.write_behind import WriteBehind
 from services.storage.messages.group_writer import GroupWriter
 from services.storage.messages.jobs import OwnChange, OwnOutcome
@@ -65,17 +66,19 @@ class ConversationStore:
         *,
         texts: StreamTexts | None = None,
         hiders: Hiders | None = None,
+        streams: StreamWatch | None = None,
     ) -> None:
         """`feed`: of events; None: there are none. `texts`: of streams that have not ended. `hiders`: who has hidden
-        what.
+        what. `streams`: who keeps an eye on these.
         """
+        streams = streams or NoStreams()
         self._repository = repository
         self._fanout = fanout
         self._clock = clock
         self.memory = ConversationMemory(peers.owner_of, behind, limits)
         self._recent = recent = RecentSends(limits.recent_sends_max)
         folds = FoldWriter(repository, keeps_history=limits.keeps_edit_history)
-        self.loader = ConversationLoader(repository, fanout, recent, clock, folds)
+        self.loader = ConversationLoader(repository, fanout, recent, clock, folds, streams)
         self._plain = plain = PlainPorts(repository, inboxes, fanout, peers, recent, clock, self.memory.peek)
         groups = GroupWriter(repository, self.loader, clock)
         self._rounds = RoundPorts(
@@ -89,6 +92,7 @@ class ConversationStore:
             folds,
             texts or NoStreamTexts(),
             hiders or NoHiders(),
+            streams,
         )
         self._turns = turns = StoreTurns(self.memory, plain, self._rounds, invalidation, feed or NoFeed())
         # As many as `batch_max` rows or messages are in a turn.

@@ -33,7 +33,7 @@ from services.storage.messages.acts import Act, Number, Rules
 from services.storage.messages.targets import Targets
 from services.storage.repository.records import CHANGE, NORMAL, ClientKey, MessageKey, StoredMessage
 from tidings_protocol import client_pb2
-from tidings_protocol.errors import TidingsError
+from tidings_protocol.errors import RateLimited, TidingsError
 from tidings_protocol.ids import ConversationKind
 from tidings_protocol.kinds import BY_NUMBER
 
@@ -236,7 +236,13 @@ class NumberingBatch:
     def _refusal(self, draft: MessageDraft, head: int) -> Status:
         """Why a draft may not be stored after this head; OPEN if it may, as far as its target does not say."""
         status = _refusal(draft, head)
-        if status is not Status.OPEN or draft.act is not None or not draft.target:
+        if status is not Status.OPEN or draft.act is not None:
+            return status
+        special = draft.special
+        if special is not None and special.streaming and not self._rules.has_room(draft.conversation.id):
+            draft.error = RateLimited("too many streams are open here: finish some of them, then send again")
+            return Status.REFUSED
+        if not draft.target:
             return status
         replied = self.targets.at((draft.conversation.id, draft.target))
         is_there = draft.named is None if replied is None else replied.kind != CHANGE

@@ -44,6 +44,7 @@ from services.storage.repository.records import (
     SessionPut,
     Span,
     StoredMessage,
+    StreamText,
     UserDocument,
     Watermark,
 )
@@ -113,6 +114,46 @@ class MessageRepository(Protocol):
 
     async def remove(self, conversation: str, below: int) -> int:
         """Removes the messages with a seq below this one, and what makes them idempotent; how many there were."""
+        ...
+
+
+class StreamRepository(Protocol):
+    """Messages whose text grows, and the names of those that are open, in the documents of their conversations."""
+
+    async def name(self, keys: Collection[MessageKey]) -> None:
+        """Names these; conversations without a document are passed over."""
+        ...
+
+    async def unname(self, keys: Collection[MessageKey]) -> None:
+        """Takes these names off, where they are."""
+        ...
+
+    async def named(self, conversation: str, limit: int) -> list[str]:
+        """The ids of the next conversations after this one that name some, at most `limit`; "": from the first on."""
+        ...
+
+    async def write(self, texts: Sequence[StreamText]) -> None:
+        """Writes each text whose stream is there, has not ended, and has fewer parts; the others stay."""
+        ...
+
+
+class ExpiryRepository(Protocol):
+    """Messages that are gone at some time, and what is pinned without being there any more."""
+
+    async def due(self, now_ms: int, limit: int) -> list[StoredMessage]:
+        """Messages whose time is over and that are not done with, by their times, at most `limit`, without content."""
+        ...
+
+    async def done(self, keys: Collection[MessageKey]) -> None:
+        """Nothing of these is left to be erased."""
+        ...
+
+    async def unpin(self, keys: Collection[MessageKey]) -> None:
+        """Takes these off what is pinned in their conversations, without a change."""
+        ...
+
+    async def erase_changes(self, conversation: str, below: int) -> int:
+        """Erases what CHANGEs from this seq on say of messages below it, which go; how many CHANGEs."""
         ...
 
 
@@ -338,3 +379,5 @@ class Repository:
     sessions: SessionRepository
     users: UserRepository
     time: TimeRepository
+    streams: StreamRepository
+    expiry: ExpiryRepository

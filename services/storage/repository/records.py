@@ -66,6 +66,15 @@ def reactions_left_out(seq: int) -> bytes:
 EVERYBODY = "*"
 
 
+class StreamText(NamedTuple):
+    """The text so far of a stream: an encoded Content, and how many parts are in it."""
+
+    conversation: str
+    seq: int
+    parts: int
+    content: bytes
+
+
 class Fold(NamedTuple):
     """What an entry has become by the CHANGEs up to `revision`; it is written where a lower revision is. `content`:
     None if it stays. `ends`: if it was a stream, that has ended.
@@ -169,7 +178,7 @@ class ConversationDocument:
     entries up to the head are of kind CHANGE) and `shown` (the newest that is not) may lag: the messages after
     `settled` are to be looked at again. `told` and `told_stamp` may lag too: the events of the messages up to
     that seq, and of the changes without notices up to that stamp, are published. `pinned`: seqs, the newest pin first;
-    `pinned_at`: the CHANGE that made it so.
+    `pinned_at`: the CHANGE that made it so. `streams`: messages that are streams; some of them may have ended.
     """
 
     conversation: str
@@ -192,6 +201,7 @@ class ConversationDocument:
     told_stamp: int = 0
     changes: int = 0
     shown: int = 0
+    streams: tuple[int, ...] = ()
     pinned: tuple[int, ...] = ()
     pinned_at: int = 0
 

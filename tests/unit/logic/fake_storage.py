@@ -22,7 +22,7 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.rpc.faults import to_fault
 from tidings_protocol import client_pb2
 from tidings_protocol.content import notice_client_id
-from tidings_protocol.errors import NotFound, TidingsError
+from tidings_protocol.errors import BadRequest, Forbidden, NotFound, TidingsError
 from tidings_protocol.ids import ConversationKind, kind_of
 from tidings_protocol.wire.body import message_bytes
 
@@ -62,6 +62,7 @@ class FakeStorage:
         self.calls: list[tuple[str, int]] = []
         self.fail: dict[str, list[TidingsError]] = {}
         self.changes: list[pb.ChangeItem] = []  # that were made
+        self.streams: dict[tuple[str, int], list[str]] = {}  # the parts of those that are open
         self.stale = 0
         self.refuse: list[TidingsError] = []  # of changes of messages
         self.states: dict[tuple[str, int], client_pb2.State] = {}
@@ -244,6 +245,28 @@ class FakeStorage:
         if item.becomes_large:
             record.large_from = 1 if not item.version else record.head + 1
         return pb.ChangeOutcome(status=pb.ChangeOutcome.DONE, record=record, notices=outcomes)
+
+    def _parts(self, batch: pb.PartBatch) -> pb.PartOutcomes:
+        return pb.PartOutcomes(outcomes=[self._part(item) for item in batch.items])
+
+    def _part(self, item: pb.PartItem) -> pb.PartOutcome:
+        there = self.streams.get((item.conversation, item.seq))
+        if there is None:
+            return pb.PartOutcome(fault=to_fault(NotFound("there is no such stream")))
+        sender = self._there(item.conversation).messages[item.seq - 1].sender if self._is_in(item) else item.sender
+        if sender != item.sender:
+            return pb.PartOutcome(fault=to_fault(Forbidden("it is somebody else's")))
+        if not item.part:
+            return pb.PartOutcome(had=True, parts=len(there), text="".join(there))
+        if item.part > len(there) + 1:
+            return pb.PartOutcome(fault=to_fault(BadRequest("too early", next_part=len(there) + 1)))
+        if item.part <= len(there):
+            return pb.PartOutcome(had=True)
+        there.append(item.text)
+        return pb.PartOutcome()
+
+    def _is_in(self, item: pb.PartItem) -> bool:
+        return item.seq <= len(self._there(item.conversation).messages)
 
     def _load(self, batch: pb.LoadBatch) -> pb.LoadOutcomes:
         return pb.LoadOutcomes(outcomes=[self._load_one(item) for item in batch.items])

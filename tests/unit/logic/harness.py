@@ -35,6 +35,7 @@ from services.logic.messages.rights import ChangeWindows
 from services.logic.messages.rows import RowSender
 from services.logic.messages.sender import MessageSender
 from services.logic.messages.signals import Signals
+from services.logic.messages.stream_parts import StreamParts
 from services.logic.publishing.events import EventEncoder
 from services.logic.publishing.message_columns import OutgoingMessages
 from services.logic.publishing.publisher import Publisher, PublisherOptions
@@ -148,6 +149,7 @@ class Logic:
     sender: MessageSender
     rows: RowSender
     signals: Signals
+    parts: StreamParts
     cursors: CursorMarker
     sessions: ClientSessions
     dispatcher: Dispatcher
@@ -270,6 +272,7 @@ async def logic(
         hooks,
         reactor or NoReactions(),
         windows=ChangeWindows(edit_ms=60_000, recall_ms=120_000),
+        content_bytes_max=1000,
         held_max=100,
         hook_patience_s=0.3,
     )
@@ -310,6 +313,7 @@ async def logic(
             sender,
             RowSender(sender, client, loader, publisher, receipts),
             Signals(loader, publisher),
+            StreamParts(loader, client, publisher, content_bytes_max=1000),
             cursors,
             sessions,
             dispatcher,

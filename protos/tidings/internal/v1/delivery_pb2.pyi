@@ -141,6 +141,8 @@ class Push(_message.Message):
         """body: LargeMembership, for the node's own index"""
         SESSIONS: Push._Kind.ValueType  # 5
         """body: SessionChanges, on broadcast"""
+        STREAM_PART: Push._Kind.ValueType  # 10
+        """body: tidings.v1.StreamPart"""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
     MESSAGE: Push.Kind.ValueType  # 0
@@ -155,6 +157,8 @@ class Push(_message.Message):
     """body: LargeMembership, for the node's own index"""
     SESSIONS: Push.Kind.ValueType  # 5
     """body: SessionChanges, on broadcast"""
+    STREAM_PART: Push.Kind.ValueType  # 10
+    """body: tidings.v1.StreamPart"""
 
     KIND_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int

@@ -75,6 +75,11 @@ class StorageStub:
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.KeyBatch.SerializeToString,
                 response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.HeadOutcomes.FromString,
                 _registered_method=True)
+        self.Parts = channel.unary_unary(
+                '/tidings.internal.v1.Storage/Parts',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PartBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PartOutcomes.FromString,
+                _registered_method=True)
         self.Append = channel.unary_unary(
                 '/tidings.internal.v1.Storage/Append',
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.AppendBatch.SerializeToString,
@@ -181,6 +186,13 @@ class StorageServicer:
 
     def ConversationHeads(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Parts(self, request, context):
+        """of messages whose text grows
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -296,6 +308,11 @@ def add_StorageServicer_to_server(servicer, server):
                     servicer.ConversationHeads,
                     request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.KeyBatch.FromString,
                     response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.HeadOutcomes.SerializeToString,
+            ),
+            'Parts': grpc.unary_unary_rpc_method_handler(
+                    servicer.Parts,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PartBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PartOutcomes.SerializeToString,
             ),
             'Append': grpc.unary_unary_rpc_method_handler(
                     servicer.Append,
@@ -569,6 +586,33 @@ class Storage:
             '/tidings.internal.v1.Storage/ConversationHeads',
             protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.KeyBatch.SerializeToString,
             protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.HeadOutcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Parts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Storage/Parts',
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PartBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PartOutcomes.FromString,
             options,
             channel_credentials,
             insecure,

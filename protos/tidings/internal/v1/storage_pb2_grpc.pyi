@@ -45,6 +45,8 @@ class StorageStub:
     History: _grpc.UnaryUnaryMultiCallable[_storage_pb2.HistoryBatch, _storage_pb2.PageOutcomes]
     Members: _grpc.UnaryUnaryMultiCallable[_storage_pb2.MembersBatch, _storage_pb2.MembersOutcomes]
     ConversationHeads: _grpc.UnaryUnaryMultiCallable[_storage_pb2.KeyBatch, _storage_pb2.HeadOutcomes]
+    Parts: _grpc.UnaryUnaryMultiCallable[_storage_pb2.PartBatch, _storage_pb2.PartOutcomes]
+    """of messages whose text grows"""
     Append: _grpc.UnaryUnaryMultiCallable[_storage_pb2.AppendBatch, _storage_pb2.AppendOutcomes]
     """by user"""
     Open: _grpc.UnaryUnaryMultiCallable[_storage_pb2.SessionBatch, _storage_pb2.SessionOpenOutcomes]
@@ -73,6 +75,8 @@ class StorageAsyncStub(StorageStub):
     History: _aio.UnaryUnaryMultiCallable[_storage_pb2.HistoryBatch, _storage_pb2.PageOutcomes]  # type: ignore[assignment]
     Members: _aio.UnaryUnaryMultiCallable[_storage_pb2.MembersBatch, _storage_pb2.MembersOutcomes]  # type: ignore[assignment]
     ConversationHeads: _aio.UnaryUnaryMultiCallable[_storage_pb2.KeyBatch, _storage_pb2.HeadOutcomes]  # type: ignore[assignment]
+    Parts: _aio.UnaryUnaryMultiCallable[_storage_pb2.PartBatch, _storage_pb2.PartOutcomes]  # type: ignore[assignment]
+    """of messages whose text grows"""
     Append: _aio.UnaryUnaryMultiCallable[_storage_pb2.AppendBatch, _storage_pb2.AppendOutcomes]  # type: ignore[assignment]
     """by user"""
     Open: _aio.UnaryUnaryMultiCallable[_storage_pb2.SessionBatch, _storage_pb2.SessionOpenOutcomes]  # type: ignore[assignment]
@@ -146,6 +150,14 @@ class StorageServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.KeyBatch,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.HeadOutcomes, _abc.Awaitable[_storage_pb2.HeadOutcomes]]: ...
+
+    @_abc_1.abstractmethod
+    def Parts(
+        self,
+        request: _storage_pb2.PartBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.PartOutcomes, _abc.Awaitable[_storage_pb2.PartOutcomes]]:
+        """of messages whose text grows"""
 
     @_abc_1.abstractmethod
     def Append(

@@ -51,6 +51,7 @@ class MemoryConversations(MemoryPort):
                 first_seq=kept.first_seq,
                 told=kept.told,
                 told_stamp=kept.told_stamp,
+                streams=kept.streams,
                 changes=kept.changes,
                 shown=kept.shown,
                 pinned=kept.pinned,

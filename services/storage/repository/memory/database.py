@@ -19,11 +19,13 @@ from dataclasses import dataclass
 
 from services.storage.repository import contract
 from services.storage.repository.memory.conversations import MemoryChanges, MemoryConversations, MemoryMembers
+from services.storage.repository.memory.expiry import MemoryExpiry
 from services.storage.repository.memory.faults import Faults
 from services.storage.repository.memory.feed import MemoryFeed
 from services.storage.repository.memory.log import MemoryLog
 from services.storage.repository.memory.messages import MemoryInboxes, MemoryMessages
 from services.storage.repository.memory.sessions import MemorySessions, MemoryTime, MemoryUsers
+from services.storage.repository.memory.streams import MemoryStreams
 from services.storage.repository.memory.tables import Tables
 
 
@@ -45,4 +47,6 @@ class Database(Tables):
             MemorySessions(self, chosen),
             MemoryUsers(self, chosen),
             MemoryTime(self, chosen),
+            MemoryStreams(self, chosen),
+            MemoryExpiry(self, chosen),
         )

@@ -32,6 +32,7 @@ class Tables:
     messages: dict[str, dict[int, StoredMessage]] = field(default_factory=lambda: defaultdict(dict))
     revisions: dict[MessageKey, int] = field(default_factory=dict)  # of what was folded
     clients: dict[ClientKey, int] = field(default_factory=dict)
+    erased: set[MessageKey] = field(default_factory=set)  # messages whose time was over
     inboxes: dict[str, dict[int, InboxEntry]] = field(default_factory=lambda: defaultdict(dict))
     conversations: dict[str, ConversationDocument] = field(default_factory=dict)
     members: dict[str, dict[str, MemberDocument]] = field(default_factory=lambda: defaultdict(dict))

@@ -3,6 +3,7 @@
     conversations  _id id  n name  y kind  o open  w channel  e share history  f large from  v version  m members
                    z stamp  a applied seq  p pending change  h head  d settled  t last time  r first seq kept
                    k told  q told stamp  b changes  s shown  pi pinned  pa the CHANGE that made it so
+                   st open streams
     members        _id "conversation user"  c conversation  u user, unless gone  r role  j joined seq  i joined time
                    a read seq  d delivered seq  z stamp  l large  x when gone
 
@@ -249,6 +250,7 @@ def _conversation(document: Document) -> ConversationDocument:
         changes=document.get("b", 0),
         # Nothing but messages was stored before there were changes.
         shown=document["s"] if "s" in document else document["h"],
+        streams=tuple(document.get("st", ())),
         pinned=tuple(document.get("pi", ())),
         pinned_at=document.get("pa", 0),
     )

@@ -2,7 +2,8 @@
 
     a message   _id  p conversation  s sender  k client id  t time  b content  y kind, if not NORMAL  g change, if any
                 o changes before it, if any  w state, if changed  v revision of that state, if folded
-                e when it expires, if ever  m who is mentioned, if anybody  n parts, of a stream that has not ended
+                e when it expires, if ever  xe the same, until it is erased
+                m who is mentioned, if anybody  n parts, of a stream that has not ended
                 of a CHANGE: a act  x seq of its target  h the content before the first edit, if that is kept
     an entry    _id  p user  c conversation  q seq  t time  y 3, of a CHANGE
 
@@ -20,7 +21,7 @@ from services.storage.repository.mongo.schema import Document
 from services.storage.repository.records import CHANGE, NORMAL, InboxEntry, StoredMessage
 from tidings_protocol import client_pb2
 
-BESIDE_CONTENT_BYTES = 512  # what a document has beside what a message brings along, at most
+BESIDE_CONTENT_BYTES = 512  # what a document has beside a message's content, change, act and mentions, at most
 _MENTION_BYTES = 16  # what one takes beside the user's id
 # What a message has after `before`, if it is plain: one look is enough for nearly all.
 NOTHING_SPECIAL = StoredMessage("", 0, "", "", 0, b"")[10:]
@@ -54,7 +55,7 @@ def _put_special(document: Document, message: StoredMessage) -> None:
     if message.state:
         document["w"] = message.state
     if message.expires_ms:
-        document["e"] = message.expires_ms
+        document["e"] = document["xe"] = message.expires_ms
     if message.mentions:
         document["m"] = list(message.mentions)
     if message.former:

@@ -8,12 +8,14 @@ from services.storage.repository.contract import Repository
 from services.storage.repository.mongo.changes import MongoChanges
 from services.storage.repository.mongo.connection import MongoConnection
 from services.storage.repository.mongo.conversations import MongoConversations, MongoMembers
+from services.storage.repository.mongo.expiry import MongoExpiry
 from services.storage.repository.mongo.feed import MongoFeed
 from services.storage.repository.mongo.layout import use_log
 from services.storage.repository.mongo.log import MongoLog
 from services.storage.repository.mongo.messages import MongoInboxes, MongoMessages
 from services.storage.repository.mongo.schema import prepare
 from services.storage.repository.mongo.sessions import MongoSessions, MongoUsers
+from services.storage.repository.mongo.streams import MongoStreams
 from services.storage.repository.mongo.time import MongoTime
 
 PREPARE_S = 600
@@ -32,6 +34,8 @@ def mongo_repository(connection: MongoConnection) -> Repository:
         sessions=MongoSessions(connection),
         users=MongoUsers(connection),
         time=MongoTime(connection),
+        streams=MongoStreams(connection),
+        expiry=MongoExpiry(connection),
     )
 
 

@@ -28,8 +28,8 @@ Document = dict[str, Any]
 LOG, CONVERSATIONS, MEMBERS = "log", "conversations", "members"
 CHANGES, SESSIONS, USERS, DEVICES, META = "changes", "sessions", "users", "devices", "meta"
 
-HELD = "held"
-BY_TARGET = "target"
+# Indexes that a query names, since the planner might take another one.
+HELD, BY_TARGET, EXPIRY, STREAMS = "held", "target", "expiry", "streams"
 
 GONE_KEPT_S = 24 * 3600
 CHANGE_KEPT_S = 24 * 3600
@@ -57,6 +57,8 @@ SCHEMA: Mapping[str, Collection] = {
                 unique=True,
                 partialFilterExpression={"k": {"$exists": True}},
             ),
+            # Only messages that are gone at some time have `xe`, until they are erased.
+            IndexModel([("xe", ASCENDING)], name=EXPIRY, partialFilterExpression={"xe": {"$exists": True}}),
             # Only a CHANGE has `x`, the seq of what it changes: what it says is erased with that.
             IndexModel(
                 [("p", ASCENDING), ("x", ASCENDING)],
@@ -65,7 +67,11 @@ SCHEMA: Mapping[str, Collection] = {
             ),
         ),
     ),
-    CONVERSATIONS: Collection("_id"),
+    CONVERSATIONS: Collection(
+        "_id",
+        # Only conversations with messages whose text grows have `st`.
+        indexes=(IndexModel([("st", ASCENDING)], name=STREAMS, partialFilterExpression={"st": {"$exists": True}}),),
+    ),
     MEMBERS: Collection(
         "c",
         indexes=(

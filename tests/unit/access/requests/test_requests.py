@@ -46,6 +46,11 @@ class CannedLogic:
     async def send(self, items: Sequence[logic_pb2.SendItem]) -> Sequence[logic_pb2.SendOutcome | TidingsError]:
         raise AssertionError("only what was not decided is asked about again")
 
+    async def stream_parts(
+        self, items: Sequence[logic_pb2.StreamPartItem]
+    ) -> Sequence[logic_pb2.StreamPartOutcome | TidingsError]:
+        return [logic_pb2.StreamPartOutcome() for _ in items]
+
     async def signal(self, items: Sequence[logic_pb2.SignalItem]) -> Sequence[logic_pb2.SignalOutcome | TidingsError]:
         return [logic_pb2.SignalOutcome() for _ in items]
 
@@ -245,6 +250,11 @@ class SlowLogic(CannedLogic):
         self.calls.append([item.client_id for item in items])
         await self.gate.wait()
         return [logic_pb2.SendOutcome(seq=1, pending=item.client_id in self.pending) for item in items]
+
+    async def stream_parts(
+        self, items: Sequence[logic_pb2.StreamPartItem]
+    ) -> Sequence[logic_pb2.StreamPartOutcome | TidingsError]:
+        return [logic_pb2.StreamPartOutcome() for _ in items]
 
     async def signal(self, items: Sequence[logic_pb2.SignalItem]) -> Sequence[logic_pb2.SignalOutcome | TidingsError]:
         self.calls.append([item.name for item in items])
