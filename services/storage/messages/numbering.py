@@ -141,7 +141,6 @@ class NumberingBatch:
         messages: list[StoredMessage] = []
         self._planned = []
         self.targets.begin()
-        self._reopen()
         for draft in self._open:
             if draft.key in keys or self._is_known(draft):
                 continue
@@ -185,11 +184,21 @@ class NumberingBatch:
             self._recent.add(draft.key, draft.seq)
             if self._names:
                 self._note(draft)
-        if count == len(self._planned):
-            self._tentative = []
+        whole = count == len(self._planned)
         self._planned = []
         self.targets.begin()
+        if whole:
+            self._tentative = []
+        else:
+            self.doubt()
         self._open = [draft for draft in self._open if draft.status is Status.OPEN]
+
+    def doubt(self) -> None:
+        """Not all of the plan is in, for all that is known: what was refused because of it is open again."""
+        for draft in self._tentative:
+            draft.status, draft.error = Status.OPEN, None
+        self._tentative = []
+        self._open = [draft for draft in self._all if draft.status is Status.OPEN]
 
     def resolve(self, found: Mapping[ClientKey, StoredMessage]) -> None:
         """Takes what was there already of the client ids that are open; what is not settled stays open."""
@@ -218,13 +227,6 @@ class NumberingBatch:
         if not self._names:
             return []
         return self.targets.unknown(key for draft in self._open if (key := draft.named) is not None)
-
-    def _reopen(self) -> None:
-        if self._tentative:
-            for draft in self._tentative:
-                draft.status, draft.error = Status.OPEN, None
-            self._tentative = []
-            self._open = [draft for draft in self._all if draft.status is Status.OPEN]
 
     def _judge(self, draft: MessageDraft, act: Act, number: Number) -> Status:
         verdict = act.plan(draft.key, number, draft.conversation, self.targets, self._rules, self._now_ms)

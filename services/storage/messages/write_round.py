@@ -146,6 +146,7 @@ class WriteRound:
                 inserted = await self._ports.repository.messages.insert(messages)
             except Unavailable:
                 # Whether it was done is unknown: what is there is read before anything else is written.
+                batch.doubt()
                 if self._ports.clock.now_s() >= deadline:
                     raise
                 await self._look_again(batch, {message.conversation for message in messages})
