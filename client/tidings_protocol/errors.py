@@ -199,6 +199,5 @@ def error_of(
 ) -> TidingsError:
     """The error with this wire code; a code of a newer version becomes Internal and keeps its message."""
     error = _BY_CODE.get(code, Internal)(message, retry_after_ms)
-    error.next_part = next_part
-    error.excused = excused
+    error.next_part, error.excused = next_part, excused
     return error

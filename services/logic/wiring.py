@@ -138,6 +138,7 @@ async def messages_of(settings: LogicSettings, ground: Ground, receipts: Receipt
             hooks,
             ground.storage,
             windows=ChangeWindows(1000 * settings.edit_window_s, 1000 * settings.recall_window_s),
+            content_bytes_max=settings.content_bytes_max,
             held_max=settings.sends_in_flight_max,
             clock=ground.ports.clock,
         )

@@ -77,11 +77,14 @@ class MessageSender(Owned):
         reactor: Reactor,
         *,
         windows: ChangeWindows,
+        content_bytes_max: int,
         held_max: int,
         hook_patience_s: float = HOOK_PATIENCE_S,
         clock: Clock | None = None,
     ) -> None:
-        """`held_max`: messages that may wait for the hook. `clock`: None: the system's."""
+        """`content_bytes_max`: of the whole text of a stream; `held_max`: messages that may wait for the hook. `clock`:
+        None: the system's.
+        """
         self._clock = clock or SystemClock()
         self._storage = storage
         self._loader = loader
@@ -89,7 +92,7 @@ class MessageSender(Owned):
         self._receipts = receipts
         self._reactor = reactor
         self._windows = windows
-        self._stream_ends = StreamEnds(storage)
+        self._stream_ends = StreamEnds(storage, content_bytes_max)
         self._scope = TaskScope()  # of recalls
         self._reviews = False
         self._hooked: HookedSends | None = None

@@ -22,7 +22,7 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.rpc.faults import to_fault
 from tidings_protocol import client_pb2
 from tidings_protocol.content import notice_client_id
-from tidings_protocol.errors import BadRequest, NotFound, TidingsError
+from tidings_protocol.errors import BadRequest, Forbidden, NotFound, TidingsError
 from tidings_protocol.ids import ConversationKind, direct, kind_of
 from tidings_protocol.wire.body import message_bytes
 
@@ -255,12 +255,20 @@ class FakeStorage:
         there = self.streams.get((item.conversation, item.seq))
         if there is None:
             return pb.PartOutcome(fault=to_fault(NotFound("there is no such stream")))
+        sender = self._there(item.conversation).messages[item.seq - 1].sender if self._is_in(item) else item.sender
+        if sender != item.sender:
+            return pb.PartOutcome(fault=to_fault(Forbidden("it is somebody else's")))
+        if not item.part:
+            return pb.PartOutcome(had=True, parts=len(there), text="".join(there))
         if item.part > len(there) + 1:
             return pb.PartOutcome(fault=to_fault(BadRequest("too early", next_part=len(there) + 1)))
         if item.part <= len(there):
             return pb.PartOutcome(had=True)
         there.append(item.text)
         return pb.PartOutcome()
+
+    def _is_in(self, item: pb.PartItem) -> bool:
+        return item.seq <= len(self._there(item.conversation).messages)
 
     def _load(self, batch: pb.LoadBatch) -> pb.LoadOutcomes:
         return pb.LoadOutcomes(outcomes=[self._load_one(item) for item in batch.items])

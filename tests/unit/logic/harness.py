@@ -282,6 +282,7 @@ async def logic(
         hooks,
         reactor or client,
         windows=ChangeWindows(edit_ms=60_000, recall_ms=120_000),
+        content_bytes_max=1000,
         held_max=100,
         hook_patience_s=0.3,
     )

@@ -2373,6 +2373,7 @@ class PartItem(_message.Message):
     """of the message"""
     sender: _builtins.str
     part: _builtins.int
+    """0: none, the text so far is asked for"""
     text: _builtins.str
     def __init__(
         self,
@@ -2421,8 +2422,13 @@ class PartOutcome(_message.Message):
 
     FAULT_FIELD_NUMBER: _builtins.int
     HAD_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
     had: _builtins.bool
     """it was there before: nobody is told of it"""
+    parts: _builtins.int
+    """of part 0: how many there are, and the text that they make"""
+    text: _builtins.str
     @_builtins.property
     def fault(self) -> _common_pb2.Fault: ...
     def __init__(
@@ -2430,10 +2436,12 @@ class PartOutcome(_message.Message):
         *,
         fault: _common_pb2.Fault | None = ...,
         had: _builtins.bool = ...,
+        parts: _builtins.int = ...,
+        text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "had", b"had"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "had", b"had", "parts", b"parts", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
