@@ -61,8 +61,8 @@ class MongoMessages:
         found = [message_of(document) for document in await self._connection.find("find", LOG, query)]
         return {ClientKey(message.conversation, message.sender, message.client_id): message for message in found}
 
-    async def unread(self, spans: Sequence[UnreadSpan], now_ms: int) -> list[UnreadCount]:
-        return await count_unread(self._connection, spans, now_ms)
+    async def unread(self, user: str, spans: Sequence[UnreadSpan], now_ms: int) -> list[UnreadCount]:
+        return await count_unread(self._connection, user, spans, now_ms)
 
     async def remove(self, conversation: str, below: int) -> int:
         return await _remove(self._connection, conversation, id_of_message, below)
