@@ -69,10 +69,10 @@ class UnreadReader:
         open_ = [place for place in places if place.length]
         limits = shares([place.length for place in open_])
         spans = [
-            UnreadSpan(place.conversation, user, place.after, place.entry.record.head + 1, limit, _within(place, limit))
+            UnreadSpan(place.conversation, place.after, place.entry.record.head + 1, limit, _within(place, limit))
             for place, limit in zip(open_, limits, strict=True)
         ]
-        found = await self._repository.messages.unread(spans, now_ms) if spans else []
+        found = await self._repository.messages.unread(user, spans, now_ms) if spans else []
         counts = {place.conversation: count for place, count in zip(open_, found, strict=True)}
         others = await self._others(places, counts)
         for place, limit in zip(open_, limits, strict=True):

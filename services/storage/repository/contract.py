@@ -121,9 +121,11 @@ class MessageRepository(Protocol):
 
     async def erase(self, erasures: Sequence[Erasure]) -> None:
         """Takes from the CHANGEs of these entries what they lose."""
+        ...
 
-    async def unread(self, spans: Sequence[UnreadSpan], now_ms: int) -> list[UnreadCount]:
-        """What each span has for its user, aligned with the spans, all with one command if they are not many.
+    async def unread(self, user: str, spans: Sequence[UnreadSpan], now_ms: int) -> list[UnreadCount]:
+        """What each span has for this user, aligned with the spans, all with one command if they are not many. What is
+        hidden in a span is hidden in all that a call has of its conversation.
 
         A message counts unless it is the user's own, recalled, or its time was over at `now_ms`; a CHANGE never counts.
         Of these, and of others' CHANGEs, those are told that mention the user or everybody, MENTIONS_MAX at most.

@@ -175,7 +175,6 @@ class UnreadSpan(NamedTuple):
     """
 
     conversation: str
-    user: str
     after: int
     before: int
     limit: int

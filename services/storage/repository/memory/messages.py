@@ -88,9 +88,9 @@ class MemoryMessages(LogPort):
                 kept[each.seq] = _erased(each, erasure)
         await self._faults.after("messages.erase")
 
-    async def unread(self, spans: Sequence[UnreadSpan], now_ms: int) -> list[UnreadCount]:
+    async def unread(self, user: str, spans: Sequence[UnreadSpan], now_ms: int) -> list[UnreadCount]:
         await self._faults.before("messages.unread")
-        return [_unread(self._data.messages[span.conversation], span, now_ms) for span in spans]
+        return [_unread(self._data.messages[span.conversation], user, span, now_ms) for span in spans]
 
     async def remove(self, conversation: str, below: int) -> int:
         await self._faults.before("messages.remove")
@@ -147,13 +147,13 @@ def _erased(message: StoredMessage, erasure: Erasure) -> StoredMessage:
     return message._replace(content=b"" if erasure.contents else message.content, mentions=mentions)
 
 
-def _unread(kept: Mapping[int, StoredMessage], span: UnreadSpan, now_ms: int) -> UnreadCount:
+def _unread(kept: Mapping[int, StoredMessage], user: str, span: UnreadSpan, now_ms: int) -> UnreadCount:
     found = _page(kept, Span(span.conversation, span.after, span.before, span.limit))
     looked = [each for each in found if each.seq not in span.hidden]
     if not looked:
         return UnreadCount()
-    others = [each for each in looked if each.sender != span.user and not _is_gone(each, now_ms)]
-    mentions = [Mention(each.seq, each.act) for each in others if {span.user, EVERYBODY}.intersection(each.mentions)]
+    others = [each for each in looked if each.sender != user and not _is_gone(each, now_ms)]
+    mentions = [Mention(each.seq, each.act) for each in others if {user, EVERYBODY}.intersection(each.mentions)]
     last = looked[-1]
     return UnreadCount(
         unread=sum(each.kind != CHANGE for each in others),

@@ -189,10 +189,10 @@ class MongoConnection:
         *,
         then: Sequence[Document] = (),
         filters: Sequence[Document] = (),
-        finally_: Sequence[Sequence[Document]] = (),
+        together: Sequence[Document] = (),
     ) -> list[list[Document]]:
         """The documents of each range, through these further stages; with filters, aligned with the ranges, those that
-        fit them. `finally_`: the last stages of each range, aligned with the ranges; they keep the field `#`.
+        fit them. `together`: stages for the documents of all ranges of a command; they keep `#`, the range's place.
 
         One command for up to UNION_MAX ranges, each a bounded scan of its own.
         """
@@ -200,12 +200,10 @@ class MongoConnection:
         stages = [_range_stages(tag, each, then) for tag, each in enumerate(ranges)]
         for stage, each in zip(stages, filters, strict=False):
             stage[1:3] = [{"$match": each}]
-        for stage, last in zip(stages, finally_, strict=False):
-            stage += last
         for start in range(0, len(ranges), UNION_MAX):
             first, *rest = stages[start : start + UNION_MAX]
             pipeline = first + [{"$unionWith": {"coll": collection, "pipeline": each}} for each in rest]
-            for document in await self.aggregate(command, collection, pipeline):
+            for document in await self.aggregate(command, collection, [*pipeline, *together]):
                 pages[document["#"]].append(document)
         return pages
 

@@ -72,8 +72,8 @@ class MongoMessages:
     async def erase(self, erasures: Sequence[Erasure]) -> None:
         await self._connection.update("erase", LOG, [_erased(each) for each in erasures])
 
-    async def unread(self, spans: Sequence[UnreadSpan], now_ms: int) -> list[UnreadCount]:
-        return await count_unread(self._connection, spans, now_ms)
+    async def unread(self, user: str, spans: Sequence[UnreadSpan], now_ms: int) -> list[UnreadCount]:
+        return await count_unread(self._connection, user, spans, now_ms)
 
     async def remove(self, conversation: str, below: int) -> int:
         return await _remove(self._connection, conversation, id_of_message, below)

@@ -106,7 +106,7 @@ async def test_an_edit_mentions_at_its_own_seq_as_long_as_its_target_is_shown() 
         (shown, {"hidden": HiddenSeqs(1)}),
         (shown, {"joined_seq": 2}),
     ):
-        assert (await count([target, said(2), edit], read=2, **fields)).unread_mentions == 0  # type: ignore[arg-type]
+        assert (await count([target, said(2), edit], read=2, **fields)).unread_mentions == 0
     assert (await count([said(2), edit], read=2)).unread_mentions == 0, "it is gone by retention"
 
 

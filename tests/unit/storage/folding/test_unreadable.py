@@ -1,4 +1,4 @@
-"""Entries as they are shown now."""
+"""Entries as they are shown now, also those of which something cannot be read."""
 
 from __future__ import annotations
 
