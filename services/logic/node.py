@@ -24,6 +24,7 @@ from services.logic.in_flight import InFlightLimit
 from services.logic.messages.rows import RowSender
 from services.logic.messages.signals import Signals
 from services.logic.messages.stream_parts import StreamParts
+from services.logic.messages.telling import EntryTeller
 from services.logic.receipts.sender import ReceiptSender
 from services.logic.requests.cursors import CursorMarker
 from services.logic.requests.dispatcher import Dispatcher
@@ -93,6 +94,7 @@ async def logic_node(settings: LogicSettings, life: Lifecycle, ports: LogicPorts
             cursors,
             dispatcher,
             ground.storage,
+            EntryTeller(ground.publisher, sender),
             sends=sends,
             requests=requests,
         )

@@ -29,17 +29,21 @@ from services.logic.groups.loader import GroupLoader
 from services.logic.groups.model import GroupPolicy
 from services.logic.messages.hook_endpoint import HookEndpoint
 from services.logic.messages.hooks import HookOptions, Hooks
+from services.logic.messages.reactions import NoReactions
+from services.logic.messages.rights import ChangeWindows
 from services.logic.messages.sender import MessageSender
 from services.logic.publishing.events import EventEncoder
 from services.logic.publishing.publisher import Publisher, PublisherOptions
 from services.logic.publishing.topics import topics_of
 from services.logic.receipts.sender import ReceiptSender
+from services.logic.requests import absent
 from services.logic.requests.conversations import ConversationLister
 from services.logic.requests.cursors import CursorMarker
 from services.logic.requests.group_reads import GroupReader
 from services.logic.requests.history import HistoryReader
 from services.logic.requests.inbox import InboxReader
 from services.logic.requests.presence import PresenceReader
+from services.logic.requests.reactors import ReactorsReader
 from services.logic.requests.request import Handler
 from services.logic.sessions.sessions import ClientSessions, SessionOptions
 from services.logic.settings import LogicSettings, read_secret
@@ -119,6 +123,8 @@ async def messages_of(settings: LogicSettings, ground: Ground, receipts: Receipt
             ground.publisher,
             receipts,
             hooks,
+            NoReactions(),
+            windows=ChangeWindows(1000 * settings.edit_window_s, 1000 * settings.recall_window_s),
             held_max=settings.sends_in_flight_max,
         )
         yield await stack.enter_async_context(sender)
@@ -166,8 +172,10 @@ def handlers_of(
         ConversationLister(storage, page_bytes_max=page_bytes_max).handlers,
         PresenceReader(storage, ground.cluster, ground.ports.clock).handlers,
         GroupReader(storage, loader, ground.policy).handlers,
+        ReactorsReader(storage, loader).handlers,
         SessionGuard(storage, changes.act).handlers,
         cursors.handlers,
+        absent.handlers(),
     ]
 
 

@@ -23,7 +23,7 @@ from services.access.connection.identity import STRANGER, Identity
 from services.access.connection.outgoing import Outgoing
 from services.access.connection.ports import NodePort, Transport
 from services.access.connection.traffic import REPLY
-from services.access.session.abuse import COUNTED_REFUSALS, TOO_MANY_REFUSED
+from services.access.session.abuse import COUNTED_REFUSALS, TOO_MANY_REFUSED, counts
 from services.access.session.delivery_state import DeliveryState
 from services.access.session.events import (
     Abort,
@@ -67,7 +67,7 @@ from tidings_protocol.wire.codec import Codec, Data
 from tidings_protocol.wire.ping import ping_in
 
 # What a request that is refused by a rate limit is counted as.
-_LIMITS: Final = {Limit.SENDS: "sends", Limit.PARTS: "parts"}
+_LIMITS: Final[Mapping[Limit | None, str]] = {Limit.SENDS: "sends", Limit.PARTS: "parts"}
 
 log = logs.get_logger(__name__)
 
@@ -208,7 +208,8 @@ class Connection(Outgoing):
     def send_error(self, request_id: int, error: TidingsError) -> None:
         """An error frame; it counts against the client if the client is to blame."""
         self._send_error(request_id, error)
-        self.count_refusal(error.code)
+        if counts(error.code, error.retry_after_ms, excused=error.excused):
+            self.count_refusal(error.code)
 
     def count_refusal(self, code: str) -> None:
         """Counts that a request was answered with this error."""

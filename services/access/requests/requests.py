@@ -1,6 +1,7 @@
 """The requests of clients: checked as far as a frame alone can be, then handed to logic in lanes, and answered.
 
     send        sends.py: lanes by conversation
+    change      the same lanes: nothing passes what it refers to
     signal      signals.py: lanes by conversation
     stream_part stream_parts.py: lanes by conversation
     pages       lanes by the operation's order, most by user (Logic.Handle)
@@ -37,7 +38,6 @@ from services.access.requests.request_trace import RequestTrace
 from services.access.requests.sends import Sends
 from services.access.requests.signals import Signals
 from services.access.requests.stream_parts import StreamParts
-from services.access.session.abuse import COUNTED_REFUSALS
 from services.access.session.session import Phase
 from services.common.clock import Clock
 from services.common.lanes.entered import LaneHolder
@@ -143,6 +143,8 @@ class Requests(LaneHolder):
         try:
             if body == "send":
                 self._sends.take(connection, frame)
+            elif body == "change":
+                self._sends.take_change(connection, frame)
             elif body == "ping":
                 self.take_ping(connection, frame.id, idle=frame.ping.idle)
             elif body == "signal":
@@ -156,7 +158,7 @@ class Requests(LaneHolder):
                     self._presence.watch(connection, frame.presence)
                 self._take_other(connection, frame, OPERATIONS[body])
         except TidingsError as error:
-            if body == "send":
+            if body in {"send", "change"}:
                 metrics.SENDS.labels(error.label).inc()
             connection.refuse(frame.id, body, error)
 
@@ -214,7 +216,7 @@ class Requests(LaneHolder):
             metrics.SYNC_PAGES.labels(operation.body).inc()
         connection.send(answer.frame, REPLY)
         connection.answered(operation.name)
-        if answer.error_code in COUNTED_REFUSALS:
+        if answer.counts:
             connection.count_refusal(answer.error_code)
         elif answer.unpauses is not None:
             connection.page_written(answer.unpauses.head, more=answer.unpauses.more)

@@ -9,9 +9,31 @@ before.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from services.logic.groups.model import GroupMember, GroupRole, GroupSnapshot
 from tidings_protocol.errors import Forbidden, NotFound
 from tidings_protocol.ids import ConversationKind, kind_of, peers
+
+
+class Silence(NamedTuple):
+    """Why somebody who is there may send nothing now. `by_name`: it is meant for this user, not for all of a role."""
+
+    error: Forbidden
+    by_name: bool = False
+
+
+def silence_of(conversation: str, user: str, group: GroupSnapshot | None) -> Silence | None:
+    """What silences somebody who may read there; None: nothing. The one place that knows all reasons."""
+    if group is None or kind_of(conversation) is not ConversationKind.GROUP:
+        return None
+    if group.channel and group.role_of(user) is GroupRole.MEMBER:
+        return Silence(
+            Forbidden(
+                f"{conversation} is a channel, where the owner and admins send: ask the owner to make you an admin"
+            )
+        )
+    return None
 
 
 def check_send(conversation: str, sender: str, group: GroupSnapshot | None) -> None:
@@ -86,9 +108,7 @@ def check_in_chat(conversation: str, user: str) -> None:
 
 
 def _check_speaker(group: GroupSnapshot | None, conversation: str, user: str) -> GroupSnapshot:
-    group, member = check_member(group, conversation, user)
-    if group.channel and member.role is GroupRole.MEMBER:
-        raise Forbidden(
-            f"{conversation} is a channel, where the owner and admins send: ask the owner to make you an admin"
-        )
+    group, _ = check_member(group, conversation, user)
+    if (silence := silence_of(conversation, user, group)) is not None:
+        raise silence.error
     return group

@@ -60,6 +60,7 @@ class ConversationDocuments:
         again = cached_from(conversation.id, documents.get(conversation.id), members.get(conversation.id, ()))
         again.head, again.last_ms = conversation.head, conversation.last_ms
         again.changes, again.shown = conversation.changes, conversation.shown
+        again.change_seqs, again.changes_from = conversation.change_seqs, conversation.changes_from
         return again
 
     async def create(self, conversations: Sequence[CachedConversation]) -> None:
@@ -154,6 +155,7 @@ def cached_from(
         fed_stamp=document.told_stamp,
         changes=document.changes,
         shown=document.shown,
+        changes_from=max(document.head, document.settled) + 1,
         written=(
             document.head,
             document.settled,

@@ -30,6 +30,8 @@ KNOWN_MAX = 2000
 # 390 while a cursor of theirs waits to be written (tracemalloc, 20 to 200 members, each with strings of its own).
 OWN_WEIGHT = 4
 MEMBER_BYTES = 390
+# CHANGEs of a conversation of which is remembered that they are: most of what is replied to is young.
+CHANGES_MAX = 16
 # What is written of the watermarks of one that has none.
 UNWRITTEN = (0,) * 8
 
@@ -75,7 +77,7 @@ class CachedConversation:
     have a time from a clock that was wrong, which is replaced though times never go back otherwise. `told`: the
     events up to this seq are published; `told_stamp`: those of changes without notices, up to this stamp. `fed` and
     `fed_stamp`: up to where the feed of events has them. `changes`: how many entries up to the head are of kind CHANGE;
-    `shown`: the seq of the newest that is not.
+    `shown`: the seq of the newest that is not. `change_seqs`: those of the CHANGEs from `changes_from` on.
     """
 
     id: str
@@ -95,6 +97,8 @@ class CachedConversation:
     fed_stamp: int = 0
     changes: int = 0
     shown: int = 0
+    change_seqs: tuple[int, ...] = ()
+    changes_from: int = 1
     written: tuple[int, ...] = UNWRITTEN
     # Who sent the newest message, and from which on all are theirs.
     run: tuple[str, int] = ("", 0)
@@ -144,6 +148,19 @@ class CachedConversation:
         if self.last_ms > now_ms + LEAD_MAX_MS:
             self.last_ms, self.was_ahead = now_ms, True
 
+    def stored_change(self, seq: int) -> None:
+        """The entry that is the head now is a CHANGE."""
+        self.changes += 1
+        self.change_seqs = (*self.change_seqs[-CHANGES_MAX + 1 :], seq)
+        if len(self.change_seqs) == CHANGES_MAX:
+            self.changes_from = max(self.changes_from, self.change_seqs[0])
+
+    def is_message(self, seq: int) -> bool:
+        """Whether the entry, which is there, is surely no CHANGE, by what is in memory."""
+        if not self.changes:
+            return True
+        return seq >= self.changes_from and seq not in self.change_seqs
+
     def learn(self, document: MemberDocument) -> CachedMember:
         """Keeps a member that was looked up or changed, with the cursors that moved since: they may be written by now,
         while the document was read, or decided, before.
@@ -185,6 +202,8 @@ class CachedConversation:
         """The log goes on with these, up to its end; the newest may have a time that is not that of a message."""
         newest = tail[-1]
         self.head, self.changes = newest.seq, newest.before + (newest.kind == CHANGE)
+        self.change_seqs = tuple(each.seq for each in tail if each.kind == CHANGE)[-CHANGES_MAX:]
+        self.changes_from = self.change_seqs[0] if len(self.change_seqs) == CHANGES_MAX else tail[0].seq
         shown = next((each for each in reversed(tail) if each.kind != CHANGE), None)
         if shown is not None:
             self.shown, self.last_ms = shown.seq, shown.time_ms
@@ -262,6 +281,7 @@ class CachedConversation:
             last_ms=self.last_ms,
             ordinal=self.ordinal,
             shown=self.shown,
+            pinned=[seq for seq in document.pinned if seq >= self.first_seq],
         )
 
     def _watermarks(self) -> tuple[int, ...]:

@@ -84,6 +84,12 @@ class StoreJob:
     stubs: Sequence[str] = ()
 
     @staticmethod
+    def of(item: StoreItem | OwnChange, conversation: CachedConversation) -> StoreJob:
+        if isinstance(item, OwnChange):
+            return StoreJob.from_own(item, conversation)
+        return StoreJob.from_item(item, conversation)
+
+    @staticmethod
     def from_item(item: StoreItem, conversation: CachedConversation) -> StoreJob:
         draft = MessageDraft(
             conversation,

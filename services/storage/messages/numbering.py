@@ -97,7 +97,9 @@ class MessageDraft:
         """
         if self.act is not None:
             return self.conversation.id, self.act.seq
-        return (self.conversation.id, self.target) if self.target and self.conversation.changes else None
+        if not self.target or self.conversation.is_message(self.target):
+            return None
+        return self.conversation.id, self.target
 
     def repeats(self, first: StoredMessage) -> bool:
         """Takes the message of an earlier try: the draft is a DUPLICATE if all that follows from it is done. Whether it
@@ -124,6 +126,8 @@ class NumberingBatch:
         self._recent = recent
         self._now_ms = now_ms
         self._planned: list[MessageDraft] = []
+        # What was refused because of what the present plan does: if that does not get in, it is judged again.
+        self._tentative: list[MessageDraft] = []
 
     @property
     def open(self) -> list[MessageDraft]:
@@ -137,6 +141,7 @@ class NumberingBatch:
         messages: list[StoredMessage] = []
         self._planned = []
         self.targets.begin()
+        self._reopen()
         for draft in self._open:
             if draft.key in keys or self._is_known(draft):
                 continue
@@ -151,6 +156,7 @@ class NumberingBatch:
                 number = Number(head + 1, next_ms(self._now_ms, last_ms), changes)
                 draft.status = self._judge(draft, draft.act, number)
             if draft.status is not Status.OPEN:
+                self._tentative.append(draft)
                 continue
             draft.seq, draft.time_ms, draft.before = head + 1, next_ms(self._now_ms, last_ms), changes
             # A CHANGE is nobody's last message.
@@ -172,13 +178,15 @@ class NumberingBatch:
             conversation.was_ahead |= not draft.is_change and draft.time_ms < conversation.last_ms
             conversation.head = draft.seq
             if draft.is_change:
-                conversation.changes += 1
+                conversation.stored_change(draft.seq)
             else:
                 conversation.shown, conversation.last_ms = draft.seq, draft.time_ms
                 draft.read_over = conversation.sent(draft.key.sender, draft.seq)
             self._recent.add(draft.key, draft.seq)
             if self._names:
                 self._note(draft)
+        if count == len(self._planned):
+            self._tentative = []
         self._planned = []
         self.targets.begin()
         self._open = [draft for draft in self._open if draft.status is Status.OPEN]
@@ -210,6 +218,13 @@ class NumberingBatch:
         if not self._names:
             return []
         return self.targets.unknown(key for draft in self._open if (key := draft.named) is not None)
+
+    def _reopen(self) -> None:
+        if self._tentative:
+            for draft in self._tentative:
+                draft.status, draft.error = Status.OPEN, None
+            self._tentative = []
+            self._open = [draft for draft in self._all if draft.status is Status.OPEN]
 
     def _judge(self, draft: MessageDraft, act: Act, number: Number) -> Status:
         verdict = act.plan(draft.key, number, draft.conversation, self.targets, self._rules, self._now_ms)

@@ -91,8 +91,7 @@ class WriteRound:
         job = self._changes.get(conversation.id)
         if isinstance(item, StoreItem | OwnChange):
             if job is None:
-                make = StoreJob.from_own if isinstance(item, OwnChange) else StoreJob.from_item
-                self._stores[index] = make(item, conversation)
+                self._stores[index] = StoreJob.of(item, conversation)
             return job is None
         if job is None:
             self._changes[conversation.id] = ChangeJob(conversation, [index], [item])

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol
 
+from services.storage.repository.reactions import ReactionRepository
 from services.storage.repository.records import (
     MAX_NUMBER,
     Acknowledged,
@@ -381,3 +382,4 @@ class Repository:
     time: TimeRepository
     streams: StreamRepository
     expiry: ExpiryRepository
+    reactions: ReactionRepository

@@ -27,7 +27,7 @@ from services.storage.streams.memory import OpenStreams
 from services.storage.streams.stream import OpenStream
 from services.storage.telling.port import Teller
 from tidings_protocol import client_pb2
-from tidings_protocol.content import FINISH_PREFIX
+from tidings_protocol.content import OWN_PREFIX
 from tidings_protocol.errors import TidingsError
 from tidings_protocol.ids import slot_of
 
@@ -173,4 +173,4 @@ class StreamKeeper:
 def _end_of(stream: OpenStream) -> OwnChange:
     conversation, seq = stream.key
     finish = client_pb2.Change(seq=seq, finish=client_pb2.Change.Finish(parts=stream.parts))
-    return OwnChange(conversation, stream.sender, f"{FINISH_PREFIX}{seq}", finish)
+    return OwnChange(conversation, stream.sender, f"{OWN_PREFIX}finish {seq}", finish)

@@ -24,7 +24,7 @@ from services.storage.limits import Limits
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import NORMAL, MessageKey, StoredMessage
 from services.storage.streams.memory import OpenStreams
-from tidings_protocol.errors import BadRequest, Forbidden, NotFound, Overloaded, TidingsError
+from tidings_protocol.errors import BadRequest, Forbidden, NotFound, Overloaded, Recalled, TidingsError
 
 PartItem = storage_pb2.PartItem
 PartOutcome = storage_pb2.PartOutcome
@@ -95,7 +95,7 @@ class PartTaker:
             raise _not_yours()
         state = state_of(message, self._clock.wall_ms())
         if state is not None and state.recalled_by:
-            raise Forbidden(f"message {item.seq} is recalled: its text does not grow any more")
+            raise Recalled(f"message {item.seq} is recalled: its text does not grow any more")
         if not is_stream(message.content):
             raise BadRequest(f"message {item.seq} is no stream: edit it")
         if item.part <= folded_state(message).state.parts:

@@ -1,8 +1,9 @@
 """Storage as logic's shells see it, small enough to be read at once, obedient enough to misbehave.
 
 Guarantees: dense numbers, idempotent by client id, stale versions show, in the shapes of the real one
-(tests/contract/storage_calls asks both). `calls` has every call with how many items it had; `fail` and `stale` make the
-next ones go wrong.
+(tests/contract/storage_calls asks both). `calls` has every call with how many items it had; `fail`, `refuse` and
+`stale` make the next ones go wrong. Changes of messages are entries that show what became of their target, whoever
+makes them.
 
 Does not know: time, cursors in detail, durability. Whatever depends on those is tested with the real storage.
 """
@@ -63,6 +64,10 @@ class FakeStorage:
         self.changes: list[pb.ChangeItem] = []  # that were made
         self.streams: dict[tuple[str, int], list[str]] = {}  # the parts of those that are open
         self.stale = 0
+        self.refuse: list[TidingsError] = []  # of changes of messages
+        self.states: dict[tuple[str, int], client_pb2.State] = {}
+        self.hidden: dict[tuple[str, int], list[str]] = {}  # who has hidden an entry
+        self.stored: list[pb.StoreItem] = []
         self.read_over = False
         self.epoch = "epoch"
 
@@ -133,16 +138,63 @@ class FakeStorage:
             return pb.StoreOutcome(status=pb.StoreOutcome.NOT_STORED)
         if seq:
             first = there.messages[seq - 1]
-            return self._stored(item, seq, pb.StoreOutcome.DUPLICATE, content=first.content, kind=first.kind)
+            outcome = self._stored(item, seq, pb.StoreOutcome.DUPLICATE, content=first.content, kind=first.kind)
+            return self._shown(first, outcome) if first.special.change else outcome
         if self.stale or item.version != there.record.version:
             self.stale = max(0, self.stale - 1)
             return pb.StoreOutcome(status=pb.StoreOutcome.STALE)
         if item.reply_to > len(there.messages):
             return pb.StoreOutcome(status=pb.StoreOutcome.NO_SUCH_REPLY)
-        return self._append(there, item)
+        if item.special.change:
+            return self._change_message(there, item)
+        outcome = self._append(there, item)
+        if item.HasField("special"):
+            self.states[item.conversation, outcome.seq] = client_pb2.State(streaming=item.special.streaming)
+            outcome.message = self._message(item.conversation, outcome.seq)
+        return outcome
+
+    def _change_message(self, there: Conversation, item: pb.StoreItem) -> pb.StoreOutcome:
+        target = client_pb2.Change.FromString(item.special.change).seq
+        error = self.refuse.pop(0) if self.refuse else None
+        if target > len(there.messages):
+            error = NotFound("there is no such message: give the seq of one that is there")
+        if error is not None:
+            return pb.StoreOutcome(status=pb.StoreOutcome.REFUSED, fault=to_fault(error))
+        outcome = self._append(there, item)
+        self._fold(item, outcome.seq)
+        return self._shown(item, outcome)
+
+    def _fold(self, item: pb.StoreItem, seq: int) -> None:
+        change = client_pb2.Change.FromString(item.special.change)
+        state = self.states.setdefault((item.conversation, change.seq), client_pb2.State())
+        state.revision = seq
+        match change.WhichOneof("act"):
+            case "edit":
+                state.edited_ms = 1000 + seq
+            case "recall":
+                state.recalled_by = item.sender
+            case "pin":
+                state.pinned = change.pin
+            case "finish":
+                state.streaming = False
+
+    def _shown(self, item: pb.StoreItem, outcome: pb.StoreOutcome) -> pb.StoreOutcome:
+        """The outcome of a change, with what its recipients are told."""
+        change = client_pb2.Change.FromString(item.special.change)
+        entry = client_pb2.Message.FromString(self._message(item.conversation, outcome.seq))
+        entry.change.CopyFrom(change)
+        if change.HasField("edit"):
+            entry.change.edit.ParseFromString(item.content)
+        entry.ClearField("content")
+        entry.state.CopyFrom(self.states[item.conversation, change.seq])
+        outcome.message = entry.SerializeToString()
+        outcome.state = entry.state.SerializeToString()
+        outcome.stubs.extend(self.hidden.get((item.conversation, change.seq), ()))
+        return outcome
 
     def _append(self, there: Conversation, item: pb.StoreItem) -> pb.StoreOutcome:
         there.messages.append(item)
+        self.stored.append(item)
         there.record.head = len(there.messages)
         for user in item.recipients:
             self.inboxes.setdefault(user, []).append((item.conversation, there.record.head))
@@ -150,7 +202,8 @@ class FakeStorage:
 
     def _stored(self, item: pb.StoreItem, seq: int, status: Any, **fields: Any) -> pb.StoreOutcome:
         numbers = [self._number(user, item.conversation, seq) for user in item.recipients]
-        return pb.StoreOutcome(status=status, seq=seq, time_ms=1000 + seq, numbers=numbers, **fields)
+        ordinal = 0 if item.kind == client_pb2.Message.CHANGE else seq
+        return pb.StoreOutcome(status=status, seq=seq, time_ms=1000 + seq, numbers=numbers, ordinal=ordinal, **fields)
 
     def _number(self, user: str, conversation: str, seq: int) -> int:
         entries = self.inboxes.get(user, [])
@@ -382,7 +435,7 @@ class FakeStorage:
 
     def _message(self, conversation: str, seq: int) -> bytes:
         item = self.conversations[conversation].messages[seq - 1]
-        return message_bytes(
+        encoded = message_bytes(
             conversation=conversation,
             seq=seq,
             message_id=f"m{seq}",
@@ -391,8 +444,13 @@ class FakeStorage:
             content=item.content,
             kind=item.kind,
             client_id=item.client_id,
-            ordinal=seq,
+            ordinal=0 if item.kind == client_pb2.Message.CHANGE else seq,
         )
+        if (conversation, seq) not in self.states:
+            return encoded
+        message = client_pb2.Message.FromString(encoded)
+        message.state.CopyFrom(self.states[conversation, seq])
+        return message.SerializeToString()
 
 
 def _size(method: str, request: Any) -> int:

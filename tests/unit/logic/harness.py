@@ -30,6 +30,8 @@ from services.logic.changes.session_guard import SessionGuard
 from services.logic.groups.loader import GroupLoader
 from services.logic.groups.model import GroupPolicy
 from services.logic.messages.hooks import Hooks
+from services.logic.messages.reactions import NoReactions, Reactor
+from services.logic.messages.rights import ChangeWindows
 from services.logic.messages.rows import RowSender
 from services.logic.messages.sender import MessageSender
 from services.logic.messages.signals import Signals
@@ -39,6 +41,7 @@ from services.logic.publishing.message_columns import OutgoingMessages
 from services.logic.publishing.publisher import Publisher, PublisherOptions
 from services.logic.publishing.records import Publication
 from services.logic.receipts.sender import ReceiptSender
+from services.logic.requests import absent
 from services.logic.requests.conversations import ConversationLister
 from services.logic.requests.cursors import CursorMarker
 from services.logic.requests.dispatcher import Dispatcher
@@ -46,6 +49,7 @@ from services.logic.requests.group_reads import GroupReader
 from services.logic.requests.history import HistoryReader
 from services.logic.requests.inbox import InboxReader
 from services.logic.requests.presence import PresenceReader
+from services.logic.requests.reactors import ReactorsReader
 from services.logic.sessions.sessions import ClientSessions, SessionOptions
 from services.logic.storage_client import StorageClient
 from tests.unit.logic.fake_storage import FakeStorage
@@ -218,6 +222,7 @@ async def logic(
     backlog_bytes_max: int = 1_000_000,
     token: str = TOKEN,
     storage: Any = None,
+    reactor: Reactor | None = None,
 ) -> AsyncIterator[Logic]:
     """Everything up, in the order of the app. `storage`: another one than the fake."""
     storage, broker, clock, health, peers, view = (
@@ -260,7 +265,17 @@ async def logic(
         SessionOptions(devices_max=3, evict_timeout_s=1, news_wait_s=0.05),
     )
     receipts = ReceiptSender(loader, publisher, events, clock, interval_s=1.0, pending_max=1000)
-    sender = MessageSender(client, loader, publisher, receipts, hooks, held_max=100, hook_patience_s=0.3)
+    sender = MessageSender(
+        client,
+        loader,
+        publisher,
+        receipts,
+        hooks,
+        reactor or NoReactions(),
+        windows=ChangeWindows(edit_ms=60_000, recall_ms=120_000),
+        held_max=100,
+        hook_patience_s=0.3,
+    )
     async with calls, publisher, receipts, sender, sessions:
         cursors = CursorMarker(client, receipts)
         group_changes = GroupChanges(client, loader, publisher, POLICY)
@@ -270,8 +285,10 @@ async def logic(
             ConversationLister(client, page_bytes_max=PAGE_BYTES).handlers,
             PresenceReader(client, view, clock).handlers,
             GroupReader(client, loader, POLICY).handlers,
+            ReactorsReader(client, loader).handlers,
             SessionGuard(client, group_changes.act).handlers,
             cursors.handlers,
+            absent.handlers(),
         )
         admin = Admin(
             client,
@@ -330,6 +347,11 @@ def columns_of(items: Sequence[logic_pb2.SendItem]) -> logic_pb2.SendColumns:
         reply_tos=[item.reply_to for item in items] if any(item.reply_to for item in items) else (),
         accepted_ms=[item.accepted_ms for item in items],
         traces=[item.trace for item in items] if any(item.trace for item in items) else (),
+        specials=[
+            logic_pb2.SendColumns.SpecialRow(place=place, special=item.special)
+            for place, item in enumerate(items)
+            if item.HasField("special")
+        ],
     )
 
 

@@ -50,7 +50,7 @@ def logic_on(storage: Lists) -> LogicServicer:
     enough_of_it: Any = storage
     room = InFlightLimit(1000)
     return LogicServicer(
-        nobody, nobody, nobody, nobody, nobody, nobody, nobody, enough_of_it, sends=room, requests=room
+        nobody, nobody, nobody, nobody, nobody, nobody, nobody, enough_of_it, nobody, sends=room, requests=room
     )
 
 

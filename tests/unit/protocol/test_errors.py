@@ -60,6 +60,13 @@ def test_the_part_that_is_wanted_comes_along() -> None:
     assert from_fault(to_fault(errors.Forbidden("no"))).next_part == 0
 
 
+def test_that_an_error_is_excused_goes_along() -> None:
+    returned = from_fault(to_fault(errors.Recalled("it was recalled: leave it")))
+
+    assert (type(returned), returned.excused) == (errors.Forbidden, True)
+    assert not from_fault(to_fault(errors.Forbidden("x"))).excused
+
+
 def test_a_code_of_a_newer_version_is_internal_and_keeps_its_message() -> None:
     returned = from_fault(common_pb2.Fault(code="TEAPOT", message="short and stout"))
 

@@ -636,7 +636,7 @@ class SentColumns(_message.Message):
         """of the row; its place in the columns is 0"""
         @_builtins.property
         def outcome(self) -> Global___SendOutcome:
-            """refused, a duplicate, pending"""
+            """refused, a duplicate, pending, a change"""
 
         def __init__(
             self,

@@ -21,7 +21,7 @@ from services.storage.repository.mongo.schema import Document
 from services.storage.repository.records import CHANGE, NORMAL, InboxEntry, StoredMessage
 from tidings_protocol import client_pb2
 
-BESIDE_CONTENT_BYTES = 512  # what a document has beside a message's content, change, act and mentions, at most
+BESIDE_CONTENT_BYTES = 512  # what a document has beside what a message brings along, at most
 _MENTION_BYTES = 16  # what one takes beside the user's id
 # What a message has after `before`, if it is plain: one look is enough for nearly all.
 NOTHING_SPECIAL = StoredMessage("", 0, "", "", 0, b"")[10:]
@@ -88,8 +88,9 @@ def message_of(document: Document) -> StoredMessage:
 
 def size_of(message: StoredMessage) -> int:
     """About how many bytes the document takes, rather too many."""
-    size = len(message.content) + len(message.change) + len(message.act) + BESIDE_CONTENT_BYTES
-    if message.mentions:
+    size = len(message.content) + len(message.change) + BESIDE_CONTENT_BYTES
+    if message.act or message.mentions:
+        size += len(message.act) + len(message.state) + len(message.former)
         size += sum(len(user) + _MENTION_BYTES for user in message.mentions)
     return size
 
