@@ -224,7 +224,6 @@ async def open_storage(
             repository,
             streams,
             conversations,
-            conversations.get,
             peers,
             teller or NoTeller(),
             time,
