@@ -148,8 +148,10 @@ class StreamRepository(Protocol):
         """Takes these names off, where they are."""
         ...
 
-    async def named(self, conversation: str, limit: int) -> list[str]:
-        """The ids of the next conversations after this one that name some, at most `limit`; "": from the first on."""
+    async def named(self, conversation: str, limit: int) -> list[tuple[str, tuple[int, ...]]]:
+        """The next conversations after this one that name some, at most `limit`, by id, with the seqs that they name;
+        "": from the first on.
+        """
         ...
 
     async def write(self, texts: Sequence[StreamText]) -> None:
