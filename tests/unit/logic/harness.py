@@ -26,7 +26,10 @@ from services.common.ring import Ring
 from services.common.telemetry.health import Health
 from services.logic.admin import Admin, AdminOptions
 from services.logic.changes.group_changes import GroupChanges
+from services.logic.changes.invitations import Invitations
+from services.logic.changes.join_requests import JoinRequests
 from services.logic.changes.session_guard import SessionGuard
+from services.logic.groups.blocks import Blocks
 from services.logic.groups.loader import GroupLoader
 from services.logic.groups.model import GroupPolicy
 from services.logic.messages.hooks import Hooks
@@ -41,6 +44,7 @@ from services.logic.receipts.sender import ReceiptSender
 from services.logic.requests.conversations import ConversationLister
 from services.logic.requests.cursors import CursorMarker
 from services.logic.requests.dispatcher import Dispatcher
+from services.logic.requests.group_lists import GroupLists
 from services.logic.requests.group_reads import GroupReader
 from services.logic.requests.history import HistoryReader
 from services.logic.requests.inbox import InboxReader
@@ -216,12 +220,14 @@ async def logic(
     backlog_bytes_max: int = 1_000_000,
     token: str = TOKEN,
     storage: Any = None,
+    blocks: Blocks | None = None,
+    clock: ManualClock | None = None,
 ) -> AsyncIterator[Logic]:
-    """Everything up, in the order of the app. `storage`: another one than the fake."""
+    """Everything up, in the order of the app. `storage`: another one than the fake. `blocks`: None: nobody blocks."""
     storage, broker, clock, health, peers, view = (
         storage or FakeStorage(),
         MemoryBroker(),
-        ManualClock(),
+        clock or ManualClock(),
         health or Health(),
         FakePeers(),
         View(),
@@ -258,17 +264,22 @@ async def logic(
         SessionOptions(devices_max=3, evict_timeout_s=1, news_wait_s=0.05),
     )
     receipts = ReceiptSender(loader, publisher, events, clock, interval_s=1.0, pending_max=1000)
-    sender = MessageSender(client, loader, publisher, receipts, hooks, held_max=100, hook_patience_s=0.3)
-    async with calls, publisher, receipts, sender, sessions:
+    sender = MessageSender(client, loader, publisher, receipts, hooks, held_max=100, hook_patience_s=0.3, clock=clock)
+    join_requests = JoinRequests(client, loader, publisher, POLICY, interval_s=0)
+    async with calls, publisher, receipts, sender, sessions, join_requests:
         cursors = CursorMarker(client, receipts)
-        group_changes = GroupChanges(client, loader, publisher, POLICY)
+        group_changes = GroupChanges(
+            client, loader, publisher, POLICY, blocks=blocks, requests=join_requests, clock=clock
+        )
         dispatcher = Dispatcher(
             InboxReader(client, page_bytes_max=PAGE_BYTES).handlers,
             HistoryReader(client, loader, page_bytes_max=PAGE_BYTES).handlers,
             ConversationLister(client, page_bytes_max=PAGE_BYTES).handlers,
             PresenceReader(client, view, clock).handlers,
-            GroupReader(client, loader, POLICY).handlers,
+            GroupReader(client, loader, POLICY, clock).handlers,
+            GroupLists(client, loader, POLICY).handlers,
             SessionGuard(client, group_changes.act).handlers,
+            SessionGuard(client, Invitations(client, loader, POLICY).invite, "group.invite").handlers,
             cursors.handlers,
         )
         admin = Admin(
@@ -294,7 +305,7 @@ async def logic(
             receipts,
             sender,
             RowSender(sender, client, loader, publisher, receipts),
-            Signals(loader, publisher),
+            Signals(loader, publisher, clock),
             cursors,
             sessions,
             dispatcher,
