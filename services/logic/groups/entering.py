@@ -59,7 +59,9 @@ def join(
     if invite is None and not group.open:
         raise Forbidden(f"{group.conversation} is not open: ask an admin to add you")
     if group.member_count >= policy.members_max:
-        raise BadRequest(f"{group.conversation} has {group.member_count} members, which is as many as may be")
+        raise BadRequest(
+            f"{group.conversation} has {group.member_count} members, as many as may be: try again when one has left"
+        )
     role = GroupRole.MEMBER if group.member_count else GroupRole.OWNER
     if invite is None or not invite.uses or invite.is_second:
         return _enter(group, act, role, policy)
@@ -144,7 +146,7 @@ def _take_in(
     if are_there:
         return AlreadyDone(group.conversation, GroupAct("add", actor, ()), refused=refused)
     raise Forbidden(
-        f"nobody of these can be taken in: {group.conversation} is full, or they are banned there, or have blocked you"
+        f"{group.conversation} is full, or those who were named are banned there, or have blocked you: name others"
     )
 
 

@@ -91,7 +91,7 @@ def ban(
         return AlreadyDone(group.conversation, act, dropped=users if group.is_large else ())
     if group.bans + len(meant) > policy.bans_max:
         raise BadRequest(
-            f"{group.conversation} has {group.bans} banned users, at most {policy.bans_max} may be: lift some bans"
+            f"{group.conversation} has {group.bans} banned users, at most {policy.bans_max} may be: leave some out"
         )
     return told_if_small(group, act, removed=removed, banned=meant)
 

@@ -114,7 +114,7 @@ def check_exists(group: GroupSnapshot | None, conversation: str, user: str) -> G
     if group is None or (group.dissolved and user not in group.former):
         raise NotFound(f"there is no group {conversation}: check its id, or create a group")
     if group.dissolved:
-        raise Forbidden(f"{conversation} is dissolved: nobody is a member of it any more")
+        raise Forbidden(f"{conversation} is dissolved, and nobody is a member any more: leave it out of what you show")
     return group
 
 

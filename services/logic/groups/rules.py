@@ -145,7 +145,7 @@ def _create(
     named = [user for user in once(request.members) if user != actor]
     able = [user for user in named if user not in known.blocking][: policy.members_max - 1]
     if named and not able:
-        raise Forbidden("nobody of these can be taken in: they have blocked you; create the group without them")
+        raise Forbidden("those who were named have blocked you: leave them out")
     users = (actor, *able)
     large = len(users) > policy.large_above
     joined_seq = 1 if request.share_history else 0

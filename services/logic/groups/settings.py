@@ -102,7 +102,9 @@ def decoded(settings: bytes) -> FurtherSettings:
 
 def _check_attributes(attributes: Mapping[str, str], policy: GroupPolicy) -> None:
     if len(attributes) > policy.attributes_max:
-        raise TooLarge(f"a group has at most {policy.attributes_max} attributes: remove some, by an empty value")
+        raise TooLarge(
+            f"a group has at most {policy.attributes_max} attributes: give some an empty value, which removes them"
+        )
     size = sum(len(key.encode()) + len(value.encode()) for key, value in attributes.items())
     if size > policy.attributes_bytes_max:
         raise TooLarge(

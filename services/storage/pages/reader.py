@@ -330,6 +330,7 @@ def member_record(document: MemberDocument) -> storage_pb2.MemberRecord:
         read_seq=document.read_seq,
         delivered_seq=document.delivered_seq,
         joined_ms=document.joined_ms,
+        muted_until_ms=document.muted_until_ms,
     )
 
 

@@ -26,7 +26,10 @@ from services.common.ring import Ring
 from services.common.telemetry.health import Health
 from services.logic.admin import Admin, AdminOptions
 from services.logic.changes.group_changes import GroupChanges
+from services.logic.changes.invitations import Invitations
+from services.logic.changes.join_requests import JoinRequests
 from services.logic.changes.session_guard import SessionGuard
+from services.logic.groups.blocks import Blocks as GroupBlocks
 from services.logic.groups.loader import GroupLoader
 from services.logic.groups.model import GroupPolicy
 from services.logic.messages.hooks import Hooks
@@ -48,6 +51,7 @@ from services.logic.requests.blocks import BlockHandler
 from services.logic.requests.conversations import ConversationLister
 from services.logic.requests.cursors import CursorMarker
 from services.logic.requests.dispatcher import Dispatcher
+from services.logic.requests.group_lists import GroupLists
 from services.logic.requests.group_reads import GroupReader
 from services.logic.requests.hides import MessageHider
 from services.logic.requests.history import HistoryReader
@@ -229,14 +233,19 @@ async def logic(
     backlog_bytes_max: int = 1_000_000,
     token: str = TOKEN,
     storage: Any = None,
+<<<<<<< HEAD
     own_profile: bool = True,
     reactor: Reactor | None = None,
+=======
+    blocks: Blocks | None = None,
+    clock: ManualClock | None = None,
+>>>>>>> groups
 ) -> AsyncIterator[Logic]:
-    """Everything up, in the order of the app. `storage`: another one than the fake."""
+    """Everything up, in the order of the app. `storage`: another one than the fake. `blocks`: None: nobody blocks."""
     storage, broker, clock, health, peers, view = (
         storage or FakeStorage(),
         MemoryBroker(),
-        ManualClock(),
+        clock or ManualClock(),
         health or Health(),
         FakePeers(),
         View(),
@@ -274,6 +283,7 @@ async def logic(
     )
     blocks, news = Blocks(client, clock), PeopleNews(publisher)
     receipts = ReceiptSender(loader, publisher, events, clock, interval_s=1.0, pending_max=1000)
+<<<<<<< HEAD
     sender = MessageSender(
         client,
         loader,
@@ -289,10 +299,20 @@ async def logic(
     async with calls, publisher, receipts, sender, sessions:
         cursors = CursorMarker(client, receipts, news)
         group_changes = GroupChanges(client, loader, publisher, POLICY)
+=======
+    sender = MessageSender(client, loader, publisher, receipts, hooks, held_max=100, hook_patience_s=0.3, clock=clock)
+    join_requests = JoinRequests(client, loader, publisher, POLICY, interval_s=0)
+    async with calls, publisher, receipts, sender, sessions, join_requests:
+        cursors = CursorMarker(client, receipts)
+        group_changes = GroupChanges(
+            client, loader, publisher, POLICY, blocks=blocks, requests=join_requests, clock=clock
+        )
+>>>>>>> groups
         dispatcher = Dispatcher(
             InboxReader(client, page_bytes_max=PAGE_BYTES).handlers,
             HistoryReader(client, loader, page_bytes_max=PAGE_BYTES).handlers,
             ConversationLister(client, page_bytes_max=PAGE_BYTES).handlers,
+<<<<<<< HEAD
             PresenceReader(client, blocks, view, clock).handlers,
             PreferenceSetter(client, news, clock).handlers,
             BlockHandler(client, news, clock).handlers,
@@ -301,7 +321,13 @@ async def logic(
             MessageHider(client, loader, publisher).handlers,
             GroupReader(client, loader, POLICY).handlers,
             ReactorsReader(client, loader).handlers,
+=======
+            PresenceReader(client, view, clock).handlers,
+            GroupReader(client, loader, POLICY, clock).handlers,
+            GroupLists(client, loader, POLICY).handlers,
+>>>>>>> groups
             SessionGuard(client, group_changes.act).handlers,
+            SessionGuard(client, Invitations(client, loader, POLICY).invite, "group.invite").handlers,
             cursors.handlers,
             absent.handlers(),
         )
@@ -328,8 +354,12 @@ async def logic(
             receipts,
             sender,
             RowSender(sender, client, loader, publisher, receipts),
+<<<<<<< HEAD
             Signals(loader, publisher, blocks, clock),
             StreamParts(loader, client, publisher, content_bytes_max=1000),
+=======
+            Signals(loader, publisher, clock),
+>>>>>>> groups
             cursors,
             sessions,
             dispatcher,

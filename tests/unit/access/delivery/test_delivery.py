@@ -248,3 +248,26 @@ def _deliveries() -> float:
         for sample in family.samples
         if sample.name.endswith("_count")
     )
+
+
+async def test_of_a_group_that_is_dissolved_all_its_readers_here_hear_and_are_readers_no_more() -> None:
+    here = Here()
+    wires = {user: here.connect(user) for user in ("ann", "bob", "eve")}
+    for user in ("ann", "bob"):
+        here.hub.join("g:large", user)
+    here.hub.join("g:other", "ann")
+    info = client_pb2.GroupInfo(conversation="g:large", name="Tea")
+    gone = delivery_pb2.LargeMembership(conversation="g:large")
+    await here.delivery.deliver(
+        [
+            Push(kind=Push.GROUP_INFO, body=info.SerializeToString(), conversation="g:large"),
+            Push(kind=Push.MEMBERSHIP, body=gone.SerializeToString(), conversation="g:large"),
+        ]
+    )
+    told = {user: [PROTO.decode_server(frame).group_info for frame in wire.frames] for user, wire in wires.items()}
+    assert told == {"ann": [info], "bob": [info], "eve": []}
+    assert list(here.hub.readers("g:large")) == []
+    assert list(here.hub.groups_of("ann")) == ["g:other"]
+    joined = delivery_pb2.LargeMembership(conversation="g:other", member=True)
+    await here.delivery.deliver([Push(kind=Push.MEMBERSHIP, body=joined.SerializeToString())])
+    assert list(here.hub.readers("g:other")) == ["ann"], "nobody in particular joins"
