@@ -176,6 +176,7 @@ async def changes_of(ground: Ground) -> AsyncIterator[GroupChanges]:
             ground.loader,
             ground.publisher,
             ground.policy,
+            blocks=ground.blocks,
             requests=requests,
             clock=ground.ports.clock,
         )

@@ -233,15 +233,12 @@ async def logic(
     backlog_bytes_max: int = 1_000_000,
     token: str = TOKEN,
     storage: Any = None,
-<<<<<<< HEAD
     own_profile: bool = True,
     reactor: Reactor | None = None,
-=======
-    blocks: Blocks | None = None,
+    blocks: GroupBlocks | None = None,
     clock: ManualClock | None = None,
->>>>>>> groups
 ) -> AsyncIterator[Logic]:
-    """Everything up, in the order of the app. `storage`: another one than the fake. `blocks`: None: nobody blocks."""
+    """Everything up, in the order of the app. `storage`: another one than the fake. `blocks`: None: as storage has them."""
     storage, broker, clock, health, peers, view = (
         storage or FakeStorage(),
         MemoryBroker(),
@@ -281,9 +278,8 @@ async def logic(
         clock,
         SessionOptions(devices_max=3, evict_timeout_s=1, news_wait_s=0.05),
     )
-    blocks, news = Blocks(client, clock), PeopleNews(publisher)
+    blocked, news = Blocks(client, clock), PeopleNews(publisher)
     receipts = ReceiptSender(loader, publisher, events, clock, interval_s=1.0, pending_max=1000)
-<<<<<<< HEAD
     sender = MessageSender(
         client,
         loader,
@@ -295,37 +291,27 @@ async def logic(
         content_bytes_max=1000,
         held_max=100,
         hook_patience_s=0.3,
+        clock=clock,
     )
-    async with calls, publisher, receipts, sender, sessions:
-        cursors = CursorMarker(client, receipts, news)
-        group_changes = GroupChanges(client, loader, publisher, POLICY)
-=======
-    sender = MessageSender(client, loader, publisher, receipts, hooks, held_max=100, hook_patience_s=0.3, clock=clock)
     join_requests = JoinRequests(client, loader, publisher, POLICY, interval_s=0)
     async with calls, publisher, receipts, sender, sessions, join_requests:
-        cursors = CursorMarker(client, receipts)
+        cursors = CursorMarker(client, receipts, news)
         group_changes = GroupChanges(
-            client, loader, publisher, POLICY, blocks=blocks, requests=join_requests, clock=clock
+            client, loader, publisher, POLICY, blocks=blocks or blocked, requests=join_requests, clock=clock
         )
->>>>>>> groups
         dispatcher = Dispatcher(
             InboxReader(client, page_bytes_max=PAGE_BYTES).handlers,
             HistoryReader(client, loader, page_bytes_max=PAGE_BYTES).handlers,
             ConversationLister(client, page_bytes_max=PAGE_BYTES).handlers,
-<<<<<<< HEAD
-            PresenceReader(client, blocks, view, clock).handlers,
+            PresenceReader(client, blocked, view, clock).handlers,
             PreferenceSetter(client, news, clock).handlers,
             BlockHandler(client, news, clock).handlers,
             ProfileHandler(client, news, own_profile=own_profile).handlers,
             ReadersReader(client).handlers,
             MessageHider(client, loader, publisher).handlers,
-            GroupReader(client, loader, POLICY).handlers,
-            ReactorsReader(client, loader).handlers,
-=======
-            PresenceReader(client, view, clock).handlers,
             GroupReader(client, loader, POLICY, clock).handlers,
             GroupLists(client, loader, POLICY).handlers,
->>>>>>> groups
+            ReactorsReader(client, loader).handlers,
             SessionGuard(client, group_changes.act).handlers,
             SessionGuard(client, Invitations(client, loader, POLICY).invite, "group.invite").handlers,
             cursors.handlers,
@@ -354,12 +340,8 @@ async def logic(
             receipts,
             sender,
             RowSender(sender, client, loader, publisher, receipts),
-<<<<<<< HEAD
-            Signals(loader, publisher, blocks, clock),
+            Signals(loader, publisher, blocked, clock),
             StreamParts(loader, client, publisher, content_bytes_max=1000),
-=======
-            Signals(loader, publisher, clock),
->>>>>>> groups
             cursors,
             sessions,
             dispatcher,

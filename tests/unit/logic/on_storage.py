@@ -66,25 +66,22 @@ class Called:
 
 @asynccontextmanager
 async def on_storage(
-<<<<<<< HEAD
-    world: World | None = None, *, hooks: Hooks | None = None, own_profile: bool = True
-=======
-    world: World | None = None, *, hooks: Hooks | None = None, blocks: Blocks | None = None
->>>>>>> groups
+    world: World | None = None,
+    *,
+    hooks: Hooks | None = None,
+    own_profile: bool = True,
+    blocks: Blocks | None = None,
 ) -> AsyncIterator[Logic]:
     """A logic node that knows nothing yet, on a storage node of this world."""
     world = world or World()
     async with (
         world.node(),
         logic(
-<<<<<<< HEAD
-            hooks=hooks, own_profile=own_profile, storage=Called(world.hood.nodes["one"], database=world.database)
-=======
             hooks=hooks,
+            own_profile=own_profile,
             storage=Called(world.hood.nodes["one"], database=world.database),
             blocks=blocks,
             clock=world.clock,
->>>>>>> groups
         ) as node,
     ):
         yield node
