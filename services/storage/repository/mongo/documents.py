@@ -18,7 +18,8 @@ from services.storage.repository.keys import id_of_entry, id_of_message, number_
 from services.storage.repository.mongo.schema import Document
 from services.storage.repository.records import CHANGE, NORMAL, InboxEntry, StoredMessage
 
-BESIDE_CONTENT_BYTES = 512  # what a document has beside a message's content and change, at most
+BESIDE_CONTENT_BYTES = 512  # what a document has beside a message's content, change, act and mentions, at most
+_MENTION_BYTES = 16  # what one takes beside the user's id
 
 
 def message_document(message: StoredMessage) -> Document:
@@ -66,6 +67,14 @@ def message_of(document: Document) -> StoredMessage:
         document.get("e", 0),
         tuple(document.get("m", ())),
     )
+
+
+def size_of(message: StoredMessage) -> int:
+    """About how many bytes the document takes, rather too many."""
+    size = len(message.content) + len(message.change) + len(message.act) + BESIDE_CONTENT_BYTES
+    if message.mentions:
+        size += sum(len(user) + _MENTION_BYTES for user in message.mentions)
+    return size
 
 
 def entry_document(entry: InboxEntry) -> Document:

@@ -44,6 +44,7 @@ def test_a_message_is_an_event_with_all_that_its_recipients_get() -> None:
                 kind=NORMAL,  # type: ignore[arg-type]
                 client_id="c7",
                 content=client_pb2.Content(text="text 7"),
+                ordinal=7,
             ),
             recipients=["ann", "bob"],
             trace=TRACE,

@@ -24,6 +24,7 @@ def test_an_encoded_message_is_what_protobuf_reads() -> None:
         content=content,
         kind=client_pb2.Message.SYSTEM,
         client_id="key",
+        ordinal=300,
     )
 
 
