@@ -149,7 +149,7 @@ class PreferenceStore:
             if conversation is not found[document.conversation]:
                 # Loaded meanwhile, perhaps before the mark was written; or another node's.
                 again.add(document.conversation)
-            elif conversation is not None and document.marked_unread:
+            elif document.marked_unread:
                 conversation.marked = conversation.marked | {document.user}
         if again:
             self._invalidation.wrote_conversations(again)

@@ -70,9 +70,8 @@ def merged(changes: Sequence[PreferenceChange]) -> list[PreferenceChange]:
     by_key: dict[PreferenceKey, PreferenceChange] = {}
     for change in changes:
         before = by_key.get(change.key, change)
-        by_key[change.key] = PreferenceChange(
-            *(old if new is None else new for old, new in zip(before, change, strict=True))
-        )
+        given = {name: value for name, value in change._asdict().items() if value is not None}
+        by_key[change.key] = before._replace(**given)
     return list(by_key.values())
 
 

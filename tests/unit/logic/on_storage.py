@@ -87,6 +87,13 @@ async def on_storage(
         yield node
 
 
+def database_of(node: Logic) -> Database:
+    """What is durable under a node that `on_storage` gave."""
+    called: Any = node.storage
+    assert isinstance(called, Called)
+    return called.database
+
+
 @asynccontextmanager
 async def dies_before_it_tells(node: Logic) -> AsyncIterator[None]:
     """The handler is cancelled between what storage does and its publication, as by the deadline of its caller."""

@@ -119,13 +119,13 @@ class MongoProfiles:
             except DuplicateKeyError:
                 return None  # this very op has set what is there, or somebody has just set the first one
 
-        for _ in range(2):
-            if (document := await self._connection.run("put", PROFILES, call)) is not None:
-                return _profile(document)
+        document = await self._connection.run("put", PROFILES, call)
+        if document is None:
             present = (await self.find([user])).get(user)
             if expected or present is None or present.op == op:
                 return present
-        return present
+            document = await self._connection.run("put", PROFILES, call)
+        return _profile(document) if document is not None else (await self.find([user])).get(user)
 
 
 def _update(change: PreferenceChange) -> Document:

@@ -9,7 +9,7 @@ from services.logic.requests.blocks import USERS_MAX
 from services.storage.people.blocks import BLOCKS_MAX
 from services.storage.repository.people import BlockKey
 from tests.unit.logic.harness import Logic, message
-from tests.unit.logic.on_storage import on_storage
+from tests.unit.logic.on_storage import database_of, on_storage
 from tidings_protocol import client_pb2
 
 Block = client_pb2.BlockRequest
@@ -98,9 +98,9 @@ async def test_who_is_blocked_is_listed_by_user_id_in_pages() -> None:
 async def test_what_is_refused(request_: Block) -> None:
     async with on_storage() as node:
         full = {BlockKey("bob", f"x{n}"): 1 for n in range(BLOCKS_MAX - 1)}
-        node.storage.database.blocks.update(full)
+        database_of(node).blocks.update(full)
         assert (await node.ask("bob", block=request_)).error.code == "BAD_REQUEST"
-        assert node.storage.database.blocks == full
+        assert database_of(node).blocks == full
     assert node.pushes(delivery_pb2.Push.BLOCKS) == []
 
 
@@ -108,4 +108,4 @@ async def test_a_hundred_at_once_and_a_thousand_in_all_are_allowed() -> None:
     async with on_storage() as node:
         for start in range(0, BLOCKS_MAX, USERS_MAX):
             assert (await block(node, "bob", *(f"u{n}" for n in range(start, start + USERS_MAX)))).HasField("ok")
-        assert len(node.storage.database.blocks) == BLOCKS_MAX
+        assert len(database_of(node).blocks) == BLOCKS_MAX

@@ -7,7 +7,7 @@ import pytest
 from protos.tidings.internal.v1 import delivery_pb2
 from services.logic.requests.preferences import DRAFT_BYTES_MAX
 from tests.unit.logic.harness import Logic
-from tests.unit.logic.on_storage import on_storage
+from tests.unit.logic.on_storage import database_of, on_storage
 from tidings_protocol import client_pb2
 
 Preferences = client_pb2.ConversationPreferences
@@ -73,7 +73,7 @@ async def test_what_is_refused_changes_nothing(given: dict[str, object], code: s
             given = {**given, "conversation": made.group_info.conversation}
         answer = await prefer(node, "ann", **given)  # type: ignore[arg-type]
         assert answer.error.code == code
-        assert node.storage.database.preferences == {}
+        assert database_of(node).preferences == {}
     assert told(node) == []
 
 

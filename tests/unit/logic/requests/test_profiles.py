@@ -6,7 +6,7 @@ import pytest
 
 from protos.tidings.internal.v1 import delivery_pb2
 from tests.unit.logic.harness import Logic
-from tests.unit.logic.on_storage import on_storage
+from tests.unit.logic.on_storage import database_of, on_storage
 from tidings_protocol import client_pb2
 from tidings_protocol.client_pb2 import Profile
 
@@ -66,7 +66,7 @@ async def test_a_repeated_request_sets_it_once() -> None:
 async def test_what_may_not_be_set(fields: dict[str, object], code: str) -> None:
     async with on_storage() as node:
         assert (await put(node, "ann", "op", **fields)).error.code == code
-        assert node.storage.database.profiles == {}
+        assert database_of(node).profiles == {}
     assert node.pushes(delivery_pb2.Push.PROFILES) == []
 
 
