@@ -59,7 +59,7 @@ class People:
         key = (session.user, asked.conversation)
         kept = self.preferences.setdefault(key, pb.ConversationPreferences(conversation=asked.conversation))
         for name in ("muted_until_ms", "pinned", "archived", "marked_unread", "draft", "hidden"):
-            if asked.HasField(name):  # type: ignore[arg-type]
+            if asked.HasField(name):
                 setattr(kept, name, getattr(asked, name))
         self._server.tell(session.user, pb.ServerFrame(preferences=kept), session)
         return pb.ServerFrame(ok=pb.Ok())
