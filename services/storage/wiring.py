@@ -204,7 +204,7 @@ async def open_storage(
 
 def _feed_into(stream: EventStream, repository: Repository, behind: WriteBehind, clock: Clock) -> EventFeed:
     encoder = EventEncoder(stream.topic, stream.cluster)
-    debts = DebtReader(repository)
+    debts = DebtReader(repository, clock)
     return EventFeed(
         stream.bus,
         encoder,
