@@ -81,7 +81,7 @@ class Fold(NamedTuple):
 
 
 class Erasure(NamedTuple):
-    """What the CHANGEs of an entry lose, of those whose seq is below `below`.
+    """What the CHANGEs of an entry lose, of those whose seq is `since` or more, and below `below`.
 
     `contents`: theirs; `mentions`: who stays mentioned by them, while all others go; `everything`: the entry is
     recalled, so nothing stays but that there was a CHANGE: no content, mention, reaction, former content.
@@ -93,6 +93,7 @@ class Erasure(NamedTuple):
     contents: bool
     mentions: tuple[str, ...] = ()
     everything: bool = False
+    since: int = 0
 
 
 class PinList(NamedTuple):

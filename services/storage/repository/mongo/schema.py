@@ -59,7 +59,7 @@ SCHEMA: Mapping[str, Collection] = {
             ),
             # Only a CHANGE has `x`, the seq of what it changes: what it says is erased with that.
             IndexModel(
-                [("p", ASCENDING), ("x", ASCENDING)],
+                [("p", ASCENDING), ("x", ASCENDING), ("_id", ASCENDING)],
                 name=BY_TARGET,
                 partialFilterExpression={"x": {"$exists": True}},
             ),
