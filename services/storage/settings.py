@@ -120,6 +120,13 @@ class StorageSettings(EventSettings):
         description="How often heads and cursors that moved are written. Longer: fewer writes, and more to settle "
         "after a crash.",
     )
+    reaction_gather_ms: int = Field(
+        1000,
+        ge=0,
+        le=60_000,
+        description="Reactions to one message are told by at most one entry in so long: the first at once, then what "
+        "has gathered. Shorter: livelier counters, more entries of posts that many people react to.",
+    )
     store_budget_s: float = Field(
         1.8,
         gt=0,
@@ -136,6 +143,13 @@ class StorageSettings(EventSettings):
     )
     mongodb_connections_max: int = Field(
         32, ge=4, le=1000, description="Connections of this node to each server of MongoDB: as many commands at once."
+    )
+    stream_idle_s: float = Field(
+        60.0,
+        ge=1,
+        le=86_400,
+        description="A message whose text grows, and whose sender says nothing for so long, is finished with the text "
+        "that is there. Shorter: a bot that thinks for long has to send empty parts meanwhile.",
     )
     events_waiting_bytes_max: int = Field(
         16_777_216,

@@ -4,13 +4,14 @@ What is not plain is told as it is now: a message that was edited meanwhile with
 recalled without.
 
 Guarantees: each debt gives a page, in the order of seq; when it has no more messages it gives the changes without
-notices, and then it is paid as soon as these are told. Who got a message is found as a recovery finds it.
+notices, and then it is paid as soon as these are told. Who got a message is found as a recovery finds it. What is not
+plain is told as it is shown now: nothing of what was recalled, or of an edit that is not the last, is told late.
 Does not know: when they are told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
@@ -21,7 +22,7 @@ from services.storage.folding.fold import act_of
 from services.storage.folding.shown import is_special, shown
 from services.storage.loading import membership
 from services.storage.repository.contract import Repository
-from services.storage.repository.records import Span, StoredMessage
+from services.storage.repository.records import CHANGE, MessageKey, Span, StoredMessage
 
 ChangeItem = storage_pb2.ChangeItem
 
@@ -46,14 +47,29 @@ class DebtReader:
         """The next page of each debt, aligned. Raises Unavailable."""
         spans = [Span(debt.conversation.id, debt.conversation.told, debt.upto + 1, PAGE) for debt in debts]
         pages = await self._repository.messages.pages(spans)
+        targets = await self._targets(pages)
         read: list[Page] = []
         for debt, page in zip(debts, pages, strict=True):
-            rows: list[Fed] = [*await self._addressed(debt, page)]
+            rows: list[Fed] = [self._as_shown(row, targets) for row in await self._addressed(debt, page)]
             is_last = len(page) < PAGE
             if is_last:
                 rows += await self._changes(debt)
             read.append(Page(rows, is_last))
         return read
+
+    async def _targets(self, pages: Sequence[Sequence[StoredMessage]]) -> Mapping[MessageKey, StoredMessage]:
+        """What the CHANGEs of these pages change, without contents."""
+        keys = {
+            (message.conversation, act_of(message).seq) for page in pages for message in page if message.kind == CHANGE
+        }
+        return await self._repository.messages.get(sorted(keys), content_max=0) if keys else {}
+
+    def _as_shown(self, row: FedRow, targets: Mapping[MessageKey, StoredMessage]) -> FedRow:
+        message = row.message
+        if not is_special(message):
+            return row
+        target = targets.get((message.conversation, act_of(message).seq)) if message.kind == CHANGE else None
+        return row._replace(told=shown(message, self._clock.wall_ms(), target=target))
 
     async def _addressed(self, debt: Debt, page: Sequence[StoredMessage]) -> list[FedRow]:
         if not page:

@@ -7,7 +7,7 @@ from services.storage.events.port import FedChange, FedRow
 from services.storage.events.queue import Debt
 from services.storage.memory.conversation import CachedConversation
 from services.storage.node import Storage
-from tests.unit.storage.changing import edit, recall
+from tests.unit.storage.changing import CHAT, edit, recall
 from tests.unit.storage.nodes import World, change, changed, create, post, send, stored
 from tidings_protocol import client_pb2
 
@@ -84,17 +84,27 @@ async def test_changes_without_notices_come_with_the_last_page_by_their_stamp() 
         assert [row.stamp for row in page.rows if isinstance(row, FedChange)] == [3]
 
 
-async def test_a_change_is_told_with_what_it_does_and_a_recalled_message_without_content() -> None:
+async def test_what_is_not_plain_is_told_from_the_log_as_it_is_shown_now() -> None:
     world = World()
     async with world.node() as node:
-        await stored(node, send("ann", "bob", "a"), send("ann", "bob", "b"))
-        await stored(node, edit("ann", "bob", "e", 1, "better"), recall("ann", "bob", "r", 2))
-        [page] = await DebtReader(world.database.repository(), world.clock).read([await debt_of(node, "d:ann|bob")])
-        told = [client_pb2.Message.FromString(row.told) for row in page.rows if isinstance(row, FedRow)]
-        assert [(each.seq, each.content.text, each.state.revision) for each in told] == [
-            (1, "better", 3),
-            (2, "", 4),
-            (3, "", 3),
-            (4, "", 4),
-        ]
-        assert (told[2].change.edit.text, told[3].change.HasField("recall")) == ("better", True)
+        await stored(
+            node,
+            send("ann", "bob", "1", "first"),
+            edit("ann", "bob", "2", 1, "second"),
+            edit("ann", "bob", "3", 1, "third"),
+            send("ann", "bob", "4", "gone"),
+            edit("ann", "bob", "5", 4, "gone too"),
+            recall("ann", "bob", "6", 4),
+            send("ann", "bob", "7", "plain"),
+        )
+        before = world.database.faults.commands
+        [page] = await DebtReader(world.database.repository(), world.clock).read([await debt_of(node, CHAT)])
+        assert world.database.faults.commands - before == 2, "the targets of all pages are read at once"
+    rows = [row for row in page.rows if isinstance(row, FedRow)]
+    assert [bool(row.told) for row in rows] == [True] * 6 + [False]
+    told = [client_pb2.Message.FromString(row.told) for row in rows[:6]]
+    assert [each.content.text for each in told] == ["third", "", "", "", "", ""]
+    assert [each.change.edit.text for each in told] == ["", "", "third", "", "", ""]
+    assert [each.state.revision for each in told] == [3, 3, 3, 6, 6, 6]
+    assert [each.state.recalled_by for each in told] == ["", "", "", "ann", "ann", "ann"]
+    assert all(list(row.recipients) == ["ann", "bob"] for row in rows)
