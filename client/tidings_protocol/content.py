@@ -22,8 +22,8 @@ from tidings_protocol.wire.varint import length_delimited_tag, read_varint
 CLIENT_ID_BYTES_MAX = 64
 # Client ids of the notices of changes begin so, and no client's may: else somebody could take a notice's place.
 NOTICE_PREFIX = "~op "
-# Those of what storage does by itself to the message with this seq, likewise.
-FINISH_PREFIX = "~finish "
+# Those of entries that the cluster makes by itself, which are shown without one.
+OWN_PREFIX = "~own "
 HEADERS_MAX = 16
 HEADERS_BYTES_MAX = 4096
 MIME_BYTES_MAX = 255
@@ -42,12 +42,11 @@ CONTENT_EXTRA_BYTES = 20_480
 
 
 def check_client_id(client_id: str) -> None:
-    """BadRequest unless it is 1 to 64 bytes of UTF-8, and none that a notice may have."""
+    """BadRequest unless it is 1 to 64 bytes of UTF-8, and none that the cluster itself may give."""
     if not 1 <= len(client_id.encode()) <= CLIENT_ID_BYTES_MAX:
         raise BadRequest(f"client_id must have 1 to {CLIENT_ID_BYTES_MAX} bytes: make one for each message and keep it")
-    for prefix in (NOTICE_PREFIX, FINISH_PREFIX):
-        if client_id.startswith(prefix):
-            raise BadRequest(f"client_id must not begin with `{prefix}`: make another one")
+    if client_id.startswith((NOTICE_PREFIX, OWN_PREFIX)):
+        raise BadRequest(f"client_id must not begin with `{NOTICE_PREFIX}` or `{OWN_PREFIX}`: make another one")
 
 
 def notice_client_id(op: str, index: int) -> str:

@@ -94,6 +94,8 @@ class BadRequest(TidingsError):
     def __init__(self, message: str, retry_after_ms: int | None = None, *, next_part: int = 0) -> None:
         super().__init__(message, retry_after_ms)
         self.next_part = next_part
+        # Those behind a part that was lost were under way before anybody could say so.
+        self.excused = next_part > 0
 
 
 class Unauthenticated(TidingsError):
@@ -185,9 +187,9 @@ CODES = frozenset(_BY_CODE)
 
 
 def error_of(
-    code: str, message: str, retry_after_ms: int, next_part: int = 0, *, excused: bool = False
+    code: str, message: str, retry_after_ms: int, *, excused: bool = False, next_part: int = 0
 ) -> TidingsError:
     """The error with this wire code; a code of a newer version becomes Internal and keeps its message."""
     error = _BY_CODE.get(code, Internal)(message, retry_after_ms)
-    error.next_part, error.excused = next_part, excused
+    error.excused, error.next_part = excused, next_part
     return error

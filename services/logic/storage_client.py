@@ -149,6 +149,22 @@ class StorageClient:
         keys = [item.conversation for item in items]
         return _checked(await self._spread("Members", items, keys, pb.MembersBatch, pb.MembersOutcomes))
 
+    async def react(self, items: Sequence[pb.StoreItem]) -> list[pb.StoreOutcome | TidingsError]:
+        """Puts reactions into the sets of their messages, or takes them out, in the items' order for one message.
+
+        The status is STORED, with the seq of the entry that tells of it if this item was the one to make it; DUPLICATE
+        of an entry that was told before; STALE; or REFUSED, with the fault that says why.
+        """
+        keys = [item.conversation for item in items]
+        outcomes = await self._spread("React", items, keys, pb.StoreBatch, pb.StoreOutcomes)
+        return [_stored(outcome) for outcome in outcomes]
+
+    async def reactors(self, items: Sequence[pb.ReactorsItem]) -> list[pb.ReactorsOutcome | TidingsError]:
+        """Pages of those who have reacted to messages, the oldest reactions first."""
+        keys = [item.conversation for item in items]
+        spread = self._spread("Reactors", items, keys, pb.ReactorsBatch, pb.ReactorsOutcomes, batch_max=PAGES_MAX)
+        return _checked(await spread)
+
     async def conversation_heads(self, conversations: Sequence[str]) -> list[int | TidingsError]:
         """The seq of the last message of each conversation; 0: there is none."""
         return await self._keyed("ConversationHeads", conversations, pb.HeadOutcomes, "heads")

@@ -43,6 +43,7 @@ from services.logic.requests.group_reads import GroupReader
 from services.logic.requests.history import HistoryReader
 from services.logic.requests.inbox import InboxReader
 from services.logic.requests.presence import PresenceReader
+from services.logic.requests.reactors import ReactorsReader
 from services.logic.requests.request import Handler
 from services.logic.sessions.sessions import ClientSessions, SessionOptions
 from services.logic.settings import LogicSettings, read_secret
@@ -172,6 +173,7 @@ def handlers_of(
         ConversationLister(storage, page_bytes_max=page_bytes_max).handlers,
         PresenceReader(storage, ground.cluster, ground.ports.clock).handlers,
         GroupReader(storage, loader, ground.policy).handlers,
+        ReactorsReader(storage, loader).handlers,
         SessionGuard(storage, changes.act).handlers,
         cursors.handlers,
         absent.handlers(),

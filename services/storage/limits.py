@@ -45,4 +45,5 @@ class Limits:
     store_budget_s: float = 1.8
     flush_interval_s: float = 4.0
     stream_idle_s: float = 60.0
+    reaction_gather_s: float = 1.0
     keeps_edit_history: bool = False

@@ -19,6 +19,8 @@ from services.storage.owners.invalidation import OwnerInvalidation
 from services.storage.pages.lists import ConversationLists
 from services.storage.pages.loads import ConversationLoads
 from services.storage.pages.reader import PageReader
+from services.storage.reactions.reactors import ReactorPages
+from services.storage.reactions.store import ReactionStore
 from services.storage.sessions.known import KnownUsers
 from services.storage.sessions.sessions import SessionStore
 from services.storage.streams.keeper import StreamKeeper
@@ -53,12 +55,23 @@ class Storage:
     streams: OpenStreams
     parts: PartTaker
     keeper: StreamKeeper
+    reactions: ReactionStore
+    reactors: ReactorPages
     heartbeats: Heartbeats | None = None  # None: there are no events
     _moved: asyncio.Queue[frozenset[int]] = field(default_factory=lambda: asyncio.Queue(maxsize=1024))
 
     def lanes(self) -> dict[str, dict[str, int]]:
         """How many items wait in each set of lanes, and how many may, by its name."""
-        parts = (self.conversations, self.inboxes, self.cursors, self.pages, self.sessions, self.parts)
+        parts = (
+            self.conversations,
+            self.inboxes,
+            self.cursors,
+            self.pages,
+            self.sessions,
+            self.reactions,
+            self.reactors,
+            self.parts,
+        )
         return {
             lanes.name: {"depth": lanes.depth, "capacity": lanes.capacity} for lanes in (part.lanes for part in parts)
         }
@@ -82,6 +95,7 @@ class Storage:
         self.inboxes.drop_slots(moved)
         self.known.drop_slots(moved)
         self.streams.doubt_slots(moved)
+        self.reactions.ring_changed()
         if self.heartbeats is not None:
             self.heartbeats.ring_changed()
         if not self._moved.full():
@@ -99,3 +113,4 @@ class Storage:
             self.inboxes.drop_slots(moved)
             self.known.drop_slots(moved)
             self.streams.doubt_slots(moved)
+            self.reactions.ring_changed()

@@ -139,6 +139,15 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
     async def Users(self, request: storage_pb2.KeyBatch, _: Context) -> storage_pb2.UsersOutcomes:
         return storage_pb2.UsersOutcomes(users=await self._storage.sessions.users(request.keys))
 
+    async def React(self, request: storage_pb2.StoreBatch, _: Context) -> storage_pb2.StoreOutcomes:
+        outcomes = await divided(self._storage.reactions.react, list(request.items), "React")
+        failed = partial(storage_pb2.StoreOutcome, status=storage_pb2.StoreOutcome.FAILED)
+        return storage_pb2.StoreOutcomes(outcomes=_with_faults(outcomes, failed))
+
+    async def Reactors(self, request: storage_pb2.ReactorsBatch, _: Context) -> storage_pb2.ReactorsOutcomes:
+        outcomes = await divided(self._storage.reactors.pages, list(request.items), "Reactors")
+        return storage_pb2.ReactorsOutcomes(outcomes=_with_faults(outcomes, storage_pb2.ReactorsOutcome))
+
     async def Forget(self, request: storage_pb2.ForgetBatch, _: Context) -> common_pb2.Empty:
         await self._storage.forget(request.users, request.conversations)
         return common_pb2.Empty()

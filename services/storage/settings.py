@@ -120,6 +120,13 @@ class StorageSettings(EventSettings):
         description="How often heads and cursors that moved are written. Longer: fewer writes, and more to settle "
         "after a crash.",
     )
+    reaction_gather_ms: int = Field(
+        1000,
+        ge=0,
+        le=60_000,
+        description="Reactions to one message are told by at most one entry in so long: the first at once, then what "
+        "has gathered. Shorter: livelier counters, more entries of posts that many people react to.",
+    )
     store_budget_s: float = Field(
         1.8,
         gt=0,

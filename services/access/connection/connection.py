@@ -67,7 +67,7 @@ from tidings_protocol.wire.codec import Codec, Data
 from tidings_protocol.wire.ping import ping_in
 
 # What a request that is refused by a rate limit is counted as.
-_LIMITS: Final = {Limit.SENDS: "sends", Limit.PARTS: "parts"}
+_LIMITS: Final[Mapping[Limit | None, str]] = {Limit.SENDS: "sends", Limit.PARTS: "parts"}
 
 log = logs.get_logger(__name__)
 

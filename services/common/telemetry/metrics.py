@@ -179,6 +179,13 @@ STORED = Counter("tidings_stored", "Messages stored", ["kind"])  # normal|system
 STORE_ROWS = Counter(
     "tidings_store_rows", "Rows of calls that store messages, by the way they went", ["way"]
 )  # plain|general
+REACTIONS = Counter(
+    "tidings_reactions", "Reactions by what became of them", ["outcome"]
+)  # added|removed|unchanged|refused
+REACTIONS_ANNOUNCED = Counter(
+    "tidings_reactions_announced", "Entries that tell of reactions", ["when"]
+)  # at once|gathered
+TELLS = Counter("tidings_tells", "Entries that storage nodes had told by logic nodes", ["outcome"])  # told|lost
 DUPLICATES = Counter("tidings_duplicates", "Sends that had been stored before")
 FENCED = Counter(
     "tidings_fenced", "Batches that lost against another writer of the conversation and were numbered again"

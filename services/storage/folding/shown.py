@@ -13,6 +13,7 @@ from __future__ import annotations
 from protos.tidings.internal.v1 import storage_pb2
 from services.storage.repository.records import CHANGE, StoredMessage
 from tidings_protocol import client_pb2
+from tidings_protocol.content import OWN_PREFIX
 from tidings_protocol.ids import message_id
 from tidings_protocol.wire.body import message_bytes
 
@@ -64,7 +65,7 @@ def shown(
         sender=message.sender,
         time_ms=message.time_ms,
         kind=client_pb2.Message.Kind.ValueType(message.kind),
-        client_id=message.client_id,
+        client_id="" if message.client_id.startswith(OWN_PREFIX) else message.client_id,
         ordinal=message.ordinal,
         expires_ms=message.expires_ms,
     )

@@ -18,6 +18,7 @@ from services.common.clock import Clock
 from services.common.lanes.lane import Lanes
 from services.storage.events.port import Feed, NoFeed
 from services.storage.folding.hiders import Audience, Hiders, NoHiders
+from services.storage.folding.recalls import Recalls
 from services.storage.folding.texts import NoStreamTexts, StreamTexts
 from services.storage.folding.writer import FoldWriter
 from services.storage.inboxes.fanout import InboxFanout
@@ -66,10 +67,11 @@ class ConversationStore:
         *,
         texts: StreamTexts | None = None,
         hiders: Hiders | None = None,
+        recalls: Recalls | None = None,
         streams: StreamWatch | None = None,
     ) -> None:
         """`feed`: of events; None: there are none. `texts`: of streams that have not ended. `hiders`: who has hidden
-        what. `streams`: who keeps an eye on these.
+        what. `recalls`: who hears of them. `streams`: who keeps an eye on these.
         """
         streams = streams or NoStreams()
         self._repository = repository
@@ -77,7 +79,7 @@ class ConversationStore:
         self._clock = clock
         self.memory = ConversationMemory(peers.owner_of, behind, limits)
         self._recent = recent = RecentSends(limits.recent_sends_max)
-        folds = FoldWriter(repository, keeps_history=limits.keeps_edit_history)
+        folds = FoldWriter(repository, keeps_history=limits.keeps_edit_history, recalls=recalls)
         self.loader = ConversationLoader(repository, fanout, recent, clock, folds, streams)
         self._plain = plain = PlainPorts(repository, inboxes, fanout, peers, recent, clock, self.memory.peek)
         groups = GroupWriter(repository, self.loader, clock)

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol
 
+from services.storage.repository.reactions import ReactionRepository
 from services.storage.repository.records import (
     MAX_NUMBER,
     Acknowledged,
@@ -128,8 +129,10 @@ class StreamRepository(Protocol):
         """Takes these names off, where they are."""
         ...
 
-    async def named(self, conversation: str, limit: int) -> list[str]:
-        """The ids of the next conversations after this one that name some, at most `limit`; "": from the first on."""
+    async def named(self, conversation: str, limit: int) -> list[tuple[str, tuple[int, ...]]]:
+        """The next conversations after this one that name some, at most `limit`, by id, with the seqs that they name;
+        "": from the first on.
+        """
         ...
 
     async def write(self, texts: Sequence[StreamText]) -> None:
@@ -381,3 +384,4 @@ class Repository:
     time: TimeRepository
     streams: StreamRepository
     expiry: ExpiryRepository
+    reactions: ReactionRepository

@@ -3,7 +3,7 @@
     every TICK_S     texts that grew ──▶ their documents
                      silent for stream_idle_s ──▶ a `finish` of storage's own ──▶ told
                      what is in doubt ──▶ read: open here, or ended and named no more
-    every LOOK_S     conversations that name streams, are this node's and not in memory ──▶ loaded
+    every LOOK_S     what conversations of this node name, and is not known here ──▶ in doubt
 
 Guarantees: a part that was taken is in the document within 2 s, unless MongoDB is away. A stream whose owner died ends
 about `stream_idle_s` after its next one has found it, however quiet its conversation is. One end alone is stored,
@@ -14,7 +14,7 @@ Does not know: parts, who takes them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from protos.tidings.internal.v1 import logic_pb2, storage_pb2
@@ -27,7 +27,7 @@ from services.storage.streams.memory import OpenStreams
 from services.storage.streams.stream import OpenStream
 from services.storage.telling.port import Teller
 from tidings_protocol import client_pb2
-from tidings_protocol.content import FINISH_PREFIX
+from tidings_protocol.content import OWN_PREFIX
 from tidings_protocol.errors import TidingsError
 from tidings_protocol.ids import slot_of
 
@@ -42,7 +42,7 @@ StoreOutcome = storage_pb2.StoreOutcome
 
 
 class Conversations(Protocol):
-    """What makes changes and loads conversations."""
+    """What makes changes."""
 
     async def make(self, changes: Sequence[OwnChange]) -> list[OwnOutcome | TidingsError]: ...
 
@@ -53,18 +53,15 @@ class StreamKeeper:
         repository: Repository,
         streams: OpenStreams,
         conversations: Conversations,
-        load: Callable[[Collection[str]], Awaitable[object]],
         peers: StoragePeers,
         teller: Teller,
         clock: Clock,
         *,
         idle_s: float,
     ) -> None:
-        """`load`: has conversations in memory, which tells of the streams that they name."""
         self._repository = repository
         self._streams = streams
         self._conversations = conversations
-        self._load = load
         self._peers = peers
         self._teller = teller
         self._clock = clock
@@ -108,14 +105,12 @@ class StreamKeeper:
             log.warning("the last parts of streams are not written", error=error.message)
 
     async def find(self) -> None:
-        """Has conversations loaded that name streams of which nobody here knows. Raises Unavailable."""
+        """Finds streams that conversations of this node name and that are not known here. Raises Unavailable."""
         after = ""
-        while ids := await self._repository.streams.named(after, PAGE):
-            after = ids[-1]
-            known = {stream.key[0] for stream in self._streams.all()} | {key[0] for key in self._streams.in_doubt}
-            unknown = [key for key in ids if self._owns(key) and key not in known]
-            if unknown:
-                await self._load(unknown)
+        while page := await self._repository.streams.named(after, PAGE):
+            after = page[-1][0]
+            named = [(key, seq) for key, seqs in page if self._owns(key) for seq in seqs]
+            self._streams.found([key for key in named if self._streams.get(key) is None])
 
     async def _settle_doubts(self) -> None:
         """Reads the documents of what is in doubt, and leaves to others what is theirs."""
@@ -173,4 +168,4 @@ class StreamKeeper:
 def _end_of(stream: OpenStream) -> OwnChange:
     conversation, seq = stream.key
     finish = client_pb2.Change(seq=seq, finish=client_pb2.Change.Finish(parts=stream.parts))
-    return OwnChange(conversation, stream.sender, f"{FINISH_PREFIX}{seq}", finish)
+    return OwnChange(conversation, stream.sender, f"{OWN_PREFIX}finish {seq}", finish)

@@ -1,8 +1,8 @@
 """Erases what is left of messages whose time is over. They are shown as recalled from that moment on, whatever this has
 come to.
 
-    due ──▶ no longer pinned ──▶ what their CHANGEs say, and the reactions, are gone
-        ──▶ content and mentions are gone, the state says by whom (`~expiry`) ──▶ done with
+    due ──▶ no longer pinned ──▶ noted: their reactions are to go ──▶ what their CHANGEs say is gone
+        ──▶ content and mentions are gone, the state says by whom (`~expiry`) ──▶ who hears of recalls is told
 
 Guarantees: all of a message is erased within a minute, or as soon as MongoDB is there again and its clock is trusted.
 Nothing is folded into it any more, not even by a node that finds an unfinished change later. What was pinned is looked
@@ -20,10 +20,12 @@ from typing import Final
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.telemetry import logs, metrics
 from services.storage.folding.fold import folded_state
+from services.storage.folding.recalls import Recalls
 from services.storage.folding.shown import EXPIRY
 from services.storage.memory.conversations import ConversationMemory
 from services.storage.owners.peers import StoragePeers
 from services.storage.repository.contract import Repository
+from services.storage.repository.reactions import AheadSet
 from services.storage.repository.records import MAX_NUMBER, Erasure, Fold, MessageKey, StoredMessage
 from services.storage.upkeep.timekeeping import Timekeeper
 from tidings_protocol import client_pb2
@@ -44,14 +46,18 @@ class ExpirySweep:
         memory: ConversationMemory,
         peers: StoragePeers,
         time: Timekeeper,
+        recalls: Recalls,
         *,
         margin_s: float,
     ) -> None:
-        """`margin_s`: so long a change may take that was allowed just before its message was over."""
+        """`recalls`: who hears of them, and of these too. `margin_s`: so long a change may take that was allowed just
+        before its message was over.
+        """
         self._repository = repository
         self._memory = memory
         self._peers = peers
         self._time = time
+        self._recalls = recalls
         self._margin_ms = round(margin_s * 1000)
 
     async def run(self) -> None:
@@ -84,10 +90,16 @@ class ExpirySweep:
             await self._unpin(pinned)
         left = [each for each in messages if not states[each.conversation, each.seq].recalled_by]
         if left:
+            losing = [each for each in left if states[each.conversation, each.seq].reactions]
+            if losing:
+                # Before the state says that there are none: as at a recall (folding/writer.py).
+                sets = [AheadSet(each.conversation, each.seq, each.sender) for each in losing]
+                await self._repository.reactions.mark(sets, [])
             await self._repository.messages.erase([_of_changes(each) for each in left])
             await self._repository.messages.fold(
                 [_gone(each, states[each.conversation, each.seq].revision) for each in left]
             )
+            self._recalls.tell([(each.conversation, each.seq) for each in losing])
             metrics.EXPIRED.inc(len(left))
         done = [key for key in keys if key not in pinned]
         await self._repository.expiry.done(done)

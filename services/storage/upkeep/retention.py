@@ -164,6 +164,7 @@ class Retention:
             await self._repository.conversations.advance([Watermark(key, conversation.head, first_seq=below)])
             conversation.first_seq = max(conversation.first_seq, below)
             await self._erase_traces(conversation, below)
+            await self._remove_reactions(key, below)
             removed = await self._repository.messages.remove(key, below)
             metrics.RETENTION_REMOVED.labels("messages").inc(removed)
             await asyncio.sleep(self._policy.pause_s)
@@ -177,6 +178,15 @@ class Retention:
             await expiry.unpin(gone)
             kept = tuple(seq for seq in conversation.document.pinned if seq >= below)
             conversation.document = replace(conversation.document, pinned=kept)
+
+    async def _remove_reactions(self, key: str, below: int) -> None:
+        """Those to messages that are about to go: as long as one of these is left, the sweep comes back here."""
+        removed = self._policy.step
+        while removed >= self._policy.step:
+            removed = await self._repository.reactions.remove(key, 0, below, self._policy.step)
+            metrics.RETENTION_REMOVED.labels("reactions").inc(removed)
+            if removed:
+                await asyncio.sleep(self._policy.pause_s)
 
     async def _sweep_inboxes(self, now_ms: int, before_ms: int) -> None:
         async def following(last: str) -> list[str]:

@@ -55,9 +55,9 @@ async def test_conversations_name_what_is_open(repository: Repository) -> None:
     await repository.streams.name([(CHAT, 7)])
     found = await repository.conversations.load([CHAT, OTHER, "d:no|one"])
     assert {key: each.streams for key, each in found.items()} == {CHAT: (1, 7), OTHER: (2,)}
-    assert await repository.streams.named("", 10) == [CHAT, OTHER]
-    assert await repository.streams.named("", 1) == [CHAT]
-    assert await repository.streams.named(CHAT, 10) == [OTHER]
+    assert await repository.streams.named("", 10) == [(CHAT, (1, 7)), (OTHER, (2,))]
+    assert await repository.streams.named("", 1) == [(CHAT, (1, 7))]
+    assert await repository.streams.named(CHAT, 10) == [(OTHER, (2,))]
 
 
 async def test_what_has_ended_is_named_no_more(repository: Repository) -> None:

@@ -49,6 +49,7 @@ from services.logic.requests.group_reads import GroupReader
 from services.logic.requests.history import HistoryReader
 from services.logic.requests.inbox import InboxReader
 from services.logic.requests.presence import PresenceReader
+from services.logic.requests.reactors import ReactorsReader
 from services.logic.sessions.sessions import ClientSessions, SessionOptions
 from services.logic.storage_client import StorageClient
 from tests.unit.logic.fake_storage import FakeStorage
@@ -285,6 +286,7 @@ async def logic(
             ConversationLister(client, page_bytes_max=PAGE_BYTES).handlers,
             PresenceReader(client, view, clock).handlers,
             GroupReader(client, loader, POLICY).handlers,
+            ReactorsReader(client, loader).handlers,
             SessionGuard(client, group_changes.act).handlers,
             cursors.handlers,
             absent.handlers(),

@@ -2225,3 +2225,114 @@ class PartOutcomes(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PartOutcomes: _TypeAlias = PartOutcomes  # noqa: Y015
+
+@_typing.final
+class ReactorsItem(_message.Message):
+    """---- who has reacted"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    REACTION_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    FIRST_SEQ_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    seq: _builtins.int
+    reaction: _builtins.str
+    """empty: all"""
+    after: _builtins.str
+    """opaque"""
+    limit: _builtins.int
+    first_seq: _builtins.int
+    """messages before it are not there for who asks; 0: no bound"""
+    def __init__(
+        self,
+        *,
+        conversation: _builtins.str = ...,
+        seq: _builtins.int = ...,
+        reaction: _builtins.str = ...,
+        after: _builtins.str = ...,
+        limit: _builtins.int = ...,
+        first_seq: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "conversation", b"conversation", "first_seq", b"first_seq", "limit", b"limit", "reaction", b"reaction", "seq", b"seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReactorsItem: _TypeAlias = ReactorsItem  # noqa: Y015
+
+@_typing.final
+class ReactorsBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReactorsItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___ReactorsItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReactorsBatch: _TypeAlias = ReactorsBatch  # noqa: Y015
+
+@_typing.final
+class ReactorsOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    REACTORS_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    next: _builtins.str
+    more: _builtins.bool
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault: ...
+    @_builtins.property
+    def reactors(self) -> _containers.RepeatedCompositeFieldContainer[_client_pb2.ReactorPage.Reactor]:
+        """the oldest first"""
+
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+        reactors: _abc.Iterable[_client_pb2.ReactorPage.Reactor] | None = ...,
+        next: _builtins.str = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "more", b"more", "next", b"next", "reactors", b"reactors"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReactorsOutcome: _TypeAlias = ReactorsOutcome  # noqa: Y015
+
+@_typing.final
+class ReactorsOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReactorsOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___ReactorsOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReactorsOutcomes: _TypeAlias = ReactorsOutcomes  # noqa: Y015

@@ -80,6 +80,16 @@ class StorageStub:
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PartBatch.SerializeToString,
                 response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PartOutcomes.FromString,
                 _registered_method=True)
+        self.React = channel.unary_unary(
+                '/tidings.internal.v1.Storage/React',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreOutcomes.FromString,
+                _registered_method=True)
+        self.Reactors = channel.unary_unary(
+                '/tidings.internal.v1.Storage/Reactors',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactorsBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactorsOutcomes.FromString,
+                _registered_method=True)
         self.Append = channel.unary_unary(
                 '/tidings.internal.v1.Storage/Append',
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.AppendBatch.SerializeToString,
@@ -193,6 +203,19 @@ class StorageServicer:
     def Parts(self, request, context):
         """of messages whose text grows
         """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def React(self, request, context):
+        """items whose change is react or unreact: sets beside the log
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Reactors(self, request, context):
+        """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -313,6 +336,16 @@ def add_StorageServicer_to_server(servicer, server):
                     servicer.Parts,
                     request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PartBatch.FromString,
                     response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PartOutcomes.SerializeToString,
+            ),
+            'React': grpc.unary_unary_rpc_method_handler(
+                    servicer.React,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreOutcomes.SerializeToString,
+            ),
+            'Reactors': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reactors,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactorsBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactorsOutcomes.SerializeToString,
             ),
             'Append': grpc.unary_unary_rpc_method_handler(
                     servicer.Append,
@@ -613,6 +646,60 @@ class Storage:
             '/tidings.internal.v1.Storage/Parts',
             protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PartBatch.SerializeToString,
             protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PartOutcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def React(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Storage/React',
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreOutcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reactors(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Storage/Reactors',
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactorsBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactorsOutcomes.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,6 +47,9 @@ class StorageStub:
     ConversationHeads: _grpc.UnaryUnaryMultiCallable[_storage_pb2.KeyBatch, _storage_pb2.HeadOutcomes]
     Parts: _grpc.UnaryUnaryMultiCallable[_storage_pb2.PartBatch, _storage_pb2.PartOutcomes]
     """of messages whose text grows"""
+    React: _grpc.UnaryUnaryMultiCallable[_storage_pb2.StoreBatch, _storage_pb2.StoreOutcomes]
+    """items whose change is react or unreact: sets beside the log"""
+    Reactors: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ReactorsBatch, _storage_pb2.ReactorsOutcomes]
     Append: _grpc.UnaryUnaryMultiCallable[_storage_pb2.AppendBatch, _storage_pb2.AppendOutcomes]
     """by user"""
     Open: _grpc.UnaryUnaryMultiCallable[_storage_pb2.SessionBatch, _storage_pb2.SessionOpenOutcomes]
@@ -77,6 +80,9 @@ class StorageAsyncStub(StorageStub):
     ConversationHeads: _aio.UnaryUnaryMultiCallable[_storage_pb2.KeyBatch, _storage_pb2.HeadOutcomes]  # type: ignore[assignment]
     Parts: _aio.UnaryUnaryMultiCallable[_storage_pb2.PartBatch, _storage_pb2.PartOutcomes]  # type: ignore[assignment]
     """of messages whose text grows"""
+    React: _aio.UnaryUnaryMultiCallable[_storage_pb2.StoreBatch, _storage_pb2.StoreOutcomes]  # type: ignore[assignment]
+    """items whose change is react or unreact: sets beside the log"""
+    Reactors: _aio.UnaryUnaryMultiCallable[_storage_pb2.ReactorsBatch, _storage_pb2.ReactorsOutcomes]  # type: ignore[assignment]
     Append: _aio.UnaryUnaryMultiCallable[_storage_pb2.AppendBatch, _storage_pb2.AppendOutcomes]  # type: ignore[assignment]
     """by user"""
     Open: _aio.UnaryUnaryMultiCallable[_storage_pb2.SessionBatch, _storage_pb2.SessionOpenOutcomes]  # type: ignore[assignment]
@@ -158,6 +164,21 @@ class StorageServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.PartOutcomes, _abc.Awaitable[_storage_pb2.PartOutcomes]]:
         """of messages whose text grows"""
+
+    @_abc_1.abstractmethod
+    def React(
+        self,
+        request: _storage_pb2.StoreBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.StoreOutcomes, _abc.Awaitable[_storage_pb2.StoreOutcomes]]:
+        """items whose change is react or unreact: sets beside the log"""
+
+    @_abc_1.abstractmethod
+    def Reactors(
+        self,
+        request: _storage_pb2.ReactorsBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.ReactorsOutcomes, _abc.Awaitable[_storage_pb2.ReactorsOutcomes]]: ...
 
     @_abc_1.abstractmethod
     def Append(

@@ -24,6 +24,7 @@ from services.storage.repository.memory.faults import Faults
 from services.storage.repository.memory.feed import MemoryFeed
 from services.storage.repository.memory.log import MemoryLog
 from services.storage.repository.memory.messages import MemoryInboxes, MemoryMessages
+from services.storage.repository.memory.reactions import MemoryReactions
 from services.storage.repository.memory.sessions import MemorySessions, MemoryTime, MemoryUsers
 from services.storage.repository.memory.streams import MemoryStreams
 from services.storage.repository.memory.tables import Tables
@@ -49,4 +50,5 @@ class Database(Tables):
             MemoryTime(self, chosen),
             MemoryStreams(self, chosen),
             MemoryExpiry(self, chosen),
+            MemoryReactions(self, chosen),
         )

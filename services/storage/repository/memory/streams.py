@@ -29,9 +29,10 @@ class MemoryStreams(MemoryPort):
                 self._data.conversations[conversation] = replace(present, streams=streams)
         await self._faults.after("streams.unname")
 
-    async def named(self, conversation: str, limit: int) -> list[str]:
+    async def named(self, conversation: str, limit: int) -> list[tuple[str, tuple[int, ...]]]:
         await self._faults.before("streams.named")
-        found = [key for key, each in self._data.conversations.items() if each.streams and key > conversation]
+        documents = self._data.conversations
+        found = [(key, each.streams) for key, each in documents.items() if each.streams and key > conversation]
         return sorted(found)[:limit]
 
     async def write(self, texts: Sequence[StreamText]) -> None:

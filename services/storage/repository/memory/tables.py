@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from services.common.clock import Clock, SystemClock
 from services.storage.repository.memory.faults import Faults
+from services.storage.repository.reactions import AheadSet, StoredReaction
 from services.storage.repository.records import (
     ClientKey,
     ConversationDocument,
@@ -44,5 +45,8 @@ class Tables:
     users: dict[str, UserDocument] = field(default_factory=dict)
     devices: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     epoch: str = ""
+    # By message, user, reaction.
+    reactions: dict[MessageKey, dict[str, dict[str, StoredReaction]]] = field(default_factory=dict)
+    ahead: dict[MessageKey, AheadSet] = field(default_factory=dict)
     clock: Clock = field(default_factory=SystemClock)
     content_read: int = 0  # bytes of messages' contents that went out

@@ -159,11 +159,13 @@ class MongoConnection:
         """Returns if a server answers. Raises Unavailable."""
         await self.run("ping", "admin", lambda: self.database.client.admin.command("ping"))
 
-    async def aggregate(self, command: str, collection: str, pipeline: list[Document]) -> list[Document]:
-        """All documents that the pipeline gives."""
+    async def aggregate(
+        self, command: str, collection: str, pipeline: list[Document], **options: Any
+    ) -> list[Document]:
+        """All documents that the pipeline gives; options are those of the driver's `aggregate`."""
 
         async def call() -> list[Document]:
-            cursor = self.collection(collection).aggregate(pipeline, batchSize=READ_BATCH)
+            cursor = self.collection(collection).aggregate(pipeline, batchSize=READ_BATCH, **options)
             return await cursor.to_list(None)
 
         return await self.run(command, collection, call)

@@ -21,7 +21,7 @@ from services.storage.repository.mongo.schema import Document
 from services.storage.repository.records import CHANGE, NORMAL, InboxEntry, StoredMessage
 from tidings_protocol import client_pb2
 
-BESIDE_CONTENT_BYTES = 512  # what a document has beside a message's content, change, act and mentions, at most
+BESIDE_CONTENT_BYTES = 512  # what a document has beside what a message brings along, at most
 _MENTION_BYTES = 16  # what one takes beside the user's id
 # What a message has after `before`, if it is plain: one look is enough for nearly all.
 NOTHING_SPECIAL = StoredMessage("", 0, "", "", 0, b"")[10:]

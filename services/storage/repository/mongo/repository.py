@@ -13,6 +13,7 @@ from services.storage.repository.mongo.feed import MongoFeed
 from services.storage.repository.mongo.layout import use_log
 from services.storage.repository.mongo.log import MongoLog
 from services.storage.repository.mongo.messages import MongoInboxes, MongoMessages
+from services.storage.repository.mongo.reactions import MongoReactions
 from services.storage.repository.mongo.schema import prepare
 from services.storage.repository.mongo.sessions import MongoSessions, MongoUsers
 from services.storage.repository.mongo.streams import MongoStreams
@@ -36,6 +37,7 @@ def mongo_repository(connection: MongoConnection) -> Repository:
         time=MongoTime(connection),
         streams=MongoStreams(connection),
         expiry=MongoExpiry(connection),
+        reactions=MongoReactions(connection),
     )
 
 

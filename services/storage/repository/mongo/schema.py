@@ -27,9 +27,11 @@ Document = dict[str, Any]
 
 LOG, CONVERSATIONS, MEMBERS = "log", "conversations", "members"
 CHANGES, SESSIONS, USERS, DEVICES, META = "changes", "sessions", "users", "devices", "meta"
+REACTIONS, AHEAD = "reactions", "ahead"
 
 # Indexes that a query names, since the planner might take another one.
 HELD, BY_TARGET, EXPIRY, STREAMS = "held", "target", "expiry", "streams"
+REACTOR, TALLY = "reactor", "tally"
 
 GONE_KEPT_S = 24 * 3600
 CHANGE_KEPT_S = 24 * 3600
@@ -112,6 +114,28 @@ SCHEMA: Mapping[str, Collection] = {
         ),
     ),
     META: Collection("_id"),
+    REACTIONS: Collection(
+        "c",
+        indexes=(
+            IndexModel(
+                [("c", ASCENDING), ("q", ASCENDING), ("u", ASCENDING), ("r", ASCENDING)], name=REACTOR, unique=True
+            ),
+            # All that counting needs, and the order of pages.
+            IndexModel(
+                [
+                    ("c", ASCENDING),
+                    ("q", ASCENDING),
+                    ("r", ASCENDING),
+                    ("t", ASCENDING),
+                    ("u", ASCENDING),
+                    ("f", ASCENDING),
+                ],
+                name=TALLY,
+            ),
+        ),
+    ),
+    # Of the reactions of the last second.
+    AHEAD: Collection("c"),
 }
 
 

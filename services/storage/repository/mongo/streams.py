@@ -34,12 +34,12 @@ class MongoStreams:
         empty = [UpdateOne({"_id": key, "st": []}, {"$unset": {"st": ""}}) for key in dict.fromkeys(c for c, _ in keys)]
         await self._connection.update("unname", CONVERSATIONS, empty)
 
-    async def named(self, conversation: str, limit: int) -> list[str]:
+    async def named(self, conversation: str, limit: int) -> list[tuple[str, tuple[int, ...]]]:
         query = {"st": {"$exists": True}, "_id": {"$gt": conversation}}
         found = await self._connection.find(
-            "named", CONVERSATIONS, query, {"_id": 1}, sort=[("_id", 1)], limit=limit, hint=STREAMS
+            "named", CONVERSATIONS, query, {"st": 1}, sort=[("_id", 1)], limit=limit, hint=STREAMS
         )
-        return [document["_id"] for document in found]
+        return [(document["_id"], tuple(document["st"])) for document in found]
 
     async def write(self, texts: Sequence[StreamText]) -> None:
         updates = [

@@ -10,6 +10,7 @@ import pytest
 from services.storage.folding.shown import shown
 from services.storage.limits import Limits
 from services.storage.repository.memory import Faults
+from services.storage.streams.keeper import LOOK_S
 from tests.unit.storage.changing import act, entry, finish_of, one, pin, text_of
 from tests.unit.storage.nodes import World, changed, create, inbox_of, send, stored
 from tests.unit.storage.streams.streaming import CHAT, Told, stream, take
@@ -182,6 +183,23 @@ async def test_a_name_that_stayed_behind_is_taken_off() -> None:
         await second.conversations.get([CHAT])
         await second.keeper.tick()
         assert world.database.conversations[CHAT].streams == ()
+
+
+async def test_what_nobody_looks_after_is_looked_for_again_and_again() -> None:
+    world = World()
+    async with world.node() as node:
+        await stored(node, send("ann", "bob", "c1"))
+        await node.keeper.tick()
+        async with world.node("two") as other:
+            world.hood.owner_of = lambda _: "two"
+            await stored(other, stream("ann", "bob", "c2"))
+        world.hood.owner_of = lambda _: "one"
+        await node.keeper.tick()
+        assert node.streams.count == 0
+        world.clock.advance(LOOK_S)
+        await node.keeper.tick()
+        await node.keeper.tick()
+        assert node.streams.count == 1
 
 
 async def test_streams_of_others_are_left_to_them() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.storage.streams.parts import Part
 from tests.unit.storage.changing import act, entry, finish_of, one, recall, text_of, told_of
 from tests.unit.storage.nodes import World, send, stored
 from tests.unit.storage.streams.streaming import CHAT, stream, take
@@ -23,6 +24,11 @@ async def test_parts_make_the_text_and_the_end_makes_it_whole() -> None:
         assert told.change.finish == client_pb2.Change.Finish(parts=2, text="well, I think")
         assert not told.state.streaming
         assert (text_of(entry(world, 1)), entry(world, 1).parts) == ("well, I think", None)
+
+
+def test_a_part_is_of_the_message_that_it_names() -> None:
+    item = pb.PartItem(conversation="g:1", seq=7, part=1)
+    assert Part(item, 100).key == ("g:1", 7)
 
 
 async def test_a_repeat_is_had_and_one_too_early_is_told_which_is_wanted() -> None:

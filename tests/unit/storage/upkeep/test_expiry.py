@@ -10,6 +10,7 @@ import pytest
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.folding.shown import shown
 from services.storage.repository.memory import Faults
+from services.storage.upkeep.expiry import STEP
 from tests.unit.storage.changing import act, edit, entry, finish_of, one, pin, recall, special, state_of
 from tests.unit.storage.nodes import World, send, stored
 from tests.unit.storage.streams.streaming import stream, take
@@ -145,7 +146,7 @@ async def test_each_node_erases_what_is_its_own_and_nothing_while_the_time_is_in
         assert entry(world, 1).content
 
 
-@pytest.mark.parametrize("count", [0, 1, 499, 500, 1203])
+@pytest.mark.parametrize("count", [0, 1, STEP - 1, STEP, 2 * STEP + 203])
 async def test_however_many_there_are_all_are_erased_in_one_sweep(count: int) -> None:
     world = World()
     async with world.node() as node:
