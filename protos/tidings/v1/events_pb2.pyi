@@ -83,13 +83,21 @@ class Membership(_message.Message):
     USERS_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    UNTIL_MS_FIELD_NUMBER: _builtins.int
     act: _builtins.str
-    """create, join, leave, add, remove, role, rename, large"""
+    """create, join, leave, add, remove, role, rename, large, update, mute, unmute, ban, unban, dissolve"""
     by: _builtins.str
     role: _builtins.str
     name: _builtins.str
+    until_ms: _builtins.int
+    """of a mute; -1: for ever"""
     @_builtins.property
     def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def settings(self) -> _client_pb2.GroupSettings:
+        """of an update: those that changed"""
+
     def __init__(
         self,
         *,
@@ -98,10 +106,12 @@ class Membership(_message.Message):
         users: _abc.Iterable[_builtins.str] | None = ...,
         role: _builtins.str = ...,
         name: _builtins.str = ...,
+        settings: _client_pb2.GroupSettings | None = ...,
+        until_ms: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "by", b"by", "name", b"name", "role", b"role", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "by", b"by", "name", b"name", "role", b"role", "settings", b"settings", "until_ms", b"until_ms", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,3 +28,9 @@ def test_a_client_is_told_for_how_long_it_may_edit_and_recall_and_what_there_is(
 def test_a_rate_below_one_is_not_told_as_none(rate: float, told: int) -> None:
     settings = load(AccessSettings, GIVEN | {"TIDINGS_SENDS_PER_S": str(rate)})
     assert handshake_options(settings).limits.sends_per_s == told
+
+
+@pytest.mark.parametrize(("who", "told"), [("user", True), ("backend", False)])
+def test_a_welcome_says_whether_profiles_are_ones_own(who: str, told: bool) -> None:
+    settings = load(AccessSettings, GIVEN | {"TIDINGS_PROFILES_BY": who})
+    assert handshake_options(settings).limits.own_profile is told

@@ -108,3 +108,9 @@ def test_a_change_without_notice_is_an_event_for_each_act() -> None:
     told = event_of(FedChange(conversation, 4, [act.SerializeToString() for act in acts], 99))
     assert [each.membership for each in told] == acts
     assert {(each.time_ms, each.conversation) for each in told} == {(99, "g:1")}
+
+
+def test_what_is_not_plain_is_told_as_all_are_told_of_it() -> None:
+    told = client_pb2.Message(conversation=CHAT, seq=7, kind=client_pb2.Message.CHANGE)
+    [event] = event_of(row(7)._replace(told=told.SerializeToString()))
+    assert event.message == told
