@@ -93,12 +93,35 @@ class AccessSettings(NodeSettings):
         description="Most bytes of a message's text or data. Every byte is stored, goes through Kafka and to every "
         "recipient.",
     )
+    edit_window_s: int = Field(
+        172_800,
+        ge=0,
+        le=3_153_600_000,
+        description="How long after its time a message may be edited by its sender; clients are told. 0: always. "
+        "Longer: people mend older mistakes; what others have read long ago may change. The same for access and logic "
+        "nodes.",
+    )
+    recall_window_s: int = Field(
+        172_800,
+        ge=0,
+        le=3_153_600_000,
+        description="How long after its time a message may be recalled by its sender; clients are told. 0: always. "
+        "Owner and admins of a group recall at any time. The same for access and logic nodes.",
+    )
     sends_per_s: float = Field(
         1000.0,
         ge=0,
         le=1_000_000,
         description="Sends a second of one connection, with a burst of twice that; above: RATE_LIMITED. All the "
         "connections of a user to this node may send four times as many together. 0: no limit.",
+    )
+    parts_per_s: float = Field(
+        30.0,
+        ge=0,
+        le=100_000,
+        description="Parts of streams a second of one connection, and so many at once; above: RATE_LIMITED. All the "
+        "connections of a user to this node may send four times as many together. Each part goes to every member who "
+        "is online. 0: no limit.",
     )
     frames_per_s: float = Field(
         5000.0,

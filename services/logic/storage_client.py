@@ -102,6 +102,18 @@ class StorageClient:
             raise from_fault(changed.fault)
         return changed
 
+    async def admit(self, items: Sequence[pb.AdmitItem]) -> list[pb.AdmitOutcome | TidingsError]:
+        """Makes, drops and lists what lies beside groups' members: invites, requests to join, bans."""
+        keys = [item.conversation for item in items]
+        return _checked(await self._spread("Admit", items, keys, pb.AdmitBatch, pb.AdmitOutcomes))
+
+    async def admit_one(self, item: pb.AdmitItem) -> pb.AdmitOutcome:
+        """The same for one item; raises its TidingsError."""
+        [outcome] = await self.admit([item])
+        if isinstance(outcome, TidingsError):
+            raise outcome
+        return outcome
+
     async def load(self, items: Sequence[pb.LoadItem]) -> list[pb.LoadOutcome | TidingsError]:
         """The conversations as they are now, each with the members that its item asks for.
 
@@ -120,6 +132,23 @@ class StorageClient:
         keys = [item.conversation for item in items]
         return _checked(await self._spread("Mark", items, keys, pb.MarkBatch, pb.MarkOutcomes))
 
+    async def stream_parts(
+        self, items: Sequence[pb.PartItem], content_bytes_max: int
+    ) -> list[pb.PartOutcome | TidingsError]:
+        """Puts parts behind the texts of streams, in the items' order within a conversation.
+
+        `content_bytes_max`: of a whole text. BadRequest with `next_part`: parts before this one are missing.
+        """
+        return _checked(
+            await self._spread(
+                "Parts",
+                items,
+                [item.conversation for item in items],
+                lambda items: pb.PartBatch(items=items, content_bytes_max=content_bytes_max),
+                pb.PartOutcomes,
+            )
+        )
+
     async def history(self, items: Sequence[pb.HistoryItem]) -> list[pb.PageOutcome | TidingsError]:
         """Pages of conversations: encoded messages in the order of their seq, about `bytes_max` bytes together.
 
@@ -132,6 +161,27 @@ class StorageClient:
         """Pages of groups' members, in the order of their names; empty for a group that there is not."""
         keys = [item.conversation for item in items]
         return _checked(await self._spread("Members", items, keys, pb.MembersBatch, pb.MembersOutcomes))
+
+    async def hide(self, items: Sequence[pb.HideItem]) -> list[pb.HideOutcome | TidingsError]:
+        """Hides messages for users, for good; each outcome says what was taken. BadRequest: too many single ones."""
+        keys = [item.conversation for item in items]
+        return _checked(await self._spread("Hide", items, keys, pb.HideBatch, pb.HideOutcomes))
+
+    async def react(self, items: Sequence[pb.StoreItem]) -> list[pb.StoreOutcome | TidingsError]:
+        """Puts reactions into the sets of their messages, or takes them out, in the items' order for one message.
+
+        The status is STORED, with the seq of the entry that tells of it if this item was the one to make it; DUPLICATE
+        of an entry that was told before; STALE; or REFUSED, with the fault that says why.
+        """
+        keys = [item.conversation for item in items]
+        outcomes = await self._spread("React", items, keys, pb.StoreBatch, pb.StoreOutcomes)
+        return [_stored(outcome) for outcome in outcomes]
+
+    async def reactors(self, items: Sequence[pb.ReactorsItem]) -> list[pb.ReactorsOutcome | TidingsError]:
+        """Pages of those who have reacted to messages, the oldest reactions first."""
+        keys = [item.conversation for item in items]
+        spread = self._spread("Reactors", items, keys, pb.ReactorsBatch, pb.ReactorsOutcomes, batch_max=PAGES_MAX)
+        return _checked(await spread)
 
     async def conversation_heads(self, conversations: Sequence[str]) -> list[int | TidingsError]:
         """The seq of the last message of each conversation; 0: there is none."""

@@ -41,6 +41,8 @@ _BODIES: Final[dict[int, type[Message]]] = {
     Push.RECEIPT: client_pb2.Receipt,
     Push.SIGNAL: client_pb2.Signal,
     Push.GROUP_INFO: client_pb2.GroupInfo,
+    Push.HIDDEN: client_pb2.Hidden,
+    Push.STREAM_PART: client_pb2.StreamPart,
     Push.PREFERENCES: client_pb2.ConversationPreferences,
 }
 
@@ -112,7 +114,10 @@ class Delivery:
         elif push.kind == Push.BLOCKS:
             self._on_blocks(delivery_pb2.BlockChange.FromString(push.body))
         elif push.kind == Push.MEMBERSHIP:
-            self._change_membership(delivery_pb2.LargeMembership.FromString(push.body), push.users)
+            membership = delivery_pb2.LargeMembership.FromString(push.body)
+            # Of nobody in particular: the group is dissolved.
+            everybody = () if membership.member else list(self._hub.readers(membership.conversation))
+            self._change_membership(membership, push.users or everybody)
         elif push.kind in _BODIES:
             body = EncodedBody(_BODIES[push.kind], push.body)
             batch.reached = False

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from services.access.connection.connection import Connection
+from services.access.session.abuse import counts
 from services.access.session.events import EndRequested
 from services.common.telemetry import logs
 from tidings_protocol import client_pb2, close
@@ -29,12 +30,13 @@ log = logs.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An encoded answer, and what is known of it; `unpauses` is the page that a paused connection waits for. `hiding`:
-    users in the presence who look offline to the asker alone.
+    """An encoded answer, and what is known of it; `unpauses` is the page that a paused connection waits for. `counts`:
+    it is a refusal that counts against the client. `hiding`: users in the presence who look offline to the asker alone.
     """
 
     frame: bytes
     error_code: str = ""
+    counts: bool = False
     presence: client_pb2.PresenceList | None = None
     hiding: Sequence[str] = ()
     unpauses: client_pb2.Page | None = None
@@ -50,7 +52,8 @@ def encode_answer(
     try:
         encoded = connection.codec.reply(request_id, frame)
         if frame.startswith(_ERROR_TAG):
-            return Answer(encoded, error_code=client_pb2.ServerFrame.FromString(frame).error.code)
+            error = client_pb2.ServerFrame.FromString(frame).error
+            return Answer(encoded, error_code=error.code, counts=counts(error.code, error.retry_after_ms))
         if body == "presence":
             presence = client_pb2.ServerFrame.FromString(frame).presence_list
             return Answer(encoded, presence=presence, hiding=hiding)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
+from services.common.clock import Clock, SystemClock
 from services.logic.groups.loader import FoundGroups, GroupLoader, group_in
 from services.logic.groups.permissions import check_signal
 from services.logic.groups.recipients import fanout_of
@@ -28,10 +29,12 @@ from tidings_protocol.ids import check_conversation
 class Signals:
     """Tells signals to those that they are for."""
 
-    def __init__(self, loader: GroupLoader, publisher: Publisher, blocks: Blocks) -> None:
+    def __init__(self, loader: GroupLoader, publisher: Publisher, blocks: Blocks, clock: Clock | None = None) -> None:
+        """`clock`: None: the system's."""
         self._loader = loader
         self._publisher = publisher
         self._blocks = blocks
+        self._clock = clock or SystemClock()
 
     async def signal(self, items: Sequence[logic_pb2.SignalItem]) -> list[TidingsError | None]:
         """The error of each signal; None: it goes out. Returns before anybody has it."""
@@ -44,7 +47,7 @@ class Signals:
         for index, item in enumerate(items):
             if outcomes[index] is None:
                 try:
-                    pushes[index] = _outgoing(item, groups)
+                    pushes[index] = _outgoing(item, groups, self._clock.wall_ms())
                 except TidingsError as error:
                     outcomes[index] = error
         await self._refuse_blocked(items, outcomes)
@@ -76,9 +79,9 @@ def _shape_error(item: logic_pb2.SignalItem) -> TidingsError | None:
     return None
 
 
-def _outgoing(item: logic_pb2.SignalItem, groups: FoundGroups) -> OutgoingPush:
+def _outgoing(item: logic_pb2.SignalItem, groups: FoundGroups, now_ms: int) -> OutgoingPush:
     group = group_in(groups, item.conversation)
-    check_signal(item.conversation, item.sender, group)
+    check_signal(item.conversation, item.sender, group, now_ms)
     signal = client_pb2.Signal(conversation=item.conversation, name=item.name, data=item.data)
     setattr(signal, "from", item.sender)
     return OutgoingPush(

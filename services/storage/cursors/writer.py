@@ -8,13 +8,14 @@ Does not know: who is told of a mark.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple, Protocol
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.lanes.lane import Lanes
 from services.common.rpc.faults import to_fault
+from services.storage.admission.circumstances import former_of
 from services.storage.limits import Limits
 from services.storage.memory.conversation import CachedConversation, CachedMember
 from services.storage.memory.write_behind import WriteBehind
@@ -84,8 +85,12 @@ class CursorWriter:
         for item in items:
             wanted.setdefault(item.conversation, {})[item.user] = None
         members: dict[str, dict[str, CachedMember] | TidingsError] = {}
+        former: dict[str, set[str]] = {}
         for key, users in wanted.items():
-            members[key] = await self._members(conversations[key], list(users))
+            conversation = conversations[key]
+            members[key] = await self._members(conversation, list(users))
+            if isinstance(conversation, CachedConversation) and conversation.document.dissolved:
+                former[key] = await former_of(self._repository, key, list(users))
         outcomes: list[MarkOutcome] = []
         durable: dict[int, MemberCursor] = {}
         unread: dict[int, tuple[CachedConversation, str]] = {}
@@ -96,7 +101,7 @@ class CursorWriter:
             elif isinstance(known, TidingsError):
                 outcomes.append(MarkOutcome(fault=to_fault(known)))
             else:
-                outcomes.append(_mark(conversation, known.get(item.user), item))
+                outcomes.append(_mark(conversation, known.get(item.user), item, former.get(item.conversation)))
                 if item.durable and item.user in conversation.moved:
                     durable[index] = conversation.moved[item.user]
                 if item.read_seq and item.user in conversation.marked:
@@ -166,11 +171,14 @@ class CursorWriter:
         return [None] * len(batch)
 
 
-def _mark(conversation: CachedConversation, member: CachedMember | None, item: MarkItem) -> MarkOutcome:
+def _mark(
+    conversation: CachedConversation, member: CachedMember | None, item: MarkItem, former: Collection[str] | None
+) -> MarkOutcome:
+    """`former`: of a dissolved group, who was a member at its end."""
     if member is None:
         if conversation.kind is not ConversationKind.GROUP:
             return MarkOutcome()
-        if not conversation.exists:
+        if not conversation.exists or (former is not None and item.user not in former):
             return MarkOutcome(fault=to_fault(NotFound(f"there is no group {conversation.id}: check its id")))
         stranger = Forbidden(f"you are not a member of {conversation.id}: join it, or have an admin add you")
         return MarkOutcome(fault=to_fault(stranger))

@@ -7,14 +7,15 @@ Does not know: messages (recovery.py reads what is not settled), lanes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.common.scope import run_all, run_both
 from services.storage.loading import membership
+from services.storage.loading.beside import beside_of
 from services.storage.memory.conversation import CachedConversation, CachedMember
 from services.storage.repository.contract import Repository
 from services.storage.repository.people import BlockKey
@@ -78,6 +79,7 @@ class ConversationDocuments:
         again.head, again.last_ms = conversation.head, conversation.last_ms
         again.changes, again.shown = conversation.changes, conversation.shown
         again.blockers, again.marked = conversation.blockers, conversation.marked
+        again.change_seqs, again.changes_from = conversation.change_seqs, conversation.changes_from
         return again
 
     async def create(self, conversations: Sequence[CachedConversation]) -> None:
@@ -140,13 +142,21 @@ class ConversationDocuments:
 
     async def _redo(self, documents: Collection[ConversationDocument]) -> None:
         """Writes once more what follows from the last changes: not all of it may have been written."""
+        documents = [document for document in documents if document.pending]
+        if not documents:
+            return
         writes = [write for document in documents for write in membership.writes_of(document)]
         now_ms = self._clock.wall_ms()
         kept = [change for document in documents for change in membership.kept_of(document, now_ms)]
-        if writes and kept:
-            await run_all(self._repository.members.write(writes), self._repository.changes.keep(kept))
-        elif writes:
-            await self._repository.members.write(writes)
+        works: list[Coroutine[Any, Any, None]] = beside_of(self._repository.groups, documents)
+        if writes:
+            works.append(self._repository.members.write(writes))
+        if kept:
+            works.append(self._repository.changes.keep(kept))
+        if len(works) == 1:
+            await works[0]
+        elif works:
+            await run_all(*works)
 
     async def _write_pending(self, document: ConversationDocument) -> None:
         await self._redo([document])
@@ -180,6 +190,7 @@ def cached_from(
         fed_stamp=document.told_stamp,
         changes=document.changes,
         shown=document.shown,
+        changes_from=max(document.head, document.settled) + 1,
         written=(
             document.head,
             document.settled,
@@ -198,6 +209,9 @@ def cached_from(
 
 def _apply_pending(conversation: CachedConversation, document: ConversationDocument) -> None:
     """Does to the members in memory what the pending change of the document does."""
+    if document.dissolved:
+        conversation.members.clear()
+        conversation.moved.clear()
     for write in membership.writes_of(document):
         if write.gone:
             conversation.members.pop(write.user, None)

@@ -141,6 +141,10 @@ class Push(_message.Message):
         """body: LargeMembership, for the node's own index"""
         SESSIONS: Push._Kind.ValueType  # 5
         """body: SessionChanges, on broadcast"""
+        HIDDEN: Push._Kind.ValueType  # 6
+        """body: tidings.v1.Hidden"""
+        STREAM_PART: Push._Kind.ValueType  # 13
+        """body: tidings.v1.StreamPart"""
         PREFERENCES: Push._Kind.ValueType  # 10
         """body: tidings.v1.ConversationPreferences"""
         PROFILES: Push._Kind.ValueType  # 11
@@ -161,6 +165,10 @@ class Push(_message.Message):
     """body: LargeMembership, for the node's own index"""
     SESSIONS: Push.Kind.ValueType  # 5
     """body: SessionChanges, on broadcast"""
+    HIDDEN: Push.Kind.ValueType  # 6
+    """body: tidings.v1.Hidden"""
+    STREAM_PART: Push.Kind.ValueType  # 13
+    """body: tidings.v1.StreamPart"""
     PREFERENCES: Push.Kind.ValueType  # 10
     """body: tidings.v1.ConversationPreferences"""
     PROFILES: Push.Kind.ValueType  # 11
@@ -215,7 +223,9 @@ Global___Push: _TypeAlias = Push  # noqa: Y015
 
 @_typing.final
 class LargeMembership(_message.Message):
-    """Large groups that users joined or left: the nodes with their connections keep the index."""
+    """Large groups that users joined or left: the nodes with their connections keep the index.
+    Without users, on broadcast: the group is dissolved, and nobody reads it any more.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

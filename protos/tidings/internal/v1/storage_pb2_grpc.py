@@ -75,6 +75,31 @@ class StorageStub:
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.KeyBatch.SerializeToString,
                 response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.HeadOutcomes.FromString,
                 _registered_method=True)
+        self.Hide = channel.unary_unary(
+                '/tidings.internal.v1.Storage/Hide',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.HideBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.HideOutcomes.FromString,
+                _registered_method=True)
+        self.Parts = channel.unary_unary(
+                '/tidings.internal.v1.Storage/Parts',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PartBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PartOutcomes.FromString,
+                _registered_method=True)
+        self.React = channel.unary_unary(
+                '/tidings.internal.v1.Storage/React',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreOutcomes.FromString,
+                _registered_method=True)
+        self.Reactors = channel.unary_unary(
+                '/tidings.internal.v1.Storage/Reactors',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactorsBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactorsOutcomes.FromString,
+                _registered_method=True)
+        self.Admit = channel.unary_unary(
+                '/tidings.internal.v1.Storage/Admit',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.AdmitBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.AdmitOutcomes.FromString,
+                _registered_method=True)
         self.Prefer = channel.unary_unary(
                 '/tidings.internal.v1.Storage/Prefer',
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PreferBatch.SerializeToString,
@@ -216,6 +241,39 @@ class StorageServicer:
 
     def ConversationHeads(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Hide(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Parts(self, request, context):
+        """of messages whose text grows
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def React(self, request, context):
+        """items whose change is react or unreact: sets beside the log
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Reactors(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Admit(self, request, context):
+        """invites, requests to join, bans: what lies beside a group's members
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -374,6 +432,31 @@ def add_StorageServicer_to_server(servicer, server):
                     servicer.ConversationHeads,
                     request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.KeyBatch.FromString,
                     response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.HeadOutcomes.SerializeToString,
+            ),
+            'Hide': grpc.unary_unary_rpc_method_handler(
+                    servicer.Hide,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.HideBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.HideOutcomes.SerializeToString,
+            ),
+            'Parts': grpc.unary_unary_rpc_method_handler(
+                    servicer.Parts,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PartBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PartOutcomes.SerializeToString,
+            ),
+            'React': grpc.unary_unary_rpc_method_handler(
+                    servicer.React,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreOutcomes.SerializeToString,
+            ),
+            'Reactors': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reactors,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactorsBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactorsOutcomes.SerializeToString,
+            ),
+            'Admit': grpc.unary_unary_rpc_method_handler(
+                    servicer.Admit,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.AdmitBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.AdmitOutcomes.SerializeToString,
             ),
             'Prefer': grpc.unary_unary_rpc_method_handler(
                     servicer.Prefer,
@@ -682,6 +765,141 @@ class Storage:
             '/tidings.internal.v1.Storage/ConversationHeads',
             protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.KeyBatch.SerializeToString,
             protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.HeadOutcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Hide(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Storage/Hide',
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.HideBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.HideOutcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Parts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Storage/Parts',
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PartBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PartOutcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def React(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Storage/React',
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreOutcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reactors(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Storage/Reactors',
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactorsBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactorsOutcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Admit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Storage/Admit',
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.AdmitBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.AdmitOutcomes.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,14 @@ class StorageStub:
     History: _grpc.UnaryUnaryMultiCallable[_storage_pb2.HistoryBatch, _storage_pb2.PageOutcomes]
     Members: _grpc.UnaryUnaryMultiCallable[_storage_pb2.MembersBatch, _storage_pb2.MembersOutcomes]
     ConversationHeads: _grpc.UnaryUnaryMultiCallable[_storage_pb2.KeyBatch, _storage_pb2.HeadOutcomes]
+    Hide: _grpc.UnaryUnaryMultiCallable[_storage_pb2.HideBatch, _storage_pb2.HideOutcomes]
+    Parts: _grpc.UnaryUnaryMultiCallable[_storage_pb2.PartBatch, _storage_pb2.PartOutcomes]
+    """of messages whose text grows"""
+    React: _grpc.UnaryUnaryMultiCallable[_storage_pb2.StoreBatch, _storage_pb2.StoreOutcomes]
+    """items whose change is react or unreact: sets beside the log"""
+    Reactors: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ReactorsBatch, _storage_pb2.ReactorsOutcomes]
+    Admit: _grpc.UnaryUnaryMultiCallable[_storage_pb2.AdmitBatch, _storage_pb2.AdmitOutcomes]
+    """invites, requests to join, bans: what lies beside a group's members"""
     Prefer: _grpc.UnaryUnaryMultiCallable[_storage_pb2.PreferBatch, _storage_pb2.PreferOutcomes]
     Readers: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ReadersBatch, _storage_pb2.ReadersOutcomes]
     Append: _grpc.UnaryUnaryMultiCallable[_storage_pb2.AppendBatch, _storage_pb2.AppendOutcomes]
@@ -81,6 +89,14 @@ class StorageAsyncStub(StorageStub):
     History: _aio.UnaryUnaryMultiCallable[_storage_pb2.HistoryBatch, _storage_pb2.PageOutcomes]  # type: ignore[assignment]
     Members: _aio.UnaryUnaryMultiCallable[_storage_pb2.MembersBatch, _storage_pb2.MembersOutcomes]  # type: ignore[assignment]
     ConversationHeads: _aio.UnaryUnaryMultiCallable[_storage_pb2.KeyBatch, _storage_pb2.HeadOutcomes]  # type: ignore[assignment]
+    Hide: _aio.UnaryUnaryMultiCallable[_storage_pb2.HideBatch, _storage_pb2.HideOutcomes]  # type: ignore[assignment]
+    Parts: _aio.UnaryUnaryMultiCallable[_storage_pb2.PartBatch, _storage_pb2.PartOutcomes]  # type: ignore[assignment]
+    """of messages whose text grows"""
+    React: _aio.UnaryUnaryMultiCallable[_storage_pb2.StoreBatch, _storage_pb2.StoreOutcomes]  # type: ignore[assignment]
+    """items whose change is react or unreact: sets beside the log"""
+    Reactors: _aio.UnaryUnaryMultiCallable[_storage_pb2.ReactorsBatch, _storage_pb2.ReactorsOutcomes]  # type: ignore[assignment]
+    Admit: _aio.UnaryUnaryMultiCallable[_storage_pb2.AdmitBatch, _storage_pb2.AdmitOutcomes]  # type: ignore[assignment]
+    """invites, requests to join, bans: what lies beside a group's members"""
     Prefer: _aio.UnaryUnaryMultiCallable[_storage_pb2.PreferBatch, _storage_pb2.PreferOutcomes]  # type: ignore[assignment]
     Readers: _aio.UnaryUnaryMultiCallable[_storage_pb2.ReadersBatch, _storage_pb2.ReadersOutcomes]  # type: ignore[assignment]
     Append: _aio.UnaryUnaryMultiCallable[_storage_pb2.AppendBatch, _storage_pb2.AppendOutcomes]  # type: ignore[assignment]
@@ -162,6 +178,44 @@ class StorageServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.KeyBatch,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.HeadOutcomes, _abc.Awaitable[_storage_pb2.HeadOutcomes]]: ...
+
+    @_abc_1.abstractmethod
+    def Hide(
+        self,
+        request: _storage_pb2.HideBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.HideOutcomes, _abc.Awaitable[_storage_pb2.HideOutcomes]]: ...
+
+    @_abc_1.abstractmethod
+    def Parts(
+        self,
+        request: _storage_pb2.PartBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.PartOutcomes, _abc.Awaitable[_storage_pb2.PartOutcomes]]:
+        """of messages whose text grows"""
+
+    @_abc_1.abstractmethod
+    def React(
+        self,
+        request: _storage_pb2.StoreBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.StoreOutcomes, _abc.Awaitable[_storage_pb2.StoreOutcomes]]:
+        """items whose change is react or unreact: sets beside the log"""
+
+    @_abc_1.abstractmethod
+    def Reactors(
+        self,
+        request: _storage_pb2.ReactorsBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.ReactorsOutcomes, _abc.Awaitable[_storage_pb2.ReactorsOutcomes]]: ...
+
+    @_abc_1.abstractmethod
+    def Admit(
+        self,
+        request: _storage_pb2.AdmitBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.AdmitOutcomes, _abc.Awaitable[_storage_pb2.AdmitOutcomes]]:
+        """invites, requests to join, bans: what lies beside a group's members"""
 
     @_abc_1.abstractmethod
     def Prefer(

@@ -46,6 +46,11 @@ class CannedLogic:
     async def send(self, items: Sequence[logic_pb2.SendItem]) -> Sequence[logic_pb2.SendOutcome | TidingsError]:
         raise AssertionError("only what was not decided is asked about again")
 
+    async def stream_parts(
+        self, items: Sequence[logic_pb2.StreamPartItem]
+    ) -> Sequence[logic_pb2.StreamPartOutcome | TidingsError]:
+        return [logic_pb2.StreamPartOutcome() for _ in items]
+
     async def signal(self, items: Sequence[logic_pb2.SignalItem]) -> Sequence[logic_pb2.SignalOutcome | TidingsError]:
         return [logic_pb2.SignalOutcome() for _ in items]
 
@@ -247,6 +252,11 @@ class SlowLogic(CannedLogic):
         await self.gate.wait()
         return [logic_pb2.SendOutcome(seq=1, pending=item.client_id in self.pending) for item in items]
 
+    async def stream_parts(
+        self, items: Sequence[logic_pb2.StreamPartItem]
+    ) -> Sequence[logic_pb2.StreamPartOutcome | TidingsError]:
+        return [logic_pb2.StreamPartOutcome() for _ in items]
+
     async def signal(self, items: Sequence[logic_pb2.SignalItem]) -> Sequence[logic_pb2.SignalOutcome | TidingsError]:
         self.calls.append([item.name for item in items])
         return [self.outcome for _ in items]
@@ -386,3 +396,29 @@ async def test_what_a_connection_asked_for_is_not_begun_when_it_is_gone_but_read
         client.connection.lost()
         await turns()
         assert sorted(logic.calls) == [["c"], ["read"]]
+
+
+GROUP = client_pb2.GroupRequest
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "counts"),
+    [
+        (GROUP(join=GROUP.Join(conversation="g:x", invite="guess")), {"code": "NOT_FOUND"}, True),
+        (GROUP(info=GROUP.Info(conversation="g:x", invite="guess")), {"code": "NOT_FOUND"}, True),
+        (GROUP(join=GROUP.Join(conversation="g:x")), {"code": "NOT_FOUND"}, False),
+        (GROUP(join=GROUP.Join(conversation="g:x", invite="i")), {"code": "FORBIDDEN"}, True),
+        (GROUP(join=GROUP.Join(conversation="g:x", invite="i")), {"code": "FORBIDDEN", "retry_after_ms": 5}, False),
+    ],
+)
+async def test_a_guessed_invite_counts_as_refused_and_what_comes_too_early_does_not(
+    request_: client_pb2.GroupRequest, error: dict[str, Any], counts: bool
+) -> None:
+    async with served() as (node, logic):
+        logic.frame = client_pb2.ServerFrame(error=client_pb2.Error(**error)).SerializeToString()
+        client = Client(node, PROTO)
+        for number in range(1, 62):
+            client.say(id=number, group=request_)
+            await client.answered()
+        goodbyes = [frame.goodbye.code for frame in client.answers if frame.HasField("goodbye")]
+    assert goodbyes == ([4006] if counts else [])
