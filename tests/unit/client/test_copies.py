@@ -8,9 +8,15 @@ from tidings_protocol import client_pb2 as pb
 CHAT = "d:ann|me"
 
 
-def _message(seq: int, text: str = "hi", **more: int) -> pb.Message:
-    content = pb.Content(text=text)
-    return pb.Message(conversation=CHAT, seq=seq, sender="ann", kind=pb.Message.NORMAL, content=content, **more)
+def _message(seq: int, text: str = "hi", expires_ms: int = 0) -> pb.Message:
+    return pb.Message(
+        conversation=CHAT,
+        seq=seq,
+        sender="ann",
+        kind=pb.Message.NORMAL,
+        content=pb.Content(text=text),
+        expires_ms=expires_ms,
+    )
 
 
 def _recall(seq: int, change_seq: int) -> pb.Message:
@@ -19,7 +25,7 @@ def _recall(seq: int, change_seq: int) -> pb.Message:
         seq=change_seq,
         sender="ann",
         kind=pb.Message.CHANGE,
-        change=pb.Change(seq=seq, recall={}),
+        change=pb.Change(seq=seq, recall=pb.Change.Recall()),
         state=pb.State(revision=change_seq, recalled_by="ann"),
     )
 
