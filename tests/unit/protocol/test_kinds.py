@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from tidings_protocol.client_pb2 import Message
-from tidings_protocol.kinds import BY_NUMBER, KINDS, Fold, Kind, Target
+from tidings_protocol.client_pb2 import Change, Message
+from tidings_protocol.kinds import BY_NUMBER, CHANGE, KINDS, Fold, Kind, Target
 
 each_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
 
 
 def test_every_kind_of_message_has_a_row_and_every_row_is_one() -> None:
-    assert set(BY_NUMBER) == set(Message.Kind.values()) - {Message.KIND_UNSPECIFIED}
+    assert {kind.number for kind in KINDS.values()} == set(Message.Kind.values()) - {Message.KIND_UNSPECIFIED}
+    assert set(BY_NUMBER) == {kind.number for kind in KINDS.values() if kind.shown}
+
+
+def test_changes_are_the_kinds_that_fold_and_are_told_apart_by_their_act() -> None:
+    changes = {kind.name for kind in KINDS.values() if kind.number == CHANGE}
+    assert changes == {kind.name for kind in KINDS.values() if kind.folds is not Fold.NONE}
+    acts = {act.name for act in Change.DESCRIPTOR.oneofs_by_name["act"].fields}
+    assert changes == acts - {"react", "unreact"}  # these are told as `reacted`
 
 
 @each_kind

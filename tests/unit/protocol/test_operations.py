@@ -72,12 +72,13 @@ def test_a_session_is_begun_and_ended_by_what_is_not_asked_in_it() -> None:
 
 def test_replies_that_may_be_large_are_pages() -> None:
     pages = {name for name, operation in OPERATIONS.items() if operation.size is Size.PAGE}
-    assert pages == {"sync", "history", "conversations", "group.members"}
+    lists = {"group.members", "group.banned", "group.invites", "group.join_requests", "block.list"}
+    assert pages == {"sync", "history", "conversations", "readers", "reactors", "search", *lists}
     assert all(answer.endswith("page") for name in pages for answer in OPERATIONS[name].answers)
 
 
 @each_operation
 def test_only_what_access_handles_has_a_limit_of_its_own(operation: Operation) -> None:
     # The session counts these by name of the limit; one that nobody counts would be none.
-    assert operation.limit in {None, Limit.SENDS, Limit.REFRESHES}
+    assert operation.limit in {None, Limit.SENDS, Limit.PARTS, Limit.REFRESHES}
     assert operation.limit is None or operation.handler is Handler.ACCESS

@@ -14,7 +14,7 @@ from pymongo.errors import BulkWriteError
 
 from services.storage.repository.contract import Conflict, Inserted
 from services.storage.repository.mongo.connection import Document, MongoConnection
-from services.storage.repository.mongo.documents import BESIDE_CONTENT_BYTES, entry_document, message_document
+from services.storage.repository.mongo.documents import BESIDE_CONTENT_BYTES, entry_document, message_document, size_of
 from services.storage.repository.mongo.schema import LOG
 from services.storage.repository.records import InboxEntry, StoredMessage
 
@@ -56,7 +56,7 @@ def _conflict(error: BulkWriteError) -> Conflict:
 
 def _parts(documents: list[Document], messages: Sequence[StoredMessage]) -> Iterator[list[Document]]:
     """The documents of each command."""
-    sizes = [len(each.content) + len(each.change) + BESIDE_CONTENT_BYTES for each in messages]
+    sizes = [size_of(each) for each in messages]
     sizes += [BESIDE_CONTENT_BYTES] * (len(documents) - len(messages))
     start = 0
     for count in counts_within(sizes, COMMAND_BYTES_MAX):

@@ -56,6 +56,7 @@ async def test_a_plain_message_is_stored_told_to_both_and_answered_with_the_send
                 content=client_pb2.Content(text="hi"),
                 kind=client_pb2.Message.NORMAL,
                 client_id="bob-hi",
+                ordinal=1,
             )
 
 
