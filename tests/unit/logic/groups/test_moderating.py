@@ -10,6 +10,7 @@ from services.logic.groups.model import (
     FOR_EVER,
     AlreadyDone,
     Circumstances,
+    FurtherSettings,
     GroupChange,
     GroupMember,
     GroupPolicy,
@@ -17,7 +18,6 @@ from services.logic.groups.model import (
     GroupSnapshot,
 )
 from services.logic.groups.permissions import is_muted, pace_of, silence_of
-from services.logic.groups.settings import FurtherSettings
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest, Forbidden
 
