@@ -29,6 +29,8 @@ HEADERS_BYTES_MAX = 4096
 MIME_BYTES_MAX = 255
 SIGNAL_DATA_BYTES_MAX = 1024
 SIGNAL_NAME_BYTES_MAX = 64
+# Said to whoever is blocked by the one that something is for.
+BLOCKED = "this user does not take messages from you: leave it at that"
 MENTIONS_MAX = 50
 MEDIA_MAX = 10
 MEDIA_ID_BYTES_MAX = 128

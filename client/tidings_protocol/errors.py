@@ -13,6 +13,7 @@ Does not know: gRPC (a cluster translates by `grpc_status`), HTTP, how a connect
     Forbidden         FORBIDDEN         caller     no       PERMISSION_DENIED
       Recalled        FORBIDDEN         caller     no       PERMISSION_DENIED    does not count against the caller
     NotFound          NOT_FOUND         caller     no       NOT_FOUND
+    Conflict          CONFLICT          caller     no       ABORTED
     TooLarge          TOO_LARGE         caller     no       OUT_OF_RANGE
     RateLimited       RATE_LIMITED      caller     later    RESOURCE_EXHAUSTED
     Overloaded        OVERLOADED        server     later    RESOURCE_EXHAUSTED
@@ -128,6 +129,14 @@ class NotFound(TidingsError):
     grpc_status = "NOT_FOUND"
 
 
+class Conflict(TidingsError):
+    """What was to be replaced is not what is there any more: read it, decide again. As 409 in HTTP."""
+
+    code = "CONFLICT"
+    blame = Blame.CALLER
+    grpc_status = "ABORTED"
+
+
 class TooLarge(TidingsError):
     """More bytes than the limit allows."""
 
@@ -176,6 +185,7 @@ _BY_CODE: dict[str, type[TidingsError]] = {
         Unauthenticated,
         Forbidden,
         NotFound,
+        Conflict,
         TooLarge,
         RateLimited,
         Overloaded,

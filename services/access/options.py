@@ -90,7 +90,7 @@ def handshake_options(settings: AccessSettings) -> HandshakeOptions:
             media_bytes_max=0,
             search=False,
             streams=True,
-            own_profile=True,
+            own_profile=settings.profiles_by == "user",
         ),
         backoff=client_pb2.Backoff(
             base_ms=settings.backoff_base_ms, max_ms=settings.backoff_max_ms, factor=settings.backoff_factor

@@ -260,7 +260,17 @@ class AccessSettings(NodeSettings):
     backoff_base_ms: int = Field(500, ge=1, le=600_000, description="First back-off of clients; told in the welcome.")
     backoff_max_ms: int = Field(20_000, ge=1, le=3_600_000, description="Longest back-off of clients.")
     backoff_factor: float = Field(2.0, ge=1, le=10, description="Growth of the clients' back-off.")
-    watched_max: int = Field(500, ge=0, le=100_000, description="Users whose presence one connection may watch.")
+    watched_max: int = Field(
+        500,
+        ge=0,
+        le=100_000,
+        description="Users whose presence one connection may watch, and as many whose profiles.",
+    )
+    profiles_by: Literal["user", "backend"] = Field(
+        "user",
+        description="Who sets profiles, as clients are told: `user`: each user their own; `backend`: only the "
+        "operator's own systems. Logic nodes see to it, so set it for both.",
+    )
 
     send_lanes: int = Field(
         2,

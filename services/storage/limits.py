@@ -19,6 +19,8 @@ LOOK_BACK = 2048
 READ_MAX = 1000
 # How far the time of a conversation's last message may lead before nobody believes it.
 LEAD_MAX_MS = 60_000
+# Owners and admins of a large group that are told of requests to join.
+LEADERS_MAX = 500
 # Tries of one batch against other writers and unknown outcomes.
 TRIES_MAX = 8
 

@@ -9,9 +9,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from services.storage.admission.admissions import Admissions
 from services.storage.cursors.acknowledgements import Acknowledgements
 from services.storage.cursors.writer import CursorWriter
 from services.storage.events.heartbeat import Heartbeats
+from services.storage.hiding.hides import Hides
 from services.storage.inboxes.writer import InboxWriter
 from services.storage.memory.write_behind import WriteBehind
 from services.storage.messages.conversations import ConversationStore
@@ -19,6 +21,10 @@ from services.storage.owners.invalidation import OwnerInvalidation
 from services.storage.pages.lists import ConversationLists
 from services.storage.pages.loads import ConversationLoads
 from services.storage.pages.reader import PageReader
+from services.storage.pages.readers import ReadersReader
+from services.storage.people.blocks import BlockStore
+from services.storage.people.preferences import PreferenceStore
+from services.storage.people.profiles import ProfileStore
 from services.storage.reactions.reactors import ReactorPages
 from services.storage.reactions.store import ReactionStore
 from services.storage.sessions.known import KnownUsers
@@ -26,6 +32,7 @@ from services.storage.sessions.sessions import SessionStore
 from services.storage.streams.keeper import StreamKeeper
 from services.storage.streams.memory import OpenStreams
 from services.storage.streams.parts import PartTaker
+from services.storage.upkeep.dissolution import DissolutionSweep
 from services.storage.upkeep.expiry import ExpirySweep
 from services.storage.upkeep.retention import Retention
 from services.storage.upkeep.session_sweep import SessionSweep
@@ -44,9 +51,14 @@ class Storage:
     pages: PageReader
     loads: ConversationLoads
     lists: ConversationLists
+    hides: Hides
     sessions: SessionStore
     known: KnownUsers
     acknowledgements: Acknowledgements
+    preferences: PreferenceStore
+    blocks: BlockStore
+    profiles: ProfileStore
+    readers: ReadersReader
     behind: WriteBehind
     invalidation: OwnerInvalidation
     retention: Retention
@@ -57,6 +69,8 @@ class Storage:
     keeper: StreamKeeper
     reactions: ReactionStore
     reactors: ReactorPages
+    admissions: Admissions
+    dissolution: DissolutionSweep
     heartbeats: Heartbeats | None = None  # None: there are no events
     _moved: asyncio.Queue[frozenset[int]] = field(default_factory=lambda: asyncio.Queue(maxsize=1024))
 
@@ -68,9 +82,10 @@ class Storage:
             self.cursors,
             self.pages,
             self.sessions,
+            self.parts,
             self.reactions,
             self.reactors,
-            self.parts,
+            self.blocks,
         )
         return {
             lanes.name: {"depth": lanes.depth, "capacity": lanes.capacity} for lanes in (part.lanes for part in parts)

@@ -206,7 +206,7 @@ class Connection(Outgoing):
             self._apply(effects)
 
     def send_error(self, request_id: int, error: TidingsError) -> None:
-        """An error frame; it counts against the client if the client is to blame."""
+        """An error frame; it counts against the client if the client is to blame, and was not only too early."""
         self._send_error(request_id, error)
         if counts(error.code, error.retry_after_ms, excused=error.excused):
             self.count_refusal(error.code)

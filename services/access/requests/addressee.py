@@ -25,11 +25,6 @@ class Addressee(NamedTuple):
     slot: int
 
 
-def named(conversation: str) -> Addressee:
-    """A conversation by its name. Raises BadRequest."""
-    return _named(conversation)
-
-
 def addressee(user: str, request: client_pb2.Send | client_pb2.Signal) -> Addressee:
     """Where a send or signal of this user goes. Raises BadRequest."""
     match request.WhichOneof("to"):

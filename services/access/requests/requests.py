@@ -6,7 +6,7 @@
     stream_part stream_parts.py: lanes by conversation
     pages       lanes by the operation's order, most by user (Logic.Handle)
     the rest    the same, lanes of their own
-    ping, ack   pongs.py, acks.py; presence also passes notifier.py
+    ping, ack   pongs.py, acks.py; presence and profile also pass watching.py
 
 Guarantees: each request is answered exactly once, with an error if it could not be handed on: no request waits in a
 place without a bound. A request whose answer cannot be made is answered INTERNAL, and if an answer cannot be written
@@ -29,7 +29,7 @@ from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.traffic import REPLY
 from services.access.logic_client import LogicClient
-from services.access.presence.notifier import PresenceNotifier
+from services.access.presence.watching import Watching
 from services.access.requests.acks import Acks
 from services.access.requests.answers import Answer, answer_or_end, encode_answer
 from services.access.requests.pongs import HeartbeatReplies
@@ -44,12 +44,14 @@ from services.common.lanes.entered import LaneHolder
 from services.common.lanes.lane import Lanes
 from services.common.telemetry import metrics, tracing
 from tidings_protocol import client_pb2, ids
-from tidings_protocol.errors import TidingsError
+from tidings_protocol.errors import Forbidden, NotFound, TidingsError
 from tidings_protocol.operations import OPERATIONS, Operation, Order, Size
 
 # Pages in one call to logic: each may be 128 KiB of messages, and all of them are to be read within the time that logic
 # gives storage. When thousands come back at once, larger calls time out, are made again, and nobody gets anything.
 PAGES_MAX: Final = 8
+# Operations that may begin or end a watch.
+WATCHES: Final = frozenset(("presence", "profile"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Requests(LaneHolder):
         logic: LogicClient,
         heads: HeartbeatReplies,
         acks: Acks,
-        presence: PresenceNotifier,
+        watching: Watching,
         refresh: TokenRefresh,
         clock: Clock,
         options: RequestOptions,
@@ -86,7 +88,7 @@ class Requests(LaneHolder):
         self._logic = logic
         self._heads = heads
         self._acks = acks
-        self._presence = presence
+        self._watching = watching
         self._refresh = refresh
         self._clock = clock
         self._stream_parts = StreamParts(
@@ -155,8 +157,8 @@ class Requests(LaneHolder):
             elif body == "refresh":
                 self._refresh.take(connection, frame)
             else:
-                if body == "presence":
-                    self._presence.watch(connection, frame.presence)
+                if body in WATCHES:
+                    self._watching.begin(connection, frame)
                 self._take_other(connection, frame, OPERATIONS[body])
         except TidingsError as error:
             if body in {"send", "change"}:
@@ -178,6 +180,7 @@ class Requests(LaneHolder):
             op=connection.next_op(),
         )
         frame.id = request_id
+        guesses = operation.body == "group" and _is_by_invite(frame.group)
         trace = RequestTrace.begin(item, frame.group) if operation.body == "group" else None
         began = self._clock.now_s()
 
@@ -189,13 +192,13 @@ class Requests(LaneHolder):
             if isinstance(outcome, TidingsError):
                 encoded: Answer | TidingsError = outcome
             else:
-                encoded = encode_answer(connection, request_id, name, outcome.frame)
+                encoded = encode_answer(connection, request_id, name, outcome.frame, outcome.hiding)
             if trace is not None:
                 trace.end(encoded.label if isinstance(encoded, TidingsError) else encoded.error_code.lower())
             if isinstance(encoded, TidingsError):
                 connection.refuse(request_id, name, encoded)
             else:
-                self._answer(connection, operation, encoded)
+                self._answer(connection, operation, encoded, guesses=guesses)
 
         lanes = self._pages if operation.size is Size.PAGE else self._others
         lane = ids.hash64(_lane_of(operation, frame, connection.user))
@@ -208,17 +211,20 @@ class Requests(LaneHolder):
                 [asked.item for asked in batch], wanted=lambda item: _is_wanted(askers[item.op])
             )
 
-    def _answer(self, connection: Connection, operation: Operation, answer: Answer) -> None:
+    def _answer(self, connection: Connection, operation: Operation, answer: Answer, *, guesses: bool) -> None:
+        """`guesses`: the request names an invite, which may be a guess: what is not found counts as refused."""
         if answer.error_code:
             metrics.ERRORS.labels(answer.error_code.lower()).inc()
-        elif answer.presence is not None:
-            self._presence.learn(answer.presence, asker=connection)
         elif "page" in operation.answers:
             metrics.SYNC_PAGES.labels(operation.body).inc()
         connection.send(answer.frame, REPLY)
         connection.answered(operation.name)
+        if answer.presence is not None:
+            self._watching.learn(answer.presence, connection, answer.hiding)
         if answer.counts:
             connection.count_refusal(answer.error_code)
+        elif guesses and answer.error_code == NotFound.code:
+            connection.count_refusal(Forbidden.code)
         elif answer.unpauses is not None:
             connection.page_written(answer.unpauses.head, more=answer.unpauses.more)
 
@@ -234,6 +240,10 @@ class PendingRequest(NamedTuple):
 def _is_wanted(request: PendingRequest) -> bool:
     """Whether it is still to be begun: a position that was read stays read, the rest is for an open connection."""
     return request.name == "read" or request.connection.session.phase is Phase.OPEN
+
+
+def _is_by_invite(group: client_pb2.GroupRequest) -> bool:
+    return bool(group.join.invite or group.info.invite)
 
 
 def _user(request: PendingRequest) -> str:

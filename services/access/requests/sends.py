@@ -21,7 +21,7 @@ from typing import Any, Final, Protocol
 from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
 from services.access.logic_client import LogicClient
-from services.access.requests.addressee import Addressee, addressee, named
+from services.access.requests.addressee import addressee, place_of
 from services.access.requests.changes import row_of
 from services.access.requests.held_sends import HeldSends
 from services.access.requests.send_answers import SendAnswers
@@ -109,15 +109,15 @@ class Sends(LaneHolder):
         """Hands the change of a message on; its answer comes later. Raises TidingsError if it is refused."""
         change = frame.change
         row = row_of(change, self._content_bytes_max)
-        to: Addressee = named(change.conversation)
+        conversation, slot = place_of(change.conversation)
         self._offer(
             SendInFlight(
                 connection,
                 frame.id,
                 connection.user,
                 connection.session_id,
-                to.conversation,
-                to.slot,
+                conversation,
+                slot,
                 change.client_id,
                 row.content,
                 0,

@@ -182,9 +182,7 @@ STORE_ROWS = Counter(
 REACTIONS = Counter(
     "tidings_reactions", "Reactions by what became of them", ["outcome"]
 )  # added|removed|unchanged|refused
-REACTIONS_ANNOUNCED = Counter(
-    "tidings_reactions_announced", "Entries that tell of reactions", ["when"]
-)  # at once|gathered
+REACTIONS_ANNOUNCED = Counter("tidings_announcements", "Entries that tell of reactions", ["way"])  # at once|gathered
 TELLS = Counter("tidings_tells", "Entries that storage nodes had told by logic nodes", ["outcome"])  # told|lost
 DUPLICATES = Counter("tidings_duplicates", "Sends that had been stored before")
 FENCED = Counter(

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from tidings_protocol.errors import BadRequest, TidingsError
+from tidings_protocol.errors import TidingsError
 
 
 class Reactor(Protocol):
@@ -32,10 +32,3 @@ class Reactor(Protocol):
         Raises nothing for the sake of an item. After a cancellation any of them may be done.
         """
         ...
-
-
-class NoReactions:
-    """There are none: whoever reacts is told so."""
-
-    async def react(self, items: Sequence[pb.StoreItem]) -> Sequence[pb.StoreOutcome | TidingsError]:
-        return [BadRequest("there are no reactions in this cluster: send a message")] * len(items)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from protos.tidings.internal.v1 import delivery_pb2
 from services.common.bus.contract import Record
+from services.common.bus.event_types import RECEIPT
 from services.common.bus.topics import TopicNames
 from services.common.telemetry import metrics, tracing
 from services.logic.publishing.backlog import PendingRecord
@@ -78,7 +79,7 @@ class RecordBuilder:
         events = self._topics.events
         for publication in publications:
             records += [
-                PendingRecord(Record(events, event.value, key=event.conversation.encode()), True, now_s)
+                PendingRecord(Record(events, event.value, None, event.conversation.encode(), RECEIPT), True, now_s)
                 for event in publication.events
             ]
         return records

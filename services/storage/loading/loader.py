@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from services.common.clock import Clock
+from services.common.scope import run_both
 from services.storage.folding.writer import FoldWriter
 from services.storage.inboxes.fanout import InboxFanout
 from services.storage.loading.documents import ConversationDocuments, cached_from
@@ -46,10 +47,11 @@ class ConversationLoader:
         """
         documents = await self.documents.read(ids)
         tails = await self._recovery.tails(ids, documents)
-        members = await self.documents.members_of(ids, documents)
+        members, settings = await run_both(self.documents.members_of(ids, documents), self.documents.settings_of(ids))
         loaded: dict[str, CachedConversation | TidingsError] = {}
         for key in ids:
             conversation = cached_from(key, documents.get(key), members.get(key, ()))
+            settings.put_into(conversation)
             try:
                 if tails[key]:
                     conversation = await self._recovery.replay(conversation, tails[key])

@@ -33,6 +33,7 @@ from services.storage.memory.stream_watch import NoStreams, StreamWatch
 from services.storage.memory.write_behind import WriteBehind
 from services.storage.messages.group_writer import GroupWriter
 from services.storage.messages.jobs import OwnChange, OwnOutcome
+from services.storage.messages.pacing import Pacing
 from services.storage.messages.plain_turn import PlainPorts
 from services.storage.messages.store_call import Rows, StoreCall
 from services.storage.messages.store_turn import Forget, Outcome, StoreTurns, Touch, Work
@@ -67,11 +68,11 @@ class ConversationStore:
         *,
         texts: StreamTexts | None = None,
         hiders: Hiders | None = None,
-        recalls: Recalls | None = None,
         streams: StreamWatch | None = None,
+        recalls: Recalls | None = None,
     ) -> None:
         """`feed`: of events; None: there are none. `texts`: of streams that have not ended. `hiders`: who has hidden
-        what. `recalls`: who hears of them. `streams`: who keeps an eye on these.
+        what. `streams`: who keeps an eye on these. `recalls`: who hears of them.
         """
         streams = streams or NoStreams()
         self._repository = repository
@@ -87,6 +88,7 @@ class ConversationStore:
             repository,
             self.loader,
             groups,
+            Pacing(repository.groups.paces),
             fanout,
             recent,
             clock,

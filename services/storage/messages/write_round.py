@@ -33,7 +33,8 @@ from services.storage.messages.acts import Rules
 from services.storage.messages.group_writer import GroupWriter
 from services.storage.messages.jobs import IS_IN, ChangeJob, OwnChange, OwnOutcome, StoreJob, unsure
 from services.storage.messages.naming import Naming
-from services.storage.messages.numbering import MessageDraft, NumberingBatch, Status, message_of
+from services.storage.messages.numbering import MessageDraft, NumberingBatch, Status, is_blocked, message_of
+from services.storage.messages.pacing import Pacing
 from services.storage.messages.round_result import RoundResult
 from services.storage.messages.targets import Targets
 from services.storage.repository.contract import Conflict, Repository
@@ -53,6 +54,7 @@ class RoundPorts:
     repository: Repository
     loader: ConversationLoader
     groups: GroupWriter
+    pacing: Pacing
     fanout: InboxFanout
     recent: RecentSends
     clock: Clock
@@ -112,6 +114,7 @@ class WriteRound:
         try:
             await self._create()
             await self._submit()
+            await self._ports.pacing.keep(self._drafts)
             await self._ports.groups.write(list(self._changes.values()), self._result)
             await self._deliver()
             await self._find_hiders()
@@ -126,7 +129,7 @@ class WriteRound:
         new = {
             job.draft.conversation.id: job.draft.conversation
             for job in self._stores.values()
-            if not job.draft.conversation.exists and not job.draft.version and not job.draft.is_change
+            if not (job.draft.conversation.exists or job.draft.version or job.draft.is_change or is_blocked(job.draft))
         }
         direct = [conversation for conversation in new.values() if conversation.id[0] != "g"]
         if direct:
@@ -139,6 +142,7 @@ class WriteRound:
         deadline = self._ports.clock.now_s() + self._ports.limits.store_budget_s
         for _ in range(TRIES_MAX):
             await self._naming.find_targets(batch)
+            await self._ports.pacing.learn(batch.open)
             messages = batch.plan()
             if not messages:
                 break
@@ -146,6 +150,7 @@ class WriteRound:
                 inserted = await self._ports.repository.messages.insert(messages)
             except Unavailable:
                 # Whether it was done is unknown: what is there is read before anything else is written.
+                batch.doubt()
                 if self._ports.clock.now_s() >= deadline:
                     raise
                 await self._look_again(batch, {message.conversation for message in messages})

@@ -30,7 +30,7 @@ from services.storage.reactions.pace import ACTS_MAX, ActPace
 from services.storage.repository.reactions import ReactionKey, Reactor, StoredReaction
 from services.storage.repository.records import NORMAL, ClientKey, MessageKey, StoredMessage
 from tidings_protocol import client_pb2
-from tidings_protocol.errors import BadRequest, Forbidden, NotFound, TidingsError
+from tidings_protocol.errors import BadRequest, NotFound, Recalled, TidingsError
 from tidings_protocol.ids import ConversationKind
 
 StoreItem = storage_pb2.StoreItem
@@ -135,7 +135,7 @@ class ReactTurn:
         ):
             return NotFound(f"there is no message {act.target[1]} to react to: give the seq of one that is there")
         if is_recalled(target, self.now_ms):
-            return Forbidden(f"message {act.target[1]} is recalled: nobody can react to it any more")
+            return Recalled(f"message {act.target[1]} is recalled: nobody can react to it any more")
         if act.client_key in self.reads.taken:
             return BadRequest("this client_id is that of another message or change: make one for each")
         return None

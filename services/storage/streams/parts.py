@@ -1,5 +1,7 @@
 """Parts of streams, as their senders give them, behind one another.
 
+A part 0 puts nothing there: whoever writes a stream asks by it for the text so far.
+
     call ──▶ the lane ──▶ documents of what is not in memory, or in doubt ──▶ judged, put behind the text ──▶ outcomes
 
 Guarantees: outcomes are aligned with the items; the parts of one stream are taken in the order of offering. A part that
@@ -83,6 +85,8 @@ class PartTaker:
             raise NotFound(f"there is no message {item.seq} whose text could grow: give the seq of one that is there")
         if stream.sender != item.sender:
             raise _not_yours()
+        if not item.part:
+            return PartOutcome(had=True, parts=stream.parts, text=stream.text)
         if self._streams.is_full:
             raise Overloaded("too much text waits for its end on this node: send this part again after the time given")
         size = stream.size
@@ -98,7 +102,7 @@ class PartTaker:
             raise Recalled(f"message {item.seq} is recalled: its text does not grow any more")
         if not is_stream(message.content):
             raise BadRequest(f"message {item.seq} is no stream: edit it")
-        if item.part <= folded_state(message).state.parts:
+        if 0 < item.part <= folded_state(message).state.parts:
             return PartOutcome(had=True)
         raise BadRequest(f"the stream of message {item.seq} has ended already: edit the message")
 

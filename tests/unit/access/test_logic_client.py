@@ -77,6 +77,9 @@ class Service(logic_pb2_grpc.LogicServicer):
             outcomes=[logic_pb2.HandleOutcome(frame=bytes(self.answer_bytes)) for _ in request.items]
         )
 
+    async def Tell(self, request: logic_pb2.TellBatch, context: Any) -> common_pb2.Empty:  # noqa: N802
+        return common_pb2.Empty()
+
     async def Heads(self, request: logic_pb2.HeadsQuery, context: Any) -> logic_pb2.HeadsAnswer:  # noqa: N802
         return logic_pb2.HeadsAnswer(
             users=[int(user[4:]) for user in request.users],

@@ -16,6 +16,7 @@ TREE: list[type[TidingsError]] = [
     errors.Unauthenticated,
     errors.Forbidden,
     errors.NotFound,
+    errors.Conflict,
     errors.TooLarge,
     errors.RateLimited,
     errors.Overloaded,
@@ -28,6 +29,7 @@ def test_the_codes_are_those_of_the_protocol() -> None:
     assert sorted(errors.CODES) == [
         "BAD_FRAME",
         "BAD_REQUEST",
+        "CONFLICT",
         "FORBIDDEN",
         "INTERNAL",
         "NOT_FOUND",

@@ -27,23 +27,22 @@ class Fault(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     RETRY_AFTER_MS_FIELD_NUMBER: _builtins.int
-    EXCUSED_FIELD_NUMBER: _builtins.int
     NEXT_PART_FIELD_NUMBER: _builtins.int
+    EXCUSED_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     message: _builtins.str
     retry_after_ms: _builtins.int
+    next_part: _builtins.int
     excused: _builtins.bool
     """it does not count against the client"""
-    next_part: _builtins.int
-    """of a stream: the part that is wanted"""
     def __init__(
         self,
         *,
         code: _builtins.str = ...,
         message: _builtins.str = ...,
         retry_after_ms: _builtins.int = ...,
-        excused: _builtins.bool = ...,
         next_part: _builtins.int = ...,
+        excused: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

@@ -1037,16 +1037,22 @@ class HandleOutcome(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FRAME_FIELD_NUMBER: _builtins.int
+    HIDING_FIELD_NUMBER: _builtins.int
     frame: _builtins.bytes
     """encoded tidings.v1.ServerFrame without its id; empty: no reply"""
+    @_builtins.property
+    def hiding(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of a presence_list: users in it who block the asker, to whom alone they look offline"""
+
     def __init__(
         self,
         *,
         frame: _builtins.bytes = ...,
+        hiding: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame", "hiding", b"hiding"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

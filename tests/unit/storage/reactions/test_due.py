@@ -14,11 +14,13 @@ def test_what_is_due_is_taken_once() -> None:
     assert due.earliest == 5.0
     assert due.take(4.9, 10) == []
     assert due.take(5.0, 10) == [FIRST]
-    assert FIRST not in due
-    assert SECOND in due
+    assert (FIRST in due, SECOND in due) == (False, True)
     assert due.take(9.0, 10) == [SECOND]
-    assert due.earliest is None
     assert len(due) == 0
+
+
+def test_of_nothing_nothing_is_due() -> None:
+    assert DueTimes().earliest is None
 
 
 def test_the_earlier_time_counts() -> None:

@@ -10,6 +10,7 @@ from tests.unit.storage.changing import act, entry, finish_of, one, recall, text
 from tests.unit.storage.nodes import World, send, stored
 from tests.unit.storage.streams.streaming import CHAT, stream, take
 from tidings_protocol import client_pb2
+from tidings_protocol.errors import TidingsError
 
 
 async def test_parts_make_the_text_and_the_end_makes_it_whole() -> None:
@@ -170,3 +171,23 @@ async def test_there_are_so_many_open_streams_in_a_conversation_and_no_more() ->
         await stored(node, act("ann", "bob", "end", finish_of(1)))
         await node.keeper.tick()
         assert not (await one(node, stream("ann", "bob", "c100"))).fault.code
+
+
+async def test_who_writes_a_stream_may_ask_for_its_text_so_far() -> None:
+    async with World().node() as node:
+        await stored(node, stream("ann", "bob", "c1", "well, "), send("ann", "bob", "c2"))
+        await take(node, (1, "I "), (2, "think"))
+
+        async def asked(sender: str, seq: int = 1) -> list[pb.PartOutcome | TidingsError]:
+            return await node.parts.take([pb.PartItem(conversation=CHAT, seq=seq, sender=sender)], 100)
+
+        assert await asked("ann") == [pb.PartOutcome(had=True, parts=2, text="well, I think")]
+        for sender, seq, code in (("bob", 1, "FORBIDDEN"), ("ann", 2, "BAD_REQUEST"), ("ann", 9, "NOT_FOUND")):
+            [refused] = await asked(sender, seq)
+            assert isinstance(refused, TidingsError)
+            assert refused.code == code
+        assert await take(node, (3, ".")) == [("", 0)], "nothing was put there"
+        await stored(node, act("ann", "bob", "c3", finish_of(1, parts=3)))
+        [ended] = await asked("ann")
+        assert isinstance(ended, TidingsError)
+        assert ended.code == "BAD_REQUEST"
