@@ -18,7 +18,7 @@ from typing import Any
 from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
 from services.access.logic_client import LogicClient
-from services.access.requests.addressee import named
+from services.access.requests.addressee import place_of
 from services.access.requests.answers import answer_or_end
 from services.common.lanes.entered import LaneHolder
 from services.common.lanes.lane import Lanes
@@ -62,7 +62,7 @@ class StreamParts(LaneHolder):
     def take(self, connection: Connection, frame: client_pb2.ClientFrame) -> None:
         """Hands the part on. Raises TidingsError if it is refused at once."""
         part = frame.stream_part
-        conversation, slot = named(part.conversation)
+        conversation, slot = place_of(part.conversation)
         check_part(part, self._content_bytes_max)
         item = logic_pb2.StreamPartItem(
             sender=connection.user,
