@@ -26,7 +26,7 @@ from tidings_protocol.ids import ConversationKind, other_of, slot_of
 
 # Members of a large group that are kept in memory; those looked up first are forgotten first.
 KNOWN_MAX = 2000
-# What a conversation weighs besides its members, counted in members: 1,100 to 1,200 bytes, while a member takes 330, and
+# What a conversation weighs besides its members, counted in members: 1.1 to 1.2 KB, while a member takes 330 bytes, and
 # 400 while a cursor of theirs waits to be written (tracemalloc, 20 to 200 members, each with strings of its own).
 OWN_WEIGHT = 4
 MEMBER_BYTES = 400
