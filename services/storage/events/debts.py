@@ -2,7 +2,8 @@
 
 Guarantees: each debt gives a page, in the order of seq; when it has no more messages it gives the changes without
 notices, and then it is paid as soon as these are told. Who got a message is found as a recovery finds it. What is not
-plain is told as it is shown now: nothing of what was recalled, or of an edit that is not the last, is told late.
+plain is told as it is shown now: a message that was edited meanwhile with its content of now, and nothing of what was
+recalled, or of an edit that is not the last.
 Does not know: when they are told.
 """
 
@@ -76,8 +77,8 @@ class DebtReader:
         if debt.large_from and any(message.seq < debt.large_from and not message.change for message in page):
             found = await self._repository.members.all_in([debt.conversation.id])
             members = [each.user for each in found.get(debt.conversation.id, ()) if each.joined_seq < debt.large_from]
-        addressed = membership.recipients_of(tail, members, debt.large_from)[: len(page)]
-        return [FedRow(debt.conversation, each.message, each.recipients) for each in addressed]
+        addressed = membership.recipients_of(tail, members, debt.large_from)
+        return [FedRow(debt.conversation, each.message, each.recipients) for each in addressed[: len(page)]]
 
     async def _changes_in_messages(self, debt: Debt, page: Sequence[StoredMessage]) -> list[StoredMessage]:
         """The notices after the page: by these one walks back to who was a member at its time."""
