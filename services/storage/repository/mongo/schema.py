@@ -35,6 +35,7 @@ BY_TARGET = "target"
 
 GONE_KEPT_S = 24 * 3600
 CHANGE_KEPT_S = 24 * 3600
+REACTION_GONE_KEPT_S = 3600
 DEVICE_KEPT_S = 400 * 24 * 3600
 _NAMESPACE_EXISTS, _ALREADY_SHARDED, _INDEX_CONFLICTS, _NO_SUCH_INDEX = 48, 20, (85, 86), 27
 
@@ -114,7 +115,7 @@ SCHEMA: Mapping[str, Collection] = {
             IndexModel(
                 [("c", ASCENDING), ("q", ASCENDING), ("u", ASCENDING), ("r", ASCENDING)], name=REACTOR, unique=True
             ),
-            # All that counting needs, and the order of pages.
+            # All that counting needs, and the order of pages; what is gone has no `t`.
             IndexModel(
                 [
                     ("c", ASCENDING),
@@ -125,6 +126,13 @@ SCHEMA: Mapping[str, Collection] = {
                     ("f", ASCENDING),
                 ],
                 name=TALLY,
+                partialFilterExpression={"t": {"$exists": True}},
+            ),
+            IndexModel(
+                [("x", ASCENDING)],
+                name="gone",
+                expireAfterSeconds=REACTION_GONE_KEPT_S,
+                partialFilterExpression={"x": {"$exists": True}},
             ),
         ),
     ),
