@@ -29,6 +29,8 @@ HEADERS_BYTES_MAX = 4096
 MIME_BYTES_MAX = 255
 SIGNAL_DATA_BYTES_MAX = 1024
 SIGNAL_NAME_BYTES_MAX = 64
+# Said to whoever is blocked by the one that something is for.
+BLOCKED = "this user does not take messages from you: leave it at that"
 MENTIONS_MAX = 50
 MEDIA_MAX = 10
 MEDIA_ID_BYTES_MAX = 128
@@ -105,6 +107,17 @@ def stored_content(encoded: bytes) -> bytes:
         return b""
     content.DiscardUnknownFields()
     return content.SerializeToString()
+
+
+def check_part(part: client_pb2.StreamPart, content_bytes_max: int) -> None:
+    """BadRequest for a part that names no place, TooLarge for more text than a whole message may have."""
+    if not part.seq:
+        raise BadRequest("a stream_part needs the `seq` of its message: take it from the `sent` of that")
+    if not part.part:
+        raise BadRequest("the parts of a stream are 1, 2, 3 …: give the `part` its number")
+    size = len(part.text.encode())
+    if size > content_bytes_max:
+        raise TooLarge(f"the part has {size} bytes, {content_bytes_max} are allowed in the whole text: send less")
 
 
 def check_signal(name: str, data: bytes) -> None:

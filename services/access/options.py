@@ -44,6 +44,7 @@ def session_policy(settings: AccessSettings) -> SessionPolicy:
         limits=LimitPolicy(
             sends_per_s=settings.sends_per_s,
             sends_burst=2 * settings.sends_per_s,
+            parts_per_s=settings.parts_per_s,
             frames_per_s=settings.frames_per_s,
             bytes_per_s=settings.bytes_per_s,
             refused_per_window=settings.refused_per_minute,
@@ -89,7 +90,7 @@ def handshake_options(settings: AccessSettings) -> HandshakeOptions:
             media_bytes_max=0,
             search=False,
             streams=True,
-            own_profile=True,
+            own_profile=settings.profiles_by == "user",
         ),
         backoff=client_pb2.Backoff(
             base_ms=settings.backoff_base_ms, max_ms=settings.backoff_max_ms, factor=settings.backoff_factor

@@ -19,10 +19,10 @@ from services.common.lifecycle import Lifecycle
 from services.common.node import registered, shown
 from services.common.registry.stateless_registration import StatelessRegistration
 from services.logic.admin import Admin
-from services.logic.changes.group_changes import GroupChanges
 from services.logic.in_flight import InFlightLimit
 from services.logic.messages.rows import RowSender
 from services.logic.messages.signals import Signals
+from services.logic.messages.stream_parts import StreamParts
 from services.logic.messages.telling import EntryTeller
 from services.logic.receipts.sender import ReceiptSender
 from services.logic.requests.cursors import CursorMarker
@@ -33,6 +33,7 @@ from services.logic.wiring import (
     Ground,
     LogicPorts,
     admin_options,
+    changes_of,
     ground_of,
     handlers_of,
     messages_of,
@@ -80,15 +81,16 @@ async def logic_node(settings: LogicSettings, life: Lifecycle, ports: LogicPorts
         receipts = await enter(receipts_of(settings, ground))
         sender = await enter(messages_of(settings, ground, receipts))
         sessions = await enter(sessions_of(settings, ground))
-        cursors = CursorMarker(ground.storage, receipts)
-        changes = GroupChanges(ground.storage, ground.loader, ground.publisher, ground.policy)
+        cursors = CursorMarker(ground.storage, receipts, ground.news)
+        changes = await enter(changes_of(ground))
         dispatcher = Dispatcher(*handlers_of(settings, ground, cursors, changes))
         sends, requests = InFlightLimit(settings.sends_in_flight_max), InFlightLimit(settings.requests_in_flight_max)
         logic = LogicServicer(
             sessions,
             sender,
             RowSender(sender, ground.storage, ground.loader, ground.publisher, receipts),
-            Signals(ground.loader, ground.publisher),
+            Signals(ground.loader, ground.publisher, ground.blocks, ports.clock),
+            StreamParts(ground.loader, ground.storage, ground.publisher, content_bytes_max=settings.content_bytes_max),
             cursors,
             dispatcher,
             ground.storage,

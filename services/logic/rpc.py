@@ -34,6 +34,7 @@ from services.logic.in_flight import InFlightLimit
 from services.logic.messages.rows import RowSender
 from services.logic.messages.sender import MessageSender
 from services.logic.messages.signals import Signals
+from services.logic.messages.stream_parts import StreamParts
 from services.logic.messages.telling import EntryTeller
 from services.logic.requests.cursors import CursorMarker
 from services.logic.requests.dispatcher import Dispatcher, encoded
@@ -60,6 +61,7 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
         sender: MessageSender,
         rows: RowSender,
         signals: Signals,
+        parts: StreamParts,
         cursors: CursorMarker,
         dispatcher: Dispatcher,
         storage: StorageClient,
@@ -72,6 +74,7 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
         self._sender = sender
         self._rows = rows
         self._signals = signals
+        self._parts = parts
         self._cursors = cursors
         self._dispatcher = dispatcher
         self._storage = storage
@@ -133,6 +136,19 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
             outcomes = [error] * len(request.items)
         return logic_pb2.SignalOutcomes(
             outcomes=[logic_pb2.SignalOutcome(fault=to_fault(error) if error else None) for error in outcomes]
+        )
+
+    async def StreamParts(  # noqa: N802
+        self, request: logic_pb2.StreamPartBatch, _: Context
+    ) -> logic_pb2.StreamPartOutcomes:
+        outcomes: Sequence[TidingsError | None]
+        try:
+            with self._requests.admit(len(request.items)):
+                outcomes = await divided(self._parts.take, list(request.items), "StreamParts")
+        except TidingsError as error:
+            outcomes = [error] * len(request.items)
+        return logic_pb2.StreamPartOutcomes(
+            outcomes=[logic_pb2.StreamPartOutcome(fault=to_fault(error) if error else None) for error in outcomes]
         )
 
     async def Acknowledge(self, request: logic_pb2.AckBatch, _: Context) -> common_pb2.Empty:  # noqa: N802

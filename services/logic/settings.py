@@ -168,6 +168,11 @@ class LogicSettings(EventSettings):
         description="Most items of one call to a storage node. Larger: fewer calls; smaller: a slow item delays "
         "fewer others.",
     )
+    profiles_by: Literal["user", "backend"] = Field(
+        "user",
+        description="Who sets profiles: `user`: each user their own; `backend`: only the operator's own systems, and "
+        "users are refused. Access nodes tell clients which, so set it for both.",
+    )
     cached_members_max: int = Field(
         400_000,
         ge=1000,

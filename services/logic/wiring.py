@@ -24,6 +24,8 @@ from services.common.rpc import Router
 from services.common.telemetry.health import Health
 from services.logic.admin import AdminOptions
 from services.logic.changes.group_changes import GroupChanges
+from services.logic.changes.invitations import Invitations
+from services.logic.changes.join_requests import JoinRequests
 from services.logic.changes.session_guard import SessionGuard
 from services.logic.groups.loader import GroupLoader
 from services.logic.groups.model import GroupPolicy
@@ -31,18 +33,26 @@ from services.logic.messages.hook_endpoint import HookEndpoint
 from services.logic.messages.hooks import HookOptions, Hooks
 from services.logic.messages.rights import ChangeWindows
 from services.logic.messages.sender import MessageSender
+from services.logic.people.blocks import Blocks
+from services.logic.people.news import PeopleNews
 from services.logic.publishing.events import EventEncoder
 from services.logic.publishing.publisher import Publisher, PublisherOptions
 from services.logic.publishing.topics import topics_of
 from services.logic.receipts.sender import ReceiptSender
 from services.logic.requests import absent
+from services.logic.requests.blocks import BlockHandler
 from services.logic.requests.conversations import ConversationLister
 from services.logic.requests.cursors import CursorMarker
+from services.logic.requests.group_lists import GroupLists
 from services.logic.requests.group_reads import GroupReader
+from services.logic.requests.hides import MessageHider
 from services.logic.requests.history import HistoryReader
 from services.logic.requests.inbox import InboxReader
+from services.logic.requests.preferences import PreferenceSetter
 from services.logic.requests.presence import PresenceReader
+from services.logic.requests.profiles import ProfileHandler
 from services.logic.requests.reactors import ReactorsReader
+from services.logic.requests.readers import ReadersReader
 from services.logic.requests.request import Handler
 from services.logic.sessions.sessions import ClientSessions, SessionOptions
 from services.logic.settings import LogicSettings, read_secret
@@ -67,6 +77,8 @@ class Ground:
     policy: GroupPolicy
     publisher: Publisher
     events: EventEncoder
+    blocks: Blocks
+    news: PeopleNews
 
 
 @asynccontextmanager
@@ -94,6 +106,8 @@ async def ground_of(settings: LogicSettings, life: Lifecycle, ports: LogicPorts)
                 GroupPolicy(large_above=settings.large_group_threshold, members_max=settings.group_members_max),
                 publisher,
                 EventEncoder(settings.cluster, enabled=settings.events_enabled),
+                Blocks(storage, ports.clock),
+                PeopleNews(publisher),
             )
 
 
@@ -124,7 +138,9 @@ async def messages_of(settings: LogicSettings, ground: Ground, receipts: Receipt
             hooks,
             ground.storage,
             windows=ChangeWindows(1000 * settings.edit_window_s, 1000 * settings.recall_window_s),
+            content_bytes_max=settings.content_bytes_max,
             held_max=settings.sends_in_flight_max,
+            clock=ground.ports.clock,
         )
         yield await stack.enter_async_context(sender)
 
@@ -151,6 +167,21 @@ def _hooks(settings: LogicSettings, health: Health) -> Hooks:
     )
 
 
+@asynccontextmanager
+async def changes_of(ground: Ground) -> AsyncIterator[GroupChanges]:
+    """Changes of groups, and who is told of requests to join."""
+    async with JoinRequests(ground.storage, ground.loader, ground.publisher, ground.policy) as requests:
+        yield GroupChanges(
+            ground.storage,
+            ground.loader,
+            ground.publisher,
+            ground.policy,
+            blocks=ground.blocks,
+            requests=requests,
+            clock=ground.ports.clock,
+        )
+
+
 def sessions_of(settings: LogicSettings, ground: Ground) -> ClientSessions:
     """Who is logged in, and where."""
     ports = ground.ports
@@ -169,10 +200,17 @@ def handlers_of(
         InboxReader(storage, page_bytes_max=page_bytes_max).handlers,
         HistoryReader(storage, loader, page_bytes_max=page_bytes_max).handlers,
         ConversationLister(storage, page_bytes_max=page_bytes_max).handlers,
-        PresenceReader(storage, ground.cluster, ground.ports.clock).handlers,
-        GroupReader(storage, loader, ground.policy).handlers,
+        MessageHider(storage, loader, ground.publisher).handlers,
+        GroupReader(storage, loader, ground.policy, ground.ports.clock).handlers,
+        GroupLists(storage, loader, ground.policy).handlers,
+        PresenceReader(storage, ground.blocks, ground.cluster, ground.ports.clock).handlers,
+        PreferenceSetter(storage, ground.news, ground.ports.clock).handlers,
+        BlockHandler(storage, ground.news, ground.ports.clock).handlers,
+        ProfileHandler(storage, ground.news, own_profile=settings.profiles_by == "user").handlers,
+        ReadersReader(storage).handlers,
         ReactorsReader(storage, loader).handlers,
         SessionGuard(storage, changes.act).handlers,
+        SessionGuard(storage, Invitations(storage, loader, ground.policy).invite, "group.invite").handlers,
         cursors.handlers,
         absent.handlers(),
     ]

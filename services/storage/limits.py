@@ -19,6 +19,8 @@ LOOK_BACK = 2048
 READ_MAX = 1000
 # How far the time of a conversation's last message may lead before nobody believes it.
 LEAD_MAX_MS = 60_000
+# Owners and admins of a large group that are told of requests to join.
+LEADERS_MAX = 500
 # Tries of one batch against other writers and unknown outcomes.
 TRIES_MAX = 8
 
@@ -44,5 +46,6 @@ class Limits:
     list_places_max: int = 100_000
     store_budget_s: float = 1.8
     flush_interval_s: float = 4.0
+    stream_idle_s: float = 60.0
     reaction_gather_s: float = 1.0
     keeps_edit_history: bool = False

@@ -144,6 +144,13 @@ class StorageSettings(EventSettings):
     mongodb_connections_max: int = Field(
         32, ge=4, le=1000, description="Connections of this node to each server of MongoDB: as many commands at once."
     )
+    stream_idle_s: float = Field(
+        60.0,
+        ge=1,
+        le=86_400,
+        description="A message whose text grows, and whose sender says nothing for so long, is finished with the text "
+        "that is there. Shorter: a bot that thinks for long has to send empty parts meanwhile.",
+    )
     events_waiting_bytes_max: int = Field(
         16_777_216,
         ge=65_536,

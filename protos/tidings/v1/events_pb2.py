@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from tidings_protocol import client_pb2 as protos_dot_tidings_dot_v1_dot_client__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/tidings/v1/events.proto\x12\ntidings.v1\x1a\x1eprotos/tidings/v1/client.proto\"\xe8\x01\n\x05\x45vent\x12\x14\n\x0c\x63onversation\x18\x01 \x01(\t\x12\x0f\n\x07time_ms\x18\x02 \x01(\x03\x12\x0f\n\x07\x63luster\x18\x03 \x01(\t\x12&\n\x07message\x18\n \x01(\x0b\x32\x13.tidings.v1.MessageH\x00\x12&\n\x07receipt\x18\x0b \x01(\x0b\x32\x13.tidings.v1.ReceiptH\x00\x12,\n\nmembership\x18\x0c \x01(\x0b\x32\x16.tidings.v1.MembershipH\x00\x12\x12\n\nrecipients\x18\x14 \x03(\t\x12\r\n\x05trace\x18\x15 \x01(\tB\x06\n\x04\x62ody\"P\n\nMembership\x12\x0b\n\x03\x61\x63t\x18\x01 \x01(\t\x12\n\n\x02\x62y\x18\x02 \x01(\t\x12\r\n\x05users\x18\x03 \x03(\t\x12\x0c\n\x04role\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/tidings/v1/events.proto\x12\ntidings.v1\x1a\x1eprotos/tidings/v1/client.proto\"\xe8\x01\n\x05\x45vent\x12\x14\n\x0c\x63onversation\x18\x01 \x01(\t\x12\x0f\n\x07time_ms\x18\x02 \x01(\x03\x12\x0f\n\x07\x63luster\x18\x03 \x01(\t\x12&\n\x07message\x18\n \x01(\x0b\x32\x13.tidings.v1.MessageH\x00\x12&\n\x07receipt\x18\x0b \x01(\x0b\x32\x13.tidings.v1.ReceiptH\x00\x12,\n\nmembership\x18\x0c \x01(\x0b\x32\x16.tidings.v1.MembershipH\x00\x12\x12\n\nrecipients\x18\x14 \x03(\t\x12\r\n\x05trace\x18\x15 \x01(\tB\x06\n\x04\x62ody\"\x8f\x01\n\nMembership\x12\x0b\n\x03\x61\x63t\x18\x01 \x01(\t\x12\n\n\x02\x62y\x18\x02 \x01(\t\x12\r\n\x05users\x18\x03 \x03(\t\x12\x0c\n\x04role\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\x12+\n\x08settings\x18\x06 \x01(\x0b\x32\x19.tidings.v1.GroupSettings\x12\x10\n\x08until_ms\x18\x07 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,6 +34,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EVENT']._serialized_start=79
   _globals['_EVENT']._serialized_end=311
-  _globals['_MEMBERSHIP']._serialized_start=313
-  _globals['_MEMBERSHIP']._serialized_end=393
+  _globals['_MEMBERSHIP']._serialized_start=314
+  _globals['_MEMBERSHIP']._serialized_end=457
 # @@protoc_insertion_point(module_scope)

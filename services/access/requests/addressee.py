@@ -25,11 +25,6 @@ class Addressee(NamedTuple):
     slot: int
 
 
-def named(conversation: str) -> Addressee:
-    """A conversation by its name. Raises BadRequest."""
-    return _named(conversation)
-
-
 def addressee(user: str, request: client_pb2.Send | client_pb2.Signal) -> Addressee:
     """Where a send or signal of this user goes. Raises BadRequest."""
     match request.WhichOneof("to"):
@@ -42,6 +37,11 @@ def addressee(user: str, request: client_pb2.Send | client_pb2.Signal) -> Addres
                 f"`{request.DESCRIPTOR.name.lower()}` goes to nobody: give it a `user` for a direct chat, or a "
                 "`conversation`"
             )
+
+
+def place_of(conversation: str) -> Addressee:
+    """Where a request goes that names a conversation. Raises BadRequest."""
+    return _named(conversation)
 
 
 @lru_cache(maxsize=REMEMBERED_MAX)

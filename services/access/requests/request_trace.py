@@ -16,7 +16,7 @@ from services.common.telemetry import tracing
 from tidings_protocol import client_pb2
 
 NAME: Final = "group"
-READS: Final = frozenset({"info", "members"})
+READS: Final = frozenset({"info", "members", "banned", "join_requests", "invites"})
 
 
 class RequestTrace:

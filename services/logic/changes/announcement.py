@@ -18,6 +18,7 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from protos.tidings.v1 import events_pb2
 from services.logic.groups import notices
 from services.logic.groups.model import GroupAct, GroupChange, GroupMember
+from services.logic.groups.settings import encoded
 from services.logic.messages.pushes import message_pushes
 from services.logic.publishing.parcels import OutgoingPush
 from services.logic.publishing.records import Publication
@@ -43,6 +44,7 @@ def change_item(change: GroupChange, op: str) -> pb.ChangeItem:
             open=change.open,
             channel=change.channel,
             share_history=change.share_history,
+            settings=encoded(change.further),
         ),
         set=[_member_record(member) for member in change.members],
         removed=change.removed,
@@ -54,6 +56,12 @@ def change_item(change: GroupChange, op: str) -> pb.ChangeItem:
         keep_version=change.keep_version,
         acts=[notices.membership_of(act).SerializeToString() for act in change.acts],
         empties=change.empties,
+        banned=change.banned,
+        unbanned=change.unbanned,
+        dissolves=change.dissolves,
+        used_invite=change.used_invite,
+        invite_expires_ms=change.invite_expires_ms,
+        refused=change.refused,
     )
 
 
@@ -73,7 +81,7 @@ def publication(
         dropped = [user for user in dropped if user not in members]
     outgoing += membership_pushes(item.conversation, indexed, dropped)
     if dropped:
-        outgoing.append(_out_of_it(item, dropped, session))
+        outgoing.append(outside(item.conversation, dropped, name=item.settings.name, session=session))
     for index, (notice, stored) in enumerate(zip(item.notices, outcome.notices, strict=True)):
         message = pb.StoreItem(
             conversation=item.conversation,
@@ -86,6 +94,8 @@ def publication(
             trace=trace,
         )
         outgoing += message_pushes(message, stored)
+    if item.dissolves and _is_by_cursor(item):
+        outgoing += _end_of_large(item.conversation, item.settings.name, session)
     return Publication(outgoing)
 
 
@@ -126,17 +136,31 @@ def _is_by_cursor(item: pb.ChangeItem) -> bool:
     return bool(item.version) and not any(notice.recipients for notice in item.notices)
 
 
-def _out_of_it(item: pb.ChangeItem, users: Sequence[str], session: str) -> OutgoingPush:
-    """Who is out of a large group hears so on all devices, since no message tells it."""
-    info = client_pb2.GroupInfo(conversation=item.conversation, name=item.settings.name)
+def outside(conversation: str, users: Sequence[str], *, name: str = "", session: str = "") -> OutgoingPush:
+    """These users hear, on all devices but of this session, that they are not in the group."""
     return OutgoingPush(
         kind=Push.GROUP_INFO,
-        body=info.SerializeToString(),
+        body=client_pb2.GroupInfo(conversation=conversation, name=name).SerializeToString(),
         users=users,
-        conversation=item.conversation,
+        conversation=conversation,
         except_session=session,
     )
 
 
+def _end_of_large(conversation: str, name: str, session: str) -> list[OutgoingPush]:
+    """All members of a large group that is no more hear of it, and then all nodes forget who reads it."""
+    gone = delivery_pb2.LargeMembership(conversation=conversation, member=False)
+    return [
+        outside(conversation, (), name=name, session=session),
+        OutgoingPush(kind=Push.MEMBERSHIP, body=gone.SerializeToString(), conversation=conversation),
+    ]
+
+
 def _member_record(member: GroupMember) -> pb.MemberRecord:
-    return pb.MemberRecord(user=member.user, role=member.role, joined_seq=member.joined_seq, joined_ms=member.joined_ms)
+    return pb.MemberRecord(
+        user=member.user,
+        role=member.role,
+        joined_seq=member.joined_seq,
+        joined_ms=member.joined_ms,
+        muted_until_ms=member.muted_until_ms,
+    )

@@ -19,16 +19,33 @@ Does not know: the rules (groups/rules.py), what is told (announcement.py).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.common.clock import Clock, SystemClock
 from services.common.scope import run_all
 from services.common.telemetry import logs, metrics
 from services.logic.changes import announcement
+from services.logic.changes.join_requests import JoinRequests
+from services.logic.groups.blocks import Blocks, NoBlocks
 from services.logic.groups.loader import GroupLoader
-from services.logic.groups.model import AlreadyDone, GroupChange, GroupMember, GroupPolicy, GroupRole, GroupSnapshot
+from services.logic.groups.model import (
+    AlreadyDone,
+    AskToJoin,
+    Circumstances,
+    Decision,
+    DropRequests,
+    GroupChange,
+    GroupMember,
+    GroupPolicy,
+    GroupRole,
+    GroupSnapshot,
+    WithdrawInvites,
+)
 from services.logic.groups.needs import Need, need_of
 from services.logic.groups.rules import decide, info_of
+from services.logic.groups.settings import decoded
 from services.logic.publishing.publisher import Publisher
 from services.logic.publishing.records import Publication
 from services.logic.requests.request import ClientRequest, Reply, ok_reply
@@ -41,7 +58,7 @@ DECISIONS_MAX = 5
 CHANGING_RETRY_MS = 200
 AT_ONCE = 16
 OWNER_PAGE = 500
-TELLS_OF_THE_GROUP = frozenset({"create", "join", "rename"})
+TELLS_OF_THE_GROUP = frozenset({"create", "join", "rename", "update"})
 
 log = logs.get_logger(__name__)
 
@@ -55,11 +72,21 @@ class GroupChanges:
         loader: GroupLoader,
         publisher: Publisher,
         policy: GroupPolicy,
+        *,
+        blocks: Blocks | None = None,
+        requests: JoinRequests | None = None,
+        clock: Clock | None = None,
     ) -> None:
+        """`blocks`: who has blocked whom; None: nobody has. `requests`: to join; None: nobody is told of them. `clock`:
+        None: the system's.
+        """
         self._storage = storage
         self._loader = loader
         self._publisher = publisher
         self._policy = policy
+        self._blocks = blocks or NoBlocks()
+        self._requests = requests or JoinRequests(storage, loader, publisher, policy)
+        self._clock = clock or SystemClock()
 
     async def act(self, requests: Sequence[ClientRequest]) -> list[Reply]:
         """A reply for each request, in their order: it is done, or its error says why not."""
@@ -114,30 +141,85 @@ class GroupChanges:
         if need is None:
             return await self._create(request, op)
         for _ in range(DECISIONS_MAX):
-            group, made = await self._loader.load_for_change(need, request.user, op)
+            group, known, made = await self._loader.load_for_change(need, request.user, op)
             if made is not None:
                 return await self._tell_made(request, made)
-            decision = decide(body, request.user, group, self._policy)
-            if isinstance(decision, AlreadyDone):
-                assert group is not None
-                await self._tell_again(decision)
-                return _answer(body, group, request.user)
-            item = announcement.change_item(decision, op)
-            outcome = await self._storage.change(item)
-            self._loader.forget(item.conversation)
-            if outcome.HasField("made"):
-                return await self._tell_made(request, outcome.made)
-            if outcome.status == pb.ChangeOutcome.DONE:
-                await self._tell(request, item, outcome)
-                return _answer(body, _after(decision, outcome.record, group), request.user)
+            known = replace(known, now_ms=self._clock.wall_ms(), blocking=await self._blocking(request, group))
+            decision = decide(body, request.user, group, self._policy, known)
+            if isinstance(decision, GroupChange):
+                answer = await self._make(request, op, decision, group, known)
+            else:
+                answer = await self._do_beside(request, decision, group)
+            if answer is not None:
+                return answer
             metrics.STALE_DECISIONS.labels("group").inc()
         raise Unavailable("the group is being changed by others: try again", CHANGING_RETRY_MS)
+
+    async def _make(
+        self,
+        request: ClientRequest,
+        op: str,
+        change: GroupChange,
+        group: GroupSnapshot | None,
+        known: Circumstances,
+    ) -> client_pb2.ServerFrame | None:
+        """Makes the change, and tells of it. None: it is stale."""
+        item = announcement.change_item(change, op)
+        outcome = await self._storage.change(item)
+        self._loader.forget(item.conversation)
+        if outcome.HasField("made"):
+            return await self._tell_made(request, outcome.made)
+        if outcome.status != pb.ChangeOutcome.DONE:
+            return None
+        await self._tell(request, item, outcome)
+        if known.asking.intersection((*(member.user for member in change.members), *change.banned)):
+            self._requests.note(item.conversation)  # their requests have fallen
+        return _answer(request.frame.group, _after(change, outcome.record, group), request.user, change.refused)
+
+    async def _do_beside(
+        self, request: ClientRequest, decision: Decision, group: GroupSnapshot | None
+    ) -> client_pb2.ServerFrame | None:
+        """Does what changes nothing of the group itself. None: the decision is stale."""
+        body = request.frame.group
+        match decision:
+            case AlreadyDone():
+                assert group is not None
+                await self._tell_again(decision)
+                return _answer(body, group, request.user, decision.refused)
+            case AskToJoin():
+                assert group is not None
+                if not await self._requests.ask(decision):
+                    return None
+                info = info_of(group, group.conversation, request.user) if group.open else None
+                return client_pb2.ServerFrame(group_info=info or client_pb2.GroupInfo(conversation=group.conversation))
+            case DropRequests():
+                await self._requests.drop(decision)
+                return ok_reply()
+            case WithdrawInvites():
+                withdrawn = pb.AdmitItem.Uninvite(invite=decision.invite, by=decision.by)
+                await self._storage.admit_one(pb.AdmitItem(conversation=decision.conversation, uninvite=withdrawn))
+                return ok_reply()
+            case _:
+                raise AssertionError("a change is made, not done beside")
+
+    async def _blocking(self, request: ClientRequest, group: GroupSnapshot | None) -> frozenset[str]:
+        """Who of those that are to be taken in has blocked whoever adds them."""
+        body = request.frame.group
+        match body.WhichOneof("act"):
+            case "create":
+                users = set(body.create.members) - {request.user}
+            case "add":
+                users = set(body.add.users) - set(group.members if group else ())
+            case _:
+                return frozenset()
+        return await self._blocks.blocking(request.user, users) if users else frozenset()
 
     async def _create(self, request: ClientRequest, op: str) -> client_pb2.ServerFrame:
         """The group's id is made of what the creator calls it, so that there is one, whoever is asked how often."""
         body = request.frame.group
         conversation = _name_of_new(request.user, body.create.client_id, op)
-        decision = decide(body, request.user, None, self._policy, new=conversation)
+        known = Circumstances(blocking=await self._blocking(request, None))
+        decision = decide(body, request.user, None, self._policy, known, new=conversation)
         assert isinstance(decision, GroupChange)
         item = announcement.change_item(decision, op)
         outcome = await self._storage.change(item)
@@ -149,7 +231,7 @@ class GroupChanges:
         if outcome.notices[0].status == pb.StoreOutcome.DUPLICATE:
             return await self._tell_made(request, item)
         await self._tell(request, item, outcome)
-        return _answer(body, _after(decision, outcome.record, None), request.user)
+        return _answer(body, _after(decision, outcome.record, None), request.user, decision.refused)
 
     async def _tell(
         self,
@@ -181,7 +263,7 @@ class GroupChanges:
         concerned = (request.user, *announcement.indexed_of(item), *announcement.dropped_of(item))
         group = await self._loader.load_one(Need(item.conversation, tuple(dict.fromkeys(concerned))))
         await self._tell(request, item, outcome, group.members if group else {})
-        return _answer_made(request, item.conversation, group)
+        return _answer_made(request, item.conversation, group, item.refused)
 
     async def _answer_made(self, request: ClientRequest, conversation: str) -> client_pb2.ServerFrame:
         group = await self._loader.load_one(Need(conversation, (request.user,)))
@@ -233,19 +315,29 @@ def _after(change: GroupChange, record: pb.ConversationRecord, group: GroupSnaps
         share_history=record.share_history,
         large_from=record.large_from,
         head=record.head,
+        further=decoded(record.settings),
+        bans=record.bans,
     )
 
 
-def _answer(body: client_pb2.GroupRequest, group: GroupSnapshot, user: str) -> client_pb2.ServerFrame:
-    if body.WhichOneof("act") in TELLS_OF_THE_GROUP:
-        return client_pb2.ServerFrame(group_info=info_of(group, group.conversation, user))
-    return ok_reply()
+def _answer(
+    body: client_pb2.GroupRequest, group: GroupSnapshot, user: str, refused: Sequence[str] = ()
+) -> client_pb2.ServerFrame:
+    """`refused`: who was not taken in."""
+    if body.WhichOneof("act") not in TELLS_OF_THE_GROUP:
+        return client_pb2.ServerFrame(ok=client_pb2.Ok(refused=refused))
+    info = info_of(group, group.conversation, user)
+    info.refused.extend(refused)
+    return client_pb2.ServerFrame(group_info=info)
 
 
-def _answer_made(request: ClientRequest, conversation: str, group: GroupSnapshot | None) -> client_pb2.ServerFrame:
+def _answer_made(
+    request: ClientRequest, conversation: str, group: GroupSnapshot | None, refused: Sequence[str] = ()
+) -> client_pb2.ServerFrame:
     """The answer to an asker who may be out of the group by now: then as to those who are put out of it."""
     body = request.frame.group
-    if group is not None and (group.open or group.role_of(request.user) is not None):
-        return _answer(body, group, request.user)
-    gone = client_pb2.GroupInfo(conversation=conversation)
-    return client_pb2.ServerFrame(group_info=gone) if body.WhichOneof("act") in TELLS_OF_THE_GROUP else ok_reply()
+    if group is not None and not group.dissolved and (group.open or group.role_of(request.user) is not None):
+        return _answer(body, group, request.user, refused)
+    if body.WhichOneof("act") not in TELLS_OF_THE_GROUP:
+        return client_pb2.ServerFrame(ok=client_pb2.Ok(refused=refused))
+    return client_pb2.ServerFrame(group_info=client_pb2.GroupInfo(conversation=conversation))

@@ -24,14 +24,16 @@ Handle = Callable[[Sequence[ClientRequest]], Awaitable[Sequence[Reply]]]
 class SessionGuard:
     """Stands before `handle`, which gets only the requests that may be done."""
 
-    def __init__(self, storage: StorageClient, handle: Handle) -> None:
+    def __init__(self, storage: StorageClient, handle: Handle, name: str = "group") -> None:
+        """`name`: of the operation that `handle` answers."""
         self._storage = storage
         self._handle = handle
+        self._name = name
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
         """By the names of operations."""
-        return {"group": self.handle}
+        return {self._name: self.handle}
 
     async def handle(self, requests: Sequence[ClientRequest]) -> list[Reply]:
         """A reply for each request, in their order."""

@@ -10,20 +10,30 @@ Does not know: what is decided.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.telemetry import metrics
 from services.logic.groups.cache import GroupCache
-from services.logic.groups.model import GroupMember, GroupRole, GroupSnapshot
+from services.logic.groups.model import Circumstances, GroupMember, GroupRole, GroupSnapshot, Invite
 from services.logic.groups.needs import Need, once
+from services.logic.groups.settings import decoded
 from services.logic.storage_client import StorageClient
 from tidings_protocol.errors import TidingsError
 from tidings_protocol.ids import ConversationKind, kind_of
 
 # By conversation: the group, None if there is none, or why it is not known.
 FoundGroups = Mapping[str, GroupSnapshot | TidingsError | None]
+
+
+class Loaded(NamedTuple):
+    """A group (None: there is none), what else was asked for, and the change that was made with the op, if any."""
+
+    group: GroupSnapshot | None
+    known: Circumstances
+    made: pb.ChangeItem | None
 
 
 class GroupLoader:
@@ -102,10 +112,8 @@ class GroupLoader:
             raise group
         return group
 
-    async def load_for_change(
-        self, need: Need, actor: str, op: str
-    ) -> tuple[GroupSnapshot | None, pb.ChangeItem | None]:
-        """The group, and the change that was made in it with this op, if there is one.
+    async def load_for_change(self, need: Need, actor: str, op: str) -> Loaded:
+        """The group, what else the need asks for, and the change that was made with this op, if there is one.
 
         Raises TidingsError if it cannot be loaded.
         """
@@ -115,11 +123,24 @@ class GroupLoader:
         [outcome] = await self._storage.load([item])
         if isinstance(outcome, TidingsError):
             raise outcome
-        return self._take(need, held, outcome), outcome.made if outcome.HasField("made") else None
+        return self._loaded(need, held, outcome)
+
+    async def load_each(self, needs: Sequence[Need]) -> list[Loaded | TidingsError]:
+        """The groups as storage says now with what else these needs ask for, aligned with them, in one call."""
+        asked = [(need, self._cache.get(need.conversation)) for need in needs]
+        outcomes = await self._storage.load([_load_item(need, held) for need, held in asked])
+        return [
+            outcome if isinstance(outcome, TidingsError) else self._loaded(need, held, outcome)
+            for (need, held), outcome in zip(asked, outcomes, strict=True)
+        ]
 
     def forget(self, conversation: str) -> None:
         """Drops a group from memory that was changed, or is known to be stale."""
         self._cache.forget(conversation)
+
+    def _loaded(self, need: Need, held: GroupSnapshot | None, outcome: pb.LoadOutcome) -> Loaded:
+        made = outcome.made if outcome.HasField("made") else None
+        return Loaded(self._take(need, held, outcome), _circumstances(outcome), made)
 
     def _take(self, need: Need, held: GroupSnapshot | None, outcome: pb.LoadOutcome) -> GroupSnapshot | None:
         record = outcome.record
@@ -140,8 +161,12 @@ class GroupLoader:
             large_from=record.large_from,
             head=record.head,
             successor=outcome.successor,
+            further=decoded(record.settings),
+            bans=record.bans,
+            dissolved=record.dissolved,
+            former=frozenset(outcome.former),
         )
-        self._cache.put(replace(group, successor=""))
+        self._cache.put(replace(group, successor="", former=frozenset()))
         metrics.GROUPS_CACHED.set(len(self._cache))
         return group
 
@@ -157,9 +182,31 @@ def group_in(groups: FoundGroups, conversation: str) -> GroupSnapshot | None:
 def _load_item(need: Need, held: GroupSnapshot | None) -> pb.LoadItem:
     version = held.version if held is not None and not held.is_large else 0
     return pb.LoadItem(
-        conversation=need.conversation, users=need.users, successor=need.successor, known_version=version
+        conversation=need.conversation,
+        users=need.users,
+        successor=need.successor,
+        known_version=version,
+        bans=need.bans,
+        requests=need.requests,
+        invite=need.invite,
+        actor=need.actor,
+        leaders=need.leaders,
+    )
+
+
+def _circumstances(outcome: pb.LoadOutcome) -> Circumstances:
+    invite = None
+    if outcome.HasField("invite"):
+        found = outcome.invite
+        invite = Invite(found.invite, found.by, found.expires_ms, found.uses, found.used, found.used_by_actor)
+    return Circumstances(
+        banned=frozenset(outcome.banned),
+        asking=frozenset(outcome.asking),
+        requests=outcome.requests,
+        invite=invite,
     )
 
 
 def _member(record: pb.MemberRecord) -> GroupMember:
-    return GroupMember(record.user, GroupRole(record.role), record.joined_seq, record.joined_ms)
+    role = GroupRole(record.role)
+    return GroupMember(record.user, role, record.joined_seq, record.joined_ms, record.muted_until_ms)

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from services.logic.groups.model import GroupPolicy, GroupRole
+from services.logic.groups.model import FOR_EVER, GroupPolicy, GroupRole
+from services.logic.groups.settings import check_settings
 from tidings_protocol import client_pb2
 from tidings_protocol.content import check_client_id
-from tidings_protocol.errors import BadRequest
+from tidings_protocol.errors import BadRequest, TooLarge
 from tidings_protocol.ids import ConversationKind, check_conversation, check_user
 
 Request = client_pb2.GroupRequest
@@ -19,11 +20,20 @@ Request = client_pb2.GroupRequest
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a decision rests on: the group, and of a large one these users, and who follows its owner."""
+    """What a decision rests on: the group, and of a large one these users, and who follows its owner.
+
+    `bans`: which of the users are banned. `requests`: which of them ask to join, and how many do. `invite`: this one,
+    as it is for `actor`. `leaders`: also the owner and the admins.
+    """
 
     conversation: str
     users: tuple[str, ...]
     successor: bool = False
+    bans: bool = False
+    requests: bool = False
+    invite: str = ""
+    actor: str = ""
+    leaders: bool = False
 
 
 def need_of(request: Request, actor: str, policy: GroupPolicy) -> Need | None:
@@ -39,12 +49,15 @@ def need_of(request: Request, actor: str, policy: GroupPolicy) -> Need | None:
             _check_name(request.create.name, policy)
             return None
         case "join":
-            return Need(_group_id(request.join.conversation), (actor,))
+            if len(request.join.text.encode()) > policy.request_bytes_max:
+                raise TooLarge(f"text may have at most {policy.request_bytes_max} bytes: write a shorter one")
+            conversation, invite = _group_id(request.join.conversation), request.join.invite
+            return Need(conversation, (actor,), bans=True, requests=True, invite=invite, actor=actor)
         case "leave":
-            return Need(_group_id(request.leave.conversation), (actor,), successor=True)
+            return Need(_group_id(request.leave.conversation), (actor,), successor=True, requests=True)
         case "add":
             users = _check_some_users(request.add.users, policy)
-            return Need(_group_id(request.add.conversation), once((actor, *users)))
+            return Need(_group_id(request.add.conversation), once((actor, *users)), bans=True, requests=True)
         case "remove":
             users = _check_some_users(request.remove.users, policy)
             return Need(_group_id(request.remove.conversation), once((actor, *users)))
@@ -54,10 +67,37 @@ def need_of(request: Request, actor: str, policy: GroupPolicy) -> Need | None:
         case "rename":
             _check_name(request.rename.name, policy)
             return Need(_group_id(request.rename.conversation), (actor,))
+        case _:
+            return _need_further(request, actor, policy)
+
+
+def _need_further(request: Request, actor: str, policy: GroupPolicy) -> Need:
+    match request.WhichOneof("act"):
         case "info":
-            return Need(_group_id(request.info.conversation), (actor,))
-        case "members":
-            return Need(_group_id(request.members.conversation), (actor,))
+            info = request.info
+            return Need(_group_id(info.conversation), (actor,), requests=True, invite=info.invite, actor=actor)
+        case "update":
+            check_settings(request.update.settings, policy)
+            return Need(_group_id(request.update.conversation), (actor,))
+        case "mute":
+            users = _check_some_users(request.mute.users, policy)
+            if request.mute.until_ms < FOR_EVER:
+                raise BadRequest("until_ms is no time: give one in milliseconds, 0 for no longer, or -1 for ever")
+            return Need(_group_id(request.mute.conversation), once((actor, *users)))
+        case "ban":
+            users = _check_some_users(request.ban.users, policy)
+            return Need(_group_id(request.ban.conversation), once((actor, *users)), bans=True, requests=True)
+        case "decide":
+            users = _check_some_users(request.decide.users, policy)
+            return Need(_group_id(request.decide.conversation), once((actor, *users)), bans=True, requests=True)
+        case "invite":
+            _check_invite(request.invite, policy)
+            return Need(_group_id(request.invite.conversation), (actor,))
+        case "uninvite":
+            uninvite = request.uninvite
+            return Need(_group_id(uninvite.conversation), (actor,), invite=uninvite.invite, actor=actor)
+        case "members" | "banned" | "join_requests" | "invites" | "dissolve" as act:
+            return Need(_group_id(getattr(request, act).conversation), (actor,))
         case _:
             raise BadRequest("the group request has no act: set one of create, join, leave, add, remove, ...")
 
@@ -90,6 +130,13 @@ def _check_users(users: Sequence[str], policy: GroupPolicy) -> Sequence[str]:
 def _check_name(name: str, policy: GroupPolicy) -> None:
     if len(name.encode()) > policy.name_bytes_max:
         raise BadRequest(f"a group's name may have at most {policy.name_bytes_max} bytes: choose a shorter one")
+
+
+def _check_invite(invite: Request.Invite, policy: GroupPolicy) -> None:
+    if invite.ttl_s > policy.invite_ttl_s_max:
+        raise BadRequest(f"ttl_s may be at most {policy.invite_ttl_s_max}: give a shorter time")
+    if invite.uses > policy.invite_uses_max:
+        raise BadRequest(f"uses may be at most {policy.invite_uses_max}: give fewer, or 0 for no limit")
 
 
 def _check_role(request: Request.SetRole) -> None:

@@ -3,18 +3,17 @@
 `need_of` (needs.py) says what must be loaded before, `decide` says what follows, given that.
 
     act        who may                                what is refused
-    create     anyone                                 more than 500 users: BAD_REQUEST
-    join       anyone, if open                        not open: FORBIDDEN; full: BAD_REQUEST
-    leave      a member                               (no member: done already)
-    add        OWNER, ADMIN                           full: BAD_REQUEST
+    create     anyone                                 more than 500 users: BAD_REQUEST; blocking, full: `refused`
+    leave      a member; withdraws a request          (no member: done already)
     remove     OWNER anyone; ADMIN a MEMBER           oneself: BAD_REQUEST (leave)
     set_role   OWNER                                  of no member: NOT_FOUND; the owner's own: BAD_REQUEST
                                                       (an ADMIN, of the owner as OWNER: done already)
     rename     OWNER, ADMIN
+    join, add, decide, uninvite: entering.py          update, mute, ban, dissolve: moderating.py
 
 An owner who leaves is followed by the oldest admin, else the oldest member; handing over makes the old owner an
-admin. Whoever joins a group that everybody has left owns it. A group becomes large with the change that takes it above
-the threshold, and stays large: its notice `large` is the last message with inbox numbers.
+admin. A group becomes large with the change that takes it above the threshold, and stays large: its notice `large` is
+the last message with inbox numbers.
 
 Guarantees: pure; a repeat of what is so already is `AlreadyDone`, never an error; every error is one of the protocol's.
 Does not know: how a change is made atomic (storage), or that somebody else may have made another one meanwhile: then
@@ -25,9 +24,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from services.logic.groups import entering, moderating
+from services.logic.groups.changing import announced, change_of, told_if_small, with_role
 from services.logic.groups.model import (
+    NOTHING_KNOWN,
     AlreadyDone,
+    Circumstances,
     Decision,
+    DropRequests,
     GroupAct,
     GroupChange,
     GroupMember,
@@ -37,7 +41,8 @@ from services.logic.groups.model import (
     GroupSnapshot,
 )
 from services.logic.groups.needs import once
-from services.logic.groups.permissions import check_exists, check_member, not_a_member
+from services.logic.groups.permissions import check_exists, check_leader, check_member, is_muted, not_a_member
+from services.logic.groups.settings import all_of
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest, Forbidden, NotFound
 
@@ -45,52 +50,103 @@ Request = client_pb2.GroupRequest
 
 
 def decide(
-    request: Request, actor: str, group: GroupSnapshot | None, policy: GroupPolicy, *, new: str = ""
+    request: Request,
+    actor: str,
+    group: GroupSnapshot | None,
+    policy: GroupPolicy,
+    known: Circumstances = NOTHING_KNOWN,
+    *,
+    new: str = "",
 ) -> Decision:
-    """What the request changes. `group` is what `need_of` asked for, None if there is none; `new` names a create's."""
+    """What the request changes. `group` and `known` are what `need_of` asked for, None if there is no group; `new`
+    names a create's.
+    """
     match request.WhichOneof("act"):
         case "create":
-            return _create(request.create, actor, policy, new)
+            return _create(request.create, actor, policy, known, new)
         case "join":
-            return _join(check_exists(group, request.join.conversation), actor, policy)
+            group = check_exists(group, request.join.conversation, actor)
+            return entering.join(group, actor, request.join, policy, known)
         case "leave":
-            return _leave(check_exists(group, request.leave.conversation), actor)
+            return _leave(check_exists(group, request.leave.conversation, actor), actor, known)
         case "add":
-            group = _check_admin(group, request.add.conversation, actor)
-            return _add(group, actor, request.add.users, policy)
+            return entering.add(group, actor, request.add, policy, known)
         case "remove":
             return _remove(*check_member(group, request.remove.conversation, actor), request.remove.users)
         case "set_role":
             group, member = check_member(group, request.set_role.conversation, actor)
             return _set_role(group, member, request.set_role.user, GroupRole(request.set_role.role))
         case "rename":
-            group = _check_admin(group, request.rename.conversation, actor)
+            group = check_leader(group, request.rename.conversation, actor)
             return _rename(group, actor, request.rename.name)
+        case _:
+            return _decide_further(request, actor, group, policy, known)
+
+
+def _decide_further(
+    request: Request, actor: str, group: GroupSnapshot | None, policy: GroupPolicy, known: Circumstances
+) -> Decision:
+    match request.WhichOneof("act"):
+        case "decide":
+            return entering.decide_requests(group, actor, request.decide, policy, known)
+        case "uninvite":
+            return entering.uninvite(group, actor, request.uninvite, known)
+        case "update":
+            return moderating.update(group, actor, request.update, policy)
+        case "mute":
+            return moderating.mute(group, actor, request.mute, known)
+        case "ban":
+            return moderating.ban(group, actor, request.ban, policy, known)
+        case "dissolve":
+            return moderating.dissolve(group, actor, request.dissolve)
         case act:
-            raise BadRequest(f"{act} changes nothing: give create, join, leave, add, remove, set_role or rename")
+            raise BadRequest(f"{act} changes nothing: give create, join, leave, add, remove, set_role, update, ...")
 
 
-def info_of(group: GroupSnapshot | None, conversation: str, user: str) -> client_pb2.GroupInfo:
-    """What a user may see of a group: all of it as a member, and of an open one also as nobody in particular."""
-    group = check_exists(group, conversation)
-    role = group.role_of(user)
-    if role is None and not group.open:
+def info_of(
+    group: GroupSnapshot | None,
+    conversation: str,
+    user: str,
+    known: Circumstances = NOTHING_KNOWN,
+    *,
+    invite: str = "",
+) -> client_pb2.GroupInfo:
+    """What a user may see of a group: all of it as a member, and of an open one also as nobody in particular. By an
+    invite, its name and how many its members are.
+    """
+    group = check_exists(group, conversation, user)
+    member = group.members.get(user)
+    if member is None and invite:
+        entering.check_invite(conversation, invite, known.invite)
+        return client_pb2.GroupInfo(conversation=conversation, name=group.name, member_count=group.member_count)
+    if member is None and not group.open:
         raise not_a_member(group)
+    role = member.role if member else 0
+    until_ms = member.muted_until_ms if member and is_muted(member, known.now_ms) else 0
     return client_pb2.GroupInfo(
         conversation=conversation,
         name=group.name,
         member_count=group.member_count,
-        role=client_pb2.Member.Role.ValueType(role or 0),
+        role=client_pb2.Member.Role.ValueType(role),
         head=group.head,
         open=group.open,
         channel=group.channel,
         share_history=group.share_history,
         large_from=group.large_from,
+        settings=all_of(group),
+        muted_until_ms=until_ms,
+        join_requests=known.requests if role in {GroupRole.OWNER, GroupRole.ADMIN} else 0,
     )
 
 
-def _create(request: Request.Create, actor: str, policy: GroupPolicy, conversation: str) -> GroupChange:
-    users = once((actor, *request.members))
+def _create(
+    request: Request.Create, actor: str, policy: GroupPolicy, known: Circumstances, conversation: str
+) -> GroupChange:
+    named = [user for user in once(request.members) if user != actor]
+    able = [user for user in named if user not in known.blocking][: policy.members_max - 1]
+    if named and not able:
+        raise Forbidden("those who were named have blocked you: leave them out")
+    users = (actor, *able)
     large = len(users) > policy.large_above
     joined_seq = 1 if request.share_history else 0
     act = GroupAct("create", actor, users, name=request.name)
@@ -108,54 +164,15 @@ def _create(request: Request.Create, actor: str, policy: GroupPolicy, conversati
         acts=(act,),
         notices=(GroupNotice(act, () if large else users),),
         becomes_large=large,
+        refused=tuple(user for user in named if user not in set(able)),
     )
 
 
-def _join(group: GroupSnapshot, actor: str, policy: GroupPolicy) -> Decision:
-    act = GroupAct("join", actor, (actor,))
-    if actor in group.members:
-        return AlreadyDone(group.conversation, act, indexed=act.users if group.is_large else ())
-    if not group.open:
-        raise Forbidden(f"{group.conversation} is not open: ask an admin to add you")
-    role = GroupRole.MEMBER if group.member_count else GroupRole.OWNER
-    return _enter(group, act, role, policy)
-
-
-def _add(group: GroupSnapshot, actor: str, users: Sequence[str], policy: GroupPolicy) -> Decision:
-    missing = tuple(user for user in once(users) if user not in group.members)
-    if not missing:
-        act = GroupAct("add", actor, once(users))
-        return AlreadyDone(group.conversation, act, indexed=act.users if group.is_large else ())
-    return _enter(group, GroupAct("add", actor, missing), GroupRole.MEMBER, policy)
-
-
-def _enter(group: GroupSnapshot, act: GroupAct, role: GroupRole, policy: GroupPolicy) -> GroupChange:
-    """The users of the act become members: quietly in a large group, with a notice to all in another."""
-    count = group.member_count + len(act.users)
-    if count > policy.members_max:
-        raise BadRequest(
-            f"{group.conversation} would have {count} members, at most {policy.members_max} may be: add fewer users"
-        )
-    joined_seq = 1 if group.share_history else 0
-    entered = tuple(GroupMember(user, role, joined_seq) for user in act.users)
-    if group.is_large:
-        # Who enters an empty group owns it, so that must be one only: the next ones are decided on another version.
-        return _change(group, act.by, members=entered, acts=(act,), keep_version=group.member_count > 0)
-    everyone = (*group.members, *act.users)
-    acts = (act, GroupAct("large", act.by)) if count > policy.large_above else (act,)
-    return _change(
-        group,
-        act.by,
-        members=entered,
-        acts=acts,
-        notices=tuple(GroupNotice(each, everyone) for each in acts),
-        becomes_large=len(acts) > 1,
-    )
-
-
-def _leave(group: GroupSnapshot, actor: str) -> Decision:
+def _leave(group: GroupSnapshot, actor: str, known: Circumstances) -> Decision:
     member = group.members.get(actor)
     gone = GroupAct("leave", actor, (actor,))
+    if member is None and actor in known.asking:
+        return DropRequests(group.conversation, (actor,))
     if member is None:
         return AlreadyDone(group.conversation, gone, dropped=gone.users if group.is_large else ())
     heir = _successor(group, actor) if member.role is GroupRole.OWNER else None
@@ -166,10 +183,10 @@ def _leave(group: GroupSnapshot, actor: str) -> Decision:
         # Who leaves learns of it on the other devices, but no more of what comes after.
         rest = tuple(user for user in group.members if user != actor)
         notices = tuple(GroupNotice(act, (*rest, actor) if act is gone else rest) for act in acts)
-    return _change(
+    return change_of(
         group,
         actor,
-        members=() if heir is None else (_with_role(heir, GroupRole.OWNER),),
+        members=() if heir is None else (with_role(heir, GroupRole.OWNER),),
         removed=(actor,),
         acts=acts,
         notices=notices,
@@ -202,10 +219,7 @@ def _remove(group: GroupSnapshot, me: GroupMember, users: Sequence[str]) -> Deci
     if not there:
         act = GroupAct("remove", me.user, once(users))
         return AlreadyDone(group.conversation, act, dropped=act.users if group.is_large else ())
-    act = GroupAct("remove", me.user, there)
-    # Those who are removed still get the notice that says so: they are among the members before.
-    notices = () if group.is_large else (GroupNotice(act, tuple(group.members)),)
-    return _change(group, me.user, removed=there, acts=(act,), notices=notices)
+    return told_if_small(group, GroupAct("remove", me.user, there), removed=there)
 
 
 def _set_role(group: GroupSnapshot, me: GroupMember, user: str, role: GroupRole) -> Decision:
@@ -227,65 +241,15 @@ def _set_role(group: GroupSnapshot, me: GroupMember, user: str, role: GroupRole)
     if user == me.user:
         raise BadRequest("you stay the owner until you hand over: make another member OWNER")
     changed = (
-        (_with_role(target, role), _with_role(me, GroupRole.ADMIN))
+        (with_role(target, role), with_role(me, GroupRole.ADMIN))
         if role is GroupRole.OWNER
-        else (_with_role(target, role),)
+        else (with_role(target, role),)
     )
-    return _announced(group, act, members=changed)
+    return announced(group, act, members=changed)
 
 
 def _rename(group: GroupSnapshot, actor: str, name: str) -> Decision:
     act = GroupAct("rename", actor, name=name)
     if group.name == name:
         return AlreadyDone(group.conversation, act)
-    return _announced(group, act, name=name)
-
-
-def _announced(
-    group: GroupSnapshot, act: GroupAct, *, members: tuple[GroupMember, ...] = (), name: str | None = None
-) -> GroupChange:
-    """A change with one notice that everybody gets, large or not."""
-    recipients = () if group.is_large else tuple(group.members)
-    return _change(group, act.by, members=members, acts=(act,), notices=(GroupNotice(act, recipients),), name=name)
-
-
-def _change(
-    group: GroupSnapshot,
-    actor: str,
-    *,
-    acts: tuple[GroupAct, ...],
-    name: str | None = None,
-    members: tuple[GroupMember, ...] = (),
-    removed: tuple[str, ...] = (),
-    notices: tuple[GroupNotice, ...] = (),
-    becomes_large: bool = False,
-    keep_version: bool = False,
-    empties: bool = False,
-) -> GroupChange:
-    return GroupChange(
-        conversation=group.conversation,
-        actor=actor,
-        version=group.version,
-        name=group.name if name is None else name,
-        open=group.open,
-        channel=group.channel,
-        share_history=group.share_history,
-        members=members,
-        removed=removed,
-        acts=acts,
-        notices=notices,
-        becomes_large=becomes_large,
-        keep_version=keep_version,
-        empties=empties,
-    )
-
-
-def _with_role(member: GroupMember, role: GroupRole) -> GroupMember:
-    return GroupMember(member.user, role, member.joined_seq, member.joined_ms)
-
-
-def _check_admin(group: GroupSnapshot | None, conversation: str, actor: str) -> GroupSnapshot:
-    group, member = check_member(group, conversation, actor)
-    if member.role is GroupRole.MEMBER:
-        raise Forbidden(f"only the owner and admins of {conversation} may do that: ask one of them")
-    return group
+    return announced(group, act, name=name)

@@ -36,7 +36,7 @@ class SendDraft:
 
     __slots__ = (
         "act", "asked", "change", "content", "error", "fanout", "is_altered", "is_judged", "is_vetoed", "item", "kind",
-        "rights", "skips_hook", "special", "store_item", "stored",
+        "rights", "skips_hook", "slow_s", "special", "store_item", "stored",
     )  # fmt: skip
 
     def __init__(self, item: logic_pb2.SendItem) -> None:
@@ -44,6 +44,7 @@ class SendDraft:
         self.kind = NORMAL
         self.content = item.content
         self.fanout = TO_NOBODY
+        self.slow_s = 0  # how long the sender waits from one message to the next there
         self.error: TidingsError | None = None
         self.store_item = _NO_ITEM
         self.stored: storage_pb2.StoreOutcome | None = None

@@ -94,8 +94,8 @@ def _addressed(
         (stub, [pair for pair in pairs if pair[0] in hidden]),
     ):
         if mine:
-            theirs = {"users": [user for user, _ in mine], "numbers": [number for _, number in mine]}
-            pushes.append(push._replace(body=body, **theirs))
+            named, numbered = [user for user, _ in mine], [number for _, number in mine]
+            pushes.append(push._replace(body=body, users=named, numbers=numbered))
     return pushes
 
 

@@ -32,4 +32,3 @@ class Reactor(Protocol):
         Raises nothing for the sake of an item. After a cancellation any of them may be done.
         """
         ...
-

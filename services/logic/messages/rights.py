@@ -71,7 +71,7 @@ class ChangeWindows:
 
 
 def rights_of(
-    act: str, conversation: str, user: str, group: GroupSnapshot | None, windows: ChangeWindows
+    act: str, conversation: str, user: str, group: GroupSnapshot | None, windows: ChangeWindows, now_ms: int
 ) -> pb.ActorRights:
     """What this user may do there, for storage to judge the act by; raises if it is not allowed whatever is changed.
 
@@ -79,13 +79,13 @@ def rights_of(
     """
     if user == OPERATOR:
         if conversation[0] == "g":
-            check_exists(group, conversation)
+            check_exists(group, conversation, user)
         return pb.ActorRights(is_operator=True)
     first_seq = check_read(conversation, user, group)
     if conversation == BROADCAST and act not in _FOR_ALL:
         raise Forbidden("only the operator writes to b:all, and changes what is there: leave it as it is")
     role = group.role_of(user) if group is not None else None
-    silence = silence_of(conversation, user, group)
+    silence = silence_of(conversation, user, group, now_ms)
     match DEMANDS[act]:
         case Demand.SPEAK if silence is not None:
             raise silence.error

@@ -1,8 +1,9 @@
 """Which messages of a batch are plain: what decides about them is in memory, and storing them needs one insert.
 
 Plain are messages without anything special in direct chats of their senders', and in groups that memory knows, with the
-sender as one who may speak there, and with recipients (no large groups). A message of anybody else, of whatever is not
-allowed by what memory says, of what memory does not know, and every change is decided the general way (sender.py).
+sender as one who may speak there as often as they like, and with recipients (no large groups). A message of anybody
+else, of whatever is not allowed by what memory says, of what memory does not know, and every change is decided the
+general way (sender.py).
 
 Guarantees: pure; a conversation's rows that come after one that is not plain are not plain either, so their order can
 be kept. What is plain rests on the version of the group; storage says if that is stale.
@@ -12,11 +13,11 @@ Does not know: hooks, where nothing is plain, and what storage makes of a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from services.logic.groups.model import GroupSnapshot
-from services.logic.groups.permissions import check_send
+from services.logic.groups.permissions import check_send, pace_of
 from services.logic.groups.recipients import fanout_of
 from services.logic.messages.speakers import Speaker, speaker_of
 from tidings_protocol.errors import TidingsError
@@ -44,7 +45,7 @@ def plan_rows(
     conversations: Sequence[str],
     senders: Sequence[str],
     group_of: Callable[[str], GroupSnapshot | None],
-    specials: Container[int] = (),
+    specials: Collection[int] = (),
 ) -> RowPlan:
     """Divides a batch. `group_of`: the group as memory has it; None: it is not there. `specials`: the places of rows
     that are not plain by themselves.
@@ -102,7 +103,9 @@ class _Group:
         self.places = {user: place for place, user in enumerate(recipients)}
 
     def lets(self, sender: str) -> bool:
-        """Whether the user may speak there, by what memory says."""
+        """Whether the user may speak there, by what memory says, and at their own pace."""
+        if pace_of(self.snapshot, sender):
+            return False
         try:
             check_send(self.snapshot.conversation, sender, self.snapshot)
         except TidingsError:

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
 from protos.tidings.internal.v1 import logic_pb2, storage_pb2
+from services.common.clock import Clock, SystemClock
 from services.common.lanes.dividing import divided
 from services.common.rpc.faults import from_fault
 from services.common.scope import Owned, TaskScope, run_all
@@ -28,7 +29,7 @@ from services.common.special import special_of
 from services.common.telemetry import metrics, tracing
 from services.logic.groups.loader import FoundGroups, GroupLoader, group_in
 from services.logic.groups.needs import Need
-from services.logic.groups.permissions import check_send
+from services.logic.groups.permissions import check_send, pace_of
 from services.logic.groups.recipients import fanout_of
 from services.logic.messages.draft import TO_NOBODY, SendDraft, outcome_of
 from services.logic.messages.hooked_sends import HookedSends
@@ -76,17 +77,22 @@ class MessageSender(Owned):
         reactor: Reactor,
         *,
         windows: ChangeWindows,
+        content_bytes_max: int,
         held_max: int,
         hook_patience_s: float = HOOK_PATIENCE_S,
+        clock: Clock | None = None,
     ) -> None:
-        """`held_max`: messages that may wait for the hook."""
+        """`content_bytes_max`: of the whole text of a stream; `held_max`: messages that may wait for the hook. `clock`:
+        None: the system's.
+        """
+        self._clock = clock or SystemClock()
         self._storage = storage
         self._loader = loader
         self._publisher = publisher
         self._receipts = receipts
         self._reactor = reactor
         self._windows = windows
-        self._stream_ends = StreamEnds(storage)
+        self._stream_ends = StreamEnds(storage, content_bytes_max)
         self._scope = TaskScope()  # of recalls
         self._reviews = False
         self._hooked: HookedSends | None = None
@@ -218,14 +224,15 @@ class MessageSender(Owned):
     def _decide(self, draft: SendDraft, groups: FoundGroups) -> bool:
         """Whether the draft may be stored, by these groups."""
         conversation, user = draft.item.conversation, draft.item.sender
-        draft.error = None
+        draft.error, now_ms = None, self._clock.wall_ms()
         try:
             group = group_in(groups, conversation) if kind_of(conversation) is ConversationKind.GROUP else None
             draft.fanout = TO_NOBODY if group is None and conversation[0] == "g" else fanout_of(conversation, group)
             if draft.change is not None:
-                draft.rights = rights_of(draft.known_act(), conversation, user, group, self._windows)
+                draft.rights = rights_of(draft.known_act(), conversation, user, group, self._windows, now_ms)
             else:
-                check_send(conversation, user, group)
+                check_send(conversation, user, group, now_ms)
+                draft.slow_s = pace_of(group, user) if group is not None else 0
             if draft.asked is not None:
                 draft.special = special_for(draft.asked, conversation, user, group)
         except TidingsError as error:

@@ -36,6 +36,7 @@ def store_item(draft: SendDraft) -> storage_pb2.StoreItem:
         trace=item.trace,
         special=special,
         rights=draft.rights,
+        slow_s=draft.slow_s,
     )
 
 

@@ -1,11 +1,13 @@
 """The ends of streams that the hook is asked about: what it is shown, and the recall if it refuses.
 
-The parts of a stream are told as they come, so the hook sees the whole text when the stream ends. It lies in the
-message by then, or comes with the `finish`. What the hook lets through, or makes of it, becomes the text of the
-`finish`, so that what is stored is what it has seen. If it refuses, the message is recalled by the operator.
+The parts of a stream are told as they come, so the hook sees the whole text when the stream ends. It comes with the
+`finish`, or is asked of the owner of the conversation, who has all parts. What the hook lets through, or makes of it,
+becomes the text of the `finish`, so that what is stored is what it has seen. If it refuses, the message is recalled by
+the operator.
 
-Guarantees: the hook is asked about a stream of who ends it alone, so nobody has another's message recalled; about
-anything else it is not asked, and storage refuses it. An end whose text is not all written yet is to be tried again.
+Guarantees: the hook is asked about an open stream of who ends it alone, so nobody has another's message recalled; about
+anything else it is not asked, and storage refuses it. An end that says of parts which have not come has the error that
+storage would give it.
 
 Does not know: the hook (hooked_sends.py), how a message is recalled.
 """
@@ -13,7 +15,6 @@ Does not know: the hook (hooked_sends.py), how a message is recalled.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from protos.tidings.internal.v1 import common_pb2, logic_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
@@ -22,28 +23,27 @@ from services.logic.messages.hook_endpoint import Candidate
 from services.logic.storage_client import StorageClient
 from tidings_protocol import client_pb2
 from tidings_protocol.content import NOTICE_PREFIX
-from tidings_protocol.errors import TidingsError, Unavailable
+from tidings_protocol.errors import BadRequest, Blame, TidingsError
 from tidings_protocol.ids import OPERATOR
-
-NOT_WRITTEN_RETRY_MS: Final = 500
-# One message, however long its text is.
-_PAGE_BYTES: Final = 1_048_576
 
 
 class StreamEnds:
-    """Reads the texts of streams that end."""
+    """Asks for the texts of streams that end. `content_bytes_max`: of a whole text."""
 
-    def __init__(self, storage: StorageClient) -> None:
+    def __init__(self, storage: StorageClient, content_bytes_max: int) -> None:
         self._storage = storage
+        self._content_bytes_max = content_bytes_max
 
     async def complete(self, drafts: Sequence[SendDraft]) -> None:
         """Gives each of these ends the content that the hook is asked about, or its error."""
-        outcomes = await self._storage.history([_item_of(draft) for draft in drafts])
+        outcomes = await self._storage.stream_parts([_item_of(draft) for draft in drafts], self._content_bytes_max)
         for draft, outcome in zip(drafts, outcomes, strict=True):
-            if isinstance(outcome, TidingsError):
-                draft.error = outcome
-            else:
+            if not isinstance(outcome, TidingsError):
                 _complete(draft, outcome)
+            elif outcome.blame is Blame.CALLER:
+                draft.skips_hook = True  # it is no stream of theirs: storage says so, or that it has ended before
+            else:
+                draft.error = outcome
 
 
 def recall_item(conversation: str, seq: int) -> logic_pb2.SendItem:
@@ -70,23 +70,18 @@ def with_text(special: common_pb2.Special, content: bytes) -> common_pb2.Special
     return common_pb2.Special(change=change.SerializeToString())
 
 
-def _item_of(draft: SendDraft) -> pb.HistoryItem:
+def _item_of(draft: SendDraft) -> pb.PartItem:
     assert draft.change is not None
-    return pb.HistoryItem(
-        conversation=draft.item.conversation, after=draft.change.seq - 1, limit=1, bytes_max=_PAGE_BYTES
-    )
+    return pb.PartItem(conversation=draft.item.conversation, seq=draft.change.seq, sender=draft.item.sender)
 
 
-def _complete(draft: SendDraft, page: pb.PageOutcome) -> None:
+def _complete(draft: SendDraft, so_far: pb.PartOutcome) -> None:
     assert draft.change is not None
     finish = draft.change.finish
-    message = client_pb2.Message()
-    if page.entries:
-        message.ParseFromString(page.entries[0].message)
-    if message.seq != draft.change.seq or message.sender != draft.item.sender or not message.state.streaming:
-        draft.skips_hook = True
-    elif not finish.text and message.state.parts < finish.parts:
-        draft.error = Unavailable("not all parts of the stream are written yet: try again", NOT_WRITTEN_RETRY_MS)
-    else:
-        text = finish.text or message.content.text
-        draft.content = client_pb2.Content(text=text).SerializeToString()
+    if not finish.text and finish.parts > so_far.parts:
+        wanted = so_far.parts + 1
+        draft.error = BadRequest(
+            f"part {wanted} of this stream has not come: send it and those after it again", next_part=wanted
+        )
+        return
+    draft.content = client_pb2.Content(text=finish.text or so_far.text).SerializeToString()

@@ -9,10 +9,12 @@ Does not know: changes of groups (changes/group_changes.py).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.common.clock import Clock, SystemClock
 from services.logic.groups.loader import GroupLoader
-from services.logic.groups.model import GroupPolicy, GroupSnapshot
+from services.logic.groups.model import FOR_EVER, GroupPolicy, GroupSnapshot
 from services.logic.groups.needs import Need, need_of
 from services.logic.groups.permissions import check_member
 from services.logic.groups.rules import info_of
@@ -27,10 +29,14 @@ LIMIT_DEFAULT, LIMIT_MAX = 100, 500
 class GroupReader:
     """Answers batches of `group` requests with the act `info`, or with the act `members`."""
 
-    def __init__(self, storage: StorageClient, loader: GroupLoader, policy: GroupPolicy) -> None:
+    def __init__(
+        self, storage: StorageClient, loader: GroupLoader, policy: GroupPolicy, clock: Clock | None = None
+    ) -> None:
+        """`clock`: None: the system's."""
         self._storage = storage
         self._loader = loader
         self._policy = policy
+        self._clock = clock or SystemClock()
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
@@ -38,15 +44,19 @@ class GroupReader:
         return {"group.info": self.info, "group.members": self.members}
 
     async def info(self, requests: Sequence[ClientRequest]) -> list[Reply]:
-        """What each asker may see of a group."""
-        groups = await self._groups_of(requests)
+        """What each asker may see of a group, also by an invite."""
+        needs = [self._need_of(request) for request in requests]
+        loaded = iter(await self._loader.load_each([need for need in needs if isinstance(need, Need)]))
+        now_ms = self._clock.wall_ms()
         replies: list[Reply] = []
-        for request, group in zip(requests, groups, strict=True):
-            if isinstance(group, TidingsError):
-                replies.append(group)
+        for request, need in zip(requests, needs, strict=True):
+            found = next(loaded) if isinstance(need, Need) else need
+            if isinstance(found, TidingsError):
+                replies.append(found)
                 continue
+            asked, known = request.frame.group.info, replace(found.known, now_ms=now_ms)
             try:
-                info = info_of(group, request.frame.group.info.conversation, request.user)
+                info = info_of(found.group, asked.conversation, request.user, known, invite=asked.invite)
                 replies.append(client_pb2.ServerFrame(group_info=info))
             except TidingsError as error:
                 replies.append(error)
@@ -68,23 +78,24 @@ class GroupReader:
                 replies[index] = error
         outcomes = await self._storage.members([_item(requests[index].frame.group.members) for index in allowed])
         for index, outcome in zip(allowed, outcomes, strict=True):
-            replies[index] = outcome if isinstance(outcome, TidingsError) else _page(outcome)
+            replies[index] = outcome if isinstance(outcome, TidingsError) else _page(outcome, self._clock.wall_ms())
         return [reply for reply in replies if reply is not None]
 
     async def _groups_of(self, requests: Sequence[ClientRequest]) -> list[GroupSnapshot | TidingsError | None]:
         """The group of each request, or what is wrong with the request."""
-        needs: list[Need | TidingsError] = []
-        for request in requests:
-            try:
-                need = need_of(request.frame.group, request.user, self._policy)
-                assert need is not None
-                needs.append(need)
-            except TidingsError as error:
-                needs.append(error)
+        needs = [self._need_of(request) for request in requests]
         found = await self._loader.load_for(
             (need.conversation, user) for need in needs if isinstance(need, Need) for user in need.users
         )
         return [found[need.conversation] if isinstance(need, Need) else need for need in needs]
+
+    def _need_of(self, request: ClientRequest) -> Need | TidingsError:
+        try:
+            need = need_of(request.frame.group, request.user, self._policy)
+        except TidingsError as error:
+            return error
+        assert need is not None
+        return need
 
 
 def _item(members: client_pb2.GroupRequest.Members) -> pb.MembersItem:
@@ -95,8 +106,14 @@ def _item(members: client_pb2.GroupRequest.Members) -> pb.MembersItem:
     )
 
 
-def _page(outcome: pb.MembersOutcome) -> client_pb2.ServerFrame:
+def _page(outcome: pb.MembersOutcome, now_ms: int) -> client_pb2.ServerFrame:
     page = client_pb2.MemberPage(more=outcome.more, next=outcome.members[-1].user if outcome.members else "")
     for member in outcome.members:
-        page.members.add(user=member.user, role=client_pb2.Member.Role.ValueType(member.role))
+        until_ms = member.muted_until_ms
+        page.members.add(
+            user=member.user,
+            role=client_pb2.Member.Role.ValueType(member.role),
+            joined_ms=member.joined_ms,
+            muted_until_ms=until_ms if until_ms == FOR_EVER or until_ms > now_ms else 0,
+        )
     return client_pb2.ServerFrame(member_page=page)

@@ -30,7 +30,7 @@ from services.storage.folding.contents import is_stream
 from services.storage.folding.shown import state_of
 from services.storage.repository.records import CHANGE, NORMAL, StoredMessage
 from tidings_protocol import client_pb2
-from tidings_protocol.errors import BadRequest, Forbidden, NotFound, TidingsError
+from tidings_protocol.errors import BadRequest, Forbidden, NotFound, Recalled, TidingsError
 from tidings_protocol.ids import OPERATOR, ConversationKind
 
 PINS_MAX: Final = 50
@@ -84,7 +84,7 @@ def judge(
     if state.recalled_by:
         if name == "recall" and (own or _may_recall_others(actor, place)):
             return Verdict.NO_EFFECT
-        return Forbidden(f"message {act.seq} is recalled: it can no longer be changed")
+        return Recalled(f"message {act.seq} is recalled: it can no longer be changed")
     match name:
         case "edit":
             return _judge_edit(actor, target, state, now_ms, own=own)

@@ -4,11 +4,16 @@
     a CHANGE     what it does, and the state of its target; the content that it gave (an edit, a finish) only if that
                  is the present one and asked for
 
-Guarantees: pure. What is recalled or expired is shown without content, whatever still lies in the database.
+Guarantees: pure. What is recalled or expired is shown without content, whatever still lies in the database. What cannot
+be read is left out: an entry is shown with its place in any case.
 Does not know: who reads, who has hidden what.
 """
 
 from __future__ import annotations
+
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError, Message
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.storage.repository.records import CHANGE, StoredMessage
@@ -16,6 +21,8 @@ from tidings_protocol import client_pb2
 from tidings_protocol.content import OWN_PREFIX
 from tidings_protocol.ids import message_id
 from tidings_protocol.wire.body import message_bytes
+
+M = TypeVar("M", bound=Message)
 
 # By whom something is recalled whose time is over; no user is called so.
 EXPIRY = "~expiry"
@@ -32,12 +39,28 @@ def is_special(message: StoredMessage) -> bool:
 
 def state_of(message: StoredMessage, now_ms: int) -> client_pb2.State | None:
     """What changes, parts of a stream, and the time have made of a message; None: nothing."""
-    state = storage_pb2.FoldedState.FromString(message.state).state if message.state else None
+    state = folded_state(message).state if message.state else None
     if state is not None and state.streaming and message.parts:
         state.parts = message.parts
     if is_expired(message, now_ms) and not (state and state.recalled_by):
         return client_pb2.State(revision=state.revision if state else 0, recalled_by=EXPIRY)
     return state
+
+
+def folded_state(message: StoredMessage) -> storage_pb2.FoldedState:
+    """What later changes made of an entry, as it lies in its document; empty: nothing."""
+    return _read(storage_pb2.FoldedState, message.state) or storage_pb2.FoldedState()
+
+
+def target_of(message: StoredMessage) -> int:
+    """The seq of the entry that a CHANGE changes; 0: it is no CHANGE."""
+    return target_in(message.act) if message.kind == CHANGE else 0
+
+
+def target_in(act: bytes) -> int:
+    """The seq of the entry that this act changes; 0: it cannot be read."""
+    change = _read(client_pb2.Change, act)
+    return change.seq if change else 0
 
 
 def shown(
@@ -76,7 +99,7 @@ def shown(
     if state is not None:
         entry.state.CopyFrom(state)
     if state is None or not state.recalled_by:
-        entry.content.MergeFromString(message.content)
+        _copy(_read(client_pb2.Content, message.content), entry.content)
     return entry.SerializeToString()
 
 
@@ -93,16 +116,32 @@ def _show_change(
     *,
     with_content: bool,
 ) -> None:
-    entry.change.MergeFromString(message.act)
-    if target is None:
-        return
-    state = state_of(target, now_ms)
+    _copy(_read(client_pb2.Change, message.act), entry.change)
+    state = None if target is None else state_of(target, now_ms)
     if state is not None:
         entry.state.CopyFrom(state)
-    is_newest = storage_pb2.FoldedState.FromString(target.state).content_seq == message.seq if target.state else False
-    if not with_content or not is_newest or (state and state.recalled_by):
-        return
-    if entry.change.HasField("edit"):
-        entry.change.edit.MergeFromString(message.content)
-    elif entry.change.HasField("finish"):
-        entry.change.finish.text = client_pb2.Content.FromString(message.content).text
+    is_newest = target is not None and folded_state(target).content_seq == message.seq
+    has_content = with_content and is_newest and not (state and state.recalled_by)
+    match entry.change.WhichOneof("act"):
+        case "edit" if has_content:
+            _copy(_read(client_pb2.Content, message.content), entry.change.edit)
+        case "finish" if not has_content:
+            entry.change.finish.ClearField("text")
+        case "finish" if message.content:
+            content = _read(client_pb2.Content, message.content)
+            entry.change.finish.text = content.text if content else ""
+
+
+def _read(kind: type[M], encoded: bytes) -> M | None:
+    """What is stored, as far as this version knows it; None if it cannot be read."""
+    try:
+        read = kind.FromString(encoded)
+    except DecodeError:
+        return None
+    read.DiscardUnknownFields()
+    return read
+
+
+def _copy(found: M | None, into: M) -> None:
+    if found is not None:
+        into.CopyFrom(found)

@@ -25,6 +25,7 @@ from services.storage.repository.records import (
     OpKey,
     StoredMessage,
 )
+from tidings_protocol import client_pb2
 
 ChangeItem = storage_pb2.ChangeItem
 MemberRecord = storage_pb2.MemberRecord
@@ -62,13 +63,14 @@ def decide(
     notices.
 
     In `members` are at least those whom the change names; all of them if it makes the group large. Whom `set` names
-    with a `joined_ms` only changes the role, and stays away if they have left meanwhile.
+    with a `joined_ms` only changes (the role, until when they are muted), and stays away if they have left meanwhile.
     """
     records: dict[str, MemberRecord] = {}
     for wanted in change.set:
         present = members.get(wanted.user)
         if present is not None:
-            records[wanted.user] = _record(present, wanted.role)
+            muted_until_ms = wanted.muted_until_ms if wanted.joined_ms else present.muted_until_ms
+            records[wanted.user] = _record(present, wanted.role, muted_until_ms)
         elif not wanted.joined_ms:
             read_seq = notice_seq or head
             records[wanted.user] = MemberRecord(
@@ -86,23 +88,40 @@ def decide(
         large_from = 1 if creates else head + 1
         for user, member in members.items():
             if user not in records and user not in removed:
-                records[user] = _record(member, member.role)
+                records[user] = _record(member, member.role, member.muted_until_ms)
     # By user: two of the changes that were merged may have added the same one.
     joined = sum(user not in members for user in records)
     settings = change.settings
+    further = client_pb2.GroupSettings.FromString(settings.settings)
+    stamp = document.stamp + 1
+    empty = change.empties or change.dissolves
     return replace(
         document,
         name=settings.name,
         open=settings.open,
         channel=settings.channel,
         share_history=settings.share_history,
+        settings=settings.settings,
+        slow_s=further.slow_s,
+        asked_from=(document.asked_from or stamp) if further.approval and not change.dissolves else 0,
+        bans=max(0, document.bans + len(change.banned) - len(change.unbanned)),
+        dissolved=document.dissolved or change.dissolves,
         large_from=large_from,
         version=document.version if change.keep_version and not creates else document.version + 1,
-        member_count=0 if change.empties else max(0, document.member_count + joined - len(removed)),
-        stamp=document.stamp + 1,
+        member_count=0 if empty else max(0, document.member_count + joined - len(removed)),
+        stamp=stamp,
         applied_seq=notice_seq or document.applied_seq,
         pending=ChangeItem(
-            op=change.op, set=records.values(), removed=removed, merged=change.merged
+            op=change.op,
+            set=records.values(),
+            removed=removed,
+            merged=change.merged,
+            banned=change.banned,
+            unbanned=change.unbanned,
+            dissolves=change.dissolves,
+            used_invite=change.used_invite,
+            invite_expires_ms=change.invite_expires_ms,
+            ends_requests=bool(document.asked_from) and not further.approval,
         ).SerializeToString(),
     )
 
@@ -124,10 +143,14 @@ def writes_of(document: ConversationDocument) -> list[MemberDocument]:
             delivered_seq=record.delivered_seq,
             stamp=stamp,
             large=document.large_from > 0,
+            muted_until_ms=record.muted_until_ms,
         )
         for record in pending.set
     ]
-    return written + [MemberDocument(conversation, user, stamp=stamp, gone=True) for user in pending.removed]
+    former = document.dissolved
+    return written + [
+        MemberDocument(conversation, user, stamp=stamp, gone=True, former=former) for user in pending.removed
+    ]
 
 
 def kept_of(document: ConversationDocument, now_ms: int) -> list[MadeChange]:
@@ -176,7 +199,7 @@ def recipients_of(tail: Sequence[StoredMessage], members: Collection[str], large
     return found[::-1]
 
 
-def _record(member: CachedMember, role: int) -> MemberRecord:
+def _record(member: CachedMember, role: int, muted_until_ms: int) -> MemberRecord:
     record = member.record()
-    record.role = role
+    record.role, record.muted_until_ms = role, muted_until_ms
     return record

@@ -26,8 +26,10 @@ from services.storage.loading.duplicates import SETTLING_RETRY_MS, RecentSends
 from services.storage.loading.refolding import Refolding
 from services.storage.memory.conversation import CachedConversation
 from services.storage.repository.contract import Repository
+from services.storage.repository.group_records import Pace
 from services.storage.repository.records import (
     CHANGE,
+    NORMAL,
     SYSTEM,
     ClientKey,
     ConversationDocument,
@@ -116,6 +118,7 @@ class Recovery:
         for conversation in open_:
             log.debug("conversation settles", conversation=conversation.id, messages=len(tails[conversation.id]))
             appends += await self._entries(conversation, tails[conversation.id])
+        await self._keep_paces(open_, tails)
         for append, number in zip(appends, await self._fanout.append(appends), strict=True):
             if isinstance(number, TidingsError):
                 loaded[append.conversation] = number
@@ -130,6 +133,20 @@ class Recovery:
                     conversation.sent(message.sender, message.seq)
                 conversation.settled = conversation.head
         log.info("conversations settled", count=len(open_), entries=len(appends))
+
+    async def _keep_paces(
+        self, conversations: Sequence[CachedConversation], tails: Mapping[str, Sequence[StoredMessage]]
+    ) -> None:
+        """Keeps when the members of slow groups sent, which whoever stored their messages may not have come to."""
+        paces = [
+            Pace(message.conversation, message.sender, message.time_ms)
+            for conversation in conversations
+            if conversation.document.slow_s
+            for message in tails[conversation.id]
+            if message.kind == NORMAL
+        ]
+        if paces:
+            await self._repository.groups.paces.write(paces)
 
     async def _complete(
         self, conversation: CachedConversation, change: ChangeItem, first: StoredMessage, tail: list[StoredMessage]

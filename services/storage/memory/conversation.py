@@ -22,7 +22,7 @@ from services.storage.repository.records import (
     StoredMessage,
     Watermark,
 )
-from tidings_protocol.ids import ConversationKind, slot_of
+from tidings_protocol.ids import ConversationKind, other_of, slot_of
 
 # Members of a large group that are kept in memory; those looked up first are forgotten first.
 KNOWN_MAX = 2000
@@ -34,6 +34,7 @@ MEMBER_BYTES = 390
 CHANGES_MAX = 16
 # What is written of the watermarks of one that has none.
 UNWRITTEN = (0,) * 8
+NOBODY: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -46,6 +47,7 @@ class CachedMember:
     joined_ms: int = 0
     read_seq: int = 0
     delivered_seq: int = 0
+    muted_until_ms: int = 0
 
     @staticmethod
     def from_document(document: MemberDocument) -> CachedMember:
@@ -56,6 +58,7 @@ class CachedMember:
             document.joined_ms,
             document.read_seq,
             document.delivered_seq,
+            document.muted_until_ms,
         )
 
     def record(self) -> storage_pb2.MemberRecord:
@@ -66,6 +69,7 @@ class CachedMember:
             read_seq=self.read_seq,
             delivered_seq=self.delivered_seq,
             joined_ms=self.joined_ms,
+            muted_until_ms=self.muted_until_ms,
         )
 
 
@@ -77,7 +81,9 @@ class CachedConversation:
     have a time from a clock that was wrong, which is replaced though times never go back otherwise. `told`: the
     events up to this seq are published; `told_stamp`: those of changes without notices, up to this stamp. `fed` and
     `fed_stamp`: up to where the feed of events has them. `changes`: how many entries up to the head are of kind CHANGE;
-    `shown`: the seq of the newest that is not. `change_seqs`: those of the CHANGEs from `changes_from` on.
+    `shown`: the seq of the newest that is not. `change_seqs`: those of the CHANGEs from `changes_from` on. `blockers`:
+    who of a direct chat takes no messages from the other. `marked`: who has marked it as unread, and perhaps some who
+    have not any more.
     """
 
     id: str
@@ -102,6 +108,10 @@ class CachedConversation:
     written: tuple[int, ...] = UNWRITTEN
     # Who sent the newest message, and from which on all are theirs.
     run: tuple[str, int] = ("", 0)
+    # Of a slow group: when its members sent last, as far as that was asked for.
+    paces: dict[str, int] | None = None
+    blockers: frozenset[str] = NOBODY
+    marked: frozenset[str] = NOBODY
     slot: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -115,12 +125,17 @@ class CachedConversation:
     @property
     def knows_all(self) -> bool:
         """Whether a user who is not in `members` is no member."""
-        return self.document.large_from == 0 and self.kind is not ConversationKind.BROADCAST
+        document = self.document
+        return document.dissolved or (document.large_from == 0 and self.kind is not ConversationKind.BROADCAST)
 
     @property
     def ordinal(self) -> int:
         """How many entries up to the head count as unread."""
         return self.head - self.changes
+
+    def refuses(self, user: str) -> bool:
+        """Whether the other one of this direct chat takes no messages from this user."""
+        return bool(self.blockers) and other_of(self.id, user) in self.blockers
 
     @property
     def weight(self) -> int:
@@ -197,6 +212,8 @@ class CachedConversation:
         """Moves cursors up to where the one that this one replaces had moved them, as far as they are not written."""
         for cursor in before.moved.values():
             self.move(cursor.user, cursor.read_seq, cursor.delivered_seq)
+        if before.marked:
+            self.marked = self.marked | before.marked
 
     def take_tail(self, tail: Sequence[StoredMessage]) -> None:
         """The log goes on with these, up to its end; the newest may have a time that is not that of a message."""
@@ -224,6 +241,14 @@ class CachedConversation:
             member.read_seq, member.delivered_seq = max(seq, member.read_seq), max(seq, member.delivered_seq)
             self.moved[user] = MemberCursor(self.id, user, member.read_seq, member.delivered_seq)
         return passed
+
+    def pace(self, user: str, sent_ms: int) -> None:
+        """Notes when this member of a slow group has sent last, or was found to have."""
+        if self.paces is None:
+            self.paces = {}
+        if len(self.paces) >= KNOWN_MAX and user not in self.paces:
+            del self.paces[next(iter(self.paces))]
+        self.paces[user] = max(sent_ms, self.paces.get(user, 0))
 
     def take_watermark(self) -> Watermark | None:
         """What to write behind, as if it were written; None if there is nothing. `put_back` if it was not."""
@@ -281,6 +306,10 @@ class CachedConversation:
             last_ms=self.last_ms,
             ordinal=self.ordinal,
             shown=self.shown,
+            settings=document.settings,
+            bans=document.bans,
+            dissolved=document.dissolved,
+            blockers=sorted(self.blockers),
             pinned=[seq for seq in document.pinned if seq >= self.first_seq],
         )
 

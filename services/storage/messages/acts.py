@@ -45,16 +45,21 @@ class PartMissing(BadRequest):
     """The end of a stream says that it has more parts than came; `next_part` is the first that is missing."""
 
     def __init__(self, next_part: int) -> None:
-        super().__init__(f"part {next_part} of this stream has not come: send it and those after it, or the whole text")
-        self.next_part = next_part
+        super().__init__(
+            f"part {next_part} of this stream has not come: send it and those after it, or the whole text",
+            next_part=next_part,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """`keeps_history`: the contents of former edits stay for the operator."""
+    """`keeps_history`: the contents of former edits stay for the operator. `has_room`: whether one more stream may
+    begin in a conversation.
+    """
 
     texts: StreamTexts = field(default_factory=NoStreamTexts)
     keeps_history: bool = False
+    has_room: Callable[[str], bool] = lambda _: True
 
 
 class Number(NamedTuple):

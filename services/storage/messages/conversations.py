@@ -29,9 +29,11 @@ from services.storage.loading.duplicates import RecentSends
 from services.storage.loading.loader import ConversationLoader
 from services.storage.memory.conversation import CachedConversation, CachedMember
 from services.storage.memory.conversations import ConversationMemory
+from services.storage.memory.stream_watch import NoStreams, StreamWatch
 from services.storage.memory.write_behind import WriteBehind
 from services.storage.messages.group_writer import GroupWriter
 from services.storage.messages.jobs import OwnChange, OwnOutcome
+from services.storage.messages.pacing import Pacing
 from services.storage.messages.plain_turn import PlainPorts
 from services.storage.messages.store_call import Rows, StoreCall
 from services.storage.messages.store_turn import Forget, Outcome, StoreTurns, Touch, Work
@@ -66,24 +68,27 @@ class ConversationStore:
         *,
         texts: StreamTexts | None = None,
         hiders: Hiders | None = None,
+        streams: StreamWatch | None = None,
         recalls: Recalls | None = None,
     ) -> None:
         """`feed`: of events; None: there are none. `texts`: of streams that have not ended. `hiders`: who has hidden
-        what. `recalls`: who hears of them.
+        what. `streams`: who keeps an eye on these. `recalls`: who hears of them.
         """
+        streams = streams or NoStreams()
         self._repository = repository
         self._fanout = fanout
         self._clock = clock
         self.memory = ConversationMemory(peers.owner_of, behind, limits)
         self._recent = recent = RecentSends(limits.recent_sends_max)
         folds = FoldWriter(repository, keeps_history=limits.keeps_edit_history, recalls=recalls)
-        self.loader = ConversationLoader(repository, fanout, recent, clock, folds)
+        self.loader = ConversationLoader(repository, fanout, recent, clock, folds, streams)
         self._plain = plain = PlainPorts(repository, inboxes, fanout, peers, recent, clock, self.memory.peek)
         groups = GroupWriter(repository, self.loader, clock)
         self._rounds = RoundPorts(
             repository,
             self.loader,
             groups,
+            Pacing(repository.groups.paces),
             fanout,
             recent,
             clock,
@@ -91,6 +96,7 @@ class ConversationStore:
             folds,
             texts or NoStreamTexts(),
             hiders or NoHiders(),
+            streams,
         )
         self._turns = turns = StoreTurns(self.memory, plain, self._rounds, invalidation, feed or NoFeed())
         # As many as `batch_max` rows or messages are in a turn.

@@ -98,6 +98,7 @@ class StoreJob:
             item.kind or NORMAL,
             item.version,
             item.reply_to,
+            slow_s=item.slow_s,
         )
         if item.HasField("special"):
             draft.special = item.special

@@ -33,7 +33,8 @@ from services.storage.messages.acts import Act, Number, Rules
 from services.storage.messages.targets import Targets
 from services.storage.repository.records import CHANGE, NORMAL, ClientKey, MessageKey, StoredMessage
 from tidings_protocol import client_pb2
-from tidings_protocol.errors import TidingsError
+from tidings_protocol.content import BLOCKED
+from tidings_protocol.errors import Forbidden, RateLimited, TidingsError
 from tidings_protocol.ids import ConversationKind
 from tidings_protocol.kinds import BY_NUMBER
 
@@ -46,7 +47,7 @@ class Status(Enum):
     DUPLICATE = "duplicate"
     STALE = "stale"
     NO_SUCH_TARGET = "no such target"
-    REFUSED = "refused"  # by its target; `error` says why
+    REFUSED = "refused"  # by its target, the pace of its sender, or a block; `error` says why
     NO_EFFECT = "no effect"  # what it asks for is so already
     FAILED = "failed"
 
@@ -59,7 +60,7 @@ class MessageDraft:
     same change: a draft with a fence shares its fate, and does not look at the version. `target`: the seq of the entry
     that it names (0: none); `target_sender` and `admin` are for kinds that demand whose that is. `act`: of a CHANGE.
     `special`: what is not plain about it; `mentioned`: the members among those whom it names. `is_own`: storage makes
-    it by itself, on whatever version.
+    it by itself, on whatever version. `slow_s`: its sender may not have sent there within so many seconds.
     """
 
     conversation: CachedConversation
@@ -84,6 +85,7 @@ class MessageDraft:
     is_own: bool = False
     first: StoredMessage | None = None
     error: TidingsError | None = None
+    slow_s: int = 0
 
     @property
     def is_change(self) -> bool:
@@ -138,10 +140,10 @@ class NumberingBatch:
         """What to insert now, in this order; empty: every draft has its outcome."""
         heads: dict[str, tuple[int, int, int]] = {}
         keys: set[ClientKey] = set()
+        paced: set[tuple[str, str]] = set()
         messages: list[StoredMessage] = []
         self._planned = []
         self.targets.begin()
-        self._reopen()
         for draft in self._open:
             if draft.key in keys or self._is_known(draft):
                 continue
@@ -155,6 +157,8 @@ class NumberingBatch:
             if draft.status is Status.OPEN and draft.act is not None:
                 number = Number(head + 1, next_ms(self._now_ms, last_ms), changes)
                 draft.status = self._judge(draft, draft.act, number)
+            if draft.slow_s and draft.status is Status.OPEN:
+                _hold_back(draft, paced, self._now_ms)
             if draft.status is not Status.OPEN:
                 self._tentative.append(draft)
                 continue
@@ -182,14 +186,26 @@ class NumberingBatch:
             else:
                 conversation.shown, conversation.last_ms = draft.seq, draft.time_ms
                 draft.read_over = conversation.sent(draft.key.sender, draft.seq)
+            if draft.slow_s:
+                conversation.pace(draft.key.sender, draft.time_ms)
             self._recent.add(draft.key, draft.seq)
             if self._names:
                 self._note(draft)
-        if count == len(self._planned):
-            self._tentative = []
+        whole = count == len(self._planned)
         self._planned = []
         self.targets.begin()
+        if whole:
+            self._tentative = []
+        else:
+            self.doubt()
         self._open = [draft for draft in self._open if draft.status is Status.OPEN]
+
+    def doubt(self) -> None:
+        """Not all of the plan is in, for all that is known: what was refused because of it is open again."""
+        for draft in self._tentative:
+            draft.status, draft.error = Status.OPEN, None
+        self._tentative = []
+        self._open = [draft for draft in self._all if draft.status is Status.OPEN]
 
     def resolve(self, found: Mapping[ClientKey, StoredMessage]) -> None:
         """Takes what was there already of the client ids that are open; what is not settled stays open."""
@@ -219,14 +235,9 @@ class NumberingBatch:
             return []
         return self.targets.unknown(key for draft in self._open if (key := draft.named) is not None)
 
-    def _reopen(self) -> None:
-        if self._tentative:
-            for draft in self._tentative:
-                draft.status, draft.error = Status.OPEN, None
-            self._tentative = []
-            self._open = [draft for draft in self._all if draft.status is Status.OPEN]
-
     def _judge(self, draft: MessageDraft, act: Act, number: Number) -> Status:
+        if not draft.is_own and draft.conversation.refuses(draft.key.sender):
+            act.actor.rights.silenced = True
         verdict = act.plan(draft.key, number, draft.conversation, self.targets, self._rules, self._now_ms)
         if isinstance(verdict, TidingsError):
             draft.error = verdict
@@ -236,7 +247,13 @@ class NumberingBatch:
     def _refusal(self, draft: MessageDraft, head: int) -> Status:
         """Why a draft may not be stored after this head; OPEN if it may, as far as its target does not say."""
         status = _refusal(draft, head)
-        if status is not Status.OPEN or draft.act is not None or not draft.target:
+        if status is not Status.OPEN or draft.act is not None:
+            return status
+        special = draft.special
+        if special is not None and special.streaming and not self._rules.has_room(draft.conversation.id):
+            draft.error = RateLimited("too many streams are open here: finish some of them, then send again")
+            return Status.REFUSED
+        if not draft.target:
             return status
         replied = self.targets.at((draft.conversation.id, draft.target))
         is_there = draft.named is None if replied is None else replied.kind != CHANGE
@@ -293,6 +310,13 @@ def _special(message: StoredMessage, special: common_pb2.Special, mentioned: Seq
     )
 
 
+def is_blocked(draft: MessageDraft) -> bool:
+    """Whether it is a message to somebody who takes none from its sender. What it may change all the same is judged
+    with what it changes.
+    """
+    return draft.conversation.refuses(draft.key.sender) and not draft.is_change
+
+
 def next_ms(now_ms: int, last_ms: int) -> int:
     """The time of what follows a message of that time."""
     return last_ms if now_ms < last_ms <= now_ms + LEAD_MAX_MS else now_ms
@@ -307,9 +331,30 @@ def _refusal(draft: MessageDraft, head: int) -> Status:
         present = conversation.document.version if conversation.exists else 0
         if present != draft.version or (not present and not draft.creates):
             return Status.STALE
+    elif is_blocked(draft):
+        draft.error = Forbidden(BLOCKED)
+        return Status.REFUSED
     if draft.target and not _has_target(draft, head):
         return Status.NO_SUCH_TARGET
     return Status.OPEN
+
+
+def _hold_back(draft: MessageDraft, paced: set[tuple[str, str]], now_ms: int) -> None:
+    """Refuses a draft whose sender has sent to the slow group too lately. `paced`: who sends there in this plan. The
+    shell has asked when the senders sent last.
+    """
+    conversation, slow_ms = draft.conversation, 1000 * draft.slow_s
+    sent_ms = (
+        now_ms if (conversation.id, draft.key.sender) in paced else (conversation.paces or {}).get(draft.key.sender, 0)
+    )
+    left_ms = min(slow_ms, sent_ms + slow_ms - now_ms)
+    if sent_ms and left_ms > 0:
+        draft.status = Status.REFUSED
+        draft.error = Forbidden(
+            f"{conversation.id} is slow: a member sends once in {draft.slow_s} s; send again after the time given",
+            left_ms,
+        )
+    paced.add((conversation.id, draft.key.sender))
 
 
 def _has_target(draft: MessageDraft, head: int) -> bool:

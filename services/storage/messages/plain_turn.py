@@ -167,7 +167,7 @@ class PlainTurn:
 
     def _begin(self, key: str) -> Planned | None:
         conversation = self._ports.peek(key)
-        if conversation is None or not conversation.exists:
+        if conversation is None or not conversation.exists or conversation.blockers:
             return None
         return Planned(conversation, conversation.head, conversation.last_ms)
 

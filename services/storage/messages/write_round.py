@@ -28,11 +28,13 @@ from services.storage.limits import TRIES_MAX, Limits
 from services.storage.loading.duplicates import RecentSends, other_use
 from services.storage.loading.loader import ConversationLoader
 from services.storage.memory.conversation import CachedConversation
+from services.storage.memory.stream_watch import NoStreams, StreamWatch
 from services.storage.messages.acts import Rules
 from services.storage.messages.group_writer import GroupWriter
 from services.storage.messages.jobs import IS_IN, ChangeJob, OwnChange, OwnOutcome, StoreJob, unsure
 from services.storage.messages.naming import Naming
-from services.storage.messages.numbering import MessageDraft, NumberingBatch, Status
+from services.storage.messages.numbering import MessageDraft, NumberingBatch, Status, is_blocked, message_of
+from services.storage.messages.pacing import Pacing
 from services.storage.messages.round_result import RoundResult
 from services.storage.messages.targets import Targets
 from services.storage.repository.contract import Conflict, Repository
@@ -45,11 +47,14 @@ ChangeItem = storage_pb2.ChangeItem
 
 @dataclass(frozen=True, slots=True)
 class RoundPorts:
-    """What all rounds of a node work with. `texts`: of streams; `hiders`: who is to get stubs."""
+    """What all rounds of a node work with. `texts`: of streams; `hiders`: who is to get stubs; `streams`: who
+    keeps an eye on these.
+    """
 
     repository: Repository
     loader: ConversationLoader
     groups: GroupWriter
+    pacing: Pacing
     fanout: InboxFanout
     recent: RecentSends
     clock: Clock
@@ -57,6 +62,7 @@ class RoundPorts:
     folds: FoldWriter
     texts: StreamTexts = field(default_factory=NoStreamTexts)
     hiders: Hiders = field(default_factory=NoHiders)
+    streams: StreamWatch = field(default_factory=NoStreams)
 
 
 class WriteRound:
@@ -108,6 +114,7 @@ class WriteRound:
         try:
             await self._create()
             await self._submit()
+            await self._ports.pacing.keep(self._drafts)
             await self._ports.groups.write(list(self._changes.values()), self._result)
             await self._deliver()
             await self._find_hiders()
@@ -122,19 +129,20 @@ class WriteRound:
         new = {
             job.draft.conversation.id: job.draft.conversation
             for job in self._stores.values()
-            if not job.draft.conversation.exists and not job.draft.version and not job.draft.is_change
+            if not (job.draft.conversation.exists or job.draft.version or job.draft.is_change or is_blocked(job.draft))
         }
         direct = [conversation for conversation in new.values() if conversation.id[0] != "g"]
         if direct:
             await self._ports.loader.documents.create(direct)
 
     async def _submit(self) -> None:
-        rules = Rules(self._ports.texts, self._ports.limits.keeps_edit_history)
+        rules = Rules(self._ports.texts, self._ports.limits.keeps_edit_history, self._ports.streams.has_room)
         batch = NumberingBatch(self._drafts, self._ports.recent, self._now_ms, rules)
         await self._naming.find_mentioned(self._drafts)
         deadline = self._ports.clock.now_s() + self._ports.limits.store_budget_s
         for _ in range(TRIES_MAX):
             await self._naming.find_targets(batch)
+            await self._ports.pacing.learn(batch.open)
             messages = batch.plan()
             if not messages:
                 break
@@ -142,6 +150,7 @@ class WriteRound:
                 inserted = await self._ports.repository.messages.insert(messages)
             except Unavailable:
                 # Whether it was done is unknown: what is there is read before anything else is written.
+                batch.doubt()
                 if self._ports.clock.now_s() >= deadline:
                     raise
                 await self._look_again(batch, {message.conversation for message in messages})
@@ -157,6 +166,16 @@ class WriteRound:
             draft.error = Unavailable("too many writers of this conversation: try again")
         await self._find_first_tries(batch)
         await self._fold(batch.targets)
+        await self._tell_streams()
+
+    async def _tell_streams(self) -> None:
+        """Has an eye kept on streams that begin, and on those that may have ended."""
+        stored = [draft for draft in self._drafts if draft.status is Status.STORED]
+        begun = [message_of(draft) for draft in stored if draft.special is not None and draft.special.streaming]
+        if begun:
+            await self._ports.streams.begun(begun)
+        if changed := [(draft.key.conversation, draft.act.seq) for draft in stored if draft.act is not None]:
+            self._ports.streams.changed(changed)
 
     async def _fold(self, targets: Targets) -> None:
         """Writes what the CHANGEs that are in have made of their targets, and of what is pinned."""

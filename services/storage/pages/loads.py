@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.rpc.faults import to_fault
+from services.storage.admission.circumstances import Circumstances
 from services.storage.loading.duplicates import ChangesMade
 from services.storage.memory.conversation import CachedConversation
 from services.storage.messages.conversations import ConversationStore
@@ -26,9 +27,10 @@ _OWNER = 3
 
 
 class ConversationLoads:
-    def __init__(self, repository: Repository, conversations: ConversationStore) -> None:
+    def __init__(self, repository: Repository, conversations: ConversationStore, circumstances: Circumstances) -> None:
         self._repository = repository
         self._conversations = conversations
+        self._circumstances = circumstances
         self._made = ChangesMade(repository)
 
     async def load(self, items: Sequence[LoadItem]) -> list[LoadOutcome]:
@@ -46,6 +48,8 @@ class ConversationLoads:
                 if isinstance(conversation, TidingsError):
                     raise conversation
                 outcome = await self._outcome(conversation, item)
+                if conversation.exists:
+                    await self._circumstances.add(conversation, item, outcome)
                 if item.op and (change := made.get(_op_of(item))) is not None:
                     outcome.made.CopyFrom(change)
                 outcomes.append(outcome)
@@ -83,6 +87,8 @@ class ConversationLoads:
             outcome.members.extend(member.record() for member in known if member is not None)
             if item.successor and not conversation.knows_all:
                 await self._add_successor(outcome, item)
+        elif conversation.document.dissolved:
+            return outcome
         elif item.known_version and item.known_version == conversation.document.version:
             outcome.unchanged = True
         else:

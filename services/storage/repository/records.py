@@ -66,6 +66,15 @@ def reactions_left_out(seq: int) -> bytes:
 EVERYBODY = "*"
 
 
+class StreamText(NamedTuple):
+    """The text so far of a stream: an encoded Content, and how many parts are in it."""
+
+    conversation: str
+    seq: int
+    parts: int
+    content: bytes
+
+
 class Fold(NamedTuple):
     """What an entry has become by the CHANGEs up to `revision`; it is written where a lower revision is. `content`:
     None if it stays. `ends`: if it was a stream, that has ended.
@@ -81,7 +90,7 @@ class Fold(NamedTuple):
 
 
 class Erasure(NamedTuple):
-    """What the CHANGEs of an entry lose, of those whose seq is below `below`.
+    """What the CHANGEs of an entry lose, of those whose seq is `since` or more, and below `below`.
 
     `contents`: theirs; `mentions`: who stays mentioned by them, while all others go; `everything`: the entry is
     recalled, so nothing stays but that there was a CHANGE: no content, mention, reaction, former content.
@@ -93,6 +102,7 @@ class Erasure(NamedTuple):
     contents: bool
     mentions: tuple[str, ...] = ()
     everything: bool = False
+    since: int = 0
 
 
 class PinList(NamedTuple):
@@ -160,6 +170,52 @@ class Span(NamedTuple):
     descending: bool = False
 
 
+class UnreadSpan(NamedTuple):
+    """Entries of a conversation between `after` and `before`, without these two, which a user may not have read:
+    `limit` of them at most, the oldest. `hidden`: messages that are as if they were not there.
+    """
+
+    conversation: str
+    after: int
+    before: int
+    limit: int
+    hidden: frozenset[int] = frozenset()
+
+
+class Mention(NamedTuple):
+    """An entry that mentions a user, with what it does if it is a CHANGE (as `StoredMessage.act`)."""
+
+    seq: int
+    act: bytes = b""
+
+
+class UnreadCount(NamedTuple):
+    """What is in an UnreadSpan: how many entries count as unread, and which mention the user, the oldest first.
+
+    `before`: how many CHANGEs lie before the first entry of the span. `last`: the seq of the last one that was looked
+    at, 0 if there is none; `ordinal`: how many entries up to that one count as unread for somebody.
+    """
+
+    unread: int = 0
+    mentions: tuple[Mention, ...] = ()
+    before: int = 0
+    last: int = 0
+    ordinal: int = 0
+
+
+class HiddenSeqs(NamedTuple):
+    """What a user has hidden in a conversation: everything up to `through`, and these messages after it."""
+
+    through: int = 0
+    seqs: frozenset[int] = frozenset()
+
+    def hides(self, seq: int) -> bool:
+        return seq <= self.through or seq in self.seqs
+
+
+NOTHING_HIDDEN = HiddenSeqs()
+
+
 @dataclass(frozen=True, slots=True)
 class ConversationDocument:
     """A conversation as it was written last.
@@ -169,7 +225,11 @@ class ConversationDocument:
     entries up to the head are of kind CHANGE) and `shown` (the newest that is not) may lag: the messages after
     `settled` are to be looked at again. `told` and `told_stamp` may lag too: the events of the messages up to
     that seq, and of the changes without notices up to that stamp, are published. `pinned`: seqs, the newest pin first;
-    `pinned_at`: the CHANGE that made it so.
+    `pinned_at`: the CHANGE that made it so. `streams`: messages that are streams; some of them may have ended.
+    that seq, and of the changes without notices up to that stamp, are published.
+
+    `settings`: what a group has no field for here (an encoded tidings.v1.GroupSettings). `asked_from`: the stamp since
+    which joining is asked for; 0: it is not. `bans`: how many users are banned. `dissolved`: for good.
     """
 
     conversation: str
@@ -192,8 +252,14 @@ class ConversationDocument:
     told_stamp: int = 0
     changes: int = 0
     shown: int = 0
+    streams: tuple[int, ...] = ()
     pinned: tuple[int, ...] = ()
     pinned_at: int = 0
+    settings: bytes = b""
+    slow_s: int = 0
+    asked_from: int = 0
+    bans: int = 0
+    dissolved: bool = False
 
 
 class Watermark(NamedTuple):
@@ -221,7 +287,9 @@ class MemberKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MemberDocument:
-    """A member, or (`gone`) one who was. A write with a lower or equal `stamp` than what is there does nothing."""
+    """A member, or (`gone`) one who was. A write with a lower or equal `stamp` than what is there does nothing.
+    `former`: one who was when the group was dissolved, which is remembered. `muted_until_ms`: -1: for ever.
+    """
 
     conversation: str
     user: str
@@ -233,6 +301,8 @@ class MemberDocument:
     stamp: int = 0
     large: bool = False
     gone: bool = False
+    muted_until_ms: int = 0
+    former: bool = False
 
 
 class MemberCursor(NamedTuple):

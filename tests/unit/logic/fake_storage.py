@@ -22,8 +22,8 @@ from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.rpc.faults import to_fault
 from tidings_protocol import client_pb2
 from tidings_protocol.content import notice_client_id
-from tidings_protocol.errors import NotFound, TidingsError
-from tidings_protocol.ids import ConversationKind, kind_of
+from tidings_protocol.errors import BadRequest, Forbidden, NotFound, TidingsError
+from tidings_protocol.ids import ConversationKind, direct, kind_of
 from tidings_protocol.wire.body import message_bytes
 
 M = TypeVar("M", bound=Message)
@@ -57,11 +57,14 @@ class FakeStorage:
         self.sessions: dict[tuple[str, str], pb.SessionRecord] = {}
         self.present: dict[tuple[str, str], str] = {}  # sessions that are there without having been opened here
         self.last_seen: dict[str, int] = {}
+        self.listed: dict[str, pb.ConversationEntry] = {}  # what lists say besides, by conversation
         self.delivered: dict[str, list[tuple[str, int]]] = {}
         self.marked_along: set[str] = set()  # conversations of the nodes that own those who acknowledge
         self.calls: list[tuple[str, int]] = []
         self.fail: dict[str, list[TidingsError]] = {}
         self.changes: list[pb.ChangeItem] = []  # that were made
+        self.streams: dict[tuple[str, int], list[str]] = {}  # the parts of those that are open
+        self.blocks: dict[tuple[str, str], int] = {}  # (who blocks, whom): since when
         self.stale = 0
         self.refuse: list[TidingsError] = []  # of changes of messages
         self.states: dict[tuple[str, int], client_pb2.State] = {}
@@ -245,13 +248,36 @@ class FakeStorage:
             record.large_from = 1 if not item.version else record.head + 1
         return pb.ChangeOutcome(status=pb.ChangeOutcome.DONE, record=record, notices=outcomes)
 
+    def _parts(self, batch: pb.PartBatch) -> pb.PartOutcomes:
+        return pb.PartOutcomes(outcomes=[self._part(item) for item in batch.items])
+
+    def _part(self, item: pb.PartItem) -> pb.PartOutcome:
+        there = self.streams.get((item.conversation, item.seq))
+        if there is None:
+            return pb.PartOutcome(fault=to_fault(NotFound("there is no such stream")))
+        sender = self._there(item.conversation).messages[item.seq - 1].sender if self._is_in(item) else item.sender
+        if sender != item.sender:
+            return pb.PartOutcome(fault=to_fault(Forbidden("it is somebody else's")))
+        if not item.part:
+            return pb.PartOutcome(had=True, parts=len(there), text="".join(there))
+        if item.part > len(there) + 1:
+            return pb.PartOutcome(fault=to_fault(BadRequest("too early", next_part=len(there) + 1)))
+        if item.part <= len(there):
+            return pb.PartOutcome(had=True)
+        there.append(item.text)
+        return pb.PartOutcome()
+
+    def _is_in(self, item: pb.PartItem) -> bool:
+        return item.seq <= len(self._there(item.conversation).messages)
+
     def _load(self, batch: pb.LoadBatch) -> pb.LoadOutcomes:
         return pb.LoadOutcomes(outcomes=[self._load_one(item) for item in batch.items])
 
     def _load_one(self, item: pb.LoadItem) -> pb.LoadOutcome:
         there = self.conversations.get(item.conversation)
         if there is None:
-            return pb.LoadOutcome()
+            blockers = [user for user, other in self.blocks if direct(user, other) == item.conversation]
+            return pb.LoadOutcome(record=pb.ConversationRecord(blockers=blockers))
         if item.known_version == there.record.version:
             return pb.LoadOutcome(record=there.record, unchanged=True)
         wanted = set(item.users) if there.record.large_from else set(there.members)
@@ -281,7 +307,8 @@ class FakeStorage:
         outcomes = []
         for item in batch.items:
             there = self._there(item.conversation)
-            seqs = [seq for seq in range(1, len(there.messages) + 1) if seq >= item.first_seq]
+            kinds = {seq: message.kind for seq, message in enumerate(there.messages, 1) if seq >= item.first_seq}
+            seqs = [seq for seq, kind in kinds.items() if item.changes or kind != client_pb2.Message.CHANGE]
             if item.HasField("after"):
                 seqs = [seq for seq in seqs if seq > item.after][: item.limit]
             else:
@@ -290,6 +317,14 @@ class FakeStorage:
             entries = [pb.PageEntry(message=self._message(item.conversation, seq)) for seq in seqs]
             outcomes.append(pb.PageOutcome(entries=entries, head=len(there.messages), next=seqs[-1] if seqs else 0))
         return pb.PageOutcomes(outcomes=outcomes)
+
+    def _hide(self, batch: pb.HideBatch) -> pb.HideOutcomes:
+        outcomes = []
+        for item in batch.items:
+            head = len(self._there(item.conversation).messages)
+            seqs = sorted({seq for seq in item.seqs if 1 <= seq <= head})
+            outcomes.append(pb.HideOutcome(seqs=seqs, through=min(item.through, head)))
+        return pb.HideOutcomes(outcomes=outcomes)
 
     def _members(self, batch: pb.MembersBatch) -> pb.MembersOutcomes:
         outcomes = []
@@ -404,8 +439,18 @@ class FakeStorage:
                 for name, there in self.conversations.items()
                 if item.user in there.members
             ]
+            for entry in entries:
+                entry.MergeFrom(self.listed.get(entry.record.conversation, pb.ConversationEntry()))
             outcomes.append(pb.ConversationsOutcome(entries=entries[: item.limit], more=len(entries) > item.limit))
         return pb.ConversationsOutcomes(outcomes=outcomes)
+
+    def _blocked(self, batch: pb.BlockedBatch) -> pb.BlockedOutcomes:
+        return pb.BlockedOutcomes(
+            outcomes=[
+                pb.BlockedOutcome(since_ms=[self.blocks.get((item.user, other), 0) for other in item.users])
+                for item in batch.items
+            ]
+        )
 
     def _users(self, batch: pb.KeyBatch) -> pb.UsersOutcomes:
         return pb.UsersOutcomes(users=[pb.UserRecord(user=key, exists=key in self.inboxes) for key in batch.keys])

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import storage_pb2
 from protos.tidings.v1 import events_pb2
+from services.logic.groups.blocks import Blocks
 from services.logic.messages.hooks import Hooks
 from services.logic.publishing.records import Publication
 from services.storage.repository.memory import Database
@@ -64,14 +65,33 @@ class Called:
 
 
 @asynccontextmanager
-async def on_storage(world: World | None = None, *, hooks: Hooks | None = None) -> AsyncIterator[Logic]:
+async def on_storage(
+    world: World | None = None,
+    *,
+    hooks: Hooks | None = None,
+    own_profile: bool = True,
+    blocks: Blocks | None = None,
+) -> AsyncIterator[Logic]:
     """A logic node that knows nothing yet, on a storage node of this world."""
     world = world or World()
     async with (
         world.node(),
-        logic(hooks=hooks, storage=Called(world.hood.nodes["one"], database=world.database)) as node,
+        logic(
+            hooks=hooks,
+            own_profile=own_profile,
+            storage=Called(world.hood.nodes["one"], database=world.database),
+            blocks=blocks,
+            clock=world.clock,
+        ) as node,
     ):
         yield node
+
+
+def database_of(node: Logic) -> Database:
+    """What is durable under a node that `on_storage` gave."""
+    called: Any = node.storage
+    assert isinstance(called, Called)
+    return called.database
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ from services.storage.messages.store_call import Rows, StoreCall
 from services.storage.node import Storage
 from services.storage.repository.memory import Database, Faults
 from services.storage.rpc import StorageServicer
+from services.storage.telling.port import Teller
 from services.storage.upkeep.retention import RetentionPolicy
 from services.storage.wiring import EventStream, open_storage
 from tidings_protocol import client_pb2
@@ -104,7 +105,12 @@ class World:
 
     @asynccontextmanager
     async def node(
-        self, name: str = "one", *, faults: Faults | None = None, policy: RetentionPolicy | None = None
+        self,
+        name: str = "one",
+        *,
+        faults: Faults | None = None,
+        policy: RetentionPolicy | None = None,
+        teller: Teller | None = None,
     ) -> AsyncIterator[Storage]:
         """A node that is drained when it is left."""
         repository = self.database.repository(faults)
@@ -117,7 +123,7 @@ class World:
             policy=policy,
             sweep_interval_s=1e6,
             events=self._events(name, last_try_s=0.0 if faults else 60.0),
-            teller=FakeTeller(self.told_by.setdefault(name, [])),
+            teller=teller or FakeTeller(self.told_by.setdefault(name, [])),
         ) as node:
             self.hood.nodes[name] = StorageServicer(node)
             try:

@@ -94,6 +94,7 @@ class StoreItem(_message.Message):
     ONLY_LOOK_FIELD_NUMBER: _builtins.int
     SPECIAL_FIELD_NUMBER: _builtins.int
     RIGHTS_FIELD_NUMBER: _builtins.int
+    SLOW_S_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     sender: _builtins.str
     client_id: _builtins.str
@@ -108,6 +109,8 @@ class StoreItem(_message.Message):
     trace: _builtins.str
     only_look: _builtins.bool
     """store nothing: DUPLICATE if it was stored before, else NOT_STORED"""
+    slow_s: _builtins.int
+    """REFUSED if the sender has sent there within so many seconds; 0: as they like"""
     @_builtins.property
     def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """each gets an inbox entry; empty: read diffusion"""
@@ -135,10 +138,11 @@ class StoreItem(_message.Message):
         only_look: _builtins.bool = ...,
         special: _common_pb2.Special | None = ...,
         rights: Global___ActorRights | None = ...,
+        slow_s: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rights", b"rights", "special", b"special"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "content", b"content", "conversation", b"conversation", "kind", b"kind", "only_look", b"only_look", "recipients", b"recipients", "reply_to", b"reply_to", "rights", b"rights", "sender", b"sender", "special", b"special", "trace", b"trace", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "content", b"content", "conversation", b"conversation", "kind", b"kind", "only_look", b"only_look", "recipients", b"recipients", "reply_to", b"reply_to", "rights", b"rights", "sender", b"sender", "slow_s", b"slow_s", "special", b"special", "trace", b"trace", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -257,7 +261,7 @@ class StoreOutcome(_message.Message):
         NOT_STORED: StoreOutcome._Status.ValueType  # 5
         """of only_look: no message has that client id"""
         REFUSED: StoreOutcome._Status.ValueType  # 6
-        """a change that what it changes does not allow: the fault says why. It took no seq"""
+        """what it changes does not allow it, a slow group or a block does not: the fault says why. It took no seq"""
 
     class Status(_Status, metaclass=_StatusEnumTypeWrapper): ...
     STORED: StoreOutcome.Status.ValueType  # 0
@@ -271,7 +275,7 @@ class StoreOutcome(_message.Message):
     NOT_STORED: StoreOutcome.Status.ValueType  # 5
     """of only_look: no message has that client id"""
     REFUSED: StoreOutcome.Status.ValueType  # 6
-    """a change that what it changes does not allow: the fault says why. It took no seq"""
+    """what it changes does not allow it, a slow group or a block does not: the fault says why. It took no seq"""
 
     STATUS_FIELD_NUMBER: _builtins.int
     SEQ_FIELD_NUMBER: _builtins.int
@@ -518,6 +522,10 @@ class ConversationRecord(_message.Message):
     ORDINAL_FIELD_NUMBER: _builtins.int
     SHOWN_FIELD_NUMBER: _builtins.int
     PINNED_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    BANS_FIELD_NUMBER: _builtins.int
+    DISSOLVED_FIELD_NUMBER: _builtins.int
+    BLOCKERS_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     kind: _builtins.int
     """tidings.v1.Conversation.Kind"""
@@ -540,9 +548,19 @@ class ConversationRecord(_message.Message):
     """how many entries up to the head count as unread"""
     shown: _builtins.int
     """seq of the newest entry that is no CHANGE"""
+    settings: _builtins.bytes
+    """of a group: encoded tidings.v1.GroupSettings, those that have no field here"""
+    bans: _builtins.int
+    """how many users are banned"""
+    dissolved: _builtins.bool
+    """nobody is a member any more, for good"""
     @_builtins.property
     def pinned(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """seqs, the newest pin first"""
+
+    @_builtins.property
+    def blockers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of a direct chat: who takes no messages from the other"""
 
     def __init__(
         self,
@@ -563,10 +581,14 @@ class ConversationRecord(_message.Message):
         ordinal: _builtins.int = ...,
         shown: _builtins.int = ...,
         pinned: _abc.Iterable[_builtins.int] | None = ...,
+        settings: _builtins.bytes = ...,
+        bans: _builtins.int = ...,
+        dissolved: _builtins.bool = ...,
+        blockers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "conversation", b"conversation", "exists", b"exists", "first_seq", b"first_seq", "head", b"head", "kind", b"kind", "large_from", b"large_from", "last_ms", b"last_ms", "member_count", b"member_count", "name", b"name", "open", b"open", "ordinal", b"ordinal", "pinned", b"pinned", "share_history", b"share_history", "shown", b"shown", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bans", b"bans", "blockers", b"blockers", "channel", b"channel", "conversation", b"conversation", "dissolved", b"dissolved", "exists", b"exists", "first_seq", b"first_seq", "head", b"head", "kind", b"kind", "large_from", b"large_from", "last_ms", b"last_ms", "member_count", b"member_count", "name", b"name", "open", b"open", "ordinal", b"ordinal", "pinned", b"pinned", "settings", b"settings", "share_history", b"share_history", "shown", b"shown", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -582,6 +604,7 @@ class MemberRecord(_message.Message):
     READ_SEQ_FIELD_NUMBER: _builtins.int
     DELIVERED_SEQ_FIELD_NUMBER: _builtins.int
     JOINED_MS_FIELD_NUMBER: _builtins.int
+    MUTED_UNTIL_MS_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     role: _builtins.int
     """tidings.v1.Member.Role"""
@@ -591,6 +614,8 @@ class MemberRecord(_message.Message):
     delivered_seq: _builtins.int
     joined_ms: _builtins.int
     """order of age: (joined_ms, user)"""
+    muted_until_ms: _builtins.int
+    """may not send; 0: may; -1: for ever"""
     def __init__(
         self,
         *,
@@ -600,10 +625,11 @@ class MemberRecord(_message.Message):
         read_seq: _builtins.int = ...,
         delivered_seq: _builtins.int = ...,
         joined_ms: _builtins.int = ...,
+        muted_until_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered_seq", b"delivered_seq", "joined_ms", b"joined_ms", "joined_seq", b"joined_seq", "read_seq", b"read_seq", "role", b"role", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered_seq", b"delivered_seq", "joined_ms", b"joined_ms", "joined_seq", b"joined_seq", "muted_until_ms", b"muted_until_ms", "read_seq", b"read_seq", "role", b"role", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -620,6 +646,10 @@ class LoadItem(_message.Message):
     NARROW_FIELD_NUMBER: _builtins.int
     OP_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
+    BANS_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    INVITE_FIELD_NUMBER: _builtins.int
+    LEADERS_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     successor: _builtins.bool
     """of a large group: also who follows an owner that leaves"""
@@ -630,6 +660,14 @@ class LoadItem(_message.Message):
     op: _builtins.str
     """was a change made with it, by this actor? empty: nobody asks"""
     actor: _builtins.str
+    bans: _builtins.bool
+    """also which of the users are banned"""
+    requests: _builtins.bool
+    """also which of the users ask to join, and how many do"""
+    invite: _builtins.str
+    """also this invite, as it is for the actor"""
+    leaders: _builtins.bool
+    """of a large group: also its owner and admins"""
     @_builtins.property
     def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """of a large group: look up just these members (and the oldest admin or member if successor)"""
@@ -644,10 +682,14 @@ class LoadItem(_message.Message):
         narrow: _builtins.bool = ...,
         op: _builtins.str = ...,
         actor: _builtins.str = ...,
+        bans: _builtins.bool = ...,
+        requests: _builtins.bool = ...,
+        invite: _builtins.str = ...,
+        leaders: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "conversation", b"conversation", "known_version", b"known_version", "narrow", b"narrow", "op", b"op", "successor", b"successor", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "bans", b"bans", "conversation", b"conversation", "invite", b"invite", "known_version", b"known_version", "leaders", b"leaders", "narrow", b"narrow", "op", b"op", "requests", b"requests", "successor", b"successor", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -683,10 +725,17 @@ class LoadOutcome(_message.Message):
     SUCCESSOR_FIELD_NUMBER: _builtins.int
     UNCHANGED_FIELD_NUMBER: _builtins.int
     MADE_FIELD_NUMBER: _builtins.int
+    BANNED_FIELD_NUMBER: _builtins.int
+    ASKING_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    INVITE_FIELD_NUMBER: _builtins.int
+    FORMER_FIELD_NUMBER: _builtins.int
     successor: _builtins.str
     """of a large group, if asked: oldest admin, else oldest member, not the owner"""
     unchanged: _builtins.bool
     """the version is the known one and the members are left out"""
+    requests: _builtins.int
+    """how many users ask to join"""
     @_builtins.property
     def fault(self) -> _common_pb2.Fault: ...
     @_builtins.property
@@ -701,6 +750,18 @@ class LoadOutcome(_message.Message):
     def made(self) -> Global___ChangeItem:
         """of `op`, if it was made: asking for it again gives its outcome"""
 
+    @_builtins.property
+    def banned(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def asking(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def invite(self) -> Global___InviteRecord:
+        """if it is there, not over, and its maker a member"""
+
+    @_builtins.property
+    def former(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of a dissolved group: those of the users who were members at its end"""
+
     def __init__(
         self,
         *,
@@ -710,10 +771,15 @@ class LoadOutcome(_message.Message):
         successor: _builtins.str = ...,
         unchanged: _builtins.bool = ...,
         made: Global___ChangeItem | None = ...,
+        banned: _abc.Iterable[_builtins.str] | None = ...,
+        asking: _abc.Iterable[_builtins.str] | None = ...,
+        requests: _builtins.int = ...,
+        invite: Global___InviteRecord | None = ...,
+        former: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "made", b"made", "record", b"record"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "invite", b"invite", "made", b"made", "record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "made", b"made", "members", b"members", "record", b"record", "successor", b"successor", "unchanged", b"unchanged"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asking", b"asking", "banned", b"banned", "fault", b"fault", "former", b"former", "invite", b"invite", "made", b"made", "members", b"members", "record", b"record", "requests", b"requests", "successor", b"successor", "unchanged", b"unchanged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -782,6 +848,13 @@ class ChangeItem(_message.Message):
     ACTS_FIELD_NUMBER: _builtins.int
     EMPTIES_FIELD_NUMBER: _builtins.int
     MERGED_FIELD_NUMBER: _builtins.int
+    BANNED_FIELD_NUMBER: _builtins.int
+    UNBANNED_FIELD_NUMBER: _builtins.int
+    DISSOLVES_FIELD_NUMBER: _builtins.int
+    USED_INVITE_FIELD_NUMBER: _builtins.int
+    INVITE_EXPIRES_MS_FIELD_NUMBER: _builtins.int
+    ENDS_REQUESTS_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     op: _builtins.str
     """idempotency key, with the actor; the notices' client ids are made of it"""
@@ -795,6 +868,13 @@ class ChangeItem(_message.Message):
     """joins and adds of a large group: cached decisions stay right"""
     empties: _builtins.bool
     """of a large group: STALE if a member is left after it"""
+    dissolves: _builtins.bool
+    """nobody is a member after it; of a large group without `removed`"""
+    used_invite: _builtins.str
+    """one of its uses is taken by the one who joins"""
+    invite_expires_ms: _builtins.int
+    ends_requests: _builtins.bool
+    """in a pending change only: nobody asks to join any more"""
     @_builtins.property
     def settings(self) -> Global___ConversationRecord:
         """name, open, channel, share_history as they shall be"""
@@ -815,6 +895,18 @@ class ChangeItem(_message.Message):
     def merged(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChangeItem]:
         """in a pending change only: the ones without notices that it was made of"""
 
+    @_builtins.property
+    def banned(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """users who were not banned before"""
+
+    @_builtins.property
+    def unbanned(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """users who were"""
+
+    @_builtins.property
+    def refused(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """who was not taken in, as the asker is told; storage does not look at it"""
+
     def __init__(
         self,
         *,
@@ -831,10 +923,17 @@ class ChangeItem(_message.Message):
         acts: _abc.Iterable[_builtins.bytes] | None = ...,
         empties: _builtins.bool = ...,
         merged: _abc.Iterable[Global___ChangeItem] | None = ...,
+        banned: _abc.Iterable[_builtins.str] | None = ...,
+        unbanned: _abc.Iterable[_builtins.str] | None = ...,
+        dissolves: _builtins.bool = ...,
+        used_invite: _builtins.str = ...,
+        invite_expires_ms: _builtins.int = ...,
+        ends_requests: _builtins.bool = ...,
+        refused: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "acts", b"acts", "becomes_large", b"becomes_large", "conversation", b"conversation", "empties", b"empties", "keep_version", b"keep_version", "merged", b"merged", "notices", b"notices", "op", b"op", "removed", b"removed", "set", b"set", "settings", b"settings", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "acts", b"acts", "banned", b"banned", "becomes_large", b"becomes_large", "conversation", b"conversation", "dissolves", b"dissolves", "empties", b"empties", "ends_requests", b"ends_requests", "invite_expires_ms", b"invite_expires_ms", "keep_version", b"keep_version", "merged", b"merged", "notices", b"notices", "op", b"op", "refused", b"refused", "removed", b"removed", "set", b"set", "settings", b"settings", "unbanned", b"unbanned", "used_invite", b"used_invite", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1100,6 +1199,7 @@ class MarkOutcome(_message.Message):
     MOVED_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     LARGE_FROM_FIELD_NUMBER: _builtins.int
+    PREFERENCES_FIELD_NUMBER: _builtins.int
     read_seq: _builtins.int
     """now"""
     delivered_seq: _builtins.int
@@ -1111,6 +1211,10 @@ class MarkOutcome(_message.Message):
     """of the group; 0: it is not large"""
     @_builtins.property
     def fault(self) -> _common_pb2.Fault: ...
+    @_builtins.property
+    def preferences(self) -> _client_pb2.ConversationPreferences:
+        """set: this read took the user's mark "unread" away, and so they are now"""
+
     def __init__(
         self,
         *,
@@ -1120,10 +1224,11 @@ class MarkOutcome(_message.Message):
         moved: _builtins.bool = ...,
         version: _builtins.int = ...,
         large_from: _builtins.int = ...,
+        preferences: _client_pb2.ConversationPreferences | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "preferences", b"preferences"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered_seq", b"delivered_seq", "fault", b"fault", "large_from", b"large_from", "moved", b"moved", "read_seq", b"read_seq", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered_seq", b"delivered_seq", "fault", b"fault", "large_from", b"large_from", "moved", b"moved", "preferences", b"preferences", "read_seq", b"read_seq", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1426,6 +1531,8 @@ class HistoryItem(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     FIRST_SEQ_FIELD_NUMBER: _builtins.int
     BYTES_MAX_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     before: _builtins.int
     """exclusive"""
@@ -1435,6 +1542,10 @@ class HistoryItem(_message.Message):
     first_seq: _builtins.int
     """nothing older than this is shown (joined_seq); 0: no bound"""
     bytes_max: _builtins.int
+    changes: _builtins.bool
+    """with entries of kind CHANGE; else they are left out"""
+    user: _builtins.str
+    """who reads: what they have hidden is not shown; empty: nobody in particular"""
     def __init__(
         self,
         *,
@@ -1444,10 +1555,12 @@ class HistoryItem(_message.Message):
         limit: _builtins.int = ...,
         first_seq: _builtins.int = ...,
         bytes_max: _builtins.int = ...,
+        changes: _builtins.bool = ...,
+        user: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "after", b"after", "before", b"before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "after", b"after", "before", b"before", "bytes_max", b"bytes_max", "conversation", b"conversation", "first_seq", b"first_seq", "limit", b"limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "after", b"after", "before", b"before", "bytes_max", b"bytes_max", "changes", b"changes", "conversation", b"conversation", "first_seq", b"first_seq", "limit", b"limit", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__after: _TypeAlias = _typing.Literal["after"]  # noqa: Y015
     _WhichOneofArgType__after: _TypeAlias = _typing.Literal["_after", b"_after"]  # noqa: Y015
@@ -1652,8 +1765,22 @@ class ConversationEntry(_message.Message):
     ME_FIELD_NUMBER: _builtins.int
     PEER_FIELD_NUMBER: _builtins.int
     LAST_FIELD_NUMBER: _builtins.int
+    UNREAD_FIELD_NUMBER: _builtins.int
+    UNREAD_MENTIONS_FIELD_NUMBER: _builtins.int
+    FIRST_MENTION_SEQ_FIELD_NUMBER: _builtins.int
+    READ_ORDINAL_FIELD_NUMBER: _builtins.int
+    HIDDEN_THROUGH_FIELD_NUMBER: _builtins.int
+    PREFERENCES_FIELD_NUMBER: _builtins.int
     last: _builtins.bytes
-    """encoded tidings.v1.Message; empty: none readable"""
+    """encoded tidings.v1.Message, the newest that is shown; empty: none readable"""
+    unread: _builtins.int
+    unread_mentions: _builtins.int
+    """at most 100"""
+    first_mention_seq: _builtins.int
+    """0: none"""
+    read_ordinal: _builtins.int
+    """of the read position, or of what retention removed"""
+    hidden_through: _builtins.int
     @_builtins.property
     def record(self) -> Global___ConversationRecord: ...
     @_builtins.property
@@ -1662,6 +1789,10 @@ class ConversationEntry(_message.Message):
     def peer(self) -> Global___MemberRecord:
         """direct chats"""
 
+    @_builtins.property
+    def preferences(self) -> _client_pb2.ConversationPreferences:
+        """not there: they are as they were in the beginning"""
+
     def __init__(
         self,
         *,
@@ -1669,10 +1800,16 @@ class ConversationEntry(_message.Message):
         me: Global___MemberRecord | None = ...,
         peer: Global___MemberRecord | None = ...,
         last: _builtins.bytes = ...,
+        unread: _builtins.int = ...,
+        unread_mentions: _builtins.int = ...,
+        first_mention_seq: _builtins.int = ...,
+        read_ordinal: _builtins.int = ...,
+        hidden_through: _builtins.int = ...,
+        preferences: _client_pb2.ConversationPreferences | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["me", b"me", "peer", b"peer", "record", b"record"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["me", b"me", "peer", b"peer", "preferences", b"preferences", "record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["last", b"last", "me", b"me", "peer", b"peer", "record", b"record"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_mention_seq", b"first_mention_seq", "hidden_through", b"hidden_through", "last", b"last", "me", b"me", "peer", b"peer", "preferences", b"preferences", "read_ordinal", b"read_ordinal", "record", b"record", "unread", b"unread", "unread_mentions", b"unread_mentions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1729,6 +1866,110 @@ class ConversationsOutcomes(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConversationsOutcomes: _TypeAlias = ConversationsOutcomes  # noqa: Y015
+
+@_typing.final
+class HideItem(_message.Message):
+    """---- what a user has hidden"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    SEQS_FIELD_NUMBER: _builtins.int
+    THROUGH_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    user: _builtins.str
+    """who may read there: that was checked"""
+    through: _builtins.int
+    """all up to here, or up to the head; 0: only the seqs"""
+    @_builtins.property
+    def seqs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        conversation: _builtins.str = ...,
+        user: _builtins.str = ...,
+        seqs: _abc.Iterable[_builtins.int] | None = ...,
+        through: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "seqs", b"seqs", "through", b"through", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HideItem: _TypeAlias = HideItem  # noqa: Y015
+
+@_typing.final
+class HideBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___HideItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___HideItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HideBatch: _TypeAlias = HideBatch  # noqa: Y015
+
+@_typing.final
+class HideOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    SEQS_FIELD_NUMBER: _builtins.int
+    THROUGH_FIELD_NUMBER: _builtins.int
+    through: _builtins.int
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault:
+        """BAD_REQUEST: too many single ones"""
+
+    @_builtins.property
+    def seqs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """those that are messages there"""
+
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+        seqs: _abc.Iterable[_builtins.int] | None = ...,
+        through: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "seqs", b"seqs", "through", b"through"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HideOutcome: _TypeAlias = HideOutcome  # noqa: Y015
+
+@_typing.final
+class HideOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___HideOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___HideOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HideOutcomes: _TypeAlias = HideOutcomes  # noqa: Y015
 
 @_typing.final
 class SessionRecord(_message.Message):
@@ -2117,9 +2358,117 @@ class UsersOutcomes(_message.Message):
 Global___UsersOutcomes: _TypeAlias = UsersOutcomes  # noqa: Y015
 
 @_typing.final
-class ReactorsItem(_message.Message):
-    """---- who has reacted"""
+class PartItem(_message.Message):
+    """---- streams"""
 
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    SENDER_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    seq: _builtins.int
+    """of the message"""
+    sender: _builtins.str
+    part: _builtins.int
+    """0: none, the text so far is asked for"""
+    text: _builtins.str
+    def __init__(
+        self,
+        *,
+        conversation: _builtins.str = ...,
+        seq: _builtins.int = ...,
+        sender: _builtins.str = ...,
+        part: _builtins.int = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "part", b"part", "sender", b"sender", "seq", b"seq", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartItem: _TypeAlias = PartItem  # noqa: Y015
+
+@_typing.final
+class PartBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    CONTENT_BYTES_MAX_FIELD_NUMBER: _builtins.int
+    content_bytes_max: _builtins.int
+    """of the whole text"""
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___PartItem] | None = ...,
+        content_bytes_max: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_bytes_max", b"content_bytes_max", "items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartBatch: _TypeAlias = PartBatch  # noqa: Y015
+
+@_typing.final
+class PartOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    HAD_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    had: _builtins.bool
+    """it was there before: nobody is told of it"""
+    parts: _builtins.int
+    """of part 0: how many there are, and the text that they make"""
+    text: _builtins.str
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault: ...
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+        had: _builtins.bool = ...,
+        parts: _builtins.int = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "had", b"had", "parts", b"parts", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartOutcome: _TypeAlias = PartOutcome  # noqa: Y015
+
+@_typing.final
+class PartOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___PartOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartOutcomes: _TypeAlias = PartOutcomes  # noqa: Y015
+
+@_typing.final
+class ReactorsItem(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CONVERSATION_FIELD_NUMBER: _builtins.int
@@ -2226,3 +2575,929 @@ class ReactorsOutcomes(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReactorsOutcomes: _TypeAlias = ReactorsOutcomes  # noqa: Y015
+
+@_typing.final
+class InviteRecord(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INVITE_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    EXPIRES_MS_FIELD_NUMBER: _builtins.int
+    USES_FIELD_NUMBER: _builtins.int
+    USED_FIELD_NUMBER: _builtins.int
+    USED_BY_ACTOR_FIELD_NUMBER: _builtins.int
+    TIME_MS_FIELD_NUMBER: _builtins.int
+    invite: _builtins.str
+    by: _builtins.str
+    expires_ms: _builtins.int
+    uses: _builtins.int
+    """0: no limit"""
+    used: _builtins.int
+    used_by_actor: _builtins.bool
+    time_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        invite: _builtins.str = ...,
+        by: _builtins.str = ...,
+        expires_ms: _builtins.int = ...,
+        uses: _builtins.int = ...,
+        used: _builtins.int = ...,
+        used_by_actor: _builtins.bool = ...,
+        time_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "expires_ms", b"expires_ms", "invite", b"invite", "time_ms", b"time_ms", "used", b"used", "used_by_actor", b"used_by_actor", "uses", b"uses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InviteRecord: _TypeAlias = InviteRecord  # noqa: Y015
+
+@_typing.final
+class JoinRequestRecord(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    TIME_MS_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    text: _builtins.str
+    time_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        text: _builtins.str = ...,
+        time_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "time_ms", b"time_ms", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JoinRequestRecord: _TypeAlias = JoinRequestRecord  # noqa: Y015
+
+@_typing.final
+class AdmitItem(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Ask(_message.Message):
+        """STALE if the version is not the present one"""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        USER_FIELD_NUMBER: _builtins.int
+        TEXT_FIELD_NUMBER: _builtins.int
+        VERSION_FIELD_NUMBER: _builtins.int
+        OPEN_MAX_FIELD_NUMBER: _builtins.int
+        user: _builtins.str
+        text: _builtins.str
+        version: _builtins.int
+        open_max: _builtins.int
+        """more open ones: OVERLOADED"""
+        def __init__(
+            self,
+            *,
+            user: _builtins.str = ...,
+            text: _builtins.str = ...,
+            version: _builtins.int = ...,
+            open_max: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["open_max", b"open_max", "text", b"text", "user", b"user", "version", b"version"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Drop(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        USERS_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+        def __init__(
+            self,
+            *,
+            users: _abc.Iterable[_builtins.str] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["users", b"users"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Invite(_message.Message):
+        """STALE if the version is not the present one"""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        INVITE_FIELD_NUMBER: _builtins.int
+        BY_FIELD_NUMBER: _builtins.int
+        OP_FIELD_NUMBER: _builtins.int
+        TTL_S_FIELD_NUMBER: _builtins.int
+        USES_FIELD_NUMBER: _builtins.int
+        VERSION_FIELD_NUMBER: _builtins.int
+        OWN_MAX_FIELD_NUMBER: _builtins.int
+        invite: _builtins.str
+        by: _builtins.str
+        op: _builtins.str
+        """a repeat gives the first one"""
+        ttl_s: _builtins.int
+        uses: _builtins.int
+        version: _builtins.int
+        own_max: _builtins.int
+        """more of one member: BAD_REQUEST"""
+        def __init__(
+            self,
+            *,
+            invite: _builtins.str = ...,
+            by: _builtins.str = ...,
+            op: _builtins.str = ...,
+            ttl_s: _builtins.int = ...,
+            uses: _builtins.int = ...,
+            version: _builtins.int = ...,
+            own_max: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "invite", b"invite", "op", b"op", "own_max", b"own_max", "ttl_s", b"ttl_s", "uses", b"uses", "version", b"version"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Uninvite(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        INVITE_FIELD_NUMBER: _builtins.int
+        BY_FIELD_NUMBER: _builtins.int
+        invite: _builtins.str
+        by: _builtins.str
+        def __init__(
+            self,
+            *,
+            invite: _builtins.str = ...,
+            by: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "invite", b"invite"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Page(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        AFTER_FIELD_NUMBER: _builtins.int
+        LIMIT_FIELD_NUMBER: _builtins.int
+        BY_FIELD_NUMBER: _builtins.int
+        after: _builtins.str
+        limit: _builtins.int
+        by: _builtins.str
+        def __init__(
+            self,
+            *,
+            after: _builtins.str = ...,
+            limit: _builtins.int = ...,
+            by: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "by", b"by", "limit", b"limit"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    ASK_FIELD_NUMBER: _builtins.int
+    DROP_FIELD_NUMBER: _builtins.int
+    INVITE_FIELD_NUMBER: _builtins.int
+    UNINVITE_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    INVITES_FIELD_NUMBER: _builtins.int
+    BANNED_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    @_builtins.property
+    def ask(self) -> Global___AdmitItem.Ask: ...
+    @_builtins.property
+    def drop(self) -> Global___AdmitItem.Drop: ...
+    @_builtins.property
+    def invite(self) -> Global___AdmitItem.Invite: ...
+    @_builtins.property
+    def uninvite(self) -> Global___AdmitItem.Uninvite: ...
+    @_builtins.property
+    def requests(self) -> Global___AdmitItem.Page:
+        """oldest first"""
+
+    @_builtins.property
+    def invites(self) -> Global___AdmitItem.Page:
+        """oldest first; `by`: only those of this user"""
+
+    @_builtins.property
+    def banned(self) -> Global___AdmitItem.Page:
+        """by user"""
+
+    def __init__(
+        self,
+        *,
+        conversation: _builtins.str = ...,
+        ask: Global___AdmitItem.Ask | None = ...,
+        drop: Global___AdmitItem.Drop | None = ...,
+        invite: Global___AdmitItem.Invite | None = ...,
+        uninvite: Global___AdmitItem.Uninvite | None = ...,
+        requests: Global___AdmitItem.Page | None = ...,
+        invites: Global___AdmitItem.Page | None = ...,
+        banned: Global___AdmitItem.Page | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "ask", b"ask", "banned", b"banned", "drop", b"drop", "invite", b"invite", "invites", b"invites", "requests", b"requests", "uninvite", b"uninvite"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "ask", b"ask", "banned", b"banned", "conversation", b"conversation", "drop", b"drop", "invite", b"invite", "invites", b"invites", "requests", b"requests", "uninvite", b"uninvite"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_act: _TypeAlias = _typing.Literal["ask", "drop", "invite", "uninvite", "requests", "invites", "banned"]  # noqa: Y015
+    _WhichOneofArgType_act: _TypeAlias = _typing.Literal["act", b"act"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_act) -> _WhichOneofReturnType_act | None: ...
+
+Global___AdmitItem: _TypeAlias = AdmitItem  # noqa: Y015
+
+@_typing.final
+class AdmitBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdmitItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___AdmitItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdmitBatch: _TypeAlias = AdmitBatch  # noqa: Y015
+
+@_typing.final
+class AdmitOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    INVITES_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    stale: _builtins.bool
+    next: _builtins.str
+    more: _builtins.bool
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault: ...
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___JoinRequestRecord]: ...
+    @_builtins.property
+    def invites(self) -> _containers.RepeatedCompositeFieldContainer[Global___InviteRecord]: ...
+    @_builtins.property
+    def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """banned ones; of `drop`: those that had a request"""
+
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+        stale: _builtins.bool = ...,
+        requests: _abc.Iterable[Global___JoinRequestRecord] | None = ...,
+        invites: _abc.Iterable[Global___InviteRecord] | None = ...,
+        users: _abc.Iterable[_builtins.str] | None = ...,
+        next: _builtins.str = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "invites", b"invites", "more", b"more", "next", b"next", "requests", b"requests", "stale", b"stale", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdmitOutcome: _TypeAlias = AdmitOutcome  # noqa: Y015
+
+@_typing.final
+class AdmitOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdmitOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___AdmitOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdmitOutcomes: _TypeAlias = AdmitOutcomes  # noqa: Y015
+
+@_typing.final
+class PreferItem(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    PREFER_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    @_builtins.property
+    def prefer(self) -> _client_pb2.Prefer:
+        """what is not given stays"""
+
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        prefer: _client_pb2.Prefer | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["prefer", b"prefer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["prefer", b"prefer", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreferItem: _TypeAlias = PreferItem  # noqa: Y015
+
+@_typing.final
+class PreferBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___PreferItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___PreferItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreferBatch: _TypeAlias = PreferBatch  # noqa: Y015
+
+@_typing.final
+class PreferOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    PREFERENCES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault:
+        """FORBIDDEN: not in the conversation; NOT_FOUND: no such group"""
+
+    @_builtins.property
+    def preferences(self) -> _client_pb2.ConversationPreferences:
+        """now; not there: nothing was given"""
+
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+        preferences: _client_pb2.ConversationPreferences | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "preferences", b"preferences"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "preferences", b"preferences"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreferOutcome: _TypeAlias = PreferOutcome  # noqa: Y015
+
+@_typing.final
+class PreferOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PreferOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___PreferOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreferOutcomes: _TypeAlias = PreferOutcomes  # noqa: Y015
+
+@_typing.final
+class ReadersItem(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    DELIVERED_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    user: _builtins.str
+    """who asks: must be a member"""
+    seq: _builtins.int
+    delivered: _builtins.bool
+    after: _builtins.str
+    limit: _builtins.int
+    def __init__(
+        self,
+        *,
+        conversation: _builtins.str = ...,
+        user: _builtins.str = ...,
+        seq: _builtins.int = ...,
+        delivered: _builtins.bool = ...,
+        after: _builtins.str = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "conversation", b"conversation", "delivered", b"delivered", "limit", b"limit", "seq", b"seq", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadersItem: _TypeAlias = ReadersItem  # noqa: Y015
+
+@_typing.final
+class ReadersBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReadersItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___ReadersItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadersBatch: _TypeAlias = ReadersBatch  # noqa: Y015
+
+@_typing.final
+class ReadersOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """of all pages"""
+    more: _builtins.bool
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault:
+        """FORBIDDEN: no member, or a large group; NOT_FOUND: no such group or message"""
+
+    @_builtins.property
+    def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """by user id, ascending"""
+
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+        users: _abc.Iterable[_builtins.str] | None = ...,
+        count: _builtins.int = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "fault", b"fault", "more", b"more", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadersOutcome: _TypeAlias = ReadersOutcome  # noqa: Y015
+
+@_typing.final
+class ReadersOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReadersOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___ReadersOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadersOutcomes: _TypeAlias = ReadersOutcomes  # noqa: Y015
+
+@_typing.final
+class BlockItem(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    BLOCKED_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """who blocks"""
+    blocked: _builtins.bool
+    """false: not any more"""
+    @_builtins.property
+    def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """whom"""
+
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        users: _abc.Iterable[_builtins.str] | None = ...,
+        blocked: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked", b"blocked", "user", b"user", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockItem: _TypeAlias = BlockItem  # noqa: Y015
+
+@_typing.final
+class BlockBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___BlockItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockBatch: _TypeAlias = BlockBatch  # noqa: Y015
+
+@_typing.final
+class BlockOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault:
+        """BAD_REQUEST: too many"""
+
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockOutcome: _TypeAlias = BlockOutcome  # noqa: Y015
+
+@_typing.final
+class BlockOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___BlockOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockOutcomes: _TypeAlias = BlockOutcomes  # noqa: Y015
+
+@_typing.final
+class BlockedItem(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """who may block"""
+    @_builtins.property
+    def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """whom"""
+
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        users: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["user", b"user", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockedItem: _TypeAlias = BlockedItem  # noqa: Y015
+
+@_typing.final
+class BlockedBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockedItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___BlockedItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockedBatch: _TypeAlias = BlockedBatch  # noqa: Y015
+
+@_typing.final
+class BlockedOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    SINCE_MS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault: ...
+    @_builtins.property
+    def since_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """aligned with the users; 0: is not blocked"""
+
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+        since_ms: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "since_ms", b"since_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockedOutcome: _TypeAlias = BlockedOutcome  # noqa: Y015
+
+@_typing.final
+class BlockedOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockedOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___BlockedOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockedOutcomes: _TypeAlias = BlockedOutcomes  # noqa: Y015
+
+@_typing.final
+class BlockListItem(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """who blocks"""
+    after: _builtins.str
+    limit: _builtins.int
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        after: _builtins.str = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "limit", b"limit", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockListItem: _TypeAlias = BlockListItem  # noqa: Y015
+
+@_typing.final
+class BlockListBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockListItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___BlockListItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockListBatch: _TypeAlias = BlockListBatch  # noqa: Y015
+
+@_typing.final
+class BlockListOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    more: _builtins.bool
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault: ...
+    @_builtins.property
+    def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """by user id, ascending"""
+
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+        users: _abc.Iterable[_builtins.str] | None = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "more", b"more", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockListOutcome: _TypeAlias = BlockListOutcome  # noqa: Y015
+
+@_typing.final
+class BlockListOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockListOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___BlockListOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockListOutcomes: _TypeAlias = BlockListOutcomes  # noqa: Y015
+
+@_typing.final
+class ProfilesOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROFILES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def profiles(self) -> _containers.RepeatedCompositeFieldContainer[_client_pb2.Profile]: ...
+    def __init__(
+        self,
+        *,
+        profiles: _abc.Iterable[_client_pb2.Profile] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["profiles", b"profiles"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProfilesOutcomes: _TypeAlias = ProfilesOutcomes  # noqa: Y015
+
+@_typing.final
+class ProfileItem(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROFILE_FIELD_NUMBER: _builtins.int
+    OP_FIELD_NUMBER: _builtins.int
+    op: _builtins.str
+    """the request's: a repeat is the same change"""
+    @_builtins.property
+    def profile(self) -> _client_pb2.Profile:
+        """`version`: the one it replaces; 0: any"""
+
+    def __init__(
+        self,
+        *,
+        profile: _client_pb2.Profile | None = ...,
+        op: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["op", b"op", "profile", b"profile"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProfileItem: _TypeAlias = ProfileItem  # noqa: Y015
+
+@_typing.final
+class ProfileBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfileItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___ProfileItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProfileBatch: _TypeAlias = ProfileBatch  # noqa: Y015
+
+@_typing.final
+class ProfileOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    PROFILE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault:
+        """CONFLICT: another version is there"""
+
+    @_builtins.property
+    def profile(self) -> _client_pb2.Profile:
+        """as it is now"""
+
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+        profile: _client_pb2.Profile | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "profile", b"profile"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "profile", b"profile"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProfileOutcome: _TypeAlias = ProfileOutcome  # noqa: Y015
+
+@_typing.final
+class ProfileOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfileOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___ProfileOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProfileOutcomes: _TypeAlias = ProfileOutcomes  # noqa: Y015

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from services.storage.limits import LEAD_MAX_MS
+from services.storage.limits import LEAD_MAX_MS, LEADERS_MAX
 from services.storage.repository.memory.port import MemoryPort, following, those
 from services.storage.repository.records import (
     ConversationDocument,
@@ -51,6 +51,7 @@ class MemoryConversations(MemoryPort):
                 first_seq=kept.first_seq,
                 told=kept.told,
                 told_stamp=kept.told_stamp,
+                streams=kept.streams,
                 changes=kept.changes,
                 shown=kept.shown,
                 pinned=kept.pinned,
@@ -140,6 +141,10 @@ class MemoryMembers(MemoryPort):
     async def joined(self, user: str) -> list[str]:
         await self._faults.before("members.joined")
         return [conversation for conversation in self._data.members if user in self._there(conversation)]
+
+    async def leaders(self, conversation: str) -> list[MemberDocument]:
+        await self._faults.before("members.leaders")
+        return [member for member in self._there(conversation).values() if member.role >= ADMIN][:LEADERS_MAX]
 
     async def successor(self, conversation: str, owner: str) -> str:
         await self._faults.before("members.successor")

@@ -15,22 +15,29 @@ Does not know: MongoDB. That both behave alike is held by the contract suite.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.storage.repository import contract
 from services.storage.repository.memory.conversations import MemoryChanges, MemoryConversations, MemoryMembers
+from services.storage.repository.memory.expiry import MemoryExpiry
 from services.storage.repository.memory.faults import Faults
 from services.storage.repository.memory.feed import MemoryFeed
+from services.storage.repository.memory.groups import GroupTables, memory_groups
+from services.storage.repository.memory.hidden import MemoryHidden
 from services.storage.repository.memory.log import MemoryLog
 from services.storage.repository.memory.messages import MemoryInboxes, MemoryMessages
+from services.storage.repository.memory.people import MemoryBlocks, MemoryPreferences, MemoryProfiles
 from services.storage.repository.memory.reactions import MemoryReactions
 from services.storage.repository.memory.sessions import MemorySessions, MemoryTime, MemoryUsers
+from services.storage.repository.memory.streams import MemoryStreams
 from services.storage.repository.memory.tables import Tables
 
 
 @dataclass(slots=True)
 class Database(Tables):
-    """What is durable, and the ports on it."""
+    """What is durable, and the ports on it. `beside`: what lies beside the members of groups."""
+
+    beside: GroupTables = field(default_factory=GroupTables)
 
     def repository(self, faults: Faults | None = None) -> contract.Repository:
         """The ports. With faults of its own, one node can be cut off while others go on."""
@@ -45,6 +52,13 @@ class Database(Tables):
             MemoryFeed(self, chosen),
             MemorySessions(self, chosen),
             MemoryUsers(self, chosen),
+            MemoryPreferences(self, chosen),
+            MemoryBlocks(self, chosen),
+            MemoryProfiles(self, chosen),
             MemoryTime(self, chosen),
+            MemoryHidden(self, chosen),
+            MemoryStreams(self, chosen),
+            MemoryExpiry(self, chosen),
             MemoryReactions(self, chosen),
+            memory_groups(self, chosen, self.beside),
         )

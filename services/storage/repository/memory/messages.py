@@ -8,17 +8,23 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from services.storage.repository.contract import Conflict, Inserted
+from protos.tidings.internal.v1 import storage_pb2
+from services.storage.repository.contract import MENTIONS_MAX, Conflict, Inserted
 from services.storage.repository.memory.log import LogPort, client_of
 from services.storage.repository.records import (
+    CHANGE,
+    EVERYBODY,
     MAX_NUMBER,
     ClientKey,
     Erasure,
     Fold,
     InboxEntry,
+    Mention,
     MessageKey,
     Span,
     StoredMessage,
+    UnreadCount,
+    UnreadSpan,
     reactions_left_out,
 )
 from tidings_protocol import client_pb2
@@ -82,6 +88,10 @@ class MemoryMessages(LogPort):
                 kept[each.seq] = _erased(each, erasure)
         await self._faults.after("messages.erase")
 
+    async def unread(self, user: str, spans: Sequence[UnreadSpan], now_ms: int) -> list[UnreadCount]:
+        await self._faults.before("messages.unread")
+        return [_unread(self._data.messages[span.conversation], user, span, now_ms) for span in spans]
+
     async def remove(self, conversation: str, below: int) -> int:
         await self._faults.before("messages.remove")
         kept = self._data.messages[conversation]
@@ -124,7 +134,7 @@ class MemoryInboxes(LogPort):
 
 def _is_changed_by(erasure: Erasure, message: StoredMessage) -> bool:
     """Whether it is one of the CHANGEs that lose something."""
-    if not message.act or message.seq >= erasure.below:
+    if not message.act or not erasure.since <= message.seq < erasure.below:
         return False
     return client_pb2.Change.FromString(message.act).seq == erasure.seq
 
@@ -135,6 +145,29 @@ def _erased(message: StoredMessage, erasure: Erasure) -> StoredMessage:
         return message._replace(content=b"", former=b"", mentions=(), state=b"", act=act)
     mentions = tuple(user for user in message.mentions if user in erasure.mentions)
     return message._replace(content=b"" if erasure.contents else message.content, mentions=mentions)
+
+
+def _unread(kept: Mapping[int, StoredMessage], user: str, span: UnreadSpan, now_ms: int) -> UnreadCount:
+    found = _page(kept, Span(span.conversation, span.after, span.before, span.limit))
+    looked = [each for each in found if each.seq not in span.hidden]
+    if not looked:
+        return UnreadCount()
+    others = [each for each in looked if each.sender != user and not _is_gone(each, now_ms)]
+    mentions = [Mention(each.seq, each.act) for each in others if {user, EVERYBODY}.intersection(each.mentions)]
+    last = looked[-1]
+    return UnreadCount(
+        unread=sum(each.kind != CHANGE for each in others),
+        mentions=tuple(mentions[:MENTIONS_MAX]),
+        before=looked[0].before,
+        last=last.seq,
+        ordinal=last.seq - last.before - (last.kind == CHANGE),
+    )
+
+
+def _is_gone(message: StoredMessage, now_ms: int) -> bool:
+    """Whether it is recalled, or its time is over."""
+    recalled = bool(message.state) and bool(storage_pb2.FoldedState.FromString(message.state).state.recalled_by)
+    return recalled or 0 < message.expires_ms <= now_ms
 
 
 def _page(kept: Mapping[int, T], span: Span) -> list[T]:

@@ -189,9 +189,10 @@ class MongoConnection:
         *,
         then: Sequence[Document] = (),
         filters: Sequence[Document] = (),
+        together: Sequence[Document] = (),
     ) -> list[list[Document]]:
         """The documents of each range, through these further stages; with filters, aligned with the ranges, those that
-        fit them.
+        fit them. `together`: stages for the documents of all ranges of a command; they keep `#`, the range's place.
 
         One command for up to UNION_MAX ranges, each a bounded scan of its own.
         """
@@ -202,7 +203,7 @@ class MongoConnection:
         for start in range(0, len(ranges), UNION_MAX):
             first, *rest = stages[start : start + UNION_MAX]
             pipeline = first + [{"$unionWith": {"coll": collection, "pipeline": each}} for each in rest]
-            for document in await self.aggregate(command, collection, pipeline):
+            for document in await self.aggregate(command, collection, [*pipeline, *together]):
                 pages[document["#"]].append(document)
         return pages
 

@@ -3,8 +3,12 @@
     conversations  _id id  n name  y kind  o open  w channel  e share history  f large from  v version  m members
                    z stamp  a applied seq  p pending change  h head  d settled  t last time  r first seq kept
                    k told  q told stamp  b changes  s shown  pi pinned  pa the CHANGE that made it so
+                   st open streams
+                   k told  q told stamp  b changes  s shown
+                   of groups that have them: gs settings  gl slow  ga asked from  gb bans  gx dissolved
     members        _id "conversation user"  c conversation  u user, unless gone  r role  j joined seq  i joined time
-                   a read seq  d delivered seq  z stamp  l large  x when gone
+                   a read seq  d delivered seq  z stamp  l large  x when gone  mu muted until, if muted
+                   gf of a dissolved group: was a member at its end
 
 Guarantees: those of the ports.
 Does not know: what a change is.
@@ -17,7 +21,7 @@ from collections.abc import Collection, Sequence
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
-from services.storage.limits import LEAD_MAX_MS
+from services.storage.limits import LEAD_MAX_MS, LEADERS_MAX
 from services.storage.repository.keys import paired, pairs_of, second_of
 from services.storage.repository.mongo.connection import Document, MongoConnection
 from services.storage.repository.mongo.schema import CONVERSATIONS, MEMBERS
@@ -35,6 +39,7 @@ ADMIN = 2
 OR_MAX = 100
 # Said, because the planner may prefer the index of all who are members anywhere.
 BY_ID = [("_id", 1)]
+LEADERS = "leaders"
 
 
 class MongoConversations:
@@ -60,6 +65,8 @@ class MongoConversations:
 
     async def swap(self, document: ConversationDocument, expected_stamp: int) -> bool:
         changes: Document = {"$set": _decided(document)}
+        if without := {name: "" for name in _OWN if name not in changes["$set"]}:
+            changes["$unset"] = without
         if not expected_stamp:
             changes["$setOnInsert"] = {"h": 0, "d": 0, "t": 0, "k": 0}
         query = {"_id": document.conversation, "z": expected_stamp}
@@ -175,6 +182,11 @@ class MongoMembers:
         found = await self._connection.find("joined", MEMBERS, {"u": user}, {"_id": 0, "c": 1})
         return [document["c"] for document in found]
 
+    async def leaders(self, conversation: str) -> list[MemberDocument]:
+        query = {"c": conversation, "r": {"$gt": 1}, "u": {"$exists": True}}
+        found = await self._connection.find("leaders", MEMBERS, query, limit=LEADERS_MAX, hint=LEADERS)
+        return [_member(document) for document in found]
+
     async def successor(self, conversation: str, owner: str) -> str:
         others: Document = {**_range(conversation), "u": {"$exists": True, "$ne": owner}}
         for query in ({**others, "r": ADMIN}, others):
@@ -222,7 +234,22 @@ def _decided(document: ConversationDocument) -> Document:
         "z": document.stamp,
         "a": document.applied_seq,
         "p": document.pending,
+        **{name: value for name, value in _own(document).items() if value},
     }
+
+
+def _own(document: ConversationDocument) -> Document:
+    """The fields that few conversations have."""
+    return {
+        "gs": document.settings,
+        "gl": document.slow_s,
+        "ga": document.asked_from,
+        "gb": document.bans,
+        "gx": document.dissolved,
+    }
+
+
+_OWN = tuple(_own(ConversationDocument("", 0)))
 
 
 def _conversation(document: Document) -> ConversationDocument:
@@ -249,33 +276,40 @@ def _conversation(document: Document) -> ConversationDocument:
         changes=document.get("b", 0),
         # Nothing but messages was stored before there were changes.
         shown=document["s"] if "s" in document else document["h"],
+        streams=tuple(document.get("st", ())),
         pinned=tuple(document.get("pi", ())),
         pinned_at=document.get("pa", 0),
+        settings=document.get("gs", b""),
+        slow_s=document.get("gl", 0),
+        asked_from=document.get("ga", 0),
+        bans=document.get("gb", 0),
+        dissolved=document.get("gx", False),
     )
 
 
 def _present(member: MemberDocument) -> UpdateOne:
-    return UpdateOne(
-        _older(member),
-        {
-            "$set": {
-                "u": member.user,
-                "r": member.role,
-                "j": member.joined_seq,
-                "i": member.joined_ms,
-                "z": member.stamp,
-                "l": member.large,
-            },
-            "$max": {"a": member.read_seq, "d": member.delivered_seq},
-            "$unset": {"x": ""},
-        },
-        upsert=True,
-    )
+    present: Document = {
+        "u": member.user,
+        "r": member.role,
+        "j": member.joined_seq,
+        "i": member.joined_ms,
+        "z": member.stamp,
+        "l": member.large,
+    }
+    without = {"x": ""}
+    if member.muted_until_ms:
+        present["mu"] = member.muted_until_ms
+    else:
+        without["mu"] = ""
+    cursors = {"a": member.read_seq, "d": member.delivered_seq}
+    return UpdateOne(_older(member), {"$set": present, "$max": cursors, "$unset": without}, upsert=True)
 
 
 def _gone(member: MemberDocument) -> UpdateOne:
     # By MongoDB's own clock, which is also the one that ends it.
     changes: Document = {"$set": {"z": member.stamp}, "$currentDate": {"x": True}, "$unset": {"u": ""}}
+    if member.former:
+        changes = {"$set": {"z": member.stamp, "gf": True}, "$unset": {"u": "", "x": ""}}
     return UpdateOne(_older(member), changes, upsert=True)
 
 
@@ -298,4 +332,5 @@ def _member(document: Document) -> MemberDocument:
         delivered_seq=document["d"],
         stamp=document["z"],
         large=document["l"],
+        muted_until_ms=document.get("mu", 0),
     )

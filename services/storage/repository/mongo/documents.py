@@ -2,7 +2,8 @@
 
     a message   _id  p conversation  s sender  k client id  t time  b content  y kind, if not NORMAL  g change, if any
                 o changes before it, if any  w state, if changed  v revision of that state, if folded
-                e when it expires, if ever  m who is mentioned, if anybody  n parts, of a stream that has not ended
+                e when it expires, if ever  xe the same, until it is erased
+                m who is mentioned, if anybody  n parts, of a stream that has not ended
                 of a CHANGE: a act  x seq of its target  h the content before the first edit, if that is kept
     an entry    _id  p user  c conversation  q seq  t time  y 3, of a CHANGE
 
@@ -54,7 +55,7 @@ def _put_special(document: Document, message: StoredMessage) -> None:
     if message.state:
         document["w"] = message.state
     if message.expires_ms:
-        document["e"] = message.expires_ms
+        document["e"] = document["xe"] = message.expires_ms
     if message.mentions:
         document["m"] = list(message.mentions)
     if message.former:

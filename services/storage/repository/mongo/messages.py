@@ -17,6 +17,7 @@ from services.storage.repository.mongo.connection import Document, MongoConnecti
 from services.storage.repository.mongo.documents import entry_of, message_of
 from services.storage.repository.mongo.log import MongoLog
 from services.storage.repository.mongo.schema import BY_TARGET, LOG
+from services.storage.repository.mongo.unread import count_unread
 from services.storage.repository.records import (
     MAX_NUMBER,
     ClientKey,
@@ -26,6 +27,8 @@ from services.storage.repository.records import (
     MessageKey,
     Span,
     StoredMessage,
+    UnreadCount,
+    UnreadSpan,
     reactions_left_out,
 )
 
@@ -68,6 +71,9 @@ class MongoMessages:
 
     async def erase(self, erasures: Sequence[Erasure]) -> None:
         await self._connection.update("erase", LOG, [_erased(each) for each in erasures])
+
+    async def unread(self, user: str, spans: Sequence[UnreadSpan], now_ms: int) -> list[UnreadCount]:
+        return await count_unread(self._connection, user, spans, now_ms)
 
     async def remove(self, conversation: str, below: int) -> int:
         return await _remove(self._connection, conversation, id_of_message, below)
@@ -126,7 +132,10 @@ def _erased(erasure: Erasure) -> UpdateMany:
     query: Document = {
         "p": erasure.conversation,
         "x": erasure.seq,
-        "_id": {"$lt": id_of_message(erasure.conversation, erasure.below)},
+        "_id": {
+            "$gte": id_of_message(erasure.conversation, erasure.since),
+            "$lt": id_of_message(erasure.conversation, erasure.below),
+        },
     }
     if erasure.everything:
         # Only a CHANGE that tells of reactions has a state; what it tells is in its act.

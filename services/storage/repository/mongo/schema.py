@@ -27,15 +27,23 @@ Document = dict[str, Any]
 
 LOG, CONVERSATIONS, MEMBERS = "log", "conversations", "members"
 CHANGES, SESSIONS, USERS, DEVICES, META = "changes", "sessions", "users", "devices", "meta"
-REACTIONS, AHEAD = "reactions", "ahead"
+REACTIONS, AHEAD, HIDDEN = "reactions", "ahead", "hidden"
+# What lies beside the members of groups.
+BANS, INVITES, REQUESTS, PACES, DISSOLVED = "bans", "invites", "join_requests", "paces", "dissolved"
+
+# Indexes that a query names, since the planner might take another one.
+HELD, BY_TARGET, EXPIRY, STREAMS = "held", "target", "expiry", "streams"
+REACTOR, TALLY = "reactor", "tally"
+PREFERENCES, BLOCKS, PROFILES = "preferences", "blocks", "profiles"
 
 HELD = "held"
-REACTOR, TALLY = "reactor", "tally"
-BY_TARGET = "target"
+MARKED = "marked"
 
 GONE_KEPT_S = 24 * 3600
 CHANGE_KEPT_S = 24 * 3600
 REACTION_GONE_KEPT_S = 3600
+# Longer than a group can be slow.
+PACE_KEPT_S = 25 * 3600
 DEVICE_KEPT_S = 400 * 24 * 3600
 _NAMESPACE_EXISTS, _ALREADY_SHARDED, _INDEX_CONFLICTS, _NO_SUCH_INDEX = 48, 20, (85, 86), 27
 
@@ -60,15 +68,21 @@ SCHEMA: Mapping[str, Collection] = {
                 unique=True,
                 partialFilterExpression={"k": {"$exists": True}},
             ),
+            # Only messages that are gone at some time have `xe`, until they are erased.
+            IndexModel([("xe", ASCENDING)], name=EXPIRY, partialFilterExpression={"xe": {"$exists": True}}),
             # Only a CHANGE has `x`, the seq of what it changes: what it says is erased with that.
             IndexModel(
-                [("p", ASCENDING), ("x", ASCENDING)],
+                [("p", ASCENDING), ("x", ASCENDING), ("_id", ASCENDING)],
                 name=BY_TARGET,
                 partialFilterExpression={"x": {"$exists": True}},
             ),
         ),
     ),
-    CONVERSATIONS: Collection("_id"),
+    CONVERSATIONS: Collection(
+        "_id",
+        # Only conversations with messages whose text grows have `st`.
+        indexes=(IndexModel([("st", ASCENDING)], name=STREAMS, partialFilterExpression={"st": {"$exists": True}}),),
+    ),
     MEMBERS: Collection(
         "c",
         indexes=(
@@ -83,8 +97,35 @@ SCHEMA: Mapping[str, Collection] = {
                 expireAfterSeconds=GONE_KEPT_S,
                 partialFilterExpression={"x": {"$exists": True}},
             ),
+            # Owners and admins of large groups, who are told of requests to join.
+            IndexModel([("c", ASCENDING), ("r", ASCENDING)], name="leaders", partialFilterExpression={"r": {"$gt": 1}}),
         ),
     ),
+    # By text, as members are: whoever has hidden something in a conversation is in one range.
+    HIDDEN: Collection("c"),
+    BANS: Collection(
+        "c",
+        indexes=(IndexModel([("x", ASCENDING)], name="gone", expireAfterSeconds=GONE_KEPT_S),),
+    ),
+    INVITES: Collection(
+        "c",
+        indexes=(
+            IndexModel([("c", ASCENDING), ("t", ASCENDING), ("_id", ASCENDING)], name="age"),
+            IndexModel(
+                [("c", ASCENDING), ("b", ASCENDING)], name="maker", partialFilterExpression={"b": {"$exists": True}}
+            ),
+            # Only a use of one has `i`.
+            IndexModel(
+                [("c", ASCENDING), ("i", ASCENDING)], name="uses", partialFilterExpression={"i": {"$exists": True}}
+            ),
+            IndexModel([("x", ASCENDING)], name="over", expireAfterSeconds=0),
+        ),
+    ),
+    REQUESTS: Collection(
+        "c", indexes=(IndexModel([("c", ASCENDING), ("t", ASCENDING), ("_id", ASCENDING)], name="age"),)
+    ),
+    PACES: Collection("c", indexes=(IndexModel([("x", ASCENDING)], name="kept", expireAfterSeconds=PACE_KEPT_S),)),
+    DISSOLVED: Collection("_id"),
     CHANGES: Collection(
         "c",
         # Whoever repeats a change does so within seconds.
@@ -108,6 +149,15 @@ SCHEMA: Mapping[str, Collection] = {
             IndexModel([("x", ASCENDING)], name="silent", expireAfterSeconds=DEVICE_KEPT_S),
         ),
     ),
+    PREFERENCES: Collection(
+        "u",
+        indexes=(
+            # Few have `n`: who has marked a conversation as unread.
+            IndexModel([("c", ASCENDING)], name=MARKED, partialFilterExpression={"n": {"$exists": True}}),
+        ),
+    ),
+    BLOCKS: Collection("u"),
+    PROFILES: Collection("_id"),
     META: Collection("_id"),
     REACTIONS: Collection(
         "c",

@@ -19,14 +19,14 @@ def test_a_create_needs_nothing() -> None:
 
 def test_who_asks_and_whom_it_concerns_are_loaded_once_each() -> None:
     add = Request(add=Request.Add(conversation="g:x", users=["amy", "olga", "amy"]))
-    assert need_of(add, "olga", POLICY) == Need("g:x", ("olga", "amy"))
+    assert need_of(add, "olga", POLICY) == Need("g:x", ("olga", "amy"), bans=True, requests=True)
     assert once(["b", "a", "b"]) == ("b", "a")
 
 
 def test_only_who_leaves_needs_a_successor() -> None:
     leave = need_of(Request(leave=Request.Leave(conversation="g:x")), "olga", POLICY)
     rename = need_of(Request(rename=Request.Rename(conversation="g:x", name="Tea")), "olga", POLICY)
-    assert (leave, rename) == (Need("g:x", ("olga",), successor=True), Need("g:x", ("olga",)))
+    assert (leave, rename) == (Need("g:x", ("olga",), successor=True, requests=True), Need("g:x", ("olga",)))
 
 
 @pytest.mark.parametrize(

@@ -502,7 +502,9 @@ def test_a_request_without_an_act_is_refused() -> None:
 def test_what_a_decision_needs_is_named_before_it() -> None:
     request = Request(remove=Request.Remove(conversation="g:x", users=["mia", "max", "mia"]))
     assert need_of(request, "olga", POLICY) == Need("g:x", ("olga", "mia", "max"))
-    assert need_of(Request(leave=Request.Leave(conversation="g:x")), "olga", POLICY) == Need("g:x", ("olga",), True)
+    assert need_of(Request(leave=Request.Leave(conversation="g:x")), "olga", POLICY) == Need(
+        "g:x", ("olga",), successor=True, requests=True
+    )
     assert need_of(Request(create=Request.Create()), "olga", POLICY) is None
 
 
@@ -518,7 +520,25 @@ def test_a_notice_has_always_the_five_documented_fields() -> None:
 def test_members_see_all_of_a_groups_info() -> None:
     info = info_of(group("olga", "adam", large_from=7, count=6, share=True), "g:x", "adam")
     assert info == client_pb2.GroupInfo(
-        conversation="g:x", name="Old", member_count=6, role=ADMIN, head=20, share_history=True, large_from=7
+        conversation="g:x",
+        name="Old",
+        member_count=6,
+        role=ADMIN,
+        head=20,
+        share_history=True,
+        large_from=7,
+        settings=client_pb2.GroupSettings(
+            name="Old",
+            description="",
+            avatar="",
+            open=False,
+            channel=False,
+            share_history=True,
+            approval=False,
+            members_add=False,
+            muted=False,
+            slow_s=0,
+        ),
     )
 
 

@@ -311,12 +311,13 @@ async def test_the_hook_is_not_asked_about_what_has_no_content(act: dict[str, An
         assert (outcome.seq, endpoint.asked) == (2, [])
 
 
-def stream(node: Logic, text: str, parts: int = 0, sender: str = "amy") -> None:
-    """A message of amy's that grows."""
-    content = Content(text=text, streaming=True).SerializeToString()
+def stream(node: Logic, *parts: str, sender: str = "amy") -> None:
+    """A message that grows."""
+    content = Content(streaming=True).SerializeToString()
     there = node.storage._there("d:amy|bob")
     there.messages.append(pb.StoreItem(conversation="d:amy|bob", sender=sender, content=content))
-    node.storage.states["d:amy|bob", len(there.messages)] = State(streaming=True, parts=parts)
+    node.storage.states["d:amy|bob", len(there.messages)] = State(streaming=True)
+    node.storage.streams["d:amy|bob", len(there.messages)] = list(parts)
 
 
 def finish(text: str = "", parts: int = 2, **fields: Any) -> logic_pb2.SendItem:
@@ -327,7 +328,7 @@ def finish(text: str = "", parts: int = 2, **fields: Any) -> logic_pb2.SendItem:
 async def test_the_hook_is_asked_about_the_whole_text_of_a_stream_that_ends(given: str) -> None:
     endpoint = Endpoint()
     async with hooks(endpoint) as opened, logic(hooks=opened) as node:
-        stream(node, "so far", parts=2)
+        stream(node, "so ", "far")
         [outcome] = await node.send_rows(finish(given))
         assert (outcome.seq, State.FromString(outcome.state).streaming) == (2, False)
     [asked] = endpoint.asked
@@ -339,14 +340,14 @@ async def test_the_hook_is_asked_about_the_whole_text_of_a_stream_that_ends(give
 async def test_what_the_hook_makes_of_a_stream_that_ends_is_its_text() -> None:
     endpoint = Endpoint(action="change", content={"text": "s* far"})
     async with hooks(endpoint) as opened, logic(hooks=opened) as node:
-        stream(node, "so far", parts=2)
+        stream(node, "so ", "far")
         await node.send_rows(finish())
     assert Change.FromString(node.storage.stored[-1].special.change).finish == Change.Finish(text="s* far", parts=2)
 
 
 async def test_a_stream_whose_end_the_hook_refuses_is_recalled_by_the_operator() -> None:
     async with hooks(Endpoint(action="refuse", reason="no")) as opened, logic(hooks=opened) as node:
-        stream(node, "bad", parts=2)
+        stream(node, "b", "ad")
         [outcome] = await node.send_rows(finish(session="amys"))
         assert (outcome.fault.code, outcome.fault.message) == ("FORBIDDEN", "no")
         [stored] = node.storage.stored
@@ -358,7 +359,7 @@ async def test_a_stream_whose_end_the_hook_refuses_is_recalled_by_the_operator()
 
 async def test_a_refused_end_whose_message_could_not_be_recalled_is_to_be_tried_again() -> None:
     async with hooks(Endpoint(action="refuse", reason="no")) as opened, logic(hooks=opened) as node:
-        stream(node, "bad", parts=2)
+        stream(node, "b", "ad")
         node.storage.refuse = [Unavailable("later", 300)]
         [outcome] = await node.send_rows(finish())
         assert (outcome.fault.code, outcome.fault.retry_after_ms) == ("UNAVAILABLE", 300)
@@ -367,10 +368,10 @@ async def test_a_refused_end_whose_message_could_not_be_recalled_is_to_be_tried_
 async def test_an_end_that_was_stored_before_the_hook_refused_it_stays() -> None:
     endpoint = Endpoint()
     async with hooks(endpoint) as opened, logic(hooks=opened) as node:
-        stream(node, "so far", parts=2)
+        stream(node, "so ", "far")
         await node.send_rows(finish())
         endpoint.decision = {"action": "refuse"}
-        node.storage.states["d:amy|bob", 1].streaming = True  # as seen by whoever asked just before
+        # It is open still, as whoever asked just before has seen it.
         [again] = await node.send_rows(finish())
         assert (again.seq, again.duplicate) == (2, True)
         assert len(node.storage.stored) == 1
@@ -379,18 +380,30 @@ async def test_an_end_that_was_stored_before_the_hook_refused_it_stays() -> None
 async def test_nobody_has_anothers_message_recalled_by_the_hook() -> None:
     endpoint = Endpoint(action="refuse", reason="no")
     async with hooks(endpoint) as opened, logic(hooks=opened) as node:
-        stream(node, "fine", parts=2, sender="bob")
+        stream(node, "fi", "ne", sender="bob")
         node.storage.refuse = [Forbidden("it is not yours: leave it")]
         [outcome] = await node.send_rows(finish("bad"))
         assert (outcome.fault.message, endpoint.asked, node.storage.stored) == ("it is not yours: leave it", [], [])
 
 
-async def test_an_end_whose_parts_are_not_all_written_is_to_be_tried_again() -> None:
+async def test_an_end_whose_parts_have_not_all_come_is_told_which_is_wanted() -> None:
     endpoint = Endpoint()
     async with hooks(endpoint) as opened, logic(hooks=opened) as node:
-        stream(node, "so", parts=1)
+        stream(node, "so ")
         [outcome] = await node.send_rows(finish())
-        assert (outcome.fault.code, endpoint.asked) == ("UNAVAILABLE", [])
+        assert (outcome.fault.code, outcome.fault.next_part, endpoint.asked) == ("BAD_REQUEST", 2, [])
+        node.storage.streams["d:amy|bob", 1].append("far")
+        [outcome] = await node.send_rows(finish(client_id="again"))
+        assert (outcome.seq, endpoint.asked[0]["content"]["text"]) == (2, "so far")
+
+
+async def test_an_end_is_not_decided_while_the_text_cannot_be_had() -> None:
+    endpoint = Endpoint()
+    async with hooks(endpoint) as opened, logic(hooks=opened) as node:
+        stream(node, "so ", "far")
+        node.storage.fail["Parts"] = [Unavailable("away", 200)]
+        [outcome] = await node.send_rows(finish())
+        assert (outcome.fault.code, outcome.fault.retry_after_ms, endpoint.asked) == ("UNAVAILABLE", 200, [])
 
 
 # ---- what storage made by itself
@@ -429,7 +442,7 @@ async def test_an_entry_of_a_large_group_that_storage_made_is_told_to_all_nodes(
 async def test_a_stream_that_storage_ended_is_recalled_if_the_hook_refuses_it() -> None:
     endpoint = Endpoint(action="refuse")
     async with hooks(endpoint) as opened, logic(hooks=opened) as node:
-        stream(node, "bad", parts=2)
+        stream(node, "b", "ad")
         await EntryTeller(node.publisher, node.sender).tell([told_item(node, finish=Change.Finish(text="bad"))])
         while not node.storage.stored:
             await node.all_told()

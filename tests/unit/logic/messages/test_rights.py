@@ -26,7 +26,7 @@ def allowed(user: str, conversation: str = "g:x", snapshot: GroupSnapshot | None
     found = set()
     for act in ACTS:
         try:
-            rights_of(act, conversation, user, snapshot, WINDOWS)
+            rights_of(act, conversation, user, snapshot, WINDOWS, 0)
         except Forbidden:
             continue
         found.add(act)
@@ -67,13 +67,13 @@ def test_where_only_the_operator_writes_everybody_may_react() -> None:
 def test_a_group_that_there_is_not_is_not_found_by_anybody() -> None:
     for user in ("amy", "tidings"):
         with pytest.raises(NotFound):
-            rights_of("pin", "g:x", user, None, WINDOWS)
+            rights_of("pin", "g:x", user, None, WINDOWS, 0)
 
 
 def test_storage_is_told_what_it_judges_by() -> None:
-    assert rights_of("edit", "g:x", "cid", group(), WINDOWS) == pb.ActorRights(role=1, first_seq=4, window_ms=7)
-    assert rights_of("recall", "g:x", "cid", group(channel=True), WINDOWS) == pb.ActorRights(
+    assert rights_of("edit", "g:x", "cid", group(), WINDOWS, 0) == pb.ActorRights(role=1, first_seq=4, window_ms=7)
+    assert rights_of("recall", "g:x", "cid", group(channel=True), WINDOWS, 0) == pb.ActorRights(
         role=1, first_seq=4, window_ms=8, silenced=True
     )
-    assert rights_of("pin", "d:amy|bob", "amy", None, WINDOWS) == pb.ActorRights()
-    assert rights_of("recall", "d:amy|bob", "tidings", None, WINDOWS) == pb.ActorRights(is_operator=True)
+    assert rights_of("pin", "d:amy|bob", "amy", None, WINDOWS, 0) == pb.ActorRights()
+    assert rights_of("recall", "d:amy|bob", "tidings", None, WINDOWS, 0) == pb.ActorRights(is_operator=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.storage.admission.circumstances import Circumstances
 from services.storage.node import Storage
 from services.storage.pages.loads import ConversationLoads
 from tests.unit.storage.nodes import Neighbourhood, World, change, changed, create
@@ -42,7 +43,11 @@ async def test_one_that_cannot_be_loaded_has_its_fault_and_the_others_are_told()
     world = World()
     async with world.node() as node:
         await changed(node, create(G, "ann", "bob"))
-        loads = ConversationLoads(world.database.repository(), node.conversations)
+        loads = ConversationLoads(
+            world.database.repository(),
+            node.conversations,
+            Circumstances(world.database.repository(), node.conversations, world.clock),
+        )
         bad, good = await loads.load(
             [pb.LoadItem(conversation="?"), pb.LoadItem(conversation=G, users=["bob"], narrow=True)]
         )

@@ -1,0 +1,1 @@
+"""How users come into groups: invites, requests to join, bans."""
