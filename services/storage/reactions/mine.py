@@ -37,9 +37,9 @@ async def mine_of_each(
     found = await reactions.find(every) if every else {}
     return [
         {
-            (reactor.conversation, reactor.seq): frozenset(each.reaction for each in found[reactor])
+            (reactor.conversation, reactor.seq): mine
             for reactor in reactors
-            if reactor in found
+            if (mine := frozenset(each.reaction for each in found.get(reactor, ()) if not each.gone))
         }
         for reactors in wanted
     ]
