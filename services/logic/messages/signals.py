@@ -16,6 +16,7 @@ from services.common.clock import Clock, SystemClock
 from services.logic.groups.loader import FoundGroups, GroupLoader, group_in
 from services.logic.groups.permissions import check_signal
 from services.logic.groups.recipients import fanout_of
+from services.logic.messages.blocked import refuse_blocked
 from services.logic.people.blocks import Blocks
 from services.logic.publishing.parcels import OutgoingPush
 from services.logic.publishing.publisher import Publisher
@@ -50,24 +51,11 @@ class Signals:
                     pushes[index] = _outgoing(item, groups, self._clock.wall_ms())
                 except TidingsError as error:
                     outcomes[index] = error
-        await self._refuse_blocked(items, outcomes)
+        await refuse_blocked(self._blocks, items, outcomes)
         outgoing = [push for push, error in zip(pushes, outcomes, strict=True) if push is not None and error is None]
         if outgoing:
             self._publisher.offer(Publication(outgoing))
         return outcomes
-
-    async def _refuse_blocked(self, items: Sequence[logic_pb2.SignalItem], outcomes: list[TidingsError | None]) -> None:
-        direct = [
-            index
-            for index, (item, error) in enumerate(zip(items, outcomes, strict=True))
-            if error is None and item.conversation.startswith("d:")
-        ]
-        if direct:
-            refusals = await self._blocks.refusals(
-                [(items[index].conversation, items[index].sender) for index in direct]
-            )
-            for index, refusal in zip(direct, refusals, strict=True):
-                outcomes[index] = refusal
 
 
 def _shape_error(item: logic_pb2.SignalItem) -> TidingsError | None:
