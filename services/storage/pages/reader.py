@@ -23,6 +23,7 @@ from services.common.lanes.lane import Lanes
 from services.common.rpc.faults import to_fault
 from services.common.scope import run_both
 from services.common.telemetry import logs
+from services.storage.folding.texts import NoStreamTexts, StreamTexts, as_of_now
 from services.storage.inboxes.writer import InboxWriter
 from services.storage.limits import Limits
 from services.storage.memory.conversation import CachedConversation
@@ -88,7 +89,10 @@ class PageReader:
         inboxes: InboxWriter,
         clock: Clock,
         limits: Limits,
+        texts: StreamTexts | None = None,
     ) -> None:
+        """`texts`: of streams, as far as this node has them; None: as their documents are."""
+        self._texts = texts if texts is not None else NoStreamTexts()
         self._repository = repository
         self._conversations = conversations
         self._inboxes = inboxes
@@ -231,7 +235,7 @@ class PageReader:
         entries = [each for look in looks for each in look.entries[: look.window.limit]]
         whole, targets = await run_both(self._whole(wanted), self._targets_of(entries))
         for look in looks:
-            look.entries = completed(look.entries, wanted, whole)
+            look.entries = [as_of_now(each, self._texts) for each in completed(look.entries, wanted, whole)]
         return Showing(self._clock.wall_ms(), targets, {key for look in looks for key in look.stubs()})
 
     async def _whole(self, keys: Collection[MessageKey]) -> dict[MessageKey, StoredMessage]:
