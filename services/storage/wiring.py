@@ -220,7 +220,7 @@ async def open_storage(
         conversations=conversations,
         inboxes=inboxes,
         cursors=cursors,
-        pages=PageReader(repository, conversations, inboxes, time, limits),
+        pages=PageReader(repository, conversations, inboxes, time, limits, streams),
         loads=loads,
         lists=lists,
         hides=Hides(repository, conversations),

@@ -59,8 +59,9 @@ class StreamParts:
         groups = await self._loader.load_for(
             (item.conversation, item.sender) for item, error in zip(items, outcomes, strict=True) if error is None
         )
+        now_ms = self._clock.wall_ms()
         for index, item in enumerate(items):
-            outcomes[index] = outcomes[index] or _refusal(item, groups, self._clock.wall_ms())
+            outcomes[index] = outcomes[index] or _refusal(item, groups, now_ms)
         await self._blocks.refuse(items, outcomes)
         allowed = [index for index, error in enumerate(outcomes) if error is None]
         if not allowed:

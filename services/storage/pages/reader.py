@@ -23,6 +23,7 @@ from services.common.lanes.lane import Lanes
 from services.common.rpc.faults import to_fault
 from services.common.scope import run_both
 from services.common.telemetry import logs
+from services.storage.folding.texts import NoStreamTexts, StreamTexts, as_of_now
 from services.storage.inboxes.writer import InboxWriter
 from services.storage.limits import Limits
 from services.storage.memory.conversation import CachedConversation
@@ -89,7 +90,10 @@ class PageReader:
         inboxes: InboxWriter,
         clock: Clock,
         limits: Limits,
+        texts: StreamTexts | None = None,
     ) -> None:
+        """`texts`: of streams, as far as this node has them; None: as their documents are."""
+        self._texts = texts if texts is not None else NoStreamTexts()
         self._repository = repository
         self._conversations = conversations
         self._inboxes = inboxes
@@ -232,7 +236,7 @@ class PageReader:
         entries = [each for look in looks for each in look.entries[: look.window.limit]]
         whole, targets = await run_both(self._whole(wanted), self._targets_of(entries))
         for look in looks:
-            look.entries = completed(look.entries, wanted, whole)
+            look.entries = [as_of_now(each, self._texts) for each in completed(look.entries, wanted, whole)]
         seen = [(user, [*look.entries, *targets.values()]) for user, look in zip(users, looks, strict=True)]
         mine = await mine_of_each(self._repository.reactions, seen)
         now_ms = self._clock.wall_ms()
