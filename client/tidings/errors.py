@@ -13,6 +13,8 @@ library itself finds is below:
       Replaced         the same device logged in elsewhere
       Kicked           an operator ended the session; one may log in again
       ClientRefused    this client is not welcome, or does not speak the protocol
+      Banned           the operator keeps this user out
+    PartMissing      the server lacks a part of a stream (`next_part`); streams see to it by themselves
 """
 
 # they stand beside the names of the wire, which have no "Error" either
@@ -22,6 +24,7 @@ from __future__ import annotations
 from tidings_protocol.errors import (
     BadFrame,
     BadRequest,
+    Conflict,
     Forbidden,
     Internal,
     NotFound,
@@ -36,9 +39,11 @@ from tidings_protocol.errors import (
 __all__ = [
     "BadFrame",
     "BadRequest",
+    "Banned",
     "Busy",
     "ClientClosed",
     "ClientRefused",
+    "Conflict",
     "Forbidden",
     "Internal",
     "Kicked",
@@ -46,6 +51,7 @@ __all__ = [
     "NotConnected",
     "NotFound",
     "Overloaded",
+    "PartMissing",
     "RateLimited",
     "Replaced",
     "SessionEnded",
@@ -68,6 +74,14 @@ class NoAnswer(Unavailable):
 
 class Busy(Overloaded):
     """The client's own outbox is full; nothing was sent."""
+
+
+class PartMissing(BadRequest):
+    """The server wants another part of a stream next."""
+
+    def __init__(self, message: str, next_part: int) -> None:
+        super().__init__(message)
+        self.next_part = next_part
 
 
 class ClientClosed(TidingsError):
@@ -102,6 +116,10 @@ class ClientRefused(SessionEnded):
     """What this client sent, or the client itself, is refused (4503, 4504, 4507)."""
 
 
+class Banned(SessionEnded):
+    """The operator keeps this user out (4508)."""
+
+
 def session_ended(close_code: int, message: str) -> SessionEnded:
     """The error for a goodbye of 4500 to 4999."""
     match close_code:
@@ -111,5 +129,7 @@ def session_ended(close_code: int, message: str) -> SessionEnded:
             return Replaced(message, close_code)
         case 4502:
             return Kicked(message, close_code)
+        case 4508:
+            return Banned(message, close_code)
         case _:
             return ClientRefused(message, close_code)

@@ -77,6 +77,7 @@ BAD_FRAME = CloseReason(4503, "BAD_FRAME", "what came is not a frame of this pro
 TOO_LARGE = CloseReason(4504, "TOO_LARGE", "the frame is larger than the limit; send less at once")
 TOKEN_EXPIRED = CloseReason(4506, "TOKEN_EXPIRED", "the token has run out; get a new one")
 CLIENT_REFUSED = CloseReason(4507, "CLIENT_REFUSED", "this client version is not served; update it")
+BANNED = CloseReason(4508, "BANNED", "the operator has banned this user; ask them")
 
 REASONS: Mapping[int, CloseReason] = MappingProxyType(
     {
@@ -96,6 +97,7 @@ REASONS: Mapping[int, CloseReason] = MappingProxyType(
             TOO_LARGE,
             TOKEN_EXPIRED,
             CLIENT_REFUSED,
+            BANNED,
         )
     }
 )

@@ -11,7 +11,9 @@ Does not know: gRPC (a cluster translates by `grpc_status`), HTTP, how a connect
     BadRequest        BAD_REQUEST       caller     no       INVALID_ARGUMENT
     Unauthenticated   UNAUTHENTICATED   caller     no       UNAUTHENTICATED
     Forbidden         FORBIDDEN         caller     no       PERMISSION_DENIED
+      Recalled        FORBIDDEN         caller     no       PERMISSION_DENIED    does not count against the caller
     NotFound          NOT_FOUND         caller     no       NOT_FOUND
+    Conflict          CONFLICT          caller     no       ABORTED
     TooLarge          TOO_LARGE         caller     no       OUT_OF_RANGE
     RateLimited       RATE_LIMITED      caller     later    RESOURCE_EXHAUSTED
     Overloaded        OVERLOADED        server     later    RESOURCE_EXHAUSTED
@@ -37,18 +39,21 @@ class Blame(Enum):
 class TidingsError(Exception):
     """Raise one of the subclasses, not this.
 
-    `retry_after_ms` 0 means: do not repeat it as it is.
+    `retry_after_ms` 0 means: do not repeat it as it is. `next_part`: of a stream, the part that is wanted; 0: none.
+    `excused`: who asked could not know better, so it does not count against them.
     """
 
     code: ClassVar[str] = "INTERNAL"
     blame: ClassVar[Blame] = Blame.SERVER
     grpc_status: ClassVar[str] = "INTERNAL"
     default_retry_ms: ClassVar[int] = 0
+    excused = False
 
     def __init__(self, message: str, retry_after_ms: int | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.retry_after_ms = self.default_retry_ms if retry_after_ms is None else retry_after_ms
+        self.next_part = 0
 
     @property
     def retryable(self) -> bool:
@@ -87,6 +92,12 @@ class BadRequest(TidingsError):
     blame = Blame.CALLER
     grpc_status = "INVALID_ARGUMENT"
 
+    def __init__(self, message: str, retry_after_ms: int | None = None, *, next_part: int = 0) -> None:
+        super().__init__(message, retry_after_ms)
+        self.next_part = next_part
+        # Those behind a part that was lost were under way before anybody could say so.
+        self.excused = next_part > 0
+
 
 class Unauthenticated(TidingsError):
     """Nobody knows who this is."""
@@ -104,12 +115,26 @@ class Forbidden(TidingsError):
     grpc_status = "PERMISSION_DENIED"
 
 
+class Recalled(Forbidden):
+    """What was to be changed is recalled, perhaps since a moment ago. On a wire it is a Forbidden that is excused."""
+
+    excused = True
+
+
 class NotFound(TidingsError):
     """What was named is not there."""
 
     code = "NOT_FOUND"
     blame = Blame.CALLER
     grpc_status = "NOT_FOUND"
+
+
+class Conflict(TidingsError):
+    """What was to be replaced is not what is there any more: read it, decide again. As 409 in HTTP."""
+
+    code = "CONFLICT"
+    blame = Blame.CALLER
+    grpc_status = "ABORTED"
 
 
 class TooLarge(TidingsError):
@@ -160,6 +185,7 @@ _BY_CODE: dict[str, type[TidingsError]] = {
         Unauthenticated,
         Forbidden,
         NotFound,
+        Conflict,
         TooLarge,
         RateLimited,
         Overloaded,
@@ -170,6 +196,10 @@ _BY_CODE: dict[str, type[TidingsError]] = {
 CODES = frozenset(_BY_CODE)
 
 
-def error_of(code: str, message: str, retry_after_ms: int) -> TidingsError:
+def error_of(
+    code: str, message: str, retry_after_ms: int, *, excused: bool = False, next_part: int = 0
+) -> TidingsError:
     """The error with this wire code; a code of a newer version becomes Internal and keeps its message."""
-    return _BY_CODE.get(code, Internal)(message, retry_after_ms)
+    error = _BY_CODE.get(code, Internal)(message, retry_after_ms)
+    error.excused, error.next_part = excused, next_part
+    return error

@@ -122,6 +122,6 @@ def _debug_state(rooms: Rooms, door: FrontDoor) -> dict[str, Any]:
         rooms.mailbox,
         rooms.membership.rebalance,
         (*clients.requests.lanes, clients.closer.lanes),
-        clients.presence,
+        clients.watching,
         door.under_way,
     )

@@ -130,6 +130,7 @@ class Connections(Owned, Collection[Connection]):
             transport=connection.transport.name,
             address=connection.transport.address,
             kind=kind,
+            protocol=connection.identity.protocol,
         )
 
     def flush_later(self, connection: Connection) -> None:

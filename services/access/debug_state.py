@@ -17,7 +17,7 @@ from services.access.connections import Connections
 from services.access.delivery.forwarding_table import ForwardingTable
 from services.access.delivery.mailbox import Mailbox
 from services.access.placement.visit_calls import VisitCalls
-from services.access.presence.notifier import PresenceNotifier
+from services.access.presence.watching import Watching
 from services.access.session.session import Phase
 from services.common.cluster import Cluster
 from services.common.lanes.lane import Lanes
@@ -35,7 +35,7 @@ def debug_state(
     mailbox: Mailbox,
     rebalance: Rebalance,
     lanes: Iterable[Lanes[Any, Any]],
-    presence: PresenceNotifier,
+    watching: Watching,
     handshakes: Callable[[], int],
 ) -> dict[str, Any]:
     """All that one looks for first."""
@@ -58,7 +58,8 @@ def debug_state(
         "visits": {"confirmed": len(visit_calls.visits), "failed": visit_calls.failed, "waiting": visit_calls.depth},
         "visitors_elsewhere": len(forwarding),
         "moves_waiting": rebalance.waiting,
-        "watched_users": len(presence.watchers),
+        "watched_users": len(watching.presence.watchers),
+        "watched_profiles": len(watching.profiles.watchers),
         "mailbox": mailbox.state,
         "lanes": {each.name: {"depth": each.depth, "capacity": each.capacity} for each in lanes},
         "wheel": len(connections.wheel),

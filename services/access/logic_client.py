@@ -122,6 +122,17 @@ class LogicClient:
 
         return await self._spread("Signal", items, [item.conversation for item in items], call)
 
+    async def stream_parts(
+        self, items: Sequence[logic_pb2.StreamPartItem]
+    ) -> Sequence[logic_pb2.StreamPartOutcome | TidingsError]:
+        """Hands parts of streams on. Split by the conversation."""
+
+        async def call(slot: int, part: list[logic_pb2.StreamPartItem]) -> Sequence[logic_pb2.StreamPartOutcome]:
+            batch = logic_pb2.StreamPartBatch(items=part)
+            return (await self._call(slot, "StreamParts", batch, logic_pb2.StreamPartOutcomes)).outcomes
+
+        return await self._spread("StreamParts", items, [item.conversation for item in items], call)
+
     async def acknowledge(self, items: Sequence[logic_pb2.AckItem]) -> Sequence[TidingsError | None]:
         """Notes up to which inbox number devices hold everything; None for each that is noted. Split by the user."""
 

@@ -44,6 +44,7 @@ def session_policy(settings: AccessSettings) -> SessionPolicy:
         limits=LimitPolicy(
             sends_per_s=settings.sends_per_s,
             sends_burst=2 * settings.sends_per_s,
+            parts_per_s=settings.parts_per_s,
             frames_per_s=settings.frames_per_s,
             bytes_per_s=settings.bytes_per_s,
             refused_per_window=settings.refused_per_minute,
@@ -83,6 +84,13 @@ def handshake_options(settings: AccessSettings) -> HandshakeOptions:
             content_bytes_max=settings.content_bytes_max,
             # 0 would say that there is no limit.
             sends_per_s=round(settings.sends_per_s) or math.ceil(settings.sends_per_s),
+            edit_window_s=settings.edit_window_s,
+            recall_window_s=settings.recall_window_s,
+            # What this version has: no media store, no search.
+            media_bytes_max=0,
+            search=False,
+            streams=True,
+            own_profile=settings.profiles_by == "user",
         ),
         backoff=client_pb2.Backoff(
             base_ms=settings.backoff_base_ms, max_ms=settings.backoff_max_ms, factor=settings.backoff_factor

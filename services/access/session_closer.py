@@ -21,7 +21,7 @@ from services.access.connection.hub import Hub
 from services.access.connection.identity import STRANGER
 from services.access.logic_client import LogicClient
 from services.access.placement.visit_calls import VisitCalls
-from services.access.presence.notifier import PresenceNotifier
+from services.access.presence.watching import Watching
 from services.common.gatherer import RETRY_S
 from services.common.lanes.lane import Lanes
 from services.common.scope import Owned, TaskScope
@@ -38,12 +38,10 @@ log = logs.get_logger(__name__)
 class SessionCloser(Owned):
     """Closes while it is entered; leaving tells logic once more of those that wait."""
 
-    def __init__(
-        self, logic: LogicClient, hub: Hub[Connection], presence: PresenceNotifier, visit_calls: VisitCalls
-    ) -> None:
+    def __init__(self, logic: LogicClient, hub: Hub[Connection], watching: Watching, visit_calls: VisitCalls) -> None:
         self._logic = logic
         self._hub = hub
-        self._presence = presence
+        self._watching = watching
         self._visit_calls = visit_calls
         self._failed: list[logic_pb2.CloseItem] = []
         self._lanes: Lanes[logic_pb2.CloseItem, None] = Lanes(
@@ -66,7 +64,7 @@ class SessionCloser(Owned):
         """Takes a connection out of this node's indexes; its user's owner is told in a moment if it was the last."""
         if connection.identity is STRANGER:
             return  # its hello was still being checked
-        self._presence.watchers.forget(connection)
+        self._watching.forget(connection)
         if self._hub.remove(connection.user, connection):
             self._visit_calls.left(connection.user)
 

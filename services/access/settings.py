@@ -93,12 +93,35 @@ class AccessSettings(NodeSettings):
         description="Most bytes of a message's text or data. Every byte is stored, goes through Kafka and to every "
         "recipient.",
     )
+    edit_window_s: int = Field(
+        172_800,
+        ge=0,
+        le=3_153_600_000,
+        description="How long after its time a message may be edited by its sender; clients are told. 0: always. "
+        "Longer: people mend older mistakes; what others have read long ago may change. The same for access and logic "
+        "nodes.",
+    )
+    recall_window_s: int = Field(
+        172_800,
+        ge=0,
+        le=3_153_600_000,
+        description="How long after its time a message may be recalled by its sender; clients are told. 0: always. "
+        "Owner and admins of a group recall at any time. The same for access and logic nodes.",
+    )
     sends_per_s: float = Field(
         1000.0,
         ge=0,
         le=1_000_000,
         description="Sends a second of one connection, with a burst of twice that; above: RATE_LIMITED. All the "
         "connections of a user to this node may send four times as many together. 0: no limit.",
+    )
+    parts_per_s: float = Field(
+        30.0,
+        ge=0,
+        le=100_000,
+        description="Parts of streams a second of one connection, and so many at once; above: RATE_LIMITED. All the "
+        "connections of a user to this node may send four times as many together. Each part goes to every member who "
+        "is online. 0: no limit.",
     )
     frames_per_s: float = Field(
         5000.0,
@@ -237,7 +260,17 @@ class AccessSettings(NodeSettings):
     backoff_base_ms: int = Field(500, ge=1, le=600_000, description="First back-off of clients; told in the welcome.")
     backoff_max_ms: int = Field(20_000, ge=1, le=3_600_000, description="Longest back-off of clients.")
     backoff_factor: float = Field(2.0, ge=1, le=10, description="Growth of the clients' back-off.")
-    watched_max: int = Field(500, ge=0, le=100_000, description="Users whose presence one connection may watch.")
+    watched_max: int = Field(
+        500,
+        ge=0,
+        le=100_000,
+        description="Users whose presence one connection may watch, and as many whose profiles.",
+    )
+    profiles_by: Literal["user", "backend"] = Field(
+        "user",
+        description="Who sets profiles, as clients are told: `user`: each user their own; `backend`: only the "
+        "operator's own systems. Logic nodes see to it, so set it for both.",
+    )
 
     send_lanes: int = Field(
         2,

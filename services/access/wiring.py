@@ -41,7 +41,7 @@ from services.access.logic_client import LogicClient
 from services.access.options import handshake_options, request_options, session_policy
 from services.access.placement.placement import Placement
 from services.access.placement.visit_calls import VisitCalls
-from services.access.presence.notifier import PresenceNotifier
+from services.access.presence.watching import Watching
 from services.access.requests.acks import Acks
 from services.access.requests.pongs import HeartbeatReplies
 from services.access.requests.refresh import TokenRefresh
@@ -173,7 +173,7 @@ async def _owners(ground: Ground, node: Node) -> Owners:
 class Clients:
     """The way of a client: hello, requests, end."""
 
-    presence: PresenceNotifier
+    watching: Watching
     heads: HeartbeatReplies
     index: GroupIndex
     closer: SessionCloser
@@ -185,14 +185,14 @@ class Clients:
 async def _clients(ground: Ground, node: Node, owners: Owners) -> Clients:
     settings, ports, enter = ground.settings, ground.ports, ground.enter
     clock, logic, hub = ports.clock, node.logic, node.hub
-    presence = await enter(PresenceNotifier(logic, clock, watched_max=settings.watched_max))
+    watching = await enter(Watching(logic, clock, watched_max=settings.watched_max))
     acks = await enter(Acks(logic, clock, flush_s=settings.ack_flush_ms / 1000))
     heads = await enter(HeartbeatReplies(logic, hub, clock, capacity=settings.lane_capacity))
     index = await enter(GroupIndex(hub, heads, every_s=settings.group_check_s))
-    closer = await enter(SessionCloser(logic, hub, presence, owners.visit_calls))
+    closer = await enter(SessionCloser(logic, hub, watching, owners.visit_calls))
     await enter(node.connections)
     refresh = await enter(TokenRefresh(ports.authenticator, clock, capacity=settings.lane_capacity))
-    requests = await enter(Requests(logic, heads, acks, presence, refresh, clock, request_options(settings)))
+    requests = await enter(Requests(logic, heads, acks, watching, refresh, clock, request_options(settings)))
     me = node.registration.me
     replacement = await enter(
         SessionReplacement(ports.peers, hub, me=me, node=node.cluster.node, timeout_s=settings.rpc_timeout_s)
@@ -202,7 +202,7 @@ async def _clients(ground: Ground, node: Node, owners: Owners) -> Clients:
     )
     options = handshake_options(settings)
     handshake = await enter(Handshake(hellos, logic, owners.visit_calls, replacement, hub, clock, options, me=me))
-    return Clients(presence, heads, index, closer, replacement, handshake, requests)
+    return Clients(watching, heads, index, closer, replacement, handshake, requests)
 
 
 async def _mail(ground: Ground, node: Node, owners: Owners, clients: Clients) -> Mailbox:
@@ -216,13 +216,25 @@ async def _mail(ground: Ground, node: Node, owners: Owners, clients: Clients) ->
     def router() -> MailRouter:
         return MailRouter(me(), owners.placement.owner_of, owners.placement.owns_all, owners.forwarding)
 
-    delivery = Delivery(node.hub, ports.clock, clients.presence.sessions_changed)
+    watching = clients.watching
+
+    def lost() -> None:
+        node.checks.check_all()
+        watching.check_all()
+
+    delivery = Delivery(
+        node.hub,
+        ports.clock,
+        watching.presence.sessions_changed,
+        on_profiles=watching.profiles.changed,
+        on_blocks=watching.presence.blocks_changed,
+    )
     return await enter(
         Mailbox(
             ports.bus,
             topics,
             ParcelDelivery(delivery, forwarder, router),
-            on_gap=node.checks.check_all,
+            on_gap=lost,
             on_hearing=node.registration.set_deaf,
         )
     )
@@ -258,7 +270,7 @@ async def _membership(ground: Ground, node: Node, owners: Owners, clients: Clien
         owners.forwarding,
         clients.heads,
         clients.index,
-        clients.presence,
+        clients.watching.presence,
         node.checks,
         moves_per_s=settings.moves_per_s,
         head_check_delay_s=settings.head_check_delay_s,

@@ -33,6 +33,8 @@ from typing import Any, Self, TypeVar
 from tidings_protocol.errors import TidingsError
 
 R = TypeVar("R")
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 class Owned(ABC):
@@ -90,6 +92,12 @@ class TaskScope:
             await self._group.__aexit__(kind, error, traceback)
         else:
             await self._group.__aexit__(None, None, None)
+
+
+async def run_both(one: Coroutine[Any, Any, A], other: Coroutine[Any, Any, B]) -> tuple[A, B]:
+    """Runs two works that give different things, as `run_all` does."""
+    given: list[Any] = await run_all(one, other)
+    return given[0], given[1]
 
 
 async def run_all(*works: Coroutine[Any, Any, R]) -> list[R]:

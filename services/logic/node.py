@@ -22,6 +22,8 @@ from services.logic.admin import Admin
 from services.logic.in_flight import InFlightLimit
 from services.logic.messages.rows import RowSender
 from services.logic.messages.signals import Signals
+from services.logic.messages.stream_parts import StreamParts
+from services.logic.messages.telling import EntryTeller
 from services.logic.receipts.sender import ReceiptSender
 from services.logic.requests.cursors import CursorMarker
 from services.logic.requests.dispatcher import Dispatcher
@@ -79,7 +81,7 @@ async def logic_node(settings: LogicSettings, life: Lifecycle, ports: LogicPorts
         receipts = await enter(receipts_of(settings, ground))
         sender = await enter(messages_of(settings, ground, receipts))
         sessions = await enter(sessions_of(settings, ground))
-        cursors = CursorMarker(ground.storage, receipts)
+        cursors = CursorMarker(ground.storage, receipts, ground.news)
         changes = await enter(changes_of(ground))
         dispatcher = Dispatcher(*handlers_of(settings, ground, cursors, changes))
         sends, requests = InFlightLimit(settings.sends_in_flight_max), InFlightLimit(settings.requests_in_flight_max)
@@ -87,10 +89,12 @@ async def logic_node(settings: LogicSettings, life: Lifecycle, ports: LogicPorts
             sessions,
             sender,
             RowSender(sender, ground.storage, ground.loader, ground.publisher, receipts),
-            Signals(ground.loader, ground.publisher, ports.clock),
+            Signals(ground.loader, ground.publisher, ground.blocks, ports.clock),
+            StreamParts(ground.loader, ground.storage, ground.publisher, content_bytes_max=settings.content_bytes_max),
             cursors,
             dispatcher,
             ground.storage,
+            EntryTeller(ground.publisher, sender),
             sends=sends,
             requests=requests,
         )

@@ -1,4 +1,4 @@
-"""What a logic node serves: Logic for the access nodes, Admin for the operator, Node for both.
+"""What a logic node serves: Logic for the access nodes and storage nodes, Admin for the operator, Node for both.
 
 The edge: batches are admitted or refused whole, errors of items become faults.
 
@@ -34,6 +34,8 @@ from services.logic.in_flight import InFlightLimit
 from services.logic.messages.rows import RowSender
 from services.logic.messages.sender import MessageSender
 from services.logic.messages.signals import Signals
+from services.logic.messages.stream_parts import StreamParts
+from services.logic.messages.telling import EntryTeller
 from services.logic.requests.cursors import CursorMarker
 from services.logic.requests.dispatcher import Dispatcher, encoded
 from services.logic.sessions.sessions import ClientSessions
@@ -48,7 +50,10 @@ LARGE_PAGES_MAX = 50
 
 
 class LogicServicer(logic_pb2_grpc.LogicServicer):
-    """Serves the calls of access nodes. Each call may be repeated; one that is cancelled may have been done."""
+    """Serves the calls of access nodes, and of storage nodes that have something to tell.
+
+    Each call may be repeated; one that is cancelled may have been done.
+    """
 
     def __init__(
         self,
@@ -56,9 +61,11 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
         sender: MessageSender,
         rows: RowSender,
         signals: Signals,
+        parts: StreamParts,
         cursors: CursorMarker,
         dispatcher: Dispatcher,
         storage: StorageClient,
+        entries: EntryTeller,
         *,
         sends: InFlightLimit,
         requests: InFlightLimit,
@@ -67,9 +74,11 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
         self._sender = sender
         self._rows = rows
         self._signals = signals
+        self._parts = parts
         self._cursors = cursors
         self._dispatcher = dispatcher
         self._storage = storage
+        self._entries = entries
         self._sends = sends
         self._requests = requests
 
@@ -129,6 +138,19 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
             outcomes=[logic_pb2.SignalOutcome(fault=to_fault(error) if error else None) for error in outcomes]
         )
 
+    async def StreamParts(  # noqa: N802
+        self, request: logic_pb2.StreamPartBatch, _: Context
+    ) -> logic_pb2.StreamPartOutcomes:
+        outcomes: Sequence[TidingsError | None]
+        try:
+            with self._requests.admit(len(request.items)):
+                outcomes = await divided(self._parts.take, list(request.items), "StreamParts")
+        except TidingsError as error:
+            outcomes = [error] * len(request.items)
+        return logic_pb2.StreamPartOutcomes(
+            outcomes=[logic_pb2.StreamPartOutcome(fault=to_fault(error) if error else None) for error in outcomes]
+        )
+
     async def Acknowledge(self, request: logic_pb2.AckBatch, _: Context) -> common_pb2.Empty:  # noqa: N802
         with self._requests.admit(len(request.items)):
             await self._cursors.acknowledge(request.items)
@@ -141,6 +163,11 @@ class LogicServicer(logic_pb2_grpc.LogicServicer):
         except TidingsError as error:
             refused = logic_pb2.HandleOutcome(frame=encoded(error))
             return logic_pb2.HandleOutcomes(outcomes=[refused] * len(request.items))
+
+    async def Tell(self, request: logic_pb2.TellBatch, _: Context) -> common_pb2.Empty:  # noqa: N802
+        with self._requests.admit(len(request.items)):
+            await self._entries.tell(request.items)
+        return common_pb2.Empty()
 
     async def Heads(self, request: logic_pb2.HeadsQuery, _: Context) -> logic_pb2.HeadsAnswer:  # noqa: N802
         with self._requests.admit(len(request.users) + len(request.conversations)):

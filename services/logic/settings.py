@@ -62,6 +62,21 @@ class LogicSettings(EventSettings):
         description="Most bytes of a message's text or data. Every byte is stored, goes through Kafka and to every "
         "recipient.",
     )
+    edit_window_s: int = Field(
+        172_800,
+        ge=0,
+        le=3_153_600_000,
+        description="How long after its time a message may be edited by its sender; clients are told. 0: always. "
+        "Longer: people mend older mistakes; what others have read long ago may change. The same for access and logic "
+        "nodes.",
+    )
+    recall_window_s: int = Field(
+        172_800,
+        ge=0,
+        le=3_153_600_000,
+        description="How long after its time a message may be recalled by its sender; clients are told. 0: always. "
+        "Owner and admins of a group recall at any time. The same for access and logic nodes.",
+    )
     page_bytes_max: int = Field(
         131_072,
         ge=4096,
@@ -152,6 +167,11 @@ class LogicSettings(EventSettings):
         le=5000,
         description="Most items of one call to a storage node. Larger: fewer calls; smaller: a slow item delays "
         "fewer others.",
+    )
+    profiles_by: Literal["user", "backend"] = Field(
+        "user",
+        description="Who sets profiles: `user`: each user their own; `backend`: only the operator's own systems, and "
+        "users are refused. Access nodes tell clients which, so set it for both.",
     )
     cached_members_max: int = Field(
         400_000,

@@ -24,6 +24,7 @@ from services.common.rpc.contract import SlotCaller
 from services.common.rpc.faults import from_fault
 from services.common.rpc.spread import in_calls, spread
 from services.logic.storage_rows import RowsToStore, StoredRows, store_rows
+from tidings_protocol import client_pb2
 from tidings_protocol.errors import TidingsError
 
 SERVICE = "/tidings.internal.v1.Storage/"
@@ -131,6 +132,23 @@ class StorageClient:
         keys = [item.conversation for item in items]
         return _checked(await self._spread("Mark", items, keys, pb.MarkBatch, pb.MarkOutcomes))
 
+    async def stream_parts(
+        self, items: Sequence[pb.PartItem], content_bytes_max: int
+    ) -> list[pb.PartOutcome | TidingsError]:
+        """Puts parts behind the texts of streams, in the items' order within a conversation.
+
+        `content_bytes_max`: of a whole text. BadRequest with `next_part`: parts before this one are missing.
+        """
+        return _checked(
+            await self._spread(
+                "Parts",
+                items,
+                [item.conversation for item in items],
+                lambda items: pb.PartBatch(items=items, content_bytes_max=content_bytes_max),
+                pb.PartOutcomes,
+            )
+        )
+
     async def history(self, items: Sequence[pb.HistoryItem]) -> list[pb.PageOutcome | TidingsError]:
         """Pages of conversations: encoded messages in the order of their seq, about `bytes_max` bytes together.
 
@@ -144,9 +162,46 @@ class StorageClient:
         keys = [item.conversation for item in items]
         return _checked(await self._spread("Members", items, keys, pb.MembersBatch, pb.MembersOutcomes))
 
+    async def hide(self, items: Sequence[pb.HideItem]) -> list[pb.HideOutcome | TidingsError]:
+        """Hides messages for users, for good; each outcome says what was taken. BadRequest: too many single ones."""
+        keys = [item.conversation for item in items]
+        return _checked(await self._spread("Hide", items, keys, pb.HideBatch, pb.HideOutcomes))
+
+    async def react(self, items: Sequence[pb.StoreItem]) -> list[pb.StoreOutcome | TidingsError]:
+        """Puts reactions into the sets of their messages, or takes them out, in the items' order for one message.
+
+        The status is STORED, with the seq of the entry that tells of it if this item was the one to make it; DUPLICATE
+        of an entry that was told before; STALE; or REFUSED, with the fault that says why.
+        """
+        keys = [item.conversation for item in items]
+        outcomes = await self._spread("React", items, keys, pb.StoreBatch, pb.StoreOutcomes)
+        return [_stored(outcome) for outcome in outcomes]
+
+    async def reactors(self, items: Sequence[pb.ReactorsItem]) -> list[pb.ReactorsOutcome | TidingsError]:
+        """Pages of those who have reacted to messages, the oldest reactions first."""
+        keys = [item.conversation for item in items]
+        spread = self._spread("Reactors", items, keys, pb.ReactorsBatch, pb.ReactorsOutcomes, batch_max=PAGES_MAX)
+        return _checked(await spread)
+
     async def conversation_heads(self, conversations: Sequence[str]) -> list[int | TidingsError]:
         """The seq of the last message of each conversation; 0: there is none."""
         return await self._keyed("ConversationHeads", conversations, pb.HeadOutcomes, "heads")
+
+    async def prefer(self, items: Sequence[pb.PreferItem]) -> list[pb.PreferOutcome | TidingsError]:
+        """Sets preferences of conversations; says how they are now, nothing if the item gives nothing.
+
+        Forbidden for who is not in the conversation, NotFound for a group that there is not.
+        """
+        keys = [item.prefer.conversation for item in items]
+        return _checked(await self._spread("Prefer", items, keys, pb.PreferBatch, pb.PreferOutcomes))
+
+    async def readers(self, items: Sequence[pb.ReadersItem]) -> list[pb.ReadersOutcome | TidingsError]:
+        """Pages of who has read, or received, messages.
+
+        Forbidden for who is not in the conversation, and in large groups; NotFound for what is not there.
+        """
+        keys = [item.conversation for item in items]
+        return _checked(await self._spread("Readers", items, keys, pb.ReadersBatch, pb.ReadersOutcomes))
 
     # ---- by user
 
@@ -233,6 +288,30 @@ class StorageClient:
     async def users(self, users: Sequence[str]) -> list[pb.UserRecord | TidingsError]:
         """What storage knows of each user; `exists` is false for one that it does not know."""
         return await self._keyed("Users", users, pb.UsersOutcomes, "users")
+
+    async def block(self, items: Sequence[pb.BlockItem]) -> list[pb.BlockOutcome | TidingsError]:
+        """Makes or ends blocks. BadRequest if there are too many then."""
+        keys = [item.user for item in items]
+        return _checked(await self._spread("Block", items, keys, pb.BlockBatch, pb.BlockOutcomes))
+
+    async def blocked(self, items: Sequence[pb.BlockedItem]) -> list[pb.BlockedOutcome | TidingsError]:
+        """Since when users block others (milliseconds since 1970); 0: they do not."""
+        keys = [item.user for item in items]
+        return _checked(await self._spread("Blocked", items, keys, pb.BlockedBatch, pb.BlockedOutcomes))
+
+    async def blocked_by(self, items: Sequence[pb.BlockListItem]) -> list[pb.BlockListOutcome | TidingsError]:
+        """Pages of whom users block, by user id."""
+        keys = [item.user for item in items]
+        return _checked(await self._spread("BlockedBy", items, keys, pb.BlockListBatch, pb.BlockListOutcomes))
+
+    async def profiles(self, users: Sequence[str]) -> list[client_pb2.Profile | TidingsError]:
+        """Each user's profile; of one who has none, the user and version 0."""
+        return await self._keyed("Profiles", users, pb.ProfilesOutcomes, "profiles")
+
+    async def set_profiles(self, items: Sequence[pb.ProfileItem]) -> list[pb.ProfileOutcome | TidingsError]:
+        """Sets profiles; each outcome has it as it is now. Conflict: another version is there than is expected."""
+        keys = [item.profile.user for item in items]
+        return _checked(await self._spread("SetProfile", items, keys, pb.ProfileBatch, pb.ProfileOutcomes))
 
     # ---- how
 

@@ -31,18 +31,28 @@ from services.logic.groups.loader import GroupLoader
 from services.logic.groups.model import GroupPolicy
 from services.logic.messages.hook_endpoint import HookEndpoint
 from services.logic.messages.hooks import HookOptions, Hooks
+from services.logic.messages.rights import ChangeWindows
 from services.logic.messages.sender import MessageSender
+from services.logic.people.blocks import Blocks
+from services.logic.people.news import PeopleNews
 from services.logic.publishing.events import EventEncoder
 from services.logic.publishing.publisher import Publisher, PublisherOptions
 from services.logic.publishing.topics import topics_of
 from services.logic.receipts.sender import ReceiptSender
+from services.logic.requests import absent
+from services.logic.requests.blocks import BlockHandler
 from services.logic.requests.conversations import ConversationLister
 from services.logic.requests.cursors import CursorMarker
 from services.logic.requests.group_lists import GroupLists
 from services.logic.requests.group_reads import GroupReader
+from services.logic.requests.hides import MessageHider
 from services.logic.requests.history import HistoryReader
 from services.logic.requests.inbox import InboxReader
+from services.logic.requests.preferences import PreferenceSetter
 from services.logic.requests.presence import PresenceReader
+from services.logic.requests.profiles import ProfileHandler
+from services.logic.requests.reactors import ReactorsReader
+from services.logic.requests.readers import ReadersReader
 from services.logic.requests.request import Handler
 from services.logic.sessions.sessions import ClientSessions, SessionOptions
 from services.logic.settings import LogicSettings, read_secret
@@ -67,6 +77,8 @@ class Ground:
     policy: GroupPolicy
     publisher: Publisher
     events: EventEncoder
+    blocks: Blocks
+    news: PeopleNews
 
 
 @asynccontextmanager
@@ -94,6 +106,8 @@ async def ground_of(settings: LogicSettings, life: Lifecycle, ports: LogicPorts)
                 GroupPolicy(large_above=settings.large_group_threshold, members_max=settings.group_members_max),
                 publisher,
                 EventEncoder(settings.cluster, enabled=settings.events_enabled),
+                Blocks(storage, ports.clock),
+                PeopleNews(publisher),
             )
 
 
@@ -122,6 +136,9 @@ async def messages_of(settings: LogicSettings, ground: Ground, receipts: Receipt
             ground.publisher,
             receipts,
             hooks,
+            ground.storage,
+            windows=ChangeWindows(1000 * settings.edit_window_s, 1000 * settings.recall_window_s),
+            content_bytes_max=settings.content_bytes_max,
             held_max=settings.sends_in_flight_max,
             clock=ground.ports.clock,
         )
@@ -159,6 +176,7 @@ async def changes_of(ground: Ground) -> AsyncIterator[GroupChanges]:
             ground.loader,
             ground.publisher,
             ground.policy,
+            blocks=ground.blocks,
             requests=requests,
             clock=ground.ports.clock,
         )
@@ -182,12 +200,19 @@ def handlers_of(
         InboxReader(storage, page_bytes_max=page_bytes_max).handlers,
         HistoryReader(storage, loader, page_bytes_max=page_bytes_max).handlers,
         ConversationLister(storage, page_bytes_max=page_bytes_max).handlers,
-        PresenceReader(storage, ground.cluster, ground.ports.clock).handlers,
+        MessageHider(storage, loader, ground.publisher).handlers,
         GroupReader(storage, loader, ground.policy, ground.ports.clock).handlers,
         GroupLists(storage, loader, ground.policy).handlers,
+        PresenceReader(storage, ground.blocks, ground.cluster, ground.ports.clock).handlers,
+        PreferenceSetter(storage, ground.news, ground.ports.clock).handlers,
+        BlockHandler(storage, ground.news, ground.ports.clock).handlers,
+        ProfileHandler(storage, ground.news, own_profile=settings.profiles_by == "user").handlers,
+        ReadersReader(storage).handlers,
+        ReactorsReader(storage, loader).handlers,
         SessionGuard(storage, changes.act).handlers,
         SessionGuard(storage, Invitations(storage, loader, ground.policy).invite, "group.invite").handlers,
         cursors.handlers,
+        absent.handlers(),
     ]
 
 

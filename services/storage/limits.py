@@ -46,3 +46,6 @@ class Limits:
     list_places_max: int = 100_000
     store_budget_s: float = 1.8
     flush_interval_s: float = 4.0
+    stream_idle_s: float = 60.0
+    reaction_gather_s: float = 1.0
+    keeps_edit_history: bool = False

@@ -13,6 +13,7 @@ from services.storage.admission.admissions import Admissions
 from services.storage.cursors.acknowledgements import Acknowledgements
 from services.storage.cursors.writer import CursorWriter
 from services.storage.events.heartbeat import Heartbeats
+from services.storage.hiding.hides import Hides
 from services.storage.inboxes.writer import InboxWriter
 from services.storage.memory.write_behind import WriteBehind
 from services.storage.messages.conversations import ConversationStore
@@ -20,9 +21,19 @@ from services.storage.owners.invalidation import OwnerInvalidation
 from services.storage.pages.lists import ConversationLists
 from services.storage.pages.loads import ConversationLoads
 from services.storage.pages.reader import PageReader
+from services.storage.pages.readers import ReadersReader
+from services.storage.people.blocks import BlockStore
+from services.storage.people.preferences import PreferenceStore
+from services.storage.people.profiles import ProfileStore
+from services.storage.reactions.reactors import ReactorPages
+from services.storage.reactions.store import ReactionStore
 from services.storage.sessions.known import KnownUsers
 from services.storage.sessions.sessions import SessionStore
+from services.storage.streams.keeper import StreamKeeper
+from services.storage.streams.memory import OpenStreams
+from services.storage.streams.parts import PartTaker
 from services.storage.upkeep.dissolution import DissolutionSweep
+from services.storage.upkeep.expiry import ExpirySweep
 from services.storage.upkeep.retention import Retention
 from services.storage.upkeep.session_sweep import SessionSweep
 
@@ -40,13 +51,24 @@ class Storage:
     pages: PageReader
     loads: ConversationLoads
     lists: ConversationLists
+    hides: Hides
     sessions: SessionStore
     known: KnownUsers
     acknowledgements: Acknowledgements
+    preferences: PreferenceStore
+    blocks: BlockStore
+    profiles: ProfileStore
+    readers: ReadersReader
     behind: WriteBehind
     invalidation: OwnerInvalidation
     retention: Retention
     sweep: SessionSweep
+    expiry: ExpirySweep
+    streams: OpenStreams
+    parts: PartTaker
+    keeper: StreamKeeper
+    reactions: ReactionStore
+    reactors: ReactorPages
     admissions: Admissions
     dissolution: DissolutionSweep
     heartbeats: Heartbeats | None = None  # None: there are no events
@@ -54,7 +76,17 @@ class Storage:
 
     def lanes(self) -> dict[str, dict[str, int]]:
         """How many items wait in each set of lanes, and how many may, by its name."""
-        parts = (self.conversations, self.inboxes, self.cursors, self.pages, self.sessions)
+        parts = (
+            self.conversations,
+            self.inboxes,
+            self.cursors,
+            self.pages,
+            self.sessions,
+            self.parts,
+            self.reactions,
+            self.reactors,
+            self.blocks,
+        )
         return {
             lanes.name: {"depth": lanes.depth, "capacity": lanes.capacity} for lanes in (part.lanes for part in parts)
         }
@@ -63,6 +95,7 @@ class Storage:
         """Another node wrote to these in this one's place: they are read again. Raises Overloaded."""
         await self.behind.flush()
         self.known.forget(users)
+        self.streams.doubt(conversations)
         await self.inboxes.forget(users)
         await self.conversations.forget(conversations)
 
@@ -76,6 +109,8 @@ class Storage:
         self.conversations.memory.drop_slots(moved)
         self.inboxes.drop_slots(moved)
         self.known.drop_slots(moved)
+        self.streams.doubt_slots(moved)
+        self.reactions.ring_changed()
         if self.heartbeats is not None:
             self.heartbeats.ring_changed()
         if not self._moved.full():
@@ -92,3 +127,5 @@ class Storage:
             self.conversations.memory.drop_slots(moved)
             self.inboxes.drop_slots(moved)
             self.known.drop_slots(moved)
+            self.streams.doubt_slots(moved)
+            self.reactions.ring_changed()

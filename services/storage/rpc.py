@@ -81,6 +81,15 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
     async def ConversationHeads(self, request: storage_pb2.KeyBatch, _: Context) -> storage_pb2.HeadOutcomes:
         return await self._storage.pages.conversation_heads(request.keys, warm_only=request.warm_only)
 
+    async def Hide(self, request: storage_pb2.HideBatch, _: Context) -> storage_pb2.HideOutcomes:
+        outcomes = await divided(self._storage.hides.hide, list(request.items), "Hide")
+        return storage_pb2.HideOutcomes(outcomes=_with_faults(outcomes, storage_pb2.HideOutcome))
+
+    async def Parts(self, request: storage_pb2.PartBatch, _: Context) -> storage_pb2.PartOutcomes:
+        take = partial(self._storage.parts.take, content_bytes_max=request.content_bytes_max)
+        outcomes = await divided(take, list(request.items), "Parts")
+        return storage_pb2.PartOutcomes(outcomes=_with_faults(outcomes, storage_pb2.PartOutcome))
+
     async def Admit(self, request: storage_pb2.AdmitBatch, _: Context) -> storage_pb2.AdmitOutcomes:
         outcomes = await divided(self._storage.admissions.admit, list(request.items), "Admit")
         return storage_pb2.AdmitOutcomes(outcomes=_with_faults(outcomes, storage_pb2.AdmitOutcome))
@@ -137,6 +146,42 @@ class StorageServicer(storage_pb2_grpc.StorageServicer):
 
     async def Users(self, request: storage_pb2.KeyBatch, _: Context) -> storage_pb2.UsersOutcomes:
         return storage_pb2.UsersOutcomes(users=await self._storage.sessions.users(request.keys))
+
+    async def React(self, request: storage_pb2.StoreBatch, _: Context) -> storage_pb2.StoreOutcomes:
+        outcomes = await divided(self._storage.reactions.react, list(request.items), "React")
+        failed = partial(storage_pb2.StoreOutcome, status=storage_pb2.StoreOutcome.FAILED)
+        return storage_pb2.StoreOutcomes(outcomes=_with_faults(outcomes, failed))
+
+    async def Reactors(self, request: storage_pb2.ReactorsBatch, _: Context) -> storage_pb2.ReactorsOutcomes:
+        outcomes = await divided(self._storage.reactors.pages, list(request.items), "Reactors")
+        return storage_pb2.ReactorsOutcomes(outcomes=_with_faults(outcomes, storage_pb2.ReactorsOutcome))
+
+    async def Prefer(self, request: storage_pb2.PreferBatch, _: Context) -> storage_pb2.PreferOutcomes:
+        outcomes = await divided(self._storage.preferences.prefer, list(request.items), "Prefer")
+        return storage_pb2.PreferOutcomes(outcomes=_with_faults(outcomes, storage_pb2.PreferOutcome))
+
+    async def Readers(self, request: storage_pb2.ReadersBatch, _: Context) -> storage_pb2.ReadersOutcomes:
+        outcomes = await divided(self._storage.readers.readers, list(request.items), "Readers")
+        return storage_pb2.ReadersOutcomes(outcomes=_with_faults(outcomes, storage_pb2.ReadersOutcome))
+
+    async def Block(self, request: storage_pb2.BlockBatch, _: Context) -> storage_pb2.BlockOutcomes:
+        outcomes = await divided(self._storage.blocks.block, list(request.items), "Block")
+        return storage_pb2.BlockOutcomes(outcomes=_with_faults(outcomes, storage_pb2.BlockOutcome))
+
+    async def Blocked(self, request: storage_pb2.BlockedBatch, _: Context) -> storage_pb2.BlockedOutcomes:
+        outcomes = await divided(self._storage.blocks.blocked, list(request.items), "Blocked")
+        return storage_pb2.BlockedOutcomes(outcomes=_with_faults(outcomes, storage_pb2.BlockedOutcome))
+
+    async def BlockedBy(self, request: storage_pb2.BlockListBatch, _: Context) -> storage_pb2.BlockListOutcomes:
+        outcomes = await divided(self._storage.blocks.listed, list(request.items), "BlockedBy")
+        return storage_pb2.BlockListOutcomes(outcomes=_with_faults(outcomes, storage_pb2.BlockListOutcome))
+
+    async def Profiles(self, request: storage_pb2.KeyBatch, _: Context) -> storage_pb2.ProfilesOutcomes:
+        return storage_pb2.ProfilesOutcomes(profiles=await self._storage.profiles.profiles(request.keys))
+
+    async def SetProfile(self, request: storage_pb2.ProfileBatch, _: Context) -> storage_pb2.ProfileOutcomes:
+        outcomes = await divided(self._storage.profiles.put, list(request.items), "SetProfile")
+        return storage_pb2.ProfileOutcomes(outcomes=_with_faults(outcomes, storage_pb2.ProfileOutcome))
 
     async def Forget(self, request: storage_pb2.ForgetBatch, _: Context) -> common_pb2.Empty:
         await self._storage.forget(request.users, request.conversations)

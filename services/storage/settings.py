@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,11 @@ class StorageSettings(EventSettings):
         le=36_500,
         description="Messages older than this are removed, in small steps; 0 keeps them for ever. What is removed "
         "is gone for everybody: pages say `truncated`.",
+    )
+    edit_history: Literal["off", "operator"] = Field(
+        "off",
+        description="What becomes of the content that an edit replaces: `off`: it is gone; `operator`: it is kept for "
+        "the HTTP API alone, until the message is recalled.",
     )
     inbox_retention_days: int = Field(
         0,
@@ -115,6 +120,13 @@ class StorageSettings(EventSettings):
         description="How often heads and cursors that moved are written. Longer: fewer writes, and more to settle "
         "after a crash.",
     )
+    reaction_gather_ms: int = Field(
+        1000,
+        ge=0,
+        le=60_000,
+        description="Reactions to one message are told by at most one entry in so long: the first at once, then what "
+        "has gathered. Shorter: livelier counters, more entries of posts that many people react to.",
+    )
     store_budget_s: float = Field(
         1.8,
         gt=0,
@@ -131,6 +143,13 @@ class StorageSettings(EventSettings):
     )
     mongodb_connections_max: int = Field(
         32, ge=4, le=1000, description="Connections of this node to each server of MongoDB: as many commands at once."
+    )
+    stream_idle_s: float = Field(
+        60.0,
+        ge=1,
+        le=86_400,
+        description="A message whose text grows, and whose sender says nothing for so long, is finished with the text "
+        "that is there. Shorter: a bot that thinks for long has to send empty parts meanwhile.",
     )
     events_waiting_bytes_max: int = Field(
         16_777_216,

@@ -4,7 +4,10 @@
 
     messages, changes ─▶ conversations ─▶ fanout ─▶ inboxes (here, or at the users' owners)
     marks, acknowledgements ─▶ cursors      pages and lists ─▶ pages      logins ─▶ sessions
+    parts of streams ─▶ their owner's memory ─▶ keeper: written, ended
+    preferences, blocks, profiles ─▶ people
     what is durable ─▶ events ─▶ Kafka
+    reactions ─▶ reactions, announced in conversations      entries made here ─▶ telling ─▶ logic nodes
     all that may wait ─▶ write_behind      the time of day, for all of these ◀─ timekeeping
 
 Everything stands on ports, so that a simulation gives the node twins.
@@ -29,6 +32,7 @@ from services.common.gatherer import RETRY_S
 from services.common.lifecycle import Lifecycle
 from services.common.node import DebugState, NodePorts, registered, shown
 from services.common.registry.contract import Membership
+from services.common.rpc import Router
 from services.common.scope import TaskScope
 from services.common.telemetry import metrics
 from services.common.telemetry.health import Health
@@ -40,6 +44,9 @@ from services.storage.events.debts import DebtReader
 from services.storage.events.encoder import EventEncoder
 from services.storage.events.feed import GATHER_S, LAST_TRY_S, EventFeed
 from services.storage.events.heartbeat import Heartbeats
+from services.storage.folding.recalls import Recalls
+from services.storage.hiding.hiders import MessageHiders
+from services.storage.hiding.hides import Hides
 from services.storage.inboxes.fanout import InboxFanout
 from services.storage.inboxes.writer import InboxWriter
 from services.storage.limits import Limits
@@ -53,13 +60,26 @@ from services.storage.owners.rpc_peers import RpcStoragePeers
 from services.storage.pages.lists import ConversationLists
 from services.storage.pages.loads import ConversationLoads
 from services.storage.pages.reader import PageReader
+from services.storage.pages.readers import ReadersReader
+from services.storage.people.blocks import BlockStore
+from services.storage.people.listed import ListedPreferences
+from services.storage.people.preferences import PreferenceStore
+from services.storage.people.profiles import ProfileStore
+from services.storage.reactions.reactors import ReactorPages
+from services.storage.reactions.store import ReactionStore
 from services.storage.repository.contract import Repository
 from services.storage.rpc import services
 from services.storage.sessions.known import KnownUsers
 from services.storage.sessions.sessions import SessionStore
 from services.storage.sessions.writer import SessionWriter
 from services.storage.settings import StorageSettings
+from services.storage.streams.keeper import StreamKeeper
+from services.storage.streams.memory import OpenStreams
+from services.storage.streams.parts import PartTaker
+from services.storage.telling.port import NoTeller, Teller
+from services.storage.telling.teller import LogicTeller
 from services.storage.upkeep.dissolution import DissolutionSweep
+from services.storage.upkeep.expiry import ExpirySweep
 from services.storage.upkeep.retention import DAY_MS, Retention, RetentionPolicy
 from services.storage.upkeep.session_sweep import SessionSweep
 from services.storage.upkeep.timekeeping import Timekeeper
@@ -68,6 +88,8 @@ from tidings_protocol.ids import new_id
 # The share of the time for a batch in which another node has to append its part: then there is time left to do it in
 # that node's place.
 PEER_SHARE = 3
+# How many logic nodes may fail to answer before an entry is not told.
+TELL_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +130,14 @@ async def storage_node(settings: StorageSettings, life: Lifecycle, ports: Storag
             timeout_s=settings.store_budget_s / PEER_SHARE,
             connected=lambda: ports.registry.connected,
         )
+        teller = await enter(
+            LogicTeller(
+                Router(ports.peers, cluster, "logic"),
+                lambda slot: cluster.ring("logic").owner(slot),
+                timeout_s=settings.rpc_timeout_s,
+                budget_s=settings.rpc_timeout_s * TELL_TRIES,
+            )
+        )
         if ports.bus is not None:
             life.spawn(make_topics(ports.bus, [events_topic(settings)]), name="topics")
         node = await enter(
@@ -119,6 +149,7 @@ async def storage_node(settings: StorageSettings, life: Lifecycle, ports: Storag
                 policy=policy_of(settings),
                 sweep_interval_s=settings.session_sweep_interval_s,
                 events=_events_of(settings, ports),
+                teller=teller,
             )
         )
         stack.callback(cluster.subscribe(_drop_what_is_in_doubt(cluster, settings.node, node)))
@@ -147,9 +178,10 @@ async def open_storage(
     policy: RetentionPolicy | None = None,
     sweep_interval_s: float = 30.0,
     events: EventStream | None = None,
+    teller: Teller | None = None,
 ) -> AsyncIterator[Storage]:
-    """A node that works until it is left; `events`: None, if there are none. Raises Unavailable if the repository does
-    not answer.
+    """A node that works until it is left; `events`: None, if there are none; `teller`: of entries that the node makes
+    by itself, None: nobody is told. Raises Unavailable if the repository does not answer.
     """
     epoch = await repository.users.epoch(new_id())
     time = Timekeeper(clock, repository.time)
@@ -160,26 +192,66 @@ async def open_storage(
     inboxes = InboxWriter(repository, peers, invalidation, time, limits, kept_ms=_kept_ms(policy))
     fanout = InboxFanout(inboxes, peers)
     feed = _feed_into(events, repository, behind, time) if events else None
-    conversations = ConversationStore(repository, inboxes, fanout, behind, peers, invalidation, time, limits, feed)
-    cursors = CursorWriter(repository, conversations, behind, limits)
+    streams = OpenStreams(repository.streams, time)
+    recalls = Recalls()
+    conversations = ConversationStore(
+        repository,
+        inboxes,
+        fanout,
+        behind,
+        peers,
+        invalidation,
+        time,
+        limits,
+        feed,
+        texts=streams,
+        hiders=MessageHiders(repository),
+        streams=streams,
+        recalls=recalls,
+    )
+    reactions = ReactionStore(repository, conversations, invalidation, teller or NoTeller(), time, limits)
+    recalls.listen(reactions.forget)
     loads = ConversationLoads(repository, conversations, Circumstances(repository, conversations, time))
-    lists = ConversationLists(repository, conversations, loads, peers, time, limits)
+    preferences = PreferenceStore(repository, conversations, invalidation)
+    cursors = CursorWriter(repository, conversations, behind, preferences, limits)
+    lists = ConversationLists(
+        repository, conversations, loads, peers, time, limits, preferences=ListedPreferences(preferences)
+    )
     known = KnownUsers(peers, limits.cached_sessions_max)
     logins = SessionWriter(repository, lists, known, behind, invalidation, time)
     node = Storage(
         conversations=conversations,
         inboxes=inboxes,
         cursors=cursors,
-        pages=PageReader(repository, conversations, inboxes, limits),
+        pages=PageReader(repository, conversations, inboxes, time, limits),
         loads=loads,
         lists=lists,
+        hides=Hides(repository, conversations),
         sessions=SessionStore(repository, inboxes, lists, logins, behind, time, limits, epoch),
         known=known,
         acknowledgements=Acknowledgements(repository, inboxes, cursors, behind),
+        preferences=preferences,
+        blocks=BlockStore(repository, conversations, behind, peers, invalidation, time, limits),
+        profiles=ProfileStore(repository),
+        readers=ReadersReader(repository, conversations),
         behind=behind,
         invalidation=invalidation,
         retention=Retention(repository, conversations, behind, peers, time, policy),
         sweep=SessionSweep(repository, peers, time),
+        expiry=ExpirySweep(repository, conversations.memory, peers, time, recalls, margin_s=limits.store_budget_s + 1),
+        streams=streams,
+        parts=PartTaker(repository, streams, time, limits),
+        keeper=StreamKeeper(
+            repository,
+            streams,
+            conversations,
+            peers,
+            teller or NoTeller(),
+            time,
+            idle_s=limits.stream_idle_s,
+        ),
+        reactions=reactions,
+        reactors=ReactorPages(repository, time, limits),
         admissions=Admissions(repository, conversations, time),
         dissolution=DissolutionSweep(repository, peers),
         heartbeats=Heartbeats(repository, feed, peers, conversations.get, time) if feed else None,
@@ -187,12 +259,24 @@ async def open_storage(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(behind.flush)
         stack.push_async_callback(invalidation.flush)
+        stack.push_async_callback(node.keeper.leave)
         if feed is not None and node.heartbeats is not None:
             await node.heartbeats.begin()
             stack.push_async_callback(node.heartbeats.leave)
             await stack.enter_async_context(feed)
         # Those that use others are entered after them, so that they end first.
-        for part in (inboxes, conversations, node.cursors, node.pages, node.sessions):
+        parts = (
+            inboxes,
+            conversations,
+            node.cursors,
+            node.pages,
+            node.sessions,
+            reactions,
+            node.reactors,
+            node.parts,
+            node.blocks,
+        )
+        for part in parts:
             await stack.enter_async_context(part.running())
         scope = await stack.enter_async_context(TaskScope())
         scope.spawn(behind.run(limits.flush_interval_s), name="write behind")
@@ -201,6 +285,10 @@ async def open_storage(
         scope.spawn(time.run(), name="time")
         scope.spawn(node.retention.run(), name="retention")
         scope.spawn(node.sweep.run(sweep_interval_s), name="session sweep")
+        scope.spawn(node.expiry.run(), name="expiry")
+        scope.spawn(node.keeper.run(), name="streams")
+        scope.spawn(reactions.run(), name="reactions")
+        scope.spawn(reactions.look_for_what_others_left(), name="reactions of others")
         scope.spawn(node.dissolution.run(), name="dissolution")
         yield node
 
@@ -210,7 +298,7 @@ async def open_storage(
 
 def _feed_into(stream: EventStream, repository: Repository, behind: WriteBehind, clock: Clock) -> EventFeed:
     encoder = EventEncoder(stream.topic, stream.cluster)
-    debts = DebtReader(repository)
+    debts = DebtReader(repository, clock)
     return EventFeed(
         stream.bus,
         encoder,
@@ -250,6 +338,9 @@ def limits_of(settings: StorageSettings) -> Limits:
         list_places_max=settings.list_places_max,
         store_budget_s=settings.store_budget_s,
         flush_interval_s=settings.flush_interval_s,
+        stream_idle_s=settings.stream_idle_s,
+        reaction_gather_s=settings.reaction_gather_ms / 1000,
+        keeps_edit_history=settings.edit_history == "operator",
     )
 
 

@@ -15,9 +15,12 @@ from tests.simulation.nodes import LARGE_ABOVE
 from tests.simulation.world import World
 from tests.support.device.device import Device
 from tests.support.histories.history import Changed, Member, Read
-from tidings_protocol.client_pb2 import GroupRequest
+from tidings_protocol.client_pb2 import Change, GroupRequest
 
 CHANGE_S = (0.5, 3.0)
+CHANGES = 0.45  # of what is said are changes of what was said before
+KNOWN = 12  # of the newest messages that a device knows are changed
+REACTIONS = ("👍", "❤", "🎉")
 SEVERAL = 0.2  # of the messages go to all conversations of their sender: one batch holds them all
 TABS = (2, 3, 5)
 
@@ -63,6 +66,10 @@ class Crowd:
             conversation = self.rng.choice(list(self.conversations))
             person = self.rng.choice(self.conversations[conversation])
             device = self.rng.choice(self.devices[person])
+            if device.known and self.rng.random() < CHANGES:
+                device.change(self._change_of(device, number))
+                await asyncio.sleep(self.rng.expovariate(messages / seconds))
+                continue
             for part in range(self.rng.choice((1, 1, 1, 4))):
                 device.post(conversation, f"message {number}.{part}")
             if self.rng.random() < SEVERAL:
@@ -122,6 +129,26 @@ class Crowd:
             await device.read_inbox()
 
     # ---- inside
+
+    def _change_of(self, device: Device, number: int) -> Change:
+        """Something that this device does to a message that it knows; the cluster may refuse it."""
+        conversation, seq, sender = self.rng.choice(device.known[-KNOWN:])
+        change = Change(conversation=conversation, seq=seq)
+        what = self.rng.choices(("edit", "recall", "react", "unreact", "pin"), (5, 1, 5, 2, 2))[0]
+        if what in ("edit", "recall") and sender != device.user and self.rng.random() < 0.9:
+            what = "react"
+        match what:
+            case "edit":
+                change.edit.text = f"edited {number} by {device.user}"
+            case "recall":
+                change.recall.SetInParent()
+            case "react":
+                change.react = self.rng.choice(REACTIONS)
+            case "unreact":
+                change.unreact = self.rng.choice(REACTIONS)
+            case "pin":
+                change.pin = self.rng.random() < 0.7
+        return change
 
     async def _found(self, name: str, members: list[str]) -> str:
         create = GroupRequest(create=GroupRequest.Create(name=name, members=members))

@@ -124,7 +124,7 @@ async def _aftermath(here: World, crowd: Crowd, shape: Shape) -> list[Violation]
     except TimeoutError:
         alive = sorted(f"{record.name} {record.state}" for record, _ in here.store.nodes.values())
         return [Violation("G10", f"{HEAL_S:g} s after the last fault it is not healed: {alive}, {_unsettled(crowd)}")]
-    return check(here.history, hears_events=True)
+    return [*check(here.history, hears_events=True), *here.witness.contents_after_recall()]
 
 
 def _unsettled(crowd: Crowd) -> str:

@@ -1,8 +1,8 @@
 """One device and the cluster, over any number of sessions, one after the other. Pure: `handle(event, now)` -> effects.
 
 Guarantees: those of messages/feed.py (each message once, in order), messages/outbox.py (each send to its outcome),
-connection/dialer.py (how it connects again), pulse.py (heartbeats, acknowledgements) and renewal.py (tokens) together;
-this module only joins them.
+messages/contents.py (what messages say now), connection/dialer.py (how it connects again), pulse.py (heartbeats,
+acknowledgements) and renewal.py (tokens) together; this module only joins them.
 Each hello carries a higher `attempt` than the one before, also over restarts with a kept state, so that of two logins
 of this device the server knows the newer one.
 
@@ -20,11 +20,14 @@ from tidings.core.connection.dialer import Bye, Dialer, Greeting, Over
 from tidings.core.connection.pulse import Pulse
 from tidings.core.connection.renewal import Renewal
 from tidings.core.connection.watches import Watches
-from tidings.core.errands import Errand, Errands, TakeToken, WatchAgain, frame_for
+from tidings.core.errands import Errand, Errands, TakeToken, WatchAgain, WatchProfilesAgain, frame_for
+from tidings.core.messages.contents import Contents
 from tidings.core.messages.feed import Feed, Handed
 from tidings.core.messages.outbox import Outbox
 from tidings.core.messages.progress import ProgressBook
-from tidings.core.messages.wants import Want, WantHistory, WantInfo, WantList, WantSync
+from tidings.core.messages.wants import Want, WantHistory, WantInfo, WantList, WantMessage, WantSync
+from tidings.core.messages.writings import Writings
+from tidings.core.pushes import notices_of, presences, profiles
 from tidings.core.signals import (
     Available,
     Cancel,
@@ -52,7 +55,7 @@ from tidings.core.signals import (
     Transmit,
     Watch,
 )
-from tidings.model import DeviceKind, Group, Presence, Receipt, Restarted, Role, Signal
+from tidings.model import DeviceKind, Restarted
 from tidings.state import SavedState
 from tidings_protocol import client_pb2 as pb
 from tidings_protocol.errors import TidingsError
@@ -86,9 +89,17 @@ class Device:
         self._options = options
         self._dialer = Dialer(options.seeds, random, fresh_tokens=options.fresh_tokens)
         self._outbox = Outbox(random, capacity=options.outbox_capacity, pipeline=options.pipeline)
-        self._feed = Feed(saved, self._settle_own, capacity=options.capacity, from_start=options.from_start)
+        self._contents = Contents()
+        self._feed = Feed(
+            saved,
+            self._settle_own,
+            capacity=options.capacity,
+            from_start=options.from_start,
+            copies=self._contents.copies,
+        )
         self._progress = ProgressBook()
         self._watches = Watches()
+        self._profile_watches = Watches()
         self._renewal = Renewal(random)
         self._attempt = saved.attempt if saved is not None else 0
         self._pulse: Pulse | None = None  # while the session lives
@@ -96,6 +107,7 @@ class Device:
         self._errands = Errands()
         self._effects: list[Effect] = []
         self.welcome: pb.Welcome | None = None
+        self.writings = Writings()
 
     @property
     def live(self) -> bool:
@@ -122,12 +134,21 @@ class Device:
         return self._feed.waiting
 
     def take(self, now: float) -> Handed | None:
-        """The next message for the application. A Tick must follow."""
-        return self._feed.take(now)
+        """The next message for the application, or change of one. A Tick must follow."""
+        return self._feed.take(now, self._contents.clock.time_ms(now))
 
     def took(self, handed: Handed) -> None:
         """The application is done with it. A Tick must follow, so that it is acknowledged in time."""
         self._feed.took(handed)
+
+    @property
+    def content_bytes_max(self) -> int:
+        """How large a content the server takes; 0: it does not say."""
+        return self._outbox.limits.content_bytes_max
+
+    def hide(self, hidden: pb.Hide) -> None:
+        """The user wants to see these no more."""
+        self._contents.hide(hidden)
 
     def saved(self) -> SavedState | None:
         """Where this device stands now; None: nowhere yet."""
@@ -135,9 +156,10 @@ class Device:
 
     def next_wake(self) -> float | None:
         """When a Tick is due; None: only when something happens."""
-        times = [self._dialer.next_wake(), self._outbox.next_wake(live=self.live)]
+        times = [self._dialer.next_wake(), self._outbox.next_wake(live=self.live), self._contents.next_wake()]
         if self._pulse is not None:
             times += [self._pulse.next_wake(self._feed.cursor), self._feed.next_wake(), self._renewal.next_wake()]
+            times.append(self.writings.next_wake())
         return min((time for time in times if time is not None), default=None)
 
     def handle(self, event: Input, now: float) -> list[Effect]:
@@ -203,8 +225,8 @@ class Device:
                     self._progress.cancelled(ticket)
             case Tell(frame):
                 self._transmit(frame)
-            case Watch(users, on):
-                self._watches.change(users, on=on)
+            case Watch(users, on, of_profiles):
+                (self._profile_watches if of_profiles else self._watches).change(users, on=on)
             case Idle(idle):
                 self._set_idle(idle, now)
             case Leave():
@@ -254,7 +276,8 @@ class Device:
             elif frame.HasField("error"):
                 self._ended(Bye(0, frame.error.message, frame.error.retry_after_ms / 1000), now)
         elif self._pulse is not None:
-            if frame.id:
+            self._contents.read(frame)
+            if frame.id and not self.writings.refused(frame, now):
                 took_s = self._outbox.flown_s(frame.id, now)
                 if took_s is not None and frame.HasField("sent"):
                     self._feed.answered(took_s, now)
@@ -268,7 +291,12 @@ class Device:
         self.welcome = welcome
         self._outbox.backoff = self._dialer.welcomed(welcome, now)
         self._outbox.limits = welcome.limits
+        self._contents.clock.told(welcome.time_ms, now)
+        self._contents.begin(welcome.user)
+        self.writings.welcomed()
         first = self._feed.welcome(welcome, now)
+        if first is not None:
+            self._contents.forget()
         heartbeat_s = float(welcome.heartbeat_s or 15)
         # What was taken just before the connection broke may never have been acknowledged: it is, once more. A device
         # that begins anew holds nothing of what is before its cursor.
@@ -279,8 +307,10 @@ class Device:
             self._renewal.begin(self._dialer.token, welcome.time_ms, now)
         if first is not None:
             self._effects.append(Notify(Restarted(welcome.epoch, first)))
-        for watch in self._watches.again():
-            self._run_errand(watch, now)
+        for users in self._watches.again():
+            self._run_errand(WatchAgain(users), now)
+        for users in self._profile_watches.again():
+            self._run_errand(WatchProfilesAgain(users), now)
         self._effects.append(Save())
 
     def _take_in(self, frame: pb.ServerFrame, now: float) -> None:
@@ -289,32 +319,34 @@ class Device:
             case "deliver":
                 self._feed.deliver(frame.deliver.entries, now)
             case "sent":
-                self._feed.own_sent(frame.sent, now)
+                self._own_sent(frame.sent, now)
             case "pong":
+                self._contents.clock.told(frame.pong.time_ms, now)
                 self._feed.heads(frame.pong, now)
             case "lagging":
                 self._feed.lagging(frame.lagging)
-            case "receipt":
-                self._receipt(frame.receipt)
-            case "signal":
-                self._effects.append(Notify(Signal.from_proto(frame.signal)))
-            case "presence_list" if not frame.id:
-                self._presences(frame.presence_list)
-            case "group_info" if not frame.id:
-                group = Group.from_proto(frame.group_info)
-                if group.role is Role.NONE:
-                    self._feed.removed(group.id, now)
-                self._effects.append(Notify(group))
+            case "stream_part":
+                grew, want = self._contents.grew(frame.stream_part, now)
+                self._effects += map(Notify, grew)
+                if want is not None:
+                    self._run_errand(want, now)
+            case "hidden":
+                self._contents.hide(frame.hidden)
+            case "group_info" if not frame.id and not frame.group_info.role:
+                self._feed.removed(frame.group_info.conversation, now)
             case _:
                 pass
+        self._effects += map(Notify, notices_of(frame))
+        if frame.HasField("receipt") and frame.receipt.user != self._feed.user:
+            self._effects += map(Notify, self._progress.receipt(frame.receipt))
 
-    def _receipt(self, receipt: pb.Receipt) -> None:
-        self._effects.append(Notify(Receipt.from_proto(receipt)))
-        if receipt.user != self._feed.user:
-            self._effects += map(Notify, self._progress.receipt(receipt))
-
-    def _presences(self, listed: pb.PresenceList) -> None:
-        self._effects += [Notify(Presence.from_proto(user)) for user in listed.users]
+    def _own_sent(self, sent: pb.Sent, now: float) -> None:
+        """A send or a change of this client was stored."""
+        entry = self._contents.answered(sent)
+        if entry is not None:
+            self._feed.own_changed(entry, sent.number, now)
+        elif sent.seq:
+            self._feed.own_sent(sent, now)
 
     # What became of what was asked
 
@@ -328,8 +360,12 @@ class Device:
             case TakeToken(token), _:
                 self._refreshed(token, now, taken=isinstance(outcome, Done))
             case WatchAgain(), Done(_, frame):
-                self._presences(frame.presence_list)
-            case None | WatchAgain(), _:
+                self._effects += map(Notify, presences(frame.presence_list))
+            case WatchProfilesAgain(), Done(_, frame):
+                self._effects += map(Notify, profiles(frame.profile_list))
+            case WantMessage(), Done():
+                self._effects += map(Notify, self._contents.read_again(errand))
+            case None | WatchAgain() | WatchProfilesAgain() | WantMessage(), _:
                 pass
             case want, Done(_, frame):
                 self._wanted(want, frame, now)
@@ -396,6 +432,7 @@ class Device:
         """Everything that is due, whatever happened."""
         for failed in self._outbox.expire(now):
             self._outcome(failed, now)
+        self._effects += map(Notify, self._contents.expire(now))
         if self._pulse is not None and self._pulse.dead(now):
             self._ended(Bye(0, "the server does not answer, it is tried again"), now)
         if self._pulse is not None:
@@ -408,6 +445,8 @@ class Device:
     def _proceed_live(self, pulse: Pulse, now: float) -> None:
         for want in list(self._feed.wants(now)):
             self._run_errand(want, now)
+        for part in self.writings.flush(now):
+            self._transmit(part)
         for out in self._outbox.flush(now):
             if isinstance(out, Failed):
                 self._outcome(out, now)
@@ -433,6 +472,7 @@ class Device:
 
     def _submit(self, submit: Submit, now: float) -> None:
         self._effects += map(Notify, self._progress.submitted(submit))
+        self._contents.asked(submit.frame)
         failed = self._outbox.submit(submit, now)
         if failed is not None:
             self._tell(failed)

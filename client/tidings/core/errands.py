@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tidings.core.messages.wants import Want, question
+from tidings.core.messages.wants import Want, WantMessage, question
 from tidings_protocol import client_pb2 as pb
 
 
@@ -28,7 +28,14 @@ class WatchAgain:
     users: tuple[str, ...]
 
 
-Errand = Want | TakeToken | WatchAgain
+@dataclass(frozen=True, slots=True)
+class WatchProfilesAgain:
+    """The same of these users' profiles."""
+
+    users: tuple[str, ...]
+
+
+Errand = Want | WantMessage | TakeToken | WatchAgain | WatchProfilesAgain
 
 
 class Errands:
@@ -58,5 +65,10 @@ def frame_for(errand: Errand) -> pb.ClientFrame:
             return pb.ClientFrame(refresh=pb.Refresh(token=token))
         case WatchAgain(users):
             return pb.ClientFrame(presence=pb.PresenceRequest(users=users, watch=True))
+        case WatchProfilesAgain(users):
+            asked = pb.ProfileRequest.Get(users=users, watch=True)
+            return pb.ClientFrame(profile=pb.ProfileRequest(get=asked))
+        case WantMessage(conversation, seq):
+            return pb.ClientFrame(history=pb.History(conversation=conversation, after=seq - 1, limit=1))
         case _:
             return question(errand)

@@ -110,10 +110,11 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Keep watching these users' presence over reconnections, or stop it."""
+    """Keep watching these users' presence (or their profiles) over reconnections, or stop it."""
 
     users: tuple[str, ...]
     on: bool
+    profiles: bool = False
 
 
 @dataclass(frozen=True, slots=True)

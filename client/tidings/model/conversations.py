@@ -1,4 +1,4 @@
-"""Conversations and groups, as the application sees them: the user's list, what is known of a group, its members."""
+"""The user's list of conversations, as the application sees it."""
 
 from __future__ import annotations
 
@@ -6,20 +6,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from tidings.model.messages import SHOWN, Message
+from tidings.model.people import Preferences
 from tidings_protocol import client_pb2 as pb
-
-
-class Role(IntEnum):
-    """What a member may do in a group."""
-
-    NONE = pb.Member.ROLE_UNSPECIFIED
-    MEMBER = pb.Member.MEMBER
-    ADMIN = pb.Member.ADMIN
-    OWNER = pb.Member.OWNER
-
-    @classmethod
-    def _missing_(cls, _value: object) -> Role:
-        return cls.NONE  # a role of a newer server
 
 
 class ConversationKind(IntEnum):
@@ -35,7 +23,11 @@ class ConversationKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """One row of the user's list. `large_from`: the seq from which it is read by cursor; 0: not large."""
+    """One row of the user's list. `large_from`: the seq from which it is read by cursor; 0: not large.
+
+    `unread`: messages behind the read position that count and are not the user's own; `mentions`: of these, those that
+    mention the user (at most 100), the first at `first_mention_seq`. `pinned`: seqs, the newest pin first.
+    """
 
     id: str
     name: str
@@ -46,13 +38,18 @@ class Conversation:
     peer_read_seq: int = 0
     large_from: int = 0
     last: Message | None = None
-
-    @property
-    def unread(self) -> int:
-        return max(0, self.head - self.read_seq)
+    unread: int = 0
+    mentions: int = 0
+    first_mention_seq: int = 0
+    preferences: Preferences | None = None
+    hidden_through: int = 0
+    peer: str = ""
+    read_ordinal: int = 0
+    pinned: tuple[int, ...] = ()
 
     @classmethod
     def from_proto(cls, conversation: pb.Conversation) -> Conversation:
+        told = conversation.preferences if conversation.HasField("preferences") else None
         return cls(
             conversation.conversation,
             conversation.name,
@@ -63,39 +60,12 @@ class Conversation:
             conversation.peer_read_seq,
             conversation.large_from,
             Message.from_proto(conversation.last) if conversation.last.kind in SHOWN else None,
+            conversation.unread,
+            conversation.unread_mentions,
+            conversation.first_mention_seq,
+            Preferences.from_proto(told) if told is not None else None,
+            conversation.hidden_through,
+            conversation.peer,
+            conversation.read_ordinal,
+            tuple(conversation.pinned),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """What is known of a group. `role` NONE: the caller is not a member (any more)."""
-
-    id: str
-    name: str
-    member_count: int
-    role: Role
-    head: int
-    open: bool = False
-    channel: bool = False
-    share_history: bool = False
-    large_from: int = 0
-
-    @classmethod
-    def from_proto(cls, info: pb.GroupInfo) -> Group:
-        return cls(
-            info.conversation,
-            info.name,
-            info.member_count,
-            Role(info.role),
-            info.head,
-            info.open,
-            info.channel,
-            info.share_history,
-            info.large_from,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    user: str
-    role: Role

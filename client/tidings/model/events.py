@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
-from tidings.model.conversations import Group
+from tidings.model.changes import MessageChanged
+from tidings.model.groups import Group
 from tidings.model.messages import Message
+from tidings.model.people import Preferences, Profile
 from tidings_protocol import client_pb2 as pb
 
 
@@ -116,5 +118,68 @@ class NotKept:
     retry_in_s: float
 
 
-Event = Message | Receipt | Presence | Signal | Group | Progress | Link | Restarted | NotKept
-Notice = Receipt | Presence | Signal | Group | Progress | Link | Restarted | NotKept
+@dataclass(frozen=True, slots=True)
+class StreamGrew:
+    """A message that is still being written has more text. Not promised: the end of the stream brings it all.
+
+    `text` was put behind what was there; empty: it was read again. `message`: as it is now, None if this device does
+    not have it at hand.
+    """
+
+    conversation: str
+    seq: int
+    part: int
+    text: str
+    message: Message | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """The time of a message is over: it is shown without its content from now on."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """The user's other device hides these messages: `seqs`, and all up to `through`."""
+
+    conversation: str
+    seqs: tuple[int, ...]
+    through: int
+
+    @classmethod
+    def from_proto(cls, hidden: pb.Hidden) -> Hidden:
+        return cls(hidden.conversation, tuple(hidden.seqs), hidden.through)
+
+
+@dataclass(frozen=True, slots=True)
+class PreferencesChanged:
+    """The user's other device set these."""
+
+    preferences: Preferences
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileChanged:
+    """A watched user is shown differently now."""
+
+    profile: Profile
+
+
+Notice = (
+    Receipt
+    | Presence
+    | Signal
+    | Group
+    | Progress
+    | Link
+    | Restarted
+    | NotKept
+    | StreamGrew
+    | Expired
+    | Hidden
+    | PreferencesChanged
+    | ProfileChanged
+)
+Event = Message | MessageChanged | Notice

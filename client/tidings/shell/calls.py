@@ -54,7 +54,18 @@ class Calls:
             raise Busy(f"{self._outbox_max} messages are on their way already: await some before the next")
         return self._launch(message, timeout_s)
 
-    def _launch(self, message: pb.Send, timeout_s: float | None) -> Outgoing:
+    async def change(self, change: pb.Change, timeout_s: float | None) -> Sent:
+        """The same of a change, in order with the sends to its conversation."""
+        async with self._places:
+            outgoing = self._launch(change, timeout_s)
+            with self._given_up_if_cancelled(outgoing.ticket):
+                return await outgoing.sent()
+
+    def post_change(self, change: pb.Change) -> Outgoing:
+        """Like `change`, but does not wait, not even for a place."""
+        return self._launch(change, None)
+
+    def _launch(self, message: pb.Send | pb.Change, timeout_s: float | None) -> Outgoing:
         timeout_s = self._send_timeout_s if timeout_s is None else timeout_s
         ticket, outcome = self._submit(frame_of(message), lane=message.conversation, timeout_s=timeout_s)
         outcome.add_done_callback(_seen)

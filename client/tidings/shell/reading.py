@@ -1,8 +1,8 @@
 """The loop of a reader: what comes, one at a time, until there is nothing more to come.
 
-Guarantees: messages and notices in the order of core/messages/notices.py; the hands are told of each message when its
-reader gets it, is done with it, or leaves its loop (hands.py). It ends when the client is closed, and raises what ended
-the session when the server did.
+Guarantees: messages, changes of them and notices in the order of core/messages/notices.py; the hands are told of each
+message and change when its reader gets it, is done with it, or leaves its loop (hands.py). It ends when the client is
+closed, and raises what ended the session when the server did.
 
 Does not know: whether the device is connected.
 """
@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 
 from tidings.errors import ClientClosed
-from tidings.model import Event
+from tidings.model import Event, MessageChanged
 from tidings.shell.opened import Opened
 
 
 async def read(opened: Callable[[], Opened], *, notices: bool) -> AsyncIterator[Event]:
-    """Messages as they come; with `notices`, whatever else happens as well.
+    """Messages as they come; with `notices`, their changes and whatever else happens as well.
 
     `opened` is asked for the client when the first event is.
     """
@@ -28,9 +28,12 @@ async def read(opened: Callable[[], Opened], *, notices: bool) -> AsyncIterator[
         if notice is not None:
             yield notice
         elif (handed := client.engine.take()) is not None:
+            if not notices and isinstance(handed.event, MessageChanged):
+                client.engine.took(handed)
+                continue
             client.hands.give(handed)
             try:
-                yield handed.message
+                yield handed.event
             except GeneratorExit:
                 client.hands.left(handed)
                 raise

@@ -66,8 +66,9 @@ class Codec(Protocol):
         time_ms: int,
         duplicate: bool,
         number: int,
+        state: bytes | None = None,
     ) -> bytes:
-        """A `sent` frame."""
+        """A `sent` frame; `state` is an encoded State, of a change alone."""
         ...
 
 

@@ -93,6 +93,7 @@ class ProtoCodec:
         time_ms: int,
         duplicate: bool,
         number: int,
+        state: bytes | None = None,
     ) -> bytes:
         # Each field is set, so nothing is left of the answer before. A frame of its own would cost 1.8 µs, this one
         # 1.2; joined by hand from parts that are remembered it is 1.4 (measured).
@@ -106,7 +107,13 @@ class ProtoCodec:
         sent.time_ms = time_ms
         sent.duplicate = duplicate
         sent.number = number
-        return frame.SerializeToString()
+        if state is None:
+            return frame.SerializeToString()
+        try:
+            sent.state.ParseFromString(state)
+            return frame.SerializeToString()
+        finally:
+            sent.ClearField("state")
 
 
 def no_body(request_id: int) -> BadFrame:

@@ -16,14 +16,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import assert_never
+from typing import Final, assert_never
 
 from services.access.connection.abuse_tracker import Device
 from services.access.connection.identity import STRANGER, Identity
 from services.access.connection.outgoing import Outgoing
 from services.access.connection.ports import NodePort, Transport
 from services.access.connection.traffic import REPLY
-from services.access.session.abuse import COUNTED_REFUSALS, TOO_MANY_REFUSED
+from services.access.session.abuse import COUNTED_REFUSALS, TOO_MANY_REFUSED, counts
 from services.access.session.delivery_state import DeliveryState
 from services.access.session.events import (
     Abort,
@@ -65,6 +65,9 @@ from tidings_protocol.errors import BadFrame, TidingsError, Unparsable, error_of
 from tidings_protocol.operations import ACTS, REQUESTS, Limit, name_of
 from tidings_protocol.wire.codec import Codec, Data
 from tidings_protocol.wire.ping import ping_in
+
+# What a request that is refused by a rate limit is counted as.
+_LIMITS: Final[Mapping[Limit | None, str]] = {Limit.SENDS: "sends", Limit.PARTS: "parts"}
 
 log = logs.get_logger(__name__)
 
@@ -205,7 +208,7 @@ class Connection(Outgoing):
     def send_error(self, request_id: int, error: TidingsError) -> None:
         """An error frame; it counts against the client if the client is to blame, and was not only too early."""
         self._send_error(request_id, error)
-        if not error.retryable:
+        if counts(error.code, error.retry_after_ms, excused=error.excused):
             self.count_refusal(error.code)
 
     def count_refusal(self, code: str) -> None:
@@ -345,7 +348,7 @@ class Connection(Outgoing):
 
     def _send_refusal(self, request_id: int, body: str, code: str, message: str, retry_after_ms: int) -> None:
         if code == "RATE_LIMITED":
-            metrics.LIMITED.labels("sends" if REQUESTS[body].limit is Limit.SENDS else "frames").inc()
+            metrics.LIMITED.labels(_LIMITS.get(REQUESTS[body].limit, "frames")).inc()
         self._send_error(request_id, error_of(code, message, retry_after_ms))
         self._count_for_user(code)
 

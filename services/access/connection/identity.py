@@ -31,6 +31,7 @@ class Identity:
     since_ms: int = 0
     client: str = ""
     attempt: int = 0
+    protocol: int = 0  # what the client was written to, 11 for 1.1; 0: 1.0
     avoid: frozenset[str] = NOWHERE  # nodes and addresses that this client cannot reach
 
     @property

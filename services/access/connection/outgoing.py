@@ -100,7 +100,9 @@ class Outgoing(ABC):
 
     def _send_error(self, request_id: int, error: TidingsError) -> None:
         metrics.ERRORS.labels(error.label).inc()
-        told = client_pb2.Error(code=error.code, message=error.message, retry_after_ms=error.retry_after_ms)
+        told = client_pb2.Error(
+            code=error.code, message=error.message, retry_after_ms=error.retry_after_ms, next_part=error.next_part
+        )
         self._send_frame(client_pb2.ServerFrame(id=request_id, error=told))
 
     def _write(self, data: bytes) -> None:

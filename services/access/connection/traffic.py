@@ -21,6 +21,10 @@ _PUSHES = {
     client_pb2.Receipt: "receipt",
     client_pb2.Signal: "signal",
     client_pb2.PresenceList: "presence_list",
+    client_pb2.Hidden: "hidden",
+    client_pb2.StreamPart: "stream_part",
+    client_pb2.ProfileList: "profile_list",
+    client_pb2.ConversationPreferences: "preferences",
 }
 
 

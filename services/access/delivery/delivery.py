@@ -41,23 +41,35 @@ _BODIES: Final[dict[int, type[Message]]] = {
     Push.RECEIPT: client_pb2.Receipt,
     Push.SIGNAL: client_pb2.Signal,
     Push.GROUP_INFO: client_pb2.GroupInfo,
+    Push.HIDDEN: client_pb2.Hidden,
+    Push.STREAM_PART: client_pb2.StreamPart,
+    Push.PREFERENCES: client_pb2.ConversationPreferences,
 }
 
 log = logs.get_logger(__name__)
 
 
 class Delivery:
-    """Delivers to all connections of a hub; `on_sessions` gets the changes of sessions that are among the pushes."""
+    """Delivers to all connections of a hub.
+
+    `on_sessions` gets the changes of sessions that are among the pushes, `on_profiles` profiles that were set, with the
+    session that has set them, `on_blocks` who blocks whom.
+    """
 
     def __init__(
         self,
         hub: Hub[Connection],
         clock: Clock,
         on_sessions: Callable[[delivery_pb2.SessionChanges], None],
+        *,
+        on_profiles: Callable[[client_pb2.ProfileList, str], None] = lambda *_: None,
+        on_blocks: Callable[[delivery_pb2.BlockChange], None] = lambda _: None,
     ) -> None:
         self._hub = hub
         self._clock = clock
         self._on_sessions = on_sessions
+        self._on_profiles = on_profiles
+        self._on_blocks = on_blocks
 
     async def deliver(self, parts: Iterable[Local]) -> None:
         """Delivers the pushes and columns in their order; returns when they are written to the connections.
@@ -97,6 +109,10 @@ class Delivery:
             raise DecodeError("it has fewer numbers than recipients")
         if push.kind == Push.SESSIONS:
             self._on_sessions(delivery_pb2.SessionChanges.FromString(push.body))
+        elif push.kind == Push.PROFILES:
+            self._on_profiles(client_pb2.ProfileList.FromString(push.body), push.except_session)
+        elif push.kind == Push.BLOCKS:
+            self._on_blocks(delivery_pb2.BlockChange.FromString(push.body))
         elif push.kind == Push.MEMBERSHIP:
             membership = delivery_pb2.LargeMembership.FromString(push.body)
             # Of nobody in particular: the group is dissolved.

@@ -182,6 +182,7 @@ class Handshake(LaneHolder):
             since_ms=self._clock.wall_ms(),
             client=hello.client,
             attempt=hello.attempt,
+            protocol=hello.protocol,
             avoid=frozenset(hello.avoid) if hello.avoid else NOWHERE,
         )
 

@@ -3,15 +3,16 @@
 Guarantees: a watcher is shown a change at the latest when the session's record has changed and logic has answered;
 while logic is away the question stays. Questions gather for `GATHER_S`, so a user who changes nodes does not flicker. A
 user who is still online according to the answer is asked about once more, since the news that a session ended may be
-quicker than its record.
+quicker than its record. Who blocks the user of a watcher looks offline to it: from its first answer on, and by the news
+of blocks; where some may be lost, logic is asked anew in each watcher's name.
 
-Does not know: sessions, who may watch whom (logic answers the request itself).
+Does not know: sessions, who may watch whom (logic answers the request itself), who blocks whom.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -48,6 +49,7 @@ class PresenceNotifier(Owned):
         self._watched_max = watched_max
         self._asked: dict[str, None] = {}
         self._again: dict[str, None] = {}
+        self._checks: list[tuple[Connection, list[str]]] = []
         self._waking: asyncio.TimerHandle | None = None
         self._gatherer = Gatherer(self._ask_logic, gather_s=GATHER_S)
         self._scope = TaskScope()
@@ -73,17 +75,50 @@ class PresenceNotifier(Owned):
         elif not self.watchers.watch(connection, request.users):
             raise BadRequest(f"one connection may watch {self._watched_max} users: stop watching some first")
 
-    def learn(self, answer: client_pb2.PresenceList, asker: Connection | None = None) -> None:
-        """Takes an answer of logic and shows the watchers what has changed, but the `asker`, whose reply shows it."""
+    def learn(
+        self, answer: client_pb2.PresenceList, asker: Connection | None = None, hiding: Collection[str] = ()
+    ) -> None:
+        """Takes an answer of logic and shows the watchers what has changed, but the `asker`, whose reply showed it:
+        that comes first. Users who are `hiding` look offline to the asker alone.
+        """
         for presence in answer.users:
-            if self.watchers.learn(presence.user, online=presence.online):
+            if presence.user not in hiding and self.watchers.learn(presence.user, online=presence.online):
                 self._show(presence, asker)
+        if asker is not None:
+            for user in self.watchers.answered(asker, [presence.user for presence in answer.users], hiding):
+                self._show_as_it_is(asker, user, self._clock.wall_ms())
+
+    def blocks_changed(self, change: delivery_pb2.BlockChange) -> None:
+        """Shows watchers whom a user blocks now, or blocks no more, whether that user is online."""
+        others = frozenset(change.users)
+        changed = self.watchers.block_changed(
+            change.user, lambda connection: connection.user in others, blocked=change.blocked
+        )
+        for connection in changed:
+            self._show_as_it_is(connection, change.user, change.time_ms)
+
+    def check_all(self) -> None:
+        """News of blocks may have been lost: logic is asked about all watches."""
+        self._checks = [
+            (connection, users[start : start + USERS_MAX])
+            for connection, users in self.watchers.watches()
+            for start in range(0, len(users), USERS_MAX)
+        ]
+        if self._checks:
+            self._gatherer.note()
+
+    def forget(self, connection: Connection) -> None:
+        """The connection has ended."""
+        self.watchers.forget(connection)
 
     def sessions_changed(self, changes: delivery_pb2.SessionChanges) -> None:
         """Shows or asks about what follows from sessions that began or ended, on whichever node."""
         for change in changes.changes:
             match self.watchers.session_changed(change.user, up=change.up):
                 case Followup.TELL:
+                    if self.watchers.has_unsure(change.user):
+                        self._again[change.user] = None  # the answer on its way may be of before
+                        self.ask((change.user,))
                     self._show(client_pb2.Presence(user=change.user, online=True, last_seen_ms=change.time_ms))
                 case Followup.ASK:
                     self._again[change.user] = None
@@ -118,19 +153,46 @@ class PresenceNotifier(Owned):
             items = [logic_pb2.HandleItem(user=chunk[0], frame=_question(chunk), op=new_id()) for chunk in chunks]
             for chunk, outcome in zip(chunks, await self._logic.handle(items), strict=True):
                 done = self._take_answer(chunk, outcome) and done
+        done = await self._check() and done
         if done and self._again and self._waking is None:
             self._waking = asyncio.get_running_loop().call_later(AGAIN_S, self._ask_again)
         return done
+
+    async def _check(self) -> bool:
+        """Asks about watches in the watchers' own names."""
+        while self._checks:
+            part = self._checks[:ITEMS_MAX]
+            items = [
+                logic_pb2.HandleItem(
+                    user=connection.user, session=connection.session_id, frame=_question(users), op=new_id()
+                )
+                for connection, users in part
+            ]
+            outcomes = await self._logic.handle(items)
+            failed = [
+                each for each, outcome in zip(part, outcomes, strict=True) if not self._take_check(each[0], outcome)
+            ]
+            self._checks = failed + self._checks[len(part) :]
+            if failed:
+                return False
+        return True
+
+    def _take_check(self, connection: Connection, outcome: logic_pb2.HandleOutcome | TidingsError) -> bool:
+        if isinstance(outcome, TidingsError):
+            return not outcome.retryable
+        answer = _presence_in(outcome)
+        self.learn(answer, hiding=outcome.hiding)
+        for presence in answer.users:
+            hidden = presence.user in outcome.hiding
+            if self.watchers.block_changed(presence.user, lambda each: each is connection, blocked=hidden):
+                self._push((connection,), presence)
+        return True
 
     def _take_answer(self, users: list[str], outcome: logic_pb2.HandleOutcome | TidingsError) -> bool:
         if isinstance(outcome, TidingsError):
             self.ask(user for user in users if self.watchers.watchers_of(user))
             return False
-        try:
-            answer = client_pb2.ServerFrame.FromString(outcome.frame).presence_list
-        except DecodeError:
-            log.error("logic answered with something that is no frame")  # noqa: TRY400 - the stack says nothing
-            return True
+        answer = _presence_in(outcome)
         for presence in answer.users:
             if not presence.online:
                 self._again.pop(presence.user, None)
@@ -138,11 +200,31 @@ class PresenceNotifier(Owned):
         return True
 
     def _show(self, presence: client_pb2.Presence, asker: Connection | None = None) -> None:
+        self._push((each for each in self.watchers.shown_to(presence.user) if each is not asker), presence)
+
+    def _show_as_it_is(self, connection: Connection, user: str, time_ms: int) -> None:
+        """Shows a watcher whether the user is online, now that this was hidden from it, or is no more."""
+        if self.watchers.online_of(user) is None:
+            # Nobody else was shown anything, and this one has been shown somebody who is offline.
+            self.watchers.learn(user, online=False)
+            self.ask((user,))
+        elif self.watchers.online_of(user):
+            online = not self.watchers.is_hidden(connection, user)
+            self._push((connection,), client_pb2.Presence(user=user, online=online, last_seen_ms=time_ms))
+
+    def _push(self, connections: Iterable[Connection], presence: client_pb2.Presence) -> None:
         body = EncodedBody.of(client_pb2.PresenceList(users=[presence]))
         now = self._clock.now_s()
-        for connection in tuple(self.watchers.watchers_of(presence.user)):
-            if connection is not asker:
-                connection.push(connection.transport.wrap(connection.codec.push(body)), 0, now, label_of(body))
+        for connection in connections:
+            connection.push(connection.transport.wrap(connection.codec.push(body)), 0, now, label_of(body))
+
+
+def _presence_in(outcome: logic_pb2.HandleOutcome) -> client_pb2.PresenceList:
+    try:
+        return client_pb2.ServerFrame.FromString(outcome.frame).presence_list
+    except DecodeError:
+        log.error("logic answered with something that is no frame")  # noqa: TRY400 - the stack says nothing
+        return client_pb2.PresenceList()
 
 
 def _question(users: list[str]) -> bytes:

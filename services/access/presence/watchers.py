@@ -7,14 +7,14 @@ it differs from what they were shown last. A watch is entered before its first q
 between is missed.
 
 Guarantees: one connection watches at most `watched_max` users. A watcher is shown changes only. No entry outlives its
-last watcher.
+last watcher. A watcher whom the user blocks is among those who are shown something no more.
 
 Does not know: sessions, how to ask, frames.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
@@ -39,12 +39,14 @@ class _Watched(Generic[C]):
 class PresenceWatchers(Generic[C]):
     """The watchers among all connections of a node; its length is the number of watched users."""
 
-    __slots__ = ("_by_connection", "_users", "_watched_max")
+    __slots__ = ("_by_connection", "_hidden", "_unsure", "_users", "_watched_max")
 
     def __init__(self, *, watched_max: int = 500) -> None:
         self._watched_max = watched_max
         self._users: dict[str, _Watched[C]] = {}
         self._by_connection: dict[C, set[str]] = {}
+        self._hidden: dict[C, set[str]] = {}
+        self._unsure: dict[C, dict[str, bool | None]] = {}  # whether it is hidden since, if there were news
 
     def __len__(self) -> int:
         return len(self._users)
@@ -58,6 +60,7 @@ class PresenceWatchers(Generic[C]):
         if wanted:
             self._by_connection[connection] = wanted
         for user in wanted - mine:
+            self._unsure.setdefault(connection, {})[user] = None
             self._users.setdefault(user, _Watched({})).watchers[connection] = None
         return True
 
@@ -68,12 +71,16 @@ class PresenceWatchers(Generic[C]):
             return
         for user in mine.intersection(users):
             mine.discard(user)
+            self._settle(connection, user)
+            self._set_hidden(connection, user, hidden=False)
             self._drop(connection, user)
         if not mine:
             del self._by_connection[connection]
 
     def forget(self, connection: C) -> None:
         """Ends all watches of a connection that has ended."""
+        self._hidden.pop(connection, None)
+        self._unsure.pop(connection, None)
         for user in self._by_connection.pop(connection, ()):
             self._drop(connection, user)
 
@@ -81,6 +88,57 @@ class PresenceWatchers(Generic[C]):
         """The connections that watch this user, in the order in which they began."""
         watched = self._users.get(user)
         return watched.watchers if watched else ()
+
+    def shown_to(self, user: str) -> list[C]:
+        """Those of the watchers who are shown changes of this user."""
+        watchers = list(self.watchers_of(user))
+        if not self._hidden and not self._unsure:
+            return watchers
+        return [each for each in watchers if not self.is_hidden(each, user) and not self._is_unsure(each, user)]
+
+    def watches(self) -> list[tuple[C, list[str]]]:
+        """All connections that watch somebody, and whom."""
+        return [(connection, list(users)) for connection, users in self._by_connection.items()]
+
+    def is_hidden(self, connection: C, user: str) -> bool:
+        """Whether this user looks offline to the connection, whatever they are."""
+        return user in self._hidden.get(connection, ())
+
+    def has_unsure(self, user: str) -> bool:
+        """Whether somebody waits for the answer to the first question about this user."""
+        return bool(self._unsure) and any(self._is_unsure(each, user) for each in self.watchers_of(user))
+
+    def answered(self, connection: C, users: Iterable[str], hiding: Collection[str]) -> list[str]:
+        """Logic has answered the connection about these users, of whom some hide from it. Gives those of whom the
+        answer is behind: they have blocked its user since, or do so no more.
+        """
+        mine = self._by_connection.get(connection, ())
+        behind: list[str] = []
+        for user in users:
+            if user in mine:
+                since = self._settle(connection, user)
+                hidden = user in hiding if since is None else since
+                self._set_hidden(connection, user, hidden=hidden)
+                if hidden != (user in hiding):
+                    behind.append(user)
+        return behind
+
+    def block_changed(self, user: str, concerns: Callable[[C], bool], *, blocked: bool) -> list[C]:
+        """The user blocks those whom it concerns, or does so no more; gives the watchers who are shown that."""
+        changed: list[C] = []
+        for connection in self.watchers_of(user):
+            if not concerns(connection):
+                continue
+            if self._is_unsure(connection, user):
+                self._unsure[connection][user] = blocked
+            elif self._set_hidden(connection, user, hidden=blocked):
+                changed.append(connection)
+        return changed
+
+    def online_of(self, user: str) -> bool | None:
+        """Whether the user is online, as far as it is known."""
+        watched = self._users.get(user)
+        return watched.online if watched else None
 
     def session_changed(self, user: str, *, up: bool) -> Followup:
         """What is to be done now that a session of this user began or ended."""
@@ -105,6 +163,32 @@ class PresenceWatchers(Generic[C]):
     def online(self) -> list[str]:
         """The watched users that may be online: these are asked about when a node dies."""
         return [user for user, watched in self._users.items() if watched.online is not False]
+
+    def _is_unsure(self, connection: C, user: str) -> bool:
+        return user in self._unsure.get(connection, ())
+
+    def _settle(self, connection: C, user: str) -> bool | None:
+        """It is sure now what the connection may be shown; gives what the news have said meanwhile."""
+        unsure = self._unsure.get(connection)
+        if unsure is None:
+            return None
+        said = unsure.pop(user, None)
+        if not unsure:
+            del self._unsure[connection]
+        return said
+
+    def _set_hidden(self, connection: C, user: str, *, hidden: bool) -> bool:
+        """Whether that is another thing than before."""
+        if hidden == self.is_hidden(connection, user):
+            return False
+        users = self._hidden.setdefault(connection, set())
+        if hidden:
+            users.add(user)
+        else:
+            users.discard(user)
+        if not users:
+            del self._hidden[connection]
+        return True
 
     def _drop(self, connection: C, user: str) -> None:
         watched = self._users.get(user)

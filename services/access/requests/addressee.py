@@ -39,6 +39,11 @@ def addressee(user: str, request: client_pb2.Send | client_pb2.Signal) -> Addres
             )
 
 
+def place_of(conversation: str) -> Addressee:
+    """Where a request goes that names a conversation. Raises BadRequest."""
+    return _named(conversation)
+
+
 @lru_cache(maxsize=REMEMBERED_MAX)
 def _direct(user: str, other: str) -> Addressee:
     return _placed(ids.direct(user, ids.check_user(other)))

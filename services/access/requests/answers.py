@@ -8,11 +8,12 @@ Does not know: lanes, what requests mean.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from services.access.connection.connection import Connection
+from services.access.session.abuse import counts
 from services.access.session.events import EndRequested
 from services.common.telemetry import logs
 from tidings_protocol import client_pb2, close
@@ -29,18 +30,21 @@ log = logs.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An encoded answer, and what is known of it; `unpauses` is the page that a paused connection waits for. `retry`:
-    the error may be gone later.
+    """An encoded answer, and what is known of it; `unpauses` is the page that a paused connection waits for. `counts`:
+    it is a refusal that counts against the client. `hiding`: users in the presence who look offline to the asker alone.
     """
 
     frame: bytes
     error_code: str = ""
-    retry: bool = False
+    counts: bool = False
     presence: client_pb2.PresenceList | None = None
+    hiding: Sequence[str] = ()
     unpauses: client_pb2.Page | None = None
 
 
-def encode_answer(connection: Connection, request_id: int, body: str, frame: bytes) -> Answer | Internal:
+def encode_answer(
+    connection: Connection, request_id: int, body: str, frame: bytes, hiding: Sequence[str] = ()
+) -> Answer | Internal:
     """Encodes what logic answered for the connection; Internal if that cannot be read.
 
     All that may fail with a frame is here, before anything is written or counted.
@@ -49,9 +53,10 @@ def encode_answer(connection: Connection, request_id: int, body: str, frame: byt
         encoded = connection.codec.reply(request_id, frame)
         if frame.startswith(_ERROR_TAG):
             error = client_pb2.ServerFrame.FromString(frame).error
-            return Answer(encoded, error_code=error.code, retry=error.retry_after_ms > 0)
+            return Answer(encoded, error_code=error.code, counts=counts(error.code, error.retry_after_ms))
         if body == "presence":
-            return Answer(encoded, presence=client_pb2.ServerFrame.FromString(frame).presence_list)
+            presence = client_pb2.ServerFrame.FromString(frame).presence_list
+            return Answer(encoded, presence=presence, hiding=hiding)
         if body == "sync" and connection.delivery.paused:
             return Answer(encoded, unpauses=client_pb2.ServerFrame.FromString(frame).page)
         return Answer(encoded)

@@ -1,10 +1,12 @@
 """The requests of clients: checked as far as a frame alone can be, then handed to logic in lanes, and answered.
 
     send        sends.py: lanes by conversation
+    change      the same lanes: nothing passes what it refers to
     signal      signals.py: lanes by conversation
+    stream_part stream_parts.py: lanes by conversation
     pages       lanes by the operation's order, most by user (Logic.Handle)
     the rest    the same, lanes of their own
-    ping, ack   pongs.py, acks.py; presence also passes notifier.py
+    ping, ack   pongs.py, acks.py; presence and profile also pass watching.py
 
 Guarantees: each request is answered exactly once, with an error if it could not be handed on: no request waits in a
 place without a bound. A request whose answer cannot be made is answered INTERNAL, and if an answer cannot be written
@@ -27,7 +29,7 @@ from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.traffic import REPLY
 from services.access.logic_client import LogicClient
-from services.access.presence.notifier import PresenceNotifier
+from services.access.presence.watching import Watching
 from services.access.requests.acks import Acks
 from services.access.requests.answers import Answer, answer_or_end, encode_answer
 from services.access.requests.pongs import HeartbeatReplies
@@ -35,7 +37,7 @@ from services.access.requests.refresh import TokenRefresh
 from services.access.requests.request_trace import RequestTrace
 from services.access.requests.sends import Sends
 from services.access.requests.signals import Signals
-from services.access.session.abuse import COUNTED_REFUSALS
+from services.access.requests.stream_parts import StreamParts
 from services.access.session.session import Phase
 from services.common.clock import Clock
 from services.common.lanes.entered import LaneHolder
@@ -48,6 +50,8 @@ from tidings_protocol.operations import OPERATIONS, Operation, Order, Size
 # Pages in one call to logic: each may be 128 KiB of messages, and all of them are to be read within the time that logic
 # gives storage. When thousands come back at once, larger calls time out, are made again, and nobody gets anything.
 PAGES_MAX: Final = 8
+# Operations that may begin or end a watch.
+WATCHES: Final = frozenset(("presence", "profile"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,8 @@ class RequestOptions:
     """The sizes of contents, lanes and batches.
 
     `capacity` is how many requests may wait in one lane; a send that its lane would not answer within `send_answer_s`
-    is refused at once. `send_batch_max` (sends, signals) and `request_batch_max` (the rest) are requests in one call.
+    is refused at once. `send_batch_max` (sends, signals, parts of streams) and `request_batch_max` (the rest) are
+    requests in one call.
     """
 
     content_bytes_max: int
@@ -75,7 +80,7 @@ class Requests(LaneHolder):
         logic: LogicClient,
         heads: HeartbeatReplies,
         acks: Acks,
-        presence: PresenceNotifier,
+        watching: Watching,
         refresh: TokenRefresh,
         clock: Clock,
         options: RequestOptions,
@@ -83,7 +88,7 @@ class Requests(LaneHolder):
         self._logic = logic
         self._heads = heads
         self._acks = acks
-        self._presence = presence
+        self._watching = watching
         self._refresh = refresh
         self._clock = clock
         self._sends = Sends(
@@ -97,6 +102,13 @@ class Requests(LaneHolder):
         )
         self._signals = Signals(
             logic, lanes=options.send_lanes, capacity=options.capacity, batch_max=options.send_batch_max
+        )
+        self._stream_parts = StreamParts(
+            logic,
+            content_bytes_max=options.content_bytes_max,
+            lanes=options.send_lanes,
+            capacity=options.capacity,
+            batch_max=options.send_batch_max,
         )
         self._others: Lanes[PendingRequest, logic_pb2.HandleOutcome] = Lanes(
             "request",
@@ -118,12 +130,12 @@ class Requests(LaneHolder):
         )
 
     def _parts(self) -> Iterable[AbstractAsyncContextManager[Any]]:
-        return (self._sends, self._signals, self._others, self._pages)
+        return (self._sends, self._signals, self._stream_parts, self._others, self._pages)
 
     @property
     def lanes(self) -> Sequence[Lanes[Any, Any]]:
         """All its lanes, for /debug/state."""
-        return (self._sends.lanes, self._signals.lanes, self._others, self._pages)
+        return (self._sends.lanes, self._signals.lanes, self._stream_parts.lanes, self._others, self._pages)
 
     def take(self, connection: Connection, frame: client_pb2.ClientFrame, body: str) -> None:
         """Hands a request on to what answers it, or refuses it at once."""
@@ -133,18 +145,22 @@ class Requests(LaneHolder):
         try:
             if body == "send":
                 self._sends.take(connection, frame)
+            elif body == "change":
+                self._sends.take_change(connection, frame)
             elif body == "ping":
                 self.take_ping(connection, frame.id, idle=frame.ping.idle)
             elif body == "signal":
                 self._signals.take(connection, frame)
+            elif body == "stream_part":
+                self._stream_parts.take(connection, frame)
             elif body == "refresh":
                 self._refresh.take(connection, frame)
             else:
-                if body == "presence":
-                    self._presence.watch(connection, frame.presence)
+                if body in WATCHES:
+                    self._watching.begin(connection, frame)
                 self._take_other(connection, frame, OPERATIONS[body])
         except TidingsError as error:
-            if body == "send":
+            if body in {"send", "change"}:
                 metrics.SENDS.labels(error.label).inc()
             connection.refuse(frame.id, body, error)
 
@@ -175,7 +191,7 @@ class Requests(LaneHolder):
             if isinstance(outcome, TidingsError):
                 encoded: Answer | TidingsError = outcome
             else:
-                encoded = encode_answer(connection, request_id, name, outcome.frame)
+                encoded = encode_answer(connection, request_id, name, outcome.frame, outcome.hiding)
             if trace is not None:
                 trace.end(encoded.label if isinstance(encoded, TidingsError) else encoded.error_code.lower())
             if isinstance(encoded, TidingsError):
@@ -198,13 +214,13 @@ class Requests(LaneHolder):
         """`guesses`: the request names an invite, which may be a guess: what is not found counts as refused."""
         if answer.error_code:
             metrics.ERRORS.labels(answer.error_code.lower()).inc()
-        elif answer.presence is not None:
-            self._presence.learn(answer.presence, asker=connection)
         elif "page" in operation.answers:
             metrics.SYNC_PAGES.labels(operation.body).inc()
         connection.send(answer.frame, REPLY)
         connection.answered(operation.name)
-        if answer.error_code in COUNTED_REFUSALS and not answer.retry:
+        if answer.presence is not None:
+            self._watching.learn(answer.presence, connection, answer.hiding)
+        if answer.counts:
             connection.count_refusal(answer.error_code)
         elif guesses and answer.error_code == NotFound.code:
             connection.count_refusal(Forbidden.code)

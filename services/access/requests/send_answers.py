@@ -1,4 +1,4 @@
-"""The answers to sends, batch by batch: what logic decided becomes the frame that each client gets.
+"""The answers to sends and changes, batch by batch: what logic decided becomes the frame that each client gets.
 
 Guarantees: each send that has an outcome is answered; one that logic has not decided yet waits (held_sends.py), or is
 refused. A defect in one answer ends its connection and no other one. The metrics tell of each send, and are added to
@@ -96,20 +96,21 @@ def _acknowledge(send: SendInFlight, stored: StoredSend) -> None:
         connection.codec.sent(
             send.request_id,
             client_id=send.client_id,
-            message_id=ids.message_id(send.conversation, stored.seq),
+            message_id=ids.message_id(send.conversation, stored.seq) if stored.seq else "",
             conversation=send.conversation,
             seq=stored.seq,
             time_ms=stored.time_ms,
             duplicate=stored.duplicate,
             number=stored.number,
+            state=stored.state if send.request == "change" else None,
         ),
         "sent",
     )
-    connection.answered("send")
+    connection.answered(send.request)
 
 
 def _refuse(send: SendInFlight, error: TidingsError) -> None:
     metrics.SENDS.labels(error.label).inc()
     if error.blame is Blame.SERVER or send.span is not None:
         send_trace.failed(send, send.span, error)
-    send.connection.refuse(send.request_id, "send", error)
+    send.connection.refuse(send.request_id, send.request, error)

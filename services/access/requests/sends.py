@@ -1,7 +1,8 @@
-"""Sends: checked as far as a frame alone can be, then handed to logic in the lane of their conversation.
+"""Sends and changes of messages: checked as far as a frame alone can be, then handed to logic in the lane of their
+conversation.
 
-So what one user sends to one conversation stays in its order. A send that logic has not decided yet goes on in
-held_sends.py, and those behind it in its conversation with it.
+So what one user sends to one conversation, and changes there, stays in its order. A send that logic has not decided yet
+goes on in held_sends.py, and those behind it in its conversation with it.
 
 Guarantees: a content is encoded once, here, and is opaque from here on. A send that its lane would not answer in time
 is refused at once, and so is one that finds no room.
@@ -18,7 +19,8 @@ from typing import Any, Final
 
 from services.access.connection.connection import Connection
 from services.access.logic_client import LogicClient
-from services.access.requests.addressee import addressee
+from services.access.requests.addressee import addressee, place_of
+from services.access.requests.changes import row_of
 from services.access.requests.held_sends import HeldSends
 from services.access.requests.send_answers import SendAnswers
 from services.access.requests.send_in_flight import SendInFlight
@@ -27,6 +29,7 @@ from services.access.send_rows import Outcome, StoredSend
 from services.common.clock import Clock
 from services.common.lanes.entered import LaneHolder
 from services.common.lanes.lane import Lanes
+from services.common.special import special_of
 from services.common.telemetry import tracing
 from tidings_protocol import client_pb2, content
 
@@ -73,6 +76,7 @@ class Sends(LaneHolder):
         client_id, message = asked.client_id, asked.content
         content.check_client_id(client_id)
         conversation, slot = addressee(connection.user, asked)
+        encoded = content.encode_content(message, self._content_bytes_max)
         send = SendInFlight(
             connection,
             frame.id,
@@ -81,12 +85,38 @@ class Sends(LaneHolder):
             conversation,
             slot,
             client_id,
-            content.encode_content(message, self._content_bytes_max),
+            encoded,
             message.reply_to,
             self._clock.wall_ms(),
+            None if content.is_body_alone(encoded) else special_of(message),
         )
+        self._offer(send)
+
+    def take_change(self, connection: Connection, frame: client_pb2.ClientFrame) -> None:
+        """Hands the change of a message on; its answer comes later. Raises TidingsError if it is refused."""
+        change = frame.change
+        row = row_of(change, self._content_bytes_max)
+        conversation, slot = place_of(change.conversation)
+        self._offer(
+            SendInFlight(
+                connection,
+                frame.id,
+                connection.user,
+                connection.session_id,
+                conversation,
+                slot,
+                change.client_id,
+                row.content,
+                0,
+                self._clock.wall_ms(),
+                row.special,
+                "change",
+            )
+        )
+
+    def _offer(self, send: SendInFlight) -> None:
         span = SendTrace.begin(send)
-        self.lanes.offer(slot, send if span is None else send._replace(span=span))
+        self.lanes.offer(send.slot, send if span is None else send._replace(span=span))
 
     async def _send(self, batch: list[SendInFlight]) -> Sequence[Outcome]:
         with tracing.batch("access send", (send.trace for send in batch), items=len(batch)):

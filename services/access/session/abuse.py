@@ -1,8 +1,9 @@
 """Abuse: what a client does so much of that its connection ends, and how that ends it.
 
     frames, bytes         beyond twice the limit of a window (limits.py)
-    refused               too many requests were answered with one of COUNTED_REFUSALS: on a connection (limits.py),
-                          or on all those of its user (connection/abuse_tracker.py)
+    refused               too many requests were answered with one of COUNTED_REFUSALS, unless they may be asked again
+                          later or are excused: on a connection (limits.py), or on all those of its user
+                          (connection/abuse_tracker.py)
     parts of frames       too many before the welcome; nobody is banned for it, since nobody knows whose they are
 
 Too many hellos are abuse too: they are counted and refused before a session begins (handshake/hello_check.py).
@@ -28,6 +29,13 @@ TOO_MANY_REFUSED: Final = (
     "too many bad or forbidden requests within a minute: mend what asks them, and connect again after the time given"
 )
 TOO_MANY_PARTS: Final = "too many parts of frames before the welcome: connect again, and send `hello` in one frame"
+
+
+def counts(code: str, retry_after_ms: int, *, excused: bool = False) -> bool:
+    """Whether a refusal counts against the client: not if it says when to ask again, as where sends are slowed, and not
+    if the client could not know better, as of a message that was recalled a moment ago.
+    """
+    return code in COUNTED_REFUSALS and not retry_after_ms and not excused
 
 
 def with_ban(ended: Effects, kind: str) -> Effects:

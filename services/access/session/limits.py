@@ -1,6 +1,8 @@
-"""How much a client may do: sends with a burst, frames, bytes and refused frames in sliding windows.
+"""How much a client may do: sends and parts of streams with a burst, frames, bytes and refused frames in sliding
+windows.
 
-Theory of operation. Sends have a bucket (GCRA: one number says when it is full again). All else is counted in sliding
+Theory of operation. Sends have a bucket, parts another one (GCRA: one number says when it is full again). All else is
+counted in sliding
 windows of two halves: the count of the last whole span, weighed by how much of it still lies in the window, and the
 count of the present one. Over a limit: slow down (RATE_LIMITED with a time). Over `ABUSE_FACTOR` times the limit, or
 over the limit of refused frames: the connection is closed with 4006 and its user and device are banned for a while.
@@ -31,6 +33,7 @@ class LimitPolicy:
 
     sends_per_s: float = 1000.0
     sends_burst: float = 2000.0
+    parts_per_s: float = 30.0  # of streams; so many at once too
     frames_per_s: float = 5000.0
     bytes_per_s: float = 16 * 1024 * 1024
     traffic_window_s: float = 10.0
@@ -75,14 +78,15 @@ class Window:
 
 
 class UserTraffic:
-    """The windows and the bucket of sends that the connections of one user share, from the second one on."""
+    """The windows and the buckets that the connections of one user share, from the second one on."""
 
-    __slots__ = ("__weakref__", "_bytes", "_frames", "_sends_full_at")
+    __slots__ = ("__weakref__", "_bytes", "_frames", "_parts_full_at", "_sends_full_at")
 
     def __init__(self) -> None:
         self._frames = Window()
         self._bytes = Window()
         self._sends_full_at = 0.0
+        self._parts_full_at = 0.0
 
     def count(self, size: int, now: float, policy: LimitPolicy) -> tuple[Verdict, str]:
         """One frame came in on one of them; what there is too much of."""
@@ -100,14 +104,24 @@ class UserTraffic:
         """One that is allowed by all."""
         self._sends_full_at = max(self._sends_full_at, now) + 1.0 / (policy.user_factor * policy.sends_per_s)
 
+    def parts_wait_s(self, now: float, policy: LimitPolicy) -> float:
+        """How long the next part must wait, as `sends_wait_s`."""
+        rate = policy.user_factor * policy.parts_per_s
+        return bucket_wait_s(max(self._parts_full_at, now), now, rate, rate)
+
+    def take_part(self, now: float, policy: LimitPolicy) -> None:
+        """One that is allowed by all."""
+        self._parts_full_at = max(self._parts_full_at, now) + 1.0 / (policy.user_factor * policy.parts_per_s)
+
 
 class ConnectionLimits:
     """The windows of one connection. `excess`: what there is too much of, after the verdict ABUSE."""
 
-    __slots__ = ("_bytes", "_frames", "_refused", "_sends_full_at", "excess", "shared")
+    __slots__ = ("_bytes", "_frames", "_parts_full_at", "_refused", "_sends_full_at", "excess", "shared")
 
     def __init__(self) -> None:
         self._sends_full_at = 0.0
+        self._parts_full_at = 0.0
         self._frames = Window()
         self._bytes = Window()
         self._refused: Window | None = None  # few connections ever need one
@@ -147,6 +161,22 @@ class ConnectionLimits:
         self._sends_full_at = full_at + 1.0 / rate
         if self.shared is not None:
             self.shared.take_send(now, policy)
+        return 0.0
+
+    def take_part(self, now: float, policy: LimitPolicy) -> float:
+        """As `take_send`, for one more part of a stream."""
+        rate = policy.parts_per_s
+        if not rate:
+            return 0.0
+        full_at = max(self._parts_full_at, now)
+        wait_s = bucket_wait_s(full_at, now, rate, rate)
+        if self.shared is not None:
+            wait_s = max(wait_s, self.shared.parts_wait_s(now, policy))
+        if wait_s:
+            return wait_s
+        self._parts_full_at = full_at + 1.0 / rate
+        if self.shared is not None:
+            self.shared.take_part(now, policy)
         return 0.0
 
     def count_refused(self, now: float, policy: LimitPolicy) -> bool:

@@ -54,10 +54,11 @@ from tidings_protocol.close import CloseReason
 from tidings_protocol.operations import REQUESTS, Limit
 
 # Looked at for every frame.
-SENDS, REFRESHES = Limit.SENDS, Limit.REFRESHES
+SENDS, PARTS, REFRESHES = Limit.SENDS, Limit.PARTS, Limit.REFRESHES
 
 TOO_MANY_FRAMES = "too many frames in a short time: ask again after the time given, and send fewer"
 TOO_MANY_SENDS = "too many sends a second: send again after the time given"
+TOO_MANY_PARTS = "too many parts of streams a second: send this one again after the time given, with more in each"
 TOO_MANY_REFRESHES = "too many refreshes: one is enough, the next may come after the time given"
 
 
@@ -218,6 +219,10 @@ class Open(Session):
             wait_s = self._limits.take_send(now, self.policy.limits)
             if wait_s:
                 return _refuse_rate(TOO_MANY_SENDS, wait_s)
+        elif request.limit is PARTS:
+            wait_s = self._limits.take_part(now, self.policy.limits)
+            if wait_s:
+                return _refuse_rate(TOO_MANY_PARTS, wait_s)
         elif request.limit is REFRESHES:
             wait_s = self._refreshes.take(now)
             if wait_s:

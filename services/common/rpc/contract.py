@@ -32,6 +32,7 @@ STREAMED = frozenset(
         "Storage/ConversationHeads",
         "Storage/InboxHeads",
         "Storage/Mark",
+        "Storage/React",
         "Storage/Store",
         "Storage/StoreRows",
     }

@@ -11,9 +11,15 @@ from tidings_protocol.errors import TidingsError, error_of
 
 def to_fault(error: TidingsError) -> common_pb2.Fault:
     """The error of an item that was refused, as it goes over the wire."""
-    return common_pb2.Fault(code=error.code, message=error.message, retry_after_ms=error.retry_after_ms)
+    return common_pb2.Fault(
+        code=error.code,
+        message=error.message,
+        retry_after_ms=error.retry_after_ms,
+        excused=error.excused,
+        next_part=error.next_part,
+    )
 
 
 def from_fault(fault: common_pb2.Fault) -> TidingsError:
     """The error that the other side had."""
-    return error_of(fault.code, fault.message, fault.retry_after_ms)
+    return error_of(fault.code, fault.message, fault.retry_after_ms, excused=fault.excused, next_part=fault.next_part)

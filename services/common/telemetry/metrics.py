@@ -95,6 +95,7 @@ FANOUT = Histogram("tidings_fanout", "Inbox entries of a message", buckets=(0, 1
 SYNC_PAGES = Counter("tidings_pages", "Pages sent to clients", ["request"])  # sync|history
 SYNC_ENTRIES = Histogram("tidings_page_entries", "Entries of a page", ["request"], buckets=PAGE)
 SIGNALS = Counter("tidings_signals", "Signals by how they ended", ["outcome"])
+STREAM_PARTS = Counter("tidings_stream_parts", "Parts of streams by how they ended", ["outcome"])  # taken|an error code
 RECEIPTS = Counter("tidings_receipts", "Receipts pushed (after coalescing)")
 STALE_DECISIONS = Counter(
     "tidings_stale_decisions", "Sends and changes of groups decided again because the group had changed", ["request"]
@@ -174,10 +175,15 @@ REPOSITORY_CHECKOUTS_FAILED = Counter(
     "tidings_repository_checkouts_failed", "Commands that got no connection to MongoDB", ["reason"]
 )  # timeout|closed|error
 REPOSITORY_DOCUMENTS = Counter("tidings_repository_documents", "Documents written", ["collection"])
-STORED = Counter("tidings_stored", "Messages stored", ["kind"])  # normal|system
+STORED = Counter("tidings_stored", "Messages stored", ["kind"])  # normal|system|change
 STORE_ROWS = Counter(
     "tidings_store_rows", "Rows of calls that store messages, by the way they went", ["way"]
 )  # plain|general
+REACTIONS = Counter(
+    "tidings_reactions", "Reactions by what became of them", ["outcome"]
+)  # added|removed|unchanged|refused
+REACTIONS_ANNOUNCED = Counter("tidings_announcements", "Entries that tell of reactions", ["way"])  # at once|gathered
+TELLS = Counter("tidings_tells", "Entries that storage nodes had told by logic nodes", ["outcome"])  # told|lost
 DUPLICATES = Counter("tidings_duplicates", "Sends that had been stored before")
 FENCED = Counter(
     "tidings_fenced", "Batches that lost against another writer of the conversation and were numbered again"
@@ -191,6 +197,9 @@ EVENTS_BEHIND_SECONDS = Gauge(
     "tidings_events_behind_seconds", "How long a storage node has published no event although some wait"
 )
 EVENTS_DROPPED = Counter("tidings_events_dropped", "Events left out because Kafka takes no record of their size")
+STREAMS_OPEN = Gauge("tidings_streams_open", "Messages whose text grows and that a storage node keeps an eye on")
+STREAMS_SILENT = Counter("tidings_streams_silent", "Streams that a storage node ended since nothing came any more")
+EXPIRED = Counter("tidings_expired", "Messages whose content was erased because their time was over")
 RETENTION_REMOVED = Counter("tidings_retention_removed", "Documents removed by retention", ["collection"])
 RETENTION_FAILED = Counter("tidings_retention_failed", "Conversations and inboxes that a sweep of retention left out")
 CLOCK_LEAD = Gauge("tidings_clock_lead_seconds", "How far a storage node's clock is ahead of MongoDB's")
@@ -249,7 +258,7 @@ LABELS: Mapping[str, str] = {
     "generation": "[012]",
     "kind": "web|mobile|desktop|bot|access|logic|storage|normal|system|push|lasting",
     "lane": "[a-z]+",
-    "limit": "sends|frames",
+    "limit": "sends|parts|frames",
     "method": "[A-Za-z]+/[A-Za-z]+",  # of the services between nodes
     "operation": "range|txn|grant|keep_alive|revoke",
     "outcome": "[a-z_]+",  # codes of errors, and a few words for what went well
@@ -268,7 +277,7 @@ LABELS: Mapping[str, str] = {
 _FIRST: tuple[tuple[Counter | Gauge, tuple[str, ...]], ...] = (
     (SENDS, ("stored", "duplicate", "overloaded", "unavailable", "internal")),
     (LAGGING, ("paused", "unacknowledged", "ring")),
-    (LIMITED, ("sends", "frames")),
+    (LIMITED, ("sends", "parts", "frames")),
     (BANS, ("reconnects", "refused")),
     (CONNECTIONS_REFUSED, ("full", "rate", "handshakes", "draining", "address", "handshake_bytes", "proxy")),
     (CONNECTION_STATES, ("awaiting_hello", "opening", "live", "paused", "closing")),

@@ -11,9 +11,42 @@ before.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from services.logic.groups.model import FOR_EVER, GroupMember, GroupRole, GroupSnapshot
 from tidings_protocol.errors import Forbidden, NotFound
 from tidings_protocol.ids import ConversationKind, kind_of, peers
+
+
+class Silence(NamedTuple):
+    """Why somebody who is there may send nothing now. `by_name`: it is meant for this user, not for all of a role."""
+
+    error: Forbidden
+    by_name: bool = False
+
+
+def silence_of(conversation: str, user: str, group: GroupSnapshot | None, now_ms: int) -> Silence | None:
+    """What silences somebody who may read there, whatever the pace; None: nothing. Who is silenced neither sends nor
+    edits, pins, streams. The one place that knows all reasons.
+    """
+    member = group.members.get(user) if group is not None else None
+    if group is None or member is None:
+        return None
+    if member.muted_until_ms and is_muted(member, now_ms):
+        return Silence(Forbidden(f"you are muted in {conversation}: ask its owner or an admin"), by_name=True)
+    if member.role is not GroupRole.MEMBER:
+        return None
+    if group.channel:
+        return Silence(
+            Forbidden(
+                f"{conversation} is a channel, where the owner and admins send: ask the owner to make you an admin"
+            )
+        )
+    if group.further.muted:
+        return Silence(
+            Forbidden(f"{conversation} is muted, so that only the owner and admins send: wait until it is not any more")
+        )
+    return None
 
 
 def check_send(conversation: str, sender: str, group: GroupSnapshot | None, now_ms: int = 0) -> None:
@@ -37,6 +70,13 @@ def check_signal(conversation: str, sender: str, group: GroupSnapshot | None, no
         case ConversationKind.GROUP:
             if _check_speaker(group, conversation, sender, now_ms).is_large:
                 raise Forbidden(f"there are no signals in {conversation}, which is a large group: send a message")
+
+
+def check_stream(conversation: str, sender: str, group: GroupSnapshot | None) -> None:
+    """Returns if the text of a message of this user may grow there: as for a message, but not in a large group."""
+    check_send(conversation, sender, group)
+    if group is not None and group.is_large:
+        raise Forbidden(f"there are no streams in {conversation}, which is a large group: send whole messages")
 
 
 def check_read(conversation: str, reader: str, group: GroupSnapshot | None) -> int:
@@ -92,14 +132,6 @@ def is_muted(member: GroupMember, now_ms: int) -> bool:
     return bool(until_ms) and member.role is not GroupRole.OWNER and (until_ms == FOR_EVER or until_ms > now_ms)
 
 
-def is_silenced(group: GroupSnapshot, user: str, now_ms: int) -> bool:
-    """Whether the user may not send there now, whatever the pace: then neither edits, pins nor streams. Who is no
-    member may not either.
-    """
-    member = group.members.get(user)
-    return member is None or bool(_why_silent(group, member, now_ms))
-
-
 def pace_of(group: GroupSnapshot, user: str) -> int:
     """In how many seconds this member sends once at most; 0: as they like."""
     return group.further.slow_s if group.role_of(user) is GroupRole.MEMBER else 0
@@ -112,20 +144,7 @@ def check_in_chat(conversation: str, user: str) -> None:
 
 
 def _check_speaker(group: GroupSnapshot | None, conversation: str, user: str, now_ms: int) -> GroupSnapshot:
-    group, member = check_member(group, conversation, user)
-    if why := _why_silent(group, member, now_ms):
-        raise Forbidden(why)
+    group, _ = check_member(group, conversation, user)
+    if (silence := silence_of(conversation, user, group, now_ms)) is not None:
+        raise silence.error
     return group
-
-
-def _why_silent(group: GroupSnapshot, member: GroupMember, now_ms: int) -> str:
-    """Why the member may not send there; empty: may."""
-    if member.muted_until_ms and is_muted(member, now_ms):
-        return f"you are muted in {group.conversation}: ask its owner or an admin"
-    if member.role is not GroupRole.MEMBER:
-        return ""
-    if group.channel:
-        return f"{group.conversation} is a channel, where the owner and admins send: ask the owner to make you an admin"
-    if group.further.muted:
-        return f"{group.conversation} is muted, so that only the owner and admins send: wait until it is not any more"
-    return ""

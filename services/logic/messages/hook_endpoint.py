@@ -22,6 +22,7 @@ from google.protobuf import json_format
 
 from services.common.scope import Owned
 from tidings_protocol import client_pb2
+from tidings_protocol.changes import STAYS
 from tidings_protocol.content import encode_content
 from tidings_protocol.errors import Forbidden, TidingsError
 
@@ -33,12 +34,18 @@ _BROKEN: Final = (httpx2.ReadError, httpx2.WriteError, httpx2.CloseError, httpx2
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A message that may be stored; `content` is an encoded Content."""
+    """A message that may be stored; `content` is an encoded Content.
+
+    `change`: what the content makes of a message that is there, `edit` or `finish` (of a stream), and `seq` which one;
+    empty: it is a message of its own.
+    """
 
     conversation: str
     sender: str
     client_id: str
     content: bytes
+    change: str = ""
+    seq: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +152,14 @@ class HookEndpoint(Owned):
                 return Unusable("a decision must have an action: allow, refuse or change")
 
     def _changed(self, candidate: Candidate, content: dict[str, Any]) -> Decision:
-        """The new content; what is replied to stays as it was, as it was checked."""
+        """The new content; what no edit changes stays as it was, as it was checked."""
         try:
             after = json_format.ParseDict(content, client_pb2.Content(), ignore_unknown_fields=True)
-            after.reply_to = client_pb2.Content.FromString(candidate.content).reply_to
+            before = client_pb2.Content.FromString(candidate.content)
+            for name in STAYS:
+                setattr(after, name, getattr(before, name))
+            if candidate.change == "finish" and not after.text:
+                return Unusable("what it makes of a stream that ends must have a text")
             return encode_content(after, self._content_bytes_max)
         except (json_format.ParseError, ValueError, TypeError, RecursionError, TidingsError) as error:
             return Unusable(f"the content that it gave cannot be sent: {_text(error)[:REASON_MAX]}")
@@ -183,9 +194,12 @@ def _text(value: object) -> str:
 
 def _shown(candidate: Candidate) -> dict[str, Any]:
     content = client_pb2.Content.FromString(candidate.content)
-    return {
+    shown = {
         "conversation": candidate.conversation,
         "sender": candidate.sender,
         "clientId": candidate.client_id,
         "content": json_format.MessageToDict(content),
     }
+    if candidate.change:
+        shown |= {"change": candidate.change, "seq": str(candidate.seq)}
+    return shown

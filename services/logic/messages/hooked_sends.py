@@ -30,7 +30,7 @@ from services.common.telemetry import tracing
 from services.logic.messages.draft import SendDraft, outcome_of
 from services.logic.messages.hook_endpoint import Candidate
 from services.logic.messages.hooks import Hooks, HookVerdict
-from tidings_protocol.errors import Overloaded, TidingsError, Unavailable
+from tidings_protocol.errors import Forbidden, Overloaded, TidingsError, Unavailable
 from tidings_protocol.ids import hash64
 
 KEPT_S: Final = 10.0
@@ -98,6 +98,15 @@ class HookedSends(Owned):
             await self._wait(waiting, self._patience_s if holds else None)
         return [self._taken(held) for held in found]
 
+    def review(self, candidate: Candidate, refused: Callable[[], object]) -> None:
+        """Has the hook asked about what is stored already; `refused` is called if it refuses that."""
+
+        def hear(verdict: HookVerdict) -> None:
+            if isinstance(verdict, Forbidden):
+                refused()
+
+        self._hooks.offer(candidate, hear)
+
     def _of(self, item: logic_pb2.SendItem) -> tuple[_Held | TidingsError, bool]:
         """The message, and whether it is new."""
         key = SendKey(item.conversation, item.sender, item.client_id)
@@ -120,16 +129,24 @@ class HookedSends(Owned):
         for held in fresh:
             if held.draft.error is not None:
                 self._decide(held, held.draft.error)
-            elif not held.draft.kind.hooked:
-                self._decide(held, held.draft.content)
+            elif not held.draft.asks_hook:
+                self._decide(held)
             else:
-                self._hooks.offer(Candidate(*held.key, held.draft.content), partial(self._decide, held))
+                self._hooks.offer(_candidate(held), partial(self._hear, held))
 
-    def _decide(self, held: _Held, verdict: HookVerdict) -> None:
+    def _hear(self, held: _Held, verdict: HookVerdict) -> None:
+        """Takes what the hook says of a message."""
+        draft = held.draft
         if isinstance(verdict, TidingsError):
-            held.draft.error = verdict
-        else:
-            held.draft.content = verdict
+            draft.is_vetoed = isinstance(verdict, Forbidden)
+            self._decide(held, verdict)
+            return
+        if verdict != draft.content:
+            draft.alter(verdict)
+        self._decide(held)
+
+    def _decide(self, held: _Held, error: TidingsError | None = None) -> None:
+        held.draft.error = error
         held.is_decided = True
         conversation = held.key.conversation
         queue = self._queues[conversation]
@@ -192,6 +209,13 @@ class HookedSends(Owned):
             held = self._held.get(key)
             if held is not None and held.outcome is not None:
                 del self._held[key]
+
+
+def _candidate(held: _Held) -> Candidate:
+    draft = held.draft
+    if draft.change is None:
+        return Candidate(*held.key, draft.content)
+    return Candidate(*held.key, draft.content, draft.act, draft.change.seq)
 
 
 def _answer(outcome: logic_pb2.SendOutcome | TidingsError) -> logic_pb2.SendOutcome:

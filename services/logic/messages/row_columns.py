@@ -7,18 +7,24 @@ Does not know: what becomes of a row (rows.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
-from protos.tidings.internal.v1 import logic_pb2
+from protos.tidings.internal.v1 import common_pb2, logic_pb2
 from services.logic.messages.row_plan import RowPlan
 from services.logic.storage_rows import StoredRows, picked
 
 SendOutcome = logic_pb2.SendOutcome
+Specials = Mapping[int, common_pb2.Special]
+_NO_SPECIALS: Final[Specials] = MappingProxyType({})
 
 
 class SendRows(NamedTuple):
-    """Messages as lists that are aligned; `reply_tos` and `traces` are empty if there is nothing to say of any row."""
+    """Messages as lists that are aligned; `reply_tos` and `traces` are empty if there is nothing to say of any row.
+
+    `specials`, by place: what is not plain about a row, which may be a change of a message.
+    """
 
     senders: Sequence[str]
     sessions: Sequence[str]
@@ -28,6 +34,7 @@ class SendRows(NamedTuple):
     reply_tos: Sequence[int]
     accepted_ms: Sequence[int]
     traces: Sequence[str]
+    specials: Specials = _NO_SPECIALS
 
     @classmethod
     def of(cls, columns: logic_pb2.SendColumns) -> SendRows:
@@ -43,6 +50,7 @@ class SendRows(NamedTuple):
             list(columns.reply_tos) if any(columns.reply_tos) else (),
             list(columns.accepted_ms) or [0] * count,
             list(columns.traces),
+            {row.place: row.special for row in columns.specials} if columns.specials else _NO_SPECIALS,
         )
         sizes = {len(column) for column in rows[:5]} | {len(rows.accepted_ms)}
         if sizes | {len(rows.reply_tos) or count, len(rows.traces) or count} != {count}:
@@ -50,8 +58,8 @@ class SendRows(NamedTuple):
         return rows
 
     def at(self, places: Sequence[int]) -> SendRows:
-        """The rows at these places, which ascend."""
-        if len(places) == len(self.senders):
+        """The rows at these places, which ascend; none of them is special."""
+        if len(places) == len(self.senders) and not self.specials:
             return self
         return SendRows(
             picked(self.senders, places),
@@ -76,6 +84,7 @@ class SendRows(NamedTuple):
                 reply_to=self.reply_tos[place] if self.reply_tos else 0,
                 trace=self.traces[place] if self.traces else "",
                 accepted_ms=self.accepted_ms[place],
+                special=self.specials.get(place),
             )
 
 
@@ -105,7 +114,7 @@ class SentRows:
 
     def put(self, place: int, outcome: SendOutcome) -> None:
         """Puts what the general way says of a row."""
-        if outcome.HasField("fault") or outcome.duplicate or outcome.pending:
+        if outcome.HasField("fault") or outcome.duplicate or outcome.pending or outcome.state:
             self._unusual[place] = outcome
         else:
             self._seqs[place], self._times_ms[place] = outcome.seq, outcome.time_ms

@@ -1,8 +1,9 @@
 """Which messages of a batch are plain: what decides about them is in memory, and storing them needs one insert.
 
-Plain are messages in direct chats of their senders', and in groups that memory knows, with the sender as one who may
-speak there as often as they like, and with recipients (no large groups). A message of anybody else, of whatever is not
-allowed by what memory says, and of what memory does not know, is decided the general way (sender.py).
+Plain are messages without anything special in direct chats of their senders', and in groups that memory knows, with the
+sender as one who may speak there as often as they like, and with recipients (no large groups). A message of anybody
+else, of whatever is not allowed by what memory says, of what memory does not know, and every change is decided the
+general way (sender.py).
 
 Guarantees: pure; a conversation's rows that come after one that is not plain are not plain either, so their order can
 be kept. What is plain rests on the version of the group; storage says if that is stale.
@@ -12,7 +13,7 @@ Does not know: hooks, where nothing is plain, and what storage makes of a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from services.logic.groups.model import GroupSnapshot
@@ -41,15 +42,23 @@ class RowPlan:
 
 
 def plan_rows(
-    conversations: Sequence[str], senders: Sequence[str], group_of: Callable[[str], GroupSnapshot | None]
+    conversations: Sequence[str],
+    senders: Sequence[str],
+    group_of: Callable[[str], GroupSnapshot | None],
+    specials: Collection[int] = (),
 ) -> RowPlan:
-    """Divides a batch. `group_of`: the group as memory has it; None: it is not there."""
+    """Divides a batch. `group_of`: the group as memory has it; None: it is not there. `specials`: the places of rows
+    that are not plain by themselves.
+    """
     plan = RowPlan()
     unplain: dict[str, list[int]] = {}
     groups: dict[str, _Group | None] = {}
     for place, (conversation, sender) in enumerate(zip(conversations, senders, strict=True)):
         if conversation in unplain:
             unplain[conversation].append(place)
+            continue
+        if specials and place in specials:
+            unplain[conversation] = [place]
             continue
         try:
             speaker = speaker_of(conversation, sender)

@@ -68,7 +68,7 @@ class RowSender:
         if self._sender.asks_hooks:
             plan = RowPlan(apart=list(range(len(rows.senders))))
         else:
-            plan = plan_rows(rows.conversations, rows.senders, self._loader.remembered)
+            plan = plan_rows(rows.conversations, rows.senders, self._loader.remembered, rows.specials)
         sent = SentRows(len(rows.senders))
         if plan.plain and plan.apart:
             await run_all(self._send_plain(rows, plan, sent), self._send_others(rows, plan.apart, sent))

@@ -1,8 +1,11 @@
-"""Sends: a batch of messages is permitted, offered to the hooks, stored, told to its recipients, answered.
+"""Sends and changes: a batch of messages is permitted, offered to the hooks, stored, told to its recipients, answered.
 
     permit ──▶ hook (hooked_sends.py) ──▶ store ──▶ look, for what is refused ──▶ publish ──▶ outcomes
       ▲                               │ stale: the group has changed since
       └───────────────────────────────┘ (at most `DECISIONS_MAX` times)
+
+A change of a message goes the same way: what depends on the message that it changes is judged by storage. Reactions go
+to their set (reactions.py) in the same order as all else.
 
 Guarantees: an outcome for each item, in their order; one without a fault is durable, and handed to the publisher, which
 holds senders back when too much waits for Kafka. Items of one conversation are stored in their order, among those that
@@ -15,39 +18,47 @@ Does not know: the shape of content (access checked it), inbox numbers, nodes.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
 from protos.tidings.internal.v1 import logic_pb2, storage_pb2
 from services.common.clock import Clock, SystemClock
+from services.common.lanes.dividing import divided
 from services.common.rpc.faults import from_fault
-from services.common.scope import Owned
+from services.common.scope import Owned, TaskScope, run_all
+from services.common.special import special_of
 from services.common.telemetry import metrics, tracing
 from services.logic.groups.loader import FoundGroups, GroupLoader, group_in
 from services.logic.groups.needs import Need
 from services.logic.groups.permissions import check_send, pace_of
-from services.logic.groups.recipients import Fanout, fanout_of
+from services.logic.groups.recipients import fanout_of
 from services.logic.messages.draft import TO_NOBODY, SendDraft, outcome_of
 from services.logic.messages.hooked_sends import HookedSends
 from services.logic.messages.hooks import Hooks
 from services.logic.messages.pushes import message_pushes
+from services.logic.messages.reactions import Reactor
+from services.logic.messages.rights import ChangeWindows, rights_of
+from services.logic.messages.specials import special_for
+from services.logic.messages.store_items import look_item, no_such_reply, store_item, with_sender
+from services.logic.messages.stream_ends import StreamEnds, candidate_of, recall_item
 from services.logic.publishing.parcels import OutgoingPush
 from services.logic.publishing.publisher import Publisher
 from services.logic.publishing.records import Publication
 from services.logic.receipts.coalescer import ReaderCursor
 from services.logic.receipts.sender import ReceiptSender
 from services.logic.storage_client import StorageClient
-from tidings_protocol.errors import BadRequest, Blame, TidingsError, Unavailable
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import Blame, TidingsError, Unavailable
 from tidings_protocol.ids import BROADCAST, OPERATOR, ConversationKind, kind_of
-from tidings_protocol.kinds import SYSTEM
+from tidings_protocol.kinds import CHANGE, FINISH, REACTED, SYSTEM
 
 DECISIONS_MAX = 4
-# The version of no group, the seq of no message.
-NEVER = 2**63 - 1
 # How long the answer to an access node waits for the hook: those who speak elsewhere wait with it.
 HOOK_PATIENCE_S = 0.02
 CHANGING_RETRY_MS = 200
 
 StoreOutcome = storage_pb2.StoreOutcome
+# What keeps drafts: an outcome, or its error, for each item.
+Put = Callable[[Sequence[storage_pb2.StoreItem]], Awaitable[Sequence[StoreOutcome | TidingsError]]]
 
 
 class MessageSender(Owned):
@@ -63,20 +74,32 @@ class MessageSender(Owned):
         publisher: Publisher,
         receipts: ReceiptSender,
         hooks: Hooks | None,
+        reactor: Reactor,
         *,
+        windows: ChangeWindows,
+        content_bytes_max: int,
         held_max: int,
         hook_patience_s: float = HOOK_PATIENCE_S,
         clock: Clock | None = None,
     ) -> None:
-        """`held_max`: messages that may wait for the hook. `clock`: None: the system's."""
+        """`content_bytes_max`: of the whole text of a stream; `held_max`: messages that may wait for the hook. `clock`:
+        None: the system's.
+        """
         self._clock = clock or SystemClock()
         self._storage = storage
         self._loader = loader
         self._publisher = publisher
         self._receipts = receipts
+        self._reactor = reactor
+        self._windows = windows
+        self._stream_ends = StreamEnds(storage, content_bytes_max)
+        self._scope = TaskScope()  # of recalls
+        self._reviews = False
         self._hooked: HookedSends | None = None
         if hooks is not None:
-            self._hooked = HookedSends(hooks, self._permit, self._finish, held_max=held_max, patience_s=hook_patience_s)
+            self._hooked = HookedSends(
+                hooks, self._permit_asked, self._finish, held_max=held_max, patience_s=hook_patience_s
+            )
 
     @property
     def asks_hooks(self) -> bool:
@@ -87,8 +110,12 @@ class MessageSender(Owned):
         if self._hooked is None:
             yield
         else:
-            async with self._hooked:
-                yield
+            async with self._hooked, self._scope:
+                self._reviews = True
+                try:
+                    yield
+                finally:
+                    self._reviews = False
 
     async def send(self, items: Sequence[logic_pb2.SendItem], *, holds: bool = False) -> list[logic_pb2.SendOutcome]:
         """Sends users' messages; gives an outcome for each item, in their order.
@@ -112,21 +139,60 @@ class MessageSender(Owned):
         drafts = [SendDraft(item) for item in items]
         await self._permit(drafts)
         for draft in drafts:
-            draft.error = draft.error or _no_such_reply(draft.item)
+            draft.error = draft.error or no_such_reply(draft.item)
         await self._look(drafts)
         await self._tell(drafts)
         return [outcome_of(draft) for draft in drafts]
 
     async def _finish(self, drafts: Sequence[SendDraft]) -> None:
         """Stores, looks up and tells what was decided."""
+        if altered := [draft for draft in drafts if draft.is_altered]:
+            await self._permit(altered)
         await self._store(drafts)
         await self._look(drafts)
         await self._tell(drafts)
+        if vetoed := [draft for draft in drafts if draft.is_vetoed and draft.kind is FINISH and draft.error]:
+            await self._recall(vetoed)
+
+    async def _recall(self, ends: Sequence[SendDraft]) -> None:
+        """Recalls the messages of streams whose end the hook refused; an end whose message is still there may be tried
+        again.
+        """
+        recalls = [SendDraft(recall_item(draft.item.conversation, draft.change.seq)) for draft in ends if draft.change]
+        await self._permit(recalls)
+        await self._store(recalls)
+        await self._tell(recalls)
+        for draft, recall in zip(ends, recalls, strict=True):
+            if recall.error is not None and recall.error.retryable:
+                draft.error = recall.error
+
+    def review_end(self, end: client_pb2.Message) -> None:
+        """Has the hook, if there is one, asked about a stream that was ended by storage (its CHANGE); its message is
+        recalled if the hook refuses it.
+        """
+        if self._hooked is not None:
+            self._hooked.review(
+                candidate_of(end),
+                lambda: self._recall_later(end),
+            )
+
+    def _recall_later(self, end: client_pb2.Message) -> None:
+        if self._reviews:
+            self._scope.spawn(self._recall_end(end), name="recall of what the hook refused")
+
+    async def _recall_end(self, end: client_pb2.Message) -> None:
+        await divided(self.send, [recall_item(end.conversation, end.change.seq)], "recall")
 
     async def announce(self, content: bytes, client_id: str) -> storage_pb2.StoreOutcome:
         """Sends the operator's notice (an encoded Content) to everyone; raises TidingsError if it was not stored."""
+        special = special_of(client_pb2.Content.FromString(content))
         item = storage_pb2.StoreItem(
-            conversation=BROADCAST, sender=OPERATOR, client_id=client_id, content=content, kind=SYSTEM.number
+            conversation=BROADCAST,
+            sender=OPERATOR,
+            client_id=client_id,
+            content=content,
+            kind=SYSTEM.number,
+            special=special_for(special, BROADCAST, OPERATOR, None) if special is not None else None,
         )
         [outcome] = await self._storage.store([item])
         if isinstance(outcome, TidingsError):
@@ -141,14 +207,38 @@ class MessageSender(Owned):
     async def _permit(self, drafts: Sequence[SendDraft]) -> None:
         """Sets each draft's fan-out, or its error. What memory refuses, storage is asked about."""
         groups, fresh = await self._loader.known(_senders(drafts))
-        now_ms = self._clock.wall_ms()
-        refused = [draft for draft in drafts if not _decide(draft, groups, now_ms) and _is_group(draft)]
+        refused = [draft for draft in drafts if not self._decide(draft, groups) and _is_group(draft)]
         doubtful = [draft for draft in refused if draft.item.conversation not in fresh]
         if doubtful:
             needs = [Need(conversation, tuple(users)) for conversation, users in _senders(doubtful).items()]
             groups = await self._loader.load(needs)
             for draft in doubtful:
-                _decide(draft, groups, now_ms)
+                self._decide(draft, groups)
+
+    async def _permit_asked(self, drafts: Sequence[SendDraft]) -> None:
+        """As `_permit`, of what the hook is asked about: a stream that ends has its whole text then."""
+        await self._permit(drafts)
+        if ends := [draft for draft in drafts if draft.kind is FINISH and draft.error is None]:
+            await self._stream_ends.complete(ends)
+
+    def _decide(self, draft: SendDraft, groups: FoundGroups) -> bool:
+        """Whether the draft may be stored, by these groups."""
+        conversation, user = draft.item.conversation, draft.item.sender
+        draft.error, now_ms = None, self._clock.wall_ms()
+        try:
+            group = group_in(groups, conversation) if kind_of(conversation) is ConversationKind.GROUP else None
+            draft.fanout = TO_NOBODY if group is None and conversation[0] == "g" else fanout_of(conversation, group)
+            if draft.change is not None:
+                draft.rights = rights_of(draft.known_act(), conversation, user, group, self._windows, now_ms)
+            else:
+                check_send(conversation, user, group, now_ms)
+                draft.slow_s = pace_of(group, user) if group is not None else 0
+            if draft.asked is not None:
+                draft.special = special_for(draft.asked, conversation, user, group)
+        except TidingsError as error:
+            draft.error = error
+            return False
+        return True
 
     # ---- storing
 
@@ -170,9 +260,26 @@ class MessageSender(Owned):
 
     async def _store_once(self, drafts: Sequence[SendDraft]) -> list[SendDraft]:
         """Stores drafts, and gives those whose decision was stale; the others have their outcome."""
-        for draft in drafts:
-            draft.store_item = _store_item(draft)
-        outcomes = await self._storage.store([draft.store_item for draft in drafts])
+        stale: list[SendDraft] = []
+        for run in _runs(drafts):
+            for draft in run:
+                draft.store_item = store_item(draft)
+            reacts = [draft for draft in run if draft.kind is REACTED]
+            others = [draft for draft in run if draft.kind is not REACTED] if reacts else run
+            if not reacts:
+                stale += await self._put(others, self._storage.store)
+            elif not others:
+                stale += await self._put(reacts, self._reactor.react)
+            else:
+                for part in await run_all(
+                    self._put(others, self._storage.store), self._put(reacts, self._reactor.react)
+                ):
+                    stale += part
+        return stale
+
+    async def _put(self, drafts: Sequence[SendDraft], put: Put) -> list[SendDraft]:
+        """Gives drafts to what keeps them; those whose decision was stale."""
+        outcomes = await put([draft.store_item for draft in drafts])
         stale: list[SendDraft] = []
         for draft, outcome in zip(drafts, outcomes, strict=True):
             if isinstance(outcome, TidingsError):
@@ -180,9 +287,9 @@ class MessageSender(Owned):
             elif outcome.status == StoreOutcome.STALE:
                 stale.append(draft)
             elif outcome.status == StoreOutcome.NO_SUCH_REPLY:
-                draft.error = _no_such_reply(draft.item)
+                draft.error = no_such_reply(draft.item)
             elif outcome.status == StoreOutcome.REFUSED:
-                draft.error = from_fault(outcome.fault)
+                draft.error, draft.is_judged = from_fault(outcome.fault), True
             else:
                 draft.stored = outcome
         return stale
@@ -191,17 +298,17 @@ class MessageSender(Owned):
 
     async def _look(self, drafts: Sequence[SendDraft]) -> None:
         """Who is refused now may repeat what was stored when it was allowed: then that is the outcome."""
-        refused = [draft for draft in drafts if draft.error is not None and draft.error.blame is Blame.CALLER]
+        refused = [draft for draft in drafts if _may_be_repeat(draft)]
         if not refused:
             return
         for draft in refused:
-            draft.fanout = _with_sender(draft.fanout, draft.item.sender)
-            draft.store_item = _look_item(draft)
+            draft.fanout = with_sender(draft.fanout, draft.item.sender)
+            draft.store_item = look_item(draft)
         outcomes = await self._storage.store([draft.store_item for draft in refused])
         for draft, outcome in zip(refused, outcomes, strict=True):
             if isinstance(outcome, TidingsError):
                 draft.error = outcome
-            elif outcome.status == StoreOutcome.DUPLICATE:
+            elif outcome.status == StoreOutcome.DUPLICATE and _is_same_kind(draft, outcome):
                 draft.error, draft.stored = None, outcome
 
     # ---- telling
@@ -237,65 +344,34 @@ def _is_group(draft: SendDraft) -> bool:
     return draft.item.conversation.startswith("g:")
 
 
-def _decide(draft: SendDraft, groups: FoundGroups, now_ms: int) -> bool:
-    """Whether the draft may be stored, by these groups, at this time."""
-    conversation = draft.item.conversation
-    draft.error = None
-    try:
-        group = group_in(groups, conversation) if kind_of(conversation) is ConversationKind.GROUP else None
-        draft.fanout = TO_NOBODY if group is None and conversation[0] == "g" else fanout_of(conversation, group)
-        check_send(conversation, draft.item.sender, group, now_ms)
-        draft.slow_s = pace_of(group, draft.item.sender) if group is not None else 0
-    except TidingsError as error:
-        draft.error = error
+def _may_be_repeat(draft: SendDraft) -> bool:
+    """Whether a refused draft may have been stored earlier. Reactions are a set, in which a repeat changes nothing."""
+    if draft.error is None or draft.is_judged or draft.kind is REACTED:
         return False
-    return True
+    return draft.error.blame is Blame.CALLER
 
 
-def _no_such_reply(item: logic_pb2.SendItem) -> BadRequest:
-    return BadRequest(
-        f"{item.conversation} has no message {item.reply_to} to reply to: "
-        "give the seq of one that is there, or leave reply_to out"
-    )
+def _is_same_kind(draft: SendDraft, first: storage_pb2.StoreOutcome) -> bool:
+    """Whether what was stored with its client id is a change if it is one, and a message if it is none."""
+    return not first.kind or (first.kind == CHANGE) == (draft.change is not None)
 
 
-def _with_sender(fanout: Fanout, sender: str) -> Fanout:
-    """The fan-out with the sender, also one who is no member any more and has an entry of long ago."""
-    if fanout.by_cursor or sender in fanout.recipients:
-        return fanout
-    return Fanout((*fanout.recipients, sender), fanout.version)
-
-
-def _look_item(draft: SendDraft) -> storage_pb2.StoreItem:
-    """An item that no node stores, not even one of an older version, which knows nothing of `only_look`."""
-    item = draft.item
-    return storage_pb2.StoreItem(
-        conversation=item.conversation,
-        sender=item.sender,
-        client_id=item.client_id,
-        kind=draft.kind.number,
-        version=NEVER,
-        recipients=draft.fanout.recipients,
-        reply_to=NEVER,
-        trace=item.trace,
-        only_look=True,
-    )
-
-
-def _store_item(draft: SendDraft) -> storage_pb2.StoreItem:
-    item = draft.item
-    return storage_pb2.StoreItem(
-        conversation=item.conversation,
-        sender=item.sender,
-        client_id=item.client_id,
-        content=draft.content,
-        kind=draft.kind.number,
-        version=draft.fanout.version,
-        recipients=draft.fanout.recipients,
-        reply_to=item.reply_to,
-        trace=item.trace,
-        slow_s=draft.slow_s,
-    )
+def _runs(drafts: Sequence[SendDraft]) -> list[list[SendDraft]]:
+    """The drafts in runs that are done one after the other: in each, a conversation has reactions, or all else."""
+    if not any(draft.kind is REACTED for draft in drafts):
+        return [list(drafts)] if drafts else []
+    runs: list[list[SendDraft]] = []
+    last: dict[str, tuple[int, bool]] = {}
+    for draft in drafts:
+        conversation, reacts = draft.item.conversation, draft.kind is REACTED
+        number, reacted = last.get(conversation, (0, reacts))
+        if reacted != reacts:
+            number += 1
+        last[conversation] = number, reacts
+        if number == len(runs):
+            runs.append([])
+        runs[number].append(draft)
+    return runs
 
 
 def _read_up_to(draft: SendDraft, seq: int) -> ReaderCursor:

@@ -1,8 +1,8 @@
 """Signals: what is worth telling right now and not worth storing ("typing").
 
 Guarantees: an outcome for each; a signal goes to the peer and the sender's other devices, or to the members of a group
-that is not large, but not to the connection that it came from. Nothing else is promised: nobody waits for Kafka, and
-what cannot be told at once is dropped.
+that is not large, but not to the connection that it came from; who blocks its sender gets none. Nothing else is
+promised: nobody waits for Kafka, and what cannot be told at once is dropped.
 
 Does not know: what a signal means.
 """
@@ -16,6 +16,7 @@ from services.common.clock import Clock, SystemClock
 from services.logic.groups.loader import FoundGroups, GroupLoader, group_in
 from services.logic.groups.permissions import check_signal
 from services.logic.groups.recipients import fanout_of
+from services.logic.people.blocks import Blocks
 from services.logic.publishing.parcels import OutgoingPush
 from services.logic.publishing.publisher import Publisher
 from services.logic.publishing.records import Publication
@@ -28,10 +29,11 @@ from tidings_protocol.ids import check_conversation
 class Signals:
     """Tells signals to those that they are for."""
 
-    def __init__(self, loader: GroupLoader, publisher: Publisher, clock: Clock | None = None) -> None:
+    def __init__(self, loader: GroupLoader, publisher: Publisher, blocks: Blocks, clock: Clock | None = None) -> None:
         """`clock`: None: the system's."""
         self._loader = loader
         self._publisher = publisher
+        self._blocks = blocks
         self._clock = clock or SystemClock()
 
     async def signal(self, items: Sequence[logic_pb2.SignalItem]) -> list[TidingsError | None]:
@@ -41,16 +43,31 @@ class Signals:
         groups = await self._loader.load_for(
             (item.conversation, item.sender) for item, error in zip(items, outcomes, strict=True) if error is None
         )
-        outgoing: list[OutgoingPush] = []
+        pushes: list[OutgoingPush | None] = [None] * len(items)
         for index, item in enumerate(items):
             if outcomes[index] is None:
                 try:
-                    outgoing.append(_outgoing(item, groups, self._clock.wall_ms()))
+                    pushes[index] = _outgoing(item, groups, self._clock.wall_ms())
                 except TidingsError as error:
                     outcomes[index] = error
+        await self._refuse_blocked(items, outcomes)
+        outgoing = [push for push, error in zip(pushes, outcomes, strict=True) if push is not None and error is None]
         if outgoing:
             self._publisher.offer(Publication(outgoing))
         return outcomes
+
+    async def _refuse_blocked(self, items: Sequence[logic_pb2.SignalItem], outcomes: list[TidingsError | None]) -> None:
+        direct = [
+            index
+            for index, (item, error) in enumerate(zip(items, outcomes, strict=True))
+            if error is None and item.conversation.startswith("d:")
+        ]
+        if direct:
+            refusals = await self._blocks.refusals(
+                [(items[index].conversation, items[index].sender) for index in direct]
+            )
+            for index, refusal in zip(direct, refusals, strict=True):
+                outcomes[index] = refusal
 
 
 def _shape_error(item: logic_pb2.SignalItem) -> TidingsError | None:

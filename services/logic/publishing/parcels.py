@@ -28,7 +28,8 @@ Push = delivery_pb2.Push
 # An access node's mailbox or a broadcast partition, and whom a push there is for, with their numbers.
 _Share = tuple["MailboxAddress | int", Sequence[str], Sequence[int]]
 # What nobody finds out by a heartbeat or a sync.
-LASTING = frozenset({Push.MEMBERSHIP, Push.SESSIONS, Push.GROUP_INFO})
+LASTING = frozenset({Push.MEMBERSHIP, Push.SESSIONS, Push.GROUP_INFO, Push.HIDDEN})
+LASTING = frozenset({Push.MEMBERSHIP, Push.SESSIONS, Push.GROUP_INFO, Push.PREFERENCES, Push.PROFILES, Push.BLOCKS})
 
 
 class OutgoingPush(NamedTuple):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from protos.tidings.internal.v1 import delivery_pb2
 from services.common.bus.contract import Record
+from services.common.bus.event_types import RECEIPT
 from services.common.bus.topics import TopicNames
 from services.common.telemetry import metrics, tracing
 from services.logic.publishing.backlog import PendingRecord
@@ -22,6 +23,7 @@ from services.logic.publishing.message_columns import OutgoingMessages
 from services.logic.publishing.parcels import KafkaParcel, OutgoingPush, build_parcels
 
 Push = delivery_pb2.Push
+_IN_ORDER = frozenset({Push.MESSAGE, Push.STREAM_PART})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,9 @@ class Publication:
 
     @property
     def has_messages(self) -> bool:
-        """Whether there are messages among what is pushed: these come in the order of their conversation."""
-        return self.columns is not None or any(push.kind == Push.MESSAGE for push in self.outgoing)
+        """Whether there are messages, or parts of them, among what is pushed: these come in the order of their
+        conversation."""
+        return self.columns is not None or any(push.kind in _IN_ORDER for push in self.outgoing)
 
     @property
     def traces(self) -> Iterator[str]:
@@ -76,7 +79,7 @@ class RecordBuilder:
         events = self._topics.events
         for publication in publications:
             records += [
-                PendingRecord(Record(events, event.value, key=event.conversation.encode()), True, now_s)
+                PendingRecord(Record(events, event.value, None, event.conversation.encode(), RECEIPT), True, now_s)
                 for event in publication.events
             ]
         return records

@@ -66,6 +66,14 @@ def _page(user: str, outcome: pb.ConversationsOutcome) -> client_pb2.ServerFrame
             peer_delivered_seq=entry.peer.delivered_seq,
             peer_read_seq=entry.peer.read_seq,
             large_from=record.large_from,
+            unread=entry.unread,
+            unread_mentions=entry.unread_mentions,
+            first_mention_seq=entry.first_mention_seq,
+            preferences=entry.preferences if entry.HasField("preferences") else None,
+            hidden_through=entry.hidden_through,
+            peer=other_of(record.conversation, user) if kind is ConversationKind.DIRECT else "",
+            read_ordinal=entry.read_ordinal,
+            pinned=record.pinned,
         )
         if entry.last:
             show_message(entry.last, shown.last)

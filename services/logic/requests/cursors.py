@@ -7,7 +7,8 @@
 
 Guarantees: cursors never go back and never beyond the head (storage sees to it), what is read is delivered; a `read`
 that was answered `ok` is durable, an ack is within seconds. An ack is noted only when all that it delivers is marked:
-if something could not be, it raises, and whoever repeats the ack finds it again. Only what moved becomes a receipt.
+if something could not be, it raises, and whoever repeats the ack finds it again. Only what moved becomes a receipt. A
+read that took a mark "unread" away is told to the user's other devices.
 
 Does not know: who is told, and how often (receipts/sender.py).
 """
@@ -20,6 +21,7 @@ from protos.tidings.internal.v1 import logic_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.telemetry import logs
 from services.logic.groups.permissions import check_in_chat
+from services.logic.people.news import PeopleNews
 from services.logic.receipts.coalescer import ReaderCursor
 from services.logic.receipts.sender import ReceiptSender
 from services.logic.requests.request import ClientRequest, Handler, Reply, ok_reply
@@ -33,9 +35,10 @@ log = logs.get_logger(__name__)
 class CursorMarker:
     """Moves the cursors of batches of acks and reads."""
 
-    def __init__(self, storage: StorageClient, receipts: ReceiptSender) -> None:
+    def __init__(self, storage: StorageClient, receipts: ReceiptSender, news: PeopleNews) -> None:
         self._storage = storage
         self._receipts = receipts
+        self._news = news
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
@@ -129,6 +132,8 @@ class CursorMarker:
                 log.debug("mark refused", code=outcome.code)
             else:
                 self._note(mark.user, mark.conversation, session, outcome)
+                if outcome.HasField("preferences"):
+                    self._news.preferences(mark.user, outcome.preferences, session)
         return outcomes
 
     def _note(self, user: str, conversation: str, session: str, outcome: pb.MarkOutcome) -> None:

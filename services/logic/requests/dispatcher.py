@@ -17,7 +17,7 @@ from protos.tidings.internal.v1 import logic_pb2
 from services.common.lanes.dividing import divided
 from services.common.scope import run_all
 from services.common.telemetry import tracing
-from services.logic.requests.request import ClientRequest, Handler, Reply
+from services.logic.requests.request import ClientRequest, Handler, HidingReply, Reply
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadFrame, BadRequest, Internal, Overloaded, TidingsError
 from tidings_protocol.operations import name_of
@@ -96,7 +96,8 @@ def _bounded(replies: Sequence[Reply]) -> list[logic_pb2.HandleOutcome]:
         if size + len(frame) > REPLIES_BYTES_MAX:
             frame = encoded(Overloaded("too much is asked for at once: ask again"))
         size += len(frame)
-        outcomes.append(logic_pb2.HandleOutcome(frame=frame))
+        hiding = reply.hiding if isinstance(reply, HidingReply) else ()
+        outcomes.append(logic_pb2.HandleOutcome(frame=frame, hiding=hiding))
     return outcomes
 
 
@@ -105,4 +106,4 @@ def encoded(reply: Reply) -> bytes:
     if isinstance(reply, TidingsError):
         error = client_pb2.Error(code=reply.code, message=reply.message, retry_after_ms=reply.retry_after_ms)
         return client_pb2.ServerFrame(error=error).SerializeToString()
-    return reply.SerializeToString()
+    return (reply.frame if isinstance(reply, HidingReply) else reply).SerializeToString()

@@ -72,6 +72,8 @@ class HistoryReader:
             limit=page_limit(history.limit, LIMIT_DEFAULT, LIMIT_MAX),
             first_seq=check_read(history.conversation, request.user, group),
             bytes_max=self._page_bytes_max,
+            changes=history.changes,
+            user=request.user,
         )
 
 

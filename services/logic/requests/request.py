@@ -11,8 +11,17 @@ from dataclasses import dataclass
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import TidingsError
 
+
+@dataclass(frozen=True, slots=True)
+class HidingReply:
+    """A frame in which users who block the asker look offline: of these the access node shows it no changes."""
+
+    frame: client_pb2.ServerFrame
+    hiding: Sequence[str]
+
+
 # A frame without its id, or the error that becomes one.
-Reply = client_pb2.ServerFrame | TidingsError
+Reply = client_pb2.ServerFrame | HidingReply | TidingsError
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,3 +45,8 @@ def presence_of(
         return client_pb2.Presence(user=user, online=True, last_seen_ms=now_ms)
     began = max((session.since_ms for session in sessions), default=0)
     return client_pb2.Presence(user=user, online=False, last_seen_ms=max(last_seen_ms, began))
+
+
+def hidden(presence: client_pb2.Presence, since_ms: int) -> client_pb2.Presence:
+    """What somebody is shown whom this user blocks since then: offline, and not seen since."""
+    return client_pb2.Presence(user=presence.user, online=False, last_seen_ms=min(presence.last_seen_ms, since_ms))

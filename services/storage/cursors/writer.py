@@ -1,15 +1,16 @@
 """Cursors of members: how far they have read, and how far their devices have received.
 
 Guarantees: a cursor never goes back and never beyond the head; what is read is delivered. A durable mark is answered
-when it is written, many in one command; the others are written behind.
+when it is written, many in one command; the others are written behind. What a user has marked as unread is so no more
+with their next read, which of who marked nothing costs nothing more.
 Does not know: who is told of a mark.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.lanes.lane import Lanes
@@ -21,6 +22,7 @@ from services.storage.memory.write_behind import WriteBehind
 from services.storage.messages.conversations import ConversationStore
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import MemberCursor, MemberDocument
+from tidings_protocol import client_pb2
 from tidings_protocol.errors import Forbidden, NotFound, TidingsError
 from tidings_protocol.ids import SLOTS, ConversationKind, hash64
 
@@ -36,13 +38,29 @@ class DeliveryMark(NamedTuple):
     seq: int
 
 
+class UnreadMarks(Protocol):
+    """What users have marked as unread (people/preferences.py)."""
+
+    async def unmark(
+        self, reads: Sequence[tuple[CachedConversation, str]]
+    ) -> list[client_pb2.ConversationPreferences | None]:
+        """These users have read there: the mark is gone. Aligned; None: there was none. Raises Unavailable."""
+        ...
+
+
 class CursorWriter:
     def __init__(
-        self, repository: Repository, conversations: ConversationStore, behind: WriteBehind, limits: Limits
+        self,
+        repository: Repository,
+        conversations: ConversationStore,
+        behind: WriteBehind,
+        marks: UnreadMarks,
+        limits: Limits,
     ) -> None:
         self._repository = repository
         self._conversations = conversations
         self._behind = behind
+        self._marks = marks
         self.lanes: Lanes[MemberCursor, None] = Lanes(
             "mark",
             self._write,
@@ -75,6 +93,7 @@ class CursorWriter:
                 former[key] = await former_of(self._repository, key, list(users))
         outcomes: list[MarkOutcome] = []
         durable: dict[int, MemberCursor] = {}
+        unread: dict[int, tuple[CachedConversation, str]] = {}
         for index, item in enumerate(items):
             conversation, known = conversations[item.conversation], members[item.conversation]
             if isinstance(conversation, TidingsError):
@@ -85,13 +104,27 @@ class CursorWriter:
                 outcomes.append(_mark(conversation, known.get(item.user), item, former.get(item.conversation)))
                 if item.durable and item.user in conversation.moved:
                     durable[index] = conversation.moved[item.user]
+                if item.read_seq and item.user in conversation.marked:
+                    unread[index] = conversation, item.user
                 self._behind.conversation(conversation)
         works = [(hash64(cursor.conversation) // SLOTS, cursor) for cursor in durable.values()]
         written = await self.lanes.submit_all(works)
         for index, failure in zip(durable, written, strict=True):
             if isinstance(failure, TidingsError):
                 outcomes[index] = MarkOutcome(fault=to_fault(failure))
+        if unread:
+            await self._unmark(unread, outcomes)
         return outcomes
+
+    async def _unmark(self, reads: Mapping[int, tuple[CachedConversation, str]], outcomes: list[MarkOutcome]) -> None:
+        """Takes away the marks "unread" of who has read there; if that fails, so do these outcomes."""
+        try:
+            for index, preferences in zip(reads, await self._marks.unmark(list(reads.values())), strict=True):
+                if preferences is not None:
+                    outcomes[index].preferences.CopyFrom(preferences)
+        except TidingsError as error:
+            for index in reads:
+                outcomes[index] = MarkOutcome(fault=to_fault(error))
 
     async def deliver(self, arrivals: Sequence[DeliveryMark]) -> list[MarkOutcome | None]:
         """Marks as delivered what this node owns; aligned with the marks. None: another node owns the conversation, or

@@ -1,21 +1,28 @@
 """What debts come to: the messages and changes of the log that are not told, with those who got them.
 
+What is not plain is told as it is now: a message that was edited meanwhile with its content of now, one that was
+recalled without.
+
 Guarantees: each debt gives a page, in the order of seq; when it has no more messages it gives the changes without
-notices, and then it is paid as soon as these are told. Who got a message is found as a recovery finds it.
+notices, and then it is paid as soon as these are told. Who got a message is found as a recovery finds it. What is not
+plain is told as it is shown now: nothing of what was recalled, or of an edit that is not the last, is told late.
 Does not know: when they are told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
+from services.common.clock import Clock
 from services.storage.events.port import FedChange, FedRow
 from services.storage.events.queue import Debt, Fed
+from services.storage.folding.fold import act_of
+from services.storage.folding.shown import is_special, shown
 from services.storage.loading import membership
 from services.storage.repository.contract import Repository
-from services.storage.repository.records import Span, StoredMessage
+from services.storage.repository.records import CHANGE, MessageKey, Span, StoredMessage
 
 ChangeItem = storage_pb2.ChangeItem
 
@@ -32,21 +39,37 @@ class Page(NamedTuple):
 
 
 class DebtReader:
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, clock: Clock) -> None:
         self._repository = repository
+        self._clock = clock
 
     async def read(self, debts: Sequence[Debt]) -> list[Page]:
         """The next page of each debt, aligned. Raises Unavailable."""
         spans = [Span(debt.conversation.id, debt.conversation.told, debt.upto + 1, PAGE) for debt in debts]
         pages = await self._repository.messages.pages(spans)
+        targets = await self._targets(pages)
         read: list[Page] = []
         for debt, page in zip(debts, pages, strict=True):
-            rows: list[Fed] = [*await self._addressed(debt, page)]
+            rows: list[Fed] = [self._as_shown(row, targets) for row in await self._addressed(debt, page)]
             is_last = len(page) < PAGE
             if is_last:
                 rows += await self._changes(debt)
             read.append(Page(rows, is_last))
         return read
+
+    async def _targets(self, pages: Sequence[Sequence[StoredMessage]]) -> Mapping[MessageKey, StoredMessage]:
+        """What the CHANGEs of these pages change, without contents."""
+        keys = {
+            (message.conversation, act_of(message).seq) for page in pages for message in page if message.kind == CHANGE
+        }
+        return await self._repository.messages.get(sorted(keys), content_max=0) if keys else {}
+
+    def _as_shown(self, row: FedRow, targets: Mapping[MessageKey, StoredMessage]) -> FedRow:
+        message = row.message
+        if not is_special(message):
+            return row
+        target = targets.get((message.conversation, act_of(message).seq)) if message.kind == CHANGE else None
+        return row._replace(told=shown(message, self._clock.wall_ms(), target=target))
 
     async def _addressed(self, debt: Debt, page: Sequence[StoredMessage]) -> list[FedRow]:
         if not page:
@@ -56,8 +79,25 @@ class DebtReader:
         if debt.large_from and any(message.seq < debt.large_from and not message.change for message in page):
             found = await self._repository.members.all_in([debt.conversation.id])
             members = [each.user for each in found.get(debt.conversation.id, ()) if each.joined_seq < debt.large_from]
-        addressed = membership.recipients_of(tail, members, debt.large_from)
-        return [FedRow(debt.conversation, each.message, each.recipients) for each in addressed[: len(page)]]
+        addressed = membership.recipients_of(tail, members, debt.large_from)[: len(page)]
+        told = await self._told(page)
+        return [
+            FedRow(debt.conversation, each.message, each.recipients, "", told.get(each.message.seq, b""))
+            for each in addressed
+        ]
+
+    async def _told(self, page: Sequence[StoredMessage]) -> dict[int, bytes]:
+        """What all are told of those that are not plain, as it is now, by seq."""
+        unusual = [message for message in page if is_special(message)]
+        if not unusual:
+            return {}
+        named = {message.seq: (message.conversation, act_of(message).seq) for message in unusual if message.act}
+        targets = await self._repository.messages.get(list(dict.fromkeys(named.values()))) if named else {}
+        now_ms = self._clock.wall_ms()
+        return {
+            message.seq: shown(message, now_ms, target=targets.get(named[message.seq]) if message.act else None)
+            for message in unusual
+        }
 
     async def _changes_in_messages(self, debt: Debt, page: Sequence[StoredMessage]) -> list[StoredMessage]:
         """The notices after the page: by these one walks back to who was a member at its time."""

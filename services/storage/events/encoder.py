@@ -1,4 +1,4 @@
-"""Events, encoded: of each message, with the acts of the change that it tells of, and of changes without notices.
+"""Events, encoded: of each entry, with the acts of the change that it tells of, and of changes without notices.
 
 Guarantees: pure. The same message gives the same event, but for its recipients and its trace when it is told again from
 the log. What the events of a conversation have in common is encoded once, for as long as its recipients are the same.
@@ -12,9 +12,11 @@ from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
 from protos.tidings.v1 import events_pb2
+from services.common.bus import event_types
 from services.common.bus.contract import Record
 from services.common.telemetry import tracing
 from services.storage.events.port import FedChange, FedRow
+from services.storage.repository.records import CHANGE
 from tidings_protocol.ids import message_id
 from tidings_protocol.wire.message import head_of, message_from
 from tidings_protocol.wire.varint import length_delimited_tag, varint
@@ -67,20 +69,21 @@ class EventEncoder:
         conversation, seq, sender, client_id, time_ms, content, kind = message[:7]
         head = head_of(conversation, sender, kind)
         identity = message_id(conversation, seq)
-        body = message_from(head, identity, seq, time_ms, client_id, content, message.ordinal)
+        body = row.told or message_from(head, identity, seq, time_ms, client_id, content, message.ordinal)
         known = self._known_of(conversation, row.recipients)
         value = b"".join((known.head, self._time(time_ms), _MESSAGE, varint(len(body)), body))
+        type_ = event_types.CHANGE if kind == CHANGE else event_types.MESSAGE
         if not row.trace:
-            return Record(self._topic, value, None, known.key)
+            return Record(self._topic, value, None, known.key, type_)
         trace = row.trace.encode()
         traced = b"".join((value, _TRACE, varint(len(trace)), trace))
-        return Record(self._topic, traced, None, known.key, ((tracing.HEADER, trace),))
+        return Record(self._topic, traced, None, known.key, (*type_, (tracing.HEADER, trace)))
 
     def _acts(self, conversation: str, time_ms: int, acts: Sequence[bytes]) -> Iterator[Record]:
         known = self._known_of(conversation, ())
         for act in acts:
             parts = (known.head, self._time(time_ms), _MEMBERSHIP, varint(len(act)), act)
-            yield Record(self._topic, b"".join(parts), key=known.key)
+            yield Record(self._topic, b"".join(parts), None, known.key, event_types.MEMBERSHIP)
 
     def _time(self, time_ms: int) -> bytes:
         """The field of the time; messages that were stored together have the same."""

@@ -14,12 +14,15 @@ from services.storage.repository.records import StoredMessage
 
 
 class FedRow(NamedTuple):
-    """A message that is durable, with all who get an inbox entry; `trace`: of the send, if it is sampled."""
+    """A message that is durable, with all who get an inbox entry; `trace`: of the send, if it is sampled. `told`: of
+    what is not plain, the encoded tidings.v1.Message as all are told of it.
+    """
 
     conversation: CachedConversation
     message: StoredMessage
     recipients: Sequence[str]
     trace: str = ""
+    told: bytes = b""
 
 
 class FedChange(NamedTuple):

@@ -200,7 +200,7 @@ class FeedQueue:
 
 def _size_of(item: Item) -> int:
     if isinstance(item, FedRow):
-        return ITEM_BYTES + len(item.message.content) + MEMBER_BYTES * len(item.recipients)
+        return ITEM_BYTES + len(item.message.content) + len(item.told) + MEMBER_BYTES * len(item.recipients)
     if isinstance(item, FedChange):
         return ITEM_BYTES + sum(map(len, item.acts))
     return ITEM_BYTES + MEMBER_BYTES * len(item.members)

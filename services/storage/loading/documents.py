@@ -9,19 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
-from services.common.scope import run_all
+from services.common.scope import run_all, run_both
 from services.storage.loading import membership
 from services.storage.loading.beside import beside_of
 from services.storage.memory.conversation import CachedConversation, CachedMember
 from services.storage.repository.contract import Repository
+from services.storage.repository.people import BlockKey
 from services.storage.repository.records import ConversationDocument, MemberDocument, MemberKey
-from tidings_protocol.ids import ConversationKind, kind_of, peers
+from tidings_protocol.ids import ConversationKind, direct, kind_of, peers
 
 ChangeItem = storage_pb2.ChangeItem
+
+
+class UserSettings(NamedTuple):
+    """By conversation: who takes no messages from the other one, and who has marked it as unread."""
+
+    blockers: Mapping[str, set[str]]
+    marked: Mapping[str, set[str]]
+
+    def put_into(self, conversation: CachedConversation) -> None:
+        conversation.blockers = frozenset(self.blockers.get(conversation.id, ()))
+        conversation.marked = frozenset(self.marked.get(conversation.id, ()))
 
 
 class ConversationDocuments:
@@ -42,10 +54,10 @@ class ConversationDocuments:
         found: dict[str, Sequence[MemberDocument]] = {}
         chats = [key for key in ids if kind_of(key) is ConversationKind.DIRECT]
         keys = [MemberKey(key, user) for key in chats for user in dict.fromkeys(peers(key)) if key in documents]
-        direct: dict[str, list[MemberDocument]] = {}
+        theirs: dict[str, list[MemberDocument]] = {}
         for document in (await self._repository.members.find(keys)).values() if keys else ():
-            direct.setdefault(document.conversation, []).append(document)
-        found.update(direct)
+            theirs.setdefault(document.conversation, []).append(document)
+        found.update(theirs)
         groups = [
             key
             for key in ids
@@ -55,6 +67,10 @@ class ConversationDocuments:
             found.update(await self._repository.members.all_in(groups))
         return found
 
+    async def settings_of(self, ids: Collection[str]) -> UserSettings:
+        """What users have set for themselves that bears on these conversations."""
+        return UserSettings(*await run_both(self._blockers_of(ids), self._repository.preferences.marked(ids)))
+
     async def reread(self, conversation: CachedConversation) -> CachedConversation:
         """The conversation as its documents are now, after another writer changed them, with the head that is known."""
         documents = await self.read([conversation.id])
@@ -62,6 +78,8 @@ class ConversationDocuments:
         again = cached_from(conversation.id, documents.get(conversation.id), members.get(conversation.id, ()))
         again.head, again.last_ms = conversation.head, conversation.last_ms
         again.changes, again.shown = conversation.changes, conversation.shown
+        again.blockers, again.marked = conversation.blockers, conversation.marked
+        again.change_seqs, again.changes_from = conversation.change_seqs, conversation.changes_from
         return again
 
     async def create(self, conversations: Sequence[CachedConversation]) -> None:
@@ -114,6 +132,14 @@ class ConversationDocuments:
                     found[document.user] = conversation.learn(document)
         return found
 
+    async def _blockers_of(self, ids: Collection[str]) -> dict[str, set[str]]:
+        pairs = [peers(key) for key in ids if kind_of(key) is ConversationKind.DIRECT]
+        keys = [key for a, b in pairs if a != b for key in (BlockKey(a, b), BlockKey(b, a))]
+        blockers: dict[str, set[str]] = {}
+        for user, blocked in await self._repository.blocks.find(keys) if keys else ():
+            blockers.setdefault(direct(user, blocked), set()).add(user)
+        return blockers
+
     async def _redo(self, documents: Collection[ConversationDocument]) -> None:
         """Writes once more what follows from the last changes: not all of it may have been written."""
         documents = [document for document in documents if document.pending]
@@ -164,6 +190,7 @@ def cached_from(
         fed_stamp=document.told_stamp,
         changes=document.changes,
         shown=document.shown,
+        changes_from=max(document.head, document.settled) + 1,
         written=(
             document.head,
             document.settled,

@@ -20,13 +20,15 @@ from collections.abc import Collection, Mapping, Sequence
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.rpc.faults import to_fault
+from services.storage.folding.fold import act_of
+from services.storage.folding.shown import is_special, shown, state_of
 from services.storage.inboxes.fanout import InboxFanout
 from services.storage.inboxes.numbering import Append
 from services.storage.memory.conversation import CachedConversation
 from services.storage.repository.contract import Repository
-from services.storage.repository.records import ClientKey, OpKey, StoredMessage
+from services.storage.repository.records import CHANGE, ClientKey, MessageKey, OpKey, StoredMessage
 from tidings_protocol.content import notice_client_id
-from tidings_protocol.errors import TidingsError, Unavailable
+from tidings_protocol.errors import BadRequest, TidingsError, Unavailable
 
 StoreItem = storage_pb2.StoreItem
 StoreOutcome = storage_pb2.StoreOutcome
@@ -82,6 +84,12 @@ class ChangesMade:
         }
 
 
+def other_use(first: StoredMessage) -> TidingsError:
+    """The error of a send that has the client id of a change, or the reverse."""
+    what = "a change" if first.kind == CHANGE else "a message"
+    return BadRequest(f"this client_id is that of {what} that is stored here: give each its own")
+
+
 def key_of(item: StoreItem) -> ClientKey:
     return ClientKey(item.conversation, item.sender, item.client_id)
 
@@ -120,8 +128,25 @@ async def outcomes(
             answers.append(StoreOutcome(status=StoreOutcome.NOT_STORED))
             continue
         mine = [next(numbers) for _ in item.recipients]
+        if (message.kind == CHANGE) != (item.kind == CHANGE):
+            answers.append(StoreOutcome(status=StoreOutcome.REFUSED, fault=to_fault(other_use(message))))
+            continue
         answers.append(_outcome(message, conversations[item.conversation], mine))
     return answers
+
+
+def target_key(message: StoredMessage) -> MessageKey | None:
+    """What an entry changes; None: it is no CHANGE."""
+    return (message.conversation, act_of(message).seq) if message.kind == CHANGE else None
+
+
+def tell(outcome: StoreOutcome, message: StoredMessage, target: StoredMessage | None, now_ms: int) -> None:
+    """Puts into a repeat's outcome what all are told now, if the entry is not plain, and the state of its target."""
+    if not is_special(message):
+        return
+    outcome.message = shown(message, now_ms, target=target)
+    if target is not None and (state := state_of(target, now_ms)) is not None:
+        outcome.state = state.SerializeToString()
 
 
 def _outcome(

@@ -6,22 +6,38 @@ Does not know: caches, lanes; who else may be doing the same at the same time.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from services.common.clock import Clock
+from services.common.scope import run_both
+from services.storage.folding.writer import FoldWriter
 from services.storage.inboxes.fanout import InboxFanout
 from services.storage.loading.documents import ConversationDocuments, cached_from
 from services.storage.loading.duplicates import RecentSends
 from services.storage.loading.recovery import Recovery
 from services.storage.memory.conversation import CachedConversation
+from services.storage.memory.stream_watch import NoStreams, StreamWatch
 from services.storage.repository.contract import Repository
+from services.storage.repository.records import ConversationDocument, MessageKey, StoredMessage
 from tidings_protocol.errors import TidingsError
 
 
 class ConversationLoader:
-    def __init__(self, repository: Repository, fanout: InboxFanout, recent: RecentSends, clock: Clock) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        fanout: InboxFanout,
+        recent: RecentSends,
+        clock: Clock,
+        folds: FoldWriter | None = None,
+        streams: StreamWatch | None = None,
+    ) -> None:
+        """`folds`: writes what CHANGEs make of their targets; None: as if no history of edits were kept. `streams`: who
+        keeps an eye on them.
+        """
         self.documents = ConversationDocuments(repository, clock)
-        self._recovery = Recovery(repository, self.documents, fanout, recent)
+        self._recovery = Recovery(repository, self.documents, fanout, recent, folds or FoldWriter(repository))
+        self._streams = streams or NoStreams()
         self._clock = clock
 
     async def load(self, ids: Collection[str]) -> dict[str, CachedConversation | TidingsError]:
@@ -31,10 +47,11 @@ class ConversationLoader:
         """
         documents = await self.documents.read(ids)
         tails = await self._recovery.tails(ids, documents)
-        members = await self.documents.members_of(ids, documents)
+        members, settings = await run_both(self.documents.members_of(ids, documents), self.documents.settings_of(ids))
         loaded: dict[str, CachedConversation | TidingsError] = {}
         for key in ids:
             conversation = cached_from(key, documents.get(key), members.get(key, ()))
+            settings.put_into(conversation)
             try:
                 if tails[key]:
                     conversation = await self._recovery.replay(conversation, tails[key])
@@ -45,4 +62,17 @@ class ConversationLoader:
             except TidingsError as error:
                 loaded[key] = error
         await self._recovery.settle(loaded, tails)
+        self._streams.found(
+            [key for key in _streams_in(documents, tails) if not isinstance(loaded[key[0]], TidingsError)]
+        )
         return loaded
+
+
+def _streams_in(
+    documents: Mapping[str, ConversationDocument], tails: Mapping[str, Sequence[StoredMessage]]
+) -> Iterator[MessageKey]:
+    """Messages that were streams once: those that the documents name, and those that nobody may have named yet."""
+    for key, document in documents.items():
+        yield from ((key, seq) for seq in document.streams)
+    for key, tail in tails.items():
+        yield from ((key, message.seq) for message in tail if message.parts is not None)

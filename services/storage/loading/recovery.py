@@ -1,10 +1,10 @@
 """Settles what a node that is gone may have left half done.
 
-What follows from a message (its inbox entries, the change that a notice carries, its sender's read position) is written
-after it. Messages after the document's `settled`, the tail, are therefore looked at again: all that follows from them
-is done once more, which does no harm where it was done already.
+What follows from a message (its inbox entries, the change that a notice carries, its sender's read position, what a
+CHANGE makes of its target) is written after it. Messages after the document's `settled`, the tail, are therefore looked
+at again: all that follows from them is done once more, which does no harm where it was done already.
 
-    tails ──▶ replay: changes that the document does not have yet ──▶ settle: inbox entries, for all at once
+    tails ──▶ replay: changes that the document does not have yet ──▶ settle: folds, inbox entries, for all at once
 
 Guarantees: what is settled has nothing half done; of what cannot be settled now there is an error.
 Does not know: caches; who else may be doing the same at the same time.
@@ -16,12 +16,14 @@ from collections.abc import Collection, Mapping, Sequence
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.telemetry import logs
+from services.storage.folding.writer import FoldWriter
 from services.storage.inboxes.fanout import InboxFanout
 from services.storage.inboxes.numbering import Append
 from services.storage.limits import READ_MAX, TRIES_MAX
 from services.storage.loading import membership
 from services.storage.loading.documents import ConversationDocuments
 from services.storage.loading.duplicates import SETTLING_RETRY_MS, RecentSends
+from services.storage.loading.refolding import Refolding
 from services.storage.memory.conversation import CachedConversation
 from services.storage.repository.contract import Repository
 from services.storage.repository.group_records import Pace
@@ -45,9 +47,15 @@ log = logs.get_logger(__name__)
 
 class Recovery:
     def __init__(
-        self, repository: Repository, documents: ConversationDocuments, fanout: InboxFanout, recent: RecentSends
+        self,
+        repository: Repository,
+        documents: ConversationDocuments,
+        fanout: InboxFanout,
+        recent: RecentSends,
+        folds: FoldWriter,
     ) -> None:
         self._repository = repository
+        self._refolding = Refolding(repository, folds)
         self._documents = documents
         self._fanout = fanout
         self._recent = recent
@@ -105,6 +113,7 @@ class Recovery:
         ]
         if not open_:
             return
+        await self._refolding.run(open_, tails)
         appends: list[Append] = []
         for conversation in open_:
             log.debug("conversation settles", conversation=conversation.id, messages=len(tails[conversation.id]))

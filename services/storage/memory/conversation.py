@@ -22,7 +22,7 @@ from services.storage.repository.records import (
     StoredMessage,
     Watermark,
 )
-from tidings_protocol.ids import ConversationKind, slot_of
+from tidings_protocol.ids import ConversationKind, other_of, slot_of
 
 # Members of a large group that are kept in memory; those looked up first are forgotten first.
 KNOWN_MAX = 2000
@@ -30,8 +30,11 @@ KNOWN_MAX = 2000
 # 390 while a cursor of theirs waits to be written (tracemalloc, 20 to 200 members, each with strings of its own).
 OWN_WEIGHT = 4
 MEMBER_BYTES = 390
+# CHANGEs of a conversation of which is remembered that they are: most of what is replied to is young.
+CHANGES_MAX = 16
 # What is written of the watermarks of one that has none.
 UNWRITTEN = (0,) * 8
+NOBODY: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -78,7 +81,9 @@ class CachedConversation:
     have a time from a clock that was wrong, which is replaced though times never go back otherwise. `told`: the
     events up to this seq are published; `told_stamp`: those of changes without notices, up to this stamp. `fed` and
     `fed_stamp`: up to where the feed of events has them. `changes`: how many entries up to the head are of kind CHANGE;
-    `shown`: the seq of the newest that is not.
+    `shown`: the seq of the newest that is not. `change_seqs`: those of the CHANGEs from `changes_from` on. `blockers`:
+    who of a direct chat takes no messages from the other. `marked`: who has marked it as unread, and perhaps some who
+    have not any more.
     """
 
     id: str
@@ -98,11 +103,15 @@ class CachedConversation:
     fed_stamp: int = 0
     changes: int = 0
     shown: int = 0
+    change_seqs: tuple[int, ...] = ()
+    changes_from: int = 1
     written: tuple[int, ...] = UNWRITTEN
     # Who sent the newest message, and from which on all are theirs.
     run: tuple[str, int] = ("", 0)
     # Of a slow group: when its members sent last, as far as that was asked for.
     paces: dict[str, int] | None = None
+    blockers: frozenset[str] = NOBODY
+    marked: frozenset[str] = NOBODY
     slot: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -123,6 +132,10 @@ class CachedConversation:
     def ordinal(self) -> int:
         """How many entries up to the head count as unread."""
         return self.head - self.changes
+
+    def refuses(self, user: str) -> bool:
+        """Whether the other one of this direct chat takes no messages from this user."""
+        return bool(self.blockers) and other_of(self.id, user) in self.blockers
 
     @property
     def weight(self) -> int:
@@ -149,6 +162,19 @@ class CachedConversation:
         """
         if self.last_ms > now_ms + LEAD_MAX_MS:
             self.last_ms, self.was_ahead = now_ms, True
+
+    def stored_change(self, seq: int) -> None:
+        """The entry that is the head now is a CHANGE."""
+        self.changes += 1
+        self.change_seqs = (*self.change_seqs[-CHANGES_MAX + 1 :], seq)
+        if len(self.change_seqs) == CHANGES_MAX:
+            self.changes_from = max(self.changes_from, self.change_seqs[0])
+
+    def is_message(self, seq: int) -> bool:
+        """Whether the entry, which is there, is surely no CHANGE, by what is in memory."""
+        if not self.changes:
+            return True
+        return seq >= self.changes_from and seq not in self.change_seqs
 
     def learn(self, document: MemberDocument) -> CachedMember:
         """Keeps a member that was looked up or changed, with the cursors that moved since: they may be written by now,
@@ -186,11 +212,15 @@ class CachedConversation:
         """Moves cursors up to where the one that this one replaces had moved them, as far as they are not written."""
         for cursor in before.moved.values():
             self.move(cursor.user, cursor.read_seq, cursor.delivered_seq)
+        if before.marked:
+            self.marked = self.marked | before.marked
 
     def take_tail(self, tail: Sequence[StoredMessage]) -> None:
         """The log goes on with these, up to its end; the newest may have a time that is not that of a message."""
         newest = tail[-1]
         self.head, self.changes = newest.seq, newest.before + (newest.kind == CHANGE)
+        self.change_seqs = tuple(each.seq for each in tail if each.kind == CHANGE)[-CHANGES_MAX:]
+        self.changes_from = self.change_seqs[0] if len(self.change_seqs) == CHANGES_MAX else tail[0].seq
         shown = next((each for each in reversed(tail) if each.kind != CHANGE), None)
         if shown is not None:
             self.shown, self.last_ms = shown.seq, shown.time_ms
@@ -279,6 +309,8 @@ class CachedConversation:
             settings=document.settings,
             bans=document.bans,
             dissolved=document.dissolved,
+            blockers=sorted(self.blockers),
+            pinned=[seq for seq in document.pinned if seq >= self.first_seq],
         )
 
     def _watermarks(self) -> tuple[int, ...]:

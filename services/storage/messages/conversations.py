@@ -9,7 +9,7 @@ Does not know: the wire, the ring (a node that is asked for what it does not own
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, cast
 
@@ -17,6 +17,10 @@ from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.common.lanes.lane import Lanes
 from services.storage.events.port import Feed, NoFeed
+from services.storage.folding.hiders import Audience, Hiders, NoHiders
+from services.storage.folding.recalls import Recalls
+from services.storage.folding.texts import NoStreamTexts, StreamTexts
+from services.storage.folding.writer import FoldWriter
 from services.storage.inboxes.fanout import InboxFanout
 from services.storage.inboxes.writer import InboxWriter
 from services.storage.limits import ENTRIES_MAX, Limits
@@ -25,8 +29,10 @@ from services.storage.loading.duplicates import RecentSends
 from services.storage.loading.loader import ConversationLoader
 from services.storage.memory.conversation import CachedConversation, CachedMember
 from services.storage.memory.conversations import ConversationMemory
+from services.storage.memory.stream_watch import NoStreams, StreamWatch
 from services.storage.memory.write_behind import WriteBehind
 from services.storage.messages.group_writer import GroupWriter
+from services.storage.messages.jobs import OwnChange, OwnOutcome
 from services.storage.messages.pacing import Pacing
 from services.storage.messages.plain_turn import PlainPorts
 from services.storage.messages.store_call import Rows, StoreCall
@@ -35,6 +41,7 @@ from services.storage.messages.write_round import RoundPorts
 from services.storage.owners.invalidation import OwnerInvalidation
 from services.storage.owners.peers import StoragePeers
 from services.storage.repository.contract import Repository
+from services.storage.repository.records import ClientKey, StoredMessage
 from tidings_protocol.errors import Overloaded, TidingsError
 
 StoreItem = storage_pb2.StoreItem
@@ -58,17 +65,38 @@ class ConversationStore:
         clock: Clock,
         limits: Limits,
         feed: Feed | None = None,
+        *,
+        texts: StreamTexts | None = None,
+        hiders: Hiders | None = None,
+        streams: StreamWatch | None = None,
+        recalls: Recalls | None = None,
     ) -> None:
-        """`feed`: of events; None: there are none."""
+        """`feed`: of events; None: there are none. `texts`: of streams that have not ended. `hiders`: who has hidden
+        what. `streams`: who keeps an eye on these. `recalls`: who hears of them.
+        """
+        streams = streams or NoStreams()
         self._repository = repository
         self._fanout = fanout
+        self._clock = clock
         self.memory = ConversationMemory(peers.owner_of, behind, limits)
         self._recent = recent = RecentSends(limits.recent_sends_max)
-        self.loader = ConversationLoader(repository, fanout, recent, clock)
+        folds = FoldWriter(repository, keeps_history=limits.keeps_edit_history, recalls=recalls)
+        self.loader = ConversationLoader(repository, fanout, recent, clock, folds, streams)
         self._plain = plain = PlainPorts(repository, inboxes, fanout, peers, recent, clock, self.memory.peek)
         groups = GroupWriter(repository, self.loader, clock)
         self._rounds = RoundPorts(
-            repository, self.loader, groups, Pacing(repository.groups.paces), fanout, recent, clock, limits
+            repository,
+            self.loader,
+            groups,
+            Pacing(repository.groups.paces),
+            fanout,
+            recent,
+            clock,
+            limits,
+            folds,
+            texts or NoStreamTexts(),
+            hiders or NoHiders(),
+            streams,
         )
         self._turns = turns = StoreTurns(self.memory, plain, self._rounds, invalidation, feed or NoFeed())
         # As many as `batch_max` rows or messages are in a turn.
@@ -137,6 +165,14 @@ class ConversationStore:
                     call.fail(place, outcome)
         return None
 
+    async def make(self, changes: Sequence[OwnChange]) -> list[OwnOutcome | TidingsError]:
+        """Stores CHANGEs that this node makes by itself; outcomes are aligned, errors as those of `store`.
+
+        If this is cancelled, they are stored all the same.
+        """
+        outcomes = await self.lanes.submit_all([(_LANE, each) for each in changes])
+        return cast("list[OwnOutcome | TidingsError]", outcomes)
+
     async def _look(self, items: Sequence[StoreItem]) -> list[StoreOutcome | TidingsError]:
         """Looks which of these are stored; a batch that looks stores nothing."""
         found = await self._repository.messages.find({duplicates.key_of(item) for item in items})
@@ -144,7 +180,34 @@ class ConversationStore:
         if behind := duplicates.unsettled(found, conversations):
             await self.forget(behind)
             conversations |= await self.get(behind)
-        return [*await duplicates.outcomes(items, found, conversations, self._fanout)]
+        outcomes = await duplicates.outcomes(items, found, conversations, self._fanout)
+        await self._tell_repeats(items, found, outcomes)
+        return [*outcomes]
+
+    async def _tell_repeats(
+        self, items: Sequence[StoreItem], found: Mapping[ClientKey, StoredMessage], outcomes: Sequence[StoreOutcome]
+    ) -> None:
+        """Puts into the outcomes of repeats what all are told of those that are not plain, and who gets a stub."""
+        repeats = [
+            (item, found[duplicates.key_of(item)], outcome)
+            for item, outcome in zip(items, outcomes, strict=True)
+            if outcome.status == StoreOutcome.DUPLICATE
+        ]
+        changes = {
+            index: key
+            for index, (_, first, _) in enumerate(repeats)
+            if (key := duplicates.target_key(first)) is not None
+        }
+        targets = await self._repository.messages.get(list(dict.fromkeys(changes.values()))) if changes else {}
+        now_ms = self._clock.wall_ms()
+        for index, (_, first, outcome) in enumerate(repeats):
+            key = changes.get(index)
+            duplicates.tell(outcome, first, targets.get(key) if key else None, now_ms)
+        if changes:
+            audiences = [Audience(key, repeats[index][0].recipients) for index, key in changes.items()]
+            for index, hiders in zip(changes, await self._rounds.hiders.among(audiences), strict=True):
+                item, _, outcome = repeats[index]
+                outcome.stubs.extend(user for user in item.recipients if user in hiders)
 
     async def change(self, items: Sequence[ChangeItem]) -> list[ChangeOutcome | TidingsError]:
         """Makes changes of groups; outcomes are aligned with the items, errors as those of `store`.
@@ -172,6 +235,9 @@ class ConversationStore:
         """How heavy the work is in a turn: by its inbox entries, and by its rows, of which a turn takes `batch_max`."""
         if isinstance(work, Rows):
             return work.weight
+        if isinstance(work, OwnChange):
+            known = self.memory.peek(work.conversation)
+            return max(len(known.members) if known is not None and known.knows_all else 0, self._row_weight)
         if isinstance(work, StoreItem):
             return max(len(work.recipients), self._row_weight)
         return sum(len(notice.recipients) for notice in work.notices) if isinstance(work, ChangeItem) else 0

@@ -13,12 +13,17 @@ from dataclasses import dataclass, field
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.rpc.faults import to_fault
 from services.storage.events.port import FedRow
+from services.storage.folding.fold import folded_state
+from services.storage.folding.judge import Actor
+from services.storage.folding.shown import is_special, shown, state_of
 from services.storage.loading import membership
 from services.storage.memory.conversation import CachedConversation
+from services.storage.messages.acts import Act, Reactions
 from services.storage.messages.numbering import MessageDraft, Status, message_of
-from services.storage.repository.records import NORMAL, SYSTEM, ClientKey, OpKey
+from services.storage.repository.records import CHANGE, NORMAL, SYSTEM, ClientKey, OpKey
+from tidings_protocol import client_pb2
 from tidings_protocol.content import notice_client_id
-from tidings_protocol.errors import Overloaded, TidingsError, Unavailable
+from tidings_protocol.errors import BadRequest, Overloaded, TidingsError, Unavailable
 
 StoreItem = storage_pb2.StoreItem
 StoreOutcome = storage_pb2.StoreOutcome
@@ -31,8 +36,39 @@ _STATUS = {
     Status.STALE: StoreOutcome.STALE,
     Status.NO_SUCH_TARGET: StoreOutcome.NO_SUCH_REPLY,
     Status.REFUSED: StoreOutcome.REFUSED,
+    Status.NO_EFFECT: StoreOutcome.STORED,
     Status.FAILED: StoreOutcome.FAILED,
 }
+
+
+IS_IN = frozenset((Status.STORED, Status.DUPLICATE))
+OPERATOR_RIGHTS = storage_pb2.ActorRights(is_operator=True)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnChange:
+    """A CHANGE that a storage node makes by itself: reactions are told, a stream that fell silent ends, what a hook
+    refused is recalled.
+
+    `sender`: who is shown as its sender. `change`: which message, and the act (of reactions without what it tells:
+    `reactions` give that). All members get it. It is idempotent by the client id, as any other.
+    """
+
+    conversation: str
+    sender: str
+    client_id: str
+    change: client_pb2.Change
+    reactions: Reactions | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnOutcome:
+    """What became of an OwnChange: as of a change that was asked for, with those who are to be told, aligned with its
+    numbers.
+    """
+
+    outcome: StoreOutcome
+    recipients: Sequence[str]
 
 
 @dataclass(slots=True, eq=False)
@@ -43,6 +79,15 @@ class StoreJob:
     recipients: Sequence[str]
     numbers: list[int] = field(default_factory=list)
     trace: str = ""
+    # What is not plain: as all are told of it, and which recipients get a stub.
+    told: bytes = b""
+    stubs: Sequence[str] = ()
+
+    @staticmethod
+    def of(item: StoreItem | OwnChange, conversation: CachedConversation) -> StoreJob:
+        if isinstance(item, OwnChange):
+            return StoreJob.from_own(item, conversation)
+        return StoreJob.from_item(item, conversation)
 
     @staticmethod
     def from_item(item: StoreItem, conversation: CachedConversation) -> StoreJob:
@@ -55,11 +100,40 @@ class StoreJob:
             item.reply_to,
             slow_s=item.slow_s,
         )
+        if item.HasField("special"):
+            draft.special = item.special
+        if draft.is_change:
+            change = client_pb2.Change.FromString(item.special.change)
+            draft.act = Act(change, Actor(item.sender, item.rights), item.content)
         return StoreJob(draft, item.recipients, trace=item.trace)
+
+    @staticmethod
+    def from_own(own: OwnChange, conversation: CachedConversation) -> StoreJob:
+        draft = MessageDraft(
+            conversation,
+            ClientKey(conversation.id, own.sender, own.client_id),
+            b"",
+            CHANGE,
+            act=Act(own.change, Actor(own.sender, OPERATOR_RIGHTS, is_storage=True), reactions=own.reactions),
+            is_own=True,
+        )
+        return StoreJob(draft, all_of(conversation))
+
+    def reload(self) -> None:
+        """Its conversation was loaded anew."""
+        if self.draft.is_own:
+            self.recipients = all_of(self.draft.conversation)
 
     def fed(self) -> FedRow:
         """What is durable, for the feed of events."""
-        return FedRow(self.draft.conversation, message_of(self.draft), self.recipients, self.trace)
+        return FedRow(self.draft.conversation, message_of(self.draft), self.recipients, self.trace, self.told)
+
+    def tell(self, now_ms: int) -> None:
+        """Makes what all are told, if the entry is in and is not plain."""
+        draft = self.draft
+        entry = draft.first if draft.status is Status.DUPLICATE else message_of(draft)
+        if entry is not None and draft.status in IS_IN and (draft.special is not None or is_special(entry)):
+            self.told = shown(entry, now_ms, target=draft.act.target if draft.act is not None else None)
 
     def accept(self, numbers: Sequence[int | TidingsError]) -> None:
         """The numbers of its inbox entries, aligned with the recipients; the first that is an error makes it fail."""
@@ -69,7 +143,7 @@ class StoreJob:
                 return
             self.numbers.append(number)
 
-    def outcome(self) -> StoreOutcome:
+    def outcome(self, now_ms: int) -> StoreOutcome:
         draft = self.draft
         if draft.status is Status.STORED:
             return StoreOutcome(
@@ -78,19 +152,41 @@ class StoreJob:
                 numbers=self.numbers,
                 read_over=draft.read_over,
                 ordinal=0 if draft.is_change else draft.seq - draft.before,
+                message=self.told,
+                state=self._state(now_ms),
+                stubs=self.stubs,
             )
-        outcome = StoreOutcome(status=_STATUS[draft.status])
-        if draft.status is Status.DUPLICATE:
+        outcome = StoreOutcome(
+            status=_STATUS[draft.status], message=self.told, state=self._state(now_ms), stubs=self.stubs
+        )
+        if draft.status is Status.NO_EFFECT:
+            outcome.seq = self._made_so()
+        elif draft.status is Status.REFUSED:
+            outcome.fault.CopyFrom(to_fault(draft.error or BadRequest("this message cannot be changed so")))
+        elif draft.status is Status.DUPLICATE:
             outcome.seq, outcome.time_ms = draft.seq, draft.time_ms
             outcome.numbers.extend(self.numbers)
             if draft.first is not None:
                 outcome.content, outcome.kind = draft.first.content, draft.first.kind
                 outcome.ordinal = draft.first.ordinal
-        elif draft.status is Status.REFUSED and draft.error is not None:
-            outcome.fault.CopyFrom(to_fault(draft.error))
         elif draft.status is Status.FAILED:
             outcome.fault.CopyFrom(to_fault(unsure(draft.error or Unavailable("this could not be stored: try again"))))
         return outcome
+
+    def _state(self, now_ms: int) -> bytes:
+        """Of a change that is in, or had no effect: the state of its target."""
+        draft = self.draft
+        if draft.act is None or draft.act.target is None or draft.status not in {*IS_IN, Status.NO_EFFECT}:
+            return b""
+        state = state_of(draft.act.target, now_ms)
+        return state.SerializeToString() if state is not None else b""
+
+    def _made_so(self) -> int:
+        """The CHANGE that a change without effect would have repeated, if that is known: nothing follows a recall."""
+        act = self.draft.act
+        if act is None or act.target is None or act.name != "recall":
+            return 0
+        return folded_state(act.target).state.revision
 
 
 @dataclass(slots=True, eq=False)
@@ -147,9 +243,14 @@ class ChangeJob:
         return ChangeOutcome(
             status=ChangeOutcome.DONE,
             record=self.conversation.record(),
-            notices=[notice.outcome() for notice in self.notices],
+            notices=[notice.outcome(0) for notice in self.notices],
             made=None if made == item else made,
         )
+
+
+def all_of(conversation: CachedConversation) -> Sequence[str]:
+    """Who gets an inbox entry of what storage makes by itself; nobody, where it is read by cursor."""
+    return list(conversation.members) if conversation.knows_all else ()
 
 
 def unsure(error: TidingsError) -> TidingsError:

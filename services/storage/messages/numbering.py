@@ -7,6 +7,9 @@ until nothing is open:
     plan ──▶ insert in this order ──▶ committed(n) ──▶ plan ──▶ … nothing left
                  └ a place or client id was taken, or nobody knows ──▶ load anew, resolve ──▶ plan
 
+A draft of kind CHANGE is judged as it gets its number, on its target as the drafts before it leave that (acts.py,
+targets.py); what is refused, or has no effect, takes no number.
+
 Guarantees: what is planned follows the head of its conversation without a gap, so an ordered insert that stops anywhere
 leaves none; a client id that is known is never planned again; a draft becomes a DUPLICATE only of a message that its
 conversation in memory reaches; times do not go back within a conversation, unless they lead by more than LEAD_MAX_MS:
@@ -17,14 +20,21 @@ Does not know: what happens to a message once it is in.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
+from protos.tidings.internal.v1 import common_pb2, storage_pb2
+from services.storage.folding.contents import in_order
+from services.storage.folding.judge import Verdict
 from services.storage.limits import LEAD_MAX_MS
 from services.storage.loading.duplicates import RecentSends
 from services.storage.memory.conversation import CachedConversation
-from services.storage.repository.records import CHANGE, NORMAL, ClientKey, StoredMessage
-from tidings_protocol.errors import Forbidden, TidingsError
+from services.storage.messages.acts import Act, Number, Rules
+from services.storage.messages.targets import Targets
+from services.storage.repository.records import CHANGE, NORMAL, ClientKey, MessageKey, StoredMessage
+from tidings_protocol import client_pb2
+from tidings_protocol.content import BLOCKED
+from tidings_protocol.errors import Forbidden, RateLimited, TidingsError
 from tidings_protocol.ids import ConversationKind
 from tidings_protocol.kinds import BY_NUMBER
 
@@ -37,7 +47,8 @@ class Status(Enum):
     DUPLICATE = "duplicate"
     STALE = "stale"
     NO_SUCH_TARGET = "no such target"
-    REFUSED = "refused"
+    REFUSED = "refused"  # by its target, the pace of its sender, or a block; `error` says why
+    NO_EFFECT = "no effect"  # what it asks for is so already
     FAILED = "failed"
 
 
@@ -47,8 +58,9 @@ class MessageDraft:
 
     `version` is that of the group which allowed it (0 for direct chats and b:all). `fence` is the first notice of the
     same change: a draft with a fence shares its fate, and does not look at the version. `target`: the seq of the entry
-    that it names (0: none); `target_sender` and `admin` are for kinds that demand whose that is. `slow_s`: its sender
-    may not have sent there within so many seconds.
+    that it names (0: none); `target_sender` and `admin` are for kinds that demand whose that is. `act`: of a CHANGE.
+    `special`: what is not plain about it; `mentioned`: the members among those whom it names. `is_own`: storage makes
+    it by itself, on whatever version. `slow_s`: its sender may not have sent there within so many seconds.
     """
 
     conversation: CachedConversation
@@ -67,6 +79,10 @@ class MessageDraft:
     target_sender: str = ""
     admin: bool = False
     read_over: bool = False
+    act: Act | None = None
+    special: common_pb2.Special | None = None
+    mentioned: tuple[str, ...] = ()
+    is_own: bool = False
     first: StoredMessage | None = None
     error: TidingsError | None = None
     slow_s: int = 0
@@ -75,6 +91,17 @@ class MessageDraft:
     def is_change(self) -> bool:
         """Whether it changes an earlier entry."""
         return self.kind == CHANGE
+
+    @property
+    def named(self) -> MessageKey | None:
+        """The entry that has to be known before it can be planned: what it changes; what it replies to, where that may
+        be a CHANGE.
+        """
+        if self.act is not None:
+            return self.conversation.id, self.act.seq
+        if not self.target or self.conversation.is_message(self.target):
+            return None
+        return self.conversation.id, self.target
 
     def repeats(self, first: StoredMessage) -> bool:
         """Takes the message of an earlier try: the draft is a DUPLICATE if all that follows from it is done. Whether it
@@ -90,12 +117,19 @@ class MessageDraft:
 class NumberingBatch:
     """One batch, in which the order of drafts is the order of their numbers within a conversation."""
 
-    def __init__(self, drafts: Sequence[MessageDraft], recent: RecentSends, now_ms: int) -> None:
+    def __init__(
+        self, drafts: Sequence[MessageDraft], recent: RecentSends, now_ms: int, rules: Rules | None = None
+    ) -> None:
         self._all = drafts
+        self._rules = rules or Rules()
+        self._names = any(draft.act is not None or draft.target for draft in drafts)
+        self.targets = Targets()
         self._open = list(drafts)
         self._recent = recent
         self._now_ms = now_ms
         self._planned: list[MessageDraft] = []
+        # What was refused because of what the present plan does: if that does not get in, it is judged again.
+        self._tentative: list[MessageDraft] = []
 
     @property
     def open(self) -> list[MessageDraft]:
@@ -109,6 +143,7 @@ class NumberingBatch:
         paced: set[tuple[str, str]] = set()
         messages: list[StoredMessage] = []
         self._planned = []
+        self.targets.begin()
         for draft in self._open:
             if draft.key in keys or self._is_known(draft):
                 continue
@@ -118,16 +153,24 @@ class NumberingBatch:
                 conversation.last_ms,
                 conversation.changes,
             )
-            draft.status = _refusal(draft, head)
+            draft.status = self._refusal(draft, head)
+            if draft.status is Status.OPEN and draft.act is not None:
+                number = Number(head + 1, next_ms(self._now_ms, last_ms), changes)
+                draft.status = self._judge(draft, draft.act, number)
             if draft.slow_s and draft.status is Status.OPEN:
                 _hold_back(draft, paced, self._now_ms)
             if draft.status is not Status.OPEN:
+                self._tentative.append(draft)
                 continue
             draft.seq, draft.time_ms, draft.before = head + 1, next_ms(self._now_ms, last_ms), changes
-            heads[conversation.id] = draft.seq, draft.time_ms, changes + draft.is_change
+            # A CHANGE is nobody's last message.
+            heads[conversation.id] = draft.seq, last_ms if draft.is_change else draft.time_ms, changes + draft.is_change
             keys.add(draft.key)
             self._planned.append(draft)
-            messages.append(message_of(draft))
+            message = message_of(draft)
+            messages.append(message)
+            if self._names:
+                self.targets.put(message)
         self._open = [draft for draft in self._open if draft.status is Status.OPEN]
         return messages
 
@@ -139,15 +182,30 @@ class NumberingBatch:
             conversation.was_ahead |= not draft.is_change and draft.time_ms < conversation.last_ms
             conversation.head = draft.seq
             if draft.is_change:
-                conversation.changes += 1
+                conversation.stored_change(draft.seq)
             else:
                 conversation.shown, conversation.last_ms = draft.seq, draft.time_ms
                 draft.read_over = conversation.sent(draft.key.sender, draft.seq)
             if draft.slow_s:
                 conversation.pace(draft.key.sender, draft.time_ms)
             self._recent.add(draft.key, draft.seq)
+            if self._names:
+                self._note(draft)
+        whole = count == len(self._planned)
         self._planned = []
+        self.targets.begin()
+        if whole:
+            self._tentative = []
+        else:
+            self.doubt()
         self._open = [draft for draft in self._open if draft.status is Status.OPEN]
+
+    def doubt(self) -> None:
+        """Not all of the plan is in, for all that is known: what was refused because of it is open again."""
+        for draft in self._tentative:
+            draft.status, draft.error = Status.OPEN, None
+        self._tentative = []
+        self._open = [draft for draft in self._all if draft.status is Status.OPEN]
 
     def resolve(self, found: Mapping[ClientKey, StoredMessage]) -> None:
         """Takes what was there already of the client ids that are open; what is not settled stays open."""
@@ -159,6 +217,7 @@ class NumberingBatch:
 
     def reload(self, conversation: CachedConversation) -> None:
         """Gives its drafts a conversation that was loaded anew."""
+        self.targets.forget(conversation.id)
         for draft in self._all:
             if draft.conversation.id == conversation.id:
                 draft.conversation = conversation
@@ -169,6 +228,47 @@ class NumberingBatch:
             if draft.conversation.id == conversation:
                 draft.status, draft.error = Status.FAILED, error
         self._open = [draft for draft in self._open if draft.status is Status.OPEN]
+
+    def unknown(self) -> list[MessageKey]:
+        """The entries that have to be read before the open drafts can be planned."""
+        if not self._names:
+            return []
+        return self.targets.unknown(key for draft in self._open if (key := draft.named) is not None)
+
+    def _judge(self, draft: MessageDraft, act: Act, number: Number) -> Status:
+        if not draft.is_own and draft.conversation.refuses(draft.key.sender):
+            act.actor.rights.silenced = True
+        verdict = act.plan(draft.key, number, draft.conversation, self.targets, self._rules, self._now_ms)
+        if isinstance(verdict, TidingsError):
+            draft.error = verdict
+            return Status.REFUSED
+        return Status.OPEN if verdict is Verdict.ALLOWED else Status.NO_EFFECT
+
+    def _refusal(self, draft: MessageDraft, head: int) -> Status:
+        """Why a draft may not be stored after this head; OPEN if it may, as far as its target does not say."""
+        status = _refusal(draft, head)
+        if status is not Status.OPEN or draft.act is not None:
+            return status
+        special = draft.special
+        if special is not None and special.streaming and not self._rules.has_room(draft.conversation.id):
+            draft.error = RateLimited("too many streams are open here: finish some of them, then send again")
+            return Status.REFUSED
+        if not draft.target:
+            return status
+        replied = self.targets.at((draft.conversation.id, draft.target))
+        is_there = draft.named is None if replied is None else replied.kind != CHANGE
+        return Status.OPEN if is_there else Status.NO_SUCH_TARGET
+
+    def _note(self, draft: MessageDraft) -> None:
+        """The draft is in: what it names, or itself, is so for sure."""
+        self.targets.inserted(message_of(draft))
+        planned = draft.act.planned if draft.act is not None else None
+        if planned is None:
+            return
+        self.targets.changed(planned.target)
+        if planned.pinned is not None:
+            conversation = draft.conversation
+            conversation.document = replace(conversation.document, pinned=planned.pinned, pinned_at=draft.seq)
 
     def _is_known(self, draft: MessageDraft) -> bool:
         """Whether its client id is a recent one. A seq beyond the head in memory was given by another node: the
@@ -183,8 +283,10 @@ class NumberingBatch:
 
 def message_of(draft: MessageDraft) -> StoredMessage:
     """The message as it is inserted, once the draft has its number."""
+    if draft.act is not None and draft.act.planned is not None:
+        return draft.act.planned.entry
     conversation, sender, client_id = draft.key
-    return StoredMessage(
+    message = StoredMessage(
         conversation,
         draft.seq,
         sender,
@@ -195,6 +297,24 @@ def message_of(draft: MessageDraft) -> StoredMessage:
         draft.change,
         before=draft.before,
     )
+    return message if draft.special is None else _special(message, draft.special, draft.mentioned)
+
+
+def _special(message: StoredMessage, special: common_pb2.Special, mentioned: Sequence[str]) -> StoredMessage:
+    streaming = storage_pb2.FoldedState(state=client_pb2.State(streaming=True)).SerializeToString()
+    return message._replace(
+        state=streaming if special.streaming else b"",
+        parts=0 if special.streaming else None,
+        expires_ms=message.time_ms + special.expire_after_s * 1000 if special.expire_after_s else 0,
+        mentions=in_order(mentioned),
+    )
+
+
+def is_blocked(draft: MessageDraft) -> bool:
+    """Whether it is a message to somebody who takes none from its sender. What it may change all the same is judged
+    with what it changes.
+    """
+    return draft.conversation.refuses(draft.key.sender) and not draft.is_change
 
 
 def next_ms(now_ms: int, last_ms: int) -> int:
@@ -207,10 +327,13 @@ def _refusal(draft: MessageDraft, head: int) -> Status:
     conversation = draft.conversation
     if draft.fence is not None:
         return Status.STALE if draft.fence.status is Status.STALE else Status.OPEN
-    if conversation.kind is ConversationKind.GROUP:
+    if conversation.kind is ConversationKind.GROUP and not draft.is_own:
         present = conversation.document.version if conversation.exists else 0
         if present != draft.version or (not present and not draft.creates):
             return Status.STALE
+    elif is_blocked(draft):
+        draft.error = Forbidden(BLOCKED)
+        return Status.REFUSED
     if draft.target and not _has_target(draft, head):
         return Status.NO_SUCH_TARGET
     return Status.OPEN

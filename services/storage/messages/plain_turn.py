@@ -167,7 +167,7 @@ class PlainTurn:
 
     def _begin(self, key: str) -> Planned | None:
         conversation = self._ports.peek(key)
-        if conversation is None or not conversation.exists:
+        if conversation is None or not conversation.exists or conversation.blockers:
             return None
         return Planned(conversation, conversation.head, conversation.last_ms)
 
@@ -276,5 +276,6 @@ def _may_follow(planned: Planned, kind: int, version: int, target: int) -> bool:
     if conversation.kind is ConversationKind.GROUP and conversation.document.version != version:
         return False
     if target:
-        return kind == NORMAL and max(conversation.first_seq, 1) <= target <= planned.head
+        is_there = max(conversation.first_seq, 1) <= target <= planned.head
+        return kind == NORMAL and is_there and conversation.is_message(target)
     return kind in PLAIN_KINDS

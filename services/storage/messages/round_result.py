@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from protos.tidings.internal.v1 import storage_pb2
 from services.storage.events.port import FedChange, FedRow
 from services.storage.memory.conversation import CachedConversation
+from services.storage.messages.jobs import OwnOutcome
 from tidings_protocol.errors import TidingsError
 
-RoundOutcome = storage_pb2.StoreOutcome | storage_pb2.ChangeOutcome
+RoundOutcome = storage_pb2.StoreOutcome | storage_pb2.ChangeOutcome | OwnOutcome
 
 
 @dataclass(slots=True)

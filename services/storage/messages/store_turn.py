@@ -23,6 +23,7 @@ from services.common.telemetry import metrics, tracing
 from services.storage.events.port import Feed
 from services.storage.memory.conversation import CachedConversation
 from services.storage.memory.conversations import ConversationMemory
+from services.storage.messages.jobs import OwnChange, OwnOutcome
 from services.storage.messages.plain_turn import PlainPorts, PlainTurn
 from services.storage.messages.store_call import Rows
 from services.storage.messages.write_round import RoundPorts, WriteRound
@@ -50,9 +51,9 @@ class Forget:
     conversation: str
 
 
-Single = StoreItem | ChangeItem | Touch | Forget
+Single = StoreItem | OwnChange | ChangeItem | Touch | Forget
 Work = Rows | Single
-SingleOutcome = StoreOutcome | ChangeOutcome | CachedConversation
+SingleOutcome = StoreOutcome | OwnOutcome | ChangeOutcome | CachedConversation
 Outcome = Rows | SingleOutcome
 
 
@@ -121,7 +122,8 @@ class StoreTurns:
 
     async def _run(self, batch: Sequence[Work], parts: Sequence[Rows]) -> Sequence[Sequence[int]]:
         """Runs a plain turn, and does to memory what it says. The places that it left, of each part."""
-        turn = PlainTurn(self._plain, {item.conversation for item in batch if isinstance(item, StoreItem | ChangeItem)})
+        taken = {item.conversation for item in batch if isinstance(item, StoreItem | OwnChange | ChangeItem)}
+        turn = PlainTurn(self._plain, taken)
         try:
             left = await turn.run(parts)
         except BaseException:

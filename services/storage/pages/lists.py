@@ -4,31 +4,36 @@ A list is sorted by the last activity (places.py, overviews.py); the conversatio
 owners.
 
 Guarantees: heads and cursors of a page are not behind anything that was answered before; a message is shown as the last
-one only to who may read it. One conversation that cannot be loaded is left out of a list, and told to who logs in as it
-was written last: it keeps nobody out.
+one only to who may read it and has not hidden it. What is unread is counted as unread.py says. One conversation that
+cannot be loaded is left out of a list, and told to who logs in as it was written last: it keeps nobody out.
 Does not know: who may ask.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.common.rpc.faults import from_fault, to_fault
 from services.common.rpc.spread import spread
+from services.common.scope import run_both
 from services.common.telemetry import logs
+from services.storage.folding.shown import shown
 from services.storage.limits import Limits
 from services.storage.memory.conversation import CachedConversation, CachedMember
 from services.storage.messages.conversations import ConversationStore
 from services.storage.owners.peers import StoragePeers
+from services.storage.pages.last import LastMessages
 from services.storage.pages.loads import ConversationLoads
 from services.storage.pages.overviews import NOTHING, Newest, Overviews
-from services.storage.pages.paging import bytes_for, content_max, encode
+from services.storage.pages.paging import bytes_for, content_max
 from services.storage.pages.places import NOWHERE, ListToken, Place
+from services.storage.pages.preferences import NoPreferences, Preferences
+from services.storage.pages.unread import UnreadReader
 from services.storage.repository.contract import Repository
-from services.storage.repository.records import ConversationDocument, Span, StoredMessage
+from services.storage.repository.records import ConversationDocument, HiddenSeqs, MemberKey, Span, StoredMessage
 from tidings_protocol.errors import TidingsError
 from tidings_protocol.ids import BROADCAST, ConversationKind, kind_of, other_of
 
@@ -82,11 +87,17 @@ class ConversationLists:
         peers: StoragePeers,
         clock: Clock,
         limits: Limits,
+        preferences: Preferences | None = None,
     ) -> None:
+        """`preferences`: None, if nobody prefers anything."""
         self._repository = repository
         self._conversations = conversations
         self._loads = loads
         self._peers = peers
+        self._clock = clock
+        self._preferences = preferences or NoPreferences()
+        self._unread = UnreadReader(repository)
+        self._last = LastMessages(repository)
         self._overviews = Overviews(repository, conversations, peers, clock, limits)
 
     async def load_anywhere(self, items: Sequence[LoadItem]) -> list[LoadOutcome]:
@@ -176,9 +187,10 @@ class ConversationLists:
         (entries,) = await self._repository.inboxes.pages([Span(page.user, after=number, limit=MOVED_MAX)])
         firsts: dict[str, int] = {}  # the number of each conversation's first entry
         for entry in entries:
-            if entry.conversation not in firsts and len(firsts) >= page.room:
+            if not entry.quiet and entry.conversation not in firsts and len(firsts) >= page.room:
                 break
-            firsts.setdefault(entry.conversation, entry.number)
+            if not entry.quiet:
+                firsts.setdefault(entry.conversation, entry.number)
             number = entry.number
         done = await self._add(page, list(firsts))
         if done < len(firsts):
@@ -201,41 +213,55 @@ class ConversationLists:
         """Puts the entries of these conversations into the page; how many of them that covers before its bytes run
         out. Raises Unavailable if none can be loaded.
         """
-        loaded = await self.load_anywhere([_load_item(page.user, key) for key in ids])
+        loaded, found = await run_both(
+            self.load_anywhere([_load_item(page.user, key) for key in ids]),
+            self._repository.hidden.of([MemberKey(key, page.user) for key in ids]),
+        )
         faults = [outcome.fault for outcome in loaded if outcome.HasField("fault")]
         if faults:
             if len(faults) == len(loaded):
                 raise from_fault(faults[0])
             log.warning("conversations are left out of a list", count=len(faults), reason=faults[0].message)
         entries = [_entry(outcome, page.user) for outcome in loaded]
-        last = await self._last_messages([entry for entry in entries if entry is not None], page.bytes_left)
+        hidden = {key.conversation: theirs for key, theirs in found.items()}
+        now_ms = self._clock.wall_ms()
+        last = await self._fill(page, [entry for entry in entries if entry is not None], hidden, now_ms)
         fitting: list[Entry] = []
         done = len(entries)
         for index, entry in enumerate(entries):
-            if entry is None:
+            if entry is None or entry.preferences.hidden:
                 continue
             message = last.get(entry.record.conversation)
-            size = entry.ByteSize() + (len(encode(message)) + message.left_out if message else 0)
+            size = entry.ByteSize() + (len(shown(message, now_ms)) + message.left_out if message else 0)
             if not page.reserve(size):
                 done = index
                 break
             fitting.append(entry)
-        await self._show(page, fitting, last)
+        await self._show(page, fitting, last, now_ms)
         return done
 
-    async def _last_messages(self, entries: Sequence[Entry], bytes_left: int) -> dict[str, StoredMessage]:
-        """The newest message of each conversation, where the member may read it; long content is left out."""
-        keys = [
-            (entry.record.conversation, entry.record.head)
-            for entry in entries
-            if entry.record.head >= max(entry.me.joined_seq, 1)
-        ]
-        if not keys:
-            return {}
-        found = await self._repository.messages.get(keys, content_max=content_max(len(keys), bytes_left))
-        return {conversation: message for (conversation, _), message in found.items()}
+    async def _fill(
+        self, page: ListPage, entries: Sequence[Entry], hidden: Mapping[str, HiddenSeqs], now_ms: int
+    ) -> dict[str, StoredMessage]:
+        """Fills in what the entries say to the user alone; gives their last messages, long content left out."""
+        preferences, (_, last) = await run_both(
+            self._preferences.of(page.user, entries),
+            run_both(
+                self._unread.fill(page.user, entries, hidden, now_ms),
+                self._last.of(entries, hidden, now_ms, content_max(len(entries), page.bytes_left)),
+            ),
+        )
+        for entry in entries:
+            conversation = entry.record.conversation
+            if conversation in preferences:
+                entry.preferences.CopyFrom(preferences[conversation])
+            if conversation in hidden:
+                entry.hidden_through = hidden[conversation].through
+        return last
 
-    async def _show(self, page: ListPage, entries: Sequence[Entry], last: dict[str, StoredMessage]) -> None:
+    async def _show(
+        self, page: ListPage, entries: Sequence[Entry], last: dict[str, StoredMessage], now_ms: int
+    ) -> None:
         """Adds these to the page, with the whole of their last messages."""
         wanted = [
             (message.conversation, message.seq)
@@ -249,7 +275,7 @@ class ConversationLists:
                 last[message.conversation] = message
         for entry in entries:
             if (message := last.get(entry.record.conversation)) is not None:
-                entry.last = encode(message)
+                entry.last = shown(message, now_ms)
         page.entries += entries
 
 

@@ -3,8 +3,9 @@
     memberships ─▶ times of the documents ─▶ newest inbox entries ─▶ large groups from their owners ─▶ Places
 
 Documents may lag by the interval of writing behind; a user's inbox never does, and its entries have the times of their
-messages. So an overview is the documents, corrected by the newest entries; and one that is kept needs only the entries
-since: a page costs what the page is, whatever the number of conversations.
+messages; those of CHANGEs are quiet, and move nothing. So an overview is the documents, corrected by the newest
+entries; and one that is kept needs only the entries since: a page costs what the page is, whatever the number of
+conversations.
 
 Guarantees: everything that the user is a member of is in it, perhaps something that the user has left. Reading many
 gives way to others after each step. What is kept is bounded in all, and read anew after KEPT_S.
@@ -113,7 +114,8 @@ class Overviews:
             return False
         now_ms = self._clock.wall_ms()
         for entry in entries:
-            overview.places.move(entry.conversation, min(entry.time_ms, now_ms))
+            if not entry.quiet:
+                overview.places.move(entry.conversation, min(entry.time_ms, now_ms))
             overview.number = max(overview.number, entry.number)
         return True
 
@@ -128,7 +130,9 @@ class Overviews:
             places.fill(times.items())
         places.sort()
         for entry in newest:
-            if entry.time_ms <= now_ms + LEAD_MAX_MS:  # else some clock was wrong, and the document knows better
+            if (
+                not entry.quiet and entry.time_ms <= now_ms + LEAD_MAX_MS
+            ):  # else some clock was wrong, and the document knows better
                 places.move(entry.conversation, min(entry.time_ms, now_ms), known_only=True)
         return Overview(places, newest[0].number if newest else 0, 0, read_s)
 

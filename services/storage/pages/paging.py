@@ -1,23 +1,33 @@
 """Pages: what to read for a request, and what of it fits into the answer.
 
 Guarantees: pure. A page is ascending, has at least one entry if there is one, and stays within the bytes that the
-caller gives otherwise; `more` looks in the direction asked; `next` goes into the same field of the next request.
-Does not know: where entries come from.
+caller gives otherwise; `more` looks in the direction asked; `next` goes into the same field of the next request, and
+lies beyond all that was left out.
+Does not know: where entries come from, how they are shown (showing.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from protos.tidings.internal.v1 import storage_pb2
-from services.storage.repository.records import MAX_NUMBER, InboxEntry, MessageKey, Span, StoredMessage
-from tidings_protocol.ids import message_id
-from tidings_protocol.wire.body import message_bytes
+from services.storage.pages.showing import PageItem, is_hidden, key_of
+from services.storage.repository.records import (
+    CHANGE,
+    MAX_NUMBER,
+    NOTHING_HIDDEN,
+    HiddenSeqs,
+    InboxEntry,
+    MessageKey,
+    Span,
+    StoredMessage,
+)
 
 PageOutcome = storage_pb2.PageOutcome
 PageEntry = storage_pb2.PageEntry
 HistoryItem = storage_pb2.HistoryItem
+Show = Callable[[StoredMessage], PageItem]
 
 ENTRIES_MAX = 500
 BYTES_MAX = 128 * 1024
@@ -25,32 +35,67 @@ BYTES_MAX = 128 * 1024
 ANSWER_BYTES_MAX = 12 * 1024 * 1024
 # Content that comes along in any case, however many messages are read for a page.
 SHORT_BYTES = 512
-
-
-def encode(message: StoredMessage) -> bytes:
-    """An encoded `tidings.v1.Message`; the content goes in as the bytes that were stored."""
-    return message_bytes(
-        conversation=message.conversation,
-        seq=message.seq,
-        message_id=message_id(message.conversation, message.seq),
-        sender=message.sender,
-        time_ms=message.time_ms,
-        content=message.content,
-        kind=message.kind,
-        client_id=message.client_id,
-        ordinal=message.ordinal,
-    )
+# Entries of one read that goes on where others were left out; entries that are looked at for one page.
+ON_MAX = 1000
+LOOK_MAX = 5000
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryWindow:
-    """What of a conversation a request may show: `lowest` to the head, in one direction from where it says."""
+    """What of a conversation a request may show: `lowest` to the head, in one direction from where it says; without
+    entries of kind CHANGE, unless it asks for `changes`.
+    """
 
     span: Span
     lowest: int
     descending: bool
     limit: int
     bytes_max: int
+    changes: bool = False
+
+
+@dataclass(slots=True)
+class HistoryLook:
+    """A page of a history while it is looked for: the entries that are shown so far, in the order of the span. `upto`:
+    the last one that was looked at, shown or not; `looked`: how many were.
+    """
+
+    window: HistoryWindow
+    hidden: HiddenSeqs = NOTHING_HIDDEN
+    entries: list[StoredMessage] = field(default_factory=list)
+    upto: int = 0
+    looked: int = 0
+    is_end: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it goes on: nothing is found yet, and there is more."""
+        return not self.entries and not self.is_end and self.looked < LOOK_MAX
+
+    @property
+    def span(self) -> Span:
+        """What is to be read next."""
+        span = self.window.span
+        if not self.looked:
+            return span
+        following = span._replace(limit=min(ON_MAX, LOOK_MAX - self.looked))
+        return following._replace(before=self.upto) if span.descending else following._replace(after=self.upto)
+
+    def take(self, page: Sequence[StoredMessage], span: Span) -> None:
+        """Looks at what this span gave."""
+        self.entries += [each for each in page if self._shows(each)]
+        self.looked += len(page)
+        self.is_end = len(page) < span.limit
+        if page:
+            self.upto = page[-1].seq
+
+    def stubs(self) -> set[MessageKey]:
+        """The entries of which only the place is told: CHANGEs of what the reader has hidden, or may not read."""
+        closed = self.hidden._replace(through=max(self.hidden.through, self.window.lowest - 1))
+        return {key_of(each) for each in self.entries if each.kind == CHANGE and is_hidden(each, closed)}
+
+    def _shows(self, entry: StoredMessage) -> bool:
+        return self.window.changes if entry.kind == CHANGE else not self.hidden.hides(entry.seq)
 
 
 def bytes_for(asked: int, pages: int) -> int:
@@ -102,33 +147,35 @@ def history_window(item: HistoryItem, bytes_max: int) -> HistoryWindow:
     before = min(item.before, MAX_NUMBER) if item.HasField("before") else MAX_NUMBER
     after = lowest - 1 if descending else max(min(item.after, MAX_NUMBER - 1), lowest - 1)
     span = Span(item.conversation, after, before, limit + 1, descending)
-    return HistoryWindow(span, lowest, descending, limit, bytes_max)
+    return HistoryWindow(span, lowest, descending, limit, bytes_max, item.changes)
 
 
-def history_page(window: HistoryWindow, messages: Iterable[StoredMessage], *, head: int, first_seq: int) -> PageOutcome:
-    """The page, from up to limit + 1 messages in the order of the span, complete as far as it goes. `first_seq`: the
-    oldest that retention kept.
-    """
-    taken: list[tuple[int, bytes]] = []
-    size, more = 0, False
-    for message in messages:
-        encoded = encode(message)
-        size += len(encoded) + message.left_out
+def history_page(look: HistoryLook, show: Show, *, head: int, first_seq: int) -> PageOutcome:
+    """The page, from what was found, complete as far as the page goes. `first_seq`: the oldest that retention kept."""
+    window = look.window
+    taken: list[tuple[StoredMessage, PageItem]] = []
+    size, is_cut = 0, False
+    for message in look.entries:
+        item = show(message)
+        size += item.size
         if taken and (len(taken) >= window.limit or size > window.bytes_max):
-            more = True
+            is_cut = True
             break
-        taken.append((message.seq, encoded))
+        taken.append((message, item))
+    more = is_cut or not look.is_end
+    following = taken[-1][0].seq if is_cut else look.upto
     if window.descending:
         taken.reverse()
         reached_the_end = not more
         asked_from = window.lowest
-        following = taken[0][0] if taken else min(window.span.before, head + 1)
+        following = following or min(window.span.before, head + 1)
     else:
         reached_the_end = True
         asked_from = window.span.after + 1
-        following = taken[-1][0] if taken else window.span.after
+        following = following or window.span.after
+    page = {key_of(message) for message, _ in taken}
     return PageOutcome(
-        entries=[PageEntry(message=encoded) for _, encoded in taken],
+        entries=[PageEntry(message=item.on(page)) for _, item in taken],
         head=head,
         more=more,
         truncated=reached_the_end and first_seq > asked_from,
@@ -150,6 +197,7 @@ def fill_inbox_page(
     outcome: PageOutcome,
     page: Sequence[InboxEntry],
     messages: Mapping[MessageKey, StoredMessage],
+    show: Show,
     *,
     limit: int,
     bytes_max: int,
@@ -158,19 +206,23 @@ def fill_inbox_page(
     """Puts what fits of these entries into the page; those whose message retention has removed are passed over."""
     size = 0
     outcome.more = False
+    taken: dict[MessageKey, PageItem] = {}
     if (page[0].number - 1 if page else outcome.head) > outcome.next:
         outcome.truncated = True
     for entry in page:
-        message = messages.get((entry.conversation, entry.seq))
-        encoded = encode(message) if message else b""
-        size += len(encoded) + (message.left_out if message else 0)
-        if message and outcome.entries and (len(outcome.entries) >= limit or size > bytes_max):
-            outcome.more = True
-            break
+        key = entry.conversation, entry.seq
+        message = messages.get(key)
         if message is None:
             outcome.truncated = True
         else:
-            outcome.entries.append(PageEntry(number=entry.number, message=encoded))
+            item = show(message)
+            size += item.size
+            if outcome.entries and (len(outcome.entries) >= limit or size > bytes_max):
+                outcome.more = True
+                break
+            # What a CHANGE changes is older, and so stands before it.
+            taken[key] = item
+            outcome.entries.append(PageEntry(number=entry.number, message=item.on(taken)))
         outcome.next = entry.number
     else:
         outcome.more = not is_last

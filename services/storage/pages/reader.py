@@ -1,23 +1,27 @@
 """Pages of conversations and inboxes, members, and heads.
 
 Pages that are asked for at the same time are read together: one command for all spans of a batch, for inboxes one more
-for the messages that the entries tell of, and one for the content of large messages.
+for the messages that the entries tell of, and beside it one for what the readers have hidden; then, if there are any,
+one for the content of large messages, and beside it one for what CHANGEs change that is not among them.
 
 Guarantees: a page shows only what is durable on a majority; heads are not behind anything that was answered before. A
 page always moves: it has an entry, or is the end, or its `next` lies beyond what was asked. What is read for a page is
-about twice what it may hold, whatever the messages are.
+about twice what it may hold, whatever the messages are; where entries are left out, up to LOOK_MAX more with their
+first SHORT_BYTES.
 Does not know: who may read what (logic gives the bounds).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
+from services.common.clock import Clock
 from services.common.lanes.lane import Lanes
 from services.common.rpc.faults import to_fault
+from services.common.scope import run_both
 from services.common.telemetry import logs
 from services.storage.inboxes.writer import InboxWriter
 from services.storage.limits import Limits
@@ -25,6 +29,8 @@ from services.storage.memory.conversation import CachedConversation
 from services.storage.messages.conversations import ConversationStore
 from services.storage.pages.paging import (
     ENTRIES_MAX,
+    SHORT_BYTES,
+    HistoryLook,
     PageOutcome,
     bytes_for,
     completed,
@@ -35,8 +41,19 @@ from services.storage.pages.paging import (
     present_messages,
     to_complete,
 )
+from services.storage.pages.showing import Showing, is_hidden, key_of, targets_of
 from services.storage.repository.contract import Repository
-from services.storage.repository.records import InboxEntry, MemberDocument, MessageKey, Span, StoredMessage
+from services.storage.repository.records import (
+    MAX_NUMBER,
+    NOTHING_HIDDEN,
+    HiddenSeqs,
+    InboxEntry,
+    MemberDocument,
+    MemberKey,
+    MessageKey,
+    Span,
+    StoredMessage,
+)
 from tidings_protocol.errors import TidingsError
 from tidings_protocol.ids import SLOTS, hash64
 
@@ -65,11 +82,17 @@ class OpenPage(NamedTuple):
 
 class PageReader:
     def __init__(
-        self, repository: Repository, conversations: ConversationStore, inboxes: InboxWriter, limits: Limits
+        self,
+        repository: Repository,
+        conversations: ConversationStore,
+        inboxes: InboxWriter,
+        clock: Clock,
+        limits: Limits,
     ) -> None:
         self._repository = repository
         self._conversations = conversations
         self._inboxes = inboxes
+        self._clock = clock
         self.lanes: Lanes[Work, PageOutcome] = Lanes(
             "read",
             self._handle,
@@ -177,26 +200,55 @@ class PageReader:
         windows = [history_window(item, item.bytes_max) for item in items]
         # The heads first: a page may show more than its head says, never less.
         conversations = await self._conversations.get({item.conversation for item in items})
-        pages = await self._repository.messages.pages(
-            [window.span for window in windows],
-            content_max=min(content_max(window.limit, window.bytes_max) for window in windows),
-        )
-        wanted = {
-            key
-            for window, page in zip(windows, pages, strict=True)
-            for key in to_complete(page, window.limit, window.bytes_max)
-        }
-        whole = await self._repository.messages.get(list(wanted)) if wanted else {}
-        pages = [completed(page, wanted, whole) for page in pages]
+        looks = [HistoryLook(window) for window in windows]
+        readers = [MemberKey(item.conversation, item.user) for item in items]
+        pages, hidden = await run_both(self._read_on(looks), self._hidden_of(readers))
+        for look, reader, page in zip(looks, readers, pages, strict=True):
+            look.hidden = hidden.get(reader, NOTHING_HIDDEN)
+            look.take(page, look.span)
+        while open_ := [look for look in looks if look.is_open]:
+            for look, page in zip(open_, await self._read_on(open_, SHORT_BYTES), strict=True):
+                look.take(page, look.span)
+        showing = await self._complete_histories(looks)
         outcomes: list[PageOutcome | TidingsError] = []
-        for window, page in zip(windows, pages, strict=True):
-            conversation = conversations[window.span.key]
+        for look in looks:
+            conversation = conversations[look.window.span.key]
             if isinstance(conversation, TidingsError):
                 outcomes.append(conversation)
                 continue
-            head = max([conversation.head, *(message.seq for message in page)])
-            outcomes.append(history_page(window, page, head=head, first_seq=conversation.first_seq))
+            head = max([conversation.head, look.upto, *(message.seq for message in look.entries)])
+            outcomes.append(history_page(look, showing.item, head=head, first_seq=conversation.first_seq))
         return outcomes
+
+    async def _read_on(self, looks: Sequence[HistoryLook], most: int = MAX_NUMBER) -> list[list[StoredMessage]]:
+        """What is next for each of these pages; content longer than suits a page, or than `most`, is left out."""
+        short = min(content_max(look.window.limit, look.window.bytes_max) for look in looks)
+        return await self._repository.messages.pages([look.span for look in looks], content_max=min(short, most))
+
+    async def _complete_histories(self, looks: Sequence[HistoryLook]) -> Showing:
+        """Completes the entries of these pages as far as each goes, and says how they are shown."""
+        wanted = {key for look in looks for key in to_complete(look.entries, look.window.limit, look.window.bytes_max)}
+        entries = [each for look in looks for each in look.entries[: look.window.limit]]
+        whole, targets = await run_both(self._whole(wanted), self._targets_of(entries))
+        for look in looks:
+            look.entries = completed(look.entries, wanted, whole)
+        return Showing(self._clock.wall_ms(), targets, {key for look in looks for key in look.stubs()})
+
+    async def _whole(self, keys: Collection[MessageKey]) -> dict[MessageKey, StoredMessage]:
+        return await self._repository.messages.get(list(keys)) if keys else {}
+
+    async def _targets_of(self, entries: Sequence[StoredMessage]) -> dict[MessageKey, StoredMessage]:
+        """What the CHANGEs among these change: from among these, else read without content."""
+        targets = targets_of(entries)
+        if not targets:
+            return {}
+        found = {key: each for each in entries if (key := key_of(each)) in targets}
+        missing = list(targets - found.keys())
+        return found | (await self._repository.messages.get(missing, content_max=0) if missing else {})
+
+    async def _hidden_of(self, readers: Collection[MemberKey]) -> dict[MemberKey, HiddenSeqs]:
+        """What each reader has hidden; nobody in particular ("") has hidden nothing."""
+        return await self._repository.hidden.of({each for each in readers if each.user})
 
     async def _inbox_pages(self, items: Sequence[storage_pb2.InboxItem]) -> list[PageOutcome | TidingsError]:
         """Pages of inboxes, aligned with the items; one whose inbox cannot be had fails alone."""
@@ -227,34 +279,47 @@ class PageReader:
                 for page in open_
             ]
             found = await self._repository.inboxes.pages(spans)
-            messages = await self._messages_of(list(zip(open_, found, strict=True)))
+            messages, showing = await self._messages_of(list(zip(open_, found, strict=True)))
             for page, span, entries in zip(open_, spans, found, strict=True):
                 is_last = len(entries) < span.limit
                 fill_inbox_page(
-                    page.outcome, entries, messages, limit=page.limit, bytes_max=page.item.bytes_max, is_last=is_last
+                    page.outcome,
+                    entries,
+                    messages,
+                    showing[page.item.user].item,
+                    limit=page.limit,
+                    bytes_max=page.item.bytes_max,
+                    is_last=is_last,
                 )
             open_ = [page for page in open_ if page.outcome.more and not page.outcome.entries]
 
     async def _messages_of(
         self, pages: Sequence[tuple[OpenPage, Sequence[InboxEntry]]]
-    ) -> dict[MessageKey, StoredMessage]:
-        """The messages of these entries by (conversation, seq), complete as far as each page goes."""
+    ) -> tuple[dict[MessageKey, StoredMessage], dict[str, Showing]]:
+        """The messages of these entries by (conversation, seq), complete as far as each page goes; and how they are
+        shown, by user.
+        """
         keys = [(entry.conversation, entry.seq) for _, entries in pages for entry in entries]
         if not keys:
-            return {}
+            return {}, {page.item.user: Showing(0, {}, ()) for page, _ in pages}
         short = min(content_max(len(entries), page.item.bytes_max) for page, entries in pages)
-        found = await self._repository.messages.get(keys, content_max=short)
+        readers = {MemberKey(entry.conversation, page.item.user) for page, entries in pages for entry in entries}
+        found, hidden = await run_both(self._repository.messages.get(keys, content_max=short), self._hidden_of(readers))
         wanted = {
             key
             for page, entries in pages
             for key in to_complete(present_messages(entries, found), page.limit, page.item.bytes_max)
         }
-        if wanted:
-            whole = await self._repository.messages.get(list(wanted))
-            for key in wanted:
-                del found[key]
-            found.update(whole)
-        return found
+        whole, targets = await run_both(self._whole(wanted), self._targets_of(list(found.values())))
+        for key in wanted:
+            del found[key]
+        found.update(whole)
+        now_ms = self._clock.wall_ms()
+        stubs: dict[str, set[MessageKey]] = {page.item.user: set() for page, _ in pages}
+        for (conversation, user), theirs in hidden.items():
+            mine = (each for each in found.values() if each.conversation == conversation)
+            stubs[user].update(key_of(each) for each in mine if is_hidden(each, theirs))
+        return found, {user: Showing(now_ms, targets, keys) for user, keys in stubs.items()}
 
 
 def member_record(document: MemberDocument) -> storage_pb2.MemberRecord:

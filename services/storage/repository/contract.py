@@ -23,13 +23,18 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 
 from services.storage.repository.group_contract import GroupPorts
+from services.storage.repository.people import BlockRepository, PreferenceRepository, ProfileRepository
+from services.storage.repository.reactions import ReactionRepository
 from services.storage.repository.records import (
     MAX_NUMBER,
     Acknowledged,
     ClientKey,
     ConversationDocument,
     DeviceKey,
+    Erasure,
+    Fold,
     Heartbeat,
+    HiddenSeqs,
     InboxEntry,
     MadeChange,
     MemberCursor,
@@ -37,14 +42,23 @@ from services.storage.repository.records import (
     MemberKey,
     MessageKey,
     OpKey,
+    PinList,
     SessionDocument,
     SessionKey,
     SessionPut,
     Span,
     StoredMessage,
+    StreamText,
+    UnreadCount,
+    UnreadSpan,
     UserDocument,
     Watermark,
 )
+
+# Mentions that are told of one span of unread entries.
+MENTIONS_MAX = 200
+# Messages that a user may hide one by one in a conversation.
+HIDDEN_MAX = 10_000
 
 
 class Conflict(Enum):
@@ -99,8 +113,69 @@ class MessageRepository(Protocol):
         """The messages that were stored with these client ids, by the client id."""
         ...
 
+    async def fold(self, folds: Sequence[Fold]) -> None:
+        """Writes what entries have become, each where what is there has a lower revision; those that are not there are
+        passed over.
+        """
+        ...
+
+    async def erase(self, erasures: Sequence[Erasure]) -> None:
+        """Takes from the CHANGEs of these entries what they lose."""
+        ...
+
+    async def unread(self, user: str, spans: Sequence[UnreadSpan], now_ms: int) -> list[UnreadCount]:
+        """What each span has for this user, aligned with the spans, all with one command if they are not many. What is
+        hidden in a span is hidden in all that a call has of its conversation.
+
+        A message counts unless it is the user's own, recalled, or its time was over at `now_ms`; a CHANGE never counts.
+        Of these, and of others' CHANGEs, those are told that mention the user or everybody, MENTIONS_MAX at most.
+        """
+        ...
+
     async def remove(self, conversation: str, below: int) -> int:
         """Removes the messages with a seq below this one, and what makes them idempotent; how many there were."""
+        ...
+
+
+class StreamRepository(Protocol):
+    """Messages whose text grows, and the names of those that are open, in the documents of their conversations."""
+
+    async def name(self, keys: Collection[MessageKey]) -> None:
+        """Names these; conversations without a document are passed over."""
+        ...
+
+    async def unname(self, keys: Collection[MessageKey]) -> None:
+        """Takes these names off, where they are."""
+        ...
+
+    async def named(self, conversation: str, limit: int) -> list[tuple[str, tuple[int, ...]]]:
+        """The next conversations after this one that name some, at most `limit`, by id, with the seqs that they name;
+        "": from the first on.
+        """
+        ...
+
+    async def write(self, texts: Sequence[StreamText]) -> None:
+        """Writes each text whose stream is there, has not ended, and has fewer parts; the others stay."""
+        ...
+
+
+class ExpiryRepository(Protocol):
+    """Messages that are gone at some time, and what is pinned without being there any more."""
+
+    async def due(self, now_ms: int, limit: int) -> list[StoredMessage]:
+        """Messages whose time is over and that are not done with, by their times, at most `limit`, without content."""
+        ...
+
+    async def done(self, keys: Collection[MessageKey]) -> None:
+        """Nothing of these is left to be erased."""
+        ...
+
+    async def unpin(self, keys: Collection[MessageKey]) -> None:
+        """Takes these off what is pinned in their conversations, without a change."""
+        ...
+
+    async def erase_changes(self, conversation: str, below: int) -> int:
+        """Erases what CHANGEs from this seq on say of messages below it, which go; how many CHANGEs."""
         ...
 
 
@@ -143,6 +218,12 @@ class ConversationRepository(Protocol):
 
     async def advance(self, watermarks: Sequence[Watermark]) -> None:
         """Moves up what is lower; conversations that are not there are passed over."""
+        ...
+
+    async def pin(self, lists: Sequence[PinList]) -> None:
+        """Writes what is pinned, each where a lower CHANGE has made the list; conversations that are not there are
+        passed over.
+        """
         ...
 
     async def after(self, conversation: str, limit: int) -> list[ConversationDocument]:
@@ -193,6 +274,24 @@ class MemberRepository(Protocol):
 
     async def successor(self, conversation: str, owner: str) -> str:
         """The oldest admin, else the oldest member, but not the owner; empty: nobody else is there."""
+        ...
+
+
+class HiddenRepository(Protocol):
+    """What users have hidden for themselves, unique by (conversation, user). It never comes back."""
+
+    async def hide(self, key: MemberKey, seqs: Collection[int], through: int) -> bool:
+        """Hides these messages and everything up to `through`. False: nothing is done, since more than HIDDEN_MAX would
+        be hidden one by one.
+        """
+        ...
+
+    async def of(self, keys: Collection[MemberKey]) -> dict[MemberKey, HiddenSeqs]:
+        """What is hidden, by (conversation, user)."""
+        ...
+
+    async def hiders(self, messages: Collection[MessageKey]) -> dict[MessageKey, set[str]]:
+        """The users who have hidden these messages, by (conversation, seq)."""
         ...
 
 
@@ -323,5 +422,12 @@ class Repository:
     feed: FeedRepository
     sessions: SessionRepository
     users: UserRepository
+    preferences: PreferenceRepository
+    blocks: BlockRepository
+    profiles: ProfileRepository
     time: TimeRepository
+    hidden: HiddenRepository
+    streams: StreamRepository
+    expiry: ExpiryRepository
+    reactions: ReactionRepository
     groups: GroupPorts

@@ -2,6 +2,7 @@
 
     log        of a message: conversation 00 seq        of an inbox entry: user 01 number        (8 bytes, big-endian)
     members    "conversation user"                      sessions, devices: "user device"
+    ahead      "conversation seq"                       (the count of the digits, then these)
 
 A user may be called as a group is (`g:1`): the byte between tells them apart. MongoDB sorts binary data by its length
 first. That does no harm in the log: all keys of one conversation, or of one user, are equally long. Where the second
@@ -34,6 +35,12 @@ def number_of(key: bytes) -> int:
 def paired(first: str, second: str) -> str:
     """The `_id` of a member, session or device."""
     return f"{first} {second}"
+
+
+def numbered(first: str, number: int) -> str:
+    """The `_id` of what a message of this number has beside it: as text it sorts as the numbers do."""
+    digits = str(number)
+    return f"{first} {len(digits):02d}{digits}"
 
 
 def second_of(key: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tidings_protocol import kinds
+from tidings_protocol import client_pb2, kinds
 
 NORMAL, SYSTEM, CHANGE = kinds.NORMAL.number, kinds.SYSTEM.number, kinds.CHANGE
 MAX_NUMBER = 2**63 - 1
@@ -27,9 +27,11 @@ class StoredMessage(NamedTuple):
     so many bytes of content are there that were not read.
 
     `before`: how many entries of kind CHANGE lie before it. `act`: of a CHANGE, what it does to which entry (an encoded
-    tidings.v1.Change, without the content of an edit, which is `content`). `state`: what later changes made of the
-    entry (an encoded storage.FoldedState). `expires_ms`: when it is gone; 0: never. `mentions`: the members who are
-    mentioned by it; EVERYBODY is all of them.
+    tidings.v1.Change, without the content that an edit or a finish gives, which is `content`). `state`: what later
+    changes made of the entry (an encoded storage.FoldedState); of a CHANGE that tells of reactions, all that are there
+    after it. `expires_ms`: when it is gone; 0: never. `mentions`: the members who are mentioned by it; EVERYBODY is all
+    of them. `former`: of the first edit, if the history of edits is kept, the content before it. `parts`: of a stream
+    that has not ended, how many parts are in the content; None: it is no such one.
     """
 
     conversation: str
@@ -46,6 +48,8 @@ class StoredMessage(NamedTuple):
     state: bytes = b""
     expires_ms: int = 0
     mentions: tuple[str, ...] = ()
+    former: bytes = b""
+    parts: int | None = None
 
     @property
     def ordinal(self) -> int:
@@ -53,8 +57,61 @@ class StoredMessage(NamedTuple):
         return 0 if self.kind == CHANGE else self.seq - self.before
 
 
+def reactions_left_out(seq: int) -> bytes:
+    """The act of a CHANGE that told of reactions to an entry which is recalled."""
+    return client_pb2.Change(seq=seq, reacted=client_pb2.Change.Reacted()).SerializeToString()
+
+
 # Stands for all members in the mentions of an entry; no user is called so.
 EVERYBODY = "*"
+
+
+class StreamText(NamedTuple):
+    """The text so far of a stream: an encoded Content, and how many parts are in it."""
+
+    conversation: str
+    seq: int
+    parts: int
+    content: bytes
+
+
+class Fold(NamedTuple):
+    """What an entry has become by the CHANGEs up to `revision`; it is written where a lower revision is. `content`:
+    None if it stays. `ends`: if it was a stream, that has ended.
+    """
+
+    conversation: str
+    seq: int
+    revision: int
+    state: bytes
+    content: bytes | None = None
+    mentions: tuple[str, ...] = ()
+    ends: bool = False
+
+
+class Erasure(NamedTuple):
+    """What the CHANGEs of an entry lose, of those whose seq is below `below`.
+
+    `contents`: theirs; `mentions`: who stays mentioned by them, while all others go; `everything`: the entry is
+    recalled, so nothing stays but that there was a CHANGE: no content, mention, reaction, former content.
+    """
+
+    conversation: str
+    seq: int
+    below: int
+    contents: bool
+    mentions: tuple[str, ...] = ()
+    everything: bool = False
+
+
+class PinList(NamedTuple):
+    """The seqs that are pinned in a conversation, the newest pin first, as the CHANGEs up to `at` made it; it is
+    written where a lower one is.
+    """
+
+    conversation: str
+    seqs: tuple[int, ...]
+    at: int
 
 
 class ClientKey(NamedTuple):
@@ -112,6 +169,52 @@ class Span(NamedTuple):
     descending: bool = False
 
 
+class UnreadSpan(NamedTuple):
+    """Entries of a conversation between `after` and `before`, without these two, which a user may not have read:
+    `limit` of them at most, the oldest. `hidden`: messages that are as if they were not there.
+    """
+
+    conversation: str
+    after: int
+    before: int
+    limit: int
+    hidden: frozenset[int] = frozenset()
+
+
+class Mention(NamedTuple):
+    """An entry that mentions a user, with what it does if it is a CHANGE (as `StoredMessage.act`)."""
+
+    seq: int
+    act: bytes = b""
+
+
+class UnreadCount(NamedTuple):
+    """What is in an UnreadSpan: how many entries count as unread, and which mention the user, the oldest first.
+
+    `before`: how many CHANGEs lie before the first entry of the span. `last`: the seq of the last one that was looked
+    at, 0 if there is none; `ordinal`: how many entries up to that one count as unread for somebody.
+    """
+
+    unread: int = 0
+    mentions: tuple[Mention, ...] = ()
+    before: int = 0
+    last: int = 0
+    ordinal: int = 0
+
+
+class HiddenSeqs(NamedTuple):
+    """What a user has hidden in a conversation: everything up to `through`, and these messages after it."""
+
+    through: int = 0
+    seqs: frozenset[int] = frozenset()
+
+    def hides(self, seq: int) -> bool:
+        return seq <= self.through or seq in self.seqs
+
+
+NOTHING_HIDDEN = HiddenSeqs()
+
+
 @dataclass(frozen=True, slots=True)
 class ConversationDocument:
     """A conversation as it was written last.
@@ -120,6 +223,8 @@ class ConversationDocument:
     the last change itself, until its members are surely written. `head`, `settled`, `last_ms`, `changes` (how many
     entries up to the head are of kind CHANGE) and `shown` (the newest that is not) may lag: the messages after
     `settled` are to be looked at again. `told` and `told_stamp` may lag too: the events of the messages up to
+    that seq, and of the changes without notices up to that stamp, are published. `pinned`: seqs, the newest pin first;
+    `pinned_at`: the CHANGE that made it so. `streams`: messages that are streams; some of them may have ended.
     that seq, and of the changes without notices up to that stamp, are published.
 
     `settings`: what a group has no field for here (an encoded tidings.v1.GroupSettings). `asked_from`: the stamp since
@@ -146,6 +251,9 @@ class ConversationDocument:
     told_stamp: int = 0
     changes: int = 0
     shown: int = 0
+    streams: tuple[int, ...] = ()
+    pinned: tuple[int, ...] = ()
+    pinned_at: int = 0
     settings: bytes = b""
     slow_s: int = 0
     asked_from: int = 0

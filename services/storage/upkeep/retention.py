@@ -1,6 +1,8 @@
 """Removes what is older than the operator wants to keep, in small steps.
 
-CachedInbox entries go with the messages that they tell of, so that nobody pages through entries of what is gone.
+With messages go, at the same time, what CHANGEs that stay say of them, their reactions, their pins, and the inbox
+entries of those who are members; entries of those who left go in the lap over all users. So nobody pages through
+entries of what is gone. A CHANGE keeps its place until it is too old itself.
 
 Guarantees: nothing younger is removed, by the database's clock, and nothing at all while that is in doubt
 (timekeeping.py). The newest entry of an inbox is never removed: its number is where the next one begins. What is about
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from services.common.telemetry import logs, metrics
@@ -95,6 +97,7 @@ class Retention:
         self._time = time
         self._policy = policy
         self._conversation_lap, self._user_lap = Lap(), Lap()
+        self._swept: set[str] = set()  # users of this sweep whose inboxes are done
 
     async def run(self) -> None:
         """Sweeps for ever, until it is cancelled; returns at once if everything is kept."""
@@ -113,12 +116,13 @@ class Retention:
             return
         now_ms = self._time.wall_ms()
         days = [each for each in (self._policy.message_days, self._policy.inbox_days) if each]
+        self._swept = set()
         if self._policy.message_days:
-            await self._sweep_messages(now_ms, now_ms - self._policy.message_days * DAY_MS)
+            await self._sweep_messages(now_ms, now_ms - self._policy.message_days * DAY_MS, now_ms - min(days) * DAY_MS)
         if days:
             await self._sweep_inboxes(now_ms, now_ms - min(days) * DAY_MS)
 
-    async def _sweep_messages(self, now_ms: int, before_ms: int) -> None:
+    async def _sweep_messages(self, now_ms: int, before_ms: int, entries_before_ms: int) -> None:
         async def following(last: str) -> list[str]:
             return [each.conversation for each in await self._repository.conversations.after(last, PAGE)]
 
@@ -128,13 +132,22 @@ class Retention:
             for page in oldest:
                 if page and not _is_young(page[0].time_ms, now_ms, before_ms):
                     await self._try(
-                        self._remove_messages(page[0].conversation, now_ms, before_ms), page[0].conversation
+                        self._remove_with_entries(page[0].conversation, now_ms, before_ms, entries_before_ms),
+                        page[0].conversation,
                     )
 
-    async def _remove_messages(self, key: str, now_ms: int, before_ms: int) -> None:
+    async def _remove_with_entries(self, key: str, now_ms: int, before_ms: int, entries_before_ms: int) -> None:
         conversation = (await self._conversations.get([key]))[key]
         if not isinstance(conversation, CachedConversation):
             raise conversation
+        await self._remove_messages(conversation, now_ms, before_ms)
+        for user in list(conversation.members) if conversation.knows_all else ():
+            if user not in self._swept:
+                self._swept.add(user)
+                await self._remove_entries(user, now_ms, entries_before_ms)
+
+    async def _remove_messages(self, conversation: CachedConversation, now_ms: int, before_ms: int) -> None:
+        key = conversation.id
         # The head must be in the document before the message that shows it is gone.
         self._behind.conversation(conversation)
         await self._behind.flush()
@@ -150,16 +163,37 @@ class Retention:
                 return
             await self._repository.conversations.advance([Watermark(key, conversation.head, first_seq=below)])
             conversation.first_seq = max(conversation.first_seq, below)
+            await self._erase_traces(conversation, below)
+            await self._remove_reactions(key, below)
             removed = await self._repository.messages.remove(key, below)
             metrics.RETENTION_REMOVED.labels("messages").inc(removed)
             await asyncio.sleep(self._policy.pause_s)
+
+    async def _erase_traces(self, conversation: CachedConversation, below: int) -> None:
+        """Erases what lies elsewhere of the messages below this seq."""
+        expiry = self._repository.expiry
+        await expiry.erase_changes(conversation.id, below)
+        document = conversation.document
+        if gone := [(conversation.id, seq) for seq in document.pinned if seq < below]:
+            await expiry.unpin(gone)
+            kept = tuple(seq for seq in conversation.document.pinned if seq >= below)
+            conversation.document = replace(conversation.document, pinned=kept)
+
+    async def _remove_reactions(self, key: str, below: int) -> None:
+        """Those to messages that are about to go: as long as one of these is left, the sweep comes back here."""
+        removed = self._policy.step
+        while removed >= self._policy.step:
+            removed = await self._repository.reactions.remove(key, 0, below, self._policy.step)
+            metrics.RETENTION_REMOVED.labels("reactions").inc(removed)
+            if removed:
+                await asyncio.sleep(self._policy.pause_s)
 
     async def _sweep_inboxes(self, now_ms: int, before_ms: int) -> None:
         async def following(last: str) -> list[str]:
             return [each.user for each in await self._repository.users.after(last, PAGE)]
 
         async for ids in self._user_lap.pages(following):
-            owned = [user for user in ids if self._owns(user)]
+            owned = [user for user in ids if self._owns(user) and user not in self._swept]
             for page in await self._repository.inboxes.pages([Span(user, limit=1) for user in owned]):
                 if page and not _is_young(page[0].time_ms, now_ms, before_ms):
                     await self._try(self._remove_entries(page[0].user, now_ms, before_ms), page[0].user)

@@ -5,6 +5,8 @@ Does not know: times and message ids, which are each one's own, and what the fak
 
 from __future__ import annotations
 
+from typing import Any
+
 from protos.tidings.internal.v1 import common_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from tests.contract.storage_calls.harness import Storage
@@ -113,10 +115,23 @@ async def test_marks_move_forwards_only_and_not_past_the_head(storage: Storage) 
     assert (moved.moved, moved.read_seq, moved.delivered_seq) == (False, 2, 2)
 
 
+async def test_what_is_hidden_is_what_is_there(storage: Storage) -> None:
+    await storage.store(*(send("ann", "bob", str(number)) for number in range(1, 4)))
+
+    async def hide(conversation: str, *seqs: int, through: int = 0) -> tuple[list[int], int]:
+        item = pb.HideItem(conversation=conversation, user="bob", seqs=seqs, through=through)
+        [outcome] = (await storage.ask("Hide", pb.HideBatch(items=[item]), pb.HideOutcomes)).outcomes
+        return list(outcome.seqs), outcome.through
+
+    assert await hide(CHAT, 3, 1, 3, 9, 0) == ([1, 3], 0)
+    assert await hide(CHAT, through=9) == ([], 3)
+    assert await hide(direct("ann", "zoe"), 1, through=1) == ([], 0)
+
+
 async def test_pages_of_a_history_and_of_an_inbox(storage: Storage) -> None:
     await storage.store(*(send("ann", "bob", str(number)) for number in range(1, 6)))
 
-    async def history(**fields: int) -> tuple[list[int], int]:
+    async def history(**fields: Any) -> tuple[list[int], int]:
         batch = pb.HistoryBatch(items=[pb.HistoryItem(conversation=CHAT, **fields)])
         page = (await storage.ask("History", batch, pb.PageOutcomes)).outcomes[0]
         return [client_pb2.Message.FromString(entry.message).seq for entry in page.entries], page.head

@@ -13,7 +13,7 @@ from services.common.clock import SystemClock
 from services.storage.repository.contract import Repository
 from services.storage.repository.mongo.connection import MongoConnection, connected
 from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
-from services.storage.repository.records import ClientKey, InboxEntry, Span, StoredMessage
+from services.storage.repository.records import ClientKey, InboxEntry, Span, StoredMessage, UnreadSpan
 from tests.support.cluster.mongod import Mongod
 
 pytestmark = pytest.mark.integration
@@ -75,6 +75,23 @@ async def test_what_is_read_by_its_place_is_read_by_the_cluster_key(tmp_path: Pa
         for command in commands:
             assert "IXSCAN {" not in command.get("planSummary", ""), command
             assert command["docsExamined"] <= 30, command
+
+
+async def test_what_is_unread_is_counted_by_one_scan_of_what_is_looked_at(tmp_path: Path) -> None:
+    async with profiled(tmp_path) as (repository, connection):
+        await fill(repository)
+        await connection.database.command("profile", 2)
+        spans = [
+            UnreadSpan(CHAT, 10, MANY - 100, 40),
+            UnreadSpan(CHAT, MANY - 20, MANY + 1, 100, frozenset(range(MANY - 9, MANY))),
+            UnreadSpan("d:no|one", 0, 9, 9),
+        ]
+        counts = await repository.messages.unread("bob", spans, 1)
+        assert [count.unread for count in counts] == [40, 11, 0]
+        (command,) = await examined(connection, "command")
+        assert "IXSCAN {" not in command.get("planSummary", ""), command
+        assert command["docsExamined"] <= 150, command
+        assert command["responseLength"] < 1000
 
 
 async def test_a_message_is_found_by_its_client_id_alone(tmp_path: Path) -> None:

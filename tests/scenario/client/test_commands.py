@@ -180,6 +180,53 @@ async def test_a_chat_in_a_pipe_sends_lines_and_prints_what_comes(
     assert [message.content.text for message in server.rooms["d:ann|bob"].messages][1] == "hello"
 
 
+async def test_messages_are_changed_in_a_chat(place: list[str], server: ModelServer, tmp_path: Path) -> None:
+    server.group("g:1", ["ann", "bob"], name="friends")
+    server.text("bob", "g:1", "from before")
+    server.post("bob", "g:1", pb.Content(text="so ", streaming=True))
+    async with _started("chat", "--user", "ann", "--group", "g:1", *place, folder=tmp_path) as process:
+        assert process.stdin is not None
+        lines = _lines(process)
+        for typed, said in (
+            ("hello @bob and @all", "* sent #3"),
+            ("/edit . hello", "* ann changed #3: hello"),
+            ("/react #1 👍", "* about #1: ann 👍"),
+            ("/pin 1", "* ann pinned #1"),
+            ("/pinned", "* #1 bob: from before"),
+            ("/reactions 1", "* #1: ann 👍"),
+            ("/unreact 1 👍", "* about #1: ann no more 👍"),
+            ("/recall .", "* ann took #3 back"),
+            ("/edit 99 hello", "* There is no such message"),
+            ("/hide 1", ""),
+            ("/mute 8", ""),
+            ("/block cleo", "* You take no more messages from cleo."),
+            ("/set slow 5", ""),
+            ("/set silent on", ""),
+            ("/info", "silent, one message in 5 s"),
+            ("/invite 24 3", "* /join g:1 "),
+            ("/ban dan", ""),
+            ("/banned", "* dan"),
+            ("/name Ann M.", "* You are called Ann M. now."),
+            ("/dissolve foes", "* The group is called friends"),
+        ):
+            process.stdin.write(typed.encode() + b"\n")
+            if said:
+                await _until(lines, said)
+        server.changes.change("bob", pb.Change(client_id="f", conversation="g:1", seq=2, finish={"text": "so it is"}))
+        await _until(lines, "* bob finished #2: so it is")
+        process.stdin.close()
+        assert await process.wait() == 0
+    assert server.changes.hidden == {"ann": {("g:1", 1)}}
+    sent = server.rooms["g:1"].by_client_id
+    (mentions,) = [
+        message.change.edit.mentions or message.content.mentions
+        for (user, _), message in sent.items()
+        if user == "ann" and message.seq == 3
+    ]
+    assert list(mentions) == []  # the edit took it away
+    assert server.people.preferences["ann", "g:1"].muted_until_ms > 0
+
+
 async def test_a_chat_tells_that_one_is_no_member_any_more(
     place: list[str], server: ModelServer, access: FakeAccess, tmp_path: Path
 ) -> None:

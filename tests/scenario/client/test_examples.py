@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.support.cluster.fake_access import FakeAccess
 from tests.support.cluster.model_server import ModelServer
-from tidings import Client
+from tidings import Client, MessageChanged, StreamGrew
 from tidings_protocol.close import reason_of
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -84,6 +84,23 @@ async def test_the_group_example_follows_its_message_until_it_is_read(access: Fa
         assert lines[0].startswith("lunch is g:")
         assert lines[1:] == ["sending", "sent", "delivered", "read", "1 messages so far"]
         assert await group.wait() == 0
+
+
+async def test_the_stream_bots_answer_grows_while_it_is_read(access: FakeAccess) -> None:
+    async with Client(access.ws, token="ann") as ann, _example("stream_bot.py", access.ws, "bot") as bot:
+        assert await _line(bot) == "bot listens"
+        await ann.send("bot", "why?")
+        seen: list[str] = []
+        async for event in ann.events():
+            if isinstance(event, StreamGrew) and event.message is not None:
+                seen.append(event.message.text)
+            if isinstance(event, MessageChanged):
+                break
+        assert event.message is not None
+        assert event.message.text.strip() == "You ask: why? I have to think about that."
+        assert event.message.reply_to == 1
+        assert len(seen) > 1
+        assert all(event.message.text.startswith(text) for text in seen)
 
 
 async def test_fresh_tokens_are_fetched_when_one_ran_out(access: FakeAccess, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.cluster.fake_access import FakeAccess
 from tests.support.cluster.model_server import ModelServer
-from tidings import Client, Event, Message
+from tidings import ChangeAct, Client, Event, Message, MessageChanged
 from tidings.model import MEMBERSHIP_MIME, SHOWN, Conversation, HistoryPage, InboxPage
 from tidings_protocol import client_pb2 as pb
 from tidings_protocol.kinds import KINDS
@@ -103,6 +103,45 @@ async def test_kinds_acts_bodies_and_fields_that_are_not_known_are_passed_over(
             if len(access.hellos) == 2:
                 break
         assert access.hellos[-1].cursor == 8
+
+
+@pytest.mark.parametrize("codec", ["proto", "json"])
+async def test_changes_of_a_later_version_and_what_is_hidden_count_as_held(
+    access: FakeAccess, server: ModelServer, codec: str
+) -> None:
+    known = pb.Message(
+        conversation=ROOM,
+        seq=4,
+        sender="ann",
+        kind=pb.Message.CHANGE,
+        change=pb.Change(seq=1, pin=True),
+        state=pb.State(revision=4, pinned=True),
+    )
+    new_act = pb.Message(conversation=ROOM, seq=2, sender="ann", kind=pb.Message.CHANGE, change=pb.Change(seq=1))
+    told = {
+        "conversation": ROOM,
+        "seq": "2",
+        "sender": "ann",
+        "kind": "CHANGE",
+        "change": {"seq": "1", "translate": {"to": "de"}},
+        "state": {"revision": "2", "translated": True},
+    }
+    act = new_act.SerializeToString() + _field(9, pb.Change(seq=1).SerializeToString() + NEW) + _field(10, NEW)
+    entry = _field(1, varint(1 << 3) + varint(2) + _field(2, act))
+    async with asyncio.timeout(PATIENCE_S), Client(access.ws, token="bob", codec=codec) as bob:
+        for frame in (
+            _delivered(1, _message(1, "known")),
+            (_field(13, entry), json.dumps({"deliver": {"entries": [{"number": "2", "message": told}]}})),
+        ):
+            access.say_bytes(proto=frame[0], json=frame[1])
+        for number, message in ((3, pb.Message(conversation=ROOM, seq=3)), (4, known), (5, _message(5, LAST))):
+            access.say(pb.ServerFrame(deliver=pb.Deliver(entries=[pb.Entry(number=number, message=message)])))
+        (change,) = [event for event in await _take(bob) if isinstance(event, MessageChanged)]
+        assert (change.act, change.change_seq) == (ChangeAct.PIN, 4)
+        assert change.message is not None
+        assert change.message.text == "known"
+        assert len(access.hellos) == 1
+        assert access.hellos[0].protocol == 11
 
 
 def test_pages_and_lists_leave_out_what_is_not_known() -> None:

@@ -3,6 +3,9 @@
 It keeps conversations, inboxes and sessions, answers frames at once and hands pushes to the session's `push`. The
 networks in front of it (virtual in the properties, real sockets in the scenarios) lose and mix up what they want.
 
+Its rooms: what is done to messages is in model_changes.py, to groups in model_groups.py, what users keep in
+model_people.py.
+
 Guarantees: it answers as the real nodes do (tests/contract/client_protocol). Does not know: limits, hooks, roles.
 """
 
@@ -11,6 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tests.support.cluster.model_changes import Changes, Target
+from tests.support.cluster.model_groups import Groups
+from tests.support.cluster.model_people import People
 from tidings_protocol import client_pb2 as pb
 from tidings_protocol.ids import BROADCAST, direct, message_id, new_id, peers
 
@@ -31,10 +37,20 @@ class Room:
     read: dict[str, int] = field(default_factory=dict)
     delivered: dict[str, int] = field(default_factory=dict)
     changed_ms: int = 0  # when it last got a message
+    targets: dict[int, Target] = field(default_factory=dict)  # messages that were changed
+    settings: pb.GroupSettings = field(default_factory=pb.GroupSettings)
+    muted: dict[str, int] = field(default_factory=dict)
+    banned: set[str] = field(default_factory=set)
+    requests: dict[str, str] = field(default_factory=dict)  # who asks to join, with which text
+    invites: dict[str, pb.InviteInfo] = field(default_factory=dict)
 
     @property
     def head(self) -> int:
         return len(self.messages)
+
+    def ordinal(self, seq: int) -> int:
+        """How many messages that count there are up to here."""
+        return sum(message.kind != pb.Message.CHANGE for message in self.messages[:seq])
 
 
 @dataclass(eq=False, slots=True)
@@ -47,6 +63,7 @@ class Session:
     paused: bool = False
     group_heads: dict[str, int] = field(default_factory=dict)
     watched: set[str] = field(default_factory=set)
+    profiles: set[str] = field(default_factory=set)  # whose are watched
 
 
 class ModelServer:
@@ -66,6 +83,9 @@ class ModelServer:
         self.gone: dict[str, int] = {}  # retention took each conversation up to here
         self.refuse: Callable[[Session, pb.ClientFrame], pb.ServerFrame | None] = lambda _session, _frame: None
         self.time_ms = 1_700_000_000_000
+        self.changes = Changes(self)
+        self.groups = Groups(self)
+        self.people = People(self)
 
     # What others do
 
@@ -88,26 +108,54 @@ class ModelServer:
         room = self.room(conversation)
         known = room.by_client_id.get((sender, client_id)) if client_id else None
         if known is not None:
-            return known, True, self._number(sender, conversation, known.seq)
+            return known, True, self.number(sender, conversation, known.seq)
         self.time_ms += 1
+        message = self.entry(room, sender, pb.Message.NORMAL, client_id, content=content)
+        if content.expire_after_s:
+            message.expires_ms = self.time_ms + 1000 * content.expire_after_s
+        room.changed_ms = self.time_ms
+        room.read[sender] = message.seq
+        self.store(room, message, origin)
+        return message, False, self.number(sender, conversation, message.seq)
+
+    def entry(
+        self,
+        room: Room,
+        sender: str,
+        kind: pb.Message.Kind.ValueType,
+        client_id: str,
+        *,
+        content: pb.Content | None = None,
+        change: pb.Change | None = None,
+    ) -> pb.Message:
+        """The next entry of a conversation, not stored yet."""
         seq = room.head + 1
-        message = pb.Message(
-            message_id=message_id(conversation, seq),
-            conversation=conversation,
+        return pb.Message(
+            message_id=message_id(room.id, seq),
+            conversation=room.id,
             seq=seq,
             sender=sender,
             time_ms=self.time_ms,
             content=content,
-            kind=pb.Message.NORMAL,
+            change=change,
+            kind=kind,
             client_id=client_id,
+            ordinal=0 if change is not None else room.ordinal(seq) + 1,
         )
-        room.messages.append(message)
-        room.changed_ms = self.time_ms
-        if client_id:
-            room.by_client_id[sender, client_id] = message
-        room.read[sender] = seq
-        self._spread(room, message, origin)
-        return message, False, self._number(sender, conversation, seq)
+
+    def store(self, room: Room, entry: pb.Message, origin: Session | None) -> None:
+        """Stores and pushes it."""
+        room.messages.append(entry)
+        if entry.client_id:
+            room.by_client_id[entry.sender, entry.client_id] = entry
+        self.changes.begun(room, entry)
+        self._spread(room, entry, origin)
+
+    def tell(self, user: str, frame: pb.ServerFrame, origin: Session | None) -> None:
+        """The user's other devices hear it."""
+        for session in self.sessions:
+            if session.user == user and session is not origin:
+                session.push(frame)
 
     def text(self, sender: str, conversation: str, text: str) -> pb.Message:
         return self.post(sender, conversation, pb.Content(text=text))[0]
@@ -145,7 +193,7 @@ class ModelServer:
                 epoch=self.epoch,
                 reset=reset,
                 time_ms=self.time_ms,
-                limits=pb.Limits(frame_bytes_max=131072, content_bytes_max=32768, sends_per_s=1000),
+                limits=pb.Limits(frame_bytes_max=131072, content_bytes_max=32768, sends_per_s=1000, streams=True),
                 backoff=pb.Backoff(base_ms=500, max_ms=20000, factor=2),
                 group_heads={
                     room.id: room.head
@@ -164,10 +212,11 @@ class ModelServer:
         reply = self.refuse(session, frame)
         if reply is None:
             body = frame.WhichOneof("body")
-            handler = getattr(self, f"_on_{body}", None)
-            if handler is None:
-                return None
-            reply = handler(session, getattr(frame, body or ""))
+            for place, name in ((self, f"_on_{body}"), (self.changes, f"on_{body}"), (self.people, f"on_{body}")):
+                handler = getattr(place, name, None)
+                if handler is not None:
+                    reply = handler(session, getattr(frame, body or ""))
+                    break
         if reply is None or reply.WhichOneof("body") is None:
             return None  # an empty reply of `refuse` is silence
         reply.id = frame.id
@@ -186,6 +235,8 @@ class ModelServer:
         room = self.room(conversation)
         if session.user not in room.members:
             return _error("FORBIDDEN", "you are not a member")
+        if any(session.user in self.people.blocked.get(user, ()) for user in self._peers(room)):
+            return _error("FORBIDDEN", "this user does not take messages from you")
         message, duplicate, number = self.post(session.user, conversation, send.content, send.client_id, session)
         return pb.ServerFrame(
             sent=pb.Sent(
@@ -206,8 +257,14 @@ class ModelServer:
         more = sync.after + len(part) < len(inbox)
         if not more:
             session.paused = False
+        beside: dict[str, set[int]] = {}
+        for conversation, seq in part:
+            beside.setdefault(conversation, set()).add(seq)
         entries = [
-            pb.Entry(number=sync.after + i + 1, message=self.rooms[conversation].messages[seq - 1])
+            pb.Entry(
+                number=sync.after + i + 1,
+                message=self.changes.shown(self.rooms[conversation], seq, session.user, beside[conversation]),
+            )
             for i, (conversation, seq) in enumerate(part)
             if seq > self.gone.get(conversation, 0)
         ]
@@ -227,17 +284,21 @@ class ModelServer:
             return _error("FORBIDDEN", "you are not a member")
         limit = min(asked.limit or 50, self.page_max)
         joined = max(0 if room.shared else room.members.get(session.user, 0), self.gone.get(room.id, 0))
+        wanted = [message.seq for message in room.messages if asked.changes or message.kind != pb.Message.CHANGE]
         if asked.HasField("after"):
             after = max(joined, asked.after)
-            part = room.messages[after : after + limit]
-            more = after + len(part) < room.head
-            following = part[-1].seq if part else asked.after
+            rest = [seq for seq in wanted if seq > after]
+            part = rest[:limit]
+            more = len(part) < len(rest)
+            following = part[-1] if more else max(room.head, asked.after)
         else:
             end = asked.before - 1 if asked.HasField("before") else room.head
-            part = room.messages[max(joined, end - limit) : max(joined, end)]
-            more = bool(part) and part[0].seq > joined + 1
-            following = part[0].seq if part else 0
-        entries = [pb.Entry(message=message) for message in part]
+            rest = [seq for seq in wanted if joined < seq <= end]
+            part = rest[-limit:]
+            more = len(part) < len(rest)
+            following = part[0] if part else 0
+        beside = set(part)
+        entries = [pb.Entry(message=self.changes.shown(room, seq, session.user, beside)) for seq in part]
         truncated = self.gone.get(room.id, 0) > 0
         return pb.ServerFrame(
             page=pb.Page(entries=entries, next=following, head=room.head, more=more, truncated=truncated)
@@ -308,18 +369,23 @@ class ModelServer:
                 members = [session.user, *(user for user in request.create.members if user != session.user)]
                 made = self.group(f"g:{new_id()}", members, name=request.create.name)
                 self.made[session.user, request.create.client_id] = made
-            return self._info(made, session.user)
+            return self.info(made, session.user)
         asked = getattr(request, act)
         room = self.rooms.get(asked.conversation)
         if room is None:
             return _error("NOT_FOUND", "there is no such group")
+        changed = self.groups.act(session, room, request)
+        if changed is not None:
+            return changed
         match act:
-            case "join":
-                room.members.setdefault(session.user, room.head)
             case "leave":
                 room.members.pop(session.user, None)
             case "add":
-                room.members |= {user: room.head for user in asked.users if user not in room.members}
+                refused = [user for user in asked.users if user in room.banned]
+                room.members |= {
+                    user: room.head for user in asked.users if user not in room.members and user not in refused
+                }
+                return pb.ServerFrame(ok=pb.Ok(refused=refused))
             case "remove":
                 for user in asked.users:
                     room.members.pop(user, None)
@@ -333,11 +399,15 @@ class ModelServer:
                 return pb.ServerFrame(member_page=page)
             case _:
                 pass
-        return self._info(room, session.user) if act in ("join", "rename", "info") else pb.ServerFrame(ok=pb.Ok())
+        return self.info(room, session.user) if act in ("rename", "info") else pb.ServerFrame(ok=pb.Ok())
 
     # Inside
 
-    def _info(self, room: Room, user: str) -> pb.ServerFrame:
+    def _peers(self, room: Room) -> list[str]:
+        return list(room.members) if room.id.startswith("d:") else []
+
+    def info(self, room: Room, user: str) -> pb.ServerFrame:
+        """What is known of a group."""
         role = pb.Member.MEMBER if user in room.members else pb.Member.ROLE_UNSPECIFIED
         return pb.ServerFrame(
             group_info=pb.GroupInfo(
@@ -347,18 +417,45 @@ class ModelServer:
                 role=role,
                 head=room.head,
                 share_history=room.shared,
+                settings=room.settings,
+                join_requests=len(room.requests),
+                pinned=self._pinned(room),
             )
         )
 
+    def _pinned(self, room: Room) -> list[int]:
+        return sorted((seq for seq, target in room.targets.items() if target.pinned), reverse=True)
+
     def _listed(self, room: Room, user: str) -> pb.Conversation:
+        read_seq = room.read.get(user, room.members.get(user, 0))
+        hidden = self.changes.hidden.get(user, set())
+        messages = [
+            message
+            for message in room.messages
+            if message.kind != pb.Message.CHANGE and (room.id, message.seq) not in hidden
+        ]
+        unread = [
+            message
+            for message in messages
+            if message.seq > read_seq
+            and message.sender != user
+            and not (message.seq in room.targets and room.targets[message.seq].recalled_by)
+        ]
+        mentions = [message.seq for message in unread if user in message.content.mentions]
         return pb.Conversation(
             conversation=room.id,
             name=room.name or room.id,
             kind=pb.Conversation.DIRECT if room.id.startswith("d:") else pb.Conversation.GROUP,
             head=room.head,
-            read_seq=room.read.get(user, room.members.get(user, 0)),
+            read_seq=read_seq,
             large_from=1 if room.large else 0,
-            last=room.messages[-1] if room.messages else None,
+            last=self.changes.shown(room, messages[-1].seq, user) if messages else None,
+            unread=len(unread),
+            unread_mentions=len(mentions),
+            first_mention_seq=mentions[0] if mentions else 0,
+            read_ordinal=room.ordinal(read_seq),
+            preferences=self.people.preferences.get((user, room.id)),
+            pinned=self._pinned(room),
         )
 
     def _spread(self, room: Room, message: pb.Message, origin: Session | None) -> None:
@@ -370,7 +467,8 @@ class ModelServer:
                 numbers[user] = len(inbox)
         for session in self.sessions:
             if session.user in room.members and session is not origin and not session.paused:
-                entry = pb.Entry(number=numbers.get(session.user, 0), message=message)
+                shown = self.changes.shown(room, message.seq, session.user, page=False)
+                entry = pb.Entry(number=numbers.get(session.user, 0), message=shown)
                 session.push(pb.ServerFrame(deliver=pb.Deliver(entries=[entry])))
 
     def _receipt(self, room: Room, session: Session) -> None:
@@ -388,7 +486,8 @@ class ModelServer:
     def _head(self, user: str) -> int:
         return len(self.inboxes.get(user, []))
 
-    def _number(self, user: str, conversation: str, seq: int) -> int:
+    def number(self, user: str, conversation: str, seq: int) -> int:
+        """Where it stands in the user's inbox; 0: nowhere."""
         inbox = self.inboxes.get(user, [])
         return inbox.index((conversation, seq)) + 1 if (conversation, seq) in inbox else 0
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from tidings_protocol.client_pb2 import (
     Ack,
+    Change,
     ClientFrame,
     Content,
     Entry,
@@ -50,11 +51,12 @@ HEARTBEAT_S = 15.0
 
 @dataclass(slots=True)
 class Draft:
-    """A send that nobody has acknowledged."""
+    """A send, or a change, that nobody has acknowledged."""
 
     client_id: str
     conversation: str
     body: str
+    change: Change | None = None
     posted_at: float = -1.0  # on the present connection; below 0: not yet
     not_before: float = 0.0
 
@@ -165,6 +167,11 @@ class DeviceCore:
     def post(self, client_id: str, conversation: str, body: str) -> None:
         self.drafts[client_id] = Draft(client_id, conversation, body)
 
+    def change(self, client_id: str, change: Change) -> None:
+        """Does this to an earlier message; `change` needs no client id."""
+        change.client_id = client_id
+        self.drafts[client_id] = Draft(client_id, change.conversation, "", change)
+
     def hello(self, token: str, now: float, avoid: Iterable[str] = ()) -> ClientFrame:
         if self.attempt is not None:
             self.attempt += 1
@@ -250,9 +257,12 @@ class DeviceCore:
             if waits or draft.not_before > now:
                 continue
             draft.posted_at = now
-            content = Content(text=draft.body)
-            send = Send(client_id=draft.client_id, conversation=draft.conversation, content=content)
-            frames.append(self.request(now, send=send))
+            if draft.change is not None:
+                frames.append(self.request(now, change=draft.change))
+            else:
+                content = Content(text=draft.body)
+                send = Send(client_id=draft.client_id, conversation=draft.conversation, content=content)
+                frames.append(self.request(now, send=send))
             self._sends[frames[-1].id] = draft
         return frames
 
@@ -278,7 +288,7 @@ class DeviceCore:
             after = self.group_cursors.get(group, 0)
             if after >= head or group in self._reading.values() or self._rest.get(group, 0.0) > now:
                 continue
-            frames.append(self._ask(now, history=History(conversation=group, after=after, limit=PAGE)))
+            frames.append(self._ask(now, history=History(conversation=group, after=after, limit=PAGE, changes=True)))
             self._reading[frames[-1].id] = group
         return frames
 
@@ -400,7 +410,7 @@ async def whole_conversation(ask: Ask, conversation: str) -> list[Message]:
     found: list[Message] = []
     after, more = 0, True
     while more:
-        page = await ask(ClientFrame(history=History(conversation=conversation, after=after, limit=200)))
+        page = await ask(ClientFrame(history=History(conversation=conversation, after=after, limit=200, changes=True)))
         found += [entry.message for entry in page.entries]
         after, more = page.next, page.more
     return found

@@ -12,7 +12,7 @@ import itertools
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from tests.support.device.core import (
@@ -28,7 +28,19 @@ from tests.support.device.core import (
     whole_conversation,
     whole_inbox,
 )
-from tests.support.histories.history import Acknowledged, Dismissed, History, Inbox, Posted, Read, Received, Stored
+from tests.support.histories.history import (
+    Acknowledged,
+    Change,
+    Dismissed,
+    History,
+    Inbox,
+    Posted,
+    Read,
+    Received,
+    State,
+    Stored,
+)
+from tidings_protocol import client_pb2
 from tidings_protocol.client_pb2 import (
     ClientFrame,
     Goodbye,
@@ -43,6 +55,8 @@ from tidings_protocol.client_pb2 import (
 
 TICK_S = 0.1
 ANSWER_S = 8.0
+# A change may be refused for what others did to its target meanwhile.
+REFUSALS = frozenset({"FORBIDDEN", "NOT_FOUND", "BAD_REQUEST"})
 
 
 class Pipe(Protocol):
@@ -83,10 +97,13 @@ class Device:
     obeys: bool = False  # a login that is told that another one is newer stays away, as clients do
     is_replaced: bool = False
     acknowledged: int = 0
+    refused: int = 0  # changes that were not allowed
+    known: list[tuple[str, int, str]] = field(default_factory=list)  # messages: conversation, seq, sender
     goodbyes: list[int] = field(default_factory=list)
     core: DeviceCore = field(init=False)
     _backoff: Backoff = field(default_factory=lambda: Backoff(0.05, 1.0))
     _client_ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    _sends: set[str] = field(default_factory=set)
     _connections: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _link: Link | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -98,7 +115,14 @@ class Device:
 
     def post(self, conversation: str, body: str) -> None:
         """Sends, and goes on sending until it is acknowledged."""
-        self.core.post(f"{self.name}-{next(self._client_ids)}", conversation, body)
+        client_id = f"{self.name}-{next(self._client_ids)}"
+        self._sends.add(client_id)
+        self.core.post(client_id, conversation, body)
+        self._changed.set()
+
+    def change(self, change: client_pb2.Change) -> None:
+        """Changes a message, and goes on until it is answered; it may be refused."""
+        self.core.change(f"{self.name}-{next(self._client_ids)}", change)
         self._changed.set()
 
     @property
@@ -199,9 +223,8 @@ class Device:
             if link.is_dead or self.core.is_late(now()):
                 raise Gone
             for frame in self.core.due(now()):
-                if frame.HasField("send"):
-                    posted = frame.send
-                    self.history.add(Posted(link.name, frame.id, self.user, posted.conversation, posted.client_id))
+                if (posted := _posted(link, self.user, frame)) is not None:
+                    self.history.add(posted)
                 await link.pipe.send(frame)
             with suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
@@ -246,10 +269,16 @@ class Device:
     def _note(self, link: Link, event: Event) -> None:
         match event:
             case Arrived(number, message):
+                if message.kind == Message.NORMAL:
+                    self.known.append((message.conversation, message.seq, message.sender))
                 self.history.add(Received(self.user, self.name, number, stored(message)))
             case Accepted(frame, sent):
                 self.acknowledged += 1
+                if sent.seq and sent.client_id in self._sends:
+                    self.known.append((sent.conversation, sent.seq, self.user))
                 self.history.add(self._acknowledged(link, frame, sent))
+            case Rejected(draft, error) if draft.change is not None and error.code in REFUSALS:
+                self.refused += 1
             case Rejected(_, error):
                 raise AssertionError(f"a send of {self.user} was refused for good: {error}")
             case Parted(goodbye):
@@ -293,14 +322,48 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
+def _posted(link: Link, user: str, frame: ClientFrame) -> Posted | None:
+    """What a frame does, if it is a send or a change."""
+    if frame.HasField("send"):
+        send = frame.send
+        return Posted(link.name, frame.id, user, send.conversation, send.client_id, send.content.text)
+    if frame.HasField("change"):
+        change = frame.change
+        return Posted(link.name, frame.id, user, change.conversation, change.client_id, change=_change(change, user))
+    return None
+
+
+def _change(change: client_pb2.Change, user: str) -> Change:
+    what = change.WhichOneof("act") or ""
+    reacted = tuple((each.user, each.reaction, True) for each in change.reacted.added)
+    reacted += tuple((each.user, each.reaction, False) for each in change.reacted.removed)
+    if what in ("react", "unreact"):
+        reacted = ((user, getattr(change, what), what == "react"),)
+    text = change.edit.text if what == "edit" else change.finish.text
+    return Change(what, change.seq, text, change.pin, reacted)
+
+
+def _state(state: client_pb2.State) -> State:
+    return State(
+        state.revision,
+        state.edited_ms > 0,
+        state.recalled_by,
+        state.pinned,
+        tuple((each.reaction, each.count, tuple(each.users)) for each in state.reactions),
+    )
+
+
 def stored(message: Message) -> Stored:
     """A message as the history has it."""
+    change = _change(message.change, "") if message.HasField("change") else None
     return Stored(
         conversation=message.conversation,
         seq=message.seq,
         message_id=message.message_id,
         sender=message.sender,
         client_id=message.client_id,
-        body=message.content.text,
+        body=message.content.text if change is None else change.text,
         act=message.content.data.decode() if message.kind == Message.SYSTEM else "",
+        change=None if change is None else replace(change, text=""),
+        state=_state(message.state),
     )

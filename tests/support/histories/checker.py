@@ -6,6 +6,7 @@
 - G4  numbers are dense, all readers see the same message at a number, a connection's sends are stored as sent
 - EV  what was acknowledged, and every change of a group that was answered, was told as an event (docs/events.md)
 - G5  every device of every member got every message; the inbox is dense, the same on all devices, without doubles
+- G11 what a page shows is the fold of the log up to its head, for every reader; after a recall no content anywhere
 - newest wins  a device on its only connection is never told that another one is newer (4501: stop)
 
 Does not know: how the cluster works, what was done to it, or that there is one.
@@ -14,9 +15,10 @@ Does not know: how the cluster works, what was done to it, or that there is one.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from tests.support.histories.folding import Folded, fold
 from tests.support.histories.history import (
     Acknowledged,
     Changed,
@@ -56,6 +58,7 @@ def check(history: History, *, hears_events: bool = False) -> list[Violation]:
         *_connections_keep_their_order(seen),
         *_everyone_got_everything(seen),
         *_inboxes_are_dense_and_the_same(seen),
+        *_pages_are_the_fold_of_the_log(seen),
         *(_other_systems_were_told(seen) if hears_events else ()),
         *(Violation("newest wins", f"{event} on its only connection") for event in seen.dismissed),
     ]
@@ -66,7 +69,7 @@ class _Seen:
 
     def __init__(self, history: History) -> None:
         self.posted = [event for event in history.events if isinstance(event, Posted)]
-        self.acknowledged = [event for event in history.events if isinstance(event, Acknowledged)]
+        self.acknowledged = [event for event in history.events if isinstance(event, Acknowledged) and event.seq]
         self.received = [event for event in history.events if isinstance(event, Received)]
         self.reads = [event for event in history.events if isinstance(event, Read)]
         self.inboxes = [event for event in history.events if isinstance(event, Inbox)]
@@ -78,10 +81,8 @@ class _Seen:
             read.conversation: {message.seq: message for message in read.messages} for read in self.reads
         }
 
-    def all_sightings(self) -> Iterator[tuple[str, Stored]]:
-        """Every message that anybody saw anywhere, with who saw it."""
-        for event in self.received:
-            yield f"{event.user}/{event.device}", event.message
+    def sightings_at_the_end(self) -> Iterator[tuple[str, Stored]]:
+        """Every entry that anybody saw in a page when all was over."""
         for read in self.reads:
             for message in read.messages:
                 yield f"{read.user} reading", message
@@ -89,12 +90,20 @@ class _Seen:
             for _, message in inbox.entries:
                 yield f"{inbox.user}/{inbox.device} inbox", message
 
+    def all_sightings(self) -> Iterator[tuple[str, Stored]]:
+        """Every message that anybody saw anywhere, with who saw it."""
+        for event in self.received:
+            yield f"{event.user}/{event.device}", event.message
+        yield from self.sightings_at_the_end()
+
 
 def _acknowledged_is_stored(seen: _Seen) -> Iterator[Violation]:
     for ack in seen.acknowledged:
         found = seen.stored.get(ack.conversation, {}).get(ack.seq)
         if found is None:
             yield Violation("G1", f"{ack} was acknowledged and is gone")
+        elif found.change is not None and found.change.what == "reacted":
+            continue  # it tells of several users, by the name of one
         elif (found.message_id, found.sender, found.client_id) != (ack.message_id, ack.user, ack.client_id):
             yield Violation("G1", f"{ack} was acknowledged, but at its number there is {found}")
 
@@ -115,6 +124,8 @@ def _one_message_for_one_client_id(seen: _Seen) -> Iterator[Violation]:
     for conversation, messages in seen.stored.items():
         places: dict[Key, list[int]] = defaultdict(list)
         for message in messages.values():
+            if message.change is not None and message.change.what == "reacted":
+                continue
             places[message.sender, conversation, message.client_id].append(message.seq)
         for key, seqs in places.items():
             if len(seqs) > 1:
@@ -128,8 +139,8 @@ def _numbers_are_dense_and_the_same_for_all(seen: _Seen) -> Iterator[Violation]:
             yield Violation("G4", f"{read.conversation} as {read.user} reads it has the numbers {_ranges(seqs)}")
     at: dict[tuple[str, int], tuple[str, Stored]] = {}
     for who, message in seen.all_sightings():
-        first = at.setdefault((message.conversation, message.seq), (who, message))
-        if first[1] != message:
+        first = at.setdefault((message.conversation, message.seq), (who, message.identity))
+        if first[1] != message.identity:
             yield Violation("G4", f"{first[0]} saw {first[1]}, {who} saw {message}")
 
 
@@ -179,10 +190,59 @@ def _inboxes_are_dense_and_the_same(seen: _Seen) -> Iterator[Violation]:
         first = by_user.setdefault(inbox.user, inbox)
         if first.entries != inbox.entries:
             yield Violation("G5", f"{inbox.user} has different inboxes on {first.device} and {inbox.device}")
+    lasting = {
+        user: {(number, message.identity) for number, message in inbox.entries} for user, inbox in by_user.items()
+    }
     for event in seen.received:
         whole = by_user.get(event.user)
-        if whole and event.number and (event.number, event.message) not in whole.entries:
+        if whole and event.number and (event.number, event.message.identity) not in lasting[event.user]:
             yield Violation("G5", f"{event} is not in the inbox that {event.user} has in the end")
+
+
+def _pages_are_the_fold_of_the_log(seen: _Seen) -> Iterator[Violation]:
+    texts: dict[str, dict[tuple[str, str], str]] = defaultdict(dict)
+    for post in seen.posted:
+        text = post.change.text if post.change is not None else post.text
+        if text:
+            texts[post.conversation][post.user, post.client_id] = text
+    logs = {key: [entries[seq] for seq in sorted(entries)] for key, entries in seen.stored.items()}
+    folded = {key: fold(log, texts[key]) for key, log in logs.items()}
+    for who, message in seen.sightings_at_the_end():
+        yield from _is_the_fold(who, message, folded.get(message.conversation, {}))
+    for message in dict.fromkeys(event.message for event in seen.received):
+        if message.change is None:
+            yield from _is_what_was_sent(message, folded.get(message.conversation, {}))
+        if message.change is None or message.conversation not in logs or not message.state.revision:
+            continue
+        then = fold(logs[message.conversation], texts[message.conversation], upto=message.state.revision)
+        target = then.get(message.change.target)
+        if target is not None and target.state != message.state:
+            yield Violation("G11", f"{message} came, but by the log it was {target.state} then")
+
+
+def _is_the_fold(who: str, message: Stored, folded: Mapping[int, Folded]) -> Iterator[Violation]:
+    """Whether a page at the end shows of this entry what the whole log makes of it."""
+    target = folded.get(message.change.target if message.change is not None else message.seq)
+    if target is None:
+        return
+    if message.state != target.state:
+        yield Violation("G11", f"{who} sees {message}, by the log it is {target.state}")
+    if message.change is None:
+        if target.body is None and not target.edit:
+            target.body = message.body  # nobody knows what was sent: then all see what the first one sees
+        if target.body is not None and message.body != target.body:
+            yield Violation("G11", f"{who} sees {message}, by the log its text is {target.body!r}")
+    elif message.body and (message.seq != target.edit or message.body != target.body):
+        yield Violation("G11", f"{who} sees {message}, whose text is gone by the log")
+
+
+def _is_what_was_sent(message: Stored, folded: Mapping[int, Folded]) -> Iterator[Violation]:
+    """Whether a message that came live before anything had changed it, and that nothing has changed, is what it was."""
+    target = folded.get(message.seq)
+    if target is None or target.body is None or target.edit or target.state.recalled_by:
+        return
+    if message.state.recalled_by or message.body != target.body:
+        yield Violation("G11", f"{message} came, but its text is {target.body!r}")
 
 
 def untold(history: History) -> list[Violation]:

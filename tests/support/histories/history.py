@@ -8,12 +8,41 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is done to the message at `target`: the name of the act of tidings.v1.Change. `text`: of an edit, a finish.
+    `reacted`: (user, reaction, whether it came or went).
+    """
+
+    what: str
+    target: int
+    text: str = ""
+    pinned: bool = False
+    reacted: tuple[tuple[str, str, bool], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What changes made of a message. `reactions`: (reaction, how many, the first three users)."""
+
+    revision: int = 0
+    is_edited: bool = False
+    recalled_by: str = ""
+    is_pinned: bool = False
+    reactions: tuple[tuple[str, int, tuple[str, ...]], ...] = ()
+
+
+UNCHANGED = State()
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A message as a client sees it."""
+    """An entry as a client sees it: what it is for ever, its body as of then, and its state; of a CHANGE the state is
+    that of what it changes, and the body that of an edit, if it has it.
+    """
 
     conversation: str
     seq: int
@@ -22,6 +51,13 @@ class Stored:
     client_id: str
     body: str
     act: str = ""  # of a message of the system: what changed
+    change: Change | None = None  # its text left out
+    state: State = UNCHANGED
+
+    @property
+    def identity(self) -> Stored:
+        """What no change alters."""
+        return replace(self, body="", state=UNCHANGED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +69,13 @@ class Posted:
     user: str
     conversation: str
     client_id: str
+    text: str = ""  # empty: not known
+    change: Change | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """The `sent` of that frame came back."""
+    """The `sent` of that frame came back. Seq 0: a change without an entry of its own, for now or for ever."""
 
     connection: str
     frame: int

@@ -37,7 +37,7 @@ def acknowledged(seq: int) -> Acknowledged:
 MESSAGES = tuple(message(seq) for seq in (1, 2, 3))
 ENTRIES = tuple((seq, message(seq)) for seq in (1, 2, 3))
 GOOD: list[Event] = [
-    *(Posted("ann/1", seq, "ann", CHAT, f"c{seq}") for seq in (1, 2, 3)),
+    *(Posted("ann/1", seq, "ann", CHAT, f"c{seq}", f"text {seq}") for seq in (1, 2, 3)),
     *(acknowledged(seq) for seq in (1, 2, 3)),
     *(Received("bob", device, seq, message(seq)) for device in ("phone", "web") for seq in (1, 2, 3)),
     Read("ann", CHAT, MESSAGES),
@@ -93,7 +93,15 @@ HARMS: dict[str, tuple[str, Harm]] = {
     ),
     "two readers see different messages at one number": (
         "G4",
+        swap(Read("bob", CHAT, MESSAGES), Read("bob", CHAT, (*MESSAGES[:2], replace(MESSAGES[2], sender="bob")))),
+    ),
+    "two readers see different texts at one number": (
+        "G11",
         swap(Read("bob", CHAT, MESSAGES), Read("bob", CHAT, (*MESSAGES[:2], replace(MESSAGES[2], body="other")))),
+    ),
+    "another text came live": (
+        "G11",
+        swap(Received("bob", "web", 2, message(2)), Received("bob", "web", 2, replace(message(2), body="other"))),
     ),
     "what came live was another message": (
         "G4",
@@ -101,7 +109,7 @@ HARMS: dict[str, tuple[str, Harm]] = {
     ),
     "a connection's sends are stored out of order": (
         "G4",
-        lambda events: events.insert(0, events.pop(events.index(Posted("ann/1", 3, "ann", CHAT, "c3")))),
+        lambda events: events.insert(0, events.pop(events.index(Posted("ann/1", 3, "ann", CHAT, "c3", "text 3")))),
     ),
     "a device never got a message": ("G5", drop(Received("bob", "web", 2, message(2)))),
     "a device is told on its only connection that another is newer": (

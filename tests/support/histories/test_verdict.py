@@ -126,12 +126,12 @@ HARMS: dict[str, tuple[str, Harm]] = {
         ],
     ),
     "two messages have one number": (
-        "misnumbered",
+        "disagreeing",
         Swap(shown(2, "web"), Shown(2.2, "bob", "web", message(2, body="x"))),
     ),
     "numbers are not dense": ("misnumbered", reads(message(1), message(3))),
     "two readers see different messages": (
-        "misnumbered",
+        "disagreeing",
         lambda events: [*events, Read("bob", CHAT, (message(1), message(2, body="x"), message(3)))],
     ),
     "sends are stored in another order": (

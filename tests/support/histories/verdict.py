@@ -17,7 +17,14 @@ from tests.support.histories.checker import check
 from tests.support.histories.record import Event
 
 # What a broken promise of the simulation's checker counts as here.
-KINDS = {"G1": "lost", "G2": "disagreeing", "G3": "disagreeing", "G4": "misnumbered", "G5": "misnumbered"}
+KINDS = {
+    "G1": "lost",
+    "G2": "disagreeing",
+    "G3": "disagreeing",
+    "G4": "misnumbered",
+    "G5": "misnumbered",
+    "G11": "disagreeing",
+}
 COUNTS = ("lost", "duplicated", "disordered", "missing", "disagreeing", "misnumbered", "ended")
 
 

@@ -36,7 +36,8 @@ def shown(connections: Connections, hub: Hub[Connection]) -> dict[str, Any]:
         depth=2,
         state={"deaf": False},
         waiting=3,
-        watchers={"bob": None},
+        presence=SimpleNamespace(watchers={"bob": None}),
+        profiles=SimpleNamespace(watchers={"bob": None, "cid": None}),
     )
     lanes = [cast("Any", SimpleNamespace(name="send", depth=4, capacity=5))]
     return debug_state(
@@ -60,6 +61,6 @@ def test_it_counts_what_one_looks_for_first() -> None:
     assert state["visits"] == {"confirmed": 1, "failed": 1, "waiting": 2}
     assert state["lanes"] == {"send": {"depth": 4, "capacity": 5}}
     assert (state["visitors_elsewhere"], state["moves_waiting"]) == (1, 3)
-    assert (state["watched_users"], state["handshakes"]) == (1, 6)
+    assert (state["watched_users"], state["watched_profiles"], state["handshakes"]) == (1, 2, 6)
     assert 0 < state["slots"] < 4096
     assert state["ring"] == ["access-0", "access-1"]

@@ -63,6 +63,10 @@ class Service(logic_pb2_grpc.LogicServicer):
         self._note(request)
         return logic_pb2.SignalOutcomes(outcomes=[logic_pb2.SignalOutcome() for _ in request.items])
 
+    async def StreamParts(self, request: logic_pb2.StreamPartBatch, context: Any) -> logic_pb2.StreamPartOutcomes:  # noqa: N802
+        self._note(request)
+        return logic_pb2.StreamPartOutcomes(outcomes=[logic_pb2.StreamPartOutcome() for _ in request.items])
+
     async def Acknowledge(self, request: logic_pb2.AckBatch, context: Any) -> common_pb2.Empty:  # noqa: N802
         self._note(request)
         return common_pb2.Empty()
@@ -72,6 +76,9 @@ class Service(logic_pb2_grpc.LogicServicer):
         return logic_pb2.HandleOutcomes(
             outcomes=[logic_pb2.HandleOutcome(frame=bytes(self.answer_bytes)) for _ in request.items]
         )
+
+    async def Tell(self, request: logic_pb2.TellBatch, context: Any) -> common_pb2.Empty:  # noqa: N802
+        return common_pb2.Empty()
 
     async def Heads(self, request: logic_pb2.HeadsQuery, context: Any) -> logic_pb2.HeadsAnswer:  # noqa: N802
         return logic_pb2.HeadsAnswer(
@@ -142,13 +149,14 @@ async def test_an_item_that_no_call_carries_is_told_so_alone_and_not_as_its_own_
     assert isinstance(huge_row, Internal)
 
 
-@pytest.mark.parametrize("method", ["open", "close", "send", "signal", "acknowledge", "handle"])
+@pytest.mark.parametrize("method", ["open", "close", "send", "signal", "stream_parts", "acknowledge", "handle"])
 async def test_a_defect_in_the_handling_of_one_item_is_its_own(method: str) -> None:
     kind, field = {
         "open": (logic_pb2.OpenItem, "user"),
         "close": (logic_pb2.CloseItem, "user"),
         "send": (logic_pb2.SendItem, "sender"),
         "signal": (logic_pb2.SignalItem, "sender"),
+        "stream_parts": (logic_pb2.StreamPartItem, "sender"),
         "acknowledge": (logic_pb2.AckItem, "user"),
         "handle": (logic_pb2.HandleItem, "user"),
     }[method]

@@ -17,7 +17,20 @@ def test_a_call_can_hold_a_batch_of_the_largest_requests() -> None:
     assert settings.batch_max * settings.content_bytes_max <= 14 * 1024 * 1024
 
 
+def test_a_client_is_told_for_how_long_it_may_edit_and_recall_and_what_there_is() -> None:
+    given = {"TIDINGS_EDIT_WINDOW_S": "60", "TIDINGS_RECALL_WINDOW_S": "0"}
+    limits = handshake_options(load(AccessSettings, GIVEN | given)).limits
+    assert (limits.edit_window_s, limits.recall_window_s) == (60, 0)
+    assert (limits.media_bytes_max, limits.search, limits.streams, limits.own_profile) == (0, False, True, True)
+
+
 @pytest.mark.parametrize(("rate", "told"), [(0.0, 0), (0.4, 1), (10.0, 10)])
 def test_a_rate_below_one_is_not_told_as_none(rate: float, told: int) -> None:
     settings = load(AccessSettings, GIVEN | {"TIDINGS_SENDS_PER_S": str(rate)})
     assert handshake_options(settings).limits.sends_per_s == told
+
+
+@pytest.mark.parametrize(("who", "told"), [("user", True), ("backend", False)])
+def test_a_welcome_says_whether_profiles_are_ones_own(who: str, told: bool) -> None:
+    settings = load(AccessSettings, GIVEN | {"TIDINGS_PROFILES_BY": who})
+    assert handshake_options(settings).limits.own_profile is told

@@ -37,9 +37,9 @@ class World:
         self.logic, self.hub = Logic(*says), Hub[Connection]()
         self.forgotten: list[Connection] = []
         self.left: list[str] = []
-        presence = SimpleNamespace(watchers=SimpleNamespace(forget=self.forgotten.append))
+        watching = SimpleNamespace(forget=self.forgotten.append)
         visit_calls = SimpleNamespace(left=self.left.append)
-        self.closer = SessionCloser(cast("Any", self.logic), self.hub, cast("Any", presence), cast("Any", visit_calls))
+        self.closer = SessionCloser(cast("Any", self.logic), self.hub, cast("Any", watching), cast("Any", visit_calls))
 
 
 @pytest.fixture(autouse=True)

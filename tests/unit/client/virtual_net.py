@@ -12,7 +12,7 @@ from random import Random
 from typing import assert_never
 
 from tests.support.cluster.model_server import ModelServer, Session
-from tidings import Message
+from tidings import Message, MessageChanged
 from tidings.core import device as core
 from tidings.core.messages.feed import Handed
 from tidings.core.signals import (
@@ -82,6 +82,7 @@ class World:
         self.now = 0.0
         self.server = ModelServer()
         self.shown: list[Message] = []
+        self.events: list[Message | MessageChanged] = []  # messages, and what changed them
         self.handled: list[Message] = []  # the application was done with these
         self.tokens: list[str] = []  # of the hellos
         self.next_token: Callable[[], str | None] = lambda: "token"
@@ -142,6 +143,13 @@ class World:
             send=pb.Send(client_id=f"c{self._ticket}", conversation=conversation, content=pb.Content(text=text))
         )
         self._tell(Submit(self._ticket, frame, conversation))
+        return self._ticket
+
+    def change(self, change: pb.Change) -> int:
+        """The client changes a message; its ticket."""
+        self._ticket += 1
+        change.client_id = f"c{self._ticket}"
+        self._tell(Submit(self._ticket, pb.ClientFrame(change=change), change.conversation))
         return self._ticket
 
     def submit(self, submit: Submit) -> None:
@@ -293,7 +301,9 @@ class World:
         if self.now >= self._kept[0] + 0.5:
             self._kept = (self.now, self.client.saved())
         while self.reading and self._at_work is None and (handed := self.client.take(self.now)) is not None:
-            self.shown.append(handed.message)
+            self.events.append(handed.event)
+            if isinstance(handed.event, Message):
+                self.shown.append(handed.event)
             self._at_work = handed
             if self._work_s:
                 self._later(self._work_s, lambda handed=handed: self._done(handed))  # type: ignore[misc]
@@ -304,7 +314,8 @@ class World:
     def _done(self, handed: Handed) -> None:
         """The application asks for the next message."""
         self._at_work = None
-        self.handled.append(handed.message)
+        if isinstance(handed.event, Message):
+            self.handled.append(handed.event)
         self.client.took(handed)
         self._tell(Tick())
 

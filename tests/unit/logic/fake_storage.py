@@ -1,8 +1,9 @@
 """Storage as logic's shells see it, small enough to be read at once, obedient enough to misbehave.
 
 Guarantees: dense numbers, idempotent by client id, stale versions show, in the shapes of the real one
-(tests/contract/storage_calls asks both). `calls` has every call with how many items it had; `fail` and `stale` make the
-next ones go wrong.
+(tests/contract/storage_calls asks both). `calls` has every call with how many items it had; `fail`, `refuse` and
+`stale` make the next ones go wrong. Changes of messages are entries that show what became of their target, whoever
+makes them.
 
 Does not know: time, cursors in detail, durability. Whatever depends on those is tested with the real storage.
 """
@@ -18,10 +19,11 @@ from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import common_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.common.rpc.faults import to_fault
 from tidings_protocol import client_pb2
 from tidings_protocol.content import notice_client_id
-from tidings_protocol.errors import TidingsError
-from tidings_protocol.ids import ConversationKind, kind_of
+from tidings_protocol.errors import BadRequest, Forbidden, NotFound, TidingsError
+from tidings_protocol.ids import ConversationKind, direct, kind_of
 from tidings_protocol.wire.body import message_bytes
 
 M = TypeVar("M", bound=Message)
@@ -55,12 +57,19 @@ class FakeStorage:
         self.sessions: dict[tuple[str, str], pb.SessionRecord] = {}
         self.present: dict[tuple[str, str], str] = {}  # sessions that are there without having been opened here
         self.last_seen: dict[str, int] = {}
+        self.listed: dict[str, pb.ConversationEntry] = {}  # what lists say besides, by conversation
         self.delivered: dict[str, list[tuple[str, int]]] = {}
         self.marked_along: set[str] = set()  # conversations of the nodes that own those who acknowledge
         self.calls: list[tuple[str, int]] = []
         self.fail: dict[str, list[TidingsError]] = {}
         self.changes: list[pb.ChangeItem] = []  # that were made
+        self.streams: dict[tuple[str, int], list[str]] = {}  # the parts of those that are open
+        self.blocks: dict[tuple[str, str], int] = {}  # (who blocks, whom): since when
         self.stale = 0
+        self.refuse: list[TidingsError] = []  # of changes of messages
+        self.states: dict[tuple[str, int], client_pb2.State] = {}
+        self.hidden: dict[tuple[str, int], list[str]] = {}  # who has hidden an entry
+        self.stored: list[pb.StoreItem] = []
         self.read_over = False
         self.epoch = "epoch"
 
@@ -131,16 +140,63 @@ class FakeStorage:
             return pb.StoreOutcome(status=pb.StoreOutcome.NOT_STORED)
         if seq:
             first = there.messages[seq - 1]
-            return self._stored(item, seq, pb.StoreOutcome.DUPLICATE, content=first.content, kind=first.kind)
+            outcome = self._stored(item, seq, pb.StoreOutcome.DUPLICATE, content=first.content, kind=first.kind)
+            return self._shown(first, outcome) if first.special.change else outcome
         if self.stale or item.version != there.record.version:
             self.stale = max(0, self.stale - 1)
             return pb.StoreOutcome(status=pb.StoreOutcome.STALE)
         if item.reply_to > len(there.messages):
             return pb.StoreOutcome(status=pb.StoreOutcome.NO_SUCH_REPLY)
-        return self._append(there, item)
+        if item.special.change:
+            return self._change_message(there, item)
+        outcome = self._append(there, item)
+        if item.HasField("special"):
+            self.states[item.conversation, outcome.seq] = client_pb2.State(streaming=item.special.streaming)
+            outcome.message = self._message(item.conversation, outcome.seq)
+        return outcome
+
+    def _change_message(self, there: Conversation, item: pb.StoreItem) -> pb.StoreOutcome:
+        target = client_pb2.Change.FromString(item.special.change).seq
+        error = self.refuse.pop(0) if self.refuse else None
+        if target > len(there.messages):
+            error = NotFound("there is no such message: give the seq of one that is there")
+        if error is not None:
+            return pb.StoreOutcome(status=pb.StoreOutcome.REFUSED, fault=to_fault(error))
+        outcome = self._append(there, item)
+        self._fold(item, outcome.seq)
+        return self._shown(item, outcome)
+
+    def _fold(self, item: pb.StoreItem, seq: int) -> None:
+        change = client_pb2.Change.FromString(item.special.change)
+        state = self.states.setdefault((item.conversation, change.seq), client_pb2.State())
+        state.revision = seq
+        match change.WhichOneof("act"):
+            case "edit":
+                state.edited_ms = 1000 + seq
+            case "recall":
+                state.recalled_by = item.sender
+            case "pin":
+                state.pinned = change.pin
+            case "finish":
+                state.streaming = False
+
+    def _shown(self, item: pb.StoreItem, outcome: pb.StoreOutcome) -> pb.StoreOutcome:
+        """The outcome of a change, with what its recipients are told."""
+        change = client_pb2.Change.FromString(item.special.change)
+        entry = client_pb2.Message.FromString(self._message(item.conversation, outcome.seq))
+        entry.change.CopyFrom(change)
+        if change.HasField("edit"):
+            entry.change.edit.ParseFromString(item.content)
+        entry.ClearField("content")
+        entry.state.CopyFrom(self.states[item.conversation, change.seq])
+        outcome.message = entry.SerializeToString()
+        outcome.state = entry.state.SerializeToString()
+        outcome.stubs.extend(self.hidden.get((item.conversation, change.seq), ()))
+        return outcome
 
     def _append(self, there: Conversation, item: pb.StoreItem) -> pb.StoreOutcome:
         there.messages.append(item)
+        self.stored.append(item)
         there.record.head = len(there.messages)
         for user in item.recipients:
             self.inboxes.setdefault(user, []).append((item.conversation, there.record.head))
@@ -148,7 +204,8 @@ class FakeStorage:
 
     def _stored(self, item: pb.StoreItem, seq: int, status: Any, **fields: Any) -> pb.StoreOutcome:
         numbers = [self._number(user, item.conversation, seq) for user in item.recipients]
-        return pb.StoreOutcome(status=status, seq=seq, time_ms=1000 + seq, numbers=numbers, **fields)
+        ordinal = 0 if item.kind == client_pb2.Message.CHANGE else seq
+        return pb.StoreOutcome(status=status, seq=seq, time_ms=1000 + seq, numbers=numbers, ordinal=ordinal, **fields)
 
     def _number(self, user: str, conversation: str, seq: int) -> int:
         entries = self.inboxes.get(user, [])
@@ -191,13 +248,36 @@ class FakeStorage:
             record.large_from = 1 if not item.version else record.head + 1
         return pb.ChangeOutcome(status=pb.ChangeOutcome.DONE, record=record, notices=outcomes)
 
+    def _parts(self, batch: pb.PartBatch) -> pb.PartOutcomes:
+        return pb.PartOutcomes(outcomes=[self._part(item) for item in batch.items])
+
+    def _part(self, item: pb.PartItem) -> pb.PartOutcome:
+        there = self.streams.get((item.conversation, item.seq))
+        if there is None:
+            return pb.PartOutcome(fault=to_fault(NotFound("there is no such stream")))
+        sender = self._there(item.conversation).messages[item.seq - 1].sender if self._is_in(item) else item.sender
+        if sender != item.sender:
+            return pb.PartOutcome(fault=to_fault(Forbidden("it is somebody else's")))
+        if not item.part:
+            return pb.PartOutcome(had=True, parts=len(there), text="".join(there))
+        if item.part > len(there) + 1:
+            return pb.PartOutcome(fault=to_fault(BadRequest("too early", next_part=len(there) + 1)))
+        if item.part <= len(there):
+            return pb.PartOutcome(had=True)
+        there.append(item.text)
+        return pb.PartOutcome()
+
+    def _is_in(self, item: pb.PartItem) -> bool:
+        return item.seq <= len(self._there(item.conversation).messages)
+
     def _load(self, batch: pb.LoadBatch) -> pb.LoadOutcomes:
         return pb.LoadOutcomes(outcomes=[self._load_one(item) for item in batch.items])
 
     def _load_one(self, item: pb.LoadItem) -> pb.LoadOutcome:
         there = self.conversations.get(item.conversation)
         if there is None:
-            return pb.LoadOutcome()
+            blockers = [user for user, other in self.blocks if direct(user, other) == item.conversation]
+            return pb.LoadOutcome(record=pb.ConversationRecord(blockers=blockers))
         if item.known_version == there.record.version:
             return pb.LoadOutcome(record=there.record, unchanged=True)
         wanted = set(item.users) if there.record.large_from else set(there.members)
@@ -227,7 +307,8 @@ class FakeStorage:
         outcomes = []
         for item in batch.items:
             there = self._there(item.conversation)
-            seqs = [seq for seq in range(1, len(there.messages) + 1) if seq >= item.first_seq]
+            kinds = {seq: message.kind for seq, message in enumerate(there.messages, 1) if seq >= item.first_seq}
+            seqs = [seq for seq, kind in kinds.items() if item.changes or kind != client_pb2.Message.CHANGE]
             if item.HasField("after"):
                 seqs = [seq for seq in seqs if seq > item.after][: item.limit]
             else:
@@ -236,6 +317,14 @@ class FakeStorage:
             entries = [pb.PageEntry(message=self._message(item.conversation, seq)) for seq in seqs]
             outcomes.append(pb.PageOutcome(entries=entries, head=len(there.messages), next=seqs[-1] if seqs else 0))
         return pb.PageOutcomes(outcomes=outcomes)
+
+    def _hide(self, batch: pb.HideBatch) -> pb.HideOutcomes:
+        outcomes = []
+        for item in batch.items:
+            head = len(self._there(item.conversation).messages)
+            seqs = sorted({seq for seq in item.seqs if 1 <= seq <= head})
+            outcomes.append(pb.HideOutcome(seqs=seqs, through=min(item.through, head)))
+        return pb.HideOutcomes(outcomes=outcomes)
 
     def _members(self, batch: pb.MembersBatch) -> pb.MembersOutcomes:
         outcomes = []
@@ -350,8 +439,18 @@ class FakeStorage:
                 for name, there in self.conversations.items()
                 if item.user in there.members
             ]
+            for entry in entries:
+                entry.MergeFrom(self.listed.get(entry.record.conversation, pb.ConversationEntry()))
             outcomes.append(pb.ConversationsOutcome(entries=entries[: item.limit], more=len(entries) > item.limit))
         return pb.ConversationsOutcomes(outcomes=outcomes)
+
+    def _blocked(self, batch: pb.BlockedBatch) -> pb.BlockedOutcomes:
+        return pb.BlockedOutcomes(
+            outcomes=[
+                pb.BlockedOutcome(since_ms=[self.blocks.get((item.user, other), 0) for other in item.users])
+                for item in batch.items
+            ]
+        )
 
     def _users(self, batch: pb.KeyBatch) -> pb.UsersOutcomes:
         return pb.UsersOutcomes(users=[pb.UserRecord(user=key, exists=key in self.inboxes) for key in batch.keys])
@@ -366,7 +465,7 @@ class FakeStorage:
 
     def _message(self, conversation: str, seq: int) -> bytes:
         item = self.conversations[conversation].messages[seq - 1]
-        return message_bytes(
+        encoded = message_bytes(
             conversation=conversation,
             seq=seq,
             message_id=f"m{seq}",
@@ -375,8 +474,13 @@ class FakeStorage:
             content=item.content,
             kind=item.kind,
             client_id=item.client_id,
-            ordinal=seq,
+            ordinal=0 if item.kind == client_pb2.Message.CHANGE else seq,
         )
+        if (conversation, seq) not in self.states:
+            return encoded
+        message = client_pb2.Message.FromString(encoded)
+        message.state.CopyFrom(self.states[conversation, seq])
+        return message.SerializeToString()
 
 
 def _size(method: str, request: Any) -> int:

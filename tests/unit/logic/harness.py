@@ -29,26 +29,38 @@ from services.logic.changes.group_changes import GroupChanges
 from services.logic.changes.invitations import Invitations
 from services.logic.changes.join_requests import JoinRequests
 from services.logic.changes.session_guard import SessionGuard
-from services.logic.groups.blocks import Blocks
+from services.logic.groups.blocks import Blocks as GroupBlocks
 from services.logic.groups.loader import GroupLoader
 from services.logic.groups.model import GroupPolicy
 from services.logic.messages.hooks import Hooks
+from services.logic.messages.reactions import Reactor
+from services.logic.messages.rights import ChangeWindows
 from services.logic.messages.rows import RowSender
 from services.logic.messages.sender import MessageSender
 from services.logic.messages.signals import Signals
+from services.logic.messages.stream_parts import StreamParts
+from services.logic.people.blocks import Blocks
+from services.logic.people.news import PeopleNews
 from services.logic.publishing.events import EventEncoder
 from services.logic.publishing.message_columns import OutgoingMessages
 from services.logic.publishing.publisher import Publisher, PublisherOptions
 from services.logic.publishing.records import Publication
 from services.logic.receipts.sender import ReceiptSender
+from services.logic.requests import absent
+from services.logic.requests.blocks import BlockHandler
 from services.logic.requests.conversations import ConversationLister
 from services.logic.requests.cursors import CursorMarker
 from services.logic.requests.dispatcher import Dispatcher
 from services.logic.requests.group_lists import GroupLists
 from services.logic.requests.group_reads import GroupReader
+from services.logic.requests.hides import MessageHider
 from services.logic.requests.history import HistoryReader
 from services.logic.requests.inbox import InboxReader
+from services.logic.requests.preferences import PreferenceSetter
 from services.logic.requests.presence import PresenceReader
+from services.logic.requests.profiles import ProfileHandler
+from services.logic.requests.reactors import ReactorsReader
+from services.logic.requests.readers import ReadersReader
 from services.logic.sessions.sessions import ClientSessions, SessionOptions
 from services.logic.storage_client import StorageClient
 from tests.unit.logic.fake_storage import FakeStorage
@@ -149,6 +161,7 @@ class Logic:
     sender: MessageSender
     rows: RowSender
     signals: Signals
+    parts: StreamParts
     cursors: CursorMarker
     sessions: ClientSessions
     dispatcher: Dispatcher
@@ -220,10 +233,12 @@ async def logic(
     backlog_bytes_max: int = 1_000_000,
     token: str = TOKEN,
     storage: Any = None,
-    blocks: Blocks | None = None,
+    own_profile: bool = True,
+    reactor: Reactor | None = None,
+    blocks: GroupBlocks | None = None,
     clock: ManualClock | None = None,
 ) -> AsyncIterator[Logic]:
-    """Everything up, in the order of the app. `storage`: another one than the fake. `blocks`: None: nobody blocks."""
+    """Everything up, in the order of the app. `storage`: another one than the fake. `blocks`: None: as storage has them."""
     storage, broker, clock, health, peers, view = (
         storage or FakeStorage(),
         MemoryBroker(),
@@ -263,24 +278,44 @@ async def logic(
         clock,
         SessionOptions(devices_max=3, evict_timeout_s=1, news_wait_s=0.05),
     )
+    blocked, news = Blocks(client, clock), PeopleNews(publisher)
     receipts = ReceiptSender(loader, publisher, events, clock, interval_s=1.0, pending_max=1000)
-    sender = MessageSender(client, loader, publisher, receipts, hooks, held_max=100, hook_patience_s=0.3, clock=clock)
+    sender = MessageSender(
+        client,
+        loader,
+        publisher,
+        receipts,
+        hooks,
+        reactor or client,
+        windows=ChangeWindows(edit_ms=60_000, recall_ms=120_000),
+        content_bytes_max=1000,
+        held_max=100,
+        hook_patience_s=0.3,
+        clock=clock,
+    )
     join_requests = JoinRequests(client, loader, publisher, POLICY, interval_s=0)
     async with calls, publisher, receipts, sender, sessions, join_requests:
-        cursors = CursorMarker(client, receipts)
+        cursors = CursorMarker(client, receipts, news)
         group_changes = GroupChanges(
-            client, loader, publisher, POLICY, blocks=blocks, requests=join_requests, clock=clock
+            client, loader, publisher, POLICY, blocks=blocks or blocked, requests=join_requests, clock=clock
         )
         dispatcher = Dispatcher(
             InboxReader(client, page_bytes_max=PAGE_BYTES).handlers,
             HistoryReader(client, loader, page_bytes_max=PAGE_BYTES).handlers,
             ConversationLister(client, page_bytes_max=PAGE_BYTES).handlers,
-            PresenceReader(client, view, clock).handlers,
+            PresenceReader(client, blocked, view, clock).handlers,
+            PreferenceSetter(client, news, clock).handlers,
+            BlockHandler(client, news, clock).handlers,
+            ProfileHandler(client, news, own_profile=own_profile).handlers,
+            ReadersReader(client).handlers,
+            MessageHider(client, loader, publisher).handlers,
             GroupReader(client, loader, POLICY, clock).handlers,
             GroupLists(client, loader, POLICY).handlers,
+            ReactorsReader(client, loader).handlers,
             SessionGuard(client, group_changes.act).handlers,
             SessionGuard(client, Invitations(client, loader, POLICY).invite, "group.invite").handlers,
             cursors.handlers,
+            absent.handlers(),
         )
         admin = Admin(
             client,
@@ -305,7 +340,8 @@ async def logic(
             receipts,
             sender,
             RowSender(sender, client, loader, publisher, receipts),
-            Signals(loader, publisher, clock),
+            Signals(loader, publisher, blocked, clock),
+            StreamParts(loader, client, publisher, content_bytes_max=1000),
             cursors,
             sessions,
             dispatcher,
@@ -338,6 +374,11 @@ def columns_of(items: Sequence[logic_pb2.SendItem]) -> logic_pb2.SendColumns:
         reply_tos=[item.reply_to for item in items] if any(item.reply_to for item in items) else (),
         accepted_ms=[item.accepted_ms for item in items],
         traces=[item.trace for item in items] if any(item.trace for item in items) else (),
+        specials=[
+            logic_pb2.SendColumns.SpecialRow(place=place, special=item.special)
+            for place, item in enumerate(items)
+            if item.HasField("special")
+        ],
     )
 
 

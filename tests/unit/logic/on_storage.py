@@ -66,7 +66,11 @@ class Called:
 
 @asynccontextmanager
 async def on_storage(
-    world: World | None = None, *, hooks: Hooks | None = None, blocks: Blocks | None = None
+    world: World | None = None,
+    *,
+    hooks: Hooks | None = None,
+    own_profile: bool = True,
+    blocks: Blocks | None = None,
 ) -> AsyncIterator[Logic]:
     """A logic node that knows nothing yet, on a storage node of this world."""
     world = world or World()
@@ -74,12 +78,20 @@ async def on_storage(
         world.node(),
         logic(
             hooks=hooks,
+            own_profile=own_profile,
             storage=Called(world.hood.nodes["one"], database=world.database),
             blocks=blocks,
             clock=world.clock,
         ) as node,
     ):
         yield node
+
+
+def database_of(node: Logic) -> Database:
+    """What is durable under a node that `on_storage` gave."""
+    called: Any = node.storage
+    assert isinstance(called, Called)
+    return called.database
 
 
 @asynccontextmanager

@@ -56,7 +56,9 @@ def dispatcher(part: Part) -> Dispatcher:
 def servicer(part: Part) -> LogicServicer:
     fake = cast("Any", part)
     return LogicServicer(
-        fake, fake, fake, fake, fake, dispatcher(part), fake, sends=InFlightLimit(100), requests=InFlightLimit(100)
+        *(fake, fake, fake, fake, fake, fake, dispatcher(part), fake, fake),
+        sends=InFlightLimit(100),
+        requests=InFlightLimit(100),
     )
 
 
@@ -83,7 +85,7 @@ async def test_columns_that_cannot_be_handled_go_the_general_way_and_are_one_err
     fake = cast("Any", Part())
     rows = RowSender(fake, fake, fake, fake, fake)  # has nothing that it needs
     room = InFlightLimit(100)
-    served = LogicServicer(fake, fake, rows, fake, fake, dispatcher(fake), fake, sends=room, requests=room)
+    served = LogicServicer(fake, fake, rows, fake, fake, fake, dispatcher(fake), fake, fake, sends=room, requests=room)
     columns = columns_of([logic_pb2.SendItem(sender=user, conversation="d:a|b") for user in NAMES])
     outcomes = outcomes_of(await served.SendRows(columns, None))
     assert [outcome.fault.code or outcome.seq for outcome in outcomes] == [7, "INTERNAL", 7, 7, 7]
@@ -93,7 +95,7 @@ async def test_columns_that_cannot_be_handled_go_the_general_way_and_are_one_err
 async def test_columns_are_refused_whole_when_too_much_is_under_way() -> None:
     fake = cast("Any", Part())
     room = InFlightLimit(1)
-    served = LogicServicer(fake, fake, fake, fake, fake, dispatcher(fake), fake, sends=room, requests=room)
+    served = LogicServicer(fake, fake, fake, fake, fake, fake, dispatcher(fake), fake, fake, sends=room, requests=room)
     with room.admit(1), pytest.raises(Overloaded):
         await served.SendRows(columns_of([logic_pb2.SendItem(sender="ann")]), None)
 

@@ -21,6 +21,7 @@ PROTOCOL = {
     4504: "TOO_LARGE",
     4506: "TOKEN_EXPIRED",
     4507: "CLIENT_REFUSED",
+    4508: "BANNED",
 }
 
 

@@ -16,6 +16,7 @@ TREE: list[type[TidingsError]] = [
     errors.Unauthenticated,
     errors.Forbidden,
     errors.NotFound,
+    errors.Conflict,
     errors.TooLarge,
     errors.RateLimited,
     errors.Overloaded,
@@ -28,6 +29,7 @@ def test_the_codes_are_those_of_the_protocol() -> None:
     assert sorted(errors.CODES) == [
         "BAD_FRAME",
         "BAD_REQUEST",
+        "CONFLICT",
         "FORBIDDEN",
         "INTERNAL",
         "NOT_FOUND",
@@ -52,6 +54,19 @@ def test_an_error_comes_back_from_a_fault_as_it_went(kind: type[TidingsError]) -
 
     assert type(returned) is kind
     assert (returned.message, returned.retry_after_ms, str(returned)) == ("say what to do", 250, "say what to do")
+
+
+def test_the_part_that_is_wanted_comes_along() -> None:
+    returned = from_fault(to_fault(errors.BadRequest("too early", next_part=7)))
+    assert (type(returned), returned.next_part) == (errors.BadRequest, 7)
+    assert from_fault(to_fault(errors.Forbidden("no"))).next_part == 0
+
+
+def test_that_an_error_is_excused_goes_along() -> None:
+    returned = from_fault(to_fault(errors.Recalled("it was recalled: leave it")))
+
+    assert (type(returned), returned.excused) == (errors.Forbidden, True)
+    assert not from_fault(to_fault(errors.Forbidden("x"))).excused
 
 
 def test_a_code_of_a_newer_version_is_internal_and_keeps_its_message() -> None:

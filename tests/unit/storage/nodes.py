@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from protos.tidings.internal.v1 import common_pb2, logic_pb2
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from protos.tidings.v1 import events_pb2
 from services.common.bus.contract import Topic
@@ -19,6 +20,7 @@ from services.storage.messages.store_call import Rows, StoreCall
 from services.storage.node import Storage
 from services.storage.repository.memory import Database, Faults
 from services.storage.rpc import StorageServicer
+from services.storage.telling.port import Teller
 from services.storage.upkeep.retention import RetentionPolicy
 from services.storage.wiring import EventStream, open_storage
 from tidings_protocol import client_pb2
@@ -71,6 +73,16 @@ class FakePeers:
         return self._hood.nodes[owner]
 
 
+@dataclass(frozen=True, slots=True)
+class FakeTeller:
+    """Takes down what logic would tell."""
+
+    items: list[logic_pb2.TellItem]
+
+    def tell(self, items: Sequence[logic_pb2.TellItem]) -> None:
+        self.items.extend(items)
+
+
 @dataclass(slots=True)
 class World:
     """A database, a clock that it shares with the nodes until it is given its own, and the nodes that a test starts on
@@ -84,6 +96,7 @@ class World:
     broker: MemoryBroker | None = None  # None: the nodes publish no events
     buses: dict[str, MemoryBus] = field(default_factory=dict)
     events_bytes_max: int = 1_000_000
+    told_by: dict[str, list[logic_pb2.TellItem]] = field(default_factory=dict)  # by node: what it had logic tell
 
     def __post_init__(self) -> None:
         self.database.clock = self.clock
@@ -92,7 +105,12 @@ class World:
 
     @asynccontextmanager
     async def node(
-        self, name: str = "one", *, faults: Faults | None = None, policy: RetentionPolicy | None = None
+        self,
+        name: str = "one",
+        *,
+        faults: Faults | None = None,
+        policy: RetentionPolicy | None = None,
+        teller: Teller | None = None,
     ) -> AsyncIterator[Storage]:
         """A node that is drained when it is left."""
         repository = self.database.repository(faults)
@@ -105,6 +123,7 @@ class World:
             policy=policy,
             sweep_interval_s=1e6,
             events=self._events(name, last_try_s=0.0 if faults else 60.0),
+            teller=teller or FakeTeller(self.told_by.setdefault(name, [])),
         ) as node:
             self.hood.nodes[name] = StorageServicer(node)
             try:
@@ -171,6 +190,50 @@ def post(
         kind=client_pb2.Message.NORMAL,
         version=version,
         recipients=recipients,
+    )
+
+
+def react(
+    conversation: str,
+    seq: int,
+    user: str,
+    reaction: str = "+",
+    *,
+    removes: bool = False,
+    client_id: str = "",
+    version: int = 0,
+    recipients: Sequence[str] = (),
+    first_seq: int = 0,
+) -> pb.StoreItem:
+    """A reaction as logic hands it over; without a client id it is one of many by this user."""
+    change = client_pb2.Change(seq=seq)
+    if removes:
+        change.unreact = reaction
+    else:
+        change.react = reaction
+    return pb.StoreItem(
+        conversation=conversation,
+        sender=user,
+        client_id=client_id or f"{user} {reaction} {removes} {seq}",
+        kind=client_pb2.Message.CHANGE,
+        version=version,
+        recipients=recipients,
+        special=common_pb2.Special(change=change.SerializeToString()),
+        rights=pb.ActorRights(first_seq=first_seq),
+    )
+
+
+def recall(conversation: str, seq: int, user: str, recipients: Sequence[str], client_id: str = "r") -> pb.StoreItem:
+    """A recall as logic hands it over."""
+    change = client_pb2.Change(seq=seq, recall=client_pb2.Change.Recall())
+    return pb.StoreItem(
+        conversation=conversation,
+        sender=user,
+        client_id=client_id,
+        kind=client_pb2.Message.CHANGE,
+        recipients=recipients,
+        special=common_pb2.Special(change=change.SerializeToString()),
+        rights=pb.ActorRights(),
     )
 
 

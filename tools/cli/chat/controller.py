@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 
 from tidings import (
     Client,
@@ -23,25 +22,34 @@ from tidings import (
     Message,
     MessageState,
     NotKept,
+    ProfileChanged,
     Restarted,
     Role,
 )
 from tidings_protocol.errors import BadRequest, TidingsError
 from tidings_protocol.ids import check_user
 from tools.cli.chat.commands import Command, Say, Wrong, help_lines, parse
-from tools.cli.chat.model import ChatModel, Line, Talk
+from tools.cli.chat.doing.groups import GroupCommands
+from tools.cli.chat.doing.messages import MessageCommands
+from tools.cli.chat.doing.people import PeopleCommands
+from tools.cli.chat.doing.standing import now_ms
+from tools.cli.chat.mentions import mentioned
+from tools.cli.chat.model import ChatModel
+from tools.cli.chat.talk import Line, Talk
 
 HISTORY_PAGE = 50
 TYPING_EVERY_S = 3.0
 ATTEND_EVERY_S = 1.0
 WATCHED_MAX = 100
+PEOPLE_MAX = 200
+CALLED_MAX = 500  # the server lets no more be watched
 
 
 class Quit(Exception):  # not an error: the person leaves
     """The person wants to leave."""
 
 
-class Controller:
+class Controller(MessageCommands, PeopleCommands, GroupCommands):
     def __init__(
         self,
         client: Client,
@@ -60,6 +68,8 @@ class Controller:
         self._attend = asyncio.Event()
         self._watched: set[str] = set()
         self._asked: set[str] = set()
+        self._called: set[str] = set()  # whose profiles are watched
+        self._joined: set[str] = set()  # groups whose members are known
         self._loading: set[str] = set()
         self._last_reason = ""
 
@@ -103,6 +113,7 @@ class Controller:
             await self._try(self._mark_read())
             await self._try(self._name_groups())
             await self._try(self._watch())
+            await self._try(self._know_people())
             self._changed()
             await asyncio.sleep(ATTEND_EVERY_S)
 
@@ -163,9 +174,11 @@ class Controller:
 
     def _say(self, text: str, reply_to: int = 0) -> None:
         talk = self._here()
-        outgoing = self._client.post(talk.id, text, reply_to=reply_to)
+        users, everybody = mentioned(text, talk.people)
+        everybody = everybody and talk.kind is ConversationKind.GROUP
+        outgoing = self._client.post(talk.id, text, reply_to=reply_to, mentions=users, mention_all=everybody)
         self._typed_at = -TYPING_EVERY_S
-        line = self._model.posted(talk.id, outgoing.client_id, text, reply_to, _now_ms())
+        line = self._model.posted(talk.id, outgoing.client_id, text, reply_to, now_ms(), users)
         self._shown(talk, line)
 
     async def _do(self, name: str, words: tuple[str, ...]) -> None:
@@ -191,6 +204,7 @@ class Controller:
     async def _on_list(self) -> None:
         for number, talk in enumerate(self._model.listed(), 1):
             unread = f"  {talk.unread} unread" if talk.unread else ""
+            unread += f", {talk.mentions} to you" if talk.mentions else ""
             self._note(f"{number:3}  {talk.name}  {talk.id}{unread}")
 
     async def _on_next(self) -> None:
@@ -200,54 +214,28 @@ class Controller:
         else:
             await self._enter(talk)
 
-    async def _on_create(self, name: str, *users: str) -> None:
-        group = await self._client.create_group(name, [check_user(user) for user in users])
-        self._model.apply(group, time.monotonic())
-        await self._enter(self._model.open(group.id))
-        self._note(f"The group {group.name} is {group.id}; /add USER adds others.")
-
-    async def _on_join(self, group: str) -> None:
-        joined = await self._client.join(group)
-        self._model.apply(joined, time.monotonic())
-        await self._enter(self._model.open(joined.id))
-
-    async def _on_leave(self) -> None:
-        talk = self._group()
-        await self._client.leave(talk.id)
-        self._model.forget(talk.id)
-        if self._model.talk is not None:
-            await self._enter(self._model.talk)
-        self._note(f"You left {talk.name}.")
-
-    async def _on_add(self, *users: str) -> None:
-        await self._client.add(self._group().id, [check_user(user) for user in users])
-
-    async def _on_remove(self, *users: str) -> None:
-        await self._client.remove(self._group().id, users)
-
-    async def _on_members(self) -> None:
-        members = await self._client.members(self._group().id, limit=200)
-        self._note(", ".join(f"{member.user} ({member.role.name.lower()})" for member in members))
-
-    async def _on_role(self, user: str, role: str) -> None:
-        if role.upper() not in ("MEMBER", "ADMIN", "OWNER"):
-            raise BadRequest(f"{role} is no role: it is member, admin or owner")
-        await self._client.set_role(self._group().id, user, Role[role.upper()])
-
-    async def _on_rename(self, name: str) -> None:
-        self._model.apply(await self._client.rename(self._group().id, name), time.monotonic())
-
     async def _on_info(self) -> None:
         talk = self._here()
         if talk.kind is not ConversationKind.GROUP:
             self._note(f"{talk.name}  {talk.id}  {talk.head} messages")
             return
         group = await self._client.group(talk.id)
-        kinds = [word for word, holds in (("open", group.open), ("channel", group.channel)) if holds]
+        settings = group.settings
+        said = {
+            "open": group.open,
+            "channel": group.channel,
+            "asked for": settings.approval,
+            "silent": settings.muted,
+            f"one message in {settings.slow_s} s": settings.slow_s > 0,
+            f"{group.join_requests} ask to join": group.join_requests > 0,
+        }
+        kinds = [word for word, holds in said.items() if holds]
         self._note(
             f"{group.name}  {group.id}  {group.member_count} members, {group.head} messages, "
             f"you are {group.role.name.lower()}" + "".join(f", {kind}" for kind in kinds)
         )
+        if settings.description:
+            self._note(settings.description)
 
     async def _on_older(self, count: str = str(HISTORY_PAGE)) -> None:
         if not count.isdigit() or not 1 <= int(count) <= 200:
@@ -257,43 +245,20 @@ class Controller:
             self._note("That is all there is.")
         await self.older(int(count))
 
-    async def _on_reply(self, seq: str, text: str) -> None:
-        if not seq.isdigit():
-            raise BadRequest(f"{seq} is no number of a message: give the one that stands beside it")
-        self._say(text, int(seq))
-
     async def _on_retry(self) -> None:
         failed = self._model.failed()
         if not failed:
             self._note("Nothing has failed.")
         for talk, line in failed:
             line.state, line.reason = MessageState.SENDING, ""
-            self._client.post(talk.id, line.text, reply_to=line.reply_to, client_id=line.client_id)
-
-    async def _on_who(self, *users: str) -> None:
-        for presence in await self._client.presence([check_user(user) for user in users]):
-            seen = "never seen"
-            if presence.last_seen_ms:
-                at = datetime.fromtimestamp(presence.last_seen_ms / 1000, UTC).astimezone()
-                seen = f"last seen {at:%Y-%m-%d %H:%M}"
-            self._note(f"{presence.user}: {'online' if presence.online else seen}")
+            self._client.post(
+                talk.id, line.text, reply_to=line.reply_to, mentions=line.mentions, client_id=line.client_id
+            )
 
     # Inside
 
-    def _here(self) -> Talk:
-        talk = self._model.talk
-        if talk is None:
-            raise BadRequest("no conversation is open: /to USER begins one, /help lists the rest")
-        return talk
-
-    def _group(self) -> Talk:
-        talk = self._here()
-        if talk.kind is not ConversationKind.GROUP:
-            raise BadRequest("this is not a group: /open NAME goes to one, /create NAME makes one")
-        return talk
-
     def _note(self, text: str) -> None:
-        line = self._model.note(text, _now_ms())
+        line = self._model.note(text, now_ms())
         self._shown(self._model.talk or NOWHERE, line)
 
     def _gone(self, group: Group) -> None:
@@ -348,6 +313,21 @@ class Controller:
                 self._asked.add(talk.id)
                 self._model.apply(await self._client.group(talk.id), time.monotonic())
 
+    async def _know_people(self) -> None:
+        """Who is in the group on the screen, and how the people around are called."""
+        talk = self._model.talk
+        if talk is not None and talk.kind is ConversationKind.GROUP and not talk.large and talk.id not in self._joined:
+            self._joined.add(talk.id)
+            talk.people |= {member.user for member in await self._client.members(talk.id, limit=PEOPLE_MAX)}
+        around = {self._model.peer(each) for each in self._model.listed()[:WATCHED_MAX]} - {""}
+        around |= talk.people if talk is not None else set()
+        fresh = sorted(around - self._called)[: CALLED_MAX - len(self._called)]
+        if fresh:
+            self._called |= set(fresh)
+            for profile in await self._client.profiles(fresh, watch=True):
+                self._model.apply(ProfileChanged(profile), time.monotonic())
+            self._changed()
+
     async def _watch(self) -> None:
         """Whether the people in the list are online."""
         peers = {self._model.peer(talk) for talk in self._model.listed()[:WATCHED_MAX]} - {"", self._model.me}
@@ -371,7 +351,3 @@ class Controller:
 
 
 NOWHERE = Talk("", "", ConversationKind.UNKNOWN)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

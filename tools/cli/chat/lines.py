@@ -1,7 +1,8 @@
 """The chat without a screen, for pipes and scripts: one line in, one line out.
 
-    [12:30:01] bob: hello        a message of the open conversation
-    [12:30:02] (d:ann|cleo) cleo: hi      one of another
+    [12:30:01] #7 bob: hello     a message of the open conversation, with its number
+    [12:30:02] (d:ann|cleo) #3 cleo: hi      one of another
+    * bob changed #7: hello you  what is done to messages
     * …                          what the program says, and states of own messages: * sent #3, * read #3
 
 Standard input's end is the end, once everything typed was sent.
@@ -15,10 +16,12 @@ import sys
 from collections.abc import AsyncIterator
 from typing import TextIO
 
-from tidings import Client, Event, Link, LinkState, MessageState, Progress
+from tidings import Client, Event, Link, LinkState, MessageChanged, MessageState, Progress
 from tools.cli.chat import render
 from tools.cli.chat.controller import Controller, Quit
-from tools.cli.chat.model import ChatModel, Line, Talk
+from tools.cli.chat.model import ChatModel
+from tools.cli.chat.talk import Line, Talk
+from tools.cli.chat.telling import change_of
 
 LINE_BYTES_MAX = 64 * 1024
 DRAIN_S = 30.0
@@ -78,6 +81,9 @@ class PlainChat:
                 self._say(f"{state} #{seq}" if seq else f"{state}: {reason}; /retry tries again")
                 self._sending.discard((conversation, client_id))
                 self._settled.set()
+            case MessageChanged():
+                where = "" if event.conversation == self._model.current else f"({event.conversation}) "
+                self._say(render.safe(where + change_of(event)).replace("\n", "\n    "))
             case Link(LinkState.ONLINE, node):
                 self._say(f"online at {node}")
             case Link(LinkState.WAITING, _, detail, retry_in_s):

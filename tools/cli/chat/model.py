@@ -1,7 +1,8 @@
 """What the chat knows: conversations, their lines and states, who is typing or online, the connection. Pure.
 
-Guarantees: each message is one line, wherever it came from (pushed, history, own), in order of its seq; an own line's
-state only goes on. At most `LINES_MAX` lines of a conversation are kept; older ones are read from the server again.
+Guarantees: each message is one line, wherever it came from (pushed, history, own), in order of its seq, and shown as it
+is after all changes that came; an own line's state only goes on. At most `LINES_MAX` lines of a conversation are kept;
+older ones are read from the server again.
 
 Does not know: the client, the screen. Times are given as arguments: seconds of a monotonic clock.
 """
@@ -10,84 +11,41 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from tidings import (
     Conversation,
     ConversationKind,
     Event,
+    Expired,
     Group,
+    Hidden,
     HistoryPage,
     Link,
     LinkState,
     Message,
+    MessageChanged,
     MessageState,
     NotKept,
+    PreferencesChanged,
     Presence,
+    Profile,
+    ProfileChanged,
     Progress,
     Receipt,
     Restarted,
     Signal,
+    StreamGrew,
+    folded,
+    newer,
 )
 from tidings_protocol.ids import BROADCAST, direct, other_of
+from tools.cli.chat.talk import Line, Talk, is_hidden, prefer, rank
+from tools.cli.chat.telling import text_of
 
 LINES_MAX = 2000
 TYPING_S = 6.0
 NOTES_MAX = 200
 UNSENT = 1 << 62  # own messages without a place stand behind everything
-
-
-@dataclass(slots=True)
-class Line:
-    """A message, or a note of the program (`sender` empty). `place`: what it is sorted by."""
-
-    place: tuple[int, int]
-    sender: str
-    text: str
-    time_ms: int
-    seq: int = 0
-    client_id: str = ""
-    reply_to: int = 0
-    state: MessageState | None = None
-    reason: str = ""
-    system: bool = False
-
-
-@dataclass(slots=True)
-class Talk:
-    """One conversation as the chat shows it. `loaded`: its newest page of history is here."""
-
-    id: str
-    name: str
-    kind: ConversationKind
-    head: int = 0
-    read_seq: int = 0
-    others_delivered: int = 0
-    others_read: int = 0
-    large: bool = False
-    last_ms: int = 0
-    loaded: bool = False
-    more_before: bool = True
-    lines: list[Line] = field(default_factory=list)
-    typing: dict[str, float] = field(default_factory=dict)
-    seen: set[int] = field(default_factory=set)
-
-    @property
-    def unread(self) -> int:
-        return max(0, self.head - self.read_seq)
-
-    @property
-    def oldest(self) -> int:
-        """The lowest seq that is here; 0: none."""
-        return min(self.seen, default=0)
-
-    def state_of(self, line: Line) -> MessageState | None:
-        """The state of a line of our own."""
-        if not line.seq:
-            return line.state
-        if line.seq <= self.others_read:
-            return MessageState.READ
-        return MessageState.DELIVERED if line.seq <= self.others_delivered else MessageState.SENT
 
 
 class ChatModel:
@@ -98,6 +56,7 @@ class ChatModel:
         self.link = Link(LinkState.ONLINE)
         self.link_since = 0.0
         self.online: dict[str, Presence] = {}
+        self.profiles: dict[str, Profile] = {}
         self.notes: list[Line] = []  # while no conversation is open
         self._count = 0
 
@@ -109,8 +68,8 @@ class ChatModel:
         return self.talks.get(self.current)
 
     def listed(self) -> list[Talk]:
-        """The conversations, newest first."""
-        return sorted(self.talks.values(), key=lambda talk: -talk.last_ms)
+        """The conversations, newest first; those that are pinned before the others, archived ones behind them."""
+        return sorted((talk for talk in self.talks.values() if not is_hidden(talk)), key=rank)
 
     def find(self, word: str) -> Talk | None:
         """By its number in the list, its id, its name, or the start of its name."""
@@ -130,6 +89,15 @@ class ChatModel:
         """The other user of a direct chat; empty for other conversations."""
         return other_of(talk.id, self.me) if talk.kind is ConversationKind.DIRECT else ""
 
+    def name_of(self, user: str) -> str:
+        """How a user wants to be shown."""
+        profile = self.profiles.get(user)
+        return profile.name if profile is not None and profile.name else user
+
+    def people(self, talk: Talk | None) -> list[str]:
+        """Who may be mentioned there, but oneself."""
+        return sorted(talk.people - {self.me}) if talk is not None else []
+
     def typing(self, talk: Talk, now: float) -> list[str]:
         return [user for user, until in talk.typing.items() if until > now]
 
@@ -148,18 +116,22 @@ class ChatModel:
         match event:
             case Message():
                 return self._message(event)
+            case MessageChanged() | StreamGrew() | Expired():
+                self._change(event)
             case Receipt():
                 self._receipt(event)
             case Progress():
                 self._progress(event)
             case Signal(conversation, sender, "typing"):
                 self._talk(conversation).typing[sender] = now + TYPING_S
-            case Presence():
-                self.online[event.user] = event
-            case Group():
-                self._group(event)
+            case Hidden(conversation, seqs, through):
+                self.hide(conversation, seqs, through)
             case Link():
                 self.link, self.link_since = event, now
+            case Group():
+                self._group(event)
+            case Presence() | ProfileChanged() | PreferencesChanged():
+                self._people(event)
             case Restarted() | Signal() | NotKept():
                 pass
         return None
@@ -171,7 +143,9 @@ class ChatModel:
             talk.name = told.name or talk.name
             talk.kind = told.kind
             talk.head = max(talk.head, told.head)
-            talk.read_seq = max(talk.read_seq, told.read_seq)
+            talk.counted.told(told)
+            talk.preferences = told.preferences
+            talk.pinned = told.pinned
             talk.others_delivered = max(talk.others_delivered, told.peer_delivered_seq)
             talk.others_read = max(talk.others_read, told.peer_read_seq)
             talk.large = told.large_from > 0
@@ -192,13 +166,23 @@ class ChatModel:
     def open(self, conversation: str, *, name: str = "") -> Talk:
         talk = self._talk(conversation)
         talk.name = name or talk.name
+        if self.current != conversation:
+            talk.new_from = talk.read_seq + 1 if talk.unread else 0
         self.current = conversation
         return talk
 
     def chat_with(self, user: str) -> Talk:
         return self.open(direct(self.me, user))
 
-    def posted(self, conversation: str, client_id: str, text: str, reply_to: int, time_ms: int) -> Line:
+    def posted(
+        self,
+        conversation: str,
+        client_id: str,
+        text: str,
+        reply_to: int,
+        time_ms: int,
+        mentions: tuple[str, ...] = (),
+    ) -> Line:
         """An own message on its way."""
         line = Line(
             (UNSENT, self._next()),
@@ -208,8 +192,10 @@ class ChatModel:
             client_id=client_id,
             reply_to=reply_to,
             state=MessageState.SENDING,
+            mentions=mentions,
         )
         talk = self._talk(conversation)
+        talk.new_from = 0
         talk.lines.append(line)
         talk.last_ms = max(talk.last_ms, time_ms)
         return line
@@ -225,8 +211,14 @@ class ChatModel:
         return line
 
     def read(self, conversation: str, seq: int) -> None:
+        self._talk(conversation).counted.read(seq)
+
+    def hide(self, conversation: str, seqs: Iterable[int], through: int) -> None:
+        """The person wants to see these no more."""
         talk = self._talk(conversation)
-        talk.read_seq = max(talk.read_seq, seq)
+        gone = set(seqs)
+        talk.counted.gone({seq for seq in talk.counted.fresh if seq in gone or seq <= through})
+        talk.lines = [line for line in talk.lines if not (0 < line.seq <= through or line.seq in gone)]
 
     def forget(self, conversation: str) -> None:
         """The user is no member any more."""
@@ -250,6 +242,8 @@ class ChatModel:
     def _message(self, message: Message) -> Line | None:
         talk = self._talk(message.conversation)
         talk.typing.pop(message.sender, None)
+        if is_hidden(talk) and not message.system:
+            talk.preferences = prefer(talk.preferences, talk.id, hidden=False)
         told = message.membership
         if told is not None and (told.act in ("rename", "create")) and told.name:
             talk.name = told.name
@@ -258,11 +252,17 @@ class ChatModel:
     def _add(self, talk: Talk, message: Message) -> Line | None:
         talk.head = max(talk.head, message.seq)
         talk.last_ms = max(talk.last_ms, message.time_ms)
+        talk.people.add(message.sender)
         if message.sender == self.me:
-            talk.read_seq = max(talk.read_seq, message.seq)
+            talk.counted.read(message.seq)
             self._settle(talk, message.client_id)
+        else:
+            talk.counted.came(message, self.me)
         text = text_of(message)
-        if message.seq in talk.seen or text is None:
+        if message.seq in talk.seen:
+            self._renew(talk, message)
+            return None
+        if text is None:
             return None
         line = Line(
             (message.seq, 0),
@@ -273,9 +273,36 @@ class ChatModel:
             message.client_id,
             message.reply_to,
             system=message.system,
+            message=message,
         )
         self._put(talk, line)
         return line
+
+    def _renew(self, talk: Talk, message: Message) -> None:
+        """The message was read again."""
+        line = talk.line(message.seq)
+        if line is not None and line.message is not None:
+            self._show(line, newer(line.message, message, self.me))
+
+    def _change(self, event: MessageChanged | StreamGrew | Expired) -> None:
+        talk = self._talk(event.message.conversation if isinstance(event, Expired) else event.conversation)
+        if isinstance(event, MessageChanged):
+            talk.head = max(talk.head, event.change_seq)
+            pinned = tuple(seq for seq in talk.pinned if seq != event.seq)
+            talk.pinned = (event.seq, *pinned) if event.state.pinned else pinned
+            if event.state.recalled_by:
+                talk.counted.gone({event.seq})
+        if event.message is not None:
+            self._renew(talk, event.message)
+        elif isinstance(event, MessageChanged):
+            line = talk.line(event.seq)
+            if line is not None and line.message is not None:
+                self._show(line, folded(line.message, event, self.me))
+
+    def _show(self, line: Line, message: Message) -> None:
+        line.message = message
+        line.reply_to = message.reply_to
+        line.text = text_of(message) or line.text
 
     def _put(self, talk: Talk, line: Line) -> None:
         if line.seq:
@@ -302,9 +329,10 @@ class ChatModel:
                 line = self._settle(talk, progress.client_id)
                 if line is not None and progress.seq not in talk.seen:
                     line.seq, line.place = progress.seq, (progress.seq, 0)
+                    line.message = self._own(talk, line)
                     self._put(talk, line)
                 talk.head = max(talk.head, progress.seq)
-                talk.read_seq = max(talk.read_seq, progress.seq)
+                talk.counted.read(progress.seq)
             case MessageState.FAILED:
                 for line in talk.lines:
                     if line.client_id == progress.client_id and not line.seq:
@@ -316,46 +344,45 @@ class ChatModel:
             case MessageState.SENDING:
                 pass
 
+    def _own(self, talk: Talk, line: Line) -> Message:
+        """The message that an own line became."""
+        return Message(
+            "",
+            talk.id,
+            line.seq,
+            self.me,
+            line.time_ms,
+            line.text,
+            reply_to=line.reply_to,
+            client_id=line.client_id,
+            mentions=line.mentions,
+        )
+
     def _receipt(self, receipt: Receipt) -> None:
         talk = self._talk(receipt.conversation)
         if receipt.user == self.me:
-            talk.read_seq = max(talk.read_seq, receipt.read_seq)
+            talk.counted.read(receipt.read_seq)
         else:
             talk.others_delivered = max(talk.others_delivered, receipt.delivered_seq)
             talk.others_read = max(talk.others_read, receipt.read_seq)
+
+    def _people(self, event: Presence | ProfileChanged | PreferencesChanged) -> None:
+        match event:
+            case Presence():
+                self.online[event.user] = event
+            case ProfileChanged(profile):
+                self.profiles[profile.user] = profile
+            case PreferencesChanged(preferences):
+                self._talk(preferences.conversation).preferences = preferences
 
     def _group(self, group: Group) -> None:
         talk = self._talk(group.id)
         talk.name = group.name or talk.name
         talk.large = group.large_from > 0
         talk.head = max(talk.head, group.head)
-
-
-def text_of(message: Message) -> str | None:
-    """What a line says of a message; None: a later server tells of something that this chat does not know."""
-    told = message.membership
-    if told is None:
-        return message.text or f"({len(message.data)} bytes of {message.mime or 'application/octet-stream'})"
-    users = ", ".join(told.users)
-    match told.act:
-        case "create":
-            return f"{told.by} made the group {told.name}"
-        case "join":
-            return f"{told.by or users} joined"
-        case "leave":
-            return f"{told.by or users} left"
-        case "add":
-            return f"{told.by} added {users}"
-        case "remove":
-            return f"{told.by} removed {users}"
-        case "role":
-            return f"{users} is now {told.role.lower()}"
-        case "rename":
-            return f"{told.by} named the group {told.name}"
-        case "large":
-            return "the group is large now: no more receipts"
-        case _:
-            return None
+        talk.role = group.role
+        talk.pinned = group.pinned
+        talk.requests = group.join_requests
 
 
 def _kind_and_name(conversation: str, me: str) -> tuple[ConversationKind, str]:

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 
 from tidings import ConversationKind, LinkState, MessageState
 from tidings_protocol.ids import hash64
-from tools.cli.chat.model import ChatModel, Line, Talk
+from tools.cli.chat.model import ChatModel
+from tools.cli.chat.talk import Line, Talk
 
 Fragment = tuple[str, str]
 Row = list[Fragment]
@@ -48,7 +49,7 @@ def transcript(model: ChatModel, talk: Talk | None) -> list[Row]:
     elif talk.lines:
         rows.append([("class:note", "PageUp shows older messages")])
     day = ""
-    unread_from = talk.read_seq + 1 if talk.unread else 0
+    unread_from = talk.new_from or (talk.read_seq + 1 if talk.unread else 0)
     for line in talk.lines:
         at = _local(line.time_ms)
         if line.sender and f"{at:%Y-%m-%d}" != day:
@@ -65,7 +66,8 @@ def _rows(model: ChatModel, talk: Talk, line: Line, at: datetime) -> Iterator[Ro
     if not line.sender:
         yield [("class:note", f"      {safe(line.text)}")]
         return
-    clock: Fragment = ("class:time", f"{at:%H:%M} ")
+    number = f"#{line.seq} " if line.seq else ""
+    clock: Fragment = ("class:time", f"{at:%H:%M} {number}")
     if line.system and talk.kind is ConversationKind.GROUP:
         yield [clock, ("class:system", f"* {safe(line.text)}")]
         return
@@ -74,11 +76,38 @@ def _rows(model: ChatModel, talk: Talk, line: Line, at: datetime) -> Iterator[Ro
     if line.reply_to:
         head.append(("class:reply", f"↳{line.reply_to} {_quote(talk, line.reply_to)}"))
     first, *rest = safe(line.text).split("\n")
-    head.append(("", first))
-    rows = [head, *([("", f"      {more}")] for more in rest)]
+    style = "class:note" if line.message is not None and line.message.recalled else _style(model, line)
+    head.append((style, first))
+    rows = [head, *([(style, f"      {more}")] for more in rest)]
+    rows[-1] = [*rows[-1], *_state(line)]
     if own:
         rows[-1] = [*rows[-1], *_mark(talk, line)]
     yield from rows
+
+
+def _style(model: ChatModel, line: Line) -> str:
+    """What mentions the person stands out."""
+    message = line.message
+    mentioned = message is not None and (model.me in message.mentions or message.mention_all)
+    return "bold" if mentioned and line.sender != model.me else ""
+
+
+def _state(line: Line) -> Row:
+    """What was done to a message: still written, changed, pinned, reacted to."""
+    if line.message is None or line.message.recalled:
+        return []
+    state = line.message.state
+    row: Row = []
+    if state.streaming:
+        row.append(("class:typing", " ▌"))
+    if state.edited_ms:
+        row.append(("class:note", " (changed)"))
+    if state.pinned:
+        row.append(("class:note", " (pinned)"))
+    for reaction in state.reactions:
+        style = "class:me" if reaction.mine else "class:reply"
+        row.append((style, f"  {safe(reaction.reaction)}{reaction.count if reaction.count > 1 else ''}"))
+    return row
 
 
 def _mark(talk: Talk, line: Line) -> Row:
@@ -105,14 +134,21 @@ def sidebar(model: ChatModel) -> list[Row]:
 
 def _entry(model: ChatModel, talk: Talk) -> Row:
     here = "class:current " if talk.id == model.current else ""
+    told = talk.preferences
     unread = f" {min(talk.unread, 999)}" if talk.unread and talk.id != model.current else ""
-    room = SIDEBAR_COLUMNS - 4 - len(unread)
-    name = safe(talk.name).replace("\n", " ")
+    if told is not None and told.marked_unread and not unread:
+        unread = " *"
+    if talk.mentions and unread:
+        unread = f" @{unread}"
+    muted = " -" if told is not None and told.muted_until_ms else ""
+    room = SIDEBAR_COLUMNS - 4 - len(unread) - len(muted)
+    name = safe(model.name_of(talk.name) if talk.kind is ConversationKind.DIRECT else talk.name).replace("\n", " ")
     name = name if len(name) <= room else name[: room - 1] + "…"
     return [
         (here, " "),
         presence_mark(model, talk),
         (f"{here}{'bold' if unread else ''}", f" {name:<{room}}"),
+        ("class:offline", muted),
         ("class:count", unread),
     ]
 
@@ -132,7 +168,12 @@ def title(model: ChatModel, now_ms: int) -> Row:
     talk = model.talk
     if talk is None:
         return [("class:title", " tidings ")]
-    row: Row = [("class:title bold", f" {safe(talk.name)} "), ("class:title", f"{talk.id} ")]
+    name = safe(model.name_of(talk.name)).replace("\n", " ")
+    row: Row = [("class:title bold", f" {name} "), ("class:title", f"{talk.id} ")]
+    if talk.pinned:
+        row.append(("class:title", f" {len(talk.pinned)} pinned"))
+    if talk.requests:
+        row.append(("class:title", f" {talk.requests} ask to join"))
     presence = model.online.get(model.peer(talk))
     if presence is not None and presence.online:
         row.append(("class:title", " online"))
@@ -172,7 +213,9 @@ def plain(model: ChatModel, talk: Talk, line: Line) -> str:
         return f"* {text}"
     where = "" if talk.id == model.current else f" ({talk.id})"
     mark = "*" if line.system and talk.kind is ConversationKind.GROUP else f"{line.sender}:"
-    return f"[{_local(line.time_ms):%H:%M:%S}]{where} {mark} {text}"
+    number = f" #{line.seq}" if line.seq else ""
+    reply = f"(to #{line.reply_to}) " if line.reply_to else ""
+    return f"[{_local(line.time_ms):%H:%M:%S}]{where}{number} {mark} {reply}{text}"
 
 
 def _local(time_ms: int) -> datetime:

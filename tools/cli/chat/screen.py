@@ -89,7 +89,7 @@ class Screen:
             multiline=False,
             history=InMemoryHistory(),
             completer=_Words(self._model),
-            complete_while_typing=False,
+            complete_while_typing=Condition(self._mentioning),
             accept_handler=self._accept,
         )
         self._input.buffer.on_text_changed += self._on_typed
@@ -140,6 +140,10 @@ class Screen:
         text = buffer.text
         if text and not text.startswith("/"):
             self._do(lambda: self._controller.typing(text))
+
+    def _mentioning(self) -> bool:
+        """Whether a name is being typed that may be looked for."""
+        return self._input.document.text_before_cursor.rpartition(" ")[2].startswith("@")
 
     def _keys(self) -> KeyBindings:
         keys = KeyBindings()
@@ -254,8 +258,13 @@ class _Words(Completer):
         del complete_event
         text = document.text_before_cursor
         users = sorted({self._model.peer(talk) for talk in self._model.listed()} - {""})
-        for word in completions(text, users):
-            yield Completion(word, start_position=-len(text.rpartition(" ")[2]))
+        people = self._model.people(self._model.talk)
+        names = {user: profile.name for user, profile in self._model.profiles.items()}
+        for word in completions(text, users, people, names):
+            called = names.get(word.removeprefix("@"), "") if word.startswith("@") else ""
+            yield Completion(
+                word, start_position=-len(text.rpartition(" ")[2]), display_meta=render.safe(called).replace("\n", " ")
+            )
 
 
 def _text(rows: list[Row]) -> FormattedText:

@@ -1,10 +1,11 @@
-"""Whose presence the application watches: kept over connections, since the server forgets it with each. Pure."""
+"""Whose presence, or profile, the application watches: kept over connections, since the server forgets it with each.
+
+Pure.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-
-from tidings.core.errands import WatchAgain
 
 PER_REQUEST = 100
 WATCHED_MAX = 500
@@ -22,8 +23,8 @@ class Watches:
             elif len(self._users) < WATCHED_MAX:
                 self._users[user] = None
 
-    def again(self) -> Iterator[WatchAgain]:
-        """What begins all watches again in a new session."""
+    def again(self) -> Iterator[tuple[str, ...]]:
+        """Whom to ask about in a new session, so many at once as a request may have."""
         users = list(self._users)
         for start in range(0, len(users), PER_REQUEST):
-            yield WatchAgain(tuple(users[start : start + PER_REQUEST]))
+            yield tuple(users[start : start + PER_REQUEST])

@@ -4,8 +4,8 @@ Guarantees: `take` gives each message once and each conversation in order, whate
 mix up, and over any number of connections. What is missing is asked for: a gap when its push would have come by all
 that is known (gap_time.py), what lies behind a welcome at once; what brought nothing, later and later. While a page is
 on its way no other is asked for in its place. A cursor never passes a message that the application is not done with
-(`took`). Kinds of messages that this version does not know are passed over, and count as held. An event costs the same
-however many groups are behind.
+(`took`). Changes of messages stand in the same order, each once. Kinds that this version does not know, and what the
+user has hidden, are passed over, and count as held. An event costs the same however many groups are behind.
 
 Bounds: at most `capacity` messages wait for the application (and a page on top). Pushes beyond that are let go, not
 acknowledged, and read again from the server when there is room: an application that does not read loses nothing.
@@ -20,14 +20,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tidings.core.due import Due
+from tidings.core.messages.copies import Copies
 from tidings.core.messages.gap_time import GapTime
 from tidings.core.messages.inbox import Inbox, Item
 from tidings.core.messages.order import Order
 from tidings.core.messages.wants import Want, WantHistory, WantInfo, WantList, WantSync
-from tidings.model import SHOWN, Message
+from tidings.model import SHOWN, Message, MessageChanged
 from tidings.state import SavedState
 from tidings_protocol import client_pb2 as pb
 from tidings_protocol.ids import BROADCAST
+from tidings_protocol.kinds import CHANGE
 
 INBOX = ""  # beside the conversations' names
 HEARTBEAT_S = 15  # of a server that says nothing
@@ -37,26 +39,28 @@ GROUP_CURSORS_MAX = 1000  # the server takes no more in a hello
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Handed:
-    """A message in the application's hands; `number`, `life`: where it stands, for `took`."""
+    """What the application has in its hands, and where it stands, for `took`."""
 
-    message: Message
+    event: Message | MessageChanged
+    conversation: str
+    seq: int
     number: int
     life: int
-
-    @property
-    def conversation(self) -> str:
-        return self.message.conversation
-
-    @property
-    def seq(self) -> int:
-        return self.message.seq
 
 
 class Feed:
     def __init__(
-        self, saved: SavedState | None, own: Callable[[pb.Message], bool], *, capacity: int, from_start: bool = False
+        self,
+        saved: SavedState | None,
+        own: Callable[[pb.Message], bool],
+        *,
+        capacity: int,
+        from_start: bool = False,
+        copies: Copies | None = None,
     ) -> None:
+        """`copies` has taken in the messages that a frame brings before it is told here."""
         self._own = own
+        self._copies = copies or Copies()
         self._capacity = capacity
         self._from_start = from_start
         self._inbox = Inbox(saved.cursor if saved else 0, capacity)
@@ -100,20 +104,37 @@ class Feed:
         """Messages for the application."""
         return len(self._ready)
 
-    def take(self, now: float) -> Handed | None:
-        """The next message; None: there is none now. It counts as held when `took` is told of it."""
-        if not self._ready:
-            return None
-        life, item = self._ready.popleft()
-        self._recover(now)
-        assert item.message is not None
-        return Handed(Message.from_proto(item.message), item.number, life)
+    def take(self, now: float, time_ms: int = 0) -> Handed | None:
+        """The next message, or change of one, as it is at this time of the server; None: there is none now.
+
+        It counts as held when `took` is told of it.
+        """
+        while self._ready:
+            life, item = self._ready.popleft()
+            self._recover(now)
+            event = self._event(item, time_ms)
+            if event is not None:
+                return Handed(event, item.conversation, item.seq, item.number, life)
+            self._take_away(item, life)
+        return None
 
     def took(self, handed: Handed) -> None:
         """The application is done with it."""
         if handed.life == self._life:
             self._inbox.taken(handed.number)
             self._order.took(handed.conversation, handed.seq)
+
+    def _event(self, item: Item, time_ms: int) -> Message | MessageChanged | None:
+        assert item.message is not None
+        if item.message.kind == CHANGE:
+            return self._copies.changed(item.message, time_ms)
+        return self._copies.shown(item.message, time_ms)
+
+    def _take_away(self, item: Item, life: int) -> None:
+        """There is nothing to show of it any more."""
+        if life == self._life:
+            self._inbox.taken(item.number)
+            self._order.took(item.conversation, item.seq)
 
     def next_wake(self) -> float | None:
         """When `wants` has something, if nothing else happens."""
@@ -178,6 +199,20 @@ class Feed:
     def own_sent(self, sent: pb.Sent, now: float) -> None:
         """A send of this client was stored: its place counts as held."""
         self._place(Item(sent.conversation, sent.seq, None, sent.number), now)
+        self._watch_gaps(now)
+
+    def own_changed(self, entry: pb.Message, number: int, now: float) -> None:
+        """A change of this client was stored: it is shown at its place, like everybody's.
+
+        Without a number, where there are some, it is the inbox that brings it.
+        """
+        if not number and not self._order.reads_by_cursor(entry.conversation):
+            return
+        item = Item(entry.conversation, entry.seq, entry, number)
+        if self._room:
+            self._place(item, now)
+        else:
+            self._let_go(item)
         self._watch_gaps(now)
 
     def heads(self, pong: pb.Pong, now: float) -> None:
@@ -327,17 +362,21 @@ class Feed:
 
     def _come(self, item: Item, now: float) -> None:
         if not self._room:
-            self._starved = True
-            if item.number:
-                self._inbox.note_head(item.number)
-            else:
-                self._order.note_head(item.conversation, item.seq)
+            self._let_go(item)
             return
         if item.number:
             self._note_push(INBOX, item.number, self._inbox.tip, now)
         else:
             self._note_push(item.conversation, item.seq, self._order.last(item.conversation), now)
         self._place(item, now)
+
+    def _let_go(self, item: Item) -> None:
+        """Lets go what there is no room for; it is read again."""
+        self._starved = True
+        if item.number:
+            self._inbox.note_head(item.number)
+        else:
+            self._order.note_head(item.conversation, item.seq)
 
     def _place(self, item: Item, now: float) -> None:
         for placed in self._inbox.push(item) if item.number else (item,):
@@ -346,11 +385,19 @@ class Feed:
 
     def _show(self, items: Iterable[Item]) -> None:
         for item in items:
-            if item.message is None or self._own(item.message) or item.message.kind not in SHOWN:
+            if item.message is None or self._passes_over(item.message):
                 self._inbox.taken(item.number)
             else:
                 self._order.queued(item.conversation, item.seq)
                 self._ready.append((self._life, item))
+
+    def _passes_over(self, message: pb.Message) -> bool:
+        """Whether the application is not told: what it sent itself, and what this version makes nothing of."""
+        own = self._own(message)
+        if message.kind == CHANGE:
+            self._copies.change(message)
+            return self._copies.changed(message, 0) is None
+        return own or message.kind not in SHOWN
 
     def _begin(self, conversation: str, last: int, now: float) -> None:
         self._listable.discard(conversation)

@@ -1,10 +1,10 @@
 """What the application asked and the server has not answered: order, repetition, giving up. Pure.
 
-Guarantees: the requests of one lane (the sends to one conversation) go out in the order they were submitted, at most
-`pipeline` of them unanswered, so with 1 (the default) no retry can put a later message before an earlier one. A request
-keeps its client id through every try and connection, until the server's outcome, its refusal, or the time that the
-application set: all of them are such that they may be repeated. A client id counts within its conversation, as on the
-server: one may stand for one announcement to several people.
+Guarantees: the requests of one lane (the sends and changes of one conversation) go out in the order they were
+submitted, at most `pipeline` of them unanswered, so with 1 (the default) no retry can put a later message before an
+earlier one. A request keeps its client id through every try and connection, until the server's outcome, its refusal, or
+the time that the application set: all of them are such that they may be repeated. A client id counts within its
+conversation, as on the server: one may stand for one announcement to several people.
 
 Bounds: `capacity` tickets at all, `FLIGHT_MAX` unanswered on the wire, the server's sends per second.
 
@@ -20,7 +20,7 @@ from heapq import heappop, heappush
 
 from tidings.core.backoff import Backoff
 from tidings.core.signals import Done, Failed, Submit
-from tidings.errors import Busy, NoAnswer, NotConnected
+from tidings.errors import Busy, NoAnswer, NotConnected, PartMissing
 from tidings_protocol import client_pb2 as pb
 from tidings_protocol.errors import Internal, TidingsError, TooLarge, error_of
 from tidings_protocol.operations import OPERATIONS, name_of
@@ -153,6 +153,8 @@ class Outbox:
                 request, Internal("the server gave an answer that this version does not know: update this client")
             )
         error = error_of(frame.error.code, frame.error.message, frame.error.retry_after_ms)
+        if frame.error.next_part:
+            error = PartMissing(frame.error.message, frame.error.next_part)
         if not error.retryable:
             return self._fail(request, error)
         request.reason = error.message
@@ -174,6 +176,7 @@ class Outbox:
             seq=message.seq,
             time_ms=message.time_ms,
             duplicate=True,
+            state=message.state if message.HasField("state") else None,
         )
         return True, self._settled(request, pb.ServerFrame(sent=sent))
 
@@ -329,7 +332,7 @@ class Outbox:
             return TooLarge(
                 f"the frame has {size} bytes, the server takes {self.limits.frame_bytes_max}: ask for less at once"
             )
-        content = frame.send.content.ByteSize() if frame.HasField("send") else 0
+        content = _content_of(frame).ByteSize()
         if 0 < self.limits.content_bytes_max < content:
             return TooLarge(
                 f"the content has {content} bytes, the server takes {self.limits.content_bytes_max}: "
@@ -344,7 +347,7 @@ class Outbox:
 
     def _spend(self, frame: pb.ClientFrame) -> bool:
         """Keep below the server's sends per second, so that it need not refuse."""
-        if not self.limits.sends_per_s or not frame.HasField("send"):
+        if not self.limits.sends_per_s or frame.WhichOneof("body") not in ("send", "change"):
             return True
         if self._tokens < 1.0:
             return False
@@ -353,9 +356,13 @@ class Outbox:
 
 
 def _key(submit: Submit) -> Key | None:
-    """What a message of our own is known again by; None: this is no send."""
-    send = submit.frame.send
-    return (send.conversation, send.client_id) if send.client_id else None
+    """What an entry of our own is known again by; None: this is neither a send nor a change."""
+    asked = submit.frame.change if submit.frame.HasField("change") else submit.frame.send
+    return (asked.conversation, asked.client_id) if asked.client_id else None
+
+
+def _content_of(frame: pb.ClientFrame) -> pb.Content:
+    return frame.change.edit if frame.HasField("change") else frame.send.content
 
 
 def _too_late(request: _Request) -> TidingsError:

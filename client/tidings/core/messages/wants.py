@@ -41,6 +41,14 @@ class WantList:
     last_pass: bool = False  # what moves to the front while the pages are read is found by a second pass
 
 
+@dataclass(frozen=True, slots=True)
+class WantMessage:
+    """One message as it is now: a stream of which a part was lost."""
+
+    conversation: str
+    seq: int
+
+
 Want = WantSync | WantHistory | WantInfo | WantList
 
 
@@ -50,7 +58,9 @@ def question(want: Want) -> pb.ClientFrame:
         case WantSync(after):
             return pb.ClientFrame(sync=pb.Sync(after=after, limit=SYNC_LIMIT))
         case WantHistory(conversation, seq):
-            return pb.ClientFrame(history=pb.History(conversation=conversation, after=seq, limit=HISTORY_LIMIT))
+            # With the changes: they are entries that this device holds like any other.
+            asked = pb.History(conversation=conversation, after=seq, limit=HISTORY_LIMIT, changes=True)
+            return pb.ClientFrame(history=asked)
         case WantInfo(group):
             return pb.ClientFrame(group=pb.GroupRequest(info=pb.GroupRequest.Info(conversation=group)))
         case WantList(place, _):

@@ -22,7 +22,7 @@ from tidings_protocol.errors import BadFrame, Unparsable
 from tidings_protocol.wire.body import SERVER_BODIES, EncodedBody
 from tidings_protocol.wire.json.read import Malformed, Reader, reader_of
 from tidings_protocol.wire.json.text import Doubled, parse, parse_fast, write
-from tidings_protocol.wire.json.write import json_bytes
+from tidings_protocol.wire.json.write import json_bytes, json_value
 from tidings_protocol.wire.proto import no_body
 
 FrameT = TypeVar("FrameT", client_pb2.ClientFrame, client_pb2.ServerFrame)
@@ -85,6 +85,7 @@ class JsonCodec:
         time_ms: int,
         duplicate: bool,
         number: int,
+        state: bytes | None = None,
     ) -> bytes:
         sent: dict[str, Any] = {
             "clientId": client_id,
@@ -97,6 +98,8 @@ class JsonCodec:
             sent["duplicate"] = True
         if number:
             sent["number"] = str(number)
+        if state is not None:
+            sent["state"] = json_value(client_pb2.State.FromString(state))
         return write({"id": str(request_id), "sent": sent} if request_id else {"sent": sent})
 
 

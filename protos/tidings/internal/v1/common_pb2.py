@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'protos/tidings/internal/v1/common.proto\x12\x13tidings.internal.v1\">\n\x05\x46\x61ult\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x03 \x01(\r\"z\n\x07Special\x12\x0e\n\x06\x63hange\x18\x01 \x01(\x0c\x12\x10\n\x08mentions\x18\x02 \x03(\t\x12\x13\n\x0bmention_all\x18\x03 \x01(\x08\x12\x16\n\x0e\x65xpire_after_s\x18\x04 \x01(\r\x12\x11\n\tstreaming\x18\x05 \x01(\x08\x12\r\n\x05media\x18\x06 \x03(\t\"\x07\n\x05\x45mptyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'protos/tidings/internal/v1/common.proto\x12\x13tidings.internal.v1\"b\n\x05\x46\x61ult\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x03 \x01(\r\x12\x11\n\tnext_part\x18\x04 \x01(\r\x12\x0f\n\x07\x65xcused\x18\x05 \x01(\x08\"z\n\x07Special\x12\x0e\n\x06\x63hange\x18\x01 \x01(\x0c\x12\x10\n\x08mentions\x18\x02 \x03(\t\x12\x13\n\x0bmention_all\x18\x03 \x01(\x08\x12\x16\n\x0e\x65xpire_after_s\x18\x04 \x01(\r\x12\x11\n\tstreaming\x18\x05 \x01(\x08\x12\r\n\x05media\x18\x06 \x03(\t\"\x07\n\x05\x45mptyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,9 +32,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.tidings.internal.v1.
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FAULT']._serialized_start=64
-  _globals['_FAULT']._serialized_end=126
-  _globals['_SPECIAL']._serialized_start=128
-  _globals['_SPECIAL']._serialized_end=250
-  _globals['_EMPTY']._serialized_start=252
-  _globals['_EMPTY']._serialized_end=259
+  _globals['_FAULT']._serialized_end=162
+  _globals['_SPECIAL']._serialized_start=164
+  _globals['_SPECIAL']._serialized_end=286
+  _globals['_EMPTY']._serialized_start=288
+  _globals['_EMPTY']._serialized_end=295
 # @@protoc_insertion_point(module_scope)

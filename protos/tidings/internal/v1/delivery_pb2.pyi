@@ -141,6 +141,16 @@ class Push(_message.Message):
         """body: LargeMembership, for the node's own index"""
         SESSIONS: Push._Kind.ValueType  # 5
         """body: SessionChanges, on broadcast"""
+        HIDDEN: Push._Kind.ValueType  # 6
+        """body: tidings.v1.Hidden"""
+        STREAM_PART: Push._Kind.ValueType  # 13
+        """body: tidings.v1.StreamPart"""
+        PREFERENCES: Push._Kind.ValueType  # 10
+        """body: tidings.v1.ConversationPreferences"""
+        PROFILES: Push._Kind.ValueType  # 11
+        """body: tidings.v1.ProfileList, on broadcast: for who watches them"""
+        BLOCKS: Push._Kind.ValueType  # 12
+        """body: BlockChange, on broadcast: for what watchers are shown"""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
     MESSAGE: Push.Kind.ValueType  # 0
@@ -155,6 +165,16 @@ class Push(_message.Message):
     """body: LargeMembership, for the node's own index"""
     SESSIONS: Push.Kind.ValueType  # 5
     """body: SessionChanges, on broadcast"""
+    HIDDEN: Push.Kind.ValueType  # 6
+    """body: tidings.v1.Hidden"""
+    STREAM_PART: Push.Kind.ValueType  # 13
+    """body: tidings.v1.StreamPart"""
+    PREFERENCES: Push.Kind.ValueType  # 10
+    """body: tidings.v1.ConversationPreferences"""
+    PROFILES: Push.Kind.ValueType  # 11
+    """body: tidings.v1.ProfileList, on broadcast: for who watches them"""
+    BLOCKS: Push.Kind.ValueType  # 12
+    """body: BlockChange, on broadcast: for what watchers are shown"""
 
     KIND_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int
@@ -271,3 +291,34 @@ class SessionChanges(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SessionChanges: _TypeAlias = SessionChanges  # noqa: Y015
+
+@_typing.final
+class BlockChange(_message.Message):
+    """A user takes no messages from these users any more, and looks offline to them; or does again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    BLOCKED_FIELD_NUMBER: _builtins.int
+    TIME_MS_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    blocked: _builtins.bool
+    time_ms: _builtins.int
+    @_builtins.property
+    def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        users: _abc.Iterable[_builtins.str] | None = ...,
+        blocked: _builtins.bool = ...,
+        time_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked", b"blocked", "time_ms", b"time_ms", "user", b"user", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockChange: _TypeAlias = BlockChange  # noqa: Y015

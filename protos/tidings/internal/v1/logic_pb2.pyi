@@ -636,7 +636,7 @@ class SentColumns(_message.Message):
         """of the row; its place in the columns is 0"""
         @_builtins.property
         def outcome(self) -> Global___SendOutcome:
-            """refused, a duplicate, pending"""
+            """refused, a duplicate, pending, a change"""
 
         def __init__(
             self,
@@ -835,6 +835,102 @@ class SignalOutcomes(_message.Message):
 Global___SignalOutcomes: _TypeAlias = SignalOutcomes  # noqa: Y015
 
 @_typing.final
+class StreamPartItem(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SENDER_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    sender: _builtins.str
+    session: _builtins.str
+    """the sending connection: gets no copy"""
+    conversation: _builtins.str
+    seq: _builtins.int
+    """of the message"""
+    part: _builtins.int
+    text: _builtins.str
+    def __init__(
+        self,
+        *,
+        sender: _builtins.str = ...,
+        session: _builtins.str = ...,
+        conversation: _builtins.str = ...,
+        seq: _builtins.int = ...,
+        part: _builtins.int = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "part", b"part", "sender", b"sender", "seq", b"seq", "session", b"session", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamPartItem: _TypeAlias = StreamPartItem  # noqa: Y015
+
+@_typing.final
+class StreamPartBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___StreamPartItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___StreamPartItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamPartBatch: _TypeAlias = StreamPartBatch  # noqa: Y015
+
+@_typing.final
+class StreamPartOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault: ...
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamPartOutcome: _TypeAlias = StreamPartOutcome  # noqa: Y015
+
+@_typing.final
+class StreamPartOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___StreamPartOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___StreamPartOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamPartOutcomes: _TypeAlias = StreamPartOutcomes  # noqa: Y015
+
+@_typing.final
 class AckItem(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -941,16 +1037,22 @@ class HandleOutcome(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FRAME_FIELD_NUMBER: _builtins.int
+    HIDING_FIELD_NUMBER: _builtins.int
     frame: _builtins.bytes
     """encoded tidings.v1.ServerFrame without its id; empty: no reply"""
+    @_builtins.property
+    def hiding(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of a presence_list: users in it who block the asker, to whom alone they look offline"""
+
     def __init__(
         self,
         *,
         frame: _builtins.bytes = ...,
+        hiding: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame", "hiding", b"hiding"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

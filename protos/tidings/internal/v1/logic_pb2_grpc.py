@@ -85,6 +85,11 @@ class LogicStub:
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeldQuery.SerializeToString,
                 response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeldPage.FromString,
                 _registered_method=True)
+        self.StreamParts = channel.unary_unary(
+                '/tidings.internal.v1.Logic/StreamParts',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.StreamPartBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.StreamPartOutcomes.FromString,
+                _registered_method=True)
         self.Tell = channel.unary_unary(
                 '/tidings.internal.v1.Logic/Tell',
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.TellBatch.SerializeToString,
@@ -165,6 +170,13 @@ class LogicServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamParts(self, request, context):
+        """pieces of messages whose text grows, in order within a conversation
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Tell(self, request, context):
         """from storage nodes
         entries that no request waits for: their recipients are told
@@ -225,6 +237,11 @@ def add_LogicServicer_to_server(servicer, server):
                     servicer.Held,
                     request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeldQuery.FromString,
                     response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeldPage.SerializeToString,
+            ),
+            'StreamParts': grpc.unary_unary_rpc_method_handler(
+                    servicer.StreamParts,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.StreamPartBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.StreamPartOutcomes.SerializeToString,
             ),
             'Tell': grpc.unary_unary_rpc_method_handler(
                     servicer.Tell,
@@ -502,6 +519,33 @@ class Logic:
             '/tidings.internal.v1.Logic/Held',
             protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeldQuery.SerializeToString,
             protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.HeldPage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamParts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Logic/StreamParts',
+            protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.StreamPartBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_logic__pb2.StreamPartOutcomes.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,8 @@ class LogicStub:
     """sessions ended"""
     Held: _grpc.UnaryUnaryMultiCallable[_logic_pb2.HeldQuery, _logic_pb2.HeldPage]
     """the sessions stored under a boot id"""
+    StreamParts: _grpc.UnaryUnaryMultiCallable[_logic_pb2.StreamPartBatch, _logic_pb2.StreamPartOutcomes]
+    """pieces of messages whose text grows, in order within a conversation"""
     Tell: _grpc.UnaryUnaryMultiCallable[_logic_pb2.TellBatch, _common_pb2.Empty]
     """from storage nodes
     entries that no request waits for: their recipients are told
@@ -82,6 +84,8 @@ class LogicAsyncStub(LogicStub):
     """sessions ended"""
     Held: _aio.UnaryUnaryMultiCallable[_logic_pb2.HeldQuery, _logic_pb2.HeldPage]  # type: ignore[assignment]
     """the sessions stored under a boot id"""
+    StreamParts: _aio.UnaryUnaryMultiCallable[_logic_pb2.StreamPartBatch, _logic_pb2.StreamPartOutcomes]  # type: ignore[assignment]
+    """pieces of messages whose text grows, in order within a conversation"""
     Tell: _aio.UnaryUnaryMultiCallable[_logic_pb2.TellBatch, _common_pb2.Empty]  # type: ignore[assignment]
     """from storage nodes
     entries that no request waits for: their recipients are told
@@ -167,6 +171,14 @@ class LogicServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_logic_pb2.HeldPage, _abc.Awaitable[_logic_pb2.HeldPage]]:
         """the sessions stored under a boot id"""
+
+    @_abc_1.abstractmethod
+    def StreamParts(
+        self,
+        request: _logic_pb2.StreamPartBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_logic_pb2.StreamPartOutcomes, _abc.Awaitable[_logic_pb2.StreamPartOutcomes]]:
+        """pieces of messages whose text grows, in order within a conversation"""
 
     @_abc_1.abstractmethod
     def Tell(

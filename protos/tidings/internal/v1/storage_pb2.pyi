@@ -194,7 +194,7 @@ class FoldedState(_message.Message):
 
     STATE_FIELD_NUMBER: _builtins.int
     CONTENT_SEQ_FIELD_NUMBER: _builtins.int
-    CONTENT_SEQS_FIELD_NUMBER: _builtins.int
+    MENTIONS_FIELD_NUMBER: _builtins.int
     content_seq: _builtins.int
     """the CHANGE whose content is the present one; 0: none"""
     @_builtins.property
@@ -202,19 +202,19 @@ class FoldedState(_message.Message):
         """as everybody sees it: nobody's `mine`"""
 
     @_builtins.property
-    def content_seqs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """all CHANGEs that still have a content, if the history of edits is kept"""
+    def mentions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """with content_seq: who is mentioned, by the entry or one of its CHANGEs"""
 
     def __init__(
         self,
         *,
         state: _client_pb2.State | None = ...,
         content_seq: _builtins.int = ...,
-        content_seqs: _abc.Iterable[_builtins.int] | None = ...,
+        mentions: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_seq", b"content_seq", "content_seqs", b"content_seqs", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_seq", b"content_seq", "mentions", b"mentions", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -261,7 +261,7 @@ class StoreOutcome(_message.Message):
         NOT_STORED: StoreOutcome._Status.ValueType  # 5
         """of only_look: no message has that client id"""
         REFUSED: StoreOutcome._Status.ValueType  # 6
-        """a change that what it changes does not allow, or too soon in a slow group: the fault says why. It took no seq"""
+        """what it changes does not allow it, a slow group or a block does not: the fault says why. It took no seq"""
 
     class Status(_Status, metaclass=_StatusEnumTypeWrapper): ...
     STORED: StoreOutcome.Status.ValueType  # 0
@@ -275,7 +275,7 @@ class StoreOutcome(_message.Message):
     NOT_STORED: StoreOutcome.Status.ValueType  # 5
     """of only_look: no message has that client id"""
     REFUSED: StoreOutcome.Status.ValueType  # 6
-    """a change that what it changes does not allow, or too soon in a slow group: the fault says why. It took no seq"""
+    """what it changes does not allow it, a slow group or a block does not: the fault says why. It took no seq"""
 
     STATUS_FIELD_NUMBER: _builtins.int
     SEQ_FIELD_NUMBER: _builtins.int
@@ -521,9 +521,11 @@ class ConversationRecord(_message.Message):
     LAST_MS_FIELD_NUMBER: _builtins.int
     ORDINAL_FIELD_NUMBER: _builtins.int
     SHOWN_FIELD_NUMBER: _builtins.int
+    PINNED_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
     BANS_FIELD_NUMBER: _builtins.int
     DISSOLVED_FIELD_NUMBER: _builtins.int
+    BLOCKERS_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     kind: _builtins.int
     """tidings.v1.Conversation.Kind"""
@@ -552,6 +554,14 @@ class ConversationRecord(_message.Message):
     """how many users are banned"""
     dissolved: _builtins.bool
     """nobody is a member any more, for good"""
+    @_builtins.property
+    def pinned(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """seqs, the newest pin first"""
+
+    @_builtins.property
+    def blockers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of a direct chat: who takes no messages from the other"""
+
     def __init__(
         self,
         *,
@@ -570,13 +580,15 @@ class ConversationRecord(_message.Message):
         last_ms: _builtins.int = ...,
         ordinal: _builtins.int = ...,
         shown: _builtins.int = ...,
+        pinned: _abc.Iterable[_builtins.int] | None = ...,
         settings: _builtins.bytes = ...,
         bans: _builtins.int = ...,
         dissolved: _builtins.bool = ...,
+        blockers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bans", b"bans", "channel", b"channel", "conversation", b"conversation", "dissolved", b"dissolved", "exists", b"exists", "first_seq", b"first_seq", "head", b"head", "kind", b"kind", "large_from", b"large_from", "last_ms", b"last_ms", "member_count", b"member_count", "name", b"name", "open", b"open", "ordinal", b"ordinal", "settings", b"settings", "share_history", b"share_history", "shown", b"shown", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bans", b"bans", "blockers", b"blockers", "channel", b"channel", "conversation", b"conversation", "dissolved", b"dissolved", "exists", b"exists", "first_seq", b"first_seq", "head", b"head", "kind", b"kind", "large_from", b"large_from", "last_ms", b"last_ms", "member_count", b"member_count", "name", b"name", "open", b"open", "ordinal", b"ordinal", "pinned", b"pinned", "settings", b"settings", "share_history", b"share_history", "shown", b"shown", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1187,6 +1199,7 @@ class MarkOutcome(_message.Message):
     MOVED_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     LARGE_FROM_FIELD_NUMBER: _builtins.int
+    PREFERENCES_FIELD_NUMBER: _builtins.int
     read_seq: _builtins.int
     """now"""
     delivered_seq: _builtins.int
@@ -1198,6 +1211,10 @@ class MarkOutcome(_message.Message):
     """of the group; 0: it is not large"""
     @_builtins.property
     def fault(self) -> _common_pb2.Fault: ...
+    @_builtins.property
+    def preferences(self) -> _client_pb2.ConversationPreferences:
+        """set: this read took the user's mark "unread" away, and so they are now"""
+
     def __init__(
         self,
         *,
@@ -1207,10 +1224,11 @@ class MarkOutcome(_message.Message):
         moved: _builtins.bool = ...,
         version: _builtins.int = ...,
         large_from: _builtins.int = ...,
+        preferences: _client_pb2.ConversationPreferences | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "preferences", b"preferences"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered_seq", b"delivered_seq", "fault", b"fault", "large_from", b"large_from", "moved", b"moved", "read_seq", b"read_seq", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered_seq", b"delivered_seq", "fault", b"fault", "large_from", b"large_from", "moved", b"moved", "preferences", b"preferences", "read_seq", b"read_seq", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1513,6 +1531,8 @@ class HistoryItem(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     FIRST_SEQ_FIELD_NUMBER: _builtins.int
     BYTES_MAX_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
     conversation: _builtins.str
     before: _builtins.int
     """exclusive"""
@@ -1522,6 +1542,10 @@ class HistoryItem(_message.Message):
     first_seq: _builtins.int
     """nothing older than this is shown (joined_seq); 0: no bound"""
     bytes_max: _builtins.int
+    changes: _builtins.bool
+    """with entries of kind CHANGE; else they are left out"""
+    user: _builtins.str
+    """who reads: what they have hidden is not shown; empty: nobody in particular"""
     def __init__(
         self,
         *,
@@ -1531,10 +1555,12 @@ class HistoryItem(_message.Message):
         limit: _builtins.int = ...,
         first_seq: _builtins.int = ...,
         bytes_max: _builtins.int = ...,
+        changes: _builtins.bool = ...,
+        user: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "after", b"after", "before", b"before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "after", b"after", "before", b"before", "bytes_max", b"bytes_max", "conversation", b"conversation", "first_seq", b"first_seq", "limit", b"limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "after", b"after", "before", b"before", "bytes_max", b"bytes_max", "changes", b"changes", "conversation", b"conversation", "first_seq", b"first_seq", "limit", b"limit", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__after: _TypeAlias = _typing.Literal["after"]  # noqa: Y015
     _WhichOneofArgType__after: _TypeAlias = _typing.Literal["_after", b"_after"]  # noqa: Y015
@@ -1739,8 +1765,22 @@ class ConversationEntry(_message.Message):
     ME_FIELD_NUMBER: _builtins.int
     PEER_FIELD_NUMBER: _builtins.int
     LAST_FIELD_NUMBER: _builtins.int
+    UNREAD_FIELD_NUMBER: _builtins.int
+    UNREAD_MENTIONS_FIELD_NUMBER: _builtins.int
+    FIRST_MENTION_SEQ_FIELD_NUMBER: _builtins.int
+    READ_ORDINAL_FIELD_NUMBER: _builtins.int
+    HIDDEN_THROUGH_FIELD_NUMBER: _builtins.int
+    PREFERENCES_FIELD_NUMBER: _builtins.int
     last: _builtins.bytes
-    """encoded tidings.v1.Message; empty: none readable"""
+    """encoded tidings.v1.Message, the newest that is shown; empty: none readable"""
+    unread: _builtins.int
+    unread_mentions: _builtins.int
+    """at most 100"""
+    first_mention_seq: _builtins.int
+    """0: none"""
+    read_ordinal: _builtins.int
+    """of the read position, or of what retention removed"""
+    hidden_through: _builtins.int
     @_builtins.property
     def record(self) -> Global___ConversationRecord: ...
     @_builtins.property
@@ -1749,6 +1789,10 @@ class ConversationEntry(_message.Message):
     def peer(self) -> Global___MemberRecord:
         """direct chats"""
 
+    @_builtins.property
+    def preferences(self) -> _client_pb2.ConversationPreferences:
+        """not there: they are as they were in the beginning"""
+
     def __init__(
         self,
         *,
@@ -1756,10 +1800,16 @@ class ConversationEntry(_message.Message):
         me: Global___MemberRecord | None = ...,
         peer: Global___MemberRecord | None = ...,
         last: _builtins.bytes = ...,
+        unread: _builtins.int = ...,
+        unread_mentions: _builtins.int = ...,
+        first_mention_seq: _builtins.int = ...,
+        read_ordinal: _builtins.int = ...,
+        hidden_through: _builtins.int = ...,
+        preferences: _client_pb2.ConversationPreferences | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["me", b"me", "peer", b"peer", "record", b"record"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["me", b"me", "peer", b"peer", "preferences", b"preferences", "record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["last", b"last", "me", b"me", "peer", b"peer", "record", b"record"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_mention_seq", b"first_mention_seq", "hidden_through", b"hidden_through", "last", b"last", "me", b"me", "peer", b"peer", "preferences", b"preferences", "read_ordinal", b"read_ordinal", "record", b"record", "unread", b"unread", "unread_mentions", b"unread_mentions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1816,6 +1866,110 @@ class ConversationsOutcomes(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConversationsOutcomes: _TypeAlias = ConversationsOutcomes  # noqa: Y015
+
+@_typing.final
+class HideItem(_message.Message):
+    """---- what a user has hidden"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    SEQS_FIELD_NUMBER: _builtins.int
+    THROUGH_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    user: _builtins.str
+    """who may read there: that was checked"""
+    through: _builtins.int
+    """all up to here, or up to the head; 0: only the seqs"""
+    @_builtins.property
+    def seqs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        conversation: _builtins.str = ...,
+        user: _builtins.str = ...,
+        seqs: _abc.Iterable[_builtins.int] | None = ...,
+        through: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "seqs", b"seqs", "through", b"through", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HideItem: _TypeAlias = HideItem  # noqa: Y015
+
+@_typing.final
+class HideBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___HideItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___HideItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HideBatch: _TypeAlias = HideBatch  # noqa: Y015
+
+@_typing.final
+class HideOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    SEQS_FIELD_NUMBER: _builtins.int
+    THROUGH_FIELD_NUMBER: _builtins.int
+    through: _builtins.int
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault:
+        """BAD_REQUEST: too many single ones"""
+
+    @_builtins.property
+    def seqs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """those that are messages there"""
+
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+        seqs: _abc.Iterable[_builtins.int] | None = ...,
+        through: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "seqs", b"seqs", "through", b"through"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HideOutcome: _TypeAlias = HideOutcome  # noqa: Y015
+
+@_typing.final
+class HideOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___HideOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___HideOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HideOutcomes: _TypeAlias = HideOutcomes  # noqa: Y015
 
 @_typing.final
 class SessionRecord(_message.Message):
@@ -2204,9 +2358,226 @@ class UsersOutcomes(_message.Message):
 Global___UsersOutcomes: _TypeAlias = UsersOutcomes  # noqa: Y015
 
 @_typing.final
-class InviteRecord(_message.Message):
-    """---- what lies beside a group's members: invites, requests to join, bans. By conversation"""
+class PartItem(_message.Message):
+    """---- streams"""
 
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    SENDER_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    seq: _builtins.int
+    """of the message"""
+    sender: _builtins.str
+    part: _builtins.int
+    """0: none, the text so far is asked for"""
+    text: _builtins.str
+    def __init__(
+        self,
+        *,
+        conversation: _builtins.str = ...,
+        seq: _builtins.int = ...,
+        sender: _builtins.str = ...,
+        part: _builtins.int = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "part", b"part", "sender", b"sender", "seq", b"seq", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartItem: _TypeAlias = PartItem  # noqa: Y015
+
+@_typing.final
+class PartBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    CONTENT_BYTES_MAX_FIELD_NUMBER: _builtins.int
+    content_bytes_max: _builtins.int
+    """of the whole text"""
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___PartItem] | None = ...,
+        content_bytes_max: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_bytes_max", b"content_bytes_max", "items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartBatch: _TypeAlias = PartBatch  # noqa: Y015
+
+@_typing.final
+class PartOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    HAD_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    had: _builtins.bool
+    """it was there before: nobody is told of it"""
+    parts: _builtins.int
+    """of part 0: how many there are, and the text that they make"""
+    text: _builtins.str
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault: ...
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+        had: _builtins.bool = ...,
+        parts: _builtins.int = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "had", b"had", "parts", b"parts", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartOutcome: _TypeAlias = PartOutcome  # noqa: Y015
+
+@_typing.final
+class PartOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___PartOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartOutcomes: _TypeAlias = PartOutcomes  # noqa: Y015
+
+@_typing.final
+class ReactorsItem(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    REACTION_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    FIRST_SEQ_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    seq: _builtins.int
+    reaction: _builtins.str
+    """empty: all"""
+    after: _builtins.str
+    """opaque"""
+    limit: _builtins.int
+    first_seq: _builtins.int
+    """messages before it are not there for who asks; 0: no bound"""
+    def __init__(
+        self,
+        *,
+        conversation: _builtins.str = ...,
+        seq: _builtins.int = ...,
+        reaction: _builtins.str = ...,
+        after: _builtins.str = ...,
+        limit: _builtins.int = ...,
+        first_seq: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "conversation", b"conversation", "first_seq", b"first_seq", "limit", b"limit", "reaction", b"reaction", "seq", b"seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReactorsItem: _TypeAlias = ReactorsItem  # noqa: Y015
+
+@_typing.final
+class ReactorsBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReactorsItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___ReactorsItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReactorsBatch: _TypeAlias = ReactorsBatch  # noqa: Y015
+
+@_typing.final
+class ReactorsOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    REACTORS_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    next: _builtins.str
+    more: _builtins.bool
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault: ...
+    @_builtins.property
+    def reactors(self) -> _containers.RepeatedCompositeFieldContainer[_client_pb2.ReactorPage.Reactor]:
+        """the oldest first"""
+
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+        reactors: _abc.Iterable[_client_pb2.ReactorPage.Reactor] | None = ...,
+        next: _builtins.str = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "more", b"more", "next", b"next", "reactors", b"reactors"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReactorsOutcome: _TypeAlias = ReactorsOutcome  # noqa: Y015
+
+@_typing.final
+class ReactorsOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReactorsOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___ReactorsOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReactorsOutcomes: _TypeAlias = ReactorsOutcomes  # noqa: Y015
+
+@_typing.final
+class InviteRecord(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     INVITE_FIELD_NUMBER: _builtins.int
@@ -2534,3 +2905,599 @@ class AdmitOutcomes(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AdmitOutcomes: _TypeAlias = AdmitOutcomes  # noqa: Y015
+
+@_typing.final
+class PreferItem(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    PREFER_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    @_builtins.property
+    def prefer(self) -> _client_pb2.Prefer:
+        """what is not given stays"""
+
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        prefer: _client_pb2.Prefer | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["prefer", b"prefer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["prefer", b"prefer", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreferItem: _TypeAlias = PreferItem  # noqa: Y015
+
+@_typing.final
+class PreferBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___PreferItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___PreferItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreferBatch: _TypeAlias = PreferBatch  # noqa: Y015
+
+@_typing.final
+class PreferOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    PREFERENCES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault:
+        """FORBIDDEN: not in the conversation; NOT_FOUND: no such group"""
+
+    @_builtins.property
+    def preferences(self) -> _client_pb2.ConversationPreferences:
+        """now; not there: nothing was given"""
+
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+        preferences: _client_pb2.ConversationPreferences | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "preferences", b"preferences"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "preferences", b"preferences"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreferOutcome: _TypeAlias = PreferOutcome  # noqa: Y015
+
+@_typing.final
+class PreferOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PreferOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___PreferOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreferOutcomes: _TypeAlias = PreferOutcomes  # noqa: Y015
+
+@_typing.final
+class ReadersItem(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    DELIVERED_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    conversation: _builtins.str
+    user: _builtins.str
+    """who asks: must be a member"""
+    seq: _builtins.int
+    delivered: _builtins.bool
+    after: _builtins.str
+    limit: _builtins.int
+    def __init__(
+        self,
+        *,
+        conversation: _builtins.str = ...,
+        user: _builtins.str = ...,
+        seq: _builtins.int = ...,
+        delivered: _builtins.bool = ...,
+        after: _builtins.str = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "conversation", b"conversation", "delivered", b"delivered", "limit", b"limit", "seq", b"seq", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadersItem: _TypeAlias = ReadersItem  # noqa: Y015
+
+@_typing.final
+class ReadersBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReadersItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___ReadersItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadersBatch: _TypeAlias = ReadersBatch  # noqa: Y015
+
+@_typing.final
+class ReadersOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """of all pages"""
+    more: _builtins.bool
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault:
+        """FORBIDDEN: no member, or a large group; NOT_FOUND: no such group or message"""
+
+    @_builtins.property
+    def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """by user id, ascending"""
+
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+        users: _abc.Iterable[_builtins.str] | None = ...,
+        count: _builtins.int = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "fault", b"fault", "more", b"more", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadersOutcome: _TypeAlias = ReadersOutcome  # noqa: Y015
+
+@_typing.final
+class ReadersOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReadersOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___ReadersOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadersOutcomes: _TypeAlias = ReadersOutcomes  # noqa: Y015
+
+@_typing.final
+class BlockItem(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    BLOCKED_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """who blocks"""
+    blocked: _builtins.bool
+    """false: not any more"""
+    @_builtins.property
+    def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """whom"""
+
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        users: _abc.Iterable[_builtins.str] | None = ...,
+        blocked: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked", b"blocked", "user", b"user", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockItem: _TypeAlias = BlockItem  # noqa: Y015
+
+@_typing.final
+class BlockBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___BlockItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockBatch: _TypeAlias = BlockBatch  # noqa: Y015
+
+@_typing.final
+class BlockOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault:
+        """BAD_REQUEST: too many"""
+
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockOutcome: _TypeAlias = BlockOutcome  # noqa: Y015
+
+@_typing.final
+class BlockOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___BlockOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockOutcomes: _TypeAlias = BlockOutcomes  # noqa: Y015
+
+@_typing.final
+class BlockedItem(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """who may block"""
+    @_builtins.property
+    def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """whom"""
+
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        users: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["user", b"user", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockedItem: _TypeAlias = BlockedItem  # noqa: Y015
+
+@_typing.final
+class BlockedBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockedItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___BlockedItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockedBatch: _TypeAlias = BlockedBatch  # noqa: Y015
+
+@_typing.final
+class BlockedOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    SINCE_MS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault: ...
+    @_builtins.property
+    def since_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """aligned with the users; 0: is not blocked"""
+
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+        since_ms: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "since_ms", b"since_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockedOutcome: _TypeAlias = BlockedOutcome  # noqa: Y015
+
+@_typing.final
+class BlockedOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockedOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___BlockedOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockedOutcomes: _TypeAlias = BlockedOutcomes  # noqa: Y015
+
+@_typing.final
+class BlockListItem(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """who blocks"""
+    after: _builtins.str
+    limit: _builtins.int
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        after: _builtins.str = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "limit", b"limit", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockListItem: _TypeAlias = BlockListItem  # noqa: Y015
+
+@_typing.final
+class BlockListBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockListItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___BlockListItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockListBatch: _TypeAlias = BlockListBatch  # noqa: Y015
+
+@_typing.final
+class BlockListOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    more: _builtins.bool
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault: ...
+    @_builtins.property
+    def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """by user id, ascending"""
+
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+        users: _abc.Iterable[_builtins.str] | None = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "more", b"more", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockListOutcome: _TypeAlias = BlockListOutcome  # noqa: Y015
+
+@_typing.final
+class BlockListOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockListOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___BlockListOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockListOutcomes: _TypeAlias = BlockListOutcomes  # noqa: Y015
+
+@_typing.final
+class ProfilesOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROFILES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def profiles(self) -> _containers.RepeatedCompositeFieldContainer[_client_pb2.Profile]: ...
+    def __init__(
+        self,
+        *,
+        profiles: _abc.Iterable[_client_pb2.Profile] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["profiles", b"profiles"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProfilesOutcomes: _TypeAlias = ProfilesOutcomes  # noqa: Y015
+
+@_typing.final
+class ProfileItem(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROFILE_FIELD_NUMBER: _builtins.int
+    OP_FIELD_NUMBER: _builtins.int
+    op: _builtins.str
+    """the request's: a repeat is the same change"""
+    @_builtins.property
+    def profile(self) -> _client_pb2.Profile:
+        """`version`: the one it replaces; 0: any"""
+
+    def __init__(
+        self,
+        *,
+        profile: _client_pb2.Profile | None = ...,
+        op: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["op", b"op", "profile", b"profile"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProfileItem: _TypeAlias = ProfileItem  # noqa: Y015
+
+@_typing.final
+class ProfileBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfileItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___ProfileItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProfileBatch: _TypeAlias = ProfileBatch  # noqa: Y015
+
+@_typing.final
+class ProfileOutcome(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    PROFILE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def fault(self) -> _common_pb2.Fault:
+        """CONFLICT: another version is there"""
+
+    @_builtins.property
+    def profile(self) -> _client_pb2.Profile:
+        """as it is now"""
+
+    def __init__(
+        self,
+        *,
+        fault: _common_pb2.Fault | None = ...,
+        profile: _client_pb2.Profile | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "profile", b"profile"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "profile", b"profile"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProfileOutcome: _TypeAlias = ProfileOutcome  # noqa: Y015
+
+@_typing.final
+class ProfileOutcomes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfileOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___ProfileOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProfileOutcomes: _TypeAlias = ProfileOutcomes  # noqa: Y015

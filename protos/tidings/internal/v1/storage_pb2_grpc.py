@@ -75,10 +75,40 @@ class StorageStub:
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.KeyBatch.SerializeToString,
                 response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.HeadOutcomes.FromString,
                 _registered_method=True)
+        self.Hide = channel.unary_unary(
+                '/tidings.internal.v1.Storage/Hide',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.HideBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.HideOutcomes.FromString,
+                _registered_method=True)
+        self.Parts = channel.unary_unary(
+                '/tidings.internal.v1.Storage/Parts',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PartBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PartOutcomes.FromString,
+                _registered_method=True)
+        self.React = channel.unary_unary(
+                '/tidings.internal.v1.Storage/React',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreOutcomes.FromString,
+                _registered_method=True)
+        self.Reactors = channel.unary_unary(
+                '/tidings.internal.v1.Storage/Reactors',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactorsBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactorsOutcomes.FromString,
+                _registered_method=True)
         self.Admit = channel.unary_unary(
                 '/tidings.internal.v1.Storage/Admit',
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.AdmitBatch.SerializeToString,
                 response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.AdmitOutcomes.FromString,
+                _registered_method=True)
+        self.Prefer = channel.unary_unary(
+                '/tidings.internal.v1.Storage/Prefer',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PreferBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PreferOutcomes.FromString,
+                _registered_method=True)
+        self.Readers = channel.unary_unary(
+                '/tidings.internal.v1.Storage/Readers',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReadersBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReadersOutcomes.FromString,
                 _registered_method=True)
         self.Append = channel.unary_unary(
                 '/tidings.internal.v1.Storage/Append',
@@ -129,6 +159,31 @@ class StorageStub:
                 '/tidings.internal.v1.Storage/Users',
                 request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.KeyBatch.SerializeToString,
                 response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.UsersOutcomes.FromString,
+                _registered_method=True)
+        self.Block = channel.unary_unary(
+                '/tidings.internal.v1.Storage/Block',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.BlockBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.BlockOutcomes.FromString,
+                _registered_method=True)
+        self.Blocked = channel.unary_unary(
+                '/tidings.internal.v1.Storage/Blocked',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.BlockedBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.BlockedOutcomes.FromString,
+                _registered_method=True)
+        self.BlockedBy = channel.unary_unary(
+                '/tidings.internal.v1.Storage/BlockedBy',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.BlockListBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.BlockListOutcomes.FromString,
+                _registered_method=True)
+        self.Profiles = channel.unary_unary(
+                '/tidings.internal.v1.Storage/Profiles',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.KeyBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ProfilesOutcomes.FromString,
+                _registered_method=True)
+        self.SetProfile = channel.unary_unary(
+                '/tidings.internal.v1.Storage/SetProfile',
+                request_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ProfileBatch.SerializeToString,
+                response_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ProfileOutcomes.FromString,
                 _registered_method=True)
         self.Forget = channel.unary_unary(
                 '/tidings.internal.v1.Storage/Forget',
@@ -190,9 +245,47 @@ class StorageServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Hide(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Parts(self, request, context):
+        """of messages whose text grows
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def React(self, request, context):
+        """items whose change is react or unreact: sets beside the log
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Reactors(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Admit(self, request, context):
         """invites, requests to join, bans: what lies beside a group's members
         """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Prefer(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Readers(self, request, context):
+        """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -259,6 +352,37 @@ class StorageServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Block(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Blocked(self, request, context):
+        """by whoever may block
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BlockedBy(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Profiles(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetProfile(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Forget(self, request, context):
         """to an owner, from a node that wrote in its place
         """
@@ -309,10 +433,40 @@ def add_StorageServicer_to_server(servicer, server):
                     request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.KeyBatch.FromString,
                     response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.HeadOutcomes.SerializeToString,
             ),
+            'Hide': grpc.unary_unary_rpc_method_handler(
+                    servicer.Hide,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.HideBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.HideOutcomes.SerializeToString,
+            ),
+            'Parts': grpc.unary_unary_rpc_method_handler(
+                    servicer.Parts,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PartBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PartOutcomes.SerializeToString,
+            ),
+            'React': grpc.unary_unary_rpc_method_handler(
+                    servicer.React,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreOutcomes.SerializeToString,
+            ),
+            'Reactors': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reactors,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactorsBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactorsOutcomes.SerializeToString,
+            ),
             'Admit': grpc.unary_unary_rpc_method_handler(
                     servicer.Admit,
                     request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.AdmitBatch.FromString,
                     response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.AdmitOutcomes.SerializeToString,
+            ),
+            'Prefer': grpc.unary_unary_rpc_method_handler(
+                    servicer.Prefer,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PreferBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PreferOutcomes.SerializeToString,
+            ),
+            'Readers': grpc.unary_unary_rpc_method_handler(
+                    servicer.Readers,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReadersBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReadersOutcomes.SerializeToString,
             ),
             'Append': grpc.unary_unary_rpc_method_handler(
                     servicer.Append,
@@ -363,6 +517,31 @@ def add_StorageServicer_to_server(servicer, server):
                     servicer.Users,
                     request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.KeyBatch.FromString,
                     response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.UsersOutcomes.SerializeToString,
+            ),
+            'Block': grpc.unary_unary_rpc_method_handler(
+                    servicer.Block,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.BlockBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.BlockOutcomes.SerializeToString,
+            ),
+            'Blocked': grpc.unary_unary_rpc_method_handler(
+                    servicer.Blocked,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.BlockedBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.BlockedOutcomes.SerializeToString,
+            ),
+            'BlockedBy': grpc.unary_unary_rpc_method_handler(
+                    servicer.BlockedBy,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.BlockListBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.BlockListOutcomes.SerializeToString,
+            ),
+            'Profiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.Profiles,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.KeyBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ProfilesOutcomes.SerializeToString,
+            ),
+            'SetProfile': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetProfile,
+                    request_deserializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ProfileBatch.FromString,
+                    response_serializer=protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ProfileOutcomes.SerializeToString,
             ),
             'Forget': grpc.unary_unary_rpc_method_handler(
                     servicer.Forget,
@@ -597,6 +776,114 @@ class Storage:
             _registered_method=True)
 
     @staticmethod
+    def Hide(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Storage/Hide',
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.HideBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.HideOutcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Parts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Storage/Parts',
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PartBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PartOutcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def React(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Storage/React',
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.StoreOutcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reactors(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Storage/Reactors',
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactorsBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReactorsOutcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Admit(request,
             target,
             options=(),
@@ -613,6 +900,60 @@ class Storage:
             '/tidings.internal.v1.Storage/Admit',
             protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.AdmitBatch.SerializeToString,
             protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.AdmitOutcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Prefer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Storage/Prefer',
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PreferBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.PreferOutcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Readers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Storage/Readers',
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReadersBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ReadersOutcomes.FromString,
             options,
             channel_credentials,
             insecure,
@@ -883,6 +1224,141 @@ class Storage:
             '/tidings.internal.v1.Storage/Users',
             protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.KeyBatch.SerializeToString,
             protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.UsersOutcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Block(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Storage/Block',
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.BlockBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.BlockOutcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Blocked(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Storage/Blocked',
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.BlockedBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.BlockedOutcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BlockedBy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Storage/BlockedBy',
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.BlockListBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.BlockListOutcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Profiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Storage/Profiles',
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.KeyBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ProfilesOutcomes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetProfile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tidings.internal.v1.Storage/SetProfile',
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ProfileBatch.SerializeToString,
+            protos_dot_tidings_dot_internal_dot_v1_dot_storage__pb2.ProfileOutcomes.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,8 +45,16 @@ class StorageStub:
     History: _grpc.UnaryUnaryMultiCallable[_storage_pb2.HistoryBatch, _storage_pb2.PageOutcomes]
     Members: _grpc.UnaryUnaryMultiCallable[_storage_pb2.MembersBatch, _storage_pb2.MembersOutcomes]
     ConversationHeads: _grpc.UnaryUnaryMultiCallable[_storage_pb2.KeyBatch, _storage_pb2.HeadOutcomes]
+    Hide: _grpc.UnaryUnaryMultiCallable[_storage_pb2.HideBatch, _storage_pb2.HideOutcomes]
+    Parts: _grpc.UnaryUnaryMultiCallable[_storage_pb2.PartBatch, _storage_pb2.PartOutcomes]
+    """of messages whose text grows"""
+    React: _grpc.UnaryUnaryMultiCallable[_storage_pb2.StoreBatch, _storage_pb2.StoreOutcomes]
+    """items whose change is react or unreact: sets beside the log"""
+    Reactors: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ReactorsBatch, _storage_pb2.ReactorsOutcomes]
     Admit: _grpc.UnaryUnaryMultiCallable[_storage_pb2.AdmitBatch, _storage_pb2.AdmitOutcomes]
     """invites, requests to join, bans: what lies beside a group's members"""
+    Prefer: _grpc.UnaryUnaryMultiCallable[_storage_pb2.PreferBatch, _storage_pb2.PreferOutcomes]
+    Readers: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ReadersBatch, _storage_pb2.ReadersOutcomes]
     Append: _grpc.UnaryUnaryMultiCallable[_storage_pb2.AppendBatch, _storage_pb2.AppendOutcomes]
     """by user"""
     Open: _grpc.UnaryUnaryMultiCallable[_storage_pb2.SessionBatch, _storage_pb2.SessionOpenOutcomes]
@@ -59,6 +67,12 @@ class StorageStub:
     Inbox: _grpc.UnaryUnaryMultiCallable[_storage_pb2.InboxBatch, _storage_pb2.PageOutcomes]
     Conversations: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ConversationsBatch, _storage_pb2.ConversationsOutcomes]
     Users: _grpc.UnaryUnaryMultiCallable[_storage_pb2.KeyBatch, _storage_pb2.UsersOutcomes]
+    Block: _grpc.UnaryUnaryMultiCallable[_storage_pb2.BlockBatch, _storage_pb2.BlockOutcomes]
+    Blocked: _grpc.UnaryUnaryMultiCallable[_storage_pb2.BlockedBatch, _storage_pb2.BlockedOutcomes]
+    """by whoever may block"""
+    BlockedBy: _grpc.UnaryUnaryMultiCallable[_storage_pb2.BlockListBatch, _storage_pb2.BlockListOutcomes]
+    Profiles: _grpc.UnaryUnaryMultiCallable[_storage_pb2.KeyBatch, _storage_pb2.ProfilesOutcomes]
+    SetProfile: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ProfileBatch, _storage_pb2.ProfileOutcomes]
     Forget: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ForgetBatch, _common_pb2.Empty]
     """to an owner, from a node that wrote in its place"""
 
@@ -75,8 +89,16 @@ class StorageAsyncStub(StorageStub):
     History: _aio.UnaryUnaryMultiCallable[_storage_pb2.HistoryBatch, _storage_pb2.PageOutcomes]  # type: ignore[assignment]
     Members: _aio.UnaryUnaryMultiCallable[_storage_pb2.MembersBatch, _storage_pb2.MembersOutcomes]  # type: ignore[assignment]
     ConversationHeads: _aio.UnaryUnaryMultiCallable[_storage_pb2.KeyBatch, _storage_pb2.HeadOutcomes]  # type: ignore[assignment]
+    Hide: _aio.UnaryUnaryMultiCallable[_storage_pb2.HideBatch, _storage_pb2.HideOutcomes]  # type: ignore[assignment]
+    Parts: _aio.UnaryUnaryMultiCallable[_storage_pb2.PartBatch, _storage_pb2.PartOutcomes]  # type: ignore[assignment]
+    """of messages whose text grows"""
+    React: _aio.UnaryUnaryMultiCallable[_storage_pb2.StoreBatch, _storage_pb2.StoreOutcomes]  # type: ignore[assignment]
+    """items whose change is react or unreact: sets beside the log"""
+    Reactors: _aio.UnaryUnaryMultiCallable[_storage_pb2.ReactorsBatch, _storage_pb2.ReactorsOutcomes]  # type: ignore[assignment]
     Admit: _aio.UnaryUnaryMultiCallable[_storage_pb2.AdmitBatch, _storage_pb2.AdmitOutcomes]  # type: ignore[assignment]
     """invites, requests to join, bans: what lies beside a group's members"""
+    Prefer: _aio.UnaryUnaryMultiCallable[_storage_pb2.PreferBatch, _storage_pb2.PreferOutcomes]  # type: ignore[assignment]
+    Readers: _aio.UnaryUnaryMultiCallable[_storage_pb2.ReadersBatch, _storage_pb2.ReadersOutcomes]  # type: ignore[assignment]
     Append: _aio.UnaryUnaryMultiCallable[_storage_pb2.AppendBatch, _storage_pb2.AppendOutcomes]  # type: ignore[assignment]
     """by user"""
     Open: _aio.UnaryUnaryMultiCallable[_storage_pb2.SessionBatch, _storage_pb2.SessionOpenOutcomes]  # type: ignore[assignment]
@@ -89,6 +111,12 @@ class StorageAsyncStub(StorageStub):
     Inbox: _aio.UnaryUnaryMultiCallable[_storage_pb2.InboxBatch, _storage_pb2.PageOutcomes]  # type: ignore[assignment]
     Conversations: _aio.UnaryUnaryMultiCallable[_storage_pb2.ConversationsBatch, _storage_pb2.ConversationsOutcomes]  # type: ignore[assignment]
     Users: _aio.UnaryUnaryMultiCallable[_storage_pb2.KeyBatch, _storage_pb2.UsersOutcomes]  # type: ignore[assignment]
+    Block: _aio.UnaryUnaryMultiCallable[_storage_pb2.BlockBatch, _storage_pb2.BlockOutcomes]  # type: ignore[assignment]
+    Blocked: _aio.UnaryUnaryMultiCallable[_storage_pb2.BlockedBatch, _storage_pb2.BlockedOutcomes]  # type: ignore[assignment]
+    """by whoever may block"""
+    BlockedBy: _aio.UnaryUnaryMultiCallable[_storage_pb2.BlockListBatch, _storage_pb2.BlockListOutcomes]  # type: ignore[assignment]
+    Profiles: _aio.UnaryUnaryMultiCallable[_storage_pb2.KeyBatch, _storage_pb2.ProfilesOutcomes]  # type: ignore[assignment]
+    SetProfile: _aio.UnaryUnaryMultiCallable[_storage_pb2.ProfileBatch, _storage_pb2.ProfileOutcomes]  # type: ignore[assignment]
     Forget: _aio.UnaryUnaryMultiCallable[_storage_pb2.ForgetBatch, _common_pb2.Empty]  # type: ignore[assignment]
     """to an owner, from a node that wrote in its place"""
 
@@ -152,12 +180,56 @@ class StorageServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_storage_pb2.HeadOutcomes, _abc.Awaitable[_storage_pb2.HeadOutcomes]]: ...
 
     @_abc_1.abstractmethod
+    def Hide(
+        self,
+        request: _storage_pb2.HideBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.HideOutcomes, _abc.Awaitable[_storage_pb2.HideOutcomes]]: ...
+
+    @_abc_1.abstractmethod
+    def Parts(
+        self,
+        request: _storage_pb2.PartBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.PartOutcomes, _abc.Awaitable[_storage_pb2.PartOutcomes]]:
+        """of messages whose text grows"""
+
+    @_abc_1.abstractmethod
+    def React(
+        self,
+        request: _storage_pb2.StoreBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.StoreOutcomes, _abc.Awaitable[_storage_pb2.StoreOutcomes]]:
+        """items whose change is react or unreact: sets beside the log"""
+
+    @_abc_1.abstractmethod
+    def Reactors(
+        self,
+        request: _storage_pb2.ReactorsBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.ReactorsOutcomes, _abc.Awaitable[_storage_pb2.ReactorsOutcomes]]: ...
+
+    @_abc_1.abstractmethod
     def Admit(
         self,
         request: _storage_pb2.AdmitBatch,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.AdmitOutcomes, _abc.Awaitable[_storage_pb2.AdmitOutcomes]]:
         """invites, requests to join, bans: what lies beside a group's members"""
+
+    @_abc_1.abstractmethod
+    def Prefer(
+        self,
+        request: _storage_pb2.PreferBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.PreferOutcomes, _abc.Awaitable[_storage_pb2.PreferOutcomes]]: ...
+
+    @_abc_1.abstractmethod
+    def Readers(
+        self,
+        request: _storage_pb2.ReadersBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.ReadersOutcomes, _abc.Awaitable[_storage_pb2.ReadersOutcomes]]: ...
 
     @_abc_1.abstractmethod
     def Append(
@@ -230,6 +302,42 @@ class StorageServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.KeyBatch,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.UsersOutcomes, _abc.Awaitable[_storage_pb2.UsersOutcomes]]: ...
+
+    @_abc_1.abstractmethod
+    def Block(
+        self,
+        request: _storage_pb2.BlockBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.BlockOutcomes, _abc.Awaitable[_storage_pb2.BlockOutcomes]]: ...
+
+    @_abc_1.abstractmethod
+    def Blocked(
+        self,
+        request: _storage_pb2.BlockedBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.BlockedOutcomes, _abc.Awaitable[_storage_pb2.BlockedOutcomes]]:
+        """by whoever may block"""
+
+    @_abc_1.abstractmethod
+    def BlockedBy(
+        self,
+        request: _storage_pb2.BlockListBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.BlockListOutcomes, _abc.Awaitable[_storage_pb2.BlockListOutcomes]]: ...
+
+    @_abc_1.abstractmethod
+    def Profiles(
+        self,
+        request: _storage_pb2.KeyBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.ProfilesOutcomes, _abc.Awaitable[_storage_pb2.ProfilesOutcomes]]: ...
+
+    @_abc_1.abstractmethod
+    def SetProfile(
+        self,
+        request: _storage_pb2.ProfileBatch,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.ProfileOutcomes, _abc.Awaitable[_storage_pb2.ProfileOutcomes]]: ...
 
     @_abc_1.abstractmethod
     def Forget(

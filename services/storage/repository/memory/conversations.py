@@ -19,6 +19,7 @@ from services.storage.repository.records import (
     MemberDocument,
     MemberKey,
     OpKey,
+    PinList,
     Watermark,
 )
 
@@ -50,6 +51,11 @@ class MemoryConversations(MemoryPort):
                 first_seq=kept.first_seq,
                 told=kept.told,
                 told_stamp=kept.told_stamp,
+                streams=kept.streams,
+                changes=kept.changes,
+                shown=kept.shown,
+                pinned=kept.pinned,
+                pinned_at=kept.pinned_at,
             )
         await self._faults.after("conversations.swap")
         return swapped
@@ -66,9 +72,19 @@ class MemoryConversations(MemoryPort):
                     first_seq=max(present.first_seq, mark.first_seq),
                     told=max(present.told, mark.told),
                     told_stamp=max(present.told_stamp, mark.told_stamp),
+                    changes=max(present.changes, mark.changes),
+                    shown=max(present.shown, mark.shown),
                     pending=b"" if mark.applied_stamp == present.stamp else present.pending,
                 )
         await self._faults.after("conversations.advance")
+
+    async def pin(self, lists: Sequence[PinList]) -> None:
+        await self._faults.before("conversations.pin")
+        for each in lists:
+            present = self._data.conversations.get(each.conversation)
+            if present is not None and present.pinned_at < each.at:
+                self._data.conversations[each.conversation] = replace(present, pinned=each.seqs, pinned_at=each.at)
+        await self._faults.after("conversations.pin")
 
     async def after(self, conversation: str, limit: int) -> list[ConversationDocument]:
         await self._faults.before("conversations.after")

@@ -19,12 +19,17 @@ from dataclasses import dataclass, field
 
 from services.storage.repository import contract
 from services.storage.repository.memory.conversations import MemoryChanges, MemoryConversations, MemoryMembers
+from services.storage.repository.memory.expiry import MemoryExpiry
 from services.storage.repository.memory.faults import Faults
 from services.storage.repository.memory.feed import MemoryFeed
 from services.storage.repository.memory.groups import GroupTables, memory_groups
+from services.storage.repository.memory.hidden import MemoryHidden
 from services.storage.repository.memory.log import MemoryLog
 from services.storage.repository.memory.messages import MemoryInboxes, MemoryMessages
+from services.storage.repository.memory.people import MemoryBlocks, MemoryPreferences, MemoryProfiles
+from services.storage.repository.memory.reactions import MemoryReactions
 from services.storage.repository.memory.sessions import MemorySessions, MemoryTime, MemoryUsers
+from services.storage.repository.memory.streams import MemoryStreams
 from services.storage.repository.memory.tables import Tables
 
 
@@ -47,6 +52,13 @@ class Database(Tables):
             MemoryFeed(self, chosen),
             MemorySessions(self, chosen),
             MemoryUsers(self, chosen),
+            MemoryPreferences(self, chosen),
+            MemoryBlocks(self, chosen),
+            MemoryProfiles(self, chosen),
             MemoryTime(self, chosen),
+            MemoryHidden(self, chosen),
+            MemoryStreams(self, chosen),
+            MemoryExpiry(self, chosen),
+            MemoryReactions(self, chosen),
             memory_groups(self, chosen, self.beside),
         )

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 import pymongo
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
-from pymongo import UpdateOne
+from pymongo import UpdateMany, UpdateOne
 from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
@@ -159,11 +159,13 @@ class MongoConnection:
         """Returns if a server answers. Raises Unavailable."""
         await self.run("ping", "admin", lambda: self.database.client.admin.command("ping"))
 
-    async def aggregate(self, command: str, collection: str, pipeline: list[Document]) -> list[Document]:
-        """All documents that the pipeline gives."""
+    async def aggregate(
+        self, command: str, collection: str, pipeline: list[Document], **options: Any
+    ) -> list[Document]:
+        """All documents that the pipeline gives; options are those of the driver's `aggregate`."""
 
         async def call() -> list[Document]:
-            cursor = self.collection(collection).aggregate(pipeline, batchSize=READ_BATCH)
+            cursor = self.collection(collection).aggregate(pipeline, batchSize=READ_BATCH, **options)
             return await cursor.to_list(None)
 
         return await self.run(command, collection, call)
@@ -187,9 +189,10 @@ class MongoConnection:
         *,
         then: Sequence[Document] = (),
         filters: Sequence[Document] = (),
+        together: Sequence[Document] = (),
     ) -> list[list[Document]]:
         """The documents of each range, through these further stages; with filters, aligned with the ranges, those that
-        fit them.
+        fit them. `together`: stages for the documents of all ranges of a command; they keep `#`, the range's place.
 
         One command for up to UNION_MAX ranges, each a bounded scan of its own.
         """
@@ -200,7 +203,7 @@ class MongoConnection:
         for start in range(0, len(ranges), UNION_MAX):
             first, *rest = stages[start : start + UNION_MAX]
             pipeline = first + [{"$unionWith": {"coll": collection, "pipeline": each}} for each in rest]
-            for document in await self.aggregate(command, collection, pipeline):
+            for document in await self.aggregate(command, collection, [*pipeline, *together]):
                 pages[document["#"]].append(document)
         return pages
 
@@ -267,14 +270,16 @@ class MongoConnection:
 
         return await self.run(command, collection, call)
 
-    async def update(self, command: str, collection: str, updates: list[UpdateOne]) -> None:
+    async def update(self, command: str, collection: str, updates: Sequence[UpdateOne | UpdateMany]) -> None:
         """Does all of them, in any order; an upsert that finds that its filter does not hold for what is there does
         nothing.
         """
         if not updates:
             return
         try:
-            await self.run(command, collection, lambda: self.collection(collection).bulk_write(updates, ordered=False))
+            await self.run(
+                command, collection, lambda: self.collection(collection).bulk_write(list(updates), ordered=False)
+            )
         except BulkWriteError as error:
             if any(each["code"] != DUPLICATE_KEY for each in error.details["writeErrors"]):
                 raise _translated(error) from error

@@ -2,6 +2,8 @@
 
     conversations  _id id  n name  y kind  o open  w channel  e share history  f large from  v version  m members
                    z stamp  a applied seq  p pending change  h head  d settled  t last time  r first seq kept
+                   k told  q told stamp  b changes  s shown  pi pinned  pa the CHANGE that made it so
+                   st open streams
                    k told  q told stamp  b changes  s shown
                    of groups that have them: gs settings  gl slow  ga asked from  gb bans  gx dissolved
     members        _id "conversation user"  c conversation  u user, unless gone  r role  j joined seq  i joined time
@@ -28,6 +30,7 @@ from services.storage.repository.records import (
     MemberCursor,
     MemberDocument,
     MemberKey,
+    PinList,
     Watermark,
 )
 
@@ -103,6 +106,16 @@ class MongoConversations:
             if mark.applied_stamp
         ]
         await self._connection.update("advance", CONVERSATIONS, updates)
+
+    async def pin(self, lists: Sequence[PinList]) -> None:
+        updates = [
+            UpdateOne(
+                {"_id": each.conversation, "pa": {"$not": {"$gte": each.at}}},
+                {"$set": {"pi": list(each.seqs), "pa": each.at}},
+            )
+            for each in lists
+        ]
+        await self._connection.update("pin", CONVERSATIONS, updates)
 
     async def after(self, conversation: str, limit: int) -> list[ConversationDocument]:
         found = await self._connection.find(
@@ -263,6 +276,9 @@ def _conversation(document: Document) -> ConversationDocument:
         changes=document.get("b", 0),
         # Nothing but messages was stored before there were changes.
         shown=document["s"] if "s" in document else document["h"],
+        streams=tuple(document.get("st", ())),
+        pinned=tuple(document.get("pi", ())),
+        pinned_at=document.get("pa", 0),
         settings=document.get("gs", b""),
         slow_s=document.get("gl", 0),
         asked_from=document.get("ga", 0),

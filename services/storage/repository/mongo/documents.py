@@ -1,8 +1,10 @@
 """Messages and inbox entries as documents of the log, and back.
 
     a message   _id  p conversation  s sender  k client id  t time  b content  y kind, if not NORMAL  g change, if any
-                o changes before it, if any  a act of a CHANGE  w state, if changed  e when it expires, if ever
-                m who is mentioned, if anybody
+                o changes before it, if any  w state, if changed  v revision of that state, if folded
+                e when it expires, if ever  xe the same, until it is erased
+                m who is mentioned, if anybody  n parts, of a stream that has not ended
+                of a CHANGE: a act  x seq of its target  h the content before the first edit, if that is kept
     an entry    _id  p user  c conversation  q seq  t time  y 3, of a CHANGE
 
 The driver encodes them. Bytes put together here, one ready-made document each, took longer than dicts (3.8 instead of
@@ -17,15 +19,16 @@ from __future__ import annotations
 from services.storage.repository.keys import id_of_entry, id_of_message, number_of
 from services.storage.repository.mongo.schema import Document
 from services.storage.repository.records import CHANGE, NORMAL, InboxEntry, StoredMessage
+from tidings_protocol import client_pb2
 
-BESIDE_CONTENT_BYTES = 512  # what a document has beside a message's content, change, act and mentions, at most
+BESIDE_CONTENT_BYTES = 512  # what a document has beside what a message brings along, at most
 _MENTION_BYTES = 16  # what one takes beside the user's id
+# What a message has after `before`, if it is plain: one look is enough for nearly all.
+NOTHING_SPECIAL = StoredMessage("", 0, "", "", 0, b"")[10:]
 
 
 def message_document(message: StoredMessage) -> Document:
-    conversation, seq, sender, client_id, time_ms, content, kind, change, _, before, act, _, expires_ms, mentions = (
-        message
-    )
+    conversation, seq, sender, client_id, time_ms, content, kind, change, _, before = message[:10]
     document: Document = {
         "_id": id_of_message(conversation, seq),
         "p": conversation,
@@ -40,13 +43,25 @@ def message_document(message: StoredMessage) -> Document:
         document["g"] = change
     if before:
         document["o"] = before
-    if act:
-        document["a"] = act
-    if expires_ms:
-        document["e"] = expires_ms
-    if mentions:
-        document["m"] = list(mentions)
+    if message[10:] != NOTHING_SPECIAL:
+        _put_special(document, message)
     return document
+
+
+def _put_special(document: Document, message: StoredMessage) -> None:
+    if message.act:
+        document["a"] = message.act
+        document["x"] = client_pb2.Change.FromString(message.act).seq
+    if message.state:
+        document["w"] = message.state
+    if message.expires_ms:
+        document["e"] = document["xe"] = message.expires_ms
+    if message.mentions:
+        document["m"] = list(message.mentions)
+    if message.former:
+        document["h"] = message.former
+    if message.parts is not None:
+        document["n"] = message.parts
 
 
 def message_of(document: Document) -> StoredMessage:
@@ -66,13 +81,16 @@ def message_of(document: Document) -> StoredMessage:
         document.get("w", b""),
         document.get("e", 0),
         tuple(document.get("m", ())),
+        document.get("h", b""),
+        document.get("n"),
     )
 
 
 def size_of(message: StoredMessage) -> int:
     """About how many bytes the document takes, rather too many."""
-    size = len(message.content) + len(message.change) + len(message.act) + BESIDE_CONTENT_BYTES
-    if message.mentions:
+    size = len(message.content) + len(message.change) + BESIDE_CONTENT_BYTES
+    if message.act or message.mentions:
+        size += len(message.act) + len(message.state) + len(message.former)
         size += sum(len(user) + _MENTION_BYTES for user in message.mentions)
     return size
 

@@ -8,13 +8,18 @@ from services.storage.repository.contract import Repository
 from services.storage.repository.mongo.changes import MongoChanges
 from services.storage.repository.mongo.connection import MongoConnection
 from services.storage.repository.mongo.conversations import MongoConversations, MongoMembers
+from services.storage.repository.mongo.expiry import MongoExpiry
 from services.storage.repository.mongo.feed import MongoFeed
 from services.storage.repository.mongo.groups import mongo_groups
+from services.storage.repository.mongo.hidden import MongoHidden
 from services.storage.repository.mongo.layout import use_log
 from services.storage.repository.mongo.log import MongoLog
 from services.storage.repository.mongo.messages import MongoInboxes, MongoMessages
+from services.storage.repository.mongo.people import MongoBlocks, MongoPreferences, MongoProfiles
+from services.storage.repository.mongo.reactions import MongoReactions
 from services.storage.repository.mongo.schema import prepare
 from services.storage.repository.mongo.sessions import MongoSessions, MongoUsers
+from services.storage.repository.mongo.streams import MongoStreams
 from services.storage.repository.mongo.time import MongoTime
 
 PREPARE_S = 600
@@ -32,7 +37,14 @@ def mongo_repository(connection: MongoConnection) -> Repository:
         feed=MongoFeed(connection),
         sessions=MongoSessions(connection),
         users=MongoUsers(connection),
+        preferences=MongoPreferences(connection),
+        blocks=MongoBlocks(connection),
+        profiles=MongoProfiles(connection),
         time=MongoTime(connection),
+        hidden=MongoHidden(connection),
+        streams=MongoStreams(connection),
+        expiry=MongoExpiry(connection),
+        reactions=MongoReactions(connection),
         groups=mongo_groups(connection),
     )
 

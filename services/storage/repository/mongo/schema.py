@@ -27,10 +27,17 @@ Document = dict[str, Any]
 
 LOG, CONVERSATIONS, MEMBERS = "log", "conversations", "members"
 CHANGES, SESSIONS, USERS, DEVICES, META = "changes", "sessions", "users", "devices", "meta"
+REACTIONS, AHEAD, HIDDEN = "reactions", "ahead", "hidden"
 # What lies beside the members of groups.
 BANS, INVITES, REQUESTS, PACES, DISSOLVED = "bans", "invites", "join_requests", "paces", "dissolved"
 
+# Indexes that a query names, since the planner might take another one.
+HELD, BY_TARGET, EXPIRY, STREAMS = "held", "target", "expiry", "streams"
+REACTOR, TALLY = "reactor", "tally"
+PREFERENCES, BLOCKS, PROFILES = "preferences", "blocks", "profiles"
+
 HELD = "held"
+MARKED = "marked"
 
 GONE_KEPT_S = 24 * 3600
 CHANGE_KEPT_S = 24 * 3600
@@ -60,9 +67,21 @@ SCHEMA: Mapping[str, Collection] = {
                 unique=True,
                 partialFilterExpression={"k": {"$exists": True}},
             ),
+            # Only messages that are gone at some time have `xe`, until they are erased.
+            IndexModel([("xe", ASCENDING)], name=EXPIRY, partialFilterExpression={"xe": {"$exists": True}}),
+            # Only a CHANGE has `x`, the seq of what it changes: what it says is erased with that.
+            IndexModel(
+                [("p", ASCENDING), ("x", ASCENDING)],
+                name=BY_TARGET,
+                partialFilterExpression={"x": {"$exists": True}},
+            ),
         ),
     ),
-    CONVERSATIONS: Collection("_id"),
+    CONVERSATIONS: Collection(
+        "_id",
+        # Only conversations with messages whose text grows have `st`.
+        indexes=(IndexModel([("st", ASCENDING)], name=STREAMS, partialFilterExpression={"st": {"$exists": True}}),),
+    ),
     MEMBERS: Collection(
         "c",
         indexes=(
@@ -81,6 +100,8 @@ SCHEMA: Mapping[str, Collection] = {
             IndexModel([("c", ASCENDING), ("r", ASCENDING)], name="leaders", partialFilterExpression={"r": {"$gt": 1}}),
         ),
     ),
+    # By text, as members are: whoever has hidden something in a conversation is in one range.
+    HIDDEN: Collection("c"),
     BANS: Collection(
         "c",
         indexes=(IndexModel([("x", ASCENDING)], name="gone", expireAfterSeconds=GONE_KEPT_S),),
@@ -127,7 +148,38 @@ SCHEMA: Mapping[str, Collection] = {
             IndexModel([("x", ASCENDING)], name="silent", expireAfterSeconds=DEVICE_KEPT_S),
         ),
     ),
+    PREFERENCES: Collection(
+        "u",
+        indexes=(
+            # Few have `n`: who has marked a conversation as unread.
+            IndexModel([("c", ASCENDING)], name=MARKED, partialFilterExpression={"n": {"$exists": True}}),
+        ),
+    ),
+    BLOCKS: Collection("u"),
+    PROFILES: Collection("_id"),
     META: Collection("_id"),
+    REACTIONS: Collection(
+        "c",
+        indexes=(
+            IndexModel(
+                [("c", ASCENDING), ("q", ASCENDING), ("u", ASCENDING), ("r", ASCENDING)], name=REACTOR, unique=True
+            ),
+            # All that counting needs, and the order of pages.
+            IndexModel(
+                [
+                    ("c", ASCENDING),
+                    ("q", ASCENDING),
+                    ("r", ASCENDING),
+                    ("t", ASCENDING),
+                    ("u", ASCENDING),
+                    ("f", ASCENDING),
+                ],
+                name=TALLY,
+            ),
+        ),
+    ),
+    # Of the reactions of the last second.
+    AHEAD: Collection("c"),
 }
 
 

@@ -22,7 +22,11 @@ def test_what_was_counted_goes_into_the_metrics_once() -> None:
 
 def test_a_push_is_counted_by_the_field_that_it_is_in() -> None:
     fields = {field.name for field in client_pb2.ServerFrame.DESCRIPTOR.fields}
-    bodies = (client_pb2.Message, client_pb2.Receipt, client_pb2.Signal, client_pb2.GroupInfo, client_pb2.PresenceList)
+    bodies = (
+        *(client_pb2.Message, client_pb2.Receipt, client_pb2.Signal, client_pb2.GroupInfo, client_pb2.PresenceList),
+        client_pb2.StreamPart,
+        client_pb2.Hidden,
+    )
     names = [label_of(EncodedBody.of(body())) for body in bodies]
-    assert names == [DELIVER, "receipt", "signal", "group_info", "presence_list"]
+    assert names == [DELIVER, "receipt", "signal", "group_info", "presence_list", "stream_part", "hidden"]
     assert set(names) <= fields

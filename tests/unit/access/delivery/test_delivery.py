@@ -64,7 +64,7 @@ def unreadable() -> float:
     return float(metrics.PUSHES_UNREADABLE._value.get())
 
 
-@pytest.mark.parametrize("kind", [Push.MESSAGE, Push.RECEIPT, Push.SIGNAL, Push.GROUP_INFO])
+@pytest.mark.parametrize("kind", [Push.MESSAGE, Push.RECEIPT, Push.SIGNAL, Push.GROUP_INFO, Push.HIDDEN])
 @pytest.mark.parametrize("where", ["user", "everybody"])
 async def test_a_push_that_cannot_be_read_is_dropped_and_its_neighbours_go_out(
     kind: Push.Kind.ValueType, where: str
@@ -78,6 +78,15 @@ async def test_a_push_that_cannot_be_read_is_dropped_and_its_neighbours_go_out(
     await here.delivery.deliver([message(1, ["ann"]), bad, message(2, ["ann"])])
     assert seqs(ann, JSON) == [1, 2]
     assert unreadable() == before + 1
+
+
+async def test_what_a_user_has_hidden_is_told_to_their_other_devices() -> None:
+    here = Here()
+    ann, bob = here.connect("ann", JSON), here.connect("bob", JSON)
+    hidden = client_pb2.Hidden(conversation="d:ann|bob", seqs=[3, 4], through=2)
+    await here.delivery.deliver([Push(kind=Push.HIDDEN, body=hidden.SerializeToString(), users=["ann"])])
+    assert [JSON.decode_server(frame).hidden for frame in ann.frames] == [hidden]
+    assert bob.frames == []
 
 
 async def test_what_cannot_be_read_is_counted_once_however_many_get_it() -> None:
@@ -262,3 +271,34 @@ async def test_of_a_group_that_is_dissolved_all_its_readers_here_hear_and_are_re
     joined = delivery_pb2.LargeMembership(conversation="g:other", member=True)
     await here.delivery.deliver([Push(kind=Push.MEMBERSHIP, body=joined.SerializeToString())])
     assert list(here.hub.readers("g:other")) == ["ann"], "nobody in particular joins"
+
+
+async def test_preferences_go_to_the_users_other_connections() -> None:
+    here = Here()
+    ann, bob = here.connect("ann"), here.connect("bob")
+    preferences = client_pb2.ConversationPreferences(conversation="g:1", pinned=True)
+    push = Push(kind=Push.PREFERENCES, body=preferences.SerializeToString(), users=["ann"])
+    await here.delivery.deliver([push])
+    assert [PROTO.decode_server(frame).preferences for frame in ann.frames] == [preferences]
+    assert bob.frames == []
+
+
+async def test_profiles_and_blocks_are_the_business_of_who_watches() -> None:
+    profiles: list[tuple[client_pb2.ProfileList, str]] = []
+    blocks: list[delivery_pb2.BlockChange] = []
+    delivery = Delivery(
+        Hub[Connection](),
+        SystemClock(),
+        lambda _: None,
+        on_profiles=lambda told, session: profiles.append((told, session)),
+        on_blocks=blocks.append,
+    )
+    told = client_pb2.ProfileList(profiles=[client_pb2.Profile(user="ann", version=1)])
+    change = delivery_pb2.BlockChange(user="ann", users=["bob"], blocked=True)
+    await delivery.deliver(
+        [
+            Push(kind=Push.PROFILES, body=told.SerializeToString(), except_session="s"),
+            Push(kind=Push.BLOCKS, body=change.SerializeToString()),
+        ]
+    )
+    assert (profiles, blocks) == ([(told, "s")], [change])

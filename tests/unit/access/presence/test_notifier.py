@@ -24,20 +24,28 @@ class CannedLogic:
 
     def __init__(self) -> None:
         self.online = {"bob"}
+        self.blocks: set[tuple[str, str]] = set()  # (who blocks, whom)
         self.asked: list[list[str]] = []
         self.error: TidingsError | None = None
         self.frame: bytes | None = None
 
     async def handle(self, items: Sequence[logic_pb2.HandleItem]) -> Sequence[logic_pb2.HandleOutcome | TidingsError]:
-        return [self._answer(list(client_pb2.ClientFrame.FromString(item.frame).presence.users)) for item in items]
+        return [self._answer(item, list(_asked(item))) for item in items]
 
-    def _answer(self, users: list[str]) -> logic_pb2.HandleOutcome | TidingsError:
+    def _answer(self, item: logic_pb2.HandleItem, users: list[str]) -> logic_pb2.HandleOutcome | TidingsError:
         self.asked.append(users)
         if self.error is not None:
             return self.error
-        presences = [client_pb2.Presence(user=user, online=user in self.online) for user in users]
+        hiding = [user for user in users if item.session and (user, item.user) in self.blocks]
+        online = self.online.difference(hiding)
+        presences = [client_pb2.Presence(user=user, online=user in online) for user in users]
         frame = client_pb2.ServerFrame(presence_list=client_pb2.PresenceList(users=presences))
-        return logic_pb2.HandleOutcome(frame=frame.SerializeToString() if self.frame is None else self.frame)
+        encoded = frame.SerializeToString() if self.frame is None else self.frame
+        return logic_pb2.HandleOutcome(frame=encoded, hiding=hiding)
+
+
+def _asked(item: logic_pb2.HandleItem) -> Sequence[str]:
+    return client_pb2.ClientFrame.FromString(item.frame).presence.users
 
 
 class Here:
@@ -45,14 +53,23 @@ class Here:
         self.logic = CannedLogic()
         self.notifier = PresenceNotifier(cast("Any", self.logic), ManualClock(), watched_max=3)
 
-    def watch(self, *users: str) -> Client:
+    def watch(self, *users: str, as_user: str = "ann") -> Client:
         """A client that watches these users, and was answered who of them is online."""
-        client = open_client("ann")
+        client = open_client(as_user)
         request = client_pb2.PresenceRequest(users=users, watch=True)
         self.notifier.watch(client.connection, request)
         for user in users:
-            self.notifier.learn(presence(user, user in self.logic.online), client.connection)
+            hiding = [user] if (user, as_user) in self.logic.blocks else []
+            online = user in self.logic.online and not hiding
+            self.notifier.learn(presence(user, online), client.connection, hiding)
         return client
+
+    def block(self, user: str, other: str, *, blocked: bool = True) -> None:
+        """The news of a block, as logic will answer from now on."""
+        self.logic.blocks.add((user, other)) if blocked else self.logic.blocks.discard((user, other))
+        self.notifier.blocks_changed(
+            delivery_pb2.BlockChange(user=user, users=[other, "zoe"], blocked=blocked, time_ms=7)
+        )
 
     def changed(self, user: str, *, up: bool) -> None:
         self.notifier.sessions_changed(
@@ -170,3 +187,79 @@ async def test_who_stops_watching_is_shown_nothing_more() -> None:
     place.notifier.watch(watcher.connection, client_pb2.PresenceRequest(users=["cid"]))
     place.changed("cid", up=True)
     assert shown(watcher) == []
+
+
+async def test_who_blocks_a_watcher_looks_offline_to_it_and_to_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with here(monkeypatch) as place:
+        ann, eve = place.watch("bob"), place.watch("bob", as_user="eve")
+        place.block("bob", "ann")
+        assert (shown(ann), shown(eve)) == ([("bob", False)], [])
+        place.logic.online.clear()
+        place.changed("bob", up=False)
+        await eventually(lambda: shown(eve))
+        place.logic.online.add("bob")
+        place.changed("bob", up=True)
+        assert (shown(ann), shown(eve)) == ([("bob", False)], [("bob", False), ("bob", True)])
+        place.block("bob", "ann", blocked=False)
+    assert shown(ann) == [("bob", False), ("bob", True)]
+    assert shown(eve) == [("bob", False), ("bob", True)]
+
+
+async def test_an_answer_that_hides_somebody_says_nothing_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with here(monkeypatch) as place:
+        place.logic.blocks.add(("bob", "ann"))
+        eve, ann = place.watch("bob", as_user="eve"), place.watch("bob")
+        assert (shown(eve), shown(ann)) == ([], [])
+        place.logic.online.clear()
+        place.changed("bob", up=False)
+        await eventually(lambda: shown(eve))
+    assert (shown(eve), shown(ann)) == ([("bob", False)], [])
+
+
+async def test_who_was_hidden_from_the_first_watcher_is_asked_about_when_it_may_be_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with here(monkeypatch) as place:
+        place.logic.blocks.add(("bob", "ann"))
+        ann = place.watch("bob")
+        place.block("bob", "ann", blocked=False)
+        await eventually(lambda: shown(ann))
+    assert shown(ann) == [("bob", True)]
+
+
+async def test_a_block_that_overtakes_the_answer_is_shown_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with here(monkeypatch) as place:
+        place.watch("bob", as_user="eve")
+        client = open_client("ann")
+        place.notifier.watch(client.connection, client_pb2.PresenceRequest(users=["bob"], watch=True))
+        place.block("bob", "ann")
+        assert shown(client) == []
+        place.notifier.learn(presence("bob", online=True), client.connection)
+    assert shown(client) == [("bob", False)]
+
+
+async def test_a_session_that_begins_before_the_answer_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with here(monkeypatch) as place:
+        client = open_client("ann")
+        place.notifier.watch(client.connection, client_pb2.PresenceRequest(users=["bob"], watch=True))
+        place.changed("bob", up=True)
+        assert shown(client) == []
+        place.notifier.learn(presence("bob", online=False), client.connection)
+        await eventually(lambda: shown(client))
+    assert shown(client) == [("bob", True)]
+
+
+async def test_where_news_may_be_lost_each_watcher_is_asked_about_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with here(monkeypatch) as place:
+        ann, eve = place.watch("bob"), place.watch("bob", as_user="eve")
+        place.logic.blocks.add(("bob", "ann"))
+        place.logic.error = Unavailable("away", 1)
+        place.notifier.check_all()
+        await eventually(lambda: len(place.logic.asked) >= 2)
+        place.logic.error = None
+        await eventually(lambda: shown(ann))
+        assert (shown(ann), shown(eve)) == ([("bob", False)], [])
+        place.logic.blocks.clear()
+        place.notifier.check_all()
+        await eventually(lambda: len(shown(ann)) == 2)
+    assert (shown(ann), shown(eve)) == ([("bob", False), ("bob", True)], [])

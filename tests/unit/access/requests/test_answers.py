@@ -25,14 +25,22 @@ def test_a_refusal_of_logic_is_known_by_its_code() -> None:
     error = Frame(error=client_pb2.Error(code="FORBIDDEN")).SerializeToString()
     answer = encode_answer(open_client().connection, 9, "group", error)
     assert isinstance(answer, Answer)
-    assert answer.error_code == "FORBIDDEN"
+    assert (answer.error_code, answer.counts) == ("FORBIDDEN", True)
+
+
+def test_a_refusal_that_says_when_to_ask_again_does_not_count_against_the_client() -> None:
+    error = Frame(error=client_pb2.Error(code="FORBIDDEN", retry_after_ms=300)).SerializeToString()
+    answer = encode_answer(open_client().connection, 9, "group", error)
+    assert isinstance(answer, Answer)
+    assert (answer.error_code, answer.counts) == ("FORBIDDEN", False)
 
 
 def test_presence_is_kept_for_the_watchers() -> None:
     online = client_pb2.PresenceList(users=[client_pb2.Presence(user="bob", online=True)])
-    answer = encode_answer(open_client().connection, 9, "presence", Frame(presence_list=online).SerializeToString())
+    frame = Frame(presence_list=online).SerializeToString()
+    answer = encode_answer(open_client().connection, 9, "presence", frame, ["cid"])
     assert isinstance(answer, Answer)
-    assert answer.presence == online
+    assert (answer.presence, answer.hiding) == (online, ["cid"])
 
 
 def test_a_page_is_kept_for_a_connection_that_is_paused_and_for_no_other() -> None:

@@ -46,6 +46,11 @@ class CannedLogic:
     async def send(self, items: Sequence[logic_pb2.SendItem]) -> Sequence[logic_pb2.SendOutcome | TidingsError]:
         raise AssertionError("only what was not decided is asked about again")
 
+    async def stream_parts(
+        self, items: Sequence[logic_pb2.StreamPartItem]
+    ) -> Sequence[logic_pb2.StreamPartOutcome | TidingsError]:
+        return [logic_pb2.StreamPartOutcome() for _ in items]
+
     async def signal(self, items: Sequence[logic_pb2.SignalItem]) -> Sequence[logic_pb2.SignalOutcome | TidingsError]:
         return [logic_pb2.SignalOutcome() for _ in items]
 
@@ -211,7 +216,7 @@ class Noting:
         self.acked: list[int] = []
         self.pinged: list[int] = []
         self.watched: list[list[str]] = []
-        self.learned: list[client_pb2.PresenceList] = []
+        self.learned: list[tuple[client_pb2.PresenceList, list[str]]] = []
 
     def on_ack(self, connection: Connection, number: int) -> None:
         self.acked.append(number)
@@ -219,11 +224,11 @@ class Noting:
     def on_ping(self, connection: Connection, request_id: int) -> None:
         self.pinged.append(request_id)
 
-    def watch(self, connection: Connection, request: client_pb2.PresenceRequest) -> None:
-        self.watched.append(list(request.users))
+    def begin(self, connection: Connection, frame: client_pb2.ClientFrame) -> None:
+        self.watched.append(list(frame.presence.users or frame.profile.get.users))
 
-    def learn(self, answer: client_pb2.PresenceList, asker: Connection) -> None:
-        self.learned.append(answer)
+    def learn(self, answer: client_pb2.PresenceList, asker: Connection, hiding: Sequence[str]) -> None:
+        self.learned.append((answer, list(hiding)))
 
 
 class SlowLogic(CannedLogic):
@@ -235,6 +240,7 @@ class SlowLogic(CannedLogic):
         self.calls: list[list[str]] = []
         self.outcome = logic_pb2.SignalOutcome()
         self.pending: set[str] = set()
+        self.hiding: list[str] = []
 
     async def send_rows(self, rows: Sequence[SendRow]) -> Sequence[Outcome]:
         self.calls.append([row.client_id for row in rows])
@@ -246,6 +252,11 @@ class SlowLogic(CannedLogic):
         await self.gate.wait()
         return [logic_pb2.SendOutcome(seq=1, pending=item.client_id in self.pending) for item in items]
 
+    async def stream_parts(
+        self, items: Sequence[logic_pb2.StreamPartItem]
+    ) -> Sequence[logic_pb2.StreamPartOutcome | TidingsError]:
+        return [logic_pb2.StreamPartOutcome() for _ in items]
+
     async def signal(self, items: Sequence[logic_pb2.SignalItem]) -> Sequence[logic_pb2.SignalOutcome | TidingsError]:
         self.calls.append([item.name for item in items])
         return [self.outcome for _ in items]
@@ -255,7 +266,7 @@ class SlowLogic(CannedLogic):
     ) -> Sequence[logic_pb2.HandleOutcome | TidingsError]:
         self.calls.append([Frame.FromString(item.frame).WhichOneof("body") or "" for item in items])
         await self.gate.wait()
-        return [logic_pb2.HandleOutcome(frame=self.frame) for _ in items]
+        return [logic_pb2.HandleOutcome(frame=self.frame, hiding=self.hiding) for _ in items]
 
 
 @asynccontextmanager
@@ -302,9 +313,22 @@ async def test_a_request_of_presence_is_watched_before_it_goes_to_logic_and_its_
         assert (noting.watched, logic.calls) == ([["bob"]], [])
         online = client_pb2.PresenceList(users=[client_pb2.Presence(user="bob", online=True)])
         logic.frame = client_pb2.ServerFrame(presence_list=online).SerializeToString()
+        logic.hiding = ["cid"]
         logic.gate.set()
         await client.answered()
-    assert noting.learned == [online]
+    assert noting.learned == [(online, ["cid"])]
+    assert [frame.id for frame in client.answers] == [6]
+
+
+async def test_a_request_of_profiles_is_watched_before_it_goes_to_logic() -> None:
+    async with slow() as (node, logic, noting):
+        client = Client(node, PROTO)
+        get = client_pb2.ProfileRequest.Get(users=["bob"], watch=True)
+        client.say(id=6, profile=client_pb2.ProfileRequest(get=get))
+        assert (noting.watched, logic.calls) == ([["bob"]], [])
+        logic.frame = client_pb2.ServerFrame(profile_list=client_pb2.ProfileList()).SerializeToString()
+        logic.gate.set()
+        await client.answered()
     assert [frame.id for frame in client.answers] == [6]
 
 

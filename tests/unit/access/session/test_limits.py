@@ -56,6 +56,26 @@ def test_what_one_bucket_refuses_is_not_taken_from_the_other() -> None:
     assert other.take_send(5.0, policy) == 0.0, "the user has one left"
 
 
+def test_parts_have_a_bucket_of_their_own() -> None:
+    policy = LimitPolicy(sends_per_s=10, sends_burst=20, parts_per_s=30)
+    limits = ConnectionLimits()
+    assert [limits.take_part(5.0, policy) for _ in range(30)] == [0.0] * 30
+    assert limits.take_part(5.0, policy) == pytest.approx(1 / 30)
+    assert limits.take_send(5.0, policy) == 0.0
+    assert limits.take_part(5.04, policy) == 0.0
+    assert LimitPolicy(parts_per_s=0).parts_per_s == limits.take_part(5.04, LimitPolicy(parts_per_s=0)) == 0.0
+
+
+def test_the_connections_of_a_user_share_a_bucket_of_parts() -> None:
+    policy = LimitPolicy(parts_per_s=30, user_factor=4)
+    shared = UserTraffic()
+    many = [ConnectionLimits() for _ in range(10)]
+    for limits in many:
+        limits.shared = shared
+    assert sum(not limits.take_part(5.0, policy) for limits in many for _ in range(30)) == 120
+    assert many[9].take_part(5.0, policy) == pytest.approx(1 / 120)
+
+
 @pytest.mark.parametrize("rate", [0.05, 0.4, 0.999])
 def test_rates_below_one_a_second_let_one_through_and_then_the_next_in_time(rate: float) -> None:
     policy = LimitPolicy(sends_per_s=rate, sends_burst=2 * rate, user_factor=1)

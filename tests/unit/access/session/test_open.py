@@ -91,6 +91,16 @@ def test_sends_of_a_user_count_together_once_the_windows_are_shared() -> None:
     assert refused.code == "RATE_LIMITED"
 
 
+def test_more_parts_of_streams_than_a_second_allows_are_refused_with_the_time_to_wait() -> None:
+    session = opened()
+    assert all(session.receive_frame("stream_part", 1, 100.0) is DISPATCH for _ in range(30))
+    (refused,) = session.receive_frame("stream_part", 1, 100.0)
+    assert isinstance(refused, Refuse)
+    assert (refused.code, refused.retry_after_ms) == ("RATE_LIMITED", 34)
+    assert session.receive_frame("send", 1, 100.0) is DISPATCH
+    assert session.receive_frame("stream_part", 1, 100.034) is DISPATCH
+
+
 def test_who_is_away_is_idle_until_the_client_is_used() -> None:
     session = opened()
     assert not session.idle(101.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.logic.groups.model import GroupMember, GroupRole, GroupSnapshot
-from services.logic.groups.permissions import check_read, check_send, check_signal
+from services.logic.groups.permissions import check_read, check_send, check_signal, check_stream
 from tidings_protocol.errors import Forbidden, NotFound
 
 
@@ -92,3 +92,17 @@ def test_peers_read_all_of_their_chat_and_a_stranger_nothing() -> None:
 
 def test_everyone_reads_the_notices_to_everyone() -> None:
     assert check_read("b:all", "eve", None) == 0
+
+
+def test_a_text_grows_where_its_sender_may_send_but_in_no_large_group() -> None:
+    check_stream("d:amy|bob", "amy", None)
+    check_stream("g:x", "mia", group())
+    for conversation, user, there in (
+        ("d:amy|bob", "eve", None),
+        ("b:all", "amy", None),
+        ("g:x", "eve", group()),
+        ("g:x", "mia", group(channel=True)),
+        ("g:x", "olga", group(large_from=9)),
+    ):
+        with pytest.raises(Forbidden):
+            check_stream(conversation, user, there)

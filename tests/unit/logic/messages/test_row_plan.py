@@ -44,6 +44,12 @@ def test_what_memory_does_not_allow_or_does_not_know_is_not_plain() -> None:
         assert (plan.plain, plan.apart, plan.after) == ([1], [0], []), row
 
 
+def test_what_is_special_is_not_plain_nor_is_what_comes_after_it() -> None:
+    conversations = ["d:amy|bob", "g:x", "d:amy|bob", "g:x", "d:amy|bob", "d:amy|cid"]
+    plan = plan_rows(conversations, ["amy"] * 6, GROUPS.get, {1: object(), 2: object()})
+    assert (plan.plain, plan.apart, plan.after) == ([0, 5], [1, 3], [2, 4])
+
+
 def test_rows_after_one_that_is_not_plain_in_its_conversation_are_not_either() -> None:
     plan = planned(("g:x", "eve"), ("d:amy|bob", "amy"), ("g:x", "amy"), ("d:amy|bob", "bob"))
     assert (plan.plain, plan.apart, plan.after) == ([1, 3], [0, 2], [])

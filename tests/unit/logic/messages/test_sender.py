@@ -41,6 +41,7 @@ async def test_a_direct_message_is_stored_told_to_both_and_answered_with_the_sen
                 content=client_pb2.Content(text="hi"),
                 kind=client_pb2.Message.NORMAL,
                 client_id="amy-hi",
+                ordinal=1,
             )
 
 

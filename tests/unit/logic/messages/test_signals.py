@@ -5,7 +5,7 @@ from __future__ import annotations
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
 from tests.unit.logic.harness import Logic, logic
 from tidings_protocol import client_pb2
-from tidings_protocol.errors import TidingsError
+from tidings_protocol.errors import TidingsError, Unavailable
 
 
 def signal(sender: str, conversation: str, **fields: object) -> logic_pb2.SignalItem:
@@ -82,3 +82,25 @@ async def test_nobody_waits_for_kafka() -> None:
     async with logic() as node:
         node.broker.away()
         assert codes(await node.signals.signal([signal("amy", "d:amy|bob")])) == [""]
+
+
+async def test_nothing_is_signalled_to_who_blocks_the_sender() -> None:
+    async with logic() as node:
+        node.storage.blocks["bob", "amy"] = 1
+        outcomes = await node.signals.signal(
+            [signal("amy", "d:amy|bob"), signal("bob", "d:amy|bob"), signal("amy", "d:amy|cleo")]
+        )
+        assert codes(outcomes) == ["FORBIDDEN", "", ""]
+        assert outcomes[0] is not None
+        assert "does not take messages from you" in outcomes[0].message
+    assert {(value.conversation, getattr(value, "from")) for value, _, _ in await told(node)} == {
+        ("d:amy|bob", "bob"),
+        ("d:amy|cleo", "amy"),
+    }
+
+
+async def test_nothing_is_signalled_while_nobody_knows_who_blocks_whom() -> None:
+    async with logic() as node:
+        node.storage.fail["Load"] = [Unavailable("away", 100)]
+        assert codes(await node.signals.signal([signal("amy", "d:amy|bob")])) == ["UNAVAILABLE"]
+    assert await told(node) == []

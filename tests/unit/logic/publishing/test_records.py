@@ -29,7 +29,7 @@ def test_parcels_come_before_events_and_know_whom_they_are_for() -> None:
     assert mailbox.record.headers == ((tracing.HEADER, b"tp"),)
     assert (broadcast.record.topic, broadcast.lasting, broadcast.to) == (TOPICS.broadcast, True, None)
     assert (event.record.topic, event.record.key, event.record.value) == (TOPICS.events, b"g:x", b"event")
-    assert event.lasting
+    assert (event.lasting, event.record.headers) == (True, (("type", b"receipt"),))
 
 
 def test_a_push_whose_recipients_no_node_owns_is_counted() -> None:

@@ -9,6 +9,15 @@ History = client_pb2.History
 Request = client_pb2.GroupRequest
 
 
+async def test_changes_are_left_out_unless_they_are_asked_for() -> None:
+    async with logic() as node:
+        await talk(node, "d:amy|bob", "amy", 3)
+        node.storage.conversations["d:amy|bob"].messages[1].kind = client_pb2.Message.CHANGE
+        for changes, seqs in ((False, [1, 3]), (True, [1, 2, 3])):
+            page = (await node.ask("bob", history=History(conversation="d:amy|bob", changes=changes))).page
+            assert [entry.message.seq for entry in page.entries] == seqs
+
+
 async def test_history_is_for_those_who_may_read_it() -> None:
     async with logic() as node:
         await talk(node, "d:amy|bob", "amy", 3)

@@ -8,7 +8,7 @@ from services.storage.events import encoder as module
 from services.storage.events.encoder import EventEncoder
 from services.storage.events.port import FedChange, FedRow
 from services.storage.memory.conversation import CachedConversation
-from services.storage.repository.records import NORMAL, SYSTEM, ConversationDocument, StoredMessage
+from services.storage.repository.records import CHANGE, NORMAL, SYSTEM, ConversationDocument, StoredMessage
 from tests.unit.storage.nodes import content_of
 from tidings_protocol import client_pb2
 from tidings_protocol.ids import kind_of, message_id
@@ -54,9 +54,27 @@ def test_a_message_is_an_event_with_all_that_its_recipients_get() -> None:
 
 def test_the_trace_is_a_header_too() -> None:
     [record] = EventEncoder("events", "here").records([row(1, trace=TRACE)])
-    assert record.headers == (("traceparent", TRACE.encode()),)
+    assert dict(record.headers)["traceparent"] == TRACE.encode()
     [record] = EventEncoder("events", "here").records([row(1)])
-    assert record.headers == ()
+    assert "traceparent" not in dict(record.headers)
+
+
+def test_what_a_record_is_stands_in_a_header_of_it() -> None:
+    change = row(2)
+    change = change._replace(message=change.message._replace(kind=CHANGE), told=b"", trace=TRACE)
+    notice = row(3)
+    carried = ChangeItem(op="1", acts=[events_pb2.Membership(act="add").SerializeToString()]).SerializeToString()
+    notice = notice._replace(message=notice.message._replace(kind=SYSTEM, change=carried))
+    apart = FedChange(notice.conversation, 1, [events_pb2.Membership(act="join").SerializeToString()], 5)
+    records = EventEncoder("events", "here").records([row(1), change, notice, apart])
+    types = [[value for name, value in record.headers if name == "type"] for record in records]
+    assert types == [[b"message"], [b"change"], [b"message"], [b"membership"], [b"membership"]]
+
+
+def test_what_is_not_plain_is_told_as_it_is_shown() -> None:
+    told = client_pb2.Message(conversation=CHAT, seq=2, state=client_pb2.State(recalled_by="ann"))
+    [event] = event_of(row(2)._replace(told=told.SerializeToString()))
+    assert event.message == told
 
 
 def test_what_is_remembered_of_a_conversation_holds_for_its_present_recipients_only() -> None:
@@ -90,3 +108,9 @@ def test_a_change_without_notice_is_an_event_for_each_act() -> None:
     told = event_of(FedChange(conversation, 4, [act.SerializeToString() for act in acts], 99))
     assert [each.membership for each in told] == acts
     assert {(each.time_ms, each.conversation) for each in told} == {(99, "g:1")}
+
+
+def test_what_is_not_plain_is_told_as_all_are_told_of_it() -> None:
+    told = client_pb2.Message(conversation=CHAT, seq=7, kind=client_pb2.Message.CHANGE)
+    [event] = event_of(row(7)._replace(told=told.SerializeToString()))
+    assert event.message == told

@@ -228,7 +228,7 @@ async def test_leaving_publishes_what_waits() -> None:
 
 def feed_of(broker: MemoryBroker, health: Health, *, bytes_max: int = 10**9) -> EventFeed:
     broker.ensure(Topic(EVENTS, 1))
-    debts, encoder = DebtReader(Database().repository()), EventEncoder(EVENTS, "here")
+    debts, encoder = DebtReader(Database().repository(), ManualClock()), EventEncoder(EVENTS, "here")
     return EventFeed(
         MemoryBus(broker),
         encoder,

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.storage.folding.writer import FoldWriter
 from services.storage.limits import Limits
 from services.storage.loading.documents import ConversationDocuments, cached_from
 from services.storage.loading.duplicates import RecentSends
@@ -261,7 +262,7 @@ async def test_a_tail_is_what_comes_after_what_is_settled_however_long_it_is() -
         await stored(node, *(send("ann", "bob", f"x{number}") for number in range(5)))
         repository = world.database.repository()
         documents = ConversationDocuments(repository, world.clock)
-        recovery = Recovery(repository, documents, node.conversations._fanout, RecentSends(10))
+        recovery = Recovery(repository, documents, node.conversations._fanout, RecentSends(10), FoldWriter(repository))
         document = ConversationDocument("d:ann|bob", 1, settled=3)
         before = world.database.faults.commands
         tails = await recovery.tails(["d:ann|bob", "d:ann|none"], {"d:ann|bob": document})
@@ -276,7 +277,7 @@ async def test_what_another_node_completes_at_the_same_time_is_left_to_it() -> N
     async with world.node() as node:
         repository = world.database.repository()
         documents = ConversationDocuments(repository, world.clock)
-        recovery = Recovery(repository, documents, node.conversations._fanout, RecentSends(10))
+        recovery = Recovery(repository, documents, node.conversations._fanout, RecentSends(10), FoldWriter(repository))
         made = change(G, "ann", "op", 0, joins=["ann"], notices=[["ann"], ["ann"]])
         job = ChangeJob(cached_from(G, None, ()), [0], [made])
         (first, second) = job.draft_notices()

@@ -28,7 +28,7 @@ def test_a_message_that_is_stored_has_its_number_and_those_of_its_recipients() -
     job = store_job()
     job.draft.status, job.draft.seq, job.draft.time_ms = Status.STORED, 7, 100
     job.accept([3, 4])
-    outcome = job.outcome()
+    outcome = job.outcome(0)
     assert (outcome.status, outcome.seq, outcome.time_ms, list(outcome.numbers)) == (
         pb.StoreOutcome.STORED,
         7,
@@ -41,7 +41,7 @@ def test_a_message_fails_with_the_first_of_its_entries_that_could_not_be_written
     job = store_job()
     job.draft.status = Status.STORED
     job.accept([3, Unavailable("away", 100), Forbidden("never said")])
-    outcome = job.outcome()
+    outcome = job.outcome(0)
     assert (outcome.status, outcome.fault.code, outcome.fault.retry_after_ms) == (
         pb.StoreOutcome.FAILED,
         "UNAVAILABLE",
@@ -54,7 +54,7 @@ def test_a_duplicate_is_answered_with_what_the_first_one_was() -> None:
     job.draft.conversation.settled = job.draft.conversation.head = 5
     assert job.draft.repeats(StoredMessage(CHAT, 5, "ann", "x", 90, b"first"))
     job.accept([1, 2])
-    outcome = job.outcome()
+    outcome = job.outcome(0)
     assert (outcome.status, outcome.seq, outcome.time_ms, outcome.content) == (
         pb.StoreOutcome.DUPLICATE,
         5,

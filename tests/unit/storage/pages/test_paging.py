@@ -6,26 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.storage.pages.paging import bytes_for, encode, history_page, history_window
+from services.storage.pages.paging import HistoryLook, bytes_for, history_page, history_window
+from services.storage.pages.showing import Showing
 from services.storage.repository.records import StoredMessage
 from tidings_protocol import client_pb2
-from tidings_protocol.ids import message_id
-
-
-def test_an_encoded_message_is_what_protobuf_reads() -> None:
-    content = client_pb2.Content(text="hello", headers={"a": "b"})
-    stored = StoredMessage("d:a|b", 300, "a", "key", 1_700_000_000_000, content.SerializeToString(), 2)
-    assert client_pb2.Message.FromString(encode(stored)) == client_pb2.Message(
-        message_id=message_id("d:a|b", 300),
-        conversation="d:a|b",
-        seq=300,
-        sender="a",
-        time_ms=1_700_000_000_000,
-        content=content,
-        kind=client_pb2.Message.SYSTEM,
-        client_id="key",
-        ordinal=300,
-    )
 
 
 @given(
@@ -54,12 +38,9 @@ def test_pages_one_after_the_other_show_everything_once(
     for _ in range(60):
         window = history_window(item, 10_000)
         inside = [kept[seq] for seq in sorted(kept) if window.span.after < seq < window.span.before]
-        page = history_page(
-            window,
-            (inside[::-1] if window.descending else inside)[: window.span.limit],
-            head=head,
-            first_seq=first_seq,
-        )
+        look = HistoryLook(window)
+        look.take((inside[::-1] if window.descending else inside)[: window.span.limit], look.span)
+        page = history_page(look, Showing(0, {}, ()).item, head=head, first_seq=first_seq)
         found = [client_pb2.Message.FromString(entry.message).seq for entry in page.entries]
         assert len(found) <= limit
         assert found == sorted(found)

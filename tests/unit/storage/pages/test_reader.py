@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
@@ -21,7 +23,7 @@ def seqs(page: pb.PageOutcome) -> list[int]:
     return [client_pb2.Message.FromString(entry.message).seq for entry in page.entries]
 
 
-async def history(node: Storage, conversation: str = CHAT, **fields: int) -> pb.PageOutcome:
+async def history(node: Storage, conversation: str = CHAT, **fields: Any) -> pb.PageOutcome:
     (page,) = await node.pages.history([pb.HistoryItem(conversation=conversation, **fields)])
     return page
 

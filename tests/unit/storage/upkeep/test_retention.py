@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.bus.memory import MemoryBroker
+from services.storage.limits import Limits
 from services.storage.repository.records import ConversationDocument, StoredMessage
 from services.storage.upkeep.retention import RetentionPolicy
+from tests.unit.storage.changing import edit, one, pin, special
 from tests.unit.storage.nodes import World, inbox_of, quiet, send, stored
+from tests.unit.storage.streams.streaming import stream
 from tidings_protocol.errors import Unavailable
 
 DAY_S = 24 * 3600.0
@@ -157,3 +162,80 @@ async def test_a_message_that_was_not_told_is_kept_until_it_is() -> None:
         await node.retention.sweep()
         assert not world.database.messages["d:ann|bob"]
         assert world.seqs("d:ann|bob") == [1, 2]
+
+
+async def test_what_lies_elsewhere_of_a_message_goes_with_it_and_the_changes_keep_their_places() -> None:
+    world = World()
+    async with world.node(policy=WEEKLY) as node:
+        await stored(
+            node, special(send("ann", "bob", "c1", "secret"), mentions=["bob"]), send("ann", "bob", "c2", "old")
+        )
+        world.clock.advance(4 * DAY_S)
+        await stored(node, edit("ann", "bob", "e1", 1, "secret too", mentions=["ann"]))
+        await stored(node, pin("bob", "ann", "p1", 1), send("ann", "bob", "c3", "new"), pin("bob", "ann", "p2", 5))
+        world.clock.advance(4 * DAY_S)
+        await node.retention.sweep()
+        left = world.database.messages["d:ann|bob"]
+        assert sorted(left) == [3, 4, 5, 6]
+        assert (left[3].content, left[3].mentions) == (b"", ())
+        document = world.database.conversations["d:ann|bob"]
+        conversation = node.conversations.memory.peek("d:ann|bob")
+        assert conversation is not None
+        assert document.pinned == conversation.document.pinned == (5,)
+        assert (await one(node, edit("ann", "bob", "e2", 1))).fault.code == "NOT_FOUND"
+        assert (await one(node, edit("ann", "bob", "e3", 5))).seq == 7
+
+
+async def test_ordinals_go_on_when_everything_is_gone_also_for_the_next_owner() -> None:
+    world = World()
+    async with world.node(policy=WEEKLY) as node:
+        await stored(node, send("ann", "bob", "c1"), send("ann", "bob", "c2"))
+        await stored(node, edit("ann", "bob", "e1", 1))
+        world.clock.advance(8 * DAY_S)
+        await node.retention.sweep()
+        assert not world.database.messages["d:ann|bob"]
+    async with world.node("two") as node:
+        world.hood.owner_of = lambda _: "two"
+        outcome = await one(node, send("ann", "bob", "c3"))
+        assert (outcome.seq, outcome.ordinal) == (4, 3)
+
+
+async def test_a_client_id_is_known_as_long_as_its_message_is_there() -> None:
+    world = World(limits=Limits(flush_interval_s=1e6, recent_sends_max=0))
+    async with world.node(policy=WEEKLY) as node:
+        await stored(node, send("ann", "bob", "c1"))
+        world.clock.advance(6 * DAY_S)
+        assert (await one(node, send("ann", "bob", "c1"))).status == pb.StoreOutcome.DUPLICATE
+        world.clock.advance(2 * DAY_S)
+        await node.retention.sweep()
+        again = await one(node, send("ann", "bob", "c1"))
+        assert (again.status, again.seq) == (pb.StoreOutcome.STORED, 2)
+
+
+async def test_inbox_entries_of_members_go_before_the_lap_over_all_users_comes_to_them() -> None:
+    world = World()
+    async with world.node(policy=WEEKLY) as node:
+        await stored(node, *(send("ann", "bob", f"old{index}") for index in range(5)))
+        world.clock.advance(8 * DAY_S)
+        await stored(node, send("ann", "bob", "new"))
+
+        async def no_laps_over_users(command: str) -> None:
+            if command == "users.after":
+                raise Unavailable("away")
+
+        world.database.faults.delay = no_laps_over_users
+        with pytest.raises(Unavailable):
+            await node.retention.sweep()
+        assert [sorted(world.database.inboxes[user]) for user in ("ann", "bob")] == [[6], [6]]
+
+
+async def test_a_stream_whose_message_is_gone_is_looked_after_no_more() -> None:
+    world = World()
+    async with world.node(policy=WEEKLY) as node:
+        await stored(node, stream("ann", "bob", "s1"))
+        world.clock.advance(8 * DAY_S)
+        await node.retention.sweep()
+        await node.keeper.tick()
+        await node.keeper.tick()
+        assert node.streams.count == 0
+        assert world.database.conversations["d:ann|bob"].streams == ()

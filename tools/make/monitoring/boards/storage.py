@@ -86,6 +86,18 @@ BOARD = Board(
                     "ops",
                     (Query(rate("tidings_fenced_total", where=HERE), "fenced"),),
                 ),
+                Panel(
+                    "Reactions",
+                    "added and removed ones are in their set; unchanged are repeats. Announced: the entries that tell of "
+                    "them, at most one a second for a message; of these, what no logic node took was lost until the next "
+                    "heartbeat of whoever it was for.",
+                    "ops",
+                    (
+                        rate_by("tidings_reactions_total", "outcome", HERE),
+                        Query(rate("tidings_announcements_total", "way", where=HERE), "announced {{way}}"),
+                        Query(rate("tidings_tells_total", "outcome", where=HERE), "handed on, {{outcome}}"),
+                    ),
+                ),
                 lanes(HERE),
                 batches(HERE),
                 Panel(

@@ -15,6 +15,7 @@ from services.storage.repository.mongo.documents import (
     size_of,
 )
 from services.storage.repository.records import MAX_NUMBER, NORMAL, SYSTEM, InboxEntry, StoredMessage
+from tidings_protocol import client_pb2
 
 USERS = st.text("abcXYZ019._-@:", min_size=1, max_size=64)
 NUMBERS = st.integers(1, MAX_NUMBER)
@@ -31,10 +32,12 @@ MESSAGES = st.builds(
     st.binary(max_size=30),
     left_out=st.just(0),
     before=st.integers(0, MAX_NUMBER),
-    act=st.binary(max_size=30),
-    state=st.just(b""),
+    act=st.just(b"") | NUMBERS.map(lambda seq: client_pb2.Change(seq=seq, pin=True).SerializeToString()),
+    state=st.binary(max_size=30),
     expires_ms=st.integers(0, MAX_NUMBER),
     mentions=st.lists(USERS, max_size=5).map(tuple),
+    former=st.just(b""),
+    parts=st.none() | st.integers(0, MAX_NUMBER),
 )
 
 

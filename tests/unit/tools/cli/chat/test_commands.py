@@ -22,6 +22,10 @@ from tools.cli.chat.controller import Controller
         ("/rename The New Name", Command("rename", ("The New Name",))),
         ("/reply 12 so do I", Command("reply", ("12", "so do I"))),
         ("/create crew ann bob", Command("create", ("crew", "ann", "bob"))),
+        ("/edit . so do we", Command("edit", (".", "so do we"))),
+        ("/react #7 👍", Command("react", ("#7", "👍"))),
+        ("/set description what we do", Command("set", ("description", "what we do"))),
+        ("/mute", Command("mute")),
     ],
 )
 def test_lines_mean(line: str, meant: object) -> None:
@@ -53,6 +57,25 @@ def test_every_command_is_done_somewhere() -> None:
 
 
 def test_commands_and_names_are_completed() -> None:
-    assert completions("/re", []) == ["/remove", "/rename", "/reply", "/retry"]
+    assert completions("/re", []) == [
+        "/reply",
+        "/recall",
+        "/react",
+        "/reactions",
+        "/readers",
+        "/retry",
+        "/remove",
+        "/rename",
+        "/requests",
+    ]
     assert completions("/to b", ["ann", "bob"]) == ["bob"]
     assert completions("hello b", ["bob"]) == []
+
+
+def test_names_are_searched_as_one_types_them() -> None:
+    people, names = ["ann", "bob", "b.rose"], {"ann": "Anna Miller", "bob": "Bob"}
+    assert completions("ask @b", [], people, names) == ["@b.rose", "@bob"]
+    assert completions("ask @mill", [], people, names) == ["@ann"]
+    assert completions("/reply 3 @an", [], people, names) == ["@ann"]
+    assert completions("all of @", [], people, names) == ["@ann", "@b.rose", "@bob", "@all"]
+    assert completions("@nobody", [], people, names) == []

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tidings import (
+    ChangeAct,
+    Content,
     Conversation,
     ConversationKind,
+    Expired,
+    Hidden,
     HistoryPage,
     Link,
     LinkState,
     Message,
+    MessageChanged,
     MessageState,
+    Preferences,
+    PreferencesChanged,
     Presence,
+    Profile,
+    ProfileChanged,
     Progress,
+    Reaction,
     Receipt,
     Signal,
+    State,
+    StreamGrew,
 )
 from tidings.model import MEMBERSHIP_MIME
 from tools.cli.chat import render
@@ -171,3 +185,108 @@ def test_acts_that_this_chat_does_not_know_are_no_lines_but_count_as_seen() -> N
     told = Message("m1", "g:1", 1, "bob", 1, data=b'{"act": "merge"}', mime=MEMBERSHIP_MIME, system=True)
     assert model.apply(told, 0.0) is None
     assert (model.talks["g:1"].head, model.talks["g:1"].lines) == (1, [])
+
+
+def _change(seq: int, change_seq: int, act: ChangeAct, state: State, text: str = "") -> MessageChanged:
+    content = Content(text=text) if text else None
+    return MessageChanged(CHAT, seq, change_seq, act, "bob", 1, replace(state, revision=change_seq), content)
+
+
+def _drawn(model: ChatModel) -> list[str]:
+    return ["".join(text for _, text in row) for row in render.transcript(model, model.talk)]
+
+
+def test_what_is_done_to_a_message_shows_in_its_line() -> None:
+    model = _model()
+    model.apply(_message(1, text="one"), 0.0)
+    state = State(edited_ms=1, pinned=True, reactions=(Reaction("👍", 2, ("ann", "bob")),))
+    model.apply(_change(1, 2, ChangeAct.EDIT, state, "two"), 0.0)
+    assert _drawn(model)[-1].endswith("#1 bob two (changed) (pinned)  👍2")
+    assert (model.talks[CHAT].pinned, model.talks[CHAT].head) == ((1,), 2)
+    model.apply(_change(1, 3, ChangeAct.RECALL, State(recalled_by="bob")), 0.0)
+    assert _drawn(model)[-1].endswith("bob (taken back)")
+    assert (model.talks[CHAT].pinned, model.talks[CHAT].unread) == ((), 0)
+    model.page(CHAT, _page(1))  # as it was read before all that
+    assert _drawn(model)[-1].endswith("bob (taken back)")
+
+
+def test_an_own_message_can_be_changed_once_it_has_its_place() -> None:
+    model = _model()
+    model.posted(CHAT, "c1", "one", 0, 5)
+    model.apply(Progress("c1", CHAT, 1, MessageState.SENT), 0.0)
+    model.apply(_change(1, 2, ChangeAct.EDIT, State(edited_ms=1), "two"), 0.0)
+    (line,) = model.talks[CHAT].lines
+    assert line.text == "two"
+    newest = model.talks[CHAT].newest(by="ann")
+    assert newest is line
+
+
+def test_a_stream_grows_in_its_line() -> None:
+    model = _model()
+    stream = replace(_message(1, text="I "), state=State(streaming=True))
+    model.apply(stream, 0.0)
+    assert _drawn(model)[-1].endswith("bob I  ▌")
+    grown = replace(stream, text="I think", state=State(streaming=True, parts=1))
+    model.apply(StreamGrew(CHAT, 1, 1, "think", grown), 0.0)
+    assert _drawn(model)[-1].endswith("I think ▌")
+    model.apply(_change(1, 2, ChangeAct.FINISH, State(parts=1), "I think so"), 0.0)
+    assert _drawn(model)[-1].endswith("bob I think so")
+
+
+def test_what_is_hidden_or_expired_is_not_there() -> None:
+    model = _model()
+    for seq in range(1, 5):
+        model.apply(_message(seq), 0.0)
+    model.apply(Hidden(CHAT, (4,), 2), 0.0)
+    assert _seqs(model) == [3]
+    assert model.talks[CHAT].unread == 1
+    expired = replace(_message(3), expires_ms=5).at(5)
+    model.apply(Expired(expired), 0.0)
+    assert _drawn(model)[-1].endswith("bob (expired)")
+
+
+def test_unread_is_what_the_server_counted_and_what_came_since() -> None:
+    model = ChatModel("ann")
+    listed = Conversation(CHAT, "bob", ConversationKind.DIRECT, 9, 3, last=_message(8), unread=4, mentions=1)
+    model.listing([listed])
+    talk = model.talks[CHAT]
+    assert (talk.unread, talk.mentions) == (4, 1)
+    model.apply(_message(8), 0.0)  # it was counted
+    model.apply(replace(_message(10), mentions=("ann",)), 0.0)
+    assert (talk.unread, talk.mentions) == (5, 2)
+    model.apply(Receipt(CHAT, "ann", 10, 8), 0.0)
+    assert (talk.unread, talk.mentions) == (1, 1)
+    model.apply(_change(10, 11, ChangeAct.RECALL, State(recalled_by="bob")), 0.0)
+    assert (talk.unread, talk.mentions) == (0, 0)
+
+
+def test_where_it_began_to_be_new_stays_marked_while_one_reads() -> None:
+    model = _model()
+    model.open("g:1")
+    model.page(CHAT, _page(1, 2))
+    model.read(CHAT, 1)
+    model.chat_with("bob")
+    model.read(CHAT, 2)
+    rows = _drawn(model)
+    assert rows.index("── new ──") == len(rows) - 2
+    model.posted(CHAT, "c1", "hello", 0, 1_700_000_000_000)
+    assert "── new ──" not in _drawn(model)
+
+
+def test_the_list_is_as_the_person_wants_it() -> None:
+    model = ChatModel("ann")
+    names = ("d:ann|bob", "d:ann|cleo", "d:ann|dan", "d:ann|eve")
+    for number, name in enumerate(names):
+        model.listing([Conversation(name, name[6:], ConversationKind.DIRECT, 0, 0, last=_message(100 - number))])
+    for told in (
+        Preferences(names[0], archived=True),
+        Preferences(names[2], pinned=True, muted_until_ms=-1),
+        Preferences(names[3], hidden=True),
+    ):
+        model.apply(PreferencesChanged(told), 0.0)
+    model.apply(ProfileChanged(Profile("cleo", "Cleo\x1b C.")), 0.0)
+    rows = ["".join(text for _, text in row).split() for row in render.sidebar(model)]
+    assert rows == [["○", "dan", "-"], ["○", "Cleo\N{REPLACEMENT CHARACTER}", "C."], ["○", "bob"]]
+    model.apply(replace(_message(200), conversation=names[3]), 0.0)
+    model.read(names[3], 200)
+    assert names[3] in [talk.id for talk in model.listed()]  # something new came

@@ -1,0 +1,60 @@
+"""Pages of messages, as the application sees them: of a conversation's history, and of the user's inbox."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tidings.model.changes import MessageChanged
+from tidings.model.messages import SHOWN, Message
+from tidings_protocol import client_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """Messages, oldest first. `more`: there are others in the direction asked. `truncated`: older ones are gone.
+
+    `changes`: the changes among them, if they were asked for.
+    """
+
+    messages: tuple[Message, ...]
+    head: int
+    more: bool
+    truncated: bool
+    next: int
+    changes: tuple[MessageChanged, ...] = ()
+
+    @classmethod
+    def from_proto(cls, page: pb.Page) -> HistoryPage:
+        return cls(
+            tuple(Message.from_proto(entry.message) for entry in page.entries if entry.message.kind in SHOWN),
+            page.head,
+            page.more,
+            page.truncated,
+            page.next,
+            tuple(told for entry in page.entries if (told := MessageChanged.from_proto(entry.message)) is not None),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class InboxPage:
+    """Entries of the user's inbox: (number, message), ascending. `truncated`: older ones are gone."""
+
+    entries: tuple[tuple[int, Message], ...]
+    head: int
+    more: bool
+    truncated: bool
+    next: int
+
+    @classmethod
+    def from_proto(cls, page: pb.Page) -> InboxPage:
+        return cls(
+            tuple(
+                (entry.number, Message.from_proto(entry.message))
+                for entry in page.entries
+                if entry.message.kind in SHOWN
+            ),
+            page.head,
+            page.more,
+            page.truncated,
+            page.next,
+        )

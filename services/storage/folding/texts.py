@@ -1,0 +1,32 @@
+"""The port to the texts of streams that have not ended, as far as their owner has them in memory.
+
+Guarantees of every implementation: it neither waits nor fails, and what it gives is at least what the entry's document
+has.
+Does not know: who wrote the parts, when they are written.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from services.storage.repository.records import MessageKey
+
+
+class TextSoFar(NamedTuple):
+    """The text that the first `parts` parts of a stream make, with what it began with."""
+
+    parts: int
+    text: str
+
+
+class StreamTexts(Protocol):
+    def so_far(self, key: MessageKey) -> TextSoFar | None:
+        """The text of this stream; None: what its document has is all that is known."""
+        ...
+
+
+class NoStreamTexts:
+    """Nothing is in memory."""
+
+    def so_far(self, _key: MessageKey) -> TextSoFar | None:
+        return None

@@ -1,0 +1,1 @@
+"""What users hide for themselves: taken, kept, and who has hidden what."""

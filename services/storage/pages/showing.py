@@ -1,0 +1,71 @@
+"""How the entries of a page are shown to the one who reads it: whole, as a stub, or not at all.
+
+    a message           whole; hidden by the reader: a stub in an inbox, left out of a history
+    a CHANGE            with the state of its target; without the content of an edit if its target is on the page too;
+                        a stub if the reader has hidden its target, or may not read it
+
+Guarantees: pure.
+Does not know: where entries come from, what of them fits into a page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
+
+from services.storage.folding.shown import shown, stub, target_of
+from services.storage.repository.records import CHANGE, HiddenSeqs, MessageKey, StoredMessage
+
+
+class PageItem(NamedTuple):
+    """An entry as a page shows it, encoded. `size`: what it takes, with content that was not read. `target`: what a
+    CHANGE changes; `brief`: the CHANGE for a page that has its target too.
+    """
+
+    encoded: bytes
+    size: int
+    target: MessageKey | None = None
+    brief: bytes = b""
+
+    def on(self, page: Collection[MessageKey]) -> bytes:
+        """The entry on a page that has these messages."""
+        return self.brief if self.brief and self.target in page else self.encoded
+
+
+class Showing:
+    """Shows entries as they are at `now_ms`. `stubs`: of which only the place is told; `targets`: of CHANGEs, as far as
+    they are there.
+    """
+
+    def __init__(self, now_ms: int, targets: Mapping[MessageKey, StoredMessage], stubs: Collection[MessageKey]) -> None:
+        self._now_ms = now_ms
+        self._targets = targets
+        self._stubs = stubs
+
+    def item(self, message: StoredMessage) -> PageItem:
+        """The entry, whose content was read or left out."""
+        if key_of(message) in self._stubs:
+            encoded = stub(message.conversation, message.seq)
+            return PageItem(encoded, len(encoded))
+        if message.kind != CHANGE:
+            encoded = shown(message, self._now_ms)
+            return PageItem(encoded, len(encoded) + message.left_out)
+        key = message.conversation, target_of(message)
+        target = self._targets.get(key)
+        encoded = shown(message, self._now_ms, target=target)
+        brief = shown(message, self._now_ms, target=target, with_content=False)
+        return PageItem(encoded, len(encoded) + message.left_out, key, brief)
+
+
+def key_of(message: StoredMessage) -> MessageKey:
+    return message.conversation, message.seq
+
+
+def is_hidden(message: StoredMessage, hidden: HiddenSeqs) -> bool:
+    """Whether the reader has hidden this message, or the target of this CHANGE."""
+    return hidden.hides(target_of(message) if message.kind == CHANGE else message.seq)
+
+
+def targets_of(messages: Iterable[StoredMessage]) -> set[MessageKey]:
+    """What the CHANGEs among these change."""
+    return {(each.conversation, target_of(each)) for each in messages if each.kind == CHANGE}

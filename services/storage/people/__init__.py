@@ -1,0 +1,1 @@
+"""What users set for themselves: preferences of conversations, whom they block, profiles."""

@@ -1,0 +1,190 @@
+"""One batch of reactions: judged in its order, on the sets as they were read.
+
+    acts ──▶ allowed? ──▶ does it change the set? ──▶ limits ──▶ tally, news, what is to be written
+
+    the conversation's version is another one                   STALE
+    the message is not there, before what the user may read,
+    no message but a CHANGE or SYSTEM                           NOT_FOUND
+    it is recalled, or its time is over                         FORBIDDEN
+    the client id was a send's                                  BAD_REQUEST
+    DIFFERENT_MAX on the message, OF_USER_MAX of the user,
+    ACTS_MAX acts of the user on the message an hour            BAD_REQUEST
+
+A repeat changes nothing, and is no act.
+
+Guarantees: no I/O. The tallies are as the acts leave them; if these cannot be stored, `take_back` and forget the
+tallies.
+Does not know: how it is read and written (store.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from protos.tidings.internal.v1 import storage_pb2
+from services.storage.memory.conversation import CachedConversation
+from services.storage.reactions.message import ReactedMessage, is_recalled
+from services.storage.reactions.pace import ACTS_MAX, ActPace
+from services.storage.repository.reactions import ReactionKey, Reactor, StoredReaction
+from services.storage.repository.records import NORMAL, ClientKey, MessageKey, StoredMessage
+from tidings_protocol import client_pb2
+from tidings_protocol.errors import BadRequest, NotFound, Recalled, TidingsError
+from tidings_protocol.ids import ConversationKind
+
+StoreItem = storage_pb2.StoreItem
+
+DIFFERENT_MAX: Final = 20
+OF_USER_MAX: Final = 5
+
+
+@dataclass(slots=True, eq=False)
+class ReactAct:
+    """A user reacts, or takes that back. `is_stale`, `error`: why it is not done; `changed`: it has changed the set."""
+
+    item: StoreItem
+    target: MessageKey
+    reaction: str
+    removes: bool
+    is_stale: bool = False
+    error: TidingsError | None = None
+    changed: bool = False
+
+    @staticmethod
+    def from_item(item: StoreItem) -> ReactAct:
+        """Raises BadRequest for what is no reaction."""
+        change = client_pb2.Change.FromString(item.special.change)
+        match change.WhichOneof("act"):
+            case "react":
+                return ReactAct(item, (item.conversation, change.seq), change.react, removes=False)
+            case "unreact":
+                return ReactAct(item, (item.conversation, change.seq), change.unreact, removes=True)
+            case _:
+                raise BadRequest("this is no reaction: ask for it as a change")
+
+    @property
+    def reactor(self) -> Reactor:
+        return Reactor(*self.target, self.item.sender)
+
+    @property
+    def client_key(self) -> ClientKey:
+        return ClientKey(self.item.conversation, self.item.sender, self.item.client_id)
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """Its user and client id."""
+        return self.item.sender, self.item.client_id
+
+    @property
+    def is_done(self) -> bool:
+        return self.error is None and not self.is_stale
+
+
+@dataclass(slots=True)
+class Reads:
+    """What a turn knows: the conversations, the targets, what their users have given, which client ids are taken, and
+    the messages with their tallies.
+    """
+
+    conversations: Mapping[str, CachedConversation | TidingsError]
+    targets: Mapping[MessageKey, StoredMessage]
+    given: Mapping[Reactor, Sequence[StoredReaction]]
+    taken: Mapping[ClientKey, StoredMessage]
+    reacted: dict[MessageKey, ReactedMessage]
+
+
+@dataclass(slots=True)
+class ReactTurn:
+    """`removed`, `added`: what is to be written, the first before the others."""
+
+    reads: Reads
+    pace: ActPace
+    now_s: float
+    now_ms: int
+    removed: dict[ReactionKey, None] = field(default_factory=dict)
+    added: dict[ReactionKey, StoredReaction] = field(default_factory=dict)
+    changed: dict[MessageKey, ReactedMessage] = field(default_factory=dict)
+    _given: dict[Reactor, set[str]] = field(default_factory=dict)
+    _noted: list[Reactor] = field(default_factory=list)
+
+    def judge(self, acts: Sequence[ReactAct]) -> None:
+        """Judges these, and does to the tallies what they do."""
+        for act in acts:
+            conversation = self.reads.conversations[act.item.conversation]
+            if isinstance(conversation, TidingsError):
+                act.error = conversation
+            elif _is_stale(conversation, act.item.version):
+                act.is_stale = True
+            else:
+                act.error = self._refusal(act, conversation)
+                if act.error is None:
+                    self._do(act)
+
+    def take_back(self) -> None:
+        """Nothing of it is known to be stored."""
+        for reactor in self._noted:
+            self.pace.take_back(reactor)
+
+    def _refusal(self, act: ReactAct, conversation: CachedConversation) -> TidingsError | None:
+        target = self.reads.targets.get(act.target)
+        if (
+            target is None
+            or target.kind != NORMAL
+            or target.seq < max(act.item.rights.first_seq, conversation.first_seq)
+        ):
+            return NotFound(f"there is no message {act.target[1]} to react to: give the seq of one that is there")
+        if is_recalled(target, self.now_ms):
+            return Recalled(f"message {act.target[1]} is recalled: nobody can react to it any more")
+        if act.client_key in self.reads.taken:
+            return BadRequest("this client_id is that of another message or change: make one for each")
+        return None
+
+    def _do(self, act: ReactAct) -> None:
+        given = self._given_by(act.reactor)
+        if (act.reaction in given) is not act.removes:
+            return  # it is so already
+        reacted = self.reads.reacted[act.target]
+        act.error = self._beyond(act, reacted, given)
+        if act.error is not None:
+            return
+        key = ReactionKey(*act.reactor, act.reaction)
+        if act.removes:
+            given.discard(act.reaction)
+            reacted.tally.remove(act.item.sender, act.reaction)
+            reacted.news.went(act.item.sender, act.reaction)
+            if self.added.pop(key, None) is None:
+                self.removed[key] = None
+        else:
+            given.add(act.reaction)
+            self.added[key] = reacted.tally.add(act.item.sender, act.reaction, self.now_ms * 1000)
+            reacted.news.came(act.item.sender, act.reaction)
+        reacted.news.note(*act.pair)
+        act.changed = True
+        self.changed[act.target] = reacted
+        self.pace.note(act.reactor, self.now_s)
+        self._noted.append(act.reactor)
+
+    def _given_by(self, reactor: Reactor) -> set[str]:
+        """What this user has given to the message, after the acts before."""
+        if reactor not in self._given:
+            self._given[reactor] = {each.reaction for each in self.reads.given.get(reactor, ())}
+        return self._given[reactor]
+
+    def _beyond(self, act: ReactAct, reacted: ReactedMessage, given: set[str]) -> TidingsError | None:
+        """Which limit the act would pass."""
+        if not self.pace.allows(act.reactor, self.now_s):
+            return BadRequest(f"you reacted to this message {ACTS_MAX} times within an hour: leave it as it is")
+        if act.removes:
+            return None
+        if len(given) >= OF_USER_MAX:
+            return BadRequest(f"you gave this message {OF_USER_MAX} reactions already: take one back first")
+        if act.reaction not in reacted.tally and len(reacted.tally) >= DIFFERENT_MAX:
+            return BadRequest(f"this message has {DIFFERENT_MAX} different reactions: give one of these")
+        return None
+
+
+def _is_stale(conversation: CachedConversation, version: int) -> bool:
+    if conversation.kind is not ConversationKind.GROUP:
+        return False
+    return version != (conversation.document.version if conversation.exists else 0)

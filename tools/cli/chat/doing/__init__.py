@@ -1,0 +1,1 @@
+"""What the commands of the chat do, by what they are about."""
