@@ -1,4 +1,5 @@
-"""Who blocks whom, for what storage does not judge with the message itself: signals, presence, who is added to groups.
+"""Who blocks whom, for what storage does not judge with the message itself: signals, parts of streams, presence, who is
+added to groups.
 
 Guarantees: a direct chat is asked about at most once in KEPT_S, so a block is in force here within that time; nothing
 else is remembered. What cannot be asked raises: nobody is let through because storage is away.
@@ -66,6 +67,16 @@ class Blocks:
         """For each (direct chat, one of its users): why nothing of this user's goes to the other one; None: it does."""
         blockers = await self._blockers({conversation for conversation, _ in senders})
         return [_refusal(conversation, sender, blockers[conversation]) for conversation, sender in senders]
+
+    async def refuse(self, senders: Sequence[tuple[str, str]], outcomes: list[TidingsError | None]) -> None:
+        """Puts the refusals of those into their places who have none yet, and whose conversation is a direct chat."""
+        asked = [
+            index
+            for index, (conversation, _) in enumerate(senders)
+            if outcomes[index] is None and conversation.startswith("d:")
+        ]
+        for index, refusal in zip(asked, await self.refusals([senders[index] for index in asked]), strict=True):
+            outcomes[index] = refusal
 
     async def _blockers(self, chats: Collection[str]) -> Mapping[str, frozenset[str] | TidingsError]:
         now_s = self._clock.now_s()

@@ -30,7 +30,8 @@ from services.storage.reactions.pace import ACTS_MAX, ActPace
 from services.storage.repository.reactions import ReactionKey, Reactor, StoredReaction
 from services.storage.repository.records import NORMAL, ClientKey, MessageKey, StoredMessage
 from tidings_protocol import client_pb2
-from tidings_protocol.errors import BadRequest, NotFound, Recalled, TidingsError
+from tidings_protocol.content import BLOCKED
+from tidings_protocol.errors import BadRequest, Forbidden, NotFound, Recalled, TidingsError
 from tidings_protocol.ids import ConversationKind
 
 StoreItem = storage_pb2.StoreItem
@@ -144,6 +145,10 @@ class ReactTurn:
         given = self._given_by(act.reactor)
         if (act.reaction in given) is not act.removes:
             return  # it is so already
+        conversation = self.reads.conversations[act.item.conversation]
+        if not act.removes and isinstance(conversation, CachedConversation) and conversation.refuses(act.item.sender):
+            act.error = Forbidden(BLOCKED)
+            return
         reacted = self.reads.reacted[act.target]
         act.error = self._beyond(act, reacted, given)
         if act.error is not None:
