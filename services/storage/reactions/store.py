@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -223,8 +224,9 @@ class ReactionStore:
         await self._write(turn)
         # From here on nothing fails what is durable: what cannot be announced now is due later.
         entries = await self._announce(reads, [act for act in acts.values() if act.is_done], due)
+        states: dict[MessageKey, bytes] = {}
         for index, act in acts.items():
-            outcomes[index] = _outcome(act, reads, entries.get(act.target), turn.now_ms)
+            outcomes[index] = _outcome(act, reads, entries.get(act.target), states, turn.now_ms)
         self._tell(acts.values(), entries)
         _count(acts.values())
         return outcomes
@@ -455,9 +457,15 @@ def _entry_of(reacted: ReactedMessage) -> OwnChange:
 
 
 def _outcome(
-    act: ReactAct, reads: Reads, entry: Told | TidingsError | None, now_ms: int
+    act: ReactAct,
+    reads: Reads,
+    entry: Told | TidingsError | None,
+    states: dict[MessageKey, bytes],
+    now_ms: int,
 ) -> StoreOutcome | TidingsError:
-    """What an act is answered with. `entry`: that this turn made of its message."""
+    """What an act is answered with. `entry`: that this turn made of its message; `states`: of messages that others were
+    answered with.
+    """
     if act.is_stale:
         return StoreOutcome(status=StoreOutcome.STALE)
     if act.error is not None:
@@ -470,7 +478,9 @@ def _outcome(
     reacted = reads.reacted[act.target]
     if not act.changed and reacted.told is not None and act.pair in reacted.told.acts:
         return _told(reacted.told, act.item.recipients, StoreOutcome.DUPLICATE)
-    return StoreOutcome(time_ms=now_ms, state=reacted.state(reads.targets[act.target], now_ms))
+    if act.target not in states:
+        states[act.target] = reacted.state(reads.targets[act.target], now_ms)
+    return StoreOutcome(time_ms=now_ms, state=states[act.target])
 
 
 def _is_answered_with(act: ReactAct, entry: Told | TidingsError | None) -> bool:
@@ -504,8 +514,13 @@ def _key(target: MessageKey) -> str:
 
 
 def _count(acts: Iterable[ReactAct]) -> None:
-    for act in acts:
-        outcome = (
-            "refused" if not act.is_done else "unchanged" if not act.changed else "removed" if act.removes else "added"
-        )
-        metrics.REACTIONS.labels(outcome).inc()
+    for outcome, number in Counter(map(_label, acts)).items():
+        metrics.REACTIONS.labels(outcome).inc(number)
+
+
+def _label(act: ReactAct) -> str:
+    if not act.is_done:
+        return "refused"
+    if not act.changed:
+        return "unchanged"
+    return "removed" if act.removes else "added"

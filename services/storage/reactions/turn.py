@@ -45,7 +45,8 @@ class ReactAct:
     """A user reacts, or takes that back. `is_stale`, `error`: why it is not done; `changed`: it has changed the set."""
 
     item: StoreItem
-    target: MessageKey
+    reactor: Reactor
+    client_key: ClientKey
     reaction: str
     removes: bool
     is_stale: bool = False
@@ -56,26 +57,26 @@ class ReactAct:
     def from_item(item: StoreItem) -> ReactAct:
         """Raises BadRequest for what is no reaction."""
         change = client_pb2.Change.FromString(item.special.change)
-        match change.WhichOneof("act"):
-            case "react":
-                return ReactAct(item, (item.conversation, change.seq), change.react, removes=False)
-            case "unreact":
-                return ReactAct(item, (item.conversation, change.seq), change.unreact, removes=True)
-            case _:
-                raise BadRequest("this is no reaction: ask for it as a change")
+        act = change.WhichOneof("act")
+        if act not in {"react", "unreact"}:
+            raise BadRequest("this is no reaction: ask for it as a change")
+        conversation, user = item.conversation, item.sender
+        return ReactAct(
+            item,
+            Reactor(conversation, change.seq, user),
+            ClientKey(conversation, user, item.client_id),
+            change.react if act == "react" else change.unreact,
+            removes=act == "unreact",
+        )
 
     @property
-    def reactor(self) -> Reactor:
-        return Reactor(*self.target, self.item.sender)
-
-    @property
-    def client_key(self) -> ClientKey:
-        return ClientKey(self.item.conversation, self.item.sender, self.item.client_id)
+    def target(self) -> MessageKey:
+        return self.reactor[:2]
 
     @property
     def pair(self) -> tuple[str, str]:
         """Its user and client id."""
-        return self.item.sender, self.item.client_id
+        return self.client_key[1:]
 
     @property
     def is_done(self) -> bool:
@@ -106,6 +107,7 @@ class ReactTurn:
     removed: dict[ReactionKey, None] = field(default_factory=dict)
     added: dict[ReactionKey, StoredReaction] = field(default_factory=dict)
     changed: dict[MessageKey, ReactedMessage] = field(default_factory=dict)
+    _recalled: dict[MessageKey, bool] = field(default_factory=dict)
     _given: dict[Reactor, set[str]] = field(default_factory=dict)
     _noted: list[Reactor] = field(default_factory=list)
 
@@ -128,18 +130,21 @@ class ReactTurn:
             self.pace.take_back(reactor)
 
     def _refusal(self, act: ReactAct, conversation: CachedConversation) -> TidingsError | None:
-        target = self.reads.targets.get(act.target)
-        if (
-            target is None
-            or target.kind != NORMAL
-            or target.seq < max(act.item.rights.first_seq, conversation.first_seq)
-        ):
-            return NotFound(f"there is no message {act.target[1]} to react to: give the seq of one that is there")
-        if is_recalled(target, self.now_ms):
-            return Recalled(f"message {act.target[1]} is recalled: nobody can react to it any more")
+        target, seq = self.reads.targets.get(act.target), act.reactor.seq
+        if target is None or target.kind != NORMAL or seq < max(act.item.rights.first_seq, conversation.first_seq):
+            return NotFound(f"there is no message {seq} to react to: give the seq of one that is there")
+        if self._is_recalled(target):
+            return Recalled(f"message {seq} is recalled: nobody can react to it any more")
         if act.client_key in self.reads.taken:
             return BadRequest("this client_id is that of another message or change: make one for each")
         return None
+
+    def _is_recalled(self, target: StoredMessage) -> bool:
+        """Looked at once for all acts on it."""
+        key = target.conversation, target.seq
+        if key not in self._recalled:
+            self._recalled[key] = is_recalled(target, self.now_ms)
+        return self._recalled[key]
 
     def _do(self, act: ReactAct) -> None:
         given = self._given_by(act.reactor)
@@ -149,7 +154,8 @@ class ReactTurn:
         if not act.removes and isinstance(conversation, CachedConversation) and conversation.refuses(act.item.sender):
             act.error = Forbidden(BLOCKED)
             return
-        reacted = self.reads.reacted[act.target]
+        target = act.target
+        reacted = self.reads.reacted[target]
         act.error = self._beyond(act, reacted, given)
         if act.error is not None:
             return
@@ -166,7 +172,7 @@ class ReactTurn:
             reacted.news.came(act.item.sender, act.reaction)
         reacted.news.note(*act.pair)
         act.changed = True
-        self.changed[act.target] = reacted
+        self.changed[target] = reacted
         self.pace.note(act.reactor, self.now_s)
         self._noted.append(act.reactor)
 

@@ -71,7 +71,7 @@ SCHEMA: Mapping[str, Collection] = {
             IndexModel([("xe", ASCENDING)], name=EXPIRY, partialFilterExpression={"xe": {"$exists": True}}),
             # Only a CHANGE has `x`, the seq of what it changes: what it says is erased with that.
             IndexModel(
-                [("p", ASCENDING), ("x", ASCENDING)],
+                [("p", ASCENDING), ("x", ASCENDING), ("_id", ASCENDING)],
                 name=BY_TARGET,
                 partialFilterExpression={"x": {"$exists": True}},
             ),

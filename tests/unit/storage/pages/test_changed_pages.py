@@ -175,9 +175,11 @@ async def test_what_cannot_be_read_spoils_no_page(world: World) -> None:
     poison = b"\x7b" * 200 + b"\x7c" * 200
     async with world.node() as node:
         await stored(node, send("ann", "bob", "first"))
-        broken = said(2, state=state(revision=4, pinned=True))._replace(content=poison)
-        change = edited(3, 2)._replace(act=poison)
-        await put(world, node, broken, change, acted(4, 2, before=1, pin=True))
+        message, change = said(2, state=state(revision=4, pinned=True)), edited(3, 2)
+        await put(world, node, message, change, acted(4, 2, before=1, pin=True))
+        await node.conversations.get([CHAT])
+        kept = world.database.messages[CHAT]
+        kept[2], kept[3] = message._replace(content=poison), change._replace(act=poison)
         for page in (await history(node, changes=True), await inbox(node)):
             messages = by_seq(page)
             assert list(messages) == [1, 2, 3, 4]
