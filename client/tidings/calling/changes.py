@@ -42,7 +42,7 @@ class ChangeCalls(Asking):
         self, conversation: str, seq: int, *, client_id: str | None = None, timeout_s: float | None = None
     ) -> Sent:
         """Takes a message back: its content is gone for everybody."""
-        return await self._change(conversation, pb.Change(seq=seq, recall={}), client_id, timeout_s)
+        return await self._change(conversation, pb.Change(seq=seq, recall=pb.Change.Recall()), client_id, timeout_s)
 
     async def react(
         self,

@@ -2,7 +2,8 @@
 
 Guarantees: each debt gives a page, in the order of seq; when it has no more messages it gives the changes without
 notices, and then it is paid as soon as these are told. Who got a message is found as a recovery finds it. What is not
-plain is told as it is shown now: nothing of what was recalled, or of an edit that is not the last, is told late.
+plain is told as it is shown now: a message that was edited meanwhile with its content of now, and nothing of what was
+recalled, or of an edit that is not the last.
 Does not know: when they are told.
 """
 

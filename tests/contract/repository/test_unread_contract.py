@@ -25,10 +25,12 @@ from services.storage.repository.records import (
     UnreadCount,
     UnreadSpan,
 )
+from tidings_protocol import client_pb2
 from tidings_protocol.ids import new_id
 
 CHAT, GROUP = "d:ann|bob", "g:1"
 NOW_MS = 5000
+ACT = client_pb2.Change(seq=1, pin=True).SerializeToString()
 RECALLED = storage_pb2.FoldedState()
 RECALLED.state.recalled_by = "bob"
 
@@ -101,9 +103,9 @@ async def test_recalled_expired_hidden_and_changes_do_not_count(log: Log) -> Non
             message(2),
             message(3, expires_ms=NOW_MS),
             message(4, expires_ms=NOW_MS + 1),
-            message(5, kind=CHANGE, act=b"act"),
+            message(5, kind=CHANGE, act=ACT),
             message(6, before=1),
-            message(7, kind=CHANGE, before=1, act=b"act"),
+            message(7, kind=CHANGE, before=1, act=ACT),
         ]
     )
     await log.recall(CHAT, 1)
@@ -119,19 +121,19 @@ async def test_who_is_mentioned_is_told_where(log: Log) -> None:
             message(2, mentions=("cid",)),
             message(3, mentions=(EVERYBODY,)),
             message(4, "ann", mentions=("ann", EVERYBODY)),
-            message(5, kind=CHANGE, act=b"act", mentions=("ann",)),
+            message(5, kind=CHANGE, act=ACT, mentions=("ann",)),
             message(6, before=1, mentions=("ann",)),
             message(7, before=1, mentions=("ann",), expires_ms=NOW_MS),
         ]
     )
     await log.recall(CHAT, 6)
     (ann,), (cid,) = await log.unread(span()), await log.unread(span(), user="cid")
-    assert ann.mentions == (Mention(1), Mention(3), Mention(5, b"act"))
+    assert ann.mentions == (Mention(1), Mention(3), Mention(5, ACT))
     assert [each.seq for each in cid.mentions] == [1, 2, 3, 4]
 
 
 async def test_the_oldest_are_looked_at_and_it_is_said_how_far(log: Log) -> None:
-    changes = [message(seq, kind=CHANGE, before=seq - 3, act=b"act") for seq in (3, 4)]
+    changes = [message(seq, kind=CHANGE, before=seq - 3, act=ACT) for seq in (3, 4)]
     await log.repository.messages.insert([message(1), message(2), *changes, message(5, before=2)])
     assert await log.unread(span(limit=2), span(limit=3), span(1, limit=3)) == [
         UnreadCount(2, (), 0, 2, 2),

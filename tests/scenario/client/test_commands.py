@@ -212,7 +212,9 @@ async def test_messages_are_changed_in_a_chat(place: list[str], server: ModelSer
             process.stdin.write(typed.encode() + b"\n")
             if said:
                 await _until(lines, said)
-        server.changes.change("bob", pb.Change(client_id="f", conversation="g:1", seq=2, finish={"text": "so it is"}))
+        server.changes.change(
+            "bob", pb.Change(client_id="f", conversation="g:1", seq=2, finish=pb.Change.Finish(text="so it is"))
+        )
         await _until(lines, "* bob finished #2: so it is")
         process.stdin.close()
         assert await process.wait() == 0

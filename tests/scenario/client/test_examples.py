@@ -95,12 +95,13 @@ async def test_the_stream_bots_answer_grows_while_it_is_read(access: FakeAccess)
             if isinstance(event, StreamGrew) and event.message is not None:
                 seen.append(event.message.text)
             if isinstance(event, MessageChanged):
+                whole = event.message
                 break
-        assert event.message is not None
-        assert event.message.text.strip() == "You ask: why? I have to think about that."
-        assert event.message.reply_to == 1
+        assert whole is not None
+        assert whole.text.strip() == "You ask: why? I have to think about that."
+        assert whole.reply_to == 1
         assert len(seen) > 1
-        assert all(event.message.text.startswith(text) for text in seen)
+        assert all(whole.text.startswith(text) for text in seen)
 
 
 async def test_fresh_tokens_are_fetched_when_one_ran_out(access: FakeAccess, tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def _quiet() -> World:
 def test_a_change_is_told_with_the_message_after_it() -> None:
     world = _quiet()
     world.server.text("ann", SMALL, "one")
-    world.server.changes.change("ann", pb.Change(client_id="e", conversation=SMALL, seq=1, edit={"text": "two"}))
+    world.server.changes.change("ann", pb.Change(client_id="e", conversation=SMALL, seq=1, edit=pb.Content(text="two")))
     world.run(1.0)
     first, change = world.events
     assert isinstance(first, Message)
@@ -196,7 +196,7 @@ def test_a_message_that_waits_for_the_application_comes_as_it_is_now() -> None:
     world = _quiet()
     world.reading = False
     world.server.text("ann", SMALL, "one")
-    world.server.changes.change("ann", pb.Change(client_id="r", conversation=SMALL, seq=1, recall={}))
+    world.server.changes.change("ann", pb.Change(client_id="r", conversation=SMALL, seq=1, recall=pb.Change.Recall()))
     world.run(1.0)
     world.reading = True
     world.run(20.0)
@@ -209,7 +209,7 @@ def test_what_is_hidden_counts_as_held_and_is_not_told() -> None:
     world.server.text("ann", SMALL, "one")
     world.run(1.0)
     world.server.changes.hide("me", SMALL, [1], 0, None)
-    world.server.changes.change("ann", pb.Change(client_id="e", conversation=SMALL, seq=1, edit={"text": "two"}))
+    world.server.changes.change("ann", pb.Change(client_id="e", conversation=SMALL, seq=1, edit=pb.Content(text="two")))
     world.server.text("ann", SMALL, "three")
     world.run(1.0)
     assert [event.seq for event in world.events] == [1, 3]
@@ -220,7 +220,7 @@ def test_a_change_whose_answer_was_lost_is_made_once() -> None:
     world = _quiet()
     ticket = world.send(SMALL, "one")
     world.run(1.0)
-    edit = world.change(pb.Change(conversation=SMALL, seq=1, edit={"text": "two"}))
+    edit = world.change(pb.Change(conversation=SMALL, seq=1, edit=pb.Content(text="two")))
     world.run(0.003)  # stored, and the answer is on the way
     world.cut()
     world.run(10.0)
@@ -237,9 +237,9 @@ def test_a_change_keeps_its_order_with_sends() -> None:
     world.send(SMALL, "one")
     world.run(1.0)
     world.cut()
-    world.change(pb.Change(conversation=SMALL, seq=1, edit={"text": "two"}))
+    world.change(pb.Change(conversation=SMALL, seq=1, edit=pb.Content(text="two")))
     world.send(SMALL, "three")
-    world.change(pb.Change(conversation=SMALL, seq=1, recall={}))
+    world.change(pb.Change(conversation=SMALL, seq=1, recall=pb.Change.Recall()))
     world.run(10.0)
     entries = world.server.rooms[SMALL].messages
     kinds = [entry.change.WhichOneof("act") or entry.content.text for entry in entries]

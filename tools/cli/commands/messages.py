@@ -150,9 +150,13 @@ def _show(message: Message, *, as_json: bool) -> None:
 
 
 def _content(message: Message) -> str:
+    if message.recalled:
+        return "(taken back)"
     membership = message.membership
     if membership is not None:
         return f"* {membership.act} {' '.join(membership.users)} {membership.name}".rstrip()
+    if message.media and not message.text:
+        return f"({len(message.media)} files)"
     return message.text or f"({len(message.data)} bytes of {message.mime or 'application/octet-stream'})"
 
 

@@ -81,6 +81,9 @@ def grown(message: Message, part: int, text: str) -> Message | None:
 
 
 def _with_state(message: Message, state: State, mine: set[str], me: str) -> Message:
+    """Nothing is copied of a message that nothing was done to: almost all are."""
+    if not (state.reactions or state.recalled_by or message.recalled):
+        return message if message.state is state else replace(message, state=state)
     if message.recalled and not state.recalled_by:
         state = replace(state, recalled_by=message.state.recalled_by)
     if state.recalled_by:

@@ -60,7 +60,8 @@ class Writings:
         """All is written: how many parts there are. A Tick must follow."""
         writing = self._writings[number]
         _cut(writing)
-        writing.ended = True
+        if not writing.ended:
+            writing.ended, writing.not_before = True, 0.0
         return len(writing.parts)
 
     def again(self, number: int, part: int) -> None:
