@@ -35,7 +35,7 @@ from services.storage.repository.contract import Repository
 from services.storage.repository.memory import Database
 from services.storage.repository.mongo.connection import connected
 from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
-from services.storage.repository.reactions import StoredReaction
+from services.storage.repository.reactions import ReactionWrite, StoredReaction
 from services.storage.repository.records import CHANGE, Span
 from services.storage.rpc import StorageServicer
 from services.storage.wiring import open_storage
@@ -182,7 +182,7 @@ async def others_before(repository: Repository, count: int) -> None:
         for number in range(count)
     ]
     for start in range(0, count, 5000):
-        await repository.reactions.write([], given[start : start + 5000])
+        await repository.reactions.write(list(map(ReactionWrite, given[start : start + 5000])))
 
 
 async def report(repository: Repository, node: Storage, seen: Seen, took: float) -> bool:

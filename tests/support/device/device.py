@@ -42,6 +42,7 @@ from tests.support.histories.history import (
 )
 from tidings_protocol import client_pb2
 from tidings_protocol.client_pb2 import (
+    Change,
     ClientFrame,
     Goodbye,
     GroupRequest,
@@ -152,6 +153,15 @@ class Device:
     async def act(self, request: GroupRequest) -> ServerFrame:
         """Asks for a change of a group until somebody does it; doing it twice is harmless."""
         return await self._asked("group_info", "ok", group=request)
+
+    async def react(self, conversation: str, seq: int, reaction: str, removes: bool, client_id: str) -> Sent:
+        """Reacts to a message, or takes that back, until it is answered; doing it twice is harmless."""
+        change = Change(client_id=f"{self.name}-{client_id}", conversation=conversation, seq=seq)
+        if removes:
+            change.unreact = reaction
+        else:
+            change.react = reaction
+        return (await self._asked("sent", change=change)).sent
 
     async def run(self) -> None:
         """Connects again and again, for ever, or until it obeys."""
