@@ -2,7 +2,8 @@
 
 Pages that are asked for at the same time are read together: one command for all spans of a batch, for inboxes one more
 for the messages that the entries tell of, and beside it one for what the readers have hidden; then, if there are any,
-one for the content of large messages, and beside it one for what CHANGEs change that is not among them.
+one for the content of large messages, and beside it one for what CHANGEs change that is not among them; and one for
+what the readers gave to messages that have reactions.
 
 Guarantees: a page shows only what is durable on a majority; heads are not behind anything that was answered before. A
 page always moves: it has an entry, or is the end, or its `next` lies beyond what was asked. What is read for a page is
@@ -41,7 +42,8 @@ from services.storage.pages.paging import (
     present_messages,
     to_complete,
 )
-from services.storage.pages.showing import Showing, is_hidden, key_of, targets_of
+from services.storage.pages.showing import Showing, is_hidden, key_of, targets_of, with_targets
+from services.storage.reactions.mine import mine_of_each
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import (
     MAX_NUMBER,
@@ -209,9 +211,9 @@ class PageReader:
         while open_ := [look for look in looks if look.is_open]:
             for look, page in zip(open_, await self._read_on(open_, SHORT_BYTES), strict=True):
                 look.take(page, look.span)
-        showing = await self._complete_histories(looks)
+        showings = await self._complete_histories(looks, [item.user for item in items])
         outcomes: list[PageOutcome | TidingsError] = []
-        for look in looks:
+        for look, showing in zip(looks, showings, strict=True):
             conversation = conversations[look.window.span.key]
             if isinstance(conversation, TidingsError):
                 outcomes.append(conversation)
@@ -225,14 +227,19 @@ class PageReader:
         short = min(content_max(look.window.limit, look.window.bytes_max) for look in looks)
         return await self._repository.messages.pages([look.span for look in looks], content_max=min(short, most))
 
-    async def _complete_histories(self, looks: Sequence[HistoryLook]) -> Showing:
-        """Completes the entries of these pages as far as each goes, and says how they are shown."""
+    async def _complete_histories(self, looks: Sequence[HistoryLook], users: Sequence[str]) -> list[Showing]:
+        """Completes the entries of these pages as far as each goes, and says how each shows them to its user."""
         wanted = {key for look in looks for key in to_complete(look.entries, look.window.limit, look.window.bytes_max)}
         entries = [each for look in looks for each in look.entries[: look.window.limit]]
         whole, targets = await run_both(self._whole(wanted), self._targets_of(entries))
         for look in looks:
             look.entries = completed(look.entries, wanted, whole)
-        return Showing(self._clock.wall_ms(), targets, {key for look in looks for key in look.stubs()})
+        mine = await mine_of_each(
+            self._repository.reactions,
+            [(user, with_targets(look.entries, targets)) for look, user in zip(looks, users, strict=True)],
+        )
+        now_ms = self._clock.wall_ms()
+        return [Showing(now_ms, targets, look.stubs(), own) for look, own in zip(looks, mine, strict=True)]
 
     async def _whole(self, keys: Collection[MessageKey]) -> dict[MessageKey, StoredMessage]:
         return await self._repository.messages.get(list(keys)) if keys else {}
@@ -317,9 +324,16 @@ class PageReader:
         now_ms = self._clock.wall_ms()
         stubs: dict[str, set[MessageKey]] = {page.item.user: set() for page, _ in pages}
         for (conversation, user), theirs in hidden.items():
-            mine = (each for each in found.values() if each.conversation == conversation)
-            stubs[user].update(key_of(each) for each in mine if is_hidden(each, theirs))
-        return found, {user: Showing(now_ms, targets, keys) for user, keys in stubs.items()}
+            there = (each for each in found.values() if each.conversation == conversation)
+            stubs[user].update(key_of(each) for each in there if is_hidden(each, theirs))
+        read: dict[str, list[StoredMessage]] = {user: [] for user in stubs}
+        for page, entries in pages:
+            read[page.item.user] += present_messages(entries, found)
+        mine = await mine_of_each(
+            self._repository.reactions,
+            [(user, with_targets(messages, targets)) for user, messages in read.items()],
+        )
+        return found, {user: Showing(now_ms, targets, stubs[user], own) for user, own in zip(read, mine, strict=True)}
 
 
 def member_record(document: MemberDocument) -> storage_pb2.MemberRecord:
