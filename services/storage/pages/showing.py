@@ -1,7 +1,6 @@
 """How the entries of a page are shown to the one who reads it: whole, as a stub, or not at all.
 
-    a message           whole, the reader's own reactions marked; hidden by the reader: a stub in an inbox, left out of
-                        a history
+    a message           whole; hidden by the reader: a stub in an inbox, left out of a history
     a CHANGE            with the state of its target; without the content of an edit if its target is on the page too;
                         a stub if the reader has hidden its target, or may not read it
 
@@ -11,11 +10,11 @@ Does not know: where entries come from, what of them fits into a page.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from services.storage.folding.shown import shown, stub, target_of
-from services.storage.reactions.mine import NOTHING_GIVEN, Mine, with_mine
+from services.storage.reactions.mine import NOTHING_MINE, Mine, with_mine
 from services.storage.repository.records import CHANGE, HiddenSeqs, MessageKey, StoredMessage
 
 
@@ -35,8 +34,8 @@ class PageItem(NamedTuple):
 
 
 class Showing:
-    """Shows entries to one reader as they are at `now_ms`. `stubs`: of which only the place is told; `targets`: of
-    CHANGEs, as far as they are there; `mine`: the reader's reactions.
+    """Shows entries as they are at `now_ms`. `stubs`: of which only the place is told; `targets`: of CHANGEs, as far as
+    they are there; `mine`: the reader's own reactions.
     """
 
     def __init__(
@@ -44,7 +43,7 @@ class Showing:
         now_ms: int,
         targets: Mapping[MessageKey, StoredMessage],
         stubs: Collection[MessageKey],
-        mine: Mine = NOTHING_GIVEN,
+        mine: Mine = NOTHING_MINE,
     ) -> None:
         self._now_ms = now_ms
         self._targets = targets
@@ -57,13 +56,16 @@ class Showing:
             encoded = stub(message.conversation, message.seq)
             return PageItem(encoded, len(encoded))
         if message.kind != CHANGE:
-            encoded = with_mine(shown(message, self._now_ms), self._mine.get(key_of(message), ()))
+            encoded = self._marked(shown(message, self._now_ms), key_of(message))
             return PageItem(encoded, len(encoded) + message.left_out)
         key = message.conversation, target_of(message)
-        target, mine = self._targets.get(key), self._mine.get(key, ())
-        encoded = with_mine(shown(message, self._now_ms, target=target), mine)
-        brief = with_mine(shown(message, self._now_ms, target=target, with_content=False), mine)
+        target = self._targets.get(key)
+        encoded = self._marked(shown(message, self._now_ms, target=target), key)
+        brief = self._marked(shown(message, self._now_ms, target=target, with_content=False), key)
         return PageItem(encoded, len(encoded) + message.left_out, key, brief)
+
+    def _marked(self, encoded: bytes, key: MessageKey) -> bytes:
+        return with_mine(encoded, self._mine[key]) if key in self._mine else encoded
 
 
 def key_of(message: StoredMessage) -> MessageKey:
@@ -78,13 +80,3 @@ def is_hidden(message: StoredMessage, hidden: HiddenSeqs) -> bool:
 def targets_of(messages: Iterable[StoredMessage]) -> set[MessageKey]:
     """What the CHANGEs among these change."""
     return {(each.conversation, target_of(each)) for each in messages if each.kind == CHANGE}
-
-
-def with_targets(
-    entries: Iterable[StoredMessage], targets: Mapping[MessageKey, StoredMessage]
-) -> Iterator[StoredMessage]:
-    """The messages among these entries, and what the CHANGEs among them change."""
-    for each in entries:
-        message = targets.get((each.conversation, target_of(each))) if each.kind == CHANGE else each
-        if message is not None:
-            yield message

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
 
 from services.storage.reactions.message import announced_in
 from services.storage.repository.reactions import ReactionRepository, Reactor
@@ -17,7 +16,7 @@ from tidings_protocol import client_pb2
 
 # By message: the reactions that are the reader's own.
 Mine = Mapping[MessageKey, frozenset[str]]
-NOTHING_GIVEN: Final[Mine] = MappingProxyType({})
+NOTHING_MINE: Mine = MappingProxyType({})
 
 
 async def mine_of(reactions: ReactionRepository, user: str, messages: Iterable[StoredMessage]) -> Mine:

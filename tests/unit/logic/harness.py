@@ -341,7 +341,7 @@ async def logic(
             sender,
             RowSender(sender, client, loader, publisher, receipts),
             Signals(loader, publisher, blocked, clock),
-            StreamParts(loader, client, publisher, content_bytes_max=1000),
+            StreamParts(loader, client, publisher, blocked, clock, content_bytes_max=1000),
             cursors,
             sessions,
             dispatcher,
