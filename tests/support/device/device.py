@@ -42,7 +42,6 @@ from tests.support.histories.history import (
 )
 from tidings_protocol import client_pb2
 from tidings_protocol.client_pb2 import (
-    Change,
     ClientFrame,
     Goodbye,
     GroupRequest,
@@ -156,7 +155,7 @@ class Device:
 
     async def react(self, conversation: str, seq: int, reaction: str, removes: bool, client_id: str) -> Sent:
         """Reacts to a message, or takes that back, until it is answered; doing it twice is harmless."""
-        change = Change(client_id=f"{self.name}-{client_id}", conversation=conversation, seq=seq)
+        change = client_pb2.Change(client_id=f"{self.name}-{client_id}", conversation=conversation, seq=seq)
         if removes:
             change.unreact = reaction
         else:
