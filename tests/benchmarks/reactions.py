@@ -27,7 +27,7 @@ import uvloop
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import SystemClock
 from services.storage.app import SWITCH_INTERVAL_S
-from services.storage.folding.fold import folded_state
+from services.storage.folding.shown import folded_state
 from services.storage.limits import Limits
 from services.storage.node import Storage
 from services.storage.owners.peers import NoPeers

@@ -50,7 +50,7 @@ class Signals:
                     pushes[index] = _outgoing(item, groups, self._clock.wall_ms())
                 except TidingsError as error:
                     outcomes[index] = error
-        await self._blocks.refuse(items, outcomes)
+        await self._blocks.refuse([(item.conversation, item.sender) for item in items], outcomes)
         outgoing = [push for push, error in zip(pushes, outcomes, strict=True) if push is not None and error is None]
         if outgoing:
             self._publisher.offer(Publication(outgoing))

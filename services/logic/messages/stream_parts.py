@@ -3,8 +3,8 @@
     permit ──▶ storage, whose owner of the conversation says which part is wanted ──▶ push to the members
 
 Guarantees: an outcome for each; a part that storage took is pushed to all members but the connection that it came from,
-after those before it on their way to each node. Nothing else is promised: nobody waits for Kafka, and what cannot be
-told at once is dropped. A part that storage had before is told to nobody.
+after those before it on their way to each node; none goes to who blocks its sender. Nothing else is promised: nobody
+waits for Kafka, and what cannot be told at once is dropped. A part that storage had before is told to nobody.
 
 Does not know: the text so far, when it is written.
 """
@@ -62,7 +62,7 @@ class StreamParts:
         now_ms = self._clock.wall_ms()
         for index, item in enumerate(items):
             outcomes[index] = outcomes[index] or _refusal(item, groups, now_ms)
-        await self._blocks.refuse(items, outcomes)
+        await self._blocks.refuse([(item.conversation, item.sender) for item in items], outcomes)
         allowed = [index for index, error in enumerate(outcomes) if error is None]
         if not allowed:
             return outcomes

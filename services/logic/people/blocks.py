@@ -78,17 +78,14 @@ class Blocks:
         blockers = await self._blockers({conversation for conversation, _ in senders})
         return [_refusal(conversation, sender, blockers[conversation]) for conversation, sender in senders]
 
-    async def refuse(self, items: Sequence[Direct], outcomes: list[TidingsError | None]) -> None:
-        """Puts the refusal of each item in a direct chat that its sender may not use; those that have one keep it."""
+    async def refuse(self, senders: Sequence[tuple[str, str]], outcomes: list[TidingsError | None]) -> None:
+        """Puts the refusals of those into their places who have none yet, and whose conversation is a direct chat."""
         asked = [
             index
-            for index, (item, error) in enumerate(zip(items, outcomes, strict=True))
-            if error is None and item.conversation.startswith("d:")
+            for index, (conversation, _) in enumerate(senders)
+            if outcomes[index] is None and conversation.startswith("d:")
         ]
-        if not asked:
-            return
-        refusals = await self.refusals([(items[index].conversation, items[index].sender) for index in asked])
-        for index, refusal in zip(asked, refusals, strict=True):
+        for index, refusal in zip(asked, await self.refusals([senders[index] for index in asked]), strict=True):
             outcomes[index] = refusal
 
     async def _blockers(self, chats: Collection[str]) -> Mapping[str, frozenset[str] | TidingsError]:

@@ -30,7 +30,8 @@ from services.storage.reactions.pace import ACTS_MAX, ActPace
 from services.storage.repository.reactions import ReactionKey, ReactionWrite, Reactor, StoredReaction
 from services.storage.repository.records import NORMAL, ClientKey, MessageKey, StoredMessage
 from tidings_protocol import client_pb2
-from tidings_protocol.errors import BadRequest, NotFound, Recalled, TidingsError
+from tidings_protocol.content import BLOCKED
+from tidings_protocol.errors import BadRequest, Forbidden, NotFound, Recalled, TidingsError
 from tidings_protocol.ids import ConversationKind
 
 StoreItem = storage_pb2.StoreItem
@@ -158,6 +159,10 @@ class ReactTurn:
         is_there = known is not None and not known.gone
         if is_there is not act.removes or (known is not None and act.item.client_id in known.acts):
             return  # it is so already, or was
+        conversation = self.reads.conversations[act.item.conversation]
+        if not act.removes and isinstance(conversation, CachedConversation) and conversation.refuses(act.item.sender):
+            act.error = Forbidden(BLOCKED)
+            return
         target, user = act.target, act.item.sender
         reacted = self.reads.reacted[target]
         act.error = self._beyond(act, reacted, given.values())

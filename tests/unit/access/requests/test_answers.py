@@ -80,3 +80,11 @@ def test_a_defect_on_a_connection_that_cannot_even_be_told_cuts_it() -> None:
     client.wire.fails = True
     answer_or_end(client.connection, fail, None)
     assert client.wire.aborted
+
+
+def test_a_refusal_that_may_be_over_later_is_known_as_such() -> None:
+    for retry_after_ms in (0, 5):
+        error = client_pb2.Error(code="FORBIDDEN", retry_after_ms=retry_after_ms)
+        answer = encode_answer(open_client().connection, 9, "group", Frame(error=error).SerializeToString())
+        assert isinstance(answer, Answer)
+        assert answer.counts is (retry_after_ms == 0)

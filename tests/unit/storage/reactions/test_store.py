@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.storage.folding.fold import folded_state
+from services.storage.folding.shown import folded_state
 from services.storage.limits import Limits
 from services.storage.node import Storage
 from services.storage.reactions.store import LINGER_S, REMOVE_STEP
