@@ -181,8 +181,8 @@ async def others_before(repository: Repository, count: int) -> None:
         StoredReaction(GROUP, POST, f"before{number}", REACTIONS[number % len(REACTIONS)], number + 1, 1)
         for number in range(count)
     ]
-    for start in range(0, count, 5000):
-        await repository.reactions.write(list(map(ReactionWrite, given[start : start + 5000])))
+    for start in range(0, count, 1000):
+        await repository.reactions.write(list(map(ReactionWrite, given[start : start + 1000])))
 
 
 async def report(repository: Repository, node: Storage, seen: Seen, took: float) -> bool:
