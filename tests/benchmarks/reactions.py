@@ -27,7 +27,7 @@ import uvloop
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import SystemClock
 from services.storage.app import SWITCH_INTERVAL_S
-from services.storage.folding.fold import folded_state
+from services.storage.folding.shown import folded_state
 from services.storage.limits import Limits
 from services.storage.node import Storage
 from services.storage.owners.peers import NoPeers
@@ -35,7 +35,7 @@ from services.storage.repository.contract import Repository
 from services.storage.repository.memory import Database
 from services.storage.repository.mongo.connection import connected
 from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
-from services.storage.repository.reactions import StoredReaction
+from services.storage.repository.reactions import ReactionWrite, StoredReaction
 from services.storage.repository.records import CHANGE, Span
 from services.storage.rpc import StorageServicer
 from services.storage.wiring import open_storage
@@ -182,7 +182,7 @@ async def others_before(repository: Repository, count: int) -> None:
         for number in range(count)
     ]
     for start in range(0, count, 5000):
-        await repository.reactions.write([], given[start : start + 5000])
+        await repository.reactions.write(list(map(ReactionWrite, given[start : start + 5000])))
 
 
 async def report(repository: Repository, node: Storage, seen: Seen, took: float) -> bool:

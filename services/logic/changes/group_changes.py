@@ -317,6 +317,7 @@ def _after(change: GroupChange, record: pb.ConversationRecord, group: GroupSnaps
         head=record.head,
         further=decoded(record.settings),
         bans=record.bans,
+        pinned=tuple(record.pinned),
     )
 
 

@@ -43,9 +43,7 @@ def silence_of(conversation: str, user: str, group: GroupSnapshot | None, now_ms
             )
         )
     if group.further.muted:
-        return Silence(
-            Forbidden(f"{conversation} is muted, so that only the owner and admins send: wait until it is not any more")
-        )
+        return Silence(Forbidden(f"{conversation} is muted, where only the owner and admins send: ask one of them"))
     return None
 
 
@@ -72,9 +70,9 @@ def check_signal(conversation: str, sender: str, group: GroupSnapshot | None, no
                 raise Forbidden(f"there are no signals in {conversation}, which is a large group: send a message")
 
 
-def check_stream(conversation: str, sender: str, group: GroupSnapshot | None, now_ms: int = 0) -> None:
+def check_stream(conversation: str, sender: str, group: GroupSnapshot | None) -> None:
     """Returns if the text of a message of this user may grow there: as for a message, but not in a large group."""
-    check_send(conversation, sender, group, now_ms)
+    check_send(conversation, sender, group)
     if group is not None and group.is_large:
         raise Forbidden(f"there are no streams in {conversation}, which is a large group: send whole messages")
 

@@ -16,7 +16,6 @@ from services.common.clock import Clock, SystemClock
 from services.logic.groups.loader import FoundGroups, GroupLoader, group_in
 from services.logic.groups.permissions import check_signal
 from services.logic.groups.recipients import fanout_of
-from services.logic.messages.blocked import refuse_blocked
 from services.logic.people.blocks import Blocks
 from services.logic.publishing.parcels import OutgoingPush
 from services.logic.publishing.publisher import Publisher
@@ -51,7 +50,7 @@ class Signals:
                     pushes[index] = _outgoing(item, groups, self._clock.wall_ms())
                 except TidingsError as error:
                     outcomes[index] = error
-        await refuse_blocked(self._blocks, items, outcomes)
+        await self._blocks.refuse([(item.conversation, item.sender) for item in items], outcomes)
         outgoing = [push for push, error in zip(pushes, outcomes, strict=True) if push is not None and error is None]
         if outgoing:
             self._publisher.offer(Publication(outgoing))

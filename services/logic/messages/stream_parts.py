@@ -3,8 +3,8 @@
     permit ──▶ storage, whose owner of the conversation says which part is wanted ──▶ push to the members
 
 Guarantees: an outcome for each; a part that storage took is pushed to all members but the connection that it came from,
-after those before it on their way to each node. Nothing else is promised: nobody waits for Kafka, and what cannot be
-told at once is dropped. A part that storage had before is told to nobody.
+after those before it on their way to each node; none goes to who blocks its sender. Nothing else is promised: nobody
+waits for Kafka, and what cannot be told at once is dropped. A part that storage had before is told to nobody.
 
 Does not know: the text so far, when it is written.
 """
@@ -18,7 +18,6 @@ from services.common.clock import Clock
 from services.logic.groups.loader import FoundGroups, GroupLoader, group_in
 from services.logic.groups.permissions import check_stream
 from services.logic.groups.recipients import fanout_of
-from services.logic.messages.blocked import refuse_blocked
 from services.logic.people.blocks import Blocks
 from services.logic.publishing.parcels import OutgoingPush
 from services.logic.publishing.publisher import Publisher
@@ -63,7 +62,7 @@ class StreamParts:
         now_ms = self._clock.wall_ms()
         for index, item in enumerate(items):
             outcomes[index] = outcomes[index] or _refusal(item, groups, now_ms)
-        await refuse_blocked(self._blocks, items, outcomes)
+        await self._blocks.refuse([(item.conversation, item.sender) for item in items], outcomes)
         allowed = [index for index, error in enumerate(outcomes) if error is None]
         if not allowed:
             return outcomes

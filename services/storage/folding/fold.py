@@ -20,22 +20,23 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from google.protobuf.message import DecodeError
+
 from protos.tidings.internal.v1 import storage_pb2
 from services.storage.folding.contents import in_order, named_in
+from services.storage.folding.shown import folded_state
 from services.storage.repository.records import Erasure, Fold, StoredMessage
 from tidings_protocol import client_pb2
 
 FoldedState = storage_pb2.FoldedState
 
 
-def folded_state(entry: StoredMessage) -> storage_pb2.FoldedState:
-    """What changes made of an entry until now."""
-    return FoldedState.FromString(entry.state) if entry.state else FoldedState()
-
-
 def act_of(change: StoredMessage) -> client_pb2.Change:
-    """What a CHANGE does."""
-    return client_pb2.Change.FromString(change.act)
+    """What a CHANGE does; nothing to any entry, if it cannot be read."""
+    try:
+        return client_pb2.Change.FromString(change.act)
+    except DecodeError:
+        return client_pb2.Change()
 
 
 def mentioned_in(entry: StoredMessage) -> tuple[str, ...]:

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from services.common.scope import run_all
-from services.storage.folding.fold import erasure_of, fold_of, folded_state
+from services.storage.folding.fold import erasure_of, fold_of
 from services.storage.folding.recalls import Recalls
+from services.storage.folding.shown import folded_state
 from services.storage.repository.contract import Repository
 from services.storage.repository.reactions import AheadSet
 from services.storage.repository.records import PinList, StoredMessage

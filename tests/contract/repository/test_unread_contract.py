@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2
-from services.common.clock import SystemClock
 from services.storage.repository.contract import MENTIONS_MAX, Repository
-from services.storage.repository.keys import id_of_message
-from services.storage.repository.memory import Database
-from services.storage.repository.mongo.connection import connected
-from services.storage.repository.mongo.repository import mongo_repository
-from services.storage.repository.mongo.schema import LOG, prepare
 from services.storage.repository.records import (
     CHANGE,
     EVERYBODY,
     MAX_NUMBER,
     SYSTEM,
+    Fold,
     Mention,
     StoredMessage,
     UnreadCount,
     UnreadSpan,
 )
 from tidings_protocol import client_pb2
-from tidings_protocol.ids import new_id
 
 CHAT, GROUP = "d:ann|bob", "g:1"
 NOW_MS = 5000
@@ -37,39 +30,22 @@ RECALLED.state.recalled_by = "bob"
 
 @dataclass
 class Log:
-    """A repository, and how a message becomes one that was recalled."""
+    """A repository, as these tests ask it."""
 
     repository: Repository
-    recall: Callable[[str, int], Awaitable[None]]
+
+    async def recall(self, conversation: str, seq: int) -> None:
+        fold = Fold(conversation, seq, 99, RECALLED.SerializeToString(), content=b"")
+        await self.repository.messages.fold([fold])
 
     async def unread(self, *spans: UnreadSpan, user: str = "ann") -> list[UnreadCount]:
         return await self.repository.messages.unread(user, spans, NOW_MS)
 
 
-@pytest.fixture(params=["memory", pytest.param("mongodb", marks=pytest.mark.integration)])
-async def log(request: pytest.FixtureRequest) -> AsyncIterator[Log]:
+@pytest.fixture
+def log(repository: Repository) -> Log:
     """An empty one."""
-    if request.param == "memory":
-        database = Database()
-
-        async def recall(conversation: str, seq: int) -> None:
-            kept = database.messages[conversation]
-            kept[seq] = kept[seq]._replace(state=RECALLED.SerializeToString(), content=b"", mentions=())
-
-        yield Log(database.repository(), recall)
-        return
-    uri = request.getfixturevalue("mongodb")
-    async with connected(
-        uri, f"contract-{new_id()}", SystemClock(), timeout_s=10, connections_max=8, name="test"
-    ) as it:
-        await prepare(it.database)
-
-        async def recall_there(conversation: str, seq: int) -> None:
-            state = {"$set": {"w": RECALLED.SerializeToString(), "b": b""}, "$unset": {"m": ""}}
-            await it.collection(LOG).update_one({"_id": id_of_message(conversation, seq)}, state)
-
-        yield Log(mongo_repository(it), recall_there)
-        await it.database.client.drop_database(it.database.name)
+    return Log(repository)
 
 
 def message(seq: int, sender: str = "bob", conversation: str = CHAT, **fields: object) -> StoredMessage:

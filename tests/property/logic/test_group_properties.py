@@ -25,6 +25,7 @@ from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest, Forbidden, NotFound
 
 Request = client_pb2.GroupRequest
+Settings = client_pb2.GroupSettings
 USERS = [f"u{number}" for number in range(9)]
 POLICY = GroupPolicy(large_above=5, members_max=8, users_max=6)
 
@@ -48,9 +49,15 @@ acts: st.SearchStrategy[dict[str, Any]] = st.one_of(
         users,
         st.sampled_from([0, -1]),
     ),
-    st.sampled_from([{"muted": True}, {"muted": False}, {"open": True}, {"members_add": True}, {"slow_s": 5}]).map(
-        lambda given: {"update": Request.Update(conversation="g:x", settings=client_pb2.GroupSettings(**given))}
-    ),
+    st.sampled_from(
+        [
+            Settings(muted=True),
+            Settings(muted=False),
+            Settings(open=True),
+            Settings(members_add=True),
+            Settings(slow_s=5),
+        ]
+    ).map(lambda settings: {"update": Request.Update(conversation="g:x", settings=settings)}),
     st.sampled_from(["Tea", "Coffee"]).map(lambda name: {"rename": Request.Rename(conversation="g:x", name=name)}),
 )
 

@@ -95,6 +95,8 @@ class Changes:
             return known, self._target(room, asked.seq).state(), True
         if not 0 < asked.seq <= room.head or room.messages[asked.seq - 1].kind != pb.Message.NORMAL:
             raise LookupError("there is no such message")
+        if asked.WhichOneof("act") in ("edit", "finish") and room.messages[asked.seq - 1].sender != user:
+            raise PermissionError("the message is not yours")
         target = self._target(room, asked.seq)
         if target.recalled_by:
             if asked.WhichOneof("act") == "recall":

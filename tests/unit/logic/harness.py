@@ -238,7 +238,7 @@ async def logic(
     blocks: GroupBlocks | None = None,
     clock: ManualClock | None = None,
 ) -> AsyncIterator[Logic]:
-    """Everything up, in the order of the app. `storage`: another one than the fake. `blocks`: None: as storage says."""
+    """Everything up, in the order of the app. `storage`: another one than the fake. `blocks`: None: those there."""
     storage, broker, clock, health, peers, view = (
         storage or FakeStorage(),
         MemoryBroker(),

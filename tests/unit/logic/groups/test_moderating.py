@@ -83,18 +83,15 @@ def test_the_owner_bans_and_mutes_admins_but_nobody_the_owner() -> None:
         moderating.mute(group(), "olga", Request.Mute(conversation="g:x", users=["olga"], until_ms=-1), known)
 
 
-def is_silenced(there: GroupSnapshot, user: str, now_ms: int) -> bool:
-    return silence_of(there.conversation, user, there, now_ms) is not None
-
-
 def test_who_is_silenced_and_who_is_muted_by_name() -> None:
-    silenced = {user: is_silenced(group(), user, NOW) for user in ("olga", "adam", "mia", "max", "eve")}
-    assert silenced == {"olga": False, "adam": False, "mia": True, "max": False, "eve": False}, (
-        "who is no member is not asked about"
-    )
-    assert not is_silenced(group(), "mia", NOW + 1)
+    silences = {user: silence_of("g:x", user, group(), NOW) for user in ("olga", "adam", "mia", "max")}
+    assert [user for user, silence in silences.items() if silence] == ["mia"]
+    assert (mia := silences["mia"]) is not None
+    assert mia.by_name
+    assert silence_of("g:x", "mia", group(), NOW + 1) is None
     for there in (group(channel=True), group(muted=True)):
-        assert [is_silenced(there, user, NOW) for user in ("olga", "adam", "max")] == [False, False, True]
+        found = [silence_of("g:x", user, there, NOW) for user in ("olga", "adam", "max")]
+        assert [silence and silence.by_name for silence in found] == [None, None, False]
         assert not is_muted(there.members["max"], NOW), "who is held by the group may react"
     assert is_muted(group().members["mia"], NOW)
     owner = with_role(GroupMember("mia", GroupRole.MEMBER, muted_until_ms=FOR_EVER), GroupRole.OWNER)
