@@ -132,7 +132,8 @@ def is_muted(member: GroupMember, now_ms: int) -> bool:
 
 def pace_of(group: GroupSnapshot, user: str) -> int:
     """In how many seconds this member sends once at most; 0: as they like."""
-    return group.further.slow_s if group.role_of(user) is GroupRole.MEMBER else 0
+    slow_s = group.further.slow_s
+    return slow_s if slow_s and group.role_of(user) is GroupRole.MEMBER else 0
 
 
 def check_in_chat(conversation: str, user: str) -> None:
