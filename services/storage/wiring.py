@@ -62,7 +62,6 @@ from services.storage.pages.loads import ConversationLoads
 from services.storage.pages.reader import PageReader
 from services.storage.pages.readers import ReadersReader
 from services.storage.people.blocks import BlockStore
-from services.storage.people.listed import ListedPreferences
 from services.storage.people.preferences import PreferenceStore
 from services.storage.people.profiles import ProfileStore
 from services.storage.reactions.reactors import ReactorPages
@@ -214,16 +213,14 @@ async def open_storage(
     loads = ConversationLoads(repository, conversations, Circumstances(repository, conversations, time))
     preferences = PreferenceStore(repository, conversations, invalidation)
     cursors = CursorWriter(repository, conversations, behind, preferences, limits)
-    lists = ConversationLists(
-        repository, conversations, loads, peers, time, limits, preferences=ListedPreferences(preferences)
-    )
+    lists = ConversationLists(repository, conversations, loads, peers, time, limits, preferences=preferences)
     known = KnownUsers(peers, limits.cached_sessions_max)
     logins = SessionWriter(repository, lists, known, behind, invalidation, time)
     node = Storage(
         conversations=conversations,
         inboxes=inboxes,
         cursors=cursors,
-        pages=PageReader(repository, conversations, inboxes, time, limits),
+        pages=PageReader(repository, conversations, inboxes, time, limits, streams),
         loads=loads,
         lists=lists,
         hides=Hides(repository, conversations),

@@ -4,7 +4,8 @@ So many users give a post of a large group one of a few reactions, a tenth of th
 calls as logic nodes make them: over the node's lane into a real MongoDB, or (`memory`) into the twin in memory. It says
 what an act costs, how many entries announce them, how long the event loop stood at most, and whether the counts of the
 last entry are those of the set. Meanwhile others send messages through the same node; how long these took is told too.
-The gRPC server is not in it. Exit status 1: it was more than an entry a second, or a count is wrong.
+The gRPC server is not in it. With `--before` so many others have reacted already. Exit status 1: there was more than an
+entry a second, or a count is wrong.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -26,7 +27,7 @@ import uvloop
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import SystemClock
 from services.storage.app import SWITCH_INTERVAL_S
-from services.storage.folding.fold import folded_state
+from services.storage.folding.shown import folded_state
 from services.storage.limits import Limits
 from services.storage.node import Storage
 from services.storage.owners.peers import NoPeers
@@ -34,6 +35,7 @@ from services.storage.repository.contract import Repository
 from services.storage.repository.memory import Database
 from services.storage.repository.mongo.connection import connected
 from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
+from services.storage.repository.reactions import ReactionWrite, StoredReaction
 from services.storage.repository.records import CHANGE, Span
 from services.storage.rpc import StorageServicer
 from services.storage.wiring import open_storage
@@ -91,13 +93,14 @@ def acts_of(users: int) -> list[pb.StoreItem]:
     return acts
 
 
-async def crowd(servicer: StorageServicer, arguments: argparse.Namespace, seen: Seen) -> None:
+async def crowd(
+    servicer: StorageServicer, arguments: argparse.Namespace, acts: Sequence[pb.StoreItem], seen: Seen
+) -> None:
     """Calls one behind the other in time, without waiting for each other."""
-    acts = acts_of(arguments.users)
     pace = len(acts) / arguments.seconds
     began = time.monotonic()
 
-    async def call(part: list[pb.StoreItem]) -> None:
+    async def call(part: Sequence[pb.StoreItem]) -> None:
         asked = time.monotonic()
         answer = await servicer.React(pb.StoreBatch(items=part), NO_CONTEXT)
         seen.acts_s.append(time.monotonic() - asked)
@@ -139,23 +142,26 @@ async def measure(arguments: argparse.Namespace) -> bool:
 
 async def run(arguments: argparse.Namespace, repository: Repository) -> bool:
     """Whether all is as it must be."""
-    seen = Seen()
+    seen, acts = Seen(), acts_of(arguments.users)
     async with open_storage(repository, NoPeers(), SystemClock(), Limits()) as node:
         servicer = StorageServicer(node)
         await prepared(servicer)
+        await others_before(repository, arguments.before)
         mongod = psutil.Process(arguments.pid) if arguments.pid else None
         theirs = sum(mongod.cpu_times()[:2]) if mongod else 0.0
         mine, began = sum(resource.getrusage(resource.RUSAGE_SELF)[:2]), time.monotonic()
         async with probing(seen), asyncio.TaskGroup() as group:
-            group.create_task(crowd(servicer, arguments, seen))
+            group.create_task(crowd(servicer, arguments, acts, seen))
             group.create_task(others(servicer, arguments, seen))
         took = time.monotonic() - began
         mine = sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) - mine
         theirs = (sum(mongod.cpu_times()[:2]) if mongod else 0.0) - theirs
         await asyncio.sleep(2 * Limits().reaction_gather_s)
         right = await report(repository, node, seen, took)
-        acts = len(acts_of(arguments.users)) / 1000
-        print(f"CPU per 1,000 acts: Python {mine * 1000 / acts:.0f} ms, mongod {theirs * 1000 / acts:.0f} ms")  # noqa: T201
+        thousands = len(acts) / 1000
+        print(  # noqa: T201
+            f"CPU per 1,000 acts: Python {mine * 1000 / thousands:.0f} ms, mongod {theirs * 1000 / thousands:.0f} ms"
+        )
         return right
 
 
@@ -167,6 +173,16 @@ async def prepared(servicer: StorageServicer) -> None:
     assert stored.outcomes[0].seq == POST
     items = [send("ann", f"peer{each}", "first") for each in range(10)]
     await servicer.Store(pb.StoreBatch(items=items), NO_CONTEXT)
+
+
+async def others_before(repository: Repository, count: int) -> None:
+    """Who has reacted long ago."""
+    given = [
+        StoredReaction(GROUP, POST, f"before{number}", REACTIONS[number % len(REACTIONS)], number + 1, 1)
+        for number in range(count)
+    ]
+    for start in range(0, count, 5000):
+        await repository.reactions.write(list(map(ReactionWrite, given[start : start + 5000])))
 
 
 async def report(repository: Repository, node: Storage, seen: Seen, took: float) -> bool:
@@ -198,6 +214,7 @@ def main() -> None:
     parser.add_argument("uri", help="of MongoDB, or `memory`")
     parser.add_argument("--pid", type=int, default=0, help="of mongod, for its CPU time")
     parser.add_argument("--users", type=int, default=100_000)
+    parser.add_argument("--before", type=int, default=0, help="who has reacted before")
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--batch", type=int, default=10, help="items of one call")
     sys.exit(0 if uvloop.run(measure(parser.parse_args())) else 1)

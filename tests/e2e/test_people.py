@@ -11,9 +11,11 @@ from tests.e2e.cluster import Cluster
 from tests.support.device.wire import Refused, Wire
 from tidings_protocol.client_pb2 import (
     BlockRequest,
+    Change,
     Content,
     ConversationPreferences,
     GroupRequest,
+    ListConversations,
     Ping,
     Prefer,
     Presence,
@@ -80,6 +82,24 @@ async def test_preferences_reach_the_other_devices_and_a_read_ends_the_mark(clus
         assert await refused(phone, prefer=Prefer(conversation=theirs, pinned=True)) == "FORBIDDEN"
 
 
+async def test_lists_show_preferences_and_leave_out_what_is_hidden(cluster: Cluster, name: Name) -> None:
+    chats = [direct(name("ann"), name(other)) for other in ("bob", "cid")]
+    async with cluster.session(name("ann")) as (ann, _), cluster.session(name("cid")) as (cid, _):
+        for other in ("bob", "cid"):
+            await said(ann, "hello", user=name(other))
+        await ann.request(prefer=Prefer(conversation=chats[0], archived=True))
+        await ann.request(prefer=Prefer(conversation=chats[1], hidden=True))
+
+        async def listed() -> dict[str, ConversationPreferences]:
+            page = (await ann.request(conversations=ListConversations())).conversation_page
+            found = {each.conversation: each.preferences for each in page.conversations}
+            return {chat: found[chat] for chat in chats if chat in found}
+
+        assert await listed() == {chats[0]: ConversationPreferences(conversation=chats[0], archived=True)}
+        await said(cid, "there", user=name("ann"))
+        assert list(await listed()) == chats
+
+
 async def test_who_is_blocked_reaches_nobody_and_sees_nobody(cluster: Cluster, name: Name) -> None:
     async with cluster.session(name("ann")) as (ann, _), cluster.session(name("eve"), visiting=True) as (eve, _):
         chat = direct(name("ann"), name("bob"))
@@ -100,6 +120,13 @@ async def test_who_is_blocked_reaches_nobody_and_sees_nobody(cluster: Cluster, n
                 await ann.reply(signal)
             assert await said(bob, "three", conversation=chat) == 2
             assert await said(ann, "four", conversation=group) == 2
+            edit = Change(conversation=chat, client_id="e", seq=1, edit=Content(text="other"))
+            assert await refused(ann, change=edit) == "FORBIDDEN"
+            react = Change(conversation=chat, client_id="r", seq=2, react="+")
+            assert await refused(ann, change=react) == "FORBIDDEN"
+            create = GroupRequest.Create(name="more", members=[name("bob"), name("cid")])
+            made = (await ann.request(group=GroupRequest(create=create))).group_info
+            assert list(made.refused) == [name("bob")]
             pushed = (await ann.push("presence_list", timeout_s=2)).presence_list.users[0]
             seen = await presence_of(ann, name("bob"))
             assert (pushed.online, seen.online) == (False, False)

@@ -12,13 +12,17 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 from services.storage.events.queue import FeedQueue
+from services.storage.folding.judge import Actor, Place, Verdict
 from services.storage.inboxes.writer import InboxWriter
 from services.storage.memory.conversation import CachedConversation
+from services.storage.messages import acts
 from services.storage.messages.plain_turn import PlainTurn
+from services.storage.reactions.tally import Tally
 from services.storage.repository.contract import Conflict, Inserted
 from services.storage.repository.memory import log
 from services.storage.repository.memory import messages as memory
-from services.storage.repository.records import InboxEntry, Span, StoredMessage
+from services.storage.repository.records import Fold, InboxEntry, Span, StoredMessage
+from tidings_protocol import client_pb2
 from tidings_protocol.errors import TidingsError, Unavailable
 
 WRITE_BEHIND_S = 0.2
@@ -183,6 +187,47 @@ def an_unknown_outcome_of_plain_rows_is_done() -> Iterator[None]:
     log.MemoryLog.insert = insert  # type: ignore[method-assign]
 
 
+def a_fold_loses_edits() -> Iterator[None]:
+    """Some of the contents that edits bring do not come to their messages."""
+    fold = memory.MemoryMessages.fold
+
+    async def lossy(port: memory.MemoryMessages, folds: Sequence[Fold]) -> None:
+        await fold(port, [each._replace(content=None) if each.revision % 3 == 0 else each for each in folds])
+
+    memory.MemoryMessages.fold = lossy  # type: ignore[method-assign]
+    yield
+    memory.MemoryMessages.fold = fold  # type: ignore[method-assign]
+
+
+def an_edit_undoes_a_recall() -> Iterator[None]:
+    """An edit that was asked for before a recall, and comes after it, is judged as if there had been none."""
+    judge = acts.judge
+
+    def blind(
+        act: client_pb2.Change, actor: Actor, target: StoredMessage | None, place: Place, now_ms: int
+    ) -> Verdict | TidingsError:
+        if target is not None and act.HasField("edit"):
+            target = target._replace(state=b"")
+        return judge(act, actor, target, place, now_ms)
+
+    acts.judge = blind
+    yield
+    acts.judge = judge
+
+
+def a_reaction_counts_twice() -> Iterator[None]:
+    """Who reacts is counted as two."""
+    add = Tally.add
+
+    def twice(tally: Tally, user: str, reaction: str, now_us: int) -> tuple[int, int]:
+        add(tally, user, reaction, now_us)
+        return add(tally, user, reaction, now_us)
+
+    Tally.add = twice  # type: ignore[method-assign]
+    yield
+    Tally.add = add  # type: ignore[method-assign]
+
+
 _kept: set[asyncio.Future[None]] = set()
 MUTATIONS: dict[str, Callable[[], Iterator[None]]] = {
     mutation.__name__: mutation
@@ -197,6 +242,9 @@ MUTATIONS: dict[str, Callable[[], Iterator[None]]] = {
         plain_rows_beside_the_lanes,
         an_unknown_outcome_of_plain_rows_is_done,
         forget_what_is_told,
+        a_fold_loses_edits,
+        an_edit_undoes_a_recall,
+        a_reaction_counts_twice,
     )
 }
 

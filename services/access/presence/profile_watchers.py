@@ -9,74 +9,50 @@ Does not know: how profiles come here, frames.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from services.access.presence.watches import Watches
+
 C = TypeVar("C")
-
-
-@dataclass(slots=True)
-class _Watched(Generic[C]):
-    watchers: dict[C, None]
-    version: int = 0  # that was shown last; 0: none was
 
 
 class ProfileWatchers(Generic[C]):
     """The watchers among all connections of a node; its length is the number of watched users."""
 
-    __slots__ = ("_by_connection", "_users", "_watched_max")
+    __slots__ = ("_versions", "_watches")
 
     def __init__(self, *, watched_max: int = 500) -> None:
-        self._watched_max = watched_max
-        self._users: dict[str, _Watched[C]] = {}
-        self._by_connection: dict[C, set[str]] = {}
+        self._watches: Watches[C] = Watches(watched_max=watched_max)
+        self._versions: dict[str, int] = {}  # that were shown last
 
     def __len__(self) -> int:
-        return len(self._users)
+        return len(self._watches)
 
     def watch(self, connection: C, users: Iterable[str]) -> bool:
         """Makes the connection a watcher of these users; False, without a change, if those were more than it may."""
-        mine = self._by_connection.get(connection, set())
-        wanted = mine.union(users)
-        if len(wanted) > self._watched_max:
-            return False
-        if wanted:
-            self._by_connection[connection] = wanted
-        for user in wanted - mine:
-            self._users.setdefault(user, _Watched({})).watchers[connection] = None
-        return True
+        return self._watches.begin(connection, users) is not None
 
     def unwatch(self, connection: C, users: Iterable[str]) -> None:
         """Ends the connection's watches of these users."""
-        mine = self._by_connection.get(connection)
-        if mine is None:
-            return
-        for user in mine.intersection(users):
-            mine.discard(user)
-            self._drop(connection, user)
-        if not mine:
-            del self._by_connection[connection]
+        self._drop(self._watches.end(connection, users))
 
     def forget(self, connection: C) -> None:
         """Ends all watches of a connection that has ended."""
-        for user in self._by_connection.pop(connection, ()):
-            self._drop(connection, user)
+        self._drop(self._watches.end_all(connection))
 
     def users(self) -> list[str]:
         """All who are watched."""
-        return list(self._users)
+        return self._watches.users()
 
     def changed(self, user: str, version: int) -> Sequence[C]:
         """The connections that are to be shown this version, in the order in which they began to watch."""
-        watched = self._users.get(user)
-        if watched is None or 0 < version <= watched.version:
+        if user not in self._watches or 0 < version <= self._versions.get(user, 0):
             return ()
-        watched.version = version
-        return list(watched.watchers)
+        self._versions[user] = version
+        return list(self._watches.watchers_of(user))
 
-    def _drop(self, connection: C, user: str) -> None:
-        watched = self._users.get(user)
-        if watched is not None:
-            watched.watchers.pop(connection, None)
-            if not watched.watchers:
-                del self._users[user]
+    def _drop(self, users: Iterable[str]) -> None:
+        """Forgets those of these whom nobody watches any more."""
+        for user in users:
+            if user not in self._watches:
+                self._versions.pop(user, None)

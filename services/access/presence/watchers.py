@@ -15,9 +15,10 @@ Does not know: sessions, how to ask, frames.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
+
+from services.access.presence.watches import Watches
 
 C = TypeVar("C")
 
@@ -30,64 +31,44 @@ class Followup(Enum):
     ASK = "ask"
 
 
-@dataclass(slots=True)
-class _Watched(Generic[C]):
-    watchers: dict[C, None]
-    online: bool | None = None  # None: no answer yet
-
-
 class PresenceWatchers(Generic[C]):
     """The watchers among all connections of a node; its length is the number of watched users."""
 
-    __slots__ = ("_by_connection", "_hidden", "_unsure", "_users", "_watched_max")
+    __slots__ = ("_hidden", "_online", "_unsure", "_watches")
 
     def __init__(self, *, watched_max: int = 500) -> None:
-        self._watched_max = watched_max
-        self._users: dict[str, _Watched[C]] = {}
-        self._by_connection: dict[C, set[str]] = {}
+        self._watches: Watches[C] = Watches(watched_max=watched_max)
+        self._online: dict[str, bool] = {}  # of the watched; who is not there was not answered about yet
         self._hidden: dict[C, set[str]] = {}
         self._unsure: dict[C, dict[str, bool | None]] = {}  # whether it is hidden since, if there were news
 
     def __len__(self) -> int:
-        return len(self._users)
+        return len(self._watches)
 
     def watch(self, connection: C, users: Iterable[str]) -> bool:
         """Makes the connection a watcher of these users; False, without a change, if those were more than it may."""
-        mine = self._by_connection.get(connection, set())
-        wanted = mine.union(users)
-        if len(wanted) > self._watched_max:
-            return False
-        if wanted:
-            self._by_connection[connection] = wanted
-        for user in wanted - mine:
-            self._unsure.setdefault(connection, {})[user] = None
-            self._users.setdefault(user, _Watched({})).watchers[connection] = None
-        return True
+        new = self._watches.begin(connection, users)
+        if new:
+            self._unsure.setdefault(connection, {}).update(dict.fromkeys(new))
+        return new is not None
 
     def unwatch(self, connection: C, users: Iterable[str]) -> None:
         """Ends the connection's watches of these users."""
-        mine = self._by_connection.get(connection)
-        if mine is None:
-            return
-        for user in mine.intersection(users):
-            mine.discard(user)
+        ended = self._watches.end(connection, users)
+        for user in ended:
             self._settle(connection, user)
             self._set_hidden(connection, user, hidden=False)
-            self._drop(connection, user)
-        if not mine:
-            del self._by_connection[connection]
+        self._drop(ended)
 
     def forget(self, connection: C) -> None:
         """Ends all watches of a connection that has ended."""
         self._hidden.pop(connection, None)
         self._unsure.pop(connection, None)
-        for user in self._by_connection.pop(connection, ()):
-            self._drop(connection, user)
+        self._drop(self._watches.end_all(connection))
 
     def watchers_of(self, user: str) -> Iterable[C]:
         """The connections that watch this user, in the order in which they began."""
-        watched = self._users.get(user)
-        return watched.watchers if watched else ()
+        return self._watches.watchers_of(user)
 
     def shown_to(self, user: str) -> list[C]:
         """Those of the watchers who are shown changes of this user."""
@@ -98,7 +79,7 @@ class PresenceWatchers(Generic[C]):
 
     def watches(self) -> list[tuple[C, list[str]]]:
         """All connections that watch somebody, and whom."""
-        return [(connection, list(users)) for connection, users in self._by_connection.items()]
+        return self._watches.all()
 
     def is_hidden(self, connection: C, user: str) -> bool:
         """Whether this user looks offline to the connection, whatever they are."""
@@ -112,7 +93,7 @@ class PresenceWatchers(Generic[C]):
         """Logic has answered the connection about these users, of whom some hide from it. Gives those of whom the
         answer is behind: they have blocked its user since, or do so no more.
         """
-        mine = self._by_connection.get(connection, ())
+        mine = self._watches.of(connection)
         behind: list[str] = []
         for user in users:
             if user in mine:
@@ -137,32 +118,30 @@ class PresenceWatchers(Generic[C]):
 
     def online_of(self, user: str) -> bool | None:
         """Whether the user is online, as far as it is known."""
-        watched = self._users.get(user)
-        return watched.online if watched else None
+        return self._online.get(user)
 
     def session_changed(self, user: str, *, up: bool) -> Followup:
         """What is to be done now that a session of this user began or ended."""
-        watched = self._users.get(user)
-        if watched is None:
+        if user not in self._watches:
             return Followup.NOTHING
         if not up:
             return Followup.ASK
-        if watched.online:
+        if self._online.get(user):
             return Followup.NOTHING
-        watched.online = True
+        self._online[user] = True
         return Followup.TELL
 
     def learn(self, user: str, *, online: bool) -> bool:
         """Takes an answer; True if the watchers were shown another one before."""
-        watched = self._users.get(user)
-        if watched is None:
+        if user not in self._watches:
             return False
-        known, watched.online = watched.online, online
+        known = self._online.get(user)
+        self._online[user] = online
         return known is not None and known != online
 
     def online(self) -> list[str]:
         """The watched users that may be online: these are asked about when a node dies."""
-        return [user for user, watched in self._users.items() if watched.online is not False]
+        return [user for user in self._watches.users() if self._online.get(user) is not False]
 
     def _is_unsure(self, connection: C, user: str) -> bool:
         return user in self._unsure.get(connection, ())
@@ -190,9 +169,8 @@ class PresenceWatchers(Generic[C]):
             del self._hidden[connection]
         return True
 
-    def _drop(self, connection: C, user: str) -> None:
-        watched = self._users.get(user)
-        if watched is not None:
-            watched.watchers.pop(connection, None)
-            if not watched.watchers:
-                del self._users[user]
+    def _drop(self, users: Iterable[str]) -> None:
+        """Forgets those of these whom nobody watches any more."""
+        for user in users:
+            if user not in self._watches:
+                self._online.pop(user, None)

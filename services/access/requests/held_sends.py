@@ -1,4 +1,5 @@
-"""Held sends: those that logic has not decided yet, since the operator's check of messages takes its time.
+"""Held sends: those that logic has not decided yet, since the operator's check of messages takes its time, and those
+that must not pass what went another way.
 
 Logic answers the calls of the lanes at once, with `pending` for each send that waits for the check. Those sends are
 kept here, in their order, and asked about again every POLL_S. So a send that waits holds up no lane, only the sends
@@ -27,6 +28,8 @@ GIVEN_UP_S: Final = 10.0
 
 Outcome = logic_pb2.SendOutcome | TidingsError
 Ask = Callable[[Sequence[logic_pb2.SendItem]], Awaitable[Sequence[Outcome]]]
+# Whether something must have its outcome before this is asked about.
+Early = Callable[[logic_pb2.SendItem], bool]
 
 
 class HeldSend(Protocol):
@@ -41,8 +44,9 @@ class HeldSend(Protocol):
 class HeldSends(Owned):
     """Asks `ask` again while it is entered; leaving it answers the sends that wait with UNAVAILABLE."""
 
-    def __init__(self, ask: Ask, *, capacity: int, batch_max: int) -> None:
+    def __init__(self, ask: Ask, *, capacity: int, batch_max: int, early: Early = lambda _: False) -> None:
         self._ask = ask
+        self._early = early
         self._capacity = capacity
         self._batch_max = batch_max
         self._waiting: list[tuple[HeldSend, float]] = []
@@ -85,14 +89,27 @@ class HeldSends(Owned):
             self._polling = False
 
     async def _ask_all(self) -> None:
-        asked = list(self._waiting)
-        left: list[tuple[HeldSend, float]] = []
+        asked = self._timely()
+        done: set[int] = set()  # by their ids, which are theirs as long as they wait
         for start in range(0, len(asked), self._batch_max):
             part = asked[start : start + self._batch_max]
             outcomes = await self._ask([send.item for send, _ in part])
-            left += [entry for entry, outcome in zip(part, outcomes, strict=True) if self._is_left(*entry, outcome)]
-        # The sends that were taken meanwhile stand behind those that were asked about.
-        self._waiting = left + self._waiting[len(asked) :]
+            for (send, given_up), outcome in zip(part, outcomes, strict=True):
+                if not self._is_left(send, given_up, outcome):
+                    done.add(id(send))
+        self._waiting = [entry for entry in self._waiting if id(entry[0]) not in done]
+
+    def _timely(self) -> list[tuple[HeldSend, float]]:
+        """Those that may be asked about now: what is early holds up what comes behind it in its conversation."""
+        now, blocked = asyncio.get_running_loop().time(), set[str]()
+        timely: list[tuple[HeldSend, float]] = []
+        for send, given_up in self._waiting:
+            item = send.item
+            if item.conversation in blocked or (now < given_up and self._early(item)):
+                blocked.add(item.conversation)
+            else:
+                timely.append((send, given_up))
+        return timely
 
     def _is_left(self, send: HeldSend, given_up: float, outcome: Outcome) -> bool:
         if not isinstance(outcome, TidingsError) and outcome.pending:

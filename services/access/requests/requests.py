@@ -91,6 +91,13 @@ class Requests(LaneHolder):
         self._watching = watching
         self._refresh = refresh
         self._clock = clock
+        self._stream_parts = StreamParts(
+            logic,
+            content_bytes_max=options.content_bytes_max,
+            lanes=options.send_lanes,
+            capacity=options.capacity,
+            batch_max=options.send_batch_max,
+        )
         self._sends = Sends(
             logic,
             clock,
@@ -99,16 +106,10 @@ class Requests(LaneHolder):
             capacity=options.capacity,
             batch_max=options.send_batch_max,
             answer_s=options.send_answer_s,
+            parts=self._stream_parts,
         )
         self._signals = Signals(
             logic, lanes=options.send_lanes, capacity=options.capacity, batch_max=options.send_batch_max
-        )
-        self._stream_parts = StreamParts(
-            logic,
-            content_bytes_max=options.content_bytes_max,
-            lanes=options.send_lanes,
-            capacity=options.capacity,
-            batch_max=options.send_batch_max,
         )
         self._others: Lanes[PendingRequest, logic_pb2.HandleOutcome] = Lanes(
             "request",

@@ -2,7 +2,8 @@
 conversation.
 
 So what one user sends to one conversation, and changes there, stays in its order. A send that logic has not decided yet
-goes on in held_sends.py, and those behind it in its conversation with it.
+goes on in held_sends.py, and those behind it in its conversation with it. So does a change while parts of streams that
+its connection sent there before have no outcome: else the end of a stream would come before its last parts.
 
 Guarantees: a content is encoded once, here, and is opaque from here on. A send that its lane would not answer in time
 is refused at once, and so is one that finds no room.
@@ -15,8 +16,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
 from services.access.logic_client import LogicClient
 from services.access.requests.addressee import addressee, place_of
@@ -37,6 +39,15 @@ from tidings_protocol import client_pb2, content
 OVERLAP_MIN: Final = 32
 
 
+class PartsUnderWay(Protocol):
+    """What is known of parts of streams that have no outcome yet (stream_parts.py)."""
+
+    @property
+    def is_quiet(self) -> bool: ...
+
+    def under_way(self, session: str, conversation: str) -> bool: ...
+
+
 class Sends(LaneHolder):
     """Takes sends while it is entered: at most `capacity` wait in a lane, and `batch_max` are in one call."""
 
@@ -50,11 +61,13 @@ class Sends(LaneHolder):
         capacity: int,
         batch_max: int,
         answer_s: float,
+        parts: PartsUnderWay,
     ) -> None:
         self._logic = logic
+        self._stream_parts = parts
         self._clock = clock
         self._content_bytes_max = content_bytes_max
-        self._held = HeldSends(logic.send, capacity=capacity, batch_max=batch_max)
+        self._held = HeldSends(logic.send, capacity=capacity, batch_max=batch_max, early=self._is_early)
         self.lanes: Lanes[SendInFlight, StoredSend | None] = Lanes(
             "send",
             self._send,
@@ -120,9 +133,28 @@ class Sends(LaneHolder):
 
     async def _send(self, batch: list[SendInFlight]) -> Sequence[Outcome]:
         with tracing.batch("access send", (send.trace for send in batch), items=len(batch)):
-            if not self._held:
+            if not self._held and self._stream_parts.is_quiet:
                 return await self._logic.send_rows(batch)
-            behind = [self._held.holds(send.conversation) for send in batch]
+            behind = self._behind(batch)
             free = [send for send, waits in zip(batch, behind, strict=True) if not waits]
-            outcomes = iter(await self._logic.send_rows(free))
+            outcomes = iter(await self._logic.send_rows(free) if free else ())
             return [None if waits else next(outcomes) for waits in behind]
+
+    def _behind(self, batch: Sequence[SendInFlight]) -> list[bool]:
+        """Which of them must wait for others."""
+        waiting: set[str] = set()
+        behind: list[bool] = []
+        for send in batch:
+            conversation = send.conversation
+            waits = (
+                conversation in waiting
+                or self._held.holds(conversation)
+                or (send.request == "change" and self._stream_parts.under_way(send.session, conversation))
+            )
+            if waits:
+                waiting.add(conversation)
+            behind.append(waits)
+        return behind
+
+    def _is_early(self, item: logic_pb2.SendItem) -> bool:
+        return bool(item.special.change) and self._stream_parts.under_way(item.session, item.conversation)

@@ -50,6 +50,11 @@ class StreamParts(LaneHolder):
     def _parts(self) -> Iterable[AbstractAsyncContextManager[Any]]:
         return (self.lanes,)
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no part at all is under way."""
+        return not self._under_way
+
     def under_way(self, session: str, conversation: str) -> bool:
         """Whether parts of this connection to this conversation have no outcome yet."""
         return (session, conversation) in self._under_way

@@ -147,7 +147,7 @@ class GroupChanges:
             known = replace(known, now_ms=self._clock.wall_ms(), blocking=await self._blocking(request, group))
             decision = decide(body, request.user, group, self._policy, known)
             if isinstance(decision, GroupChange):
-                answer = await self._make(request, op, decision, group)
+                answer = await self._make(request, op, decision, group, known)
             else:
                 answer = await self._do_beside(request, decision, group)
             if answer is not None:
@@ -156,7 +156,12 @@ class GroupChanges:
         raise Unavailable("the group is being changed by others: try again", CHANGING_RETRY_MS)
 
     async def _make(
-        self, request: ClientRequest, op: str, change: GroupChange, group: GroupSnapshot | None
+        self,
+        request: ClientRequest,
+        op: str,
+        change: GroupChange,
+        group: GroupSnapshot | None,
+        known: Circumstances,
     ) -> client_pb2.ServerFrame | None:
         """Makes the change, and tells of it. None: it is stale."""
         item = announcement.change_item(change, op)
@@ -167,8 +172,8 @@ class GroupChanges:
         if outcome.status != pb.ChangeOutcome.DONE:
             return None
         await self._tell(request, item, outcome)
-        if change.further.approval:
-            self._requests.note(item.conversation)
+        if known.asking.intersection((*(member.user for member in change.members), *change.banned)):
+            self._requests.note(item.conversation)  # their requests have fallen
         return _answer(request.frame.group, _after(change, outcome.record, group), request.user, change.refused)
 
     async def _do_beside(
@@ -312,6 +317,7 @@ def _after(change: GroupChange, record: pb.ConversationRecord, group: GroupSnaps
         head=record.head,
         further=decoded(record.settings),
         bans=record.bans,
+        pinned=tuple(record.pinned),
     )
 
 

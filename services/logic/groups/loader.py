@@ -148,7 +148,8 @@ class GroupLoader:
             self._cache.forget(need.conversation)
             return None
         if outcome.unchanged and held is not None:
-            return replace(held, head=record.head, member_count=record.member_count)
+            pinned = tuple(record.pinned)
+            return replace(held, head=record.head, member_count=record.member_count, pinned=pinned)
         group = GroupSnapshot(
             conversation=need.conversation,
             version=record.version,
@@ -165,6 +166,7 @@ class GroupLoader:
             bans=record.bans,
             dissolved=record.dissolved,
             former=frozenset(outcome.former),
+            pinned=tuple(record.pinned),
         )
         self._cache.put(replace(group, successor="", former=frozenset()))
         metrics.GROUPS_CACHED.set(len(self._cache))

@@ -65,7 +65,8 @@ class GroupSnapshot:
     `members` are all of a group that is not large; of a large group those that were asked for and are members.
     `successor` of a large group: who follows an owner that leaves, if that was asked for; then among `members` too.
     `further`: the settings that have no field here. `bans`: how many users are banned. `dissolved`: there are no
-    members any more; `former` are those of the users asked for who were at its end.
+    members any more; `former` are those of the users asked for who were at its end. `pinned`: the seqs of pinned
+    messages, the newest pin first.
     """
 
     conversation: str
@@ -83,6 +84,7 @@ class GroupSnapshot:
     bans: int = 0
     dissolved: bool = False
     former: frozenset[str] = frozenset()
+    pinned: tuple[int, ...] = ()
 
     @property
     def is_large(self) -> bool:

@@ -51,14 +51,13 @@ def need_of(request: Request, actor: str, policy: GroupPolicy) -> Need | None:
         case "join":
             if len(request.join.text.encode()) > policy.request_bytes_max:
                 raise TooLarge(f"text may have at most {policy.request_bytes_max} bytes: write a shorter one")
-            return Need(
-                _group_id(request.join.conversation), (actor,), bans=True, invite=request.join.invite, actor=actor
-            )
+            conversation, invite = _group_id(request.join.conversation), request.join.invite
+            return Need(conversation, (actor,), bans=True, requests=True, invite=invite, actor=actor)
         case "leave":
             return Need(_group_id(request.leave.conversation), (actor,), successor=True, requests=True)
         case "add":
             users = _check_some_users(request.add.users, policy)
-            return Need(_group_id(request.add.conversation), once((actor, *users)), bans=True)
+            return Need(_group_id(request.add.conversation), once((actor, *users)), bans=True, requests=True)
         case "remove":
             users = _check_some_users(request.remove.users, policy)
             return Need(_group_id(request.remove.conversation), once((actor, *users)))
@@ -87,7 +86,7 @@ def _need_further(request: Request, actor: str, policy: GroupPolicy) -> Need:
             return Need(_group_id(request.mute.conversation), once((actor, *users)))
         case "ban":
             users = _check_some_users(request.ban.users, policy)
-            return Need(_group_id(request.ban.conversation), once((actor, *users)), bans=True)
+            return Need(_group_id(request.ban.conversation), once((actor, *users)), bans=True, requests=True)
         case "decide":
             users = _check_some_users(request.decide.users, policy)
             return Need(_group_id(request.decide.conversation), once((actor, *users)), bans=True, requests=True)

@@ -43,9 +43,7 @@ def silence_of(conversation: str, user: str, group: GroupSnapshot | None, now_ms
             )
         )
     if group.further.muted:
-        return Silence(
-            Forbidden(f"{conversation} is muted, so that only the owner and admins send: wait until it is not any more")
-        )
+        return Silence(Forbidden(f"{conversation} is muted, where only the owner and admins send: ask one of them"))
     return None
 
 

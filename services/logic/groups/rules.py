@@ -136,6 +136,7 @@ def info_of(
         settings=all_of(group),
         muted_until_ms=until_ms,
         join_requests=known.requests if role in {GroupRole.OWNER, GroupRole.ADMIN} else 0,
+        pinned=group.pinned if member else (),
     )
 
 

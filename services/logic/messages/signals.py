@@ -50,24 +50,11 @@ class Signals:
                     pushes[index] = _outgoing(item, groups, self._clock.wall_ms())
                 except TidingsError as error:
                     outcomes[index] = error
-        await self._refuse_blocked(items, outcomes)
+        await self._blocks.refuse([(item.conversation, item.sender) for item in items], outcomes)
         outgoing = [push for push, error in zip(pushes, outcomes, strict=True) if push is not None and error is None]
         if outgoing:
             self._publisher.offer(Publication(outgoing))
         return outcomes
-
-    async def _refuse_blocked(self, items: Sequence[logic_pb2.SignalItem], outcomes: list[TidingsError | None]) -> None:
-        direct = [
-            index
-            for index, (item, error) in enumerate(zip(items, outcomes, strict=True))
-            if error is None and item.conversation.startswith("d:")
-        ]
-        if direct:
-            refusals = await self._blocks.refusals(
-                [(items[index].conversation, items[index].sender) for index in direct]
-            )
-            for index, refusal in zip(direct, refusals, strict=True):
-                outcomes[index] = refusal
 
 
 def _shape_error(item: logic_pb2.SignalItem) -> TidingsError | None:

@@ -3,8 +3,8 @@
     permit ──▶ storage, whose owner of the conversation says which part is wanted ──▶ push to the members
 
 Guarantees: an outcome for each; a part that storage took is pushed to all members but the connection that it came from,
-after those before it on their way to each node. Nothing else is promised: nobody waits for Kafka, and what cannot be
-told at once is dropped. A part that storage had before is told to nobody.
+after those before it on their way to each node; none goes to who blocks its sender. Nothing else is promised: nobody
+waits for Kafka, and what cannot be told at once is dropped. A part that storage had before is told to nobody.
 
 Does not know: the text so far, when it is written.
 """
@@ -14,9 +14,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2, storage_pb2
+from services.common.clock import Clock
 from services.logic.groups.loader import FoundGroups, GroupLoader, group_in
 from services.logic.groups.permissions import check_stream
 from services.logic.groups.recipients import fanout_of
+from services.logic.people.blocks import Blocks
 from services.logic.publishing.parcels import OutgoingPush
 from services.logic.publishing.publisher import Publisher
 from services.logic.publishing.records import Publication
@@ -33,12 +35,21 @@ class StreamParts:
     """Takes parts, and tells those that they are for."""
 
     def __init__(
-        self, loader: GroupLoader, storage: StorageClient, publisher: Publisher, *, content_bytes_max: int
+        self,
+        loader: GroupLoader,
+        storage: StorageClient,
+        publisher: Publisher,
+        blocks: Blocks,
+        clock: Clock,
+        *,
+        content_bytes_max: int,
     ) -> None:
         """`content_bytes_max`: of the whole text of a stream."""
         self._loader = loader
         self._storage = storage
         self._publisher = publisher
+        self._blocks = blocks
+        self._clock = clock
         self._content_bytes_max = content_bytes_max
 
     async def take(self, items: Sequence[StreamPartItem]) -> list[TidingsError | None]:
@@ -48,8 +59,10 @@ class StreamParts:
         groups = await self._loader.load_for(
             (item.conversation, item.sender) for item, error in zip(items, outcomes, strict=True) if error is None
         )
+        now_ms = self._clock.wall_ms()
         for index, item in enumerate(items):
-            outcomes[index] = outcomes[index] or _refusal(item, groups)
+            outcomes[index] = outcomes[index] or _refusal(item, groups, now_ms)
+        await self._blocks.refuse([(item.conversation, item.sender) for item in items], outcomes)
         allowed = [index for index, error in enumerate(outcomes) if error is None]
         if not allowed:
             return outcomes
@@ -75,9 +88,9 @@ class StreamParts:
         return None
 
 
-def _refusal(item: StreamPartItem, groups: FoundGroups) -> TidingsError | None:
+def _refusal(item: StreamPartItem, groups: FoundGroups, now_ms: int) -> TidingsError | None:
     try:
-        check_stream(item.conversation, item.sender, group_in(groups, item.conversation))
+        check_stream(item.conversation, item.sender, group_in(groups, item.conversation), now_ms)
     except TidingsError as error:
         return error
     return None

@@ -1,4 +1,5 @@
-"""Who blocks whom, for what storage does not judge with the message itself: signals, presence, who is added to groups.
+"""Who blocks whom, for what storage does not judge with the message itself: signals, parts of streams, presence, who is
+added to groups.
 
 Guarantees: a direct chat is asked about at most once in KEPT_S, so a block is in force here within that time; nothing
 else is remembered. What cannot be asked raises: nobody is let through because storage is away.
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.common.clock import Clock
@@ -28,6 +29,16 @@ class Pair(NamedTuple):
 
     user: str
     blocked: str
+
+
+class Direct(Protocol):
+    """What somebody does in a conversation."""
+
+    @property
+    def conversation(self) -> str: ...
+
+    @property
+    def sender(self) -> str: ...
 
 
 class Blocks:
@@ -66,6 +77,16 @@ class Blocks:
         """For each (direct chat, one of its users): why nothing of this user's goes to the other one; None: it does."""
         blockers = await self._blockers({conversation for conversation, _ in senders})
         return [_refusal(conversation, sender, blockers[conversation]) for conversation, sender in senders]
+
+    async def refuse(self, senders: Sequence[tuple[str, str]], outcomes: list[TidingsError | None]) -> None:
+        """Puts the refusals of those into their places who have none yet, and whose conversation is a direct chat."""
+        asked = [
+            index
+            for index, (conversation, _) in enumerate(senders)
+            if outcomes[index] is None and conversation.startswith("d:")
+        ]
+        for index, refusal in zip(asked, await self.refusals([senders[index] for index in asked]), strict=True):
+            outcomes[index] = refusal
 
     async def _blockers(self, chats: Collection[str]) -> Mapping[str, frozenset[str] | TidingsError]:
         now_s = self._clock.now_s()

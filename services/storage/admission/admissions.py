@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.common.rpc.faults import to_fault
+from services.common.scope import run_all
 from services.storage.memory.conversation import CachedConversation
 from services.storage.messages.conversations import ConversationStore
 from services.storage.repository.contract import Repository
@@ -34,6 +35,8 @@ AdmitOutcome = storage_pb2.AdmitOutcome
 # When a place among those who ask may be free again.
 FULL_RETRY_MS = 60_000
 PAGE_MAX = 500
+# Items of one call that are done at the same time.
+AT_ONCE = 16
 
 
 class Admissions:
@@ -42,21 +45,25 @@ class Admissions:
         self._members = repository.members
         self._ports = repository.groups
         self._clock = clock
-        self._asking = asyncio.Lock()
+        # By the groups' slots: those of one group wait for each other, and hardly those of another.
+        self._asking = [asyncio.Lock() for _ in range(64)]
 
     async def admit(self, items: Sequence[AdmitItem]) -> list[AdmitOutcome]:
         """Does what each item says. A cancellation may leave some of them done."""
         conversations = await self._conversations.get({item.conversation for item in items})
         outcomes: list[AdmitOutcome] = []
-        for item in items:
-            conversation = conversations[item.conversation]
-            try:
-                if isinstance(conversation, TidingsError):
-                    raise conversation
-                outcomes.append(await self._admit(conversation, item))
-            except TidingsError as error:
-                outcomes.append(AdmitOutcome(fault=to_fault(error)))
+        for start in range(0, len(items), AT_ONCE):
+            some = items[start : start + AT_ONCE]
+            outcomes += await run_all(*(self._outcome(conversations[item.conversation], item) for item in some))
         return outcomes
+
+    async def _outcome(self, conversation: CachedConversation | TidingsError, item: AdmitItem) -> AdmitOutcome:
+        try:
+            if isinstance(conversation, TidingsError):
+                raise conversation
+            return await self._admit(conversation, item)
+        except TidingsError as error:
+            return AdmitOutcome(fault=to_fault(error))
 
     async def _admit(self, conversation: CachedConversation, item: AdmitItem) -> AdmitOutcome:
         match item.WhichOneof("act"):
@@ -89,7 +96,7 @@ class Admissions:
         document = conversation.document
         if document.version != ask.version or not document.asked_from:
             return AdmitOutcome(stale=True)
-        async with self._asking:
+        async with self._asking[conversation.slot % len(self._asking)]:
             key = MemberKey(conversation.id, ask.user)
             if not await self._ports.requests.find([key], document.asked_from):
                 there = await self._ports.requests.count(conversation.id, document.asked_from, ask.open_max)

@@ -33,8 +33,12 @@ class Circumstances:
         self._conversations = conversations
         self._clock = clock
 
-    async def add(self, conversation: CachedConversation, item: LoadItem, outcome: LoadOutcome) -> None:
-        """Adds to the outcome what its item asks for besides members. Raises Unavailable."""
+    async def add(
+        self, conversation: CachedConversation, item: LoadItem, outcome: LoadOutcome, counted: dict[str, int]
+    ) -> None:
+        """Adds to the outcome what its item asks for besides members. `counted`: requests of groups that were counted
+        for this call already. Raises Unavailable.
+        """
         document = conversation.document
         keys = [MemberKey(conversation.id, user) for user in dict.fromkeys(item.users)]
         if document.dissolved:
@@ -44,9 +48,12 @@ class Circumstances:
             outcome.banned.extend(key.user for key in await self._ports.bans.find(keys))
         if item.requests and document.asked_from:
             since = document.asked_from
-            outcome.requests = await self._ports.requests.count(conversation.id, since, REQUESTS_MAX)
-            if outcome.requests:
-                outcome.asking.extend(key.user for key in await self._ports.requests.find(keys, since))
+            if conversation.id not in counted:
+                counted[conversation.id] = await self._ports.requests.count(conversation.id, since, REQUESTS_MAX)
+            outcome.requests = counted[conversation.id]
+            strangers = [key for key in keys if key.user not in conversation.members]
+            if outcome.requests and strangers:
+                outcome.asking.extend(key.user for key in await self._ports.requests.find(strangers, since))
         if item.invite:
             await self._add_invite(conversation, item, outcome)
         if item.leaders and not conversation.knows_all:

@@ -1,11 +1,9 @@
 """What debts come to: the messages and changes of the log that are not told, with those who got them.
 
-What is not plain is told as it is now: a message that was edited meanwhile with its content of now, one that was
-recalled without.
-
 Guarantees: each debt gives a page, in the order of seq; when it has no more messages it gives the changes without
 notices, and then it is paid as soon as these are told. Who got a message is found as a recovery finds it. What is not
-plain is told as it is shown now: nothing of what was recalled, or of an edit that is not the last, is told late.
+plain is told as it is shown now: a message that was edited meanwhile with its content of now, and nothing of what was
+recalled, or of an edit that is not the last.
 Does not know: when they are told.
 """
 
@@ -79,25 +77,8 @@ class DebtReader:
         if debt.large_from and any(message.seq < debt.large_from and not message.change for message in page):
             found = await self._repository.members.all_in([debt.conversation.id])
             members = [each.user for each in found.get(debt.conversation.id, ()) if each.joined_seq < debt.large_from]
-        addressed = membership.recipients_of(tail, members, debt.large_from)[: len(page)]
-        told = await self._told(page)
-        return [
-            FedRow(debt.conversation, each.message, each.recipients, "", told.get(each.message.seq, b""))
-            for each in addressed
-        ]
-
-    async def _told(self, page: Sequence[StoredMessage]) -> dict[int, bytes]:
-        """What all are told of those that are not plain, as it is now, by seq."""
-        unusual = [message for message in page if is_special(message)]
-        if not unusual:
-            return {}
-        named = {message.seq: (message.conversation, act_of(message).seq) for message in unusual if message.act}
-        targets = await self._repository.messages.get(list(dict.fromkeys(named.values()))) if named else {}
-        now_ms = self._clock.wall_ms()
-        return {
-            message.seq: shown(message, now_ms, target=targets.get(named[message.seq]) if message.act else None)
-            for message in unusual
-        }
+        addressed = membership.recipients_of(tail, members, debt.large_from)
+        return [FedRow(debt.conversation, each.message, each.recipients) for each in addressed[: len(page)]]
 
     async def _changes_in_messages(self, debt: Debt, page: Sequence[StoredMessage]) -> list[StoredMessage]:
         """The notices after the page: by these one walks back to who was a member at its time."""

@@ -20,22 +20,23 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from google.protobuf.message import DecodeError
+
 from protos.tidings.internal.v1 import storage_pb2
 from services.storage.folding.contents import in_order, named_in
+from services.storage.folding.shown import folded_state
 from services.storage.repository.records import Erasure, Fold, StoredMessage
 from tidings_protocol import client_pb2
 
 FoldedState = storage_pb2.FoldedState
 
 
-def folded_state(entry: StoredMessage) -> storage_pb2.FoldedState:
-    """What changes made of an entry until now."""
-    return FoldedState.FromString(entry.state) if entry.state else FoldedState()
-
-
 def act_of(change: StoredMessage) -> client_pb2.Change:
-    """What a CHANGE does."""
-    return client_pb2.Change.FromString(change.act)
+    """What a CHANGE does; nothing to any entry, if it cannot be read."""
+    try:
+        return client_pb2.Change.FromString(change.act)
+    except DecodeError:
+        return client_pb2.Change()
 
 
 def mentioned_in(entry: StoredMessage) -> tuple[str, ...]:
@@ -120,17 +121,31 @@ def fold_of(before: StoredMessage, after: StoredMessage) -> Fold:
     )
 
 
-def erasure_of(target: StoredMessage, *, keeps_history: bool) -> Erasure | None:
-    """What the CHANGEs of a target lose by what it has become; None: nothing. `keeps_history`: the contents of former
-    edits stay.
+def erasure_of(target: StoredMessage, before: StoredMessage | None, *, keeps_history: bool) -> Erasure | None:
+    """What the CHANGEs of a target lose by what it has become; None: nothing. `before`: the target when they had lost
+    all that they were to lose until then; None: that is not known. `keeps_history`: the contents of former edits stay.
     """
     now = folded_state(target)
     if now.state.recalled_by:
         return Erasure(
             target.conversation, target.seq, now.state.revision + 1, contents=True, mentions=(), everything=True
         )
-    if not now.content_seq:
+    if not now.content_seq or (before is not None and folded_state(before).content_seq == now.content_seq):
         return None
     return Erasure(
-        target.conversation, target.seq, now.content_seq, contents=not keeps_history, mentions=tuple(now.mentions)
+        target.conversation,
+        target.seq,
+        now.content_seq,
+        contents=not keeps_history,
+        mentions=tuple(now.mentions),
+        since=_first_to_lose(before, now),
     )
+
+
+def _first_to_lose(before: StoredMessage | None, now: storage_pb2.FoldedState) -> int:
+    """The CHANGE from which on they lose something. None before the one whose content was the present one has a
+    content, but any may mention somebody.
+    """
+    if before is None or not set(mentioned_in(before)) <= set(now.mentions):
+        return 0
+    return folded_state(before).content_seq

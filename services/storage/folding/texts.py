@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from services.storage.repository.records import MessageKey
+from services.storage.folding.contents import with_text
+from services.storage.repository.records import MessageKey, StoredMessage
 
 
 class TextSoFar(NamedTuple):
@@ -30,3 +31,13 @@ class NoStreamTexts:
 
     def so_far(self, _key: MessageKey) -> TextSoFar | None:
         return None
+
+
+def as_of_now(message: StoredMessage, texts: StreamTexts) -> StoredMessage:
+    """The message with the text that it has by now, if it is a stream; its document is behind by a second or two."""
+    if message.parts is None:
+        return message
+    so_far = texts.so_far((message.conversation, message.seq))
+    if so_far is None or so_far.parts <= message.parts:
+        return message
+    return message._replace(content=with_text(message.content, so_far.text), parts=so_far.parts)

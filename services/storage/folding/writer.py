@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from services.common.scope import run_all
-from services.storage.folding.fold import erasure_of, fold_of, folded_state
+from services.storage.folding.fold import erasure_of, fold_of
 from services.storage.folding.recalls import Recalls
+from services.storage.folding.shown import folded_state
 from services.storage.repository.contract import Repository
 from services.storage.repository.reactions import AheadSet
 from services.storage.repository.records import PinList, StoredMessage
@@ -42,8 +43,8 @@ class FoldWriter:
         self._keeps_history = keeps_history
         self._recalls = recalls or Recalls()
 
-    async def write(self, changed: Sequence[Changed], pinned: Sequence[PinList]) -> None:
-        """Raises Unavailable: then it may be done in part."""
+    async def write(self, changed: Sequence[Changed], pinned: Sequence[PinList], *, again: bool = False) -> None:
+        """Raises Unavailable: then it may be done in part. `again`: an earlier try may have done some of it."""
         messages, conversations = self._repository.messages, self._repository.conversations
         losing = [each.after for each in changed if each.loses_reactions]
         if losing:
@@ -60,7 +61,8 @@ class FoldWriter:
         erasures = [
             erasure
             for each in changed
-            if (erasure := erasure_of(each.after, keeps_history=self._keeps_history)) is not None
+            if (erasure := erasure_of(each.after, None if again else each.before, keeps_history=self._keeps_history))
+            is not None
         ]
         if erasures:
             await messages.erase(erasures)

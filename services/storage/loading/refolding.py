@@ -46,7 +46,7 @@ class Refolding:
             change = found.get(key)  # None: retention has removed it meanwhile
             if present is not None and change is not None:
                 after[target] = folded(present, change)
-        await self._writer.write([Changed(found[key], entry) for key, entry in after.items()], ())
+        await self._writer.write([Changed(found[key], entry) for key, entry in after.items()], (), again=True)
 
     async def _pin(
         self, conversations: Sequence[CachedConversation], tails: Mapping[str, Sequence[StoredMessage]]

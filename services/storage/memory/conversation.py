@@ -26,10 +26,10 @@ from tidings_protocol.ids import ConversationKind, other_of, slot_of
 
 # Members of a large group that are kept in memory; those looked up first are forgotten first.
 KNOWN_MAX = 2000
-# What a conversation weighs besides its members, counted in members: 830 to 900 bytes, while a member takes 320, and
-# 390 while a cursor of theirs waits to be written (tracemalloc, 20 to 200 members, each with strings of its own).
+# What a conversation weighs besides its members, counted in members: 1.1 to 1.2 KB, while a member takes 330 bytes, and
+# 400 while a cursor of theirs waits to be written (tracemalloc, 20 to 200 members, each with strings of its own).
 OWN_WEIGHT = 4
-MEMBER_BYTES = 390
+MEMBER_BYTES = 400
 # CHANGEs of a conversation of which is remembered that they are: most of what is replied to is young.
 CHANGES_MAX = 16
 # What is written of the watermarks of one that has none.

@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.storage.folding.contents import edited, in_order, text_of, with_text
-from services.storage.folding.fold import folded, folded_state, mentioned_in, pinned_after
+from services.storage.folding.fold import folded, mentioned_in, pinned_after
 from services.storage.folding.judge import Actor, Place, Verdict, judge
+from services.storage.folding.shown import folded_state
 from services.storage.folding.texts import NoStreamTexts, StreamTexts, TextSoFar
 from services.storage.memory.conversation import CachedConversation
 from services.storage.messages.targets import Targets

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.rpc.faults import to_fault
 from services.storage.events.port import FedRow
-from services.storage.folding.fold import folded_state
 from services.storage.folding.judge import Actor
-from services.storage.folding.shown import is_special, shown, state_of
+from services.storage.folding.shown import folded_state, is_special, shown, state_of
 from services.storage.loading import membership
 from services.storage.memory.conversation import CachedConversation
 from services.storage.messages.acts import Act, Reactions

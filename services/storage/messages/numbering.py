@@ -236,11 +236,14 @@ class NumberingBatch:
         return self.targets.unknown(key for draft in self._open if (key := draft.named) is not None)
 
     def _judge(self, draft: MessageDraft, act: Act, number: Number) -> Status:
-        if not draft.is_own and draft.conversation.refuses(draft.key.sender):
+        blocked = not draft.is_own and draft.conversation.refuses(draft.key.sender)
+        if blocked:
             act.actor.rights.silenced = True
         verdict = act.plan(draft.key, number, draft.conversation, self.targets, self._rules, self._now_ms)
         if isinstance(verdict, TidingsError):
-            draft.error = verdict
+            # Of a recall it may be something else that is wrong: their own ones the blocked may recall.
+            is_told = blocked and isinstance(verdict, Forbidden) and act.name != "recall"
+            draft.error = Forbidden(BLOCKED) if is_told else verdict
             return Status.REFUSED
         return Status.OPEN if verdict is Verdict.ALLOWED else Status.NO_EFFECT
 

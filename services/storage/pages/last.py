@@ -3,7 +3,8 @@
     the newest that is no CHANGE ─▶ is it hidden, or its time over? ─▶ the entries before it, until one is shown
 
 Guarantees: no CHANGE, nothing hidden, nothing expired, nothing from before the user's joining; up to LOOK_MAX entries
-are looked at for it. Long content is left out.
+are looked at for it, AT_ONCE_MAX at a time for all conversations of the page. Long content is left out, and all content
+of what was looked for.
 Does not know: what of it fits into a page.
 """
 
@@ -27,8 +28,9 @@ from services.storage.repository.records import (
 Entry = storage_pb2.ConversationEntry
 
 LOOK_MAX = 5000
-# Entries of the first look; each further one is ten times as long, up to so many.
-FIRST_LOOK, LOOK_AT_ONCE = 10, 1000
+# Entries of the first look; each further one is ten times as long, up to so many, as far as there is room for them.
+FIRST_LOOK, LONGEST_LOOK = 10, 1000
+AT_ONCE_MAX = 20_000
 
 
 @dataclass(slots=True)
@@ -75,11 +77,11 @@ class LastMessages:
         limit = FIRST_LOOK
         while open_:
             spans = [look.span(limit) for look in open_]
-            pages = await self._repository.messages.pages(spans, content_max=content_max)
+            pages = await self._repository.messages.pages(spans, content_max=0)
             open_ = [
                 look for look, page in zip(open_, pages, strict=True) if self._goes_on(look, page, limit, last, now_ms)
             ]
-            limit = min(limit * 10, LOOK_AT_ONCE)
+            limit = max(FIRST_LOOK, min(limit * 10, LONGEST_LOOK, AT_ONCE_MAX // max(1, len(open_))))
         return last
 
     def _goes_on(

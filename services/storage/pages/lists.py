@@ -32,6 +32,7 @@ from services.storage.pages.paging import bytes_for, content_max
 from services.storage.pages.places import NOWHERE, ListToken, Place
 from services.storage.pages.preferences import NoPreferences, Preferences
 from services.storage.pages.unread import UnreadReader
+from services.storage.reactions.mine import mine_of, with_mine
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import ConversationDocument, HiddenSeqs, MemberKey, Span, StoredMessage
 from tidings_protocol.errors import TidingsError
@@ -273,9 +274,11 @@ class ConversationLists:
                 del last[key[0]]
             for message in (await self._repository.messages.get(wanted)).values():
                 last[message.conversation] = message
+        mine = await mine_of(self._repository.reactions, page.user, last.values())
         for entry in entries:
             if (message := last.get(entry.record.conversation)) is not None:
-                entry.last = shown(message, now_ms)
+                own = mine.get((message.conversation, message.seq), ())
+                entry.last = with_mine(shown(message, now_ms), own)
         page.entries += entries
 
 

@@ -42,6 +42,7 @@ class ConversationLoads:
         await self._look_up(items, found)
         made = await self._made.find([_op_of(item) for item in items if item.op])
         outcomes: list[LoadOutcome] = []
+        counted: dict[str, int] = {}
         for item in items:
             conversation = found[item.conversation]
             try:
@@ -49,7 +50,7 @@ class ConversationLoads:
                     raise conversation
                 outcome = await self._outcome(conversation, item)
                 if conversation.exists:
-                    await self._circumstances.add(conversation, item, outcome)
+                    await self._circumstances.add(conversation, item, outcome, counted)
                 if item.op and (change := made.get(_op_of(item))) is not None:
                     outcome.made.CopyFrom(change)
                 outcomes.append(outcome)

@@ -23,6 +23,7 @@ from services.common.lanes.lane import Lanes
 from services.common.rpc.faults import to_fault
 from services.common.scope import run_both
 from services.common.telemetry import logs
+from services.storage.folding.texts import NoStreamTexts, StreamTexts, as_of_now
 from services.storage.inboxes.writer import InboxWriter
 from services.storage.limits import Limits
 from services.storage.memory.conversation import CachedConversation
@@ -42,6 +43,7 @@ from services.storage.pages.paging import (
     to_complete,
 )
 from services.storage.pages.showing import Showing, is_hidden, key_of, targets_of
+from services.storage.reactions.mine import mine_of_each
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import (
     MAX_NUMBER,
@@ -88,7 +90,10 @@ class PageReader:
         inboxes: InboxWriter,
         clock: Clock,
         limits: Limits,
+        texts: StreamTexts | None = None,
     ) -> None:
+        """`texts`: of streams, as far as this node has them; None: as their documents are."""
+        self._texts = texts if texts is not None else NoStreamTexts()
         self._repository = repository
         self._conversations = conversations
         self._inboxes = inboxes
@@ -209,15 +214,15 @@ class PageReader:
         while open_ := [look for look in looks if look.is_open]:
             for look, page in zip(open_, await self._read_on(open_, SHORT_BYTES), strict=True):
                 look.take(page, look.span)
-        showing = await self._complete_histories(looks)
+        showing = await self._complete_histories(looks, [item.user for item in items])
         outcomes: list[PageOutcome | TidingsError] = []
-        for look in looks:
+        for look, shows in zip(looks, showing, strict=True):
             conversation = conversations[look.window.span.key]
             if isinstance(conversation, TidingsError):
                 outcomes.append(conversation)
                 continue
             head = max([conversation.head, look.upto, *(message.seq for message in look.entries)])
-            outcomes.append(history_page(look, showing.item, head=head, first_seq=conversation.first_seq))
+            outcomes.append(history_page(look, shows.item, head=head, first_seq=conversation.first_seq))
         return outcomes
 
     async def _read_on(self, looks: Sequence[HistoryLook], most: int = MAX_NUMBER) -> list[list[StoredMessage]]:
@@ -225,14 +230,17 @@ class PageReader:
         short = min(content_max(look.window.limit, look.window.bytes_max) for look in looks)
         return await self._repository.messages.pages([look.span for look in looks], content_max=min(short, most))
 
-    async def _complete_histories(self, looks: Sequence[HistoryLook]) -> Showing:
-        """Completes the entries of these pages as far as each goes, and says how they are shown."""
+    async def _complete_histories(self, looks: Sequence[HistoryLook], users: Sequence[str]) -> list[Showing]:
+        """Completes the entries of these pages as far as each goes, and says how each is shown to its user."""
         wanted = {key for look in looks for key in to_complete(look.entries, look.window.limit, look.window.bytes_max)}
         entries = [each for look in looks for each in look.entries[: look.window.limit]]
         whole, targets = await run_both(self._whole(wanted), self._targets_of(entries))
         for look in looks:
-            look.entries = completed(look.entries, wanted, whole)
-        return Showing(self._clock.wall_ms(), targets, {key for look in looks for key in look.stubs()})
+            look.entries = [as_of_now(each, self._texts) for each in completed(look.entries, wanted, whole)]
+        seen = [(user, [*look.entries, *targets.values()]) for user, look in zip(users, looks, strict=True)]
+        mine = await mine_of_each(self._repository.reactions, seen)
+        now_ms = self._clock.wall_ms()
+        return [Showing(now_ms, targets, look.stubs(), own) for look, own in zip(looks, mine, strict=True)]
 
     async def _whole(self, keys: Collection[MessageKey]) -> dict[MessageKey, StoredMessage]:
         return await self._repository.messages.get(list(keys)) if keys else {}
@@ -314,12 +322,16 @@ class PageReader:
         for key in wanted:
             del found[key]
         found.update(whole)
+        users = list(dict.fromkeys(page.item.user for page, _ in pages))
+        seen = {key_of(each): each for each in (*found.values(), *targets.values())}
+        mine = await mine_of_each(self._repository.reactions, [(user, seen.values()) for user in users])
         now_ms = self._clock.wall_ms()
         stubs: dict[str, set[MessageKey]] = {page.item.user: set() for page, _ in pages}
         for (conversation, user), theirs in hidden.items():
-            mine = (each for each in found.values() if each.conversation == conversation)
-            stubs[user].update(key_of(each) for each in mine if is_hidden(each, theirs))
-        return found, {user: Showing(now_ms, targets, keys) for user, keys in stubs.items()}
+            those = (each for each in found.values() if each.conversation == conversation)
+            stubs[user].update(key_of(each) for each in those if is_hidden(each, theirs))
+        own = dict(zip(users, mine, strict=True))
+        return found, {user: Showing(now_ms, targets, keys, own[user]) for user, keys in stubs.items()}
 
 
 def member_record(document: MemberDocument) -> storage_pb2.MemberRecord:

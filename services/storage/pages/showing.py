@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from services.storage.folding.shown import shown, stub, target_of
+from services.storage.reactions.mine import NOTHING_MINE, Mine, with_mine
 from services.storage.repository.records import CHANGE, HiddenSeqs, MessageKey, StoredMessage
 
 
@@ -34,13 +35,20 @@ class PageItem(NamedTuple):
 
 class Showing:
     """Shows entries as they are at `now_ms`. `stubs`: of which only the place is told; `targets`: of CHANGEs, as far as
-    they are there.
+    they are there; `mine`: the reader's own reactions.
     """
 
-    def __init__(self, now_ms: int, targets: Mapping[MessageKey, StoredMessage], stubs: Collection[MessageKey]) -> None:
+    def __init__(
+        self,
+        now_ms: int,
+        targets: Mapping[MessageKey, StoredMessage],
+        stubs: Collection[MessageKey],
+        mine: Mine = NOTHING_MINE,
+    ) -> None:
         self._now_ms = now_ms
         self._targets = targets
         self._stubs = stubs
+        self._mine = mine
 
     def item(self, message: StoredMessage) -> PageItem:
         """The entry, whose content was read or left out."""
@@ -48,13 +56,16 @@ class Showing:
             encoded = stub(message.conversation, message.seq)
             return PageItem(encoded, len(encoded))
         if message.kind != CHANGE:
-            encoded = shown(message, self._now_ms)
+            encoded = self._marked(shown(message, self._now_ms), key_of(message))
             return PageItem(encoded, len(encoded) + message.left_out)
         key = message.conversation, target_of(message)
         target = self._targets.get(key)
-        encoded = shown(message, self._now_ms, target=target)
-        brief = shown(message, self._now_ms, target=target, with_content=False)
+        encoded = self._marked(shown(message, self._now_ms, target=target), key)
+        brief = self._marked(shown(message, self._now_ms, target=target, with_content=False), key)
         return PageItem(encoded, len(encoded) + message.left_out, key, brief)
+
+    def _marked(self, encoded: bytes, key: MessageKey) -> bytes:
+        return with_mine(encoded, self._mine[key]) if key in self._mine else encoded
 
 
 def key_of(message: StoredMessage) -> MessageKey:

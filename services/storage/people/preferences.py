@@ -88,10 +88,17 @@ class PreferenceStore:
             for standing in standings
         ]
 
-    async def of(self, standings: Sequence[Standing]) -> dict[PreferenceKey, client_pb2.ConversationPreferences]:
-        """The preferences of those of which something was ever set. Raises Unavailable."""
+    async def of(
+        self, user: str, entries: Sequence[storage_pb2.ConversationEntry]
+    ) -> dict[str, client_pb2.ConversationPreferences]:
+        """What the user prefers of these conversations, by their ids, as lists show it; those of which nothing was ever
+        set are left out. Raises Unavailable.
+        """
+        standings = [
+            Standing(user, entry.record.conversation, entry.record.shown, entry.me.joined_ms) for entry in entries
+        ]
         documents = await self._repository.preferences.find({each.key for each in standings})
-        return await self._shown(standings, documents)
+        return {key.conversation: shown for key, shown in (await self._shown(standings, documents)).items()}
 
     async def unmark(
         self, reads: Sequence[tuple[CachedConversation, str]]

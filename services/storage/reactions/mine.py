@@ -7,6 +7,7 @@ Does not know: pages (pages/ does, and puts it into what it shows).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from services.storage.reactions.message import announced_in
 from services.storage.repository.reactions import ReactionRepository, Reactor
@@ -15,6 +16,7 @@ from tidings_protocol import client_pb2
 
 # By message: the reactions that are the reader's own.
 Mine = Mapping[MessageKey, frozenset[str]]
+NOTHING_MINE: Mine = MappingProxyType({})
 
 
 async def mine_of(reactions: ReactionRepository, user: str, messages: Iterable[StoredMessage]) -> Mine:
@@ -35,9 +37,9 @@ async def mine_of_each(
     found = await reactions.find(every) if every else {}
     return [
         {
-            (reactor.conversation, reactor.seq): frozenset(each.reaction for each in found[reactor])
+            (reactor.conversation, reactor.seq): mine
             for reactor in reactors
-            if reactor in found
+            if (mine := frozenset(each.reaction for each in found.get(reactor, ()) if not each.gone))
         }
         for reactors in wanted
     ]

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from services.common.lanes.lane import Lanes
 from services.common.rpc.faults import from_fault, to_fault
 from services.common.scope import run_all
 from services.common.telemetry import logs, metrics
-from services.storage.limits import Limits
+from services.storage.limits import TRIES_MAX, Limits
 from services.storage.memory.cache import Cache
 from services.storage.memory.conversation import CachedConversation
 from services.storage.messages.acts import ReactionsNow
@@ -217,17 +218,26 @@ class ReactionStore:
                 acts[index] = ReactAct.from_item(work)
             except TidingsError as error:
                 outcomes[index] = _refused(error)
-        reads = await self._read(list(acts.values()), due)
-        turn = ReactTurn(reads, self._pace, self._clock.now_s(), self._clock.wall_ms())
-        turn.judge(list(acts.values()))
-        await self._write(turn)
+        turn = await self._do(list(acts.values()), due)
+        reads = turn.reads
         # From here on nothing fails what is durable: what cannot be announced now is due later.
         entries = await self._announce(reads, [act for act in acts.values() if act.is_done], due)
+        states: dict[MessageKey, bytes] = {}
         for index, act in acts.items():
-            outcomes[index] = _outcome(act, reads, entries.get(act.target), turn.now_ms)
+            outcomes[index] = _outcome(act, reads, entries.get(act.target), states, turn.now_ms)
         self._tell(acts.values(), entries)
         _count(acts.values())
         return outcomes
+
+    async def _do(self, acts: Sequence[ReactAct], due: Iterable[MessageKey]) -> ReactTurn:
+        """Judges the acts and makes them durable. Raises Unavailable: then nobody knows."""
+        for _ in range(TRIES_MAX):
+            turn = ReactTurn(await self._read(acts, due), self._pace, self._clock.now_s(), self._clock.wall_ms())
+            turn.judge(acts)
+            if await self._write(turn):
+                return turn
+            # Another node acts on the same reactions: what it made of them is read.
+        raise Unavailable("too many act on these reactions: try again")
 
     # ---- reading
 
@@ -278,28 +288,39 @@ class ReactionStore:
 
     # ---- writing
 
-    async def _write(self, turn: ReactTurn) -> None:
-        """Makes the turn durable. Raises Unavailable: then nobody knows."""
+    async def _write(self, turn: ReactTurn) -> bool:
+        """Makes the turn durable; whether all of it found what was read. Raises Unavailable: then nobody knows."""
         if not turn.changed:
-            return
+            return True
         self._invalidation.wrote_conversations({target[0] for target in turn.changed})
         unmarked = [
             AheadSet(*target, reacted.news.by) for target, reacted in turn.changed.items() if not reacted.is_marked
         ]
         try:
-            await run_all(
-                self._repository.reactions.write(turn.removed, list(turn.added.values())),
-                self._repository.reactions.mark(unmarked, []),
-            )
-            await self._read_first_users(turn.changed.values())
+            done, _ = await run_all(self._repository.reactions.write(turn.writes()), self._mark(unmarked))
+            if done:
+                await self._read_first_users(turn.changed.values())
         except BaseException:
-            turn.take_back()
-            for target in turn.changed:
-                self._kept.drop(_key(target))
-                self._look_at(target, turn.now_s + self._gather_s)
+            self._doubt(turn)
             raise
+        if not done:
+            self._doubt(turn)
+            self._found.update({target: reacted.news.by for target, reacted in turn.changed.items()})
+            return False
         for reacted in turn.changed.values():
             reacted.is_marked = True
+        return True
+
+    async def _mark(self, sets: Sequence[AheadSet]) -> bool:
+        await self._repository.reactions.mark(sets, [])
+        return True
+
+    def _doubt(self, turn: ReactTurn) -> None:
+        """What was done of it is to be read."""
+        turn.take_back()
+        for target in turn.changed:
+            self._kept.drop(_key(target))
+            self._look_at(target, turn.now_s + self._gather_s)
 
     async def _read_first_users(self, changed: Iterable[ReactedMessage]) -> None:
         """Who was among the first of a reaction has taken it back: others move up."""
@@ -374,7 +395,7 @@ class ReactionStore:
         """Nobody knows whether it is in the log: what is there is read again, and compared."""
         log.debug("an announcement of reactions is put off", reason=error.message)
         self._kept.drop(_key(reacted.target))
-        if reacted.news.by:
+        if reacted.news.by and reacted.is_marked:
             self._found[reacted.target] = reacted.news.by
         self._look_at(reacted.target, self._clock.now_s() + self._gather_s)
         return error
@@ -416,7 +437,7 @@ class ReactionStore:
 
     async def _rest(self, reacted: ReactedMessage, now_s: float, at_last: bool | None) -> None:
         """The log has announced all: that is noted, once nothing has come for a while."""
-        if not reacted.is_marked:
+        if not reacted.is_marked and reacted.target not in self._found:
             return
         rest_s = reacted.announced_s + LINGER_S
         if at_last is None or (now_s < rest_s and not at_last):
@@ -455,9 +476,15 @@ def _entry_of(reacted: ReactedMessage) -> OwnChange:
 
 
 def _outcome(
-    act: ReactAct, reads: Reads, entry: Told | TidingsError | None, now_ms: int
+    act: ReactAct,
+    reads: Reads,
+    entry: Told | TidingsError | None,
+    states: dict[MessageKey, bytes],
+    now_ms: int,
 ) -> StoreOutcome | TidingsError:
-    """What an act is answered with. `entry`: that this turn made of its message."""
+    """What an act is answered with. `entry`: that this turn made of its message; `states`: of messages that others were
+    answered with.
+    """
     if act.is_stale:
         return StoreOutcome(status=StoreOutcome.STALE)
     if act.error is not None:
@@ -470,7 +497,9 @@ def _outcome(
     reacted = reads.reacted[act.target]
     if not act.changed and reacted.told is not None and act.pair in reacted.told.acts:
         return _told(reacted.told, act.item.recipients, StoreOutcome.DUPLICATE)
-    return StoreOutcome(time_ms=now_ms, state=reacted.state(reads.targets[act.target], now_ms))
+    if act.target not in states:
+        states[act.target] = reacted.state(reads.targets[act.target], now_ms)
+    return StoreOutcome(time_ms=now_ms, state=states[act.target])
 
 
 def _is_answered_with(act: ReactAct, entry: Told | TidingsError | None) -> bool:
@@ -504,8 +533,13 @@ def _key(target: MessageKey) -> str:
 
 
 def _count(acts: Iterable[ReactAct]) -> None:
-    for act in acts:
-        outcome = (
-            "refused" if not act.is_done else "unchanged" if not act.changed else "removed" if act.removes else "added"
-        )
-        metrics.REACTIONS.labels(outcome).inc()
+    for outcome, number in Counter(map(_label, acts)).items():
+        metrics.REACTIONS.labels(outcome).inc(number)
+
+
+def _label(act: ReactAct) -> str:
+    if not act.is_done:
+        return "refused"
+    if not act.changed:
+        return "unchanged"
+    return "removed" if act.removes else "added"

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from services.storage.repository.reactions import FIRST_USERS, ReactionCount, StoredReaction
+from services.storage.repository.reactions import FIRST_USERS, ReactionCount
 from services.storage.repository.records import MessageKey
 from tidings_protocol import client_pb2
 
@@ -55,14 +55,14 @@ class Tally:
         """The reactions of which the first users are to be read again."""
         return [reaction for reaction, counted in self._counts.items() if counted.is_lacking]
 
-    def add(self, user: str, reaction: str, now_us: int) -> StoredReaction:
-        """One that was not there comes; as it is to be stored."""
+    def add(self, user: str, reaction: str, now_us: int) -> tuple[int, int]:
+        """One that was not there comes; its place, and since when there are such."""
         self._place = max(now_us, self._place + 1)
         counted = self._counts.setdefault(reaction, Counted(0, self._place))
         if not counted.is_lacking and len(counted.users) < FIRST_USERS:
             counted.users.append(user)
         counted.count += 1
-        return StoredReaction(*self.target, user, reaction, self._place, counted.since)
+        return self._place, counted.since
 
     def remove(self, user: str, reaction: str) -> None:
         """One that was there goes."""

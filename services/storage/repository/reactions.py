@@ -40,16 +40,19 @@ class ReactionKey(NamedTuple):
 
 
 class StoredReaction(NamedTuple):
-    """A reaction that is there. `place`: when it came; `since`: when this reaction to this message came first, since
-    when it never was gone.
+    """What is known of one reaction of a user to a message. `place`: when it came; `since`: when this reaction to this
+    message came first, since when it never was gone. `acts`: the client ids of the last acts on it, the newest last.
+    `gone`: it was taken back, and is remembered for a while, so that a late copy of an act does not bring it back.
     """
 
     conversation: str
     seq: int
     user: str
     reaction: str
-    place: int
-    since: int
+    place: int = 0
+    since: int = 0
+    acts: tuple[str, ...] = ()
+    gone: bool = False
 
     @property
     def key(self) -> ReactionKey:
@@ -58,6 +61,13 @@ class StoredReaction(NamedTuple):
     @property
     def order(self) -> ReactionOrder:
         return ReactionOrder(self.place, self.user, self.reaction)
+
+
+class ReactionWrite(NamedTuple):
+    """What a reaction becomes, where its acts are the expected ones; None: where nothing is known of it."""
+
+    reaction: StoredReaction
+    expected: tuple[str, ...] | None = None
 
 
 class ReactionCount(NamedTuple):
@@ -107,10 +117,10 @@ class AheadSet(NamedTuple):
 
 
 class ReactionRepository(Protocol):
-    """Reactions, unique by (conversation, seq, user, reaction)."""
+    """Reactions, unique by (conversation, seq, user, reaction). What is gone is in `find` alone."""
 
     async def find(self, reactors: Collection[Reactor]) -> dict[Reactor, list[StoredReaction]]:
-        """The reactions of each of these users to these messages, by both."""
+        """What is known of the reactions of each of these users to these messages, by both; also what is gone."""
         ...
 
     async def tallies(self, targets: Collection[MessageKey]) -> dict[MessageKey, list[ReactionCount]]:
@@ -121,12 +131,14 @@ class ReactionRepository(Protocol):
         """The reactions of the span, the oldest first; with `newest` the newest first."""
         ...
 
-    async def write(self, removed: Collection[ReactionKey], added: Sequence[StoredReaction]) -> None:
-        """Removes the first, then adds the others; one that is there already stays as it is."""
+    async def write(self, writes: Sequence[ReactionWrite]) -> bool:
+        """Writes each that finds what it expects; one reaction may be in `writes` once only. Whether all did."""
         ...
 
     async def remove(self, conversation: str, first: int, below: int, limit: int) -> int:
-        """Removes the reactions to the messages from `first` on, below `below`, at most `limit` of them; how many."""
+        """Removes all that is known of reactions to the messages from `first` on, below `below`, at most `limit` of
+        them; how many.
+        """
         ...
 
     async def mark(self, begun: Collection[AheadSet], ended: Collection[MessageKey]) -> None:

@@ -90,7 +90,7 @@ class Fold(NamedTuple):
 
 
 class Erasure(NamedTuple):
-    """What the CHANGEs of an entry lose, of those whose seq is below `below`.
+    """What the CHANGEs of an entry lose, of those whose seq is `since` or more, and below `below`.
 
     `contents`: theirs; `mentions`: who stays mentioned by them, while all others go; `everything`: the entry is
     recalled, so nothing stays but that there was a CHANGE: no content, mention, reaction, former content.
@@ -102,6 +102,7 @@ class Erasure(NamedTuple):
     contents: bool
     mentions: tuple[str, ...] = ()
     everything: bool = False
+    since: int = 0
 
 
 class PinList(NamedTuple):

@@ -20,8 +20,7 @@ from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.common.lanes.lane import Lanes
 from services.storage.folding.contents import is_stream
-from services.storage.folding.fold import folded_state
-from services.storage.folding.shown import state_of
+from services.storage.folding.shown import folded_state, state_of
 from services.storage.limits import Limits
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import NORMAL, MessageKey, StoredMessage

@@ -19,9 +19,8 @@ from typing import Final
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.telemetry import logs, metrics
-from services.storage.folding.fold import folded_state
 from services.storage.folding.recalls import Recalls
-from services.storage.folding.shown import EXPIRY
+from services.storage.folding.shown import EXPIRY, folded_state
 from services.storage.memory.conversations import ConversationMemory
 from services.storage.owners.peers import StoragePeers
 from services.storage.repository.contract import Repository

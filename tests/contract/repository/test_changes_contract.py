@@ -105,6 +105,13 @@ async def test_changes_before_the_newest_lose_their_content_and_who_is_mentioned
     assert await entry(repository, 2, OTHER) == edit(2, conversation=OTHER)
 
 
+async def test_only_changes_from_where_it_is_said_lose_something(repository: Repository) -> None:
+    await repository.messages.insert([message(1), edit(2), edit(3), edit(4)])
+    await repository.messages.erase([Erasure(CHAT, 1, 4, contents=True, since=3)])
+    [page] = await repository.messages.pages([Span(CHAT)])
+    assert [bool(each.content) for each in page] == [True, True, False, True]
+
+
 async def test_contents_stay_where_the_history_is_kept(repository: Repository) -> None:
     await repository.messages.insert([message(1), edit(2, mentions=("bob",), former=b"first"), edit(3)])
     await repository.messages.erase([Erasure(CHAT, 1, 3, contents=False)])

@@ -30,6 +30,11 @@ def edit(seq: int, target: int, conversation: str = CHAT) -> StoredMessage:
     )
 
 
+def bare(change: StoredMessage) -> StoredMessage:
+    """The CHANGE without anything that it says of its target."""
+    return change._replace(content=b"", mentions=(), former=b"", state=b"")
+
+
 async def test_what_is_over_is_due_until_it_is_done_with(repository: Repository) -> None:
     messages = [message(1, 0), message(2, 3000), message(3, 2000), message(4, 2001), message(5, 9000)]
     await repository.messages.insert(messages)
@@ -82,9 +87,8 @@ async def test_what_changes_say_of_messages_that_go_is_erased_and_the_changes_st
     assert await repository.expiry.erase_changes(CHAT, 3) == 3
     assert await repository.expiry.erase_changes(CHAT, 3) == 0
     found = await repository.messages.get([(CHAT, seq) for seq in range(1, 8)] + [(OTHER, 4)])
-    bare = {"content": b"", "mentions": (), "former": b"", "state": b""}
     told = client_pb2.Change(seq=1, reacted=client_pb2.Change.Reacted()).SerializeToString()
     assert [found[CHAT, seq] for seq in (1, 2, 3, 5)] == [log[0], log[1], log[2], log[4]]
-    assert [found[CHAT, seq] for seq in (4, 7)] == [log[3]._replace(**bare), log[6]._replace(**bare)]
-    assert found[CHAT, 6] == reaction._replace(**{**bare, "act": told})
+    assert [found[CHAT, seq] for seq in (4, 7)] == [bare(log[3]), bare(log[6])]
+    assert found[CHAT, 6] == bare(reaction)._replace(act=told)
     assert found[OTHER, 4] == edit(4, 1, OTHER)

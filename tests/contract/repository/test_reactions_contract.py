@@ -8,9 +8,9 @@ from services.storage.repository.contract import Repository
 from services.storage.repository.reactions import (
     AheadSet,
     ReactionCount,
-    ReactionKey,
     ReactionOrder,
     ReactionSpan,
+    ReactionWrite,
     Reactor,
     StoredReaction,
 )
@@ -22,7 +22,16 @@ HEART, THUMB, SAD = "❤", "👍", "sad face"
 def reaction(
     user: str, given: str, place: int, seq: int = 7, since: int = 0, conversation: str = GROUP
 ) -> StoredReaction:
-    return StoredReaction(conversation, seq, user, given, place, since or place)
+    return StoredReaction(conversation, seq, user, given, place, since or place, (f"{user} {place}",))
+
+
+def new(*reactions: StoredReaction) -> list[ReactionWrite]:
+    """They are the first that is known of each."""
+    return [ReactionWrite(each) for each in reactions]
+
+
+def gone(before: StoredReaction, act: str = "gone") -> StoredReaction:
+    return before._replace(place=0, since=0, acts=(*before.acts, act), gone=True)
 
 
 ALL = [
@@ -37,7 +46,7 @@ ELSEWHERE = [reaction("ann", THUMB, 70, seq=8), reaction("ann", HEART, 80, conve
 
 
 async def filled(repository: Repository) -> None:
-    await repository.reactions.write([], ALL + ELSEWHERE)
+    assert await repository.reactions.write(new(*ALL, *ELSEWHERE))
 
 
 async def test_the_reactions_of_some_users_are_found_by_user_and_message(repository: Repository) -> None:
@@ -54,14 +63,14 @@ async def test_the_reactions_of_some_users_are_found_by_user_and_message(reposit
 
 
 async def test_one_users_reactions_to_many_messages_are_found_at_once(repository: Repository) -> None:
-    await repository.reactions.write([], [reaction("ann", THUMB, seq, seq=seq) for seq in range(1, 300, 2)])
+    await repository.reactions.write(new(*(reaction("ann", THUMB, seq, seq=seq) for seq in range(1, 300, 2))))
     found = await repository.reactions.find([Reactor(GROUP, seq, "ann") for seq in range(1, 300)])
     assert sorted(reactor.seq for reactor in found) == list(range(1, 300, 2))
 
 
 async def test_those_of_many_messages_with_other_users_each_are_found_at_once(repository: Repository) -> None:
     wanted = [Reactor(GROUP, seq, f"u{seq}") for seq in range(1, 251)]
-    await repository.reactions.write([], [reaction(each.user, THUMB, each.seq, seq=each.seq) for each in wanted])
+    await repository.reactions.write(new(*(reaction(each.user, THUMB, each.seq, seq=each.seq) for each in wanted)))
     assert set(await repository.reactions.find(wanted)) == set(wanted)
 
 
@@ -82,31 +91,43 @@ async def test_a_tally_counts_and_knows_who_was_first(repository: Repository) ->
 
 async def test_a_reaction_keeps_its_place_when_whoever_gave_it_first_takes_it_back(repository: Repository) -> None:
     await filled(repository)
-    await repository.reactions.write([ALL[0].key], [])
+    await repository.reactions.write([ReactionWrite(gone(ALL[0]), ALL[0].acts)])
     (first, second, _) = (await repository.reactions.tallies([(GROUP, 7)]))[GROUP, 7]
     assert first == ReactionCount(THUMB, 3, 10, ("cid", "dan", "eve"))
     assert second.reaction == HEART
 
 
-async def test_a_reaction_that_is_there_stays_as_it_is(repository: Repository) -> None:
+async def test_what_is_gone_is_found_and_counted_nowhere(repository: Repository) -> None:
     await filled(repository)
-    await repository.reactions.write([], [reaction("bob", HEART, 99)])
-    assert (await repository.reactions.find([Reactor(GROUP, 7, "bob")]))[Reactor(GROUP, 7, "bob")] == [ALL[1]]
+    bob = Reactor(GROUP, 7, "bob")
+    assert await repository.reactions.write([ReactionWrite(gone(ALL[1]), ALL[1].acts)])
+    assert (await repository.reactions.find([bob]))[bob] == [gone(ALL[1])]
+    assert ALL[1] not in await repository.reactions.page(ReactionSpan(GROUP, 7))
+    assert await repository.reactions.page(ReactionSpan(GROUP, 7, HEART)) == []
+    assert HEART not in {each.reaction for each in (await repository.reactions.tallies([(GROUP, 7)]))[GROUP, 7]}
+    back = reaction("bob", HEART, 99)
+    assert await repository.reactions.write([ReactionWrite(back, gone(ALL[1]).acts)])
+    assert (await repository.reactions.find([bob]))[bob] == [back]
+    assert (await repository.reactions.page(ReactionSpan(GROUP, 7)))[-1] == back
 
 
-async def test_what_is_removed_and_added_in_one_write_has_its_new_place(repository: Repository) -> None:
+async def test_a_write_needs_what_it_expects_and_the_others_are_done(repository: Repository) -> None:
     await filled(repository)
-    again = reaction("bob", HEART, 99)
-    await repository.reactions.write([again.key, ReactionKey(GROUP, 7, "nobody", HEART)], [again])
-    assert (await repository.reactions.find([Reactor(GROUP, 7, "bob")]))[Reactor(GROUP, 7, "bob")] == [again]
+    ann, bob = reaction("zoe", THUMB, 100), reaction("bob", HEART, 101)
+    assert not await repository.reactions.write([*new(bob), *new(ann)])
+    assert not await repository.reactions.write([ReactionWrite(bob, ("another act",))])
+    found = await repository.reactions.find([Reactor(GROUP, 7, "bob"), Reactor(GROUP, 7, "zoe")])
+    assert found == {Reactor(GROUP, 7, "bob"): [ALL[1]], Reactor(GROUP, 7, "zoe"): [ann]}
 
 
-async def test_two_that_write_the_same_reaction_make_one(repository: Repository) -> None:
-    await asyncio.gather(
-        *(repository.reactions.write([], [reaction("ann", THUMB, place), reaction("bob", SAD, 5)]) for place in (1, 2))
-    )
-    counts = (await repository.reactions.tallies([(GROUP, 7)]))[GROUP, 7]
-    assert sorted((count.reaction, count.number) for count in counts) == sorted([(THUMB, 1), (SAD, 1)])
+async def test_of_two_writes_from_the_same_acts_one_wins(repository: Repository) -> None:
+    await filled(repository)
+    writes = [ReactionWrite(gone(ALL[1], act), ALL[1].acts) for act in ("x", "y")]
+    done = await asyncio.gather(*(repository.reactions.write([write]) for write in writes))
+    assert sorted(done) == [False, True]
+    first = [ReactionWrite(reaction("new", THUMB, place)) for place in (1, 2)]
+    done = await asyncio.gather(*(repository.reactions.write([write]) for write in first))
+    assert sorted(done) == [False, True]
 
 
 async def test_a_page_is_ascending_and_goes_on_behind_the_last_one(repository: Repository) -> None:
@@ -131,7 +152,7 @@ async def test_a_page_of_one_reaction_has_no_other(repository: Repository) -> No
 async def test_reactions_with_one_place_are_told_apart(repository: Repository) -> None:
     """Two nodes may have stored them in the same microsecond."""
     both = [reaction("ann", THUMB, 5), reaction("bob", HEART, 5)]
-    await repository.reactions.write([], both)
+    await repository.reactions.write(new(*both))
     (first,) = await repository.reactions.page(ReactionSpan(GROUP, 7, limit=1))
     (second,) = await repository.reactions.page(ReactionSpan(GROUP, 7, limit=1, after=first.order))
     assert [first, second] == both
@@ -150,6 +171,13 @@ async def test_the_set_of_a_message_is_removed_in_steps(repository: Repository) 
     assert await repository.reactions.remove(GROUP, 7, 8, 4) == 0
     assert await repository.reactions.page(ReactionSpan(GROUP, 7)) == []
     assert await repository.reactions.page(ReactionSpan(GROUP, 8)) == [ELSEWHERE[0]]
+
+
+async def test_what_is_gone_is_removed_too(repository: Repository) -> None:
+    await filled(repository)
+    await repository.reactions.write([ReactionWrite(gone(ALL[1]), ALL[1].acts)])
+    assert await repository.reactions.remove(GROUP, 7, 8, 100) == 6
+    assert await repository.reactions.find([Reactor(GROUP, 7, "bob")]) == {}
 
 
 async def test_what_lies_below_a_seq_is_removed(repository: Repository) -> None:

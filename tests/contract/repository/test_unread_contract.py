@@ -2,72 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2
-from services.common.clock import SystemClock
 from services.storage.repository.contract import MENTIONS_MAX, Repository
-from services.storage.repository.keys import id_of_message
-from services.storage.repository.memory import Database
-from services.storage.repository.mongo.connection import connected
-from services.storage.repository.mongo.repository import mongo_repository
-from services.storage.repository.mongo.schema import LOG, prepare
 from services.storage.repository.records import (
     CHANGE,
     EVERYBODY,
     MAX_NUMBER,
     SYSTEM,
+    Fold,
     Mention,
     StoredMessage,
     UnreadCount,
     UnreadSpan,
 )
-from tidings_protocol.ids import new_id
+from tidings_protocol import client_pb2
 
 CHAT, GROUP = "d:ann|bob", "g:1"
 NOW_MS = 5000
+ACT = client_pb2.Change(seq=1, pin=True).SerializeToString()
 RECALLED = storage_pb2.FoldedState()
 RECALLED.state.recalled_by = "bob"
 
 
 @dataclass
 class Log:
-    """A repository, and how a message becomes one that was recalled."""
+    """A repository, as these tests ask it."""
 
     repository: Repository
-    recall: Callable[[str, int], Awaitable[None]]
+
+    async def recall(self, conversation: str, seq: int) -> None:
+        fold = Fold(conversation, seq, 99, RECALLED.SerializeToString(), content=b"")
+        await self.repository.messages.fold([fold])
 
     async def unread(self, *spans: UnreadSpan, user: str = "ann") -> list[UnreadCount]:
         return await self.repository.messages.unread(user, spans, NOW_MS)
 
 
-@pytest.fixture(params=["memory", pytest.param("mongodb", marks=pytest.mark.integration)])
-async def log(request: pytest.FixtureRequest) -> AsyncIterator[Log]:
+@pytest.fixture
+def log(repository: Repository) -> Log:
     """An empty one."""
-    if request.param == "memory":
-        database = Database()
-
-        async def recall(conversation: str, seq: int) -> None:
-            kept = database.messages[conversation]
-            kept[seq] = kept[seq]._replace(state=RECALLED.SerializeToString(), content=b"", mentions=())
-
-        yield Log(database.repository(), recall)
-        return
-    uri = request.getfixturevalue("mongodb")
-    async with connected(
-        uri, f"contract-{new_id()}", SystemClock(), timeout_s=10, connections_max=8, name="test"
-    ) as it:
-        await prepare(it.database)
-
-        async def recall_there(conversation: str, seq: int) -> None:
-            state = {"$set": {"w": RECALLED.SerializeToString(), "b": b""}, "$unset": {"m": ""}}
-            await it.collection(LOG).update_one({"_id": id_of_message(conversation, seq)}, state)
-
-        yield Log(mongo_repository(it), recall_there)
-        await it.database.client.drop_database(it.database.name)
+    return Log(repository)
 
 
 def message(seq: int, sender: str = "bob", conversation: str = CHAT, **fields: object) -> StoredMessage:
@@ -101,9 +79,9 @@ async def test_recalled_expired_hidden_and_changes_do_not_count(log: Log) -> Non
             message(2),
             message(3, expires_ms=NOW_MS),
             message(4, expires_ms=NOW_MS + 1),
-            message(5, kind=CHANGE, act=b"act"),
+            message(5, kind=CHANGE, act=ACT),
             message(6, before=1),
-            message(7, kind=CHANGE, before=1, act=b"act"),
+            message(7, kind=CHANGE, before=1, act=ACT),
         ]
     )
     await log.recall(CHAT, 1)
@@ -119,19 +97,19 @@ async def test_who_is_mentioned_is_told_where(log: Log) -> None:
             message(2, mentions=("cid",)),
             message(3, mentions=(EVERYBODY,)),
             message(4, "ann", mentions=("ann", EVERYBODY)),
-            message(5, kind=CHANGE, act=b"act", mentions=("ann",)),
+            message(5, kind=CHANGE, act=ACT, mentions=("ann",)),
             message(6, before=1, mentions=("ann",)),
             message(7, before=1, mentions=("ann",), expires_ms=NOW_MS),
         ]
     )
     await log.recall(CHAT, 6)
     (ann,), (cid,) = await log.unread(span()), await log.unread(span(), user="cid")
-    assert ann.mentions == (Mention(1), Mention(3), Mention(5, b"act"))
+    assert ann.mentions == (Mention(1), Mention(3), Mention(5, ACT))
     assert [each.seq for each in cid.mentions] == [1, 2, 3, 4]
 
 
 async def test_the_oldest_are_looked_at_and_it_is_said_how_far(log: Log) -> None:
-    changes = [message(seq, kind=CHANGE, before=seq - 3, act=b"act") for seq in (3, 4)]
+    changes = [message(seq, kind=CHANGE, before=seq - 3, act=ACT) for seq in (3, 4)]
     await log.repository.messages.insert([message(1), message(2), *changes, message(5, before=2)])
     assert await log.unread(span(limit=2), span(limit=3), span(1, limit=3)) == [
         UnreadCount(2, (), 0, 2, 2),

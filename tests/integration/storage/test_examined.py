@@ -7,14 +7,34 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import bson
 import pytest
 
 from services.common.clock import SystemClock
+from services.storage.limits import Limits
+from services.storage.messages.acts import ReactionsNow
+from services.storage.messages.jobs import OwnChange
+from services.storage.owners.peers import NoPeers
 from services.storage.repository.contract import Repository
 from services.storage.repository.mongo.connection import MongoConnection, connected
 from services.storage.repository.mongo.repository import ensure_schema, mongo_repository
-from services.storage.repository.records import ClientKey, InboxEntry, Span, StoredMessage, UnreadSpan
+from services.storage.repository.mongo.schema import LOG
+from services.storage.repository.records import (
+    CHANGE,
+    ClientKey,
+    Erasure,
+    Fold,
+    InboxEntry,
+    Span,
+    StoredMessage,
+    UnreadSpan,
+)
+from services.storage.wiring import open_storage
 from tests.support.cluster.mongod import Mongod
+from tests.unit.storage.changing import act, edit_of, pin, recall, special
+from tests.unit.storage.nodes import send, stored
+from tidings_protocol import client_pb2
+from tidings_protocol.client_pb2 import Change, Content
 
 pytestmark = pytest.mark.integration
 
@@ -117,3 +137,49 @@ async def test_a_page_of_large_messages_sends_about_what_it_may_hold(tmp_path: P
         assert (len(page), len(found)) == (200, 200)
         reads = await examined(connection, "command")
         assert sum(read["responseLength"] for read in reads) < 200 * 1024
+
+
+async def test_what_a_change_writes_is_found_by_place_and_by_target(tmp_path: Path) -> None:
+    async with profiled(tmp_path) as (repository, connection):
+        await fill(repository)
+        for number, target in enumerate((1, 1, 2, MANY), start=MANY + 1):
+            act = Change(seq=target, edit=Content()).SerializeToString()
+            await repository.messages.insert(
+                [StoredMessage(CHAT, number, "ann", str(number), 1, b"x", CHANGE, act=act, mentions=("bob",))]
+            )
+        await connection.database.command("profile", 2)
+        await repository.messages.fold([Fold(CHAT, 1, MANY + 2, b"s", b"y"), Fold(CHAT, 2, MANY + 3, b"s", b"y")])
+        await repository.messages.erase(
+            [
+                Erasure(CHAT, 1, MANY + 2, contents=True, since=MANY + 1),
+                Erasure(CHAT, 2, MANY + 9, contents=True, everything=True),
+            ]
+        )
+        updates = await examined(connection, "update")
+        assert [update["docsExamined"] for update in updates] == [1, 1, 1, 1], updates
+        assert all(update["nModified"] == 1 for update in updates)
+
+
+async def test_after_a_recall_no_document_of_the_log_has_anything_of_what_was_said(tmp_path: Path) -> None:
+    """Whoever edited, mentioned and reacted; and whoever had the history of edits kept."""
+    async with profiled(tmp_path) as (repository, connection):
+        limits = Limits(flush_interval_s=1e6, keeps_edit_history=True)
+        async with open_storage(repository, NoPeers(), SystemClock(), limits) as node:
+            said = client_pb2.Content(text="SECRET one", mentions=["bob"])
+            sent = special(send("ann", "bob", "a"), mentions=["bob"], expire_after_s=600)
+            sent.content = said.SerializeToString()
+            await stored(node, sent, send("ann", "bob", "b", "SECRET no more"))
+            for key in ("e", "f"):
+                given = client_pb2.Content(text=f"SECRET {key}", mentions=["ann", "bob"]).SerializeToString()
+                await stored(node, act("ann", "bob", key, edit_of(1), content=given, mentions=["ann", "bob"]))
+            reacted = Change.Reacted(added=[Change.Reacted.One(user="bob", reaction="SECRET+1")])
+            tally = [client_pb2.Reaction(reaction="SECRET+1", count=1, users=["bob"])]
+            await node.conversations.make(
+                [OwnChange(CHAT, "bob", "~r", Change(seq=1, reacted=reacted), lambda: ReactionsNow(reacted, tally))]
+            )
+            await stored(node, pin("bob", "ann", "p", 1), recall("ann", "bob", "r", 1))
+            documents = [bson.encode(each) async for each in connection.collection(LOG).find({"k": {"$exists": True}})]
+            assert len(documents) == 7
+            assert [b"SECRET" in each for each in documents] == [False, True, False, False, False, False, False]
+            mentions = [each.mentions for each in (await repository.messages.pages([Span(CHAT)]))[0]]
+            assert not any(mentions)

@@ -10,13 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.logic.changes import announcement as announcing
-from services.logic.groups.model import AlreadyDone, GroupChange, GroupMember, GroupPolicy, GroupRole, GroupSnapshot
+from services.logic.groups.model import (
+    AlreadyDone,
+    Circumstances,
+    GroupChange,
+    GroupMember,
+    GroupPolicy,
+    GroupRole,
+    GroupSnapshot,
+)
 from services.logic.groups.needs import need_of
 from services.logic.groups.rules import decide
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest, Forbidden, NotFound
 
 Request = client_pb2.GroupRequest
+Settings = client_pb2.GroupSettings
 USERS = [f"u{number}" for number in range(9)]
 POLICY = GroupPolicy(large_above=5, members_max=8, users_max=6)
 
@@ -32,6 +41,23 @@ acts: st.SearchStrategy[dict[str, Any]] = st.one_of(
         user,
         st.sampled_from([1, 2, 3]),
     ),
+    st.builds(
+        lambda who, banned: {"ban": Request.Ban(conversation="g:x", users=who, banned=banned)}, users, st.booleans()
+    ),
+    st.builds(
+        lambda who, until_ms: {"mute": Request.Mute(conversation="g:x", users=who, until_ms=until_ms)},
+        users,
+        st.sampled_from([0, -1]),
+    ),
+    st.sampled_from(
+        [
+            Settings(muted=True),
+            Settings(muted=False),
+            Settings(open=True),
+            Settings(members_add=True),
+            Settings(slow_s=5),
+        ]
+    ).map(lambda settings: {"update": Request.Update(conversation="g:x", settings=settings)}),
     st.sampled_from(["Tea", "Coffee"]).map(lambda name: {"rename": Request.Rename(conversation="g:x", name=name)}),
 )
 
@@ -43,17 +69,20 @@ class World:
     group: GroupSnapshot | None = None
     clock: int = 0
     told: dict[str, list[str]] = field(default_factory=dict)
+    banned: set[str] = field(default_factory=set)
 
     def ask(self, actor: str, fields: Mapping[str, Any]) -> GroupChange | AlreadyDone | None:
         request = Request(**fields)
         need = need_of(request, actor, POLICY)
         shown = None if need is None or self.group is None else self._shown(need.users, need.successor)
         try:
-            decision = decide(request, actor, shown, POLICY, new="g:x")
+            named = self.banned.intersection(need.users if need else ())
+            decision = decide(request, actor, shown, POLICY, Circumstances(banned=frozenset(named)), new="g:x")
         except (Forbidden, NotFound, BadRequest):
             return None
         if isinstance(decision, GroupChange):
             self._apply(decision)
+        assert isinstance(decision, GroupChange | AlreadyDone)
         return decision
 
     def _shown(self, asked: tuple[str, ...], successor: bool) -> GroupSnapshot:
@@ -78,6 +107,9 @@ class World:
         for member in change.members:
             known = members.get(member.user)
             members[member.user] = replace(member, joined_ms=known.joined_ms if known else self.clock)
+        assert not self.banned.intersection(change.banned)
+        assert self.banned.issuperset(change.unbanned)
+        self.banned = self.banned.union(change.banned).difference(change.unbanned)
         for who in change.removed:
             assert who in members, "who is removed was there"
             del members[who]
@@ -93,6 +125,8 @@ class World:
             open=change.open,
             channel=change.channel,
             share_history=change.share_history,
+            further=change.further,
+            bans=len(self.banned),
             large_from=before.large_from or (1 if change.becomes_large else 0),
         )
 
@@ -113,6 +147,20 @@ def test_a_group_has_one_owner_as_long_as_it_has_members(
         assert world.group is not None
         owners = [member for member in world.group.members.values() if member.role is GroupRole.OWNER]
         assert len(owners) == (1 if world.group.members else 0)
+
+
+@given(st.lists(user, max_size=6), st.booleans(), st.lists(st.tuples(user, acts), max_size=30))
+def test_nobody_who_is_banned_is_a_member_and_no_owner_is_muted(
+    members: list[str], open_to_all: bool, script: list[tuple[str, dict[str, Any]]]
+) -> None:
+    world = _world(members, open_to_all)
+    for actor, fields in script:
+        world.ask(actor, fields)
+        assert world.group is not None
+        assert not world.banned.intersection(world.group.members)
+        assert all(
+            not member.muted_until_ms for member in world.group.members.values() if member.role is GroupRole.OWNER
+        )
 
 
 @given(st.lists(user, max_size=6), st.booleans(), st.lists(st.tuples(user, acts), max_size=30))
@@ -192,6 +240,7 @@ def test_only_those_who_may_change_a_group(
     for actor, fields in script:
         assert world.group is not None
         mine: GroupMember | None = world.group.members.get(actor)
+        may_add = world.group.further.members_add
         decision = world.ask(actor, fields)
         if isinstance(decision, GroupChange):
             [act] = fields
@@ -204,6 +253,9 @@ def test_only_those_who_may_change_a_group(
                 case "set_role":
                     assert mine is not None
                     assert mine.role is GroupRole.OWNER
+                case "add":
+                    assert mine is not None
+                    assert mine.role is not GroupRole.MEMBER or may_add
                 case _:
                     assert mine is not None
                     assert mine.role is not GroupRole.MEMBER

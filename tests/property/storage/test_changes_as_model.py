@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.storage.folding.fold import act_of, folded_state, mentioned_in
+from services.storage.folding.fold import act_of, mentioned_in
+from services.storage.folding.shown import folded_state
 from services.storage.limits import Limits
 from services.storage.node import Storage
 from services.storage.repository.memory import Faults

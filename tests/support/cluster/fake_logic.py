@@ -168,6 +168,12 @@ class FakeLogic(logic_pb2_grpc.LogicServicer):
         await self.push(pushes)
         return logic_pb2.SignalOutcomes(outcomes=[logic_pb2.SignalOutcome() for _ in request.items])
 
+    async def StreamParts(self, request: logic_pb2.StreamPartBatch, context: Any) -> logic_pb2.StreamPartOutcomes:
+        raise AssertionError("nobody writes a stream here")
+
+    async def Tell(self, request: logic_pb2.TellBatch, context: Any) -> common_pb2.Empty:
+        raise AssertionError("only storage nodes ask this")
+
     async def Acknowledge(self, request: logic_pb2.AckBatch, context: Any) -> common_pb2.Empty:
         await self._ready()
         self.acks.extend(request.items)

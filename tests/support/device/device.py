@@ -153,6 +153,15 @@ class Device:
         """Asks for a change of a group until somebody does it; doing it twice is harmless."""
         return await self._asked("group_info", "ok", group=request)
 
+    async def react(self, conversation: str, seq: int, reaction: str, removes: bool, client_id: str) -> Sent:
+        """Reacts to a message, or takes that back, until it is answered; doing it twice is harmless."""
+        change = client_pb2.Change(client_id=f"{self.name}-{client_id}", conversation=conversation, seq=seq)
+        if removes:
+            change.unreact = reaction
+        else:
+            change.react = reaction
+        return (await self._asked("sent", change=change)).sent
+
     async def run(self) -> None:
         """Connects again and again, for ever, or until it obeys."""
         hint = Hint()

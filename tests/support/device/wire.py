@@ -41,11 +41,12 @@ class Closed(Exception):
 class Refused(Exception):
     """The reply was an error."""
 
-    def __init__(self, code: str, message: str, retry_after_ms: int) -> None:
+    def __init__(self, code: str, message: str, retry_after_ms: int, next_part: int = 0) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.retry_after_ms = retry_after_ms
+        self.next_part = next_part
 
 
 @dataclass(slots=True)
@@ -90,7 +91,8 @@ class Wire:
         await self._wait_for(lambda: frame_id in self._replies, f"a reply to {frame_id}", timeout_s)
         reply = self._replies.pop(frame_id)
         if reply.WhichOneof("body") == "error":
-            raise Refused(reply.error.code, reply.error.message, reply.error.retry_after_ms)
+            error = reply.error
+            raise Refused(error.code, error.message, error.retry_after_ms, error.next_part)
         return reply
 
     async def push(self, body: str, timeout_s: float = WAIT_S) -> ServerFrame:

@@ -16,10 +16,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.support.histories.folding import Folded, fold
 from tests.support.histories.history import (
+    UNCHANGED,
     Acknowledged,
     Changed,
     Dismissed,
@@ -29,6 +30,7 @@ from tests.support.histories.history import (
     Posted,
     Read,
     Received,
+    State,
     Stored,
     Told,
 )
@@ -59,6 +61,7 @@ def check(history: History, *, hears_events: bool = False) -> list[Violation]:
         *_everyone_got_everything(seen),
         *_inboxes_are_dense_and_the_same(seen),
         *_pages_are_the_fold_of_the_log(seen),
+        *_reactions_are_a_set(seen),
         *(_other_systems_were_told(seen) if hears_events else ()),
         *(Violation("newest wins", f"{event} on its only connection") for event in seen.dismissed),
     ]
@@ -70,6 +73,7 @@ class _Seen:
     def __init__(self, history: History) -> None:
         self.posted = [event for event in history.events if isinstance(event, Posted)]
         self.acknowledged = [event for event in history.events if isinstance(event, Acknowledged) and event.seq]
+        self.answered = {(event.connection, event.frame) for event in history.events if isinstance(event, Acknowledged)}
         self.received = [event for event in history.events if isinstance(event, Received)]
         self.reads = [event for event in history.events if isinstance(event, Read)]
         self.inboxes = [event for event in history.events if isinstance(event, Inbox)]
@@ -216,7 +220,7 @@ def _pages_are_the_fold_of_the_log(seen: _Seen) -> Iterator[Violation]:
             continue
         then = fold(logs[message.conversation], texts[message.conversation], upto=message.state.revision)
         target = then.get(message.change.target)
-        if target is not None and target.state != message.state:
+        if target is not None and target.state != replace(message.state, reactions=()):
             yield Violation("G11", f"{message} came, but by the log it was {target.state} then")
 
 
@@ -225,7 +229,7 @@ def _is_the_fold(who: str, message: Stored, folded: Mapping[int, Folded]) -> Ite
     target = folded.get(message.change.target if message.change is not None else message.seq)
     if target is None:
         return
-    if message.state != target.state:
+    if replace(message.state, reactions=()) != target.state:
         yield Violation("G11", f"{who} sees {message}, by the log it is {target.state}")
     if message.change is None:
         if target.body is None and not target.edit:
@@ -234,6 +238,38 @@ def _is_the_fold(who: str, message: Stored, folded: Mapping[int, Folded]) -> Ite
             yield Violation("G11", f"{who} sees {message}, by the log its text is {target.body!r}")
     elif message.body and (message.seq != target.edit or message.body != target.body):
         yield Violation("G11", f"{who} sees {message}, whose text is gone by the log")
+
+
+def _reactions_are_a_set(seen: _Seen) -> Iterator[Violation]:
+    """All see the same; whoever reacted, and was told so, and never took it back is in it; nobody is in it twice, or
+    without having reacted.
+    """
+    posted: dict[tuple[str, int, str], dict[str, set[bool]]] = defaultdict(lambda: defaultdict(set))
+    sure: dict[tuple[str, int, str], set[str]] = defaultdict(set)
+    for post in seen.posted:
+        if post.change is not None:
+            for user, reaction, came in post.change.reacted:
+                key = post.conversation, post.change.target, reaction
+                posted[key][user].add(came)
+                if (post.connection, post.frame) in seen.answered:
+                    sure[key].add(user)
+    there: dict[tuple[str, int], tuple[str, State]] = {}
+    for who, message in seen.sightings_at_the_end():
+        place = message.conversation, message.change.target if message.change is not None else message.seq
+        first = there.setdefault(place, (who, message.state))
+        if first[1].reactions != message.state.reactions:
+            yield Violation("G11", f"{first[0]} sees {first[1]} at {place}, {who} sees {message.state}")
+    for (conversation, seq, reaction), users in posted.items():
+        _, state = there.get((conversation, seq), ("", UNCHANGED))
+        if state.recalled_by or (conversation, seq) not in there:
+            continue
+        count, first_users = next(
+            ((count, first) for each, count, first in state.reactions if each == reaction), (0, ())
+        )
+        came = {user for user, acts in users.items() if True in acts}
+        stayed = {user for user, acts in users.items() if acts == {True} and user in sure[conversation, seq, reaction]}
+        if not len(stayed) <= count <= len(came) or not came.issuperset(first_users):
+            yield Violation("G11", f"{reaction} of {conversation} {seq} is {state}; {came} reacted, {stayed} for good")
 
 
 def _is_what_was_sent(message: Stored, folded: Mapping[int, Folded]) -> Iterator[Violation]:

@@ -1,6 +1,7 @@
 """What the changes in a log make of its messages: a fold of the log, to compare with what pages show (G11).
 
-It is written from the protocol alone, and knows no more than a client that keeps every entry.
+It is written from the protocol alone, and knows no more than a client that keeps every entry. Reactions are left out:
+an entry names some of those who came and went, and what they come to is said by its state alone.
 
 Does not know: who may change what, what the cluster does.
 """
@@ -8,11 +9,9 @@ Does not know: who may change what, what the cluster does.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from tests.support.histories.history import UNCHANGED, Change, State, Stored
-
-FIRST_USERS = 3
 
 
 @dataclass(slots=True)
@@ -22,7 +21,6 @@ class Folded:
     body: str | None
     state: State = UNCHANGED
     edit: int = 0  # the seq of the newest edit
-    reactions: dict[str, list[str]] = field(default_factory=dict)
 
     def take(self, entry: Stored, change: Change, text: str | None) -> None:
         """What one change makes of it; `text`: of an edit or a finish, None if nobody knows."""
@@ -35,25 +33,10 @@ class Folded:
                 self.body, self.edit = text, entry.seq
             case "recall":
                 self.body, self.edit = "", 0
-                self.reactions.clear()
                 state = State(revision=entry.seq, recalled_by=entry.sender)
             case "pin":
                 state = replace(state, is_pinned=change.pinned)
-            case "reacted":
-                self._react(change)
-                shown = ((each, len(users), tuple(users[:FIRST_USERS])) for each, users in self.reactions.items())
-                state = replace(state, reactions=tuple(shown))
         self.state = state
-
-    def _react(self, change: Change) -> None:
-        for user, reaction, came in change.reacted:
-            users = self.reactions.setdefault(reaction, [])
-            if came and user not in users:
-                users.append(user)
-            elif not came and user in users:
-                users.remove(user)
-            if not users:
-                del self.reactions[reaction]
 
 
 def fold(log: Sequence[Stored], texts: Mapping[tuple[str, str], str], *, upto: int | None = None) -> dict[int, Folded]:

@@ -11,6 +11,7 @@ from tests.support.histories.checker import check
 from tests.support.histories.folding import fold
 from tests.support.histories.history import (
     UNCHANGED,
+    Acknowledged,
     Change,
     Event,
     History,
@@ -50,6 +51,10 @@ POSTED = [
     Posted("a", 3, "ann", G, "c3", change=Change("edit", 1, "better")),
     Posted("a", 5, "ann", G, "c5", change=Change("edit", 2, "no")),
     Posted("a", 6, "ann", G, "c6", change=Change("recall", 2)),
+    Posted("a", 7, "ann", G, "c7", change=Change("react", 1, reacted=(("ann", "👍", True),))),
+    Posted("b", 1, "bob", G, "d1", change=Change("react", 1, reacted=(("bob", "👍", True),))),
+    Acknowledged("a", 7, "ann", G, "c7", 0, "", 1, duplicate=False),
+    Acknowledged("b", 1, "bob", G, "d1", 4, "id-4", 1, duplicate=False),
 ]
 EDITED = State(3, is_edited=True)
 LIVE = [
@@ -75,6 +80,24 @@ def shows(seq: int, **other: object) -> Harm:
     return harm
 
 
+def both(state: State) -> Harm:
+    """All who read see this of the first message."""
+
+    def harm(events: list[Event]) -> None:
+        for index, event in enumerate(events):
+            if isinstance(event, Read):
+                seen = tuple(replace(each, state=state) if each.state == LIKED else each for each in event.messages)
+                events[index] = replace(event, messages=seen)
+            elif isinstance(event, Inbox):
+                entries = ((number, each) for number, each in event.entries)
+                inbox = tuple(
+                    (number, replace(each, state=state) if each.state == LIKED else each) for number, each in entries
+                )
+                events[index] = replace(event, entries=inbox)
+
+    return harm
+
+
 def came(state: State) -> Harm:
     def harm(events: list[Event]) -> None:
         event = LIVE[1]
@@ -86,20 +109,24 @@ def came(state: State) -> Harm:
 HARMS: dict[str, Harm] = {
     "an edit is lost": shows(1, body="first"),
     "an edit is not in the state": shows(1, state=replace(LIKED, is_edited=False)),
-    "a reaction is counted twice": shows(1, state=replace(LIKED, reactions=(("👍", 3, ("ann", "bob")),))),
+    "a reaction is counted twice": both(replace(LIKED, reactions=(("👍", 3, ("ann", "bob")),))),
+    "a reaction is lost": both(replace(LIKED, reactions=(("👍", 1, ("ann",)),))),
+    "somebody is said to have reacted who has not": both(replace(LIKED, reactions=(("👍", 2, ("ann", "eve")),))),
+    "two readers see different reactions": shows(1, state=replace(LIKED, reactions=())),
     "a change is missing in the revision": shows(1, state=replace(LIKED, revision=3)),
     "an older edit undoes a recall": shows(2, body="no", state=State(5, is_edited=True)),
     "a recalled message has its text": shows(2, body="second"),
     "the edit of a recalled message has its text": shows(5, body="no"),
     "a change shows another state than its target": shows(3, state=EDITED),
-    "a change came with a state that never was": came(replace(LIKED, reactions=(("👍", 1, ("bob",)),))),
+    "a change came with a state that never was": came(replace(LIKED, is_pinned=True)),
 }
 
 
 def test_changes_in_the_order_of_the_log_make_the_state() -> None:
     texts = {("ann", "c1"): "first", ("ann", "c3"): "better", ("ann", "c2"): "second"}
     folded = fold(LOG, texts)
-    assert (folded[1].body, folded[1].state, folded[2].body, folded[2].state) == ("better", LIKED, "", RECALLED)
+    liked = replace(LIKED, reactions=())
+    assert (folded[1].body, folded[1].state, folded[2].body, folded[2].state) == ("better", liked, "", RECALLED)
     before = fold(LOG, texts, upto=3)
     assert (before[1].state, before[2].body) == (EDITED, "second")
 

@@ -238,7 +238,7 @@ async def logic(
     blocks: GroupBlocks | None = None,
     clock: ManualClock | None = None,
 ) -> AsyncIterator[Logic]:
-    """Everything up, in the order of the app. `storage`: another one than the fake. `blocks`: None: as storage has them."""
+    """Everything up, in the order of the app. `storage`: another one than the fake. `blocks`: None: those there."""
     storage, broker, clock, health, peers, view = (
         storage or FakeStorage(),
         MemoryBroker(),
@@ -341,7 +341,7 @@ async def logic(
             sender,
             RowSender(sender, client, loader, publisher, receipts),
             Signals(loader, publisher, blocked, clock),
-            StreamParts(loader, client, publisher, content_bytes_max=1000),
+            StreamParts(loader, client, publisher, blocked, clock, content_bytes_max=1000),
             cursors,
             sessions,
             dispatcher,

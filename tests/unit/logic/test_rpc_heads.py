@@ -49,7 +49,8 @@ def logic_on(storage: Lists) -> LogicServicer:
     nobody: Any = None
     enough_of_it: Any = storage
     room = InFlightLimit(1000)
-    return LogicServicer(*([nobody] * 7), enough_of_it, nobody, sends=room, requests=room)
+    before = (nobody, nobody, nobody, nobody, nobody, nobody, nobody)
+    return LogicServicer(*before, enough_of_it, nobody, sends=room, requests=room)
 
 
 async def heads(storage: Lists, *users: str) -> list[tuple[int, bool]]:

@@ -134,7 +134,7 @@ class MemoryInboxes(LogPort):
 
 def _is_changed_by(erasure: Erasure, message: StoredMessage) -> bool:
     """Whether it is one of the CHANGEs that lose something."""
-    if not message.act or message.seq >= erasure.below:
+    if not message.act or not erasure.since <= message.seq < erasure.below:
         return False
     return client_pb2.Change.FromString(message.act).seq == erasure.seq
 

@@ -13,8 +13,8 @@ from services.storage.repository.reactions import (
     FIRST_USERS,
     AheadSet,
     ReactionCount,
-    ReactionKey,
     ReactionSpan,
+    ReactionWrite,
     Reactor,
     StoredReaction,
 )
@@ -33,7 +33,8 @@ class MemoryReactions(MemoryPort):
     def _all(self, target: MessageKey) -> list[StoredReaction]:
         """All reactions to a message, the oldest first."""
         users = self._data.reactions.get(target, {})
-        return sorted((each for given in users.values() for each in given.values()), key=lambda each: each.order)
+        there = (each for given in users.values() for each in given.values() if not each.gone)
+        return sorted(there, key=lambda each: each.order)
 
     async def tallies(self, targets: Collection[MessageKey]) -> dict[MessageKey, list[ReactionCount]]:
         await self._faults.before("reactions.tallies")
@@ -62,29 +63,34 @@ class MemoryReactions(MemoryPort):
             return found[::-1][: span.limit]
         return [each for each in found if each.order > span.after][: span.limit]
 
-    async def write(self, removed: Collection[ReactionKey], added: Sequence[StoredReaction]) -> None:
+    async def write(self, writes: Sequence[ReactionWrite]) -> bool:
         await self._faults.before("reactions.write")
-        for key in removed:
-            self._take(key)
-        for each in added:
-            users = self._data.reactions.setdefault((each.conversation, each.seq), {})
-            users.setdefault(each.user, {}).setdefault(each.reaction, each)
+        done = [self._put(reaction, expected) for reaction, expected in writes]
         await self._faults.after("reactions.write")
+        return all(done)
 
-    def _take(self, key: ReactionKey) -> None:
-        users = self._data.reactions.get((key.conversation, key.seq), {})
-        given = users.get(key.user, {})
-        if given.pop(key.reaction, None) is not None and not given:
-            del users[key.user]
+    def _put(self, reaction: StoredReaction, expected: tuple[str, ...] | None) -> bool:
+        users = self._data.reactions.setdefault((reaction.conversation, reaction.seq), {})
+        given = users.setdefault(reaction.user, {})
+        present = given.get(reaction.reaction)
+        if present is not None and present.acts != expected:
+            return False
+        given[reaction.reaction] = reaction
+        return True
 
     async def remove(self, conversation: str, first: int, below: int, limit: int) -> int:
         await self._faults.before("reactions.remove")
         targets = sorted(key for key in self._data.reactions if key[0] == conversation and first <= key[1] < below)
-        gone = [each.key for target in targets for each in self._all(target)][:limit]
-        for key in gone:
-            self._take(key)
+        known = [
+            (target, user, reaction)
+            for target in targets
+            for user, given in self._data.reactions[target].items()
+            for reaction in given
+        ][:limit]
+        for target, user, reaction in known:
+            del self._data.reactions[target][user][reaction]
         await self._faults.after("reactions.remove")
-        return len(gone)
+        return len(known)
 
     async def mark(self, begun: Collection[AheadSet], ended: Collection[MessageKey]) -> None:
         await self._faults.before("reactions.mark")

@@ -34,7 +34,7 @@ class MongoExpiry:
         return [message_of(document) for document in found]
 
     async def done(self, keys: Collection[MessageKey]) -> None:
-        updates = [UpdateOne({"_id": id_of_message(*key)}, {"$unset": {"xe": ""}}) for key in keys]
+        updates = [UpdateOne({"_id": id_of_message(*key), "p": key[0]}, {"$unset": {"xe": ""}}) for key in keys]
         await self._connection.update("done", LOG, updates)
 
     async def unpin(self, keys: Collection[MessageKey]) -> None:
@@ -47,15 +47,15 @@ class MongoExpiry:
         while found := await self._connection.find(
             "changes", LOG, query, {"x": 1, "w": 1}, limit=CHANGES_MAX, hint=BY_TARGET
         ):
-            await self._connection.update("changes", LOG, [_silenced(document) for document in found])
+            await self._connection.update("changes", LOG, [_silenced(conversation, document) for document in found])
             count += len(found)
         return count
 
 
-def _silenced(change: Document) -> UpdateOne:
+def _silenced(conversation: str, change: Document) -> UpdateOne:
     """Only a CHANGE that tells of reactions has a state; what it tells is in its act. Without `x` nobody finds it by
     its target, which goes."""
     gone: Document = {"$unset": dict.fromkeys(("b", "h", "m", "w", "x"), "")}
     if "w" in change:
         gone["$set"] = {"a": reactions_left_out(change["x"])}
-    return UpdateOne({"_id": change["_id"]}, gone)
+    return UpdateOne({"_id": change["_id"], "p": conversation}, gone)

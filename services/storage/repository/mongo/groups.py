@@ -232,7 +232,7 @@ class MongoDissolved:
 
     async def clear(self, conversation: str) -> None:
         for name in (BANS, INVITES, REQUESTS):
-            await _delete(self._connection, "clear", name, {"c": conversation})
+            await _delete(self._connection, "clear", name, {**_range(conversation), "c": conversation})
         await _delete(self._connection, "clear", DISSOLVED, {"_id": conversation})
 
     async def former(self, keys: Collection[MemberKey]) -> set[MemberKey]:

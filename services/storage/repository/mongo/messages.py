@@ -132,7 +132,10 @@ def _erased(erasure: Erasure) -> UpdateMany:
     query: Document = {
         "p": erasure.conversation,
         "x": erasure.seq,
-        "_id": {"$lt": id_of_message(erasure.conversation, erasure.below)},
+        "_id": {
+            "$gte": id_of_message(erasure.conversation, erasure.since),
+            "$lt": id_of_message(erasure.conversation, erasure.below),
+        },
     }
     if erasure.everything:
         # Only a CHANGE that tells of reactions has a state; what it tells is in its act.

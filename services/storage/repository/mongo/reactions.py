@@ -1,6 +1,7 @@
 """Reactions in MongoDB.
 
-    reactions  _id (the driver's)  c conversation  q seq  u user  r reaction  t place  f since
+    reactions  _id (MongoDB's)  c conversation  q seq  u user  r reaction  k client ids of the last acts
+               t place  f since, unless gone  x when gone
     ahead      _id "conversation seq"  c conversation  q seq  u who acted first
 
 Counting reads an index alone: 100,000 reactions to a message are 100,000 keys and no document. A page of all reactions
@@ -23,8 +24,8 @@ from services.storage.repository.reactions import (
     FIRST_USERS,
     AheadSet,
     ReactionCount,
-    ReactionKey,
     ReactionSpan,
+    ReactionWrite,
     Reactor,
     StoredReaction,
 )
@@ -32,6 +33,8 @@ from services.storage.repository.records import MessageKey
 
 # Branches of one `$or`, each a range of an index.
 OR_MAX: Final = 100
+# Of those that are not gone, which an index of them alone has.
+THERE: Final[Document] = {"$gte": 0}
 # So many may have the same place as the last one of the page before: each of them by another node.
 TIES: Final = 8
 
@@ -53,7 +56,7 @@ class MongoReactions:
         found: dict[MessageKey, list[ReactionCount]] = defaultdict(list)
         for query in _any_of(_by_conversation(targets)):
             pipeline: list[Document] = [
-                {"$match": query},
+                {"$match": {"t": THERE, **query}},
                 {
                     "$group": {
                         "_id": {"c": "$c", "q": "$q", "r": "$r"},
@@ -72,7 +75,7 @@ class MongoReactions:
         }
 
     async def page(self, span: ReactionSpan) -> list[StoredReaction]:
-        query: Document = {"c": span.conversation, "q": span.seq}
+        query: Document = {"c": span.conversation, "q": span.seq, "t": THERE}
         query["r"] = span.reaction or {"$in": await self._given_to(query)}
         if span.newest:
             found = await self._connection.find(
@@ -91,24 +94,10 @@ class MongoReactions:
         collection = self._connection.collection(REACTIONS)
         return list(await self._connection.run("given", REACTIONS, lambda: collection.distinct("r", target)))
 
-    async def write(self, removed: Collection[ReactionKey], added: Sequence[StoredReaction]) -> None:
-        deletes: list[Document] = [
-            {"q": {"c": conversation, "q": seq, "u": user, "r": reaction}, "limit": 1, "hint": REACTOR}
-            for conversation, seq, user, reaction in removed
-        ]
-        await self._connection.write("remove", REACTIONS, {"delete": REACTIONS, "deletes": deletes}, len(deletes))
-        documents: list[Document] = [
-            {
-                "c": each.conversation,
-                "q": each.seq,
-                "u": each.user,
-                "r": each.reaction,
-                "t": each.place,
-                "f": each.since,
-            }
-            for each in added
-        ]
-        await self._connection.write("add", REACTIONS, {"insert": REACTIONS, "documents": documents}, len(documents))
+    async def write(self, writes: Sequence[ReactionWrite]) -> bool:
+        updates = [_update(reaction, expected) for reaction, expected in writes]
+        done = await self._connection.write("write", REACTIONS, {"update": REACTIONS, "updates": updates}, len(updates))
+        return done == len(updates)
 
     async def remove(self, conversation: str, first: int, below: int, limit: int) -> int:
         query = {"c": conversation, "q": {"$gte": first, "$lt": below}}
@@ -165,5 +154,28 @@ def _any_of(queries: Sequence[Document]) -> list[Document]:
     return [part[0] if len(part) == 1 else {"$or": part} for part in parts]
 
 
+def _update(reaction: StoredReaction, expected: tuple[str, ...] | None) -> Document:
+    """An upsert that meets the unique key if what is there is not what it expects."""
+    key: Document = {"c": reaction.conversation, "q": reaction.seq, "u": reaction.user, "r": reaction.reaction}
+    query = {**key, "k": {"$exists": False} if expected is None else list(expected)}
+    changes: Document = {"$set": {"k": list(reaction.acts)}}
+    if reaction.gone:
+        # By MongoDB's own clock, which is also the one that ends it.
+        changes |= {"$currentDate": {"x": True}, "$unset": {"t": "", "f": ""}}
+    else:
+        changes["$set"] |= {"t": reaction.place, "f": reaction.since}
+        changes["$unset"] = {"x": ""}
+    return {"q": query, "u": changes, "upsert": True, "hint": REACTOR}
+
+
 def _reaction(document: Document) -> StoredReaction:
-    return StoredReaction(document["c"], document["q"], document["u"], document["r"], document["t"], document["f"])
+    return StoredReaction(
+        document["c"],
+        document["q"],
+        document["u"],
+        document["r"],
+        document.get("t", 0),
+        document.get("f", 0),
+        tuple(document["k"]),
+        gone="t" not in document,
+    )

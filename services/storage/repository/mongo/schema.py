@@ -41,6 +41,7 @@ MARKED = "marked"
 
 GONE_KEPT_S = 24 * 3600
 CHANGE_KEPT_S = 24 * 3600
+REACTION_GONE_KEPT_S = 3600
 # Longer than a group can be slow.
 PACE_KEPT_S = 25 * 3600
 DEVICE_KEPT_S = 400 * 24 * 3600
@@ -71,7 +72,7 @@ SCHEMA: Mapping[str, Collection] = {
             IndexModel([("xe", ASCENDING)], name=EXPIRY, partialFilterExpression={"xe": {"$exists": True}}),
             # Only a CHANGE has `x`, the seq of what it changes: what it says is erased with that.
             IndexModel(
-                [("p", ASCENDING), ("x", ASCENDING)],
+                [("p", ASCENDING), ("x", ASCENDING), ("_id", ASCENDING)],
                 name=BY_TARGET,
                 partialFilterExpression={"x": {"$exists": True}},
             ),
@@ -164,7 +165,7 @@ SCHEMA: Mapping[str, Collection] = {
             IndexModel(
                 [("c", ASCENDING), ("q", ASCENDING), ("u", ASCENDING), ("r", ASCENDING)], name=REACTOR, unique=True
             ),
-            # All that counting needs, and the order of pages.
+            # All that counting needs, and the order of pages; what is gone has no `t`.
             IndexModel(
                 [
                     ("c", ASCENDING),
@@ -175,6 +176,13 @@ SCHEMA: Mapping[str, Collection] = {
                     ("f", ASCENDING),
                 ],
                 name=TALLY,
+                partialFilterExpression={"t": {"$exists": True}},
+            ),
+            IndexModel(
+                [("x", ASCENDING)],
+                name="gone",
+                expireAfterSeconds=REACTION_GONE_KEPT_S,
+                partialFilterExpression={"x": {"$exists": True}},
             ),
         ),
     ),

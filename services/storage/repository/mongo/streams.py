@@ -44,7 +44,11 @@ class MongoStreams:
     async def write(self, texts: Sequence[StreamText]) -> None:
         updates = [
             UpdateOne(
-                {"_id": id_of_message(text.conversation, text.seq), "n": {"$lt": text.parts}},
+                {
+                    "_id": id_of_message(text.conversation, text.seq),
+                    "p": text.conversation,
+                    "n": {"$lt": text.parts},
+                },
                 {"$set": {"b": text.content, "n": text.parts}},
             )
             for text in texts

@@ -151,7 +151,7 @@ async def settled(client: Client) -> None:
 async def test_a_hello_ends_in_a_welcome_with_what_logic_stored() -> None:
     async with here() as place:
         place.logic.outcome = Outcome(inbox_head=7, epoch="e", large_groups=["g:1"], left_groups=["g:2"])
-        client = place.hello(client="web 1.0", attempt=9, cursor=5)
+        client = place.hello(client="web 1.0", attempt=9, cursor=5, protocol=11)
         await settled(client)
     welcome, left = client.answers
     assert (welcome.id, welcome.welcome.user, welcome.welcome.node) == (3, "ann", "access-0")
@@ -163,6 +163,7 @@ async def test_a_hello_ends_in_a_welcome_with_what_logic_stored() -> None:
     assert (item.user, item.device, item.node, item.boot_id) == ("ann", "phone", "access-0", "boot")
     assert item.session == welcome.welcome.session
     assert (item.client, item.attempt, item.cursor, item.again) == ("web 1.0", 9, 5, False)
+    assert client.connection.identity.protocol == 11, "it is noted, and nothing else"
 
 
 @pytest.mark.parametrize(

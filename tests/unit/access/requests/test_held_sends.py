@@ -90,3 +90,17 @@ async def test_leaving_answers_what_waits() -> None:
     outcome = first.answered.result()
     assert isinstance(outcome, TidingsError)
     assert outcome.code == "UNAVAILABLE"
+
+
+async def test_what_is_early_is_not_asked_about_and_what_is_behind_it_waits_with_it() -> None:
+    logic, early = Decider(ready={"a", "b", "c"}), {"a"}
+    async with HeldSends(logic, capacity=10, batch_max=10, early=lambda item: item.client_id in early) as waiting:
+        first, second, third = sent("a"), sent("b"), sent("c", "d:a|c")
+        for send in (first, second, third):
+            waiting.take(send)
+        await third.answered
+        assert logic.calls == [["c"]]
+        early.clear()
+        await second.answered
+        assert first.answered.done()
+    assert logic.calls[-1] == ["a", "b"]

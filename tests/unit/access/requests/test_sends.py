@@ -12,6 +12,7 @@ import pytest
 from protos.tidings.internal.v1 import logic_pb2
 from protos.tidings.internal.v1.common_pb2 import Special
 from services.access.connection.connection import Connection
+from services.access.requests.held_sends import POLL_S
 from services.access.requests.sends import Sends
 from services.access.send_rows import Outcome, SendRow, StoredSend
 from services.common.clock import ManualClock
@@ -43,6 +44,20 @@ class Logic:
         ]
 
 
+class Parts:
+    """Parts of streams that have no outcome yet, by (session, conversation)."""
+
+    def __init__(self) -> None:
+        self.places: set[tuple[str, str]] = set()
+
+    @property
+    def is_quiet(self) -> bool:
+        return not self.places
+
+    def under_way(self, session: str, conversation: str) -> bool:
+        return (session, conversation) in self.places
+
+
 class Node(FakeNode):
     """Takes sends and changes alone."""
 
@@ -58,11 +73,12 @@ class Node(FakeNode):
 
 @asynccontextmanager
 async def served(
-    content_bytes_max: int = 1000, *, codec: Codec = PROTO, logic: Logic | None = None
+    content_bytes_max: int = 1000, *, codec: Codec = PROTO, logic: Logic | None = None, parts: Parts | None = None
 ) -> AsyncIterator[tuple[Client, Logic]]:
     logic, node = logic or Logic(), Node()
     sizes = {"content_bytes_max": content_bytes_max, "lanes": 1, "capacity": 10, "batch_max": 10}
-    async with Sends(cast("Any", logic), ManualClock(), answer_s=10.0, **sizes) as node.sends:
+    parts = parts or Parts()
+    async with Sends(cast("Any", logic), ManualClock(), answer_s=10.0, parts=parts, **sizes) as node.sends:
         yield open_client(node=node, codec=codec), logic
 
 
@@ -196,3 +212,35 @@ async def test_a_change_that_is_wrong_is_refused_and_goes_to_nobody(act: dict[st
         assert [(frame.id, frame.error.code) for frame in client.answers] == [(1, code)]
         assert client.connection.session.unanswered == 0
     assert logic.calls == []
+
+
+def finish(client: Client, client_id: str, id: int, conversation: str = "g:x") -> None:  # noqa: A002
+    change = client_pb2.Change(
+        client_id=client_id, conversation=conversation, seq=1, finish=client_pb2.Change.Finish(parts=2)
+    )
+    client.say(id=id, change=change)
+
+
+async def test_the_end_of_a_stream_waits_for_its_parts_and_holds_up_what_comes_behind_it() -> None:
+    parts = Parts()
+    async with served(parts=parts) as (client, logic):
+        parts.places.add((client.connection.session_id, "g:x"))
+        send(client, "before", 1, conversation="g:x")
+        finish(client, "end", 2)
+        send(client, "behind", 3, conversation="g:x")
+        send(client, "elsewhere", 4, conversation="g:y")
+        finish(client, "other", 5, "g:y")
+        assert await answered(client, 3) == [1, 4, 5]
+        await asyncio.sleep(3 * POLL_S)
+        assert [frame.id for frame in client.answers] == [1, 4, 5]
+        parts.places.clear()
+        assert await answered(client, 5) == [1, 4, 5, 2, 3]
+    assert [call for call in logic.calls if call] == [["before", "elsewhere", "other"], ["end", "behind"]]
+
+
+async def test_parts_of_another_connection_hold_up_nothing() -> None:
+    parts = Parts()
+    parts.places.add(("another", "g:x"))
+    async with served(parts=parts) as (client, _):
+        finish(client, "end", 2)
+        assert await answered(client, 1) == [2]

@@ -116,7 +116,9 @@ async def test_what_is_so_already_is_no_change() -> None:
 @pytest.mark.parametrize("name", ["open", "channel", "share_history", "approval", "members_add"])
 async def test_some_settings_are_the_owners_alone(name: str) -> None:
     async with there(SMALL) as (node, group):
-        update = Request.Update(conversation=group, settings=GroupSettings(**{name: True}))
+        settings = GroupSettings()
+        setattr(settings, name, True)
+        update = Request.Update(conversation=group, settings=settings)
         assert await refused(node, "adam", update=update) == "FORBIDDEN"
         assert await refused(node, "mia", update=update) == "FORBIDDEN"
         await done(node, "olga", update=update)

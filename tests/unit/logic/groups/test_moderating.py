@@ -10,14 +10,14 @@ from services.logic.groups.model import (
     FOR_EVER,
     AlreadyDone,
     Circumstances,
+    FurtherSettings,
     GroupChange,
     GroupMember,
     GroupPolicy,
     GroupRole,
     GroupSnapshot,
 )
-from services.logic.groups.permissions import is_muted, is_silenced, pace_of
-from services.logic.groups.settings import FurtherSettings
+from services.logic.groups.permissions import is_muted, pace_of, silence_of
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest, Forbidden
 
@@ -84,11 +84,14 @@ def test_the_owner_bans_and_mutes_admins_but_nobody_the_owner() -> None:
 
 
 def test_who_is_silenced_and_who_is_muted_by_name() -> None:
-    silenced = {user: is_silenced(group(), user, NOW) for user in ("olga", "adam", "mia", "max", "eve")}
-    assert silenced == {"olga": False, "adam": False, "mia": True, "max": False, "eve": True}
-    assert not is_silenced(group(), "mia", NOW + 1)
+    silences = {user: silence_of("g:x", user, group(), NOW) for user in ("olga", "adam", "mia", "max")}
+    assert [user for user, silence in silences.items() if silence] == ["mia"]
+    assert (mia := silences["mia"]) is not None
+    assert mia.by_name
+    assert silence_of("g:x", "mia", group(), NOW + 1) is None
     for there in (group(channel=True), group(muted=True)):
-        assert [is_silenced(there, user, NOW) for user in ("olga", "adam", "max")] == [False, False, True]
+        found = [silence_of("g:x", user, there, NOW) for user in ("olga", "adam", "max")]
+        assert [silence and silence.by_name for silence in found] == [None, None, False]
         assert not is_muted(there.members["max"], NOW), "who is held by the group may react"
     assert is_muted(group().members["mia"], NOW)
     owner = with_role(GroupMember("mia", GroupRole.MEMBER, muted_until_ms=FOR_EVER), GroupRole.OWNER)

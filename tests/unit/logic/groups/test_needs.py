@@ -19,7 +19,7 @@ def test_a_create_needs_nothing() -> None:
 
 def test_who_asks_and_whom_it_concerns_are_loaded_once_each() -> None:
     add = Request(add=Request.Add(conversation="g:x", users=["amy", "olga", "amy"]))
-    assert need_of(add, "olga", POLICY) == Need("g:x", ("olga", "amy"), bans=True)
+    assert need_of(add, "olga", POLICY) == Need("g:x", ("olga", "amy"), bans=True, requests=True)
     assert once(["b", "a", "b"]) == ("b", "a")
 
 

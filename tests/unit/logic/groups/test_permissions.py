@@ -95,8 +95,8 @@ def test_everyone_reads_the_notices_to_everyone() -> None:
 
 
 def test_a_text_grows_where_its_sender_may_send_but_in_no_large_group() -> None:
-    check_stream("d:amy|bob", "amy", None)
-    check_stream("g:x", "mia", group())
+    check_stream("d:amy|bob", "amy", None, 0)
+    check_stream("g:x", "mia", group(), 0)
     for conversation, user, there in (
         ("d:amy|bob", "eve", None),
         ("b:all", "amy", None),
@@ -105,4 +105,4 @@ def test_a_text_grows_where_its_sender_may_send_but_in_no_large_group() -> None:
         ("g:x", "olga", group(large_from=9)),
     ):
         with pytest.raises(Forbidden):
-            check_stream(conversation, user, there)
+            check_stream(conversation, user, there, 0)

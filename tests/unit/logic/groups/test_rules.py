@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -540,6 +541,12 @@ def test_members_see_all_of_a_groups_info() -> None:
             slow_s=0,
         ),
     )
+
+
+def test_members_see_what_is_pinned_and_strangers_do_not() -> None:
+    there = replace(group("olga", "mia", open_to_all=True), pinned=(7, 3))
+    assert list(info_of(there, "g:x", "mia").pinned) == [7, 3]
+    assert list(info_of(there, "g:x", "eve").pinned) == []
 
 
 def test_a_stranger_sees_the_info_of_an_open_group_only() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.logic.groups.model import GroupMember, GroupRole, GroupSnapshot
+from services.logic.groups.model import FurtherSettings, GroupMember, GroupRole, GroupSnapshot
 from services.logic.messages.rights import DEMANDS, ChangeWindows, rights_of
 from tidings_protocol.changes import KIND_OF_ACT
 from tidings_protocol.errors import Forbidden, NotFound
@@ -14,19 +14,22 @@ WINDOWS = ChangeWindows(edit_ms=7, recall_ms=8)
 ACTS = sorted(KIND_OF_ACT)
 
 
-def group(*, channel: bool = False) -> GroupSnapshot:
+def group(*, channel: bool = False, muted: bool = False, muted_by_name: str = "") -> GroupSnapshot:
     """amy owns it, bob is an admin, cid a member."""
     roles = (("amy", GroupRole.OWNER), ("bob", GroupRole.ADMIN), ("cid", GroupRole.MEMBER))
-    members = {user: GroupMember(user, role, joined_seq=4) for user, role in roles}
-    return GroupSnapshot("g:x", 1, members, 3, channel=channel)
+    members = {
+        user: GroupMember(user, role, joined_seq=4, muted_until_ms=50 if user == muted_by_name else 0)
+        for user, role in roles
+    }
+    return GroupSnapshot("g:x", 1, members, 3, channel=channel, further=FurtherSettings(muted=muted))
 
 
-def allowed(user: str, conversation: str = "g:x", snapshot: GroupSnapshot | None = None) -> set[str]:
+def allowed(user: str, conversation: str = "g:x", snapshot: GroupSnapshot | None = None, now_ms: int = 0) -> set[str]:
     """The acts that this user may do there."""
     found = set()
     for act in ACTS:
         try:
-            rights_of(act, conversation, user, snapshot, WINDOWS, 0)
+            rights_of(act, conversation, user, snapshot, WINDOWS, now_ms)
         except Forbidden:
             continue
         found.add(act)
@@ -52,6 +55,18 @@ def test_every_act_that_a_client_may_ask_for_has_a_demand() -> None:
 )
 def test_what_a_role_allows_in_a_group_and_in_a_channel(user: str, channel: bool, acts: set[str]) -> None:
     assert allowed(user, snapshot=group(channel=channel)) == acts
+
+
+def test_where_the_group_is_muted_members_do_as_in_a_channel() -> None:
+    assert allowed("cid", snapshot=group(muted=True)) == {"recall", "react", "unreact"}
+    assert allowed("bob", snapshot=group(muted=True)) == set(ACTS)
+
+
+@pytest.mark.parametrize("user", ["bob", "cid"])
+def test_who_is_muted_by_name_does_not_even_react_until_that_is_over(user: str) -> None:
+    there = group(muted_by_name=user)
+    assert allowed(user, snapshot=there, now_ms=49) == {"recall", "unreact"}
+    assert allowed(user, snapshot=there, now_ms=50) == allowed(user, snapshot=group())
 
 
 def test_both_may_do_all_in_a_direct_chat_and_nobody_else_anything() -> None:

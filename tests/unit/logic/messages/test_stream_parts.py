@@ -112,3 +112,22 @@ async def test_nobody_waits_for_kafka() -> None:
         node.storage.streams["d:amy|bob", 1] = []
         node.broker.away()
         assert codes(await node.parts.take([part("amy", "d:amy|bob", 1)])) == [("", 0)]
+
+
+async def test_who_is_muted_writes_no_stream_until_that_is_over() -> None:
+    async with logic() as node:
+        there = node.storage.group("g:x", "amy", "bob")
+        node.storage.streams["g:x", 1] = []
+        there.members["bob"].muted_until_ms = node.clock.wall_ms() + 5000
+        assert codes(await node.parts.take([part("bob", "g:x", 1)])) == [("FORBIDDEN", 0)]
+        node.clock.advance(6)
+        assert codes(await node.parts.take([part("bob", "g:x", 1)])) == [("", 0)]
+
+
+async def test_nothing_grows_for_who_blocks_its_sender() -> None:
+    async with logic() as node:
+        node.storage.streams["d:amy|bob", 1] = []
+        node.storage.blocks["bob", "amy"] = 1
+        assert codes(await node.parts.take([part("amy", "d:amy|bob", 1)])) == [("FORBIDDEN", 0)]
+        assert node.storage.streams["d:amy|bob", 1] == []
+        assert await told(node) == []

@@ -17,7 +17,7 @@ async def test_who_asks_for_what_there_is_not_is_told_so_and_what_to_do_instead(
     assert absent.handlers().keys() == asks.keys()
     async with logic() as node:
         for name, body in asks.items():
-            reply = await node.ask("amy", **{name: body})
+            [reply] = await node.ask_all(("amy", "", {name: body}))
             assert reply.error.code == "BAD_REQUEST"
             wrong, _, to_do = reply.error.message.partition(": ")
             assert wrong.startswith("there ")

@@ -74,3 +74,19 @@ async def test_who_was_a_member_at_the_end_is_known() -> None:
         assert isinstance(node.loads._circumstances, Circumstances)
         [loaded] = await node.loads.load([pb.LoadItem(conversation=G, users=["bob", "eve"])])
         assert (loaded.record.dissolved, list(loaded.former), list(loaded.members)) == (True, ["bob"], [])
+
+
+async def test_the_requests_of_a_group_are_counted_once_for_many_who_ask() -> None:
+    world = World()
+    async with world.node() as node:
+        await asked_for(node, "bob")
+        await admit(node, ask=ask("eve", 2))
+        commands: list[str] = []
+
+        async def note(name: str) -> None:
+            commands.append(name)
+
+        world.database.faults.delay = note
+        loaded = await node.loads.load([pb.LoadItem(conversation=G, users=["bob"], requests=True) for _ in range(9)])
+        assert {outcome.requests for outcome in loaded} == {1}
+        assert commands == ["requests.count"], "who is a member does not ask"

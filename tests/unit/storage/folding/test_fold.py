@@ -128,12 +128,21 @@ def test_only_what_changed_is_written() -> None:
 
 
 def test_what_changes_lose() -> None:
-    assert erasure_of(folded(message(), pin(2)), keeps_history=False) is None
+    assert erasure_of(folded(message(), pin(2)), None, keeps_history=False) is None
     edited = fold_all(message(), edit(2, mentions=("bob",)), pin(3))
-    assert erasure_of(edited, keeps_history=False) == Erasure(CHAT, 1, 2, contents=True, mentions=("bob",))
-    assert erasure_of(edited, keeps_history=True) == Erasure(CHAT, 1, 2, contents=False, mentions=("bob",))
+    assert erasure_of(edited, None, keeps_history=False) == Erasure(CHAT, 1, 2, contents=True, mentions=("bob",))
+    assert erasure_of(edited, None, keeps_history=True) == Erasure(CHAT, 1, 2, contents=False, mentions=("bob",))
     recalled = folded(edited, recall(4))
-    assert erasure_of(recalled, keeps_history=True) == Erasure(CHAT, 1, 5, contents=True, everything=True)
+    assert erasure_of(recalled, edited, keeps_history=True) == Erasure(CHAT, 1, 5, contents=True, everything=True)
+
+
+def test_where_it_is_known_what_is_erased_only_what_came_since_is_looked_at() -> None:
+    once = folded(message(), edit(2, mentions=("bob",)))
+    assert erasure_of(folded(once, pin(3)), once, keeps_history=False) is None
+    kept = folded(once, edit(3, mentions=("bob",)))
+    assert erasure_of(kept, once, keeps_history=False) == Erasure(CHAT, 1, 3, contents=True, mentions=("bob",), since=2)
+    taken = folded(once, edit(3))
+    assert erasure_of(taken, once, keeps_history=False) == Erasure(CHAT, 1, 3, contents=True)
 
 
 def test_the_act_of_a_change_is_read_as_it_was_stored() -> None:

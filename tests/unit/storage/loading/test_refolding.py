@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from services.storage.folding.fold import folded_state, mentioned_in
+from services.storage.folding.fold import mentioned_in
+from services.storage.folding.shown import folded_state
 from services.storage.folding.writer import FoldWriter
 from services.storage.loading import refolding
 from services.storage.loading.documents import cached_from

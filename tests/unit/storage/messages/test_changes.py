@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.storage.folding.fold import folded_state
 from services.storage.folding.hiders import Audience
 from services.storage.folding.judge import PINS_MAX
+from services.storage.folding.shown import folded_state
 from services.storage.folding.texts import TextSoFar
 from services.storage.limits import Limits
 from services.storage.memory.conversation import CachedConversation

@@ -9,6 +9,7 @@ import pytest
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.node import Storage
 from services.storage.pages.paging import LOOK_MAX
+from services.storage.repository.reactions import ReactionWrite, StoredReaction
 from services.storage.repository.records import StoredMessage
 from tests.unit.storage.changed import CHAT, acted, edited, hide, put, read, said, state
 from tests.unit.storage.nodes import World, send, stored
@@ -175,9 +176,11 @@ async def test_what_cannot_be_read_spoils_no_page(world: World) -> None:
     poison = b"\x7b" * 200 + b"\x7c" * 200
     async with world.node() as node:
         await stored(node, send("ann", "bob", "first"))
-        broken = said(2, state=state(revision=4, pinned=True))._replace(content=poison)
-        change = edited(3, 2)._replace(act=poison)
-        await put(world, node, broken, change, acted(4, 2, before=1, pin=True))
+        message, change = said(2, state=state(revision=4, pinned=True)), edited(3, 2)
+        await put(world, node, message, change, acted(4, 2, before=1, pin=True))
+        await node.conversations.get([CHAT])
+        kept = world.database.messages[CHAT]
+        kept[2], kept[3] = message._replace(content=poison), change._replace(act=poison)
         for page in (await history(node, changes=True), await inbox(node)):
             messages = by_seq(page)
             assert list(messages) == [1, 2, 3, 4]
@@ -193,3 +196,20 @@ async def test_what_is_expired_is_shown_without_content(world: World) -> None:
         world.clock.advance(2)
         for page in (await history(node), await inbox(node)):
             assert (by_seq(page)[2].state.recalled_by, by_seq(page)[2].HasField("content")) == ("~expiry", False)
+
+
+async def test_a_reader_sees_which_reactions_are_their_own_in_pages_and_in_the_list(world: World) -> None:
+    liked = state(3, revision=3, reactions=[client_pb2.Reaction(reaction="+", count=2, users=["ann", "bob"])])
+    async with world.node() as node:
+        await stored(node, send("ann", "bob", "first"))
+        await put(world, node, said(2, "liked", state=liked), acted(3, 2, reacted=REACTED))
+        await world.database.repository().reactions.write([ReactionWrite(StoredReaction(CHAT, 2, "bob", "+", 1, 1))])
+        for reader, mine in (("bob", True), ("ann", False)):
+            shown = by_seq(await history(node, reader, changes=True))
+            assert [each.mine for each in (*shown[2].state.reactions, *shown[3].state.reactions)] == [mine, mine]
+            (listed,) = await node.lists.pages([pb.ConversationsItem(user=reader)])
+            last = read(listed.entries[0].last)
+            assert (last.seq, last.state.reactions[0].mine) == (2, mine)
+
+
+REACTED = client_pb2.Change.Reacted(added=[client_pb2.Change.Reacted.One(user="bob", reaction="+")])

@@ -74,6 +74,18 @@ async def test_it_is_looked_for_far_back_but_not_for_ever() -> None:
         assert await last(talk(many - 1), hidden=HiddenSeqs(0, frozenset(seqs))) == found
 
 
+async def test_what_is_looked_for_comes_without_its_content() -> None:
+    database = Database()
+    repository = database.repository()
+    await repository.messages.insert(talk(300))
+    record = pb.ConversationRecord(conversation=CHAT, head=300, shown=300)
+    entry = pb.ConversationEntry(record=record, me=pb.MemberRecord(user="bob", joined_seq=1))
+    hidden = {CHAT: HiddenSeqs(0, frozenset(range(100, 301)))}
+    found = await LastMessages(repository).of([entry], hidden, NOW_MS, 100)
+    assert (found[CHAT].seq, found[CHAT].content, found[CHAT].left_out) == (99, b"", len(talk(1)[0].content))
+    assert database.content_read == 0
+
+
 async def test_of_many_conversations_all_are_looked_for_together() -> None:
     database = Database()
     repository = database.repository()

@@ -6,8 +6,7 @@ import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.node import Storage
-from services.storage.people.preferences import LOOK, Standing
-from services.storage.repository.people import PreferenceKey
+from services.storage.people.preferences import LOOK
 from services.storage.repository.records import SYSTEM
 from tests.unit.storage.nodes import World, change, changed, create, members_of, post, send, stored
 from tidings_protocol import client_pb2
@@ -29,9 +28,10 @@ async def prefer(node: Storage, user: str, conversation: str, **given: object) -
 async def now(node: Storage, user: str, conversation: str) -> Preferences:
     """The preferences as a list shows them."""
     [loaded] = await node.loads.load([pb.LoadItem(conversation=conversation, users=[user], narrow=True)])
-    joined_ms = next((member.joined_ms for member in loaded.members if member.user == user), 0)
-    standing = Standing(user, conversation, loaded.record.shown, joined_ms)
-    return (await node.preferences.of([standing]))[standing.key]
+    entry = pb.ConversationEntry(
+        record=loaded.record, me=next((member for member in loaded.members if member.user == user), None)
+    )
+    return (await node.preferences.of(user, [entry]))[conversation]
 
 
 async def read(node: Storage, user: str, conversation: str, seq: int = 1) -> pb.MarkOutcome:
@@ -207,7 +207,11 @@ async def test_a_mark_that_could_not_be_taken_away_is_taken_away_by_the_repeat()
 
 async def test_preferences_that_were_never_set_are_not_there() -> None:
     async with World().node() as node:
-        await stored(node, send("ann", "bob", "a"))
+        await stored(node, send("ann", "bob", "a"), send("ann", "cid", "a"))
         await prefer(node, "ann", CHAT, pinned=True)
-        found = await node.preferences.of([Standing("ann", CHAT, 1, 0), Standing("bob", CHAT, 1, 0)])
-        assert list(found) == [PreferenceKey("ann", CHAT)]
+        entries = [
+            pb.ConversationEntry(record=pb.ConversationRecord(conversation=key, shown=1)) for key in (CHAT, "d:ann|cid")
+        ]
+        assert list(await node.preferences.of("ann", entries)) == [CHAT]
+        assert await node.preferences.of("bob", entries) == {}
+        assert await node.preferences.of("ann", []) == {}

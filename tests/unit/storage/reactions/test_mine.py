@@ -5,7 +5,7 @@ from __future__ import annotations
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.reactions.mine import mark_mine, mine_of, mine_of_each, with_mine
 from services.storage.repository.memory import Database
-from services.storage.repository.reactions import StoredReaction
+from services.storage.repository.reactions import ReactionWrite, StoredReaction
 from services.storage.repository.records import StoredMessage
 from tidings_protocol import client_pb2
 
@@ -20,7 +20,8 @@ def message(seq: int, *, liked: bool = True) -> StoredMessage:
 async def database() -> Database:
     made = Database()
     given = [StoredReaction("g:1", seq, user, "+", seq, seq) for seq in (1, 2, 3) for user in ("ann", "bob")]
-    await made.repository().reactions.write([], [*given, StoredReaction("g:1", 2, "ann", "-", 9, 9)])
+    given += [StoredReaction("g:1", 2, "ann", "-", 9, 9), StoredReaction("g:1", 2, "ann", "!", gone=True)]
+    await made.repository().reactions.write(list(map(ReactionWrite, given)))
     return made
 
 

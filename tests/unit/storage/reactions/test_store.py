@@ -9,12 +9,12 @@ from contextlib import AsyncExitStack
 import pytest
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.storage.folding.fold import folded_state
+from services.storage.folding.shown import folded_state
 from services.storage.limits import Limits
 from services.storage.node import Storage
 from services.storage.reactions.store import LINGER_S, REMOVE_STEP
 from services.storage.repository.memory import Faults
-from services.storage.repository.reactions import ReactionSpan, StoredReaction
+from services.storage.repository.reactions import AheadSet, ReactionSpan, ReactionWrite, StoredReaction
 from services.storage.repository.records import CHANGE, StoredMessage
 from tests.unit.storage.nodes import World, change, changed, create, post, react, recall, send, stored
 from tidings_protocol import client_pb2
@@ -63,6 +63,11 @@ def shown(outcome: Outcome) -> list[tuple[str, int, list[str]]]:
 
 def ones(pairs: Sequence[client_pb2.Change.Reacted.One]) -> list[tuple[str, str]]:
     return [(each.user, each.reaction) for each in pairs]
+
+
+def there(world: World) -> list[StoredReaction]:
+    """All that is known of reactions, gone or not."""
+    return [each for users in world.database.reactions.values() for given in users.values() for each in given.values()]
 
 
 async def later(world: World, node: Storage, seconds: float = GATHER_S) -> None:
@@ -189,6 +194,23 @@ async def test_a_retry_is_answered_with_the_entry_that_tells_of_it() -> None:
         await later(world, node)
         [known] = await reacted(node, by("ann"))
         assert (known.status, known.seq) == (Outcome.DUPLICATE, 3)
+
+
+async def test_a_late_copy_of_an_act_changes_nothing_any_more() -> None:
+    world = World()
+    world.hood.owner_of = lambda _: ""
+    async with world.node("one") as one, world.node("two") as two:
+        await chat(one)
+        gives, takes = by("bob", client_id="a"), by("bob", removes=True, client_id="b")
+        await reacted(one, gives)
+        await reacted(one, takes)
+        [copy] = await reacted(two, gives)
+        assert (copy.status, shown(copy)) == (Outcome.STORED, [])
+        assert [each.gone for each in there(world)] == [True]
+        [again] = await reacted(two, by("bob", client_id="c"))
+        assert shown(again) == [("+", 1, ["bob"])], "another act is another one"
+        [copy] = await reacted(one, takes)
+        assert [each.gone for each in there(world)] == [False]
 
 
 async def test_a_client_id_of_a_send_is_refused() -> None:
@@ -333,6 +355,21 @@ async def test_a_node_that_leaves_announces_what_has_gathered() -> None:
     assert len(world.told_by["one"]) == 1
 
 
+async def test_a_note_that_nobody_knows_of_is_found_and_taken_away() -> None:
+    world = World()
+    async with world.node() as node:
+        await chat(node)
+        await reacted(node, by("bob"))
+        for _ in range(3):
+            await later(world, node, LINGER_S)
+        await world.database.repository().reactions.mark([AheadSet(CHAT, 1, "ann")], [])
+        await node.reactions.look()
+        for _ in range(2):
+            await later(world, node, LINGER_S)
+        assert world.database.ahead == {}
+        assert len(entries(world)) == 1
+
+
 # ---- a database that is away
 
 
@@ -416,7 +453,7 @@ async def test_a_recall_takes_the_set_and_nobody_reacts_any_more() -> None:
         [outcome] = await stored(node, recall(CHAT, 1, "ann", BOTH))
         assert outcome.status == Outcome.STORED
         await later(world, node, 0.0)
-        assert not any(world.database.reactions.values())
+        assert there(world) == []
         assert world.database.ahead == {}
         [late] = await reacted(node, by("bob", "late"))
         assert (late.status, late.fault.code) == (Outcome.REFUSED, "FORBIDDEN")
@@ -431,12 +468,12 @@ async def test_a_set_of_thousands_goes_in_steps_and_is_noted_until_then() -> Non
         await chat(node)
         await reacted(node, by("bob"))
         many = [StoredReaction(CHAT, 1, f"u{number}", "+", number, 1) for number in range(2 * REMOVE_STEP)]
-        await world.database.repository().reactions.write([], many)
+        await world.database.repository().reactions.write(list(map(ReactionWrite, many)))
         await stored(node, recall(CHAT, 1, "ann", BOTH))
         assert world.database.ahead
         for _ in range(3):
             await later(world, node, 0.0)
-        assert not any(world.database.reactions.values())
+        assert there(world) == []
         assert world.database.ahead == {}
 
 
@@ -450,7 +487,7 @@ async def test_a_node_that_died_after_a_recall_left_no_set_behind() -> None:
     async with world.node() as node:
         await node.reactions.look()
         await later(world, node, 0.0)
-        assert not any(world.database.reactions.values())
+        assert there(world) == []
 
 
 async def test_a_reaction_that_meets_a_recall_is_refused_or_gone() -> None:
@@ -463,7 +500,7 @@ async def test_a_reaction_that_meets_a_recall_is_refused_or_gone() -> None:
             for _ in range(3):
                 await later(world, node, LINGER_S)
             assert log_says(world) == []
-            assert not any(world.database.reactions.values())
+            assert there(world) == []
             assert world.database.ahead == {}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.storage.reactions.tally import Tally
-from services.storage.repository.reactions import ReactionCount, StoredReaction
+from services.storage.repository.reactions import ReactionCount
 
 TARGET = ("g:1", 7)
 
@@ -21,11 +21,10 @@ def test_the_first_three_are_told_and_all_are_counted() -> None:
 
 def test_each_has_a_place_of_its_own_also_within_one_moment() -> None:
     tally = Tally(TARGET)
-    first, second = tally.add("ann", "+", 1000), tally.add("bob", "+", 1000)
-    assert first == StoredReaction(*TARGET, "ann", "+", 1000, 1000)
-    assert second == StoredReaction(*TARGET, "bob", "+", 1001, 1000)
-    assert tally.add("cid", "-", 900).place == 1002, "the clock went back"
-    assert tally.add("dan", "-", 5000).place == 5000
+    assert tally.add("ann", "+", 1000) == (1000, 1000)
+    assert tally.add("bob", "+", 1000) == (1001, 1000)
+    assert tally.add("cid", "-", 900) == (1002, 1002), "the clock went back"
+    assert tally.add("dan", "-", 5000) == (5000, 1002)
 
 
 def test_reactions_stand_in_the_order_in_which_each_first_came() -> None:
@@ -42,8 +41,7 @@ def test_what_was_gone_and_comes_back_stands_at_the_end() -> None:
     tally.add("bob", "-", 1000)
     tally.remove("ann", "+")
     assert "+" not in tally
-    back = tally.add("ann", "+", 2000)
-    assert back.since == back.place
+    assert tally.add("ann", "+", 2000) == (2000, 2000)
     assert [each.reaction for each in tally.shown()] == ["-", "+"]
 
 
@@ -62,7 +60,7 @@ def test_when_one_of_the_first_goes_the_others_are_to_be_read() -> None:
 
 def test_a_tally_that_was_read_goes_on_behind_what_it_has() -> None:
     tally = Tally(TARGET, [ReactionCount("+", 2, 5000, ("ann", "bob"))])
-    assert tally.add("cid", "+", 10).place == 5001
+    assert tally.add("cid", "+", 10) == (5001, 5000)
     assert len(tally) == 1
 
 

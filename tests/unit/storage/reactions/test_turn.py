@@ -13,8 +13,8 @@ from services.storage.memory.conversation import CachedConversation
 from services.storage.reactions.message import ReactedMessage
 from services.storage.reactions.pace import ACTS_MAX, ActPace
 from services.storage.reactions.tally import Tally
-from services.storage.reactions.turn import DIFFERENT_MAX, OF_USER_MAX, ReactAct, ReactTurn, Reads
-from services.storage.repository.reactions import ReactionCount, ReactionKey, Reactor, StoredReaction
+from services.storage.reactions.turn import ACTS_KNOWN, DIFFERENT_MAX, OF_USER_MAX, ReactAct, ReactTurn, Reads
+from services.storage.repository.reactions import ReactionCount, ReactionKey, ReactionWrite, Reactor, StoredReaction
 from services.storage.repository.records import (
     CHANGE,
     SYSTEM,
@@ -74,7 +74,10 @@ class Scene:
 
     def judged(self, *acts: ReactAct) -> ReactTurn:
         """The turn after these acts."""
-        stored = [StoredReaction(*TARGET, user, each, at, at) for at, (user, each) in enumerate(self.given, start=1)]
+        stored = [
+            StoredReaction(*TARGET, user, each, at, at, ("before",))
+            for at, (user, each) in enumerate(self.given, start=1)
+        ]
         by_reaction: dict[str, list[StoredReaction]] = {}
         for each in stored:
             by_reaction.setdefault(each.reaction, []).append(each)
@@ -99,7 +102,7 @@ class Scene:
         turn = self.judged(only)
         assert only.error is not None
         assert not turn.changed
-        assert not turn.added
+        assert not turn.written
         return only.error
 
     def shown(self) -> list[tuple[str, int, list[str]]]:
@@ -113,7 +116,7 @@ def test_reactions_go_into_the_set_in_their_order() -> None:
     turn = scene.judged(*acts)
     assert all(each.changed for each in acts)
     assert scene.shown() == [("+", 2, ["ann", "cid"]), ("-", 1, ["bob"])]
-    assert [each.key for each in turn.added.values()] == [
+    assert [each.reaction.key for each in turn.writes()] == [
         ReactionKey(*TARGET, "ann", "+"),
         ReactionKey(*TARGET, "bob", "-"),
         ReactionKey(*TARGET, "cid", "+"),
@@ -132,24 +135,38 @@ def test_a_repeat_changes_nothing() -> None:
     assert not again.changed
     assert not gone.changed
     assert not turn.changed
-    assert not turn.added
-    assert not turn.removed
+    assert not turn.writes()
 
 
-def test_what_comes_and_goes_in_one_batch_is_not_written() -> None:
+def test_what_comes_and_goes_in_one_batch_is_gone_and_both_acts_are_known() -> None:
     scene = Scene()
-    turn = scene.judged(act("ann"), act("ann", removes=True))
-    assert not turn.added
-    assert list(turn.removed) == []
+    turn = scene.judged(act("ann", client_id="a"), act("ann", removes=True, client_id="b"))
+    gone = StoredReaction(*TARGET, "ann", "+", acts=("a", "b"), gone=True)
+    assert turn.writes() == [ReactionWrite(gone, None)]
     assert scene.shown() == []
 
 
 def test_what_goes_and_comes_back_in_one_batch_has_a_new_place() -> None:
     scene = Scene(given=[("ann", "+"), ("bob", "-")])
-    turn = scene.judged(act("ann", removes=True), act("ann"))
-    assert list(turn.removed) == list(turn.added) == [ReactionKey(*TARGET, "ann", "+")]
-    assert turn.added[ReactionKey(*TARGET, "ann", "+")].place == NOW_MS * 1000
+    turn = scene.judged(act("ann", removes=True, client_id="a"), act("ann", client_id="b"))
+    place = NOW_MS * 1000
+    back = StoredReaction(*TARGET, "ann", "+", place, place, ("before", "a", "b"))
+    assert turn.writes() == [ReactionWrite(back, ("before",))]
     assert [each[0] for each in scene.shown()] == ["-", "+"]
+
+
+def test_an_act_that_was_done_is_a_repeat_whatever_came_after_it() -> None:
+    scene = Scene(given=[("ann", "+")])
+    late = act("ann", removes=True, client_id="before")
+    assert not scene.judged(late).writes()
+    assert late.is_done
+    assert not late.changed
+
+
+def test_only_the_last_acts_are_known() -> None:
+    acts = [act("ann", removes=bool(number % 2), client_id=f"a{number}") for number in range(12)]
+    [write] = Scene().judged(*acts).writes()
+    assert write.reaction.acts == tuple(f"a{number}" for number in range(12 - ACTS_KNOWN, 12))
 
 
 @pytest.mark.parametrize(
@@ -202,9 +219,9 @@ def test_no_more_than_five_are_of_one_user() -> None:
 
 def test_forty_acts_of_a_user_on_a_message_an_hour_and_repeats_are_none() -> None:
     scene = Scene()
-    acts = [act("ann", removes=bool(number % 2)) for number in range(ACTS_MAX)]
-    repeats = [act("ann", removes=True) for _ in range(10)]
-    late = act("ann")
+    acts = [act("ann", removes=bool(number % 2), client_id=f"a{number}") for number in range(ACTS_MAX)]
+    repeats = [act("ann", removes=True, client_id=f"b{number}") for number in range(10)]
+    late = act("ann", client_id="late")
     scene.judged(*acts, *repeats, late)
     assert all(each.changed for each in acts)
     assert all(each.is_done and not each.changed for each in repeats)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.folding.shown import shown
 from services.storage.limits import Limits
 from services.storage.repository.memory import Faults
@@ -43,6 +44,16 @@ async def test_the_text_so_far_is_written_without_a_change() -> None:
         )
         assert world.database.conversations[CHAT].streams == (1,)
         assert sorted(world.database.messages[CHAT]) == [1]
+
+
+async def test_a_history_has_what_is_not_written_yet() -> None:
+    async with World().node() as node:
+        await stored(node, stream("ann", "bob", "c1", "so "), send("ann", "bob", "c2", "other"))
+        await take(node, (1, "far"))
+        (page,) = await node.pages.history([pb.HistoryItem(conversation=CHAT, after=0)])
+        first, second = (client_pb2.Message.FromString(entry.message) for entry in page.entries)
+        assert (first.content.text, first.content.streaming, first.state.parts) == ("so far", True, 1)
+        assert second.content.text == "other"
 
 
 async def test_what_could_not_be_written_is_written_the_next_time() -> None:

@@ -88,9 +88,9 @@ BOARD = Board(
                 ),
                 Panel(
                     "Reactions",
-                    "added and removed ones are in their set; unchanged are repeats. Announced: the entries that tell of "
-                    "them, at most one a second for a message; of these, what no logic node took was lost until the next "
-                    "heartbeat of whoever it was for.",
+                    "added and removed ones are in their set; unchanged are repeats. Announced: the entries that tell "
+                    "of them, at most one a second for a message; of these, what no logic node took was lost until "
+                    "the next heartbeat of whoever it was for.",
                     "ops",
                     (
                         rate_by("tidings_reactions_total", "outcome", HERE),
