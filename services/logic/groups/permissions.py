@@ -70,7 +70,7 @@ def check_signal(conversation: str, sender: str, group: GroupSnapshot | None, no
                 raise Forbidden(f"there are no signals in {conversation}, which is a large group: send a message")
 
 
-def check_stream(conversation: str, sender: str, group: GroupSnapshot | None, now_ms: int) -> None:
+def check_stream(conversation: str, sender: str, group: GroupSnapshot | None, now_ms: int = 0) -> None:
     """Returns if the text of a message of this user may grow there: as for a message, but not in a large group."""
     check_send(conversation, sender, group, now_ms)
     if group is not None and group.is_large:
