@@ -56,3 +56,7 @@ class Notices:
             return None
         self._ahead = self._ahead + 1 if waiting else 0
         return self._waiting.popleft()[1]
+
+
+def _place(notice: StreamGrew) -> tuple[str, int]:
+    return notice.conversation, notice.seq
