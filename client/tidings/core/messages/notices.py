@@ -34,11 +34,7 @@ class Notices:
     def _grown(self, notice: StreamGrew) -> StreamGrew:
         """All that the stream grew by; what waited of that leaves its place."""
         for place, (_, other) in enumerate(islice(reversed(self._waiting), LOOK_BACK), 1):
-            same = isinstance(other, StreamGrew) and (other.conversation, other.seq) == (
-                notice.conversation,
-                notice.seq,
-            )
-            if isinstance(other, StreamGrew) and same:
+            if isinstance(other, StreamGrew) and _place(other) == _place(notice):
                 del self._waiting[-place]
                 text = other.text + notice.text if other.text and notice.text else ""
                 return replace(notice, text=text)
