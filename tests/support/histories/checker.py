@@ -154,8 +154,8 @@ def _connections_keep_their_order(seen: _Seen) -> Iterator[Violation]:
     last: dict[tuple[str, str], tuple[int, str]] = {}
     for post in seen.posted:
         seq = told.get((post.connection, post.frame))
-        if seq is None:
-            continue
+        if seq is None or (post.change is not None and post.change.reacted):
+            continue  # what is gathered of reactions is announced later
         lane = post.connection, post.conversation
         before, client_id = last.get(lane, (0, ""))
         if seq < before:
