@@ -220,8 +220,8 @@ class WriteRound:
             batch.reload(conversation)
             if (job := self._changes.get(key)) is not None:
                 job.conversation = conversation
-            for store in self._stores.values():
-                store.reload()
+        for store in self._stores.values():
+            store.reload()
 
     async def _find_first_tries(self, batch: NumberingBatch) -> None:
         """Finds what earlier tries of these drafts have made: duplicates in full, and changes that look stale.
@@ -270,7 +270,7 @@ class WriteRound:
             await self._load_again(batch, unsettled)
         for key, first in found.items():
             draft = doubtful[key]
-            if not draft.repeats(first) and draft.is_change:
+            if not draft.repeats(first):
                 draft.status, draft.error = Status.FAILED, _unsettled()
 
     async def _deliver(self) -> None:
