@@ -59,7 +59,7 @@ class PreferenceSetter:
 
 
 def _item(request: ClientRequest) -> pb.PreferItem:
-    """Without what this version does not know: it lies a level deeper here than in the frame, where it could be read."""
+    """Without what this version does not know: it lies deeper here than in the frame, where it could be read."""
     item = pb.PreferItem(user=request.user, prefer=request.frame.prefer)
     item.prefer.DiscardUnknownFields()
     return item
