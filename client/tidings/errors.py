@@ -80,8 +80,7 @@ class PartMissing(BadRequest):
     """The server wants another part of a stream next."""
 
     def __init__(self, message: str, next_part: int) -> None:
-        super().__init__(message)
-        self.next_part = next_part
+        super().__init__(message, next_part=next_part)
 
 
 class ClientClosed(TidingsError):

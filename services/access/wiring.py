@@ -225,7 +225,7 @@ async def _mail(ground: Ground, node: Node, owners: Owners, clients: Clients) ->
     delivery = Delivery(
         node.hub,
         ports.clock,
-        watching.presence.sessions_changed,
+        on_sessions=watching.presence.sessions_changed,
         on_profiles=watching.profiles.changed,
         on_blocks=watching.presence.blocks_changed,
     )

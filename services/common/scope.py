@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Collection, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -98,6 +98,23 @@ async def run_both(one: Coroutine[Any, Any, A], other: Coroutine[Any, Any, B]) -
     """Runs two works that give different things, as `run_all` does."""
     given: list[Any] = await run_all(one, other)
     return given[0], given[1]
+
+
+async def run_each(work: Callable[[A], Coroutine[Any, Any, R]], items: Sequence[A], *, at_once: int) -> list[R]:
+    """Runs the work for each of the items, begun in their order, at most so many at the same time, as `run_all` does;
+    gives what they return, aligned.
+    """
+    if len(items) == 1:
+        return [await work(items[0])]
+    given: dict[int, R] = {}
+    waiting = iter(enumerate(items))
+
+    async def worker() -> None:
+        for index, item in waiting:
+            given[index] = await work(item)
+
+    await run_all(*(worker() for _ in range(min(at_once, len(items)))))
+    return [given[index] for index in range(len(items))]
 
 
 async def run_all(*works: Coroutine[Any, Any, R]) -> list[R]:

@@ -166,7 +166,9 @@ class Bench:
         record = NodeRecord(ME.node, "access", ME.boot_id, "")
         placement = Placement("any", me=lambda: ME, ring=lambda: ring, node=lambda _: record)
         router = MailRouter(ME, placement.owner_of, placement.owns_all, ForwardingTable())
-        delivery = Delivery(self.hub, self.clock, lambda _: None)
+        delivery = Delivery(
+            self.hub, self.clock, on_sessions=lambda _: None, on_profiles=lambda *_: None, on_blocks=lambda _: None
+        )
         self.parcels = ParcelDelivery(delivery, cast("Any", self), lambda: router)
         self.senders = [self._connect(f"user{number:05}a") for number in range(batch)]
         self.receivers = [self._connect(f"user{number:05}b") for number in range(batch)]

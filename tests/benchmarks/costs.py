@@ -89,7 +89,13 @@ def _broadcast_messages() -> Callable[[], object]:
             for number in range(BATCH)
         ]
     ).SerializeToString()
-    delivery = Delivery(Hub[Connection](), SystemClock(), lambda changes: None)
+    delivery = Delivery(
+        Hub[Connection](),
+        SystemClock(),
+        on_sessions=lambda _: None,
+        on_profiles=lambda *_: None,
+        on_blocks=lambda _: None,
+    )
     return lambda: asyncio.run(delivery.deliver(delivery_pb2.Parcel.FromString(parcel).pushes))
 
 

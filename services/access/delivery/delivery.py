@@ -60,10 +60,10 @@ class Delivery:
         self,
         hub: Hub[Connection],
         clock: Clock,
-        on_sessions: Callable[[delivery_pb2.SessionChanges], None],
         *,
-        on_profiles: Callable[[client_pb2.ProfileList, str], None] = lambda *_: None,
-        on_blocks: Callable[[delivery_pb2.BlockChange], None] = lambda _: None,
+        on_sessions: Callable[[delivery_pb2.SessionChanges], None],
+        on_profiles: Callable[[client_pb2.ProfileList, str], None],
+        on_blocks: Callable[[delivery_pb2.BlockChange], None],
     ) -> None:
         self._hub = hub
         self._clock = clock

@@ -1,13 +1,13 @@
 """The forwarder: sends parcels to other access nodes, that is to visitors' nodes and once more to new owners.
 
 The parcels go through the mailboxes of those nodes. While Kafka does not take them they go by call, at once. Some
-pushes must arrive, since no heartbeat shows that they are missing (memberships). If such a push was not taken by call
-either, it is kept, and tried both ways until it can be sent.
+pushes must arrive, since no heartbeat shows that they are missing (common/bus/lasting.py). If such a push was not taken
+by call either, it is kept, and tried both ways until it can be sent.
 
 Guarantees: each target gets one record for each batch, in the order in which batches came, on either way. A push that
 must arrive does arrive unless that boot of the target ends, this node does, or more than `LASTING_BYTES_MAX`
-waits (it is counted, and the target's own comparison of its index repairs it then). Any other push that cannot be sent
-in time, or waits behind too much, is dropped and counted: the clients find the gap at their next heartbeat.
+waits (it is counted; the target's own comparison of its index then repairs memberships). Any other push that cannot be
+sent in time, or waits behind too much, is dropped and counted: the clients find the gap at their next heartbeat.
 
 Does not know: who is to get what (mail_router.py decides).
 """
@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 from protos.tidings.internal.v1 import delivery_pb2
 from services.access.delivery.mail_router import Split
 from services.common.bus.contract import Bus, Record
+from services.common.bus.lasting import LASTING_KINDS
 from services.common.lanes.lane import Lanes
 from services.common.parcel_calls import Errand, ParcelCalls
 from services.common.registry.contract import NodeIncarnation, NodeRecord
@@ -36,7 +37,6 @@ PUBLISH_S: Final = 0.5
 PROBE_S: Final = 0.5
 LASTING_BYTES_MAX: Final = 8 * 1024 * 1024
 LASTING_BATCH: Final = 64
-LASTING_KINDS: Final = frozenset({delivery_pb2.Push.MEMBERSHIP, delivery_pb2.Push.GROUP_INFO})
 
 log = logs.get_logger(__name__)
 

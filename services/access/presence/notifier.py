@@ -12,31 +12,24 @@ Does not know: sessions, who may watch whom (logic answers the request itself), 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from typing import Final
-
-from google.protobuf.message import DecodeError
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.traffic import label_of
 from services.access.logic_client import LogicClient
+from services.access.presence.questions import GATHER_S, ITEMS_MAX, USERS_MAX, check_users, chunks, frame_in
 from services.access.presence.watchers import Followup, PresenceWatchers
 from services.common.clock import Clock
 from services.common.gatherer import Gatherer
 from services.common.scope import Owned, TaskScope
-from services.common.telemetry import logs
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest, TidingsError
 from tidings_protocol.ids import new_id
 from tidings_protocol.wire.body import EncodedBody
 
-USERS_MAX: Final = 100
-ITEMS_MAX: Final = 50
-GATHER_S: Final = 0.2
 AGAIN_S: Final = 2.0
-
-log = logs.get_logger(__name__)
 
 
 class PresenceNotifier(Owned):
@@ -49,7 +42,7 @@ class PresenceNotifier(Owned):
         self._watched_max = watched_max
         self._asked: dict[str, None] = {}
         self._again: dict[str, None] = {}
-        self._checks: list[tuple[Connection, list[str]]] = []
+        self._checks: list[tuple[Connection, Sequence[str]]] = []
         self._waking: asyncio.TimerHandle | None = None
         self._gatherer = Gatherer(self._ask_logic, gather_s=GATHER_S)
         self._scope = TaskScope()
@@ -68,8 +61,7 @@ class PresenceNotifier(Owned):
 
         Call it before the request goes to logic, so that no change in between is missed.
         """
-        if len(request.users) > USERS_MAX:
-            raise BadRequest(f"{len(request.users)} users are asked for, {USERS_MAX} are allowed: ask in parts")
+        check_users(request.users)
         if not request.watch:
             self.watchers.unwatch(connection, request.users)
         elif not self.watchers.watch(connection, request.users):
@@ -99,11 +91,7 @@ class PresenceNotifier(Owned):
 
     def check_all(self) -> None:
         """News of blocks may have been lost: logic is asked about all watches."""
-        self._checks = [
-            (connection, users[start : start + USERS_MAX])
-            for connection, users in self.watchers.watches()
-            for start in range(0, len(users), USERS_MAX)
-        ]
+        self._checks = [(connection, chunk) for connection, users in self.watchers.watches() for chunk in chunks(users)]
         if self._checks:
             self._gatherer.note()
 
@@ -147,11 +135,10 @@ class PresenceNotifier(Owned):
         users, self._asked = list(self._asked), {}
         done = True
         for first in range(0, len(users), ITEMS_MAX * USERS_MAX):
-            part = users[first : first + ITEMS_MAX * USERS_MAX]
-            chunks = [part[start : start + USERS_MAX] for start in range(0, len(part), USERS_MAX)]
+            asked = chunks(users[first : first + ITEMS_MAX * USERS_MAX])
             # The node asks for itself, in the name of the first user that the question is about.
-            items = [logic_pb2.HandleItem(user=chunk[0], frame=_question(chunk), op=new_id()) for chunk in chunks]
-            for chunk, outcome in zip(chunks, await self._logic.handle(items), strict=True):
+            items = [logic_pb2.HandleItem(user=chunk[0], frame=_question(chunk), op=new_id()) for chunk in asked]
+            for chunk, outcome in zip(asked, await self._logic.handle(items), strict=True):
                 done = self._take_answer(chunk, outcome) and done
         done = await self._check() and done
         if done and self._again and self._waking is None:
@@ -180,7 +167,7 @@ class PresenceNotifier(Owned):
     def _take_check(self, connection: Connection, outcome: logic_pb2.HandleOutcome | TidingsError) -> bool:
         if isinstance(outcome, TidingsError):
             return not outcome.retryable
-        answer = _presence_in(outcome)
+        answer = frame_in(outcome).presence_list
         self.learn(answer, hiding=outcome.hiding)
         for presence in answer.users:
             hidden = presence.user in outcome.hiding
@@ -188,11 +175,11 @@ class PresenceNotifier(Owned):
                 self._push((connection,), presence)
         return True
 
-    def _take_answer(self, users: list[str], outcome: logic_pb2.HandleOutcome | TidingsError) -> bool:
+    def _take_answer(self, users: Sequence[str], outcome: logic_pb2.HandleOutcome | TidingsError) -> bool:
         if isinstance(outcome, TidingsError):
             self.ask(user for user in users if self.watchers.watchers_of(user))
             return False
-        answer = _presence_in(outcome)
+        answer = frame_in(outcome).presence_list
         for presence in answer.users:
             if not presence.online:
                 self._again.pop(presence.user, None)
@@ -219,13 +206,5 @@ class PresenceNotifier(Owned):
             connection.push(connection.transport.wrap(connection.codec.push(body)), 0, now, label_of(body))
 
 
-def _presence_in(outcome: logic_pb2.HandleOutcome) -> client_pb2.PresenceList:
-    try:
-        return client_pb2.ServerFrame.FromString(outcome.frame).presence_list
-    except DecodeError:
-        log.error("logic answered with something that is no frame")  # noqa: TRY400 - the stack says nothing
-        return client_pb2.PresenceList()
-
-
-def _question(users: list[str]) -> bytes:
+def _question(users: Sequence[str]) -> bytes:
     return client_pb2.ClientFrame(presence=client_pb2.PresenceRequest(users=users)).SerializeToString()

@@ -9,30 +9,21 @@ Does not know: who may set a profile, what is in one.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Final
-
-from google.protobuf.message import DecodeError
+from collections.abc import AsyncIterator, Sequence
 
 from protos.tidings.internal.v1 import logic_pb2
 from services.access.connection.connection import Connection
 from services.access.connection.traffic import label_of
 from services.access.logic_client import LogicClient
 from services.access.presence.profile_watchers import ProfileWatchers
+from services.access.presence.questions import GATHER_S, ITEMS_MAX, USERS_MAX, check_users, chunks, frame_in
 from services.common.clock import Clock
 from services.common.gatherer import Gatherer
 from services.common.scope import Owned, TaskScope
-from services.common.telemetry import logs
 from tidings_protocol import client_pb2
 from tidings_protocol.errors import BadRequest, TidingsError
 from tidings_protocol.ids import new_id
 from tidings_protocol.wire.body import EncodedBody
-
-USERS_MAX: Final = 100
-ITEMS_MAX: Final = 50
-GATHER_S: Final = 0.2
-
-log = logs.get_logger(__name__)
 
 
 class ProfileNotifier(Owned):
@@ -57,8 +48,7 @@ class ProfileNotifier(Owned):
 
         Call it before the request goes to logic, so that no change in between is missed.
         """
-        if len(request.users) > USERS_MAX:
-            raise BadRequest(f"{len(request.users)} users are asked for, {USERS_MAX} are allowed: ask in parts")
+        check_users(request.users)
         if not request.watch:
             self.watchers.unwatch(connection, request.users)
         elif not self.watchers.watch(connection, request.users):
@@ -87,29 +77,21 @@ class ProfileNotifier(Owned):
     async def _ask_logic(self) -> bool:
         while self._lost:
             part = self._lost[: ITEMS_MAX * USERS_MAX]
-            chunks = [part[start : start + USERS_MAX] for start in range(0, len(part), USERS_MAX)]
+            asked = chunks(part)
             # The node asks for itself, in the name of the first user that the question is about.
-            items = [logic_pb2.HandleItem(user=chunk[0], frame=_question(chunk), op=new_id()) for chunk in chunks]
+            items = [logic_pb2.HandleItem(user=chunk[0], frame=_question(chunk), op=new_id()) for chunk in asked]
             failed: list[str] = []
-            for chunk, outcome in zip(chunks, await self._logic.handle(items), strict=True):
+            for chunk, outcome in zip(asked, await self._logic.handle(items), strict=True):
                 if isinstance(outcome, TidingsError):
                     failed += chunk
                 else:
-                    self.changed(_profiles_in(outcome))
+                    self.changed(frame_in(outcome).profile_list)
             self._lost = failed + self._lost[len(part) :]
             if failed:
                 return False
         return True
 
 
-def _profiles_in(outcome: logic_pb2.HandleOutcome) -> client_pb2.ProfileList:
-    try:
-        return client_pb2.ServerFrame.FromString(outcome.frame).profile_list
-    except DecodeError:
-        log.error("logic answered with something that is no frame")  # noqa: TRY400 - the stack says nothing
-        return client_pb2.ProfileList()
-
-
-def _question(users: list[str]) -> bytes:
+def _question(users: Sequence[str]) -> bytes:
     get = client_pb2.ProfileRequest.Get(users=users)
     return client_pb2.ClientFrame(profile=client_pb2.ProfileRequest(get=get)).SerializeToString()

@@ -44,7 +44,7 @@ class HeldSend(Protocol):
 class HeldSends(Owned):
     """Asks `ask` again while it is entered; leaving it answers the sends that wait with UNAVAILABLE."""
 
-    def __init__(self, ask: Ask, *, capacity: int, batch_max: int, early: Early = lambda _: False) -> None:
+    def __init__(self, ask: Ask, *, capacity: int, batch_max: int, early: Early) -> None:
         self._ask = ask
         self._early = early
         self._capacity = capacity

@@ -2,10 +2,10 @@
 windows.
 
 Theory of operation. Sends have a bucket, parts another one (GCRA: one number says when it is full again). All else is
-counted in sliding
-windows of two halves: the count of the last whole span, weighed by how much of it still lies in the window, and the
-count of the present one. Over a limit: slow down (RATE_LIMITED with a time). Over `ABUSE_FACTOR` times the limit, or
-over the limit of refused frames: the connection is closed with 4006 and its user and device are banned for a while.
+counted in sliding windows of two halves: the count of the last whole span, weighed by how much of it still lies in the
+window, and the count of the present one. Over a limit: slow down (RATE_LIMITED with a time). Over `ABUSE_FACTOR` times
+the limit, or over the limit of refused frames: the connection is closed with 4006 and its user and device are banned
+for a while.
 
 Each user has windows and a bucket of its own besides, `user_factor` times as wide: for the traffic and the sends of all
 its connections to this node, for refused frames and for sessions begun, whatever device they name. So a thousand

@@ -23,12 +23,11 @@ from dataclasses import replace
 from hashlib import blake2b
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.common.clock import Clock, SystemClock
-from services.common.scope import run_all
+from services.common.clock import Clock
+from services.common.scope import run_each
 from services.common.telemetry import logs, metrics
 from services.logic.changes import announcement
 from services.logic.changes.join_requests import JoinRequests
-from services.logic.groups.blocks import Blocks, NoBlocks
 from services.logic.groups.loader import GroupLoader
 from services.logic.groups.model import (
     AlreadyDone,
@@ -46,6 +45,7 @@ from services.logic.groups.model import (
 from services.logic.groups.needs import Need, need_of
 from services.logic.groups.rules import decide, info_of
 from services.logic.groups.settings import decoded
+from services.logic.people.blocks import Blocks
 from services.logic.publishing.publisher import Publisher
 from services.logic.publishing.records import Publication
 from services.logic.requests.request import ClientRequest, Reply, ok_reply
@@ -73,20 +73,17 @@ class GroupChanges:
         publisher: Publisher,
         policy: GroupPolicy,
         *,
-        blocks: Blocks | None = None,
-        requests: JoinRequests | None = None,
-        clock: Clock | None = None,
+        blocks: Blocks,
+        requests: JoinRequests,
+        clock: Clock,
     ) -> None:
-        """`blocks`: who has blocked whom; None: nobody has. `requests`: to join; None: nobody is told of them. `clock`:
-        None: the system's.
-        """
         self._storage = storage
         self._loader = loader
         self._publisher = publisher
         self._policy = policy
-        self._blocks = blocks or NoBlocks()
-        self._requests = requests or JoinRequests(storage, loader, publisher, policy)
-        self._clock = clock or SystemClock()
+        self._blocks = blocks
+        self._requests = requests
+        self._clock = clock
 
     async def act(self, requests: Sequence[ClientRequest]) -> list[Reply]:
         """A reply for each request, in their order: it is done, or its error says why not."""
@@ -94,18 +91,12 @@ class GroupChanges:
         by_group: dict[str, list[int]] = {}
         for index, request in enumerate(requests):
             by_group.setdefault(_concerned(request, index), []).append(index)
-        waiting = iter(by_group.values())
 
-        async def work() -> None:
-            for indexes in waiting:
-                for index in indexes:
-                    replies[index] = await self._reply(requests[index])
+        async def work(indexes: Sequence[int]) -> None:
+            for index in indexes:
+                replies[index] = await self._reply(requests[index])
 
-        workers = min(AT_ONCE, len(by_group))
-        if workers == 1:
-            await work()
-        else:
-            await run_all(*(work() for _ in range(workers)))
+        await run_each(work, list(by_group.values()), at_once=AT_ONCE)
         return replies
 
     async def owner_of(self, conversation: str) -> str:

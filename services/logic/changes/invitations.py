@@ -14,6 +14,7 @@ import os
 from collections.abc import Sequence
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
+from services.common.scope import run_each
 from services.logic.groups.entering import check_may_add
 from services.logic.groups.loader import GroupLoader
 from services.logic.groups.model import GroupPolicy
@@ -28,6 +29,7 @@ from tidings_protocol.ids import new_id
 INVITE_BYTES = 16
 DECISIONS_MAX = 5
 CHANGING_RETRY_MS = 200
+AT_ONCE = 16
 
 
 class Invitations:
@@ -40,7 +42,7 @@ class Invitations:
 
     async def invite(self, requests: Sequence[ClientRequest]) -> list[Reply]:
         """A reply for each request, in their order."""
-        return [await self._reply(request) for request in requests]
+        return await run_each(self._reply, requests, at_once=AT_ONCE)
 
     async def _reply(self, request: ClientRequest) -> Reply:
         try:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from services.logic.groups.model import FOR_EVER, GroupPolicy, GroupRole
-from services.logic.groups.settings import check_settings
+from services.logic.groups.settings import check_name, check_settings
 from tidings_protocol import client_pb2
 from tidings_protocol.content import check_client_id
 from tidings_protocol.errors import BadRequest, TooLarge
@@ -46,7 +46,7 @@ def need_of(request: Request, actor: str, policy: GroupPolicy) -> Need | None:
             if request.create.client_id:
                 check_client_id(request.create.client_id)
             _check_users(request.create.members, policy)
-            _check_name(request.create.name, policy)
+            check_name(request.create.name, policy)
             return None
         case "join":
             if len(request.join.text.encode()) > policy.request_bytes_max:
@@ -65,7 +65,7 @@ def need_of(request: Request, actor: str, policy: GroupPolicy) -> Need | None:
             _check_role(request.set_role)
             return Need(_group_id(request.set_role.conversation), once((actor, request.set_role.user)))
         case "rename":
-            _check_name(request.rename.name, policy)
+            check_name(request.rename.name, policy)
             return Need(_group_id(request.rename.conversation), (actor,))
         case _:
             return _need_further(request, actor, policy)
@@ -125,11 +125,6 @@ def _check_users(users: Sequence[str], policy: GroupPolicy) -> Sequence[str]:
     for user in users:
         check_user(user)
     return users
-
-
-def _check_name(name: str, policy: GroupPolicy) -> None:
-    if len(name.encode()) > policy.name_bytes_max:
-        raise BadRequest(f"a group's name may have at most {policy.name_bytes_max} bytes: choose a shorter one")
 
 
 def _check_invite(invite: Request.Invite, policy: GroupPolicy) -> None:

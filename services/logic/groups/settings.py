@@ -26,8 +26,7 @@ _IN_FURTHER = ("description", "avatar", "approval", "members_add", "muted", "slo
 
 def check_settings(settings: Settings, policy: GroupPolicy) -> None:
     """Raises BadRequest or TooLarge for what no group may have, whatever it has now."""
-    if len(settings.name.encode()) > policy.name_bytes_max:
-        raise BadRequest(f"a group's name may have at most {policy.name_bytes_max} bytes: choose a shorter one")
+    check_name(settings.name, policy)
     if len(settings.description.encode()) > policy.description_bytes_max:
         raise TooLarge(f"a description may have at most {policy.description_bytes_max} bytes: write a shorter one")
     if len(settings.avatar.encode()) > policy.avatar_bytes_max:
@@ -37,6 +36,12 @@ def check_settings(settings: Settings, policy: GroupPolicy) -> None:
     if "" in settings.attributes:
         raise BadRequest("an attribute has no name: give it one")
     _check_attributes({key: value for key, value in settings.attributes.items() if value}, policy)
+
+
+def check_name(name: str, policy: GroupPolicy) -> None:
+    """Raises BadRequest for one that is too long."""
+    if len(name.encode()) > policy.name_bytes_max:
+        raise BadRequest(f"a group's name may have at most {policy.name_bytes_max} bytes: choose a shorter one")
 
 
 def changed_by(group: GroupSnapshot, settings: Settings) -> Settings:

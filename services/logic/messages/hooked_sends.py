@@ -43,9 +43,12 @@ PENDING: Final = logic_pb2.SendOutcome(pending=True)
 
 
 class SendKey(NamedTuple):
+    """What an item is known again by. A client id names a message or a change: storage refuses whichever is second."""
+
     conversation: str
     sender: str
     client_id: str
+    is_change: bool
 
 
 class _Held:
@@ -109,7 +112,7 @@ class HookedSends(Owned):
 
     def _of(self, item: logic_pb2.SendItem) -> tuple[_Held | TidingsError, bool]:
         """The message, and whether it is new."""
-        key = SendKey(item.conversation, item.sender, item.client_id)
+        key = SendKey(item.conversation, item.sender, item.client_id, bool(item.special.change))
         held = self._held.get(key)
         if held is not None:
             return held, False
@@ -212,10 +215,9 @@ class HookedSends(Owned):
 
 
 def _candidate(held: _Held) -> Candidate:
-    draft = held.draft
-    if draft.change is None:
-        return Candidate(*held.key, draft.content)
-    return Candidate(*held.key, draft.content, draft.act, draft.change.seq)
+    draft, item = held.draft, held.draft.item
+    act, seq = (draft.act, draft.change.seq) if draft.change is not None else ("", 0)
+    return Candidate(item.conversation, item.sender, item.client_id, draft.content, act, seq)
 
 
 def _answer(outcome: logic_pb2.SendOutcome | TidingsError) -> logic_pb2.SendOutcome:

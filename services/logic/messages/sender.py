@@ -18,6 +18,7 @@ Does not know: the shape of content (access checked it), inbox numbers, nodes.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
 from protos.tidings.internal.v1 import logic_pb2, storage_pb2
@@ -26,7 +27,7 @@ from services.common.lanes.dividing import divided
 from services.common.rpc.faults import from_fault
 from services.common.scope import Owned, TaskScope, run_all
 from services.common.special import special_of
-from services.common.telemetry import metrics, tracing
+from services.common.telemetry import logs, metrics, tracing
 from services.logic.groups.loader import FoundGroups, GroupLoader, group_in
 from services.logic.groups.needs import Need
 from services.logic.groups.permissions import check_send, pace_of
@@ -55,6 +56,10 @@ DECISIONS_MAX = 4
 # How long the answer to an access node waits for the hook: those who speak elsewhere wait with it.
 HOOK_PATIENCE_S = 0.02
 CHANGING_RETRY_MS = 200
+# Tries to recall what the hook refused after it was stored.
+RECALLS_MAX = 5
+
+log = logs.get_logger(__name__)
 
 StoreOutcome = storage_pb2.StoreOutcome
 # What keeps drafts: an outcome, or its error, for each item.
@@ -181,7 +186,18 @@ class MessageSender(Owned):
             self._scope.spawn(self._recall_end(end), name="recall of what the hook refused")
 
     async def _recall_end(self, end: client_pb2.Message) -> None:
-        await divided(self.send, [recall_item(end.conversation, end.change.seq)], "recall")
+        """Nobody waits for it who could ask again."""
+        error: TidingsError | None = None
+        for _ in range(RECALLS_MAX):
+            [outcome] = await divided(self.send, [recall_item(end.conversation, end.change.seq)], "recall")
+            error = _error_of(outcome)
+            if error is None:
+                return
+            if not error.retryable:
+                break
+            await asyncio.sleep(error.retry_after_ms / 1000)
+        assert error is not None
+        log.error("what the hook refused is still there: recall it", seq=end.change.seq, code=error.code)
 
     async def announce(self, content: bytes, client_id: str) -> storage_pb2.StoreOutcome:
         """Sends the operator's notice (an encoded Content) to everyone; raises TidingsError if it was not stored."""
@@ -372,6 +388,12 @@ def _runs(drafts: Sequence[SendDraft]) -> list[list[SendDraft]]:
             runs.append([])
         runs[number].append(draft)
     return runs
+
+
+def _error_of(outcome: logic_pb2.SendOutcome | TidingsError) -> TidingsError | None:
+    if isinstance(outcome, TidingsError):
+        return outcome
+    return from_fault(outcome.fault) if outcome.HasField("fault") else None
 
 
 def _read_up_to(draft: SendDraft, seq: int) -> ReaderCursor:

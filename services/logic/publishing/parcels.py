@@ -19,6 +19,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from protos.tidings.internal.v1 import delivery_pb2
+from services.common.bus.lasting import LASTING_KINDS
 from services.logic.publishing.message_columns import OutgoingMessages, add_messages, by_owner, runs
 from tidings_protocol import client_pb2
 from tidings_protocol.ids import hash64
@@ -27,9 +28,6 @@ from tidings_protocol.wire.body import read_message
 Push = delivery_pb2.Push
 # An access node's mailbox or a broadcast partition, and whom a push there is for, with their numbers.
 _Share = tuple["MailboxAddress | int", Sequence[str], Sequence[int]]
-# What nobody finds out by a heartbeat or a sync.
-LASTING = frozenset({Push.MEMBERSHIP, Push.SESSIONS, Push.GROUP_INFO, Push.HIDDEN})
-LASTING = frozenset({Push.MEMBERSHIP, Push.SESSIONS, Push.GROUP_INFO, Push.PREFERENCES, Push.PROFILES, Push.BLOCKS})
 
 
 class OutgoingPush(NamedTuple):
@@ -240,7 +238,7 @@ class _OpenParcel:
             accepted_ms=item.accepted_ms,
         )
         self.has_pushes = True
-        self._lasting = self._lasting or item.kind in LASTING
+        self._lasting = self._lasting or item.kind in LASTING_KINDS
         self._trace = self._trace or item.trace
         self.size += len(item.body) + 64 + 24 * len(users)
 

@@ -49,15 +49,20 @@ class PreferenceSetter:
                 allowed.append(index)
             except TidingsError as error:
                 replies[index] = error
-        outcomes = await self._storage.prefer(
-            [pb.PreferItem(user=requests[index].user, prefer=requests[index].frame.prefer) for index in allowed]
-        )
+        outcomes = await self._storage.prefer([_item(requests[index]) for index in allowed])
         for index, outcome in zip(allowed, outcomes, strict=True):
             if isinstance(outcome, TidingsError):
                 replies[index] = outcome
             elif outcome.HasField("preferences"):
                 self._news.preferences(requests[index].user, outcome.preferences, requests[index].session)
         return replies
+
+
+def _item(request: ClientRequest) -> pb.PreferItem:
+    """Without what this version does not know: it lies deeper here than in the frame, where it could be read."""
+    item = pb.PreferItem(user=request.user, prefer=request.frame.prefer)
+    item.prefer.DiscardUnknownFields()
+    return item
 
 
 def _check(prefer: client_pb2.Prefer, user: str, now_ms: int) -> None:

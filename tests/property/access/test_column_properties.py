@@ -65,7 +65,9 @@ class Node:
             table.add(OTHER, ["cid"])
         owners = {"dan": OTHER} if moved else {}
         router = MailRouter(ME, lambda user: owners.get(user, ME), lambda users: owners.keys().isdisjoint(users), table)
-        delivery = Delivery(self.hub, ManualClock(), lambda _: None)
+        delivery = Delivery(
+            self.hub, ManualClock(), on_sessions=lambda _: None, on_profiles=lambda *_: None, on_blocks=lambda _: None
+        )
         self.parcels = ParcelDelivery(delivery, cast("Any", self), lambda: router)
 
     def send(self, split: Split) -> None:

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from services.common.scope import TaskScope, run_all
-from tidings_protocol.errors import Unavailable
+from services.common.scope import TaskScope, run_all, run_each
+from tidings_protocol.errors import NotFound, Unavailable
 
 
 async def forever(ended: list[str]) -> None:
@@ -126,3 +126,33 @@ async def test_what_works_return_stands_in_their_order() -> None:
         return value
 
     assert await run_all(late(1), late(2), late(3)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7])
+async def test_so_many_run_at_the_same_time_at_most_and_all_give_what_they_give(count: int) -> None:
+    running = most = 0
+
+    async def double(number: int) -> int:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+        return 2 * number
+
+    assert await run_each(double, range(count), at_once=3) == [2 * number for number in range(count)]
+    assert (running, most) == (0, min(count, 3))
+
+
+async def test_one_that_fails_ends_the_others_that_run() -> None:
+    begun: list[int] = []
+
+    async def fail_at_once(number: int) -> None:
+        begun.append(number)
+        if number:
+            raise NotFound("it is not there: look elsewhere")
+        await asyncio.sleep(60)
+
+    with pytest.raises(NotFound):
+        await run_each(fail_at_once, range(5), at_once=2)
+    assert begun == [0, 1]

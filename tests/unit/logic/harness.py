@@ -29,7 +29,6 @@ from services.logic.changes.group_changes import GroupChanges
 from services.logic.changes.invitations import Invitations
 from services.logic.changes.join_requests import JoinRequests
 from services.logic.changes.session_guard import SessionGuard
-from services.logic.groups.blocks import Blocks as GroupBlocks
 from services.logic.groups.loader import GroupLoader
 from services.logic.groups.model import GroupPolicy
 from services.logic.messages.hooks import Hooks
@@ -235,7 +234,7 @@ async def logic(
     storage: Any = None,
     own_profile: bool = True,
     reactor: Reactor | None = None,
-    blocks: GroupBlocks | None = None,
+    blocks: Blocks | None = None,
     clock: ManualClock | None = None,
 ) -> AsyncIterator[Logic]:
     """Everything up, in the order of the app. `storage`: another one than the fake. `blocks`: None: those there."""

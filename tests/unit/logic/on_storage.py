@@ -15,8 +15,8 @@ from google.protobuf.message import Message
 
 from protos.tidings.internal.v1 import storage_pb2
 from protos.tidings.v1 import events_pb2
-from services.logic.groups.blocks import Blocks
 from services.logic.messages.hooks import Hooks
+from services.logic.people.blocks import Blocks
 from services.logic.publishing.records import Publication
 from services.storage.repository.memory import Database
 from services.storage.rpc import StorageServicer

@@ -152,9 +152,7 @@ class Outbox:
             return self._fail(
                 request, Internal("the server gave an answer that this version does not know: update this client")
             )
-        error = error_of(frame.error.code, frame.error.message, frame.error.retry_after_ms)
-        if frame.error.next_part:
-            error = PartMissing(frame.error.message, frame.error.next_part)
+        error = _error_in(frame.error)
         if not error.retryable:
             return self._fail(request, error)
         request.reason = error.message
@@ -359,6 +357,12 @@ def _key(submit: Submit) -> Key | None:
     """What an entry of our own is known again by; None: this is neither a send nor a change."""
     asked = submit.frame.change if submit.frame.HasField("change") else submit.frame.send
     return (asked.conversation, asked.client_id) if asked.client_id else None
+
+
+def _error_in(told: pb.Error) -> TidingsError:
+    if told.next_part:
+        return PartMissing(told.message, told.next_part)
+    return error_of(told.code, told.message, told.retry_after_ms)
 
 
 def _content_of(frame: pb.ClientFrame) -> pb.Content:

@@ -31,7 +31,9 @@ class Here:
     def __init__(self) -> None:
         self.hub: Hub[Connection] = Hub()
         self.clock = SystemClock()
-        self.delivery = Delivery(self.hub, self.clock, lambda _: None)
+        self.delivery = Delivery(
+            self.hub, self.clock, on_sessions=lambda _: None, on_profiles=lambda *_: None, on_blocks=lambda _: None
+        )
 
     def connect(self, user: str, codec: Codec = PROTO) -> Wire:
         client = open_client(user, codec=codec)
@@ -289,7 +291,7 @@ async def test_profiles_and_blocks_are_the_business_of_who_watches() -> None:
     delivery = Delivery(
         Hub[Connection](),
         SystemClock(),
-        lambda _: None,
+        on_sessions=lambda _: None,
         on_profiles=lambda told, session: profiles.append((told, session)),
         on_blocks=blocks.append,
     )

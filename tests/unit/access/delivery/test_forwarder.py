@@ -101,20 +101,21 @@ async def test_while_kafka_is_away_parcels_go_by_call_in_order_and_through_kafka
     assert len(here.by_call()) == 5
 
 
+@pytest.mark.parametrize("kind", [Push.MEMBERSHIP, Push.HIDDEN, Push.PREFERENCES])
 @pytest.mark.parametrize("way", ["kafka", "call"])
-async def test_what_must_arrive_is_kept_until_it_can_be_sent_either_way(way: str) -> None:
+async def test_what_must_arrive_is_kept_until_it_can_be_sent_either_way(way: str, kind: Push.Kind.ValueType) -> None:
     async with place() as here:
         here.broker.away()
         here.peers.takes = False
         here.send(b"message")
-        here.send(b"membership", Push.MEMBERSHIP)
+        here.send(b"lasting", kind)
         await eventually(lambda: len(here.forwarder._kept) == 1)
         if way == "kafka":
             here.broker.back()
         else:
             here.peers.takes = True
         arrived = here.by_kafka if way == "kafka" else here.by_call
-        await eventually(lambda: arrived() == [b"membership"])
+        await eventually(lambda: arrived() == [b"lasting"])
         await eventually(lambda: len(here.forwarder._kept) == 0)
     assert here.forwarder._kept_bytes == 0
 

@@ -11,7 +11,8 @@ import pytest
 
 from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
 from services.access.presence import notifier
-from services.access.presence.notifier import USERS_MAX, PresenceNotifier
+from services.access.presence.notifier import PresenceNotifier
+from services.access.presence.questions import USERS_MAX
 from services.common import gatherer
 from services.common.clock import ManualClock
 from tests.unit.access.fakes import Client, open_client

@@ -10,7 +10,8 @@ import pytest
 
 from protos.tidings.internal.v1 import logic_pb2
 from services.access.presence import profiles
-from services.access.presence.profiles import USERS_MAX, ProfileNotifier
+from services.access.presence.profiles import ProfileNotifier
+from services.access.presence.questions import USERS_MAX
 from services.common import gatherer
 from services.common.clock import ManualClock
 from tests.unit.access.fakes import Client, open_client

@@ -37,6 +37,10 @@ class Sent:
         self.answered.set_result(outcome)
 
 
+def never(_: Item) -> bool:
+    return False
+
+
 def sent(client_id: str, conversation: str = "d:a|b") -> Sent:
     item = Item(conversation=conversation, client_id=client_id)
     return Sent(item, asyncio.get_running_loop().create_future())
@@ -44,7 +48,7 @@ def sent(client_id: str, conversation: str = "d:a|b") -> Sent:
 
 async def test_each_has_its_outcome_as_soon_as_it_is_decided() -> None:
     logic = Decider(ready={"b"})
-    async with HeldSends(logic, capacity=10, batch_max=2) as waiting:
+    async with HeldSends(logic, capacity=10, batch_max=2, early=never) as waiting:
         first, second, third = sent("a"), sent("b", "d:a|c"), sent("c", "d:a|d")
         for send in (first, second, third):
             waiting.take(send)
@@ -61,7 +65,7 @@ async def test_each_has_its_outcome_as_soon_as_it_is_decided() -> None:
 
 async def test_the_order_of_a_conversation_is_that_in_which_they_came() -> None:
     logic = Decider()
-    async with HeldSends(logic, capacity=10, batch_max=10) as waiting:
+    async with HeldSends(logic, capacity=10, batch_max=10, early=never) as waiting:
         first, second = sent("a"), sent("b")
         waiting.take(first)
         while not logic.calls:
@@ -74,7 +78,7 @@ async def test_the_order_of_a_conversation_is_that_in_which_they_came() -> None:
 
 
 async def test_one_more_than_may_wait_is_refused() -> None:
-    async with HeldSends(Decider(ready={"a"}), capacity=1, batch_max=10) as waiting:
+    async with HeldSends(Decider(ready={"a"}), capacity=1, batch_max=10, early=never) as waiting:
         first = sent("a")
         waiting.take(first)
         with pytest.raises(Overloaded):
@@ -85,7 +89,7 @@ async def test_one_more_than_may_wait_is_refused() -> None:
 
 
 async def test_leaving_answers_what_waits() -> None:
-    async with HeldSends(Decider(), capacity=1, batch_max=10) as waiting:
+    async with HeldSends(Decider(), capacity=1, batch_max=10, early=never) as waiting:
         waiting.take(first := sent("a"))
     outcome = first.answered.result()
     assert isinstance(outcome, TidingsError)

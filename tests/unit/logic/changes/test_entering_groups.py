@@ -10,9 +10,9 @@ import pytest
 
 from protos.tidings.internal.v1 import delivery_pb2, storage_pb2
 from services.logic.changes.invitations import INVITE_BYTES
-from services.logic.groups.blocks import Blocks
 from services.logic.groups.entering import check_invite
 from services.logic.groups.model import Invite
+from services.logic.people.blocks import Blocks
 from services.logic.requests.group_lists import invite_info
 from services.storage.repository.group_records import JoinRequestDocument
 from services.storage.repository.records import MemberKey

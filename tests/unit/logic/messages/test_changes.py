@@ -357,6 +357,16 @@ async def test_a_stream_whose_end_the_hook_refuses_is_recalled_by_the_operator()
         assert (entry.state.recalled_by, excepted, bob) == ("tidings", "", "bob")
 
 
+async def test_the_recall_of_what_storage_ended_is_tried_again_as_long_as_storage_is_away() -> None:
+    async with hooks(Endpoint(action="refuse")) as opened, logic(hooks=opened) as node:
+        stream(node, "b", "ad")
+        node.storage.refuse = [Unavailable("later", 1)]
+        await EntryTeller(node.publisher, node.sender).tell([told_item(node, finish=Change.Finish(text="bad"))])
+        while not node.storage.stored:
+            await node.all_told()
+        assert Change.FromString(node.storage.stored[0].special.change).HasField("recall")
+
+
 async def test_a_refused_end_whose_message_could_not_be_recalled_is_to_be_tried_again() -> None:
     async with hooks(Endpoint(action="refuse", reason="no")) as opened, logic(hooks=opened) as node:
         stream(node, "b", "ad")

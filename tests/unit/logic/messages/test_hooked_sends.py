@@ -13,7 +13,9 @@ from protos.tidings.internal.v1 import logic_pb2, storage_pb2
 from services.logic.messages.draft import SendDraft
 from services.logic.messages.hooked_sends import HookedSends
 from tests.unit.logic.harness import Logic, body, logic, message
+from tests.unit.logic.messages.test_changes import change
 from tests.unit.logic.messages.test_hooks import hooks
+from tests.unit.logic.on_storage import on_storage
 from tidings_protocol.errors import Unavailable
 from tidings_protocol.kinds import NORMAL, SYSTEM
 
@@ -75,6 +77,17 @@ async def test_nothing_passes_a_message_of_its_conversation_that_waits() -> None
         endpoint.decide("one")
         one, two, three, four = await until_answered(node, *items)
         assert [one.seq, two.seq, three.fault.code, four.seq] == [1, 2, "FORBIDDEN", 3]
+
+
+async def test_a_change_by_the_client_id_of_a_message_that_waits_is_not_answered_as_that_message() -> None:
+    endpoint = Deciding("slow")
+    async with hooks(endpoint) as opened, on_storage(hooks=opened) as node:
+        slow = message("amy", "d:amy|bob", "slow", client_id="one")
+        pin = change("amy", "d:amy|bob", client_id="one", pin=True)
+        assert [outcome.pending for outcome in await node.send(slow, pin, holds=True)] == [True, True]
+        endpoint.decide("slow")
+        first, second = await until_answered(node, slow, pin)
+        assert (first.seq, second.fault.code) == (1, "BAD_REQUEST")
 
 
 async def test_who_does_not_know_what_pending_is_waits_for_all() -> None:

@@ -189,8 +189,11 @@ def test_columns_that_would_make_a_parcel_too_large_become_several_in_order() ->
 
 def test_what_no_heartbeat_repairs_makes_its_parcel_lasting() -> None:
     assert not routed(message(b"1", ["amy"])).parcels[0].lasting
-    assert routed(message(b"1", ["amy"]), OutgoingPush(Push.MEMBERSHIP, b"m", ["amy"])).parcels[0].lasting
-    assert routed(OutgoingPush(Push.SESSIONS, b"up")).parcels[0].lasting
+    assert not routed(OutgoingPush(Push.STREAM_PART, b"p", ["amy"])).parcels[0].lasting
+    for kind in (Push.MEMBERSHIP, Push.GROUP_INFO, Push.HIDDEN, Push.PREFERENCES):
+        assert routed(message(b"1", ["amy"]), OutgoingPush(kind, b"m", ["amy"])).parcels[0].lasting, kind
+    for kind in (Push.SESSIONS, Push.PROFILES, Push.BLOCKS):
+        assert routed(OutgoingPush(kind, b"up")).parcels[0].lasting, kind
 
 
 def test_nothing_to_tell_is_no_parcel() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from protos.tidings.internal.v1 import delivery_pb2
+from protos.tidings.internal.v1 import delivery_pb2, logic_pb2
 from services.logic.requests.preferences import DRAFT_BYTES_MAX
 from tests.unit.logic.harness import Logic
 from tests.unit.logic.on_storage import database_of, on_storage
 from tidings_protocol import client_pb2
+from tidings_protocol.wire.varint import varint
 
 Preferences = client_pb2.ConversationPreferences
 CHAT = "d:ann|bob"
@@ -34,6 +35,17 @@ async def test_what_is_set_is_told_to_the_users_other_devices() -> None:
     first, second = told(node)
     assert first == (["ann"], "ann-session", Preferences(conversation=CHAT, muted_until_ms=-1, draft="Hel"))
     assert second[2] == Preferences(conversation=CHAT, muted_until_ms=-1, draft="Hel", pinned=True)
+
+
+async def test_what_is_nested_too_deep_to_be_carried_on_goes_no_further() -> None:
+    nested = varint(1000 << 3 | 3) * 99 + varint(1000 << 3 | 4) * 99  # groups in groups, which nobody knows
+    prefer = client_pb2.Prefer(conversation=CHAT, pinned=True)
+    prefer.MergeFromString(nested)
+    frame = client_pb2.ClientFrame(prefer=prefer).SerializeToString()
+    assert nested in client_pb2.ClientFrame.FromString(frame).SerializeToString()  # the door reads it
+    async with on_storage() as node:
+        [answer] = await node.dispatcher.handle([logic_pb2.HandleItem(user="ann", session="s", frame=frame, op="op")])
+    assert client_pb2.ServerFrame.FromString(answer.frame).HasField("ok")
 
 
 async def test_who_gives_nothing_is_told_ok_and_nobody_hears_of_it() -> None:
