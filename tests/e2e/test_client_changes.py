@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +13,7 @@ import pytest
 
 from tests.e2e.cluster import Cluster
 from tests.e2e.test_client import PATIENCE_S, client
+from tests.support.cluster.backends import clean_environment
 from tidings import ChangeAct, Client, Event, Forbidden, Message, MessageChanged, StreamGrew
 
 pytestmark = pytest.mark.e2e
@@ -91,3 +94,47 @@ async def test_a_stream_is_read_while_it_is_written(cluster: Cluster, name: Name
         assert change.act is ChangeAct.FINISH
         assert change.message is not None
         assert change.message.text == "".join(words)
+
+
+async def test_people_change_what_they_wrote_in_a_chat(cluster: Cluster, name: Name) -> None:
+    async with client(cluster, name("bob")) as bob:
+        group = await bob.create_group("crew", [name("ann")])
+        await bob.send(group.id, "from before")
+        process = await asyncio.create_subprocess_exec(
+            Path(sys.executable).with_name("tidings"),
+            *("chat", "--user", name("ann"), "--group", group.id, "--data", str(cluster.data)),
+            env=clean_environment(),
+            stdin=PIPE,
+            stdout=PIPE,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            async with asyncio.timeout(3 * PATIENCE_S):
+                for typed, said in (
+                    ("", "from before"),
+                    (f"hello @{name('bob')}", "* sent #3"),
+                    ("/edit . hi", "changed #3: hi"),
+                    ("/react 2 ok", f"about #2: {name('ann')} ok"),
+                    ("/recall 3", "took #3 back"),
+                    ("/readers 2", "#2 was read by"),
+                    ("/name Ann M.", "You are called Ann M. now"),
+                    ("/mute 8", ""),
+                    ("/hide 2", ""),
+                    ("/leave", "You left"),
+                ):
+                    if typed:
+                        process.stdin.write(typed.encode() + b"\n")
+                    while said:
+                        line = (await process.stdout.readline()).decode()
+                        assert line, said
+                        if said in line:
+                            break
+                process.stdin.close()
+                assert await process.wait() == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        acts = [(await the_next(bob, MessageChanged)).act for _ in range(3)]
+        assert acts == [ChangeAct.EDIT, ChangeAct.REACT, ChangeAct.RECALL]

@@ -81,7 +81,7 @@ class Reacting:
 
     def wrong(self) -> list[str]:
         """What is not as it must be."""
-        from services.storage.folding.fold import folded_state
+        from services.storage.folding.shown import folded_state
 
         database = self.here.database
         there = {

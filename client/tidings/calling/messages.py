@@ -107,7 +107,8 @@ class MessageCalls(Asking):
             expire_after_s=expire_after_s,
             streaming=True,
         )
-        return Stream(self._opened(), self._message(to, content, client_id))
+        message = self._message(to, content, client_id)
+        return Stream(self._opened(), message, may_be_there=client_id is not None)
 
     def messages(self) -> AsyncIterator[Message]:
         """Each message once, in order, as they come; ends when the client is closed.

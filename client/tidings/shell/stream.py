@@ -6,14 +6,16 @@
 
 Guarantees: it is a message from the beginning (durable, with its place), and whole when the `async with` has ended
 without an error: whatever was lost of its parts, over any number of connections, the end brings. Left by an error, it
-is finished with what was written, as well as that goes without waiting.
+is finished with what was written, as well as that goes without waiting. With a `client_id` of the application's own it
+is one message however often it is begun: begun again, it is given its text at the end alone, and finished once.
 
-Does not know: how parts are gathered and sent again (core/messages/writings.py). A stream that is not written to for a
+Does not know: how parts are gathered and sent again (core/contents/writings.py). A stream that is not written to for a
 minute (the server's `stream_idle_s`) is finished by the server; what is written then raises what it says of that.
 """
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from types import TracebackType
 from typing import Self
 
@@ -22,7 +24,6 @@ from tidings.errors import PartMissing, TooLarge
 from tidings.model import Sent
 from tidings.shell.opened import Opened
 from tidings_protocol import client_pb2 as pb
-from tidings_protocol.ids import new_id
 
 FINISHES_MAX = 3
 
@@ -30,11 +31,14 @@ FINISHES_MAX = 3
 class Stream:
     """Made by `Client.stream`. `sent` is the message's place, `text` what was written so far."""
 
-    def __init__(self, opened: Opened, message: pb.Send) -> None:
+    def __init__(self, opened: Opened, message: pb.Send, *, may_be_there: bool) -> None:
+        """`may_be_there`: it may have been begun before, by another process."""
         self._opened = opened
         self._message = message
+        self._may_be_there = may_be_there
+        self._begun_before = False
         self._number = 0
-        self._finish_id = new_id()
+        self._finish_id = f"{blake2b(message.client_id.encode(), digest_size=16).hexdigest()}.end"
         self._finished: Sent | None = None
         self._sent: Sent | None = None
         self.text = message.content.text
@@ -42,6 +46,7 @@ class Stream:
 
     async def __aenter__(self) -> Self:
         self._sent = await self._opened.calls.send(self._message, None)
+        self._begun_before = self._may_be_there and self._sent.duplicate
         self._number = self._opened.device.writings.begin(self._sent.conversation, self._sent.seq)
         return self
 
@@ -78,7 +83,8 @@ class Stream:
         size, most = self._size + len(text.encode()), self._opened.device.content_bytes_max
         if 0 < most < size:
             raise TooLarge(f"the text has {size} bytes, the server takes {most}: finish it and begin another message")
-        self._opened.device.writings.write(self._number, text)
+        if not self._begun_before:
+            self._opened.device.writings.write(self._number, text)
         self.text += text
         self._size = size
         self._opened.engine.step(Tick())

@@ -70,7 +70,7 @@ def check_signal(conversation: str, sender: str, group: GroupSnapshot | None, no
                 raise Forbidden(f"there are no signals in {conversation}, which is a large group: send a message")
 
 
-def check_stream(conversation: str, sender: str, group: GroupSnapshot | None, now_ms: int) -> None:
+def check_stream(conversation: str, sender: str, group: GroupSnapshot | None, now_ms: int = 0) -> None:
     """Returns if the text of a message of this user may grow there: as for a message, but not in a large group."""
     check_send(conversation, sender, group, now_ms)
     if group is not None and group.is_large:
@@ -132,7 +132,8 @@ def is_muted(member: GroupMember, now_ms: int) -> bool:
 
 def pace_of(group: GroupSnapshot, user: str) -> int:
     """In how many seconds this member sends once at most; 0: as they like."""
-    return group.further.slow_s if group.role_of(user) is GroupRole.MEMBER else 0
+    slow_s = group.further.slow_s
+    return slow_s if slow_s and group.role_of(user) is GroupRole.MEMBER else 0
 
 
 def check_in_chat(conversation: str, user: str) -> None:

@@ -36,10 +36,9 @@ def _writes(ports: GroupPorts, document: ConversationDocument) -> Iterator[Corou
     if pending.removed:
         yield ports.invites.end(conversation, by=pending.removed, below=stamp)
     if pending.used_invite:
-        expires_ms = pending.invite_expires_ms
-        yield ports.invites.use(
-            [InviteUse(conversation, pending.used_invite, record.user, expires_ms) for record in pending.set]
-        )
+        # Whoever comes in by an invite makes the change.
+        use = InviteUse(conversation, pending.used_invite, pending.actor, pending.invite_expires_ms)
+        yield ports.invites.use([use])
     if pending.ends_requests:
         yield ports.requests.drop(conversation, None, stamp)
     elif document.asked_from and (settled := [*(record.user for record in pending.set), *pending.banned]):

@@ -113,6 +113,7 @@ def decide(
         applied_seq=notice_seq or document.applied_seq,
         pending=ChangeItem(
             op=change.op,
+            actor=change.actor if change.used_invite else "",
             set=records.values(),
             removed=removed,
             merged=change.merged,

@@ -207,7 +207,9 @@ class ConversationStore:
             audiences = [Audience(key, repeats[index][0].recipients) for index, key in changes.items()]
             for index, hiders in zip(changes, await self._rounds.hiders.among(audiences), strict=True):
                 item, _, outcome = repeats[index]
-                outcome.stubs.extend(user for user in item.recipients if user in hiders)
+                outcome.stubs.extend(
+                    [user for user in item.recipients if user in hiders] if item.recipients else hiders
+                )
 
     async def change(self, items: Sequence[ChangeItem]) -> list[ChangeOutcome | TidingsError]:
         """Makes changes of groups; outcomes are aligned with the items, errors as those of `store`.

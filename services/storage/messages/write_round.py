@@ -309,7 +309,7 @@ class WriteRound:
         ]
         if audiences:
             for job, hiders in zip(changes, await self._ports.hiders.among(audiences), strict=True):
-                job.stubs = [user for user in job.recipients if user in hiders]
+                job.stubs = [user for user in job.recipients if user in hiders] if job.recipients else list(hiders)
         for job in self._stores.values():
             job.tell(self._now_ms)
 

@@ -101,7 +101,7 @@ async def test_reactions_come_go_and_say_whose_they_are(whole_server: Server) ->
         assert [(one.user, one.reaction) for one in change.added] == [("bob", "👍")]
         assert [(one.reaction, one.count, one.users) for one in change.state.reactions] == [("👍", 1, ("bob",))]
         (message,) = (await bob.history("ann")).messages
-        assert message.reactions[0].users == ("bob",)
+        assert [(one.users, one.mine) for one in message.reactions] == [(("bob",), True)]
         assert [(one.user, one.reaction) for one in await ann.reactors("bob", sent.seq)] == [("bob", "👍")]
         await bob.unreact("ann", sent.seq, "👍")
         change = await changed(ann, ChangeAct.REACT)

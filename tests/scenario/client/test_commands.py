@@ -272,6 +272,33 @@ async def test_the_screen_shows_the_chat_and_ctrl_c_leaves(
     assert server.rooms["d:ann|bob"].messages[1].content.text == "typed by a person"
 
 
+async def test_the_screen_completes_names_and_shows_what_is_done_to_messages(
+    place: list[str], server: ModelServer, tmp_path: Path
+) -> None:
+    server.group("g:1", ["ann", "bob", "cleo"], name="friends")
+    server.text("bob", "g:1", "from before")
+    server.people.set_profile(pb.Profile(user="cleo", name="Cleopatra"))
+    with _terminal() as (keyboard, terminal):
+        arguments = ("chat", "--user", "ann", "--group", "g:1", *place)
+        async with _started(*arguments, folder=tmp_path, terminal=terminal) as process:
+            screen = _Screen(keyboard)
+            await screen.until("from before")
+            while "cleo" not in {user for session in server.sessions for user in session.profiles}:
+                await screen.more()  # until it knows who is there
+            os.write(keyboard, b"hi @cleop")
+            await screen.until("Cleopatra")
+            os.write(keyboard, b"\t\r")
+            await screen.until("hi @cleo")
+            os.write(keyboard, b"/react 1 ok\r")
+            await screen.until("  ok")
+            server.post("bob", "g:1", pb.Content(text="so ", streaming=True))
+            await screen.until("▌")
+            os.write(keyboard, b"\x03")
+            assert await process.wait() == 0
+    sent = next(message for message in server.rooms["g:1"].messages if message.sender == "ann")
+    assert (sent.content.text.strip(), list(sent.content.mentions)) == ("hi @cleo", ["cleo"])
+
+
 class _Screen:
     """What a terminal was given so far."""
 
@@ -280,14 +307,17 @@ class _Screen:
         self._seen = ""
 
     async def until(self, text: str) -> None:
+        while text not in self._seen:
+            await self.more()
+
+    async def more(self) -> None:
+        """Something more is drawn."""
         readable = asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.add_reader(self._descriptor, readable.set)
         try:
-            while text not in self._seen:
-                readable.clear()
-                await readable.wait()
-                self._seen += os.read(self._descriptor, 65536).decode(errors="replace")
+            await readable.wait()
+            self._seen += os.read(self._descriptor, 65536).decode(errors="replace")
         finally:
             loop.remove_reader(self._descriptor)
 

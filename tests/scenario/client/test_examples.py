@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.support.cluster.fake_access import FakeAccess
 from tests.support.cluster.model_server import ModelServer
-from tidings import Client, MessageChanged, StreamGrew
+from tidings import Client, Message, MessageChanged, StreamGrew
 from tidings_protocol.close import reason_of
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -91,6 +91,7 @@ async def test_the_stream_bots_answer_grows_while_it_is_read(access: FakeAccess)
         assert await _line(bot) == "bot listens"
         await ann.send("bot", "why?")
         seen: list[str] = []
+        whole: Message | None = None
         async for event in ann.events():
             if isinstance(event, StreamGrew) and event.message is not None:
                 seen.append(event.message.text)

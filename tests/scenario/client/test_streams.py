@@ -164,6 +164,22 @@ async def test_a_stream_that_the_server_has_finished_takes_no_more(access: FakeA
             await stream.write("y")
 
 
+@pytest.mark.parametrize("finished", [False, True])
+async def test_a_stream_that_is_begun_again_by_another_process_is_one_message(
+    access: FakeAccess, server: ModelServer, finished: bool
+) -> None:
+    begun = pb.Send(conversation=CHAT, client_id="re-1", content=pb.Content(text="", streaming=True))
+    server.post("bot", CHAT, begun.content, begun.client_id)
+    if finished:
+        async with Client(access.ws, token="bot") as bot, bot.stream("ann", client_id="re-1") as stream:
+            await stream.write("the first answer")
+    async with Client(access.ws, token="bot") as bot, bot.stream("ann", client_id="re-1") as stream:
+        await stream.write("another answer")
+    assert _text(server) == ("the first answer" if finished else "another answer")
+    assert server.changes.parts == []
+    assert [message.kind for message in server.rooms[CHAT].messages] == [pb.Message.NORMAL, pb.Message.CHANGE]
+
+
 async def test_a_stream_has_the_size_of_a_message(access: FakeAccess) -> None:
     async with Client(access.ws, token="bot") as bot, bot.stream("ann") as stream:
         with pytest.raises(TooLarge, match="begin another message"):

@@ -16,7 +16,7 @@ from protos.tidings.v1 import events_pb2
 from services.logic.groups.model import GroupAct
 from services.logic.groups.notices import content_of
 from tidings_protocol import client_pb2
-from tidings_protocol.content import check_signal, encode_content
+from tidings_protocol.content import check_part, check_signal, encode_content
 from tidings_protocol.errors import TidingsError
 from tidings_protocol.wire.body import EncodedBody, message_bytes, read_message
 from tidings_protocol.wire.codec import JSON, PROTO
@@ -33,6 +33,11 @@ def check_frame(frame: client_pb2.ClientFrame) -> None:
             case "signal":
                 check_signal(frame.signal.name, frame.signal.data)
                 _check_signal(client_pb2.Signal(name=frame.signal.name, data=frame.signal.data))
+            case "stream_part":
+                check_part(frame.stream_part, CONTENT_BYTES_MAX)
+                for codec in (PROTO, JSON):
+                    pushed = client_pb2.StreamPart(seq=1, part=1, text=frame.stream_part.text)
+                    assert codec.decode_server(codec.push(EncodedBody.of(pushed))).stream_part == pushed
             case "group":
                 check_content(content_of(GroupAct("rename", "ann", name=frame.group.rename.name)))
                 check_content(content_of(GroupAct("create", "ann", name=frame.group.create.name)))

@@ -374,3 +374,12 @@ async def test_a_group_takes_in_as_many_as_it_can() -> None:
 
 def test_an_invite_shows_what_is_left_of_its_uses() -> None:
     assert invite_info("g:x", storage_pb2.InviteRecord(invite="i", uses=3, used=5)).uses_left == 0
+
+
+async def test_only_who_comes_in_by_an_invite_takes_a_use_also_if_the_group_becomes_large_by_it() -> None:
+    async with there([*SMALL, "u4"]) as (node, group):
+        made = await invited(node, group, uses=3)
+        joined = await done(node, "eve", join=Request.Join(conversation=group, invite=made.invite))
+        assert joined.group_info.large_from
+        page = (await done(node, "olga", invites=Request.Invites(conversation=group))).invite_page
+        assert [invite.uses_left for invite in page.invites] == [2]

@@ -408,3 +408,24 @@ async def test_a_mute_is_over_by_the_clock_of_the_node() -> None:
         assert await code_of_send(node, "mia", "g:x", "one") == "FORBIDDEN"
         clock.advance(2)
         assert await code_of_send(node, "mia", "g:x", "two") == ""
+
+
+@pytest.mark.parametrize("others", [SMALL, LARGE])
+async def test_a_repeat_with_the_same_op_is_one_change_and_is_answered_as_the_first(others: list[str]) -> None:
+    async with there(others) as (node, group):
+        script: list[tuple[str, dict[str, Any]]] = [
+            ("mute", {"mute": Request.Mute(conversation=group, users=["mia"], until_ms=-1)}),
+            ("unmute", {"mute": Request.Mute(conversation=group, users=["mia"])}),
+            ("ban", {"ban": Request.Ban(conversation=group, users=["mia", "eve"], banned=True)}),
+            ("unban", {"ban": Request.Ban(conversation=group, users=["mia", "eve"])}),
+            ("update", {"update": Request.Update(conversation=group, settings=GroupSettings(slow_s=5))}),
+            ("dissolve", {"dissolve": Request.Dissolve(conversation=group)}),
+        ]
+        called: Any = node.storage
+        for name, request in script:
+            called.lose.append("Change")
+            lost = await act(node, "olga", name, **request)
+            assert lost.error.code == "UNAVAILABLE"
+            first = await done(node, "olga", name, **request)
+            assert await done(node, "olga", name, **request) == first
+        assert sorted(made[0] for made in acts_of(node)) == sorted(name for name, _ in script)

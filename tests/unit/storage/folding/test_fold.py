@@ -7,11 +7,10 @@ from services.storage.folding.fold import (
     erasure_of,
     fold_of,
     folded,
-    folded_state,
     mentioned_in,
     pinned_after,
 )
-from services.storage.folding.shown import state_of
+from services.storage.folding.shown import folded_state, state_of
 from services.storage.repository.records import EVERYBODY, Erasure, Fold, StoredMessage
 from tests.unit.storage.folding.documents import (
     CHAT,

@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from services.storage.inboxes.numbering import ENTRY_BYTES, CachedInbox
-from services.storage.memory.conversation import MEMBER_BYTES, CachedConversation, CachedMember
-from services.storage.repository.records import ConversationDocument
+from services.storage.loading.documents import cached_from
+from services.storage.memory.conversation import CHANGES_MAX, MEMBER_BYTES, CachedConversation, CachedMember
+from services.storage.repository.records import CHANGE, ConversationDocument, StoredMessage
 from services.storage.sessions.known import SESSION_BYTES
 from services.storage.settings import StorageSettings
 from tidings_protocol.ids import ConversationKind
@@ -90,3 +91,25 @@ def test_an_older_message_that_a_load_looks_at_again_moves_nobody_back() -> None
     conversation.sent("ann", 5)
     member = conversation.members["ann"]
     assert (member.read_seq, member.delivered_seq, conversation.moved) == (8, 9, {})
+
+
+def test_what_is_a_change_is_remembered_of_the_newest() -> None:
+    chat = CachedConversation("d:ann|bob", ConversationKind.DIRECT, ConversationDocument("d:ann|bob", 1), exists=True)
+    assert chat.is_message(7), "there is no CHANGE at all"
+    for seq in range(1, 2 * CHANGES_MAX, 2):
+        chat.head = seq
+        chat.stored_change(seq)
+    assert chat.changes == CHANGES_MAX
+    assert [chat.is_message(seq) for seq in (1, 2, 3, 4)] == [False, True, False, True]
+    chat.stored_change(2 * CHANGES_MAX + 1)
+    assert [chat.is_message(seq) for seq in (1, 2, 3, 4)] == [False, False, False, True]
+
+
+def test_of_a_tail_it_is_known_what_is_a_change_and_of_what_was_before_it_is_not() -> None:
+    document = ConversationDocument("d:ann|bob", 1, head=4, settled=4, changes=1)
+    chat = cached_from("d:ann|bob", document, ())
+    assert not chat.is_message(2)
+    change = StoredMessage("d:ann|bob", 5, "ann", "c", 1, b"", CHANGE, before=1)
+    chat.take_tail([change, StoredMessage("d:ann|bob", 6, "ann", "d", 1, b"", before=2)])
+    assert (chat.changes, chat.shown) == (2, 6)
+    assert [chat.is_message(seq) for seq in (4, 5, 6)] == [False, False, True]

@@ -5,10 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protos.tidings.internal.v1.storage_pb2 import ActorRights
+from services.storage.folding.judge import Actor
 from services.storage.loading.duplicates import RecentSends
 from services.storage.memory.conversation import CachedConversation, CachedMember
+from services.storage.messages.acts import Act
 from services.storage.messages.numbering import MessageDraft, NumberingBatch, Status
-from services.storage.repository.records import SYSTEM, ClientKey, ConversationDocument, StoredMessage
+from services.storage.repository.records import CHANGE, SYSTEM, ClientKey, ConversationDocument, StoredMessage
+from tidings_protocol import client_pb2
 from tidings_protocol.errors import Unavailable
 from tidings_protocol.ids import ConversationKind
 
@@ -174,3 +178,57 @@ def test_however_far_each_insert_comes_numbers_are_dense_and_client_ids_unique(
     for (index, key), each in zip(sends, drafts, strict=True):
         assert each.status in (Status.STORED, Status.DUPLICATE)
         assert there[index][each.seq] == f"c{key}"
+
+
+def change_of(conversation: CachedConversation, client_id: str, target: int, sender: str = "ann") -> MessageDraft:
+    act = Act(client_pb2.Change(seq=target, recall=client_pb2.Change.Recall()), Actor(sender, ActorRights()))
+    return MessageDraft(conversation, ClientKey(conversation.id, sender, client_id), b"", CHANGE, act=act)
+
+
+def test_a_change_takes_a_seq_and_no_ordinal_and_is_nobodys_last() -> None:
+    conversation = chat(head=1)
+    batch = NumberingBatch([change_of(conversation, "r", 1), draft(conversation, "a")], RecentSends(10), 100)
+    assert batch.unknown() == [(CHAT, 1)]
+    batch.targets.learn([(CHAT, 1)], {(CHAT, 1): stored(conversation, 1, "first")})
+    change, message = batch.plan()
+    assert [(each.seq, each.before, each.ordinal) for each in (change, message)] == [(2, 0, 0), (3, 1, 2)]
+    batch.committed(1)
+    assert (conversation.head, conversation.changes, conversation.shown, conversation.last_ms) == (2, 1, 0, 0)
+    batch.committed(0)
+    batch.plan()
+    batch.committed(1)
+    assert (conversation.head, conversation.shown, conversation.last_ms) == (3, 3, 100)
+
+
+def test_what_was_refused_because_of_the_plan_is_open_again_if_the_plan_is_in_doubt() -> None:
+    conversation = chat(head=1)
+    first, second = change_of(conversation, "r", 1), change_of(conversation, "s", 1)
+    batch = NumberingBatch([first, second], RecentSends(10), 100)
+    batch.targets.learn([(CHAT, 1)], {(CHAT, 1): stored(conversation, 1, "first")})
+    assert [each.client_id for each in batch.plan()] == ["r"]
+    assert second.status is Status.NO_EFFECT
+    batch.doubt()
+    assert (batch.open, second.status) == ([first, second], Status.OPEN)
+    batch.plan()
+    batch.committed(1)
+    assert (batch.open, first.status, second.status) == ([], Status.STORED, Status.NO_EFFECT)
+
+
+def test_targets_of_a_conversation_that_was_loaded_again_are_to_be_read_again() -> None:
+    conversation = chat(head=1)
+    batch = NumberingBatch([change_of(conversation, "r", 1)], RecentSends(10), 100)
+    batch.targets.learn([(CHAT, 1)], {(CHAT, 1): stored(conversation, 1, "first")})
+    assert batch.unknown() == []
+    batch.plan()
+    batch.committed(0)
+    batch.reload(chat(head=4))
+    assert batch.unknown() == [(CHAT, 1)]
+
+
+def test_what_is_not_known_as_a_message_is_read_before_it_is_replied_to() -> None:
+    conversation = chat(head=4)
+    conversation.changes, conversation.changes_from = 1, 4
+    batch = NumberingBatch([draft(conversation, "a", target=3), draft(conversation, "b", target=4)], RecentSends(10), 0)
+    assert batch.unknown() == [(CHAT, 3)]
+    batch.targets.learn([(CHAT, 3)], {(CHAT, 3): stored(conversation, 3, "x")._replace(kind=CHANGE)})
+    assert [each.client_id for each in batch.plan()] == ["b"]
