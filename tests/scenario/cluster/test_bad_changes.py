@@ -256,5 +256,5 @@ async def test_more_streams_than_a_conversation_may_have_are_refused_and_the_res
         assert await code(ann, change=change("end", 1, finish=Change.Finish(text="done"))) == ""
         more = Send(client_id="more", user="bob", content=Content(streaming=True))
         async with asyncio.timeout(10):
-            while await code(ann, send=more):
+            while await code(ann, send=more):  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.2)

@@ -82,7 +82,7 @@ async def test_a_recall_leaves_no_content_anywhere() -> None:
         assert state_of(outcome) == client_pb2.State(revision=3, recalled_by="ann")
         assert [entry(world, seq).content for seq in (1, 2, 3)] == [b"", b"", b""]
         again = await one(node, recall("ann", "bob", "again", 1))
-        assert (again.status, again.seq, again.message) == (Outcome.STORED, 3, b"")
+        assert (again.status, again.seq, again.message) == (Outcome.STORED, 0, b""), "it has no place of its own"
         assert state_of(again) == state_of(outcome)
         refused = await one(node, edit("ann", "bob", "late", 1))
         assert (refused.status, refused.fault.code) == (Outcome.REFUSED, "FORBIDDEN")
@@ -107,7 +107,7 @@ async def test_changes_of_one_batch_are_judged_each_on_what_those_before_leave()
             (Outcome.STORED, 2),
             (Outcome.STORED, 3),
             (Outcome.REFUSED, 0),
-            (Outcome.STORED, 3),
+            (Outcome.STORED, 0),
             (Outcome.STORED, 4),
         ]
         assert told_of(outcomes[1]).change.edit.text == "two"
