@@ -7,12 +7,13 @@ Does not know: how jobs are done (write_round.py, group_writer.py).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.rpc.faults import to_fault
 from services.storage.events.port import FedRow
+from services.storage.folding.hiders import Audience
 from services.storage.folding.judge import Actor
 from services.storage.folding.shown import is_special, shown, state_of
 from services.storage.loading import membership
@@ -248,3 +249,17 @@ def unsure(error: TidingsError) -> TidingsError:
     if isinstance(error, Overloaded):
         return Unavailable("what follows from this could not be done yet: send it again", error.retry_after_ms)
     return error
+
+
+def stubs_among(audience: Audience, hiders: Collection[str], conversation: CachedConversation | None) -> list[str]:
+    """Who of those that are told of a CHANGE gets a stub: who has hidden its target, or came after it (where it is read
+    by cursor, only the former). None: the conversation is not in memory, and nobody is known to have come late.
+    """
+    if not audience.users:
+        return list(hiders)
+    seq = audience.target[1]
+    return [
+        user
+        for user in audience.users
+        if user in hiders or (conversation is not None and not conversation.may_read(user, seq))
+    ]
