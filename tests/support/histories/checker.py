@@ -143,6 +143,8 @@ def _numbers_are_dense_and_the_same_for_all(seen: _Seen) -> Iterator[Violation]:
             yield Violation("G4", f"{read.conversation} as {read.user} reads it has the numbers {_ranges(seqs)}")
     at: dict[tuple[str, int], tuple[str, Stored]] = {}
     for who, message in seen.all_sightings():
+        if message.is_stub:
+            continue
         first = at.setdefault((message.conversation, message.seq), (who, message.identity))
         if first[1] != message.identity:
             yield Violation("G4", f"{first[0]} saw {first[1]}, {who} saw {message}")

@@ -55,6 +55,11 @@ class Stored:
     state: State = UNCHANGED
 
     @property
+    def is_stub(self) -> bool:
+        """Whether only its place is told: of a change of what this reader has hidden, or may not read."""
+        return not self.message_id
+
+    @property
     def identity(self) -> Stored:
         """What no change alters. Who reacted is gone from an entry when its message is recalled."""
         change = None if self.change is None else replace(self.change, reacted=())
