@@ -16,7 +16,7 @@ from services.storage.loading.documents import ConversationDocuments, cached_fro
 from services.storage.loading.duplicates import RecentSends
 from services.storage.loading.recovery import Recovery
 from services.storage.memory.conversation import CachedConversation
-from services.storage.memory.stream_watch import NoStreams, StreamWatch
+from services.storage.memory.stream_watch import StreamWatch
 from services.storage.repository.contract import Repository
 from services.storage.repository.records import ConversationDocument, MessageKey, StoredMessage
 from tidings_protocol.errors import TidingsError
@@ -29,15 +29,13 @@ class ConversationLoader:
         fanout: InboxFanout,
         recent: RecentSends,
         clock: Clock,
-        folds: FoldWriter | None = None,
-        streams: StreamWatch | None = None,
+        folds: FoldWriter,
+        streams: StreamWatch,
     ) -> None:
-        """`folds`: writes what CHANGEs make of their targets; None: as if no history of edits were kept. `streams`: who
-        keeps an eye on them.
-        """
+        """`folds`: writes what CHANGEs make of their targets. `streams`: who keeps an eye on them."""
         self.documents = ConversationDocuments(repository, clock)
-        self._recovery = Recovery(repository, self.documents, fanout, recent, folds or FoldWriter(repository))
-        self._streams = streams or NoStreams()
+        self._recovery = Recovery(repository, self.documents, fanout, recent, folds)
+        self._streams = streams
         self._clock = clock
 
     async def load(self, ids: Collection[str]) -> dict[str, CachedConversation | TidingsError]:
