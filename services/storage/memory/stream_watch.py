@@ -25,6 +25,12 @@ class StreamWatch(StreamTexts, Protocol):
         """
         ...
 
+    async def name(self, keys: Collection[MessageKey]) -> None:
+        """These are in the log, may be streams, and may not be named yet: when this returns, whoever loads their
+        conversations finds them. Raises Unavailable.
+        """
+        ...
+
     def changed(self, keys: Collection[MessageKey]) -> None:
         """A change of these messages is in; if one was a stream, it may have ended."""
         ...

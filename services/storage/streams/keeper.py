@@ -121,10 +121,7 @@ class StreamKeeper:
                 self._streams.drop(stream.key)
         for start in range(0, len(doubts := self._streams.in_doubt), PAGE):
             keys = doubts[start : start + PAGE]
-            ended = self._streams.learn(keys, await self._repository.messages.get(keys))
-            if still := [key for key in keys if key not in ended]:
-                # One that was found in the log may have been named by nobody.
-                await self._repository.streams.name(still)
+            self._streams.learn(keys, await self._repository.messages.get(keys))
         if ended := self._streams.ended:
             await self._repository.streams.unname(ended)
             self._streams.unnamed(ended)

@@ -54,9 +54,12 @@ class OpenStreams:
         return len(self._open) < STREAMS_MAX and self._counts[conversation] < IN_CONVERSATION_MAX
 
     async def begun(self, messages: Sequence[StoredMessage]) -> None:
-        await self._repository.name([(each.conversation, each.seq) for each in messages])
+        await self.name([(each.conversation, each.seq) for each in messages])
         for message in messages:
             self._add(OpenStream(message, self._clock.now_s()))
+
+    async def name(self, keys: Collection[MessageKey]) -> None:
+        await self._repository.name(keys)
 
     def changed(self, keys: Collection[MessageKey]) -> None:
         self._in_doubt.update(dict.fromkeys(key for key in keys if key in self._open))
