@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from services.storage.repository.contract import HiddenRepository
+from services.storage.repository.message_contract import HiddenRepository
 from services.storage.repository.records import MessageKey
 
 

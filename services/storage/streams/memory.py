@@ -19,7 +19,7 @@ from services.common.clock import Clock
 from services.common.telemetry import metrics
 from services.storage.folding.shown import state_of
 from services.storage.folding.texts import TextSoFar
-from services.storage.repository.contract import StreamRepository
+from services.storage.repository.message_contract import StreamRepository
 from services.storage.repository.records import MessageKey, StoredMessage
 from services.storage.streams.stream import OpenStream
 from tidings_protocol.ids import slot_of
