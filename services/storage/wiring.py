@@ -45,7 +45,6 @@ from services.storage.events.encoder import EventEncoder
 from services.storage.events.feed import GATHER_S, LAST_TRY_S, EventFeed
 from services.storage.events.heartbeat import Heartbeats
 from services.storage.folding.recalls import Recalls
-from services.storage.hiding.hiders import MessageHiders
 from services.storage.hiding.hides import Hides
 from services.storage.inboxes.fanout import InboxFanout
 from services.storage.inboxes.writer import InboxWriter
@@ -203,8 +202,6 @@ async def open_storage(
         time,
         limits,
         feed,
-        texts=streams,
-        hiders=MessageHiders(repository),
         streams=streams,
         recalls=recalls,
     )

@@ -1,14 +1,15 @@
-"""The port to who has hidden an entry: they get a stub of its CHANGEs.
+"""Who has hidden an entry: of its CHANGEs these users are told the place alone.
 
-Guarantees of every implementation: an answer is what was durable when it was asked. Raises Unavailable.
-Does not know: why it is asked.
+Guarantees: an answer is what was durable when it was asked; entries that are asked about together are one read.
+Does not know: what becomes of a CHANGE.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
+from services.storage.repository.message_contract import HiddenRepository
 from services.storage.repository.records import MessageKey
 
 # Who are told of as those who have hidden an entry of a large group: all nodes hear their names.
@@ -22,14 +23,12 @@ class Audience(NamedTuple):
     users: Sequence[str]
 
 
-class Hiders(Protocol):
-    async def among(self, audiences: Sequence[Audience]) -> list[Collection[str]]:
-        """Who of each audience has hidden its entry, aligned; of all readers HIDERS_MAX at most."""
-        ...
-
-
-class NoHiders:
-    """Nobody has hidden anything."""
-
-    async def among(self, audiences: Sequence[Audience]) -> list[Collection[str]]:
-        return [() for _ in audiences]
+async def hiders_among(hidden: HiddenRepository, audiences: Sequence[Audience]) -> list[Collection[str]]:
+    """Who of each audience has hidden its entry, aligned; of all readers HIDERS_MAX at most. Raises Unavailable."""
+    found = await hidden.hiders({each.target for each in audiences})
+    return [
+        found.get(each.target, set()).intersection(each.users)
+        if each.users
+        else sorted(found.get(each.target, ()))[:HIDERS_MAX]
+        for each in audiences
+    ]

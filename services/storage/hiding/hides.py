@@ -15,7 +15,8 @@ from services.common.rpc.faults import to_fault
 from services.common.scope import run_all
 from services.storage.memory.conversation import CachedConversation
 from services.storage.messages.conversations import ConversationStore
-from services.storage.repository.contract import HIDDEN_MAX, Repository
+from services.storage.repository.contract import Repository
+from services.storage.repository.message_contract import HIDDEN_MAX
 from services.storage.repository.records import CHANGE, MemberKey, MessageKey, StoredMessage
 from tidings_protocol.errors import BadRequest, TidingsError
 

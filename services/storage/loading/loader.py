@@ -6,7 +6,7 @@ Does not know: caches, lanes; who else may be doing the same at the same time.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from services.common.clock import Clock
 from services.common.scope import run_both
@@ -16,9 +16,9 @@ from services.storage.loading.documents import ConversationDocuments, cached_fro
 from services.storage.loading.duplicates import RecentSends
 from services.storage.loading.recovery import Recovery
 from services.storage.memory.conversation import CachedConversation
-from services.storage.memory.stream_watch import NoStreams, StreamWatch
+from services.storage.memory.stream_watch import StreamWatch
 from services.storage.repository.contract import Repository
-from services.storage.repository.records import ConversationDocument, MessageKey, StoredMessage
+from services.storage.repository.records import ConversationDocument, StoredMessage
 from tidings_protocol.errors import TidingsError
 
 
@@ -29,15 +29,13 @@ class ConversationLoader:
         fanout: InboxFanout,
         recent: RecentSends,
         clock: Clock,
-        folds: FoldWriter | None = None,
-        streams: StreamWatch | None = None,
+        folds: FoldWriter,
+        streams: StreamWatch,
     ) -> None:
-        """`folds`: writes what CHANGEs make of their targets; None: as if no history of edits were kept. `streams`: who
-        keeps an eye on them.
-        """
+        """`folds`: writes what CHANGEs make of their targets. `streams`: who keeps an eye on them."""
         self.documents = ConversationDocuments(repository, clock)
-        self._recovery = Recovery(repository, self.documents, fanout, recent, folds or FoldWriter(repository))
-        self._streams = streams or NoStreams()
+        self._recovery = Recovery(repository, self.documents, fanout, recent, folds)
+        self._streams = streams
         self._clock = clock
 
     async def load(self, ids: Collection[str]) -> dict[str, CachedConversation | TidingsError]:
@@ -62,17 +60,21 @@ class ConversationLoader:
             except TidingsError as error:
                 loaded[key] = error
         await self._recovery.settle(loaded, tails)
-        self._streams.found(
-            [key for key in _streams_in(documents, tails) if not isinstance(loaded[key[0]], TidingsError)]
-        )
+        await self._find_streams([key for key in ids if not isinstance(loaded[key], TidingsError)], documents, tails)
         return loaded
 
-
-def _streams_in(
-    documents: Mapping[str, ConversationDocument], tails: Mapping[str, Sequence[StoredMessage]]
-) -> Iterator[MessageKey]:
-    """Messages that were streams once: those that the documents name, and those that nobody may have named yet."""
-    for key, document in documents.items():
-        yield from ((key, seq) for seq in document.streams)
-    for key, tail in tails.items():
-        yield from ((key, message.seq) for message in tail if message.parts is not None)
+    async def _find_streams(
+        self,
+        ids: Sequence[str],
+        documents: Mapping[str, ConversationDocument],
+        tails: Mapping[str, Sequence[StoredMessage]],
+    ) -> None:
+        """Has an eye kept on the messages that were streams once. Those of the tails are named before their
+        conversations count as settled: whoever stored them may not have come to it.
+        """
+        named = [(key, seq) for key in ids if key in documents for seq in documents[key].streams]
+        in_tails = [(key, message.seq) for key in ids for message in tails[key] if message.parts is not None]
+        if in_tails:
+            await self._streams.name(in_tails)
+        if found := [*named, *in_tails]:
+            self._streams.found(found)

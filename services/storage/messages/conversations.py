@@ -17,9 +17,8 @@ from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.common.lanes.lane import Lanes
 from services.storage.events.port import Feed, NoFeed
-from services.storage.folding.hiders import Audience, Hiders, NoHiders
+from services.storage.folding.hiders import Audience, hiders_among
 from services.storage.folding.recalls import Recalls
-from services.storage.folding.texts import NoStreamTexts, StreamTexts
 from services.storage.folding.writer import FoldWriter
 from services.storage.inboxes.fanout import InboxFanout
 from services.storage.inboxes.writer import InboxWriter
@@ -29,7 +28,7 @@ from services.storage.loading.duplicates import RecentSends
 from services.storage.loading.loader import ConversationLoader
 from services.storage.memory.conversation import CachedConversation, CachedMember
 from services.storage.memory.conversations import ConversationMemory
-from services.storage.memory.stream_watch import NoStreams, StreamWatch
+from services.storage.memory.stream_watch import StreamWatch
 from services.storage.memory.write_behind import WriteBehind
 from services.storage.messages.group_writer import GroupWriter
 from services.storage.messages.jobs import OwnChange, OwnOutcome, stubs_among
@@ -66,15 +65,12 @@ class ConversationStore:
         limits: Limits,
         feed: Feed | None = None,
         *,
-        texts: StreamTexts | None = None,
-        hiders: Hiders | None = None,
-        streams: StreamWatch | None = None,
-        recalls: Recalls | None = None,
+        streams: StreamWatch,
+        recalls: Recalls,
     ) -> None:
-        """`feed`: of events; None: there are none. `texts`: of streams that have not ended. `hiders`: who has hidden
-        what. `streams`: who keeps an eye on these. `recalls`: who hears of them.
+        """`feed`: of events; None: there are none. `streams`: who keeps an eye on streams, and has their texts.
+        `recalls`: who hears of them.
         """
-        streams = streams or NoStreams()
         self._repository = repository
         self._fanout = fanout
         self._clock = clock
@@ -94,8 +90,6 @@ class ConversationStore:
             clock,
             limits,
             folds,
-            texts or NoStreamTexts(),
-            hiders or NoHiders(),
             streams,
         )
         self._turns = turns = StoreTurns(self.memory, plain, self._rounds, invalidation, feed or NoFeed())
@@ -205,7 +199,7 @@ class ConversationStore:
             duplicates.tell(outcome, first, targets.get(key) if key else None, now_ms)
         if changes:
             audiences = [Audience(key, repeats[index][0].recipients) for index, key in changes.items()]
-            for index, hiders in zip(changes, await self._rounds.hiders.among(audiences), strict=True):
+            for index, hiders in zip(changes, await hiders_among(self._repository.hidden, audiences), strict=True):
                 item, _, outcome = repeats[index]
                 here = self.memory.peek(item.conversation)
                 outcome.stubs.extend(stubs_among(Audience(changes[index], item.recipients), hiders, here))

@@ -36,7 +36,7 @@ from tidings_protocol import client_pb2
 from tidings_protocol.content import BLOCKED
 from tidings_protocol.errors import Forbidden, RateLimited, TidingsError
 from tidings_protocol.ids import ConversationKind
-from tidings_protocol.kinds import BY_NUMBER
+from tidings_protocol.kinds import BY_NUMBER, Target
 
 
 class Status(Enum):
@@ -58,7 +58,7 @@ class MessageDraft:
 
     `version` is that of the group which allowed it (0 for direct chats and b:all). `fence` is the first notice of the
     same change: a draft with a fence shares its fate, and does not look at the version. `target`: the seq of the entry
-    that it names (0: none); `target_sender` and `admin` are for kinds that demand whose that is. `act`: of a CHANGE.
+    that it names (0: none). `act`: of a CHANGE.
     `special`: what is not plain about it; `mentioned`: the members among those whom it names. `is_own`: storage makes
     it by itself, on whatever version. `slow_s`: its sender may not have sent there within so many seconds.
     """
@@ -76,8 +76,6 @@ class MessageDraft:
     seq: int = 0
     time_ms: int = 0
     before: int = 0
-    target_sender: str = ""
-    admin: bool = False
     read_over: bool = False
     act: Act | None = None
     special: common_pb2.Special | None = None
@@ -361,9 +359,8 @@ def _hold_back(draft: MessageDraft, paced: set[tuple[str, str]], now_ms: int) ->
 
 
 def _has_target(draft: MessageDraft, head: int) -> bool:
-    """The entry that it names exists, and is whose its kind demands. A kind that is not known may name none."""
+    """The entry that it names exists, and its kind may name any. A kind that is not known may name none."""
     if not max(draft.conversation.first_seq, 1) <= draft.target <= head:
         return False
     kind = BY_NUMBER.get(draft.kind)
-    own = draft.target_sender == draft.key.sender
-    return kind is not None and kind.target.allows(own=own, admin=draft.admin)
+    return kind is not None and kind.target is Target.ANY

@@ -14,13 +14,12 @@ Does not know: lanes, caches, who asked.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import Clock
 from services.common.telemetry import metrics
-from services.storage.folding.hiders import Audience, Hiders, NoHiders
-from services.storage.folding.texts import NoStreamTexts, StreamTexts
+from services.storage.folding.hiders import Audience, hiders_among
 from services.storage.folding.writer import Changed, FoldWriter
 from services.storage.inboxes.fanout import InboxFanout
 from services.storage.inboxes.numbering import Append
@@ -28,7 +27,7 @@ from services.storage.limits import TRIES_MAX, Limits
 from services.storage.loading.duplicates import RecentSends, other_use
 from services.storage.loading.loader import ConversationLoader
 from services.storage.memory.conversation import CachedConversation
-from services.storage.memory.stream_watch import NoStreams, StreamWatch
+from services.storage.memory.stream_watch import StreamWatch
 from services.storage.messages.acts import Rules
 from services.storage.messages.group_writer import GroupWriter
 from services.storage.messages.jobs import IS_IN, ChangeJob, OwnChange, OwnOutcome, StoreJob, stubs_among, unsure
@@ -47,9 +46,7 @@ ChangeItem = storage_pb2.ChangeItem
 
 @dataclass(frozen=True, slots=True)
 class RoundPorts:
-    """What all rounds of a node work with. `texts`: of streams; `hiders`: who is to get stubs; `streams`: who
-    keeps an eye on these.
-    """
+    """What all rounds of a node work with. `streams`: who keeps an eye on streams, and has their texts."""
 
     repository: Repository
     loader: ConversationLoader
@@ -60,9 +57,7 @@ class RoundPorts:
     clock: Clock
     limits: Limits
     folds: FoldWriter
-    texts: StreamTexts = field(default_factory=NoStreamTexts)
-    hiders: Hiders = field(default_factory=NoHiders)
-    streams: StreamWatch = field(default_factory=NoStreams)
+    streams: StreamWatch
 
 
 class WriteRound:
@@ -136,7 +131,7 @@ class WriteRound:
             await self._ports.loader.documents.create(direct)
 
     async def _submit(self) -> None:
-        rules = Rules(self._ports.texts, self._ports.limits.keeps_edit_history, self._ports.streams.has_room)
+        rules = Rules(self._ports.streams, self._ports.limits.keeps_edit_history, self._ports.streams.has_room)
         batch = NumberingBatch(self._drafts, self._ports.recent, self._now_ms, rules)
         await self._naming.find_mentioned(self._drafts)
         deadline = self._ports.clock.now_s() + self._ports.limits.store_budget_s
@@ -310,9 +305,8 @@ class WriteRound:
             if job.draft.act is not None
         ]
         if audiences:
-            for job, audience, hiders in zip(
-                changes, audiences, await self._ports.hiders.among(audiences), strict=True
-            ):
+            found = await hiders_among(self._ports.repository.hidden, audiences)
+            for job, audience, hiders in zip(changes, audiences, found, strict=True):
                 job.stubs = stubs_among(audience, hiders, job.draft.conversation)
         for job in self._stores.values():
             job.tell(self._now_ms)

@@ -23,7 +23,7 @@ from services.common.lanes.lane import Lanes
 from services.common.rpc.faults import to_fault
 from services.common.scope import run_both
 from services.common.telemetry import logs
-from services.storage.folding.texts import NoStreamTexts, StreamTexts, as_of_now
+from services.storage.folding.texts import StreamTexts, as_of_now
 from services.storage.inboxes.writer import InboxWriter
 from services.storage.limits import Limits
 from services.storage.memory.conversation import CachedConversation
@@ -91,10 +91,10 @@ class PageReader:
         inboxes: InboxWriter,
         clock: Clock,
         limits: Limits,
-        texts: StreamTexts | None = None,
+        texts: StreamTexts,
     ) -> None:
-        """`texts`: of streams, as far as this node has them; None: as their documents are."""
-        self._texts = texts if texts is not None else NoStreamTexts()
+        """`texts`: of streams, as far as this node has them."""
+        self._texts = texts
         self._repository = repository
         self._conversations = conversations
         self._inboxes = inboxes

@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from protos.tidings.internal.v1 import storage_pb2
+from services.common.scope import run_all
 from services.storage.memory.conversation import CachedConversation
 from services.storage.messages.conversations import ConversationStore
 from services.storage.owners.invalidation import OwnerInvalidation
@@ -38,6 +39,8 @@ PreferOutcome = storage_pb2.PreferOutcome
 # that it counts as ended.
 LOOK: Final = 200
 LOOKS_MAX: Final = 25
+# Hidden conversations that are looked through at the same time.
+AT_ONCE: Final = 16
 
 
 class Standing(NamedTuple):
@@ -165,16 +168,20 @@ class PreferenceStore:
     async def _shown(
         self, standings: Sequence[Standing], documents: Mapping[PreferenceKey, PreferenceDocument]
     ) -> dict[PreferenceKey, client_pb2.ConversationPreferences]:
-        shown: dict[PreferenceKey, client_pb2.ConversationPreferences] = {}
-        for standing in standings:
-            document = documents.get(standing.key)
-            if document is not None:
-                is_hidden = await self._is_hidden(document.hiding, standing)
-                shown[standing.key] = _preferences(document, standing, is_hidden=is_hidden)
-        return shown
+        known = [(documents[each.key], each) for each in standings if each.key in documents]
+        hiding = [(document, standing) for document, standing in known if document.hiding != NOT_HIDDEN]
+        hidden: set[PreferenceKey] = set()
+        for start in range(0, len(hiding), AT_ONCE):
+            part = hiding[start : start + AT_ONCE]
+            answers = await run_all(*(self._is_hidden(document.hiding, standing) for document, standing in part))
+            hidden |= {standing.key for (_, standing), is_so in zip(part, answers, strict=True) if is_so}
+        return {
+            standing.key: _preferences(document, standing, is_hidden=standing.key in hidden)
+            for document, standing in known
+        }
 
     async def _is_hidden(self, hiding: Hiding, standing: Standing) -> bool:
-        if hiding == NOT_HIDDEN or hiding.joined_ms != standing.membership:
+        if hiding.joined_ms != standing.membership:
             return False
         after = hiding.after
         for _ in range(LOOKS_MAX):

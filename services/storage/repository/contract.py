@@ -23,6 +23,7 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 
 from services.storage.repository.group_contract import GroupPorts
+from services.storage.repository.message_contract import ExpiryRepository, HiddenRepository, StreamRepository
 from services.storage.repository.people import BlockRepository, PreferenceRepository, ProfileRepository
 from services.storage.repository.reactions import ReactionRepository
 from services.storage.repository.records import (
@@ -34,7 +35,6 @@ from services.storage.repository.records import (
     Erasure,
     Fold,
     Heartbeat,
-    HiddenSeqs,
     InboxEntry,
     MadeChange,
     MemberCursor,
@@ -48,7 +48,6 @@ from services.storage.repository.records import (
     SessionPut,
     Span,
     StoredMessage,
-    StreamText,
     UnreadCount,
     UnreadSpan,
     UserDocument,
@@ -57,8 +56,6 @@ from services.storage.repository.records import (
 
 # Mentions that are told of one span of unread entries.
 MENTIONS_MAX = 200
-# Messages that a user may hide one by one in a conversation.
-HIDDEN_MAX = 10_000
 
 
 class Conflict(Enum):
@@ -134,48 +131,6 @@ class MessageRepository(Protocol):
 
     async def remove(self, conversation: str, below: int) -> int:
         """Removes the messages with a seq below this one, and what makes them idempotent; how many there were."""
-        ...
-
-
-class StreamRepository(Protocol):
-    """Messages whose text grows, and the names of those that are open, in the documents of their conversations."""
-
-    async def name(self, keys: Collection[MessageKey]) -> None:
-        """Names these; conversations without a document are passed over."""
-        ...
-
-    async def unname(self, keys: Collection[MessageKey]) -> None:
-        """Takes these names off, where they are."""
-        ...
-
-    async def named(self, conversation: str, limit: int) -> list[tuple[str, tuple[int, ...]]]:
-        """The next conversations after this one that name some, at most `limit`, by id, with the seqs that they name;
-        "": from the first on.
-        """
-        ...
-
-    async def write(self, texts: Sequence[StreamText]) -> None:
-        """Writes each text whose stream is there, has not ended, and has fewer parts; the others stay."""
-        ...
-
-
-class ExpiryRepository(Protocol):
-    """Messages that are gone at some time, and what is pinned without being there any more."""
-
-    async def due(self, now_ms: int, limit: int) -> list[StoredMessage]:
-        """Messages whose time is over and that are not done with, by their times, at most `limit`, without content."""
-        ...
-
-    async def done(self, keys: Collection[MessageKey]) -> None:
-        """Nothing of these is left to be erased."""
-        ...
-
-    async def unpin(self, keys: Collection[MessageKey]) -> None:
-        """Takes these off what is pinned in their conversations, without a change."""
-        ...
-
-    async def erase_changes(self, conversation: str, below: int) -> int:
-        """Erases what CHANGEs from this seq on say of messages below it, which go; how many CHANGEs."""
         ...
 
 
@@ -274,24 +229,6 @@ class MemberRepository(Protocol):
 
     async def successor(self, conversation: str, owner: str) -> str:
         """The oldest admin, else the oldest member, but not the owner; empty: nobody else is there."""
-        ...
-
-
-class HiddenRepository(Protocol):
-    """What users have hidden for themselves, unique by (conversation, user). It never comes back."""
-
-    async def hide(self, key: MemberKey, seqs: Collection[int], through: int) -> bool:
-        """Hides these messages and everything up to `through`. False: nothing is done, since more than HIDDEN_MAX would
-        be hidden one by one.
-        """
-        ...
-
-    async def of(self, keys: Collection[MemberKey]) -> dict[MemberKey, HiddenSeqs]:
-        """What is hidden, by (conversation, user)."""
-        ...
-
-    async def hiders(self, messages: Collection[MessageKey]) -> dict[MessageKey, set[str]]:
-        """The users who have hidden these messages, by (conversation, seq)."""
         ...
 
 

@@ -35,6 +35,8 @@ TICK_S: Final = 1.0
 LOOK_S: Final = 10.0
 # Documents of one command.
 PAGE: Final = 100
+# Streams that are ended in one tick: after a death very many may have fallen silent.
+ENDS_MAX: Final = 200
 
 log = logs.get_logger(__name__)
 
@@ -119,23 +121,20 @@ class StreamKeeper:
                 self._streams.drop(stream.key)
         for start in range(0, len(doubts := self._streams.in_doubt), PAGE):
             keys = doubts[start : start + PAGE]
-            ended = self._streams.learn(keys, await self._repository.messages.get(keys))
-            if still := [key for key in keys if key not in ended]:
-                # One that was found in the log may have been named by nobody.
-                await self._repository.streams.name(still)
+            self._streams.learn(keys, await self._repository.messages.get(keys))
         if ended := self._streams.ended:
             await self._repository.streams.unname(ended)
             self._streams.unnamed(ended)
 
     async def _end_silent(self) -> None:
         now_s, now_ms = self._clock.now_s(), self._clock.wall_ms()
-        silent = []
+        silent: list[OpenStream] = []
         for stream in self._streams.all():
             if 0 < stream.expires_ms <= now_ms:
                 self._streams.changed([stream.key])  # it is gone for everybody: there is nothing to end
             elif now_s - stream.used_s >= self._idle_s:
                 silent.append(stream)
-        if silent:
+        if silent := silent[:ENDS_MAX]:
             outcomes = await self._conversations.make([_end_of(stream) for stream in silent])
             told = [self._ended(each, outcome) for each, outcome in zip(silent, outcomes, strict=True)]
             self._teller.tell([item for item in told if item is not None])

@@ -19,7 +19,7 @@ from services.common.clock import Clock
 from services.common.telemetry import metrics
 from services.storage.folding.shown import state_of
 from services.storage.folding.texts import TextSoFar
-from services.storage.repository.contract import StreamRepository
+from services.storage.repository.message_contract import StreamRepository
 from services.storage.repository.records import MessageKey, StoredMessage
 from services.storage.streams.stream import OpenStream
 from tidings_protocol.ids import slot_of
@@ -54,9 +54,12 @@ class OpenStreams:
         return len(self._open) < STREAMS_MAX and self._counts[conversation] < IN_CONVERSATION_MAX
 
     async def begun(self, messages: Sequence[StoredMessage]) -> None:
-        await self._repository.name([(each.conversation, each.seq) for each in messages])
+        await self.name([(each.conversation, each.seq) for each in messages])
         for message in messages:
             self._add(OpenStream(message, self._clock.now_s()))
+
+    async def name(self, keys: Collection[MessageKey]) -> None:
+        await self._repository.name(keys)
 
     def changed(self, keys: Collection[MessageKey]) -> None:
         self._in_doubt.update(dict.fromkeys(key for key in keys if key in self._open))

@@ -35,6 +35,8 @@ DAY_MS = 24 * 3600 * 1000
 PAGE = 50
 # Between two steps: what clients ask for goes first.
 PAUSE_S = 0.02
+# Users of whom a sweep remembers that their inboxes are done; to do one again does no harm.
+SWEPT_MAX = 100_000
 
 log = logs.get_logger(__name__)
 
@@ -97,7 +99,7 @@ class Retention:
         self._time = time
         self._policy = policy
         self._conversation_lap, self._user_lap = Lap(), Lap()
-        self._swept: set[str] = set()  # users of this sweep whose inboxes are done
+        self._swept: set[str] = set()  # users of this sweep whose inboxes are done, at most SWEPT_MAX
 
     async def run(self) -> None:
         """Sweeps for ever, until it is cancelled; returns at once if everything is kept."""
@@ -143,6 +145,8 @@ class Retention:
         await self._remove_messages(conversation, now_ms, before_ms)
         for user in list(conversation.members) if conversation.knows_all else ():
             if user not in self._swept:
+                if len(self._swept) >= SWEPT_MAX:
+                    self._swept.clear()
                 self._swept.add(user)
                 await self._remove_entries(user, now_ms, entries_before_ms)
 

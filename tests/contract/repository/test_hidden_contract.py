@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from services.storage.repository.contract import HIDDEN_MAX, Repository
+from services.storage.repository.contract import Repository
+from services.storage.repository.message_contract import HIDDEN_MAX
 from services.storage.repository.records import HiddenSeqs, MemberKey
 
 CHAT, GROUP = "d:ann|bob", "g:1"

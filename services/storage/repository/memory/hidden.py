@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from services.storage.repository.contract import HIDDEN_MAX
 from services.storage.repository.memory.port import MemoryPort
+from services.storage.repository.message_contract import HIDDEN_MAX
 from services.storage.repository.records import NOTHING_HIDDEN, HiddenSeqs, MemberKey, MessageKey
 
 

@@ -13,8 +13,8 @@ from collections.abc import Collection
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from services.storage.repository.contract import HIDDEN_MAX
 from services.storage.repository.keys import paired, pairs_of
+from services.storage.repository.message_contract import HIDDEN_MAX
 from services.storage.repository.mongo.connection import Document, MongoConnection
 from services.storage.repository.mongo.schema import HIDDEN
 from services.storage.repository.records import HiddenSeqs, MemberKey, MessageKey

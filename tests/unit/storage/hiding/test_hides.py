@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
 from services.storage.hiding.hides import AT_ONCE, Hides
-from services.storage.repository.contract import HIDDEN_MAX
+from services.storage.repository.message_contract import HIDDEN_MAX
 from services.storage.repository.records import HiddenSeqs, MemberKey
 from tests.unit.storage.changed import CHAT, acted, hide, put
 from tests.unit.storage.nodes import World, send, stored

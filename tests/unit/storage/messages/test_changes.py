@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from protos.tidings.internal.v1 import storage_pb2 as pb
-from services.storage.folding.hiders import Audience
 from services.storage.folding.judge import PINS_MAX
 from services.storage.folding.shown import folded_state
 from services.storage.folding.texts import TextSoFar
@@ -17,7 +15,8 @@ from services.storage.messages.acts import ReactionsNow
 from services.storage.messages.jobs import OwnChange, OwnOutcome
 from services.storage.messages.naming import MENTION_ALL_MAX
 from services.storage.repository.memory import Faults
-from services.storage.repository.records import EVERYBODY, MessageKey, StreamText
+from services.storage.repository.records import EVERYBODY, MemberKey, MessageKey, StreamText
+from services.storage.streams.memory import OpenStreams
 from tests.unit.storage.changing import (
     CHAT,
     act,
@@ -362,13 +361,13 @@ async def test_a_stream_ends_with_the_text_that_is_given_or_with_what_it_has() -
 async def test_what_the_owner_has_of_a_stream_counts_when_it_ends() -> None:
     world = World()
 
-    class Texts:
+    class Streams(OpenStreams):
         def so_far(self, key: MessageKey) -> TextSoFar | None:
             return TextSoFar(2, "so far, and on") if key == (CHAT, 1) else None
 
     async with world.node() as node:
         turns = node.conversations._turns
-        turns._rounds = replace(turns._rounds, texts=Texts())
+        turns._rounds = replace(turns._rounds, streams=Streams(world.database.repository().streams, world.clock))
         await stored(node, stream("s", "so far"))
         early = await one(node, act("ann", "bob", "e", finish_of(1, 3)))
         assert "part 3" in early.fault.message
@@ -380,13 +379,13 @@ async def test_what_the_owner_has_of_a_stream_counts_when_it_ends() -> None:
 async def test_a_stream_ends_with_what_its_document_has_if_that_is_more_than_its_owner_has() -> None:
     world = World()
 
-    class Texts:
-        def so_far(self, _key: MessageKey) -> TextSoFar | None:
+    class Streams(OpenStreams):
+        def so_far(self, key: MessageKey) -> TextSoFar | None:
             return TextSoFar(1, "behind")
 
     async with world.node() as node:
         turns = node.conversations._turns
-        turns._rounds = replace(turns._rounds, texts=Texts())
+        turns._rounds = replace(turns._rounds, streams=Streams(world.database.repository().streams, world.clock))
         await stored(node, stream("s"))
         content = content_of("behind, and on")
         await world.database.repository().streams.write([StreamText(CHAT, 1, 2, content)])
@@ -459,14 +458,10 @@ async def test_the_first_edit_keeps_what_was_before_it_where_the_history_is_kept
 async def test_who_has_hidden_the_target_is_named() -> None:
     world = World()
 
-    class BobHid:
-        async def among(self, audiences: Sequence[Audience]) -> list[Collection[str]]:
-            return [{"bob", "zoe"} if each.target == (CHAT, 1) else () for each in audiences]
-
     async with world.node() as node:
-        turns = node.conversations._turns
-        node.conversations._rounds = turns._rounds = replace(turns._rounds, hiders=BobHid())
         await stored(node, send("ann", "bob", "a"), send("ann", "bob", "b"))
+        for user in ("bob", "zoe"):
+            await world.database.repository().hidden.hide(MemberKey(CHAT, user), [1], 0)
         item = edit("ann", "bob", "e", 1)
         assert list((await one(node, item)).stubs) == ["bob"]
         assert list((await one(node, item)).stubs) == ["bob"]

@@ -177,9 +177,9 @@ async def test_one_that_was_stored_and_named_by_nobody_is_found_when_its_convers
     async with world.node("two") as second:
         world.hood.owner_of = lambda _: "two"
         await second.conversations.get([CHAT])
+        assert world.database.conversations[CHAT].streams == (2,), "named before it counts as settled"
         await second.keeper.tick()
         assert second.streams.count == 1
-        assert world.database.conversations[CHAT].streams == (2,)
 
 
 async def test_a_name_that_stayed_behind_is_taken_off() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from protos.tidings.internal.v1 import storage_pb2
 from services.common.clock import ManualClock
 from services.storage.folding.texts import TextSoFar
-from services.storage.memory.stream_watch import NoStreams
+from services.storage.memory.stream_watch import StreamWatch
 from services.storage.repository.memory import Database
 from services.storage.repository.records import ConversationDocument, StoredMessage
 from services.storage.streams.memory import OpenStreams
@@ -27,7 +27,8 @@ def memory(**options: int) -> tuple[OpenStreams, Database]:
 
 async def test_what_begins_is_named_and_its_text_is_known() -> None:
     streams, database = memory()
-    await streams.begun([message(3, "hi"), message(5)])
+    watch: StreamWatch = streams
+    await watch.begun([message(3, "hi"), message(5)])
     assert database.conversations["g:1"].streams == (3, 5)
     assert streams.so_far(("g:1", 3)) == TextSoFar(0, "hi")
     assert streams.so_far(("g:1", 4)) is None
@@ -84,11 +85,3 @@ async def test_text_is_bounded() -> None:
     streams.drop(("g:1", 3))
     streams.drop(("g:1", 3))
     assert (streams.is_full, streams.count) == (False, 1)
-
-
-async def test_who_keeps_no_eye_on_them_refuses_none() -> None:
-    nobody = NoStreams()
-    assert nobody.has_room("g:1")
-    await nobody.begun([message(1)])
-    nobody.changed([("g:1", 1)])
-    nobody.found([("g:1", 1)])
